@@ -1,0 +1,383 @@
+"""Every seam of regsys on one page.
+
+Methods are declared ``-> Awaitable[X]`` where they may talk to a disk, a network or a
+thread: implement them as ``async def`` or return a Deferred. The others answer at once
+and never block. Refusals are exceptions of ``regsys.errors``; None means absent.
+``regsys.testing`` holds one contract suite an interface: run it against yours.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Awaitable, Mapping, Optional, Sequence
+
+import attr
+from zope.interface import Attribute, Interface
+
+from regsys.model import (
+    Client,
+    Created,
+    DeviceRequest,
+    Job,
+    Login,
+    LoginTerms,
+    NewAccount,
+    NewDevice,
+    NewJob,
+    Outcome,
+    Registration,
+    Requester,
+    Secret,
+    StoredLogin,
+    UIASession,
+    User,
+    UserID,
+)
+
+# === What an embedding homeserver brings =================================================
+
+
+class IAccountStore(Interface):
+    """The accounts: the ``store=`` of ``regsys.build``."""
+
+    def is_taken(localpart: str) -> Awaitable[bool]:
+        """Whether any account, a deactivated one included, bears this name in any case."""
+
+    def next_number() -> Awaitable[int]:
+        """The next number for a generated name: never given out twice, not even after a
+        restart, and not derived from the accounts that exist (BEHAVIOUR B2.5)."""
+
+    def create_account(new: NewAccount) -> Awaitable[Outcome]:
+        """Make the account, whole or not at all, once a key (BEHAVIOUR B2.3).
+
+        A key that has made an account answers with that account's Outcome, ``replayed``,
+        and writes nothing. A store that keeps devices too writes ``new.device`` in the
+        same transaction and returns its terms; one that leaves them to IDevices returns
+        ``terms=None``. May run again after a lost connection: the key makes that safe.
+
+        Raises UsernameTaken (decided by a unique key, not by looking first), UnknownToken
+        where ``upgrades_guest`` and the row is no guest any more, ThreepidInUse and
+        InvalidRegistrationToken; then nothing was written.
+        """
+
+    def outcome(key: str) -> Awaitable[Optional[Outcome]]:
+        """What this key has made, or None if it has made nothing."""
+
+
+class IDevices(Interface):
+    """The devices and their tokens: the ``devices=`` of ``regsys.build``."""
+
+    def register(user_id: UserID, device: NewDevice) -> Awaitable[Login]:
+        """Put the device on the account and its login into force (BEHAVIOUR B4.1).
+
+        A known device keeps its display name and loses its earlier tokens; the same
+        tokens again change nothing. The tokens are ready-made in ``device.login``; a
+        homeserver that mints its own returns those instead, the same ones each time it
+        is given the same ``device.login``. A guest's token (``terms.is_guest``) is
+        self-contained and need not be kept.
+
+        Raises UserNotFound for a user who does not exist or is deactivated.
+        """
+
+
+class IAuth(Interface):
+    """Who an access token belongs to: the ``auth=`` of ``regsys.build``."""
+
+    def whose(token: Secret) -> Awaitable[Optional[Requester]]:
+        """The owner of a live access token; None if nobody's.
+
+        Raises UnknownToken(soft_logout=True) for one that has expired while its device
+        still lives (BEHAVIOUR B4.6).
+        """
+
+
+class IUserLookup(Interface):
+    """What our own /login and guest tokens ask of accounts; embedders have their own."""
+
+    def find(localpart: str) -> Awaitable[Optional[User]]:
+        """The account of this name, compared case-insensitively, in any state; else None."""
+
+
+class IUserDirectory(Interface):
+    """Learns of every new profile (BEHAVIOUR B2.7). Optional."""
+
+    def profile_created(user_id: UserID, display_name: Optional[str]) -> Awaitable[None]:
+        """A profile exists now. Called from a job: at least once, retried until it succeeds."""
+
+
+class IAppservices(Interface):
+    """The application services that reserve names."""
+
+    def reserved_for(user_id: UserID) -> Optional[str]:
+        """The id of the service whose sender this is or whose exclusive namespace holds
+        it; None if the name is nobody's."""
+
+
+class IBlocking(Interface):
+    """Whether the server takes anybody new at all (BEHAVIOUR B9)."""
+
+    def check(registration: Registration) -> Awaitable[None]:
+        """Raises the refusal, or returns."""
+
+
+# === What the handler is made of =========================================================
+
+
+class INames(Interface):
+    """Which names may be registered (BEHAVIOUR B1), and the drawing of generated ones."""
+
+    server_name: str = Attribute("The part of user IDs behind the colon.")
+
+    def check(
+        localpart: str,
+        *,
+        guest_access_token: Optional[Secret] = None,
+        assigned_user_id: Optional[UserID] = None,
+        early: bool = False,
+    ) -> Awaitable[Optional[UserID]]:
+        """Pass silently or raise the first refusal of B1.
+
+        ``assigned_user_id``: what the UIA session has already registered. ``early``: the
+        request does not complete, so that with ``inhibit_user_in_use_error`` a taken name
+        passes. Returns the guest who is being upgraded, or None.
+        """
+
+    def check_not_reserved(user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
+        """Raises UsernameReserved for the server-notices user and for an application
+        service's names, unless it is ``allowed_appservice`` (an id) itself (B1.5)."""
+
+    def draw() -> Awaitable[UserID]:
+        """The next generated name that is neither taken nor reserved (B2.5)."""
+
+
+class Verdict(enum.Enum):
+    """What spam checkers say (BEHAVIOUR B2.2)."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    SHADOW_BAN = "shadow_ban"
+
+
+class IAdmission(Interface):
+    """Who is let in: limits, spam checkers, blocking, third-party-identifier rules."""
+
+    def peek(address: Optional[str]) -> Awaitable[None]:
+        """Raises LimitExceeded if a registration from here would be refused now."""
+
+    def take(registration: Registration) -> Awaitable[None]:
+        """Count this registration against its address; LimitExceeded if there is no room."""
+
+    def give_back(registration: Registration) -> Awaitable[None]:
+        """Undo ``take``: the registration was refused."""
+
+    def judge(registration: Registration) -> Awaitable[Verdict]:
+        """What the spam checkers say, ALLOW or SHADOW_BAN. For DENY raises LimitExceeded, just
+        as ``take`` would (B2.2); Unavailable if a checker fails (B10.3)."""
+
+    def check(registration: Registration) -> Awaitable[None]:
+        """Raises if its identifiers are denied, or the server takes nobody but an admin's."""
+
+
+class ILogins(Interface):
+    """Makes logins; stores nothing (BEHAVIOUR B4)."""
+
+    def terms(request: DeviceRequest) -> LoginTerms:
+        """What such a login grants from now on: device id and lifetimes, every cap applied.
+
+        Raises InvalidParam for a device id or display name that is not acceptable, Forbidden
+        for a guest where sessions must end (B4.2)."""
+
+    def issue(user_id: UserID, terms: LoginTerms, key: str) -> Login:
+        """The tokens for these terms: the same arguments, the same tokens (B4.7)."""
+
+
+class IHasher(Interface):
+    """Hashes passwords without blocking the reactor, in a bounded queue (BEHAVIOUR B14.2)."""
+
+    def hash(password: Secret, once: Optional[str] = None) -> Awaitable[str]:
+        """The hash to store. ``once`` names a dialogue in which the same password is hashed
+        only one time. Raises LimitExceeded when too many are waiting."""
+
+    def verify(password: Secret, stored: Optional[str]) -> Awaitable[bool]:
+        """Whether the password fits; takes as long for None (an account without one)."""
+
+    def running(once: str) -> Optional[Awaitable[str]]:
+        """The hash being made in this dialogue, or made lately; None if there is none."""
+
+    def has_room() -> bool:
+        """Whether the queue is less than half full: time for work that can be put off."""
+
+
+class IFollowUps(Interface):
+    """Which jobs an account brings with it."""
+
+    def jobs_for(new: NewAccount) -> Sequence[NewJob]:
+        """What must still happen once this account exists."""
+
+
+class IRegistrationWriter(Interface):
+    """Does what only a master does. Local, remote or an embedder's own: the same contract."""
+
+    def create_account(new: NewAccount) -> Awaitable[Created]:
+        """The only place where an account begins: atomic, and once a key.
+
+        The same key again returns the same answer, tokens included (BEHAVIOUR B4.7).
+        Raises as IAccountStore.create_account does.
+        """
+
+    def repeat(outcome: Outcome) -> Awaitable[Created]:
+        """The answer that this finished outcome had, tokens included; nothing is written anew."""
+
+    def register_device(user_id: UserID, device: NewDevice) -> Awaitable[Login]:
+        """As IDevices.register."""
+
+
+# === Limits ==============================================================================
+
+
+class ILimiter(Interface):
+    """One rate limit; ``key`` says whose."""
+
+    def peek(key: str) -> Awaitable[None]:
+        """Raises LimitExceeded if ``take`` would; counts nothing."""
+
+    def take(key: str) -> Awaitable[None]:
+        """Count one, or raise LimitExceeded and count nothing."""
+
+    def give_back(key: str) -> Awaitable[None]:
+        """Undo one ``take``."""
+
+
+class ITurnstile(Interface):
+    """A limit on requests under way, rather than on their number."""
+
+    def enter(key: str) -> Awaitable[None]:
+        """Wait for one's turn, or raise LimitExceeded. Whoever got in must ``leave``."""
+
+    def leave(key: str) -> None:
+        """The request is over."""
+
+
+# === Callbacks ===========================================================================
+
+
+class ISpamChecks(Interface):
+    def judge(registration: Registration) -> Awaitable[Verdict]:
+        """The first answer that isn't ALLOW wins; Unavailable if a checker fails."""
+
+
+class IThreepidRules(Interface):
+    def is_allowed(medium: str, address: str, registering: bool) -> Awaitable[bool]:
+        """Whether an account here may have this address (canonical form); the first no wins."""
+
+
+# === User-interactive authentication =====================================================
+
+
+@attr.frozen(kw_only=True)
+class StageContext:
+    """What a stage may know of the request it is tried in."""
+
+    session: UIASession
+    client: Client
+
+
+class IStage(Interface):
+    """One stage of user-interactive authentication. Bring your own: see docs/embedding.md."""
+
+    type: str = Attribute("The stage's name in flows, such as ``m.login.dummy``.")
+
+    def params(session: UIASession) -> Optional[Mapping[str, Any]]:
+        """What a client must know to attempt the stage, for ``params``; None: nothing."""
+
+    def check(auth: Mapping[str, Any], context: StageContext) -> Awaitable[Any]:
+        """Judge the client's ``auth`` dict (any JSON may be in it).
+
+        Returns what is to be remembered (JSON; True if there is nothing to say). Raises
+        StageFailed(errcode, text) when it is not passed, Unavailable when a backend that
+        is needed cannot be asked: the session lives on either way.
+        """
+
+
+class ISessionStore(Interface):
+    """The UIA sessions. They survive a restart (BEHAVIOUR B16.19)."""
+
+    def add(session: UIASession, at_most: int) -> Awaitable[bool]:
+        """Store a new session, unless its address has ``at_most`` unfinished ones: False."""
+
+    def get(session_id: str, now_ms: int) -> Awaitable[Optional[UIASession]]:
+        """The session, if it exists and has not expired, with its outcome if it has one."""
+
+    def save(
+        session_id: str,
+        client: Client,
+        params: Optional[Mapping[str, Any]],
+        results: Mapping[str, Any],
+    ) -> Awaitable[None]:
+        """Keep progress: ``params`` replace those remembered (None leaves them), ``client``
+        and ``results`` are added to what is there. A session that is gone stays gone."""
+
+    def keep_hash(session_id: str, password_hash: str) -> Awaitable[None]:
+        """Keep the hash of the session's password, unless the session is finished."""
+
+
+# === Stores that only the standalone service needs =======================================
+
+
+class ITokenStore(Interface):
+    """Pairs of access and refresh tokens, by their hashes (``regsys.tokens.token_hash``)."""
+
+    def by_access(access_hash: str) -> Awaitable[Optional[StoredLogin]]:
+        """The pair, expired or spent ones included; None once its device is gone."""
+
+    def by_refresh(refresh_hash: str) -> Awaitable[Optional[StoredLogin]]:
+        """The same, found by its refresh token."""
+
+    def confirm(access_hash: str) -> Awaitable[None]:
+        """A new pair is in use: the one that it replaces is spent now (BEHAVIOUR B4.6)."""
+
+    def succeed(predecessor: str, user_id: UserID, login: Login) -> Awaitable[bool]:
+        """Add the pair that replaces ``predecessor`` (an access hash), in place of an
+        earlier successor that nobody has used; False if one is in use, or the device gone."""
+
+    def log_out(user_id: UserID, device_id: Optional[str]) -> Awaitable[None]:
+        """Remove this device and its tokens; None: all of the user's."""
+
+
+class IJobStore(Interface):
+    """Jobs, each held by at most one process at a time, by a lease."""
+
+    def claim(now_ms: int, lease_ms: int, at_most: int) -> Awaitable[Sequence[Job]]:
+        """Take over up to ``at_most`` jobs that are due and that nobody holds."""
+
+    def finish(job_id: str) -> Awaitable[None]:
+        """It is done: forget it."""
+
+    def postpone(job_id: str, due_ms: int, error: str) -> Awaitable[None]:
+        """It failed: release it, to be tried again at ``due_ms``."""
+
+    def add(jobs: Sequence[NewJob], now_ms: int) -> Awaitable[None]:
+        """Store jobs that no account brings; held by nobody."""
+
+
+class IOutcomeStore(Interface):
+    """Our own record of accounts made in somebody else's store (``regsys.foreign_writer``)."""
+
+    def reserve(new: NewAccount, recovery: NewJob) -> Awaitable[Optional[Outcome]]:
+        """Note that this key is under way, with the job that ends it should we die.
+
+        None: noted now. Otherwise what an earlier call noted under the key, whose
+        ``finished`` says whether it got to its end."""
+
+    def settle(new: NewAccount, recovery_id: str) -> Awaitable[None]:
+        """The account exists: record the outcome, finish its session, start its jobs."""
+
+    def withdraw(key: str, recovery_id: str) -> Awaitable[None]:
+        """The store refused it: the key has made nothing."""
+
+
+class IExpiring(Interface):
+    """Rows with an end: sessions, outcomes, spent tokens, reservations."""
+
+    def delete_expired(now_ms: int, at_most: int) -> Awaitable[int]:
+        """Remove up to ``at_most`` rows whose time is over; returns how many went."""

@@ -1,0 +1,341 @@
+"""The frozen values that cross seams. Times are integer milliseconds since the Unix epoch."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from typing import Any, Mapping, Optional
+
+import attr
+
+GUEST_DEVICE_ID = "guest_device"
+
+
+@attr.frozen(order=True)
+class UserID:
+    """A Matrix user ID, taken apart: ``@localpart:server``."""
+
+    localpart: str
+    server: str
+
+    def __str__(self) -> str:
+        return f"@{self.localpart}:{self.server}"
+
+    @property
+    def name_key(self) -> str:
+        """What makes two names the same name: the localpart, lower-cased (BEHAVIOUR B1.7)."""
+        return self.localpart.lower()
+
+    @classmethod
+    def parse(cls, text: str) -> UserID:
+        """Take ``@localpart:server`` apart; ValueError if it isn't of that form."""
+        localpart, colon, server = text[1:].partition(":")
+        if text[:1] != "@" or not colon or not server:
+            raise ValueError("not a user ID")
+        return cls(localpart, server)
+
+
+@attr.frozen(repr=False)
+class Secret:
+    """A password or token on its way: never shown by ``repr``, a log line or a traceback."""
+
+    _value: str
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+
+@attr.frozen
+class Client:
+    """Where a request came from: the address as limits and checks see it, and its user agent."""
+
+    address: str
+    user_agent: str = ""
+
+
+@attr.frozen
+class Threepid:
+    """A validated third-party identifier: medium ``email`` or ``msisdn``, canonical address."""
+
+    medium: str
+    address: str
+    validated_at_ms: int
+
+
+# --- Accounts ----------------------------------------------------------------------------
+
+
+class UserType(str, enum.Enum):
+    """The types every server knows; None is a normal user, the configuration may add others."""
+
+    SUPPORT = "support"
+    BOT = "bot"
+
+
+# Users of these types do not count as people (BEHAVIOUR B2.6, B5.2).
+UNREAL_USER_TYPES = frozenset(item.value for item in UserType)
+
+
+@attr.frozen(kw_only=True)
+class User:
+    """An account as it stands in the store."""
+
+    user_id: UserID
+    password_hash: Optional[str] = attr.field(default=None, repr=False)
+    is_guest: bool = False
+    admin: bool = False
+    user_type: Optional[str] = None
+    approved: bool = True
+    shadow_banned: bool = False
+    deactivated: bool = False
+    appservice_id: Optional[str] = None
+    created_ms: int = 0
+
+
+@attr.frozen(kw_only=True)
+class DeviceRequest:
+    """What a client asks of its new device. ``device_id`` None: one is made up."""
+
+    device_id: Optional[str] = None
+    display_name: Optional[str] = None
+    is_guest: bool = False
+    is_appservice_ghost: bool = False
+    wants_refresh_token: bool = False
+    auth_provider_id: Optional[str] = None
+    auth_provider_session_id: Optional[str] = None
+
+
+@attr.frozen(kw_only=True)
+class LoginTerms:
+    """What a login grants, without its secrets: enough to make the same tokens once more.
+
+    ``…_until_ms`` None: no end. ``session_until_ms`` is the cap that no refresh can pass.
+    """
+
+    device_id: str
+    is_guest: bool = False
+    refreshable: bool = False
+    valid_until_ms: Optional[int] = None
+    refresh_until_ms: Optional[int] = None
+    session_until_ms: Optional[int] = None
+
+
+@attr.frozen(kw_only=True)
+class Login:
+    """A device's tokens and what they are good for. ``refresh_token`` None: none was issued."""
+
+    terms: LoginTerms
+    access_token: Secret
+    refresh_token: Optional[Secret] = None
+
+    @property
+    def device_id(self) -> str:
+        return self.terms.device_id
+
+
+@attr.frozen(kw_only=True)
+class NewDevice:
+    """A device about to be written, with its login. The tokens of a guest are not stored."""
+
+    login: Login
+    display_name: Optional[str] = None
+    auth_provider_id: Optional[str] = None
+    auth_provider_session_id: Optional[str] = None
+
+
+@attr.frozen(kw_only=True)
+class NewJob:
+    """Work that must follow a commit, at once. ``payload`` is JSON."""
+
+    kind: str
+    payload: Mapping[str, Any] = attr.field(factory=dict)
+    job_id: str = attr.field(factory=lambda: secrets.token_hex(12))
+
+
+@attr.frozen(kw_only=True)
+class NewAccount:
+    """All that one registration writes, in one transaction (BEHAVIOUR B2.3).
+
+    ``key`` is the idempotency key: the same key again gives the same account and answer.
+    ``upgrades_guest``: the row of ``user_id`` exists as a guest and stops being one.
+    ``display_name`` None: no profile is written (an upgrading guest keeps its own).
+    ``session_id`` names the UIA session that is finished by this account; its answer may be
+    asked again until ``session_until_ms``. ``device`` None: no login.
+    """
+
+    key: str
+    user_id: UserID
+    created_ms: int
+    password_hash: Optional[str] = attr.field(default=None, repr=False)
+    is_guest: bool = False
+    upgrades_guest: bool = False
+    admin: bool = False
+    user_type: Optional[str] = None
+    approved: bool = True
+    shadow_banned: bool = False
+    display_name: Optional[str] = None
+    appservice_id: Optional[str] = None
+    auth_provider_id: Optional[str] = None
+    threepids: tuple[Threepid, ...] = ()
+    registration_token: Optional[str] = attr.field(default=None, repr=False)
+    consent_version: Optional[str] = None
+    session_id: Optional[str] = None
+    session_until_ms: Optional[int] = None
+    device: Optional[NewDevice] = None
+    jobs: tuple[NewJob, ...] = ()
+
+    @property
+    def is_real(self) -> bool:
+        """Whether this is a person's account: the first of those creates the auto-join rooms."""
+        return (
+            not self.is_guest
+            and self.appservice_id is None
+            and self.user_type not in UNREAL_USER_TYPES
+        )
+
+
+@attr.frozen(kw_only=True)
+class Outcome:
+    """What a key has led to. ``terms`` None: the account was made without a login.
+
+    ``finished`` is False only between the two halves of making an account in somebody
+    else's store (``regsys.foreign_writer``). ``replayed``: found, not made just now.
+    """
+
+    key: str
+    user_id: UserID
+    created_ms: int
+    terms: Optional[LoginTerms] = None
+    finished: bool = True
+    replayed: bool = False
+
+
+@attr.frozen(kw_only=True)
+class Created:
+    """The answer to ``create_account``. ``replayed``: the key had already made this account."""
+
+    user_id: UserID
+    login: Optional[Login] = None
+    replayed: bool = False
+
+
+@attr.frozen(kw_only=True)
+class Registration:
+    """The inputs of a registration, as one value (BEHAVIOUR B2.0).
+
+    ``localpart`` None: a number is drawn. Either ``password`` (hashed once admission is
+    past) or ``password_hash`` or neither. ``device`` None: no login. ``client`` None: the
+    request has no address and knows no limits. ``clients`` are those of every request that
+    the UIA session has seen. ``approved`` None: as the configuration says.
+    ``name_checked``: ``check_username`` has passed during this very request, so only the
+    write itself still decides whether the name is free.
+    """
+
+    key: str
+    localpart: Optional[str] = None
+    password: Optional[Secret] = None
+    password_hash: Optional[str] = attr.field(default=None, repr=False)
+    guest_access_token: Optional[Secret] = None
+    make_guest: bool = False
+    admin: bool = False
+    threepids: tuple[Threepid, ...] = ()
+    bind_emails: tuple[str, ...] = ()
+    user_type: Optional[str] = None
+    display_name: Optional[str] = None
+    client: Optional[Client] = None
+    clients: tuple[Client, ...] = ()
+    by_admin: bool = False
+    auth_provider_id: Optional[str] = None
+    approved: Optional[bool] = None
+    registration_token: Optional[str] = attr.field(default=None, repr=False)
+    consent_version: Optional[str] = None
+    session_id: Optional[str] = None
+    device: Optional[DeviceRequest] = None
+    name_checked: bool = False
+
+
+# --- Access ------------------------------------------------------------------------------
+
+
+@attr.frozen(kw_only=True)
+class Requester:
+    """Whose access token it is. ``device_id`` None: the token belongs to no device."""
+
+    user_id: UserID
+    device_id: Optional[str] = None
+    is_guest: bool = False
+    valid_until_ms: Optional[int] = None
+
+
+@attr.frozen(kw_only=True)
+class StoredLogin:
+    """One pair of tokens as the store knows it: by their hashes.
+
+    ``spent``: its successor is in use. ``replaces`` is the access hash of the pair that
+    this one was refreshed from, until one of the new tokens is used; then None.
+    """
+
+    access_hash: str
+    user_id: UserID
+    terms: LoginTerms
+    replaces: Optional[str] = None
+    spent: bool = False
+    deactivated: bool = False
+
+
+# --- User-interactive authentication -----------------------------------------------------
+
+
+@attr.frozen(kw_only=True)
+class UIASession:
+    """A dialogue under way (BEHAVIOUR B8.1-4): what it was asked, and what has been passed.
+
+    ``user_id`` is set on account endpoints only. ``params`` are the remembered parameters
+    of the request, never its password. ``results`` maps a stage passed to what it found.
+    ``held_name`` is kept for this session, ``threepids`` maps a medium to the validation
+    session it has claimed. ``outcome`` is set once the session has made its account.
+    """
+
+    session_id: str
+    method: str
+    uri: str
+    created_ms: int
+    expires_ms: int
+    address: str = ""
+    user_id: Optional[UserID] = None
+    params: Mapping[str, Any] = attr.field(factory=dict)
+    password_hash: Optional[str] = attr.field(default=None, repr=False)
+    results: Mapping[str, Any] = attr.field(factory=dict)
+    clients: tuple[Client, ...] = ()
+    held_name: Optional[str] = None
+    threepids: Mapping[str, str] = attr.field(factory=dict)
+    outcome: Optional[Outcome] = None
+
+
+@attr.frozen(kw_only=True)
+class Challenge:
+    """What a client still has to do: the body of a 401."""
+
+    session_id: str
+    flows: tuple[tuple[str, ...], ...]
+    params: Mapping[str, Mapping[str, Any]]
+    completed: Optional[tuple[str, ...]] = None
+    errcode: Optional[str] = None
+    error: Optional[str] = None
+
+
+# --- Jobs --------------------------------------------------------------------------------
+
+
+@attr.frozen(kw_only=True)
+class Job:
+    """A job whose lease is ours until ``claimed_until_ms``. ``attempts`` counts this one."""
+
+    job_id: str
+    kind: str
+    payload: Mapping[str, Any]
+    attempts: int
+    claimed_until_ms: int

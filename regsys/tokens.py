@@ -1,0 +1,78 @@
+"""The text form of tokens: their letters, their checksum, and where the letters come from.
+
+Everything random comes from ``secrets``, except the letters of a token that is made under
+an idempotency key: those are derived from the server's secret and the key, so that a
+replayed request gets the very same token while no stored row can produce it (BEHAVIOUR B4.7).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+import string
+import zlib
+
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+LETTERS = string.ascii_letters
+CAPITALS = string.ascii_uppercase
+# What may stand in the nonce of a guest token (BEHAVIOUR B4.2).
+SYMBOLS = string.digits + string.ascii_letters + ".,;:^&*-_+=#~@"
+
+
+def random_letters(length: int, alphabet: str = LETTERS) -> str:
+    """``length`` characters of ``alphabet``, unpredictable."""
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def derived_letters(
+    secret: bytes, purpose: str, key: str, length: int, alphabet: str = LETTERS
+) -> str:
+    """``length`` characters of ``alphabet`` that only the holder of ``secret`` can foresee.
+
+    The same secret, purpose and key give the same letters; other purposes or keys give
+    unrelated ones. Bytes that would favour the alphabet's first characters are skipped.
+    """
+    limit = 256 - 256 % len(alphabet)
+    found: list[str] = []
+    counter = 0
+    while len(found) < length:
+        message = f"{purpose}\0{key}\0{counter}".encode()
+        block = hmac.new(secret, message, hashlib.sha256).digest()
+        found += [alphabet[byte % len(alphabet)] for byte in block if byte < limit]
+        counter += 1
+    return "".join(found[:length])
+
+
+def base62(number: int, width: int) -> str:
+    """``number`` in digits 0-9A-Za-z, padded with zeros to ``width``."""
+    digits = ""
+    while number:
+        number, rest = divmod(number, 62)
+        digits = BASE62[rest] + digits
+    return digits.rjust(width, "0")
+
+
+def opaque_token(prefix: str, localpart: str, letters: str) -> str:
+    """``<prefix>_<localpart in base64>_<letters>_<checksum>`` (BEHAVIOUR B4.3).
+
+    The checksum, a CRC-32 of all that precedes it, lets scanners of leaked secrets tell a
+    token from noise; it protects nothing.
+    """
+    name = base64.b64encode(localpart.encode("utf-8")).decode("ascii").rstrip("=")
+    body = f"{prefix}_{name}_{letters}"
+    return f"{body}_{base62(zlib.crc32(body.encode('ascii')), 6)}"
+
+
+def access_token(localpart: str, letters: str) -> str:
+    return opaque_token("syt", localpart, letters)
+
+
+def refresh_token(localpart: str, letters: str) -> str:
+    return opaque_token("syr", localpart, letters)
+
+
+def token_hash(token: str) -> str:
+    """What the store keeps of a token: its SHA-256 in hex."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
