@@ -1,0 +1,132 @@
+"""JSON bodies: parsed strictly, then read by key and type (BEHAVIOUR B13, B16.2).
+
+A refusal names the key and never the value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Mapping, NoReturn, Optional, TypeVar
+
+from regsys.errors import BadJSON, InvalidParam, InvalidUsername, MissingParam, NotJSON
+
+T = TypeVar("T")
+
+# No honest request nests deeper, and what is remembered of one is written as JSON again.
+MAX_DEPTH = 64
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object that ``raw`` holds; of duplicate keys the last wins.
+
+    NotJSON: not UTF-8 (a byte order mark included), not JSON (NaN and Infinity included),
+    numbers or nesting without measure. BadJSON: JSON, but no object. InvalidParam, or
+    InvalidUsername for ``username``: a string or key holds NUL or a lone surrogate.
+    """
+    try:
+        body = _decode(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise NotJSON() from None  # its cause would quote the body
+    if not isinstance(body, dict):
+        raise BadJSON("The body must be a JSON object.")
+    # Only an escape can bring NUL or a surrogate into a string, because the bytes were
+    # UTF-8 and JSON allows no control characters; only brackets make depth.
+    if b"\\u" in raw or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
+        _inspect(body)
+    return body
+
+
+def string(body: Mapping[str, Any], key: str, *, limit: Optional[int] = None) -> Optional[str]:
+    """The string under ``key``, at most ``limit`` characters long; None if there is none.
+
+    BadJSON: not a string (null included). InvalidParam: too long.
+    """
+    value = _typed(body, key, str, "a string")
+    if value is not None and limit is not None and len(value) > limit:
+        raise InvalidParam(f"'{key}' must have at most {limit} characters.")
+    return value
+
+
+def required_string(body: Mapping[str, Any], key: str, *, limit: Optional[int] = None) -> str:
+    """As ``string``; MissingParam if there is none."""
+    value = string(body, key, limit=limit)
+    if value is None:
+        raise MissingParam(f"'{key}' is missing.")
+    return value
+
+
+def boolean(body: Mapping[str, Any], key: str, default: bool = False) -> bool:
+    """The boolean under ``key``, or ``default``. BadJSON: something else (null included)."""
+    value = _typed(body, key, bool, "true or false")
+    return default if value is None else value
+
+
+def integer(body: Mapping[str, Any], key: str) -> Optional[int]:
+    """The integer under ``key``; None if there is none.
+
+    BadJSON: something else (null, booleans and floats included). InvalidParam: it does
+    not fit 64 bits.
+    """
+    value = _typed(body, key, int, "an integer")
+    if value is not None and not MIN_INTEGER <= value <= MAX_INTEGER:
+        raise InvalidParam(f"'{key}' is out of range.")
+    return value
+
+
+def mapping(body: Mapping[str, Any], key: str) -> Optional[dict[str, Any]]:
+    """The object under ``key``; None if there is none. BadJSON: something else."""
+    return _typed(body, key, dict, "an object")
+
+
+def _typed(body: Mapping[str, Any], key: str, kind: type[T], name: str) -> Optional[T]:
+    if key not in body:
+        return None
+    value = body[key]
+    if type(value) is not kind:  # isinstance would take True for an integer
+        raise BadJSON(f"'{key}' must be {name}.")
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """1e999 is JSON, but as infinity it could not be written as JSON again."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("out of range")
+    return number
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
+
+
+def _inspect(body: dict[str, Any]) -> None:
+    """Look at every string, a level at a time: recursion could be driven too deep."""
+    username = body.get("username")
+    if isinstance(username, str) and not _is_text(username):
+        raise InvalidUsername()
+    level: list[Any] = [body]
+    for _ in range(MAX_DEPTH):
+        inside = [item for container in level for item in _items(container)]
+        if not all(_is_text(item) for item in inside if isinstance(item, str)):
+            raise InvalidParam("A string holds a character that is not allowed.")
+        level = [item for item in inside if isinstance(item, (dict, list))]
+        if not level:
+            return
+    raise NotJSON("The JSON is nested too deeply.")
+
+
+def _items(container: Any) -> list[Any]:
+    return [*container, *container.values()] if isinstance(container, dict) else container
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value

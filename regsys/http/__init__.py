@@ -1,0 +1,25 @@
+"""HTTP: a request becomes a Call, an answer is a Reply, a refusal becomes one here.
+
+This package is the only place that writes a status or a header. Handlers are plain
+``async def handler(call: Call) -> Reply`` and know nothing of twisted.web.
+"""
+
+from regsys.http.addresses import first_forwarded, peer_address, rightmost_untrusted
+from regsys.http.call import BODY_LIMIT, Call
+from regsys.http.reply import Reply
+from regsys.http.routing import Endpoint, resource
+from regsys.http.server import site
+from regsys.http.serving import InFlight
+
+__all__ = [
+    "BODY_LIMIT",
+    "Call",
+    "Endpoint",
+    "InFlight",
+    "Reply",
+    "first_forwarded",
+    "peer_address",
+    "resource",
+    "rightmost_untrusted",
+    "site",
+]

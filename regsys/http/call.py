@@ -1,0 +1,125 @@
+"""A request as handlers see it."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence
+
+import attr
+from twisted.web.iweb import IRequest
+
+from regsys import bodies
+from regsys.errors import InvalidParam, MissingParam, TooLarge
+from regsys.http.addresses import AddressPolicy
+from regsys.model import Client, Secret
+
+# Bytes of a request body (BEHAVIOUR B13).
+BODY_LIMIT = 64 * 1024
+# Characters of a user agent that are kept (THREATS A20).
+USER_AGENT_LIMIT = 512
+
+# What stands for a token that nobody can have been given.
+NOBODYS_TOKEN = Secret("")
+
+
+@attr.frozen(kw_only=True)
+class Call:
+    """One request.
+
+    ``path`` and ``uri`` (path and query) are exactly as sent, still percent-encoded;
+    ``path_args`` are the decoded ``{name}`` segments of the endpoint's path. A query may
+    hold secrets, like a body: neither is shown by ``repr``. ``access_token`` None: none
+    was sent; what cannot be a token has become one that nobody has.
+    """
+
+    method: str
+    path: str = attr.field(repr=False)
+    uri: str = attr.field(repr=False)
+    client: Client
+    access_token: Optional[Secret] = None
+    path_args: Mapping[str, str] = attr.field(factory=dict, repr=False)
+    query_args: Mapping[bytes, Sequence[bytes]] = attr.field(factory=dict, repr=False)
+    body: bytes = attr.field(default=b"", repr=False)
+
+    def object(self) -> dict[str, Any]:
+        """The body as a JSON object; errors as of ``regsys.bodies.parse_object``."""
+        return bodies.parse_object(self.body)
+
+    def query(self, name: str) -> Optional[str]:
+        """The query parameter, decoded; of duplicates the first; None if there is none.
+
+        InvalidParam: it is not UTF-8, or holds NUL.
+        """
+        values = self.query_args.get(name.encode("utf-8"))
+        if not values:
+            return None
+        value = _text(values[0])
+        if value is None:
+            raise InvalidParam(f"'{name}' holds a character that is not allowed.")
+        return value
+
+    def required_query(self, name: str) -> str:
+        """As ``query``; MissingParam if there is none."""
+        value = self.query(name)
+        if value is None:
+            raise MissingParam(f"'{name}' is missing.")
+        return value
+
+
+def read_call(
+    request: IRequest, path_args: Mapping[str, str], client_address: AddressPolicy
+) -> Call:
+    """The Call that a fully received request amounts to. TooLarge: its body is."""
+    # In a site of ours the limit has held already; in an embedder's this is the place.
+    body = request.content.read(BODY_LIMIT + 1)
+    if len(body) > BODY_LIMIT:
+        raise TooLarge()
+    return Call(
+        method=request.method.decode("latin-1"),
+        path=request.path.decode("latin-1"),
+        uri=request.uri.decode("latin-1"),
+        client=Client(client_address(request), _user_agent(request)),
+        access_token=_access_token(request),
+        path_args=path_args,
+        query_args=request.args,
+        body=body,
+    )
+
+
+def _access_token(request: IRequest) -> Optional[Secret]:
+    """The bearer token, else the legacy ``?access_token=``. Whatever leaves open which
+    token is meant (two headers, two parameters) is nobody's."""
+    headers = request.requestHeaders.getRawHeaders(b"Authorization")
+    if headers:
+        if len(headers) > 1:
+            return NOBODYS_TOKEN
+        scheme, _, value = headers[0].partition(b" ")
+        if scheme.lower() == b"bearer":
+            return _token(value.strip(b" "))
+    values = request.args.get(b"access_token")
+    if not values:
+        return None
+    return _token(values[0]) if len(values) == 1 else NOBODYS_TOKEN
+
+
+def _token(value: bytes) -> Secret:
+    if not value.isascii() or b"\0" in value:
+        return NOBODYS_TOKEN
+    return Secret(value.decode("ascii"))
+
+
+def _user_agent(request: IRequest) -> str:
+    headers = request.requestHeaders.getRawHeaders(b"User-Agent")
+    if not headers:
+        return ""
+    agent: str = headers[0].decode("utf-8", "replace")
+    if not agent.isprintable():
+        agent = "".join(filter(str.isprintable, agent))
+    return agent[:USER_AGENT_LIMIT]
+
+
+def _text(value: bytes) -> Optional[str]:
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text

@@ -1,0 +1,159 @@
+"""Endpoints, and the one resource that finds the right one for a path."""
+
+from __future__ import annotations
+
+from typing import Iterable, Mapping, Optional
+from urllib.parse import unquote
+
+import attr
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request
+
+from regsys.errors import UnknownPath, WrongMethod
+from regsys.http.addresses import AddressPolicy, peer_address
+from regsys.http.call import Call
+from regsys.http.reply import Reply, refusal
+from regsys.http.serving import Handler, InFlight, Leaf
+
+
+@attr.frozen
+class Endpoint:
+    """Something to be asked over HTTP.
+
+    ``paths`` are where it lives; a segment written ``{name}`` takes any one segment but
+    an empty one and reaches the handler in ``Call.path_args``. ``handlers`` by method:
+    GET answers HEAD too, OPTIONS is answered for them.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    handlers: Mapping[str, Handler]
+
+
+def resource(
+    endpoints: Iterable[Endpoint],
+    *,
+    otherwise: Optional[IResource] = None,
+    client_address: AddressPolicy = peer_address,
+    in_flight: Optional[InFlight] = None,
+) -> IResource:
+    """The endpoints as one resource, for the root of a site or below it by ``putChild``.
+
+    Wherever it hangs, the full path of a request decides. Other paths go on to
+    ``otherwise`` as if that hung here instead; None: they are answered with a 404.
+    ``client_address`` says whose address a request counts for. ``in_flight`` counts the
+    calls under way; several resources may share one. ValueError: two endpoints claim the
+    same path.
+    """
+    in_flight = in_flight or InFlight()
+
+    def leaf(pattern: str, handlers: Mapping[str, Handler], fallback: Handler) -> Leaf:
+        methods = {name.encode("ascii"): handler for name, handler in handlers.items()}
+        return Leaf(pattern, methods, fallback, client_address, in_flight)
+
+    leaves: dict[str, Leaf] = {}
+    for endpoint in endpoints:
+        handlers = _completed(endpoint.handlers)
+        for path in endpoint.paths:
+            if path in leaves:
+                raise ValueError(f"two endpoints claim {path}")
+            leaves[path] = leaf(path, handlers, _wrong_method(handlers))
+    unknown = leaf("an unknown path", {"OPTIONS": _preflight}, _unknown_path)
+    return _Root(leaves, otherwise, unknown)
+
+
+def _completed(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
+    """The handlers, with the methods that every endpoint has."""
+    head = {"HEAD": handlers["GET"]} if "GET" in handlers else {}
+    return {"OPTIONS": _preflight, **head, **handlers}
+
+
+async def _preflight(call: Call) -> Reply:
+    return Reply()
+
+
+async def _unknown_path(call: Call) -> Reply:
+    raise UnknownPath()
+
+
+def _wrong_method(handlers: Mapping[str, Handler]) -> Handler:
+    reply = attr.evolve(refusal(WrongMethod()), headers={"Allow": ", ".join(sorted(handlers))})
+
+    async def wrong_method(call: Call) -> Reply:
+        return reply
+
+    return wrong_method
+
+
+class _Root(Resource):
+    """Sends a request to the leaf of its path, or on to ``otherwise``."""
+
+    def __init__(
+        self, leaves: Mapping[str, Leaf], otherwise: Optional[IResource], unknown: Leaf
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
+        self._literal = {path.encode("ascii"): leaf for path, leaf in leaves.items()}
+        self._patterns: dict[int, list[tuple[list[str], Leaf]]] = {}
+        # Those with fewer parameters come first: /new before /{token}.
+        for path in sorted(leaves, key=lambda path: path.count("{")):
+            segments = path.split("/")
+            self._patterns.setdefault(len(segments), []).append((segments, leaves[path]))
+        self._otherwise = otherwise
+        self._unknown = unknown
+
+    def getChild(self, name: bytes, request: IRequest) -> IResource:
+        leaf = self._find(request.path)
+        if leaf is not None:
+            return leaf
+        if self._otherwise is None:
+            return self._unknown
+        if self._otherwise.isLeaf:
+            # A leaf expects the segments that nobody has consumed.
+            request.postpath.insert(0, request.prepath.pop())
+            return self._otherwise
+        child: IResource = self._otherwise.getChildWithDefault(name, request)
+        return child
+
+    def render(self, request: Request) -> object:
+        """Reached only where no segment is left: at the very path that this hangs at."""
+        leaf = self._find(request.path)
+        if leaf is None and self._otherwise is not None:
+            return self._otherwise.render(request)
+        return (leaf or self._unknown).render(request)
+
+    def _find(self, path: bytes) -> Optional[Leaf]:
+        leaf = self._literal.get(path)
+        if leaf is not None:
+            return leaf
+        candidates = self._patterns.get(path.count(b"/") + 1, ())
+        segments = _decoded(path) if candidates else None
+        if segments is None:
+            return None
+        for pattern, leaf in candidates:
+            path_args = _match(pattern, segments)
+            if path_args is not None:
+                return attr.evolve(leaf, path_args=path_args)
+        return None
+
+
+def _decoded(path: bytes) -> Optional[list[str]]:
+    """The segments of a path; None if one is not text: such a path is nobody's."""
+    try:
+        segments = [unquote(segment, errors="strict") for segment in path.decode().split("/")]
+    except UnicodeDecodeError:
+        return None
+    return None if any("\0" in segment for segment in segments) else segments
+
+
+def _match(pattern: list[str], segments: list[str]) -> Optional[dict[str, str]]:
+    """The parameters of a path that fits; None if it doesn't."""
+    path_args = {}
+    for expected, given in zip(pattern, segments, strict=True):
+        if expected.startswith("{"):
+            if not given:
+                return None
+            path_args[expected[1:-1]] = given
+        elif expected != given:
+            return None
+    return path_args

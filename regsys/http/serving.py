@@ -1,0 +1,101 @@
+"""Running a handler: its answer, its failure, and the client who may have left."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Awaitable, Callable, Mapping, Optional
+
+import attr
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from regsys.errors import RegistrationError
+from regsys.http.addresses import AddressPolicy
+from regsys.http.call import Call, read_call
+from regsys.http.reply import INTERNAL_ERROR, Reply, encode_json, refusal, write
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+log = Logger()
+
+
+class InFlight:
+    """Counts the calls under way, those included whose client has gone away."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._waiting: list[Deferred[None]] = []
+
+    def idle(self) -> Deferred[None]:
+        """Fires when no call is under way: at once if none is now."""
+        if not self.count:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.count -= 1
+        if not self.count:
+            waiting, self._waiting = self._waiting, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+
+@attr.frozen(eq=False, slots=False)
+class Leaf(Resource):
+    """What answers at one path, whatever the method."""
+
+    pattern: str
+    methods: Mapping[bytes, Handler]
+    fallback: Handler
+    client_address: AddressPolicy
+    in_flight: InFlight
+    path_args: Mapping[str, str] = attr.field(factory=dict)
+
+    isLeaf = True
+
+    def render(self, request: Request) -> int:
+        Deferred.fromCoroutine(self._serve(request)).addErrback(self._log_failure, request)
+        return NOT_DONE_YET
+
+    async def _serve(self, request: Request) -> None:
+        """Run the handler to its end, even if the client leaves: an account past its point
+        of no return must be finished. Only the answer is then not written."""
+        gone = request.notifyFinish()
+        gone.addErrback(lambda reason: None)
+        with self.in_flight:
+            reply, content = await self._answer(request)
+            if not gone.called:
+                write(request, reply, content)
+                request.finish()
+
+    async def _answer(self, request: IRequest) -> tuple[Reply, bytes]:
+        handler = self.methods.get(request.method, self.fallback)
+        try:
+            reply = await handler(read_call(request, self.path_args, self.client_address))
+            return reply, encode_json(reply.body).encode("ascii")
+        except RegistrationError as error:
+            reply = refusal(error)
+        except Exception:
+            # A bug of ours or of an embedder's: the client learns nothing of it.
+            self._log_failure(Failure(), request)
+            reply = INTERNAL_ERROR
+        return reply, encode_json(reply.body).encode("ascii")
+
+    def _log_failure(self, failure: Failure, request: IRequest) -> None:
+        # The pattern, because a path or a query as sent may hold a secret.
+        method = request.method.decode("latin-1")
+        log.failure("{method} {path} failed", failure, method=method, path=self.pattern)

@@ -1,0 +1,139 @@
+"""What handlers get to see of a request."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.errors import InvalidParam, MissingParam, NotJSON
+from regsys.http import BODY_LIMIT, Call, resource
+from regsys.model import Client
+from tests.http.wire import Answer, Echo, Wire, ask
+
+
+class CallTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.echo = Echo("/echo", "/by/{name}/{other}")
+        self.resource = resource([self.echo.endpoint])
+
+    def ask(self, path: str, method: str = "GET", **more: Any) -> Answer:
+        return ask(self, self.resource, path, method, **more)
+
+    def call(self, path: str = "/echo", method: str = "GET", **more: Any) -> Call:
+        """The call that this request became."""
+        self.assertEqual(self.ask(path, method, **more).code, 200)
+        return self.echo.calls.pop()
+
+    def raw_call(self, *headers: bytes) -> Call:
+        """The same for headers that no client library would send."""
+        lines = [b"GET /echo HTTP/1.1", b"Host: hs.test", *headers, b"", b""]
+        self.assertIn(b"200 OK", Wire(self.resource).send(b"\r\n".join(lines)))
+        return self.echo.calls.pop()
+
+    def token(self, path: str = "/echo", *authorization: str) -> Optional[str]:
+        headers = {"Authorization": list(authorization)} if authorization else {}
+        token = self.call(path, headers=headers).access_token
+        return token and token.reveal()
+
+    def test_line(self) -> None:
+        """Method, path and query are exactly as sent."""
+        call = self.call("/by/a%2Fb/c%20d?x=%41&y=+", "POST")
+        self.assertEqual(call.method, "POST")
+        self.assertEqual(call.path, "/by/a%2Fb/c%20d")
+        self.assertEqual(call.uri, "/by/a%2Fb/c%20d?x=%41&y=+")
+
+    def test_pathArgs(self) -> None:
+        """The named segments of a path arrive decoded."""
+        self.assertEqual(self.call("/by/a%2Fb/%C3%BC+").path_args, {"name": "a/b", "other": "ü+"})
+        self.assertEqual(self.call().path_args, {})
+
+    def test_query(self) -> None:
+        """A query parameter is decoded, of duplicates the first counts, a missing one is None."""
+        call = self.call("/echo?a=1&a=2&u=%C3%BC+x&e=")
+        self.assertEqual(call.query("a"), "1")
+        self.assertEqual(call.query("u"), "ü x")
+        self.assertEqual(call.query("e"), "")
+        self.assertIsNone(call.query("none"))
+
+    def test_requiredQuery(self) -> None:
+        """A missing query parameter that is needed is M_MISSING_PARAM."""
+        call = self.call("/echo?a=1")
+        self.assertEqual(call.required_query("a"), "1")
+        error = self.assertRaises(MissingParam, call.required_query, "username")
+        self.assertIn("username", str(error))
+
+    def test_badQuery(self) -> None:
+        """A parameter that is not UTF-8 or holds NUL is refused when it is asked for."""
+        call = self.call("/echo?a=%FF&b=x%00&c=%ED%A0%80&d=fine")
+        for name in ("a", "b", "c"):
+            self.assertRaises(InvalidParam, call.query, name)
+        self.assertEqual(call.query("d"), "fine")
+
+    def test_body(self) -> None:
+        """The body is read whole, and as JSON whatever its Content-Type says."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        call = self.call(method="POST", data=b'{"a": 1}', headers=headers)
+        self.assertEqual(call.body, b'{"a": 1}')
+        self.assertEqual(call.object(), {"a": 1})
+        self.assertRaises(NotJSON, self.call(method="POST").object)
+
+    def test_bodyLimit(self) -> None:
+        """In a site that isn't ours, a body over the limit is refused once it is there."""
+        self.assertEqual(len(self.call(method="POST", data=b"x" * BODY_LIMIT).body), BODY_LIMIT)
+        answer = self.ask("/echo", "POST", data=b"x" * (BODY_LIMIT + 1))
+        self.assertEqual(answer.code, 413)
+        self.assertIn(b"M_TOO_LARGE", answer.content)
+        self.assertEqual(self.echo.calls, [])
+
+    def test_bearerToken(self) -> None:
+        """The Authorization header brings the access token and beats the query."""
+        self.assertEqual(self.token("/echo", "Bearer abc"), "abc")
+        self.assertEqual(self.token("/echo", "bearer  abc "), "abc")
+        self.assertEqual(self.token("/echo?access_token=old", "Bearer abc"), "abc")
+
+    def test_legacyToken(self) -> None:
+        """Without a bearer token the query may bring one."""
+        self.assertEqual(self.token("/echo?access_token=a%2Bb"), "a+b")
+        self.assertEqual(self.token("/echo?access_token=abc", "Basic eDp5"), "abc")
+
+    def test_noToken(self) -> None:
+        """No token is None, which is not the same as a useless one."""
+        self.assertIsNone(self.token())
+        self.assertIsNone(self.token("/echo", "Basic eDp5"))
+
+    def test_uselessToken(self) -> None:
+        """What leaves open which token is meant, or can't be one, is nobody's token."""
+        self.assertEqual(self.token("/echo", "Bearer abc", "Bearer abc"), "")
+        self.assertEqual(self.token("/echo", "Basic eDp5", "Bearer abc"), "")
+        self.assertEqual(self.token("/echo", "Bearer"), "")
+        self.assertEqual(self.token("/echo", "Bearer äbc"), "")
+        self.assertEqual(self.token("/echo?access_token=a&access_token=a"), "")
+        self.assertEqual(self.token("/echo?access_token=a%00"), "")
+        self.assertEqual(self.token("/echo?access_token=%FF"), "")
+        self.assertEqual(self.token("/echo?access_token="), "")
+
+    def test_client(self) -> None:
+        """The client is the peer's address, or what the policy makes of the request."""
+        headers = [b"User-Agent: nio/1.0", b"X-Forwarded-For: 203.0.113.9"]
+        self.assertEqual(self.raw_call(*headers).client, Client("192.0.2.7", "nio/1.0"))
+        self.resource = resource([self.echo.endpoint], client_address=lambda request: "x")
+        self.assertEqual(self.raw_call().client, Client("x", ""))
+
+    def test_userAgent(self) -> None:
+        """A user agent is at most 512 characters, none of which controls anything."""
+        agent = self.raw_call(b"User-Agent: " + b"x" * 600).client.user_agent
+        self.assertEqual(agent, "x" * 512)
+        raw = "a\x1b[31mb\x7fc\u202ed\x85e é".encode() + b"\xff"
+        agent = self.raw_call(b"User-Agent: " + raw).client.user_agent
+        self.assertEqual(agent, "a[31mbcde é\ufffd")
+
+    def test_reprHoldsNoSecret(self) -> None:
+        """Query, path, body and token are not shown by repr."""
+        call = self.call(
+            "/by/hidden/x?token=hidden",
+            "POST",
+            data=b"hidden",
+            headers={"Authorization": "Bearer hidden"},
+        )
+        self.assertNotIn("hidden", repr(call))

@@ -1,0 +1,90 @@
+"""How answers and refusals look on the wire."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.errors import LimitExceeded, RegistrationError, Unavailable, UnknownToken
+from regsys.http import Call, Endpoint, Reply, resource
+from tests.http.wire import Answer, Echo, ask
+
+
+class ReplyTests(SynchronousTestCase):
+    def answer(self, reply: Reply, method: str = "GET") -> Answer:
+        return ask(self, resource([Echo("/echo", reply=reply).endpoint]), "/echo", method)
+
+    def test_json(self) -> None:
+        """A reply is its JSON body with its status, its length and its own headers."""
+        answer = self.answer(Reply({"user_id": "@a:b"}, 401, {"X-Extra": "é"}))
+        self.assertEqual(answer.code, 401)
+        self.assertEqual(answer.content, b'{"user_id":"@a:b"}')
+        self.assertEqual(answer.header("Content-Type"), "application/json")
+        self.assertEqual(answer.header("X-Extra"), "é")
+
+    def test_headersOfAllAnswers(self) -> None:
+        """Every answer may be read by any web client, and is kept by nobody on the way."""
+        for answer in (
+            self.answer(Reply()),
+            self.answer(Reply(status=500)),
+            self.answer(Reply(), "OPTIONS"),
+            self.answer(Reply(), "DELETE"),
+        ):
+            self.assertEqual(answer.header("Access-Control-Allow-Origin"), "*")
+            for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
+                self.assertIn(method, str(answer.header("Access-Control-Allow-Methods")))
+            for name in ("Authorization", "Content-Type", "X-Requested-With"):
+                self.assertIn(name, str(answer.header("Access-Control-Allow-Headers")))
+            self.assertEqual(answer.header("Cache-Control"), "no-cache, no-store, must-revalidate")
+            self.assertEqual(answer.header("X-Content-Type-Options"), "nosniff")
+
+    def test_oddStrings(self) -> None:
+        """A string that is no valid Unicode can still be answered."""
+        answer = self.answer(Reply({"odd": "\ud800 é \0"}))
+        self.assertEqual(json.loads(answer.content), {"odd": "\ud800 é \0"})
+
+    def test_repr(self) -> None:
+        """A reply's repr doesn't show its body, which may hold tokens."""
+        self.assertNotIn("syt_secret", repr(Reply({"access_token": "syt_secret"})))
+
+
+class RefusalTests(SynchronousTestCase):
+    def answer(self, error: Exception) -> Answer:
+        async def refuse(call: Call) -> Reply:
+            raise error
+
+        endpoint = Endpoint("refuse", ("/refuse",), {"GET": refuse})
+        return ask(self, resource([endpoint]), "/refuse")
+
+    def test_refusal(self) -> None:
+        """A refusal brings its status, errcode, sentence and further keys."""
+        answer = self.answer(UnknownToken(soft_logout=True, text="Gone."))
+        self.assertEqual(answer.code, 401)
+        self.assertEqual(
+            json.loads(answer.content),
+            {"errcode": "M_UNKNOWN_TOKEN", "error": "Gone.", "soft_logout": True},
+        )
+        self.assertIsNone(answer.header("Retry-After"))
+
+    def test_plainRefusal(self) -> None:
+        """A refusal without particulars is a 400 M_UNKNOWN with some sentence."""
+        answer = self.answer(RegistrationError())
+        self.assertEqual(answer.code, 400)
+        body = json.loads(answer.content)
+        self.assertEqual((body["errcode"], set(body)), ("M_UNKNOWN", {"errcode", "error"}))
+
+    def test_retryAfter(self) -> None:
+        """A hint in milliseconds becomes whole seconds, rounded up, in the header."""
+        for milliseconds, seconds in ((1, "1"), (1000, "1"), (1001, "2"), (59_999, "60")):
+            answer = self.answer(LimitExceeded(milliseconds))
+            self.assertEqual(answer.code, 429)
+            self.assertEqual(json.loads(answer.content)["retry_after_ms"], milliseconds)
+            self.assertEqual(answer.header("Retry-After"), seconds)
+
+    def test_unavailable(self) -> None:
+        """A backend that is down is a 503 that says when to come back."""
+        answer = self.answer(Unavailable())
+        self.assertEqual(answer.code, 503)
+        self.assertEqual(answer.header("Retry-After"), "2")
+        self.assertEqual(json.loads(answer.content)["errcode"], "M_UNKNOWN")

@@ -1,0 +1,144 @@
+"""The limits of our own site, byte by byte."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.http import BODY_LIMIT, resource
+from regsys.http.server import DRAIN_LIMIT
+from tests.http.wire import Echo, Wire
+
+
+def post(*headers: bytes, body: bytes = b"") -> bytes:
+    return b"\r\n".join([b"POST /echo HTTP/1.1", b"Host: hs.test", *headers, b"", body])
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class BodyLimitTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.echo = Echo("/echo")
+        self.wire = Wire(resource([self.echo.endpoint]))
+
+    def assert_refused(self, answer: bytes) -> None:
+        """A whole and only 413, which announces that the connection will be closed."""
+        head, _, body = answer.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        self.assertEqual(lines[0], b"HTTP/1.1 413 Request Entity Too Large")
+        self.assertIn(b"Connection: close", lines)
+        self.assertIn(b"Access-Control-Allow-Origin: *", lines)
+        self.assertIn(b"Content-Length: %d" % len(body), lines)
+        self.assertEqual(json.loads(body)["errcode"], "M_TOO_LARGE")
+        self.assertEqual(self.echo.calls, [])
+
+    def test_atTheLimit(self) -> None:
+        """A body of exactly the limit is taken, by length or in chunks."""
+        body = b"x" * BODY_LIMIT
+        self.assertIn(b"200 OK", self.wire.send(post(b"Content-Length: %d" % len(body), body=body)))
+        halves = chunk(body[:30_000]) + chunk(body[30_000:]) + chunk(b"")
+        self.assertIn(b"200 OK", self.wire.send(post(b"Transfer-Encoding: chunked", body=halves)))
+        self.assertEqual([call.body for call in self.echo.calls], [body, body])
+
+    def test_announcedBody(self) -> None:
+        """A body that is announced as too large is refused before any of it comes."""
+        self.assert_refused(self.wire.send(post(b"Content-Length: %d" % (BODY_LIMIT + 1))))
+
+    def test_sentBody(self) -> None:
+        """A client that sends all of it first still finds the answer, then the end."""
+        self.assert_refused(self.wire.send(post(b"Content-Length: %d" % (BODY_LIMIT + 2))))
+        self.assertEqual(self.wire.send(b"x" * (BODY_LIMIT + 1)), b"")
+        self.assertFalse(self.wire.closed)
+        self.assertEqual(self.wire.send(b"x"), b"")
+        self.assertTrue(self.wire.closed)
+
+    def test_requestBehindIt(self) -> None:
+        """What follows a refused body on the same connection is not looked at."""
+        first = post(b"Content-Length: %d" % (BODY_LIMIT + 1), body=b"x" * (BODY_LIMIT + 1))
+        self.assert_refused(self.wire.send(first + post(b"Content-Length: 0")))
+        self.assertTrue(self.wire.closed)
+
+    def test_expectingClient(self) -> None:
+        """A client that asks before sending gets the refusal and no invitation."""
+        headers = (b"Content-Length: %d" % (BODY_LIMIT + 1), b"Expect: 100-continue")
+        self.assert_refused(self.wire.send(post(*headers)))
+        small = Wire(self.wire.site.resource)
+        answer = small.send(post(b"Content-Length: 2", b"Expect: 100-continue"))
+        self.assertEqual(answer, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def test_chunkedBody(self) -> None:
+        """A body in chunks is refused at the byte that is too much, and read to its end."""
+        self.assertEqual(
+            self.wire.send(
+                post(b"Transfer-Encoding: chunked", body=chunk(b"x" * BODY_LIMIT) + b"2\r\n")
+            ),
+            b"",
+        )
+        self.assert_refused(self.wire.send(b"x"))
+        self.assertEqual(self.wire.send(b"x\r\n" + chunk(b"more")), b"")
+        self.assertFalse(self.wire.closed)
+        self.assertEqual(self.wire.send(chunk(b"")), b"")
+        self.assertTrue(self.wire.closed)
+
+    def test_endlessBody(self) -> None:
+        """A client that doesn't stop sending is cut off in the end."""
+        self.assert_refused(self.wire.send(post(b"Content-Length: 999999999999")))
+        megabyte = b"x" * 2**20
+        for _ in range(DRAIN_LIMIT // len(megabyte)):
+            self.wire.send(megabyte)
+        self.assertFalse(self.wire.closed)
+        self.wire.send(b"x")
+        self.assertTrue(self.wire.closed)
+
+    def test_clientLeaves(self) -> None:
+        """A client that leaves after the refusal causes no error."""
+        self.assert_refused(self.wire.send(post(b"Content-Length: %d" % (BODY_LIMIT + 1))))
+        with capturedLogs() as events:
+            self.wire.hang_up()
+        self.assertEqual(events, [])
+
+    def test_absurdLength(self) -> None:
+        """A length of more digits than a number may have is a bad request, not an error."""
+        answer = self.wire.send(post(b"Content-Length: " + b"9" * 5000))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 400 "))
+        self.assertTrue(self.wire.closed)
+
+
+class SiteTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.echo = Echo("/echo")
+        self.wire = Wire(resource([self.echo.endpoint]), idle_timeout_s=30)
+
+    def test_forms(self) -> None:
+        """A form in the body doesn't count as query parameters."""
+        body = b"a=1"
+        headers = (b"Content-Type: application/x-www-form-urlencoded", b"Content-Length: 3")
+        self.wire.send(post(*headers, body=body))
+        (call,) = self.echo.calls
+        self.assertIsNone(call.query("a"))
+        self.assertEqual(call.body, body)
+
+    def test_silentConnection(self) -> None:
+        """A connection on which nothing comes is closed."""
+        self.wire.send(b"POST /echo HTTP/1.1\r\n")
+        self.wire.clock.advance(29)
+        self.assertFalse(self.wire.closed)
+        self.wire.clock.advance(1)
+        self.assertTrue(self.wire.closed)
+
+    def test_noAccessLog(self) -> None:
+        """Requests are not logged: a query may hold a token."""
+        self.wire.site.startFactory()
+        self.addCleanup(self.wire.site.stopFactory)
+        with capturedLogs() as events:
+            self.wire.send(b"GET /echo?access_token=hidden HTTP/1.1\r\nHost: hs.test\r\n\r\n")
+        self.assertEqual(len(self.echo.calls), 1)
+        self.assertEqual(events, [])
+
+    def test_oneProtocol(self) -> None:
+        """Over TLS only HTTP/1.1 is spoken, where the body limit holds."""
+        self.assertEqual(self.wire.site.acceptableProtocols(), [b"http/1.1"])

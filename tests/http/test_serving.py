@@ -1,0 +1,113 @@
+"""What happens when a handler fails, or takes its time."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.http import Call, Endpoint, InFlight, Reply, resource
+from tests.http.wire import Echo, Wire, ask
+
+GET = b"GET %s HTTP/1.1\r\nHost: hs.test\r\n\r\n"
+
+
+class FailureTests(SynchronousTestCase):
+    def test_bug(self) -> None:
+        """An unforeseen exception is a 500 that tells nothing, and a log entry without secrets."""
+
+        async def fail(call: Call) -> Reply:
+            raise RuntimeError("inner workings")
+
+        root = resource([Endpoint("fail", ("/fail/{token}",), {"POST": fail})])
+        with capturedLogs() as events:
+            answer = ask(
+                self, root, "/fail/hidden?a=hidden", "POST", data=b'{"password": "hidden"}'
+            )
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(answer.code, 500)
+        self.assertEqual(
+            json.loads(answer.content),
+            {"errcode": "M_UNKNOWN", "error": "Internal server error"},
+        )
+        (event,) = (event for event in events if "log_failure" in event)
+        self.assertEqual((event["method"], event["path"]), ("POST", "/fail/{token}"))
+        self.assertNotIn("hidden", repr(event))
+
+    def test_bodyThatIsNotJSON(self) -> None:
+        """A reply that cannot be written is a bug like any other."""
+        answer = ask(self, resource([Echo("/x", reply=Reply({"x": object()})).endpoint]), "/x")
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertEqual(answer.code, 500)
+
+
+class WaitingTests(SynchronousTestCase):
+    """Handlers that take their time."""
+
+    def setUp(self) -> None:
+        self.gates: list[Deferred[None]] = []
+        self.finished: list[str] = []
+        self.in_flight = InFlight()
+        slow = Endpoint("slow", ("/slow/{name}",), {"GET": self.slow})
+        self.wire = Wire(resource([slow], in_flight=self.in_flight))
+
+    async def slow(self, call: Call) -> Reply:
+        gate: Deferred[None] = Deferred()
+        self.gates.append(gate)
+        await gate
+        self.finished.append(call.path_args["name"])
+        return Reply({"name": call.path_args["name"]})
+
+    def test_lateAnswer(self) -> None:
+        """An answer goes out when it is there."""
+        self.assertEqual(self.wire.send(GET % b"/slow/a"), b"")
+        self.gates[0].callback(None)
+        self.assertTrue(self.wire.received().endswith(b'\r\n\r\n{"name":"a"}'))
+
+    def test_clientLeaves(self) -> None:
+        """A client that goes away neither stops the work nor causes an error."""
+        self.wire.send(GET % b"/slow/a")
+        with capturedLogs() as events:
+            self.wire.hang_up()
+            self.assertEqual(self.in_flight.count, 1)
+            self.gates[0].callback(None)
+        self.assertEqual(self.finished, ["a"])
+        self.assertEqual(self.wire.received(), b"")
+        self.assertEqual(self.in_flight.count, 0)
+        self.assertEqual(events, [])
+
+    def test_clientLeavesAndWorkFails(self) -> None:
+        """A bug is logged even if nobody waits for the answer."""
+        self.wire.send(GET % b"/slow/a")
+        self.wire.hang_up()
+        self.gates[0].errback(ValueError())
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.in_flight.count, 0)
+
+    def test_pipelining(self) -> None:
+        """Requests sent in one go are answered one after the other, in their order."""
+        self.assertEqual(self.wire.send(GET % b"/slow/a" + GET % b"/slow/b"), b"")
+        self.assertEqual(len(self.gates), 1)
+        self.gates[0].callback(None)
+        self.assertIn(b'{"name":"a"}', self.wire.received())
+        self.gates[1].callback(None)
+        self.assertIn(b'{"name":"b"}', self.wire.received())
+        self.assertFalse(self.wire.closed)
+
+    def test_idle(self) -> None:
+        """One can wait until no call is under way; by then the answers are written."""
+        self.successResultOf(self.in_flight.idle())
+        second = Wire(self.wire.site.resource)
+        self.wire.send(GET % b"/slow/a")
+        second.send(GET % b"/slow/b")
+        idle = [self.in_flight.idle(), self.in_flight.idle()]
+        written = idle[0].addCallback(lambda _: second.received())
+        self.gates[0].callback(None)
+        self.assertEqual(self.in_flight.count, 1)
+        self.assertNoResult(idle[1])
+        self.gates[1].callback(None)
+        self.assertIn(b'{"name":"b"}', self.successResultOf(written))
+        self.successResultOf(idle[1])
+        self.successResultOf(self.in_flight.idle())
