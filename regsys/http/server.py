@@ -50,6 +50,7 @@ class _Channel(http.HTTPChannel):
 
 
 class _Site(server.Site):
+    noisy = False
     # HTTP/1.1 only: the limit below knows how its channel receives a body.
     protocol = _Channel  # type: ignore[assignment]  # declared for the proxy to HTTP/2
 

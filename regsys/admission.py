@@ -1,0 +1,74 @@
+"""Who is let in: a limit by address, spam checkers, rules about addresses, blocking."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+import attr
+from zope.interface import implementer
+
+from regsys.errors import LimitExceeded, ThreepidDenied
+from regsys.interfaces import (
+    IAdmission,
+    IBlocking,
+    ILimiter,
+    ISpamChecks,
+    IThreepidRules,
+    Verdict,
+)
+from regsys.model import Registration
+
+
+@implementer(IAdmission)
+@attr.frozen(kw_only=True)
+class Admission:
+    """The parts that say no, each asked in the way that IAdmission tells.
+
+    ``key_of`` makes the limiter's key of an address (``regsys.ratelimit.address_key``).
+    A registration without an address knows no limit. ``denied_ms``: the hint that goes with
+    a spam checker's refusal, so that it looks like the limit's.
+    """
+
+    limiter: ILimiter
+    key_of: Callable[[str], str]
+    spam: ISpamChecks
+    blocking: IBlocking
+    threepids: IThreepidRules
+    denied_ms: int
+
+    async def peek(self, address: Optional[str]) -> None:
+        if address:
+            await self.limiter.peek(self.key_of(address))
+
+    async def take(self, registration: Registration) -> None:
+        if registration.client and registration.client.address:
+            await self.limiter.take(self.key_of(registration.client.address))
+
+    async def give_back(self, registration: Registration) -> None:
+        if registration.client and registration.client.address:
+            await self.limiter.give_back(self.key_of(registration.client.address))
+
+    async def judge(self, registration: Registration) -> Verdict:
+        verdict = await self.spam.judge(registration)
+        if verdict is Verdict.DENY:
+            raise LimitExceeded(self.denied_ms)
+        return verdict
+
+    async def check(self, registration: Registration) -> None:
+        """Raises ThreepidDenied for the first address that is not allowed, then what
+        blocking raises; an administrator's registration is not blocked."""
+        addresses = [(item.medium, item.address) for item in registration.threepids]
+        addresses += [("email", address) for address in registration.bind_emails]
+        for medium, address in addresses:
+            if not await self.threepids.is_allowed(medium, address, True):
+                raise ThreepidDenied()
+        if not registration.by_admin:
+            await self.blocking.check(registration)
+
+
+@implementer(IBlocking)
+class NoBlocking:
+    """No blocking is configured: everybody may come."""
+
+    async def check(self, registration: Registration) -> None:
+        return

@@ -1,0 +1,172 @@
+"""Who is let in: which part is asked what, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from regsys.admission import Admission, NoBlocking
+from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.errors import Forbidden, LimitExceeded, ThreepidDenied, Unavailable
+from regsys.interfaces import IAdmission, IBlocking, Verdict
+from regsys.model import Client, Registration, Threepid
+from regsys.ratelimit import Buckets, address_key
+from regsys.testing import provides
+
+REGISTRATION = Registration(key="key", client=Client("2001:db8::1"))
+NEIGHBOUR = Registration(key="key", client=Client("2001:db8::2"))
+STRANGER = Registration(key="key", client=Client("192.0.2.1"))
+
+
+@implementer(IBlocking)
+@attr.frozen
+class Blocked:
+    """Blocks everybody, and notes whom."""
+
+    asked: list[Registration] = attr.field(factory=list)
+
+    async def check(self, registration: Registration) -> None:
+        self.asked.append(registration)
+        raise Forbidden()
+
+
+class AdmissionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        clock = Clock()
+        self.spam = SpamChecks(clock=clock)
+        self.rules = ThreepidRules(clock=clock)
+        self.admission = Admission(
+            limiter=Buckets(per_second=0.5, burst_count=1, seconds=clock.seconds),
+            key_of=address_key,
+            spam=self.spam,
+            blocking=NoBlocking(),
+            threepids=self.rules,
+            denied_ms=7000,
+        )
+
+    def passes(self, answer: Awaitable[Any]) -> Any:
+        return self.successResultOf(self._wait(answer))
+
+    def refused(self, answer: Awaitable[Any], error: type[Exception]) -> Any:
+        return self.failureResultOf(self._wait(answer), error).value
+
+    def _wait(self, answer: Awaitable[Any]) -> Deferred[Any]:
+        async def waiting() -> Any:
+            return await answer
+
+        return Deferred.fromCoroutine(waiting())
+
+    def test_provides(self) -> None:
+        """Admission offers all of IAdmission, NoBlocking all of IBlocking."""
+        provides(IAdmission, self.admission)
+        provides(IBlocking, NoBlocking())
+
+    def test_takingUsesUpTheLimitOfTheNetwork(self) -> None:
+        """A registration counts for the whole /64 that it came from, and for nobody else."""
+        self.passes(self.admission.peek("2001:db8::1"))
+        self.passes(self.admission.take(REGISTRATION))
+        for address in ("2001:db8::1", "2001:db8::2"):
+            refusal = self.refused(self.admission.peek(address), LimitExceeded)
+            self.assertEqual(refusal.retry_after_ms, 2000)
+        self.refused(self.admission.take(NEIGHBOUR), LimitExceeded)
+        self.passes(self.admission.peek("192.0.2.1"))
+        self.passes(self.admission.take(STRANGER))
+
+    def test_peekingUsesUpNothing(self) -> None:
+        """Looking at the limit counts nothing."""
+        for _ in range(3):
+            self.passes(self.admission.peek("2001:db8::1"))
+        self.passes(self.admission.take(REGISTRATION))
+
+    def test_givenBack(self) -> None:
+        """What a refused registration took is there for the next one, for its own network."""
+        self.passes(self.admission.take(REGISTRATION))
+        self.passes(self.admission.give_back(STRANGER))
+        self.refused(self.admission.take(NEIGHBOUR), LimitExceeded)
+        self.passes(self.admission.give_back(REGISTRATION))
+        self.passes(self.admission.take(NEIGHBOUR))
+
+    def test_withoutAddressThereIsNoLimit(self) -> None:
+        """A registration without a client or without its address knows no limit."""
+        self.passes(self.admission.limiter.take(""))
+        for client in (None, Client("")):
+            registration = Registration(key="key", client=client)
+            for _ in range(3):
+                self.passes(self.admission.take(registration))
+            self.passes(self.admission.give_back(registration))
+            self.passes(self.admission.peek(client.address if client else None))
+
+    def test_judgement(self) -> None:
+        """The verdict is the spam checkers'; one that fails makes the server unavailable."""
+        self.assertIs(self.passes(self.admission.judge(REGISTRATION)), Verdict.ALLOW)
+        self.spam.register("module", lambda *args: "shadow_ban")
+        self.assertIs(self.passes(self.admission.judge(REGISTRATION)), Verdict.SHADOW_BAN)
+        failing = SpamChecks(clock=Clock())
+        failing.register("module", lambda *args: "maybe")
+        admission = attr.evolve(self.admission, spam=failing)
+        self.refused(admission.judge(REGISTRATION), Unavailable)
+
+    def test_deniedBySpamCheckersLooksLikeTheLimit(self) -> None:
+        """What the spam checkers deny is refused with the limit's very error, and its hint."""
+        self.spam.register("module", lambda *args: "deny")
+        refusal = self.refused(self.admission.judge(REGISTRATION), LimitExceeded)
+        self.passes(self.admission.take(REGISTRATION))
+        limit = self.refused(self.admission.take(REGISTRATION), LimitExceeded)
+        self.assertEqual(refusal.retry_after_ms, 7000)
+        self.assertEqual((refusal.text, refusal.extra.keys()), (limit.text, limit.extra.keys()))
+
+    def test_everyAddressMustBeAllowed(self) -> None:
+        """Each identifier that the account would get is asked about, until one is denied."""
+        asked: list[tuple[object, ...]] = []
+
+        def rule(medium: str, address: str, registering: bool) -> bool:
+            asked.append((medium, address, registering))
+            return not address.endswith("@bad.example")
+
+        self.rules.register("module", rule)
+        registration = Registration(
+            key="key",
+            threepids=(Threepid("msisdn", "447700900123", 1), Threepid("email", "a@b.example", 1)),
+            bind_emails=("c@d.example",),
+        )
+        self.passes(self.admission.check(registration))
+        self.assertEqual(
+            asked,
+            [
+                ("msisdn", "447700900123", True),
+                ("email", "a@b.example", True),
+                ("email", "c@d.example", True),
+            ],
+        )
+        validated = (Threepid("email", "x@bad.example", 1),)
+        for denied in (
+            attr.evolve(registration, threepids=validated),
+            attr.evolve(registration, bind_emails=("y@bad.example",)),
+        ):
+            self.refused(self.admission.check(denied), ThreepidDenied)
+
+    def test_deniedAddressComesBeforeBlocking(self) -> None:
+        """A denied address is refused as such also where everybody is blocked."""
+        self.rules.register("module", lambda *args: False)
+        registration = attr.evolve(REGISTRATION, threepids=(Threepid("email", "a@b.example", 1),))
+        admission = attr.evolve(self.admission, blocking=Blocked())
+        self.refused(admission.check(registration), ThreepidDenied)
+        by_admin = attr.evolve(registration, by_admin=True)
+        self.refused(admission.check(by_admin), ThreepidDenied)
+
+    def test_blockingIsNotAskedOfAdmins(self) -> None:
+        """Blocking refuses whom it blocks, but not what an administrator registers."""
+        blocked = Blocked()
+        admission = attr.evolve(self.admission, blocking=blocked)
+        self.refused(admission.check(REGISTRATION), Forbidden)
+        self.passes(admission.check(attr.evolve(REGISTRATION, by_admin=True)))
+        self.assertEqual(blocked.asked, [REGISTRATION])
+
+    def test_nobodyIsBlockedByDefault(self) -> None:
+        """With nothing configured everybody passes the check."""
+        self.passes(self.admission.check(REGISTRATION))

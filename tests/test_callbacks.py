@@ -1,0 +1,273 @@
+"""The hooks of modules (BEHAVIOUR B10.2-3): what they are asked, and what their answers do."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Sequence
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, succeed
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.errors import Unavailable
+from regsys.interfaces import ISpamChecks, IThreepidRules, Verdict
+from regsys.model import Client, Registration, Threepid
+from regsys.testing import provides
+
+REGISTRATION = Registration(
+    key="key",
+    localpart="alice",
+    threepids=(
+        Threepid("msisdn", "447700900123", 1),
+        Threepid("email", "alice@example.org", 2),
+        Threepid("email", "alice@example.com", 3),
+    ),
+    client=Client("192.0.2.1", "Client/2"),
+    clients=(Client("192.0.2.2", "Client/1"), Client("192.0.2.1", "Client/2")),
+    auth_provider_id="oidc",
+)
+
+
+async def _later(answer: Any) -> Any:
+    return await succeed(answer)
+
+
+class HookCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.spam = SpamChecks(clock=self.clock)
+        self.rules = ThreepidRules(clock=self.clock)
+
+    def judge(self, registration: Registration = REGISTRATION) -> Deferred[Verdict]:
+        return Deferred.fromCoroutine(self.spam.judge(registration))
+
+    def is_allowed(self, registering: bool = True) -> Deferred[bool]:
+        return Deferred.fromCoroutine(
+            self.rules.is_allowed("email", "alice@example.org", registering)
+        )
+
+
+class SpamChecksTests(HookCase):
+    def test_withoutCheckersEverybodyIsAllowed(self) -> None:
+        """With no spam checker registered the verdict is to allow, at once."""
+        provides(ISpamChecks, self.spam)
+        self.assertIs(self.successResultOf(self.judge()), Verdict.ALLOW)
+
+    def test_whatCheckersAreAsked(self) -> None:
+        """A checker gets the email address, name, requests and provider of the registration."""
+        asked: list[tuple[object, ...]] = []
+        self.spam.register("module", lambda *args: asked.append(args) or "allow")  # type: ignore
+        self.successResultOf(self.judge())
+        self.assertEqual(
+            asked,
+            [
+                (
+                    {"medium": "email", "address": "alice@example.org", "validated_at": 2},
+                    "alice",
+                    [("Client/1", "192.0.2.2"), ("Client/2", "192.0.2.1")],
+                    "oidc",
+                )
+            ],
+        )
+
+    def test_whatCheckersAreAskedOfNobody(self) -> None:
+        """What a registration does not have is None, or an empty list."""
+        asked: list[tuple[object, ...]] = []
+        self.spam.register("module", lambda *args: asked.append(args) or "allow")  # type: ignore
+        self.successResultOf(self.judge(Registration(key="key")))
+        own = Registration(key="key", client=Client("192.0.2.1", "Client/2"))
+        self.successResultOf(self.judge(own))
+        self.assertEqual(
+            asked,
+            [(None, None, [], None), (None, None, [("Client/2", "192.0.2.1")], None)],
+        )
+
+    def test_everyCheckerGetsItsOwnArguments(self) -> None:
+        """A checker that changes what it was given does not change it for the next one."""
+        seen: list[tuple[object, object]] = []
+
+        def spoil(email: Any, name: Optional[str], requests: Any, provider: Any) -> Verdict:
+            seen.append((dict(email), list(requests)))
+            email.clear()
+            requests.clear()
+            return Verdict.ALLOW
+
+        self.spam.register("one", spoil)
+        self.spam.register("two", spoil)
+        self.successResultOf(self.judge())
+        self.assertEqual(seen[0], seen[1])
+
+    def test_answersOfEveryForm(self) -> None:
+        """Verdicts and their names count, whether told at once, async or by a Deferred."""
+        for verdict in Verdict:
+            for answer in (verdict, verdict.value):
+                for form in (lambda told: told, _later, succeed):
+                    self.spam = SpamChecks(clock=self.clock)
+                    self.spam.register("module", lambda *args: form(answer))  # noqa: B023
+                    self.assertIs(self.successResultOf(self.judge()), verdict)
+
+    def test_firstThatDoesNotAllowWins(self) -> None:
+        """Checkers are asked in order until one does not allow; those behind it aren't asked."""
+        asked: list[str] = []
+
+        def answering(name: str, verdict: Verdict) -> Callable[..., Verdict]:
+            return lambda *args: asked.append(name) or verdict  # type: ignore[func-returns-value]
+
+        self.spam.register("one", answering("one", Verdict.ALLOW))
+        self.spam.register("two", answering("two", Verdict.SHADOW_BAN))
+        self.spam.register("three", answering("three", Verdict.DENY))
+        self.assertIs(self.successResultOf(self.judge()), Verdict.SHADOW_BAN)
+        self.assertEqual(asked, ["one", "two"])
+
+
+class ThreepidRulesTests(HookCase):
+    def test_withoutRulesEveryAddressIsAllowed(self) -> None:
+        """With no rule registered every address is allowed, at once."""
+        provides(IThreepidRules, self.rules)
+        self.assertIs(self.successResultOf(self.is_allowed()), True)
+
+    def test_whatRulesAreAsked(self) -> None:
+        """A rule gets medium, address, and whether an account is being made."""
+        asked: list[tuple[object, ...]] = []
+        self.rules.register("module", lambda *args: not asked.append(args))  # type: ignore
+        self.successResultOf(self.is_allowed(True))
+        self.successResultOf(self.is_allowed(False))
+        self.assertEqual(
+            asked, [("email", "alice@example.org", True), ("email", "alice@example.org", False)]
+        )
+
+    def test_firstNoWins(self) -> None:
+        """One rule that says no is enough, in every form; those behind it are not asked."""
+        for form in (lambda told: told, _later, succeed):
+            asked: list[str] = []
+            self.rules = ThreepidRules(clock=self.clock)
+            self.rules.register("one", lambda *args: form(True))  # noqa: B023
+            self.rules.register("two", lambda *args: form(False))  # noqa: B023
+            self.rules.register("three", lambda *args: not asked.append("three"))  # type: ignore  # noqa: B023
+            self.assertIs(self.successResultOf(self.is_allowed()), False)
+            self.assertEqual(asked, [])
+
+
+class TroubleTests(HookCase):
+    """Every hook that decides, with every way of not answering (BEHAVIOUR B10.3)."""
+
+    def questions(self, hook: Callable[..., Any]) -> list[tuple[str, Callable[[], Deferred[Any]]]]:
+        self.setUp()
+        self.spam.register("bad.Module", hook)
+        self.rules.register("bad.Module", hook)
+        return [
+            ("check_registration_for_spam", self.judge),
+            ("is_3pid_allowed", self.is_allowed),
+        ]
+
+    def refused(self, moment: str, answer: Deferred[Any], events: Sequence[Any]) -> str:
+        """The one log line about it, which names the module and the moment."""
+        self.failureResultOf(answer, Unavailable)
+        self.assertEqual(len(events), 1)
+        [event] = events
+        self.assertEqual(event["log_level"].name, "critical" if "log_failure" in event else "error")
+        self.assertEqual((event["module"], event["moment"]), ("bad.Module", moment))
+        return str(event.get("trouble"))
+
+    def test_raising(self) -> None:
+        """A hook that raises, in whichever form, refuses with 503 and is logged by name."""
+
+        def at_once(*args: object) -> None:
+            raise KeyError("broken")
+
+        async def in_a_coroutine(*args: object) -> None:
+            raise KeyError("broken")
+
+        def by_deferred(*args: object) -> Deferred[None]:
+            return fail(KeyError("broken"))
+
+        for hook in (at_once, in_a_coroutine, by_deferred):
+            for moment, ask in self.questions(hook):
+                with capturedLogs() as events:
+                    answer = ask()
+                self.refused(moment, answer, events)
+                self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_ownTimeoutOrCancellation(self) -> None:
+        """A hook that cancels itself or reports a timeout of its own has failed, no more."""
+        for error in (CancelledError, TimeoutError, ValueError):
+            for moment, ask in self.questions(lambda *args: fail(error())):  # noqa: B023
+                with capturedLogs() as events:
+                    answer = ask()
+                self.assertEqual(self.refused(moment, answer, events), "None")
+                self.assertEqual(len(self.flushLoggedErrors(error)), 1)
+
+    def test_hanging(self) -> None:
+        """A hook that does not answer is cancelled after ten seconds: 503, logged by name."""
+        cancelled: list[object] = []
+        for moment, ask in self.questions(lambda *args: Deferred(cancelled.append)):
+            cancelled.clear()
+            with capturedLogs() as events:
+                answer = ask()
+                self.clock.advance(9.9)
+                self.assertNoResult(answer)
+                self.clock.advance(0.1)
+            self.assertIn("10000 ms", self.refused(moment, answer, events))
+            self.assertEqual(len(cancelled), 1)
+
+    def test_hangingInSpiteOfCancellation(self) -> None:
+        """The deadline holds for a hook that goes on when it is cancelled; its end is lost."""
+        ends: list[Deferred[None]] = []
+
+        async def stubborn(*args: object) -> None:
+            try:
+                await Deferred()
+            except CancelledError:
+                ends.append(Deferred())
+                await ends[-1]
+            raise KeyError("too late")
+
+        for moment, ask in self.questions(stubborn):
+            with capturedLogs() as events:
+                answer = ask()
+                self.clock.advance(10)
+            self.refused(moment, answer, events)
+            ends.pop().callback(None)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_wrongType(self) -> None:
+        """An answer that means nothing refuses with 503, and the log tells its type only."""
+        answers: list[Any] = [None, 1, "perhaps", "ALLOW", [], {}, object(), b"allow", ("allow",)]
+        for told in answers:
+            for moment, ask in self.questions(lambda *args: told):  # noqa: B023
+                with capturedLogs() as events:
+                    answer = ask()
+                trouble = self.refused(moment, answer, events)
+                self.assertIn(type(told).__name__, trouble)
+                self.assertNotIn("perhaps", trouble)
+
+    def test_eachHasItsOwnDeadline(self) -> None:
+        """Two hooks that each answer in time are not too late together."""
+        answers: list[Deferred[bool]] = []
+
+        def slow(*args: object) -> Deferred[bool]:
+            answers.append(Deferred())
+            return answers[-1]
+
+        self.rules = ThreepidRules(clock=self.clock, deadline_ms=500)
+        self.rules.register("one", slow)
+        self.rules.register("two", slow)
+        allowed = self.is_allowed()
+        for _ in range(2):
+            self.clock.advance(0.4)
+            answers[-1].callback(True)
+        self.assertIs(self.successResultOf(allowed), True)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_clientGoesAway(self) -> None:
+        """Cancelling the question cancels the hook, and is not the module's fault."""
+        cancelled: list[object] = []
+        for _, ask in self.questions(lambda *args: Deferred(cancelled.append)):
+            cancelled.clear()
+            with capturedLogs() as events:
+                answer = ask()
+                answer.cancel()
+            self.failureResultOf(answer, CancelledError)
+            self.assertEqual((len(cancelled), events), (1, []))
+            self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -1,0 +1,306 @@
+"""The pool that hashes passwords (BEHAVIOUR B14.2, B8.3): its queue and its memory."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Callable, Optional
+
+import bcrypt
+from twisted.internet.defer import CancelledError, Deferred, execute
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys import passwords
+from regsys.errors import InvalidParam, LimitExceeded
+from regsys.interfaces import IHasher
+from regsys.model import Secret
+from regsys.passwords import HashingPool, verify_password
+from regsys.testing import provides
+
+# The cheapest hash that bcrypt makes.
+ROUNDS = 4
+
+
+class Threads:
+    """A runner whose threads work when they are told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        deferred: Deferred[Any] = Deferred()
+        self.calls.append((deferred, lambda: function(*args)))
+        return deferred
+
+    def finish(self) -> None:
+        """Do what was handed over first."""
+        deferred, call = self.calls.pop(0)
+        execute(call).chainDeferred(deferred)
+
+    def finish_all(self) -> None:
+        while self.calls:
+            self.finish()
+
+    def fail(self) -> None:
+        self.calls.pop(0)[0].errback(MemoryError())
+
+
+class PoolCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.workers = Threads()
+        self.pool = HashingPool(
+            run=self.workers.run,
+            threads=2,
+            seconds=self.clock.seconds,
+            rounds=ROUNDS,
+            pepper="pepper",
+        )
+
+    def hash(self, password: str, once: Optional[str] = None) -> Deferred[str]:
+        return Deferred.fromCoroutine(self.pool.hash(Secret(password), once))
+
+    def verify(self, password: str, stored: Optional[str]) -> Deferred[bool]:
+        return Deferred.fromCoroutine(self.pool.verify(Secret(password), stored))
+
+    def fill(self, waiting: int = 32) -> list[Deferred[str]]:
+        return [self.hash(f"password {number}") for number in range(2 + waiting)]
+
+
+class QueueTests(PoolCase):
+    def test_providesIHasher(self) -> None:
+        """The pool offers all of IHasher."""
+        provides(IHasher, self.pool)
+
+    def test_hashFits(self) -> None:
+        """The hash is made with the pool's pepper and rounds, and fits its password only."""
+        hashing = self.hash("password")
+        self.assertNoResult(hashing)
+        self.workers.finish()
+        stored = self.successResultOf(hashing)
+        self.assertTrue(stored.startswith("$2b$04$"))
+        self.assertTrue(verify_password(b"passwordpepper", stored))
+        answers = [self.verify("password", stored), self.verify("Password", stored)]
+        self.workers.finish_all()
+        self.assertEqual([self.successResultOf(answer) for answer in answers], [True, False])
+
+    def test_truncates(self) -> None:
+        """A pool that truncates makes hashes that a truncating server reads."""
+        self.pool.truncate = True
+        hashing = self.hash("x" * 100)
+        self.workers.finish()
+        stored = self.successResultOf(hashing)
+        self.assertTrue(bcrypt.checkpw(b"x" * 72, stored.encode()))
+
+    def test_firstComeFirstServed(self) -> None:
+        """No more hashes are under way than threads; the others follow in their order."""
+        hashings = self.fill(3)
+        self.assertEqual(len(self.workers.calls), 2)
+        for done, hashing in enumerate(hashings):
+            self.assertNoResult(hashing)
+            self.workers.finish()
+            stored = self.successResultOf(hashing)
+            self.assertTrue(verify_password(f"password {done}pepper".encode(), stored))
+            self.assertLessEqual(len(self.workers.calls), 2)
+
+    def test_fullQueueRefuses(self) -> None:
+        """With 32 waiting, hashing and verifying are refused until one more has begun."""
+        self.fill()
+        self.failureResultOf(self.hash("late"), LimitExceeded)
+        self.failureResultOf(self.verify("late", None), LimitExceeded)
+        self.failureResultOf(self.hash("late", "dialogue"), LimitExceeded)
+        self.workers.finish()
+        self.assertNoResult(self.hash("in time"))
+
+    def test_retryHintIsTheTimeThatTheQueueTakes(self) -> None:
+        """The hint follows from how long the latest hashes took, and from the threads."""
+        for step_s in (0.5, 2.0):
+            # Each look at the clock is one step later, so that every hash takes one step.
+            self.pool.seconds = itertools.count(0, step_s).__next__
+            for _ in range(40):
+                self.hash("password")
+                self.workers.finish()
+            self.fill()
+            refusal = self.failureResultOf(self.hash("late"), LimitExceeded).value
+            expected_ms = 33 / 2 * step_s * 1000
+            self.assertApproximates(refusal.retry_after_ms, expected_ms, expected_ms / 20)
+            self.workers.finish_all()
+
+    def test_retryHintBeforeAnyHash(self) -> None:
+        """Before anything was measured the hint goes by the rounds: 0.3 s a hash at twelve."""
+        for rounds, expected_ms in [(12, 4950), (13, 9900)]:
+            self.pool = HashingPool(
+                run=Threads().run, threads=2, seconds=self.clock.seconds, rounds=rounds
+            )
+            self.fill()
+            refusal = self.failureResultOf(self.hash("late"), LimitExceeded).value
+            self.assertEqual(refusal.retry_after_ms, expected_ms)
+
+    def test_roomUntilHalfFull(self) -> None:
+        """There is room for work that can be put off while fewer than 16 wait."""
+        self.fill(15)
+        self.assertTrue(self.pool.has_room())
+        self.hash("one more")
+        self.assertEqual(self.pool.waiting, 16)
+        self.assertFalse(self.pool.has_room())
+
+    def test_whoeverGoesAwayWhileWaitingIsNotHashed(self) -> None:
+        """A caller who cancels before its turn leaves the queue."""
+        hashings = self.fill(2)
+        hashings[2].cancel()
+        self.failureResultOf(hashings[2], CancelledError)
+        self.assertEqual(self.pool.waiting, 1)
+        self.workers.finish_all()
+        self.successResultOf(hashings[3])
+
+    def test_threadStaysTakenWhenItsCallerGoesAway(self) -> None:
+        """Cancelling a hash under way frees no thread: the next begins when it has finished."""
+        hashings = self.fill(1)
+        hashings[0].cancel()
+        self.failureResultOf(hashings[0], CancelledError)
+        self.assertEqual(len(self.workers.calls), 2)
+        self.workers.finish()
+        self.assertEqual(len(self.workers.calls), 2)
+        self.assertEqual(self.pool.waiting, 0)
+
+    def test_failureFreesItsThread(self) -> None:
+        """A hash that fails, or a runner that refuses, lets the next one begin."""
+        hashings = self.fill(1)
+        self.workers.fail()
+        self.failureResultOf(hashings[0], MemoryError)
+        self.assertEqual(len(self.workers.calls), 2)
+
+        def stopped(*args: object) -> Deferred[Any]:
+            raise RuntimeError("stopped")
+
+        self.workers.finish_all()
+        self.pool.run = stopped
+        for _ in range(3):
+            self.failureResultOf(self.hash("password"), RuntimeError)
+
+    def test_accountWithoutPasswordTakesAsLong(self) -> None:
+        """Without a stored hash nothing fits, and a thread makes a hash of the pool's rounds."""
+        salts: list[bytes] = []
+        original = bcrypt.hashpw
+
+        def hashpw(password: bytes, salt: bytes) -> bytes:
+            salts.append(salt)
+            return original(password, salt)
+
+        self.patch(bcrypt, "hashpw", hashpw)
+        answer = self.verify("password", None)
+        self.assertNoResult(answer)
+        self.workers.finish()
+        self.assertIs(self.successResultOf(answer), False)
+        self.assertEqual([salt[:7] for salt in salts], [b"$2b$04$"])
+
+    def test_loneSurrogateIsNotQueued(self) -> None:
+        """A password that is no text is refused before it takes up a thread."""
+        self.failureResultOf(self.hash("\ud800"), InvalidParam)
+        self.failureResultOf(self.verify("\ud800", None), InvalidParam)
+        self.assertEqual(self.workers.calls, [])
+
+    def test_noSecretIsShown(self) -> None:
+        """Neither pepper, password nor hash stands in the pool's repr."""
+        hashing = self.hash("hunter2", "dialogue")
+        self.workers.finish()
+        shown = repr(self.pool)
+        self.assertIn("dialogue", shown)
+        for secret in ["'pepper'", "hunter2", self.successResultOf(hashing)]:
+            self.assertNotIn(secret, shown)
+
+
+class OnceTests(PoolCase):
+    def test_samePasswordIsHashedOnce(self) -> None:
+        """Within a dialogue, simultaneous and later callers share one hash of one password."""
+        together = [self.hash("password", "dialogue") for _ in range(16)]
+        self.assertEqual(len(self.workers.calls), 1)
+        self.workers.finish()
+        results = {self.successResultOf(hashing) for hashing in together}
+        results.add(self.successResultOf(self.hash("password", "dialogue")))
+        self.assertEqual(len(results), 1)
+        self.assertTrue(verify_password(b"passwordpepper", results.pop()))
+
+    def test_dialoguesShareNothing(self) -> None:
+        """Two dialogues with the same password have hashes of their own, and so has none."""
+        hashings = [self.hash("password", once) for once in ("one", "two", None, None)]
+        self.workers.finish_all()
+        self.assertEqual(len({self.successResultOf(hashing) for hashing in hashings}), 4)
+
+    def test_anotherPasswordTakesItsPlace(self) -> None:
+        """A new password is hashed; from then on it is the dialogue's, the old one is not."""
+        first, second = self.hash("first", "dialogue"), self.hash("second", "dialogue")
+        running = self.pool.running("dialogue")
+        self.workers.finish_all()
+        assert running is not None
+        stored = self.successResultOf(running)
+        self.assertEqual(stored, self.successResultOf(second))
+        self.assertTrue(verify_password(b"firstpepper", self.successResultOf(first)))
+        self.assertNoResult(self.hash("first", "dialogue"))
+
+    def test_runningIsTheHashOfTheDialogue(self) -> None:
+        """Before, while and after a hash is made: None, its outcome to come, its outcome."""
+        self.assertIsNone(self.pool.running("dialogue"))
+        hashing = self.hash("password", "dialogue")
+        early = self.pool.running("dialogue")
+        assert early is not None
+        self.assertNoResult(early)
+        self.workers.finish()
+        late = self.pool.running("dialogue")
+        assert late is not None
+        stored = self.successResultOf(hashing)
+        self.assertEqual([self.successResultOf(early), self.successResultOf(late)], [stored] * 2)
+
+    def test_cancellingLeavesTheOthersTheirs(self) -> None:
+        """Of several who wait for one hash, one who goes away takes nothing from the others."""
+        first, second = self.hash("password", "dialogue"), self.hash("password", "dialogue")
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.workers.finish()
+        self.successResultOf(second)
+
+    def test_failureIsNotRemembered(self) -> None:
+        """A hash that failed fails for all who wait for it, and is made anew for the next."""
+        hashings = [self.hash("password", "dialogue") for _ in range(2)]
+        self.workers.fail()
+        for hashing in hashings:
+            self.failureResultOf(hashing, MemoryError)
+        self.assertIsNone(self.pool.running("dialogue"))
+        again = self.hash("password", "dialogue")
+        self.workers.finish()
+        self.successResultOf(again)
+
+    def test_failureOfTheOldLeavesTheNew(self) -> None:
+        """When a replaced password's hash fails, the hash that took its place is still there."""
+        first, second = self.hash("first", "dialogue"), self.hash("second", "dialogue")
+        self.workers.fail()
+        self.failureResultOf(first, MemoryError)
+        self.workers.finish()
+        self.successResultOf(second)
+        self.assertIsNotNone(self.pool.running("dialogue"))
+
+    def test_fullQueueLeavesTheEarlierHash(self) -> None:
+        """With the queue full a remembered hash still answers, and a refusal replaces nothing."""
+        hashing = self.hash("password", "dialogue")
+        self.workers.finish()
+        self.fill()
+        self.failureResultOf(self.hash("other", "dialogue"), LimitExceeded)
+        again = self.hash("password", "dialogue")
+        self.assertEqual(self.successResultOf(again), self.successResultOf(hashing))
+
+    def test_memoryExpires(self) -> None:
+        """An hour later the dialogue's hash is forgotten; the younger one is not."""
+        self.hash("password", "old")
+        self.clock.advance(1)
+        self.hash("password", "young")
+        self.clock.advance(3599)
+        self.assertIsNone(self.pool.running("old"))
+        self.assertIsNotNone(self.pool.running("young"))
+
+    def test_memoryIsBounded(self) -> None:
+        """Of more dialogues than the pool may remember, the one begun first is forgotten."""
+        self.patch(passwords, "REMEMBERED_DIALOGUES", 2)
+        for password, once in [("1", "one"), ("1", "two"), ("2", "one"), ("1", "three")]:
+            self.hash(password, once)
+        known = [once for once in ("one", "two", "three") if self.pool.running(once) is not None]
+        self.assertEqual(known, ["one", "three"])

@@ -1,0 +1,329 @@
+"""Limits (BEHAVIOUR B16.9-10): buckets, turnstiles, and whose limit an address falls under."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys import ratelimit
+from regsys.errors import LimitExceeded
+from regsys.interfaces import ILimiter, ITurnstile
+from regsys.ratelimit import (
+    NEVER_MS,
+    Buckets,
+    LimitedTurnstile,
+    NoLimit,
+    OpenTurnstile,
+    Turnstile,
+    address_key,
+)
+from regsys.testing import provides
+
+
+class AddressKeyTests(SynchronousTestCase):
+    def test_keys(self) -> None:
+        """IPv4 counts by address however it is written, IPv6 by its /64, the rest as it is."""
+        for address, key in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("::FFFF:c000:0207", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("2001:DB8:1:2::", "2001:db8:1:2::/64"),
+            ("2001:db8:1:3::", "2001:db8:1:3::/64"),
+            ("fe80::1%eth0", "fe80::/64"),
+            ("::1", "::/64"),
+            ("/run/regsys.sock", "/run/regsys.sock"),
+            ("", ""),
+        ]:
+            self.assertEqual(address_key(address), key)
+
+
+class LimitCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def buckets(self, per_second: float, burst_count: int) -> Buckets:
+        return Buckets(per_second=per_second, burst_count=burst_count, seconds=self.clock.seconds)
+
+    def wait(self, answer: Awaitable[None]) -> Deferred[None]:
+        async def waiting() -> None:
+            await answer
+
+        return Deferred.fromCoroutine(waiting())
+
+    def passes(self, answer: Awaitable[None]) -> None:
+        self.successResultOf(self.wait(answer))
+
+    def refused(self, answer: Awaitable[None]) -> int:
+        """The hint of the LimitExceeded that ``answer`` ends in."""
+        refusal: Any = self.failureResultOf(self.wait(answer), LimitExceeded).value
+        hint_ms = refusal.retry_after_ms
+        self.assertIsInstance(hint_ms, int)
+        return int(hint_ms)
+
+    def count_passing(self, limiter: Buckets, key: str, tries: int) -> int:
+        outcomes = [self.wait(limiter.take(key)) for _ in range(tries)]
+        refused = [outcome for outcome in outcomes if isinstance(outcome.result, Failure)]
+        for outcome in refused:
+            self.failureResultOf(outcome, LimitExceeded)
+        return tries - len(refused)
+
+
+class BucketsTests(LimitCase):
+    def test_burstThenRate(self) -> None:
+        """The burst passes at once, then as many as the rate allows, never more than the burst."""
+        limit = self.buckets(0.17, 3)
+        provides(ILimiter, limit)
+        self.assertEqual(self.count_passing(limit, "a", 10), 3)
+        self.clock.advance(1 / 0.17)
+        self.assertEqual(self.count_passing(limit, "a", 10), 1)
+        self.clock.advance(2 / 0.17)
+        self.assertEqual(self.count_passing(limit, "a", 10), 2)
+        self.clock.advance(1_000_000)
+        self.assertEqual(self.count_passing(limit, "a", 10), 3)
+
+    def test_keysAreApart(self) -> None:
+        """What one key uses up is not missing to another."""
+        limit = self.buckets(0.17, 3)
+        self.count_passing(limit, "a", 10)
+        self.assertEqual(self.count_passing(limit, "b", 10), 3)
+
+    def test_hintIsExact(self) -> None:
+        """Whoever comes after the hinted time passes, two milliseconds earlier nobody does."""
+        for per_second, burst_count in [(0.17, 3), (0.003, 5), (1, 1), (7.3, 20)]:
+            limit = self.buckets(per_second, burst_count)
+            self.clock.advance(0.7)
+            self.count_passing(limit, "a", burst_count)
+            for _ in range(20):
+                hint_ms = self.refused(limit.take("a"))
+                self.clock.advance((hint_ms - 2) / 1000)
+                self.refused(limit.take("a"))
+                self.clock.advance(2 / 1000)
+                self.passes(limit.take("a"))
+
+    def test_roundingRefusesNobody(self) -> None:
+        """Whoever comes when the limit's time is over passes, at whatever time that is."""
+        limit = self.buckets(10, 1)
+        self.clock.advance(10_000_000)
+        for _ in range(100):
+            self.passes(limit.take("a"))
+            self.clock.advance(0.1)
+
+    def test_refusedTriesCountNothing(self) -> None:
+        """Trying in vain does not put off the moment when it works again."""
+        limit = self.buckets(1, 1)
+        self.passes(limit.take("a"))
+        self.clock.advance(0.5)
+        self.assertEqual(self.refused(limit.take("a")), 500)
+        self.clock.advance(0.25)
+        self.assertEqual(self.refused(limit.take("a")), 250)
+
+    def test_peekCountsNothing(self) -> None:
+        """Looking is refused exactly when taking would be, and uses up nothing."""
+        limit = self.buckets(1, 2)
+        for _ in range(5):
+            self.passes(limit.peek("a"))
+        self.assertEqual(self.count_passing(limit, "a", 5), 2)
+        self.assertEqual(self.refused(limit.peek("a")), 1000)
+
+    def test_givenBackIsThereAgain(self) -> None:
+        """What was taken and given back can be taken once more."""
+        limit = self.buckets(0.17, 3)
+        self.count_passing(limit, "a", 3)
+        self.passes(limit.give_back("a"))
+        self.assertEqual(self.count_passing(limit, "a", 3), 1)
+
+    def test_givingBackTooMuchGainsNothing(self) -> None:
+        """What was never taken can be given back, but the burst stays what it is."""
+        limit = self.buckets(0.17, 3)
+        self.passes(limit.give_back("a"))
+        self.passes(limit.take("a"))
+        for _ in range(5):
+            self.passes(limit.give_back("a"))
+        self.assertEqual(self.count_passing(limit, "a", 10), 3)
+
+    def test_zeroRateLetsTheBurstThrough(self) -> None:
+        """With ``per_second`` 0 nothing follows the burst, and the hint is a day."""
+        limit = self.buckets(0, 2)
+        self.assertEqual(self.count_passing(limit, "a", 5), 2)
+        self.clock.advance(1_000_000)
+        self.assertEqual(self.refused(limit.take("a")), NEVER_MS)
+
+    def test_zeroBurstLetsNothingThrough(self) -> None:
+        """With ``burst_count`` 0 nothing passes, at any rate."""
+        limit = self.buckets(5, 0)
+        self.assertEqual(self.refused(limit.take("a")), NEVER_MS)
+        self.clock.advance(1_000_000)
+        self.assertEqual(self.refused(limit.peek("a")), NEVER_MS)
+
+    def test_idleKeysAreForgotten(self) -> None:
+        """Keys whose bucket has run out disappear as others come: two for each."""
+        limit = self.buckets(1, 3)
+        for number in range(1000):
+            self.passes(limit.take(f"old {number}"))
+        self.clock.advance(1)
+        for number in range(501):
+            self.passes(limit.take(f"new {number}"))
+        self.assertEqual(len(limit._buckets), 501)
+
+    def test_usedKeysAreKept(self) -> None:
+        """Keys that have not run out are kept, and hide no idle one behind them from view."""
+        limit = self.buckets(1, 3)
+        for number in range(1000):
+            self.count_passing(limit, "a", 3)
+            self.count_passing(limit, "b", 3)
+            self.passes(limit.take(str(number)))
+            self.clock.advance(1)
+        self.assertEqual(self.count_passing(limit, "a", 3), 1)
+        self.assertLess(len(limit._buckets), 10)
+
+    def test_memoryIsBounded(self) -> None:
+        """A flood of keys that never run out pushes out the oldest of them."""
+        self.patch(ratelimit, "MOST_KEYS", 10)
+        limit = self.buckets(0, 1)
+        for number in range(1000):
+            self.passes(limit.take(str(number)))
+        self.assertEqual(len(limit._buckets), 10)
+        self.refused(limit.take("999"))
+
+
+class NoLimitTests(LimitCase):
+    def test_everythingPasses(self) -> None:
+        """Without a limit everything passes, however often."""
+        limit = NoLimit()
+        provides(ILimiter, limit)
+        for _ in range(1000):
+            self.passes(limit.peek("a"))
+            self.passes(limit.take("a"))
+        self.passes(limit.give_back("a"))
+
+
+class TurnstileTests(LimitCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.gate = Turnstile(clock=self.clock)
+
+    def enter(self, key: str = "a") -> Deferred[None]:
+        return self.wait(self.gate.enter(key))
+
+    def test_firstPassesAtOnce(self) -> None:
+        """Nobody waits who comes alone, or two seconds after the one before."""
+        provides(ITurnstile, self.gate)
+        for _ in range(5):
+            self.successResultOf(self.enter())
+            self.gate.leave("a")
+            self.clock.advance(2)
+
+    def test_secondWithinTwoSecondsWaitsASecond(self) -> None:
+        """Whoever comes less than two seconds after the one before waits for one second."""
+        self.successResultOf(self.enter())
+        self.gate.leave("a")
+        for _ in range(3):
+            self.clock.advance(0.75)
+            entering = self.enter()
+            self.clock.advance(0.9375)
+            self.assertNoResult(entering)
+            self.clock.advance(0.0625)
+            self.successResultOf(entering)
+            self.gate.leave("a")
+
+    def test_oneAtATime(self) -> None:
+        """The second one gets in when the first has left; another key's needs not wait."""
+        self.successResultOf(self.enter())
+        entering = self.enter()
+        self.successResultOf(self.enter("b"))
+        self.clock.advance(10)
+        self.assertNoResult(entering)
+        self.gate.leave("a")
+        self.successResultOf(entering)
+
+    def test_slowRequestHoldsUpALaterOne(self) -> None:
+        """While a request is under way one that comes much later waits for it too."""
+        self.successResultOf(self.enter())
+        self.clock.advance(10)
+        entering = self.enter()
+        self.assertNoResult(entering)
+        self.gate.leave("a")
+        self.successResultOf(entering)
+
+    def test_oneMayWait(self) -> None:
+        """Whoever comes while another one waits is refused, and may come in two seconds."""
+        self.successResultOf(self.enter())
+        entering = self.enter()
+        self.assertEqual(self.refused(self.gate.enter("a")), 2000)
+        self.gate.leave("a")
+        self.assertEqual(self.refused(self.gate.enter("a")), 2000)
+        self.clock.advance(1)
+        self.successResultOf(entering)
+        self.gate.leave("a")
+        self.clock.advance(1)
+        self.successResultOf(self.enter())
+
+    def test_whoeverGoesAwayWaitsNoMore(self) -> None:
+        """A waiter who cancels, in its second or after it, leaves its place to another."""
+        self.successResultOf(self.enter())
+        for waited_s in (0.5, 1.5):
+            entering = self.enter()
+            self.clock.advance(waited_s)
+            entering.cancel()
+            self.failureResultOf(entering, CancelledError)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+        entering = self.enter()
+        self.clock.advance(1)
+        self.gate.leave("a")
+        self.successResultOf(entering)
+
+    def test_idleKeysAreForgotten(self) -> None:
+        """Keys that nobody has used for two seconds disappear as others come."""
+        for number in range(1000):
+            self.successResultOf(self.enter(f"old {number}"))
+            self.gate.leave(f"old {number}")
+        self.clock.advance(2)
+        for number in range(501):
+            self.successResultOf(self.enter(f"new {number}"))
+        self.assertEqual(len(self.gate._gates), 501)
+
+    def test_keysInUseAreKept(self) -> None:
+        """A key whose request is still under way is kept, and hides no idle one from view."""
+        for number in range(10):
+            self.successResultOf(self.enter(f"slow {number}"))
+        self.clock.advance(2)
+        for number in range(100):
+            self.successResultOf(self.enter(f"quick {number}"))
+            self.gate.leave(f"quick {number}")
+            self.clock.advance(2)
+        self.assertLess(len(self.gate._gates), 25)
+        self.assertNoResult(self.enter("slow 3"))
+        self.gate.leave("slow 9")
+
+    def test_clockSetBack(self) -> None:
+        """When the clock is set back an hour, nobody waits for it to catch up."""
+        self.clock.advance(3600)
+        self.successResultOf(self.enter())
+        self.gate.leave("a")
+        self.clock.rightNow = 0
+        self.successResultOf(self.enter())
+
+
+class OtherTurnstileTests(LimitCase):
+    def test_openTurnstileStopsNobody(self) -> None:
+        """The open turnstile lets everybody in at once."""
+        gate = OpenTurnstile()
+        provides(ITurnstile, gate)
+        for _ in range(10):
+            self.passes(gate.enter("a"))
+        gate.leave("a")
+
+    def test_limitInATurnstilesPlace(self) -> None:
+        """A limit counts those who enter, whether or not they have left again."""
+        gate = LimitedTurnstile(self.buckets(1, 2))
+        provides(ITurnstile, gate)
+        self.passes(gate.enter("a"))
+        self.passes(gate.enter("a"))
+        gate.leave("a")
+        self.assertEqual(self.refused(gate.enter("a")), 1000)
+        self.passes(gate.enter("b"))
