@@ -1,0 +1,196 @@
+"""The configuration: YAML in, one frozen value out (BEHAVIOUR B15).
+
+``load`` reads files, ``parse`` a mapping. Whatever is wrong comes in one ConfigError. What
+the sections don't ask for is listed in ``Config.unused``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping, Optional, Sequence
+from urllib.parse import urlsplit
+
+import attr
+import yaml
+
+from regsys.config.database import DatabaseConfig, read_database
+from regsys.config.known_options import unread_options
+from regsys.config.limits import (
+    LimitsConfig,
+    Rate,
+    SessionsConfig,
+    read_limits,
+    read_sessions,
+    read_trusted_proxies,
+)
+from regsys.config.listeners import (
+    ALL_ADDRESSES,
+    Listener,
+    TLSFiles,
+    read_listeners,
+    read_tls,
+)
+from regsys.config.logins import (
+    PasswordPolicy,
+    PasswordsConfig,
+    TokensConfig,
+    read_passwords,
+    read_tokens,
+)
+from regsys.config.refusals import check_addresses, check_process, check_registration
+from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
+from regsys.config.values import ConfigError, Reader
+from regsys.model import Secret
+
+__all__ = [
+    "ALL_ADDRESSES",
+    "Config",
+    "ConfigError",
+    "DatabaseConfig",
+    "LimitsConfig",
+    "Listener",
+    "PasswordPolicy",
+    "PasswordsConfig",
+    "Rate",
+    "RegistrationConfig",
+    "SessionsConfig",
+    "TLSFiles",
+    "TokensConfig",
+    "load",
+    "parse",
+    "read",
+]
+
+_SERVER_NAME = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,230})(:[0-9]{1,5})?")
+
+
+@attr.frozen(kw_only=True)
+class Config:
+    """Everything that can be set, each part by itself.
+
+    ``public_baseurl`` ends with a slash. ``tls`` None: no listener has TLS.
+    ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them.
+    ``introspection_secret`` None: nobody may ask over HTTP whose a token is. ``log_config``
+    and ``pid_file`` are paths, None: the defaults of logging, no such file. ``unused`` has
+    the dotted names of options in the file that have no effect, ``warnings`` whole
+    sentences for the log.
+    """
+
+    server_name: str
+    public_baseurl: str
+    listeners: tuple[Listener, ...]
+    tls: Optional[TLSFiles]
+    database: DatabaseConfig
+    registration: RegistrationConfig
+    tokens: TokensConfig
+    passwords: PasswordsConfig
+    limits: LimitsConfig
+    sessions: SessionsConfig
+    trusted_proxies: tuple[str, ...]
+    introspection_secret: Optional[Secret]
+    log_config: Optional[str]
+    pid_file: Optional[str]
+    unused: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def load(paths: Sequence[str]) -> Config:
+    """The configuration in these files; a top-level option of a later one replaces an
+    earlier one's. Raises ConfigError."""
+    merged: dict[Any, Any] = {}
+    problems = []
+    for path in paths:
+        try:
+            merged.update(_load_file(path))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return parse(merged)
+
+
+def parse(data: Mapping[str, Any]) -> Config:
+    """The configuration in this mapping, as YAML gives it. Raises ConfigError."""
+    reader = Reader(data)
+    config = read(reader)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return config
+
+
+def read(reader: Reader) -> Config:
+    """What the reader's mapping says; worthless if ``reader.problems`` isn't empty."""
+    server_name = _read_server_name(reader)
+    listeners = read_listeners(reader)
+    oauth_only = read_oauth_only(reader)
+    registration = read_registration(reader, oauth_only)
+    tokens = read_tokens(reader)
+    trusted_proxies = read_trusted_proxies(reader)
+    config = Config(
+        server_name=server_name,
+        public_baseurl=_read_public_baseurl(reader, server_name),
+        listeners=listeners,
+        tls=read_tls(reader, listeners),
+        database=read_database(reader),
+        registration=registration,
+        tokens=tokens,
+        passwords=read_passwords(reader, oauth_only),
+        limits=read_limits(reader),
+        sessions=read_sessions(reader),
+        trusted_proxies=trusted_proxies,
+        introspection_secret=reader.section("regsys").secret("introspection_secret"),
+        log_config=reader.text("log_config"),
+        pid_file=reader.text("pid_file"),
+        unused=(),
+        warnings=(),
+    )
+    check_process(reader)
+    check_registration(reader, registration, tokens)
+    check_addresses(reader, listeners, trusted_proxies)
+    unused, slips = unread_options(reader)
+    return attr.evolve(config, unused=unused, warnings=(*reader.warnings, *slips))
+
+
+def _load_file(path: str) -> Mapping[Any, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = yaml.safe_load(file)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read — {error.strerror}"]) from None
+    except (yaml.YAMLError, ValueError) as error:
+        # Without the parser's own words: they quote the file, secrets included.
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(
+            [
+                f"{path}: not valid YAML{place} — look for a tab, a missing space after a "
+                "colon, or a value that begins with a special sign and needs quotes"
+            ]
+        ) from None
+    if data is not None and not isinstance(data, Mapping):
+        raise ConfigError([f"{path}: not a mapping — write options as name: value"])
+    return data or {}
+
+
+def _read_server_name(reader: Reader) -> str:
+    name, mend = reader.text("server_name"), "write the part after the colon of your user IDs"
+    if reader.data.get("server_name") in (None, ""):
+        reader.problem("server_name", "missing", f"{mend}, such as example.com")
+    elif name is not None and not _SERVER_NAME.fullmatch(name):
+        reader.problem("server_name", "not a server name", f"{mend}, such as example.com", name)
+    return name or ""
+
+
+def _read_public_baseurl(reader: Reader, server_name: str) -> str:
+    url = reader.text("public_baseurl")
+    if url is None:
+        return f"https://{server_name}/"
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment:
+        mend = "write where clients reach you, such as https://matrix.example.com/"
+        reader.problem("public_baseurl", "not the address of a website", mend, url)
+    return url if url.endswith("/") else f"{url}/"

@@ -1,0 +1,71 @@
+"""Options that regsys knows of but does not act on, and the guess at a misspelt one.
+
+What is acted on needs no list: it is what the sections ask their Reader for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Optional
+
+from regsys.config.values import Reader
+
+# Honoured by a later version.
+LATER = frozenset(
+    """
+    account_threepid_delegates admin_contact allowed_local_3pids app_service_config_files
+    auto_join_mxid_localpart auto_join_rooms auto_join_rooms_for_guests
+    autocreate_auto_join_room_preset autocreate_auto_join_rooms
+    autocreate_auto_join_rooms_federated default_identity_server disable_msisdn_registration
+    dont_notify_new_devices_for email enable_3pid_changes enable_3pid_lookup enable_metrics
+    enable_registration_captcha enable_registration_token_3pid_bypass enable_set_avatar_url
+    form_secret form_secret_path hs_disabled hs_disabled_message http_proxy https_proxy
+    instance_map ip_range_blacklist ip_range_whitelist limit_usage_by_mau
+    listeners[].request_id_header listeners[].resources[].compress mau_appservice_trial_days
+    mau_limit_alerting mau_limit_reserved_threepids mau_stats_only mau_trial_days
+    max_mau_value modules next_link_domain_whitelist no_proxy_hosts rc_3pid_validation
+    rc_registration_token_validity recaptcha_private_key recaptcha_private_key_path
+    recaptcha_public_key recaptcha_siteverify_api redis register_just_use_email_for_display_name
+    register_mxid_from_3pid registration_requires_token registration_shared_secret
+    registration_shared_secret_path registrations_require_3pid
+    regsys.appservice_may_set_password regsys.autocreate regsys.email_confirm_on_get
+    regsys.guest_expiry regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
+    regsys.mail_needs_stages request_token_inhibit_3pid_errors shadow_server
+    show_users_in_user_directory templates track_appservice_user_ips ui_auth user_consent
+    user_directory worker_listeners worker_log_config worker_name worker_pid_file
+    worker_replication_secret worker_replication_secret_path
+    """.split()
+)
+
+# The homeserver's own, though they look like ours.
+FOREIGN = frozenset({"rc_user_directory", "worker_replication_host", "worker_replication_port"})
+# Names that differ by a number are different features, not slips.
+_NUMBERED = "experimental_features"
+
+
+def unread_options(reader: Reader) -> tuple[tuple[str, ...], list[str]]:
+    """The dotted names of all options that have no effect, and a sentence for each of
+    them that looks like a slip of the pen."""
+    unused: list[str] = []
+    slips: list[str] = []
+    for where, name in reader.unread():
+        full = where.name_of(name)
+        unused.append(full)
+        guess = _nearest(where, str(name))
+        if guess:
+            slips.append(f"{full} is not an option: did you mean {where.name_of(guess)}?")
+        elif where.path == "regsys" and full not in LATER:
+            slips.append(f"{full} is not an option of regsys.")
+    return tuple(unused), slips
+
+
+def _nearest(where: Reader, name: str) -> Optional[str]:
+    """The option of the same mapping that was probably meant; None if there is none."""
+    full = re.sub(r"\[\d+\]", "[]", where.name_of(name))
+    if full in LATER | FOREIGN or name in where.skipped or where.path == _NUMBERED:
+        return None
+    prefix = full[: len(full) - len(name)]
+    later = {known[len(prefix) :] for known in LATER if known.startswith(prefix)}
+    close = difflib.get_close_matches(name, sorted(where.asked | later), 1, 0.8)
+    return close[0] if close else None

@@ -1,0 +1,103 @@
+"""Rate limits, UIA sessions, and the proxies whose word about an address is taken."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Literal, Mapping, Union
+
+import attr
+
+from regsys.config.values import MINUTE_MS, Reader
+
+# A whole institution may sit behind one address (BEHAVIOUR B16.16).
+_FEWEST_SESSIONS = 200
+
+
+@attr.frozen
+class Rate:
+    """A leaky bucket: ``burst_count`` at once, then ``per_second``."""
+
+    per_second: float
+    burst_count: int
+
+
+@attr.frozen(kw_only=True)
+class LimitsConfig:
+    """The rate limits. ``availability`` is a bucket, or the built-in ``turnstile``, which
+    lets one look-up at a time through for each address (BEHAVIOUR B16.9), or ``off``."""
+
+    registration: Rate = Rate(0.17, 3)
+    login_address: Rate = Rate(0.003, 5)
+    login_account: Rate = Rate(0.003, 5)
+    login_failed: Rate = Rate(0.17, 3)
+    availability: Union[Rate, Literal["turnstile", "off"]] = "turnstile"
+
+
+_LIMITS = LimitsConfig()
+
+
+def read_limits(reader: Reader) -> LimitsConfig:
+    login = reader.section("rc_login")
+    return LimitsConfig(
+        registration=_read_rate(reader, "rc_registration", _LIMITS.registration),
+        login_address=_read_rate(login, "address", _LIMITS.login_address),
+        login_account=_read_rate(login, "account", _LIMITS.login_account),
+        login_failed=_read_rate(login, "failed_attempts", _LIMITS.login_failed),
+        availability=_read_availability(reader.section("regsys")),
+    )
+
+
+def _read_rate(reader: Reader, name: str, default: Rate) -> Rate:
+    section = reader.section(name)
+    return Rate(
+        section.number("per_second", 1e-6, 1e6) or default.per_second,
+        section.whole("burst_count", 1, 10**9) or default.burst_count,
+    )
+
+
+def _read_availability(own: Reader) -> Union[Rate, Literal["turnstile", "off"]]:
+    value = own.take("rc_availability")
+    if value is None or value is False:
+        return "turnstile" if value is None else "off"
+    if not isinstance(value, Mapping):
+        mend = "write {per_second: 1, burst_count: 10}, or false for no limit at all"
+        own.problem("rc_availability", "neither a rate nor false", mend, value)
+        return "turnstile"
+    rate = own.section("rc_availability")
+    for name in ("per_second", "burst_count"):
+        if name not in rate.data:
+            rate.problem(name, "missing", "give both numbers")
+    return _read_rate(own, "rc_availability", Rate(1, 1))
+
+
+@attr.frozen(kw_only=True)
+class SessionsConfig:
+    """UIA sessions: for how long a finished one repeats its answer (BEHAVIOUR B8.4), and
+    how many unfinished ones an address may have."""
+
+    replay_window_ms: int = 10 * MINUTE_MS
+    per_address: int = _FEWEST_SESSIONS
+
+
+_SESSIONS = SessionsConfig()
+
+
+def read_sessions(reader: Reader) -> SessionsConfig:
+    own = reader.section("regsys")
+    return SessionsConfig(
+        replay_window_ms=own.duration("replay_window") or _SESSIONS.replay_window_ms,
+        per_address=own.whole("sessions_per_ip", _FEWEST_SESSIONS, 10**9) or _SESSIONS.per_address,
+    )
+
+
+def read_trusted_proxies(reader: Reader) -> tuple[str, ...]:
+    """Addresses and networks, each one valid for ``ipaddress.ip_network``."""
+    own = reader.section("regsys")
+    proxies = own.texts("trusted_proxies")
+    for index, proxy in enumerate(proxies):
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError:
+            name, mend = f"trusted_proxies[{index}]", "write one such as 192.0.2.7 or 10.0.0.0/8"
+            own.problem(name, "not an address or a network's own address", mend, proxy)
+    return proxies

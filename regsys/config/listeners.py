@@ -1,0 +1,141 @@
+"""Where the service listens: ``listeners`` and the certificate for those with TLS."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+import attr
+
+from regsys.config.values import Reader
+
+# What a listener can serve, and what else homeservers know and we pass over.
+SERVED = frozenset({"client", "health"})
+_TYPES = ("http", "metrics", "manhole", "replication")
+
+# What homeservers do where no address is given.
+ALL_ADDRESSES = ("::", "0.0.0.0")  # noqa: S104 (asked for by the operator)
+
+
+@attr.frozen(kw_only=True)
+class Listener:
+    """One place to listen: a ``port`` (0: any free one) on ``bind_addresses``, or the Unix
+    socket ``path`` with the permissions ``mode``; the other of the two is None.
+
+    With ALL_ADDRESSES one of the two may fail to bind without harm: on a machine without
+    IPv6, and where ``::`` takes IPv4 connections too. ``x_forwarded``: the client's address
+    is in X-Forwarded-For. ``resources`` has what is served: ``client``, ``health``.
+    """
+
+    port: Optional[int] = None
+    bind_addresses: tuple[str, ...] = ()
+    path: Optional[str] = None
+    mode: int = 0o666
+    tls: bool = False
+    type: str = "http"
+    x_forwarded: bool = False
+    resources: frozenset[str] = SERVED
+
+
+# Reached from this machine only: a reverse proxy stands before it, or nobody else is meant to.
+DEFAULT_LISTENER = Listener(port=8008, bind_addresses=("127.0.0.1",))
+
+
+@attr.frozen(kw_only=True)
+class TLSFiles:
+    """The certificate chain and its private key, as paths of PEM files."""
+
+    certificate: str
+    private_key: str
+
+
+def read_listeners(reader: Reader) -> tuple[Listener, ...]:
+    """The listeners that serve something of ours; the default one if none is in the file."""
+    items = reader.items("listeners")
+    listeners = []
+    for index, item in enumerate(items):
+        listener = _read_listener(item)
+        if listener is None:
+            reader.skip(f"listeners[{index}]")
+        else:
+            listeners.append(listener)
+    if items and not any("client" in listener.resources for listener in listeners):
+        reader.problem(
+            "listeners",
+            "none of them serves clients",
+            "add a listener with type: http and resources: [{names: [client]}]",
+        )
+    return tuple(listeners) if items else (DEFAULT_LISTENER,)
+
+
+def _read_listener(item: Reader) -> Optional[Listener]:
+    """None if nothing of ours is served there."""
+    port, path = item.whole("port", 0, 65535), item.text("path")
+    tls, mode = item.flag("tls"), _read_mode(item)
+    kind = item.choice("type", _TYPES) or "http"
+    x_forwarded = item.flag("x_forwarded", default=path is not None)
+    addresses = (*item.texts("bind_addresses"), item.text("bind_address"))
+    resources = _read_resources(item)
+    if kind != "http" or not resources:
+        return None
+    if (port is None) == (path is None):
+        item.problem("port", "a listener has either a port or a path", "keep exactly one of them")
+    if path is not None and tls:
+        item.problem("tls", "not possible on a Unix socket", "leave it out")
+    return Listener(
+        port=port,
+        bind_addresses=() if path else tuple(filter(None, addresses)) or ALL_ADDRESSES,
+        path=path,
+        mode=mode,
+        tls=tls,
+        type=kind,
+        x_forwarded=x_forwarded,
+        resources=resources,
+    )
+
+
+def _read_resources(item: Reader) -> frozenset[str]:
+    """The names that we serve; whatever serves something also answers health checks."""
+    found = set()
+    for resource in item.items("resources"):
+        for index, name in enumerate(resource.texts("names")):
+            if name in SERVED:
+                found.add(name)
+            else:
+                resource.skip(f"names[{index}] ({name})")
+    return frozenset(found | {"health"}) if found else frozenset()
+
+
+def _read_mode(item: Reader) -> int:
+    """Permissions, which YAML reads as octal when they are written 0666, but not as 0o666."""
+    value = item.take("mode")
+    try:
+        mode = int(value, 8) if isinstance(value, str) else value
+    except ValueError:
+        mode = -1
+    if mode is not None and not (type(mode) is int and 0 <= mode <= 0o777):
+        item.problem("mode", "not permissions in octal", "write for example 0660", value)
+        return 0o666
+    return 0o666 if mode is None else mode
+
+
+def read_tls(reader: Reader, listeners: tuple[Listener, ...]) -> Optional[TLSFiles]:
+    """The TLS files; None where no listener needs them."""
+    certificate, private_key = (
+        _read_file(reader, name, needed=any(listener.tls for listener in listeners))
+        for name in ("tls_certificate_path", "tls_private_key_path")
+    )
+    if certificate is None or private_key is None:
+        return None
+    return TLSFiles(certificate=certificate, private_key=private_key)
+
+
+def _read_file(reader: Reader, name: str, needed: bool) -> Optional[str]:
+    path = reader.text(name)
+    if not needed:
+        return None
+    if path is None:
+        reader.problem(name, "missing", "a listener with tls: true needs it: name a PEM file")
+    elif not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        reader.problem(name, "not a file that can be read", "mend the path or the file", path)
+    return path

@@ -1,0 +1,133 @@
+"""Tokens and passwords: how long they last, how they are made and kept."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+
+from regsys.config.values import MINUTE_MS, Reader
+from regsys.model import Secret
+
+# Longer passwords are refused at the door (BEHAVIOUR B13).
+_LONGEST_PASSWORD = 512
+
+
+@attr.frozen(kw_only=True)
+class TokensConfig:
+    """How long logins last, in milliseconds; None: without end (BEHAVIOUR B4).
+
+    ``refreshable_access_token_lifetime_ms`` None: no refresh tokens at all.
+    ``macaroon_secret_key`` None: the store makes one and keeps it.
+    """
+
+    macaroon_secret_key: Optional[Secret] = None
+    session_lifetime_ms: Optional[int] = None
+    refreshable_access_token_lifetime_ms: Optional[int] = 5 * MINUTE_MS
+    nonrefreshable_access_token_lifetime_ms: Optional[int] = None
+    refresh_token_lifetime_ms: Optional[int] = None
+
+
+_TOKENS = TokensConfig()
+
+
+def read_tokens(reader: Reader) -> TokensConfig:
+    session = reader.duration("session_lifetime")
+    refreshable, nonrefreshable, refresh = (
+        _read_lifetime(reader, name, session)
+        for name in (
+            "refreshable_access_token_lifetime",
+            "nonrefreshable_access_token_lifetime",
+            "refresh_token_lifetime",
+        )
+    )
+    if "refreshable_access_token_lifetime" not in reader.data:
+        refreshable = _TOKENS.refreshable_access_token_lifetime_ms
+    key = reader.secret("macaroon_secret_key")
+    if key is None:
+        reader.warnings.append(
+            "macaroon_secret_key is not set: a key is made once and kept in the database. "
+            "Set it where several servers must know the same key, or to keep it elsewhere."
+        )
+    return TokensConfig(
+        macaroon_secret_key=key,
+        session_lifetime_ms=session,
+        refreshable_access_token_lifetime_ms=refreshable,
+        nonrefreshable_access_token_lifetime_ms=nonrefreshable,
+        refresh_token_lifetime_ms=refresh,
+    )
+
+
+def _read_lifetime(reader: Reader, name: str, session_ms: Optional[int]) -> Optional[int]:
+    lifetime = reader.duration(name)
+    if lifetime is not None and session_ms is not None and lifetime > session_ms:
+        reader.problem(
+            name,
+            "longer than session_lifetime, which ends every session",
+            "shorten it, or lengthen session_lifetime",
+            reader.data[name],
+        )
+    return lifetime
+
+
+@attr.frozen(kw_only=True)
+class PasswordPolicy:
+    """What a new password must be like (BEHAVIOUR B14.3); nothing unless ``enabled``."""
+
+    enabled: bool = False
+    minimum_length: int = 0
+    require_digit: bool = False
+    require_symbol: bool = False
+    require_lowercase: bool = False
+    require_uppercase: bool = False
+
+
+@attr.frozen(kw_only=True)
+class PasswordsConfig:
+    """How passwords are taken and kept (BEHAVIOUR B14).
+
+    ``login_enabled``: one may log in by password. ``localdb_enabled``: by those in our
+    database. ``truncate_long``: bytes after the 72nd don't count, as on other servers.
+    """
+
+    login_enabled: bool = True
+    localdb_enabled: bool = True
+    pepper: Secret = Secret("")
+    bcrypt_rounds: int = 12
+    policy: PasswordPolicy = PasswordPolicy()
+    truncate_long: bool = False
+
+
+_PASSWORDS = PasswordsConfig()
+
+
+def read_passwords(reader: Reader, oauth_only: bool) -> PasswordsConfig:
+    section = reader.section("password_config")
+    policy = section.section("policy")
+    pepper = section.take("pepper")
+    if pepper is not None and not isinstance(pepper, str):
+        section.problem("pepper", "not text", "put it in quotes")
+    long_passwords = reader.section("regsys").choice("long_passwords", ("prehash", "truncate"))
+    return PasswordsConfig(
+        login_enabled=_read_password_login(section) and not oauth_only,
+        localdb_enabled=section.flag("localdb_enabled", default=True),
+        pepper=Secret(pepper if isinstance(pepper, str) else ""),
+        bcrypt_rounds=reader.whole("bcrypt_rounds", 4, 31) or _PASSWORDS.bcrypt_rounds,
+        policy=PasswordPolicy(
+            enabled=policy.flag("enabled"),
+            minimum_length=policy.whole("minimum_length", 0, _LONGEST_PASSWORD) or 0,
+            require_digit=policy.flag("require_digit"),
+            require_symbol=policy.flag("require_symbol"),
+            require_lowercase=policy.flag("require_lowercase"),
+            require_uppercase=policy.flag("require_uppercase"),
+        ),
+        truncate_long=long_passwords == "truncate",
+    )
+
+
+def _read_password_login(section: Reader) -> bool:
+    value = section.take("enabled")
+    if not (value is None or isinstance(value, bool) or value == "only_for_reauth"):
+        mend = "write true, false or only_for_reauth"
+        section.problem("enabled", "not known here", mend, value)
+    return value is None or value is True

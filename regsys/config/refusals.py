@@ -1,0 +1,98 @@
+"""What the start refuses, or warns about, although each value is valid (BEHAVIOUR B15)."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from regsys.config.listeners import Listener
+from regsys.config.logins import TokensConfig
+from regsys.config.registration import RegistrationConfig
+from regsys.config.values import Reader, is_on
+
+# What other servers count as the verification of people who register, and what else keeps
+# them out. None of it is enforced by this version, so it must not be passed over.
+_VERIFICATIONS = (
+    "registration_requires_token",
+    "enable_registration_captcha",
+    "registrations_require_3pid",
+)
+_OBSTACLES = ("user_consent.require_at_registration",)
+_CLOSED_TO_ALL = ("hs_disabled", "limit_usage_by_mau")
+
+# What else matters once people register, and what it means that it is not done.
+_MISSED = {
+    "app_service_config_files": "the names of application services are free for anybody to take",
+    "auto_join_rooms": "newcomers are not joined to any room",
+    "modules": "no module is asked whether somebody may register",
+}
+
+
+def check_registration(
+    reader: Reader, registration: RegistrationConfig, tokens: TokensConfig
+) -> None:
+    """Refuse to let in people whom the file means to keep out; warn of what is not done."""
+    _refuse_unenforced(reader, registration)
+    if registration.allow_guest_access and tokens.session_lifetime_ms is not None:
+        reader.warnings.append(
+            "session_lifetime is set, but a guest's login cannot end: "
+            "guests are refused in spite of allow_guest_access."
+        )
+    verified = any(is_on(reader.peek(name)) for name in _VERIFICATIONS)
+    unverified_allowed = reader.word_flag("enable_registration_without_verification")
+    if not registration.enabled:
+        return
+    if not (verified or unverified_allowed):
+        reader.problem(
+            "enable_registration",
+            "anybody could register, without any verification",
+            "set it to false, or, if that is what you want, "
+            "set enable_registration_without_verification to true",
+            True,
+        )
+    for name, meaning in _MISSED.items():
+        if reader.peek(name):
+            reader.warnings.append(f"{name} has no effect yet, but registration is on: {meaning}.")
+
+
+def _refuse_unenforced(reader: Reader, registration: RegistrationConfig) -> None:
+    """An option that keeps people out, but that this version can't enforce."""
+    names: tuple[str, ...] = ()
+    if registration.enabled:
+        names = _VERIFICATIONS + _OBSTACLES + _CLOSED_TO_ALL
+    elif registration.allow_guest_access:
+        names = _CLOSED_TO_ALL
+    for name in names:
+        if is_on(reader.peek(name)):
+            reader.problem(
+                name,
+                "this version of regsys cannot enforce it, so it would let in people who "
+                "are to be kept out",
+                "close registration (enable_registration, allow_guest_access), "
+                "or leave the option out",
+                reader.peek(name),
+            )
+
+
+def check_process(reader: Reader) -> None:
+    """Refuse to run as a worker: it would be a second main process."""
+    app = reader.text("worker_app")
+    if app not in (None, "synapse.app.homeserver"):
+        reader.problem(
+            "worker_app",
+            "this version of regsys runs as a single process",
+            "start it from the main process's file alone",
+            app,
+        )
+
+
+def check_addresses(
+    reader: Reader, listeners: Sequence[Listener], trusted_proxies: Sequence[str]
+) -> None:
+    """Warn where anybody can claim any address (BEHAVIOUR B16.10)."""
+    if trusted_proxies or not any(listener.x_forwarded for listener in listeners):
+        return
+    reader.warnings.append(
+        "A listener has x_forwarded, but regsys.trusted_proxies is not set: the first address "
+        "of X-Forwarded-For counts, and a client can write there what it likes. "
+        "List your reverse proxies."
+    )

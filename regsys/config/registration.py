@@ -1,0 +1,100 @@
+"""Who may register here, and under which names."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+
+from regsys.config.values import Reader
+from regsys.model import UNREAL_USER_TYPES
+
+
+@attr.frozen(kw_only=True)
+class RegistrationConfig:
+    """Who may register, and under which names (BEHAVIOUR B1, B2).
+
+    ``user_types`` has every type that an account may have beside None, a normal user.
+    ``server_notices_localpart`` None: there is no such user.
+    """
+
+    enabled: bool = False
+    allow_guest_access: bool = False
+    inhibit_user_in_use_error: bool = False
+    allow_underscore_prefixed_localpart: bool = False
+    default_user_type: Optional[str] = None
+    user_types: frozenset[str] = UNREAL_USER_TYPES
+    enable_set_displayname: bool = True
+    requires_approval: bool = False
+    server_notices_localpart: Optional[str] = None
+
+
+def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
+    enabled = reader.word_flag("enable_registration")
+    disabled = reader.word_flag("disable_registration")
+    allow_guests = reader.flag("allow_guest_access")
+    if disabled is not None:
+        enabled = not disabled
+    if oauth_only and (enabled or allow_guests):
+        reader.warnings.append(
+            "Accounts come from an authentication service (OAuth only): "
+            "enable_registration and allow_guest_access have no effect."
+        )
+    default_type, types = _read_user_types(reader.section("user_types"))
+    return RegistrationConfig(
+        enabled=bool(enabled) and not oauth_only,
+        allow_guest_access=allow_guests and not oauth_only,
+        inhibit_user_in_use_error=reader.flag("inhibit_user_in_use_error"),
+        allow_underscore_prefixed_localpart=reader.flag("allow_underscore_prefixed_localpart"),
+        default_user_type=default_type,
+        user_types=types,
+        enable_set_displayname=reader.flag("enable_set_displayname", default=True),
+        requires_approval=_read_approval(reader),
+        server_notices_localpart=_read_server_notices(reader.section("server_notices")),
+    )
+
+
+def read_oauth_only(reader: Reader) -> bool:
+    """Whether only application services may register here (either form of the option)."""
+    experimental = reader.section("experimental_features").section("msc3861")
+    stable = reader.section("matrix_authentication_service")
+    # Both are asked, so that neither is reported as unused.
+    return any([stable.flag("enabled"), experimental.flag("enabled")])
+
+
+def _read_user_types(section: Reader) -> tuple[Optional[str], frozenset[str]]:
+    default = section.text("default_user_type")
+    types = UNREAL_USER_TYPES | {*section.texts("extra_user_types")}
+    if default is not None and default not in types:
+        known = ", ".join(sorted(types))
+        section.problem(
+            "default_user_type",
+            f"not a known type: {known}",
+            "take one of these, or add it to extra_user_types",
+            default,
+        )
+    return default, types
+
+
+def _read_approval(reader: Reader) -> bool:
+    section = reader.section("experimental_features").section("msc3866")
+    enabled = section.flag("enabled")
+    required = section.flag("require_approval_for_new_accounts")
+    if required and not enabled:
+        reader.warnings.append(
+            f"{section.path}.require_approval_for_new_accounts has no effect "
+            f"without {section.path}.enabled: new accounts need no approval."
+        )
+    return enabled and required
+
+
+def _read_server_notices(section: Reader) -> Optional[str]:
+    localpart = section.text("system_mxid_localpart")
+    if localpart is not None and any(sign in localpart for sign in "@:"):
+        section.problem(
+            "system_mxid_localpart",
+            "a whole user ID",
+            "write only the part between @ and the colon",
+            localpart,
+        )
+    return localpart

@@ -1,0 +1,44 @@
+"""Options without effect, and misspelt ones."""
+
+from __future__ import annotations
+
+from tests.config.case import ConfigCase
+
+
+class UnusedTests(ConfigCase):
+    def test_foreignAndFutureOptionsAreUnused(self) -> None:
+        """What has no effect is listed under its dotted name, and brings no warning."""
+        config = self.parse(
+            {
+                "email": {"notif_from": "a@example.com"},
+                "rc_user_directory": {"per_second": 1, "burst_count": 2},
+                "experimental_features": {"msc3860": True, "msc3866": {"enabled": True}},
+                "database": {"name": "sqlite3", "txn_limit": 4, "args": {"database": "x.db"}},
+                "regsys": {"hold_names": True},
+                8008: "a key that is no text",
+            }
+        )
+        self.assertEqual(
+            set(config.unused),
+            {
+                "email",
+                "rc_user_directory",
+                "experimental_features.msc3860",
+                "database.txn_limit",
+                "regsys.hold_names",
+                "8008",
+            },
+        )
+        self.assertEqual(config.warnings, ())
+
+    def test_misspeltOptionsBringTheNearestName(self) -> None:
+        """A slip of the pen is unused, and a warning names what was probably meant."""
+        for options, meant in (
+            ({"bcrypt_round": 4}, "mean bcrypt_rounds?"),
+            ({"registration_require_token": True}, "mean registration_requires_token?"),
+            ({"password_config": {"peper": "x"}}, "mean password_config.pepper?"),
+            ({"regsys": {"trusted_proxys": []}}, "mean regsys.trusted_proxies?"),
+            ({"regsys": {"colour": "red"}}, "regsys.colour is not an option of regsys."),
+        ):
+            self.assertWarning(options, meant)
+            self.assertEqual(len(self.parse(options).unused), 1)

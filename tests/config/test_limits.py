@@ -1,0 +1,38 @@
+"""Rate limits."""
+
+from __future__ import annotations
+
+from regsys.config import Rate
+from tests.config.case import ConfigCase
+
+
+class LimitTests(ConfigCase):
+    def test_ratesAreReadInPart(self) -> None:
+        """A rate may leave one of its numbers at the default; each has its own place."""
+        limits = self.parse(
+            {
+                "rc_registration": {"per_second": 1},
+                "rc_login": {
+                    "address": {"burst_count": 6},
+                    "account": {"per_second": 0.5, "burst_count": 7},
+                    "failed_attempts": {"burst_count": 8},
+                },
+            }
+        ).limits
+        self.assertEqual(limits.registration, Rate(1.0, 3))
+        self.assertEqual(limits.login_address, Rate(0.003, 6))
+        self.assertEqual(limits.login_account, Rate(0.5, 7))
+        self.assertEqual(limits.login_failed, Rate(0.17, 8))
+
+    def test_availability(self) -> None:
+        """Questions after names pass a turnstile, or a bucket, or nothing at all."""
+        rate = {"per_second": 2, "burst_count": 9}
+        for value, expected in ((None, "turnstile"), (False, "off"), (rate, Rate(2.0, 9))):
+            limits = self.parse({"regsys": {"rc_availability": value}}).limits
+            self.assertEqual(limits.availability, expected)
+
+    def test_sessions(self) -> None:
+        """The replay window is a duration, an address may have 200 sessions or more."""
+        own = {"replay_window": "1m", "sessions_per_ip": 300}
+        sessions = self.parse({"regsys": own}).sessions
+        self.assertEqual((sessions.replay_window_ms, sessions.per_address), (60_000, 300))

@@ -1,0 +1,93 @@
+"""Who may register, and what is refused because it would let in too many."""
+
+from __future__ import annotations
+
+from tests.config.case import OPEN, ConfigCase
+
+
+class RegistrationTests(ConfigCase):
+    def test_openRegistrationMustBeConfirmed(self) -> None:
+        """Registration without any verification starts only with the explicit flag."""
+        self.assertProblem({"enable_registration": True}, "enable_registration:", "(true)")
+        self.assertProblem({"disable_registration": "false"}, "enable_registration:")
+        self.assertTrue(self.parse(OPEN).registration.enabled)
+        self.assertEqual(self.parse({**OPEN, "allow_guest_access": True}).warnings, ())
+        words = dict.fromkeys(OPEN, "yes")
+        self.assertTrue(self.parse(words).registration.enabled)
+        self.assertFalse(self.parse({"enable_registration": "off"}).registration.enabled)
+
+    def test_theOldOppositeWins(self) -> None:
+        """disable_registration decides where it is set, either way."""
+        closed = self.parse({**OPEN, "disable_registration": True})
+        self.assertFalse(closed.registration.enabled)
+        opened = {"disable_registration": False, "enable_registration_without_verification": True}
+        self.assertTrue(self.parse(opened).registration.enabled)
+
+    def test_whatCannotBeEnforcedIsRefusedWhileRegistrationIsOn(self) -> None:
+        """Options that keep people out are never passed over in silence."""
+        for name, value in (
+            ("registration_requires_token", True),
+            ("enable_registration_captcha", "true"),
+            ("registrations_require_3pid", ["email"]),
+            ("user_consent", {"require_at_registration": True}),
+            ("hs_disabled", True),
+            ("limit_usage_by_mau", True),
+        ):
+            self.assertProblem({**OPEN, name: value}, name, "cannot enforce")
+            self.assertEqual(self.parse({name: value}).unused, (name,))
+        guests = {"allow_guest_access": True}
+        self.assertProblem({**guests, "hs_disabled": True}, "hs_disabled")
+        self.assertEqual(self.parse({**guests, "hs_disabled": False}).warnings, ())
+        self.assertEqual(self.parse({**guests, "registration_requires_token": True}).warnings, ())
+        # Not told to open the door wide when it was the lock that is missing.
+        self.assertProblem(
+            {"enable_registration": True, "registration_requires_token": True},
+            "registration_requires_token",
+        )
+
+    def test_whatIsMissedWhileRegistrationIsOnIsWarnedOf(self) -> None:
+        """Services' names, auto-join rooms and modules: unused, with a sentence if it matters."""
+        for name in ("app_service_config_files", "auto_join_rooms", "modules"):
+            self.assertWarning({**OPEN, name: ["x"]}, name)
+            closed = self.parse({name: ["x"]})
+            self.assertEqual((closed.unused, closed.warnings), ((name,), ()))
+
+    def test_withAnAuthenticationServiceNobodyRegistersHere(self) -> None:
+        """OAuth-only mode, in both forms, closes registration, guests and password logins."""
+        asked = {**OPEN, "allow_guest_access": True}
+        for form in (
+            {"matrix_authentication_service": {"enabled": True}},
+            {"experimental_features": {"msc3861": {"enabled": True}}},
+        ):
+            config = self.parse({**asked, **form})
+            self.assertFalse(config.registration.enabled)
+            self.assertFalse(config.registration.allow_guest_access)
+            self.assertFalse(config.passwords.login_enabled)
+            self.assertEqual(config.unused, ())
+            self.assertWarning({**asked, **form}, "OAuth")
+            self.assertWarning({**OPEN, **form}, "OAuth")
+            self.assertWarning({"allow_guest_access": True, **form}, "OAuth")
+            self.assertEqual(self.parse(form).warnings, ())
+
+    def test_approvalNeedsBothOptions(self) -> None:
+        """One of the two alone approves everybody, and half of it is warned of."""
+        enabled = {"msc3866": {"enabled": True}}
+        required = {"msc3866": {"require_approval_for_new_accounts": True}}
+        both = {"msc3866": {**enabled["msc3866"], **required["msc3866"]}}
+        for features, approval in ((enabled, False), (required, False), (both, True)):
+            config = self.parse({"experimental_features": features})
+            self.assertIs(config.registration.requires_approval, approval)
+        self.assertWarning({"experimental_features": required}, "msc3866.enabled")
+        self.assertEqual(self.parse({"experimental_features": both}).warnings, ())
+
+    def test_userTypes(self) -> None:
+        """The types are support, bot and the further ones; one of them may be the default."""
+        types = {"extra_user_types": ["vip"], "default_user_type": "vip"}
+        registration = self.parse({"user_types": types}).registration
+        self.assertEqual(registration.user_types, {"support", "bot", "vip"})
+        self.assertEqual(registration.default_user_type, "vip")
+
+    def test_aWorkersFileIsRefused(self) -> None:
+        """Nothing but a main process starts; the main process's own old name is one."""
+        self.assertProblem({"worker_app": "synapse.app.generic_worker"}, "worker_app")
+        self.assertEqual(self.parse({"worker_app": "synapse.app.homeserver"}).unused, ())
