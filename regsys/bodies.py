@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 # No honest request nests deeper, and what is remembered of one is written as JSON again.
 MAX_DEPTH = 64
+# Characters of a user name and of a password, at most (BEHAVIOUR B13).
+MAX_NAME = 512
+MAX_PASSWORD = 512
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 
 

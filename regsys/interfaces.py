@@ -134,12 +134,16 @@ class INames(Interface):
         guest_access_token: Optional[Secret] = None,
         assigned_user_id: Optional[UserID] = None,
         early: bool = False,
+        key: Optional[str] = None,
     ) -> Awaitable[Optional[UserID]]:
         """Pass silently or raise the first refusal of B1.
 
         ``assigned_user_id``: what the UIA session has already registered. ``early``: the
         request does not complete, so that with ``inhibit_user_in_use_error`` a taken name
-        passes. Returns the guest who is being upgraded, or None.
+        passes. ``key``: the registration's; a name that it has taken itself passes, since
+        the answer may have been lost, or another process be about to give it.
+
+        Returns the guest who is being upgraded, or None.
         """
 
     def check_not_reserved(user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
@@ -317,8 +321,9 @@ class ISessionStore(Interface):
         """Keep progress: ``params`` replace those remembered (None leaves them), ``client``
         and ``results`` are added to what is there. A session that is gone stays gone."""
 
-    def keep_hash(session_id: str, password_hash: str) -> Awaitable[None]:
-        """Keep the hash of the session's password, unless the session is finished."""
+    def keep_hash(session_id: str, password_hash: Optional[str]) -> Awaitable[None]:
+        """Keep the hash of the session's password (None: of none, not even an earlier one),
+        unless the session is finished."""
 
 
 # === Stores that only the standalone service needs =======================================
@@ -369,8 +374,10 @@ class IOutcomeStore(Interface):
         None: noted now. Otherwise what an earlier call noted under the key, whose
         ``finished`` says whether it got to its end."""
 
-    def settle(new: NewAccount, recovery_id: str) -> Awaitable[None]:
-        """The account exists: record the outcome, finish its session, start its jobs."""
+    def settle(new: NewAccount, recovery_id: str) -> Awaitable[bool]:
+        """The account exists: record the outcome, finish its session, store its jobs, held.
+
+        False if that had been done already: then nothing was changed."""
 
     def withdraw(key: str, recovery_id: str) -> Awaitable[None]:
         """The store refused it: the key has made nothing."""

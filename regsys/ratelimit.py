@@ -38,11 +38,11 @@ def address_key(address: str) -> str:
     IPv4 written as IPv6 counts as IPv4; what is no IP address (the peer at a Unix socket)
     stays as it is.
     """
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
+    if ":" not in address:
         return address
-    if isinstance(ip, ipaddress.IPv4Address):
+    try:
+        ip = ipaddress.IPv6Address(address)
+    except ValueError:
         return address
     if ip.ipv4_mapped is not None:
         return str(ip.ipv4_mapped)

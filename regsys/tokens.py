@@ -8,11 +8,14 @@ replayed request gets the very same token while no stored row can produce it (BE
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
+import itertools
 import secrets
 import string
 import zlib
+from typing import Iterator
 
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 LETTERS = string.ascii_letters
@@ -23,7 +26,7 @@ SYMBOLS = string.digits + string.ascii_letters + ".,;:^&*-_+=#~@"
 
 def random_letters(length: int, alphabet: str = LETTERS) -> str:
     """``length`` characters of ``alphabet``, unpredictable."""
-    return "".join(secrets.choice(alphabet) for _ in range(length))
+    return _letters(iter(lambda: secrets.token_bytes(2 * length), b""), length, alphabet)
 
 
 def derived_letters(
@@ -32,17 +35,29 @@ def derived_letters(
     """``length`` characters of ``alphabet`` that only the holder of ``secret`` can foresee.
 
     The same secret, purpose and key give the same letters; other purposes or keys give
-    unrelated ones. Bytes that would favour the alphabet's first characters are skipped.
+    unrelated ones.
     """
-    limit = 256 - 256 % len(alphabet)
-    found: list[str] = []
-    counter = 0
+    blocks = (
+        hmac.new(secret, f"{purpose}\0{key}\0{counter}".encode(), hashlib.sha256).digest()
+        for counter in itertools.count()
+    )
+    return _letters(blocks, length, alphabet)
+
+
+def _letters(blocks: Iterator[bytes], length: int, alphabet: str) -> str:
+    table, unfair = _translation(alphabet)
+    found = b""
     while len(found) < length:
-        message = f"{purpose}\0{key}\0{counter}".encode()
-        block = hmac.new(secret, message, hashlib.sha256).digest()
-        found += [alphabet[byte % len(alphabet)] for byte in block if byte < limit]
-        counter += 1
-    return "".join(found[:length])
+        found += next(blocks).translate(table, unfair)
+    return found[:length].decode("ascii")
+
+
+@functools.cache
+def _translation(alphabet: str) -> tuple[bytes, bytes]:
+    """The character of each byte, and the bytes that would favour the alphabet's first ones."""
+    size = len(alphabet)
+    table = bytes(ord(alphabet[byte % size]) for byte in range(256))
+    return table, bytes(range(256 - 256 % size, 256))
 
 
 def base62(number: int, width: int) -> str:

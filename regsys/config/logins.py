@@ -6,11 +6,9 @@ from typing import Optional
 
 import attr
 
+from regsys.bodies import MAX_PASSWORD
 from regsys.config.values import MINUTE_MS, Reader
 from regsys.model import Secret
-
-# Longer passwords are refused at the door (BEHAVIOUR B13).
-_LONGEST_PASSWORD = 512
 
 
 @attr.frozen(kw_only=True)
@@ -115,7 +113,7 @@ def read_passwords(reader: Reader, oauth_only: bool) -> PasswordsConfig:
         bcrypt_rounds=reader.whole("bcrypt_rounds", 4, 31) or _PASSWORDS.bcrypt_rounds,
         policy=PasswordPolicy(
             enabled=policy.flag("enabled"),
-            minimum_length=policy.whole("minimum_length", 0, _LONGEST_PASSWORD) or 0,
+            minimum_length=policy.whole("minimum_length", 0, MAX_PASSWORD) or 0,
             require_digit=policy.flag("require_digit"),
             require_symbol=policy.flag("require_symbol"),
             require_lowercase=policy.flag("require_lowercase"),

@@ -1,0 +1,60 @@
+"""What is counted, for Prometheus. Label children are resolved once and kept."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
+
+
+class Metrics:
+    """One set of counters in a registry of its own, so that several can live in one process."""
+
+    def __init__(self, registry: Optional[CollectorRegistry] = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._registrations = Counter(
+            "regsys_registrations",
+            "Accounts made",
+            ["guest", "shadow_banned", "auth_provider"],
+            registry=self.registry,
+        )
+        self._logins = Counter(
+            "regsys_logins",
+            "Devices logged in, other than by registering",
+            ["guest", "auth_provider"],
+            registry=self.registry,
+        )
+        self._transactions = Summary(
+            "regsys_database_seconds",
+            "Time of database calls, waiting for a thread included",
+            ["name"],
+            registry=self.registry,
+        )
+        self.jobs_failed = Counter(
+            "regsys_job_failures", "Attempts of jobs that failed", ["kind"], registry=self.registry
+        )
+        self.hashes_waiting = Gauge(
+            "regsys_hashes_waiting", "Passwords that wait to be hashed", registry=self.registry
+        )
+        self._children: dict[tuple[object, ...], Counter] = {}
+        self._timers: dict[str, Summary] = {}
+
+    def registered(self, guest: bool, shadow_banned: bool, auth_provider: Optional[str]) -> None:
+        self._child(self._registrations, guest, shadow_banned, auth_provider or "").inc()
+
+    def logged_in(self, guest: bool, auth_provider: Optional[str]) -> None:
+        self._child(self._logins, guest, auth_provider or "").inc()
+
+    def database_call(self, name: str, seconds: float) -> None:
+        timer = self._timers.get(name)
+        if timer is None:
+            timer = self._timers[name] = self._transactions.labels(name)
+        timer.observe(seconds)
+
+    def _child(self, counter: Counter, *labels: object) -> Counter:
+        key = (counter, *labels)
+        child = self._children.get(key)
+        if child is None:
+            texts = [str(label).lower() if isinstance(label, bool) else label for label in labels]
+            child = self._children[key] = counter.labels(*texts)
+        return child

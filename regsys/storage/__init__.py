@@ -1,0 +1,1 @@
+"""The default stores: SQLite and PostgreSQL from one SQL text."""

@@ -1,0 +1,256 @@
+"""The thin layer over twisted.enterprise.adbapi that every store runs through.
+
+A store hands over plain functions of (txn, values). ``write`` runs one inside one
+BEGIN … COMMIT, ``read`` runs one in autocommit. Both are retried when the database says
+"lost a race" or the connection drops, so a function may run more than once, even after a
+commit whose answer was lost: whatever it inserts is keyed so that again is harmless.
+A deadline covers the whole call: waiting for a thread, the statements, the commit, the
+retries. When it passes the caller gets Unavailable, and the connection is cut, since
+nothing else frees a thread whose database has stalled.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import threading
+from typing import Any, Callable, Generic, Optional, Protocol, Sequence, TypeVar, Union, cast
+
+import attr
+from twisted.enterprise import adbapi
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from regsys.errors import Unavailable
+from regsys.storage.dialects import PostgreSQL, SQLite, Trouble
+
+log = Logger()
+T = TypeVar("T")
+Dialect = Union[SQLite, PostgreSQL]
+Row = Sequence[Any]
+
+DEADLINE_S = 10.0
+ATTEMPTS = 6
+
+
+class Pool(Protocol):
+    """What we use of adbapi.ConnectionPool."""
+
+    def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+
+
+class _Connection(adbapi.Connection):
+    """adbapi's connection, which leaves transactions to us."""
+
+    def commit(self) -> None:
+        """Nothing: ``_Call`` has sent COMMIT itself."""
+
+    def rollback(self) -> None:
+        """Nothing: ``_Call`` has sent ROLLBACK itself."""
+
+
+@functools.lru_cache(maxsize=512)
+def _text(dialect_name: str, sql: str) -> str:
+    return sql if dialect_name == SQLite.name else sql.replace("?", "%s")
+
+
+@functools.lru_cache(maxsize=64)
+def _insertion(table: str, columns: Sequence[str]) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+
+
+@attr.frozen
+class Transaction:
+    """A cursor with the few calls that stores need; ``?`` stands for a value in both dialects."""
+
+    cursor: Any
+    dialect: Dialect
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Execute; returns the number of rows that were changed."""
+        self.cursor.execute(_text(self.dialect.name, sql), values)
+        return int(self.cursor.rowcount)
+
+    def one(self, sql: str, values: Sequence[Any] = ()) -> Optional[Row]:
+        """The only row, or None."""
+        self.cursor.execute(_text(self.dialect.name, sql), values)
+        return cast("Optional[Row]", self.cursor.fetchone())
+
+    def all(self, sql: str, values: Sequence[Any] = ()) -> Sequence[Row]:
+        self.cursor.execute(_text(self.dialect.name, sql), values)
+        return cast("Sequence[Row]", self.cursor.fetchall())
+
+    def insert(self, table: str, **values: Any) -> bool:
+        """Insert a row unless one of the table's unique keys is taken; True if it went in."""
+        return self.run(_insertion(table, tuple(values)), tuple(values.values())) == 1
+
+
+class _Failed(Exception):
+    """A driver's exception on its way from the thread, with what it means."""
+
+    def __init__(self, trouble: Trouble, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.trouble = trouble
+        self.cause = cause
+
+
+class _Call(Generic[T]):
+    """One run of a function in a database thread, and the means to give it up."""
+
+    def __init__(self, dialect: Dialect, writes: bool, work: Callable[[Transaction], T]) -> None:
+        self.dialect = dialect
+        self.writes = writes
+        self.work = work
+        self.lock = threading.Lock()
+        self.given_up = False
+        self.using: Any = None
+
+    def give_up(self) -> None:
+        """Nobody waits any more: don't start, or cut the connection if it has started."""
+        with self.lock:
+            self.given_up = True
+            if self.using is not None:
+                try:
+                    self.dialect.cut(self.using)
+                except Exception as error:  # it may have closed by itself just now
+                    log.debug("could not cut a connection: {error}", error=str(error))
+
+    def run(self, connection: Any) -> T:
+        """In the thread. Raises _Failed for every exception of the driver's."""
+        raw = connection._connection
+        with self.lock:
+            if self.given_up:
+                raise _Failed(Trouble.DOWN, TimeoutError("given up while waiting"))
+            self.using = raw
+        try:
+            return self._transact(raw)
+        except Exception as error:
+            trouble = self.dialect.trouble(error, raw)
+            if trouble is Trouble.LOST or self.given_up:
+                connection._pool.disconnect(raw)
+            if trouble is Trouble.BUG:
+                raise
+            raise _Failed(trouble, error) from error
+        finally:
+            with self.lock:
+                self.using = None
+
+    def _transact(self, raw: Any) -> T:
+        cursor = raw.cursor()
+        try:
+            if not self.writes:
+                return self.work(Transaction(cursor, self.dialect))
+            cursor.execute(self.dialect.begin)
+            try:
+                result = self.work(Transaction(cursor, self.dialect))
+                cursor.execute("COMMIT")
+                return result
+            except BaseException:
+                self._roll_back(raw, cursor)
+                raise
+        finally:
+            cursor.close()
+
+    def _roll_back(self, raw: Any, cursor: Any) -> None:
+        try:
+            cursor.execute("ROLLBACK")
+        except Exception as error:
+            # A lost connection has rolled back by itself; the first error is the one to tell.
+            log.debug("rollback did not go through: {error}", error=str(error))
+
+
+class Database:
+    """Runs functions of (txn, values) on a pool of connections."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        dialect: Dialect,
+        clock: IReactorTime,
+        *,
+        deadline_s: float = DEADLINE_S,
+        observe: Optional[Callable[[str, float], None]] = None,
+    ) -> None:
+        self.pool = pool
+        self.dialect = dialect
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self._observe = observe
+
+    async def write(self, name: str, body: Callable[..., T], *values: Any) -> T:
+        """Run ``body(txn, *values)`` as one transaction; its result once that is committed."""
+        return await self._run(name, True, body, values)
+
+    async def read(self, name: str, body: Callable[..., T], *values: Any) -> T:
+        """Run ``body(txn, *values)`` in autocommit: each statement stands for itself."""
+        return await self._run(name, False, body, values)
+
+    async def _run(
+        self, name: str, writes: bool, body: Callable[..., T], values: Sequence[Any]
+    ) -> T:
+        started = self._clock.seconds()
+        work = lambda txn: body(txn, *values)  # noqa: E731
+        trouble: Optional[_Failed] = None
+        for attempt in range(ATTEMPTS):
+            left = self._deadline_s - (self._clock.seconds() - started)
+            if left <= 0:
+                break
+            try:
+                result = await self._attempt(_Call(self.dialect, writes, work), left)
+            except _Failed as failed:
+                trouble = failed
+                if failed.trouble is Trouble.DOWN:
+                    break
+                await self._pause(attempt)
+            else:
+                if self._observe is not None:
+                    self._observe(name, self._clock.seconds() - started)
+                return result
+        cause = trouble.cause if trouble else TimeoutError("no answer within the deadline")
+        log.error("database: {name} failed: {cause}", name=name, cause=str(cause).strip())
+        raise Unavailable() from cause
+
+    def _attempt(self, call: _Call[T], left_s: float) -> Deferred[T]:
+        answer: Deferred[T] = Deferred()
+
+        def expire() -> None:
+            call.give_up()
+            answer.errback(_Failed(Trouble.DOWN, TimeoutError("no answer within the deadline")))
+
+        timer = self._clock.callLater(left_s, expire)
+
+        def done(result: Union[T, Failure]) -> None:
+            if timer.active():
+                timer.cancel()
+                answer.callback(result)  # a Failure goes on as an errback
+            elif isinstance(result, Failure):
+                result.trap(_Failed, Exception)
+
+        self.pool.runWithConnection(call.run).addBoth(done)
+        return answer
+
+    async def _pause(self, attempt: int) -> None:
+        """Back off: up to 10, 20, 40 … 320 ms, so that rivals don't meet again in step."""
+        jitter_s = secrets.randbelow(10_000) / 1_000_000 * 2**attempt
+        await deferLater(self._clock, jitter_s, lambda: None)
+
+
+def connection_pool(dialect: Dialect, reactor: Any, smallest: int, largest: int) -> Any:
+    """adbapi's pool, set up for the dialect. SQLite gets one thread: it has one writer."""
+    if isinstance(dialect, SQLite):
+        smallest = largest = 1
+    pool = adbapi.ConnectionPool(
+        dialect.module,
+        **dialect.connect_args(),
+        cp_min=smallest,
+        cp_max=largest,
+        cp_openfun=dialect.opened,
+        cp_reactor=reactor,
+        cp_noisy=False,
+    )
+    pool.connectionFactory = _Connection
+    return pool

@@ -1,0 +1,187 @@
+"""Devices and the token pairs of their logins."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from regsys.errors import UserNotFound
+from regsys.interfaces import IDevices, IExpiring, ITokenStore
+from regsys.model import Login, LoginTerms, NewDevice, StoredLogin, UserID
+from regsys.storage.database import Database, Transaction
+from regsys.tokens import token_hash
+
+# A spent pair is kept this long, to tell its client that the device still lives.
+SPENT_KEPT_MS = 24 * 3600 * 1000
+
+
+def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
+    """Write the device and its login; a known one loses its earlier tokens (BEHAVIOUR B4.1)."""
+    login = device.login
+    fresh = txn.insert(
+        "devices",
+        user_id=str(user_id),
+        device_id=login.device_id,
+        display_name=device.display_name,
+        auth_provider_id=device.auth_provider_id,
+        auth_provider_session_id=device.auth_provider_session_id,
+    )
+    if login.terms.is_guest:
+        return
+    if not fresh:
+        _lock(txn, str(user_id), login.device_id)
+    added = _insert_login(txn, user_id, login, replaces=None)
+    # The same login once more, after an answer that was lost, takes nothing from its successors.
+    if added and not fresh:
+        txn.run(
+            "DELETE FROM logins WHERE user_id = ? AND device_id = ? AND access_hash <> ?",
+            (str(user_id), login.device_id, token_hash(login.access_token.reveal())),
+        )
+
+
+def _lock(txn: Transaction, user_id: str, device_id: str) -> None:
+    """Let refreshes, first uses and new logins of one device, and its end, follow one another."""
+    txn.one(
+        "SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?" + txn.dialect.for_update,
+        (user_id, device_id),
+    )
+
+
+def _insert_login(txn: Transaction, user_id: UserID, login: Login, replaces: Optional[str]) -> bool:
+    refresh = login.refresh_token
+    return txn.insert(
+        "logins",
+        access_hash=token_hash(login.access_token.reveal()),
+        refresh_hash=None if refresh is None else token_hash(refresh.reveal()),
+        user_id=str(user_id),
+        device_id=login.device_id,
+        valid_until_ms=login.terms.valid_until_ms,
+        refresh_until_ms=login.terms.refresh_until_ms,
+        session_until_ms=login.terms.session_until_ms,
+        replaces=replaces,
+    )
+
+
+@implementer(IDevices, ITokenStore, IExpiring)
+@attr.frozen
+class DeviceStore:
+    db: Database
+    clock: IReactorTime
+
+    async def register(self, user_id: UserID, device: NewDevice) -> Login:
+        await self.db.write("register_device", _register, user_id, device)
+        return device.login
+
+    async def by_access(self, access_hash: str) -> Optional[StoredLogin]:
+        return await self.db.read("login_by_access", _by_access, access_hash)
+
+    async def by_refresh(self, refresh_hash: str) -> Optional[StoredLogin]:
+        return await self.db.read("login_by_refresh", _by_refresh, refresh_hash)
+
+    async def confirm(self, access_hash: str) -> None:
+        await self.db.write("confirm_login", _confirm, access_hash, self._now_ms())
+
+    async def succeed(self, predecessor: str, user_id: UserID, login: Login) -> bool:
+        return await self.db.write("succeed_login", _succeed, predecessor, user_id, login)
+
+    async def log_out(self, user_id: UserID, device_id: Optional[str]) -> None:
+        await self.db.read("log_out", _log_out, user_id, device_id)
+
+    async def delete_expired(self, now_ms: int, at_most: int) -> int:
+        return await self.db.write("expire_logins", _delete_expired, now_ms, at_most)
+
+    def _now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)
+
+
+def _register(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
+    # The lock keeps a deactivation from slipping between the check and the login.
+    user = txn.one(
+        "SELECT deactivated FROM users WHERE user_id = ?" + txn.dialect.for_update,
+        (str(user_id),),
+    )
+    if user is None or user[0]:
+        raise UserNotFound()
+    put(txn, user_id, device)
+
+
+_LOGIN = (
+    "SELECT l.access_hash, l.user_id, l.device_id, l.valid_until_ms, l.refresh_until_ms,"
+    " l.session_until_ms, l.replaces, l.spent_ms, l.refresh_hash, u.deactivated"
+    " FROM logins l JOIN users u ON u.user_id = l.user_id WHERE "
+)
+
+
+def _stored_login(txn: Transaction, condition: str, value: str) -> Optional[StoredLogin]:
+    row = txn.one(_LOGIN + condition, (value,))
+    if row is None:
+        return None
+    return StoredLogin(
+        access_hash=row[0],
+        user_id=UserID.parse(row[1]),
+        terms=LoginTerms(
+            device_id=row[2],
+            refreshable=row[8] is not None,
+            valid_until_ms=row[3],
+            refresh_until_ms=row[4],
+            session_until_ms=row[5],
+        ),
+        replaces=row[6],
+        spent=row[7] is not None,
+        deactivated=bool(row[9]),
+    )
+
+
+def _by_access(txn: Transaction, access_hash: str) -> Optional[StoredLogin]:
+    return _stored_login(txn, "l.access_hash = ?", access_hash)
+
+
+def _by_refresh(txn: Transaction, refresh_hash: str) -> Optional[StoredLogin]:
+    return _stored_login(txn, "l.refresh_hash = ?", refresh_hash)
+
+
+def _confirm(txn: Transaction, access_hash: str, now_ms: int) -> None:
+    row = txn.one(
+        "SELECT user_id, device_id FROM logins WHERE access_hash = ? AND replaces IS NOT NULL",
+        (access_hash,),
+    )
+    if row is None:
+        return
+    _lock(txn, row[0], row[1])
+    # Looked up anew under the lock: another successor may have taken its place.
+    txn.run(
+        "UPDATE logins SET spent_ms = ? WHERE spent_ms IS NULL AND access_hash ="
+        " (SELECT replaces FROM logins WHERE access_hash = ?)",
+        (now_ms, access_hash),
+    )
+    txn.run("UPDATE logins SET replaces = NULL WHERE access_hash = ?", (access_hash,))
+
+
+def _succeed(txn: Transaction, predecessor: str, user_id: UserID, login: Login) -> bool:
+    _lock(txn, str(user_id), login.device_id)
+    row = txn.one("SELECT spent_ms FROM logins WHERE access_hash = ?", (predecessor,))
+    if row is None or row[0] is not None:
+        return False
+    txn.run("DELETE FROM logins WHERE replaces = ?", (predecessor,))
+    _insert_login(txn, user_id, login, replaces=predecessor)
+    return True
+
+
+def _log_out(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
+    if device_id is None:
+        txn.run("DELETE FROM devices WHERE user_id = ?", (str(user_id),))
+    else:
+        txn.run(
+            "DELETE FROM devices WHERE user_id = ? AND device_id = ?", (str(user_id), device_id)
+        )
+
+
+def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
+    return txn.run(
+        "DELETE FROM logins WHERE access_hash IN"
+        " (SELECT access_hash FROM logins WHERE spent_ms < ? LIMIT ?)",
+        (now_ms - SPENT_KEPT_MS, at_most),
+    )

@@ -1,0 +1,131 @@
+"""Where SQLite and PostgreSQL differ, side by side: connecting, locking, and what errors mean."""
+
+from __future__ import annotations
+
+import enum
+import os
+import socket
+import sqlite3
+from typing import Any, Mapping
+
+import attr
+
+from regsys.errors import Unavailable
+
+
+class Trouble(enum.Enum):
+    """What a driver's exception means for the caller."""
+
+    RETRY = "retry"  # lost a race inside the database: the same again may work at once
+    LOST = "lost"  # the connection is gone; whether a commit happened is not known
+    DOWN = "down"  # the database cannot do it now: full, read-only, locked, not reachable
+    BUG = "bug"  # our statement is wrong
+
+
+@attr.frozen
+class SQLite:
+    """SQLite, in one file of our own; ``path`` may be ``:memory:`` for one connection's life."""
+
+    path: str
+
+    name = "sqlite"
+    module = "sqlite3"
+    begin = "BEGIN IMMEDIATE"
+    for_update = ""
+    skip_locked = ""
+    next_number = "UPDATE user_number SET value = value + 1 RETURNING value"
+
+    def connect_args(self) -> Mapping[str, Any]:
+        # isolation_level None: the driver leaves BEGIN and COMMIT to us. Another thread
+        # only ever interrupts a connection, which SQLite allows.
+        return {
+            "database": self.path,
+            "isolation_level": None,
+            "check_same_thread": False,
+            "timeout": 5.0,
+        }
+
+    def opened(self, connection: Any) -> None:
+        """Set a new connection up: commits reach the disk, readers don't wait for writers."""
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    def text(self, sql: str) -> str:
+        return sql
+
+    def cut(self, connection: Any) -> None:
+        """Free the thread that waits on this connection."""
+        connection.interrupt()
+
+    def trouble(self, error: Exception, connection: Any) -> Trouble:
+        if not isinstance(error, sqlite3.Error):
+            return Trouble.BUG
+        message = str(error)
+        if "locked" in message or "busy" in message:
+            return Trouble.RETRY
+        if isinstance(error, sqlite3.IntegrityError) and "UNIQUE" in message:
+            return Trouble.RETRY
+        bug = isinstance(error, sqlite3.OperationalError) and message.startswith("no such")
+        if isinstance(error, sqlite3.OperationalError) and not bug and "syntax" not in message:
+            return Trouble.DOWN
+        return Trouble.BUG
+
+
+# Serialization failure, deadlock, and a unique key that a concurrent transaction won.
+_RETRIED = frozenset({"40001", "40P01", "23505"})
+# Read-only transaction, and the classes of exhausted resources, operator's intervention
+# and system errors.
+_DOWN_CODE = "25006"
+_DOWN_CLASSES = frozenset({"53", "57", "58"})
+
+
+@attr.frozen
+class PostgreSQL:
+    """PostgreSQL through psycopg2; our tables live in ``schema`` and nowhere else."""
+
+    args: Mapping[str, Any] = attr.field(repr=False)
+    schema: str = "regsys"
+
+    name = "postgres"
+    module = "psycopg2"
+    begin = "BEGIN"
+    for_update = " FOR UPDATE"
+    skip_locked = " FOR UPDATE SKIP LOCKED"
+    next_number = "SELECT nextval('user_number')"
+
+    def connect_args(self) -> Mapping[str, Any]:
+        args = {"connect_timeout": 10, "application_name": "regsys", **self.args}
+        options = f"{args.get('options') or ''} -c search_path={self.schema}"
+        return {**args, "options": options.strip()}
+
+    def opened(self, connection: Any) -> None:
+        connection.autocommit = True
+
+    def text(self, sql: str) -> str:
+        return sql.replace("?", "%s")
+
+    def cut(self, connection: Any) -> None:
+        """Shut the socket down: a stalled server answers to nothing else."""
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    def trouble(self, error: Exception, connection: Any) -> Trouble:
+        import psycopg2
+
+        if not isinstance(error, psycopg2.Error):
+            return Trouble.BUG
+        if connection is None or connection.closed:
+            return Trouble.LOST
+        code = error.pgcode or ""
+        if code in _RETRIED:
+            return Trouble.RETRY
+        if code == _DOWN_CODE or code[:2] in _DOWN_CLASSES:
+            return Trouble.DOWN
+        if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
+            return Trouble.LOST
+        return Trouble.BUG
+
+
+def missing_driver() -> Unavailable:
+    return Unavailable("PostgreSQL needs its driver: pip install 'regsys[postgres]'")

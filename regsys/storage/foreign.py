@@ -1,0 +1,51 @@
+"""Our own half of an account that is made in somebody else's store."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IOutcomeStore
+from regsys.model import NewAccount, NewJob, Outcome
+from regsys.storage import jobs, outcomes, sessions
+from regsys.storage.database import Database, Transaction
+
+
+@implementer(IOutcomeStore)
+@attr.frozen
+class ForeignOutcomeStore:
+    db: Database
+
+    async def reserve(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
+        return await self.db.write("reserve_outcome", _reserve, new, recovery)
+
+    async def settle(self, new: NewAccount, recovery_id: str) -> bool:
+        return await self.db.write("settle_outcome", _settle, new, recovery_id)
+
+    async def withdraw(self, key: str, recovery_id: str) -> None:
+        await self.db.write("withdraw_outcome", _withdraw, key, recovery_id)
+
+
+def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
+    earlier = outcomes.note(txn, new, finished=False)
+    if earlier is None:
+        jobs.insert_held(txn, (recovery,), new.created_ms)
+    return earlier
+
+
+def _settle(txn: Transaction, new: NewAccount, recovery_id: str) -> bool:
+    txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))
+    # Not there any more: a recovery that came too early has withdrawn it.
+    outcomes.note(txn, new, finished=False)
+    if not outcomes.finish(txn, new):
+        return False
+    sessions.finish(txn, new)
+    jobs.insert_held(txn, new.jobs, new.created_ms)
+    return True
+
+
+def _withdraw(txn: Transaction, key: str, recovery_id: str) -> None:
+    txn.run("DELETE FROM outcomes WHERE key = ? AND NOT finished", (key,))
+    txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))

@@ -1,0 +1,85 @@
+"""Jobs and their leases: ``due_ms`` is when a job may be taken, the lease's end while held."""
+
+from __future__ import annotations
+
+import json
+from typing import Sequence
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IJobStore
+from regsys.model import Job, NewJob
+from regsys.storage.database import Database, Transaction
+
+# How long a process may sit on a job before others take it over.
+LEASE_MS = 60_000
+
+
+def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> None:
+    """Write jobs that the committing process holds from birth: their first attempt has begun."""
+    for job in new:
+        _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + LEASE_MS)
+
+
+def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: int) -> None:
+    txn.insert(
+        "jobs",
+        job_id=job.job_id,
+        kind=job.kind,
+        payload=json.dumps(dict(job.payload)),
+        attempts=attempts,
+        due_ms=due_ms,
+        created_ms=now_ms,
+    )
+
+
+@implementer(IJobStore)
+@attr.frozen
+class JobStore:
+    db: Database
+
+    async def claim(self, now_ms: int, lease_ms: int, at_most: int) -> Sequence[Job]:
+        return await self.db.write("claim_jobs", _claim, now_ms, lease_ms, at_most)
+
+    async def finish(self, job_id: str) -> None:
+        await self.db.read("finish_job", _finish, job_id)
+
+    async def postpone(self, job_id: str, due_ms: int, error: str) -> None:
+        await self.db.read("postpone_job", _postpone, job_id, due_ms, error)
+
+    async def add(self, jobs: Sequence[NewJob], now_ms: int) -> None:
+        await self.db.write("add_jobs", _add, jobs, now_ms)
+
+
+def _claim(txn: Transaction, now_ms: int, lease_ms: int, at_most: int) -> Sequence[Job]:
+    rows = txn.all(
+        "UPDATE jobs SET due_ms = ?, attempts = attempts + 1 WHERE job_id IN"
+        " (SELECT job_id FROM jobs WHERE due_ms <= ? ORDER BY due_ms LIMIT ?"
+        f"{txn.dialect.skip_locked})"
+        " RETURNING job_id, kind, payload, attempts, due_ms",
+        (now_ms + lease_ms, now_ms, at_most),
+    )
+    return [
+        Job(
+            job_id=job_id,
+            kind=kind,
+            payload=json.loads(payload),
+            attempts=attempts,
+            claimed_until_ms=due_ms,
+        )
+        for job_id, kind, payload, attempts, due_ms in rows
+    ]
+
+
+def _finish(txn: Transaction, job_id: str) -> None:
+    txn.run("DELETE FROM jobs WHERE job_id = ?", (job_id,))
+
+
+def _postpone(txn: Transaction, job_id: str, due_ms: int, error: str) -> None:
+    txn.run("UPDATE jobs SET due_ms = ?, last_error = ? WHERE job_id = ?", (due_ms, error, job_id))
+
+
+def _add(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> None:
+    for job in jobs:
+        _insert(txn, job, now_ms, attempts=0, due_ms=now_ms)

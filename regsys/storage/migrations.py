@@ -1,0 +1,83 @@
+"""Numbered schema files, applied in order, once, under a lock."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import Any, Iterator
+
+from regsys.storage.database import Dialect
+from regsys.storage.dialects import PostgreSQL
+
+# Any two processes that migrate one database take this lock; the number means nothing.
+_LOCK = 8_206_420_947
+
+
+class NewerSchema(Exception):
+    """The database has been migrated by a newer regsys than this one."""
+
+
+def schema_files() -> list[tuple[int, str]]:
+    """(number, SQL) of every schema file, in order."""
+    found = []
+    for item in resources.files("regsys.storage").joinpath("schema").iterdir():
+        match = re.fullmatch(r"(\d{3})_\w+\.sql", item.name)
+        if match:
+            found.append((int(match[1]), item.read_text("utf-8")))
+    return sorted(found)
+
+
+def statements(sql: str, dialect_name: str) -> Iterator[str]:
+    """The statements of a schema file for one dialect.
+
+    A statement that begins with a line ``-- only: <dialect>`` is for that dialect alone.
+    """
+    for chunk in sql.split(";\n"):
+        only = re.search(r"^-- only: (\w+)$", chunk, re.MULTILINE)
+        body = re.sub(r"^--.*$", "", chunk, flags=re.MULTILINE).strip().rstrip(";")
+        if body and (only is None or only[1] == dialect_name):
+            yield body
+
+
+def migrate(connection: Any, dialect: Dialect) -> list[int]:
+    """Bring the schema up to date; returns the numbers that were applied.
+
+    Blocks: call it before the reactor runs, or in a thread. Several processes may call it
+    at once. Raises NewerSchema, with nothing changed.
+    """
+    cursor = connection.cursor()
+    if isinstance(dialect, PostgreSQL):
+        # Not in the transaction below: it may wait long, and CREATE SCHEMA can race itself.
+        cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        cursor.execute(f'CREATE SCHEMA IF NOT EXISTS "{dialect.schema}"')
+    try:
+        cursor.execute(dialect.begin)
+        try:
+            applied = _apply(cursor, dialect)
+            cursor.execute("COMMIT")
+        except BaseException:
+            cursor.execute("ROLLBACK")
+            raise
+    finally:
+        if isinstance(dialect, PostgreSQL):
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+        cursor.close()
+    return applied
+
+
+def _apply(cursor: Any, dialect: Dialect) -> list[int]:
+    cursor.execute("CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER PRIMARY KEY)")
+    cursor.execute("SELECT COALESCE(MAX(version), 0) FROM schema_versions")
+    current = int(cursor.fetchone()[0])
+    files = schema_files()
+    if current > files[-1][0]:
+        raise NewerSchema(
+            f"the database has schema {current}, this regsys knows schemas up to "
+            f"{files[-1][0]}: run the newer regsys, or restore the backup made before it"
+        )
+    todo = [(number, sql) for number, sql in files if number > current]
+    for number, sql in todo:
+        for statement in statements(sql, dialect.name):
+            cursor.execute(statement)
+        cursor.execute(dialect.text("INSERT INTO schema_versions VALUES (?)"), (number,))
+    return [number for number, _ in todo]

@@ -1,0 +1,172 @@
+"""The sessions of user-interactive authentication: one row each, merged under its lock."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Iterable, Mapping, Optional
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IExpiring, ISessionStore
+from regsys.model import Client, NewAccount, UIASession, UserID
+from regsys.storage import outcomes
+from regsys.storage.database import Database, Transaction
+
+# As JSON: enough to judge a registration by, and little for somebody who sends a longer user
+# agent each time. A session keeps the first clients.
+CLIENTS_BYTES = 8192
+
+
+def finish(txn: Transaction, new: NewAccount) -> None:
+    """The session of ``new`` has made its account: it lives on only to repeat its answer."""
+    if new.session_id is not None:
+        txn.run(
+            "UPDATE uia_sessions SET finished = TRUE, expires_ms = ?, held_name = NULL"
+            " WHERE session_id = ?",
+            (new.session_until_ms, new.session_id),
+        )
+
+
+@implementer(ISessionStore, IExpiring)
+@attr.frozen
+class SessionStore:
+    db: Database
+
+    async def add(self, session: UIASession, at_most: int) -> bool:
+        return await self.db.read("add_session", _add, session, at_most)
+
+    async def get(self, session_id: str, now_ms: int) -> Optional[UIASession]:
+        return await self.db.read("get_session", _get, session_id, now_ms)
+
+    async def save(
+        self,
+        session_id: str,
+        client: Client,
+        params: Optional[Mapping[str, Any]],
+        results: Mapping[str, Any],
+    ) -> None:
+        await self.db.write("save_session", _save, session_id, client, params, results)
+
+    async def keep_hash(self, session_id: str, password_hash: Optional[str]) -> None:
+        await self.db.read("keep_hash", _keep_hash, session_id, password_hash)
+
+    async def delete_expired(self, now_ms: int, at_most: int) -> int:
+        return await self.db.write("expire_sessions", _delete_expired, now_ms, at_most)
+
+
+def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
+    # The count stops at the cap, and is part of the one statement.
+    values = (
+        session.session_id,
+        session.method,
+        session.uri,
+        None if session.user_id is None else str(session.user_id),
+        session.address,
+        _json(session.params),
+        _json(session.results),
+        _clients(session.clients),
+        _json(session.threepids),
+        session.created_ms,
+        session.expires_ms,
+        session.address,
+        session.created_ms,
+        at_most,
+        at_most,
+    )
+    added = txn.run(
+        "INSERT INTO uia_sessions (session_id, method, uri, user_id, address, params, results,"
+        " clients, threepids, created_ms, expires_ms, finished)"
+        " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE WHERE (SELECT COUNT(*) FROM"
+        " (SELECT 1 FROM uia_sessions WHERE address = ? AND expires_ms > ? AND NOT finished"
+        " LIMIT ?) AS unfinished) < ? ON CONFLICT (session_id) DO NOTHING",
+        values,
+    )
+    # A row of this very id is ours, from a try whose answer was lost.
+    return (
+        added == 1
+        or txn.one("SELECT 1 FROM uia_sessions WHERE session_id = ?", (session.session_id,))
+        is not None
+    )
+
+
+def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]:
+    row = txn.one(
+        "SELECT s.method, s.uri, s.user_id, s.address, s.params, s.password_hash, s.results,"
+        " s.clients, s.held_name, s.threepids, s.created_ms, s.expires_ms,"
+        " o.user_id, o.terms, o.finished, o.created_ms"
+        " FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id"
+        " WHERE s.session_id = ? AND s.expires_ms > ?",
+        (session_id, now_ms),
+    )
+    if row is None:
+        return None
+    return UIASession(
+        session_id=session_id,
+        method=row[0],
+        uri=row[1],
+        user_id=None if row[2] is None else UserID.parse(row[2]),
+        address=row[3],
+        params=json.loads(row[4]),
+        password_hash=row[5],
+        results=json.loads(row[6]),
+        clients=tuple(Client(*client) for client in json.loads(row[7])),
+        held_name=row[8],
+        threepids=json.loads(row[9]),
+        created_ms=row[10],
+        expires_ms=row[11],
+        outcome=None if row[12] is None else outcomes.from_row(session_id, *row[12:]),
+    )
+
+
+def _save(
+    txn: Transaction,
+    session_id: str,
+    client: Client,
+    params: Optional[Mapping[str, Any]],
+    results: Mapping[str, Any],
+) -> None:
+    row = txn.one(
+        "SELECT params, results, clients FROM uia_sessions WHERE session_id = ?"
+        + txn.dialect.for_update,
+        (session_id,),
+    )
+    if row is None:
+        return
+    seen = [Client(*item) for item in json.loads(row[2])]
+    clients = row[2] if client in seen else _clients([*seen, client])
+    txn.run(
+        "UPDATE uia_sessions SET params = ?, results = ?, clients = ? WHERE session_id = ?",
+        (
+            row[0] if params is None else _json(params),
+            _json({**json.loads(row[1]), **results}),
+            clients if len(clients.encode("utf-8")) <= CLIENTS_BYTES else row[2],
+            session_id,
+        ),
+    )
+
+
+def _keep_hash(txn: Transaction, session_id: str, password_hash: Optional[str]) -> None:
+    txn.run(
+        "UPDATE uia_sessions SET password_hash = ? WHERE session_id = ? AND NOT finished",
+        (password_hash, session_id),
+    )
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    # As UTF-8, not escaped: what a client may fill a session with stays small.
+    return json.dumps(dict(value), ensure_ascii=False)
+
+
+def _clients(clients: Iterable[Client]) -> str:
+    return json.dumps([attr.astuple(client) for client in clients], ensure_ascii=False)
+
+
+def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
+    gone = txn.run(
+        "DELETE FROM uia_sessions WHERE session_id IN (SELECT session_id FROM uia_sessions"
+        f" WHERE expires_ms <= ? LIMIT ?{txn.dialect.skip_locked})",
+        (now_ms, at_most),
+    )
+    txn.run("DELETE FROM registration_token_reservations WHERE expires_ms <= ?", (now_ms,))
+    return gone

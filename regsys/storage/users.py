@@ -1,0 +1,206 @@
+"""Accounts, and the one transaction that makes them."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+from zope.interface import implementer
+
+from regsys.errors import (
+    InvalidRegistrationToken,
+    ThreepidInUse,
+    UnknownToken,
+    UsernameTaken,
+)
+from regsys.interfaces import IAccountStore, IUserLookup
+from regsys.model import GUEST_DEVICE_ID, NewAccount, Outcome, User, UserID
+from regsys.storage import devices, jobs, outcomes, sessions
+from regsys.storage.database import Database, Transaction
+
+FIRST_REAL_USER = "first_real_user"
+
+
+@implementer(IAccountStore, IUserLookup)
+@attr.frozen
+class UserStore:
+    db: Database
+
+    async def find(self, localpart: str) -> Optional[User]:
+        return await self.db.read("find_user", _find, localpart)
+
+    async def is_taken(self, localpart: str) -> bool:
+        return await self.db.read("is_taken", _is_taken, localpart)
+
+    async def next_number(self) -> int:
+        return await self.db.read("next_number", _next_number)
+
+    async def create_account(self, new: NewAccount) -> Outcome:
+        return await self.db.write("create_account", create_account, new)
+
+    async def outcome(self, key: str) -> Optional[Outcome]:
+        return await self.db.read("outcome", outcomes.find, key)
+
+    async def approve(self, localpart: str) -> bool:
+        """Let an account that waits for approval log in; False if there is none of that name."""
+        return await self.db.read("approve_user", _approve, localpart)
+
+
+def create_account(txn: Transaction, new: NewAccount) -> Outcome:
+    """Everything that the account is, or an exception and nothing.
+
+    The key comes first, so that of several calls under one key all but one wait here and
+    then find the winner's outcome; what can be refused comes next, cheapest first.
+    """
+    earlier = outcomes.note(txn, new)
+    if earlier is not None:
+        return earlier
+    if new.upgrades_guest:
+        _upgrade_guest(txn, new)
+    else:
+        _add_user(txn, new)
+    _use_registration_token(txn, new)
+    _add_threepids(txn, new)
+    if new.is_real:
+        txn.insert(
+            "milestones",
+            name=FIRST_REAL_USER,
+            user_id=str(new.user_id),
+            reached_ms=new.created_ms,
+        )
+    if new.device is not None:
+        devices.put(txn, new.user_id, new.device)
+    sessions.finish(txn, new)
+    jobs.insert_held(txn, new.jobs, new.created_ms)
+    return Outcome(
+        key=new.key,
+        user_id=new.user_id,
+        created_ms=new.created_ms,
+        terms=new.device.login.terms if new.device else None,
+    )
+
+
+def _add_user(txn: Transaction, new: NewAccount) -> None:
+    added = txn.insert(
+        "users",
+        user_id=str(new.user_id),
+        name_key=new.user_id.name_key,
+        password_hash=new.password_hash,
+        is_guest=new.is_guest,
+        admin=new.admin,
+        user_type=new.user_type,
+        approved=new.approved,
+        shadow_banned=new.shadow_banned,
+        deactivated=False,
+        appservice_id=new.appservice_id,
+        consent_version=new.consent_version,
+        created_ms=new.created_ms,
+    )
+    if not added:
+        raise UsernameTaken()
+    if new.display_name is not None:
+        txn.insert("profiles", user_id=str(new.user_id), display_name=new.display_name)
+
+
+def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:
+    upgraded = txn.run(
+        "UPDATE users SET is_guest = FALSE, password_hash = ?, admin = ?, user_type = ?,"
+        " approved = ?, shadow_banned = ?, consent_version = ?, upgraded_ms = ?"
+        " WHERE user_id = ? AND is_guest AND NOT deactivated",
+        (
+            new.password_hash,
+            new.admin,
+            new.user_type,
+            new.approved,
+            new.shadow_banned,
+            new.consent_version,
+            new.created_ms,
+            str(new.user_id),
+        ),
+    )
+    if not upgraded:
+        # Somebody was quicker: the guest's token is dead by now.
+        raise UnknownToken()
+    txn.run(
+        "DELETE FROM devices WHERE user_id = ? AND device_id = ?",
+        (str(new.user_id), GUEST_DEVICE_ID),
+    )
+
+
+def _use_registration_token(txn: Transaction, new: NewAccount) -> None:
+    """Count one use, if the token has one left beside those that other sessions have reserved."""
+    if new.registration_token is None:
+        return
+    # Locks the token's row, so that rivals count one after the other.
+    token = txn.one(
+        "SELECT uses_allowed, completed FROM registration_tokens"
+        " WHERE token = ? AND (expiry_ms IS NULL OR expiry_ms > ?)" + txn.dialect.for_update,
+        (new.registration_token, new.created_ms),
+    )
+    if token is None:
+        raise InvalidRegistrationToken()
+    txn.run(
+        "DELETE FROM registration_token_reservations WHERE session_id = ?",
+        (new.session_id or new.key,),
+    )
+    reserved = txn.one(
+        "SELECT COUNT(*) FROM registration_token_reservations WHERE token = ? AND expires_ms > ?",
+        (new.registration_token, new.created_ms),
+    )
+    assert reserved is not None
+    if token[0] is not None and token[1] + reserved[0] >= token[0]:
+        raise InvalidRegistrationToken()
+    txn.run(
+        "UPDATE registration_tokens SET completed = completed + 1 WHERE token = ?",
+        (new.registration_token,),
+    )
+
+
+def _add_threepids(txn: Transaction, new: NewAccount) -> None:
+    for threepid in new.threepids:
+        added = txn.insert(
+            "threepids",
+            medium=threepid.medium,
+            address=threepid.address,
+            user_id=str(new.user_id),
+            validated_at_ms=threepid.validated_at_ms,
+            added_ms=new.created_ms,
+        )
+        if not added:
+            raise ThreepidInUse()
+
+
+def _find(txn: Transaction, localpart: str) -> Optional[User]:
+    row = txn.one(
+        "SELECT user_id, password_hash, is_guest, admin, user_type, approved, shadow_banned,"
+        " deactivated, appservice_id, created_ms FROM users WHERE name_key = ?",
+        (localpart.lower(),),
+    )
+    if row is None:
+        return None
+    return User(
+        user_id=UserID.parse(row[0]),
+        password_hash=row[1],
+        is_guest=bool(row[2]),
+        admin=bool(row[3]),
+        user_type=row[4],
+        approved=bool(row[5]),
+        shadow_banned=bool(row[6]),
+        deactivated=bool(row[7]),
+        appservice_id=row[8],
+        created_ms=row[9],
+    )
+
+
+def _is_taken(txn: Transaction, localpart: str) -> bool:
+    return txn.one("SELECT 1 FROM users WHERE name_key = ?", (localpart.lower(),)) is not None
+
+
+def _next_number(txn: Transaction) -> int:
+    row = txn.one(txn.dialect.next_number)
+    assert row is not None
+    return int(row[0])
+
+
+def _approve(txn: Transaction, localpart: str) -> bool:
+    return txn.run("UPDATE users SET approved = TRUE WHERE name_key = ?", (localpart.lower(),)) == 1
