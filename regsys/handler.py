@@ -1,0 +1,257 @@
+"""RegistrationHandler: the order in which a registration happens, and nothing else."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from typing import Callable, Optional
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from regsys.config import RegistrationConfig
+from regsys.errors import InvalidParam, NoFreeName, UsernameTaken
+from regsys.interfaces import (
+    IAdmission,
+    IFollowUps,
+    IHasher,
+    ILogins,
+    INames,
+    IRegistrationWriter,
+    Verdict,
+)
+from regsys.model import (
+    Created,
+    DeviceRequest,
+    Login,
+    LoginTerms,
+    NewAccount,
+    NewDevice,
+    Outcome,
+    Registration,
+    Secret,
+    UserID,
+)
+
+log = Logger()
+
+# How often a generated name may be lost to somebody quicker (BEHAVIOUR B2.5).
+LOST_RACES = 10
+
+
+@attr.frozen(kw_only=True)
+class RegistrationHandler:
+    """Makes accounts and devices (BEHAVIOUR B2, B4). Every refusal is one of ``regsys.errors``.
+
+    ``replay_window_ms``: how long a finished UIA session repeats its answer.
+    """
+
+    names: INames
+    admission: IAdmission
+    hasher: IHasher
+    logins: ILogins
+    follow_ups: IFollowUps
+    writer: IRegistrationWriter
+    config: RegistrationConfig
+    clock: IReactorTime
+    replay_window_ms: int = 600_000
+
+    async def check_username(
+        self,
+        localpart: str,
+        guest_access_token: Optional[Secret] = None,
+        assigned_user_id: Optional[UserID] = None,
+        early: bool = False,
+        key: Optional[str] = None,
+    ) -> None:
+        """Return if the name may be registered, else raise the first refusal of B1.
+
+        ``assigned_user_id``: what the UIA session has already registered, or None.
+        ``early``: the request does not complete a registration, so that with
+        ``inhibit_user_in_use_error`` a taken name passes. ``key``: the registration's; a
+        name that it has taken itself passes.
+        """
+        await self.names.check(
+            localpart,
+            guest_access_token=guest_access_token,
+            assigned_user_id=assigned_user_id,
+            early=early,
+            key=key,
+        )
+
+    def check_user_id_not_appservice_exclusive(
+        self, user_id: UserID, allowed_appservice: Optional[str] = None
+    ) -> None:
+        """Raise UsernameReserved for a name that only an application service other than
+        ``allowed_appservice`` (its id) may use, or that the server keeps for itself."""
+        self.names.check_not_reserved(user_id, allowed_appservice)
+
+    async def check_registration_ratelimit(self, address: Optional[str]) -> None:
+        """Raise LimitExceeded if a registration from here would be; None: no limit."""
+        await self.admission.peek(address)
+
+    async def register_user(self, registration: Registration) -> Created:
+        """Make the account, or find the one that ``registration.key`` has made.
+
+        The order is B2.1's: what costs the server most comes after what refuses most.
+        What was taken from the address's limit is given back when nothing was made.
+        """
+        await self.admission.take(registration)
+        try:
+            created = await self._register(registration)
+        except BaseException:
+            await self.admission.give_back(registration)
+            raise
+        if created.replayed:
+            await self.admission.give_back(registration)
+        else:
+            log.info(
+                "registered {user_id} (guest={guest}, admin={admin}) from {address}",
+                user_id=str(created.user_id),
+                guest=registration.make_guest,
+                admin=registration.admin,
+                address=registration.client.address if registration.client else None,
+            )
+        return created
+
+    async def register_with_store(self, new: NewAccount) -> Created:
+        """Write an account whose every check has been made, with the jobs it brings."""
+        jobs = tuple(self.follow_ups.jobs_for(new))
+        if jobs:
+            new = attr.evolve(new, jobs=jobs)
+        return await self.writer.create_account(new)
+
+    async def repeat(self, outcome: Outcome) -> Created:
+        """The same answer once more, for a key that has made its account (B8.4)."""
+        return await self.writer.repeat(outcome)
+
+    async def register_device(
+        self,
+        user_id: UserID,
+        device_id: Optional[str] = None,
+        initial_display_name: Optional[str] = None,
+        is_guest: bool = False,
+        is_appservice_ghost: bool = False,
+        auth_provider_id: Optional[str] = None,
+        should_issue_refresh_token: bool = False,
+        auth_provider_session_id: Optional[str] = None,
+    ) -> Login:
+        """Log a device of an existing account in (BEHAVIOUR B4).
+
+        ``device_id`` None: one is made up. Raises UserNotFound for an account that does not
+        exist or is deactivated, InvalidParam for an unacceptable id or name.
+        """
+        request = DeviceRequest(
+            device_id=device_id,
+            display_name=initial_display_name,
+            is_guest=is_guest,
+            is_appservice_ghost=is_appservice_ghost,
+            wants_refresh_token=should_issue_refresh_token,
+            auth_provider_id=auth_provider_id,
+            auth_provider_session_id=auth_provider_session_id,
+        )
+        terms = self.logins.terms(request)
+        login = self.logins.issue(user_id, terms, secrets.token_hex(16))
+        return await self.writer.register_device(user_id, _new_device(request, login))
+
+    # --- the steps -----------------------------------------------------------------------
+
+    async def _register(self, registration: Registration) -> Created:
+        user_type = registration.user_type or self.config.default_user_type
+        if user_type is not None and user_type not in self.config.user_types:
+            raise InvalidParam(f"There is no user type {user_type!r} here.")
+        terms = None if registration.device is None else self.logins.terms(registration.device)
+        verdict = await self.admission.judge(registration)
+        await self.admission.check(registration)
+        guest = await self._check_name(registration)
+        password_hash = registration.password_hash
+        if registration.password is not None:
+            password_hash = await self.hasher.hash(registration.password, registration.session_id)
+        approved = self._approved(registration)
+        created_ms = int(self.clock.seconds() * 1000)
+        account = functools.partial(
+            NewAccount,
+            key=registration.key,
+            created_ms=created_ms,
+            password_hash=password_hash,
+            is_guest=registration.make_guest,
+            upgrades_guest=guest is not None,
+            admin=registration.admin,
+            user_type=user_type,
+            approved=approved,
+            shadow_banned=verdict is Verdict.SHADOW_BAN,
+            auth_provider_id=registration.auth_provider_id,
+            threepids=registration.threepids,
+            registration_token=registration.registration_token,
+            consent_version=registration.consent_version,
+            session_id=registration.session_id,
+            session_until_ms=created_ms + self.replay_window_ms,
+        )
+        return await self._write(registration, account, terms if approved else None)
+
+    async def _check_name(self, registration: Registration) -> Optional[UserID]:
+        """The guest who is being upgraded, or None."""
+        if registration.localpart is None or registration.name_checked:
+            return None
+        return await self.names.check(
+            registration.localpart,
+            guest_access_token=registration.guest_access_token,
+            key=registration.key,
+        )
+
+    def _approved(self, registration: Registration) -> bool:
+        if registration.approved is not None:
+            return registration.approved
+        waits = self.config.requires_approval and not registration.make_guest
+        return not waits or registration.admin or registration.by_admin
+
+    async def _write(
+        self,
+        registration: Registration,
+        account: Callable[..., NewAccount],
+        terms: Optional[LoginTerms],
+    ) -> Created:
+        """Give the account its name, and write it; a drawn name may be lost to somebody quicker."""
+        if registration.localpart is not None:
+            user_id = UserID(registration.localpart, self.names.server_name)
+            return await self.register_with_store(
+                self._named(registration, account, user_id, terms)
+            )
+        for _ in range(LOST_RACES):
+            user_id = await self.names.draw()
+            try:
+                return await self.register_with_store(
+                    self._named(registration, account, user_id, terms)
+                )
+            except UsernameTaken:
+                continue
+        raise NoFreeName()
+
+    def _named(
+        self,
+        registration: Registration,
+        account: Callable[..., NewAccount],
+        user_id: UserID,
+        terms: Optional[LoginTerms],
+    ) -> NewAccount:
+        """The account under its name: the tokens and the default display name follow from it."""
+        device = None
+        if registration.device is not None and terms is not None:
+            login = self.logins.issue(user_id, terms, registration.key)
+            device = _new_device(registration.device, login)
+        new = account(
+            user_id=user_id,
+            device=device,
+            display_name=registration.display_name or user_id.localpart,
+        )
+        return attr.evolve(new, display_name=None) if new.upgrades_guest else new
+
+
+def _new_device(request: DeviceRequest, login: Login) -> NewDevice:
+    return NewDevice(
+        login=login,
+        display_name=request.display_name,
+        auth_provider_id=request.auth_provider_id,
+        auth_provider_session_id=request.auth_provider_session_id,
+    )

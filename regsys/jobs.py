@@ -1,0 +1,192 @@
+"""What must still happen after a registration: run at once, retried with backoff, never lost.
+
+A job is a row that the account's own transaction wrote. Its lease (``claimed_until_ms``)
+keeps other processes off while we work; if we die, the lease ends and another takes over.
+So a job may run twice, and every handler makes that harmless.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Awaitable, Callable, Mapping, Optional, Sequence
+
+import attr
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from regsys.errors import RegistrationError
+from regsys.interfaces import IExpiring, IFollowUps, IJobStore, IUserDirectory
+from regsys.metrics import Metrics
+from regsys.model import Job, NewAccount, NewJob, UserID
+
+log = Logger()
+
+POLL_S = 5.0
+LEASE_MS = 60_000
+BATCH = 20
+LONGEST_WAIT_MS = 3_600_000
+Handler = Callable[[Job], Awaitable[None]]
+
+TELL_DIRECTORY = "tell_user_directory"
+
+
+@implementer(IFollowUps)
+@attr.frozen(kw_only=True)
+class FollowUps:
+    """The jobs that an account brings. ``directory`` None: nobody wants to hear of profiles."""
+
+    directory: Optional[IUserDirectory] = None
+
+    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        if self.directory is None or new.display_name is None:
+            return ()
+        payload = {"user_id": str(new.user_id), "display_name": new.display_name}
+        return (NewJob(kind=TELL_DIRECTORY, payload=payload),)
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """What carries each kind of these jobs out."""
+        return {TELL_DIRECTORY: self._tell_directory} if self.directory else {}
+
+    async def _tell_directory(self, job: Job) -> None:
+        assert self.directory is not None
+        user_id = UserID.parse(job.payload["user_id"])
+        await self.directory.profile_created(user_id, job.payload["display_name"])
+
+
+def wait_ms(attempts: int) -> int:
+    """How long to wait after so many failed attempts: doubling from a second to an hour."""
+    longest = min(1000 << min(attempts - 1, 20), LONGEST_WAIT_MS)
+    return longest // 2 + secrets.randbelow(longest // 2 + 1)
+
+
+class JobRunner:
+    """Runs the jobs of this process, and takes over those that nobody holds."""
+
+    def __init__(
+        self,
+        store: IJobStore,
+        clock: IReactorTime,
+        handlers: Mapping[str, Handler],
+        metrics: Optional[Metrics] = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._handlers = dict(handlers)
+        self._metrics = metrics
+        self._running: set[Deferred[None]] = set()
+        self._loop = LoopingCall(self._poll)
+        self._loop.clock = clock
+
+    def start(self) -> None:
+        """Look for jobs now and every few seconds."""
+        self._loop.start(POLL_S).addErrback(lambda failure: log.failure("job loop", failure))
+
+    async def stop(self) -> None:
+        """Take no more; returns when those under way have ended."""
+        if self._loop.running:
+            self._loop.stop()
+        await DeferredList(list(self._running))
+
+    def add_handlers(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers.update(handlers)
+
+    def start_jobs(self, new: Sequence[NewJob]) -> None:
+        """Begin jobs that a transaction of this process has just written, held from birth."""
+        until_ms = self._now_ms() + LEASE_MS
+        for job in new:
+            self._begin(
+                Job(
+                    job_id=job.job_id,
+                    kind=job.kind,
+                    payload=job.payload,
+                    attempts=1,
+                    claimed_until_ms=until_ms,
+                )
+            )
+
+    async def run_due(self) -> int:
+        """Claim what is due and run it to its end; returns how many there were."""
+        jobs = await self._store.claim(self._now_ms(), LEASE_MS, BATCH)
+        await DeferredList([self._begin(job) for job in jobs])
+        return len(jobs)
+
+    async def _poll_once(self) -> None:
+        try:
+            while await self.run_due() == BATCH:
+                continue
+        except RegistrationError as error:
+            # The database is away; the next round asks again.
+            log.warn("jobs: {error}", error=error.text)
+
+    def _poll(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._poll_once())
+
+    def _begin(self, job: Job) -> Deferred[None]:
+        running = Deferred.fromCoroutine(self._run(job))
+        self._running.add(running)
+
+        def ended(result: None) -> None:
+            self._running.discard(running)
+
+        running.addErrback(lambda failure: log.failure("job {kind}", failure, kind=job.kind))
+        return running.addCallback(ended)
+
+    async def _run(self, job: Job) -> None:
+        handler = self._handlers.get(job.kind)
+        if handler is None:
+            await self._failed(job, "no handler for this kind of job in this process")
+            return
+        try:
+            await handler(job)
+        except Exception as error:  # whatever a handler raises, the job is kept and retried
+            await self._failed(job, f"{type(error).__name__}: {error}")
+        else:
+            await self._store.finish(job.job_id)
+
+    async def _failed(self, job: Job, error: str) -> None:
+        due_ms = self._now_ms() + wait_ms(job.attempts)
+        log.warn(
+            "job {kind} {job_id} failed (attempt {attempts}): {error}",
+            kind=job.kind,
+            job_id=job.job_id,
+            attempts=job.attempts,
+            error=error,
+        )
+        if self._metrics is not None:
+            self._metrics.jobs_failed.labels(job.kind).inc()
+        await self._store.postpone(job.job_id, due_ms, error[:500])
+
+    def _now_ms(self) -> int:
+        return int(self._clock.seconds() * 1000)
+
+
+class Housekeeping:
+    """Removes rows whose time is over, a few at a time, once a minute."""
+
+    EVERY_S = 60.0
+    AT_MOST = 500
+
+    def __init__(self, stores: Sequence[IExpiring], clock: IReactorTime) -> None:
+        self._stores = stores
+        self._clock = clock
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
+        self._loop.clock = clock
+
+    def start(self) -> None:
+        self._loop.start(self.EVERY_S).addErrback(lambda failure: log.failure("sweep", failure))
+
+    def stop(self) -> None:
+        if self._loop.running:
+            self._loop.stop()
+
+    async def _sweep(self) -> None:
+        now_ms = int(self._clock.seconds() * 1000)
+        for store in self._stores:
+            try:
+                while await store.delete_expired(now_ms, self.AT_MOST) >= self.AT_MOST:
+                    continue
+            except RegistrationError as error:
+                log.warn("sweep: {error}", error=error.text)

@@ -1,0 +1,163 @@
+"""User-interactive authentication: sessions, flows, what is still to be done (BEHAVIOUR B8, B16).
+
+Knows stages only by their interface, and nothing of HTTP or of registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+import attr
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+
+from regsys import tokens
+from regsys.errors import (
+    BadJSON,
+    InvalidParam,
+    LimitExceeded,
+    StageFailed,
+    UnknownSession,
+    UnknownStage,
+    WrongSession,
+)
+from regsys.interfaces import ISessionStore, IStage, StageContext
+from regsys.model import Challenge, Client, UIASession
+
+SESSION_LIFETIME_MS = 48 * 3600 * 1000
+SESSION_ID_LETTERS = 24
+# A session remembers the request's address whole; nobody needs a longer one.
+MAX_URI = 1024
+
+Flow = tuple[str, ...]
+
+
+@attr.frozen
+class Auth:
+    """The ``auth`` object of a request; ``given`` is False for none, or an empty one."""
+
+    session_id: Optional[str] = None
+    stage: Optional[str] = None
+    fields: Mapping[str, Any] = attr.field(factory=dict, repr=False)
+    given: bool = False
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Auth:
+        """From a request's body; raises BadJSON for a wrong shape."""
+        fields = body.get("auth", {})
+        if not isinstance(fields, dict):
+            raise BadJSON("'auth' must be an object.")
+        for name in ("session", "type"):
+            if name in fields and not isinstance(fields[name], str):
+                raise BadJSON(f"'auth.{name}' must be a string.")
+        return cls(fields.get("session"), fields.get("type"), fields, bool(fields))
+
+
+@attr.frozen
+class Progress:
+    """Where a dialogue stands after one more attempt. ``failure`` None: nothing went wrong."""
+
+    results: Mapping[str, Any]
+    failure: Optional[StageFailed] = None
+
+    def completes(self, flows: Sequence[Flow]) -> bool:
+        """Whether every stage of some flow is passed; in which order does not matter (B16.2)."""
+        return self.failure is None and any(self.results.keys() >= set(flow) for flow in flows)
+
+
+@attr.frozen(kw_only=True)
+class UserInteractiveAuth:
+    """``per_address``: how many unfinished sessions one address may have open; ``key_of``
+    tells which addresses count as one."""
+
+    sessions: ISessionStore
+    stages: Mapping[str, IStage]
+    clock: IReactorTime
+    key_of: Callable[[str], str]
+    per_address: int = 200
+    _turns: dict[str, DeferredLock] = attr.field(factory=dict, init=False, repr=False)
+
+    @asynccontextmanager
+    async def turn(self, session_id: str) -> AsyncIterator[None]:
+        """Requests of one session follow one another in this process: the second finds what
+        the first has done. Between processes the database decides."""
+        lock = self._turns.setdefault(session_id, DeferredLock())
+        await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+            if not lock.locked:
+                self._turns.pop(session_id, None)
+
+    def begin(self, method: str, uri: str, client: Client, params: Mapping[str, Any]) -> UIASession:
+        """A new session, not stored yet: a request that completes at once needs no row."""
+        if len(uri) > MAX_URI:
+            raise InvalidParam("The address of this request is too long.")
+        now_ms = self._now_ms()
+        return UIASession(
+            session_id=tokens.random_letters(SESSION_ID_LETTERS),
+            method=method,
+            uri=uri,
+            created_ms=now_ms,
+            expires_ms=now_ms + SESSION_LIFETIME_MS,
+            address=self.key_of(client.address),
+            params=params,
+            clients=(client,),
+        )
+
+    async def find(self, session_id: str, method: str, uri: str) -> UIASession:
+        """The stored session; UnknownSession if there is none, WrongSession if it was
+        begun by another request (method and whole URI count, so r0 is not v3: B16.5)."""
+        session = await self.sessions.get(session_id, self._now_ms())
+        if session is None:
+            raise UnknownSession()
+        if (session.method, session.uri) != (method, uri):
+            raise WrongSession()
+        return session
+
+    async def attempt(self, session: UIASession, auth: Auth, client: Client) -> Progress:
+        """Try the stage that ``auth`` names, if it names one. UnknownStage for one that is
+        not on offer; what the stage itself refuses is in the answer."""
+        if auth.stage is None:
+            return Progress(session.results)
+        stage = self.stages.get(auth.stage)
+        if stage is None:
+            raise UnknownStage()
+        try:
+            context = StageContext(session=session, client=client)
+            result = await stage.check(auth.fields, context)
+        except StageFailed as failure:
+            return Progress(session.results, failure)
+        return Progress({**session.results, auth.stage: result})
+
+    async def store(self, session: UIASession, progress: Progress) -> UIASession:
+        """Give a new session its row; LimitExceeded if its address has too many open."""
+        session = attr.evolve(session, results=progress.results)
+        if not await self.sessions.add(session, self.per_address):
+            raise LimitExceeded(60_000, "Too many unfinished registrations from this address.")
+        return session
+
+    def challenge(
+        self, session: UIASession, progress: Progress, flows: Sequence[Flow], asked: bool
+    ) -> Challenge:
+        """What is left to do. ``asked``: the client had given an ``auth``, so it hears what is
+        completed; the very first 401 says nothing of it (B16.2)."""
+        params = {}
+        for name in dict.fromkeys(name for flow in flows for name in flow):
+            told = self.stages[name].params(session)
+            if told is not None:
+                params[name] = told
+        return Challenge(
+            session_id=session.session_id,
+            flows=tuple(flows),
+            params=params,
+            completed=tuple(progress.results) if asked else None,
+            errcode=progress.failure.errcode if progress.failure else None,
+            error=progress.failure.text if progress.failure else None,
+        )
+
+    def _now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)

@@ -1,0 +1,104 @@
+"""A whole subsystem in memory with a client at its door: what the tests over HTTP share."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, ClassVar, Mapping, Optional, Sequence
+
+import attr
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys import build, http
+from regsys.build import Hooks, hooks
+from regsys.storage.database import Database
+from regsys.testing import config, memory_backend
+from tests.client import V3, Answer, Client
+
+START_S = 1_700_000_000
+DUMMY = {"type": "m.login.dummy"}
+PASSWORD = "correct horse"
+# Every table in which a registration leaves something.
+TABLES = ("users", "profiles", "devices", "logins", "outcomes", "uia_sessions", "jobs")
+
+
+class SystemCase(SynchronousTestCase):
+    """``options`` are those of the subsystem that every test of the class begins with."""
+
+    options: ClassVar[Mapping[str, Any]] = {}
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(START_S)
+        self.system(**self.options)
+
+    def system(
+        self,
+        *,
+        hooks: Optional[Hooks] = None,
+        database: Optional[Database] = None,
+        run: Callable[..., Deferred[Any]] = maybeDeferred,
+        seconds: Optional[Callable[[], float]] = None,
+        **options: Any,
+    ) -> None:
+        """Put a subsystem with these options in the place of the one before; over the same
+        ``database`` it is the same server after a restart. ``run`` calls hashing functions,
+        ``seconds`` is the clock of limits (None: the one of everything else)."""
+        chosen = config(**options)
+        backend = memory_backend(self, chosen, self.clock, database, run)
+        if seconds is not None:
+            backend = attr.evolve(backend, seconds=seconds)
+        self.subsystem = build.standalone(chosen, self.clock, backend=backend, hooks=hooks)
+        self.database = backend.database
+        self.client = Client(self, self.subsystem.resource(client_address=http.first_forwarded))
+
+    def hooks(self, **replaced: Any) -> Hooks:
+        return hooks(self.clock, **replaced)
+
+    @property
+    def now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)
+
+    def wait(self, coroutine: Any) -> Any:
+        """What the coroutine returns, at once."""
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def rows(self, sql: str, *values: Any) -> Sequence[Any]:
+        """What stands in the database."""
+        return self.wait(self.database.read("test", lambda txn: txn.all(sql, values)))
+
+    def change(self, sql: str, *values: Any) -> None:
+        """Do to the database what no request does."""
+        self.wait(self.database.write("test", lambda txn: txn.run(sql, values)))
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each table has."""
+        return {table: self.rows(f"SELECT COUNT(*) FROM {table}")[0][0] for table in TABLES}
+
+    # --- Requests ------------------------------------------------------------------------
+
+    def register(self, username: str = "alice", **more: Any) -> Any:
+        """Register in one request; the body of the answer."""
+        body = {"username": username, "password": PASSWORD, "auth": DUMMY, **more}
+        answer = self.client.register(**body)
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json
+
+    def guest(self) -> Any:
+        """Register a guest; the body of the answer."""
+        answer = self.client.register("?kind=guest")
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json
+
+    def challenge(self, query: str = "", **body: Any) -> Any:
+        """Ask to register without completing it; the body of the 401."""
+        answer = self.client.register(query, **body)
+        self.assertEqual(answer.status, 401, answer)
+        return answer.json
+
+    def whoami(self, token: str) -> Answer:
+        return self.client.get(f"{V3}/account/whoami", token=token)
+
+    def assertRefused(self, answer: Answer, status: int, errcode: str, case: object = None) -> None:
+        got = (answer.status, answer.errcode)
+        self.assertEqual(got, (status, errcode), f"{case or ''} {answer}")

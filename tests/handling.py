@@ -1,0 +1,243 @@
+"""What a RegistrationHandler works with, as fakes that note in which order they are asked."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Coroutine, Optional, Sequence
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from regsys.access_tokens import GuestTokens, Logins
+from regsys.config import RegistrationConfig, TokensConfig
+from regsys.handler import RegistrationHandler
+from regsys.interfaces import (
+    IAdmission,
+    IFollowUps,
+    IHasher,
+    INames,
+    IRegistrationWriter,
+    Verdict,
+)
+from regsys.model import (
+    Created,
+    DeviceRequest,
+    Login,
+    NewAccount,
+    NewDevice,
+    NewJob,
+    Outcome,
+    Registration,
+    Secret,
+    UserID,
+)
+
+SERVER = "s.example"
+NOW_MS = 5000
+ALICE = UserID("alice", SERVER)
+PHONE = DeviceRequest(device_id="PHONE", display_name="my phone")
+
+
+@attr.define
+class Script:
+    """The ``steps`` taken, and what happens at them: ``events`` maps a step to what is called
+    when it is reached, such as something that raises."""
+
+    steps: list[str] = attr.field(factory=list)
+    events: dict[str, Callable[[], Any]] = attr.field(factory=dict)
+
+    def step(self, name: str) -> Any:
+        self.steps.append(name)
+        return self.events.get(name, lambda: None)()
+
+    def refuse(self, name: str, error: Exception) -> None:
+        """Raise ``error`` at this step."""
+
+        def raising() -> None:
+            raise error
+
+        self.events[name] = raising
+
+
+@implementer(INames)
+@attr.define
+class Names:
+    script: Script
+    guest: Optional[UserID] = None
+    number: int = 0
+    asked: list[tuple[Any, ...]] = attr.field(factory=list)
+    server_name = SERVER
+
+    async def check(
+        self,
+        localpart: str,
+        *,
+        guest_access_token: Optional[Secret] = None,
+        assigned_user_id: Optional[UserID] = None,
+        early: bool = False,
+        key: Optional[str] = None,
+    ) -> Optional[UserID]:
+        self.script.step("names")
+        self.asked.append((localpart, guest_access_token, assigned_user_id, early, key))
+        return self.guest
+
+    def check_not_reserved(self, user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
+        self.asked.append((user_id, allowed_appservice))
+
+    async def draw(self) -> UserID:
+        self.script.step("draw")
+        self.number += 1
+        return UserID(str(self.number), SERVER)
+
+
+@implementer(IAdmission)
+@attr.define
+class Admission:
+    script: Script
+    verdict: Verdict = Verdict.ALLOW
+    peeked: list[Optional[str]] = attr.field(factory=list)
+
+    async def peek(self, address: Optional[str]) -> None:
+        self.peeked.append(address)
+
+    async def take(self, registration: Registration) -> None:
+        self.script.step("take")
+
+    async def give_back(self, registration: Registration) -> None:
+        self.script.step("give back")
+
+    async def judge(self, registration: Registration) -> Verdict:
+        self.script.step("spam")
+        return self.verdict
+
+    async def check(self, registration: Registration) -> None:
+        self.script.step("blocking")
+
+
+@implementer(IHasher)
+@attr.define
+class Hasher:
+    """A hash is the password backwards. A Deferred at the step ``hash`` is waited for."""
+
+    script: Script
+    dialogues: list[Optional[str]] = attr.field(factory=list)
+
+    async def hash(self, password: Secret, once: Optional[str] = None) -> str:
+        self.dialogues.append(once)
+        waiting = self.script.step("hash")
+        if isinstance(waiting, Deferred):
+            await waiting
+        return password.reveal()[::-1]
+
+    async def verify(self, password: Secret, stored: Optional[str]) -> bool:
+        return stored == password.reveal()[::-1]
+
+    def running(self, once: str) -> Optional[Awaitable[str]]:
+        return None
+
+    def has_room(self) -> bool:
+        return True
+
+
+@implementer(IFollowUps)
+class FollowUps:
+    """Every account brings one job that names it."""
+
+    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        return (NewJob(kind="greet", payload={"name": new.display_name}, job_id="job"),)
+
+
+@implementer(IRegistrationWriter)
+@attr.define
+class Writer:
+    script: Script
+    replays: bool = False
+    accounts: list[NewAccount] = attr.field(factory=list)
+    devices: list[tuple[UserID, NewDevice]] = attr.field(factory=list)
+
+    async def create_account(self, new: NewAccount) -> Created:
+        self.accounts.append(new)
+        self.script.step("write")
+        login = new.device.login if new.device else None
+        return Created(user_id=new.user_id, login=login, replayed=self.replays)
+
+    async def repeat(self, outcome: Outcome) -> Created:
+        return Created(user_id=outcome.user_id, replayed=True)
+
+    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
+        self.script.step("device")
+        self.devices.append((user_id, device))
+        return device.login
+
+
+@attr.define(kw_only=True)
+class Workshop:
+    """A handler, and all it works with."""
+
+    config: RegistrationConfig = attr.field(factory=RegistrationConfig)
+    script: Script = attr.field(factory=Script)
+    clock: Clock = attr.field(factory=Clock)
+    names: Names = attr.field(init=False)
+    admission: Admission = attr.field(init=False)
+    hasher: Hasher = attr.field(init=False)
+    logins: Logins = attr.field(init=False)
+    writer: Writer = attr.field(init=False)
+    handler: RegistrationHandler = attr.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clock.advance(NOW_MS / 1000)
+        self.names = Names(self.script)
+        self.admission = Admission(self.script)
+        self.hasher = Hasher(self.script)
+        self.writer = Writer(self.script)
+        self.logins = Logins(
+            config=TokensConfig(),
+            secret=b"key",
+            guests=GuestTokens(server_name=SERVER, secret=b"key"),
+            clock=self.clock,
+        )
+        self.handler = RegistrationHandler(
+            names=self.names,
+            admission=self.admission,
+            hasher=self.hasher,
+            logins=self.logins,
+            follow_ups=FollowUps(),
+            writer=self.writer,
+            config=self.config,
+            clock=self.clock,
+            replay_window_ms=1000,
+        )
+
+
+def alice(**more: Any) -> Registration:
+    return Registration(
+        **{"key": "key", "localpart": "alice", "password": Secret("pass"), "device": PHONE, **more}
+    )
+
+
+def somebody(**more: Any) -> Registration:
+    """Somebody whose name is to be drawn."""
+    return alice(localpart=None, **more)
+
+
+class HandlerCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.make()
+
+    def make(self, **config: Any) -> None:
+        self.shop = Workshop(config=RegistrationConfig(**config))
+        self.script = self.shop.script
+
+    def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def register(self, registration: Registration) -> NewAccount:
+        """What was handed to the writer."""
+        self.created: Created = self.wait(self.shop.handler.register_user(registration))
+        return self.shop.writer.accounts[-1]
+
+    def refused(self, registration: Registration, error: type[Exception]) -> None:
+        registering = self.shop.handler.register_user(registration)
+        self.failureResultOf(Deferred.fromCoroutine(registering), error)
