@@ -1,0 +1,294 @@
+"""The dialogue of POST /register, without HTTP: answers Registered or Challenge (BEHAVIOUR B13)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Mapping, Optional, Sequence, Union
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from regsys import bodies
+from regsys.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
+from regsys.config import PasswordsConfig, RegistrationConfig
+from regsys.errors import (
+    AwaitingApproval,
+    Forbidden,
+    InvalidParam,
+    InvalidUsername,
+    MissingParam,
+    RegistrationDisabled,
+    RegistrationError,
+    Unrecognized,
+)
+from regsys.handler import RegistrationHandler
+from regsys.interfaces import IHasher
+from regsys.model import (
+    Challenge,
+    Client,
+    Created,
+    DeviceRequest,
+    Registration,
+    Secret,
+    UIASession,
+    UserID,
+)
+from regsys.passwords import check_policy
+from regsys.uia import Auth, Flow, Progress, UserInteractiveAuth
+from regsys.usernames import ascii_lower
+
+log = Logger()
+
+METHOD = "POST"
+
+
+@attr.frozen(kw_only=True)
+class SignupRequest:
+    """One POST /register. ``uri`` is path and query as sent; ``access_token`` None: none came."""
+
+    kind: str
+    body: Mapping[str, Any] = attr.field(repr=False)
+    uri: str
+    client: Client
+    access_token: Optional[Secret] = None
+
+
+@attr.frozen(kw_only=True)
+class Registered:
+    """The dialogue is over. ``created.login`` None: the client wanted none (``inhibit_login``)."""
+
+    created: Created
+
+
+@attr.frozen(kw_only=True)
+class Wish:
+    """What the client asks for, types checked. ``remembered`` is what a session keeps of it."""
+
+    remembered: Mapping[str, Any]
+    wants_refresh_token: bool = False
+    guest_access_token: Optional[Secret] = attr.field(default=None, repr=False)
+    empty: bool = False
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Wish:
+        """Raises BadJSON for wrong types, InvalidUsername or InvalidParam for what is too long."""
+        refresh = bodies.boolean(body, "refresh_token")
+        username = bodies.string(body, "username")
+        if username is not None and len(username) > bodies.MAX_NAME:
+            raise InvalidUsername(f"A user name may have at most {bodies.MAX_NAME} characters.")
+        guest = bodies.string(body, "guest_access_token")
+        # A known client sends the display name of its device alone, meaning nothing (B16.4).
+        stray = {"auth"} if "password" in body else {"auth", "initial_device_display_name"}
+        remembered = {
+            "username": username,
+            "device_id": bodies.string(body, "device_id", limit=MAX_DEVICE_ID),
+            "initial_device_display_name": bodies.string(
+                body, "initial_device_display_name", limit=MAX_DISPLAY_NAME
+            ),
+            "inhibit_login": bodies.boolean(body, "inhibit_login") or None,
+        }
+        return cls(
+            remembered={
+                name: value
+                for name, value in remembered.items()
+                if value is not None and name not in stray
+            },
+            wants_refresh_token=refresh,
+            guest_access_token=None if guest is None else Secret(guest),
+            empty=body.keys() <= stray,
+        )
+
+    def device(self, params: Mapping[str, Any]) -> Optional[DeviceRequest]:
+        """The device asked for by the parameters that hold now; None if no login is wanted."""
+        if params.get("inhibit_login"):
+            return None
+        return DeviceRequest(
+            device_id=params.get("device_id"),
+            display_name=params.get("initial_device_display_name"),
+            wants_refresh_token=self.wants_refresh_token,
+        )
+
+
+@attr.frozen(kw_only=True)
+class Signup:
+    """``flows``: the ways in that this server offers, each a tuple of stages (B8.6)."""
+
+    handler: RegistrationHandler
+    uia: UserInteractiveAuth
+    hasher: IHasher
+    flows: Sequence[Flow]
+    registration: RegistrationConfig
+    passwords: PasswordsConfig
+    clock: IReactorTime
+
+    async def attempt(self, request: SignupRequest) -> Union[Registered, Challenge]:
+        """One request of the dialogue, checked in the order of BEHAVIOUR B13."""
+        await self.handler.check_registration_ratelimit(request.client.address)
+        if request.kind == "guest":
+            return await self._guest(request)
+        if request.kind != "user":
+            raise Unrecognized("There is no such kind of registration.")
+        wish = Wish.of(request.body)
+        if request.access_token is not None:
+            raise InvalidParam("Registering a user takes no access token.")
+        if not self.registration.enabled:
+            raise RegistrationDisabled()
+        password = self._password(request.body)
+        auth = Auth.of(request.body)
+        if auth.session_id is None:
+            session = self.uia.begin(METHOD, request.uri, request.client, wish.remembered)
+            return await self._dialogue(request, wish, password, auth, session, stored=False)
+        async with self.uia.turn(auth.session_id):
+            session = await self.uia.find(auth.session_id, METHOD, request.uri)
+            return await self._dialogue(request, wish, password, auth, session, stored=True)
+
+    async def _guest(self, request: SignupRequest) -> Registered:
+        if not self.registration.allow_guest_access:
+            raise Forbidden("Guests are not welcome on this server.")
+        name = bodies.string(request.body, "initial_device_display_name")
+        registration = Registration(
+            key=secrets.token_hex(16),
+            make_guest=True,
+            client=request.client,
+            clients=(request.client,),
+            device=DeviceRequest(display_name=name, is_guest=True),
+        )
+        return Registered(created=await self.handler.register_user(registration))
+
+    def _password(self, body: Mapping[str, Any]) -> Optional[Secret]:
+        """The password, fit for use; None where there is none, or an empty one (B16.6)."""
+        password = bodies.string(body, "password", limit=bodies.MAX_PASSWORD)
+        if not password:
+            return None
+        check_policy(self.passwords.policy, password)
+        return Secret(password)
+
+    async def _dialogue(
+        self,
+        request: SignupRequest,
+        wish: Wish,
+        password: Optional[Secret],
+        auth: Auth,
+        session: UIASession,
+        stored: bool,
+    ) -> Union[Registered, Challenge]:
+        """A session from its parameters to its end, or to what is still missing."""
+        if stored and not wish.empty:
+            session = attr.evolve(session, params=wish.remembered)
+        registration = self._registration(request, wish, password, session, stored)
+        await self._check(registration, _assigned(session, registration.localpart))
+        if session.outcome is not None and session.outcome.finished:
+            return self._registered(await self.handler.repeat(session.outcome))
+        progress = await self.uia.attempt(session, auth, request.client)
+        if not progress.completes(self.flows):
+            if stored:
+                await self._save(request, session, progress)
+            else:
+                session = await self.uia.store(session, progress)
+            self._hash_soon(session, password)
+            return self.uia.challenge(session, progress, self.flows, asked=auth.given)
+        try:
+            return await self._complete(registration, session)
+        except RegistrationError:
+            # The session lives on, with what it has passed (B16.1): nothing is lost.
+            if stored:
+                await self._save(request, session, progress)
+                self._hash_soon(session, password)
+            raise
+
+    def _registration(
+        self,
+        request: SignupRequest,
+        wish: Wish,
+        password: Optional[Secret],
+        session: UIASession,
+        stored: bool,
+    ) -> Registration:
+        """What the session's parameters ask for, with the password of this request."""
+        username = session.params.get("username")
+        localpart = None if username is None else ascii_lower(username)
+        begun = _assigned(session, localpart) is not None
+        seen = (*session.clients, request.client) if stored else (request.client,)
+        return Registration(
+            key=session.session_id if stored else secrets.token_hex(16),
+            session_id=session.session_id if stored else None,
+            localpart=localpart,
+            password=password,
+            guest_access_token=wish.guest_access_token,
+            client=request.client,
+            clients=tuple(dict.fromkeys(seen)),
+            device=wish.device(session.params),
+            # The check that follows looks the name up, unless it must keep silent about it.
+            name_checked=(begun or not self.registration.inhibit_user_in_use_error)
+            and wish.guest_access_token is None,
+        )
+
+    async def _check(self, registration: Registration, assigned: Optional[UserID]) -> None:
+        """What can be refused of the name before any stage is tried."""
+        if registration.localpart is not None:
+            await self.handler.check_username(
+                registration.localpart,
+                guest_access_token=registration.guest_access_token,
+                assigned_user_id=assigned,
+                early=True,
+                # Another process may have finished this session since it was looked up.
+                key=registration.session_id,
+            )
+        elif registration.guest_access_token is not None:
+            raise MissingParam("'username' must name the guest who is to become a user.")
+
+    async def _complete(self, registration: Registration, session: UIASession) -> Registered:
+        if registration.password is None:
+            if session.password_hash is None:
+                raise MissingParam("'password' is missing.")
+            registration = attr.evolve(registration, password_hash=session.password_hash)
+        created = await self.handler.register_user(registration)
+        asked = registration.localpart
+        if created.replayed and asked is not None and asked != created.user_id.localpart:
+            # Another process has finished this session with another name.
+            await self.handler.check_username(asked, assigned_user_id=created.user_id)
+        return self._registered(created)
+
+    def _registered(self, created: Created) -> Registered:
+        if self.registration.requires_approval:
+            raise AwaitingApproval()
+        return Registered(created=created)
+
+    async def _save(self, request: SignupRequest, session: UIASession, progress: Progress) -> None:
+        await self.uia.sessions.save(
+            session.session_id, request.client, session.params, progress.results
+        )
+
+    def _hash_soon(self, session: UIASession, password: Optional[Secret]) -> None:
+        """Once the answer is on its way, hash the password and keep the hash with the session
+        (B8.3): so the plain password reaches no disk, and the last request need not wait."""
+        if password is not None:
+            self.clock.callLater(0, self._start_hash, session.session_id, password)
+
+    def _start_hash(self, session_id: str, password: Secret) -> None:
+        keeping = Deferred.fromCoroutine(self._keep_hash(session_id, password))
+        keeping.addErrback(lambda failure: log.failure("keeping a password hash", failure))
+
+    async def _keep_hash(self, session_id: str, password: Secret) -> None:
+        # In the session's turn: its next request waits, and finds what is kept here. Without
+        # room for a hash none is kept, not even an earlier password's: the client's last
+        # request brings the password again, or is asked for it.
+        async with self.uia.turn(session_id):
+            password_hash = None
+            try:
+                if self.hasher.has_room():
+                    password_hash = await self.hasher.hash(password, session_id)
+                await self.uia.sessions.keep_hash(session_id, password_hash)
+            except RegistrationError as error:
+                log.info("a session's password hash was not kept: {error}", error=error.text)
+
+
+def _assigned(session: UIASession, localpart: Optional[str]) -> Optional[UserID]:
+    """The user whom this session has made, or has begun to make under this very name: the
+    name may be taken by that account, and the session is to get it."""
+    outcome = session.outcome
+    if outcome is None or not (outcome.finished or outcome.user_id.localpart == localpart):
+        return None
+    return outcome.user_id

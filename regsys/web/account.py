@@ -1,0 +1,73 @@
+"""GET /account/whoami and /versions, and the question whose a token is."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, Optional
+from urllib.parse import parse_qs
+
+from regsys.errors import MissingParam, MissingToken, UnknownToken
+from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import IAuth
+from regsys.model import Requester, Secret
+from regsys.web.answers import client_paths
+from regsys.web.login import requester
+
+# The versions of the specification whose registration API this is.
+VERSIONS = ("r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 19)))
+
+
+def whoami(auth: IAuth) -> Endpoint:
+    async def get(call: Call) -> Reply:
+        who = await requester(call, auth)
+        answer: dict[str, Any] = {"user_id": str(who.user_id), "is_guest": who.is_guest}
+        if who.device_id is not None:
+            answer["device_id"] = who.device_id
+        return Reply(answer)
+
+    return Endpoint("whoami", client_paths("account/whoami"), {"GET": get})
+
+
+def versions() -> Endpoint:
+    async def get(call: Call) -> Reply:
+        return Reply({"versions": list(VERSIONS), "unstable_features": {}})
+
+    return Endpoint("versions", ("/_matrix/client/versions",), {"GET": get})
+
+
+def introspect(auth: IAuth, secret: Secret) -> Endpoint:
+    """How a homeserver in another process asks whose a token is: OAuth's token introspection
+    (RFC 7662), with ``secret`` as the bearer token of the one who asks."""
+
+    async def post(call: Call) -> Reply:
+        if call.access_token is None:
+            raise MissingToken()
+        given = call.access_token.reveal().encode("utf-8")
+        if not hmac.compare_digest(given, secret.reveal().encode("utf-8")):
+            raise UnknownToken()
+        form = parse_qs(call.body.decode("latin-1"))
+        if "token" not in form:
+            raise MissingParam("'token' is missing from the form.")
+        try:
+            owner = await auth.whose(Secret(form["token"][0]))
+        except UnknownToken:
+            owner = None
+        return Reply(_introspection(owner))
+
+    return Endpoint("introspect", ("/_regsys/v1/introspect",), {"POST": post})
+
+
+def _introspection(owner: Optional[Requester]) -> dict[str, Any]:
+    if owner is None:
+        return {"active": False}
+    answer: dict[str, Any] = {
+        "active": True,
+        "sub": str(owner.user_id),
+        "username": owner.user_id.localpart,
+        "device_id": owner.device_id,
+        "is_guest": owner.is_guest,
+        "token_type": "access_token",
+    }
+    if owner.valid_until_ms is not None:
+        answer["exp"] = owner.valid_until_ms // 1000
+    return answer

@@ -1,0 +1,31 @@
+"""What the endpoints have in common: where they live, and how a login is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regsys.model import Login, UserID
+
+
+def client_paths(path: str, *versions: str) -> tuple[str, ...]:
+    """Where an endpoint of the client-server API lives; v3 and r0 unless told otherwise."""
+    return tuple(f"/_matrix/client/{version}/{path}" for version in versions or ("v3", "r0"))
+
+
+def who(user_id: UserID) -> dict[str, Any]:
+    return {"user_id": str(user_id), "home_server": user_id.server}
+
+
+def access(login: Login, now_ms: int) -> dict[str, Any]:
+    """A login's device and tokens, as /register, /login and /refresh tell them."""
+    return {"device_id": login.device_id, **tokens(login, now_ms)}
+
+
+def tokens(login: Login, now_ms: int) -> dict[str, Any]:
+    """The tokens, and how long the first is good for from now on (BEHAVIOUR B4.5)."""
+    answer: dict[str, Any] = {"access_token": login.access_token.reveal()}
+    if login.terms.valid_until_ms is not None:
+        answer["expires_in_ms"] = max(0, login.terms.valid_until_ms - now_ms)
+    if login.refresh_token is not None:
+        answer["refresh_token"] = login.refresh_token.reveal()
+    return answer

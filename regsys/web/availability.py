@@ -1,0 +1,42 @@
+"""GET /register/available (BEHAVIOUR B13, B16.7-9)."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from regsys.config import RegistrationConfig
+from regsys.errors import InvalidParam, InvalidUsername, RegistrationDisabled
+from regsys.handler import RegistrationHandler
+from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import ITurnstile
+from regsys.web.answers import client_paths
+
+AVAILABLE = Reply({"available": True})
+
+
+def availability(
+    handler: RegistrationHandler,
+    config: RegistrationConfig,
+    turnstile: ITurnstile,
+    key_of: Callable[[str], str],
+) -> Endpoint:
+    async def get(call: Call) -> Reply:
+        if not config.enabled:
+            raise RegistrationDisabled()
+        key = key_of(call.client.address)
+        await turnstile.enter(key)
+        try:
+            if not config.inhibit_user_in_use_error:
+                await handler.check_username(_username(call))
+            return AVAILABLE
+        finally:
+            turnstile.leave(key)
+
+    return Endpoint("availability", client_paths("register/available"), {"GET": get})
+
+
+def _username(call: Call) -> str:
+    try:
+        return call.required_query("username")
+    except InvalidParam:
+        raise InvalidUsername() from None

@@ -1,0 +1,65 @@
+"""Logging in and out, and trading refresh tokens."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+
+from regsys import bodies
+from regsys.access_tokens import Refresher
+from regsys.errors import Forbidden, MissingToken, UnknownToken
+from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import IAuth, ITokenStore
+from regsys.login import PasswordLogin
+from regsys.model import Requester, Secret
+from regsys.web.answers import access, client_paths, tokens, who
+
+
+async def requester(call: Call, auth: IAuth) -> Requester:
+    """Whose request it is; MissingToken or UnknownToken if nobody's."""
+    if call.access_token is None:
+        raise MissingToken()
+    found = await auth.whose(call.access_token)
+    if found is None:
+        raise UnknownToken()
+    return found
+
+
+def login(logins: PasswordLogin, clock: IReactorTime) -> Endpoint:
+    async def get(call: Call) -> Reply:
+        return Reply({"flows": [{"type": kind} for kind in logins.types()]})
+
+    async def post(call: Call) -> Reply:
+        done = await logins.attempt(call.object(), call.client)
+        return Reply({**who(done.user_id), **access(done.login, int(clock.seconds() * 1000))})
+
+    return Endpoint("login", client_paths("login"), {"GET": get, "POST": post})
+
+
+def logout(auth: IAuth, store: ITokenStore) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        who = await requester(call, auth)
+        if who.is_guest:
+            raise Forbidden("A guest's token cannot be logged out.")
+        await store.log_out(who.user_id, who.device_id)
+        return Reply()
+
+    return Endpoint("logout", client_paths("logout"), {"POST": post})
+
+
+def logout_all(auth: IAuth, store: ITokenStore) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        who = await requester(call, auth)
+        if who.is_guest:
+            raise Forbidden("A guest's token cannot be logged out.")
+        await store.log_out(who.user_id, None)
+        return Reply()
+
+    return Endpoint("logout_all", client_paths("logout/all"), {"POST": post})
+
+
+def refresh(refresher: Refresher, clock: IReactorTime) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        token = Secret(bodies.required_string(call.object(), "refresh_token"))
+        return Reply(tokens(await refresher.refresh(token), int(clock.seconds() * 1000)))
+
+    return Endpoint("refresh", client_paths("refresh", "v3", "v1"), {"POST": post})

@@ -1,0 +1,47 @@
+"""POST /register."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from regsys.http import Call, Endpoint, Reply
+from regsys.model import Challenge, Created
+from regsys.signup import Registered, Signup, SignupRequest
+from regsys.web.answers import access, client_paths, who
+
+
+def register(signup: Signup, clock: IReactorTime) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        request = SignupRequest(
+            kind=call.query("kind") or "user",
+            body=call.object(),
+            uri=call.uri,
+            client=call.client,
+            access_token=call.access_token,
+        )
+        outcome = await signup.attempt(request)
+        if isinstance(outcome, Registered):
+            return Reply(_registered(outcome.created, int(clock.seconds() * 1000)))
+        return Reply(_challenge(outcome), status=401)
+
+    return Endpoint("register", client_paths("register"), {"POST": post})
+
+
+def _registered(created: Created, now_ms: int) -> dict[str, Any]:
+    login = {} if created.login is None else access(created.login, now_ms)
+    return {**who(created.user_id), **login}
+
+
+def _challenge(challenge: Challenge) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "session": challenge.session_id,
+        "flows": [{"stages": list(flow)} for flow in challenge.flows],
+        "params": dict(challenge.params),
+    }
+    if challenge.completed is not None:
+        answer["completed"] = list(challenge.completed)
+    if challenge.errcode is not None:
+        answer.update(errcode=challenge.errcode, error=challenge.error)
+    return answer

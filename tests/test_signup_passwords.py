@@ -1,0 +1,258 @@
+"""When the password of a registration is hashed, which one counts, and which are refused."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from twisted.internet.defer import Deferred
+
+from tests.case import DUMMY, PASSWORD
+from tests.client import V3, Answer
+from tests.test_signup_dialogue import DialogueCase
+
+FIRST, SECOND = "first password", "second password"
+
+
+class HashingCase(DialogueCase):
+    """Hashes are made when the test says so. ``started`` counts those begun."""
+
+    def setUp(self) -> None:
+        self.started = 0
+        self.waiting: list[Callable[[], None]] = []
+        super().setUp()
+
+    def system(self, **options: Any) -> None:
+        super().system(**{"run": self.run_later, **options})
+
+    def run_later(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.started += 1
+        self.waiting.append(lambda: done.callback(function(*args)))
+        return done
+
+    def hash_all(self) -> None:
+        """Let the hashes that wait be made, and what waits for them."""
+        self.clock.advance(0)
+        while self.waiting:
+            self.waiting.pop(0)()
+
+    def complete(self, session: str, **body: Any) -> Deferred[Answer]:
+        """Start the last request of a session."""
+        return self.client.start(
+            "POST", f"{V3}/register", {"auth": {"session": session, **DUMMY}, **body}
+        )
+
+    def take(self, name: str) -> None:
+        """Have somebody else register this name."""
+        body = {"username": name, "password": PASSWORD, "auth": DUMMY}
+        answer = self.client.start("POST", f"{V3}/register", body)
+        self.hash_all()
+        self.assertRegistered(self.client.answer(answer), name)
+
+    def logs_in(self, password: str, name: str = "alice") -> bool:
+        answer = self.client.start(
+            "POST",
+            f"{V3}/login",
+            {"type": "m.login.password", "user": name, "password": password},
+        )
+        self.hash_all()
+        return self.client.answer(answer).status == 200
+
+    def fill_queue(self, waiting: int) -> None:
+        """Let so many hashes wait, behind the one that is being made."""
+        for number in range(waiting + 1):
+            self.client.start(
+                "POST",
+                f"{V3}/register",
+                {"username": f"crowd{number}", "password": PASSWORD, "auth": DUMMY},
+            )
+
+
+class OneHashTests(HashingCase):
+    def test_afterTheAnswer(self) -> None:
+        """A challenge is answered first; then the password is hashed and kept."""
+        session = self.begin()
+        self.assertEqual(self.started, 0)
+        self.hash_all()
+        self.assertEqual(self.started, 1)
+        answer = self.client.answer(self.complete(session))
+        self.assertRegistered(answer, "alice")
+        self.assertEqual(self.started, 1)
+        self.assertTrue(self.logs_in(PASSWORD))
+
+    def test_samePasswordAgain(self) -> None:
+        """A password that comes again in its session is not hashed again, neither while the
+        first hash runs nor later."""
+        session = self.begin()
+        self.clock.advance(0)
+        again = {"username": "alice", "password": PASSWORD}
+        follow_up = self.client.start(
+            "POST", f"{V3}/register", {"auth": {"session": session}, **again}
+        )
+        self.hash_all()
+        self.assertEqual(self.client.answer(follow_up).status, 401)
+        self.assertRegistered(self.go_on(session, **again), "alice")
+        self.assertEqual(self.started, 1)
+
+    def test_lastRequestWaits(self) -> None:
+        """A completion that brings no password waits for the hash that is being made."""
+        session = self.begin()
+        self.clock.advance(0)
+        last = self.complete(session)
+        self.assertNoResult(last)
+        self.hash_all()
+        self.assertRegistered(self.client.answer(last), "alice")
+        self.assertTrue(self.logs_in(PASSWORD))
+
+    def test_restart(self) -> None:
+        """The hash is kept with the session, so a completion after a restart needs none."""
+        session = self.begin()
+        self.hash_all()
+        self.system(database=self.database)
+        self.assertRegistered(self.go_on(session), "alice")
+        self.assertEqual(self.started, 1)
+
+    def test_refusedAtTheEnd(self) -> None:
+        """Where the last request is refused the password it brought is kept all the same."""
+        self.system(inhibit_user_in_use_error=True)
+        self.take("bob")
+        session = self.challenge(username="bob")["session"]
+        answer = self.complete(session, username="bob", password=SECOND)
+        self.hash_all()
+        self.assertRefused(self.client.answer(answer), 400, "M_USER_IN_USE")
+        self.hash_all()
+        self.assertRegistered(self.go_on(session, username="carol"), "carol")
+        self.assertTrue(self.logs_in(SECOND, "carol"))
+
+
+class LaterPasswordTests(HashingCase):
+    def begin_with(self, password: str) -> str:
+        session = self.challenge(username="alice", password=password)["session"]
+        assert isinstance(session, str)
+        return session
+
+    def assertPassword(self, last: Deferred[Answer], password: str) -> None:
+        self.hash_all()
+        self.assertRegistered(self.client.answer(last), "alice")
+        self.assertTrue(self.logs_in(password))
+        for other in {FIRST, SECOND} - {password}:
+            self.assertFalse(self.logs_in(other))
+
+    def test_inTheLastRequest(self) -> None:
+        """A password in the last request counts, not the one before."""
+        session = self.begin_with(FIRST)
+        self.hash_all()
+        last = self.complete(session, username="alice", password=SECOND)
+        self.assertPassword(last, SECOND)
+
+    def test_onTheWay(self) -> None:
+        """A password in a later request counts, also when it is still being hashed as the
+        last request comes."""
+        for ready in (True, False):
+            self.system()
+            session = self.begin_with(FIRST)
+            self.hash_all()
+            self.go_on(session, {}, username="alice", password=SECOND)
+            if ready:
+                self.hash_all()
+            self.clock.advance(0)
+            self.assertPassword(self.complete(session), SECOND)
+
+    def test_onTheWayWithoutRoom(self) -> None:
+        """Where there was no room to hash the later one ahead, the earlier one is forgotten:
+        the client is asked once more."""
+        session = self.begin_with(FIRST)
+        self.hash_all()
+        self.fill_queue(16)
+        self.go_on(session, {}, username="alice", password=SECOND)
+        self.hash_all()
+        self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
+        self.assertPassword(self.complete(session, username="alice", password=SECOND), SECOND)
+
+    def test_emptyPassword(self) -> None:
+        """An empty password is none: it is asked for, or the earlier one is used."""
+        session = self.challenge(username="alice", password="")["session"]
+        self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
+        session = self.begin_with(FIRST)
+        self.hash_all()
+        last = self.complete(session, username="alice", password="")
+        self.assertPassword(last, FIRST)
+
+
+class QueueTests(HashingCase):
+    def test_halfFull(self) -> None:
+        """While the queue is half full, challenges leave hashing for later; then the last
+        request is asked for the password, and the session lives."""
+        self.fill_queue(16)
+        session = self.begin()
+        self.clock.advance(0)
+        self.hash_all()
+        self.assertEqual(self.started, 17)
+        self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
+        last = self.complete(session, username="alice", password=PASSWORD)
+        self.hash_all()
+        self.assertRegistered(self.client.answer(last), "alice")
+
+    def test_lessThanHalfFull(self) -> None:
+        """Below that they hash ahead."""
+        self.fill_queue(15)
+        session = self.begin()
+        self.hash_all()
+        self.assertRegistered(self.go_on(session), "alice")
+
+    def test_full(self) -> None:
+        """A full queue answers 429 at once; the session lives, with what it has passed."""
+        session = self.begin()
+        self.fill_queue(32)
+        answer = self.go_on(session, username="alice", password=PASSWORD)
+        self.assertRefused(answer, 429, "M_LIMIT_EXCEEDED")
+        self.assertGreater(answer.json["retry_after_ms"], 0)
+        self.hash_all()
+        last = self.complete(session, username="alice", password=PASSWORD)
+        self.hash_all()
+        self.assertRegistered(self.client.answer(last), "alice")
+
+    def test_refusedBeforeHashing(self) -> None:
+        """Who is refused for anything else costs no hash."""
+        self.system(
+            rc_registration={"per_second": 0.001, "burst_count": 2},
+            server_notices={"system_mxid_localpart": "notices"},
+        )
+        self.take("taken")
+        self.assertEqual(self.started, 1)
+        for name in ("taken", "notices", "ä", "123"):
+            self.client.register(username=name, password=PASSWORD, auth=DUMMY)
+        self.client.register(username="alice", password=PASSWORD, auth={"type": "none"})
+        denying = self.hooks()
+        denying.spam.register("test", lambda *args: "deny")
+        self.system(hooks=denying, database=self.database)
+        answer = self.client.register(username="alice", password=PASSWORD, auth=DUMMY)
+        self.assertEqual(answer.status, 429)
+        self.hash_all()
+        self.assertEqual(self.started, 1)
+
+
+class PolicyTests(DialogueCase):
+    def test_order(self) -> None:
+        """Length, digit, symbol, capital, small letter: the first that is missing is told, in
+        each request that brings a password, and before any stage."""
+        flags = ("require_digit", "require_symbol", "require_uppercase", "require_lowercase")
+        policy = {"enabled": True, "minimum_length": 5, **dict.fromkeys(flags, True)}
+        self.system(password_config={"policy": policy})
+        session = self.challenge(username="alice")["session"]
+        for password, errcode in (
+            ("    ", "M_PASSWORD_TOO_SHORT"),
+            ("abcde", "M_PASSWORD_NO_DIGIT"),
+            ("abcd1", "M_PASSWORD_NO_SYMBOL"),
+            ("abc1!", "M_PASSWORD_NO_UPPERCASE"),
+            ("ABC1!", "M_PASSWORD_NO_LOWERCASE"),
+        ):
+            for body in (
+                {},
+                {"auth": DUMMY},
+                {"auth": {"session": session, **DUMMY}},
+                {"auth": {"session": session}},
+            ):
+                answer = self.client.register(username="alice", password=password, **body)
+                self.assertRefused(answer, 400, errcode, (password, body))
+        self.assertRegistered(self.go_on(session, username="alice", password="aBc1!"), "alice")

@@ -1,0 +1,202 @@
+"""POST /register over HTTP: the shape of its answers, and what it takes for a request."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.case import DUMMY, PASSWORD, SystemCase
+from tests.client import V3
+
+WHO = {"user_id", "home_server"}
+LOGIN = WHO | {"device_id", "access_token"}
+STRINGS = (
+    "username",
+    "password",
+    "device_id",
+    "initial_device_display_name",
+    "guest_access_token",
+)
+PATH = f"{V3}/register"
+
+
+class AnswerTests(SystemCase):
+    def test_keys(self) -> None:
+        """The answer names the user and the server, and unless no login was wanted the device
+        and its tokens, with an end where they have one."""
+        expiring = {"nonrefreshable_access_token_lifetime": "10m"}
+        off = {"refreshable_access_token_lifetime": None}
+        cases: list[tuple[dict[str, Any], dict[str, Any], set[str]]] = [
+            ({}, {}, LOGIN),
+            ({}, {"refresh_token": False, "inhibit_login": False}, LOGIN),
+            ({}, {"refresh_token": True}, LOGIN | {"refresh_token", "expires_in_ms"}),
+            (expiring, {}, LOGIN | {"expires_in_ms"}),
+            ({"session_lifetime": "1h"}, {}, LOGIN | {"expires_in_ms"}),
+            (off, {"refresh_token": True}, LOGIN),
+            ({}, {"inhibit_login": True, "refresh_token": True}, WHO),
+            (expiring, {"inhibit_login": True}, WHO),
+        ]
+        for options, body, keys in cases:
+            self.system(**options)
+            made = self.register(**body)
+            self.assertEqual(made.keys(), keys, (options, body))
+            self.assertEqual(made["home_server"], "test.example")
+
+    def test_ends(self) -> None:
+        """``expires_in_ms`` is the life of the access token, in milliseconds."""
+        self.system(
+            nonrefreshable_access_token_lifetime="10m", refreshable_access_token_lifetime="2m"
+        )
+        self.assertEqual(self.register("alice")["expires_in_ms"], 600_000)
+        self.assertEqual(self.register("bob", refresh_token=True)["expires_in_ms"], 120_000)
+
+    def test_bothVersions(self) -> None:
+        """It lives under v3 and r0, takes POST alone, and nothing behind a slash."""
+        for version in ("v3", "r0"):
+            path = f"/_matrix/client/{version}/register"
+            body = {"username": f"alice.{version}", "password": PASSWORD, "auth": DUMMY}
+            self.assertEqual(self.client.post(path, body).status, 200)
+            self.assertRefused(self.client.get(path), 405, "M_UNRECOGNIZED")
+            self.assertRefused(self.client.post(f"{path}/"), 404, "M_UNRECOGNIZED")
+        self.assertRefused(self.client.post("/_matrix/client/v1/register"), 404, "M_UNRECOGNIZED")
+
+    def test_headers(self) -> None:
+        """Every answer may be read by any page and kept by nobody."""
+        for status, body in (
+            (200, {"username": "alice", "password": PASSWORD, "auth": DUMMY}),
+            (401, {}),
+            (400, {"username": "Ä"}),
+        ):
+            answer = self.client.register(**body)
+            self.assertEqual(answer.status, status)
+            headers = answer.headers
+            self.assertEqual(headers["access-control-allow-origin"], "*")
+            self.assertEqual(headers["cache-control"], "no-cache, no-store, must-revalidate")
+            self.assertEqual(headers["content-type"], "application/json")
+
+    def test_refusal(self) -> None:
+        """A refusal has its code and a sentence for people."""
+        answer = self.client.register(username="Ä")
+        self.assertEqual(answer.json.keys(), {"errcode", "error"})
+        self.assertTrue(answer.json["error"].endswith("+"), answer.json)
+
+
+class RequestTests(SystemCase):
+    def ask(self, **changed: Any) -> Any:
+        """A request that would register, but for what is changed."""
+        body = {"username": "alice", "password": PASSWORD, "auth": DUMMY, **changed}
+        return self.client.register(**body)
+
+    def assertNothingWritten(self) -> None:
+        self.assertEqual(set(self.counts().values()), {0})
+
+    def test_wrongTypes(self) -> None:
+        """A value of the wrong type, null included, is M_BAD_JSON, and nothing is written."""
+        flags = ("inhibit_login", "refresh_token")
+        for keys, wrong in (
+            (STRINGS, (None, 1, 1.5, True, [], {}, ["alice"])),
+            (flags, (None, 0, 1, "true", [], {})),
+            (("auth",), (None, 1, "S", [], False)),
+        ):
+            for key in keys:
+                for value in wrong:
+                    answer = self.ask(**{key: value})
+                    self.assertRefused(answer, 400, "M_BAD_JSON", (key, value))
+        for key in ("session", "type"):
+            for value in (None, 1, [], {}, True):
+                answer = self.ask(auth={**DUMMY, key: value})
+                self.assertRefused(answer, 400, "M_BAD_JSON", (key, value))
+        self.assertNothingWritten()
+
+    def test_oddCharacters(self) -> None:
+        """NUL and lone surrogates are refused wherever they stand, in a name as an invalid one;
+        nothing is written."""
+        for odd in ("a\0", "\0", "a\ud800", "\udfff"):
+            self.assertRefused(self.ask(username=odd), 400, "M_INVALID_USERNAME", repr(odd))
+            bodies: list[dict[str, Any]] = [{key: odd} for key in (*STRINGS[1:], "unknown")]
+            bodies += [
+                {"auth": {"session": odd}},
+                {"auth": {"type": odd}},
+                {"auth": {**DUMMY, "more": [{"deep": odd}]}},
+                {odd: "x"},
+            ]
+            for body in bodies:
+                self.assertRefused(self.ask(**body), 400, "M_INVALID_PARAM", repr(body))
+        self.assertNothingWritten()
+
+    def test_notJSON(self) -> None:
+        """What is no JSON, or no object, is refused as such."""
+        for body in (b"", b"{", b'{"a": NaN}', b"\xff", b"\xef\xbb\xbf{}", b"a=b"):
+            self.assertRefused(self.client.post(PATH, body), 400, "M_NOT_JSON", body)
+        for body in (b"[]", b"null", b'"x"', b"1"):
+            self.assertRefused(self.client.post(PATH, body), 400, "M_BAD_JSON", body)
+
+    def test_tooLarge(self) -> None:
+        """A body of 64 KiB is read, a larger one is not."""
+        body = json.dumps({"unknown": ""}).encode()
+        for length, status, errcode in (
+            (65536, 401, None),
+            (65537, 413, "M_TOO_LARGE"),
+            (2**21, 413, "M_TOO_LARGE"),
+        ):
+            filled = body[:-2] + b"x" * (length - len(body)) + body[-2:]
+            self.assertRefused(self.client.post(PATH, filled), status, errcode)
+
+    def test_whatIsNotLookedAt(self) -> None:
+        """Unknown keys and the content type don't matter; of the same key twice the last wins."""
+        body = (
+            b'{"username": "first", "x": {"y": [1e3, null]}, "username": "alice",'
+            b' "password": "pw", "auth": {"type": "m.login.dummy"}}'
+        )
+        answer = self.client.post(PATH, body, Content_Type="text/plain; charset=latin-1")
+        self.assertEqual(answer.json["user_id"], "@alice:test.example")
+
+
+def json_values() -> st.SearchStrategy[Any]:
+    texts = st.text(st.characters(), max_size=20)
+    plain = (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | texts
+        | st.sampled_from(["m.login.dummy", "alice", "1", PASSWORD])
+    )
+    return st.recursive(
+        plain,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+        max_leaves=5,
+    )
+
+
+class AnythingTests(SystemCase):
+    keys = st.sampled_from([*STRINGS, "inhibit_login", "refresh_token", "auth", "else"])
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.system(regsys={"sessions_per_ip": 10**6})
+        self.begun = self.challenge()["session"]
+
+    @settings(
+        max_examples=300,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(st.dictionaries(keys, json_values()), st.booleans(), st.booleans())
+    def test_anything(self, body: dict[str, Any], in_session: bool, as_guest: bool) -> None:
+        """Whatever comes is answered, and what is refused leaves no account behind."""
+        if in_session and isinstance(body.get("auth"), dict):
+            body["auth"]["session"] = self.begun
+        before = self.counts()
+        answer = self.client.register("?kind=guest" if as_guest else "", **body)
+        self.assertIn(answer.status, (200, 400, 401, 403, 429), (body, answer))
+        if answer.status != 200:
+            after = self.counts()
+            if answer.status != 401:
+                self.assertEqual(after, before)
+            self.assertEqual(after["users"], before["users"])
