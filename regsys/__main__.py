@@ -1,0 +1,3 @@
+from regsys.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,135 @@
+"""What regsys itself stands on in one process: its database, its hashing threads, its secret.
+
+The only file besides ``build`` that knows which implementations are used.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from importlib import import_module
+from typing import Any, Callable, Optional, Sequence
+
+import attr
+
+from regsys.config import Config, DatabaseConfig
+from regsys.interfaces import IHasher
+from regsys.metrics import Metrics
+from regsys.passwords import HashingPool, HashingThreads
+from regsys.storage.database import Database, Dialect, Transaction, connection_pool
+from regsys.storage.dialects import PostgreSQL, SQLite
+from regsys.storage.migrations import migrate
+from regsys.storage.secrets import get_or_keep
+
+
+class BackendError(Exception):
+    """The database cannot be used; the text says why, for an operator."""
+
+
+@attr.frozen(kw_only=True)
+class Backend:
+    """``macaroon_secret`` keys guest tokens and all letters of tokens (BEHAVIOUR B4).
+
+    ``start`` and ``stop`` are for its threads; ``stop`` blocks until those have ended.
+    """
+
+    database: Database
+    hasher: IHasher
+    macaroon_secret: bytes = attr.field(repr=False)
+    metrics: Metrics = attr.field(factory=Metrics)
+    seconds: Callable[[], float] = time.monotonic
+    start: Callable[[], None] = lambda: None
+    stop: Callable[[], None] = lambda: None
+
+
+def dialect(config: DatabaseConfig) -> Dialect:
+    if config.engine == "postgres":
+        return PostgreSQL(config.args, config.schema)
+    assert config.path is not None
+    return SQLite(config.path)
+
+
+def connect(config: DatabaseConfig) -> Any:
+    """One connection of our own, outside of any pool; BackendError if there is none to be had."""
+    chosen = dialect(config)
+    try:
+        driver = import_module(chosen.module)
+    except ImportError:
+        raise BackendError(
+            "PostgreSQL needs its driver: run pip install 'regsys[postgres]'"
+        ) from None
+    try:
+        if isinstance(chosen, SQLite) and chosen.path != ":memory:":
+            # Password hashes will be in it: for nobody else's eyes, from the first moment.
+            os.close(os.open(chosen.path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = driver.connect(**chosen.connect_args())
+        chosen.opened(connection)
+    except (driver.Error, OSError) as error:
+        raise BackendError(f"the database cannot be opened: {str(error).strip()}") from None
+    return connection
+
+
+def prepare(config: Config) -> tuple[Sequence[int], bytes]:
+    """Bring the schema up to date and fetch the macaroon secret, making one if none is set.
+
+    Returns the schema numbers that were applied, and the secret. Blocks: call it before
+    the reactor runs, or in a thread. Raises BackendError and NewerSchema.
+    """
+    connection = connect(config.database)
+    chosen = dialect(config.database)
+    try:
+        applied = migrate(connection, chosen)
+        if config.tokens.macaroon_secret_key is not None:
+            secret = config.tokens.macaroon_secret_key.reveal()
+        else:
+            txn = Transaction(connection.cursor(), chosen)
+            secret = get_or_keep(txn, "macaroon_secret_key", secrets.token_urlsafe(32))
+    finally:
+        connection.close()
+    return applied, secret.encode("utf-8")
+
+
+def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backend:
+    """The real thing: adbapi's pool over our dialect, and a hashing pool of niced threads."""
+    metrics = Metrics()
+    pool = connection_pool(
+        dialect(config.database), reactor, config.database.pool_min, config.database.pool_max
+    )
+    database = Database(pool, dialect(config.database), reactor, observe=metrics.database_call)
+    threads = HashingThreads(reactor)
+    hasher = hashing_pool(config, threads.run, threads.size)
+    metrics.hashes_waiting.set_function(lambda: hasher.waiting)
+
+    def start() -> None:
+        threads.start()
+        pool.start()
+
+    def stop() -> None:
+        pool.close()
+        threads.stop()
+
+    return Backend(
+        database=database,
+        hasher=hasher,
+        macaroon_secret=macaroon_secret,
+        metrics=metrics,
+        start=start,
+        stop=stop,
+    )
+
+
+def hashing_pool(
+    config: Config,
+    run: Callable[..., Any],
+    threads: int,
+    seconds: Optional[Callable[[], float]] = None,
+) -> HashingPool:
+    return HashingPool(
+        run=run,
+        threads=threads,
+        seconds=seconds or time.monotonic,
+        rounds=config.passwords.bcrypt_rounds,
+        pepper=config.passwords.pepper.reveal(),
+        truncate=config.passwords.truncate_long,
+    )

@@ -1,0 +1,254 @@
+"""The wiring: which implementation stands behind which seam. Everything can be replaced.
+
+``standalone`` keeps accounts, devices and tokens in regsys's own tables; ``embedded`` leaves
+them to a homeserver's stores. Both give a Subsystem.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
+import attr
+
+from regsys.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
+from regsys.admission import Admission
+from regsys.backend import Backend, open_backend, prepare
+from regsys.config import Config, Rate
+from regsys.foreign_writer import RECOVERY, ForeignWriter
+from regsys.handler import RegistrationHandler
+from regsys.http import Endpoint, InFlight
+from regsys.interfaces import (
+    IAccountStore,
+    IAuth,
+    IDevices,
+    ILimiter,
+    IRegistrationWriter,
+    ITurnstile,
+)
+from regsys.jobs import FollowUps, Housekeeping, JobRunner
+from regsys.login import LoginLimits, PasswordLogin
+from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
+from regsys.signup import Signup
+from regsys.stages import DummyStage
+from regsys.storage.devices import DeviceStore
+from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.jobs import JobStore
+from regsys.storage.outcomes import OutcomeStore
+from regsys.storage.sessions import SessionStore
+from regsys.storage.users import UserStore
+from regsys.subsystem import Hooks, Subsystem, hooks
+from regsys.uia import UserInteractiveAuth
+from regsys.usernames import Usernames
+from regsys.web import account, availability, health, login, register
+from regsys.writer import CountingWriter, LocalWriter
+
+
+def standalone(
+    config: Config,
+    clock: Any,
+    *,
+    backend: Optional[Backend] = None,
+    hooks: Optional[Hooks] = None,
+) -> Subsystem:
+    """A subsystem over regsys's own tables: what ``regsys serve`` runs.
+
+    ``clock`` is the reactor. ``backend`` None: the one that the configuration names is
+    prepared and opened, which blocks, so call this before the reactor runs.
+    """
+    parts = _Parts.of(config, clock, backend, hooks)
+    users, devices = UserStore(parts.database), DeviceStore(parts.database, clock)
+    auth = TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock)
+    writer = LocalWriter(
+        accounts=users, devices=devices, logins=parts.logins, start_jobs=parts.runner.start_jobs
+    )
+    handler = parts.handler(users, auth, writer)
+    refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
+    logins = PasswordLogin(
+        server_name=config.server_name,
+        handler=handler,
+        accounts=users,
+        hasher=parts.backend.hasher,
+        limits=parts.login_limits(),
+        config=config.passwords,
+    )
+    own = [
+        login.login(logins, clock),
+        login.logout(auth, devices),
+        login.logout_all(auth, devices),
+        login.refresh(refresher, clock),
+        account.versions(),
+    ]
+    return parts.subsystem(handler, auth, own, devices)
+
+
+def embedded(
+    config: Config,
+    clock: Any,
+    *,
+    store: IAccountStore,
+    devices: IDevices,
+    auth: IAuth,
+    backend: Optional[Backend] = None,
+    hooks: Optional[Hooks] = None,
+) -> Subsystem:
+    """A subsystem over a homeserver's own accounts, devices and tokens.
+
+    regsys keeps its sessions, outcomes and jobs in the database that ``config`` names.
+    /login, /logout, /refresh and /versions are the homeserver's.
+    """
+    parts = _Parts.of(config, clock, backend, hooks)
+    writer = ForeignWriter(
+        accounts=store,
+        devices=devices,
+        logins=parts.logins,
+        follow_ups=parts.follow_ups,
+        outcomes=ForeignOutcomeStore(parts.database),
+        start_jobs=parts.runner.start_jobs,
+    )
+    parts.runner.add_handlers({RECOVERY: writer.recover})
+    return parts.subsystem(parts.handler(store, auth, writer), auth, [])
+
+
+@attr.frozen(kw_only=True)
+class _Parts:
+    """What both kinds of subsystem are made of."""
+
+    config: Config
+    clock: Any
+    backend: Backend
+    hooks: Hooks
+    guests: GuestTokens
+    logins: Logins
+    follow_ups: FollowUps
+    runner: JobRunner
+
+    @classmethod
+    def of(
+        cls, config: Config, clock: Any, backend: Optional[Backend], given: Optional[Hooks]
+    ) -> _Parts:
+        if backend is None:
+            _, secret = prepare(config)
+            backend = open_backend(config, clock, secret)
+        chosen = given or hooks(clock)
+        secret = backend.macaroon_secret
+        guests = GuestTokens(server_name=config.server_name, secret=secret)
+        follow_ups = FollowUps(directory=chosen.directory)
+        return cls(
+            config=config,
+            clock=clock,
+            backend=backend,
+            hooks=chosen,
+            guests=guests,
+            logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
+            follow_ups=follow_ups,
+            runner=JobRunner(
+                JobStore(backend.database), clock, follow_ups.handlers(), backend.metrics
+            ),
+        )
+
+    @property
+    def database(self) -> Any:
+        return self.backend.database
+
+    def limit(self, rate: Rate) -> ILimiter:
+        return Buckets(
+            per_second=rate.per_second,
+            burst_count=rate.burst_count,
+            seconds=self.backend.seconds,
+        )
+
+    def login_limits(self) -> LoginLimits:
+        limits = self.config.limits
+        return LoginLimits(
+            address=self.limit(limits.login_address),
+            account=self.limit(limits.login_account),
+            failed=self.limit(limits.login_failed),
+            key_of=address_key,
+        )
+
+    def turnstile(self) -> ITurnstile:
+        chosen = self.config.limits.availability
+        if isinstance(chosen, Rate):
+            return LimitedTurnstile(self.limit(chosen))
+        return OpenTurnstile() if chosen == "off" else Turnstile(clock=self.clock)
+
+    def handler(
+        self, accounts: IAccountStore, auth: IAuth, writer: IRegistrationWriter
+    ) -> RegistrationHandler:
+        config = self.config
+        names = Usernames(
+            server_name=config.server_name,
+            config=config.registration,
+            accounts=accounts,
+            services=self.hooks.services,
+            auth=auth,
+        )
+        per_second = config.limits.registration.per_second
+        admission = Admission(
+            limiter=self.limit(config.limits.registration),
+            key_of=address_key,
+            spam=self.hooks.spam,
+            blocking=self.hooks.blocking,
+            threepids=self.hooks.threepids,
+            denied_ms=round(1000 / per_second) if per_second else 60_000,
+        )
+        return RegistrationHandler(
+            names=names,
+            admission=admission,
+            hasher=self.backend.hasher,
+            logins=self.logins,
+            follow_ups=self.follow_ups,
+            writer=CountingWriter(writer=writer, metrics=self.backend.metrics),
+            config=config.registration,
+            clock=self.clock,
+            replay_window_ms=config.sessions.replay_window_ms,
+        )
+
+    def subsystem(
+        self,
+        handler: RegistrationHandler,
+        auth: IAuth,
+        own: Sequence[Endpoint],
+        *expiring: Any,
+    ) -> Subsystem:
+        config, sessions = self.config, SessionStore(self.database)
+        stages = {stage.type: stage for stage in (DummyStage(), *self.hooks.stages)}
+        unknown = {name for flow in self.hooks.flows for name in flow} - stages.keys()
+        if unknown or not self.hooks.flows:
+            raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
+        uia = UserInteractiveAuth(
+            sessions=sessions,
+            stages=stages,
+            clock=self.clock,
+            key_of=address_key,
+            per_address=config.sessions.per_address,
+        )
+        signup = Signup(
+            handler=handler,
+            uia=uia,
+            hasher=self.backend.hasher,
+            flows=self.hooks.flows,
+            registration=config.registration,
+            passwords=config.passwords,
+            clock=self.clock,
+        )
+        endpoints = [
+            register.register(signup, self.clock),
+            availability.availability(handler, config.registration, self.turnstile(), address_key),
+            account.whoami(auth),
+            health.health(),
+            *own,
+        ]
+        if config.introspection_secret is not None:
+            endpoints.append(account.introspect(auth, config.introspection_secret))
+        stores = (sessions, OutcomeStore(self.database), *expiring)
+        return Subsystem(
+            handler=handler,
+            auth=auth,
+            hooks=self.hooks,
+            jobs=self.runner,
+            backend=self.backend,
+            in_flight=InFlight(),
+            endpoints={endpoint.name: endpoint for endpoint in endpoints},
+            housekeeping=Housekeeping(stores, self.clock),
+        )

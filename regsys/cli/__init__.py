@@ -1,0 +1,64 @@
+"""The command line: ``regsys serve | check-config | migrate | register-user | approve-user``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Optional, Sequence
+
+from regsys.config import Config, ConfigError, load
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one command; returns its exit status. What is wrong goes to standard error."""
+    arguments = _parser().parse_args(argv)
+    from regsys.backend import BackendError
+    from regsys.cli import commands, demo
+    from regsys.service import CannotListen
+    from regsys.storage.migrations import NewerSchema
+
+    try:
+        config = load(arguments.config or [demo.config_file(create=arguments.command == "serve")])
+        _report(config, whole=arguments.command in ("serve", "check-config"))
+        return int(getattr(commands, arguments.command.replace("-", "_"))(config, arguments))
+    except (ConfigError, BackendError, CannotListen, NewerSchema) as error:
+        print(f"regsys: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "-c",
+        "--config",
+        action="append",
+        metavar="FILE",
+        help="a configuration file; a later one overrides an earlier one "
+        "(without any: a demonstration server's, kept in ./regsys-demo)",
+    )
+    parser = argparse.ArgumentParser(
+        prog="regsys", description="The registration subsystem of a Matrix homeserver."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[common])
+
+    command("serve", "Serve until told to stop.")
+    command("check-config", "Read the configuration, say what is wrong with it, and end.")
+    command("migrate", "Bring the database's tables up to date, and end.")
+    register = command("register-user", "Make an account; its password is asked for.")
+    register.add_argument("name", help="the user name, the part before the colon")
+    register.add_argument("--admin", action="store_true", help="make the user a server admin")
+    approve = command("approve-user", "Let an account that waits for approval log in.")
+    approve.add_argument("name", help="the user name, the part before the colon")
+    return parser
+
+
+def _report(config: Config, whole: bool) -> None:
+    for warning in config.warnings:
+        print(f"regsys: warning: {warning}", file=sys.stderr)
+    if whole and config.unused:
+        print(f"regsys: options without effect here: {', '.join(config.unused)}", file=sys.stderr)

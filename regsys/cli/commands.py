@@ -1,0 +1,119 @@
+"""What each command does; all take the configuration and the parsed arguments."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import secrets
+import sys
+from typing import Any, Awaitable, Callable
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+
+from regsys import build, logs
+from regsys.backend import prepare
+from regsys.config import Config
+from regsys.errors import RegistrationError
+from regsys.model import Registration, Secret
+from regsys.service import serve as serve_process
+from regsys.storage.users import UserStore
+from regsys.subsystem import Subsystem
+from regsys.usernames import ascii_lower
+
+
+def serve(config: Config, arguments: argparse.Namespace) -> int:
+    from twisted.internet import reactor
+
+    from regsys.cli import demo
+
+    problem = logs.begin(config.log_config)
+    if problem is not None:
+        print(f"regsys: warning: {problem}", file=sys.stderr)
+    if not arguments.config:
+        print(demo.introduction(config), file=sys.stderr)
+    print(f"regsys: accounts are kept in {_place(config)}", file=sys.stderr)
+    return serve_process(config, reactor)
+
+
+def check_config(config: Config, arguments: argparse.Namespace) -> int:
+    print(f"The configuration is good. Accounts are kept in {_place(config)}.")
+    return 0
+
+
+def migrate(config: Config, arguments: argparse.Namespace) -> int:
+    applied, _ = prepare(config)
+    done = f"applied schema {', '.join(map(str, applied))}" if applied else "was up to date"
+    print(f"{_place(config)}: {done}.")
+    return 0
+
+
+def register_user(config: Config, arguments: argparse.Namespace) -> int:
+    password = _ask_password()
+    if not password:
+        print("regsys: the password is empty, or was not repeated alike", file=sys.stderr)
+        return 1
+
+    async def register(subsystem: Subsystem) -> str:
+        registration = Registration(
+            key=secrets.token_hex(16),
+            localpart=ascii_lower(arguments.name),
+            password=Secret(password),
+            admin=arguments.admin,
+            by_admin=True,
+        )
+        created = await subsystem.handler.register_user(registration)
+        return f"{created.user_id} is registered."
+
+    return _with_subsystem(config, register)
+
+
+def approve_user(config: Config, arguments: argparse.Namespace) -> int:
+    async def approve(subsystem: Subsystem) -> str:
+        if await UserStore(subsystem.backend.database).approve(arguments.name):
+            return f"{arguments.name} may log in."
+        raise RegistrationError(f"there is no user {arguments.name!r}")
+
+    return _with_subsystem(config, approve)
+
+
+def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]]) -> int:
+    """Run ``work`` with the reactor; print what it says, or why it was refused."""
+    subsystem: list[Subsystem] = []
+    status = 0
+
+    async def run(reactor: Any) -> None:
+        nonlocal status
+        system = subsystem[0]
+        system.backend.start()
+        try:
+            print(await work(system))
+        except RegistrationError as error:
+            print(f"regsys: {error.text}", file=sys.stderr)
+            status = 1
+        finally:
+            system.backend.stop()
+
+    from twisted.internet import reactor
+
+    subsystem.append(build.standalone(config, reactor))
+    try:
+        task.react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
+    except SystemExit as ended:
+        return status or int(ended.code or 0)
+    return status
+
+
+def _ask_password() -> str:
+    """Asked twice without echo at a terminal; else one line of standard input. Empty: refused."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    password = getpass.getpass("Password: ")
+    return password if getpass.getpass("Again: ") == password else ""
+
+
+def _place(config: Config) -> str:
+    database = config.database
+    if database.engine == "sqlite":
+        return f"the SQLite file {database.path}"
+    return f"PostgreSQL, schema {database.schema}"

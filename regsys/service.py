@@ -1,0 +1,188 @@
+"""One process of ``regsys serve``: listeners, signals, and a shutdown that loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import threading
+from typing import Any, Callable, Optional
+
+from twisted.internet import defer, ssl
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from regsys import build, http
+from regsys.config import ALL_ADDRESSES, Config, Listener, TLSFiles
+from regsys.subsystem import Subsystem
+
+log = Logger()
+
+# After the first SIGTERM: how long calls may take to end, and when the process ends whatever
+# they do. What is cut off then, the database rolls back.
+GRACE_S = 8.0
+LAST_S = 9.5
+
+
+class CannotListen(Exception):
+    """A listener's address is not to be had; the text says which."""
+
+
+class Service:
+    """Serves a subsystem on the configured listeners until it is told to stop."""
+
+    def __init__(self, config: Config, subsystem: Subsystem, reactor: Any) -> None:
+        self._config = config
+        self._subsystem = subsystem
+        self._reactor = reactor
+        self._ports: list[tuple[Listener, Any]] = []
+        self._stopping = False
+
+    def run(self, ready: Callable[[], None]) -> int:
+        """Listen, call ``ready``, and serve until SIGTERM or SIGINT. Returns the exit status.
+
+        Raises CannotListen, with nothing started.
+        """
+        for listener in self._config.listeners:
+            self._ports += [(listener, port) for port in self._listen(listener)]
+        self._reactor.callWhenRunning(self._start, ready)
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self._reactor.run(installSignalHandlers=False)
+        return 0
+
+    def addresses(self) -> list[str]:
+        """Where it listens, as a person would type it."""
+        found = []
+        for listener, port in self._ports:
+            if listener.path is not None:
+                found.append(f"unix:{listener.path}")
+                continue
+            host = port.getHost()
+            name = "localhost" if host.host in ALL_ADDRESSES else host.host
+            scheme = "https" if listener.tls else "http"
+            found.append(f"{scheme}://{f'[{name}]' if ':' in name else name}:{host.port}")
+        return list(dict.fromkeys(found))
+
+    def _start(self, ready: Callable[[], None]) -> None:
+        self._subsystem.start()
+        ready()
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self._stopping:
+            os._exit(1)
+        self._stopping = True
+        last = threading.Timer(LAST_S, os._exit, (1,))
+        last.daemon = True
+        last.start()
+        self._reactor.callFromThread(self._reactor.stop)
+
+    def _shut_down(self) -> Any:
+        log.info("stopping: {count} calls under way", count=self._subsystem.in_flight.count)
+        for _, port in self._ports:
+            defer.maybeDeferred(port.stopListening).addErrback(
+                lambda failure: log.failure("closing a listener", failure)
+            )
+        ended = defer.Deferred.fromCoroutine(self._subsystem.stop())
+        ended.addErrback(lambda failure: log.failure("stopping", failure))
+        patience = deferLater(self._reactor, GRACE_S, lambda: None)
+        return defer.DeferredList([ended, patience], fireOnOneCallback=True)
+
+    def _listen(self, listener: Listener) -> list[Any]:
+        site = http.site(self._resource(listener), clock=self._reactor)
+        if listener.path is not None:
+            if os.path.exists(listener.path):
+                os.unlink(listener.path)
+            return [self._reactor.listenUNIX(listener.path, site, mode=listener.mode)]
+        ports: list[Any] = []
+        refused: Optional[CannotListenError] = None
+        for address in listener.bind_addresses:
+            try:
+                ports.append(self._bind(listener, address, site))
+            except CannotListenError as error:
+                refused = error
+                if address not in ALL_ADDRESSES:
+                    break
+        # Of "every address" one family is enough: a machine may lack the other, or one
+        # socket may serve both.
+        if refused is not None and not (
+            ports and set(listener.bind_addresses) <= set(ALL_ADDRESSES)
+        ):
+            raise CannotListen(f"cannot listen on port {listener.port}: {refused.socketError}")
+        return ports
+
+    def _bind(self, listener: Listener, address: str, site: Any) -> Any:
+        if not listener.tls:
+            return self._reactor.listenTCP(listener.port, site, interface=address)
+        assert self._config.tls is not None
+        return self._reactor.listenSSL(
+            listener.port, site, tls_context(self._config.tls), interface=address
+        )
+
+    def _resource(self, listener: Listener) -> Any:
+        names = {"health"} & listener.resources
+        if "client" in listener.resources:
+            names |= self._subsystem.endpoints - {"health"}
+        return self._subsystem.resource(names, client_address=self._addresses(listener))
+
+    def _addresses(self, listener: Listener) -> Callable[[Any], str]:
+        if not listener.x_forwarded:
+            return http.peer_address
+        if self._config.trusted_proxies:
+            return http.rightmost_untrusted(self._config.trusted_proxies)
+        return http.first_forwarded
+
+
+def tls_context(files: TLSFiles) -> ssl.CertificateOptions:
+    """The certificate with its chain, and its key."""
+    from OpenSSL import crypto
+
+    with open(files.certificate, "rb") as file:
+        blocks = re.findall(
+            rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", file.read(), re.DOTALL
+        )
+    with open(files.private_key, "rb") as file:
+        key = crypto.load_privatekey(crypto.FILETYPE_PEM, file.read())
+    chain = [ssl.Certificate.loadPEM(block).original for block in blocks]
+    return ssl.CertificateOptions(privateKey=key, certificate=chain[0], extraCertChain=chain[1:])
+
+
+def serve(config: Config, reactor: Any) -> int:
+    """Prepare the database and serve; once ready, say so in one line on standard output."""
+    service = Service(config, build.standalone(config, reactor), reactor)
+
+    def ready() -> None:
+        if config.pid_file is not None:
+            _write_pid(config.pid_file)
+        print(f"regsys is ready: {' '.join(service.addresses())}", flush=True)
+
+    try:
+        return service.run(ready)
+    finally:
+        if config.pid_file is not None:
+            _remove_pid(config.pid_file)
+
+
+def _write_pid(path: str) -> None:
+    """Unless it holds the ID of a process that lives: a homeserver's, whose file this also is."""
+    try:
+        with open(path, encoding="ascii") as file:
+            os.kill(int(file.read()), 0)
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        with open(path, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+    except PermissionError:
+        log.warn("pid_file: {path} is another user's, or of one's process", path=path)
+    else:
+        log.warn("pid_file: {path} is a running process's and stays as it is", path=path)
+
+
+def _remove_pid(path: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        with open(path, encoding="ascii") as file:
+            is_ours = int(file.read()) == os.getpid()
+        if is_ours:
+            os.unlink(path)

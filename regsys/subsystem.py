@@ -1,0 +1,93 @@
+"""A registration subsystem as its embedder sees it: what can be hung on it, and what it offers."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource
+
+from regsys import http
+from regsys.admission import NoBlocking
+from regsys.backend import Backend
+from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.handler import RegistrationHandler
+from regsys.http import Endpoint, InFlight
+from regsys.interfaces import IAppservices, IAuth, IBlocking, IStage, IUserDirectory
+from regsys.jobs import Housekeeping, JobRunner
+from regsys.usernames import NoAppservices
+
+
+@attr.frozen(kw_only=True)
+class Hooks:
+    """Where a homeserver's own checks and stages go; each may be left as it is.
+
+    ``spam`` and ``threepids`` take callbacks through their ``register``. ``stages`` are on
+    offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
+    for. ``directory`` None: nobody is told of new profiles.
+    """
+
+    spam: SpamChecks
+    threepids: ThreepidRules
+    services: IAppservices = attr.field(factory=NoAppservices)
+    blocking: IBlocking = attr.field(factory=NoBlocking)
+    directory: Optional[IUserDirectory] = None
+    stages: Sequence[IStage] = ()
+    flows: Sequence[tuple[str, ...]] = (("m.login.dummy",),)
+
+
+def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
+    """The hooks with nothing hung on them, but for what is given by name."""
+    return Hooks(
+        **{"spam": SpamChecks(clock=clock), "threepids": ThreepidRules(clock=clock), **replaced}
+    )
+
+
+@attr.frozen(kw_only=True)
+class Subsystem:
+    """A registration subsystem, ready to be mounted.
+
+    Call ``start`` once the reactor runs, and await ``stop`` before it ends.
+    """
+
+    handler: RegistrationHandler
+    auth: IAuth
+    hooks: Hooks
+    jobs: JobRunner
+    backend: Backend
+    in_flight: InFlight
+    _endpoints: Mapping[str, Endpoint]
+    _housekeeping: Housekeeping
+
+    @property
+    def endpoints(self) -> frozenset[str]:
+        """The names of all endpoints, for ``resource``."""
+        return frozenset(self._endpoints)
+
+    def resource(
+        self,
+        endpoints: Optional[Iterable[str]] = None,
+        otherwise: Optional[IResource] = None,
+        client_address: Callable[[Any], str] = http.peer_address,
+    ) -> IResource:
+        """These endpoints (None: all) as one resource; see ``regsys.http.resource``."""
+        chosen = self._endpoints if endpoints is None else endpoints
+        return http.resource(
+            [self._endpoints[name] for name in chosen],
+            otherwise=otherwise,
+            client_address=client_address,
+            in_flight=self.in_flight,
+        )
+
+    def start(self) -> None:
+        self.backend.start()
+        self.jobs.start()
+        self._housekeeping.start()
+
+    async def stop(self) -> None:
+        """Let the calls and jobs under way end, then give the threads up."""
+        await self.in_flight.idle()
+        self._housekeeping.stop()
+        await self.jobs.stop()
+        self.backend.stop()

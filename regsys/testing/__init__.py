@@ -1,0 +1,24 @@
+"""For tests, ours and an embedder's: contract suites, verified fakes, a database in memory.
+
+The suites are in ``regsys.testing.contracts``.
+"""
+
+from regsys.testing import contracts
+from regsys.testing.database import InlinePool, inline_database, memory_database
+from regsys.testing.fakes import MemoryAccounts, MemoryAuth, MemoryDevices
+from regsys.testing.provides import provides
+from regsys.testing.system import config, memory_backend, standalone
+
+__all__ = [
+    "InlinePool",
+    "MemoryAccounts",
+    "MemoryAuth",
+    "MemoryDevices",
+    "config",
+    "contracts",
+    "inline_database",
+    "memory_backend",
+    "memory_database",
+    "provides",
+    "standalone",
+]

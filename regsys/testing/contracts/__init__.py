@@ -1,0 +1,34 @@
+"""What each seam promises, as tests: one suite an interface, to be run against yours.
+
+    class MyStoreTests(AccountStoreContract, twisted.trial.unittest.TestCase):
+        def make(self):
+            return MyStore(...)
+
+A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
+AuthContract, and WriterContract if it brings a writer of its own. The other suites hold the
+stores that regsys has itself.
+"""
+
+from regsys.testing.contracts.accounts import AccountStoreContract
+from regsys.testing.contracts.case import Contract
+from regsys.testing.contracts.devices import AuthContract, DevicesContract
+from regsys.testing.contracts.jobs import JobStoreContract
+from regsys.testing.contracts.limits import LimiterContract
+from regsys.testing.contracts.outcomes import ExpiringContract, OutcomeStoreContract
+from regsys.testing.contracts.sessions import SessionStoreContract
+from regsys.testing.contracts.tokens import TokenStoreContract
+from regsys.testing.contracts.writer import WriterContract
+
+__all__ = [
+    "AccountStoreContract",
+    "AuthContract",
+    "Contract",
+    "DevicesContract",
+    "ExpiringContract",
+    "JobStoreContract",
+    "LimiterContract",
+    "OutcomeStoreContract",
+    "SessionStoreContract",
+    "TokenStoreContract",
+    "WriterContract",
+]

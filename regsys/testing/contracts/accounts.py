@@ -1,0 +1,156 @@
+"""The contract of IAccountStore: where accounts begin, once a name and once a key."""
+
+from __future__ import annotations
+
+from regsys.errors import UnknownToken, UsernameTaken
+from regsys.interfaces import IAccountStore
+from regsys.model import Outcome, UserID
+from regsys.testing.contracts.case import NOW_MS, Contract, account, together, upgrade, user
+from regsys.testing.provides import provides
+
+CONTENDERS = 8
+# What a name is to be in all its spellings: one.
+SPELLINGS = ("alice", "ALICE", "Alice", "aLICE")
+
+
+class AccountStoreContract(Contract):
+    """An IAccountStore, ours or a homeserver's."""
+
+    def make(self) -> IAccountStore:
+        """An empty store."""
+        raise NotImplementedError()
+
+    async def deactivate(self, user_id: UserID) -> None:
+        """Deactivate this account in the store that was made, as your homeserver does."""
+        raise NotImplementedError()
+
+    # --- Making an account ---------------------------------------------------------------
+
+    def test_provides(self) -> None:
+        """It has all methods, with the arguments that they will be called with."""
+        provides(IAccountStore, self.make())
+
+    async def test_created(self) -> None:
+        """A new account's Outcome says under which key, for whom and when it was made."""
+        outcome = await self.make().create_account(account("key"))
+        made = (outcome.key, outcome.user_id, outcome.created_ms)
+        self.assertEqual(made, ("key", user("alice"), NOW_MS))
+        self.assertTrue(outcome.finished)
+        self.assertFalse(outcome.replayed)
+
+    async def test_nameIsTakenWhateverItsCase(self) -> None:
+        """A name is free until there is an account, and then taken in every spelling."""
+        store = self.make()
+        self.assertFalse(await store.is_taken("alice"))
+        await store.create_account(account("key", "aLiCe"))
+        self.assertEqual([await store.is_taken(name) for name in SPELLINGS], [True] * 4)
+        self.assertFalse(await store.is_taken("alice2"))
+
+    async def test_secondOfANameIsRefused(self) -> None:
+        """The unique key refuses a second account of a name; nothing of it is left."""
+        store = self.make()
+        await store.create_account(account("first", "alice"))
+        for number, name in enumerate(SPELLINGS):
+            await self.refusal(UsernameTaken, store.create_account(account(f"{number}", name)))
+            self.assertIsNone(await store.outcome(f"{number}"))
+
+    async def test_deactivatedAccountKeepsItsName(self) -> None:
+        """The name of a deactivated account is never given out again."""
+        store = self.make()
+        await store.create_account(account("first"))
+        await self.deactivate(user("alice"))
+        self.assertTrue(await store.is_taken("ALICE"))
+        await self.refusal(UsernameTaken, store.create_account(account("second")))
+
+    async def test_raceForAName(self) -> None:
+        """Of several that ask for one name at once one gets it, and the others are refused."""
+        store = self.make()
+        asked = [
+            store.create_account(account(f"{number}", SPELLINGS[number % 4]))
+            for number in range(CONTENDERS)
+        ]
+        ended = await together(asked)
+        self.assertEqual(sum(isinstance(item, Outcome) for item in ended), 1, ended)
+        self.assertEqual(sum(isinstance(item, UsernameTaken) for item in ended), CONTENDERS - 1)
+
+    # --- Keys ----------------------------------------------------------------------------
+
+    async def test_outcome(self) -> None:
+        """What a key has made can be asked; a key that has made nothing has no outcome."""
+        store = self.make()
+        self.assertIsNone(await store.outcome("key"))
+        made = await store.create_account(account("key"))
+        found = await store.outcome("key")
+        assert found is not None
+        self.assertEqual((found.user_id, found.terms), (made.user_id, made.terms))
+
+    async def test_sameKeySameAccount(self) -> None:
+        """The key again answers with the account that it has made, and makes no other."""
+        store = self.make()
+        first = await store.create_account(account("key", "alice"))
+        for name in ("alice", "bob"):
+            again = await store.create_account(account("key", name, created_ms=NOW_MS + 1))
+            self.assertTrue(again.replayed)
+            self.assertEqual(again.user_id, first.user_id)
+            self.assertEqual((again.terms, again.created_ms), (first.terms, first.created_ms))
+        self.assertFalse(await store.is_taken("bob"))
+
+    async def test_sameKeyAtOnce(self) -> None:
+        """Of several calls with one key at once one makes the account, all answer with it."""
+        store = self.make()
+        names = [f"user{number}" for number in range(CONTENDERS)]
+        ended = await together(store.create_account(account("key", name)) for name in names)
+        outcomes = [item for item in ended if isinstance(item, Outcome)]
+        self.assertEqual(len(outcomes), CONTENDERS, ended)
+        self.assertEqual(len({outcome.user_id for outcome in outcomes}), 1)
+        self.assertEqual(sum(not outcome.replayed for outcome in outcomes), 1)
+        self.assertEqual(sum([await store.is_taken(name) for name in names]), 1)
+
+    async def test_refusedKeyMayTryAgain(self) -> None:
+        """A key whose registration was refused makes its account under another name."""
+        store = self.make()
+        await store.create_account(account("first"))
+        await self.refusal(UsernameTaken, store.create_account(account("second")))
+        outcome = await store.create_account(account("second", "bob"))
+        self.assertEqual((outcome.user_id, outcome.replayed), (user("bob"), False))
+
+    # --- Guests --------------------------------------------------------------------------
+
+    async def test_upgrade(self) -> None:
+        """A guest becomes a user under its own name; the key again answers the same."""
+        store = self.make()
+        await store.create_account(account("guest", "1", is_guest=True))
+        for replayed in (False, True):
+            outcome = await store.create_account(upgrade("user", "1"))
+            self.assertEqual((outcome.user_id, outcome.replayed), (user("1"), replayed))
+
+    async def test_upgradeHappensOnce(self) -> None:
+        """Of several upgrades of one guest at once one wins; to the others its token is dead."""
+        store = self.make()
+        await store.create_account(account("guest", "1", is_guest=True))
+        keys = [f"{number}" for number in range(CONTENDERS)]
+        ended = await together(store.create_account(upgrade(key, "1")) for key in keys)
+        self.assertEqual(sum(isinstance(item, Outcome) for item in ended), 1, ended)
+        self.assertEqual(sum(isinstance(item, UnknownToken) for item in ended), CONTENDERS - 1)
+        self.assertEqual(sum([await store.outcome(key) is not None for key in keys]), 1)
+
+    async def test_onlyAGuestIsUpgraded(self) -> None:
+        """Who is no guest, or not there, or deactivated, cannot be upgraded."""
+        store = self.make()
+        await store.create_account(account("user", "alice"))
+        await store.create_account(account("gone", "1", is_guest=True))
+        await self.deactivate(user("1"))
+        for name in ("alice", "1", "nobody"):
+            await self.refusal(UnknownToken, store.create_account(upgrade("key", name)))
+        self.assertIsNone(await store.outcome("key"))
+        self.assertFalse(await store.is_taken("nobody"))
+
+    # --- Numbers -------------------------------------------------------------------------
+
+    async def test_numbersAreGivenOutOnce(self) -> None:
+        """However many ask at once, and whatever names exist, no number comes twice."""
+        store = self.make()
+        numbers = await together(store.next_number() for _ in range(CONTENDERS))
+        numbers += await together(store.next_number() for _ in range(CONTENDERS))
+        self.assertTrue(all(isinstance(number, int) for number in numbers), numbers)
+        self.assertEqual(len(set(numbers)), 2 * CONTENDERS, numbers)

@@ -1,0 +1,135 @@
+"""The contracts of IDevices and IAuth: what is registered is in force, and nothing else is."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from regsys.errors import UnknownToken, UserNotFound
+from regsys.interfaces import IAuth, IDevices
+from regsys.model import Requester, Secret, UserID
+from regsys.testing.contracts.case import Contract, device, login
+from regsys.testing.provides import provides
+
+
+class DevicesContract(Contract):
+    """An IDevices, with the IAuth that knows its tokens."""
+
+    def make(self) -> tuple[IDevices, IAuth]:
+        """An empty list of devices, and who tells whose their tokens are."""
+        raise NotImplementedError()
+
+    async def add_user(self, localpart: str) -> UserID:
+        """Make an account, the way your homeserver does; after ``make``."""
+        raise NotImplementedError()
+
+    async def deactivate(self, user_id: UserID) -> None:
+        """Deactivate this account, the way your homeserver does."""
+        raise NotImplementedError()
+
+    async def owner(self, auth: IAuth, token: Secret) -> Optional[tuple[UserID, Optional[str]]]:
+        """The user and device of a token; None if it is not in force."""
+        try:
+            requester = await auth.whose(token)
+        except UnknownToken:
+            return None
+        return None if requester is None else (requester.user_id, requester.device_id)
+
+    def test_provides(self) -> None:
+        """Both have all methods, with the arguments that they will be called with."""
+        devices, auth = self.make()
+        provides(IDevices, devices)
+        provides(IAuth, auth)
+
+    async def test_registered(self) -> None:
+        """A registered device's token is in force, for its user and device."""
+        devices, auth = self.make()
+        alice = await self.add_user("alice")
+        made = await devices.register(alice, device("token"))
+        self.assertEqual(made.device_id, "PHONE")
+        self.assertEqual(await self.owner(auth, made.access_token), (alice, "PHONE"))
+
+    async def test_sameLoginAgain(self) -> None:
+        """The same login again gives the same tokens, and they stay in force."""
+        devices, auth = self.make()
+        alice = await self.add_user("alice")
+        first = await devices.register(alice, device("token"))
+        again = await devices.register(alice, device("token"))
+        self.assertEqual(again, first)
+        self.assertEqual(await self.owner(auth, first.access_token), (alice, "PHONE"))
+
+    async def test_knownDeviceLosesItsEarlierTokens(self) -> None:
+        """A device that logs in anew has its new token only; the other devices keep theirs."""
+        devices, auth = self.make()
+        alice = await self.add_user("alice")
+        old = await devices.register(alice, device("old"))
+        other = await devices.register(alice, device("other", "LAPTOP"))
+        new = await devices.register(alice, device("new"))
+        self.assertIsNone(await self.owner(auth, old.access_token))
+        self.assertEqual(await self.owner(auth, new.access_token), (alice, "PHONE"))
+        self.assertEqual(await self.owner(auth, other.access_token), (alice, "LAPTOP"))
+
+    async def test_devicesOfTwoUsers(self) -> None:
+        """Devices of two users are two, though their ids are the same."""
+        devices, auth = self.make()
+        alice, bob = await self.add_user("alice"), await self.add_user("bob")
+        hers = await devices.register(alice, device("hers"))
+        his = await devices.register(bob, device("his"))
+        self.assertEqual(await self.owner(auth, hers.access_token), (alice, "PHONE"))
+        self.assertEqual(await self.owner(auth, his.access_token), (bob, "PHONE"))
+
+    async def test_nobodysDevice(self) -> None:
+        """Who does not exist, or is deactivated, gets no device."""
+        devices, auth = self.make()
+        gone = await self.add_user("gone")
+        await self.deactivate(gone)
+        nobody = UserID("nobody", gone.server)
+        for user_id in (gone, nobody):
+            await self.refusal(UserNotFound, devices.register(user_id, device("token")))
+        self.assertIsNone(await self.owner(auth, login("token").access_token))
+
+
+class AuthContract(Contract):
+    """An IAuth."""
+
+    def make(self) -> IAuth:
+        """One that knows the tokens of the hooks below."""
+        raise NotImplementedError()
+
+    async def live(self) -> tuple[Secret, Requester]:
+        """A token in force, and whose it is; after ``make``."""
+        raise NotImplementedError()
+
+    async def expired(self) -> Optional[Secret]:
+        """A token whose time is over while its device lives; None if yours never expire."""
+        raise NotImplementedError()
+
+    def test_provides(self) -> None:
+        """It has its method, with the argument that it will be called with."""
+        provides(IAuth, self.make())
+
+    async def test_live(self) -> None:
+        """A token in force is its owner's, however often it is asked."""
+        auth = self.make()
+        token, owner = await self.live()
+        for _ in range(2):
+            requester = await auth.whose(token)
+            assert requester is not None
+            self.assertEqual(requester.user_id, owner.user_id)
+            self.assertEqual(requester.device_id, owner.device_id)
+            self.assertEqual(requester.is_guest, owner.is_guest)
+
+    async def test_unknown(self) -> None:
+        """What was never a token is nobody's, whatever characters it is made of."""
+        auth = self.make()
+        token, _ = await self.live()
+        known = token.reveal()
+        for text in ("", "x", known[:-1], known + "x", known.upper() + "é", "\ud800", "\0"):
+            self.assertIsNone(await auth.whose(Secret(text)), repr(text))
+
+    async def test_expired(self) -> None:
+        """One that has expired is refused, and its client told that its device still lives."""
+        auth = self.make()
+        token = await self.expired()
+        if token is not None:
+            refusal = await self.refusal(UnknownToken, auth.whose(token))
+            self.assertEqual(refusal.extra, {"soft_logout": True})

@@ -1,0 +1,127 @@
+"""The contract of IJobStore: every job is somebody's, and only one's at a time."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from regsys.interfaces import IJobStore
+from regsys.model import Job, NewJob
+from regsys.testing.contracts.case import NOW_MS, Contract, together
+from regsys.testing.provides import provides
+
+LEASE_MS = 1000
+PAYLOAD = {"text": "zoë 🦊", "list": [1, None, {"deep": True}]}
+
+
+def jobs(*names: str) -> list[NewJob]:
+    return [NewJob(kind="greet", payload=PAYLOAD, job_id=name) for name in names]
+
+
+class JobStoreContract(Contract):
+    """An IJobStore."""
+
+    def make(self) -> IJobStore:
+        """A store without any job."""
+        raise NotImplementedError()
+
+    async def claim(self, store: IJobStore, now_ms: int = NOW_MS, at_most: int = 10) -> list[str]:
+        """The ids of the jobs that are claimed now."""
+        return [job.job_id for job in await store.claim(now_ms, LEASE_MS, at_most)]
+
+    def test_provides(self) -> None:
+        """It has all methods, with the arguments that they will be called with."""
+        provides(IJobStore, self.make())
+
+    async def test_claimed(self) -> None:
+        """A job that is added is due at once; who claims it learns all of it."""
+        store = self.make()
+        await store.add(jobs("one"), NOW_MS)
+        self.assertEqual(
+            list(await store.claim(NOW_MS, LEASE_MS, 10)),
+            [
+                Job(
+                    job_id="one",
+                    kind="greet",
+                    payload=PAYLOAD,
+                    attempts=1,
+                    claimed_until_ms=NOW_MS + LEASE_MS,
+                )
+            ],
+        )
+
+    async def test_addedTwice(self) -> None:
+        """The same job added again, after an answer that was lost, is there once."""
+        store = self.make()
+        for _ in range(2):
+            await store.add(jobs("one"), NOW_MS)
+        self.assertEqual(await self.claim(store), ["one"])
+        self.assertEqual(await self.claim(store), [])
+
+    async def test_lease(self) -> None:
+        """Nobody else gets a job while its lease lasts; after that it counts one attempt more."""
+        store = self.make()
+        await store.add(jobs("one"), NOW_MS)
+        await self.claim(store)
+        self.assertEqual(await self.claim(store, NOW_MS + LEASE_MS - 1), [])
+        (job,) = await store.claim(NOW_MS + LEASE_MS, LEASE_MS, 10)
+        self.assertEqual((job.job_id, job.attempts), ("one", 2))
+
+    async def test_oldestFirst(self) -> None:
+        """So many are claimed as were asked for, those which have been due longest."""
+        store = self.make()
+        for number in (3, 1, 2):
+            await store.add(jobs(f"{number}"), NOW_MS + number)
+        later = NOW_MS + 10
+        self.assertEqual(sorted(await self.claim(store, later, at_most=2)), ["1", "2"])
+        self.assertEqual(await self.claim(store, later), ["3"])
+
+    async def test_notDueYet(self) -> None:
+        """What is added for later is not claimed before."""
+        store = self.make()
+        await store.add(jobs("one"), NOW_MS + 1)
+        self.assertEqual(await self.claim(store), [])
+
+    async def test_claimedAtOnce(self) -> None:
+        """Several that claim at once get different jobs, and all of them."""
+        store = self.make()
+        names = [f"job{number:02}" for number in range(12)]
+        await store.add(jobs(*names), NOW_MS)
+        claimed: list[str] = []
+        while len(claimed) < len(names):
+            shares = await together(store.claim(NOW_MS, LEASE_MS, 3) for _ in range(4))
+            found = [job for share in shares for job in _checked(share)]
+            self.assertTrue(found, f"only {claimed} were to be had")
+            claimed += [job.job_id for job in found]
+        self.assertEqual(sorted(claimed), names)
+
+    async def test_finished(self) -> None:
+        """A finished job is gone; the others stay. Twice is as once."""
+        store = self.make()
+        await store.add(jobs("one", "two"), NOW_MS)
+        for _ in range(2):
+            await store.finish("one")
+        self.assertEqual(await self.claim(store), ["two"])
+
+    async def test_postponed(self) -> None:
+        """A postponed job is free again at the time that was said, and not before."""
+        store = self.make()
+        await store.add(jobs("one"), NOW_MS)
+        await self.claim(store)
+        await store.postpone("one", NOW_MS + 5, "no luck: '%s' 🦊")
+        self.assertEqual(await self.claim(store, NOW_MS + 4), [])
+        (job,) = await store.claim(NOW_MS + 5, LEASE_MS, 10)
+        self.assertEqual((job.attempts, job.payload), (2, PAYLOAD))
+
+    async def test_postponedTooLate(self) -> None:
+        """A job that is gone is not brought back by postponing it."""
+        store = self.make()
+        await store.postpone("one", NOW_MS, "no luck")
+        self.assertEqual(await self.claim(store), [])
+
+
+def _checked(share: object) -> Sequence[Job]:
+    """What one claimer got; an exception is raised here."""
+    if isinstance(share, BaseException):
+        raise share
+    assert isinstance(share, Sequence)
+    return share

@@ -1,0 +1,194 @@
+"""The contract of ISessionStore: dialogues under way, and what they remember."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regsys.interfaces import ISessionStore
+from regsys.model import Client, NewAccount, UIASession
+from regsys.testing.contracts.case import (
+    CLIENT,
+    NOW_MS,
+    Contract,
+    account,
+    device,
+    together,
+    user,
+)
+from regsys.testing.provides import provides
+
+END_MS = NOW_MS + 1000
+PLENTY = 200
+OTHER_CLIENT = Client("192.0.2.2", "another browser")
+# All that JSON can say, and characters that a database could stumble over.
+PARAMS = {"username": "zoë 🦊 '\"\\%s", "list": [1, -1.5, None, True, {"": ""}], "empty": {}}
+
+
+def session(session_id: str = "session", **more: Any) -> UIASession:
+    """A session of CLIENT's, from NOW_MS to END_MS."""
+    given: dict[str, Any] = {
+        "method": "POST",
+        "uri": "/register?kind=user",
+        "created_ms": NOW_MS,
+        "expires_ms": END_MS,
+        "address": "192.0.2.1",
+        "clients": (CLIENT,),
+        **more,
+    }
+    return UIASession(session_id=session_id, **given)
+
+
+class SessionStoreContract(Contract):
+    """An ISessionStore."""
+
+    def make(self) -> ISessionStore:
+        """A store without any session."""
+        raise NotImplementedError()
+
+    async def create_account(self, new: NewAccount) -> None:
+        """Make this account, which finishes the session ``new.session_id``."""
+        raise NotImplementedError()
+
+    async def finish(self, session_id: str = "session", until_ms: int = END_MS) -> None:
+        new = account(session_id, session_id=session_id, session_until_ms=until_ms)
+        await self.create_account(new)
+
+    async def saved(self, store: ISessionStore, client: Client = CLIENT, **more: Any) -> UIASession:
+        """The session after one more ``save``."""
+        params, results = more.get("params"), more.get("results", {})
+        await store.save("session", client, params, results)
+        found = await store.get("session", NOW_MS)
+        assert found is not None
+        return found
+
+    def test_provides(self) -> None:
+        """It has all methods, with the arguments that they will be called with."""
+        provides(ISessionStore, self.make())
+
+    # --- Adding and getting --------------------------------------------------------------
+
+    async def test_added(self) -> None:
+        """A session comes back as it was added, whatever JSON and characters are in it."""
+        store = self.make()
+        added = session(
+            user_id=user("alice"),
+            params=PARAMS,
+            results={"m.login.dummy": True, "m.login.terms": {"a": "1"}},
+            clients=(CLIENT, OTHER_CLIENT),
+            threepids={"email": "sid"},
+        )
+        self.assertTrue(await store.add(added, PLENTY))
+        self.assertEqual(await store.get("session", NOW_MS), added)
+
+    async def test_unknown(self) -> None:
+        """What was never added is not there."""
+        self.assertIsNone(await self.make().get("session", NOW_MS))
+
+    async def test_expired(self) -> None:
+        """At its end a session is not there any more."""
+        store = self.make()
+        await store.add(session(), PLENTY)
+        self.assertIsNotNone(await store.get("session", END_MS - 1))
+        self.assertIsNone(await store.get("session", END_MS))
+
+    async def test_addedTwice(self) -> None:
+        """The same session added again, after an answer that was lost, is there once."""
+        store = self.make()
+        for _ in range(2):
+            self.assertTrue(await store.add(session(), 1))
+        self.assertFalse(await store.add(session("other"), 1))
+
+    async def test_cap(self) -> None:
+        """An address has so many unfinished sessions and no more; other addresses have theirs."""
+        store = self.make()
+        for number in range(2):
+            self.assertTrue(await store.add(session(f"{number}"), 2))
+        self.assertFalse(await store.add(session("third"), 2))
+        self.assertIsNone(await store.get("third", NOW_MS))
+        self.assertTrue(await store.add(session("elsewhere", address="192.0.2.2"), 2))
+
+    async def test_capCountsWhatIsOpen(self) -> None:
+        """Neither finished sessions nor expired ones count against an address."""
+        store = self.make()
+        await store.add(session("finished"), 1)
+        self.assertFalse(await store.add(session("second"), 1))
+        await self.finish("finished")
+        self.assertTrue(await store.add(session("second"), 1))
+        self.assertTrue(await store.add(session("third", created_ms=END_MS), 1))
+
+    # --- Saving --------------------------------------------------------------------------
+
+    async def test_savedResults(self) -> None:
+        """Results are added to what is there; parameters stay, unless they are replaced."""
+        store = self.make()
+        await store.add(session(params={"username": "alice"}, results={"one": True}), PLENTY)
+        found = await self.saved(store, results={"two": PARAMS})
+        self.assertEqual(found.results, {"one": True, "two": PARAMS})
+        self.assertEqual(found.params, {"username": "alice"})
+        found = await self.saved(store, params=PARAMS)
+        self.assertEqual(found.params, PARAMS)
+        self.assertEqual(found.results, {"one": True, "two": PARAMS})
+        self.assertEqual((await self.saved(store, params={})).params, {})
+
+    async def test_savedClients(self) -> None:
+        """Every client that the session has seen is kept once, in the order of their coming."""
+        store = self.make()
+        await store.add(session(), PLENTY)
+        for client in (OTHER_CLIENT, CLIENT, OTHER_CLIENT):
+            found = await self.saved(store, client)
+        self.assertEqual(found.clients, (CLIENT, OTHER_CLIENT))
+
+    async def test_savedAtOnce(self) -> None:
+        """What several requests save at once is all there afterwards."""
+        store = self.make()
+        await store.add(session(), PLENTY)
+        stages = {f"stage{number}": number for number in range(6)}
+        await together(
+            store.save("session", CLIENT, None, {name: value}) for name, value in stages.items()
+        )
+        found = await store.get("session", NOW_MS)
+        assert found is not None
+        self.assertEqual(found.results, stages)
+
+    async def test_goneStaysGone(self) -> None:
+        """Saving to a session that is not there brings none to life."""
+        store = self.make()
+        await store.save("session", CLIENT, {}, {"one": True})
+        await store.keep_hash("session", "hash")
+        self.assertIsNone(await store.get("session", NOW_MS))
+
+    # --- The password's hash, and the end ------------------------------------------------
+
+    async def test_hash(self) -> None:
+        """The hash of the session's password is kept; a later one, or none, takes its place."""
+        store = self.make()
+        await store.add(session(), PLENTY)
+        for password_hash in ("first", "second", None):
+            await store.keep_hash("session", password_hash)
+            found = await store.get("session", NOW_MS)
+            assert found is not None
+            self.assertEqual(found.password_hash, password_hash)
+
+    async def test_finished(self) -> None:
+        """A finished session tells what it has made, until its new end."""
+        store = self.make()
+        await store.add(session(), PLENTY)
+        made = device("token")
+        await self.create_account(
+            account("session", session_id="session", session_until_ms=END_MS + 5, device=made)
+        )
+        found = await store.get("session", END_MS + 4)
+        assert found is not None and found.outcome is not None
+        self.assertEqual(found.outcome.user_id, user("alice"))
+        self.assertTrue(found.outcome.finished)
+        self.assertIsNone(await store.get("session", END_MS + 5))
+
+    async def test_noHashForAFinishedSession(self) -> None:
+        """A hash that is made too late is not kept."""
+        store = self.make()
+        await store.add(session(), PLENTY)
+        await self.finish()
+        await store.keep_hash("session", "late")
+        found = await store.get("session", NOW_MS)
+        assert found is not None
+        self.assertIsNone(found.password_hash)

@@ -1,0 +1,196 @@
+"""The contract of ITokenStore: pairs of tokens, and how one succeeds another (B4.6)."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from regsys.interfaces import ITokenStore
+from regsys.model import Login, UserID
+from regsys.testing.contracts.case import NOW_MS, Contract, login, user
+from regsys.testing.provides import provides
+from regsys.tokens import token_hash
+
+TERMS: dict[str, Any] = {
+    "refreshable": True,
+    "valid_until_ms": NOW_MS + 1,
+    "refresh_until_ms": NOW_MS + 2,
+    "session_until_ms": NOW_MS + 3,
+}
+
+
+def access_hash(name: str) -> str:
+    """By which the store knows the access token of ``login(name)``."""
+    return token_hash(f"syt_{name}")
+
+
+def refresh_hash(name: str) -> str:
+    return token_hash(f"syr_{name}")
+
+
+class TokenStoreContract(Contract):
+    """An ITokenStore."""
+
+    def make(self) -> ITokenStore:
+        """A store without any pair."""
+        raise NotImplementedError()
+
+    async def log_in(self, user_id: UserID, pair: Login) -> None:
+        """Put the pair's device on this account, which may not be there yet."""
+        raise NotImplementedError()
+
+    async def deactivate(self, user_id: UserID) -> None:
+        """Deactivate this account, its tokens left where they are."""
+        raise NotImplementedError()
+
+    async def started(self) -> ITokenStore:
+        """A store with one pair of alice's, ``first``."""
+        store = self.make()
+        await self.log_in(user("alice"), login("first", **TERMS))
+        return store
+
+    async def succeed(self, store: ITokenStore, old: str, new: str) -> bool:
+        """Let one of alice's pairs succeed another."""
+        return await store.succeed(access_hash(old), user("alice"), login(new, **TERMS))
+
+    async def confirm(self, store: ITokenStore, name: str) -> None:
+        await store.confirm(access_hash(name))
+
+    async def states(self, store: ITokenStore, *names: str) -> list[Optional[str]]:
+        """Of each pair: None if it is gone, ``new``, ``spent`` or ``live``."""
+        found: list[Optional[str]] = []
+        for name in names:
+            pair = await store.by_access(access_hash(name))
+            if pair is None:
+                found.append(None)
+            else:
+                state = "new" if pair.replaces else "live"
+                found.append("spent" if pair.spent else state)
+        return found
+
+    def test_provides(self) -> None:
+        """It has all methods, with the arguments that they will be called with."""
+        provides(ITokenStore, self.make())
+
+    # --- Finding -------------------------------------------------------------------------
+
+    async def test_found(self) -> None:
+        """A pair is found by either of its tokens, with its terms, even when its time is over."""
+        store = await self.started()
+        by_access = await store.by_access(access_hash("first"))
+        by_refresh = await store.by_refresh(refresh_hash("first"))
+        assert by_access is not None
+        self.assertEqual(by_access, by_refresh)
+        self.assertEqual(by_access.user_id, user("alice"))
+        self.assertEqual(by_access.terms, login("first", **TERMS).terms)
+        self.assertEqual(by_access.access_hash, access_hash("first"))
+        self.assertEqual((by_access.spent, by_access.replaces), (False, None))
+        self.assertFalse(by_access.deactivated)
+
+    async def test_notFound(self) -> None:
+        """Neither token is taken for the other, and unknown ones are nobody's."""
+        store = await self.started()
+        for text in ("syr_first", "other"):
+            self.assertIsNone(await store.by_access(token_hash(text)))
+        for text in ("syt_first", "other"):
+            self.assertIsNone(await store.by_refresh(token_hash(text)))
+
+    async def test_withoutRefreshToken(self) -> None:
+        """A login may have an access token alone, and no end."""
+        store = self.make()
+        await self.log_in(user("alice"), login("only"))
+        pair = await store.by_access(access_hash("only"))
+        assert pair is not None
+        self.assertEqual(pair.terms, login("only").terms)
+
+    async def test_deactivated(self) -> None:
+        """Whether the account is deactivated is told with the pair."""
+        store = await self.started()
+        await self.deactivate(user("alice"))
+        pair = await store.by_access(access_hash("first"))
+        assert pair is not None
+        self.assertTrue(pair.deactivated)
+
+    # --- Succeeding ----------------------------------------------------------------------
+
+    async def test_bothAreGoodUntilOneIsUsed(self) -> None:
+        """A pair and its successor are there side by side; the successor says whose it is."""
+        store = await self.started()
+        self.assertTrue(await self.succeed(store, "first", "second"))
+        self.assertEqual(await self.states(store, "first", "second"), ["live", "new"])
+        pair = await store.by_access(access_hash("second"))
+        assert pair is not None
+        self.assertEqual(pair.replaces, access_hash("first"))
+
+    async def test_refreshRepeated(self) -> None:
+        """A successor that nobody has used gives way to another one."""
+        store = await self.started()
+        for name in ("second", "third"):
+            self.assertTrue(await self.succeed(store, "first", name))
+        self.assertEqual(
+            await self.states(store, "first", "second", "third"), ["live", None, "new"]
+        )
+        self.assertIsNone(await store.by_refresh(refresh_hash("second")))
+
+    async def test_usedSuccessorSpendsItsPredecessor(self) -> None:
+        """Once the new pair is in use the old one is spent, still found, and has no successor."""
+        store = await self.started()
+        await self.succeed(store, "first", "second")
+        for _ in range(2):
+            await self.confirm(store, "second")
+            self.assertEqual(await self.states(store, "first", "second"), ["spent", "live"])
+        self.assertFalse(await self.succeed(store, "first", "third"))
+        self.assertEqual(
+            await self.states(store, "first", "second", "third"), ["spent", "live", None]
+        )
+
+    async def test_chain(self) -> None:
+        """The successor of a successor spends its own predecessor only."""
+        store = await self.started()
+        await self.succeed(store, "first", "second")
+        await self.confirm(store, "second")
+        self.assertTrue(await self.succeed(store, "second", "third"))
+        await self.confirm(store, "third")
+        self.assertEqual(
+            await self.states(store, "first", "second", "third"), ["spent", "spent", "live"]
+        )
+
+    async def test_nothingToConfirm(self) -> None:
+        """Confirming a pair that replaces none, or that is unknown, changes nothing."""
+        store = await self.started()
+        await self.succeed(store, "first", "second")
+        for name in ("first", "unknown"):
+            await self.confirm(store, name)
+        self.assertEqual(await self.states(store, "first", "second"), ["live", "new"])
+
+    async def test_noPredecessor(self) -> None:
+        """An unknown pair, or one whose device has been logged out, has no successor."""
+        store = await self.started()
+        self.assertFalse(await self.succeed(store, "unknown", "second"))
+        await store.log_out(user("alice"), "PHONE")
+        self.assertFalse(await self.succeed(store, "first", "second"))
+        self.assertEqual(await self.states(store, "first", "second"), [None, None])
+
+    # --- Logging out ---------------------------------------------------------------------
+
+    async def several(self) -> ITokenStore:
+        """Alice with two devices, one of them refreshed, and bob with one."""
+        store = await self.started()
+        await self.succeed(store, "first", "second")
+        await self.log_in(user("alice"), login("laptop", "LAPTOP"))
+        await self.log_in(user("bob"), login("bobs"))
+        return store
+
+    async def test_logOutOne(self) -> None:
+        """A device goes with all of its pairs; other devices and users stay. Twice is as once."""
+        store = await self.several()
+        for _ in range(2):
+            await store.log_out(user("alice"), "PHONE")
+            states = await self.states(store, "first", "second", "laptop", "bobs")
+            self.assertEqual(states, [None, None, "live", "live"])
+
+    async def test_logOutAll(self) -> None:
+        """All devices of a user go, and nobody else's."""
+        store = await self.several()
+        await store.log_out(user("alice"), None)
+        states = await self.states(store, "first", "second", "laptop", "bobs")
+        self.assertEqual(states, [None, None, None, "live"])

@@ -1,0 +1,182 @@
+"""The contract of IRegistrationWriter, which every kind of writer keeps."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Sequence
+
+from twisted.internet.task import Clock
+
+from regsys.access_tokens import GuestTokens, Logins
+from regsys.config import TokensConfig
+from regsys.errors import UnknownToken, UsernameTaken, UserNotFound
+from regsys.interfaces import IAuth, ILogins, IRegistrationWriter
+from regsys.model import (
+    Created,
+    DeviceRequest,
+    LoginTerms,
+    NewAccount,
+    NewDevice,
+    NewJob,
+    Outcome,
+    Secret,
+    UserID,
+)
+from regsys.testing.contracts.case import NOW_MS, SERVER, Contract, account, together, user
+from regsys.testing.provides import provides
+
+CONTENDERS = 8
+PHONE = DeviceRequest(device_id="PHONE", display_name="my phone", wants_refresh_token=True)
+StartJobs = Callable[[Sequence[NewJob]], None]
+
+
+def logins(clock: Optional[Clock] = None) -> Logins:
+    """What makes the logins that the suite hands to the writer; two of them make the same."""
+    if clock is None:
+        clock = Clock()
+        clock.advance(NOW_MS / 1000)
+    guests = GuestTokens(server_name=SERVER, secret=b"a secret")
+    return Logins(config=TokensConfig(), secret=b"a secret", guests=guests, clock=clock)
+
+
+def new_account(
+    key: str = "key", localpart: str = "alice", terms: Optional[LoginTerms] = None, **more: Any
+) -> NewAccount:
+    """An account with a job, and a login under these terms; None: that of PHONE."""
+    made = logins()
+    login = made.issue(user(localpart), terms or made.terms(PHONE), key)
+    given: dict[str, Any] = {
+        "device": NewDevice(login=login, display_name=PHONE.display_name),
+        "jobs": (NewJob(kind="greet", payload={"user_id": str(user(localpart))}),),
+        **more,
+    }
+    return account(key, localpart, **given)
+
+
+class WriterContract(Contract):
+    """An IRegistrationWriter, over stores that are empty."""
+
+    def make(self, logins: ILogins, start_jobs: StartJobs) -> tuple[IRegistrationWriter, IAuth]:
+        """A writer that makes logins anew by ``logins``, and hands the jobs of the accounts that
+        it has made to ``start_jobs``; and who tells whose the tokens are that it wrote."""
+        raise NotImplementedError()
+
+    def writer(self) -> IRegistrationWriter:
+        """What ``make`` makes; the kinds of the jobs that it starts are in ``self.started``."""
+        self.started: list[str] = []
+
+        def start_jobs(jobs: Sequence[NewJob]) -> None:
+            self.started += [job.kind for job in jobs]
+
+        writer, self.auth = self.make(logins(), start_jobs)
+        return writer
+
+    async def assertOwner(self, token: Secret, user_id: UserID, device_id: str = "PHONE") -> None:
+        """The token is in force, for this user and device."""
+        requester = await self.auth.whose(token)
+        assert requester is not None, "the token is nobody's"
+        self.assertEqual((requester.user_id, requester.device_id), (user_id, device_id))
+
+    def test_provides(self) -> None:
+        """It has all methods, with the arguments that they will be called with."""
+        provides(IRegistrationWriter, self.writer())
+
+    async def test_created(self) -> None:
+        """What is created has the login that was asked for, in force, and its jobs begin."""
+        new = new_account()
+        assert new.device is not None
+        created = await self.writer().create_account(new)
+        self.assertEqual(created, Created(user_id=user("alice"), login=new.device.login))
+        assert created.login is not None
+        await self.assertOwner(created.login.access_token, user("alice"))
+        self.assertEqual(self.started, ["greet"])
+
+    async def test_withoutLogin(self) -> None:
+        """An account may be made without a login, and is when the key comes again."""
+        writer = self.writer()
+        for replayed in (False, True):
+            created = await writer.create_account(new_account(device=None))
+            self.assertEqual(created, Created(user_id=user("alice"), replayed=replayed))
+
+    async def test_guest(self) -> None:
+        """A guest's token is the same when the key comes again."""
+        writer = self.writer()
+        terms = logins().terms(DeviceRequest(is_guest=True))
+        new = new_account("key", "1", terms, is_guest=True)
+        first = await writer.create_account(new)
+        again = await writer.create_account(new)
+        assert first.login is not None
+        self.assertEqual(again.login, first.login)
+        await self.assertOwner(first.login.access_token, user("1"), terms.device_id)
+
+    async def test_sameKeySameAnswer(self) -> None:
+        """The key again, even with other wishes, gets the same answer, tokens included; its
+        jobs have begun already."""
+        writer = self.writer()
+        first = await writer.create_account(new_account())
+        other = logins().terms(DeviceRequest(device_id="LAPTOP"))
+        for new in (new_account(), new_account("key", "bob", other, created_ms=NOW_MS + 1)):
+            again = await writer.create_account(new)
+            self.assertEqual((again.user_id, again.login), (first.user_id, first.login))
+            self.assertTrue(again.replayed)
+        assert first.login is not None
+        await self.assertOwner(first.login.access_token, user("alice"))
+        self.assertEqual(self.started, ["greet"])
+
+    async def test_sameKeyAtOnce(self) -> None:
+        """Of several calls with one key at once one makes the account, all get its answer."""
+        writer = self.writer()
+        ended = await together(writer.create_account(new_account()) for _ in range(CONTENDERS))
+        created = [item for item in ended if isinstance(item, Created)]
+        self.assertEqual(len(created), CONTENDERS, ended)
+        self.assertEqual(len({(item.user_id, item.login) for item in created}), 1)
+        self.assertEqual(sum(not item.replayed for item in created), 1)
+
+    async def test_nameLost(self) -> None:
+        """Who comes too late for a name is refused; the key makes its account under another."""
+        writer = self.writer()
+        await writer.create_account(new_account("first"))
+        await self.refusal(UsernameTaken, writer.create_account(new_account("second", "ALICE")))
+        created = await writer.create_account(new_account("second", "bob"))
+        self.assertEqual((created.user_id, created.replayed), (user("bob"), False))
+        assert created.login is not None
+        await self.assertOwner(created.login.access_token, user("bob"))
+
+    async def test_upgrade(self) -> None:
+        """A guest becomes a user with a device of its own; a second upgrade is refused."""
+        writer = self.writer()
+        terms = logins().terms(DeviceRequest(is_guest=True))
+        await writer.create_account(new_account("guest", "1", terms, is_guest=True))
+        created = await writer.create_account(new_account("user", "1", upgrades_guest=True))
+        assert created.login is not None
+        await self.assertOwner(created.login.access_token, user("1"))
+        late = writer.create_account(new_account("late", "1", upgrades_guest=True))
+        await self.refusal(UnknownToken, late)
+
+    async def test_repeat(self) -> None:
+        """A finished outcome is repeated with the tokens that it had, which stay in force."""
+        writer = self.writer()
+        new = new_account()
+        assert new.device is not None
+        created = await writer.create_account(new)
+        outcome = Outcome(
+            key=new.key,
+            user_id=new.user_id,
+            created_ms=new.created_ms,
+            terms=new.device.login.terms,
+            replayed=True,
+        )
+        again = await writer.repeat(outcome)
+        self.assertEqual((again.user_id, again.login), (created.user_id, created.login))
+        self.assertTrue(again.replayed)
+        assert again.login is not None
+        await self.assertOwner(again.login.access_token, user("alice"))
+
+    async def test_registerDevice(self) -> None:
+        """A device is put on an account that exists, and on no other."""
+        writer, made = self.writer(), logins()
+        await writer.create_account(new_account())
+        terms = made.terms(DeviceRequest(device_id="LAPTOP"))
+        device = NewDevice(login=made.issue(user("alice"), terms, "another key"))
+        login = await writer.register_device(user("alice"), device)
+        await self.assertOwner(login.access_token, user("alice"), "LAPTOP")
+        await self.refusal(UserNotFound, writer.register_device(user("nobody"), device))

@@ -1,0 +1,75 @@
+"""The real SQL on an in-memory SQLite, run at once and on the calling thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Callable, Optional
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
+
+from regsys.storage.database import Database, Dialect
+from regsys.storage.dialects import SQLite
+from regsys.storage.migrations import migrate
+
+
+class _Held:
+    """Stands where adbapi's connection would: holds the one that is there."""
+
+    def __init__(self, connection: Any, pool: InlinePool) -> None:
+        self._connection = connection
+        self._pool = pool
+
+
+class InlinePool:
+    """Runs database functions on the calling thread, over one connection.
+
+    ``connect`` makes the connection, and makes it anew after it was lost.
+    """
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self.connection: Optional[Any] = connect()
+
+    def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        def run() -> Any:
+            if self.connection is None:
+                self.connection = self._connect()
+            return func(_Held(self.connection, self), *args)
+
+        return maybeDeferred(run)
+
+    def disconnect(self, connection: Any) -> None:
+        connection.close()
+        self.connection = None
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+def inline_database(
+    dialect: Dialect, connect: Callable[..., Any], clock: Optional[IReactorTime] = None
+) -> Database:
+    """A migrated database whose calls finish before they return.
+
+    ``connect`` is the driver's; ``clock`` None: a ``task.Clock`` that stands still.
+    """
+
+    def opened() -> Any:
+        connection = connect(**dialect.connect_args())
+        dialect.opened(connection)
+        return connection
+
+    pool = InlinePool(opened)
+    migrate(pool.connection, dialect)
+    return Database(pool, dialect, clock or Clock())
+
+
+def memory_database(testcase: Any, clock: Optional[IReactorTime] = None) -> Database:
+    """A fresh in-memory SQLite with our schema; closed when ``testcase`` ends."""
+    database = inline_database(SQLite(":memory:"), sqlite3.connect, clock)
+    testcase.addCleanup(database.pool.close)  # type: ignore[attr-defined]
+    return database

@@ -1,0 +1,111 @@
+"""A homeserver's parts, in memory: what an embedder brings, for tests that need some.
+
+They keep the contracts of ``regsys.testing.contracts``, as our tests show.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Iterator, Optional
+
+import attr
+from zope.interface import implementer
+
+from regsys.errors import UnknownToken, UsernameTaken, UserNotFound
+from regsys.interfaces import IAccountStore, IAuth, IDevices
+from regsys.model import (
+    GUEST_DEVICE_ID,
+    Login,
+    NewAccount,
+    NewDevice,
+    Outcome,
+    Requester,
+    Secret,
+    UserID,
+)
+
+
+@implementer(IAccountStore)
+@attr.define(eq=False)
+class MemoryAccounts:
+    """Accounts without devices. ``by_name`` maps each lower-cased localpart to its account."""
+
+    by_name: dict[str, NewAccount] = attr.field(factory=dict)
+    deactivated: set[UserID] = attr.field(factory=set)
+    _outcomes: dict[str, Outcome] = attr.field(factory=dict)
+    _numbers: Iterator[int] = attr.field(factory=lambda: count(1))
+
+    async def is_taken(self, localpart: str) -> bool:
+        return localpart.lower() in self.by_name
+
+    async def next_number(self) -> int:
+        return next(self._numbers)
+
+    async def create_account(self, new: NewAccount) -> Outcome:
+        earlier = await self.outcome(new.key)
+        if earlier is not None:
+            return earlier
+        name = new.user_id.name_key
+        if new.upgrades_guest:
+            guest = self.active(new.user_id)
+            if guest is None or not guest.is_guest:
+                raise UnknownToken()
+            new = attr.evolve(new, display_name=guest.display_name)
+        elif name in self.by_name:
+            raise UsernameTaken()
+        self.by_name[name] = new
+        outcome = Outcome(key=new.key, user_id=new.user_id, created_ms=new.created_ms)
+        self._outcomes[new.key] = outcome
+        return outcome
+
+    async def outcome(self, key: str) -> Optional[Outcome]:
+        made = self._outcomes.get(key)
+        return None if made is None else attr.evolve(made, replayed=True)
+
+    def active(self, user_id: UserID) -> Optional[NewAccount]:
+        """The account of exactly this user, or None if there is none or it is deactivated."""
+        new = self.by_name.get(user_id.name_key)
+        if new is None or new.user_id != user_id or user_id in self.deactivated:
+            return None
+        return new
+
+
+@implementer(IDevices)
+@attr.define(eq=False)
+class MemoryDevices:
+    """The devices of some accounts, guests' too. ``by_id``: (user, device id) to the device."""
+
+    accounts: MemoryAccounts
+    by_id: dict[tuple[UserID, str], NewDevice] = attr.field(factory=dict)
+
+    async def register(self, user_id: UserID, device: NewDevice) -> Login:
+        if self.accounts.active(user_id) is None:
+            raise UserNotFound()
+        place = (user_id, device.login.device_id)
+        known = self.by_id.get(place)
+        if known is not None:
+            device = attr.evolve(device, display_name=known.display_name)
+        self.by_id[place] = device
+        return device.login
+
+
+@implementer(IAuth)
+@attr.define(eq=False)
+class MemoryAuth:
+    """Whose tokens those of some devices are. None of them ever expires."""
+
+    devices: MemoryDevices
+
+    async def whose(self, token: Secret) -> Optional[Requester]:
+        for (user_id, device_id), device in self.devices.by_id.items():
+            if device.login.access_token == token:
+                return self._requester(user_id, device_id)
+        return None
+
+    def _requester(self, user_id: UserID, device_id: str) -> Optional[Requester]:
+        account = self.devices.accounts.active(user_id)
+        # A guest's token ends with the guest, who is a user from then on.
+        is_guest = device_id == GUEST_DEVICE_ID
+        if account is None or account.is_guest != is_guest:
+            return None
+        return Requester(user_id=user_id, device_id=device_id, is_guest=is_guest)

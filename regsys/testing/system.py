@@ -1,0 +1,74 @@
+"""A whole subsystem in memory: the real SQL, the real resource, no thread, no socket, no wait."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+
+from regsys import build
+from regsys.backend import Backend, hashing_pool
+from regsys.config import Config, parse
+from regsys.storage.database import Database
+from regsys.subsystem import Hooks, Subsystem
+from regsys.testing.database import memory_database
+
+SERVER_NAME = "test.example"
+
+# Open to all, cheap hashes, and limits that no test meets by accident.
+OPTIONS: dict[str, Any] = {
+    "server_name": SERVER_NAME,
+    "macaroon_secret_key": "a secret of tests alone",
+    "enable_registration": True,
+    "enable_registration_without_verification": True,
+    "allow_guest_access": True,
+    "bcrypt_rounds": 4,
+    "rc_registration": {"per_second": 1000, "burst_count": 1000},
+    "rc_login": {
+        "address": {"per_second": 1000, "burst_count": 1000},
+        "account": {"per_second": 1000, "burst_count": 1000},
+        "failed_attempts": {"per_second": 1000, "burst_count": 1000},
+    },
+    "regsys": {"rc_availability": False},
+}
+
+
+def config(**options: Any) -> Config:
+    """OPTIONS with these in their place; as in the file, ``regsys`` is replaced whole."""
+    return parse({**OPTIONS, **options})
+
+
+def memory_backend(
+    testcase: Any,
+    chosen: Config,
+    clock: Clock,
+    database: Optional[Database] = None,
+    run: Callable[..., Deferred[Any]] = maybeDeferred,
+) -> Backend:
+    """A backend that works on the calling thread: over ``database``, or one in memory.
+
+    ``run`` calls a hashing function: replace it to hash when the test wants to.
+    """
+    assert chosen.tokens.macaroon_secret_key is not None
+    return Backend(
+        database=database or memory_database(testcase, clock),
+        hasher=hashing_pool(chosen, run, threads=1, seconds=clock.seconds),
+        macaroon_secret=chosen.tokens.macaroon_secret_key.reveal().encode(),
+        seconds=clock.seconds,
+    )
+
+
+def standalone(
+    testcase: Any,
+    clock: Optional[Clock] = None,
+    *,
+    database: Optional[Database] = None,
+    hooks: Optional[Hooks] = None,
+    **options: Any,
+) -> Subsystem:
+    """A standalone subsystem in memory, with these options in OPTIONS' place."""
+    clock = clock or Clock()
+    chosen = config(**options)
+    backend = memory_backend(testcase, chosen, clock, database)
+    return build.standalone(chosen, clock, backend=backend, hooks=hooks)

@@ -1,0 +1,180 @@
+"""``regsys serve`` as a child process, for tests that want the real thing over real HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import unittest
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+import attr
+import yaml
+
+from tests.ports import free_port
+
+ROOT = Path(__file__).parent.parent
+READY = re.compile(r"regsys is ready\b.*?(https?://[^\s/]+)")
+READY_S = 20.0
+STOP_S = 10.0
+SERVER_NAME = "test.example"
+
+
+@attr.frozen
+class Answer:
+    """An HTTP answer of any status. ``json`` is its body, None if that is no JSON."""
+
+    status: int
+    json: Any
+    headers: Mapping[str, str]
+
+
+def sqlite(folder: Path) -> dict[str, Any]:
+    """A ``database`` section for an SQLite file in this folder."""
+    return {"name": "sqlite3", "args": {"database": str(folder / "homeserver.db")}}
+
+
+def psycopg2(args: Mapping[str, Any]) -> dict[str, Any]:
+    """A ``database`` section for the PostgreSQL database of ``tests.postgres.dsn``."""
+    return {"name": "psycopg2", "args": {**args, "cp_min": 1, "cp_max": 5}}
+
+
+def write_config(folder: Path, database: Mapping[str, Any], **options: Any) -> Path:
+    """Write a configuration that is open to everybody, hashes quickly and limits nothing.
+
+    It listens on a free loopback port. ``options`` are top-level ones that replace ours.
+    """
+    plenty = {"per_second": 10_000, "burst_count": 10_000}
+    config = {
+        "server_name": SERVER_NAME,
+        "listeners": [
+            {
+                "port": free_port(),
+                "bind_addresses": ["127.0.0.1"],
+                "type": "http",
+                "resources": [{"names": ["client", "health"]}],
+            }
+        ],
+        "database": dict(database),
+        "macaroon_secret_key": "a key of this test's own",
+        "enable_registration": True,
+        "enable_registration_without_verification": True,
+        "allow_guest_access": True,
+        "bcrypt_rounds": 4,
+        "rc_registration": plenty,
+        "rc_login": {"address": plenty, "account": plenty, "failed_attempts": plenty},
+        "regsys": {"rc_availability": False},
+        **options,
+    }
+    path = folder / "homeserver.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+class ServiceProcess:
+    """A service under way. It has said that it is ready when the constructor returns.
+
+    ``base_url`` (no slash at its end) is where it listens. It is killed when ``case`` ends;
+    a test that wants a decent end calls ``stop``.
+    """
+
+    def __init__(self, case: unittest.TestCase, *config: Path, cwd: Optional[Path] = None) -> None:
+        options = [word for path in config for word in ("-c", str(path))]
+        home = cwd or config[0].parent
+        search_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        self._lines: queue.Queue[Optional[str]] = queue.Queue()
+        self._output: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "regsys", "serve", *options],
+            cwd=home,
+            env={**os.environ, "PYTHONPATH": search_path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        case.addCleanup(self.kill)
+        self.base_url = self._wait_until_ready()
+
+    @property
+    def output(self) -> str:
+        """All that it has written so far, to standard output and error."""
+        return "".join(self._output)
+
+    def stop(self) -> str:
+        """End it by SIGTERM; returns its output. It must end well, and within ten seconds."""
+        self.process.terminate()
+        try:
+            code = self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"no end {STOP_S} s after SIGTERM:\n{self.output}") from None
+        self._reader.join()
+        assert code == 0, f"exit code {code} after SIGTERM:\n{self.output}"
+        return self.output
+
+    def kill(self) -> None:
+        """End it at once, if it hasn't ended."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def ask(
+        self, method: str, path: str, body: Any = None, *, token: Optional[str] = None
+    ) -> Answer:
+        """One request with a JSON body (None: without a body); blocks until it is answered.
+
+        A 500 is never right: it fails the test, with what the service had to say.
+        """
+        request = urllib.request.Request(self.base_url + path, method=method)
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        if token is not None:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            response = _OPENER.open(request, timeout=30)
+        except urllib.error.HTTPError as error:
+            response = error
+        with response:
+            content = response.read()
+            if response.status == 500:
+                raise AssertionError(f"{method} {path} was answered 500:\n{self.output}")
+            parsed = None
+            with contextlib.suppress(ValueError):
+                parsed = json.loads(content)
+            return Answer(response.status, parsed, dict(response.headers))
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._output.append(line)
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _wait_until_ready(self) -> str:
+        while True:
+            try:
+                line = self._lines.get(timeout=READY_S)
+            except queue.Empty:
+                raise AssertionError(f"not ready after {READY_S} s:\n{self.output}") from None
+            if line is None:
+                raise AssertionError(f"ended before it was ready:\n{self.output}")
+            ready = READY.search(line)
+            if ready:
+                return ready[1]
+
+
+# Never by way of a proxy that the environment names.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -1,0 +1,33 @@
+"""A look into our tables, for tests of what stands in them."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from regsys.storage.database import Database
+
+ALL = (
+    "users profiles devices logins threepids outcomes milestones jobs uia_sessions"
+    " registration_tokens registration_token_reservations"
+).split()
+
+
+class Tables:
+    """For tests on one of ``tests.databases``; ``self.db`` is what they work on."""
+
+    db: Database
+
+    def setUp(self: Any) -> None:
+        self.db = self.database()
+
+    async def rows(self, sql: str, *values: Any) -> Sequence[tuple[Any, ...]]:
+        found = await self.db.read("test", lambda txn: txn.all(sql, values))
+        return [tuple(row) for row in found]
+
+    async def change(self, sql: str, *values: Any) -> None:
+        """Do to the tables what no call does."""
+        await self.db.write("test", lambda txn: txn.run(sql, values))
+
+    async def contents(self) -> dict[str, Sequence[tuple[Any, ...]]]:
+        """Every row there is."""
+        return {table: sorted(await self.rows(f"SELECT * FROM {table}"), key=repr) for table in ALL}

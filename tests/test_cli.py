@@ -1,0 +1,164 @@
+"""The command line as an operator uses it: each command a process, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.service_process import ROOT
+
+
+class CommandTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).resolve()
+        self.folder.mkdir()
+
+    def config(self, **options: Any) -> str:
+        data = {
+            "server_name": "test.example",
+            "macaroon_secret_key": "a secret of tests alone",
+            "bcrypt_rounds": 4,
+            "database": {"name": "sqlite3", "args": {"database": "homeserver.db"}},
+            **options,
+        }
+        (self.folder / "homeserver.yaml").write_text(yaml.safe_dump(data))
+        return "homeserver.yaml"
+
+    def regsys(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "regsys", *arguments],
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    def rows(self, sql: str) -> list[Any]:
+        connection = sqlite3.connect(self.folder / "homeserver-regsys.db")
+        self.addCleanup(connection.close)
+        return connection.execute(sql).fetchall()
+
+    def test_registerUser(self) -> None:
+        """register-user makes a whole account, an admin's if asked, with registration closed."""
+        config = self.config()
+        done = self.regsys("register-user", "-c", config, "--admin", "Root", stdin="swordfish\n")
+        self.assertEqual((done.returncode, done.stdout), (0, "@root:test.example is registered.\n"))
+        self.assertEqual(
+            self.rows(
+                "SELECT user_id, admin, display_name FROM users JOIN profiles USING (user_id)"
+            ),
+            [("@root:test.example", 1, "root")],
+        )
+        self.assertTrue(self.rows("SELECT password_hash FROM users")[0][0].startswith("$2b$04$"))
+        self.assertNotIn("swordfish", done.stdout + done.stderr)
+
+    def test_registerUserRefused(self) -> None:
+        """A taken name is told in one line, without a traceback; nothing is changed."""
+        config = self.config()
+        self.regsys("register-user", "-c", config, "root", stdin="swordfish\n")
+        done = self.regsys("register-user", "-c", config, "ROOT", stdin="another\n")
+        self.assertEqual((done.returncode, done.stderr), (1, "regsys: This user name is taken.\n"))
+        self.assertEqual(len(self.rows("SELECT 1 FROM users")), 1)
+
+    def test_emptyPassword(self) -> None:
+        """An empty password makes no account."""
+        done = self.regsys("register-user", "-c", self.config(), "root", stdin="\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("password is empty", done.stderr)
+        self.assertFalse((self.folder / "homeserver-regsys.db").exists())
+
+    def test_approveUser(self) -> None:
+        """approve-user lets a waiting account in; a name that nobody has is told."""
+        config = self.config()
+        self.regsys("register-user", "-c", config, "carol", stdin="swordfish\n")
+        connection = sqlite3.connect(self.folder / "homeserver-regsys.db")
+        connection.execute("UPDATE users SET approved = FALSE")
+        connection.commit()
+        connection.close()
+        done = self.regsys("approve-user", "-c", config, "carol")
+        self.assertEqual((done.returncode, done.stdout), (0, "carol may log in.\n"))
+        self.assertEqual(self.rows("SELECT approved FROM users"), [(1,)])
+        self.assertEqual(self.regsys("approve-user", "-c", config, "nobody").returncode, 1)
+
+    def test_migrate(self) -> None:
+        """migrate says what it applied, and the second time that there was nothing to do."""
+        config = self.config()
+        first = self.regsys("migrate", "-c", config)
+        self.assertIn("applied schema 1", first.stdout)
+        self.assertIn("was up to date", self.regsys("migrate", "-c", config).stdout)
+        mode = (self.folder / "homeserver-regsys.db").stat().st_mode
+        self.assertEqual(stat.S_IMODE(mode), 0o600)
+
+    def test_newerSchema(self) -> None:
+        """A database that a newer regsys has migrated is refused in one line."""
+        config = self.config()
+        self.regsys("migrate", "-c", config)
+        connection = sqlite3.connect(self.folder / "homeserver-regsys.db")
+        connection.execute("INSERT INTO schema_versions VALUES (999)")
+        connection.commit()
+        connection.close()
+        done = self.regsys("migrate", "-c", config)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("the database has schema 999", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+
+    def test_checkConfig(self) -> None:
+        """check-config says where accounts are, what has no effect, and touches no database."""
+        done = self.regsys("check-config", "-c", self.config(max_upload_size="50M"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("homeserver-regsys.db", done.stdout)
+        self.assertIn("max_upload_size", done.stderr)
+        self.assertFalse((self.folder / "homeserver-regsys.db").exists())
+
+    def test_badConfig(self) -> None:
+        """All that is wrong comes in one report, without a traceback."""
+        done = self.regsys(
+            "check-config", "-c", self.config(bcrypt_rounds="many", session_lifetime="soon")
+        )
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("bcrypt_rounds", done.stderr)
+        self.assertIn("session_lifetime", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+
+    def test_noConfig(self) -> None:
+        """Only serve makes up a demonstration's configuration; other commands want a file."""
+        done = self.regsys("migrate")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("-c FILE", done.stderr)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_databaseNotReachable(self) -> None:
+        """A PostgreSQL that isn't there is told in one line."""
+        database = {"name": "psycopg2", "args": {"host": "/nowhere", "user": "regsys"}}
+        done = self.regsys("migrate", "-c", self.config(database=database))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("the database cannot be opened", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+
+    def test_demoFiles(self) -> None:
+        """The demonstration's secrets are its owner's alone, and stay the same ones."""
+        script = "from regsys.cli import demo; print(demo.config_file(create=True))"
+        for _ in range(2):
+            subprocess.run(
+                [sys.executable, "-c", script],
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                check=True,
+                capture_output=True,
+            )
+            path = self.folder / "regsys-demo/homeserver.yaml"
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+            self.assertEqual(stat.S_IMODE(path.parent.stat().st_mode), 0o700)
+            text = path.read_text()
+        self.assertEqual(text, path.read_text())
+        self.assertGreater(len(yaml.safe_load(text)["macaroon_secret_key"]), 40)

@@ -1,0 +1,106 @@
+"""The fakes that embedders may use, and our own parts that keep no table, keep the contracts."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from regsys.access_tokens import GuestTokens, TokenAuth
+from regsys.interfaces import IAccountStore, IAuth, IDevices, ILimiter
+from regsys.model import Requester, Secret, UserID
+from regsys.ratelimit import Buckets
+from regsys.storage.devices import DeviceStore
+from regsys.storage.users import UserStore
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, memory_database
+from regsys.testing.contracts import (
+    AccountStoreContract,
+    AuthContract,
+    DevicesContract,
+    LimiterContract,
+)
+from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
+from regsys.testing.contracts.limits import BURST_COUNT, PER_SECOND
+
+
+class MemoryAccountsTests(AccountStoreContract, TestCase):
+    def make(self) -> IAccountStore:
+        self.store = MemoryAccounts()
+        return self.store
+
+    async def deactivate(self, user_id: UserID) -> None:
+        self.store.deactivated.add(user_id)
+
+
+class MemoryDevicesTests(DevicesContract, TestCase):
+    def make(self) -> tuple[IDevices, IAuth]:
+        self.accounts = MemoryAccounts()
+        devices = MemoryDevices(self.accounts)
+        return devices, MemoryAuth(devices)
+
+    async def add_user(self, localpart: str) -> UserID:
+        return (await self.accounts.create_account(account(localpart, localpart))).user_id
+
+    async def deactivate(self, user_id: UserID) -> None:
+        self.accounts.deactivated.add(user_id)
+
+    async def test_displayName(self) -> None:
+        """A known device keeps its display name."""
+        devices, _ = self.make()
+        alice = await self.add_user("alice")
+        for name in ("old", "new"):
+            await devices.register(alice, device(name, display_name=f"the {name} one"))
+        (kept,) = devices.by_id.values()
+        self.assertEqual((kept.login, kept.display_name), (login("new"), "the old one"))
+
+
+class MemoryAuthTests(AuthContract, TestCase):
+    def make(self) -> IAuth:
+        self.devices = MemoryDevices(MemoryAccounts())
+        return MemoryAuth(self.devices)
+
+    async def live(self) -> tuple[Secret, Requester]:
+        await self.devices.accounts.create_account(account("key"))
+        made = await self.devices.register(user("alice"), device("token"))
+        return made.access_token, Requester(user_id=user("alice"), device_id="PHONE")
+
+    async def expired(self) -> Optional[Secret]:
+        return None
+
+
+class TokenAuthTests(AuthContract, TestCase):
+    """What tells whose the tokens of our own store are."""
+
+    def make(self) -> IAuth:
+        self.clock = Clock()
+        self.clock.advance(NOW_MS / 1000)
+        database = memory_database(self, self.clock)
+        self.users, self.devices = UserStore(database), DeviceStore(database, self.clock)
+        return TokenAuth(
+            logins=self.devices,
+            accounts=self.users,
+            guests=GuestTokens(server_name=SERVER, secret=b"a secret"),
+            clock=self.clock,
+        )
+
+    async def token(self, name: str, valid_until_ms: Optional[int]) -> Secret:
+        await self.users.create_account(account(name, name))
+        made = device(f"of {name}", valid_until_ms=valid_until_ms)
+        return (await self.devices.register(user(name), made)).access_token
+
+    async def live(self) -> tuple[Secret, Requester]:
+        token = await self.token("alice", NOW_MS + 1)
+        return token, Requester(user_id=user("alice"), device_id="PHONE")
+
+    async def expired(self) -> Optional[Secret]:
+        return await self.token("bob", NOW_MS)
+
+
+class BucketsTests(LimiterContract, TestCase):
+    def make(self) -> ILimiter:
+        self.clock = Clock()
+        return Buckets(per_second=PER_SECOND, burst_count=BURST_COUNT, seconds=self.clock.seconds)
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)

@@ -1,0 +1,100 @@
+"""What README.md shows is what happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
+
+SHOWN = "http://localhost:8008"
+ANY = "…"
+
+
+def transcripts() -> list[list[tuple[str, str]]]:
+    """Each console block of README.md as (command, answer) pairs."""
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [re.findall(r"^\$ (.*)\n(.*)$", block, re.MULTILINE) for block in blocks]
+
+
+class TranscriptTests(SynchronousTestCase):
+    """The curl commands, run in their order against a service."""
+
+    def run_transcripts(self, base_url: str) -> int:
+        """Returns how many commands were run. ``$name`` stands for what an earlier answer had
+        under that name, ``…`` for anything."""
+        known: dict[str, str] = {"server": "localhost"}
+        count = 0
+        for transcript in transcripts():
+            for command, expected in transcript:
+                for name, value in known.items():
+                    command = command.replace(f"${name}", value)
+                arguments = shlex.split(command.replace(SHOWN, base_url))
+                done = subprocess.run(
+                    arguments, capture_output=True, text=True, check=True, timeout=30
+                )
+                pattern = re.escape(expected).replace(re.escape(ANY), ".+")
+                shown = done.stdout.replace(":test.example", ":localhost")
+                shown = shown.replace('"home_server":"test.example"', '"home_server":"localhost"')
+                self.assertRegex(shown, f"^{pattern}$", command)
+                answer: dict[str, Any] = json.loads(done.stdout)
+                known.update({key: str(value) for key, value in answer.items()})
+                count += 1
+        return count
+
+    def start(self, database: Any) -> ServiceProcess:
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        return ServiceProcess(self, write_config(folder, database(folder)))
+
+    def setUp(self) -> None:
+        if subprocess.run(["/bin/sh", "-c", "command -v curl"], capture_output=True).returncode:
+            raise SkipTest("curl is not on this machine.")
+
+    def test_sqlite(self) -> None:
+        """On SQLite every command of the README has the answer that it shows."""
+        service = self.start(sqlite)
+        self.assertGreaterEqual(self.run_transcripts(service.base_url), 8)
+
+    def test_postgresql(self) -> None:
+        """So it has on PostgreSQL."""
+        from tests import postgres
+
+        args = postgres.dsn(self)
+        service = self.start(lambda folder: psycopg2(args))
+        self.assertGreaterEqual(self.run_transcripts(service.base_url), 8)
+
+
+class DemonstrationTests(SynchronousTestCase):
+    def test_serveWithNothingConfigured(self) -> None:
+        """``regsys serve`` alone explains itself, and the command that it prints registers."""
+        folder = Path(self.mktemp()).resolve()
+        (folder / "regsys-demo").mkdir(parents=True)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        make = "from regsys.cli import demo; print(demo.config_file(create=True))"
+        made = subprocess.run(
+            [sys.executable, "-c", make],
+            cwd=folder,
+            env=environment,
+            check=True,
+            capture_output=True,
+        )
+        config = folder / made.stdout.decode().strip()
+        # The port of the demonstration may be somebody's: any free one will do.
+        config.write_text(config.read_text().replace("port: 8008", "port: 0"))
+        service = ServiceProcess(self, cwd=folder)
+        introduction = service.output
+        self.assertIn("on this machine only, open for registration", introduction)
+        command = re.search(r"^ *(curl .*)$", introduction, re.MULTILINE)
+        assert command is not None, introduction
+        shown = command[1].replace(SHOWN, service.base_url)
+        done = subprocess.run(shlex.split(shown), capture_output=True, text=True, timeout=30)
+        self.assertEqual(json.loads(done.stdout)["user_id"], "@alice:localhost")

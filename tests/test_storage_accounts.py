@@ -1,0 +1,314 @@
+"""Accounts in our own tables: the embedder's contract, and what one transaction holds beside."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Optional
+
+from twisted.trial.unittest import TestCase
+
+from regsys.errors import (
+    InvalidRegistrationToken,
+    RegistrationError,
+    ThreepidInUse,
+    UnknownToken,
+    UsernameTaken,
+)
+from regsys.interfaces import IAccountStore, IUserLookup
+from regsys.model import NewAccount, NewJob, Threepid, User, UserID
+from regsys.storage.jobs import LEASE_MS, JobStore
+from regsys.storage.sessions import SessionStore
+from regsys.storage.users import UserStore
+from regsys.testing import provides
+from regsys.testing.contracts import AccountStoreContract
+from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
+from regsys.testing.contracts.sessions import END_MS, session
+from regsys.tokens import token_hash
+from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.tables import Tables
+
+EMAIL = Threepid("email", "alice@example.org", NOW_MS - 1)
+PHONE = Threepid("msisdn", "491701234567", NOW_MS - 2)
+TOKEN = "welcome"
+
+
+class UserStoreContract(AccountStoreContract, Tables):
+    def make(self) -> IAccountStore:
+        return UserStore(self.db)
+
+    async def deactivate(self, user_id: UserID) -> None:
+        await self.change("UPDATE users SET deactivated = TRUE WHERE user_id = ?", str(user_id))
+
+
+class OwnAccounts(Tables):
+    """What an embedder's store need not keep."""
+
+    async def create(self: Any, key: str, localpart: str = "alice", **more: Any) -> None:
+        await UserStore(self.db).create_account(account(key, localpart, **more))
+
+    async def assertRefused(self: Any, error: type[RegistrationError], new: NewAccount) -> None:
+        """It is refused for this reason, and every table is as it was before."""
+        before = await self.contents()
+        try:
+            made = await UserStore(self.db).create_account(new)
+        except error:
+            self.assertEqual(await self.contents(), before)
+        else:
+            self.fail(f"not refused with {error.__name__}, but {made}")
+
+    # --- The account ---------------------------------------------------------------------
+
+    async def test_wholeAccount(self: Any) -> None:
+        """All that an account brings is written with it."""
+        await self.add_token(1)
+        await SessionStore(self.db).add(session(), 1)
+        await self.create(
+            "session",
+            "Alice",
+            password_hash="hash",
+            admin=True,
+            user_type="special",
+            approved=False,
+            shadow_banned=True,
+            display_name="Alice L.",
+            appservice_id="bridge",
+            threepids=(EMAIL, PHONE),
+            registration_token=TOKEN,
+            consent_version="v1",
+            session_id="session",
+            session_until_ms=END_MS,
+            device=device("token"),
+            jobs=(NewJob(kind="greet", job_id="job"),),
+        )
+        stored = await UserStore(self.db).find("aLICE")
+        self.assertEqual(
+            stored,
+            User(
+                user_id=user("Alice"),
+                password_hash="hash",
+                admin=True,
+                user_type="special",
+                approved=False,
+                shadow_banned=True,
+                appservice_id="bridge",
+                created_ms=NOW_MS,
+            ),
+        )
+        who = str(user("Alice"))
+        for sql, row in (
+            ("SELECT consent_version, upgraded_ms FROM users", ("v1", None)),
+            ("SELECT * FROM profiles", (who, "Alice L.")),
+            ("SELECT user_id, device_id, display_name FROM devices", (who, "PHONE", "my device")),
+            ("SELECT user_id, access_hash FROM logins", (who, token_hash("syt_token"))),
+            ("SELECT completed FROM registration_tokens", (1,)),
+            ("SELECT key, user_id FROM outcomes", ("session", who)),
+            ("SELECT session_id, expires_ms FROM uia_sessions WHERE finished", ("session", END_MS)),
+            ("SELECT job_id, attempts FROM jobs", ("job", 1)),
+        ):
+            self.assertEqual(await self.rows(sql), [row], sql)
+        self.assertEqual(
+            sorted(await self.rows("SELECT * FROM threepids")),
+            [
+                (item.medium, item.address, who, item.validated_at_ms, NOW_MS)
+                for item in (EMAIL, PHONE)
+            ],
+        )
+
+    async def test_replayed(self: Any) -> None:
+        """A key that comes again writes nothing, and gives the terms of the login it made."""
+        new = account("key", device=device("token", valid_until_ms=NOW_MS + 5))
+        await UserStore(self.db).create_account(new)
+        before = await self.contents()
+        again = await UserStore(self.db).create_account(
+            account("key", device=device("another", "LAPTOP"), jobs=(NewJob(kind="greet"),))
+        )
+        self.assertEqual(again.terms, new.device.login.terms)
+        self.assertEqual(await self.contents(), before)
+
+    async def test_withoutProfile(self: Any) -> None:
+        """Without a display name there is no profile."""
+        await self.create("key", display_name=None)
+        self.assertEqual(await self.rows("SELECT * FROM profiles"), [])
+
+    async def test_refusedWhole(self: Any) -> None:
+        """Whatever part is refused, nothing of the account is written."""
+        await self.create("first", threepids=(PHONE,))
+        for error, new in (
+            (UsernameTaken, account("key", "ALICE")),
+            (UnknownToken, upgrade("key", "alice")),
+            (ThreepidInUse, account("key", "bob", threepids=(EMAIL, PHONE))),
+            (InvalidRegistrationToken, account("key", "bob", registration_token="wrong")),
+        ):
+            await self.assertRefused(error, new)
+        (row,) = await self.rows("SELECT user_id FROM threepids")
+        self.assertEqual(row, (str(user("alice")),))
+
+    async def test_jobsAreHeldFromBirth(self: Any) -> None:
+        """The account's jobs are the committing process's until their lease ends."""
+        await self.create("key", jobs=(NewJob(kind="greet", payload={"a": 1}, job_id="job"),))
+        store = JobStore(self.db)
+        self.assertEqual(await store.claim(NOW_MS + LEASE_MS - 1, 1, 5), [])
+        (job,) = await store.claim(NOW_MS + LEASE_MS, 1, 5)
+        self.assertEqual((job.job_id, job.payload, job.attempts), ("job", {"a": 1}, 2))
+
+    async def test_firstRealUser(self: Any) -> None:
+        """The first account that is a person's is noted, once; others are no people."""
+        cases: list[tuple[str, dict[str, Any], Optional[str]]] = [
+            ("guest", {"is_guest": True}, None),
+            ("support", {"user_type": "support"}, None),
+            ("bot", {"user_type": "bot"}, None),
+            ("ghost", {"appservice_id": "bridge"}, None),
+            ("alice", {"user_type": "special"}, "alice"),
+            ("bob", {}, "alice"),
+        ]
+        for name, more, first in cases:
+            await self.create(name, name, **more)
+            expected = [] if first is None else [("first_real_user", str(user(first)))]
+            self.assertEqual(await self.rows("SELECT name, user_id FROM milestones"), expected)
+
+    async def test_approved(self: Any) -> None:
+        """An account that waits is approved by its name, in any case; an unknown one is not."""
+        await self.create("key", approved=False)
+        users = UserStore(self.db)
+        self.assertFalse(await users.approve("nobody"))
+        self.assertTrue(await users.approve("ALICE"))
+        self.assertTrue((await users.find("alice")).approved)
+        provides(IUserLookup, users)
+
+    # --- Guests --------------------------------------------------------------------------
+
+    async def test_upgradedGuest(self: Any) -> None:
+        """The guest's row becomes the user's: its own name and profile stay, its device goes."""
+        guest = device("guest", "guest_device", is_guest=True)
+        await self.create("guest", "1", is_guest=True, display_name="Guest 1", device=guest)
+        new = upgrade(
+            "user", "1", password_hash="hash", device=device("token"), created_ms=NOW_MS + 9
+        )
+        await UserStore(self.db).create_account(new)
+        stored = await UserStore(self.db).find("1")
+        self.assertFalse(stored.is_guest)
+        self.assertEqual((stored.password_hash, stored.created_ms), ("hash", NOW_MS))
+        self.assertEqual(await self.rows("SELECT upgraded_ms FROM users"), [(NOW_MS + 9,)])
+        self.assertEqual(await self.rows("SELECT display_name FROM profiles"), [("Guest 1",)])
+        self.assertEqual(await self.rows("SELECT device_id FROM devices"), [("PHONE",)])
+
+    async def test_guestsTokenIsNotStored(self: Any) -> None:
+        """A guest has a device, but no row for its token."""
+        guest = device("guest", "guest_device", is_guest=True)
+        await self.create("guest", "1", is_guest=True, device=guest)
+        self.assertEqual(await self.rows("SELECT device_id FROM devices"), [("guest_device",)])
+        self.assertEqual(await self.rows("SELECT * FROM logins"), [])
+
+    # --- Registration tokens -------------------------------------------------------------
+
+    async def add_token(
+        self: Any, uses_allowed: Optional[int], completed: int = 0, expiry_ms: Optional[int] = None
+    ) -> None:
+        await self.change("DELETE FROM registration_tokens")
+        await self.change(
+            "INSERT INTO registration_tokens VALUES (?, ?, ?, ?)",
+            TOKEN,
+            uses_allowed,
+            completed,
+            expiry_ms,
+        )
+
+    async def reserve(self: Any, session_id: str, expires_ms: int) -> None:
+        await self.change(
+            "INSERT INTO registration_token_reservations VALUES (?, ?, ?)",
+            session_id,
+            TOKEN,
+            expires_ms,
+        )
+
+    async def test_tokenUses(self: Any) -> None:
+        """A token is good for so many accounts, and not for one more."""
+        await self.add_token(2)
+        for name in ("one", "two"):
+            await self.create(name, name, registration_token=TOKEN)
+        await self.assertRefused(
+            InvalidRegistrationToken, account("three", "three", registration_token=TOKEN)
+        )
+
+    async def test_tokenLimits(self: Any) -> None:
+        """Whether a token may be used: (allowed, completed, expiry) and what is expected."""
+        for allowed, completed, expiry_ms, good in (
+            (None, 10**6, None, True),
+            (0, 0, None, False),
+            (5, 4, NOW_MS + 1, True),
+            (5, 5, None, False),
+            (5, 0, NOW_MS, False),
+        ):
+            case = f"{allowed}, {completed}, {expiry_ms}"
+            await self.add_token(allowed, completed, expiry_ms)
+            new = account(case, case, registration_token=TOKEN)
+            if good:
+                await UserStore(self.db).create_account(new)
+                (row,) = await self.rows("SELECT completed FROM registration_tokens")
+                self.assertEqual(row, (completed + 1,), case)
+            else:
+                await self.assertRefused(InvalidRegistrationToken, new)
+
+    async def test_tokenReserved(self: Any) -> None:
+        """Uses that other sessions have reserved are theirs, until the reservation expires;
+        one's own reservation becomes the use."""
+        await self.add_token(2)
+        await self.reserve("mine", NOW_MS + 1)
+        await self.reserve("other", NOW_MS + 1)
+        await self.assertRefused(
+            InvalidRegistrationToken, account("third", "third", registration_token=TOKEN)
+        )
+        await self.create("mine", "mine", registration_token=TOKEN, session_id="mine")
+        self.assertEqual(
+            await self.rows("SELECT session_id FROM registration_token_reservations"), [("other",)]
+        )
+        await self.change("UPDATE registration_token_reservations SET expires_ms = ?", NOW_MS)
+        await self.create("third", "third", registration_token=TOKEN)
+
+    # --- Sessions ------------------------------------------------------------------------
+
+    async def test_sessionFinished(self: Any) -> None:
+        """The account's session is finished with it, and holds its name no more; others stay."""
+        sessions = SessionStore(self.db)
+        for name in ("one", "two"):
+            await sessions.add(session(name), 5)
+        await self.change("UPDATE uia_sessions SET held_name = session_id")
+        await self.create("one", session_id="one", session_until_ms=END_MS + 7)
+        self.assertEqual(
+            await self.rows(
+                "SELECT session_id, finished, expires_ms, held_name FROM uia_sessions"
+                " ORDER BY session_id"
+            ),
+            [("one", True, END_MS + 7, None), ("two", False, END_MS, "two")],
+        )
+
+    async def test_outcomeHoldsNoSecret(self: Any) -> None:
+        """What is kept of a login for its repetition is not enough to make its tokens."""
+        await self.create("key", device=device("a secret token", refreshable=True))
+        ((terms,),) = await self.rows("SELECT terms FROM outcomes")
+        self.assertNotIn("secret", terms)
+        self.assertEqual(json.loads(terms)["device_id"], "PHONE")
+
+
+class MemoryUserStoreTests(InMemory, UserStoreContract, TestCase):
+    pass
+
+
+class FileUserStoreTests(InFile, UserStoreContract, TestCase):
+    pass
+
+
+class PostgresUserStoreTests(OnPostgreSQL, UserStoreContract, TestCase):
+    pass
+
+
+class MemoryOwnAccountsTests(InMemory, OwnAccounts, TestCase):
+    pass
+
+
+class FileOwnAccountsTests(InFile, OwnAccounts, TestCase):
+    pass
+
+
+class PostgresOwnAccountsTests(OnPostgreSQL, OwnAccounts, TestCase):
+    pass

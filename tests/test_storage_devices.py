@@ -1,0 +1,148 @@
+"""Devices, their logins, and how one pair of tokens follows another, in our own tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from regsys.access_tokens import GuestTokens, TokenAuth
+from regsys.interfaces import IAuth, IDevices, IExpiring, ITokenStore
+from regsys.model import Login, NewDevice, UserID
+from regsys.storage.devices import SPENT_KEPT_MS, DeviceStore
+from regsys.storage.users import UserStore
+from regsys.testing.contracts import DevicesContract, ExpiringContract, TokenStoreContract
+from regsys.testing.contracts.case import NOW_MS, account, device, login, user
+from regsys.testing.contracts.tokens import TERMS, access_hash
+from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.tables import Tables
+
+
+class Devices(Tables):
+    def setUp(self: Any) -> None:
+        super().setUp()
+        self.clock = Clock()
+        self.clock.advance(NOW_MS / 1000)
+        self.store = DeviceStore(self.db, self.clock)
+        self.users = UserStore(self.db)
+
+    async def add_user(self, localpart: str) -> UserID:
+        if not await self.users.is_taken(localpart):
+            await self.users.create_account(account(localpart, localpart))
+        return user(localpart)
+
+    async def deactivate(self, user_id: UserID) -> None:
+        await self.change("UPDATE users SET deactivated = TRUE WHERE user_id = ?", str(user_id))
+
+
+class DeviceStoreContract(Devices, DevicesContract):
+    def make(self) -> tuple[IDevices, IAuth]:
+        guests = GuestTokens(server_name="contract.example", secret=b"a secret")
+        auth = TokenAuth(logins=self.store, accounts=self.users, guests=guests, clock=self.clock)
+        return self.store, auth
+
+
+class OwnTokenStore(Devices, TokenStoreContract):
+    def make(self) -> ITokenStore:
+        return self.store
+
+    async def log_in(self, user_id: UserID, pair: Login) -> None:
+        await self.add_user(user_id.localpart)
+        await self.store.register(user_id, NewDevice(login=pair))
+
+
+class OwnDevices(Devices):
+    """What the contracts leave to the store."""
+
+    async def register(self, name: str, **more: Any) -> None:
+        await self.store.register(await self.add_user("alice"), device(name, **more))
+
+    async def succeed(self, old: str, new: str) -> bool:
+        return await self.store.succeed(access_hash(old), user("alice"), login(new, **TERMS))
+
+    async def logins(self) -> list[str]:
+        return sorted(row[0] for row in await self.rows("SELECT access_hash FROM logins"))
+
+    async def test_knownDeviceKeepsItsName(self: Any) -> None:
+        """A known device keeps its display name, and loses every pair that it had."""
+        await self.register("first", display_name="the first", **TERMS)
+        await self.succeed("first", "second")
+        await self.register("third", display_name="the third")
+        self.assertEqual(await self.rows("SELECT display_name FROM devices"), [("the first",)])
+        self.assertEqual(await self.logins(), [access_hash("third")])
+
+    async def test_sameLoginAfterItsRefresh(self: Any) -> None:
+        """A login that is registered again takes nothing from those that came of it."""
+        await self.register("first", **TERMS)
+        await self.succeed("first", "second")
+        await self.store.confirm(access_hash("second"))
+        before = await self.contents()
+        await self.register("first", **TERMS)
+        self.assertEqual(await self.contents(), before)
+
+    async def test_guestsTokenIsNotStored(self: Any) -> None:
+        """A guest that comes again has its device still, and no row for a token."""
+        for _ in range(2):
+            await self.register("guest", device_id="guest_device", is_guest=True)
+        self.assertEqual(await self.rows("SELECT device_id FROM devices"), [("guest_device",)])
+        self.assertEqual(await self.logins(), [])
+
+    async def test_onlySpentPairsExpire(self: Any) -> None:
+        """A pair in force stays, however old it is: it tells its client that the device lives."""
+        await self.register("first", **TERMS)
+        await self.succeed("first", "second")
+        century_ms = NOW_MS + 100 * 366 * 24 * 3600 * 1000
+        self.assertEqual(await self.store.delete_expired(century_ms, 10), 0)
+        self.assertEqual(len(await self.logins()), 2)
+
+
+class ExpiringLogins(Devices, ExpiringContract):
+    """Pairs that have been spent for a day."""
+
+    def make(self) -> IExpiring:
+        return self.store
+
+    async def add(self, number: int, ends_ms: int) -> None:
+        alice = await self.add_user("alice")
+        old, new = f"old{number}", f"new{number}"
+        await self.store.register(alice, device(old, device_id=old, **TERMS))
+        await self.store.succeed(access_hash(old), alice, login(new, old, **TERMS))
+        self.clock.advance((ends_ms - SPENT_KEPT_MS) / 1000 - self.clock.seconds())
+        await self.store.confirm(access_hash(new))
+
+
+class MemoryDeviceTests(InMemory, DeviceStoreContract, TestCase):
+    pass
+
+
+class PostgresDeviceTests(OnPostgreSQL, DeviceStoreContract, TestCase):
+    pass
+
+
+class MemoryTokenTests(InMemory, OwnTokenStore, TestCase):
+    pass
+
+
+class FileTokenTests(InFile, OwnTokenStore, TestCase):
+    pass
+
+
+class PostgresTokenTests(OnPostgreSQL, OwnTokenStore, TestCase):
+    pass
+
+
+class MemoryOwnDevicesTests(InMemory, OwnDevices, TestCase):
+    pass
+
+
+class PostgresOwnDevicesTests(OnPostgreSQL, OwnDevices, TestCase):
+    pass
+
+
+class MemoryExpiringTests(InMemory, ExpiringLogins, TestCase):
+    pass
+
+
+class PostgresExpiringTests(OnPostgreSQL, ExpiringLogins, TestCase):
+    pass

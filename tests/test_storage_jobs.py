@@ -1,0 +1,93 @@
+"""Jobs, and what keys have made, in our own tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from regsys.interfaces import IExpiring, IJobStore, IOutcomeStore, ISessionStore
+from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.jobs import JobStore
+from regsys.storage.outcomes import KEPT_MS, OutcomeStore
+from regsys.storage.sessions import SessionStore
+from regsys.storage.users import UserStore
+from regsys.testing.contracts import (
+    ExpiringContract,
+    JobStoreContract,
+    OutcomeStoreContract,
+)
+from regsys.testing.contracts.case import LATER_MS, NOW_MS, account
+from regsys.testing.contracts.jobs import jobs
+from regsys.testing.contracts.outcomes import RECOVERY
+from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.tables import Tables
+
+
+class OwnJobs(Tables, JobStoreContract):
+    def make(self) -> IJobStore:
+        return JobStore(self.db)
+
+    async def test_visible(self: Any) -> None:
+        """Why a job failed at last is to be seen in its row."""
+        store = self.make()
+        await store.add(jobs("one"), NOW_MS)
+        await store.claim(NOW_MS, 1, 1)
+        await store.postpone("one", NOW_MS + 1, "no luck")
+        self.assertEqual(
+            await self.rows("SELECT attempts, last_error, created_ms FROM jobs"),
+            [(1, "no luck", NOW_MS)],
+        )
+
+
+class OwnOutcomes(Tables, OutcomeStoreContract):
+    def make(self) -> tuple[IOutcomeStore, ISessionStore, IJobStore]:
+        return ForeignOutcomeStore(self.db), SessionStore(self.db), JobStore(self.db)
+
+
+class ExpiringOutcomes(Tables, ExpiringContract):
+    """What keys have made, a day later."""
+
+    def make(self) -> IExpiring:
+        return OutcomeStore(self.db)
+
+    async def add(self, number: int, ends_ms: int) -> None:
+        new = account(f"{number}", f"user{number}", created_ms=ends_ms - KEPT_MS)
+        await UserStore(self.db).create_account(new)
+
+    async def test_unfinishedStays(self: Any) -> None:
+        """A key that is under way is not forgotten: its recovery job will bring it to its end."""
+        await ForeignOutcomeStore(self.db).reserve(account("key"), RECOVERY)
+        self.assertEqual(await self.make().delete_expired(LATER_MS + KEPT_MS, 10), 0)
+
+
+class MemoryJobTests(InMemory, OwnJobs, TestCase):
+    pass
+
+
+class FileJobTests(InFile, OwnJobs, TestCase):
+    pass
+
+
+class PostgresJobTests(OnPostgreSQL, OwnJobs, TestCase):
+    pass
+
+
+class MemoryOutcomeTests(InMemory, OwnOutcomes, TestCase):
+    pass
+
+
+class FileOutcomeTests(InFile, OwnOutcomes, TestCase):
+    pass
+
+
+class PostgresOutcomeTests(OnPostgreSQL, OwnOutcomes, TestCase):
+    pass
+
+
+class MemoryExpiringTests(InMemory, ExpiringOutcomes, TestCase):
+    pass
+
+
+class PostgresExpiringTests(OnPostgreSQL, ExpiringOutcomes, TestCase):
+    pass

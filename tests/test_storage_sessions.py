@@ -1,0 +1,86 @@
+"""The sessions of user-interactive authentication, in our own tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from regsys.interfaces import IExpiring, ISessionStore
+from regsys.model import Client, NewAccount
+from regsys.storage.sessions import CLIENTS_BYTES, SessionStore
+from regsys.storage.users import UserStore
+from regsys.testing.contracts import ExpiringContract, SessionStoreContract
+from regsys.testing.contracts.case import CLIENT, NOW_MS
+from regsys.testing.contracts.sessions import session
+from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.tables import Tables
+
+
+class OwnSessions(Tables, SessionStoreContract):
+    def make(self) -> ISessionStore:
+        return SessionStore(self.db)
+
+    async def create_account(self, new: NewAccount) -> None:
+        await UserStore(self.db).create_account(new)
+
+    async def test_soManyClients(self: Any) -> None:
+        """Of very many clients the first ones are kept, which are enough to judge by."""
+        store = self.make()
+        await store.add(session(), 1)
+        clients = [Client(CLIENT.address, f"{number} " + "é" * 500) for number in range(20)]
+        for client in clients:
+            await store.save("session", client, None, {})
+        found = await store.get("session", NOW_MS)
+        self.assertEqual(found.clients, (CLIENT, *clients[: len(found.clients) - 1]))
+        ((kept,),) = await self.rows("SELECT clients FROM uia_sessions")
+        self.assertLessEqual(len(kept.encode()), CLIENTS_BYTES)
+        self.assertGreater(len(kept.encode()), CLIENTS_BYTES / 2)
+
+    async def test_keptSmall(self: Any) -> None:
+        """What a client fills a session with is stored as it came, not blown up by escapes."""
+        await self.make().add(session(params={"username": "é" * 1000}), 1)
+        ((params,),) = await self.rows("SELECT params FROM uia_sessions")
+        self.assertLess(len(params.encode()), 2100)
+
+
+class ExpiringSessions(Tables, ExpiringContract):
+    def make(self) -> IExpiring:
+        return SessionStore(self.db)
+
+    async def add(self, number: int, ends_ms: int) -> None:
+        await SessionStore(self.db).add(session(f"{number}", expires_ms=ends_ms), 10)
+
+    async def test_reservations(self: Any) -> None:
+        """Reserved uses of registration tokens go when their own time is over."""
+        await self.change("INSERT INTO registration_tokens VALUES ('welcome', 5, 0, NULL)")
+        for number, ends_ms in enumerate((NOW_MS - 1, NOW_MS, NOW_MS + 1)):
+            await self.change(
+                "INSERT INTO registration_token_reservations VALUES (?, 'welcome', ?)",
+                f"{number}",
+                ends_ms,
+            )
+        await self.make().delete_expired(NOW_MS, 10)
+        self.assertEqual(
+            await self.rows("SELECT session_id FROM registration_token_reservations"), [("2",)]
+        )
+
+
+class MemorySessionTests(InMemory, OwnSessions, TestCase):
+    pass
+
+
+class FileSessionTests(InFile, OwnSessions, TestCase):
+    pass
+
+
+class PostgresSessionTests(OnPostgreSQL, OwnSessions, TestCase):
+    pass
+
+
+class MemoryExpiringTests(InMemory, ExpiringSessions, TestCase):
+    pass
+
+
+class PostgresExpiringTests(OnPostgreSQL, ExpiringSessions, TestCase):
+    pass
