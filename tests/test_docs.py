@@ -1,0 +1,57 @@
+"""The documents speak of what is there, and of all of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import Interface
+
+from regsys import interfaces
+from regsys.testing import standalone
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted((ROOT / "docs").glob("**/*.md"))
+EVERYTHING = "\n".join(path.read_text() for path in [ROOT / "README.md", *DOCS])
+
+
+class DocumentTests(SynchronousTestCase):
+    def test_links(self) -> None:
+        """A link to a file of ours leads to one."""
+        for path in [ROOT / "README.md", *DOCS]:
+            for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
+                self.assertTrue((path.parent / target).exists(), f"{path.name}: {target}")
+
+    def test_namedFiles(self) -> None:
+        """A file that a document names in `tests/` or `regsys/` exists."""
+        for name in re.findall(r"`((?:tests|regsys|benchmarks)/[\w/]+\.\w+)`", EVERYTHING):
+            self.assertTrue((ROOT / name).exists(), name)
+
+    def test_endpoints(self) -> None:
+        """docs/http-api.md has every path that is served."""
+        text = (ROOT / "docs/http-api.md").read_text()
+        subsystem = standalone(self, regsys={"introspection_secret": "x" * 20})
+        for endpoint in subsystem._endpoints.values():
+            for path in endpoint.paths:
+                self.assertIn(path.replace("/r0/", "/v3/"), text)
+
+    def test_embeddersInterfaces(self) -> None:
+        """docs/embedding.md speaks of every interface that an embedder may bring."""
+        text = (ROOT / "docs/embedding.md").read_text()
+        for name in (
+            "IAccountStore",
+            "IDevices",
+            "IAuth",
+            "IUserDirectory",
+            "IAppservices",
+            "IStage",
+        ):
+            self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))
+            self.assertIn(name, text)
+
+    def test_noMachine(self) -> None:
+        """No document or source names a path of one machine."""
+        here = str(ROOT.parent) + "/"
+        for path in [ROOT / "README.md", *DOCS, *(ROOT / "regsys").glob("**/*.py")]:
+            self.assertNotIn(here, path.read_text(), str(path))

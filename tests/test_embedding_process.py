@@ -1,0 +1,114 @@
+"""The homeserver of docs/embedding.md as a process of its own, over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.client import V3
+from tests.ports import free_port
+
+ROOT = Path(__file__).parent.parent
+START_S = 20.0
+DIED = 9
+DOOR = "org.example.door_code"
+# The example, but that it dies once an account is there and its device is not.
+DYING = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT / "docs/examples")!r})
+import embedding
+embedding.Store.register = lambda *args: os._exit({DIED})
+embedding.main(*sys.argv[1:])
+"""
+
+
+class ExampleProcessTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).resolve()
+        self.folder.mkdir()
+        self.port = free_port()
+
+    def start(self, *program: str) -> subprocess.Popen[bytes]:
+        """Start the homeserver in its folder; it listens when this returns."""
+        process = subprocess.Popen(
+            [sys.executable, *program, str(self.folder), str(self.port)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        deadline = time.monotonic() + START_S
+        while not self.listens():
+            self.assertIsNone(process.poll(), "ended before it listened")
+            self.assertLess(time.monotonic(), deadline, "does not listen")
+            time.sleep(0.05)
+        return process
+
+    def listens(self) -> bool:
+        try:
+            self.ask("GET", "/")
+        except ConnectionError:
+            return False
+        return True
+
+    def ask(
+        self, method: str, path: str, body: Any = None, token: Optional[str] = None
+    ) -> tuple[int, Any]:
+        """Status and body of an answer; ConnectionError if there is none."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        self.addCleanup(connection.close)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = connection.getresponse()
+        content = response.read()
+        is_json = response.getheader("Content-Type") == "application/json"
+        return response.status, json.loads(content) if is_json else content
+
+    def count(self, table: str) -> int:
+        connection = sqlite3.connect(self.folder / "homeserver.db")
+        try:
+            return int(connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
+        finally:
+            connection.close()
+
+    def test_killedInTheMiddle(self) -> None:
+        """A homeserver that dies between account and device has both when it is asked again;
+        then its own /login and /sync know the account, and SIGTERM ends it well."""
+        body = {"username": "alice", "password": "correct horse"}
+        process = self.start("-c", DYING)
+        status, challenge = self.ask("POST", f"{V3}/register", body)
+        self.assertEqual(
+            (status, challenge["flows"][0]["stages"]), (401, ["org.example.door_code"])
+        )
+        auth = {
+            "type": "org.example.door_code",
+            "session": challenge["session"],
+            "code": "sesame",
+        }
+        with self.assertRaises(ConnectionError):
+            self.ask("POST", f"{V3}/register", {**body, "auth": auth})
+        self.assertEqual(process.wait(), DIED)
+        self.assertEqual((self.count("accounts"), self.count("devices")), (1, 0))
+
+        process = self.start(str(ROOT / "docs/examples/embedding.py"))
+        status, registered = self.ask("POST", f"{V3}/register", {**body, "auth": auth})
+        self.assertEqual((status, registered["user_id"]), (200, "@alice:example.org"))
+        self.assertEqual((self.count("accounts"), self.count("devices")), (1, 1))
+        status, synced = self.ask("GET", f"{V3}/sync?timeout=0", token=registered["access_token"])
+        self.assertEqual((status, synced["next_batch"]), (200, "s1"))
+        login = {"identifier": {"type": "m.id.user", "user": "alice"}, "password": "correct horse"}
+        status, logged_in = self.ask("POST", f"{V3}/login", login)
+        self.assertEqual((status, logged_in["user_id"]), (200, "@alice:example.org"))
+        self.assertEqual(self.ask("GET", "/elsewhere")[0], 404)
+        process.terminate()
+        self.assertEqual(process.wait(10), 0)
