@@ -1,0 +1,90 @@
+"""What must hold in regsys's tables at any moment, after whatever happened to a process.
+
+Each rule is a sentence and the SQL that finds the rows which break it. They hold as long as
+nothing has expired (``regsys.storage`` removes outcomes and spent logins after a day) and
+nobody has logged out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+RULES: Mapping[str, str] = {
+    "a name belongs to one account": """
+        SELECT LOWER(user_id) FROM users GROUP BY LOWER(user_id) HAVING COUNT(*) > 1""",
+    "an account has a profile": """
+        SELECT user_id FROM users WHERE user_id NOT IN (SELECT user_id FROM profiles)""",
+    "an account has an outcome": """
+        SELECT user_id FROM users WHERE user_id NOT IN (SELECT user_id FROM outcomes)""",
+    "an account is made under one key, and upgraded under another": """
+        SELECT o.user_id FROM outcomes o LEFT JOIN users u ON u.user_id = o.user_id
+        GROUP BY o.user_id, u.upgraded_ms
+        HAVING COUNT(*) > CASE WHEN u.upgraded_ms IS NULL THEN 1 ELSE 2 END""",
+    "an outcome has its account": """
+        SELECT key FROM outcomes WHERE finished AND user_id NOT IN (SELECT user_id FROM users)""",
+    "an outcome is finished": """
+        SELECT key FROM outcomes WHERE NOT finished""",
+    "an outcome with a login has its device and its tokens": """
+        SELECT key FROM outcomes WHERE terms NOT LIKE '%"is_guest": true%' AND NOT EXISTS
+        (SELECT 1 FROM logins WHERE logins.user_id = outcomes.user_id
+         AND outcomes.terms LIKE '%"device_id": "' || logins.device_id || '"%')""",
+    "a guest has its device and no password": """
+        SELECT user_id FROM users WHERE is_guest AND (password_hash IS NOT NULL
+        OR upgraded_ms IS NOT NULL OR NOT EXISTS (SELECT 1 FROM devices
+        WHERE devices.user_id = users.user_id AND device_id = 'guest_device'))""",
+    "an upgraded guest is a user with a password and without a guest's device": """
+        SELECT user_id FROM users WHERE upgraded_ms IS NOT NULL AND (is_guest
+        OR password_hash IS NULL OR EXISTS (SELECT 1 FROM devices
+        WHERE devices.user_id = users.user_id AND device_id = 'guest_device'))""",
+    "a profile has its account": """
+        SELECT user_id FROM profiles WHERE user_id NOT IN (SELECT user_id FROM users)""",
+    "a device has its account": """
+        SELECT user_id FROM devices WHERE user_id NOT IN (SELECT user_id FROM users)""",
+    "a user's device has tokens": """
+        SELECT user_id, device_id FROM devices WHERE device_id <> 'guest_device' AND NOT EXISTS
+        (SELECT 1 FROM logins WHERE logins.user_id = devices.user_id
+         AND logins.device_id = devices.device_id)""",
+    "a login has its device": """
+        SELECT access_hash FROM logins WHERE NOT EXISTS (SELECT 1 FROM devices
+        WHERE devices.user_id = logins.user_id AND devices.device_id = logins.device_id)""",
+    "a login that replaces another has it beside it, unspent": """
+        SELECT l.access_hash FROM logins l LEFT JOIN logins r ON r.access_hash = l.replaces
+        WHERE l.replaces IS NOT NULL AND (r.access_hash IS NULL OR r.spent_ms IS NOT NULL)""",
+    "a device has one login in force": """
+        SELECT user_id, device_id FROM logins WHERE spent_ms IS NULL AND replaces IS NULL
+        GROUP BY user_id, device_id HAVING COUNT(*) > 1""",
+    "a third-party identifier has its account": """
+        SELECT address FROM threepids WHERE user_id NOT IN (SELECT user_id FROM users)""",
+    "a session is finished exactly if it has made an account": """
+        SELECT s.session_id FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id
+        WHERE s.finished <> (o.key IS NOT NULL)""",
+    "a finished session holds no name": """
+        SELECT session_id FROM uia_sessions WHERE finished AND held_name IS NOT NULL""",
+    "a reserved use of a token has an unfinished session": """
+        SELECT session_id FROM registration_token_reservations WHERE session_id NOT IN
+        (SELECT session_id FROM uia_sessions WHERE NOT finished)""",
+    "a registration token is not used more often than it may be": """
+        SELECT token FROM registration_tokens WHERE completed > uses_allowed""",
+    "the first real user is known once there is a user": """
+        SELECT user_id FROM users WHERE NOT is_guest AND appservice_id IS NULL
+        AND user_type IS NULL AND NOT EXISTS
+        (SELECT 1 FROM milestones WHERE name = 'first_real_user'
+         AND user_id IN (SELECT user_id FROM users))""",
+}
+
+
+def broken(connection: Any) -> dict[str, list[Any]]:
+    """The rules that don't hold, each with the rows that break it; empty if all is well.
+
+    ``connection`` is a DB-API connection that finds our tables (on PostgreSQL: with the
+    search_path set to our schema).
+    """
+    cursor = connection.cursor()
+    found = {}
+    for sentence, sql in RULES.items():
+        cursor.execute(sql)
+        rows = cursor.fetchall()
+        if rows:
+            found[sentence] = list(rows)
+    cursor.close()
+    return found

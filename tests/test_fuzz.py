@@ -1,0 +1,287 @@
+"""Whatever arrives, in generated requests and byte streams: no 5xx, no failure in the log, and a
+refused request leaves no row but its own session (THREATS A20, A21, F3).
+
+The same examples each time, so that a failure is the change's own; with REGSYS_TEST_SCALE
+above 1 other ones each time.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Mapping, Optional
+from urllib.parse import quote_from_bytes
+
+import attr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from regsys import http
+from tests.case import DUMMY, PASSWORD, SystemCase
+from tests.client import V3
+from tests.http.wire import Wire
+from tests.scale import SCALE
+
+# What only the test knows takes the place of these, in whatever part of a request.
+LIVE = ("<session>", "<access>", "<refresh>", "<guest>", "<guest name>", "<new name>")
+USER = {
+    "username": "<new name>",
+    "password": PASSWORD,
+    "device_id": "PHONE",
+    "initial_device_display_name": "my phone",
+    "inhibit_login": False,
+    "refresh_token": True,
+}
+REGISTER = f"{V3}/register"
+SECRET = "an introspection secret of tests"
+BEARER = (b"Authorization", b"Bearer <access>")
+
+
+@attr.frozen
+class Request:
+    method: str
+    path: str
+    body: Mapping[str, Any] = attr.field(factory=dict)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    write: Callable[[str], bytes] = str.encode
+
+    def encoded(self, live: Mapping[str, str]) -> bytes:
+        """The bytes of it, with what is known only now in its place."""
+        content = filled(self.write(json.dumps(self.body)), live)
+        lines = [f"{self.method} {self.path} HTTP/1.1".encode(), b"Host: test.example"]
+        lines += [name + b": " + value for name, value in self.headers]
+        lines += [b"Content-Length: %d" % len(content), b"", b""]
+        return filled(b"\r\n".join(lines), live) + content
+
+
+# Requests that go through, to be spoilt.
+GOOD = (
+    Request("POST", REGISTER, {**USER, "auth": DUMMY}),
+    Request("POST", REGISTER, {**USER}),
+    Request("POST", REGISTER, {**USER, "auth": {**DUMMY, "session": "<session>"}}),
+    Request("POST", REGISTER, {"auth": {**DUMMY, "session": "<session>"}}),
+    Request("POST", f"{REGISTER}?kind=guest", {"initial_device_display_name": "my phone"}),
+    Request(
+        "POST",
+        REGISTER,
+        {**USER, "username": "<guest name>", "guest_access_token": "<guest>", "auth": DUMMY},
+    ),
+    Request("GET", f"{REGISTER}/available?username=somebody"),
+    Request(
+        "POST",
+        f"{V3}/login",
+        {
+            **USER,
+            "type": "m.login.password",
+            "identifier": {"type": "m.id.user", "user": "alice"},
+        },
+    ),
+    Request("POST", f"{V3}/refresh", {"refresh_token": "<refresh>"}),
+    Request("GET", f"{V3}/account/whoami", {}, (BEARER,)),
+    Request("POST", f"{V3}/logout", {}, (BEARER,)),
+    Request(
+        "POST",
+        "/_regsys/v1/introspect",
+        {},
+        ((b"Authorization", b"Bearer " + SECRET.encode()),),
+        lambda text: b"token=<access>",
+    ),
+)
+
+text = st.text(st.characters(exclude_categories=()), max_size=12)
+strings = text | st.sampled_from(
+    [
+        *LIVE,
+        "",
+        "alice",
+        "\N{KELVIN SIGN}elvin",
+        "_x",
+        "1",
+        "\0",
+        "\ud800",
+        "a" * 513,
+        "@alice:test.example",
+        "m.login.dummy",
+    ]
+)
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.just(10**400)
+    | st.floats()  # NaN and the infinities, which are no JSON
+    | strings,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(strings, inner, max_size=3),
+    max_leaves=6,
+)
+keys = st.sampled_from([*USER, "auth", "guest_access_token", "type", "identifier", "user"])
+# Another value, or none, for some of the keys of a body or of the objects in it.
+spoiled = st.dictionaries(
+    keys | st.tuples(keys, keys | strings), values | st.just(...), min_size=1, max_size=3
+)
+spoiled_headers = st.tuples(
+    st.sampled_from([b"Authorization", b"X-Forwarded-For", b"User-Agent", b"Content-Type"]),
+    st.sampled_from([b"Bearer <access>", b"Bearer <guest>", b"Bearer", b"::1", b"192.0.2.1"])
+    | st.binary(max_size=30).map(lambda value: value.translate(None, b"\r\n\0")),
+)
+spoiled_queries = st.tuples(
+    st.sampled_from(["kind", "username", "access_token", "kind[]", ""]),
+    st.sampled_from([b"user", b"guest", b"<access>", b"alice", b"%", b"\0"])
+    | st.binary(max_size=12),
+).map(lambda pair: f"?{pair[0]}={quote_from_bytes(pair[1], safe='<>')}")
+WRITTEN: tuple[Callable[[str], bytes], ...] = (
+    lambda text: text.encode("utf-8-sig"),
+    lambda text: text.encode("utf-16"),
+    lambda text: text.encode()[:-1],
+    lambda text: text.encode() * 2,
+    lambda text: text.replace("{", '{"username": 1, "auth": 2,', 1).encode(),
+    lambda text: b"[" * 50_000 + text.encode(),
+    lambda text: text.encode().replace(b'"', b'\\"', 1),
+    lambda text: text.encode() + b" " * 65_536,
+)
+
+
+@st.composite
+def requests(draw: Any) -> Request:
+    """A good request, spoilt in one or several ways, or in none."""
+
+    def sometimes(strategy: Any, otherwise: Any) -> Any:
+        return draw(strategy) if draw(st.integers(0, 5)) == 3 else otherwise
+
+    good = draw(st.sampled_from(GOOD))
+    method = sometimes(st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS"]), good.method)
+    path = sometimes(spoiled_queries.map(lambda query: good.path + query), good.path)
+    return Request(
+        method,
+        sometimes(st.sampled_from(["/", "//..%2f", f"{good.path}/"]), path),
+        spoil(good.body, draw(spoiled)) if draw(st.integers(0, 3)) else good.body,
+        (*good.headers, sometimes(spoiled_headers, (b"Accept", b"*/*"))),
+        sometimes(
+            st.sampled_from(WRITTEN) | st.binary(max_size=50).map(lambda raw: lambda text: raw),
+            good.write,
+        ),
+    )
+
+
+def spoil(body: Mapping[str, Any], changes: Mapping[Any, Any]) -> dict[str, Any]:
+    """The body with these changes: ``...`` takes a key away, a pair of keys goes deeper."""
+    new = dict(body)
+    for key, value in changes.items():
+        if isinstance(key, tuple):
+            inside = new.get(key[0])
+            new[key[0]] = spoil(inside if isinstance(inside, dict) else {}, {key[1]: value})
+        elif value is ...:
+            new.pop(key, None)
+        else:
+            new[key] = value
+    return new
+
+
+def filled(data: bytes, live: Mapping[str, str]) -> bytes:
+    for mark, value in live.items():
+        data = data.replace(mark.encode(), value.encode())
+    return data
+
+
+def examples(count: int) -> Any:
+    return settings(
+        max_examples=count * SCALE,
+        derandomize=SCALE == 1,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+class FuzzTests(SystemCase):
+    options = {  # noqa: RUF012 (SystemCase declares it)
+        "regsys": {
+            "rc_availability": False,
+            "sessions_per_ip": 100_000,
+            "introspection_secret": SECRET,
+        }
+    }
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.resource = self.subsystem.resource(client_address=http.first_forwarded)
+        self.number = 0
+        self.register("alice")
+        self.live = self.newcomers()
+
+    def newcomers(self) -> dict[str, str]:
+        """A user, a guest and a session, none of them used yet."""
+        self.number += 1
+        user = self.register(f"user{self.number}", refresh_token=True)
+        guest = self.guest()
+        session = self.challenge(password=PASSWORD)["session"]
+        self.clock.advance(1)
+        name = guest["user_id"][1:].partition(":")[0]
+        tokens = (user["access_token"], user["refresh_token"], guest["access_token"])
+        found = (session, *tokens, name, f"newcomer{self.number}")
+        return dict(zip(LIVE, found, strict=True))
+
+    def send(self, request: Request) -> tuple[int, Optional[Any]]:
+        """The status and the JSON of what is answered; None for no body."""
+        answer = Wire(self.resource).send(request.encoded(self.live))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 "), answer)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(body) if body else None
+
+    @examples(1500)
+    @given(requests())
+    def test_requests(self, request: Request) -> None:
+        """Every request is answered as one that went through, or refused without a trace."""
+        before = self.counts()
+        status, body = self.send(request)
+        self.clock.advance(1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertLess(status, 500)
+        if status < 400:
+            if request.method == "POST":
+                self.live = self.newcomers()
+            return
+        if request.method != "HEAD":
+            self.assertIn("session" if "flows" in (body or {}) else "errcode", body or {})
+        before["uia_sessions"] += (
+            status == 401 and self.counts()["uia_sessions"] > before["uia_sessions"]
+        )
+        self.assertEqual(self.counts(), before)
+
+    @examples(400)
+    @given(
+        st.lists(
+            st.builds(Request.encoded, requests(), st.just({}))
+            | st.binary(max_size=40)
+            | st.sampled_from(
+                [
+                    b"\r\n",
+                    b"Transfer-Encoding: chunked\r\n",
+                    b"Transfer-Encoding: gzip\r\n",
+                    b"Content-Length: -1\r\n",
+                    b"Content-Length: 99999999999999999999\r\n",
+                    b"Expect: 100-continue\r\n",
+                    b"POST /_matrix/client/v3/register HTTP/1.0\r\n",
+                    b"GET * HTTP/9.9\r\n\r\n",
+                    b"ffffffffffffffff\r\n",
+                    b"0\r\n\r\n",
+                    b" folded: header\r\n",
+                    b"A" * 20_000,
+                ]
+            ),
+            max_size=6,
+        ),
+        st.integers(1, 400),
+    )
+    def test_byteStreams(self, pieces: list[bytes], step: int) -> None:
+        """Bytes that are no requests are refused or cut off; nothing fails over them."""
+        wire = Wire(self.resource)
+        stream = b"".join(pieces)
+        answers = b""
+        for start in range(0, len(stream), step):
+            answers += wire.send(stream[start : start + step])
+            if wire.closed:
+                break
+        wire.hang_up()
+        self.clock.advance(1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertNotIn(b"HTTP/1.1 5", answers)

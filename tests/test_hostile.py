@@ -1,0 +1,203 @@
+"""Bodies made to break something: each is refused with a 400 and changes nothing; and a flood of
+requests that each leave something cannot fill the disk (THREATS A20, A21)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any, Iterator, Mapping, Optional
+
+from tests.case import DUMMY, PASSWORD, SystemCase
+from tests.client import V3, Answer
+from tests.databases import InFile
+from tests.scale import SCALE
+
+REGISTER = f"{V3}/register"
+ALICE = {"type": "m.id.user", "user": "alice"}
+Good = dict[str, tuple[str, dict[str, Any]]]
+
+# The longest character, in UTF-8.
+GRIN = "\N{GRINNING FACE}"
+# How many unfinished sessions one address may have.
+CAP = 200
+# One of every JSON type.
+VALUES = (None, True, 1, 1.5, "text", ["text"], {"a": "text"})
+
+
+class HostileCase(SystemCase):
+    def good(self) -> Good:
+        """By name: a path and a body, with every key that the endpoint knows, that go through."""
+        user = self.register("alice", refresh_token=True)
+        guest = self.guest()
+        session = self.challenge(password=PASSWORD)["session"]
+        self.clock.advance(0)  # its hash is kept
+        device = {"device_id": "PHONE", "initial_device_display_name": "my phone"}
+        wishes = {**device, "inhibit_login": False, "refresh_token": True, "password": PASSWORD}
+        in_session = {**DUMMY, "session": session}
+        upgrade = {
+            "username": guest["user_id"][1:].partition(":")[0],
+            "guest_access_token": guest["access_token"],
+        }
+        login = {**device, "type": "m.login.password", "password": PASSWORD, "identifier": ALICE}
+        flat = {"type": "m.login.password", "password": PASSWORD, "user": "alice"}
+        return {
+            "one shot": (REGISTER, {"username": "bob", "auth": DUMMY, **wishes}),
+            "session": (REGISTER, {"username": "carol", "auth": in_session, **wishes}),
+            "upgrade": (REGISTER, {"auth": DUMMY, **upgrade, **wishes}),
+            "guest": (f"{REGISTER}?kind=guest", {"initial_device_display_name": "my phone"}),
+            "login": (f"{V3}/login", {"refresh_token": True, **login}),
+            "old login": (f"{V3}/login", flat),
+            "refresh": (f"{V3}/refresh", {"refresh_token": user["refresh_token"]}),
+        }
+
+    def snapshot(self) -> Any:
+        """All that is in the tables."""
+        tables = self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {table: self.rows(f"SELECT * FROM {table}") for (table,) in tables}
+
+    def assertAllRefused(
+        self, good: Good, spoiled: Iterator[tuple[str, Any]], *errors: str
+    ) -> None:
+        """Each body, to the path of the good request of that name, is a 400 with one of the
+        errcodes and changes nothing; then the good ones go through."""
+        before = self.snapshot()
+        count = 0
+        for name, body in spoiled:
+            answer = self.client.post(good[name][0], body)
+            self.clock.advance(0)
+            self.assertEqual(answer.status, 400, f"{name}: {body!r}: {answer}")
+            self.assertIn(answer.errcode, errors, f"{name}: {body!r}")
+            count += 1
+        self.assertEqual(self.snapshot(), before)
+        self.assertGreater(count, len(good))
+        for name, (path, body) in good.items():
+            self.assertEqual(self.client.post(path, body).status, 200, name)
+
+
+class BodyTests(HostileCase):
+    def test_noStringTakesNULOrASurrogate(self) -> None:
+        """NUL or a lone surrogate anywhere in any string or key of a good body: a 400."""
+        good = self.good()
+
+        def spoiled() -> Iterator[tuple[str, Any]]:
+            for name, (_, body) in good.items():
+                for bad in ("\0", "\ud800", "\udfff"):
+                    for changed in _with_each_string(body, bad):
+                        yield name, changed
+                    yield name, {**body, "unknown": {"deep": [bad]}}
+                    yield name, {**body, f"unknown{bad}": 1}
+
+        self.assertAllRefused(good, spoiled(), "M_INVALID_PARAM", "M_INVALID_USERNAME")
+
+    def test_noKeyTakesAnotherType(self) -> None:
+        """Each key with a value of each wrong type, null included: a 400."""
+        good = self.good()
+        del good["guest"]  # every key but one is ignored there
+
+        def spoiled() -> Iterator[tuple[str, Any]]:
+            for name, (_, body) in good.items():
+                for value in VALUES:
+                    yield from ((name, changed) for changed in _with_each_key(body, value))
+
+        self.assertAllRefused(good, spoiled(), "M_BAD_JSON")
+
+    def test_notJSON(self) -> None:
+        """What only looks like JSON is a 400, whatever the endpoint."""
+        good = self.good()
+
+        def spoiled() -> Iterator[tuple[str, bytes]]:
+            for name, (_, body) in good.items():
+                text = json.dumps(body)
+                for content in (
+                    b"",
+                    b"\xff",
+                    text.encode("utf-8-sig"),
+                    text.encode("utf-16"),
+                    text.encode("utf-32"),
+                    text[:-1].encode(),
+                    (text + text).encode(),
+                    (text[:-1] + ',"unknown":NaN}').encode(),
+                    (text[:-1] + ',"unknown":-Infinity}').encode(),
+                    (text[:-1] + ',"unknown":1e999}').encode(),
+                    (text[:-1] + f',"unknown":{"9" * 5000}}}').encode(),
+                    (text[:-1] + f',"unknown":{"[" * 30_000}{"]" * 30_000}}}').encode(),
+                    (text[:-1] + f',"unknown":{"[" * 100}{"]" * 100}}}').encode(),
+                    text.replace('"', "'").encode(),
+                    text.replace(":", "\0:", 1).encode(),
+                ):
+                    yield name, content
+
+        self.assertAllRefused(good, spoiled(), "M_NOT_JSON")
+
+    def test_notAnObject(self) -> None:
+        """JSON that is no object is a 400."""
+        good = self.good()
+        spoiled = ((name, json.dumps(value).encode()) for name in good for value in VALUES[:-1])
+        self.assertAllRefused(good, spoiled, "M_BAD_JSON")
+
+    def test_theLastOfDuplicateKeysWins(self) -> None:
+        """Of duplicate keys the last counts, everywhere alike."""
+        body = json.dumps({"username": "bob", "password": PASSWORD, "auth": DUMMY})
+        twice = body.replace("{", '{"username": "carol", "password": null,', 1).encode()
+        answer = self.client.post(REGISTER, twice)
+        self.assertEqual(answer.json["user_id"], "@bob:test.example")
+
+
+class FloodTests(SystemCase):
+    def ask(self, session: Optional[str], number: int) -> Answer:
+        """A request that leaves as much as it can, as somebody else each time."""
+        biggest = {
+            "username": "a" * 240,
+            "device_id": GRIN * 512,
+            "initial_device_display_name": GRIN * 100,
+            "password": PASSWORD,
+        }
+        auth = {} if session is None else {"auth": {"session": session}}
+        path = f"{REGISTER}?{'a' * 900}"
+        return self.client.post(path, {**biggest, **auth}, User_Agent=GRIN * 500 + str(number))
+
+    def test_oneSession(self) -> None:
+        """However often a session is asked, and by whom, as many as may be stay below 5 MB."""
+        session = self.ask(None, 0).json["session"]
+        for number in range(1, 50):
+            self.assertEqual(self.ask(session, number).status, 401)
+        (row,) = self.rows("SELECT * FROM uia_sessions")
+        self.assertLess(len(repr(row).encode()) * CAP, 5_000_000)
+
+    def test_sessionsOfOneAddress(self) -> None:
+        """One address's unfinished sessions stay below 5 MB, and there is an end of them."""
+        self.system(database=InFile.database(self, self.clock))
+        size = self.size()
+        statuses = Counter[int]()
+        session = None
+        for number in range(500 * SCALE):  # THREATS A20 has ten thousand; a cap is a cap
+            answer = self.ask(session if number % 2 else None, number)
+            statuses[answer.status] += 1
+            session = answer.json.get("session", session)
+        self.assertEqual(self.counts()["uia_sessions"], CAP)
+        self.assertEqual(statuses.keys(), {401, 429})
+        self.assertLess(self.size() - size, 5_000_000)
+
+    def size(self) -> int:
+        """Bytes of the database."""
+        pages, page_size = (self.rows(f"PRAGMA page_{what}")[0][0] for what in ("count", "size"))
+        return int(pages * page_size)
+
+
+def _with_each_string(value: Any, bad: str) -> Iterator[Any]:
+    """The JSON value with ``bad`` in one of its strings, at its beginning, middle or end."""
+    if isinstance(value, str):
+        for place in (0, len(value) // 2, len(value)):
+            yield value[:place] + bad + value[place:]
+    elif isinstance(value, dict):
+        for key, inside in value.items():
+            yield from ({**value, key: changed} for changed in _with_each_string(inside, bad))
+
+
+def _with_each_key(body: Mapping[str, Any], value: Any) -> Iterator[dict[str, Any]]:
+    """The body with ``value`` under one of its keys, where that is of a wrong type."""
+    for key, inside in body.items():
+        if type(value) is not type(inside):
+            yield {**body, key: value}
+        if isinstance(inside, dict):
+            yield from ({**body, key: changed} for changed in _with_each_key(inside, value))

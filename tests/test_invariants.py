@@ -1,0 +1,130 @@
+"""Tests for tests.invariants: each rule finds the fault that it is there for."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.storage.dialects import SQLite
+from regsys.testing import inline_database, standalone
+from tests import invariants
+from tests.client import V3, Client
+from tests.databases import OnPostgreSQL
+
+DUMMY = {"type": "m.login.dummy"}
+PASSWORD = "correct horse"
+
+# A rule, and the statement that breaks it in the database below.
+DAMAGE = (
+    (
+        "a name belongs to one account",
+        "UPDATE users SET user_id = '@ALICE:test.example' WHERE name_key = 'b'",
+    ),
+    ("an account has a profile", "DELETE FROM profiles WHERE user_id LIKE '@alice:%'"),
+    ("an account has an outcome", "DELETE FROM outcomes WHERE user_id LIKE '@alice:%'"),
+    (
+        "an account is made under one key, and upgraded under another",
+        "INSERT INTO outcomes SELECT 'another', user_id, terms, finished, created_ms FROM outcomes"
+        " WHERE user_id LIKE '@alice:%'",
+    ),
+    ("an outcome has its account", "DELETE FROM users WHERE name_key = 'alice'"),
+    ("an outcome is finished", "UPDATE outcomes SET finished = FALSE WHERE user_id LIKE '@al%'"),
+    (
+        "an outcome with a login has its device and its tokens",
+        "DELETE FROM logins WHERE user_id LIKE '@alice:%'",
+    ),
+    (
+        "a guest has its device and no password",
+        "DELETE FROM devices WHERE user_id IN (SELECT user_id FROM users WHERE is_guest)",
+    ),
+    (
+        "a guest has its device and no password",
+        "UPDATE users SET password_hash = 'x' WHERE is_guest",
+    ),
+    (
+        "an upgraded guest is a user with a password and without a guest's device",
+        "UPDATE users SET password_hash = NULL WHERE upgraded_ms IS NOT NULL",
+    ),
+    (
+        "an upgraded guest is a user with a password and without a guest's device",
+        "INSERT INTO devices (user_id, device_id) SELECT user_id, 'guest_device' FROM users"
+        " WHERE upgraded_ms IS NOT NULL",
+    ),
+    ("a profile has its account", "DELETE FROM users WHERE name_key = 'alice'"),
+    ("a device has its account", "DELETE FROM users WHERE name_key = 'alice'"),
+    ("a user's device has tokens", "DELETE FROM logins WHERE user_id LIKE '@alice:%'"),
+    ("a login has its device", "DELETE FROM devices WHERE user_id LIKE '@alice:%'"),
+    (
+        "a login that replaces another has it beside it, unspent",
+        "UPDATE logins SET spent_ms = 1 WHERE replaces IS NULL",
+    ),
+    ("a device has one login in force", "UPDATE logins SET replaces = NULL"),
+    (
+        "a third-party identifier has its account",
+        "INSERT INTO threepids VALUES ('email', 'a@b.example', '@nobody:x', 1, 1)",
+    ),
+    (
+        "a session is finished exactly if it has made an account",
+        "UPDATE uia_sessions SET finished = FALSE",
+    ),
+    (
+        "a session is finished exactly if it has made an account",
+        "DELETE FROM outcomes WHERE key IN (SELECT session_id FROM uia_sessions)",
+    ),
+    ("a finished session holds no name", "UPDATE uia_sessions SET held_name = 'b'"),
+    (
+        "a reserved use of a token has an unfinished session",
+        "INSERT INTO registration_token_reservations VALUES ('no session', 'a token', 1)",
+    ),
+    (
+        "a registration token is not used more often than it may be",
+        "INSERT INTO registration_tokens VALUES ('a token', 1, 2, NULL)",
+    ),
+    ("the first real user is known once there is a user", "DELETE FROM milestones"),
+)
+
+
+def populate(case: SynchronousTestCase, database: Any) -> None:
+    """An account of every kind: one-shot, by a session, a guest, an upgraded guest; a refresh."""
+    clock = Clock()
+    client = Client(case, standalone(case, clock, database=database).resource())
+    alice = client.register(username="alice", password=PASSWORD, auth=DUMMY, refresh_token=True)
+    client.post(f"{V3}/refresh", {"refresh_token": alice.json["refresh_token"]})
+    session = client.register(username="b", password=PASSWORD).json["session"]
+    clock.advance(0)  # the hash is made once the answer is out
+    case.assertEqual(client.register(auth={**DUMMY, "session": session}).status, 200)
+    client.register("?kind=guest")
+    guest = client.register("?kind=guest").json
+    upgraded = client.register(
+        username=guest["user_id"][1:].partition(":")[0],
+        guest_access_token=guest["access_token"],
+        password=PASSWORD,
+        auth=DUMMY,
+    )
+    case.assertEqual(upgraded.json.get("user_id"), guest["user_id"], upgraded)
+
+
+class InvariantsTests(OnPostgreSQL, SynchronousTestCase):
+    def test_aSoundDatabaseBreaksNone(self) -> None:
+        """Accounts made in every way, on PostgreSQL too, keep every rule."""
+        database = self.database()
+        populate(self, database)
+        self.assertEqual(invariants.broken(database.pool.connection), {})
+
+    def test_eachRuleFindsItsFault(self) -> None:
+        """A database that has been tampered with breaks the rule that says so."""
+        self.assertEqual({sentence for sentence, _ in DAMAGE}, set(invariants.RULES))
+        path = self.mktemp()
+        database = inline_database(SQLite(path), sqlite3.connect)
+        populate(self, database)
+        database.pool.close()
+        for sentence, damage in DAMAGE:
+            connection = sqlite3.connect(path)  # without foreign keys, which would mend much
+            self.assertEqual(invariants.broken(connection), {})
+            connection.execute(damage)
+            self.assertIn(sentence, invariants.broken(connection), damage)
+            connection.rollback()
+            connection.close()
