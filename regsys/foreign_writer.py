@@ -19,7 +19,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.errors import RegistrationError, Unavailable
+from regsys.errors import RegistrationError, Unavailable, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
     IDevices,
@@ -85,12 +85,16 @@ class ForeignWriter:
 
     async def recover(self, job: Job) -> None:
         """The handler of RECOVERY jobs: bring what a dead process had begun to its end."""
-        new, terms = _from_intent(job.payload)
+        new = self._begun(job.payload)
         made = await self.accounts.outcome(new.key)
         if made is None:
             await self.outcomes.withdraw(new.key, job.job_id)
-        else:
-            await self._finish(self._as(new, new.user_id, terms), made, job.job_id)
+            return
+        try:
+            await self._finish(new, made, job.job_id)
+        except UserNotFound:
+            # Deactivated since: there is no end that it could be brought to.
+            await self.outcomes.withdraw(new.key, job.job_id)
 
     async def _finish(self, new: NewAccount, made: Outcome, recovery_id: str) -> Created:
         if made.user_id != new.user_id:
@@ -99,8 +103,8 @@ class ForeignWriter:
         login = None
         if new.device is not None:
             login = await self.devices.register(new.user_id, new.device)
-        await self.outcomes.settle(new, recovery_id)
-        self.start_jobs(new.jobs)
+        if await self.outcomes.settle(new, recovery_id):
+            self.start_jobs(new.jobs)
         return Created(user_id=new.user_id, login=login, replayed=made.replayed)
 
     def _as(self, new: NewAccount, user_id: UserID, terms: Optional[LoginTerms]) -> NewAccount:
@@ -112,24 +116,32 @@ class ForeignWriter:
         named = new.display_name
         if named == new.user_id.localpart:
             named = user_id.localpart
-        new = attr.evolve(new, user_id=user_id, device=device, display_name=named)
+        return self._with_jobs(attr.evolve(new, user_id=user_id, device=device, display_name=named))
+
+    def _begun(self, intent: Mapping[str, Any]) -> NewAccount:
+        """The account that ``_intent`` has remembered."""
+        user_id, device = UserID.parse(intent["user_id"]), None
+        if intent["device"] is not None:
+            terms = LoginTerms(**intent["terms"])
+            login = self.logins.issue(user_id, terms, intent["key"])
+            device = NewDevice(login=login, **intent["device"])
+        remembered = {name: intent[name] for name in _REMEMBERED}
+        return self._with_jobs(NewAccount(user_id=user_id, device=device, **remembered))
+
+    def _with_jobs(self, new: NewAccount) -> NewAccount:
         return attr.evolve(new, jobs=tuple(self.follow_ups.jobs_for(new)))
 
 
 # What a recovery must know of an account that the store may have made: no secret is in it.
 _REMEMBERED = ("key", "created_ms", "is_guest", "display_name", "session_id", "session_until_ms")
+_OF_DEVICE = ("display_name", "auth_provider_id", "auth_provider_session_id")
 
 
 def _intent(new: NewAccount) -> Mapping[str, Any]:
+    device = new.device
     return {
         **{name: getattr(new, name) for name in _REMEMBERED},
         "user_id": str(new.user_id),
-        "terms": attr.asdict(new.device.login.terms) if new.device else None,
+        "terms": None if device is None else attr.asdict(device.login.terms),
+        "device": None if device is None else {name: getattr(device, name) for name in _OF_DEVICE},
     }
-
-
-def _from_intent(intent: Mapping[str, Any]) -> tuple[NewAccount, Optional[LoginTerms]]:
-    terms = intent["terms"]
-    remembered = {name: intent[name] for name in _REMEMBERED}
-    new = NewAccount(user_id=UserID.parse(intent["user_id"]), **remembered)
-    return new, None if terms is None else LoginTerms(**terms)

@@ -27,7 +27,7 @@ class LoginCase(SystemCase):
         }
         return self.client.post(f"{V3}/login", body, X_Forwarded_For=address)
 
-    def assertIn_(self, answer: Answer, case: object = None) -> None:
+    def assertLoggedIn(self, answer: Answer, case: object = None) -> None:
         self.assertEqual((answer.status, answer.errcode), (200, None), f"{case} {answer}")
         self.assertEqual(answer.json["user_id"], "@alice:test.example", case)
 
@@ -37,10 +37,12 @@ class NameTests(LoginCase):
         """A user is named by localpart or whole ID, in any case, in the identifier or in the
         old flat key, under v3 and r0."""
         for name in ("alice", "Alice", "@alice:test.example", "@ALICE:test.example"):
-            self.assertIn_(self.ask(name), name)
+            self.assertLoggedIn(self.ask(name), name)
             flat = {"type": "m.login.password", "user": name, "password": PASSWORD}
             for version in ("v3", "r0"):
-                self.assertIn_(self.client.post(f"/_matrix/client/{version}/login", flat), name)
+                self.assertLoggedIn(
+                    self.client.post(f"/_matrix/client/{version}/login", flat), name
+                )
 
     def test_nobodyHere(self) -> None:
         """Another server's user, half an ID and an unknown name fail just like a wrong
@@ -160,9 +162,9 @@ class LimitTests(LoginCase):
         self.ask("bob", "2001:db8::2")
         self.ask(address="2001:db8::3", password=1)
         self.assertLimited(self.ask(address="2001:db8::4"))
-        self.assertIn_(self.ask(address="2001:db8:0:1::1"))
+        self.assertLoggedIn(self.ask(address="2001:db8:0:1::1"))
         self.clock.advance(10)
-        self.assertIn_(self.ask(address="2001:db8::4"))
+        self.assertLoggedIn(self.ask(address="2001:db8::4"))
 
     def test_account(self) -> None:
         """Logins to an account count, whencesoever and however it is named; failed ones don't,
@@ -171,24 +173,24 @@ class LimitTests(LoginCase):
         for number in range(5):
             self.ask(password="wrong", address=f"192.0.2.{number}")
         for name in ("alice", "@ALICE:test.example"):
-            self.assertIn_(self.ask(name))
+            self.assertLoggedIn(self.ask(name))
         self.assertLimited(self.ask("Alice", "192.0.2.9"))
         self.assertRefused(self.ask("bob"), 403, "M_FORBIDDEN")
         self.clock.advance(10)
-        self.assertIn_(self.ask())
+        self.assertLoggedIn(self.ask())
 
     def test_failedAttempts(self) -> None:
         """Failed logins to an account count, whether it exists or not; then even the right
         password has to wait. Right ones don't count."""
         self.limit(failed_attempts={"per_second": 0.1, "burst_count": 2})
         for _ in range(5):
-            self.assertIn_(self.ask())
+            self.assertLoggedIn(self.ask())
         for name in ("alice", "bob"):
             for spelling in (name, f"@{name.upper()}:test.example"):
                 self.assertRefused(self.ask(spelling, password="wrong"), 403, "M_FORBIDDEN")
             self.assertLimited(self.ask(name))
         self.clock.advance(10)
-        self.assertIn_(self.ask())
+        self.assertLoggedIn(self.ask())
 
     def test_guessesAtOnce(self) -> None:
         """Guesses that are still being judged count too, so that none is for free."""

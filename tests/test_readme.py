@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,13 @@ def transcripts() -> list[list[tuple[str, str]]]:
     return [re.findall(r"^\$ (.*)\n(.*)$", block, re.MULTILINE) for block in blocks]
 
 
-class TranscriptTests(SynchronousTestCase):
+class CurlTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        if shutil.which("curl") is None:
+            raise SkipTest("curl is not on this machine.")
+
+
+class TranscriptTests(CurlTests):
     """The curl commands, run in their order against a service."""
 
     def run_transcripts(self, base_url: str) -> int:
@@ -55,10 +62,6 @@ class TranscriptTests(SynchronousTestCase):
         folder.mkdir()
         return ServiceProcess(self, write_config(folder, database(folder)))
 
-    def setUp(self) -> None:
-        if subprocess.run(["/bin/sh", "-c", "command -v curl"], capture_output=True).returncode:
-            raise SkipTest("curl is not on this machine.")
-
     def test_sqlite(self) -> None:
         """On SQLite every command of the README has the answer that it shows."""
         service = self.start(sqlite)
@@ -73,7 +76,7 @@ class TranscriptTests(SynchronousTestCase):
         self.assertGreaterEqual(self.run_transcripts(service.base_url), 8)
 
 
-class DemonstrationTests(SynchronousTestCase):
+class DemonstrationTests(CurlTests):
     def test_serveWithNothingConfigured(self) -> None:
         """``regsys serve`` alone explains itself, and the command that it prints registers."""
         folder = Path(self.mktemp()).resolve()
