@@ -214,7 +214,7 @@ class _Parts:
         config, sessions = self.config, SessionStore(self.database)
         stages = {stage.type: stage for stage in (DummyStage(), *self.hooks.stages)}
         unknown = {name for flow in self.hooks.flows for name in flow} - stages.keys()
-        if unknown or not self.hooks.flows:
+        if unknown or not self.hooks.flows or not all(self.hooks.flows):
             raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
         uia = UserInteractiveAuth(
             sessions=sessions,

@@ -79,15 +79,19 @@ class JobRunner:
         self._running: set[Deferred[None]] = set()
         self._loop = LoopingCall(self._poll)
         self._loop.clock = clock
+        self._looping: Optional[Deferred[LoopingCall]] = None
 
     def start(self) -> None:
         """Look for jobs now and every few seconds."""
-        self._loop.start(POLL_S).addErrback(lambda failure: log.failure("job loop", failure))
+        self._looping = self._loop.start(POLL_S)
 
     async def stop(self) -> None:
         """Take no more; returns when those under way have ended."""
-        if self._loop.running:
+        looping, self._looping = self._looping, None
+        if looping is not None:
             self._loop.stop()
+            # It may be in the middle of a claim, and then runs what it has got.
+            await looping
         await DeferredList(list(self._running))
 
     def add_handlers(self, handlers: Mapping[str, Handler]) -> None:
@@ -115,14 +119,16 @@ class JobRunner:
 
     async def _poll_once(self) -> None:
         try:
-            while await self.run_due() == BATCH:
+            while await self.run_due() == BATCH and self._loop.running:
                 continue
         except RegistrationError as error:
             # The database is away; the next round asks again.
             log.warn("jobs: {error}", error=error.text)
 
     def _poll(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._poll_once())
+        # Whatever happens in one round must not end the loop.
+        polling = Deferred.fromCoroutine(self._poll_once())
+        return polling.addErrback(lambda failure: log.failure("looking for jobs", failure))
 
     def _begin(self, job: Job) -> Deferred[None]:
         running = Deferred.fromCoroutine(self._run(job))
@@ -172,15 +178,19 @@ class Housekeeping:
     def __init__(self, stores: Sequence[IExpiring], clock: IReactorTime) -> None:
         self._stores = stores
         self._clock = clock
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._sweep()))
+        self._loop = LoopingCall(self._round)
         self._loop.clock = clock
 
     def start(self) -> None:
-        self._loop.start(self.EVERY_S).addErrback(lambda failure: log.failure("sweep", failure))
+        self._loop.start(self.EVERY_S)
 
     def stop(self) -> None:
         if self._loop.running:
             self._loop.stop()
+
+    def _round(self) -> Deferred[None]:
+        sweeping = Deferred.fromCoroutine(self._sweep())
+        return sweeping.addErrback(lambda failure: log.failure("sweep", failure))
 
     async def _sweep(self) -> None:
         now_ms = int(self._clock.seconds() * 1000)

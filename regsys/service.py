@@ -24,6 +24,8 @@ log = Logger()
 # they do. What is cut off then, the database rolls back.
 GRACE_S = 8.0
 LAST_S = 9.5
+# What the last answers need to leave: they are written, but not sent yet, when their calls end.
+FLUSH_S = 0.1
 
 
 class CannotListen(Exception):
@@ -31,7 +33,10 @@ class CannotListen(Exception):
 
 
 class Service:
-    """Serves a subsystem on the configured listeners until it is told to stop."""
+    """Serves a subsystem on the configured listeners until it is told to stop.
+
+    ``ended``: it has stopped, and nothing had to be cut off.
+    """
 
     def __init__(self, config: Config, subsystem: Subsystem, reactor: Any) -> None:
         self._config = config
@@ -39,6 +44,7 @@ class Service:
         self._reactor = reactor
         self._ports: list[tuple[Listener, Any]] = []
         self._stopping = False
+        self.ended = False
 
     def run(self, ready: Callable[[], None]) -> int:
         """Listen, call ``ready``, and serve until SIGTERM or SIGINT. Returns the exit status.
@@ -86,10 +92,15 @@ class Service:
             defer.maybeDeferred(port.stopListening).addErrback(
                 lambda failure: log.failure("closing a listener", failure)
             )
-        ended = defer.Deferred.fromCoroutine(self._subsystem.stop())
+        ended = defer.Deferred.fromCoroutine(self._end())
         ended.addErrback(lambda failure: log.failure("stopping", failure))
         patience = deferLater(self._reactor, GRACE_S, lambda: None)
         return defer.DeferredList([ended, patience], fireOnOneCallback=True)
+
+    async def _end(self) -> None:
+        await self._subsystem.stop()
+        await deferLater(self._reactor, FLUSH_S)
+        self.ended = True
 
     def _listen(self, listener: Listener) -> list[Any]:
         site = http.site(self._resource(listener), clock=self._reactor)
@@ -160,10 +171,14 @@ def serve(config: Config, reactor: Any) -> int:
         print(f"regsys is ready: {' '.join(service.addresses())}", flush=True)
 
     try:
-        return service.run(ready)
+        status = service.run(ready)
     finally:
         if config.pid_file is not None:
             _remove_pid(config.pid_file)
+    if not service.ended:
+        # The interpreter would wait for threads in the middle of hashes that nobody wants.
+        os._exit(status)
+    return status
 
 
 def _write_pid(path: str) -> None:

@@ -152,7 +152,6 @@ class Signup:
             key=secrets.token_hex(16),
             make_guest=True,
             client=request.client,
-            clients=(request.client,),
             device=DeviceRequest(display_name=name, is_guest=True),
         )
         return Registered(created=await self.handler.register_user(registration))
@@ -175,12 +174,13 @@ class Signup:
         stored: bool,
     ) -> Union[Registered, Challenge]:
         """A session from its parameters to its end, or to what is still missing."""
-        if stored and not wish.empty:
+        if not wish.empty:
             session = attr.evolve(session, params=wish.remembered)
         registration = self._registration(request, wish, password, session, stored)
-        await self._check(registration, _assigned(session, registration.localpart))
-        if session.outcome is not None and session.outcome.finished:
-            return self._registered(await self.handler.repeat(session.outcome))
+        finished = session.outcome if session.outcome and session.outcome.finished else None
+        await self._check(registration, finished.user_id if finished else None)
+        if finished is not None:
+            return self._registered(await self.handler.repeat(finished))
         progress = await self.uia.attempt(session, auth, request.client)
         if not progress.completes(self.flows):
             if stored:
@@ -209,19 +209,17 @@ class Signup:
         """What the session's parameters ask for, with the password of this request."""
         username = session.params.get("username")
         localpart = None if username is None else ascii_lower(username)
-        begun = _assigned(session, localpart) is not None
-        seen = (*session.clients, request.client) if stored else (request.client,)
         return Registration(
-            key=session.session_id if stored else secrets.token_hex(16),
+            key=session.session_id,
             session_id=session.session_id if stored else None,
             localpart=localpart,
             password=password,
             guest_access_token=wish.guest_access_token,
             client=request.client,
-            clients=tuple(dict.fromkeys(seen)),
+            clients=tuple(dict.fromkeys((*session.clients, request.client))),
             device=wish.device(session.params),
             # The check that follows looks the name up, unless it must keep silent about it.
-            name_checked=(begun or not self.registration.inhibit_user_in_use_error)
+            name_checked=not self.registration.inhibit_user_in_use_error
             and wish.guest_access_token is None,
         )
 
@@ -246,8 +244,8 @@ class Signup:
             registration = attr.evolve(registration, password_hash=session.password_hash)
         created = await self.handler.register_user(registration)
         asked = registration.localpart
-        if created.replayed and asked is not None and asked != created.user_id.localpart:
-            # Another process has finished this session with another name.
+        if created.replayed and asked is not None:
+            # Another process has finished this session, perhaps with another name.
             await self.handler.check_username(asked, assigned_user_id=created.user_id)
         return self._registered(created)
 
@@ -283,12 +281,3 @@ class Signup:
                 await self.uia.sessions.keep_hash(session_id, password_hash)
             except RegistrationError as error:
                 log.info("a session's password hash was not kept: {error}", error=error.text)
-
-
-def _assigned(session: UIASession, localpart: Optional[str]) -> Optional[UserID]:
-    """The user whom this session has made, or has begun to make under this very name: the
-    name may be taken by that account, and the session is to get it."""
-    outcome = session.outcome
-    if outcome is None or not (outcome.finished or outcome.user_id.localpart == localpart):
-        return None
-    return outcome.user_id

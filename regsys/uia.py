@@ -135,7 +135,8 @@ class UserInteractiveAuth:
 
     async def store(self, session: UIASession, progress: Progress) -> UIASession:
         """Give a new session its row; LimitExceeded if its address has too many open."""
-        session = attr.evolve(session, results=progress.results)
+        if progress.results is not session.results:
+            session = attr.evolve(session, results=progress.results)
         if not await self.sessions.add(session, self.per_address):
             raise LimitExceeded(60_000, "Too many unfinished registrations from this address.")
         return session

@@ -102,3 +102,22 @@ class SystemCase(SynchronousTestCase):
     def assertRefused(self, answer: Answer, status: int, errcode: str, case: object = None) -> None:
         got = (answer.status, answer.errcode)
         self.assertEqual(got, (status, errcode), f"{case or ''} {answer}")
+
+
+class DialogueCase(SystemCase):
+    """Dialogues of one stage, the dummy."""
+
+    def begin(self, username: str = "alice", **more: Any) -> str:
+        """Ask to register; the session."""
+        session = self.challenge(username=username, password=PASSWORD, **more)["session"]
+        assert isinstance(session, str)
+        return session
+
+    def go_on(self, session: str, stage: Any = DUMMY, **body: Any) -> Answer:
+        """A follow-up, after the reactor had a moment for what comes behind an answer."""
+        self.clock.advance(0)
+        return self.client.register(auth={"session": session, **stage}, **body)
+
+    def assertRegistered(self, answer: Answer, name: str) -> None:
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(answer.json["user_id"], f"@{name}:test.example")

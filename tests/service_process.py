@@ -26,6 +26,7 @@ READY = re.compile(r"regsys is ready\b.*?(https?://[^\s/]+)")
 READY_S = 20.0
 STOP_S = 10.0
 SERVER_NAME = "test.example"
+MACAROON_SECRET = "a key of this test's own"
 
 
 @attr.frozen
@@ -64,7 +65,7 @@ def write_config(folder: Path, database: Mapping[str, Any], **options: Any) -> P
             }
         ],
         "database": dict(database),
-        "macaroon_secret_key": "a key of this test's own",
+        "macaroon_secret_key": MACAROON_SECRET,
         "enable_registration": True,
         "enable_registration_without_verification": True,
         "allow_guest_access": True,

@@ -14,11 +14,20 @@ import nio
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import postgres
-from tests.service_process import SERVER_NAME, ServiceProcess, psycopg2, sqlite, write_config
+from tests.log_canaries import told
+from tests.service_process import (
+    MACAROON_SECRET,
+    SERVER_NAME,
+    ServiceProcess,
+    psycopg2,
+    sqlite,
+    write_config,
+)
 
 V3 = "/_matrix/client/v3"
 PASSWORD = "correct horse battery staple"
 DUMMY = {"type": "m.login.dummy"}
+SECRETS = {"the password": PASSWORD, "the macaroon secret": MACAROON_SECRET}
 
 
 class BlackBox:
@@ -29,6 +38,14 @@ class BlackBox:
         folder.mkdir()
         self.config = write_config(folder.resolve(), self.database(folder.resolve()))
         self.service = ServiceProcess(self, self.config)
+
+    def tearDown(self) -> None:
+        self.assertDiscreet(self.service.output)
+
+    def assertDiscreet(self, output: str) -> None:
+        """The service has neither complained nor told a secret."""
+        self.assertNotIn("Traceback", output)
+        self.assertEqual(told(output, SECRETS), [])
 
     def register(self, name: str, **more: Any) -> Mapping[str, Any]:
         body = {"username": name, "password": PASSWORD, "auth": DUMMY, **more}
@@ -141,9 +158,7 @@ class BlackBox:
     def test_restart(self) -> None:
         """SIGTERM ends it well, and the next process knows the account and its token."""
         token = self.register("frank")["access_token"]
-        output = self.service.stop()
-        self.assertNotIn(token, output)
-        self.assertNotIn(PASSWORD, output)
+        self.assertDiscreet(self.service.stop())
         self.service = ServiceProcess(self, self.config)
         self.assertEqual(self.whoami(token).json["user_id"], f"@frank:{SERVER_NAME}")
 

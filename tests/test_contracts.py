@@ -1,4 +1,4 @@
-"""The fakes that embedders may use, and our own parts that keep no table, keep the contracts."""
+"""Who keeps the contracts beside our stores: fakes, limits, tokens."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ above 1 other ones each time.
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 from urllib.parse import quote_from_bytes
 
 import attr
@@ -113,11 +113,9 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(strings, inner, max_size=3),
     max_leaves=6,
 )
-keys = st.sampled_from([*USER, "auth", "guest_access_token", "type", "identifier", "user"])
-# Another value, or none, for some of the keys of a body or of the objects in it.
-spoiled = st.dictionaries(
-    keys | st.tuples(keys, keys | strings), values | st.just(...), min_size=1, max_size=3
-)
+# In the place of what a body has: something else, or nothing.
+spoils = st.just(...) | strings | values
+ELSEWHERE = (("auth",), ("auth", "session"), ("guest_access_token",), ("new", "\0"))
 spoiled_headers = st.tuples(
     st.sampled_from([b"Authorization", b"X-Forwarded-For", b"User-Agent", b"Content-Type"]),
     st.sampled_from([b"Bearer <access>", b"Bearer <guest>", b"Bearer", b"::1", b"192.0.2.1"])
@@ -149,11 +147,14 @@ def requests(draw: Any) -> Request:
 
     good = draw(st.sampled_from(GOOD))
     method = sometimes(st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS"]), good.method)
+    body = good.body
+    for place in draw(st.lists(st.sampled_from([*places(body), *ELSEWHERE]), max_size=2)):
+        body = spoil(body, place, draw(spoils))
     path = sometimes(spoiled_queries.map(lambda query: good.path + query), good.path)
     return Request(
         method,
         sometimes(st.sampled_from(["/", "//..%2f", f"{good.path}/"]), path),
-        spoil(good.body, draw(spoiled)) if draw(st.integers(0, 3)) else good.body,
+        body,
         (*good.headers, sometimes(spoiled_headers, (b"Accept", b"*/*"))),
         sometimes(
             st.sampled_from(WRITTEN) | st.binary(max_size=50).map(lambda raw: lambda text: raw),
@@ -162,18 +163,22 @@ def requests(draw: Any) -> Request:
     )
 
 
-def spoil(body: Mapping[str, Any], changes: Mapping[Any, Any]) -> dict[str, Any]:
-    """The body with these changes: ``...`` takes a key away, a pair of keys goes deeper."""
-    new = dict(body)
-    for key, value in changes.items():
-        if isinstance(key, tuple):
-            inside = new.get(key[0])
-            new[key[0]] = spoil(inside if isinstance(inside, dict) else {}, {key[1]: value})
-        elif value is ...:
-            new.pop(key, None)
-        else:
-            new[key] = value
-    return new
+def places(body: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The keys of the body and of the objects in it, each with those above it."""
+    for key, value in body.items():
+        yield (key,)
+        if isinstance(value, dict):
+            yield from ((key, *below) for below in places(value))
+
+
+def spoil(body: Mapping[str, Any], place: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """The body with ``value`` in this place; ``...`` empties it."""
+    key, *below = place
+    if below:
+        inside = body.get(key)
+        value = spoil(inside if isinstance(inside, dict) else {}, tuple(below), value)
+    new = {**body, key: value}
+    return {name: value for name, value in new.items() if value is not ...}
 
 
 def filled(data: bytes, live: Mapping[str, str]) -> bytes:

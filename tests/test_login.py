@@ -142,6 +142,8 @@ class RequestTests(LoginCase):
             {"initial_device_display_name": "a" * (MAX_DISPLAY_NAME + 1)},
         ):
             self.assertRefused(self.ask(**changed), 400, "M_INVALID_PARAM", changed)
+        flat = {"type": "m.login.password", "user": "a" * 513, "password": PASSWORD}
+        self.assertRefused(self.client.post(f"{V3}/login", flat), 400, "M_INVALID_PARAM")
         self.assertEqual(self.counts()["devices"], 1)
 
 
@@ -168,13 +170,14 @@ class LimitTests(LoginCase):
 
     def test_account(self) -> None:
         """Logins to an account count, whencesoever and however it is named; failed ones don't,
-        so that strangers can't use them up."""
+        so that strangers can't use them up. Beyond the limit no password is judged."""
         self.limit(account={"per_second": 0.1, "burst_count": 2})
         for number in range(5):
             self.ask(password="wrong", address=f"192.0.2.{number}")
         for name in ("alice", "@ALICE:test.example"):
             self.assertLoggedIn(self.ask(name))
-        self.assertLimited(self.ask("Alice", "192.0.2.9"))
+        for password in (PASSWORD, "wrong"):
+            self.assertLimited(self.ask("Alice", "192.0.2.9", password=password))
         self.assertRefused(self.ask("bob"), 403, "M_FORBIDDEN")
         self.clock.advance(10)
         self.assertLoggedIn(self.ask())

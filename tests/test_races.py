@@ -14,6 +14,7 @@ from regsys.backend import connect
 from regsys.config import load
 from tests import invariants, postgres
 from tests.crowd import Answer, Crowd
+from tests.log_canaries import told
 from tests.scale import SCALE
 from tests.service_process import ServiceProcess, psycopg2, sqlite, write_config
 
@@ -50,9 +51,11 @@ class Races:
         return answers
 
     def assertAccounts(self: Any, expected: int) -> None:
-        """There are so many accounts, all is well with them, and no service complains."""
+        """There are so many accounts, all is well with them, and no service complains or
+        tells a secret."""
         for service in self.services:
             self.assertNotIn("Traceback", service.output)
+            self.assertEqual(told(service.output, {"the password": PASSWORD}), [])
         connection = connect(load([str(self.config)]).database)
         self.addCleanup(connection.close)
         cursor = connection.cursor()

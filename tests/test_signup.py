@@ -193,13 +193,10 @@ class AccountTests(SystemCase):
             ("device_id", MAX_DEVICE_ID, "M_INVALID_PARAM"),
             ("initial_device_display_name", MAX_DISPLAY_NAME, "M_INVALID_PARAM"),
         ):
-            body = {
-                "username": "alice",
-                "password": PASSWORD,
-                "auth": DUMMY,
-                key: "a" * (limit + 1),
-            }
-            self.assertRefused(self.client.register(**body), 400, errcode, key)
+            for auth in (DUMMY, {}):
+                body = {"username": "alice", "password": PASSWORD, "auth": auth}
+                answer = self.client.register(**{**body, key: "a" * (limit + 1)})
+                self.assertRefused(answer, 400, errcode, (key, auth))
         self.assertEqual(set(self.counts().values()), {0})
         self.register(
             password="a" * 512,

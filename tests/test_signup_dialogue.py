@@ -5,31 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.case import DUMMY, PASSWORD, SystemCase
-from tests.client import V3, Answer
+from tests.case import DUMMY, PASSWORD, DialogueCase
+from tests.client import V3
 from tests.riddle import RIDDLE, SOLVED, Riddle
 
 HOUR_S = 3600
 SESSION = r"\A[A-Za-z]{24}\Z"
-
-
-class DialogueCase(SystemCase):
-    """Dialogues of one stage, the dummy."""
-
-    def begin(self, username: str = "alice", **more: Any) -> str:
-        """Ask to register; the session."""
-        session = self.challenge(username=username, password=PASSWORD, **more)["session"]
-        assert isinstance(session, str)
-        return session
-
-    def go_on(self, session: str, stage: Any = DUMMY, **body: Any) -> Answer:
-        """A follow-up, after the reactor had a moment for what comes behind an answer."""
-        self.clock.advance(0)
-        return self.client.register(auth={"session": session, **stage}, **body)
-
-    def assertRegistered(self, answer: Answer, name: str) -> None:
-        self.assertEqual(answer.status, 200, answer)
-        self.assertEqual(answer.json["user_id"], f"@{name}:test.example")
 
 
 class ChallengeTests(DialogueCase):
@@ -159,6 +140,13 @@ class StageTests(DialogueCase):
         self.go_on(session, SOLVED)
         self.assertRegistered(self.go_on(session), "alice")
 
+    def test_refusedAtTheEnd(self) -> None:
+        """What was passed by a request that is refused in the end need not be passed again."""
+        session = self.challenge(username="alice", auth=DUMMY)["session"]
+        self.assertRefused(self.go_on(session, SOLVED), 400, "M_MISSING_PARAM")
+        answer = self.go_on(session, {}, username="alice", password=PASSWORD)
+        self.assertRegistered(answer, "alice")
+
     def test_restart(self) -> None:
         """A session survives a restart with its parameters and with what it has passed."""
         session = self.begin(device_id="PHONE")
@@ -217,6 +205,18 @@ class ParameterTests(DialogueCase):
             },
         )
         self.assertNotIn(PASSWORD, repr(self.rows("SELECT * FROM uia_sessions")))
+
+    def test_size(self) -> None:
+        """However much a client fills in, it stays below 8 KiB."""
+        self.challenge(
+            username="a" * (255 - len("@:test.example")),
+            password=PASSWORD,
+            device_id="\N{GRINNING FACE}" * 512,
+            initial_device_display_name="\N{GRINNING FACE}" * 100,
+            else_="x" * 50_000,
+        )
+        ((params,),) = self.rows("SELECT params FROM uia_sessions")
+        self.assertLess(len(params.encode()), 8192)
 
     def test_emptyFollowUp(self) -> None:
         """A follow-up of auth alone uses what was asked before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
@@ -26,6 +27,7 @@ class GuestTests(SystemCase):
                 "device_id": "guest_device",
             },
         )
+        self.assertIn(b"location test.example", base64.urlsafe_b64decode(token + "==="))
         self.clock.advance(365 * 24 * 3600)
         expected = {"user_id": "@1:test.example", "device_id": "guest_device", "is_guest": True}
         self.assertEqual(self.whoami(token).json, expected)

@@ -6,9 +6,8 @@ from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
 
-from tests.case import DUMMY, PASSWORD
+from tests.case import DUMMY, PASSWORD, DialogueCase
 from tests.client import V3, Answer
-from tests.test_signup_dialogue import DialogueCase
 
 FIRST, SECOND = "first password", "second password"
 
@@ -217,6 +216,7 @@ class QueueTests(HashingCase):
         self.system(
             rc_registration={"per_second": 0.001, "burst_count": 2},
             server_notices={"system_mxid_localpart": "notices"},
+            inhibit_user_in_use_error=True,
         )
         self.take("taken")
         self.assertEqual(self.started, 1)

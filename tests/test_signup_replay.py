@@ -8,9 +8,8 @@ from typing import Any, Callable, Optional
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from tests.case import DUMMY, PASSWORD
+from tests.case import DUMMY, PASSWORD, DialogueCase
 from tests.client import V3, Answer
-from tests.test_signup_dialogue import DialogueCase
 
 MINUTE_S = 60
 
@@ -147,21 +146,33 @@ class ReplayTests(DialogueCase):
             self.assertEqual(len({repr(answer.json) for answer in got}), 1)
             self.assertEqual(self.counts()["users"], 1)
 
+    def race(self, names: Any, other_names: Any) -> tuple[Answer, Answer]:
+        """Finish a session in this process, which read it just before another one finished it:
+        both answers. The names are what each asked for."""
+        self.system()
+        session = self.challenge(password=PASSWORD)["session"]
+        body = {"auth": {"session": session, **DUMMY}, "password": PASSWORD}
+        other = functools.partial(self.client.register, **body, **other_names)
+        database = Slow(self.database, other)
+        self.system(database=database)
+        answer = self.client.register(**body, **names)
+        self.assertEqual(self.counts()["users"], 1)
+        return answer, database.answer
+
     def test_otherProcess(self) -> None:
         """A process that read the session just before another one finished it gives the other
         one's answer."""
-        for name in ({"username": "alice"}, {}):
-            self.system()
-            session = self.challenge(password=PASSWORD, **name)["session"]
-            self.clock.advance(0)
-            body = {"auth": {"session": session, **DUMMY}, "password": PASSWORD, **name}
-            other = functools.partial(self.client.register, **body)
-            database = Slow(self.database, other)
-            self.system(database=database)
-            answer = self.client.register(**body)
-            self.assertEqual((answer.status, database.answer.status), (200, 200), answer)
-            self.assertEqual(answer.json, database.answer.json)
-            self.assertEqual(self.counts()["users"], 1)
+        for names in ({"username": "alice"}, {}):
+            answer, other = self.race(names, names)
+            self.assertEqual((answer.status, other.status), (200, 200), answer)
+            self.assertEqual(answer.json, other.json)
+
+    def test_otherProcessWithAnotherName(self) -> None:
+        """But who asked for another name than the session got does not get that one's account."""
+        for other_names in ({"username": "bob"}, {}):
+            answer, other = self.race({"username": "alice"}, other_names)
+            self.assertEqual(other.status, 200)
+            self.assertRefused(answer, 400, "M_UNKNOWN")
 
 
 class Slow:

@@ -26,6 +26,7 @@ from regsys.testing.contracts.sessions import END_MS, session
 from regsys.tokens import token_hash
 from tests.databases import InFile, InMemory, OnPostgreSQL
 from tests.tables import Tables
+from tests.threads import InThreads
 
 EMAIL = Threepid("email", "alice@example.org", NOW_MS - 1)
 PHONE = Threepid("msisdn", "491701234567", NOW_MS - 2)
@@ -312,3 +313,7 @@ class FileOwnAccountsTests(InFile, OwnAccounts, TestCase):
 
 class PostgresOwnAccountsTests(OnPostgreSQL, OwnAccounts, TestCase):
     pass
+
+
+class ThreadedUserStoreTests(InThreads, UserStoreContract, TestCase):
+    """Here the races are real ones."""

@@ -22,6 +22,7 @@ from regsys.testing.contracts.jobs import jobs
 from regsys.testing.contracts.outcomes import RECOVERY
 from tests.databases import InFile, InMemory, OnPostgreSQL
 from tests.tables import Tables
+from tests.threads import InThreads
 
 
 class OwnJobs(Tables, JobStoreContract):
@@ -91,3 +92,11 @@ class MemoryExpiringTests(InMemory, ExpiringOutcomes, TestCase):
 
 class PostgresExpiringTests(OnPostgreSQL, ExpiringOutcomes, TestCase):
     pass
+
+
+class ThreadedJobTests(InThreads, OwnJobs, TestCase):
+    """Here the races are real ones."""
+
+
+class ThreadedOutcomeTests(InThreads, OwnOutcomes, TestCase):
+    """Here the races are real ones."""

@@ -15,6 +15,7 @@ from regsys.testing.contracts.case import CLIENT, NOW_MS
 from regsys.testing.contracts.sessions import session
 from tests.databases import InFile, InMemory, OnPostgreSQL
 from tests.tables import Tables
+from tests.threads import InThreads
 
 
 class OwnSessions(Tables, SessionStoreContract):
@@ -84,3 +85,7 @@ class MemoryExpiringTests(InMemory, ExpiringSessions, TestCase):
 
 class PostgresExpiringTests(OnPostgreSQL, ExpiringSessions, TestCase):
     pass
+
+
+class ThreadedSessionTests(InThreads, OwnSessions, TestCase):
+    """Here the races are real ones."""

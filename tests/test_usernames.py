@@ -7,10 +7,8 @@ from typing import Any, Coroutine, Optional
 
 import attr
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from regsys.config import RegistrationConfig
 from regsys.errors import (
     Forbidden,
     InvalidUsername,
@@ -22,60 +20,13 @@ from regsys.errors import (
     UsernameTaken,
 )
 from regsys.interfaces import IAccountStore, IAppservices, IAuth, INames
-from regsys.model import NewAccount, Outcome, Requester, Secret, UserID
+from regsys.model import Outcome, Secret, UserID
 from regsys.testing import provides
 from regsys.usernames import NoAppservices, Usernames, ascii_lower
+from tests.naming import SERVER, Accounts, Auth, Services, UsernamesCase, user
 
-SERVER = "s.example"
 # What the specification allows in a new name.
 GRAMMAR = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
-
-
-@implementer(IAccountStore)
-@attr.define
-class Accounts:
-    """A store of names alone."""
-
-    taken: set[str] = attr.field(factory=set)
-    number: int = 0
-    outcomes: dict[str, Outcome] = attr.field(factory=dict)
-
-    async def is_taken(self, localpart: str) -> bool:
-        return localpart.lower() in self.taken
-
-    async def next_number(self) -> int:
-        self.number += 1
-        return self.number
-
-    async def create_account(self, new: NewAccount) -> Outcome:
-        raise AssertionError("asking for a name writes nothing")
-
-    async def outcome(self, key: str) -> Optional[Outcome]:
-        return self.outcomes.get(key)
-
-
-@implementer(IAppservices)
-@attr.frozen
-class Services:
-    """The service ``bridge`` reserves these names."""
-
-    names: frozenset[str]
-
-    def reserved_for(self, user_id: UserID) -> Optional[str]:
-        return "bridge" if user_id.localpart in self.names else None
-
-
-@implementer(IAuth)
-@attr.frozen
-class Auth:
-    tokens: dict[str, Requester]
-
-    async def whose(self, token: Secret) -> Optional[Requester]:
-        return self.tokens.get(token.reveal())
-
-
-def user(localpart: str) -> UserID:
-    return UserID(localpart, SERVER)
 
 
 def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -87,47 +38,15 @@ def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise AssertionError("it waits")
 
 
-class UsernamesCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.accounts = Accounts({"taken", "42"})
-        self.names = self.make()
-
-    def make(self, *reserved: str, **config: Any) -> Usernames:
-        guests = {
-            "guest": Requester(user_id=user("42"), is_guest=True),
-            "another guest": Requester(user_id=user("43"), is_guest=True),
-            "a user": Requester(user_id=user("taken")),
-        }
-        return Usernames(
-            server_name=SERVER,
-            config=RegistrationConfig(**config),
-            accounts=self.accounts,
-            services=Services(frozenset(reserved)),
-            auth=Auth(guests),
-        )
-
-    def check(self, localpart: str, names: Optional[Usernames] = None, **more: Any) -> Any:
-        checking = (names or self.names).check(localpart, **more)
-        return self.successResultOf(Deferred.fromCoroutine(checking))
-
-    def refusal(
-        self,
-        error: type[RegistrationError],
-        localpart: str,
-        names: Optional[Usernames] = None,
-        **more: Any,
-    ) -> RegistrationError:
-        checking = (names or self.names).check(localpart, **more)
-        failure = self.failureResultOf(Deferred.fromCoroutine(checking))
-        self.assertIs(failure.type, error, f"{localpart!r}: {failure.value!r}")
-        return failure.value
-
-
 class GrammarTests(UsernamesCase):
     def test_provides(self) -> None:
-        """Usernames offers all of INames, NoAppservices all of IAppservices."""
+        """Usernames offers all of INames, NoAppservices all of IAppservices, and the fakes of
+        these tests what they stand for."""
         provides(INames, self.names)
         provides(IAppservices, NoAppservices())
+        provides(IAccountStore, Accounts())
+        provides(IAppservices, Services(frozenset()))
+        provides(IAuth, Auth({}))
         self.assertIsNone(NoAppservices().reserved_for(user("anybody")))
 
     def accepted(self, prefix: str, codes: int) -> set[str]:

@@ -42,8 +42,27 @@ class Pool(Protocol):
     def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
 
 
-class _Connection(adbapi.Connection):
-    """adbapi's connection, which leaves transactions to us."""
+class Place(Protocol):
+    """One thread's place in a pool, where a connection may be."""
+
+    def open(self) -> Any:
+        """The driver's connection, made now if there is none; raises what the driver raises."""
+
+    def discard(self, connection: Any) -> None:
+        """Close this connection: the next call makes another."""
+
+
+class _Place:
+    """What adbapi takes for its connection, but that opening and transactions are left to us."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def open(self) -> Any:
+        return self._pool.connect()
+
+    def discard(self, connection: Any) -> None:
+        self._pool.disconnect(connection)
 
     def commit(self) -> None:
         """Nothing: ``_Call`` has sent COMMIT itself."""
@@ -107,6 +126,7 @@ class _Call(Generic[T]):
         self.work = work
         self.lock = threading.Lock()
         self.given_up = False
+        self.is_broken = False
         self.using: Any = None
 
     def give_up(self) -> None:
@@ -119,25 +139,32 @@ class _Call(Generic[T]):
                 except Exception as error:  # it may have closed by itself just now
                     log.debug("could not cut a connection: {error}", error=str(error))
 
-    def run(self, connection: Any) -> T:
-        """In the thread. Raises _Failed for every exception of the driver's."""
-        raw = connection._connection
-        with self.lock:
-            if self.given_up:
-                raise _Failed(Trouble.DOWN, TimeoutError("given up while waiting"))
-            self.using = raw
+    def run(self, place: Place) -> T:
+        """In the thread. Raises _Failed for the driver's exceptions, unless the fault is ours."""
+        raw = None
         try:
+            self._use(None)
+            raw = place.open()
+            self._use(raw)
             return self._transact(raw)
         except Exception as error:
+            self.dialect.hush(error)
             trouble = self.dialect.trouble(error, raw)
-            if trouble is Trouble.LOST or self.given_up:
-                connection._pool.disconnect(raw)
+            if raw is not None and (trouble is Trouble.LOST or self.given_up or self.is_broken):
+                place.discard(raw)
             if trouble is Trouble.BUG:
                 raise
             raise _Failed(trouble, error) from error
         finally:
             with self.lock:
                 self.using = None
+
+    def _use(self, raw: Any) -> None:
+        """From now on ``give_up`` cuts this connection; raises if that was called already."""
+        with self.lock:
+            if self.given_up:
+                raise _Failed(Trouble.DOWN, TimeoutError("given up while waiting"))
+            self.using = raw
 
     def _transact(self, raw: Any) -> T:
         cursor = raw.cursor()
@@ -147,19 +174,22 @@ class _Call(Generic[T]):
             cursor.execute(self.dialect.begin)
             try:
                 result = self.work(Transaction(cursor, self.dialect))
+                # Better nothing than what the caller has been told is not there.
+                self._use(raw)
                 cursor.execute("COMMIT")
                 return result
             except BaseException:
-                self._roll_back(raw, cursor)
+                self._roll_back(cursor)
                 raise
         finally:
             cursor.close()
 
-    def _roll_back(self, raw: Any, cursor: Any) -> None:
+    def _roll_back(self, cursor: Any) -> None:
         try:
             cursor.execute("ROLLBACK")
         except Exception as error:
-            # A lost connection has rolled back by itself; the first error is the one to tell.
+            # The database will do it by itself; the first error is the one to tell.
+            self.is_broken = True
             log.debug("rollback did not go through: {error}", error=str(error))
 
 
@@ -196,6 +226,8 @@ class Database:
         work = lambda txn: body(txn, *values)  # noqa: E731
         trouble: Optional[_Failed] = None
         for attempt in range(ATTEMPTS):
+            if attempt:
+                await self._pause(attempt - 1)
             left = self._deadline_s - (self._clock.seconds() - started)
             if left <= 0:
                 break
@@ -205,7 +237,6 @@ class Database:
                 trouble = failed
                 if failed.trouble is Trouble.DOWN:
                     break
-                await self._pause(attempt)
             else:
                 if self._observe is not None:
                     self._observe(name, self._clock.seconds() - started)
@@ -243,7 +274,7 @@ def connection_pool(dialect: Dialect, reactor: Any, smallest: int, largest: int)
     """adbapi's pool, set up for the dialect. SQLite gets one thread: it has one writer."""
     if isinstance(dialect, SQLite):
         smallest = largest = 1
-    pool = adbapi.ConnectionPool(
+    pool: Any = adbapi.ConnectionPool(
         dialect.module,
         **dialect.connect_args(),
         cp_min=smallest,
@@ -252,5 +283,5 @@ def connection_pool(dialect: Dialect, reactor: Any, smallest: int, largest: int)
         cp_reactor=reactor,
         cp_noisy=False,
     )
-    pool.connectionFactory = _Connection
+    pool.connectionFactory = _Place
     return pool

@@ -21,18 +21,9 @@ SPENT_KEPT_MS = 24 * 3600 * 1000
 def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
     """Write the device and its login; a known one loses its earlier tokens (BEHAVIOUR B4.1)."""
     login = device.login
-    fresh = txn.insert(
-        "devices",
-        user_id=str(user_id),
-        device_id=login.device_id,
-        display_name=device.display_name,
-        auth_provider_id=device.auth_provider_id,
-        auth_provider_session_id=device.auth_provider_session_id,
-    )
+    fresh = _add_or_lock(txn, str(user_id), device)
     if login.terms.is_guest:
         return
-    if not fresh:
-        _lock(txn, str(user_id), login.device_id)
     added = _insert_login(txn, user_id, login, replaces=None)
     # The same login once more, after an answer that was lost, takes nothing from its successors.
     if added and not fresh:
@@ -42,12 +33,30 @@ def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
         )
 
 
-def _lock(txn: Transaction, user_id: str, device_id: str) -> None:
-    """Let refreshes, first uses and new logins of one device, and its end, follow one another."""
-    txn.one(
+def _add_or_lock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
+    """True if the device is new; a known one is locked."""
+    while not txn.insert(
+        "devices",
+        user_id=user_id,
+        device_id=device.login.device_id,
+        display_name=device.display_name,
+        auth_provider_id=device.auth_provider_id,
+        auth_provider_session_id=device.auth_provider_session_id,
+    ):
+        if _lock(txn, user_id, device.login.device_id):
+            return False
+        # Logged out just now.
+    return True
+
+
+def _lock(txn: Transaction, user_id: str, device_id: str) -> bool:
+    """Let refreshes, first uses and new logins of one device, and its end, follow one another;
+    False if there is no such device."""
+    row = txn.one(
         "SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?" + txn.dialect.for_update,
         (user_id, device_id),
     )
+    return row is not None
 
 
 def _insert_login(txn: Transaction, user_id: UserID, login: Login, replaces: Optional[str]) -> bool:

@@ -10,8 +10,6 @@ from typing import Any, Mapping
 
 import attr
 
-from regsys.errors import Unavailable
-
 
 class Trouble(enum.Enum):
     """What a driver's exception means for the caller."""
@@ -58,6 +56,9 @@ class SQLite:
         """Free the thread that waits on this connection."""
         connection.interrupt()
 
+    def hush(self, error: Exception) -> None:
+        """Nothing: SQLite's messages quote no values."""
+
     def trouble(self, error: Exception, connection: Any) -> Trouble:
         if not isinstance(error, sqlite3.Error):
             return Trouble.BUG
@@ -72,12 +73,17 @@ class SQLite:
         return Trouble.BUG
 
 
-# Serialization failure, deadlock, and a unique key that a concurrent transaction won.
-_RETRIED = frozenset({"40001", "40P01", "23505"})
-# Read-only transaction, and the classes of exhausted resources, operator's intervention
-# and system errors.
-_DOWN_CODE = "25006"
+# Serialization failure, deadlock, a unique key that a concurrent transaction has won, and a
+# row that a foreign key names and that one has removed.
+_RETRIED = frozenset({"40001", "40P01", "23505", "23503"})
+# Read-only: a new connection may find the primary, or the server's new mind.
+_LOST_CODE = "25006"
+# Classes: exhausted resources, an operator's intervention, system errors.
 _DOWN_CLASSES = frozenset({"53", "57", "58"})
+
+# Longer than anybody waits for an answer. A client that is gone, or has cut its connection, is
+# noticed by the server late or never: so long would its transaction keep rows locked.
+_LIMITS = "-c statement_timeout=15s -c idle_in_transaction_session_timeout=15s"
 
 
 @attr.frozen
@@ -94,10 +100,15 @@ class PostgreSQL:
     skip_locked = " FOR UPDATE SKIP LOCKED"
     next_number = "SELECT nextval('user_number')"
 
+    @property
+    def quoted_schema(self) -> str:
+        """The schema as SQL writes it."""
+        return f'"{self.schema}"'
+
     def connect_args(self) -> Mapping[str, Any]:
         args = {"connect_timeout": 10, "application_name": "regsys", **self.args}
-        options = f"{args.get('options') or ''} -c search_path={self.schema}"
-        return {**args, "options": options.strip()}
+        given = args.get("options") or ""
+        return {**args, "options": f"{_LIMITS} {given} -c search_path={self.quoted_schema}"}
 
     def opened(self, connection: Any) -> None:
         connection.autocommit = True
@@ -110,22 +121,26 @@ class PostgreSQL:
         with socket.socket(fileno=os.dup(connection.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
 
+    def hush(self, error: Exception) -> None:
+        """Leave of a server's complaint its first line: the others quote the statement and the
+        row, hashes and all, and will be logged."""
+        import psycopg2
+
+        if isinstance(error, psycopg2.Error) and error.diag.message_primary is not None:
+            error.args = (error.diag.message_primary,)
+
     def trouble(self, error: Exception, connection: Any) -> Trouble:
         import psycopg2
 
         if not isinstance(error, psycopg2.Error):
             return Trouble.BUG
-        if connection is None or connection.closed:
-            return Trouble.LOST
         code = error.pgcode or ""
+        if connection is None or connection.closed or code == _LOST_CODE:
+            return Trouble.LOST
         if code in _RETRIED:
             return Trouble.RETRY
-        if code == _DOWN_CODE or code[:2] in _DOWN_CLASSES:
+        if code[:2] in _DOWN_CLASSES:
             return Trouble.DOWN
         if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
             return Trouble.LOST
         return Trouble.BUG
-
-
-def missing_driver() -> Unavailable:
-    return Unavailable("PostgreSQL needs its driver: pip install 'regsys[postgres]'")

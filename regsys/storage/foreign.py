@@ -36,14 +36,13 @@ def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Ou
 
 
 def _settle(txn: Transaction, new: NewAccount, recovery_id: str) -> bool:
+    # The outcome first, as in the others: whoever meets waits there.
+    settled = outcomes.settle(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))
-    # Not there any more: a recovery that came too early has withdrawn it.
-    outcomes.note(txn, new, finished=False)
-    if not outcomes.finish(txn, new):
-        return False
-    sessions.finish(txn, new)
-    jobs.insert_held(txn, new.jobs, new.created_ms)
-    return True
+    if settled:
+        sessions.finish(txn, new)
+        jobs.insert_held(txn, new.jobs, new.created_ms)
+    return settled
 
 
 def _withdraw(txn: Transaction, key: str, recovery_id: str) -> None:

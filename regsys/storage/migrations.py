@@ -47,9 +47,14 @@ def migrate(connection: Any, dialect: Dialect) -> list[int]:
     """
     cursor = connection.cursor()
     if isinstance(dialect, PostgreSQL):
-        # Not in the transaction below: it may wait long, and CREATE SCHEMA can race itself.
+        # Large tables take their time, and so does the wait for another process.
+        cursor.execute("SET statement_timeout = 0")
+        # Not in the transaction below, because CREATE SCHEMA can race itself.
         cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        cursor.execute(f'CREATE SCHEMA IF NOT EXISTS "{dialect.schema}"')
+        # A role that may make no schema may have been given one: IF NOT EXISTS would refuse it.
+        cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (dialect.schema,))
+        if cursor.fetchone() is None:
+            cursor.execute(f"CREATE SCHEMA {dialect.quoted_schema}")
     try:
         cursor.execute(dialect.begin)
         try:

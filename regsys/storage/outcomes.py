@@ -21,29 +21,35 @@ def note(txn: Transaction, new: NewAccount, finished: bool = True) -> Optional[O
 
     A rival in the middle of the same key makes this wait for its end.
     """
-    taken = txn.insert(
+    while not txn.insert(
         "outcomes",
         key=new.key,
         user_id=str(new.user_id),
         terms=_terms(new),
         finished=finished,
         created_ms=new.created_ms,
-    )
-    return None if taken else find(txn, new.key)
+    ):
+        earlier = find(txn, new.key)
+        if earlier is not None:
+            return earlier
+        # Withdrawn just now: the key is to be had after all.
+    return None
 
 
-def finish(txn: Transaction, new: NewAccount) -> bool:
-    """Record how a key that was noted unfinished has ended; False if it had ended before."""
+def settle(txn: Transaction, new: NewAccount) -> bool:
+    """Record how a key has ended, noted before or not; False if it had ended already."""
     changed = txn.run(
-        "UPDATE outcomes SET user_id = ?, terms = ?, finished = TRUE"
-        " WHERE key = ? AND NOT finished",
-        (str(new.user_id), _terms(new), new.key),
+        "INSERT INTO outcomes (key, user_id, terms, finished, created_ms)"
+        " VALUES (?, ?, ?, TRUE, ?) ON CONFLICT (key) DO UPDATE SET"
+        " user_id = excluded.user_id, terms = excluded.terms, finished = TRUE"
+        " WHERE NOT outcomes.finished",
+        (new.key, str(new.user_id), _terms(new), new.created_ms),
     )
     return changed == 1
 
 
 def _terms(new: NewAccount) -> Optional[str]:
-    return json.dumps(attr.asdict(new.device.login.terms)) if new.device else None
+    return json.dumps(attr.asdict(new.device.login.terms, recurse=False)) if new.device else None
 
 
 def find(txn: Transaction, key: str) -> Optional[Outcome]:

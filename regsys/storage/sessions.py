@@ -153,13 +153,16 @@ def _keep_hash(txn: Transaction, session_id: str, password_hash: Optional[str]) 
     )
 
 
+# As UTF-8, not escaped: what a client may fill a session with stays small.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _json(value: Mapping[str, Any]) -> str:
-    # As UTF-8, not escaped: what a client may fill a session with stays small.
-    return json.dumps(dict(value), ensure_ascii=False)
+    return _encode(dict(value))
 
 
 def _clients(clients: Iterable[Client]) -> str:
-    return json.dumps([attr.astuple(client) for client in clients], ensure_ascii=False)
+    return _encode([(client.address, client.user_agent) for client in clients])
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:

@@ -22,9 +22,11 @@ FIRST_REAL_USER = "first_real_user"
 
 
 @implementer(IAccountStore, IUserLookup)
-@attr.frozen
+@attr.define(eq=False)
 class UserStore:
     db: Database
+    # Known once this process has made a real user: then the next is not the first.
+    _has_real_users: bool = attr.field(init=False, default=False)
 
     async def find(self, localpart: str) -> Optional[User]:
         return await self.db.read("find_user", _find, localpart)
@@ -36,7 +38,10 @@ class UserStore:
         return await self.db.read("next_number", _next_number)
 
     async def create_account(self, new: NewAccount) -> Outcome:
-        return await self.db.write("create_account", create_account, new)
+        may_be_first = new.is_real and not self._has_real_users
+        outcome = await self.db.write("create_account", create_account, new, may_be_first)
+        self._has_real_users |= may_be_first
+        return outcome
 
     async def outcome(self, key: str) -> Optional[Outcome]:
         return await self.db.read("outcome", outcomes.find, key)
@@ -46,9 +51,10 @@ class UserStore:
         return await self.db.read("approve_user", _approve, localpart)
 
 
-def create_account(txn: Transaction, new: NewAccount) -> Outcome:
+def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Outcome:
     """Everything that the account is, or an exception and nothing.
 
+    ``may_be_first``: nobody knows of a real user yet, so this one may be the first.
     The key comes first, so that of several calls under one key all but one wait here and
     then find the winner's outcome; what can be refused comes next, cheapest first.
     """
@@ -61,7 +67,7 @@ def create_account(txn: Transaction, new: NewAccount) -> Outcome:
         _add_user(txn, new)
     _use_registration_token(txn, new)
     _add_threepids(txn, new)
-    if new.is_real:
+    if may_be_first:
         txn.insert(
             "milestones",
             name=FIRST_REAL_USER,
@@ -157,7 +163,8 @@ def _use_registration_token(txn: Transaction, new: NewAccount) -> None:
 
 
 def _add_threepids(txn: Transaction, new: NewAccount) -> None:
-    for threepid in new.threepids:
+    # In one order for all, lest two wait for each other.
+    for threepid in sorted(new.threepids, key=lambda item: (item.medium, item.address)):
         added = txn.insert(
             "threepids",
             medium=threepid.medium,

@@ -14,14 +14,6 @@ from regsys.storage.dialects import SQLite
 from regsys.storage.migrations import migrate
 
 
-class _Held:
-    """Stands where adbapi's connection would: holds the one that is there."""
-
-    def __init__(self, connection: Any, pool: InlinePool) -> None:
-        self._connection = connection
-        self._pool = pool
-
-
 class InlinePool:
     """Runs database functions on the calling thread, over one connection.
 
@@ -33,16 +25,15 @@ class InlinePool:
         self.connection: Optional[Any] = connect()
 
     def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        def run() -> Any:
-            if self.connection is None:
-                self.connection = self._connect()
-            return func(_Held(self.connection, self), *args)
+        return maybeDeferred(func, self, *args)
 
-        return maybeDeferred(run)
+    def open(self) -> Any:
+        if self.connection is None:
+            self.connection = self._connect()
+        return self.connection
 
-    def disconnect(self, connection: Any) -> None:
-        connection.close()
-        self.connection = None
+    def discard(self, connection: Any) -> None:
+        self.close()
 
     def close(self) -> None:
         if self.connection is not None:

@@ -37,10 +37,10 @@ def login(logins: PasswordLogin, clock: IReactorTime) -> Endpoint:
 
 def logout(auth: IAuth, store: ITokenStore) -> Endpoint:
     async def post(call: Call) -> Reply:
-        who = await requester(call, auth)
-        if who.is_guest:
+        owner = await requester(call, auth)
+        if owner.is_guest:
             raise Forbidden("A guest's token cannot be logged out.")
-        await store.log_out(who.user_id, who.device_id)
+        await store.log_out(owner.user_id, owner.device_id)
         return Reply()
 
     return Endpoint("logout", client_paths("logout"), {"POST": post})
@@ -48,10 +48,10 @@ def logout(auth: IAuth, store: ITokenStore) -> Endpoint:
 
 def logout_all(auth: IAuth, store: ITokenStore) -> Endpoint:
     async def post(call: Call) -> Reply:
-        who = await requester(call, auth)
-        if who.is_guest:
+        owner = await requester(call, auth)
+        if owner.is_guest:
             raise Forbidden("A guest's token cannot be logged out.")
-        await store.log_out(who.user_id, None)
+        await store.log_out(owner.user_id, None)
         return Reply()
 
     return Endpoint("logout_all", client_paths("logout/all"), {"POST": post})

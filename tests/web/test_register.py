@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3
 
@@ -153,50 +150,3 @@ class RequestTests(SystemCase):
         )
         answer = self.client.post(PATH, body, Content_Type="text/plain; charset=latin-1")
         self.assertEqual(answer.json["user_id"], "@alice:test.example")
-
-
-def json_values() -> st.SearchStrategy[Any]:
-    texts = st.text(st.characters(), max_size=20)
-    plain = (
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.floats()
-        | texts
-        | st.sampled_from(["m.login.dummy", "alice", "1", PASSWORD])
-    )
-    return st.recursive(
-        plain,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-        max_leaves=5,
-    )
-
-
-class AnythingTests(SystemCase):
-    keys = st.sampled_from([*STRINGS, "inhibit_login", "refresh_token", "auth", "else"])
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.system(regsys={"sessions_per_ip": 10**6})
-        self.begun = self.challenge()["session"]
-
-    @settings(
-        max_examples=300,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    @given(st.dictionaries(keys, json_values()), st.booleans(), st.booleans())
-    def test_anything(self, body: dict[str, Any], in_session: bool, as_guest: bool) -> None:
-        """Whatever comes is answered, and what is refused leaves no account behind."""
-        if in_session and isinstance(body.get("auth"), dict):
-            body["auth"]["session"] = self.begun
-        before = self.counts()
-        answer = self.client.register("?kind=guest" if as_guest else "", **body)
-        self.assertIn(answer.status, (200, 400, 401, 403, 429), (body, answer))
-        if answer.status != 200:
-            after = self.counts()
-            if answer.status != 401:
-                self.assertEqual(after, before)
-            self.assertEqual(after["users"], before["users"])

@@ -1,0 +1,148 @@
+"""A homeserver with stores of its own, whose processes come, die and are followed by others."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Sequence
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from regsys.foreign_writer import RECOVERY, ForeignWriter
+from regsys.interfaces import IFollowUps
+from regsys.jobs import JobRunner
+from regsys.model import DeviceRequest, Job, NewAccount, NewJob
+from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.jobs import LEASE_MS, JobStore
+from regsys.storage.sessions import SessionStore
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, memory_database
+from regsys.testing.contracts.case import NOW_MS
+from regsys.testing.contracts.sessions import session
+from regsys.testing.contracts.writer import logins, new_account
+
+# Past the lease of whatever a dead process held.
+LATER_S = LEASE_MS / 1000 + 1
+END_MS = NOW_MS + 24 * 3600 * 1000
+# What a writer asks of its parts, in this order, is surrounded by points: ``before reserve`` …
+CALLS = ("reserve", "create_account", "register", "settle")
+POINTS = tuple(f"{when} {call}" for call in CALLS for when in ("before", "after"))
+
+# Called with the name of each point that is passed.
+At = Callable[[str], Awaitable[None]]
+
+
+class Died(Exception):
+    """Stands for the end of the process."""
+
+
+async def passing(point: str) -> None:
+    return
+
+
+def failing_at(point: str, error: Exception) -> At:
+    """Raise ``error`` there, once."""
+    errors = [error]
+
+    async def fail(passed: str) -> None:
+        if passed == point and errors:
+            raise errors.pop()
+
+    return fail
+
+
+def waiting_at(point: str, until: Deferred[None]) -> At:
+    """Wait there, the first time that it is passed."""
+    waits = [until]
+
+    async def wait(passed: str) -> None:
+        if passed == point and waits:
+            await waits.pop()
+
+    return wait
+
+
+@attr.frozen
+class Watched:
+    """A part whose calls pass a point before and one after."""
+
+    part: Any
+    at: At
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any) -> Any:
+            await self.at(f"before {name}")
+            result = await getattr(self.part, name)(*args)
+            await self.at(f"after {name}")
+            return result
+
+        return call
+
+
+@implementer(IFollowUps)
+class Greetings:
+    """Every account is to be greeted."""
+
+    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        return (NewJob(kind="greet", payload={"user_id": str(new.user_id)}),)
+
+
+class Homeserver:
+    """Its stores, and our tables beside them. ``greeted`` are the users whose job has run."""
+
+    def __init__(self, case: TestCase) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW_MS / 1000)
+        self.accounts = MemoryAccounts()
+        self.devices = MemoryDevices(self.accounts)
+        self.auth = MemoryAuth(self.devices)
+        self.db = memory_database(case, self.clock)
+        self.sessions = SessionStore(self.db)
+        self.greeted: list[str] = []
+
+    def process(self, at: At = passing) -> tuple[ForeignWriter, JobRunner]:
+        """A new process: its writer, whose parts pass ``at``, and what runs its jobs."""
+        runner = JobRunner(JobStore(self.db), self.clock, {"greet": self._greet})
+        writer = ForeignWriter(
+            accounts=Watched(self.accounts, at),
+            devices=Watched(self.devices, at),
+            logins=logins(self.clock),
+            follow_ups=Greetings(),
+            outcomes=Watched(ForeignOutcomeStore(self.db), at),
+            start_jobs=runner.start_jobs,
+        )
+        runner.add_handlers({RECOVERY: writer.recover})
+        return writer, runner
+
+    async def recover(self) -> None:
+        """A new process takes over what the others have left, now that their leases are over."""
+        self.clock.advance(LATER_S)
+        await self.process()[1].run_due()
+
+    async def rows(self, sql: str) -> Sequence[Any]:
+        """What stands in our tables."""
+        return [tuple(row) for row in await self.db.read("test", lambda txn: txn.all(sql))]
+
+    async def begin(self) -> None:
+        """Store the session whose registrations ``wish`` makes."""
+        await self.sessions.add(session("session", expires_ms=END_MS), 1)
+
+    def wish(self, localpart: str = "alice", **more: Any) -> NewAccount:
+        """What a request of that session asks for: each time another device, as always."""
+        request = DeviceRequest(wants_refresh_token=True, is_guest=more.get("is_guest", False))
+        terms = logins(self.clock).terms(request)
+        return new_account(
+            "session",
+            localpart,
+            terms,
+            **{
+                "session_id": "session",
+                "session_until_ms": END_MS,
+                "created_ms": int(self.clock.seconds() * 1000),
+                **more,
+            },
+        )
+
+    async def _greet(self, job: Job) -> None:
+        self.greeted.append(job.payload["user_id"])

@@ -1,0 +1,87 @@
+"""Secrets that must not be told: by a log line of whatever level, by an answer that isn't theirs,
+by an exception or a repr (THREATS F10)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Mapping
+
+from twisted.logger import LogEvent, eventAsText, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+# What secrets look like whose values no test knows beforehand.
+HASHES = {"a password's hash": re.compile(r"\$2[aby]\$\d\d\$")}
+TOKENS = {
+    "an access or refresh token": re.compile(r"\bsy[tr]_\w{4}"),
+    # A macaroon in base 64: four hex digits of a length, and the location.
+    "a guest's token": re.compile(r"\bMDA[0-9A-Za-z_-]{40}"),
+}
+
+
+def told(text: str, secrets: Mapping[str, str], *, tokens_belong: bool = False) -> list[str]:
+    """The names of the secrets that ``text`` tells: those given, by their names, and whatever
+    looks like one of ours. ``tokens_belong``: it is an answer that gives tokens out."""
+    shapes = HASHES if tokens_belong else {**HASHES, **TOKENS}
+    return [name for name, value in secrets.items() if value in text] + [
+        name for name, shape in shapes.items() if shape.search(text)
+    ]
+
+
+class Canaries:
+    """Listens to the log, at every level, between ``start`` and ``stop``; ``leaks`` are what was
+    told of ``secrets`` there or to ``check``. ``heard`` counts log events."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self.secrets = secrets
+        self.leaks: list[str] = []
+        self.heard = 0
+        self._handler = _Handler(self)
+
+    def start(self) -> None:
+        self._level = logging.root.level
+        logging.root.addHandler(self._handler)
+        logging.root.setLevel(logging.DEBUG)
+        globalLogPublisher.addObserver(self._on_event)
+
+    def stop(self) -> None:
+        globalLogPublisher.removeObserver(self._on_event)
+        logging.root.removeHandler(self._handler)
+        logging.root.setLevel(self._level)
+
+    def check(self, where: str, text: str, *, tokens_belong: bool = False) -> None:
+        """Look for secrets in what was told at ``where``."""
+        names = told(text, self.secrets, tokens_belong=tokens_belong)
+        self.leaks += [f"{where} tells {name}: {text}" for name in names]
+
+    def on_record(self, text: str) -> None:
+        self.heard += 1
+        self.check("the standard library's log", text)
+
+    def _on_event(self, event: LogEvent) -> None:
+        self.heard += 1
+        # The text is what a person reads, the fields what a JSON observer would write.
+        fields = {key: value for key, value in event.items() if key != "log_trace"}
+        self.check("the log", f"{eventAsText(event)}\n{fields!r}")
+
+
+class _Handler(logging.Handler):
+    def __init__(self, canaries: Canaries) -> None:
+        super().__init__()
+        self._canaries = canaries
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._canaries.on_record(self.format(record))
+
+
+def watch(case: SynchronousTestCase, secrets: Mapping[str, str]) -> Canaries:
+    """Canaries that listen until the test ends, and then fail it if they heard a secret."""
+    canaries = Canaries(secrets)
+    canaries.start()
+
+    def end() -> None:
+        canaries.stop()
+        case.assertEqual("", "\n\n".join(canaries.leaks))
+
+    case.addCleanup(end)
+    return canaries

@@ -1,0 +1,24 @@
+"""All our stores over one database."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+
+from regsys.storage.database import Database
+from regsys.storage.devices import DeviceStore
+from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.jobs import JobStore
+from regsys.storage.outcomes import OutcomeStore
+from regsys.storage.sessions import SessionStore
+from regsys.storage.users import UserStore
+
+
+class Stores:
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self.db = db
+        self.users = UserStore(db)
+        self.devices = DeviceStore(db, clock)
+        self.sessions = SessionStore(db)
+        self.jobs = JobStore(db)
+        self.foreign = ForeignOutcomeStore(db)
+        self.outcomes = OutcomeStore(db)

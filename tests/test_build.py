@@ -1,0 +1,138 @@
+"""The wiring: what a subsystem offers, starts, stops, and refuses to be made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attr
+from twisted.internet.defer import Deferred
+
+from regsys import build
+from regsys.build import embedded, standalone
+from regsys.interfaces import IAccountStore, IAuth, IDevices
+from regsys.testing import config, memory_backend, provides
+from regsys.testing.fakes import MemoryAccounts, MemoryAuth, MemoryDevices
+from tests.case import DUMMY, PASSWORD, SystemCase
+from tests.client import V3, Client
+from tests.riddle import RIDDLE, Riddle
+
+OURS = {"register", "availability", "whoami", "health"}
+STANDALONE = OURS | {"login", "logout", "logout_all", "refresh", "versions"}
+
+
+class EndpointTests(SystemCase):
+    def test_standalone(self) -> None:
+        """A server of our own offers all that a client needs to use what it registered; asking
+        whose a token is, where there is a secret for it."""
+        self.assertEqual(self.subsystem.endpoints, STANDALONE)
+        self.system(regsys={"introspection_secret": "s"})
+        self.assertEqual(self.subsystem.endpoints, STANDALONE | {"introspect"})
+
+    def test_chosen(self) -> None:
+        """A resource has the endpoints that were chosen and no others."""
+        client = Client(self, self.subsystem.resource(["versions"]))
+        self.assertEqual(client.get("/_matrix/client/versions").status, 200)
+        self.assertEqual(client.get(f"{V3}/login").status, 404)
+        self.assertRaises(KeyError, self.subsystem.resource, ["no such"])
+
+
+class FlowTests(SystemCase):
+    def make(self, **hooks: Any) -> None:
+        self.system(hooks=self.hooks(**hooks))
+
+    def test_unknownStage(self) -> None:
+        """A flow that names a stage nobody brings is refused when the server is made."""
+        error = self.assertRaises(ValueError, self.make, flows=[(RIDDLE, "m.login.dummy")])
+        self.assertIn(RIDDLE, str(error))
+        self.make(flows=[(RIDDLE, "m.login.dummy")], stages=[Riddle()])
+
+    def test_noWayIn(self) -> None:
+        """So is a server without any way in, and one where a way asks for nothing: nobody is
+        registered without auth."""
+        self.assertRaises(ValueError, self.make, flows=[])
+        self.assertRaises(ValueError, self.make, flows=[("m.login.dummy",), ()])
+
+    def test_ownDummy(self) -> None:
+        """A homeserver's own stage takes the place of ours of that name."""
+
+        class OwnDummy(Riddle):
+            type = "m.login.dummy"
+
+        self.make(stages=[OwnDummy()])
+        answer = self.client.register(username="alice", password=PASSWORD, auth=DUMMY)
+        self.assertRefused(answer, 401, "M_MISSING_PARAM")
+
+
+class LifeTests(SystemCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.events: list[str] = []
+        backend = attr.evolve(
+            memory_backend(self, config(), self.clock),
+            start=lambda: self.events.append("start"),
+            stop=lambda: self.events.append("stop"),
+        )
+        self.subsystem = standalone(config(), self.clock, backend=backend)
+        self.database = backend.database
+
+    def test_startAndStop(self) -> None:
+        """Starting starts the backend, stopping stops it last, when calls under way have ended."""
+        self.subsystem.start()
+        self.assertEqual(self.events, ["start"])
+        with self.subsystem.in_flight:
+            stopping = Deferred.fromCoroutine(self.subsystem.stop())
+            self.assertNoResult(stopping)
+            self.assertEqual(self.events, ["start"])
+        self.successResultOf(stopping)
+        self.assertEqual(self.events, ["start", "stop"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_housekeeping(self) -> None:
+        """While it runs, sessions, outcomes and spent tokens go when their time is over."""
+        self.client = Client(self, self.subsystem.resource())
+        self.subsystem.start()
+        first = self.register(refresh_token=True)
+        fresh = self.client.post(f"{V3}/refresh", {"refresh_token": first["refresh_token"]}).json
+        self.whoami(fresh["access_token"])
+        self.challenge()
+        before = self.counts()
+        self.assertEqual((before["uia_sessions"], before["outcomes"], before["logins"]), (1, 1, 2))
+        self.clock.pump([3600] * 48 + [60])
+        after = self.counts()
+        self.assertEqual((after["uia_sessions"], after["outcomes"], after["logins"]), (0, 0, 1))
+        self.assertEqual(after["users"], 1)
+
+
+class EmbeddedTests(SystemCase):
+    def test_overAHomeserver(self) -> None:
+        """Over a homeserver's stores only our own rows are in our database; logging in is the
+        homeserver's affair."""
+        accounts = MemoryAccounts()
+        devices = MemoryDevices(accounts=accounts)
+        auth = MemoryAuth(devices=devices)
+        for interface, fake in ((IAccountStore, accounts), (IDevices, devices), (IAuth, auth)):
+            provides(interface, fake)
+        chosen = config()
+        backend = memory_backend(self, chosen, self.clock)
+        self.database = backend.database
+        self.subsystem = embedded(
+            chosen, self.clock, store=accounts, devices=devices, auth=auth, backend=backend
+        )
+        self.assertEqual(self.subsystem.endpoints, OURS)
+        self.client = Client(self, self.subsystem.resource())
+        made = self.register()
+        self.assertEqual(self.whoami(made["access_token"]).json["user_id"], made["user_id"])
+        self.assertEqual(list(accounts.by_name), ["alice"])
+        counts = self.counts()
+        self.assertEqual((counts["users"], counts["devices"], counts["outcomes"]), (0, 0, 1))
+        self.assertEqual(self.client.get(f"{V3}/login").status, 404)
+
+
+class HooksTests(SystemCase):
+    def test_default(self) -> None:
+        """Without hooks everybody may come, by the dummy stage, under any name."""
+        nothing = build.hooks(self.clock)
+        self.assertEqual(nothing.flows, (("m.login.dummy",),))
+        self.assertEqual((nothing.stages, nothing.directory), ((), None))
+        self.system(hooks=nothing)
+        self.register()

@@ -1,0 +1,269 @@
+"""The layer over the database's threads: transactions, tries and deadlines."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Callable, Optional, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.errors import Unavailable, UsernameTaken
+from regsys.storage.database import ATTEMPTS, DEADLINE_S, Database, Transaction
+from regsys.storage.dialects import SQLite
+from regsys.testing import InlinePool
+
+INSERT = "INSERT INTO things VALUES (?)"
+
+
+class Cursor(sqlite3.Cursor):
+    """Notes what it executes; ``Connection.script`` maps statements to what they raise."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        self.connection.executed.append(sql)
+        error = self.connection.script.get(sql)
+        if error is not None:
+            raise error
+        return super().execute(sql, values)
+
+
+class Connection(sqlite3.Connection):
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.executed: list[str] = []
+        self.script: dict[str, Exception] = {}
+        self.is_closed = False
+
+    def cursor(self) -> Any:
+        return super().cursor(Cursor)
+
+    def close(self) -> None:
+        self.is_closed = True
+        super().close()
+
+
+class HeldPool:
+    """A pool whose threads are busy: ``run`` lets the calls begin that have been made so far."""
+
+    def __init__(self, pool: InlinePool) -> None:
+        self.pool = pool
+        self.calls: list[Callable[[], None]] = []
+
+    def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        answer: Deferred[Any] = Deferred()
+        self.calls.append(lambda: self.pool.runWithConnection(func, *args).chainDeferred(answer))
+        return answer
+
+    def run(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+class DatabaseTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = self.mktemp()
+        self.clock = Clock()
+        self.observed: list[tuple[str, float]] = []
+        self.pool = InlinePool(self.connect)
+        self.addCleanup(self.pool.close)
+        self.connection.execute("CREATE TABLE things (name TEXT PRIMARY KEY)")
+        self.db = self.database(self.pool)
+
+    def connect(self) -> Connection:
+        args = {**SQLite(self.path).connect_args(), "timeout": 0}
+        return sqlite3.connect(**args, factory=Connection)
+
+    def database(self, pool: Any) -> Database:
+        observe = lambda name, seconds: self.observed.append((name, seconds))  # noqa: E731
+        return Database(pool, SQLite(self.path), self.clock, observe=observe)
+
+    @property
+    def connection(self) -> Connection:
+        assert isinstance(self.pool.connection, Connection)
+        return self.pool.connection
+
+    def start(self, work: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(work)
+
+    def wait(self, work: Any) -> Any:
+        return self.successResultOf(self.start(work))
+
+    def refusal(self, work: Any) -> Unavailable:
+        with capturedLogs():
+            return self.failureResultOf(self.start(work), Unavailable).value
+
+    def things(self) -> list[str]:
+        return [name for (name,) in self.connection.execute("SELECT name FROM things")]
+
+    def fails(self, error: Optional[Exception], times: int) -> Callable[[Transaction], int]:
+        """What adds ``one``, and then fails so many times before it succeeds."""
+        self.tries = 0
+
+        def body(txn: Transaction) -> int:
+            self.tries += 1
+            txn.run(INSERT, ("one",))
+            if self.tries <= times and error is not None:
+                raise error
+            return self.tries
+
+        return body
+
+    # --- One run -------------------------------------------------------------------------
+
+    def test_written(self) -> None:
+        """A write is one transaction around the body, and answers once that is committed."""
+        self.assertEqual(self.wait(self.db.write("add", self.fails(None, 0))), 1)
+        self.assertEqual(self.connection.executed, ["BEGIN IMMEDIATE", INSERT, "COMMIT"])
+        self.assertEqual(self.things(), ["one"])
+
+    def test_read(self) -> None:
+        """A read is what it executes, and nothing around it; the values reach the body."""
+        sql = "SELECT ? || ?"
+        body = lambda txn, *values: (txn.one(sql, values), txn.all(sql, values))  # noqa: E731
+        self.assertEqual(self.wait(self.db.read("ask", body, "a", "b")), (("ab",), [("ab",)]))
+        self.assertEqual(self.connection.executed, [sql, sql])
+
+    def test_insert(self) -> None:
+        """Whether a row went in is told; one that is there stays as it is."""
+        insert = lambda txn: txn.insert("things", name="one")  # noqa: E731
+        self.assertEqual([self.wait(self.db.write("add", insert)) for _ in range(2)], [True, False])
+
+    def test_refused(self) -> None:
+        """What the body raises itself comes out as it is, once, and nothing is kept."""
+        for error in (UsernameTaken(), ValueError("a bug"), sqlite3.OperationalError("no such x")):
+            failed = self.start(self.db.write("add", self.fails(error, 9)))
+            self.assertIs(self.failureResultOf(failed).value, error)
+            self.assertEqual((self.tries, self.things()), (1, []))
+            self.assertFalse(self.connection.in_transaction)
+
+    def test_observed(self) -> None:
+        """How long each call took is told, its tries together, under the call's name."""
+        locked = sqlite3.OperationalError("database is locked")
+        written = self.start(self.db.write("add", self.fails(locked, 1)))
+        self.clock.advance(0.02)
+        self.successResultOf(written)
+        self.assertEqual(self.observed, [("add", 0.02)])
+
+    # --- Again ---------------------------------------------------------------------------
+
+    def test_retried(self) -> None:
+        """A race that was lost is tried again, from the start, after a pause by chance that may
+        be longer each time; only the last try is kept."""
+        locked = sqlite3.OperationalError("database is locked")
+        written = self.start(self.db.write("add", self.fails(locked, ATTEMPTS - 1)))
+        pauses = []
+        for attempt in range(ATTEMPTS - 1):
+            self.assertEqual(self.tries, attempt + 1)
+            self.assertNoResult(written)
+            (timer,) = self.clock.getDelayedCalls()
+            pauses.append(timer.getTime() - self.clock.seconds())
+            self.assertTrue(0 <= pauses[-1] < 0.01 * 2**attempt, pauses)
+            self.clock.advance(pauses[-1])
+        self.assertEqual(self.successResultOf(written), ATTEMPTS)
+        self.assertGreater(len(set(pauses)), 1)
+        self.assertEqual(self.things(), ["one"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_givenUp(self) -> None:
+        """After so many tries it is given up, at once, with a hint when to come again."""
+        locked = sqlite3.OperationalError("database is locked")
+        with capturedLogs() as logs:
+            written = self.start(self.db.write("add", self.fails(locked, 99)))
+            while self.tries < ATTEMPTS:
+                self.clock.advance(0.01)
+            refusal = self.failureResultOf(written, Unavailable).value
+        self.assertEqual(refusal.status, 503)
+        self.assertGreater(refusal.retry_after_ms or 0, 0)
+        self.assertEqual((self.things(), self.observed), ([], []))
+        (event,) = [event for event in logs if event["log_level"] is LogLevel.error]
+        self.assertEqual((event["name"], event["cause"]), ("add", "database is locked"))
+
+    def test_down(self) -> None:
+        """What the next try could not mend is not tried again."""
+        full = sqlite3.OperationalError("database or disk is full")
+        self.refusal(self.db.write("add", self.fails(full, 99)))
+        self.assertEqual((self.tries, self.things()), (1, []))
+
+    def test_commitFails(self) -> None:
+        """A commit that fails leaves nothing, and the connection is good for the next call."""
+        self.connection.script["COMMIT"] = sqlite3.OperationalError("disk I/O error")
+        self.refusal(self.db.write("add", self.fails(None, 0)))
+        self.assertEqual(self.things(), [])
+        self.connection.script.clear()
+        self.wait(self.db.write("add", self.fails(None, 0)))
+        self.assertEqual(self.things(), ["one"])
+
+    def test_rollbackFails(self) -> None:
+        """A connection that cannot even roll back is closed, and what it had begun is gone."""
+        broken = self.connection
+        for sql in ("COMMIT", "ROLLBACK"):
+            broken.script[sql] = sqlite3.OperationalError("disk I/O error")
+        self.refusal(self.db.write("add", self.fails(None, 0)))
+        self.assertTrue(broken.is_closed)
+        self.wait(self.db.write("add", self.fails(None, 0)))
+        self.assertIsNot(self.connection, broken)
+        self.assertEqual(self.things(), ["one"])
+
+    def test_notReachable(self) -> None:
+        """A database that cannot be connected to is unavailable, and found when it is back."""
+        self.pool.close()
+        path, self.path = self.path, self.mktemp() + "/nowhere"
+        self.refusal(self.db.read("ask", lambda txn: txn.one("SELECT 1")))
+        self.path = path
+        self.assertEqual(self.wait(self.db.read("ask", lambda txn: txn.one("SELECT 1"))), (1,))
+
+    # --- Deadlines -----------------------------------------------------------------------
+
+    def test_noThread(self) -> None:
+        """A call that gets no thread ends at its deadline, and never begins after that."""
+        pool = HeldPool(self.pool)
+        db = self.database(pool)
+        written = self.start(db.write("add", self.fails(None, 0)))
+        self.clock.advance(DEADLINE_S - 0.001)
+        self.assertNoResult(written)
+        self.clock.advance(0.002)
+        self.failureResultOf(written, Unavailable)
+        self.connection.executed.clear()
+        pool.run()
+        self.assertEqual((self.tries, self.connection.executed), (0, []))
+
+    def test_givenUpWithoutConnecting(self) -> None:
+        """Nor does a call that nobody waits for open a connection, which may take long."""
+        pool = HeldPool(self.pool)
+        written = self.start(self.database(pool).write("add", self.fails(None, 0)))
+        self.clock.advance(DEADLINE_S)
+        self.failureResultOf(written, Unavailable)
+        self.pool.close()
+        pool.run()
+        self.assertIsNone(self.pool.connection)
+
+    def test_deadlineCoversAllTries(self) -> None:
+        """All tries share one deadline: the time that one has used up is missing to the next."""
+        locked = sqlite3.OperationalError("database is locked")
+        pool = HeldPool(self.pool)
+        written = self.start(self.database(pool).write("add", self.fails(locked, 99)))
+        for _ in range(2):
+            self.clock.advance(DEADLINE_S * 0.4)
+            pool.run()
+            self.clock.advance(0.02)
+        self.assertEqual(self.tries, 2)
+        self.assertNoResult(written)
+        self.clock.advance(DEADLINE_S * 0.2)
+        self.failureResultOf(written, Unavailable)
+
+    def test_cut(self) -> None:
+        """A call that is under way at its deadline is cut off, and its connection is closed."""
+        used = self.connection
+
+        def stall(txn: Transaction) -> None:
+            txn.run(INSERT, ("one",))
+            self.clock.advance(DEADLINE_S)
+
+        self.refusal(self.db.write("add", stall))
+        self.assertTrue(used.is_closed)
+        self.assertNotIn("COMMIT", used.executed)
+        self.assertEqual(self.wait(self.db.read("ask", lambda txn: txn.all("SELECT 1"))), [(1,)])
+        self.assertEqual(self.things(), [])

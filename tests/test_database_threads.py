@@ -1,0 +1,214 @@
+"""The database layer on real threads: what stalls is cut off, and the next call finds it mended."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from typing import Any, Callable
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import TestCase
+
+from regsys.errors import Unavailable
+from regsys.storage.database import Database, Transaction
+from regsys.storage.dialects import PostgreSQL, SQLite
+from regsys.storage.migrations import migrate
+from tests import postgres
+from tests.threads import Proxy, migrated, threaded_database
+
+DEADLINE_S = 0.4
+# A slow machine's share; none of it is waited for where all is well.
+GRACE_S = 3.0
+
+
+def add(txn: Transaction) -> None:
+    txn.insert("secrets", name="one", value="x")
+
+
+def names(txn: Transaction) -> list[str]:
+    return [name for (name,) in txn.all("SELECT name FROM secrets ORDER BY name")]
+
+
+class ThreadCase(TestCase):
+    """``self.db`` has one thread, so that what holds it up holds up everything."""
+
+    db: Database
+
+    async def refused(self, call: Any) -> None:
+        """It must be refused by its deadline."""
+        started = time.monotonic()
+        with capturedLogs():
+            await self.assertFailure(Deferred.fromCoroutine(call), Unavailable)
+        self.assertLess(time.monotonic() - started, DEADLINE_S + GRACE_S)
+
+    async def assertWorks(self, *expected: str) -> None:
+        """So much is there, and something can be added, in the same thread."""
+        db = Database(self.db.pool, self.db.dialect, reactor)
+        self.assertEqual(await db.read("names", names), list(expected))
+        await db.write("add", add)
+        self.assertEqual(await db.read("names", names), ["one"])
+
+
+class PostgreSQLTests(ThreadCase):
+    def setUp(self) -> None:
+        args = {"options": "-c statement_timeout=1s", "connect_timeout": 2}
+        self.dialect = PostgreSQL({**migrated(self).args, **args})
+        self.db = threaded_database(self, self.dialect, 1, DEADLINE_S)
+
+    def execute(self, sql: str) -> None:
+        """Do something from outside."""
+        postgres.shared().execute(sql)
+
+    async def test_stalledStatement(self) -> None:
+        """A statement that takes too long is cut off with its transaction. The server, which does
+        not hear of that, ends it some time later: its rows do not stay locked."""
+
+        def stall(txn: Transaction) -> None:
+            add(txn)
+            txn.one("SELECT pg_sleep(600)")
+
+        await self.refused(self.db.write("stall", stall))
+        await self.assertWorks()
+
+    async def test_stalledConnection(self) -> None:
+        """A server that says nothing any more, in a read or at a commit, is cut off alike."""
+        proxy = Proxy(self.dialect.args)
+        self.db = threaded_database(self, PostgreSQL(await proxy.listen(self)), 1, DEADLINE_S)
+        await self.db.read("names", names)
+
+        def stall(txn: Transaction) -> None:
+            add(txn)
+            proxy.is_stalled = True
+
+        for call in (self.db.write("stall", stall), self.db.read("names", names)):
+            await self.refused(call)
+            self.assertTrue(proxy.is_stalled)
+        proxy.is_stalled = False
+        await self.assertWorks()
+
+    async def test_stalledAtConnecting(self) -> None:
+        """So is one that says nothing from the beginning; calls that came meanwhile are over."""
+        proxy = Proxy(self.dialect.args)
+        proxy.is_stalled = True
+        self.db = threaded_database(self, PostgreSQL(await proxy.listen(self)), 1, DEADLINE_S)
+        begun: list[str] = []
+        await self.refused(self.db.read("first", names))
+        await self.refused(self.db.read("second", lambda txn: begun.append("second")))
+        proxy.is_stalled = False
+        await self.assertWorks()
+        self.assertEqual(begun, [])
+
+    async def test_exhausted(self) -> None:
+        """Where all threads are busy a call ends by its deadline too, and never begins later."""
+        busy, begun = threading.Event(), threading.Event()
+        first = Deferred.fromCoroutine(self.db.read("busy", lambda txn: busy.wait(60)))
+        await self.refused(self.db.write("second", lambda txn: begun.set()))
+        with capturedLogs():
+            await self.assertFailure(first, Unavailable)
+        busy.set()
+        await self.assertWorks()
+        self.assertFalse(begun.is_set())
+
+    async def test_terminated(self) -> None:
+        """A session that is ended in the midst of a transaction is run again on a new one."""
+        sessions = []
+
+        def body(txn: Transaction) -> None:
+            add(txn)
+            (session,) = txn.one("SELECT pg_backend_pid()") or ()
+            sessions.append(session)
+            if len(sessions) == 1:
+                self.execute(f"SELECT pg_terminate_backend({session})")
+
+        await self.db.write("add", body)
+        self.assertEqual(len(set(sessions)), 2)
+        await self.assertWorks("one")
+
+    async def test_terminatedWhileIdle(self) -> None:
+        """Nobody notices that sessions were ended while nothing was under way."""
+        self.db = threaded_database(self, self.dialect, 4)
+        calls = [Deferred.fromCoroutine(self.db.read("names", names)) for _ in range(8)]
+        for call in calls:
+            await call
+        name = self.dialect.args["dbname"]
+        self.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+        for call in [Deferred.fromCoroutine(self.db.write("add", add)) for _ in range(8)]:
+            await call
+        await self.assertWorks("one")
+
+    async def test_readOnly(self) -> None:
+        """While the database is read-only there is no writing; when it is not, there is again."""
+        name = self.dialect.args["dbname"]
+        self.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await self.refused(self.db.write("add", add))
+        self.assertEqual(await self.db.read("names", names), [])
+        self.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        await self.assertWorks()
+
+    async def test_nowhere(self) -> None:
+        """Where no server is to be found, that is said soon."""
+        self.db = threaded_database(self, PostgreSQL({"host": "/nowhere"}), 1, DEADLINE_S)
+        await self.refused(self.db.read("names", names))
+
+
+class SQLiteTests(ThreadCase):
+    def setUp(self) -> None:
+        self.dialect = SQLite(self.mktemp())
+        self.other = sqlite3.connect(**self.dialect.connect_args())
+        self.addCleanup(self.other.close)
+        self.dialect.opened(self.other)
+        migrate(self.other, self.dialect)
+        self.db = threaded_database(self, self.dialect, 1, DEADLINE_S)
+
+    def test_oneThread(self) -> None:
+        """There is one thread, whatever was asked for: SQLite has one writer at a time."""
+        pool = threaded_database(self, self.dialect, 4).pool
+        self.assertEqual((pool.min, pool.max), (1, 1))
+
+    async def test_locked(self) -> None:
+        """While somebody else writes there is no writing, and afterwards there is; what was
+        refused is not done after all."""
+        self.other.execute("BEGIN IMMEDIATE")
+        await self.refused(
+            self.db.write("add", lambda txn: txn.insert("secrets", name="late", value="x"))
+        )
+        self.other.execute("COMMIT")
+        await self.assertWorks()
+
+    async def test_stalledStatement(self) -> None:
+        """A statement that takes too long is cut off with its transaction."""
+        endless = (
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT COUNT(*) FROM n"
+        )
+
+        def stall(txn: Transaction) -> None:
+            add(txn)
+            txn.one(endless)
+
+        await self.refused(self.db.write("stall", stall))
+        await self.assertWorks()
+
+    async def test_readOnly(self) -> None:
+        """While the database is read-only there is no writing; when it is not, there is again."""
+        await self.db.read("off", lambda txn: txn.run("PRAGMA query_only = ON"))
+        await self.refused(self.db.write("add", add))
+        self.assertEqual(await self.db.read("names", names), [])
+        await self.db.read("on", lambda txn: txn.run("PRAGMA query_only = OFF"))
+        await self.assertWorks()
+
+    async def test_full(self) -> None:
+        """While the disk is full there is no writing; when there is room, there is again."""
+        blob = lambda txn: txn.run("INSERT INTO secrets VALUES ('b', hex(zeroblob(1000000)))")  # noqa: E731
+
+        def pages(number: int) -> Callable[[Transaction], Any]:
+            return lambda txn: txn.one(f"PRAGMA max_page_count = {number}")
+
+        await self.db.read("less", pages(1))
+        await self.refused(self.db.write("add", blob))
+        await self.db.read("more", pages(1_000_000))
+        await self.assertWorks()

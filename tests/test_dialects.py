@@ -1,0 +1,177 @@
+"""What the drivers' exceptions mean, asked of the real ones, and how each database is opened."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Optional
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.storage.dialects import PostgreSQL, SQLite, Trouble
+from tests import postgres
+
+
+class SQLiteTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.dialect = SQLite(self.mktemp())
+        self.connection = self.connect()
+        self.connection.execute("CREATE TABLE things (name TEXT PRIMARY KEY)")
+        self.connection.execute("INSERT INTO things VALUES ('one')")
+
+    def connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(**{**self.dialect.connect_args(), "timeout": 0.0})
+        self.addCleanup(connection.close)
+        self.dialect.opened(connection)
+        return connection
+
+    def error(self, *statements: str) -> Exception:
+        """What the last statement raises."""
+        *before, last = statements
+        for sql in before:
+            self.connection.execute(sql)
+        try:
+            self.connection.execute(last)
+        except Exception as error:
+            return error
+        raise self.failureException(f"{last} raised nothing")
+
+    def assertTrouble(self, trouble: Trouble, error: Exception) -> None:
+        self.assertIs(self.dialect.trouble(error, self.connection), trouble, error)
+
+    def test_opened(self) -> None:
+        """Commits reach the disk, readers don't wait for writers, keys between tables hold, and
+        BEGIN is left to us."""
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
+            self.assertEqual(self.connection.execute(f"PRAGMA {pragma}").fetchone(), (value,))
+        self.assertEqual(self.dialect.connect_args()["database"], self.dialect.path)
+        self.assertIsNone(self.connection.isolation_level)
+
+    def test_locked(self) -> None:
+        """Another connection that writes just now is a race to be run again."""
+        self.connect().execute("BEGIN IMMEDIATE")
+        self.assertTrouble(Trouble.RETRY, self.error("BEGIN IMMEDIATE"))
+
+    def test_uniqueKey(self) -> None:
+        """So is a unique key that is taken."""
+        self.assertTrouble(Trouble.RETRY, self.error("INSERT INTO things VALUES ('one')"))
+
+    def test_down(self) -> None:
+        """What nobody can write to is unavailable: read-only, full."""
+        insert = "INSERT INTO things VALUES (hex(zeroblob(100000)))"
+        self.assertTrouble(Trouble.DOWN, self.error("PRAGMA query_only = ON", insert))
+        full = self.error("PRAGMA query_only = OFF", "PRAGMA max_page_count = 1", insert)
+        self.assertTrouble(Trouble.DOWN, full)
+
+    def test_notThere(self) -> None:
+        """So is a file that cannot be opened."""
+        with self.assertRaises(sqlite3.OperationalError) as raised:
+            sqlite3.connect("/nowhere/at/all")
+        self.assertIs(self.dialect.trouble(raised.exception, None), Trouble.DOWN)
+
+    def test_interrupted(self) -> None:
+        """So is what has been cut off."""
+        self.connection.create_function("cut", 0, lambda: self.dialect.cut(self.connection))
+        endless = "WITH RECURSIVE n(i) AS (SELECT cut() UNION ALL SELECT i FROM n) SELECT 1 FROM n"
+        with self.assertRaises(sqlite3.OperationalError) as raised:
+            self.connection.execute(endless).fetchall()
+        self.assertTrouble(Trouble.DOWN, raised.exception)
+
+    def test_bugs(self) -> None:
+        """A wrong statement or value, or an error that is not the driver's, is our fault."""
+        for sql in ("SELEC 1", "SELECT * FROM nothing", "SELECT nothing FROM things"):
+            self.assertTrouble(Trouble.BUG, self.error(sql))
+        with self.assertRaises(sqlite3.Error) as raised:
+            self.connection.execute("SELECT ?", ())
+        self.assertTrouble(Trouble.BUG, raised.exception)
+        self.assertTrouble(Trouble.BUG, ValueError("database is locked"))
+
+
+class PostgreSQLTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.dialect = PostgreSQL(postgres.dsn(self))
+        self.connection = self.connect()
+
+    def connect(self) -> Any:
+        import psycopg2
+
+        connection = psycopg2.connect(**self.dialect.connect_args())
+        self.addCleanup(connection.close)
+        self.dialect.opened(connection)
+        return connection
+
+    def error(self, sql: str) -> Exception:
+        try:
+            self.connection.cursor().execute(sql)
+        except Exception as error:
+            return error
+        raise self.failureException(f"{sql} raised nothing")
+
+    def assertTrouble(self, trouble: Trouble, error: Exception, connection: Any = None) -> None:
+        connection = connection or self.connection
+        self.assertIs(self.dialect.trouble(error, connection), trouble, error)
+
+    def show(self, name: str) -> Optional[str]:
+        cursor = self.connection.cursor()
+        cursor.execute(f"SHOW {name}")
+        return cursor.fetchone()[0]
+
+    def test_opened(self) -> None:
+        """Tables are looked for in our schema only, and BEGIN is left to us."""
+        self.assertEqual(self.show("search_path"), '"regsys"')
+        self.assertEqual(self.show("application_name"), "regsys")
+        self.assertTrue(self.connection.autocommit)
+
+    def test_limits(self) -> None:
+        """The server itself ends what has lost its client, so that nothing stays locked."""
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            self.assertEqual(self.show(name), "15s")
+
+    def test_options(self) -> None:
+        """The operator's own options hold beside ours, and win where they may."""
+        given = {
+            "options": "-c statement_timeout=1min",
+            "application_name": "mine",
+            "connect_timeout": 3,
+        }
+        self.dialect = PostgreSQL({**self.dialect.args, **given}, schema="Mixed-Case")
+        self.connection = self.connect()
+        self.assertEqual(self.show("statement_timeout"), "1min")
+        self.assertEqual(self.show("application_name"), "mine")
+        self.assertEqual(self.show("search_path"), '"Mixed-Case"')
+        self.assertEqual(self.dialect.connect_args()["connect_timeout"], 3)
+
+    def test_states(self) -> None:
+        """Each code that the server may give, and what it means."""
+        for trouble, codes in {
+            Trouble.RETRY: "40001 40P01 23505 23503",
+            Trouble.DOWN: "53000 53100 53200 57014 58030",
+            Trouble.LOST: "08006 25006",
+            Trouble.BUG: "42P01 42601 22003 23502 25P02 42501",
+        }.items():
+            for code in codes.split():
+                sql = f"DO $$ BEGIN RAISE SQLSTATE '{code}'; END $$"
+                self.assertTrouble(trouble, self.error(sql))
+
+    def test_terminated(self) -> None:
+        """A session that the server has ended is lost, whatever its last words."""
+        error = self.error("SELECT pg_terminate_backend(pg_backend_pid())")
+        self.assertTrouble(Trouble.LOST, error)
+        self.assertTrouble(Trouble.LOST, self.error("SELECT 1"))
+
+    def test_cut(self) -> None:
+        """A connection that we have cut is lost."""
+        self.dialect.cut(self.connection)
+        self.assertTrouble(Trouble.LOST, self.error("SELECT 1"))
+
+    def test_notReachable(self) -> None:
+        """Where there is no server, there may be one soon."""
+        import psycopg2
+
+        args = {**self.dialect.args, "host": "/nowhere"}
+        with self.assertRaises(psycopg2.OperationalError) as raised:
+            psycopg2.connect(**args)
+        self.assertIs(self.dialect.trouble(raised.exception, None), Trouble.LOST)
+
+    def test_notTheDrivers(self) -> None:
+        """What psycopg2 has not raised is our fault."""
+        self.assertTrouble(Trouble.BUG, ValueError("A string literal cannot contain NUL"))

@@ -1,0 +1,122 @@
+"""With a million users each look-up of a request is served by an index (PERFORMANCE.md)."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping
+
+from twisted.trial.unittest import SkipTest
+
+from regsys.model import UserID
+from tests import postgres
+from tests.case import DUMMY, PASSWORD, SystemCase
+from tests.client import V3
+from tests.databases import postgres_database
+
+USERS = 1_000_000
+SOME = 100_000
+# What fills the tables, in one statement each: {n} rows, numbered i. Keys between the tables are
+# not checked, which would take a minute.
+ROWS: Mapping[str, tuple[int, str]] = {
+    "users": (
+        USERS,
+        "'@u' || i || ':test.example', 'u' || i, 'hash', FALSE, FALSE, NULL, TRUE, FALSE, FALSE,"
+        " NULL, NULL, i, NULL",
+    ),
+    "profiles": (SOME, "'@u' || i || ':test.example', 'u' || i"),
+    "devices": (SOME, "'@u' || i || ':test.example', 'D' || i, NULL, NULL, NULL"),
+    "logins": (
+        SOME,
+        "md5('a' || i), md5('r' || i), '@u' || i || ':test.example', 'D' || i, NULL, NULL, NULL,"
+        " CASE WHEN i % 9 = 0 THEN md5('a' || i - 1) END, CASE WHEN i % 7 = 0 THEN i END",
+    ),
+    "outcomes": (SOME, "md5('o' || i), '@u' || i || ':test.example', NULL, TRUE, i"),
+    "uia_sessions": (
+        SOME,
+        "md5('s' || i), 'POST', '/register', NULL, '192.0.' || i % 256 || '.' || i % 199, '{}',"
+        " NULL, '{}', '[]', NULL, '{}', i, 2000000000000 + i, i % 2 = 0",
+    ),
+    "jobs": (SOME, "md5('j' || i), 'greet', '{}', 0, 2000000000000 + i, i, NULL"),
+}
+
+
+class ExplainTests(SystemCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.args = postgres.dsn(self, log_statements=True)
+        if postgres.shared().log is None:
+            raise SkipTest("The log of REGSYS_TEST_POSTGRES cannot be read.")
+        database = postgres_database(self, self.clock, self.args)
+        self.system(database=database)
+        self.cursor = database.pool.connection.cursor()
+
+    def fill(self) -> None:
+        self.cursor.execute("SET session_replication_role = replica")
+        for table, (number, row) in ROWS.items():
+            self.cursor.execute(
+                f"INSERT INTO {table} SELECT {row} FROM generate_series(1, {number}) AS i"
+            )
+            self.cursor.execute(f"ANALYZE {table}")
+        self.cursor.execute("SET session_replication_role = DEFAULT")
+
+    def requests(self) -> None:
+        """One of everything that a client does, and what follows of itself."""
+        registered = self.register("alice", refresh_token=True)
+        self.whoami(registered["access_token"])
+        session = self.challenge(username="bob", password=PASSWORD)["session"]
+        self.clock.advance(0)
+        self.challenge(auth={"session": session}, username="bob")
+        auth = {**DUMMY, "session": session}
+        for _ in range(2):  # the second is repeated from its outcome
+            answer = self.client.register(auth=auth)
+            self.assertEqual(answer.status, 200, answer)
+        answer = self.client.register(password=PASSWORD, auth=DUMMY)
+        self.assertEqual(answer.status, 200, answer)
+        self.client.get(f"{V3}/register/available?username=carol")
+        guest = self.guest()
+        self.whoami(guest["access_token"])
+        name = UserID.parse(guest["user_id"]).localpart
+        self.register(name, guest_access_token=guest["access_token"])
+        body = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
+        for device_id in ("PHONE", "PHONE", "LAPTOP"):
+            answer = self.client.post(f"{V3}/login", {**body, "device_id": device_id})
+            self.assertEqual(answer.status, 200, answer)
+        answer = self.client.post(f"{V3}/refresh", {"refresh_token": registered["refresh_token"]})
+        self.assertEqual(self.whoami(answer.json["access_token"]).status, 200)
+        self.client.post(f"{V3}/logout", token=answer.json["access_token"])
+        self.wait(self.subsystem.jobs.run_due())
+
+    def statements(self) -> list[str]:
+        """What the requests have executed, but for transactions' ends."""
+        with postgres.statement_log(self.args) as logged:
+            self.requests()
+        texts = dict.fromkeys(statement.text for statement in logged)
+        return [text for text in texts if text.split()[0] not in ("BEGIN", "COMMIT")]
+
+    def nodes(self, plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        yield plan
+        for part in plan.get("Plans", ()):
+            yield from self.nodes(part)
+
+    def test_indexes(self) -> None:
+        """No table is read from its beginning to its end."""
+        self.fill()
+        statements = self.statements()
+        kinds = {text.split()[0] for text in statements}
+        self.assertEqual(kinds, {"SELECT", "INSERT", "UPDATE", "DELETE"})
+        for text in statements:
+            self.cursor.execute(f"EXPLAIN (FORMAT JSON) {text}")
+            ((plans,),) = self.cursor.fetchall()
+            for node in self.nodes(plans[0]["Plan"]):
+                self.assertNotEqual(node["Node Type"], "Seq Scan", f"{text}\n{plans}")
+
+    def test_keysBetweenTables(self) -> None:
+        """Nor is one when a row goes that others name: every such key has its index."""
+        self.cursor.execute(
+            """
+            SELECT conrelid::regclass::text, conname FROM pg_constraint c
+            WHERE contype = 'f' AND connamespace = 'regsys'::regnamespace AND NOT EXISTS
+            (SELECT 1 FROM pg_index WHERE indrelid = c.conrelid
+             AND (indkey::int2[])[0 : array_length(c.conkey, 1) - 1] = c.conkey)
+            """
+        )
+        self.assertEqual(self.cursor.fetchall(), [])

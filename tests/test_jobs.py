@@ -1,0 +1,326 @@
+"""Jobs: run at once, retried until they succeed, never by two at a time, never lost."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Coroutine, Optional
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.errors import Unavailable
+from regsys.jobs import BATCH, LEASE_MS, LONGEST_WAIT_MS, POLL_S, Housekeeping, JobRunner, wait_ms
+from regsys.metrics import Metrics
+from regsys.model import Job, NewJob
+from regsys.storage import jobs
+from regsys.storage.jobs import JobStore
+from regsys.testing import memory_database
+
+KIND = "greet"
+
+
+class WaitTests(SynchronousTestCase):
+    def test_doubling(self) -> None:
+        """The wait after a failure doubles from a second to an hour, of which half is chance."""
+        for attempts, longest_ms in (
+            (1, 1000),
+            (2, 2000),
+            (5, 16_000),
+            (12, 2_048_000),
+            (13, LONGEST_WAIT_MS),
+            (10_000, LONGEST_WAIT_MS),
+        ):
+            waits = {wait_ms(attempts) for _ in range(100)}
+            self.assertGreater(len(waits), 1)
+            self.assertGreaterEqual(min(waits), longest_ms // 2)
+            self.assertLessEqual(max(waits), longest_ms)
+
+
+class RunnerCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.database = memory_database(self, self.clock)
+        self.store = JobStore(self.database)
+        self.metrics = Metrics()
+        self.reason = "the reason"
+        self.done: list[Job] = []
+        self.behaviour: Callable[[Job], Optional[Awaitable[None]]] = lambda job: None
+        self.runner = self.make()
+
+    def make(self, store: Any = None) -> JobRunner:
+        """A process that knows how to greet, and does it as ``behaviour`` says."""
+        handlers = {KIND: self.handle}
+        return JobRunner(store or self.store, self.clock, handlers, self.metrics)
+
+    async def handle(self, job: Job) -> None:
+        self.done.append(job)
+        waiting = self.behaviour(job)
+        if waiting is not None:
+            await waiting
+
+    def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def rows(self, columns: str) -> list[Any]:
+        sql = f"SELECT {columns} FROM jobs ORDER BY job_id"
+        return list(self.wait(self.database.read("test", lambda txn: txn.all(sql))))
+
+    def born(self, job_id: str = "job", kind: str = KIND) -> NewJob:
+        """A job that this process has just written with something else, and holds."""
+        job = NewJob(kind=kind, payload={"name": "alice"}, job_id=job_id)
+        now_ms = int(self.clock.seconds() * 1000)
+        self.wait(self.database.write("test", jobs.insert_held, [job], now_ms))
+        return job
+
+    def add(self, *job_ids: str, kind: str = KIND) -> None:
+        """Jobs that nobody holds."""
+        new = [NewJob(kind=kind, job_id=job_id) for job_id in job_ids]
+        self.wait(self.store.add(new, int(self.clock.seconds() * 1000)))
+
+    def fail(self, job: Job) -> None:
+        raise ValueError(self.reason)
+
+
+class RunTests(RunnerCase):
+    def test_atOnce(self) -> None:
+        """A job that was just written is run at once, and is gone when it is done."""
+        until_ms = int(self.clock.seconds() * 1000) + LEASE_MS
+        self.runner.start_jobs([self.born()])
+        self.assertEqual(
+            self.done,
+            [
+                Job(
+                    job_id="job",
+                    kind=KIND,
+                    payload={"name": "alice"},
+                    attempts=1,
+                    claimed_until_ms=until_ms,
+                )
+            ],
+        )
+        self.assertEqual(self.rows("job_id"), [])
+
+    def test_failed(self) -> None:
+        """A job that fails is kept with its reason, counted, logged without its content, and
+        tried again by and by until it succeeds."""
+        self.behaviour = self.fail
+        with capturedLogs() as events:
+            self.runner.start_jobs([self.born()])
+        self.assertEqual(self.rows("attempts, last_error"), [(1, "ValueError: the reason")])
+        (event,) = events
+        told = [event[field] for field in ("kind", "job_id", "attempts", "error")]
+        self.assertEqual(told, [KIND, "job", 1, "ValueError: the reason"])
+        self.assertNotIn("alice", repr(event))
+        labels = {"kind": KIND}
+        counted = self.metrics.registry.get_sample_value("regsys_job_failures_total", labels)
+        self.assertEqual(counted, 1)
+        self.runner.start()
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.rows("attempts"), [(2,)])
+        self.behaviour = lambda job: None
+        self.clock.pump([1] * 20)
+        self.assertEqual(self.rows("job_id"), [])
+        self.assertEqual([job.attempts for job in self.done], [1, 2, 3])
+
+    def test_longReason(self) -> None:
+        """Of a reason as long as a book the beginning is kept."""
+        self.reason = "x" * 10**6
+        self.behaviour = self.fail
+        self.runner.start_jobs([self.born()])
+        ((reason,),) = self.rows("last_error")
+        self.assertEqual(len(reason), 500)
+
+    def test_unknownKind(self) -> None:
+        """A job that this process knows nothing of is left for one that does."""
+        self.add("foreign", kind="fly")
+        self.assertEqual(self.wait(self.runner.run_due()), 1)
+        ((kind, attempts, reason),) = self.rows("kind, attempts, last_error")
+        self.assertEqual((kind, attempts), ("fly", 1))
+        self.assertIn("no handler", reason)
+        self.runner.add_handlers({"fly": self.handle})
+        self.clock.advance(1)
+        self.assertEqual(self.wait(self.runner.run_due()), 1)
+        self.assertEqual([job.kind for job in self.done], ["fly"])
+
+    def test_withoutMetrics(self) -> None:
+        """Failures need not be counted."""
+        self.behaviour = self.fail
+        JobRunner(self.store, self.clock, {KIND: self.handle}).start_jobs([self.born()])
+        self.assertEqual(self.rows("attempts"), [(1,)])
+
+    def test_nothingIsKept(self) -> None:
+        """A job that has ended, however, takes no memory."""
+        self.runner.start_jobs([self.born("a")])
+        self.behaviour = self.fail
+        self.runner.start_jobs([self.born("b")])
+        self.assertEqual(len(self.runner._running), 0)
+
+    def test_backendDownAfterwards(self) -> None:
+        """Where even the failure can't be stored, the job is held until its lease ends, and the
+        process goes on."""
+        self.behaviour = self.fail
+        runner = self.make(Away(self.store, "postpone", Unavailable()))
+        runner.start_jobs([self.born()])
+        self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
+        self.behaviour = lambda job: None
+        self.clock.advance(LEASE_MS / 1000)
+        self.assertEqual(self.wait(self.runner.run_due()), 1)
+        self.assertEqual(self.rows("job_id"), [])
+
+
+class LoopTests(RunnerCase):
+    def test_start(self) -> None:
+        """A process that starts takes over what nobody holds, then looks every few seconds."""
+        self.add("a")
+        self.runner.start()
+        self.assertEqual([job.job_id for job in self.done], ["a"])
+        self.add("b")
+        self.clock.advance(POLL_S - 0.1)
+        self.assertEqual(len(self.done), 1)
+        self.clock.advance(0.1)
+        self.assertEqual([job.job_id for job in self.done], ["a", "b"])
+
+    def test_many(self) -> None:
+        """However many are due, one round runs them all."""
+        self.add(*(f"{number:03}" for number in range(2 * BATCH + 5)))
+        self.runner.start()
+        self.assertEqual(len(self.done), 2 * BATCH + 5)
+
+    def test_leases(self) -> None:
+        """What another process holds is left to it, until its lease ends because it died."""
+        dead = self.make()
+        self.behaviour = lambda job: Deferred()
+        dead.start_jobs([self.born()])
+        self.behaviour = lambda job: None
+        self.runner.start()
+        self.clock.pump([POLL_S] * int(LEASE_MS / 1000 / POLL_S - 1))
+        self.assertEqual(len(self.done), 1)
+        self.clock.advance(POLL_S)
+        self.assertEqual([job.attempts for job in self.done], [1, 2])
+        self.assertEqual(self.rows("job_id"), [])
+
+    def test_troubleIsSurvived(self) -> None:
+        """A round that fails, the database being away or through a bug of ours, is not the last."""
+        for error, logged in ((Unavailable(), 0), (TypeError("a bug"), 1)):
+            store = Away(self.store, "claim", error)
+            runner = self.make(store)
+            self.add("job")
+            runner.start()
+            self.clock.advance(POLL_S)
+            self.assertEqual(len(self.flushLoggedErrors(TypeError)), 2 * logged)
+            self.assertEqual(self.rows("job_id"), [("job",)])
+            store.error = None
+            self.clock.advance(POLL_S)
+            self.assertEqual(self.rows("job_id"), [])
+            self.wait(runner.stop())
+
+
+class StopTests(RunnerCase):
+    def test_underWay(self) -> None:
+        """Stopping waits for the jobs under way, and takes no more."""
+        end: Deferred[None] = Deferred()
+        self.behaviour = lambda job: end
+        self.runner.start()
+        self.runner.start_jobs([self.born()])
+        stopping = Deferred.fromCoroutine(self.runner.stop())
+        self.assertNoResult(stopping)
+        self.add("late")
+        self.clock.advance(POLL_S)
+        end.callback(None)
+        self.successResultOf(stopping)
+        self.clock.advance(POLL_S)
+        self.assertEqual(self.rows("job_id"), [("late",)])
+
+    def test_inTheMiddleOfAClaim(self) -> None:
+        """Stopping in the middle of a claim waits for what it takes, and for no second batch."""
+        self.add(*(f"{number:03}" for number in range(2 * BATCH)))
+        claim: Deferred[None] = Deferred()
+        runner = self.make(Away(self.store, "claim", claim))
+        runner.start()
+        stopping = Deferred.fromCoroutine(runner.stop())
+        self.assertNoResult(stopping)
+        claim.callback(None)
+        self.successResultOf(stopping)
+        self.assertEqual(len(self.done), BATCH)
+
+    def test_neverStarted(self) -> None:
+        """What was never started stops at once, and so does what was stopped before."""
+        self.wait(self.runner.stop())
+        self.runner.start()
+        for _ in range(2):
+            self.wait(self.runner.stop())
+
+
+class Away:
+    """A job store whose ``method`` raises ``error``, or waits for it if it is a Deferred."""
+
+    def __init__(self, store: JobStore, method: str, error: Any) -> None:
+        self._store = store
+        self._method = method
+        self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        if name != self._method or self.error is None:
+            return getattr(self._store, name)
+        return self._away
+
+    async def _away(self, *args: Any) -> Any:
+        if isinstance(self.error, Deferred):
+            await self.error
+            return await getattr(self._store, self._method)(*args)
+        raise self.error
+
+
+class Shelf:
+    """Rows with an end: how many there are, in how many goes they went, or what is wrong."""
+
+    def __init__(self, rows: int, error: Optional[Exception] = None) -> None:
+        self.rows = rows
+        self.error = error
+        self.goes: list[int] = []
+
+    async def delete_expired(self, now_ms: int, at_most: int) -> int:
+        self.goes.append(now_ms)
+        if self.error is not None:
+            raise self.error
+        gone = min(self.rows, at_most)
+        self.rows -= gone
+        return gone
+
+
+class HousekeepingTests(SynchronousTestCase):
+    def test_everyMinute(self) -> None:
+        """At the start and then every minute what has expired goes, some rows at a time, until
+        there are no more."""
+        clock = Clock()
+        clock.advance(7)
+        shelves = Shelf(1200), Shelf(3)
+        housekeeping = Housekeeping(shelves, clock)
+        housekeeping.start()
+        self.assertEqual([shelf.rows for shelf in shelves], [0, 0])
+        self.assertEqual([shelf.goes for shelf in shelves], [[7000] * 3, [7000]])
+        clock.advance(60)
+        self.assertEqual(shelves[1].goes, [7000, 67_000])
+        housekeeping.stop()
+        clock.advance(60)
+        self.assertEqual(len(shelves[1].goes), 2)
+
+    def test_trouble(self) -> None:
+        """A shelf that can't be reached keeps nobody from the others, and trouble of no kind
+        ends the housekeeping."""
+        clock = Clock()
+        shelves = Shelf(1, Unavailable()), Shelf(1)
+        Housekeeping(shelves, clock).start()
+        self.assertEqual(shelves[1].rows, 0)
+        shelves[0].error = TypeError("a bug")
+        clock.advance(60)
+        shelves[0].error = None
+        clock.advance(60)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertEqual(shelves[0].rows, 0)
+
+    def test_neverStarted(self) -> None:
+        """What was never started can be stopped."""
+        Housekeeping([], Clock()).stop()

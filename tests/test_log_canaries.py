@@ -1,0 +1,260 @@
+"""No secret is told by the log, by an answer, by an exception or by a repr, whatever goes wrong;
+and tests.log_canaries would hear it (THREATS B6, F10)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from typing import Any
+
+from twisted.internet.defer import fail
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from regsys.interfaces import IBlocking
+from regsys.model import (
+    Client,
+    Created,
+    DeviceRequest,
+    NewAccount,
+    NewDevice,
+    Registration,
+    Secret,
+    User,
+    UserID,
+)
+from regsys.signup import SignupRequest, Wish
+from regsys.testing import config
+from regsys.uia import Auth
+from tests.case import DUMMY, SystemCase
+from tests.client import V3, Answer
+from tests.databases import OnPostgreSQL
+from tests.log_canaries import Canaries, told, watch
+
+REGISTER = f"{V3}/register"
+WHOAMI = f"{V3}/account/whoami"
+PASSWORD = "password-canary"
+INTROSPECTION = "introspection-canary"
+SECRETS = {
+    "the password": PASSWORD,
+    "the pepper": "pepper-canary",
+    "the macaroon secret": "macaroon-canary",
+    "the introspection secret": INTROSPECTION,
+}
+ALICE = {"username": "alice", "password": PASSWORD, "refresh_token": True}
+OPTIONS = {
+    "macaroon_secret_key": SECRETS["the macaroon secret"],
+    "password_config": {"pepper": SECRETS["the pepper"], "policy": {"minimum_length": 3}},
+    "regsys": {"rc_availability": False, "introspection_secret": INTROSPECTION},
+}
+# The answers that give tokens out.
+GIVING = (REGISTER, f"{V3}/login", f"{V3}/refresh")
+
+
+class CanariesTests(SystemCase):
+    """The canaries themselves."""
+
+    def test_hears(self) -> None:
+        """Each kind of secret is heard, in a field, a format, a traceback, a standard log."""
+        user = self.register("alice", refresh_token=True)
+        (row,) = self.rows("SELECT password_hash FROM users")
+        told_ones = (PASSWORD, row[0], user["access_token"], user["refresh_token"])
+        for secret in (*told_ones, self.guest()["access_token"]):
+            self.assertEqual(len(told(f"so {secret}.", SECRETS)), 1, secret)
+        self.assertEqual(told("nothing", SECRETS), [])
+        for tell in (
+            lambda: Logger().debug("{it}", it=PASSWORD),
+            lambda: Logger().debug("quiet", it=[PASSWORD]),
+            lambda: logging.getLogger("x").debug("%s", PASSWORD),
+            self.tell_by_failure,
+        ):
+            canaries = Canaries(SECRETS)
+            canaries.start()
+            tell()
+            canaries.stop()
+            self.assertEqual(len(canaries.leaks), 1, canaries.leaks)
+
+    def tell_by_failure(self) -> None:
+        try:
+            raise ValueError(PASSWORD)
+        except ValueError:
+            Logger().failure("quiet")
+        self.flushLoggedErrors(ValueError)
+
+
+@implementer(IBlocking)
+class Fragile:
+    """Fails over each registration, and quotes it."""
+
+    async def check(self, registration: Registration) -> None:
+        raise RuntimeError(f"cannot judge {registration!r}")
+
+
+class FlowTests(SystemCase):
+    """Everything that a client can do, well or badly, with canaries for secrets."""
+
+    options = OPTIONS
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.canaries = watch(self, SECRETS)
+
+    def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
+        """A request whose answer is looked through as well."""
+        answer = self.client.ask(method, path, body, **more)
+        self.clock.advance(0)
+        giving = path.partition("?")[0] in GIVING and answer.status == 200
+        self.canaries.check(f"{method} {path}", f"{answer}", tokens_belong=giving)
+        return answer
+
+    def everything(self) -> list[int]:
+        """Each flow once, and each of its usual mistakes; the statuses in their order."""
+        asked = [self.ask("POST", REGISTER, {**ALICE, "auth": DUMMY})]
+        alice = {"access_token": "syt_a_lost_one", "refresh_token": "syr_a_lost", **asked[0].json}
+        begun = self.ask("POST", REGISTER, {"username": "bob", "password": PASSWORD})
+        auth = {**DUMMY, "session": begun.json.get("session", "lost")}
+        asked += [self.ask("POST", REGISTER, {"auth": auth}) for _ in range(2)]
+        asked += [*self.guests(), *self.mistakes(auth), *self.uses(**alice)]
+        return [answer.status for answer in asked]
+
+    def guests(self) -> list[Answer]:
+        guest = self.ask("POST", f"{REGISTER}?kind=guest", {}).json
+        token = guest.get("access_token", "MDA" + "x" * 40)
+        name = guest.get("user_id", "@1:x")[1:].partition(":")[0]
+        upgrade = {**ALICE, "username": name, "guest_access_token": token, "auth": DUMMY}
+        return [
+            self.ask("GET", WHOAMI, token=token),
+            self.ask("POST", REGISTER, upgrade),
+            self.ask("POST", REGISTER, upgrade),
+        ]
+
+    def mistakes(self, auth: dict[str, Any]) -> list[Answer]:
+        """Registrations with their secrets in the wrong places."""
+        return [
+            self.ask("POST", REGISTER, {**ALICE, "auth": DUMMY}),
+            self.ask("POST", REGISTER, {"username": PASSWORD.upper(), "auth": DUMMY}),
+            self.ask("POST", REGISTER, {"username": f"{PASSWORD}?", "auth": {"type": PASSWORD}}),
+            self.ask("POST", REGISTER, {**ALICE, "password": [PASSWORD]}),
+            self.ask("POST", REGISTER, {**ALICE, "password": PASSWORD * 100}),
+            self.ask("POST", REGISTER, {**ALICE, "password": f"{PASSWORD}\ud800"}),
+            self.ask("POST", REGISTER, json.dumps(ALICE).encode()[:-1]),
+            self.ask("POST", REGISTER, {"auth": {**auth, "password": PASSWORD, "type": "x"}}),
+            self.ask("POST", f"{REGISTER}?x={PASSWORD}", {**ALICE, "auth": {"session": "x"}}),
+        ]
+
+    def uses(self, access_token: str, refresh_token: str, **others: str) -> list[Answer]:
+        """What else can be asked, with a user's tokens."""
+        login = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
+        introspect, form = "/_regsys/v1/introspect", f"token={access_token}".encode()
+        return [
+            self.ask("POST", f"{V3}/login", login),
+            self.ask("POST", f"{V3}/login", {**login, "password": "wrong"}),
+            self.ask("POST", f"{V3}/login", {**login, "type": PASSWORD}),
+            self.ask("POST", f"{V3}/login", {**login, "device_id": PASSWORD * 99}),
+            self.ask("POST", f"{V3}/refresh", {"refresh_token": refresh_token}),
+            self.ask("POST", f"{V3}/refresh", {"refresh_token": f"{refresh_token}x"}),
+            self.ask("GET", WHOAMI, token=access_token),
+            self.ask("GET", f"{WHOAMI}?access_token={access_token}x"),
+            self.ask("POST", introspect, form, token=INTROSPECTION),
+            self.ask("POST", introspect, form, token=f"{INTROSPECTION}x"),
+            self.ask("POST", f"{V3}/{PASSWORD}"),
+            self.ask("BREW", f"{V3}/login"),
+            self.ask("POST", f"{V3}/logout", token=access_token),
+            self.ask("POST", f"{V3}/logout/all", token=access_token),
+        ]
+
+    def test_everything(self) -> None:
+        """When all goes as it should, and when clients make mistakes."""
+        statuses = self.everything()
+        self.assertEqual(statuses[:5], [200] * 5)
+        self.assertEqual(set(statuses), {200, 400, 401, 403, 404, 405})
+        self.assertGreater(self.canaries.heard, 3)
+
+    def test_databaseDown(self) -> None:
+        """When the database fails every statement."""
+        self.database.pool.connection = Down()
+        statuses = self.everything()
+        self.assertEqual(statuses[0], 503)
+        self.assertLessEqual(set(statuses), {400, 401, 404, 405, 503})
+
+    def test_unexpectedException(self) -> None:
+        """When a hook fails over the registration that it was shown."""
+        self.system(hooks=self.hooks(blocking=Fragile()), **OPTIONS)
+        self.assertEqual(self.everything()[0], 500)
+        self.assertIn("cannot judge", str(self.flushLoggedErrors(RuntimeError)[0]))
+
+    def test_hasherFails(self) -> None:
+        """When hashing fails, with what it was to hash at hand."""
+
+        def run(function: Any, *args: Any) -> Any:
+            return fail(RuntimeError("no thread"))
+
+        self.system(run=run, **OPTIONS)
+        self.assertEqual(self.everything()[0], 500)
+        self.assertTrue(self.flushLoggedErrors(RuntimeError))
+
+
+class Down:
+    """A connection to a database that has gone away."""
+
+    def cursor(self) -> Any:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class RowQuotedTests(OnPostgreSQL, SystemCase):
+    """PostgreSQL quotes whole rows in its complaints."""
+
+    def test_brokenRule(self) -> None:
+        """What is logged of a statement that the database refuses holds nothing of its row."""
+        canaries = watch(self, SECRETS)
+        database = OnPostgreSQL.database(self, self.clock)
+        self.system(database=database, **OPTIONS)
+        for change in (
+            "ALTER TABLE users ADD CHECK (name_key <> 'alice')",
+            "ALTER TABLE logins ADD CHECK (user_id NOT LIKE '@bob:%')",
+        ):
+            database.pool.connection.cursor().execute(change)
+        for name in ("alice", "bob"):
+            body = {"username": name, "password": PASSWORD, "auth": DUMMY}
+            self.assertEqual(self.client.post(REGISTER, body).status, 500)
+        self.assertEqual(len(self.flushLoggedErrors()), 2)
+        self.assertGreater(canaries.heard, 1)
+
+
+class ReprTests(SystemCase):
+    """What a debugger, an assertion or a careless log line would show."""
+
+    options = OPTIONS
+
+    def test_values(self) -> None:
+        """No value that holds a secret shows it."""
+        canaries = watch(self, SECRETS)
+        key = "call"
+        device = DeviceRequest(wants_refresh_token=True)
+        logins = self.subsystem.handler.logins
+        login = logins.issue(UserID("a", "b"), logins.terms(device), key)
+        body = {"username": "alice", "password": PASSWORD, "guest_access_token": PASSWORD}
+        auth = {"type": PASSWORD, "session": "s", "token": PASSWORD}
+        for value in (
+            config(**OPTIONS),
+            self.subsystem,
+            self.subsystem.backend,
+            self.subsystem.backend.hasher,
+            self.subsystem.auth,
+            logins,
+            login,
+            NewDevice(login=login),
+            Created(user_id=UserID("a", "b"), login=login),
+            Secret(PASSWORD),
+            Registration(key=key, password=Secret(PASSWORD), password_hash="$2b$04$x"),
+            NewAccount(key=key, user_id=UserID("a", "b"), created_ms=0, password_hash="$2b$04$x"),
+            User(user_id=UserID("a", "b"), password_hash="$2b$04$x"),
+            SignupRequest(kind="user", body=body, uri="/", client=Client("192.0.2.1")),
+            Wish.of(body),
+            Auth("s", "m.login.dummy", auth),
+        ):
+            canaries.check(f"repr of {type(value).__name__}", f"{value!r} {value}")

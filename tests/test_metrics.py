@@ -1,0 +1,80 @@
+"""What is counted, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from prometheus_client import CollectorRegistry, generate_latest
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.metrics import Metrics
+from tests.case import PASSWORD, SystemCase
+from tests.client import V3
+
+
+def value(metrics: Metrics, sample: str, **labels: str) -> Optional[float]:
+    return metrics.registry.get_sample_value(sample, labels)
+
+
+class MetricsTests(SynchronousTestCase):
+    def test_registrations(self) -> None:
+        """Registrations count by guest, shadow-ban and provider; nobody's provider is empty."""
+        metrics = Metrics()
+        for guest, banned, provider in (
+            (False, False, None),
+            (False, False, None),
+            (True, False, None),
+            (False, True, "oidc"),
+        ):
+            metrics.registered(guest, banned, provider)
+        for guest, banned, provider, count in (
+            ("false", "false", "", 2),
+            ("true", "false", "", 1),
+            ("false", "true", "oidc", 1),
+        ):
+            labels = {"guest": guest, "shadow_banned": banned, "auth_provider": provider}
+            self.assertEqual(value(metrics, "regsys_registrations_total", **labels), count, labels)
+
+    def test_logins(self) -> None:
+        """Logins count by guest and provider, apart from registrations."""
+        metrics = Metrics()
+        metrics.logged_in(False, "oidc")
+        metrics.logged_in(True, None)
+        for guest, provider in (("false", "oidc"), ("true", "")):
+            labels = {"guest": guest, "auth_provider": provider}
+            self.assertEqual(value(metrics, "regsys_logins_total", **labels), 1, labels)
+        self.assertNotIn(b"regsys_registrations_total{", generate_latest(metrics.registry))
+
+    def test_databaseCalls(self) -> None:
+        """Calls of the database count by name, with the time they took."""
+        metrics = Metrics()
+        for seconds in (0.25, 0.5):
+            metrics.database_call("find_user", seconds)
+        self.assertEqual(value(metrics, "regsys_database_seconds_count", name="find_user"), 2)
+        self.assertEqual(value(metrics, "regsys_database_seconds_sum", name="find_user"), 0.75)
+
+    def test_registries(self) -> None:
+        """Several sets live in one process, each in a registry of its own or in one given."""
+        registry = CollectorRegistry()
+        first, second = Metrics(), Metrics(registry)
+        first.logged_in(False, None)
+        self.assertIs(second.registry, registry)
+        labels = {"guest": "false", "auth_provider": ""}
+        self.assertIsNone(value(second, "regsys_logins_total", **labels))
+
+
+class CountedTests(SystemCase):
+    def test_accountsAndLogins(self) -> None:
+        """In a whole server, accounts made and logins of existing ones are counted."""
+        self.register()
+        self.guest()
+        self.client.register(username="alice", password=PASSWORD)
+        for password in (PASSWORD, "wrong"):
+            body = {"type": "m.login.password", "user": "alice", "password": password}
+            self.client.post(f"{V3}/login", body)
+        metrics = self.subsystem.backend.metrics
+        for guest in ("false", "true"):
+            labels = {"guest": guest, "shadow_banned": "false", "auth_provider": ""}
+            self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
+        labels = {"guest": "false", "auth_provider": ""}
+        self.assertEqual(value(metrics, "regsys_logins_total", **labels), 1)

@@ -1,0 +1,140 @@
+"""How many statements a request costs, counted in PostgreSQL's own log (PERFORMANCE.md)."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Sequence
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IUserDirectory
+from regsys.model import UserID
+from tests import postgres
+from tests.case import DUMMY, PASSWORD, SystemCase
+from tests.client import V3
+from tests.databases import postgres_database
+
+# Between BEGIN and COMMIT, at most.
+MOST = 10
+
+
+@attr.frozen
+class Cost:
+    """``transactions``: the statements within each BEGIN … COMMIT; ``alone``: all others."""
+
+    transactions: Sequence[Sequence[str]]
+    alone: Sequence[str]
+
+    @classmethod
+    def of(cls, statements: Sequence[str]) -> Cost:
+        transactions: list[list[str]] = []
+        alone: list[str] = []
+        place: Optional[list[str]] = None
+        for text in statements:
+            if text == "BEGIN":
+                place = []
+                transactions.append(place)
+            elif text == "COMMIT":
+                place = None
+            else:
+                (alone if place is None else place).append(text)
+        return cls(transactions, alone)
+
+    def __str__(self) -> str:
+        inside = [f"  {text[:90]}" for texts in self.transactions for text in ("BEGIN", *texts)]
+        counts = [len(texts) for texts in self.transactions]
+        return "\n".join(
+            [f"in transactions: {counts}, alone: {len(self.alone)}", *inside, *self.alone]
+        )
+
+
+@implementer(IUserDirectory)
+class Directory:
+    async def profile_created(self, user_id: UserID, display_name: Optional[str]) -> None:
+        return
+
+
+class StatementTests(SystemCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.args = postgres.dsn(self, log_statements=True)
+        database = postgres_database(self, self.clock, self.args)
+        self.system(database=database, hooks=self.hooks(directory=Directory()))
+        # The first user of a server costs a statement more.
+        self.register("first")
+
+    def cost(self, request: Callable[[], Any]) -> Cost:
+        with postgres.statement_log(self.args) as statements:
+            request()
+        return Cost.of([statement.text for statement in statements])
+
+    def assertOneTransaction(self, cost: Cost, alone: str) -> None:
+        """All that is written goes in one transaction of few statements; ``alone``: the first
+        words of what runs before and after it, in order."""
+        self.assertEqual(len(cost.transactions), 1, cost)
+        self.assertLessEqual(len(cost.transactions[0]), MOST, cost)
+        self.assertAlone(cost, alone)
+
+    def assertAlone(self, cost: Cost, alone: str) -> None:
+        self.assertEqual([text.split()[0] for text in cost.alone], alone.split(), cost)
+
+    def test_oneShot(self) -> None:
+        """A registration in one request: is the name free, one transaction, one job finished."""
+        cost = self.cost(lambda: self.register("alice"))
+        self.assertOneTransaction(cost, "SELECT DELETE")
+
+    def test_withRefreshToken(self) -> None:
+        """Whatever login the client wants costs the same."""
+        cost = self.cost(lambda: self.register("alice", refresh_token=True, device_id="PHONE"))
+        self.assertOneTransaction(cost, "SELECT DELETE")
+
+    def test_generatedName(self) -> None:
+        """A name that is drawn costs its number, and a look whether it is free."""
+        body = {"password": PASSWORD, "auth": DUMMY}
+        cost = self.cost(lambda: self.client.register(**body))
+        self.assertOneTransaction(cost, "SELECT SELECT DELETE")
+
+    def test_twoSteps(self) -> None:
+        """A challenge writes in one statement; the hash is kept, later, in another; to complete
+        it all takes one transaction."""
+        cost = self.cost(lambda: self.challenge(username="alice", password=PASSWORD))
+        self.assertEqual(cost.transactions, [], cost)
+        self.assertAlone(cost, "SELECT INSERT")
+
+    def test_completion(self) -> None:
+        """The completing request loads its session, and writes in one transaction."""
+        session = self.challenge(username="alice", password=PASSWORD)["session"]
+        cost = self.cost(lambda: self.clock.advance(0))
+        self.assertEqual(cost.transactions, [], cost)
+        self.assertAlone(cost, "UPDATE")
+        auth = {**DUMMY, "session": session}
+        cost = self.cost(lambda: self.client.register(auth=auth))
+        self.assertOneTransaction(cost, "SELECT SELECT DELETE")
+
+    def test_guest(self) -> None:
+        """A guest costs what a generated name costs."""
+        cost = self.cost(self.guest)
+        self.assertOneTransaction(cost, "SELECT SELECT DELETE")
+
+    def test_upgrade(self) -> None:
+        """A guest who becomes a user is looked up for its token, and written in one transaction."""
+        guest = self.guest()
+        name = UserID.parse(guest["user_id"]).localpart
+        token = guest["access_token"]
+        cost = self.cost(lambda: self.register(name, guest_access_token=token))
+        self.assertEqual(len(cost.transactions), 1, cost)
+        self.assertLessEqual(len(cost.transactions[0]), MOST, cost)
+        self.assertEqual({text.split()[0] for text in cost.alone}, {"SELECT"}, cost)
+
+    def test_availability(self) -> None:
+        """Whether a name is free is one question."""
+        cost = self.cost(lambda: self.client.get(f"{V3}/register/available?username=alice"))
+        self.assertEqual(cost.transactions, [], cost)
+        self.assertAlone(cost, "SELECT")
+
+    def test_whoami(self) -> None:
+        """So is whose a token is."""
+        token = self.register("alice")["access_token"]
+        cost = self.cost(lambda: self.whoami(token))
+        self.assertEqual(cost.transactions, [], cost)
+        self.assertAlone(cost, "SELECT")
