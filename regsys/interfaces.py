@@ -205,9 +205,6 @@ class IHasher(Interface):
     def verify(password: Secret, stored: Optional[str]) -> Awaitable[bool]:
         """Whether the password fits; takes as long for None (an account without one)."""
 
-    def running(once: str) -> Optional[Awaitable[str]]:
-        """The hash being made in this dialogue, or made lately; None if there is none."""
-
     def has_room() -> bool:
         """Whether the queue is less than half full: time for work that can be put off."""
 

@@ -20,12 +20,11 @@ from zope.interface import implementer
 from regsys.errors import RegistrationError
 from regsys.interfaces import IExpiring, IFollowUps, IJobStore, IUserDirectory
 from regsys.metrics import Metrics
-from regsys.model import Job, NewAccount, NewJob, UserID
+from regsys.model import JOB_LEASE_MS, Job, NewAccount, NewJob, UserID
 
 log = Logger()
 
 POLL_S = 5.0
-LEASE_MS = 60_000
 BATCH = 20
 LONGEST_WAIT_MS = 3_600_000
 Handler = Callable[[Job], Awaitable[None]]
@@ -99,7 +98,7 @@ class JobRunner:
 
     def start_jobs(self, new: Sequence[NewJob]) -> None:
         """Begin jobs that a transaction of this process has just written, held from birth."""
-        until_ms = self._now_ms() + LEASE_MS
+        until_ms = self._now_ms() + JOB_LEASE_MS
         for job in new:
             self._begin(
                 Job(
@@ -113,7 +112,7 @@ class JobRunner:
 
     async def run_due(self) -> int:
         """Claim what is due and run it to its end; returns how many there were."""
-        jobs = await self._store.claim(self._now_ms(), LEASE_MS, BATCH)
+        jobs = await self._store.claim(self._now_ms(), JOB_LEASE_MS, BATCH)
         await DeferredList([self._begin(job) for job in jobs])
         return len(jobs)
 

@@ -329,6 +329,9 @@ class Challenge:
 
 # --- Jobs --------------------------------------------------------------------------------
 
+# How long a process may sit on a job before others take it over.
+JOB_LEASE_MS = 60_000
+
 
 @attr.frozen(kw_only=True)
 class Job:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Coroutine, Optional, Sequence
+from typing import Any, Callable, Coroutine, Optional, Sequence
 
 import attr
 from twisted.internet.defer import Deferred
@@ -133,9 +133,6 @@ class Hasher:
 
     async def verify(self, password: Secret, stored: Optional[str]) -> bool:
         return stored == password.reveal()[::-1]
-
-    def running(self, once: str) -> Optional[Awaitable[str]]:
-        return None
 
     def has_room(self) -> bool:
         return True

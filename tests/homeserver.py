@@ -13,9 +13,9 @@ from zope.interface import implementer
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.interfaces import IFollowUps
 from regsys.jobs import JobRunner
-from regsys.model import DeviceRequest, Job, NewAccount, NewJob
+from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob
 from regsys.storage.foreign import ForeignOutcomeStore
-from regsys.storage.jobs import LEASE_MS, JobStore
+from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, memory_database
 from regsys.testing.contracts.case import NOW_MS
@@ -23,7 +23,7 @@ from regsys.testing.contracts.sessions import session
 from regsys.testing.contracts.writer import logins, new_account
 
 # Past the lease of whatever a dead process held.
-LATER_S = LEASE_MS / 1000 + 1
+LATER_S = JOB_LEASE_MS / 1000 + 1
 END_MS = NOW_MS + 24 * 3600 * 1000
 # What a writer asks of its parts, in this order, is surrounded by points: ``before reserve`` …
 CALLS = ("reserve", "create_account", "register", "settle")

@@ -9,10 +9,12 @@ from twisted.internet.defer import Deferred
 
 from regsys import build
 from regsys.build import embedded, standalone
-from regsys.interfaces import IAccountStore, IAuth, IDevices
-from regsys.testing import config, memory_backend, provides
+from regsys.foreign_writer import RECOVERY
+from regsys.model import NewAccount, NewJob, UserID
+from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.testing import config, memory_backend
 from regsys.testing.fakes import MemoryAccounts, MemoryAuth, MemoryDevices
-from tests.case import DUMMY, PASSWORD, SystemCase
+from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
 from tests.client import V3, Client
 from tests.riddle import RIDDLE, Riddle
 
@@ -103,29 +105,41 @@ class LifeTests(SystemCase):
         self.assertEqual(after["users"], 1)
 
 
-class EmbeddedTests(SystemCase):
-    def test_overAHomeserver(self) -> None:
-        """Over a homeserver's stores only our own rows are in our database; logging in is the
-        homeserver's affair."""
-        accounts = MemoryAccounts()
-        devices = MemoryDevices(accounts=accounts)
+class EmbeddedTests(DialogueCase):
+    """Over a homeserver's own accounts, devices and tokens."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.accounts = MemoryAccounts()
+        devices = MemoryDevices(accounts=self.accounts)
         auth = MemoryAuth(devices=devices)
-        for interface, fake in ((IAccountStore, accounts), (IDevices, devices), (IAuth, auth)):
-            provides(interface, fake)
-        chosen = config()
-        backend = memory_backend(self, chosen, self.clock)
+        backend = memory_backend(self, config(), self.clock)
         self.database = backend.database
         self.subsystem = embedded(
-            chosen, self.clock, store=accounts, devices=devices, auth=auth, backend=backend
+            config(), self.clock, store=self.accounts, devices=devices, auth=auth, backend=backend
         )
-        self.assertEqual(self.subsystem.endpoints, OURS)
         self.client = Client(self, self.subsystem.resource())
+
+    def test_overAHomeserver(self) -> None:
+        """Accounts and devices are the homeserver's, in our database are only our own rows;
+        logging in is the homeserver's affair."""
+        self.assertEqual(self.subsystem.endpoints, OURS)
         made = self.register()
         self.assertEqual(self.whoami(made["access_token"]).json["user_id"], made["user_id"])
-        self.assertEqual(list(accounts.by_name), ["alice"])
+        self.assertEqual(list(self.accounts.by_name), ["alice"])
         counts = self.counts()
         self.assertEqual((counts["users"], counts["devices"], counts["outcomes"]), (0, 0, 1))
         self.assertEqual(self.client.get(f"{V3}/login").status, 404)
+
+    def test_begunBeforeACrash(self) -> None:
+        """A session that had only begun to make its account when its process died is not taken
+        for a finished one: its client makes the account by asking again."""
+        session = self.begin()
+        begun = NewAccount(key=session, user_id=UserID("alice", "test.example"), created_ms=0)
+        recovery = NewJob(kind=RECOVERY)
+        self.wait(ForeignOutcomeStore(self.database).reserve(begun, recovery))
+        self.assertRegistered(self.go_on(session), "alice")
+        self.assertEqual(list(self.accounts.by_name), ["alice"])
 
 
 class HooksTests(SystemCase):

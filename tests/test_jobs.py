@@ -10,9 +10,9 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
-from regsys.jobs import BATCH, LEASE_MS, LONGEST_WAIT_MS, POLL_S, Housekeeping, JobRunner, wait_ms
+from regsys.jobs import BATCH, LONGEST_WAIT_MS, POLL_S, Housekeeping, JobRunner, wait_ms
 from regsys.metrics import Metrics
-from regsys.model import Job, NewJob
+from regsys.model import JOB_LEASE_MS, Job, NewJob
 from regsys.storage import jobs
 from regsys.storage.jobs import JobStore
 from regsys.testing import memory_database
@@ -86,7 +86,7 @@ class RunnerCase(SynchronousTestCase):
 class RunTests(RunnerCase):
     def test_atOnce(self) -> None:
         """A job that was just written is run at once, and is gone when it is done."""
-        until_ms = int(self.clock.seconds() * 1000) + LEASE_MS
+        until_ms = int(self.clock.seconds() * 1000) + JOB_LEASE_MS
         self.runner.start_jobs([self.born()])
         self.assertEqual(
             self.done,
@@ -165,7 +165,7 @@ class RunTests(RunnerCase):
         runner.start_jobs([self.born()])
         self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
         self.behaviour = lambda job: None
-        self.clock.advance(LEASE_MS / 1000)
+        self.clock.advance(JOB_LEASE_MS / 1000)
         self.assertEqual(self.wait(self.runner.run_due()), 1)
         self.assertEqual(self.rows("job_id"), [])
 
@@ -195,7 +195,7 @@ class LoopTests(RunnerCase):
         dead.start_jobs([self.born()])
         self.behaviour = lambda job: None
         self.runner.start()
-        self.clock.pump([POLL_S] * int(LEASE_MS / 1000 / POLL_S - 1))
+        self.clock.pump([POLL_S] * int(JOB_LEASE_MS / 1000 / POLL_S - 1))
         self.assertEqual(len(self.done), 1)
         self.clock.advance(POLL_S)
         self.assertEqual([job.attempts for job in self.done], [1, 2])

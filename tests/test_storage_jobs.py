@@ -96,7 +96,3 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringOutcomes, TestCase):
 
 class ThreadedJobTests(InThreads, OwnJobs, TestCase):
     """Here the races are real ones."""
-
-
-class ThreadedOutcomeTests(InThreads, OwnOutcomes, TestCase):
-    """Here the races are real ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar, Iterator, Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -133,6 +134,16 @@ class SessionRaces(RaceCase):
         for meeting in self.meetings(self.before, self.finished(), save):
             self.assertIsNone(meeting.second, meeting)
             self.assertEqual(self.stored("SELECT finished FROM uia_sessions"), [True])
+
+    def test_savedTwice(self) -> None:
+        """Of two that save both find all that they have saved."""
+
+        def save(stage: str) -> Step:
+            return lambda stores: stores.sessions.save("key", CLIENT, None, {stage: True})
+
+        for _ in self.meetings(self.before, save("one"), save("two")):
+            (results,) = self.stored("SELECT results FROM uia_sessions")
+            self.assertEqual(json.loads(results), {"one": True, "two": True})
 
     def test_finishedWhileItExpires(self) -> None:
         """The account is made though its session expires in the same moment."""

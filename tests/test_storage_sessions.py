@@ -15,7 +15,6 @@ from regsys.testing.contracts.case import CLIENT, NOW_MS
 from regsys.testing.contracts.sessions import session
 from tests.databases import InFile, InMemory, OnPostgreSQL
 from tests.tables import Tables
-from tests.threads import InThreads
 
 
 class OwnSessions(Tables, SessionStoreContract):
@@ -85,7 +84,3 @@ class MemoryExpiringTests(InMemory, ExpiringSessions, TestCase):
 
 class PostgresExpiringTests(OnPostgreSQL, ExpiringSessions, TestCase):
     pass
-
-
-class ThreadedSessionTests(InThreads, OwnSessions, TestCase):
-    """Here the races are real ones."""

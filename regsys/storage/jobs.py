@@ -9,17 +9,14 @@ import attr
 from zope.interface import implementer
 
 from regsys.interfaces import IJobStore
-from regsys.model import Job, NewJob
+from regsys.model import JOB_LEASE_MS, Job, NewJob
 from regsys.storage.database import Database, Transaction
-
-# How long a process may sit on a job before others take it over.
-LEASE_MS = 60_000
 
 
 def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> None:
     """Write jobs that the committing process holds from birth: their first attempt has begun."""
     for job in new:
-        _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + LEASE_MS)
+        _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + JOB_LEASE_MS)
 
 
 def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: int) -> None:

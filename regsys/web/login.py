@@ -38,8 +38,8 @@ def login(logins: PasswordLogin, clock: IReactorTime) -> Endpoint:
 def logout(auth: IAuth, store: ITokenStore) -> Endpoint:
     async def post(call: Call) -> Reply:
         owner = await requester(call, auth)
-        if owner.is_guest:
-            raise Forbidden("A guest's token cannot be logged out.")
+        if owner.is_guest or owner.device_id is None:
+            raise Forbidden("This token is no device's, and cannot be logged out.")
         await store.log_out(owner.user_id, owner.device_id)
         return Reply()
 
