@@ -1,0 +1,88 @@
+"""The load: a few connections that stay open, each asking again as soon as it is answered.
+
+It shares the machine with the server it loads, so it does as little as it can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+from typing import Any, Awaitable, Callable, Iterator, Mapping, Optional
+
+import attr
+
+CONCURRENCY = 8
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+
+
+@attr.frozen
+class Connection:
+    """A connection that is kept alive. ``addresses`` yields whom each request comes from."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    addresses: Iterator[str]
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Optional[Mapping[str, Any]] = None,
+        token: Optional[str] = None,
+        expect: int = 200,
+    ) -> bytes:
+        """The body of the answer; AssertionError if its status isn't the expected one."""
+        content = b"" if body is None else json.dumps(body).encode()
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark/1\r\n"
+            f"Accept: application/json\r\nX-Forwarded-For: {next(self.addresses)}\r\n"
+        )
+        if token is not None:
+            head += f"Authorization: Bearer {token}\r\n"
+        if body is not None:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+        self.writer.write(head.encode() + b"\r\n" + content)
+        answer = await self.reader.readuntil(b"\r\n\r\n")
+        length = _LENGTH.search(answer)
+        assert length is not None, answer
+        content = await self.reader.readexactly(int(length[1]))
+        status = int(answer[9:12])
+        assert status == expect, f"{method} {path}: {status} {content!r}"
+        return content
+
+
+Operation = Callable[[Connection, int], Awaitable[object]]
+
+
+@attr.frozen
+class Load:
+    """Many clients of one server, each with an address of its own."""
+
+    port: int
+    numbers: Iterator[int] = attr.field(factory=itertools.count)
+
+    async def connect(self) -> list[Connection]:
+        addresses = (
+            f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+            for number in itertools.count(1)
+        )
+        pairs = [await asyncio.open_connection("127.0.0.1", self.port) for _ in range(CONCURRENCY)]
+        return [Connection(reader, writer, addresses) for reader, writer in pairs]
+
+    async def run(self, connections: list[Connection], operation: Operation, count: int) -> None:
+        """Do the operation ``count`` times; every time ever has a number of its own."""
+        numbers = iter(list(itertools.islice(self.numbers, count)))
+
+        async def work(connection: Connection) -> None:
+            for number in numbers:
+                await operation(connection, number)
+
+        await asyncio.gather(*map(work, connections))
+
+
+async def close(connections: list[Connection]) -> None:
+    for connection in connections:
+        connection.writer.close()
+        await connection.writer.wait_closed()

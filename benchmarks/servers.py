@@ -1,0 +1,114 @@
+"""The processes that are measured, and their clocks."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, Mapping, Optional
+
+import attr
+
+from benchmarks.load import Load
+from tests import postgres, service_process
+from tests.ports import free_port
+
+ROOT = Path(__file__).parent.parent
+
+
+class Cleanups(contextlib.ExitStack):
+    """Stands where the helpers of tests expect a test case."""
+
+    def addCleanup(self, function: Callable[..., object], *args: Any) -> None:
+        self.callback(function, *args)
+
+
+@attr.frozen
+class Server:
+    """``database_cpu_s``: CPU seconds of its database server; None: it has none, or not ours."""
+
+    name: str
+    pid: int
+    load: Load
+    database_cpu_s: Optional[Callable[[], float]] = None
+
+    def cpu_s(self) -> float:
+        """CPU seconds, user and system, that the process has used in all its threads."""
+        return process_cpu_s(self.pid)
+
+
+def process_cpu_s(pid: int) -> float:
+    # How Linux names the CPU clock of another process: see clock_getcpuclockid(3).
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def start_hello(cleanups: Cleanups) -> Server:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.hello", str(port)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    cleanups.addCleanup(process.communicate)
+    cleanups.addCleanup(process.kill)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return Server("hello", process.pid, Load(port))
+
+
+def start_on_sqlite(cleanups: Cleanups) -> Server:
+    folder = _folder(cleanups)
+    return _start("SQLite", cleanups, folder, service_process.sqlite(folder))
+
+
+def start_on_postgres(cleanups: Cleanups) -> Server:
+    """Raises tests.postgres.NotFound."""
+    server = postgres.shared()
+    args = server.create_database()
+    cleanups.addCleanup(server.drop_database, args)
+    section = service_process.psycopg2(args)
+    return _start("PostgreSQL", cleanups, _folder(cleanups), section, postgres_clock(server))
+
+
+def postgres_clock(server: postgres.Server) -> Optional[Callable[[], float]]:
+    """The CPU seconds of all processes of a PostgreSQL; None if it isn't ours."""
+    if server.log is None:
+        return None
+    postmaster = (server.log.parent / "data/postmaster.pid").read_text().split()[0]
+
+    def cpu_s() -> float:
+        total = 0.0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                # The fields after the command: state, then the parent's id.
+                if stat.read_text().rpartition(")")[2].split()[1] == postmaster:
+                    total += process_cpu_s(int(stat.parent.name))
+        return total
+
+    return cpu_s
+
+
+def _folder(cleanups: Cleanups) -> Path:
+    return Path(cleanups.enter_context(tempfile.TemporaryDirectory(prefix="regsys-bench-")))
+
+
+def _start(
+    name: str,
+    cleanups: Cleanups,
+    folder: Path,
+    database: Mapping[str, Any],
+    database_cpu_s: Optional[Callable[[], float]] = None,
+) -> Server:
+    """``regsys serve``, without limits, whose clients come by way of a proxy."""
+    port = free_port()
+    resources = [{"names": ["client", "health"]}]
+    listener = {"port": port, "bind_addresses": ["127.0.0.1"], "x_forwarded": True}
+    config = service_process.write_config(
+        folder, database, listeners=[{**listener, "resources": resources}]
+    )
+    service = service_process.ServiceProcess(cleanups, config)  # type: ignore[arg-type]
+    return Server(name, service.process.pid, Load(port), database_cpu_s)

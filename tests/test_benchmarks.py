@@ -1,0 +1,42 @@
+"""The benchmarks start, and yield their tables."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from benchmarks.measuring import Cost, Round
+from tests.service_process import ROOT
+
+
+class BenchmarkTests(SynchronousTestCase):
+    def test_quick(self) -> None:
+        """--quick measures an operation beside hello and the floors, on each database there is."""
+        if sys.platform != "linux":
+            raise SkipTest("The CPU clock of another process is read as Linux has it.")
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks", "--quick", "availability"],
+            cwd=ROOT,
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"one bcrypt hash, 4 rounds +\d+\.\d+")
+        self.assertRegex(done.stdout, r"account transaction, SQLite +\d+\.\d+")
+        row = r"availability +SQLite +\d+\.\d+ +– +\d+\.\d+ \(\d+\.\d+–\d+\.\d+\) +4"
+        self.assertRegex(done.stdout, row)
+        self.assertFalse(re.search("one-shot", done.stdout))
+
+
+class CostTests(SynchronousTestCase):
+    def test_ratios(self) -> None:
+        """An operation is told in the hellos of its own round, by the median."""
+        cost = Cost([Round(1.0, 4.0), Round(2.0, 6.0, 1.0), Round(1.0, 9.0, 3.0)])
+        self.assertEqual((cost.ratio, cost.ratios), (4.0, [3.0, 4.0, 9.0]))
+        self.assertEqual((cost.server_ms, cost.database_ms), (6.0, 2.0))
