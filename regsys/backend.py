@@ -60,7 +60,7 @@ def connect(config: DatabaseConfig) -> Any:
             "PostgreSQL needs its driver: run pip install 'regsys[postgres]'"
         ) from None
     try:
-        if isinstance(chosen, SQLite) and chosen.path != ":memory:":
+        if isinstance(chosen, SQLite):
             # Password hashes will be in it: for nobody else's eyes, from the first moment.
             os.close(os.open(chosen.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = driver.connect(**chosen.connect_args())
@@ -76,6 +76,8 @@ def prepare(config: Config) -> tuple[Sequence[int], bytes]:
     Returns the schema numbers that were applied, and the secret. Blocks: call it before
     the reactor runs, or in a thread. Raises BackendError and NewerSchema.
     """
+    if config.database.path == ":memory:":
+        raise BackendError("an SQLite database in memory cannot be served: name a file")
     connection = connect(config.database)
     chosen = dialect(config.database)
     try:

@@ -145,6 +145,13 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("the database cannot be opened", done.stderr)
         self.assertNotIn("Traceback", done.stderr)
 
+    def test_databaseInMemory(self) -> None:
+        """An SQLite database in memory would be another one for each connection: refused."""
+        database = {"name": "sqlite3", "args": {"database": ":memory:"}}
+        done = self.regsys("migrate", "-c", self.config(database=database))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("in memory cannot be served", done.stderr)
+
     def test_demoFiles(self) -> None:
         """The demonstration's secrets are its owner's alone, and stay the same ones."""
         script = "from regsys.cli import demo; print(demo.config_file(create=True))"
