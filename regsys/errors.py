@@ -148,6 +148,10 @@ class InvalidRegistrationToken(RegistrationError):
     sentence = "This registration token is not valid any more."
 
 
+class TokenNotFound(RegistrationError):
+    status, errcode, sentence = 404, "M_NOT_FOUND", "There is no such registration token."
+
+
 # --- Tokens, logins, authentication ------------------------------------------------------
 
 

@@ -26,9 +26,11 @@ from regsys.model import (
     NewJob,
     Outcome,
     Registration,
+    RegistrationToken,
     Requester,
     Secret,
     StoredLogin,
+    TokenUse,
     UIASession,
     User,
     UserID,
@@ -324,6 +326,38 @@ class ISessionStore(Interface):
     def keep_hash(session_id: str, password_hash: Optional[str]) -> Awaitable[None]:
         """Keep the hash of the session's password (None: of none, not even an earlier one),
         unless the session is finished."""
+
+
+# === Registration tokens =================================================================
+
+
+class IRegistrationTokenStore(Interface):
+    """Registration tokens, and the uses that sessions hold of them (BEHAVIOUR B8.8)."""
+
+    def create(token: RegistrationToken) -> Awaitable[bool]:
+        """Store a new token; False if there is one of this name."""
+
+    def get(token: str, now_ms: int) -> Awaitable[Optional[RegistrationToken]]:
+        """The token with its uses as they stand now; None: there is none."""
+
+    def list(now_ms: int) -> Awaitable[Sequence[RegistrationToken]]:
+        """All tokens, the oldest first."""
+
+    def change(token: str, changes: Mapping[str, Any]) -> Awaitable[bool]:
+        """Set ``uses_allowed``, ``expiry_ms``, ``revoked`` or ``note``; False: no such token."""
+
+    def delete(token: str) -> Awaitable[bool]:
+        """Forget it, and the uses that are held; False: no such token."""
+
+    def uses(token: str) -> Awaitable[Sequence[TokenUse]]:
+        """The accounts that it has let in, the oldest first."""
+
+    def reserve(token: str, session_id: str, now_ms: int, until_ms: int) -> Awaitable[bool]:
+        """Hold a use for this session until ``until_ms``; False if none is left.
+
+        A session holds one use at most: what it held of another token is given back. The
+        transaction that makes the account uses it up (NewAccount.registration_token).
+        """
 
 
 # === Stores that only the standalone service needs =======================================

@@ -17,12 +17,15 @@ from regsys.errors import (
     AwaitingApproval,
     Forbidden,
     InvalidParam,
+    InvalidRegistrationToken,
     InvalidUsername,
     MissingParam,
     RegistrationDisabled,
     RegistrationError,
+    StageFailed,
     Unrecognized,
 )
+from regsys.flows import REGISTRATION_TOKEN
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import IHasher
 from regsys.model import (
@@ -189,8 +192,16 @@ class Signup:
                 session = await self.uia.store(session, progress)
             self._hash_soon(session, password)
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
+        registration = attr.evolve(
+            registration, registration_token=progress.results.get(REGISTRATION_TOKEN)
+        )
         try:
             return await self._complete(registration, session)
+        except InvalidRegistrationToken as error:
+            # It ended, or was revoked, since its stage was passed.
+            progress = progress.undone(REGISTRATION_TOKEN, StageFailed(error.errcode, error.text))
+            await self._save(request, session, progress)
+            return self.uia.challenge(session, progress, self.flows, asked=True)
         except RegistrationError:
             # The session lives on, with what it has passed (B16.1): nothing is lost.
             if stored:

@@ -1,4 +1,4 @@
-"""The command line: ``regsys serve | check-config | migrate | register-user | approve-user``."""
+"""The command line: ``regsys serve``, ``check-config``, ``migrate`` and the rest, see ``--help``."""
 
 from __future__ import annotations
 
@@ -54,7 +54,24 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("--admin", action="store_true", help="make the user a server admin")
     approve = command("approve-user", "Let an account that waits for approval log in.")
     approve.add_argument("name", help="the user name, the part before the colon")
+    _token_parser(command("token", "Registration tokens: make, list, look at, revoke."), common)
     return parser
+
+
+def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = token.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = actions.add_parser("create", help="make a token and print it")
+    create.add_argument("--token", help="the token itself (default: one is made up)")
+    create.add_argument("--length", type=int, default=16, help="of a made-up token (default: 16)")
+    create.add_argument("--uses", type=int, metavar="N", help="how many may use it (default: all)")
+    create.add_argument("--expires", metavar="7d", help="after how long it ends (default: never)")
+    create.add_argument("--note", help="what it is for")
+    actions.add_parser("list", help="all tokens, a line each")
+    show = actions.add_parser("show", help="one token, and who used it when")
+    show.add_argument("token")
+    revoke = actions.add_parser("revoke", help="let nobody in with it any more")
+    revoke.add_argument("token")
+    revoke.add_argument("--undo", action="store_true", help="let people in with it again")
 
 
 def _report(config: Config, whole: bool) -> None:

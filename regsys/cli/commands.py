@@ -6,6 +6,7 @@ import argparse
 import getpass
 import secrets
 import sys
+import time
 from typing import Any, Awaitable, Callable
 
 from twisted.internet import task
@@ -13,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from regsys import build, logs
 from regsys.backend import prepare
+from regsys.cli import tokens
 from regsys.config import Config
 from regsys.errors import RegistrationError
 from regsys.model import Registration, Secret
@@ -75,6 +77,14 @@ def approve_user(config: Config, arguments: argparse.Namespace) -> int:
         raise RegistrationError(f"there is no user {arguments.name!r}")
 
     return _with_subsystem(config, approve)
+
+
+def token(config: Config, arguments: argparse.Namespace) -> int:
+    async def manage(subsystem: Subsystem) -> str:
+        now_ms = int(time.time() * 1000)
+        return await tokens.token(subsystem.registration_tokens, arguments, now_ms)
+
+    return _with_subsystem(config, manage)
 
 
 def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]]) -> int:

@@ -26,6 +26,8 @@ class RegistrationConfig:
     user_types: frozenset[str] = UNREAL_USER_TYPES
     enable_set_displayname: bool = True
     requires_approval: bool = False
+    requires_token: bool = False
+    token_bypasses_3pid: bool = False
     server_notices_localpart: Optional[str] = None
 
 
@@ -50,6 +52,8 @@ def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
         user_types=types,
         enable_set_displayname=reader.flag("enable_set_displayname", default=True),
         requires_approval=_read_approval(reader),
+        requires_token=reader.flag("registration_requires_token"),
+        token_bypasses_3pid=reader.flag("enable_registration_token_3pid_bypass"),
         server_notices_localpart=_read_server_notices(reader.section("server_notices")),
     )
 

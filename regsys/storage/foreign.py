@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from regsys.interfaces import IOutcomeStore
 from regsys.model import NewAccount, NewJob, Outcome
-from regsys.storage import jobs, outcomes, sessions
+from regsys.storage import jobs, outcomes, registration_tokens, sessions
 from regsys.storage.database import Database, Transaction
 
 
@@ -31,6 +31,7 @@ class ForeignOutcomeStore:
 def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
     earlier = outcomes.note(txn, new, finished=False)
     if earlier is None:
+        registration_tokens.hold(txn, new)
         jobs.insert_held(txn, (recovery,), new.created_ms)
     return earlier
 
@@ -41,6 +42,7 @@ def _settle(txn: Transaction, new: NewAccount, recovery_id: str) -> bool:
     outcomes.note(txn, new, finished=False)
     if not outcomes.finish(txn, new):
         return False
+    registration_tokens.use_held(txn, new)
     sessions.finish(txn, new)
     jobs.insert_held(txn, new.jobs, new.created_ms)
     return True
