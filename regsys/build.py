@@ -23,6 +23,7 @@ from regsys.interfaces import (
     IAuth,
     IDevices,
     ILimiter,
+    INonceStore,
     IRegistrationTokenStore,
     IRegistrationWriter,
     IStage,
@@ -32,11 +33,13 @@ from regsys.jobs import FollowUps, Housekeeping, JobRunner
 from regsys.login import LoginLimits, PasswordLogin
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.registration_tokens import RegistrationTokens
+from regsys.shared_secret import SharedSecret
 from regsys.signup import Signup
 from regsys.stages import DummyStage, RegistrationTokenStage
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.storage.jobs import JobStore
+from regsys.storage.nonces import NonceStore
 from regsys.storage.outcomes import OutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
@@ -44,7 +47,7 @@ from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.uia import UserInteractiveAuth
 from regsys.usernames import Usernames
-from regsys.web import account, availability, health, login, register
+from regsys.web import account, admin, availability, health, login, register
 from regsys.web import registration_tokens as token_api
 from regsys.writer import CountingWriter, LocalWriter
 
@@ -210,6 +213,17 @@ class _Parts:
             replay_window_ms=config.sessions.replay_window_ms,
         )
 
+    def shared_secret(self, nonces: INonceStore) -> Optional[SharedSecret]:
+        secret = self.config.registration.shared_secret
+        if secret is None:
+            return None
+        return SharedSecret(
+            secret=secret,
+            server_secret=self.backend.macaroon_secret,
+            nonces=nonces,
+            clock=self.clock,
+        )
+
     def stages(
         self, tokens: IRegistrationTokenStore, token_limit: ILimiter
     ) -> Mapping[str, IStage]:
@@ -231,6 +245,7 @@ class _Parts:
         *expiring: Any,
     ) -> Subsystem:
         config, sessions = self.config, SessionStore(self.database)
+        nonces = NonceStore(self.database)
         token_store = RegistrationTokenStore(self.database)
         token_limit = self.limit(config.limits.token_validity)
         registration_tokens = RegistrationTokens(store=token_store, clock=self.clock)
@@ -262,11 +277,13 @@ class _Parts:
             health.health(),
             token_api.validity(registration_tokens, config.registration, token_limit, address_key),
             *token_api.administration(registration_tokens, auth),
+            admin.shared_secret_registration(handler, self.shared_secret(nonces), self.clock),
+            admin.username_available(handler, auth),
             *own,
         ]
         if config.introspection_secret is not None:
             endpoints.append(account.introspect(auth, config.introspection_secret))
-        stores = (sessions, token_store, OutcomeStore(self.database), *expiring)
+        stores = (sessions, token_store, nonces, OutcomeStore(self.database), *expiring)
         return Subsystem(
             handler=handler,
             registration_tokens=registration_tokens,

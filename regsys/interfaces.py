@@ -417,6 +417,13 @@ class IOutcomeStore(Interface):
         """The store refused it: the key has made nothing."""
 
 
+class INonceStore(Interface):
+    """Nonces that are good for one attempt."""
+
+    def use(nonce: str, until_ms: int) -> Awaitable[bool]:
+        """Use it up; False if somebody has. It must be remembered until ``until_ms``."""
+
+
 class IExpiring(Interface):
     """Rows with an end: sessions, outcomes, spent tokens, reservations."""
 

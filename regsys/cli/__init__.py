@@ -1,4 +1,4 @@
-"""The command line: ``regsys serve``, ``check-config``, ``migrate`` and the rest, see ``--help``."""
+"""The command line: ``regsys serve``, ``check-config``, ``migrate`` and more; see ``--help``."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ LATER = frozenset(
     max_mau_value modules next_link_domain_whitelist no_proxy_hosts rc_3pid_validation
     recaptcha_private_key recaptcha_private_key_path
     recaptcha_public_key recaptcha_siteverify_api redis register_just_use_email_for_display_name
-    register_mxid_from_3pid registration_shared_secret
-    registration_shared_secret_path registrations_require_3pid
+    register_mxid_from_3pid
+    registrations_require_3pid
     regsys.appservice_may_set_password regsys.autocreate regsys.email_confirm_on_get
     regsys.guest_expiry regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
     regsys.mail_needs_stages request_token_inhibit_3pid_errors shadow_server

@@ -140,6 +140,13 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_due ON jobs (due_ms);
 
+-- Nonces of the shared-secret API that have been tried.
+CREATE TABLE used_nonces (
+    nonce TEXT NOT NULL PRIMARY KEY,
+    expires_ms BIGINT NOT NULL
+);
+CREATE INDEX used_nonces_by_end ON used_nonces (expires_ms);
+
 CREATE TABLE secrets (
     name TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
