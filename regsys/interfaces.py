@@ -352,11 +352,11 @@ class IRegistrationTokenStore(Interface):
     def uses(token: str) -> Awaitable[Sequence[TokenUse]]:
         """The accounts that it has let in, the oldest first."""
 
-    def reserve(token: str, session_id: str, now_ms: int, until_ms: int) -> Awaitable[bool]:
-        """Hold a use for this session until ``until_ms``; False if none is left.
+    def reserve(token: str, session_id: str, now_ms: int) -> Awaitable[bool]:
+        """Hold a use for this session, for RESERVED_MS; False if none is left.
 
-        A session holds one use at most: what it held of another token is given back. The
-        transaction that makes the account uses it up (NewAccount.registration_token).
+        A session holds one use at most: this one replaces what it held, of whatever token.
+        The transaction that makes the account uses it up (NewAccount.registration_token).
         """
 
 
@@ -403,18 +403,20 @@ class IOutcomeStore(Interface):
     """Our own record of accounts made in somebody else's store (``regsys.foreign_writer``)."""
 
     def reserve(new: NewAccount, recovery: NewJob) -> Awaitable[Optional[Outcome]]:
-        """Note that this key is under way, with the job that ends it should we die.
+        """Note that this key is under way, with the job that ends it should we die, and hold
+        the use of its registration token until it ends; InvalidRegistrationToken if none is left.
 
         None: noted now. Otherwise what an earlier call noted under the key, whose
         ``finished`` says whether it got to its end."""
 
     def settle(new: NewAccount, recovery_id: str) -> Awaitable[bool]:
-        """The account exists: record the outcome, finish its session, store its jobs, held.
+        """The account exists: record the outcome, count the use of its registration token,
+        finish its session, store its jobs, held.
 
         False if that had been done already: then nothing was changed."""
 
-    def withdraw(key: str, recovery_id: str) -> Awaitable[None]:
-        """The store refused it: the key has made nothing."""
+    def withdraw(new: NewAccount, recovery_id: str) -> Awaitable[None]:
+        """The store refused it: its key has made nothing."""
 
 
 class INonceStore(Interface):

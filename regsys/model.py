@@ -260,6 +260,11 @@ class Registration:
 # --- Registration tokens -----------------------------------------------------------------
 
 
+# How long a session holds a use of a token. One that has run out is taken again, if it can be,
+# when the account is made.
+RESERVED_MS = 3600 * 1000
+
+
 @attr.frozen(kw_only=True)
 class RegistrationToken:
     """A token that lets people register (MSC3231, BEHAVIOUR B8.8).

@@ -9,18 +9,16 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys.errors import StageFailed
+from regsys.flows import DUMMY, REGISTRATION_TOKEN
 from regsys.interfaces import ILimiter, IRegistrationTokenStore, IStage, StageContext
 from regsys.model import UIASession
-
-# How long a session holds a use of a token; it is taken again when the account is made.
-RESERVED_MS = 3600 * 1000
 
 
 @implementer(IStage)
 class DummyStage:
     """``m.login.dummy``: passed by asking (BEHAVIOUR B16.2)."""
 
-    type = "m.login.dummy"
+    type = DUMMY
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
         return None
@@ -40,7 +38,7 @@ class RegistrationTokenStage:
     key_of: Callable[[str], str]
     clock: IReactorTime
 
-    type = "m.login.registration_token"
+    type = REGISTRATION_TOKEN
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
         return None
@@ -60,6 +58,6 @@ class RegistrationTokenStage:
         await self.limiter.take(self.key_of(context.client.address))
         now_ms = int(self.clock.seconds() * 1000)
         session_id = context.session.session_id
-        if not await self.store.reserve(token, session_id, now_ms, now_ms + RESERVED_MS):
+        if not await self.store.reserve(token, session_id, now_ms):
             raise StageFailed("M_UNAUTHORIZED", "This registration token is not valid.")
         return token

@@ -24,8 +24,8 @@ class ForeignOutcomeStore:
     async def settle(self, new: NewAccount, recovery_id: str) -> bool:
         return await self.db.write("settle_outcome", _settle, new, recovery_id)
 
-    async def withdraw(self, key: str, recovery_id: str) -> None:
-        await self.db.write("withdraw_outcome", _withdraw, key, recovery_id)
+    async def withdraw(self, new: NewAccount, recovery_id: str) -> None:
+        await self.db.write("withdraw_outcome", _withdraw, new, recovery_id)
 
 
 def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
@@ -48,6 +48,7 @@ def _settle(txn: Transaction, new: NewAccount, recovery_id: str) -> bool:
     return True
 
 
-def _withdraw(txn: Transaction, key: str, recovery_id: str) -> None:
-    txn.run("DELETE FROM outcomes WHERE key = ? AND NOT finished", (key,))
+def _withdraw(txn: Transaction, new: NewAccount, recovery_id: str) -> None:
+    txn.run("DELETE FROM outcomes WHERE key = ? AND NOT finished", (new.key,))
+    registration_tokens.let_go(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))

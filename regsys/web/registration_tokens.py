@@ -6,6 +6,7 @@ from typing import Any, Callable, Mapping, Optional
 
 from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam, RegistrationDisabled
+from regsys.flows import uses_tokens
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, ILimiter
 from regsys.model import RegistrationToken
@@ -27,8 +28,7 @@ def validity(
         if not config.enabled:
             raise RegistrationDisabled()
         token = call.required_query("token")
-        asked_for = config.requires_token or config.token_bypasses_3pid
-        return Reply({"valid": asked_for and await tokens.is_valid(token)})
+        return Reply({"valid": uses_tokens(config) and await tokens.is_valid(token)})
 
     paths = client_paths("register/m.login.registration_token/validity", "v1")
     return Endpoint("token_validity", paths, {"GET": get})
