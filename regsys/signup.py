@@ -197,17 +197,18 @@ class Signup:
         )
         try:
             return await self._complete(registration, session)
-        except InvalidRegistrationToken as error:
-            # It ended, or was revoked, since its stage was passed.
-            progress = progress.undone(REGISTRATION_TOKEN, StageFailed(error.errcode, error.text))
-            await self._save(request, session, progress)
-            return self.uia.challenge(session, progress, self.flows, asked=True)
-        except RegistrationError:
+        except RegistrationError as error:
+            if isinstance(error, InvalidRegistrationToken):
+                # It has ended, or was revoked, since its stage was passed.
+                failure = StageFailed(error.errcode, error.text)
+                progress = progress.undone(REGISTRATION_TOKEN, failure)
             # The session lives on, with what it has passed (B16.1): nothing is lost.
             if stored:
                 await self._save(request, session, progress)
                 self._hash_soon(session, password)
-            raise
+            if progress.failure is None:
+                raise
+            return self.uia.challenge(session, progress, self.flows, asked=True)
 
     def _registration(
         self,
