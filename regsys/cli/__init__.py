@@ -18,7 +18,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     from regsys.storage.migrations import NewerSchema
 
     try:
-        config = load(arguments.config or [demo.config_file(create=arguments.command == "serve")])
+        files = getattr(arguments, "config", None)
+        config = load(files or [demo.config_file(create=arguments.command == "serve")])
         _report(config, whole=arguments.command in ("serve", "check-config"))
         return int(getattr(commands, arguments.command.replace("-", "_"))(config, arguments))
     except (ConfigError, BackendError, CannotListen, NewerSchema) as error:
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         "-c",
         "--config",
         action="append",
+        default=argparse.SUPPRESS,  # else the default of an action would undo `token -c FILE`
         metavar="FILE",
         help="a configuration file; a later one overrides an earlier one "
         "(without any: a demonstration server's, kept in ./regsys-demo)",
@@ -60,16 +62,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
     actions = token.add_subparsers(dest="action", required=True, metavar="ACTION")
-    create = actions.add_parser("create", help="make a token and print it")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text, parents=[common])
+
+    create = action("create", "Make a token and print it.")
     create.add_argument("--token", help="the token itself (default: one is made up)")
     create.add_argument("--length", type=int, default=16, help="of a made-up token (default: 16)")
     create.add_argument("--uses", type=int, metavar="N", help="how many may use it (default: all)")
     create.add_argument("--expires", metavar="7d", help="after how long it ends (default: never)")
     create.add_argument("--note", help="what it is for")
-    actions.add_parser("list", help="all tokens, a line each")
-    show = actions.add_parser("show", help="one token, and who used it when")
+    action("list", "All tokens, a line each.")
+    show = action("show", "One token, and who used it when.")
     show.add_argument("token")
-    revoke = actions.add_parser("revoke", help="let nobody in with it any more")
+    revoke = action("revoke", "Let nobody in with it any more.")
     revoke.add_argument("token")
     revoke.add_argument("--undo", action="store_true", help="let people in with it again")
 

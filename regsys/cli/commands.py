@@ -6,7 +6,6 @@ import argparse
 import getpass
 import secrets
 import sys
-import time
 from typing import Any, Awaitable, Callable
 
 from twisted.internet import task
@@ -80,11 +79,8 @@ def approve_user(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def token(config: Config, arguments: argparse.Namespace) -> int:
-    async def manage(subsystem: Subsystem) -> str:
-        now_ms = int(time.time() * 1000)
-        return await tokens.token(subsystem.registration_tokens, arguments, now_ms)
-
-    return _with_subsystem(config, manage)
+    work = tokens.ACTIONS[arguments.action]
+    return _with_subsystem(config, lambda subsystem: work(subsystem.registration_tokens, arguments))
 
 
 def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]]) -> int:
