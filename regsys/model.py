@@ -306,7 +306,10 @@ class TokenUse:
 
 @attr.frozen(kw_only=True)
 class Requester:
-    """Whose access token it is. ``device_id`` None: the token belongs to no device."""
+    """Whose access token it is. ``device_id`` None: the token belongs to no device.
+
+    ``is_admin``: a server administrator, who may use our administration endpoints.
+    """
 
     user_id: UserID
     device_id: Optional[str] = None

@@ -49,8 +49,8 @@ def check_registration(
         reader.problem(
             "enable_registration",
             "anybody could register, without any verification",
-            "set it to false, or, if that is what you want, "
-            "set enable_registration_without_verification to true",
+            "set it to false, or registration_requires_token to true, or, if that is what you "
+            "want, enable_registration_without_verification",
             True,
         )
     for name, meaning in _MISSED.items():

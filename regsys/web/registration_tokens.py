@@ -31,7 +31,7 @@ def validity(
         return Reply({"valid": uses_tokens(config) and await tokens.is_valid(token)})
 
     paths = client_paths("register/m.login.registration_token/validity", "v1")
-    return Endpoint("token_validity", paths, {"GET": get})
+    return Endpoint("registration_token_validity", paths, {"GET": get})
 
 
 def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
@@ -88,9 +88,11 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
         }
 
     return [
-        Endpoint("token_create", (f"{ADMIN}/new",), {"POST": create}),
-        Endpoint("token_list", (ADMIN,), {"GET": list_all}),
-        Endpoint("token", (ADMIN + "/{token}",), {"GET": get, "PUT": put, "DELETE": delete}),
+        Endpoint("registration_token_new", (f"{ADMIN}/new",), {"POST": create}),
+        Endpoint("registration_tokens", (ADMIN,), {"GET": list_all}),
+        Endpoint(
+            "registration_token", (ADMIN + "/{token}",), {"GET": get, "PUT": put, "DELETE": delete}
+        ),
     ]
 
 
