@@ -168,6 +168,7 @@ class TokenAuth:
         return Requester(
             user_id=login.user_id,
             device_id=login.terms.device_id,
+            is_admin=login.admin,
             valid_until_ms=login.terms.valid_until_ms,
         )
 

@@ -6,7 +6,7 @@ them to a homeserver's stores. Both give a Subsystem.
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import attr
 
@@ -14,6 +14,7 @@ from regsys.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
 from regsys.admission import Admission
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
+from regsys.flows import registration_flows, uses_tokens
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
@@ -22,24 +23,32 @@ from regsys.interfaces import (
     IAuth,
     IDevices,
     ILimiter,
+    INonceStore,
+    IRegistrationTokenStore,
     IRegistrationWriter,
+    IStage,
     ITurnstile,
 )
 from regsys.jobs import FollowUps, Housekeeping, JobRunner
 from regsys.login import LoginLimits, PasswordLogin
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
+from regsys.registration_tokens import RegistrationTokens
+from regsys.shared_secret import SharedSecret
 from regsys.signup import Signup
-from regsys.stages import DummyStage
+from regsys.stages import DummyStage, RegistrationTokenStage
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.storage.jobs import JobStore
+from regsys.storage.nonces import NonceStore
 from regsys.storage.outcomes import OutcomeStore
+from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.uia import UserInteractiveAuth
 from regsys.usernames import Usernames
-from regsys.web import account, availability, health, login, register
+from regsys.web import account, admin, availability, health, login, register
+from regsys.web import registration_tokens as token_api
 from regsys.writer import CountingWriter, LocalWriter
 
 
@@ -204,6 +213,30 @@ class _Parts:
             replay_window_ms=config.sessions.replay_window_ms,
         )
 
+    def shared_secret(self, nonces: INonceStore) -> Optional[SharedSecret]:
+        secret = self.config.registration.shared_secret
+        if secret is None:
+            return None
+        return SharedSecret(
+            secret=secret,
+            server_secret=self.backend.macaroon_secret,
+            nonces=nonces,
+            clock=self.clock,
+        )
+
+    def stages(
+        self, tokens: IRegistrationTokenStore, token_limit: ILimiter
+    ) -> Mapping[str, IStage]:
+        """The stages on offer: ours as configured, and the embedder's."""
+        offered: list[IStage] = [DummyStage()]
+        if uses_tokens(self.config.registration):
+            offered.append(
+                RegistrationTokenStage(
+                    store=tokens, limiter=token_limit, key_of=address_key, clock=self.clock
+                )
+            )
+        return {stage.type: stage for stage in (*offered, *self.hooks.stages)}
+
     def subsystem(
         self,
         handler: RegistrationHandler,
@@ -212,9 +245,14 @@ class _Parts:
         *expiring: Any,
     ) -> Subsystem:
         config, sessions = self.config, SessionStore(self.database)
-        stages = {stage.type: stage for stage in (DummyStage(), *self.hooks.stages)}
-        unknown = {name for flow in self.hooks.flows for name in flow} - stages.keys()
-        if unknown or not self.hooks.flows or not all(self.hooks.flows):
+        nonces = NonceStore(self.database)
+        token_store = RegistrationTokenStore(self.database)
+        token_limit = self.limit(config.limits.token_validity)
+        registration_tokens = RegistrationTokens(store=token_store, clock=self.clock)
+        flows = self.hooks.flows or registration_flows(config.registration)
+        stages = self.stages(token_store, token_limit)
+        unknown = {name for flow in flows for name in flow} - stages.keys()
+        if unknown or not all(flows):
             raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
         uia = UserInteractiveAuth(
             sessions=sessions,
@@ -227,7 +265,7 @@ class _Parts:
             handler=handler,
             uia=uia,
             hasher=self.backend.hasher,
-            flows=self.hooks.flows,
+            flows=flows,
             registration=config.registration,
             passwords=config.passwords,
             clock=self.clock,
@@ -237,13 +275,18 @@ class _Parts:
             availability.availability(handler, config.registration, self.turnstile(), address_key),
             account.whoami(auth),
             health.health(),
+            token_api.validity(registration_tokens, config.registration, token_limit, address_key),
+            *token_api.administration(registration_tokens, auth),
+            admin.shared_secret_registration(handler, self.shared_secret(nonces), self.clock),
+            admin.username_available(handler, auth),
             *own,
         ]
         if config.introspection_secret is not None:
             endpoints.append(account.introspect(auth, config.introspection_secret))
-        stores = (sessions, OutcomeStore(self.database), *expiring)
+        stores = (sessions, token_store, nonces, OutcomeStore(self.database), *expiring)
         return Subsystem(
             handler=handler,
+            registration_tokens=registration_tokens,
             auth=auth,
             hooks=self.hooks,
             jobs=self.runner,

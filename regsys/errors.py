@@ -148,6 +148,18 @@ class InvalidRegistrationToken(RegistrationError):
     sentence = "This registration token is not valid any more."
 
 
+class NoSharedSecret(RegistrationError):
+    sentence = "This server has no shared secret for registration."
+
+
+class InvalidNonce(RegistrationError):
+    sentence = "This nonce is unknown, too old or used: ask for another."
+
+
+class TokenNotFound(RegistrationError):
+    status, errcode, sentence = 404, "M_NOT_FOUND", "There is no such registration token."
+
+
 # --- Tokens, logins, authentication ------------------------------------------------------
 
 

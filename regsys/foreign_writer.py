@@ -68,7 +68,7 @@ class ForeignWriter:
             # Nobody knows whether it happened: the record stays, the recovery job will ask.
             raise
         except RegistrationError:
-            await self.outcomes.withdraw(new.key, recovery.job_id)
+            await self.outcomes.withdraw(new, recovery.job_id)
             raise
         return await self._finish(new, made, recovery.job_id)
 
@@ -88,13 +88,13 @@ class ForeignWriter:
         new = self._begun(job.payload)
         made = await self.accounts.outcome(new.key)
         if made is None:
-            await self.outcomes.withdraw(new.key, job.job_id)
+            await self.outcomes.withdraw(new, job.job_id)
             return
         try:
             await self._finish(new, made, job.job_id)
         except UserNotFound:
             # Deactivated since: there is no end that it could be brought to.
-            await self.outcomes.withdraw(new.key, job.job_id)
+            await self.outcomes.withdraw(new, job.job_id)
 
     async def _finish(self, new: NewAccount, made: Outcome, recovery_id: str) -> Created:
         if made.user_id != new.user_id:
@@ -132,8 +132,17 @@ class ForeignWriter:
         return attr.evolve(new, jobs=tuple(self.follow_ups.jobs_for(new)))
 
 
-# What a recovery must know of an account that the store may have made: no secret is in it.
-_REMEMBERED = ("key", "created_ms", "is_guest", "display_name", "session_id", "session_until_ms")
+# What a recovery must know of an account that the store may have made: no secret of the user's
+# is in it.
+_REMEMBERED = (
+    "key",
+    "created_ms",
+    "is_guest",
+    "display_name",
+    "registration_token",
+    "session_id",
+    "session_until_ms",
+)
 _OF_DEVICE = ("display_name", "auth_provider_id", "auth_provider_session_id")
 
 

@@ -26,9 +26,11 @@ from regsys.model import (
     NewJob,
     Outcome,
     Registration,
+    RegistrationToken,
     Requester,
     Secret,
     StoredLogin,
+    TokenUse,
     UIASession,
     User,
     UserID,
@@ -323,6 +325,38 @@ class ISessionStore(Interface):
         unless the session is finished."""
 
 
+# === Registration tokens =================================================================
+
+
+class IRegistrationTokenStore(Interface):
+    """Registration tokens, and the uses that sessions hold of them (BEHAVIOUR B8.8)."""
+
+    def create(token: RegistrationToken) -> Awaitable[bool]:
+        """Store a new token; False if there is one of this name."""
+
+    def get(token: str, now_ms: int) -> Awaitable[Optional[RegistrationToken]]:
+        """The token with its uses as they stand now; None: there is none."""
+
+    def list(now_ms: int) -> Awaitable[Sequence[RegistrationToken]]:
+        """All tokens, the oldest first."""
+
+    def change(token: str, changes: Mapping[str, Any]) -> Awaitable[bool]:
+        """Set ``uses_allowed``, ``expiry_ms``, ``revoked`` or ``note``; False: no such token."""
+
+    def delete(token: str) -> Awaitable[bool]:
+        """Forget it, and the uses that are held; False: no such token."""
+
+    def uses(token: str) -> Awaitable[Sequence[TokenUse]]:
+        """The accounts that it has let in, the oldest first."""
+
+    def reserve(token: str, session_id: str, now_ms: int) -> Awaitable[bool]:
+        """Hold a use for this session, for RESERVED_MS; False if none is left.
+
+        A session holds one use at most: this one replaces what it held, of whatever token.
+        The transaction that makes the account uses it up (NewAccount.registration_token).
+        """
+
+
 # === Stores that only the standalone service needs =======================================
 
 
@@ -366,18 +400,27 @@ class IOutcomeStore(Interface):
     """Our own record of accounts made in somebody else's store (``regsys.foreign_writer``)."""
 
     def reserve(new: NewAccount, recovery: NewJob) -> Awaitable[Optional[Outcome]]:
-        """Note that this key is under way, with the job that ends it should we die.
+        """Note that this key is under way, with the job that ends it should we die, and hold
+        the use of its registration token until it ends; InvalidRegistrationToken if none is left.
 
         None: noted now. Otherwise what an earlier call noted under the key, whose
         ``finished`` says whether it got to its end."""
 
     def settle(new: NewAccount, recovery_id: str) -> Awaitable[bool]:
-        """The account exists: record the outcome, finish its session, store its jobs, held.
+        """The account exists: record the outcome, count the use of its registration token,
+        finish its session, store its jobs, held.
 
         False if that had been done already: then nothing was changed."""
 
-    def withdraw(key: str, recovery_id: str) -> Awaitable[None]:
-        """The store refused it: the key has made nothing."""
+    def withdraw(new: NewAccount, recovery_id: str) -> Awaitable[None]:
+        """The store refused it: its key has made nothing."""
+
+
+class INonceStore(Interface):
+    """Nonces that are good for one attempt."""
+
+    def use(nonce: str, until_ms: int) -> Awaitable[bool]:
+        """Use it up; False if somebody has. It must be remembered until ``until_ms``."""
 
 
 class IExpiring(Interface):

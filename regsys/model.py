@@ -257,16 +257,64 @@ class Registration:
     name_checked: bool = False
 
 
+# --- Registration tokens -----------------------------------------------------------------
+
+
+# How long a session holds a use of a token. One that has run out is taken again, if it can be,
+# when the account is made.
+RESERVED_MS = 3600 * 1000
+
+
+@attr.frozen(kw_only=True)
+class RegistrationToken:
+    """A token that lets people register (MSC3231, BEHAVIOUR B8.8).
+
+    ``uses_allowed`` None: without limit. ``pending`` counts the sessions that hold a use,
+    ``completed`` the accounts made. ``expiry_ms`` None: never. A revoked token lets nobody
+    in until it is un-revoked. ``creator`` None: made from the command line.
+    """
+
+    token: str = attr.field(repr=False)
+    uses_allowed: Optional[int] = None
+    pending: int = 0
+    completed: int = 0
+    expiry_ms: Optional[int] = None
+    revoked: bool = False
+    note: Optional[str] = None
+    creator: Optional[str] = None
+    created_ms: int = 0
+
+    def is_valid(self, now_ms: int) -> bool:
+        """Whether one more person may begin to register with it."""
+        expired = self.expiry_ms is not None and self.expiry_ms <= now_ms
+        used_up = self.uses_allowed is not None and (
+            self.pending + self.completed >= self.uses_allowed
+        )
+        return not (self.revoked or expired or used_up)
+
+
+@attr.frozen
+class TokenUse:
+    """An account that a registration token has let in."""
+
+    user_id: str
+    used_ms: int
+
+
 # --- Access ------------------------------------------------------------------------------
 
 
 @attr.frozen(kw_only=True)
 class Requester:
-    """Whose access token it is. ``device_id`` None: the token belongs to no device."""
+    """Whose access token it is. ``device_id`` None: the token belongs to no device.
+
+    ``is_admin``: a server administrator, who may use our administration endpoints.
+    """
 
     user_id: UserID
     device_id: Optional[str] = None
     is_guest: bool = False
+    is_admin: bool = False
     valid_until_ms: Optional[int] = None
 
 
@@ -284,6 +332,7 @@ class StoredLogin:
     replaces: Optional[str] = None
     spent: bool = False
     deactivated: bool = False
+    admin: bool = False
 
 
 # --- User-interactive authentication -----------------------------------------------------

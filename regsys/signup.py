@@ -17,12 +17,15 @@ from regsys.errors import (
     AwaitingApproval,
     Forbidden,
     InvalidParam,
+    InvalidRegistrationToken,
     InvalidUsername,
     MissingParam,
     RegistrationDisabled,
     RegistrationError,
+    StageFailed,
     Unrecognized,
 )
+from regsys.flows import REGISTRATION_TOKEN
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import IHasher
 from regsys.model import (
@@ -189,14 +192,23 @@ class Signup:
                 session = await self.uia.store(session, progress)
             self._hash_soon(session, password)
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
+        registration = attr.evolve(
+            registration, registration_token=progress.results.get(REGISTRATION_TOKEN)
+        )
         try:
             return await self._complete(registration, session)
-        except RegistrationError:
+        except RegistrationError as error:
+            if isinstance(error, InvalidRegistrationToken):
+                # It has ended, or was revoked, since its stage was passed.
+                failure = StageFailed(error.errcode, error.text)
+                progress = progress.undone(REGISTRATION_TOKEN, failure)
             # The session lives on, with what it has passed (B16.1): nothing is lost.
             if stored:
                 await self._save(request, session, progress)
                 self._hash_soon(session, password)
-            raise
+            if progress.failure is None:
+                raise
+            return self.uia.challenge(session, progress, self.flows, asked=True)
 
     def _registration(
         self,

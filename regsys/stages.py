@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional
 
+import attr
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys.interfaces import IStage, StageContext
+from regsys.errors import StageFailed
+from regsys.flows import DUMMY, REGISTRATION_TOKEN
+from regsys.interfaces import ILimiter, IRegistrationTokenStore, IStage, StageContext
 from regsys.model import UIASession
 
 
@@ -14,10 +18,46 @@ from regsys.model import UIASession
 class DummyStage:
     """``m.login.dummy``: passed by asking (BEHAVIOUR B16.2)."""
 
-    type = "m.login.dummy"
+    type = DUMMY
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
         return None
 
     async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
         return True
+
+
+@implementer(IStage)
+@attr.frozen(kw_only=True)
+class RegistrationTokenStage:
+    """``m.login.registration_token``: a token with a use left, which the session then holds
+    (BEHAVIOUR B8.8). ``limiter`` and ``key_of``: how many tokens an address may try."""
+
+    store: IRegistrationTokenStore
+    limiter: ILimiter
+    key_of: Callable[[str], str]
+    clock: IReactorTime
+
+    type = REGISTRATION_TOKEN
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return None
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        if "session" not in auth:
+            # The use is held by the session: one that nobody can come back to holds none.
+            raise StageFailed("M_MISSING_PARAM", "'session' is missing.")
+        if "token" not in auth:
+            raise StageFailed("M_MISSING_PARAM", "'token' is missing.")
+        token = auth["token"]
+        if not isinstance(token, str):
+            raise StageFailed("M_INVALID_PARAM", "'token' must be a string.")
+        held = context.session.results.get(self.type)
+        if held is not None and held != token:
+            raise StageFailed("M_INVALID_PARAM", "This session holds another token already.")
+        await self.limiter.take(self.key_of(context.client.address))
+        now_ms = int(self.clock.seconds() * 1000)
+        session_id = context.session.session_id
+        if not await self.store.reserve(token, session_id, now_ms):
+            raise StageFailed("M_UNAUTHORIZED", "This registration token is not valid.")
+        return token

@@ -16,6 +16,7 @@ from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
 from regsys.interfaces import IAppservices, IAuth, IBlocking, IStage, IUserDirectory
 from regsys.jobs import Housekeeping, JobRunner
+from regsys.registration_tokens import RegistrationTokens
 from regsys.usernames import NoAppservices
 
 
@@ -25,7 +26,8 @@ class Hooks:
 
     ``spam`` and ``threepids`` take callbacks through their ``register``. ``stages`` are on
     offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
-    for. ``directory`` None: nobody is told of new profiles.
+    for (none: those that the configuration asks for). ``directory`` None: nobody is told of
+    new profiles.
     """
 
     spam: SpamChecks
@@ -34,7 +36,7 @@ class Hooks:
     blocking: IBlocking = attr.field(factory=NoBlocking)
     directory: Optional[IUserDirectory] = None
     stages: Sequence[IStage] = ()
-    flows: Sequence[tuple[str, ...]] = (("m.login.dummy",),)
+    flows: Sequence[tuple[str, ...]] = ()
 
 
 def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
@@ -52,6 +54,7 @@ class Subsystem:
     """
 
     handler: RegistrationHandler
+    registration_tokens: RegistrationTokens
     auth: IAuth
     hooks: Hooks
     jobs: JobRunner

@@ -57,14 +57,26 @@ class Auth:
 
 @attr.frozen
 class Progress:
-    """Where a dialogue stands after one more attempt. ``failure`` None: nothing went wrong."""
+    """Where a dialogue stands after one more attempt. ``failure`` None: nothing went wrong.
+
+    A stage whose result is None has been passed once and must be passed anew.
+    """
 
     results: Mapping[str, Any]
     failure: Optional[StageFailed] = None
 
+    @property
+    def completed(self) -> tuple[str, ...]:
+        """The stages that are passed."""
+        return tuple(stage for stage, result in self.results.items() if result is not None)
+
+    def undone(self, stage: str, failure: StageFailed) -> Progress:
+        """The same, but this stage does not hold any more."""
+        return Progress({**self.results, stage: None}, failure)
+
     def completes(self, flows: Sequence[Flow]) -> bool:
         """Whether every stage of some flow is passed; in which order does not matter (B16.2)."""
-        return self.failure is None and any(self.results.keys() >= set(flow) for flow in flows)
+        return self.failure is None and any(set(flow) <= set(self.completed) for flow in flows)
 
 
 @attr.frozen(kw_only=True)
@@ -155,7 +167,7 @@ class UserInteractiveAuth:
             session_id=session.session_id,
             flows=tuple(flows),
             params=params,
-            completed=tuple(progress.results) if asked else None,
+            completed=progress.completed if asked else None,
             errcode=progress.failure.errcode if progress.failure else None,
             error=progress.failure.text if progress.failure else None,
         )

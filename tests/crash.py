@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, ClassVar, Iterator, Mapping, Optional
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -69,7 +69,9 @@ class Process:
         self.clock.advance(NOW_S)
         self.database = WatchedDatabase(*case.place, Hasty(), points)
         hooks = build.hooks(self.clock, directory=case.directory)
-        self.subsystem = standalone(case, self.clock, database=self.database, hooks=hooks)
+        self.subsystem = standalone(
+            case, self.clock, database=self.database, hooks=hooks, **case.options
+        )
         self.client = Client(case, self.subsystem.resource())
 
     def rows(self, sql: str) -> set[str]:
@@ -118,7 +120,10 @@ Retry = Callable[[Process, Any, set[str]], None]
 
 
 class CrashCase:
-    """For tests; ``make_place`` gives the database's dialect and how to connect."""
+    """For tests; ``make_place`` gives the database's dialect and how to connect. ``options``
+    are those of every process."""
+
+    options: ClassVar[Mapping[str, Any]] = {}
 
     def setUp(self: Any) -> None:
         self.place = self.make_place()

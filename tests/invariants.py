@@ -65,6 +65,12 @@ RULES: Mapping[str, str] = {
         (SELECT session_id FROM uia_sessions WHERE NOT finished)""",
     "a registration token is not used more often than it may be": """
         SELECT token FROM registration_tokens WHERE completed > uses_allowed""",
+    "a registration token has let in as many as it has counted": """
+        SELECT token FROM registration_tokens t WHERE completed <> (SELECT COUNT(*)
+        FROM registration_token_uses u WHERE u.token = t.token)""",
+    "who has used a registration token has an account": """
+        SELECT user_id FROM registration_token_uses WHERE user_id NOT IN
+        (SELECT user_id FROM users)""",
     "the first real user is known once there is a user": """
         SELECT user_id FROM users WHERE NOT is_guest AND appservice_id IS NULL
         AND user_type IS NULL AND NOT EXISTS

@@ -8,7 +8,7 @@ from regsys.storage.database import Database
 
 ALL = (
     "users profiles devices logins threepids outcomes milestones jobs uia_sessions"
-    " registration_tokens registration_token_reservations"
+    " registration_tokens registration_token_uses registration_token_reservations used_nonces"
 ).split()
 
 Row = tuple[Any, ...]

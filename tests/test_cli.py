@@ -16,7 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.service_process import ROOT
 
 
-class CommandTests(SynchronousTestCase):
+class CommandCase(SynchronousTestCase):
+    """With a configuration of the commands' own, and their database."""
+
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).resolve()
         self.folder.mkdir()
@@ -48,6 +50,8 @@ class CommandTests(SynchronousTestCase):
         self.addCleanup(connection.close)
         return connection.execute(sql).fetchall()
 
+
+class CommandTests(CommandCase):
     def test_registerUser(self) -> None:
         """register-user makes a whole account, an admin's if asked, with registration closed."""
         config = self.config()

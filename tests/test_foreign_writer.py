@@ -11,8 +11,10 @@ from twisted.trial.unittest import TestCase
 from regsys.errors import Unavailable, UsernameTaken
 from regsys.interfaces import IAuth, ILogins, IRegistrationWriter
 from regsys.model import Created, NewAccount
+from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts import WriterContract
-from regsys.testing.contracts.case import user
+from regsys.testing.contracts.case import NOW_MS, user
+from regsys.testing.contracts.registration_tokens import TOKEN, token
 from regsys.testing.contracts.writer import StartJobs, new_account
 from tests.homeserver import POINTS, Died, Homeserver, failing_at, waiting_at
 
@@ -24,6 +26,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "without login": {"device": None},
     "guest": {"localpart": "1", "is_guest": True},
     "upgrade": {"localpart": "1", "upgrades_guest": True, "display_name": None},
+    "token": {"registration_token": TOKEN},
 }
 
 
@@ -41,10 +44,14 @@ class Matter:
         self.case = case
         self.server = Homeserver(case)
         self.more = KINDS[kind]
+        self.tokens = RegistrationTokenStore(self.server.db)
 
     async def begin(self) -> NewAccount:
         """What the first request asks for."""
         await self.server.begin()
+        await self.tokens.create(token(uses_allowed=1))
+        if "registration_token" in self.more:
+            await self.tokens.reserve(TOKEN, "session", NOW_MS)
         if "upgrades_guest" in self.more:
             guest = new_account("guest", "1", is_guest=True, device=None, session_id=None)
             await self.server.accounts.create_account(guest)
@@ -66,6 +73,14 @@ class Matter:
         """The client asks again, and another process answers."""
         return await self.server.process()[0].create_account(self.wish())
 
+    async def assertUses(self, pending: int, completed: int) -> None:
+        """How its registration token stands, if it has one."""
+        expected = (pending, completed) if "registration_token" in self.more else (0, 0)
+        found = await self.tokens.get(TOKEN, NOW_MS)
+        assert found is not None
+        self.case.assertEqual((found.pending, found.completed), expected)
+        self.case.assertEqual(len(await self.tokens.uses(TOKEN)), expected[1])
+
     async def assertAbsent(self) -> None:
         """Nothing is left of it, and its session goes on."""
         server, name = self.server, self.wish().user_id.name_key
@@ -76,6 +91,7 @@ class Matter:
             self.case.assertEqual(await server.rows(f"SELECT * FROM {table}"), [])
         ((finished,),) = await server.rows("SELECT finished FROM uia_sessions")
         self.case.assertFalse(finished)
+        await self.assertUses(1, 0)
 
     async def assertWhole(self, first: NewAccount, created: Optional[Created] = None) -> None:
         """The account is there with all that belongs to it, once. ``created`` is the answer."""
@@ -89,6 +105,7 @@ class Matter:
         self.case.assertEqual(await server.rows("SELECT finished FROM uia_sessions"), [(True,)])
         self.case.assertEqual(await server.rows("SELECT * FROM jobs"), [])
         self.case.assertEqual(server.greeted, [str(who)])
+        await self.assertUses(0, 1)
         answers = [await self.ask(), *([created] if created else [])]
         for answer in answers:
             self.case.assertEqual(answer.user_id, who)

@@ -22,7 +22,7 @@ from tests.http.wire import Wire
 from tests.scale import SCALE
 
 # What only the test knows takes the place of these, in whatever part of a request.
-LIVE = ("<session>", "<access>", "<refresh>", "<guest>", "<guest name>", "<new name>")
+LIVE = ("<session>", "<access>", "<refresh>", "<guest>", "<guest name>", "<new name>", "<admin>")
 USER = {
     "username": "<new name>",
     "password": PASSWORD,
@@ -34,6 +34,16 @@ USER = {
 REGISTER = f"{V3}/register"
 SECRET = "an introspection secret of tests"
 BEARER = (b"Authorization", b"Bearer <access>")
+ADMIN = (b"Authorization", b"Bearer <admin>")
+TOKENS = "/_synapse/admin/v1/registration_tokens"
+TOKEN = {
+    "token": "<new name>",
+    "length": 16,
+    "uses_allowed": 1,
+    "expiry_time": 10**13,
+    "note": "for somebody",
+    "revoked": False,
+}
 
 
 @attr.frozen
@@ -77,6 +87,24 @@ GOOD = (
     ),
     Request("POST", f"{V3}/refresh", {"refresh_token": "<refresh>"}),
     Request("GET", f"{V3}/account/whoami", {}, (BEARER,)),
+    Request(
+        "POST",
+        REGISTER,
+        {
+            **USER,
+            "auth": {
+                "type": "m.login.registration_token",
+                "session": "<session>",
+                "token": "welcome",
+            },
+        },
+    ),
+    Request("GET", "/_matrix/client/v1/register/m.login.registration_token/validity?token=welcome"),
+    Request("POST", f"{TOKENS}/new", TOKEN, (ADMIN,)),
+    Request("PUT", f"{TOKENS}/welcome", {**TOKEN, "uses_allowed": None}, (ADMIN,)),
+    Request("GET", f"{TOKENS}?valid=true", {}, (ADMIN,)),
+    Request("GET", f"{TOKENS}/welcome?details=true", {}, (ADMIN,)),
+    Request("DELETE", f"{TOKENS}/<new name>", {}, (ADMIN,)),
     Request("POST", f"{V3}/logout", {}, (BEARER,)),
     Request(
         "POST",
@@ -122,7 +150,7 @@ spoiled_headers = st.tuples(
     | st.binary(max_size=30).map(lambda value: value.translate(None, b"\r\n\0")),
 )
 spoiled_queries = st.tuples(
-    st.sampled_from(["kind", "username", "access_token", "kind[]", ""]),
+    st.sampled_from(["kind", "username", "access_token", "kind[]", "token", "valid", ""]),
     st.sampled_from([b"user", b"guest", b"<access>", b"alice", b"%", b"\0"])
     | st.binary(max_size=12),
 ).map(lambda pair: f"?{pair[0]}={quote_from_bytes(pair[1], safe='<>')}")
@@ -199,18 +227,22 @@ def examples(count: int) -> Any:
 
 class FuzzTests(SystemCase):
     options = {  # noqa: RUF012 (SystemCase declares it)
+        "enable_registration_token_3pid_bypass": True,
+        "rc_registration_token_validity": {"per_second": 1000, "burst_count": 1000},
         "regsys": {
             "rc_availability": False,
             "sessions_per_ip": 100_000,
             "introspection_secret": SECRET,
-        }
+        },
     }
 
     def setUp(self) -> None:
         super().setUp()
         self.resource = self.subsystem.resource(client_address=http.first_forwarded)
         self.number = 0
-        self.register("alice")
+        self.admin = self.register("alice")["access_token"]
+        self.change("UPDATE users SET admin = TRUE")
+        self.wait(self.subsystem.registration_tokens.create(token="welcome", settings={}))
         self.live = self.newcomers()
 
     def newcomers(self) -> dict[str, str]:
@@ -222,7 +254,7 @@ class FuzzTests(SystemCase):
         self.clock.advance(1)
         name = guest["user_id"][1:].partition(":")[0]
         tokens = (user["access_token"], user["refresh_token"], guest["access_token"])
-        found = (session, *tokens, name, f"newcomer{self.number}")
+        found = (session, *tokens, name, f"newcomer{self.number}", self.admin)
         return dict(zip(LIVE, found, strict=True))
 
     def send(self, request: Request) -> tuple[int, Optional[Any]]:

@@ -81,7 +81,17 @@ DAMAGE = (
     ),
     (
         "a registration token is not used more often than it may be",
-        "INSERT INTO registration_tokens VALUES ('a token', 1, 2, NULL)",
+        "INSERT INTO registration_tokens "
+        " (token, uses_allowed, completed, revoked, created_ms) VALUES ('a token', 1, 2, FALSE, 1)",
+    ),
+    (
+        "a registration token has let in as many as it has counted",
+        "INSERT INTO registration_tokens"
+        " (token, completed, revoked, created_ms) VALUES ('a token', 1, FALSE, 1)",
+    ),
+    (
+        "who has used a registration token has an account",
+        "INSERT INTO registration_token_uses VALUES ('@nobody:x', 'a token', 1)",
     ),
     ("the first real user is known once there is a user", "DELETE FROM milestones"),
 )

@@ -5,64 +5,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from pathlib import Path
-from typing import Any, Callable, ClassVar
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.backend import connect
-from regsys.config import load
-from tests import invariants, postgres
-from tests.crowd import Answer, Crowd
-from tests.log_canaries import told
+from tests.races import CONTENDERS, PASSWORD, V3, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase
 from tests.scale import SCALE
-from tests.service_process import ServiceProcess, psycopg2, sqlite, write_config
 
-V3 = "/_matrix/client/v3"
 DUMMY = {"type": "m.login.dummy"}
-PASSWORD = "correct horse battery staple"
-CONTENDERS = 16
 ROUNDS = 20 * SCALE
 
 
-class Races:
-    """``database(folder)`` gives the section of the file for each of ``processes``."""
-
-    processes: ClassVar[int] = 1
-
-    def setUp(self: Any) -> None:
-        folder = Path(self.mktemp()).resolve()
-        database = self.database(folder)
-        self.services = []
-        for number in range(self.processes):
-            home = folder / str(number)
-            home.mkdir(parents=True)
-            self.config = write_config(home, database)
-            self.services.append(ServiceProcess(self, self.config))
-        self.crowd = Crowd([service.base_url for service in self.services], CONTENDERS)
-        self.addCleanup(self.crowd.close)
-
-    def race(self: Any, body: Callable[[int], Any], query: str = "") -> list[Answer]:
-        """What each contender is answered; never a 5xx."""
-        answers = self.crowd.ask("POST", f"{V3}/register{query}", body)
-        wrong = [answer for answer in answers if answer.status not in (200, 400, 401)]
-        output = "\n".join(service.output for service in self.services)
-        self.assertEqual(wrong, [], output)
-        return answers
-
-    def assertAccounts(self: Any, expected: int) -> None:
-        """There are so many accounts, all is well with them, and no service complains or
-        tells a secret."""
-        for service in self.services:
-            self.assertNotIn("Traceback", service.output)
-            self.assertEqual(told(service.output, {"the password": PASSWORD}), [])
-        connection = connect(load([str(self.config)]).database)
-        self.addCleanup(connection.close)
-        cursor = connection.cursor()
-        cursor.execute("SELECT COUNT(*) FROM users")
-        self.assertEqual(cursor.fetchone()[0], expected)
-        self.assertEqual(invariants.broken(connection), {})
-
+class Races(RaceCase):
     def test_oneName(self: Any) -> None:
         """Of sixteen who want one name, in whatever case, one gets it."""
         for number in range(ROUNDS):
@@ -130,17 +84,13 @@ class Races:
         self.assertAccounts(ROUNDS)
 
 
-class SQLiteRacesTests(Races, SynchronousTestCase):
-    def database(self, folder: Path) -> dict[str, Any]:
-        return sqlite(folder)
+class SQLiteRacesTests(OnSQLite, Races, SynchronousTestCase):
+    pass
 
 
-class PostgreSQLRacesTests(Races, SynchronousTestCase):
-    def database(self, folder: Path) -> dict[str, Any]:
-        return psycopg2(postgres.dsn(self))
+class PostgreSQLRacesTests(OnPostgreSQL, Races, SynchronousTestCase):
+    pass
 
 
-class TwoProcessesRacesTests(PostgreSQLRacesTests):
-    """Two processes over one database know nothing of each other: the database decides."""
-
-    processes = 2
+class TwoProcessesRacesTests(OnTwoProcesses, Races, SynchronousTestCase):
+    pass

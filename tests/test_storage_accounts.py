@@ -17,11 +17,13 @@ from regsys.errors import (
 from regsys.interfaces import IAccountStore, IUserLookup
 from regsys.model import JOB_LEASE_MS, NewAccount, NewJob, Threepid, User, UserID
 from regsys.storage.jobs import JobStore
+from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.testing import provides
 from regsys.testing.contracts import AccountStoreContract
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
+from regsys.testing.contracts.registration_tokens import TOKEN, token
 from regsys.testing.contracts.sessions import END_MS, session
 from regsys.tokens import token_hash
 from tests.databases import InFile, InMemory, OnPostgreSQL
@@ -30,7 +32,6 @@ from tests.threads import InThreads
 
 EMAIL = Threepid("email", "alice@example.org", NOW_MS - 1)
 PHONE = Threepid("msisdn", "491701234567", NOW_MS - 2)
-TOKEN = "welcome"
 
 
 class UserStoreContract(AccountStoreContract, Tables):
@@ -61,7 +62,7 @@ class OwnAccounts(Tables):
 
     async def test_wholeAccount(self: Any) -> None:
         """All that an account brings is written with it."""
-        await self.add_token(1)
+        await RegistrationTokenStore(self.db).create(token(uses_allowed=1))
         await SessionStore(self.db).add(session(), 1)
         await self.create(
             "session",
@@ -102,6 +103,7 @@ class OwnAccounts(Tables):
             ("SELECT user_id, device_id, display_name FROM devices", (who, "PHONE", "my device")),
             ("SELECT user_id, access_hash FROM logins", (who, token_hash("syt_token"))),
             ("SELECT completed FROM registration_tokens", (1,)),
+            ("SELECT * FROM registration_token_uses", (who, TOKEN, NOW_MS)),
             ("SELECT key, user_id FROM outcomes", ("session", who)),
             ("SELECT session_id, expires_ms FROM uia_sessions WHERE finished", ("session", END_MS)),
             ("SELECT job_id, attempts FROM jobs", ("job", 1)),
@@ -199,72 +201,6 @@ class OwnAccounts(Tables):
         await self.create("guest", "1", is_guest=True, device=guest)
         self.assertEqual(await self.rows("SELECT device_id FROM devices"), [("guest_device",)])
         self.assertEqual(await self.rows("SELECT * FROM logins"), [])
-
-    # --- Registration tokens -------------------------------------------------------------
-
-    async def add_token(
-        self: Any, uses_allowed: Optional[int], completed: int = 0, expiry_ms: Optional[int] = None
-    ) -> None:
-        await self.change("DELETE FROM registration_tokens")
-        await self.change(
-            "INSERT INTO registration_tokens VALUES (?, ?, ?, ?)",
-            TOKEN,
-            uses_allowed,
-            completed,
-            expiry_ms,
-        )
-
-    async def reserve(self: Any, session_id: str, expires_ms: int) -> None:
-        await self.change(
-            "INSERT INTO registration_token_reservations VALUES (?, ?, ?)",
-            session_id,
-            TOKEN,
-            expires_ms,
-        )
-
-    async def test_tokenUses(self: Any) -> None:
-        """A token is good for so many accounts, and not for one more."""
-        await self.add_token(2)
-        for name in ("one", "two"):
-            await self.create(name, name, registration_token=TOKEN)
-        await self.assertRefused(
-            InvalidRegistrationToken, account("three", "three", registration_token=TOKEN)
-        )
-
-    async def test_tokenLimits(self: Any) -> None:
-        """Whether a token may be used: (allowed, completed, expiry) and what is expected."""
-        for allowed, completed, expiry_ms, good in (
-            (None, 10**6, None, True),
-            (0, 0, None, False),
-            (5, 4, NOW_MS + 1, True),
-            (5, 5, None, False),
-            (5, 0, NOW_MS, False),
-        ):
-            case = f"{allowed}, {completed}, {expiry_ms}"
-            await self.add_token(allowed, completed, expiry_ms)
-            new = account(case, case, registration_token=TOKEN)
-            if good:
-                await UserStore(self.db).create_account(new)
-                (row,) = await self.rows("SELECT completed FROM registration_tokens")
-                self.assertEqual(row, (completed + 1,), case)
-            else:
-                await self.assertRefused(InvalidRegistrationToken, new)
-
-    async def test_tokenReserved(self: Any) -> None:
-        """Uses that other sessions have reserved are theirs, until the reservation expires;
-        one's own reservation becomes the use."""
-        await self.add_token(2)
-        await self.reserve("mine", NOW_MS + 1)
-        await self.reserve("other", NOW_MS + 1)
-        await self.assertRefused(
-            InvalidRegistrationToken, account("third", "third", registration_token=TOKEN)
-        )
-        await self.create("mine", "mine", registration_token=TOKEN, session_id="mine")
-        self.assertEqual(
-            await self.rows("SELECT session_id FROM registration_token_reservations"), [("other",)]
-        )
-        await self.change("UPDATE registration_token_reservations SET expires_ms = ?", NOW_MS)
-        await self.create("third", "third", registration_token=TOKEN)
 
     # --- Sessions ------------------------------------------------------------------------
 

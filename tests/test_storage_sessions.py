@@ -51,20 +51,6 @@ class ExpiringSessions(Tables, ExpiringContract):
     async def add(self, number: int, ends_ms: int) -> None:
         await SessionStore(self.db).add(session(f"{number}", expires_ms=ends_ms), 10)
 
-    async def test_reservations(self: Any) -> None:
-        """Reserved uses of registration tokens go when their own time is over."""
-        await self.change("INSERT INTO registration_tokens VALUES ('welcome', 5, 0, NULL)")
-        for number, ends_ms in enumerate((NOW_MS - 1, NOW_MS, NOW_MS + 1)):
-            await self.change(
-                "INSERT INTO registration_token_reservations VALUES (?, 'welcome', ?)",
-                f"{number}",
-                ends_ms,
-            )
-        await self.make().delete_expired(NOW_MS, 10)
-        self.assertEqual(
-            await self.rows("SELECT session_id FROM registration_token_reservations"), [("2",)]
-        )
-
 
 class MemorySessionTests(InMemory, OwnSessions, TestCase):
     pass

@@ -1,4 +1,4 @@
-"""The command line: ``regsys serve | check-config | migrate | register-user | approve-user``."""
+"""The command line: ``regsys serve``, ``check-config``, ``migrate`` and more; see ``--help``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     from regsys.storage.migrations import NewerSchema
 
     try:
-        config = load(arguments.config or [demo.config_file(create=arguments.command == "serve")])
+        files = getattr(arguments, "config", None)
+        config = load(files or [demo.config_file(create=arguments.command == "serve")])
         _report(config, whole=arguments.command in ("serve", "check-config"))
         return int(getattr(commands, arguments.command.replace("-", "_"))(config, arguments))
     except (ConfigError, BackendError, CannotListen, NewerSchema) as error:
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         "-c",
         "--config",
         action="append",
+        default=argparse.SUPPRESS,  # else the default of an action would undo `token -c FILE`
         metavar="FILE",
         help="a configuration file; a later one overrides an earlier one "
         "(without any: a demonstration server's, kept in ./regsys-demo)",
@@ -54,7 +56,28 @@ def _parser() -> argparse.ArgumentParser:
     register.add_argument("--admin", action="store_true", help="make the user a server admin")
     approve = command("approve-user", "Let an account that waits for approval log in.")
     approve.add_argument("name", help="the user name, the part before the colon")
+    _token_parser(command("token", "Registration tokens: make, list, look at, revoke."), common)
     return parser
+
+
+def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = token.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text, parents=[common])
+
+    create = action("create", "Make a token and print it.")
+    create.add_argument("--token", help="the token itself (default: one is made up)")
+    create.add_argument("--length", type=int, default=16, help="of a made-up token (default: 16)")
+    create.add_argument("--uses", type=int, metavar="N", help="how many may use it (default: all)")
+    create.add_argument("--expires", metavar="7d", help="after how long it ends (default: never)")
+    create.add_argument("--note", help="what it is for")
+    action("list", "All tokens, a line each.")
+    show = action("show", "One token, and who used it when.")
+    show.add_argument("token")
+    revoke = action("revoke", "Let nobody in with it any more.")
+    revoke.add_argument("token")
+    revoke.add_argument("--undo", action="store_true", help="let people in with it again")
 
 
 def _report(config: Config, whole: bool) -> None:

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from regsys import build, logs
 from regsys.backend import prepare
+from regsys.cli import tokens
 from regsys.config import Config
 from regsys.errors import RegistrationError
 from regsys.model import Registration, Secret
@@ -75,6 +76,11 @@ def approve_user(config: Config, arguments: argparse.Namespace) -> int:
         raise RegistrationError(f"there is no user {arguments.name!r}")
 
     return _with_subsystem(config, approve)
+
+
+def token(config: Config, arguments: argparse.Namespace) -> int:
+    work = tokens.ACTIONS[arguments.action]
+    return _with_subsystem(config, lambda subsystem: work(subsystem.registration_tokens, arguments))
 
 
 def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]]) -> int:

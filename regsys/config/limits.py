@@ -27,6 +27,7 @@ class LimitsConfig:
     lets one look-up at a time through for each address (BEHAVIOUR B16.9), or ``off``."""
 
     registration: Rate = Rate(0.17, 3)
+    token_validity: Rate = Rate(0.1, 5)
     login_address: Rate = Rate(0.003, 5)
     login_account: Rate = Rate(0.003, 5)
     login_failed: Rate = Rate(0.17, 3)
@@ -40,6 +41,7 @@ def read_limits(reader: Reader) -> LimitsConfig:
     login = reader.section("rc_login")
     return LimitsConfig(
         registration=_read_rate(reader, "rc_registration", _LIMITS.registration),
+        token_validity=_read_rate(reader, "rc_registration_token_validity", _LIMITS.token_validity),
         login_address=_read_rate(login, "address", _LIMITS.login_address),
         login_account=_read_rate(login, "account", _LIMITS.login_account),
         login_failed=_read_rate(login, "failed_attempts", _LIMITS.login_failed),

@@ -9,14 +9,18 @@ from regsys.config.logins import TokensConfig
 from regsys.config.registration import RegistrationConfig
 from regsys.config.values import Reader, is_on
 
-# What other servers count as the verification of people who register, and what else keeps
-# them out. None of it is enforced by this version, so it must not be passed over.
+# What counts as the verification of people who register.
 _VERIFICATIONS = (
     "registration_requires_token",
     "enable_registration_captcha",
     "registrations_require_3pid",
 )
-_OBSTACLES = ("user_consent.require_at_registration",)
+# What keeps people out, and is not enforced by this version: it must not be passed over.
+_OBSTACLES = (
+    "enable_registration_captcha",
+    "registrations_require_3pid",
+    "user_consent.require_at_registration",
+)
 _CLOSED_TO_ALL = ("hs_disabled", "limit_usage_by_mau")
 
 # What else matters once people register, and what it means that it is not done.
@@ -45,8 +49,8 @@ def check_registration(
         reader.problem(
             "enable_registration",
             "anybody could register, without any verification",
-            "set it to false, or, if that is what you want, "
-            "set enable_registration_without_verification to true",
+            "set it to false, or registration_requires_token to true, or, if that is what you "
+            "want, enable_registration_without_verification",
             True,
         )
     for name, meaning in _MISSED.items():
@@ -58,7 +62,7 @@ def _refuse_unenforced(reader: Reader, registration: RegistrationConfig) -> None
     """An option that keeps people out, but that this version can't enforce."""
     names: tuple[str, ...] = ()
     if registration.enabled:
-        names = _VERIFICATIONS + _OBSTACLES + _CLOSED_TO_ALL
+        names = _OBSTACLES + _CLOSED_TO_ALL
     elif registration.allow_guest_access:
         names = _CLOSED_TO_ALL
     for name in names:

@@ -7,7 +7,7 @@ from typing import Optional
 import attr
 
 from regsys.config.values import Reader
-from regsys.model import UNREAL_USER_TYPES
+from regsys.model import UNREAL_USER_TYPES, Secret
 
 
 @attr.frozen(kw_only=True)
@@ -15,7 +15,8 @@ class RegistrationConfig:
     """Who may register, and under which names (BEHAVIOUR B1, B2).
 
     ``user_types`` has every type that an account may have beside None, a normal user.
-    ``server_notices_localpart`` None: there is no such user.
+    ``server_notices_localpart`` None: there is no such user. ``shared_secret`` None: nobody
+    registers users by it.
     """
 
     enabled: bool = False
@@ -26,7 +27,10 @@ class RegistrationConfig:
     user_types: frozenset[str] = UNREAL_USER_TYPES
     enable_set_displayname: bool = True
     requires_approval: bool = False
+    requires_token: bool = False
+    token_bypasses_3pid: bool = False
     server_notices_localpart: Optional[str] = None
+    shared_secret: Optional[Secret] = None
 
 
 def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
@@ -50,7 +54,10 @@ def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
         user_types=types,
         enable_set_displayname=reader.flag("enable_set_displayname", default=True),
         requires_approval=_read_approval(reader),
+        requires_token=reader.flag("registration_requires_token"),
+        token_bypasses_3pid=reader.flag("enable_registration_token_3pid_bypass"),
         server_notices_localpart=_read_server_notices(reader.section("server_notices")),
+        shared_secret=reader.secret("registration_shared_secret"),
     )
 
 

@@ -119,7 +119,7 @@ def _register(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
 
 _LOGIN = (
     "SELECT l.access_hash, l.user_id, l.device_id, l.valid_until_ms, l.refresh_until_ms,"
-    " l.session_until_ms, l.replaces, l.spent_ms, l.refresh_hash, u.deactivated"
+    " l.session_until_ms, l.replaces, l.spent_ms, l.refresh_hash, u.deactivated, u.admin"
     " FROM logins l JOIN users u ON u.user_id = l.user_id WHERE "
 )
 
@@ -141,6 +141,7 @@ def _stored_login(txn: Transaction, condition: str, value: str) -> Optional[Stor
         replaces=row[6],
         spent=row[7] is not None,
         deactivated=bool(row[9]),
+        admin=bool(row[10]),
     )
 
 

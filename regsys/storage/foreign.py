@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from regsys.interfaces import IOutcomeStore
 from regsys.model import NewAccount, NewJob, Outcome
-from regsys.storage import jobs, outcomes, sessions
+from regsys.storage import jobs, outcomes, registration_tokens, sessions
 from regsys.storage.database import Database, Transaction
 
 
@@ -24,13 +24,14 @@ class ForeignOutcomeStore:
     async def settle(self, new: NewAccount, recovery_id: str) -> bool:
         return await self.db.write("settle_outcome", _settle, new, recovery_id)
 
-    async def withdraw(self, key: str, recovery_id: str) -> None:
-        await self.db.write("withdraw_outcome", _withdraw, key, recovery_id)
+    async def withdraw(self, new: NewAccount, recovery_id: str) -> None:
+        await self.db.write("withdraw_outcome", _withdraw, new, recovery_id)
 
 
 def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
     earlier = outcomes.note(txn, new, finished=False)
     if earlier is None:
+        registration_tokens.hold(txn, new)
         jobs.insert_held(txn, (recovery,), new.created_ms)
     return earlier
 
@@ -40,11 +41,13 @@ def _settle(txn: Transaction, new: NewAccount, recovery_id: str) -> bool:
     settled = outcomes.settle(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))
     if settled:
+        registration_tokens.use_held(txn, new)
         sessions.finish(txn, new)
         jobs.insert_held(txn, new.jobs, new.created_ms)
     return settled
 
 
-def _withdraw(txn: Transaction, key: str, recovery_id: str) -> None:
-    txn.run("DELETE FROM outcomes WHERE key = ? AND NOT finished", (key,))
+def _withdraw(txn: Transaction, new: NewAccount, recovery_id: str) -> None:
+    txn.run("DELETE FROM outcomes WHERE key = ? AND NOT finished", (new.key,))
+    registration_tokens.let_go(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))

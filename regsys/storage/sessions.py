@@ -166,10 +166,8 @@ def _clients(clients: Iterable[Client]) -> str:
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
-    gone = txn.run(
+    return txn.run(
         "DELETE FROM uia_sessions WHERE session_id IN (SELECT session_id FROM uia_sessions"
         f" WHERE expires_ms <= ? LIMIT ?{txn.dialect.skip_locked})",
         (now_ms, at_most),
     )
-    txn.run("DELETE FROM registration_token_reservations WHERE expires_ms <= ?", (now_ms,))
-    return gone

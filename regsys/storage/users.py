@@ -8,14 +8,13 @@ import attr
 from zope.interface import implementer
 
 from regsys.errors import (
-    InvalidRegistrationToken,
     ThreepidInUse,
     UnknownToken,
     UsernameTaken,
 )
 from regsys.interfaces import IAccountStore, IUserLookup
 from regsys.model import GUEST_DEVICE_ID, NewAccount, Outcome, User, UserID
-from regsys.storage import devices, jobs, outcomes, sessions
+from regsys.storage import devices, jobs, outcomes, registration_tokens, sessions
 from regsys.storage.database import Database, Transaction
 
 FIRST_REAL_USER = "first_real_user"
@@ -65,7 +64,7 @@ def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Out
         _upgrade_guest(txn, new)
     else:
         _add_user(txn, new)
-    _use_registration_token(txn, new)
+    registration_tokens.use(txn, new)
     _add_threepids(txn, new)
     if may_be_first:
         txn.insert(
@@ -130,35 +129,6 @@ def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:
     txn.run(
         "DELETE FROM devices WHERE user_id = ? AND device_id = ?",
         (str(new.user_id), GUEST_DEVICE_ID),
-    )
-
-
-def _use_registration_token(txn: Transaction, new: NewAccount) -> None:
-    """Count one use, if the token has one left beside those that other sessions have reserved."""
-    if new.registration_token is None:
-        return
-    # Locks the token's row, so that rivals count one after the other.
-    token = txn.one(
-        "SELECT uses_allowed, completed FROM registration_tokens"
-        " WHERE token = ? AND (expiry_ms IS NULL OR expiry_ms > ?)" + txn.dialect.for_update,
-        (new.registration_token, new.created_ms),
-    )
-    if token is None:
-        raise InvalidRegistrationToken()
-    txn.run(
-        "DELETE FROM registration_token_reservations WHERE session_id = ?",
-        (new.session_id or new.key,),
-    )
-    reserved = txn.one(
-        "SELECT COUNT(*) FROM registration_token_reservations WHERE token = ? AND expires_ms > ?",
-        (new.registration_token, new.created_ms),
-    )
-    assert reserved is not None
-    if token[0] is not None and token[1] + reserved[0] >= token[0]:
-        raise InvalidRegistrationToken()
-    txn.run(
-        "UPDATE registration_tokens SET completed = completed + 1 WHERE token = ?",
-        (new.registration_token,),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from regsys.model import Login, UserID
+from regsys.model import Created, Login, UserID
 
 
 def client_paths(path: str, *versions: str) -> tuple[str, ...]:
@@ -14,6 +14,12 @@ def client_paths(path: str, *versions: str) -> tuple[str, ...]:
 
 def who(user_id: UserID) -> dict[str, Any]:
     return {"user_id": str(user_id), "home_server": user_id.server}
+
+
+def registered(created: Created, now_ms: int) -> dict[str, Any]:
+    """A new account, as every way of registering tells it; without a login if none was wanted."""
+    login = {} if created.login is None else access(created.login, now_ms)
+    return {**who(created.user_id), **login}
 
 
 def access(login: Login, now_ms: int) -> dict[str, Any]:

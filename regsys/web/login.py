@@ -24,6 +24,14 @@ async def requester(call: Call, auth: IAuth) -> Requester:
     return found
 
 
+async def administrator(call: Call, auth: IAuth) -> Requester:
+    """The server admin whose request it is; Forbidden for anybody else."""
+    found = await requester(call, auth)
+    if not found.is_admin:
+        raise Forbidden("That is for server administrators.")
+    return found
+
+
 def login(logins: PasswordLogin, clock: IReactorTime) -> Endpoint:
     async def get(call: Call) -> Reply:
         return Reply({"flows": [{"type": kind} for kind in logins.types()]})

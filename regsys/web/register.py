@@ -7,9 +7,9 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from regsys.http import Call, Endpoint, Reply
-from regsys.model import Challenge, Created
+from regsys.model import Challenge
 from regsys.signup import Registered, Signup, SignupRequest
-from regsys.web.answers import access, client_paths, who
+from regsys.web.answers import client_paths, registered
 
 
 def register(signup: Signup, clock: IReactorTime) -> Endpoint:
@@ -23,15 +23,10 @@ def register(signup: Signup, clock: IReactorTime) -> Endpoint:
         )
         outcome = await signup.attempt(request)
         if isinstance(outcome, Registered):
-            return Reply(_registered(outcome.created, int(clock.seconds() * 1000)))
+            return Reply(registered(outcome.created, int(clock.seconds() * 1000)))
         return Reply(_challenge(outcome), status=401)
 
     return Endpoint("register", client_paths("register"), {"POST": post})
-
-
-def _registered(created: Created, now_ms: int) -> dict[str, Any]:
-    login = {} if created.login is None else access(created.login, now_ms)
-    return {**who(created.user_id), **login}
 
 
 def _challenge(challenge: Challenge) -> dict[str, Any]:

@@ -12,6 +12,7 @@ class LimitTests(ConfigCase):
         limits = self.parse(
             {
                 "rc_registration": {"per_second": 1},
+                "rc_registration_token_validity": {"burst_count": 9},
                 "rc_login": {
                     "address": {"burst_count": 6},
                     "account": {"per_second": 0.5, "burst_count": 7},
@@ -20,6 +21,7 @@ class LimitTests(ConfigCase):
             }
         ).limits
         self.assertEqual(limits.registration, Rate(1.0, 3))
+        self.assertEqual(limits.token_validity, Rate(0.1, 9))
         self.assertEqual(limits.login_address, Rate(0.003, 6))
         self.assertEqual(limits.login_account, Rate(0.5, 7))
         self.assertEqual(limits.login_failed, Rate(0.17, 8))

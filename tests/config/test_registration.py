@@ -26,7 +26,6 @@ class RegistrationTests(ConfigCase):
     def test_whatCannotBeEnforcedIsRefusedWhileRegistrationIsOn(self) -> None:
         """Options that keep people out are never passed over in silence."""
         for name, value in (
-            ("registration_requires_token", True),
             ("enable_registration_captcha", "true"),
             ("registrations_require_3pid", ["email"]),
             ("user_consent", {"require_at_registration": True}),
@@ -38,12 +37,24 @@ class RegistrationTests(ConfigCase):
         guests = {"allow_guest_access": True}
         self.assertProblem({**guests, "hs_disabled": True}, "hs_disabled")
         self.assertEqual(self.parse({**guests, "hs_disabled": False}).warnings, ())
-        self.assertEqual(self.parse({**guests, "registration_requires_token": True}).warnings, ())
         # Not told to open the door wide when it was the lock that is missing.
         self.assertProblem(
-            {"enable_registration": True, "registration_requires_token": True},
-            "registration_requires_token",
+            {"enable_registration": True, "enable_registration_captcha": True},
+            "enable_registration_captcha",
         )
+
+    def test_tokens(self) -> None:
+        """A token that everybody needs verifies people; one that some may bring does not."""
+        for name in ("registration_requires_token", "enable_registration_token_3pid_bypass"):
+            self.assertEqual(self.parse({name: True}).warnings, ())
+        required = {"enable_registration": True, "registration_requires_token": True}
+        registration = self.parse(required).registration
+        self.assertEqual((registration.enabled, registration.requires_token), (True, True))
+        self.assertFalse(registration.token_bypasses_3pid)
+        bypass = {"enable_registration": True, "enable_registration_token_3pid_bypass": True}
+        self.assertProblem(bypass, "enable_registration:", "registration_requires_token")
+        registration = self.parse({**OPEN, **bypass}).registration
+        self.assertEqual((registration.requires_token, registration.token_bypasses_3pid), (0, 1))
 
     def test_whatIsMissedWhileRegistrationIsOnIsWarnedOf(self) -> None:
         """Services' names, auto-join rooms and modules: unused, with a sentence if it matters."""

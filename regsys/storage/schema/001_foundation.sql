@@ -67,8 +67,20 @@ CREATE TABLE registration_tokens (
     token TEXT NOT NULL PRIMARY KEY,
     uses_allowed BIGINT,
     completed BIGINT NOT NULL,
-    expiry_ms BIGINT
+    expiry_ms BIGINT,
+    revoked BOOLEAN NOT NULL,
+    note TEXT,
+    creator TEXT,
+    created_ms BIGINT NOT NULL
 );
+
+-- Who used which token when; it outlives the token.
+CREATE TABLE registration_token_uses (
+    user_id TEXT NOT NULL PRIMARY KEY,
+    token TEXT NOT NULL,
+    used_ms BIGINT NOT NULL
+);
+CREATE INDEX uses_of_token ON registration_token_uses (token);
 
 CREATE TABLE registration_token_reservations (
     session_id TEXT NOT NULL PRIMARY KEY,
@@ -127,6 +139,13 @@ CREATE TABLE jobs (
     last_error TEXT
 );
 CREATE INDEX jobs_due ON jobs (due_ms);
+
+-- Nonces of the shared-secret API that have been tried.
+CREATE TABLE used_nonces (
+    nonce TEXT NOT NULL PRIMARY KEY,
+    expires_ms BIGINT NOT NULL
+);
+CREATE INDEX used_nonces_by_end ON used_nonces (expires_ms);
 
 CREATE TABLE secrets (
     name TEXT NOT NULL PRIMARY KEY,

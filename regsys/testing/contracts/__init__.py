@@ -15,6 +15,7 @@ from regsys.testing.contracts.devices import AuthContract, DevicesContract
 from regsys.testing.contracts.jobs import JobStoreContract
 from regsys.testing.contracts.limits import LimiterContract
 from regsys.testing.contracts.outcomes import ExpiringContract, OutcomeStoreContract
+from regsys.testing.contracts.registration_tokens import RegistrationTokenStoreContract
 from regsys.testing.contracts.sessions import SessionStoreContract
 from regsys.testing.contracts.tokens import TokenStoreContract
 from regsys.testing.contracts.writer import WriterContract
@@ -28,6 +29,7 @@ __all__ = [
     "JobStoreContract",
     "LimiterContract",
     "OutcomeStoreContract",
+    "RegistrationTokenStoreContract",
     "SessionStoreContract",
     "TokenStoreContract",
     "WriterContract",

@@ -121,7 +121,7 @@ class OutcomeStoreContract(Contract):
         """An account that comes after a recovery has given it up is settled all the same."""
         store = await self.started()
         await store.reserve(new_account(), RECOVERY)
-        await store.withdraw("session", "recovery")
+        await store.withdraw(new_account(), "recovery")
         await store.settle(new_account(), "recovery")
         outcome = await self.outcome()
         assert outcome is not None
@@ -133,7 +133,7 @@ class OutcomeStoreContract(Contract):
         store = await self.started()
         await store.reserve(new_account(), RECOVERY)
         for _ in range(2):
-            await store.withdraw("session", "recovery")
+            await store.withdraw(new_account(), "recovery")
             self.assertIsNone(await self.outcome())
             self.assertEqual(await self.job_ids(), set())
         self.assertIsNone(await store.reserve(new_account("bob"), RECOVERY))
@@ -143,7 +143,7 @@ class OutcomeStoreContract(Contract):
         store = await self.started()
         await store.reserve(new_account(), RECOVERY)
         await store.settle(new_account(), "recovery")
-        await store.withdraw("session", "recovery")
+        await store.withdraw(new_account(), "recovery")
         outcome = await self.outcome()
         assert outcome is not None
         self.assertTrue(outcome.finished)

@@ -1,0 +1,68 @@
+"""``regsys token create | list | show | revoke``: each returns what to print."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import datetime, timezone
+from typing import Any, Awaitable, Callable, Mapping
+
+from regsys.config.values import duration_ms
+from regsys.errors import InvalidParam
+from regsys.model import RegistrationToken
+from regsys.registration_tokens import RegistrationTokens
+
+# The end of the year 9999, which no date can be later than.
+LAST_MS = 253_402_300_799_000
+
+
+async def _create(tokens: RegistrationTokens, arguments: Namespace) -> str:
+    settings: dict[str, Any] = {"uses_allowed": arguments.uses, "note": arguments.note}
+    if arguments.expires is not None:
+        settings["expiry_ms"] = tokens.now_ms() + _duration(arguments.expires)
+    new = await tokens.create(token=arguments.token, length=arguments.length, settings=settings)
+    return new.token
+
+
+async def _list(tokens: RegistrationTokens, arguments: Namespace) -> str:
+    lines = [_line(item, tokens.now_ms()) for item in await tokens.list()]
+    return "\n".join(lines) or "There are no tokens."
+
+
+async def _show(tokens: RegistrationTokens, arguments: Namespace) -> str:
+    found = await tokens.get(arguments.token)
+    made = f"made {_day(found.created_ms)} by {found.creator or 'the command line'}"
+    uses = [f"{_day(use.used_ms)}  {use.user_id}" for use in await tokens.uses(found.token)]
+    return "\n".join([_line(found, tokens.now_ms()), made, *uses])
+
+
+async def _revoke(tokens: RegistrationTokens, arguments: Namespace) -> str:
+    changed = await tokens.change(arguments.token, {"revoked": not arguments.undo})
+    return _line(changed, tokens.now_ms())
+
+
+ACTIONS: Mapping[str, Callable[[RegistrationTokens, Namespace], Awaitable[str]]] = {
+    "create": _create,
+    "list": _list,
+    "show": _show,
+    "revoke": _revoke,
+}
+
+
+def _line(token: RegistrationToken, now_ms: int) -> str:
+    state = "valid" if token.is_valid(now_ms) else "revoked" if token.revoked else "not valid"
+    limit = "any number" if token.uses_allowed is None else str(token.uses_allowed)
+    used = f"{token.completed} of {limit} used, {token.pending} under way"
+    ends = "never ends" if token.expiry_ms is None else f"ends {_day(token.expiry_ms)}"
+    return "  ".join(filter(None, [token.token, state, used, ends, token.note]))
+
+
+def _day(moment_ms: int) -> str:
+    moment = datetime.fromtimestamp(min(moment_ms, LAST_MS) / 1000, timezone.utc)
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _duration(text: str) -> int:
+    duration = duration_ms(text)
+    if duration is None:
+        raise InvalidParam(f"{text!r} is no duration: write 90s, 5m, 1h, 2d, 1w or 1y")
+    return duration

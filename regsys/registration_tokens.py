@@ -1,0 +1,108 @@
+"""Registration tokens: what a good one looks like, whether it lets somebody in (B8.8, B16.13)."""
+
+from __future__ import annotations
+
+import string
+from typing import Any, Mapping, Optional, Sequence
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+
+from regsys import tokens
+from regsys.bodies import MAX_INTEGER
+from regsys.errors import InvalidParam, TokenNotFound
+from regsys.interfaces import IRegistrationTokenStore
+from regsys.model import RegistrationToken, TokenUse
+
+# Of these a token is made up, so that none begins like an option or ends like a sentence.
+PLAIN = string.ascii_letters + string.digits
+ALPHABET = PLAIN + "._~-"
+MAX_LENGTH = 64
+DEFAULT_LENGTH = 16
+MAX_NOTE = 500
+# A made-up token is tried anew where somebody has it; with 62 letters to the 16th, never.
+TRIES = 10
+
+
+@attr.frozen(kw_only=True)
+class RegistrationTokens:
+    """What administrators do with tokens, and the one question that everybody may ask.
+
+    Every value that cannot be is InvalidParam, a token that does not exist TokenNotFound.
+    """
+
+    store: IRegistrationTokenStore
+    clock: IReactorTime
+
+    async def is_valid(self, token: str) -> bool:
+        """Whether one more person could begin to register with it."""
+        now_ms = self.now_ms()
+        found = await self.store.get(token, now_ms)
+        return found is not None and found.is_valid(now_ms)
+
+    async def create(
+        self,
+        *,
+        token: Optional[str] = None,
+        length: int = DEFAULT_LENGTH,
+        settings: Mapping[str, Any],
+        creator: Optional[str] = None,
+    ) -> RegistrationToken:
+        """A new token: ``token``, or one made up of ``length`` characters. ``settings`` has
+        any of ``uses_allowed``, ``expiry_ms``, ``note``. ``creator``: the admin, or None."""
+        self._check(settings)
+        if not 0 < (length if token is None else len(token)) <= MAX_LENGTH:
+            raise InvalidParam(f"A token has 1 to {MAX_LENGTH} characters.")
+        if token is not None and not set(token) <= set(ALPHABET):
+            raise InvalidParam("A token is made of the characters A-Z a-z 0-9 . _ ~ -")
+        for _ in range(TRIES if token is None else 1):
+            new = RegistrationToken(
+                token=token or tokens.random_letters(length, PLAIN),
+                creator=creator,
+                created_ms=self.now_ms(),
+                **settings,
+            )
+            if await self.store.create(new):
+                return new
+        raise InvalidParam("There is such a token already.")
+
+    async def get(self, token: str) -> RegistrationToken:
+        found = await self.store.get(token, self.now_ms())
+        if found is None:
+            raise TokenNotFound()
+        return found
+
+    async def list(self, valid: Optional[bool] = None) -> Sequence[RegistrationToken]:
+        """All tokens, or those that are valid (True) or not (False) now."""
+        now_ms = self.now_ms()
+        found = await self.store.list(now_ms)
+        return [item for item in found if valid is None or item.is_valid(now_ms) is valid]
+
+    async def change(self, token: str, settings: Mapping[str, Any]) -> RegistrationToken:
+        """Set any of ``uses_allowed``, ``expiry_ms``, ``note``, ``revoked``; the token then."""
+        self._check(settings)
+        if not await self.store.change(token, settings):
+            raise TokenNotFound()
+        return await self.get(token)
+
+    async def delete(self, token: str) -> None:
+        if not await self.store.delete(token):
+            raise TokenNotFound()
+
+    async def uses(self, token: str) -> Sequence[TokenUse]:
+        """The accounts it has let in, also after it was deleted."""
+        return await self.store.uses(token)
+
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        uses, expiry_ms = settings.get("uses_allowed"), settings.get("expiry_ms")
+        if uses is not None and not 0 <= uses <= MAX_INTEGER:
+            raise InvalidParam("'uses_allowed' must be a number from 0 upward, or null.")
+        if expiry_ms is not None and not self.now_ms() < expiry_ms <= MAX_INTEGER:
+            raise InvalidParam("'expiry_time' must lie in the future, in milliseconds.")
+        note = settings.get("note") or ""
+        if len(note) > MAX_NOTE or not note.isprintable():
+            raise InvalidParam(f"'note' must be one line of at most {MAX_NOTE} characters.")
+
+    def now_ms(self) -> int:
+        """The time that decides what has expired."""
+        return int(self.clock.seconds() * 1000)

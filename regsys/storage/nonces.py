@@ -1,0 +1,33 @@
+"""Nonces that have been tried, until they would be too old anyway."""
+
+from __future__ import annotations
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IExpiring, INonceStore
+from regsys.storage.database import Database, Transaction
+
+
+@implementer(INonceStore, IExpiring)
+@attr.frozen
+class NonceStore:
+    db: Database
+
+    async def use(self, nonce: str, until_ms: int) -> bool:
+        return await self.db.write("use_nonce", _use, nonce, until_ms)
+
+    async def delete_expired(self, now_ms: int, at_most: int) -> int:
+        return await self.db.write("expire_nonces", _delete_expired, now_ms, at_most)
+
+
+def _use(txn: Transaction, nonce: str, until_ms: int) -> bool:
+    return txn.insert("used_nonces", nonce=nonce, expires_ms=until_ms)
+
+
+def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
+    return txn.run(
+        "DELETE FROM used_nonces WHERE nonce IN"
+        " (SELECT nonce FROM used_nonces WHERE expires_ms <= ? LIMIT ?)",
+        (now_ms, at_most),
+    )

@@ -1,0 +1,244 @@
+"""The contract of IRegistrationTokenStore: tokens, and who holds or has had a use of them."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import attr
+
+from regsys.errors import InvalidRegistrationToken
+from regsys.interfaces import IRegistrationTokenStore
+from regsys.model import RESERVED_MS, NewAccount, RegistrationToken, TokenUse
+from regsys.testing.contracts.case import NOW_MS, Contract, account, together, user
+from regsys.testing.provides import provides
+
+TOKEN = "welcome"
+CONTENDERS = 8
+# When what is held from NOW_MS on is over.
+OVER_MS = NOW_MS + RESERVED_MS
+
+
+def token(name: str = TOKEN, **more: Any) -> RegistrationToken:
+    return RegistrationToken(token=name, **{"created_ms": NOW_MS, **more})
+
+
+def using(name: str, token: str = TOKEN, **more: Any) -> NewAccount:
+    """The account ``name`` of the session ``name``, made with a token."""
+    return account(name, name, session_id=name, registration_token=token, **more)
+
+
+class RegistrationTokenStoreContract(Contract):
+    """An IRegistrationTokenStore, with the accounts that stand beside it."""
+
+    def make(self) -> IRegistrationTokenStore:
+        """A store without any token."""
+        raise NotImplementedError()
+
+    async def create_account(self, new: NewAccount) -> None:
+        """Make this account, which uses ``new.registration_token`` up."""
+        raise NotImplementedError()
+
+    async def started(self, **more: Any) -> IRegistrationTokenStore:
+        """A store with TOKEN."""
+        self.store = self.make()
+        await self.store.create(token(**more))
+        return self.store
+
+    async def uses(self, now_ms: int = NOW_MS, name: str = TOKEN) -> Optional[tuple[int, int]]:
+        """How many are pending, how many completed."""
+        found = await self.store.get(name, now_ms)
+        return None if found is None else (found.pending, found.completed)
+
+    def test_provides(self) -> None:
+        """It has all methods, with the arguments that they will be called with."""
+        provides(IRegistrationTokenStore, self.make())
+
+    # --- Tokens --------------------------------------------------------------------------
+
+    async def test_created(self) -> None:
+        """A token comes back as it was made; one that was never made is not there."""
+        store = self.make()
+        whole = token(
+            uses_allowed=3,
+            expiry_ms=OVER_MS,
+            note="zoë's 🦊",
+            creator=str(user("root")),
+            revoked=True,
+        )
+        for made in (whole, token("bare"), token("most", uses_allowed=2**63 - 1)):
+            self.assertTrue(await store.create(made))
+            self.assertEqual(await store.get(made.token, NOW_MS), made)
+        self.assertIsNone(await store.get("Welcome", NOW_MS))
+
+    async def test_createdTwice(self) -> None:
+        """A second token of a name is refused, and changes nothing; the very same one again,
+        after an answer that was lost, is there once."""
+        store = await self.started(uses_allowed=3)
+        self.assertTrue(await store.create(token(uses_allowed=3)))
+        self.assertFalse(await store.create(token(uses_allowed=4)))
+        self.assertFalse(await store.create(token(uses_allowed=3, created_ms=NOW_MS + 1)))
+        self.assertEqual(await store.list(NOW_MS), [token(uses_allowed=3)])
+
+    async def test_listed(self) -> None:
+        """All are listed, the oldest first, with their uses as they stand."""
+        store = self.make()
+        self.assertEqual(list(await store.list(NOW_MS)), [])
+        for name, created_ms in (("b", NOW_MS), ("c", NOW_MS - 1), ("a", NOW_MS)):
+            await store.create(token(name, created_ms=created_ms))
+        await store.reserve("b", "session", NOW_MS)
+        await self.create_account(using("alice", "c"))
+        found = [(item.token, item.pending, item.completed) for item in await store.list(NOW_MS)]
+        self.assertEqual(found, [("c", 0, 1), ("a", 0, 0), ("b", 1, 0)])
+        self.assertEqual([item.pending for item in await store.list(OVER_MS)], [0, 0, 0])
+
+    async def test_changed(self) -> None:
+        """What is named is set, to None too, and nothing else; one that isn't there is told."""
+        store = await self.started(uses_allowed=3, note="old", expiry_ms=OVER_MS)
+        expected = token(uses_allowed=3, note="old", expiry_ms=OVER_MS)
+        for changes in (
+            {"uses_allowed": 5, "revoked": True},
+            {"uses_allowed": None, "expiry_ms": None, "note": None},
+            {"revoked": False},
+            {"expiry_ms": OVER_MS, "note": "new"},
+            {},
+        ):
+            self.assertTrue(await store.change(TOKEN, changes))
+            expected = attr.evolve(expected, **changes)
+            self.assertEqual(await store.get(TOKEN, NOW_MS), expected, changes)
+            self.assertFalse(await store.change("other", changes), changes)
+
+    async def test_deleted(self) -> None:
+        """A deleted token is gone with the uses that were held; a new one of its name begins
+        anew. Who was let in is still known."""
+        store = await self.started(uses_allowed=3)
+        await store.reserve(TOKEN, "one", NOW_MS)
+        await self.create_account(using("two"))
+        self.assertTrue(await store.delete(TOKEN))
+        self.assertFalse(await store.delete(TOKEN))
+        self.assertIsNone(await store.get(TOKEN, NOW_MS))
+        await self.refusal(InvalidRegistrationToken, self.create_account(using("one")))
+        await store.create(token(uses_allowed=1))
+        self.assertEqual(await self.uses(), (0, 0))
+        self.assertEqual(await store.uses(TOKEN), [TokenUse(str(user("two")), NOW_MS)])
+
+    # --- Holding a use -------------------------------------------------------------------
+
+    async def test_reserved(self) -> None:
+        """So many sessions hold a use as it has uses, each one; the same again is as once."""
+        store = await self.started(uses_allowed=2)
+        for name, held in (("one", True), ("one", True), ("two", True), ("three", False)):
+            self.assertIs(await store.reserve(TOKEN, name, NOW_MS), held, name)
+        self.assertEqual(await self.uses(), (2, 0))
+
+    async def test_reservationEnds(self) -> None:
+        """At its end a use that was held is anybody's; to ask again in time prolongs it."""
+        store = await self.started(uses_allowed=1)
+        await store.reserve(TOKEN, "one", NOW_MS)
+        await store.reserve(TOKEN, "one", NOW_MS + 10)
+        self.assertFalse(await store.reserve(TOKEN, "two", OVER_MS + 9))
+        self.assertEqual(await self.uses(OVER_MS + 9), (1, 0))
+        self.assertEqual(await self.uses(OVER_MS + 10), (0, 0))
+        self.assertTrue(await store.reserve(TOKEN, "two", OVER_MS + 10))
+        self.assertFalse(await store.reserve(TOKEN, "one", OVER_MS + 10))
+
+    async def test_anotherToken(self) -> None:
+        """A session that takes another token gives the first back, unless it is refused."""
+        store = await self.started(uses_allowed=1)
+        await store.create(token("other", uses_allowed=1))
+        await store.create(token("none", uses_allowed=0))
+        await store.reserve(TOKEN, "one", NOW_MS)
+        self.assertFalse(await store.reserve("none", "one", NOW_MS))
+        self.assertEqual(await self.uses(), (1, 0))
+        self.assertTrue(await store.reserve("other", "one", NOW_MS))
+        self.assertEqual((await self.uses(), await self.uses(name="other")), ((0, 0), (1, 0)))
+
+    async def test_validity(self) -> None:
+        """No use of a token that is not there, revoked, over or used up, whoever asks."""
+        store = self.make()
+        cases: list[tuple[dict[str, Any], bool]] = [
+            ({}, True),
+            ({"uses_allowed": 1}, True),
+            ({"uses_allowed": 0}, False),
+            ({"uses_allowed": 5, "completed": 4}, True),
+            ({"uses_allowed": 5, "completed": 5}, False),
+            ({"completed": 10**9}, True),
+            ({"expiry_ms": NOW_MS + 1}, True),
+            ({"expiry_ms": NOW_MS}, False),
+            ({"revoked": True}, False),
+        ]
+        for number, (more, good) in enumerate(cases):
+            name = f"token{number}"
+            await store.create(token(name, **more))
+            new = using(f"user{number}", name)
+            self.assertIs(await store.reserve(name, f"user{number}", NOW_MS), good, more)
+            if good:
+                await self.create_account(new)
+            else:
+                await self.refusal(InvalidRegistrationToken, self.create_account(new))
+            found = await store.get(name, NOW_MS)
+            assert found is not None
+            completed = more.get("completed", 0) + good
+            self.assertEqual((found.pending, found.completed), (0, completed), more)
+        self.assertFalse(await store.reserve("other", "session", NOW_MS))
+
+    async def test_reservedAtOnce(self) -> None:
+        """Of several sessions at once so many hold a use as there are."""
+        store = await self.started(uses_allowed=3)
+        held = await together(
+            store.reserve(TOKEN, f"{number}", NOW_MS) for number in range(CONTENDERS)
+        )
+        self.assertEqual(sorted(map(bool, held)), [False] * (CONTENDERS - 3) + [True] * 3, held)
+        self.assertEqual(await self.uses(), (3, 0))
+
+    # --- Using it up ---------------------------------------------------------------------
+
+    async def test_used(self) -> None:
+        """The use that a session holds becomes its account's; those of others stay theirs."""
+        store = await self.started(uses_allowed=2)
+        for name in ("mine", "other"):
+            await store.reserve(TOKEN, name, NOW_MS)
+        await self.refusal(InvalidRegistrationToken, self.create_account(using("third")))
+        await self.create_account(using("mine", created_ms=NOW_MS + 5))
+        self.assertEqual(await self.uses(), (1, 1))
+        self.assertEqual(await store.uses(TOKEN), [TokenUse(str(user("mine")), NOW_MS + 5)])
+        await self.refusal(InvalidRegistrationToken, self.create_account(using("third")))
+        self.assertEqual(await self.uses(), (1, 1))
+
+    async def test_usedOnce(self) -> None:
+        """The same account again, under the same key, counts no second use."""
+        await self.started()
+        for _ in range(2):
+            await self.create_account(using("alice"))
+        self.assertEqual(await self.uses(), (0, 1))
+
+    async def test_takenAgain(self) -> None:
+        """A use whose time ran out is taken again for the account, if there is room."""
+        store = await self.started(uses_allowed=1)
+        for name in ("one", "two"):
+            self.assertTrue(await store.reserve(TOKEN, name, NOW_MS - RESERVED_MS))
+            await store.change(TOKEN, {"uses_allowed": 2})
+        await store.change(TOKEN, {"uses_allowed": 1})
+        await self.create_account(using("one"))
+        await self.refusal(InvalidRegistrationToken, self.create_account(using("two")))
+        self.assertEqual(await self.uses(), (0, 1))
+
+    async def test_endedMeanwhile(self) -> None:
+        """A use that is held is lost if the token is revoked, and good again if un-revoked."""
+        store = await self.started(uses_allowed=1)
+        await store.reserve(TOKEN, "one", NOW_MS)
+        await store.change(TOKEN, {"revoked": True})
+        await self.refusal(InvalidRegistrationToken, self.create_account(using("one")))
+        self.assertEqual((await self.uses(), await store.uses(TOKEN)), ((1, 0), []))
+        await store.change(TOKEN, {"revoked": False})
+        await self.create_account(using("one"))
+        self.assertEqual(await self.uses(), (0, 1))
+
+    async def test_usedAtOnce(self) -> None:
+        """Of several accounts at once so many are made as there are uses."""
+        await self.started(uses_allowed=3)
+        names = [f"user{number}" for number in range(CONTENDERS)]
+        ended = await together(self.create_account(using(name)) for name in names)
+        refused = [item for item in ended if isinstance(item, InvalidRegistrationToken)]
+        self.assertEqual((len(refused), ended.count(None)), (CONTENDERS - 3, 3), ended)
+        self.assertEqual(await self.uses(), (0, 3))
+        self.assertEqual(len(await self.store.uses(TOKEN)), 3)

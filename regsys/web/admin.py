@@ -1,0 +1,91 @@
+"""What administrators ask: to register a user by the shared secret, and whether a name is free."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Mapping, Optional
+
+from twisted.internet.interfaces import IReactorTime
+
+from regsys import bodies
+from regsys.errors import BadJSON, NoSharedSecret
+from regsys.handler import RegistrationHandler
+from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import IAuth
+from regsys.model import DeviceRequest, Registration, Secret
+from regsys.shared_secret import SharedSecret
+from regsys.usernames import ascii_lower
+from regsys.web.answers import registered
+from regsys.web.login import administrator
+
+
+def shared_secret_registration(
+    handler: RegistrationHandler, shared: Optional[SharedSecret], clock: IReactorTime
+) -> Endpoint:
+    """``shared`` None: no secret is configured."""
+
+    async def get(call: Call) -> Reply:
+        if shared is None:
+            raise NoSharedSecret()
+        return Reply({"nonce": shared.new_nonce()})
+
+    async def post(call: Call) -> Reply:
+        if shared is None:
+            raise NoSharedSecret()
+        body = call.object()
+        password = Secret(_text(body, "password", bodies.MAX_PASSWORD))
+        username = _text(body, "username", bodies.MAX_NAME)
+        nonce, mac = _text(body, "nonce"), _text(body, "mac")
+        admin = bodies.boolean(body, "admin")
+        user_type = bodies.string(body, "user_type")
+        registration = Registration(
+            key=secrets.token_hex(16),
+            localpart=ascii_lower(username),
+            password=password,
+            admin=admin,
+            user_type=user_type,
+            display_name=bodies.string(body, "displayname"),
+            by_admin=True,
+            device=_device(body),
+        )
+        await shared.check(
+            nonce=nonce,
+            mac=mac,
+            username=username,
+            password=password,
+            admin=admin,
+            user_type=user_type,
+        )
+        created = await handler.register_user(registration)
+        return Reply(registered(created, int(clock.seconds() * 1000)))
+
+    path = "/_synapse/admin/v1/register"
+    return Endpoint("shared_secret", (path,), {"GET": get, "POST": post})
+
+
+def username_available(handler: RegistrationHandler, auth: IAuth) -> Endpoint:
+    async def get(call: Call) -> Reply:
+        await administrator(call, auth)
+        await handler.check_username(call.required_query("username"))
+        return Reply({"available": True})
+
+    path = "/_synapse/admin/v1/username_available"
+    return Endpoint("username_available", (path,), {"GET": get})
+
+
+def _text(body: Mapping[str, Any], key: str, limit: Optional[int] = None) -> str:
+    """A string that must be there; M_BAD_JSON if it isn't (B16.14)."""
+    value = bodies.string(body, key, limit=limit)
+    if not value:
+        raise BadJSON(f"'{key}' is missing or empty.")
+    return value
+
+
+def _device(body: Mapping[str, Any]) -> Optional[DeviceRequest]:
+    if bodies.boolean(body, "inhibit_login"):
+        return None
+    return DeviceRequest(
+        device_id=bodies.string(body, "device_id"),
+        display_name=bodies.string(body, "initial_device_display_name"),
+        wants_refresh_token=bodies.boolean(body, "refresh_token"),
+    )

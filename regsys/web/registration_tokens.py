@@ -1,0 +1,136 @@
+"""Registration tokens: whether one is valid, and their administration (MSC3231, B13, B16.12-13)."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Optional
+
+from regsys.config import RegistrationConfig
+from regsys.errors import InvalidParam, RegistrationDisabled
+from regsys.flows import uses_tokens
+from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import IAuth, ILimiter
+from regsys.model import RegistrationToken
+from regsys.registration_tokens import DEFAULT_LENGTH, RegistrationTokens
+from regsys.web.answers import client_paths
+from regsys.web.login import administrator
+
+ADMIN = "/_synapse/admin/v1/registration_tokens"
+
+
+def validity(
+    tokens: RegistrationTokens,
+    config: RegistrationConfig,
+    limiter: ILimiter,
+    key_of: Callable[[str], str],
+) -> Endpoint:
+    async def get(call: Call) -> Reply:
+        await limiter.take(key_of(call.client.address))
+        if not config.enabled:
+            raise RegistrationDisabled()
+        token = call.required_query("token")
+        return Reply({"valid": uses_tokens(config) and await tokens.is_valid(token)})
+
+    paths = client_paths("register/m.login.registration_token/validity", "v1")
+    return Endpoint("registration_token_validity", paths, {"GET": get})
+
+
+def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
+    """The endpoints that administrators know: create, list, look at, change, delete."""
+
+    async def create(call: Call) -> Reply:
+        admin = await administrator(call, auth)
+        body = call.object()
+        token, length = None, DEFAULT_LENGTH
+        if "token" in body:
+            token = _of_type(body, "token", str, "a string")
+        elif "length" in body:
+            length = _of_type(body, "length", int, "a number")
+        new = await tokens.create(
+            token=token, length=length, settings=_settings(body), creator=str(admin.user_id)
+        )
+        return Reply(_shown(new))
+
+    async def list_all(call: Call) -> Reply:
+        await administrator(call, auth)
+        found = await tokens.list(_flag(call, "valid"))
+        details = _flag(call, "details")
+        return Reply({"registration_tokens": [await _told(item, details) for item in found]})
+
+    async def get(call: Call) -> Reply:
+        await administrator(call, auth)
+        found = await tokens.get(call.path_args["token"])
+        return Reply(await _told(found, _flag(call, "details")))
+
+    async def put(call: Call) -> Reply:
+        await administrator(call, auth)
+        body = call.object()
+        settings = _settings(body)
+        if "revoked" in body:
+            settings["revoked"] = _of_type(body, "revoked", bool, "true or false")
+        return Reply(_shown(await tokens.change(call.path_args["token"], settings)))
+
+    async def delete(call: Call) -> Reply:
+        await administrator(call, auth)
+        await tokens.delete(call.path_args["token"])
+        return Reply()
+
+    async def _told(token: RegistrationToken, details: Optional[bool]) -> dict[str, Any]:
+        if not details:
+            return _shown(token)
+        uses = await tokens.uses(token.token)
+        return {
+            **_shown(token),
+            "revoked": token.revoked,
+            "note": token.note,
+            "creator": token.creator,
+            "created_ts": token.created_ms,
+            "uses": [{"user_id": use.user_id, "used_ts": use.used_ms} for use in uses],
+        }
+
+    return [
+        Endpoint("registration_token_new", (f"{ADMIN}/new",), {"POST": create}),
+        Endpoint("registration_tokens", (ADMIN,), {"GET": list_all}),
+        Endpoint(
+            "registration_token", (ADMIN + "/{token}",), {"GET": get, "PUT": put, "DELETE": delete}
+        ),
+    ]
+
+
+def _shown(token: RegistrationToken) -> dict[str, Any]:
+    """Exactly the keys that tools for administrators expect."""
+    return {
+        "token": token.token,
+        "uses_allowed": token.uses_allowed,
+        "pending": token.pending,
+        "completed": token.completed,
+        "expiry_time": token.expiry_ms,
+    }
+
+
+def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the body gives; null takes a limit away."""
+    settings: dict[str, Any] = {}
+    for name, key in (("uses_allowed", "uses_allowed"), ("expiry_ms", "expiry_time")):
+        if key in body:
+            settings[name] = _or_none(body, key, int, "a number or null")
+    if "note" in body:
+        settings["note"] = _or_none(body, "note", str, "a string or null")
+    return settings
+
+
+def _or_none(body: Mapping[str, Any], key: str, kind: type, name: str) -> Any:
+    return None if body[key] is None else _of_type(body, key, kind, name)
+
+
+def _of_type(body: Mapping[str, Any], key: str, kind: type, name: str) -> Any:
+    # Wrong types are M_INVALID_PARAM here (B16.13); True is no number.
+    if type(body[key]) is not kind:
+        raise InvalidParam(f"'{key}' must be {name}.")
+    return body[key]
+
+
+def _flag(call: Call, name: str) -> Optional[bool]:
+    value = call.query(name)
+    if value not in (None, "true", "false"):
+        raise InvalidParam(f"'{name}' must be true or false.")
+    return None if value is None else value == "true"
