@@ -249,10 +249,12 @@ class _Parts:
         token_store = RegistrationTokenStore(self.database)
         token_limit = self.limit(config.limits.token_validity)
         registration_tokens = RegistrationTokens(store=token_store, clock=self.clock)
-        flows = self.hooks.flows or registration_flows(config.registration)
+        flows = self.hooks.flows
+        if flows is None:
+            flows = registration_flows(config.registration)
         stages = self.stages(token_store, token_limit)
         unknown = {name for flow in flows for name in flow} - stages.keys()
-        if unknown or not all(flows):
+        if unknown or not flows or not all(flows):
             raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
         uia = UserInteractiveAuth(
             sessions=sessions,

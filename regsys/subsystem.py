@@ -26,7 +26,7 @@ class Hooks:
 
     ``spam`` and ``threepids`` take callbacks through their ``register``. ``stages`` are on
     offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
-    for (none: those that the configuration asks for). ``directory`` None: nobody is told of
+    for (None: those that the configuration asks for). ``directory`` None: nobody is told of
     new profiles.
     """
 
@@ -36,7 +36,7 @@ class Hooks:
     blocking: IBlocking = attr.field(factory=NoBlocking)
     directory: Optional[IUserDirectory] = None
     stages: Sequence[IStage] = ()
-    flows: Sequence[tuple[str, ...]] = ()
+    flows: Optional[Sequence[tuple[str, ...]]] = None
 
 
 def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:

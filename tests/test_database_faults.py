@@ -37,7 +37,8 @@ class AccountFaults:
         self.db = inline_database(*self.place, self.clock)
         self.addCleanup(self.db.pool.close)
         self.number = 0
-        sql = "INSERT INTO registration_tokens VALUES ('welcome', NULL, 0, NULL)"
+        sql = "INSERT INTO registration_tokens (token, completed, revoked, created_ms)"
+        sql += " VALUES ('welcome', 0, FALSE, 0)"
         self.wait(self.db.write("test", lambda txn: txn.run(sql)))
 
     def wait(self: Any, work: Coroutine[Any, Any, Any]) -> Any:

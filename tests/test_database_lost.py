@@ -135,7 +135,7 @@ async def settle(sound: Stores, other: Stores) -> None:
 
 async def withdraw(sound: Stores, other: Stores) -> Any:
     await sound.foreign.reserve(new_account(), RECOVERY)
-    return await other.foreign.withdraw("session", RECOVERY.job_id)
+    return await other.foreign.withdraw(new_account(), RECOVERY.job_id)
 
 
 async def expire_outcomes(sound: Stores, other: Stores) -> None:

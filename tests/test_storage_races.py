@@ -94,7 +94,10 @@ class AccountRaces(RaceCase):
         """Two that want the last use of a registration token: one gets it."""
 
         async def before(stores: Stores) -> None:
-            sql = "INSERT INTO registration_tokens VALUES ('welcome', 1, 0, NULL)"
+            sql = (
+                "INSERT INTO registration_tokens (token, uses_allowed, completed, revoked,"
+                " created_ms) VALUES ('welcome', 1, 0, FALSE, 0)"
+            )
             await stores.db.write("test", lambda txn: txn.run(sql))
 
         first, second = (account(name, name, registration_token="welcome") for name in "ab")
@@ -249,7 +252,7 @@ class ForeignRaces(RaceCase):
         return await stores.foreign.settle(new_account(), RECOVERY.job_id)
 
     async def withdraw(self, stores: Stores) -> None:
-        await stores.foreign.withdraw("session", RECOVERY.job_id)
+        await stores.foreign.withdraw(new_account(), RECOVERY.job_id)
 
     async def reserve(self, stores: Stores) -> Any:
         return await stores.foreign.reserve(new_account(), RECOVERY)

@@ -18,8 +18,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     from regsys.storage.migrations import NewerSchema
 
     try:
-        files = getattr(arguments, "config", None)
-        config = load(files or [demo.config_file(create=arguments.command == "serve")])
+        # Suppressed where it was not given, see below.
+        arguments.config = getattr(arguments, "config", None)
+        create = arguments.command == "serve"
+        config = load(arguments.config or [demo.config_file(create)])
         _report(config, whole=arguments.command in ("serve", "check-config"))
         return int(getattr(commands, arguments.command.replace("-", "_"))(config, arguments))
     except (ConfigError, BackendError, CannotListen, NewerSchema) as error:
