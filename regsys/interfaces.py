@@ -76,7 +76,7 @@ class IDevices(Interface):
         tokens again change nothing. The tokens are ready-made in ``device.login``; a
         homeserver that mints its own returns those instead, the same ones each time it
         is given the same ``device.login``. A guest's token (``terms.is_guest``) is
-        self-contained and need not be kept.
+        kept like any other, unless ``auth`` can read what it says.
 
         Raises UserNotFound for a user who does not exist or is deactivated.
         """

@@ -45,7 +45,7 @@ def sqlite(folder: Path) -> dict[str, Any]:
 
 def psycopg2(args: Mapping[str, Any]) -> dict[str, Any]:
     """A ``database`` section for the PostgreSQL database of ``tests.postgres.dsn``."""
-    return {"name": "psycopg2", "args": {**args, "cp_min": 1, "cp_max": 5}}
+    return {"name": "psycopg2", "args": dict(args)}
 
 
 def write_config(folder: Path, database: Mapping[str, Any], **options: Any) -> Path:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sqlite3
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Callable, Mapping, Optional
 from unittest import mock
 
@@ -21,25 +19,12 @@ from regsys.interfaces import IAccountStore, IAuth, IDevices, IStage
 from regsys.model import Secret
 from regsys.testing import config, memory_backend, provides
 from tests.client import V3, Answer, Client
+from tests.examples import EXAMPLES, embedding, neighbours
 
-ROOT = Path(__file__).parent.parent
-DOCUMENT = ROOT / "docs/embedding.md"
-EXAMPLES = ROOT / "docs/examples"
+DOCUMENT = EXAMPLES.parent / "embedding.md"
 PASSWORD = "correct horse battery staple"
 SHARED = "between the two of us"
 DOOR = "org.example.door_code"
-
-
-def load(name: str) -> ModuleType:
-    """A file of docs/examples as a module."""
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-embedding, neighbours = load("embedding"), load("neighbours")
 
 
 async def no_robots(
@@ -209,8 +194,9 @@ class ExampleTests(SynchronousTestCase):
 
 class DocumentTests(SynchronousTestCase):
     def test_quotations(self) -> None:
-        """Every piece of Python in docs/embedding.md stands in an example, or in this file."""
-        sources = [path.read_text() for path in [*EXAMPLES.glob("*.py"), Path(__file__)]]
+        """Every piece of Python in docs/embedding.md stands in an example or in its tests."""
+        ours = Path(__file__).parent.glob("test_embedding*.py")
+        sources = [path.read_text() for path in [*EXAMPLES.glob("*.py"), *ours]]
         blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
         self.assertGreater(len(blocks), 5)
         for block in blocks:

@@ -25,7 +25,6 @@ from zope.interface import implementer
 import regsys
 from regsys.errors import (
     LoginFailed,
-    MissingToken,
     RegistrationError,
     StageFailed,
     UnknownToken,
@@ -52,7 +51,8 @@ CREATE TABLE IF NOT EXISTS accounts (
     user_id TEXT NOT NULL UNIQUE,
     password_hash TEXT,
     display_name TEXT,
-    is_guest BOOLEAN NOT NULL
+    is_guest BOOLEAN NOT NULL,
+    deactivated BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE TABLE IF NOT EXISTS registrations (  -- what each of regsys's keys has made
     key TEXT PRIMARY KEY,
@@ -72,9 +72,7 @@ CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY AUTOINCREMENT);
 
 def open_database(path: Path) -> ConnectionPool:
     """The homeserver's own database; one thread, because SQLite has one writer."""
-    connection = sqlite3.connect(path)
-    connection.executescript(SCHEMA)
-    connection.close()
+    sqlite3.connect(path).executescript(SCHEMA).connection.close()
     return ConnectionPool("sqlite3", str(path), check_same_thread=False, cp_min=1, cp_max=1)
 
 
@@ -121,9 +119,13 @@ class Store:
             )
         return None
 
+    async def deactivate(self, user_id: UserID) -> None:
+        """Not regsys's question but our own; the account stays, and so does its name."""
+        await self.pool.runInteraction(_deactivate, str(user_id))
+
     async def password_of(self, localpart: str) -> tuple[Optional[UserID], Optional[str]]:
-        """Not regsys's question but our own: who logs in by this name, and with which hash."""
-        query = "SELECT user_id, password_hash FROM accounts WHERE name = ?"
+        """Our own too: who logs in by this name, and with which hash."""
+        query = "SELECT user_id, password_hash FROM accounts WHERE name = ? AND NOT deactivated"
         rows = await self.pool.runQuery(query, (localpart.lower(),))
         return (UserID.parse(rows[0][0]), rows[0][1]) if rows else (None, None)
 
@@ -143,7 +145,7 @@ def _create_account(txn: Any, new: NewAccount) -> Outcome:
     if new.upgrades_guest:
         txn.execute(
             "UPDATE accounts SET is_guest = FALSE, password_hash = ?"
-            " WHERE user_id = ? AND is_guest",
+            " WHERE user_id = ? AND is_guest AND NOT deactivated",
             (new.password_hash, user_id),
         )
         if not txn.rowcount:
@@ -151,7 +153,7 @@ def _create_account(txn: Any, new: NewAccount) -> Outcome:
         txn.execute("DELETE FROM devices WHERE user_id = ?", (user_id,))
     else:
         txn.execute(
-            "INSERT INTO accounts VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, FALSE) ON CONFLICT DO NOTHING",
             (name, user_id, new.password_hash, new.display_name, new.is_guest),
         )
         if not txn.rowcount:
@@ -173,7 +175,7 @@ def _next_number(txn: Any) -> int:
 
 
 def _put_device(txn: Any, user_id: str, device: NewDevice) -> None:
-    txn.execute("SELECT 1 FROM accounts WHERE user_id = ?", (user_id,))
+    txn.execute("SELECT 1 FROM accounts WHERE user_id = ? AND NOT deactivated", (user_id,))
     if txn.fetchone() is None:
         raise UserNotFound()
     # A device has one token here. A known one keeps its name and gets the new token.
@@ -182,6 +184,11 @@ def _put_device(txn: Any, user_id: str, device: NewDevice) -> None:
         " ON CONFLICT (user_id, device_id) DO UPDATE SET token_hash = excluded.token_hash",
         (user_id, device.login.device_id, device.display_name, hash_of(device.login.access_token)),
     )
+
+
+def _deactivate(txn: Any, user_id: str) -> None:
+    txn.execute("UPDATE accounts SET deactivated = TRUE WHERE user_id = ?", (user_id,))
+    txn.execute("DELETE FROM devices WHERE user_id = ?", (user_id,))
 
 
 # --- A stage of its own: optional --------------------------------------------------------
@@ -231,9 +238,7 @@ class Homeserver:
         }
 
     async def sync(self, request: Request) -> Mapping[str, Any]:
-        scheme, _, token = (request.getHeader("Authorization") or "").partition(" ")
-        if scheme != "Bearer":
-            raise MissingToken()
+        token = (request.getHeader("Authorization") or "").removeprefix("Bearer ")
         requester = await self.store.whose(Secret(token))
         if requester is None:
             raise UnknownToken()

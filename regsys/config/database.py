@@ -14,6 +14,11 @@ _IDENTIFIER = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 _ENGINES = ("sqlite3", "psycopg2")
 
 
+# Connections. Each is a thread of a process that runs one at a time: three commit more than
+# one process can ask for, and further ones only get in each other's way.
+FEWEST, MOST = 1, 3
+
+
 @attr.frozen(kw_only=True)
 class DatabaseConfig:
     """The database and its pool of connections.
@@ -26,8 +31,8 @@ class DatabaseConfig:
     path: Optional[str] = None
     args: Mapping[str, Any] = attr.field(factory=dict, repr=False)
     schema: str = "regsys"
-    pool_min: int = 5
-    pool_max: int = 10
+    pool_min: int = FEWEST
+    pool_max: int = MOST
 
 
 def read_database(reader: Reader) -> DatabaseConfig:
@@ -83,8 +88,8 @@ def _read_one(section: Reader, schema: str, beside: bool = False) -> DatabaseCon
     args = section.section("args")
     pool_min, pool_max = args.whole("cp_min", 1, 1000), args.whole("cp_max", 1, 1000)
     # One bound alone moves the other's default.
-    pool_min = pool_min or min(5, pool_max or 5)
-    pool_max = pool_max or max(10, pool_min)
+    pool_min = pool_min or FEWEST
+    pool_max = pool_max or max(MOST, pool_min)
     if pool_min > pool_max:
         args.problem("cp_min", f"more than cp_max, which is {pool_max}", "lower it", pool_min)
     if name == "psycopg2":

@@ -67,8 +67,9 @@ def _holder(new: NewAccount) -> str:
 
 
 def _count(txn: Transaction, token: str, new: NewAccount) -> None:
-    _give_back(txn, _holder(new))
+    # The token first, which is locked first everywhere: so nobody waits in a circle.
     txn.run("UPDATE registration_tokens SET completed = completed + 1 WHERE token = ?", (token,))
+    _give_back(txn, _holder(new))
     txn.insert(
         "registration_token_uses",
         user_id=str(new.user_id),
