@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
 from regsys.errors import Unavailable, UnknownToken
-from regsys.interfaces import IAccountStore, IAuth, IDevices, IStage
+from regsys.interfaces import IAuth, IStage
 from regsys.model import Secret
 from regsys.testing import config, memory_backend, provides
 from tests.client import V3, Answer, Client
@@ -85,10 +85,7 @@ class ExampleTests(SynchronousTestCase):
         return self.client.get(f"{V3}/sync?timeout=0", token=token)
 
     def test_provides(self) -> None:
-        """The example's objects have the methods and arguments that regsys asks for."""
-        store = embedding.Store(self.pool)
-        for interface in (IAccountStore, IDevices, IAuth):
-            provides(interface, store)
+        """The example's stage has the methods and arguments that regsys asks for."""
         provides(IStage, embedding.DoorCode(Secret("")))
 
     def test_ownStage(self) -> None:

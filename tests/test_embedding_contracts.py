@@ -1,49 +1,57 @@
-"""The example's own store passes the suites that docs/embedding.md sends its reader to."""
+"""The store of docs/examples/embedding.py keeps what regsys's own stores must keep."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Optional
+from unittest import TestCase as AnyTestCase
 
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import TestCase
 
-from regsys.model import Requester, UserID
+from regsys.interfaces import IAccountStore, IAuth, IDevices
+from regsys.model import Requester, Secret, UserID
 from regsys.testing.contracts import AccountStoreContract, AuthContract, DevicesContract
 from regsys.testing.contracts.case import account, device, user
-from tests.test_embedding import InlineConnections, embedding
+from tests.examples import embedding
 
 
-class ExampleCase:
-    def make_store(self) -> Any:
-        self.store = embedding.Store(InlineConnections())
+def open_store(case: AnyTestCase) -> Any:
+    """The example's store, with threads and a file."""
+    pool = embedding.open_database(Path(case.mktemp()))  # type: ignore[attr-defined]
+    case.addCleanup(pool.close)
+    return embedding.Store(pool)
+
+
+class AccountTests(AccountStoreContract, TestCase):
+    def make(self) -> IAccountStore:
+        self.store = open_store(self)
         return self.store
 
     async def deactivate(self, user_id: UserID) -> None:
-        raise SkipTest("The example's homeserver deactivates nobody.")
+        await self.store.deactivate(user_id)
 
 
-class AccountsTests(ExampleCase, AccountStoreContract, TestCase):
-    def make(self) -> Any:
-        return self.make_store()
-
-
-class DevicesTests(ExampleCase, DevicesContract, TestCase):
-    def make(self) -> Any:
-        store = self.make_store()
-        return store, store
+class DeviceTests(DevicesContract, TestCase):
+    def make(self) -> tuple[IDevices, IAuth]:
+        self.store = open_store(self)
+        return self.store, self.store
 
     async def add_user(self, localpart: str) -> UserID:
-        made = await self.store.create_account(account(localpart, localpart))
-        return made.user_id
+        return (await self.store.create_account(account(localpart, localpart))).user_id
+
+    async def deactivate(self, user_id: UserID) -> None:
+        await self.store.deactivate(user_id)
 
 
-class AuthTests(ExampleCase, AuthContract, TestCase):
-    def make(self) -> Any:
-        return self.make_store()
+class AuthTests(AuthContract, TestCase):
+    def make(self) -> IAuth:
+        self.store = open_store(self)
+        return self.store
 
-    async def live(self) -> Any:
+    async def live(self) -> tuple[Secret, Requester]:
         await self.store.create_account(account("key"))
-        login = await self.store.register(user("alice"), device("token"))
-        return login.access_token, Requester(user_id=user("alice"), device_id="PHONE")
+        made = await self.store.register(user("alice"), device("token"))
+        return made.access_token, Requester(user_id=user("alice"), device_id="PHONE")
 
-    async def expired(self) -> None:
-        return None
+    async def expired(self) -> Optional[Secret]:
+        return None  # the example's tokens don't expire

@@ -297,18 +297,10 @@ def build(
 ) -> tuple[regsys.Subsystem, IResource]:
     """The registration, and the root of everything. Tests bring a backend of their own."""
     store = Store(pool)
+    stage = DoorCode(Secret("sesame"))
+    hooks = regsys.hooks(reactor, stages=[stage], flows=[(stage.type,)])
     registration = regsys.embedded(
-        config,
-        reactor,
-        store=store,
-        devices=store,
-        auth=store,
-        hooks=regsys.hooks(
-            reactor,
-            stages=[DoorCode(Secret("sesame"))],
-            flows=[("org.example.door_code",)],
-        ),
-        **testing,
+        config, reactor, store=store, devices=store, auth=store, hooks=hooks, **testing
     )
     own = Homeserver(store, registration.handler).root()
     return registration, registration.resource(otherwise=own)
