@@ -149,6 +149,12 @@ class SQLiteTests(MigrationContract, SynchronousTestCase):
         self.dialect.opened(connection)
         return connection
 
+    def test_opened(self) -> None:
+        """Connections that open a new file at once all get it, whoever turns it to WAL."""
+        for _ in range(50):
+            self.fresh()
+            self.assertEqual(sorted(self.at_once(8)), [*[[]] * 7, ALL])
+
     def section(self) -> dict[str, Any]:
         return {"database": sqlite_section(Path(self.mktemp()).resolve().parent)}
 

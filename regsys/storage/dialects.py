@@ -6,6 +6,7 @@ import enum
 import os
 import socket
 import sqlite3
+import time
 from typing import Any, Mapping
 
 import attr
@@ -18,6 +19,10 @@ class Trouble(enum.Enum):
     LOST = "lost"  # the connection is gone; whether a commit happened is not known
     DOWN = "down"  # the database cannot do it now: full, read-only, locked, not reachable
     BUG = "bug"  # our statement is wrong
+
+
+# How long a connection waits for another one's lock.
+_BUSY_S = 5.0
 
 
 @attr.frozen
@@ -40,12 +45,12 @@ class SQLite:
             "database": self.path,
             "isolation_level": None,
             "check_same_thread": False,
-            "timeout": 5.0,
+            "timeout": _BUSY_S,
         }
 
     def opened(self, connection: Any) -> None:
         """Set a new connection up: commits reach the disk, readers don't wait for writers."""
-        connection.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
 
@@ -71,6 +76,20 @@ class SQLite:
         if isinstance(error, sqlite3.OperationalError) and not bug and "syntax" not in message:
             return Trouble.DOWN
         return Trouble.BUG
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Of several connections that turn a new file to WAL at once, SQLite refuses all but one
+    without letting them wait out their busy timeout: so the waiting is done here."""
+    give_up_s = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up_s:
+                raise
+            time.sleep(0.01)
 
 
 # Serialization failure, deadlock, a unique key that a concurrent transaction has won, and a
