@@ -285,10 +285,29 @@ class StageContext:
     client: Client
 
 
+@attr.frozen(kw_only=True)
+class StagePage:
+    """How a person passes a stage in a browser (BEHAVIOUR B8.10): the inside of a form.
+
+    ``template`` is a file name among the templates; it sees ``stage``, ``params`` (as
+    ``IStage.params`` gives them), ``session_id`` and ``failure`` (a sentence, or None).
+    ``fields`` tells, for each field of the form, its key in the ``auth`` dict; all of them
+    are required. ``sources`` are what the page may load beside our own files: sources by
+    directive of the Content-Security-Policy.
+    """
+
+    template: str
+    fields: Mapping[str, str] = attr.field(factory=dict)
+    sources: Mapping[str, tuple[str, ...]] = attr.field(factory=dict)
+
+
 class IStage(Interface):
     """One stage of user-interactive authentication. Bring your own: see docs/embedding.md."""
 
     type: str = Attribute("The stage's name in flows, such as ``m.login.dummy``.")
+    page: Optional[StagePage] = Attribute(
+        "How a person passes it in a browser; None: there is nothing to do in one."
+    )
 
     def params(session: UIASession) -> Optional[Mapping[str, Any]]:
         """What a client must know to attempt the stage, for ``params``; None: nothing."""

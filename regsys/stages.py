@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from regsys.errors import StageFailed
 from regsys.flows import DUMMY, REGISTRATION_TOKEN
-from regsys.interfaces import ILimiter, IRegistrationTokenStore, IStage, StageContext
+from regsys.interfaces import ILimiter, IRegistrationTokenStore, IStage, StageContext, StagePage
 from regsys.model import UIASession
 
 
@@ -19,6 +19,7 @@ class DummyStage:
     """``m.login.dummy``: passed by asking (BEHAVIOUR B16.2)."""
 
     type = DUMMY
+    page = None
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
         return None
@@ -39,6 +40,7 @@ class RegistrationTokenStage:
     clock: IReactorTime
 
     type = REGISTRATION_TOKEN
+    page = StagePage(template="stages/registration_token.html", fields={"token": "token"})
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
         return None

@@ -22,6 +22,7 @@ class Riddle:
 
     contexts: list[StageContext] = attr.field(factory=list)
     type = RIDDLE
+    page = None
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
         return {"question": "What shows you the world the wrong way round?"}

@@ -201,6 +201,7 @@ class DoorCode:
 
     code: Secret
     type = "org.example.door_code"
+    page = None
 
     def params(self, session: UIASession) -> Mapping[str, Any]:
         return {"hint": "It hangs beside our front door."}
