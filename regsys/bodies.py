@@ -1,4 +1,4 @@
-"""JSON bodies: parsed strictly, then read by key and type (BEHAVIOUR B13, B16.2).
+"""Bodies, JSON's and forms': parsed strictly, then read by key and type (BEHAVIOUR B13, B16.2).
 
 A refusal names the key and never the value.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from typing import Any, Mapping, NoReturn, Optional, TypeVar
+from urllib.parse import parse_qsl
 
 from regsys.errors import BadJSON, InvalidParam, InvalidUsername, MissingParam, NotJSON
 
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 # No honest request nests deeper, and what is remembered of one is written as JSON again.
 MAX_DEPTH = 64
+# No form of ours has as many fields.
+MAX_FIELDS = 100
 # Characters of a user name and of a password, at most (BEHAVIOUR B13).
 MAX_NAME = 512
 MAX_PASSWORD = 512
@@ -39,6 +42,22 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if b"\\u" in raw or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
         _inspect(body)
     return body
+
+
+def parse_form(raw: bytes) -> dict[str, str]:
+    """The fields of an urlencoded form; of duplicates the last wins.
+
+    InvalidParam: not UTF-8, or NUL in it, or fields without number.
+    """
+    try:
+        pairs = parse_qsl(
+            raw.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        )
+    except ValueError:
+        raise InvalidParam("This form cannot be read.") from None
+    if any("\0" in text for pair in pairs for text in pair):
+        raise InvalidParam("A field holds a character that is not allowed.")
+    return dict(pairs)
 
 
 def string(body: Mapping[str, Any], key: str, *, limit: Optional[int] = None) -> Optional[str]:

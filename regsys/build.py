@@ -45,10 +45,12 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem, hooks
+from regsys.templates import Templates
 from regsys.uia import UserInteractiveAuth
 from regsys.usernames import Usernames
-from regsys.web import account, admin, availability, health, login, register
+from regsys.web import account, admin, availability, health, login, pages, register
 from regsys.web import registration_tokens as token_api
+from regsys.web.pages import Pages
 from regsys.writer import CountingWriter, LocalWriter
 
 
@@ -213,6 +215,11 @@ class _Parts:
             replay_window_ms=config.sessions.replay_window_ms,
         )
 
+    def pages(self) -> Pages:
+        own = self.config.template_directory
+        directories = [*([own] if own else []), *self.hooks.template_directories]
+        return Pages(Templates.load(self.config.public_baseurl, directories))
+
     def shared_secret(self, nonces: INonceStore) -> Optional[SharedSecret]:
         secret = self.config.registration.shared_secret
         if secret is None:
@@ -277,6 +284,7 @@ class _Parts:
             availability.availability(handler, config.registration, self.turnstile(), address_key),
             account.whoami(auth),
             health.health(),
+            pages.static(),
             token_api.validity(registration_tokens, config.registration, token_limit, address_key),
             *token_api.administration(registration_tokens, auth),
             admin.shared_secret_registration(handler, self.shared_secret(nonces), self.clock),

@@ -27,7 +27,7 @@ class Hooks:
     ``spam`` and ``threepids`` take callbacks through their ``register``. ``stages`` are on
     offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
     for (None: those that the configuration asks for). ``directory`` None: nobody is told of
-    new profiles.
+    new profiles. ``template_directories`` hold the templates of your stages' pages.
     """
 
     spam: SpamChecks
@@ -37,6 +37,7 @@ class Hooks:
     directory: Optional[IUserDirectory] = None
     stages: Sequence[IStage] = ()
     flows: Optional[Sequence[tuple[str, ...]]] = None
+    template_directories: Sequence[str] = ()
 
 
 def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:

@@ -15,7 +15,7 @@ REGSYS = Path(__file__).parent.parent / "regsys"
 FLOORS: Mapping[int, str] = {
     0: "errors",
     1: "tokens model bodies",
-    2: "interfaces config http callbacks metrics sealed",
+    2: "interfaces config http callbacks metrics sealed templates",
     3: "usernames passwords access_tokens ratelimit admission uia registration_tokens threepids "
     "appservices blocking approval autojoin flows shared_secret",
     4: "stages jobs writer foreign_writer handler",

@@ -6,6 +6,7 @@ the sections don't ask for is listed in ``Config.unused``.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Mapping, Optional, Sequence
 from urllib.parse import urlsplit
@@ -71,7 +72,8 @@ class Config:
     ``public_baseurl`` ends with a slash. ``tls`` None: no listener has TLS.
     ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them.
     ``introspection_secret`` None: nobody may ask over HTTP whose a token is. ``log_config``
-    and ``pid_file`` are paths, None: the defaults of logging, no such file. ``unused`` has
+    and ``pid_file`` are paths, None: the defaults of logging, no such file.
+    ``template_directory`` is searched before our own templates, None: is not. ``unused`` has
     the dotted names of options in the file that have no effect, ``warnings`` whole
     sentences for the log.
     """
@@ -90,6 +92,7 @@ class Config:
     introspection_secret: Optional[Secret]
     log_config: Optional[str]
     pid_file: Optional[str]
+    template_directory: Optional[str]
     unused: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -141,6 +144,7 @@ def read(reader: Reader) -> Config:
         introspection_secret=reader.section("regsys").secret("introspection_secret"),
         log_config=reader.text("log_config"),
         pid_file=reader.text("pid_file"),
+        template_directory=_read_template_directory(reader.section("templates")),
         unused=(),
         warnings=(),
     )
@@ -179,6 +183,14 @@ def _read_server_name(reader: Reader) -> str:
     elif name is not None and not _SERVER_NAME.fullmatch(name):
         reader.problem("server_name", "not a server name", f"{mend}, such as example.com", name)
     return name or ""
+
+
+def _read_template_directory(section: Reader) -> Optional[str]:
+    path = section.text("custom_template_directory")
+    if path is not None and not os.path.isdir(path):
+        mend = "make it, or leave the option out"
+        section.problem("custom_template_directory", "not a directory", mend, path)
+    return path
 
 
 def _read_public_baseurl(reader: Reader, server_name: str) -> str:

@@ -6,19 +6,23 @@ This package is the only place that writes a status or a header. Handlers are pl
 
 from regsys.http.addresses import first_forwarded, peer_address, rightmost_untrusted
 from regsys.http.call import BODY_LIMIT, Call
-from regsys.http.reply import Reply
+from regsys.http.reply import File, Page, Reply, refusal
 from regsys.http.routing import Endpoint, resource
 from regsys.http.server import site
-from regsys.http.serving import InFlight
+from regsys.http.serving import Handler, InFlight
 
 __all__ = [
     "BODY_LIMIT",
     "Call",
     "Endpoint",
+    "File",
+    "Handler",
     "InFlight",
+    "Page",
     "Reply",
     "first_forwarded",
     "peer_address",
+    "refusal",
     "resource",
     "rightmost_untrusted",
     "site",

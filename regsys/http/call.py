@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from operator import itemgetter
 from typing import Any, Mapping, Optional, Sequence
 
 import attr
@@ -16,6 +18,9 @@ from regsys.model import Client, Secret
 BODY_LIMIT = 64 * 1024
 # Characters of a user agent that are kept (THREATS A20).
 USER_AGENT_LIMIT = 512
+
+# Languages of a reader that are looked at.
+LANGUAGES_LIMIT = 20
 
 # What stands for a token that nobody can have been given.
 NOBODYS_TOKEN = Secret("")
@@ -39,10 +44,15 @@ class Call:
     path_args: Mapping[str, str] = attr.field(factory=dict, repr=False)
     query_args: Mapping[bytes, Sequence[bytes]] = attr.field(factory=dict, repr=False)
     body: bytes = attr.field(default=b"", repr=False)
+    languages: Sequence[str] = ()
 
     def object(self) -> dict[str, Any]:
         """The body as a JSON object; errors as of ``regsys.bodies.parse_object``."""
         return bodies.parse_object(self.body)
+
+    def form(self) -> dict[str, str]:
+        """The body as a form's fields; errors as of ``regsys.bodies.parse_form``."""
+        return bodies.parse_form(self.body)
 
     def query(self, name: str) -> Optional[str]:
         """The query parameter, decoded; of duplicates the first; None if there is none.
@@ -82,6 +92,7 @@ def read_call(
         path_args=path_args,
         query_args=request.args,
         body=body,
+        languages=_languages(request),
     )
 
 
@@ -115,6 +126,20 @@ def _user_agent(request: IRequest) -> str:
     if not agent.isprintable():
         agent = "".join(filter(str.isprintable, agent))
     return agent[:USER_AGENT_LIMIT]
+
+
+def _languages(request: IRequest) -> tuple[str, ...]:
+    """The tags of Accept-Language, the most wanted first; those not wanted at all are left out."""
+    headers = request.requestHeaders.getRawHeaders(b"Accept-Language")
+    if not headers:
+        return ()
+    wanted = []
+    for item in headers[0].decode("latin-1").split(",")[:LANGUAGES_LIMIT]:
+        tag, _, weight = item.partition(";")
+        match = re.fullmatch(r"q=([01](\.\d{0,3})?)", weight.strip() or "q=1")
+        if match and float(match[1]) and tag.strip():
+            wanted.append((-float(match[1]), tag.strip().lower()))
+    return tuple(tag for _, tag in sorted(wanted, key=itemgetter(0)))
 
 
 def _text(value: bytes) -> Optional[str]:

@@ -1,9 +1,12 @@
-"""Answers: what handlers return, what refusals become, and the headers of all of them."""
+"""Answers: what handlers return, what refusals become, and the headers of all of them.
+
+The headers that keep pages safe are here and nowhere else (BEHAVIOUR B8.10, THREATS A12).
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping, Union
 
 import attr
 from twisted.web.iweb import IRequest
@@ -15,22 +18,66 @@ CORS_HEADERS = (
     (b"Access-Control-Allow-Methods", [b"GET, HEAD, POST, PUT, DELETE, OPTIONS"]),
     (b"Access-Control-Allow-Headers", [b"X-Requested-With, Content-Type, Authorization"]),
 )
-# Answers hold tokens: nothing on the way may keep or reinterpret them.
-SAFETY_HEADERS = (
-    (b"Cache-Control", [b"no-cache, no-store, must-revalidate"]),
-    (b"X-Content-Type-Options", [b"nosniff"]),
+Headers = tuple[tuple[bytes, list[bytes]], ...]
+
+# Answers hold tokens, and pages the way to them: nobody on the way may keep them.
+KEPT_BY_NOBODY = (b"Cache-Control", [b"no-cache, no-store, must-revalidate"])
+AS_IT_SAYS = (b"X-Content-Type-Options", [b"nosniff"])
+JSON_HEADERS: Headers = (
+    *CORS_HEADERS,
+    KEPT_BY_NOBODY,
+    AS_IT_SAYS,
+    (b"Content-Type", [b"application/json"]),
 )
-JSON_HEADERS = (*CORS_HEADERS, *SAFETY_HEADERS, (b"Content-Type", [b"application/json"]))
+# No Cross-Origin-Opener-Policy: it would cut a fallback page off from the client that opened it.
+PAGE_HEADERS: Headers = (
+    KEPT_BY_NOBODY,
+    AS_IT_SAYS,
+    (b"Content-Type", [b"text/html; charset=utf-8"]),
+    (b"X-Frame-Options", [b"DENY"]),
+    (b"Referrer-Policy", [b"no-referrer"]),
+)
+# What a page may do unless it asks for more: be styled and send its form, both with us alone.
+PAGE_POLICY: Mapping[str, tuple[str, ...]] = {
+    "default-src": ("'none'",),
+    "style-src": ("'self'",),
+    "form-action": ("'self'",),
+    "frame-ancestors": ("'none'",),
+    "base-uri": ("'none'",),
+}
+# The files of pages hold no secrets, and their addresses change with them.
+FILE_HEADERS: Headers = (
+    (b"Cache-Control", [b"public, max-age=604800, immutable"]),
+    AS_IT_SAYS,
+)
 
 # ASCII only, so that no string, however odd, can fail to be written.
 encode_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 @attr.frozen
-class Reply:
-    """An answer: its JSON body, its status, and headers beside those that all have."""
+class Page:
+    """A page for people, in HTML. ``sources`` are what it may load or run beside
+    ``PAGE_POLICY``, by directive."""
 
-    body: Mapping[str, Any] = attr.field(factory=dict, repr=False)
+    html: str = attr.field(repr=False)
+    sources: Mapping[str, tuple[str, ...]] = attr.field(factory=dict)
+
+
+@attr.frozen
+class File:
+    """A file that belongs to pages; ``type`` is its media type."""
+
+    content: bytes = attr.field(repr=False)
+    type: str
+
+
+@attr.frozen
+class Reply:
+    """An answer: its body (a mapping becomes JSON), its status, and headers beside those that
+    its kind of body brings."""
+
+    body: Union[Mapping[str, Any], Page, File] = attr.field(factory=dict, repr=False)
     status: int = 200
     headers: Mapping[str, str] = attr.field(factory=dict)
 
@@ -47,13 +94,32 @@ def refusal(error: RegistrationError) -> Reply:
     return Reply(body, error.status, headers)
 
 
-def write(request: IRequest, reply: Reply, content: bytes) -> None:
-    """Send ``reply``, whose body is ``content`` in JSON. The request is not finished by it."""
+def rendered(reply: Reply) -> tuple[bytes, Headers]:
+    """The bytes of a body and the headers of its kind. ValueError: it cannot be JSON."""
+    body = reply.body
+    if isinstance(body, Page):
+        policy = (b"Content-Security-Policy", [_policy(body.sources).encode("ascii")])
+        return body.html.encode("utf-8"), (*PAGE_HEADERS, policy)
+    if isinstance(body, File):
+        return body.content, (*FILE_HEADERS, (b"Content-Type", [body.type.encode("ascii")]))
+    return encode_json(body).encode("ascii"), JSON_HEADERS
+
+
+def write(request: IRequest, reply: Reply, content: bytes, headers: Headers) -> None:
+    """Send ``reply``, which was rendered as ``content`` and ``headers``. The request is not
+    finished by it."""
     request.setResponseCode(reply.status)
     set_header = request.responseHeaders.setRawHeaders
-    for name, values in JSON_HEADERS:
+    for name, values in headers:
         set_header(name, values)
     set_header(b"Content-Length", [b"%d" % len(content)])
     for extra, value in reply.headers.items():
         set_header(extra, [value])
     request.write(content)
+
+
+def _policy(sources: Mapping[str, Iterable[str]]) -> str:
+    merged = {name: list(own) for name, own in PAGE_POLICY.items()}
+    for name, more in sources.items():
+        merged.setdefault(name, []).extend(more)
+    return "; ".join(f"{name} {' '.join(dict.fromkeys(own))}" for name, own in merged.items())

@@ -14,7 +14,7 @@ from twisted.web.resource import IResource
 
 from regsys.errors import TooLarge
 from regsys.http.call import BODY_LIMIT
-from regsys.http.reply import encode_json, refusal, write
+from regsys.http.reply import refusal, rendered, write
 
 # A client that reads its answer only after sending all of its body gets to see the
 # refusal up to here, in bytes; after that it is cut off.
@@ -105,4 +105,4 @@ class _Request(server.Request):
         self.requestHeaders.removeHeader(b"Expect")
         self.clientproto = b"HTTP/1.1"
         reply = refusal(TooLarge())
-        write(self, reply, encode_json(reply.body).encode("ascii"))
+        write(self, reply, *rendered(reply))

@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from regsys.errors import RegistrationError
 from regsys.http.addresses import AddressPolicy
 from regsys.http.call import Call, read_call
-from regsys.http.reply import INTERNAL_ERROR, Reply, encode_json, refusal, write
+from regsys.http.reply import INTERNAL_ERROR, Headers, Reply, refusal, rendered, write
 
 Handler = Callable[[Call], Awaitable[Reply]]
 
@@ -77,23 +77,23 @@ class Leaf(Resource):
         gone = request.notifyFinish()
         gone.addErrback(lambda reason: None)
         with self.in_flight:
-            reply, content = await self._answer(request)
+            reply, content, headers = await self._answer(request)
             if not gone.called:
-                write(request, reply, content)
+                write(request, reply, content, headers)
                 request.finish()
 
-    async def _answer(self, request: IRequest) -> tuple[Reply, bytes]:
+    async def _answer(self, request: IRequest) -> tuple[Reply, bytes, Headers]:
         handler = self.methods.get(request.method, self.fallback)
         try:
             reply = await handler(read_call(request, self.path_args, self.client_address))
-            return reply, encode_json(reply.body).encode("ascii")
+            return (reply, *rendered(reply))
         except RegistrationError as error:
             reply = refusal(error)
         except Exception:
             # A bug of ours or of an embedder's: the client learns nothing of it.
             self._log_failure(Failure(), request)
             reply = INTERNAL_ERROR
-        return reply, encode_json(reply.body).encode("ascii")
+        return (reply, *rendered(reply))
 
     def _log_failure(self, failure: Failure, request: IRequest) -> None:
         # The pattern, because a path or a query as sent may hold a secret.

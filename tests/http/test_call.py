@@ -128,6 +128,27 @@ class CallTests(SynchronousTestCase):
         agent = self.raw_call(b"User-Agent: " + raw).client.user_agent
         self.assertEqual(agent, "a[31mbcde é\ufffd")
 
+    def test_languages(self) -> None:
+        """The languages of the reader, the most wanted first; the unwanted and nonsense not."""
+        cases = {
+            "de": ("de",),
+            "de-AT, fr;q=0.5, EN;q=0.8": ("de-at", "en", "fr"),
+            "fr;q=0, en;q=0.0, *;q=0.1": ("*",),
+            "de;q=2, fr;q=x, it;level=1, , en": ("en",),
+            ",".join(["x"] * 1000): ("x",) * 20,
+        }
+        for header, languages in cases.items():
+            call = self.call(headers={"Accept-Language": [header]})
+            self.assertEqual(call.languages, languages, header[:50])
+        self.assertEqual(self.call().languages, ())
+
+    def test_form(self) -> None:
+        """The fields of a form; what cannot be read is refused."""
+        post = self.call(method="POST", data=b"a=1&b=%C3%A9+x&a=2&empty=&lone")
+        self.assertEqual(post.form(), {"a": "2", "b": "é x", "empty": "", "lone": ""})
+        for bad in (b"\xff=1", b"a=%FF", b"a=%00", b"&".join([b"a=1"] * 101)):
+            self.assertRaises(InvalidParam, self.call(method="POST", data=bad).form)
+
     def test_reprHoldsNoSecret(self) -> None:
         """Query, path, body and token are not shown by repr."""
         call = self.call(

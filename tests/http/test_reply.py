@@ -7,7 +7,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import LimitExceeded, RegistrationError, Unavailable, UnknownToken
-from regsys.http import Call, Endpoint, Reply, resource
+from regsys.http import Call, Endpoint, File, Page, Reply, resource
 from tests.http.wire import Answer, Echo, ask
 
 
@@ -38,6 +38,32 @@ class ReplyTests(SynchronousTestCase):
                 self.assertIn(name, str(answer.header("Access-Control-Allow-Headers")))
             self.assertEqual(answer.header("Cache-Control"), "no-cache, no-store, must-revalidate")
             self.assertEqual(answer.header("X-Content-Type-Options"), "nosniff")
+
+    def test_page(self) -> None:
+        """A page is kept by nobody, framed by nobody, and may run and load nothing but a style
+        sheet of ours; what it needs beside that is added to its policy."""
+        answer = self.answer(Reply(Page("<p>é</p>", {"script-src": ("'self'",)}), 400))
+        self.assertEqual((answer.code, answer.content.decode()), (400, "<p>é</p>"))
+        self.assertEqual(answer.header("Content-Type"), "text/html; charset=utf-8")
+        self.assertEqual(answer.header("Cache-Control"), "no-cache, no-store, must-revalidate")
+        self.assertEqual(answer.header("X-Content-Type-Options"), "nosniff")
+        self.assertEqual(answer.header("X-Frame-Options"), "DENY")
+        self.assertEqual(answer.header("Referrer-Policy"), "no-referrer")
+        self.assertIsNone(answer.header("Cross-Origin-Opener-Policy"))
+        self.assertIsNone(answer.header("Access-Control-Allow-Origin"))
+        self.assertEqual(
+            answer.header("Content-Security-Policy"),
+            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+            "base-uri 'none'; script-src 'self'",
+        )
+
+    def test_file(self) -> None:
+        """A file of the pages is what it says, and may be kept."""
+        answer = self.answer(Reply(File(b"a {}", "text/css")))
+        self.assertEqual(answer.content, b"a {}")
+        self.assertEqual(answer.header("Content-Type"), "text/css")
+        self.assertEqual(answer.header("X-Content-Type-Options"), "nosniff")
+        self.assertIn("immutable", str(answer.header("Cache-Control")))
 
     def test_oddStrings(self) -> None:
         """A string that is no valid Unicode can still be answered."""

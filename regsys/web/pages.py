@@ -1,0 +1,60 @@
+"""What the pages have in common: how they are rendered, how a refusal looks, their files."""
+
+from __future__ import annotations
+
+import mimetypes
+from typing import Any, Mapping
+
+import attr
+
+from regsys.errors import RegistrationError
+from regsys.http import Call, Endpoint, File, Handler, Page, Reply, refusal
+from regsys.templates import STATIC_PATH, Templates, static_files
+
+
+@attr.frozen
+class Pages:
+    """Makes answers out of templates, in the language of whoever asked."""
+
+    templates: Templates
+
+    def reply(
+        self,
+        call: Call,
+        template: str,
+        *,
+        status: int = 200,
+        sources: Mapping[str, tuple[str, ...]] = {},
+        **values: Any,
+    ) -> Reply:
+        """The template as a page; ``sources`` as of ``regsys.http.Page``."""
+        html = self.templates.render(template, call.languages, **values)
+        return Reply(Page(html, sources), status)
+
+    def handler(self, handler: Handler) -> Handler:
+        """The handler, but a refusal becomes a page that a person can read, too."""
+
+        async def handle(call: Call) -> Reply:
+            try:
+                return await handler(call)
+            except RegistrationError as error:
+                plain = refusal(error)
+                page = self.reply(call, "refused.html", error=error.text)
+                return attr.evolve(plain, body=page.body)
+
+        return handle
+
+
+def static() -> Endpoint:
+    """The style sheets, scripts and catalogues that pages load."""
+    files = {
+        f"/{STATIC_PATH}{name}": File(
+            path.read_bytes(), mimetypes.guess_type(name)[0] or "application/octet-stream"
+        )
+        for name, path in static_files().items()
+    }
+
+    async def get(call: Call) -> Reply:
+        return Reply(files[call.path])
+
+    return Endpoint("static", tuple(files), {"GET": get})

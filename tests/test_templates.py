@@ -1,0 +1,60 @@
+"""Templates: whose are taken, what they may hold, and in which language."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.templates import Templates, best_language, static_files
+
+
+class LanguageTests(SynchronousTestCase):
+    def test_best(self) -> None:
+        """The reader's first language that is there, a region's plain form included."""
+        cases = [
+            ((), "en"),
+            (("de-at", "fr"), "de"),
+            (("it", "fr"), "fr"),
+            (("it",), "en"),
+            (("*",), "en"),
+        ]
+        for wanted, best in cases:
+            self.assertEqual(best_language(wanted, ("fr", "de", "en")), best, wanted)
+        self.assertEqual(best_language(("it",), ("fr", "de")), "fr")
+        self.assertEqual(best_language(("pt-br",), ("en", "pt-BR")), "pt-BR")
+
+
+class TemplatesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.theirs = Path(self.mktemp())
+        self.theirs.mkdir()
+
+    def load(self, url: str = "https://hs.example/") -> Templates:
+        return Templates.load(url, [str(self.theirs)])
+
+    def test_theirsFirst(self) -> None:
+        """An administrator's template is taken, and ours where there is none."""
+        (self.theirs / "refused.html").write_text("No: {{ error }}")
+        self.assertEqual(self.load().render("refused.html", (), error="x"), "No: x")
+        self.assertEqual(
+            Templates.load("https://hs.example/").render("refused.html", (), error="x")[:9],
+            "<!doctype",
+        )
+
+    def test_escaping(self) -> None:
+        """What goes into a page cannot become a part of it; a text is left as it is."""
+        for name, shown in (("a.html", "&lt;b&gt;&#34;"), ("a.txt", '<b>"')):
+            (self.theirs / name).write_text("{{ value }}")
+            self.assertEqual(self.load().render(name, (), value='<b>"'), shown)
+
+    def test_addresses(self) -> None:
+        """Addresses keep the path of the service, and those of files change with the file."""
+        (self.theirs / "a.html").write_text("{{ root }} {{ static('style.css') }}")
+        root, style = self.load("https://hs.example/deep/").render("a.html", ()).split()
+        self.assertEqual(root, "/deep/")
+        self.assertRegex(style, "^/deep/_matrix/static/regsys/style.css[?]v=[0-9a-f]{8}$")
+
+    def test_static(self) -> None:
+        """The files of the pages are known by their path."""
+        self.assertEqual(static_files()["style.css"].name, "style.css")
