@@ -13,8 +13,9 @@ import attr
 from regsys.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
 from regsys.admission import Admission
 from regsys.backend import Backend, open_backend, prepare
-from regsys.config import Config, Rate
-from regsys.flows import registration_flows, uses_tokens
+from regsys.captchas import CaptchaStage, ProofOfWorkStage
+from regsys.config import CaptchaConfig, Config, Rate
+from regsys.flows import CAPTCHAS, PROOF_OF_WORK, registration_flows, uses_tokens
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
@@ -31,6 +32,8 @@ from regsys.interfaces import (
 )
 from regsys.jobs import FollowUps, Housekeeping, JobRunner
 from regsys.login import LoginLimits, PasswordLogin
+from regsys.outbound.captcha import SiteVerify
+from regsys.proof_of_work import ProofOfWork
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.registration_tokens import RegistrationTokens
 from regsys.shared_secret import SharedSecret
@@ -231,11 +234,30 @@ class _Parts:
             clock=self.clock,
         )
 
+    def captcha(self, chosen: CaptchaConfig, used: INonceStore) -> IStage:
+        stage = CAPTCHAS[chosen.kind]
+        if stage == PROOF_OF_WORK:
+            secret = self.backend.macaroon_secret
+            return ProofOfWorkStage(
+                ProofOfWork(secret=secret, difficulty=chosen.difficulty, clock=self.clock)
+            )
+        return CaptchaStage(
+            type=stage,
+            public_key=chosen.public_key,
+            verifier=SiteVerify(
+                url=chosen.siteverify_api, secret=chosen.private_key, http=self.backend.http
+            ),
+            used=used,
+            clock=self.clock,
+        )
+
     def stages(
-        self, tokens: IRegistrationTokenStore, token_limit: ILimiter
+        self, tokens: IRegistrationTokenStore, token_limit: ILimiter, nonces: INonceStore
     ) -> Mapping[str, IStage]:
         """The stages on offer: ours as configured, and the embedder's."""
         offered: list[IStage] = [DummyStage()]
+        if self.config.captcha is not None:
+            offered.append(self.captcha(self.config.captcha, nonces))
         if uses_tokens(self.config.registration):
             offered.append(
                 RegistrationTokenStage(
@@ -258,8 +280,8 @@ class _Parts:
         registration_tokens = RegistrationTokens(store=token_store, clock=self.clock)
         flows = self.hooks.flows
         if flows is None:
-            flows = registration_flows(config.registration)
-        stages = self.stages(token_store, token_limit)
+            flows = registration_flows(config)
+        stages = self.stages(token_store, token_limit, nonces)
         unknown = {name for flow in flows for name in flow} - stages.keys()
         if unknown or not flows or not all(flows):
             raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")

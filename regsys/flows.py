@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from regsys.config import RegistrationConfig
+from typing import Mapping
+
+from regsys.config import Config, RegistrationConfig
 
 DUMMY = "m.login.dummy"
 REGISTRATION_TOKEN = "m.login.registration_token"  # noqa: S105 (the name of a stage)
+RECAPTCHA = "m.login.recaptcha"
+HCAPTCHA = "org.regsys.hcaptcha"
+TURNSTILE = "org.regsys.turnstile"
+PROOF_OF_WORK = "org.regsys.altcha"
+
+# The stage of each kind of captcha that can be configured.
+CAPTCHAS: Mapping[str, str] = {
+    "recaptcha": RECAPTCHA,
+    "hcaptcha": HCAPTCHA,
+    "turnstile": TURNSTILE,
+    "proof_of_work": PROOF_OF_WORK,
+}
 
 
-def registration_flows(config: RegistrationConfig) -> tuple[tuple[str, ...], ...]:
+def registration_flows(config: Config) -> tuple[tuple[str, ...], ...]:
     """The flows of POST /register, in the order in which clients are told of them."""
-    flows: list[tuple[str, ...]] = [(DUMMY,)]
-    if config.token_bypasses_3pid:
-        flows.append((REGISTRATION_TOKEN,))
-    if config.requires_token:
-        flows = [
-            flow if REGISTRATION_TOKEN in flow else (REGISTRATION_TOKEN, *flow) for flow in flows
-        ]
-    return tuple(flows)
+    everybody = _asked_of_everybody(config)
+    return tuple(
+        (*(stage for stage in everybody if stage not in way), *way) for way in _ways_in(config)
+    )
+
+
+def _ways_in(config: Config) -> list[tuple[str, ...]]:
+    """What somebody does to be let in, one way or the other."""
+    ways: list[tuple[str, ...]] = [(DUMMY,)]
+    if config.registration.token_bypasses_3pid:
+        ways.append((REGISTRATION_TOKEN,))
+    return ways
+
+
+def _asked_of_everybody(config: Config) -> tuple[str, ...]:
+    """The stages that come before every way in, unless they are part of it."""
+    table = (
+        (REGISTRATION_TOKEN, config.registration.requires_token),
+        (CAPTCHAS[config.captcha.kind] if config.captcha else "", config.captcha is not None),
+    )
+    return tuple(stage for stage, asked in table if asked)
 
 
 def uses_tokens(config: RegistrationConfig) -> bool:

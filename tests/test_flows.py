@@ -2,22 +2,70 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any, Optional
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.config import RegistrationConfig
-from regsys.flows import DUMMY, REGISTRATION_TOKEN, registration_flows, uses_tokens
+from regsys.flows import CAPTCHAS, registration_flows, uses_tokens
+from regsys.testing import config
+
+RECAPTCHA = {
+    "enable_registration_captcha": True,
+    "recaptcha_public_key": "public",
+    "recaptcha_private_key": "private",
+}
+
+
+def options(required: bool, bypass: bool, captcha: Optional[str]) -> dict[str, Any]:
+    chosen: dict[str, Any] = {
+        "registration_requires_token": required,
+        "enable_registration_token_3pid_bypass": bypass,
+    }
+    if captcha == "recaptcha":
+        chosen.update(RECAPTCHA)
+    elif captcha is not None:
+        keys = {} if captcha == "proof_of_work" else {"public_key": "a", "private_key": "b"}
+        chosen["enable_registration_captcha"] = True
+        chosen["regsys"] = {"captcha": {"kind": captcha, **keys}}
+    return chosen
+
+
+def oracle(required: bool, bypass: bool, captcha: Optional[str]) -> list[list[str]]:
+    """B8.6 word by word: the flows in order, then each prepended to every one."""
+    flows = [["m.login.dummy"]]
+    if bypass:
+        flows += [["m.login.registration_token"]]
+    stage = {
+        "recaptcha": "m.login.recaptcha",
+        "hcaptcha": "org.regsys.hcaptcha",
+        "turnstile": "org.regsys.turnstile",
+        "proof_of_work": "org.regsys.altcha",
+    }
+    if captcha:
+        for flow in flows:
+            flow.insert(0, stage[captcha])
+    if required:
+        for flow in flows:
+            if "m.login.registration_token" not in flow:
+                flow.insert(0, "m.login.registration_token")
+    return flows
 
 
 class FlowsTests(SynchronousTestCase):
-    def test_flows(self) -> None:
-        """Nothing, a token beside it, a token in every way: in this order, each stage once."""
-        for requires, bypasses, flows in (
-            (False, False, ((DUMMY,),)),
-            (False, True, ((DUMMY,), (REGISTRATION_TOKEN,))),
-            (True, False, ((REGISTRATION_TOKEN, DUMMY),)),
-            (True, True, ((REGISTRATION_TOKEN, DUMMY), (REGISTRATION_TOKEN,))),
-        ):
-            config = RegistrationConfig(requires_token=requires, token_bypasses_3pid=bypasses)
-            self.assertEqual(registration_flows(config), flows)
-            offered = any(REGISTRATION_TOKEN in flow for flow in flows)
-            self.assertIs(uses_tokens(config), offered)
+    def test_everyCombination(self) -> None:
+        """The flows are those of B8.6 whatever is combined, each stage once, in this order."""
+        cases = list(product((False, True), (False, True), (None, *CAPTCHAS)))
+        self.assertEqual(len(cases), 20)
+        for case in cases:
+            chosen = config(**options(*case))
+            flows = [list(flow) for flow in registration_flows(chosen)]
+            self.assertEqual(flows, oracle(*case), case)
+            self.assertIs(uses_tokens(chosen.registration), case[0] or case[1], case)
+
+    def test_order(self) -> None:
+        """Token, captcha, then the rest; a way in by token asks for it where it always does."""
+        chosen = config(**options(True, True, "recaptcha"))
+        token, captcha = "m.login.registration_token", "m.login.recaptcha"
+        expected = ((token, captcha, "m.login.dummy"), (captcha, token))
+        self.assertEqual(registration_flows(chosen), expected)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 from typing import Any, Mapping, Optional, Sequence
-from urllib.parse import urlsplit
 
 import attr
 import yaml
 
+from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.known_options import unread_options
 from regsys.config.limits import (
@@ -40,11 +40,12 @@ from regsys.config.logins import (
 )
 from regsys.config.refusals import check_addresses, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
-from regsys.config.values import ConfigError, Reader
+from regsys.config.values import ConfigError, Reader, is_url
 from regsys.model import Secret
 
 __all__ = [
     "ALL_ADDRESSES",
+    "CaptchaConfig",
     "Config",
     "ConfigError",
     "DatabaseConfig",
@@ -69,7 +70,8 @@ _SERVER_NAME = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,230})(:[0-9
 class Config:
     """Everything that can be set, each part by itself.
 
-    ``public_baseurl`` ends with a slash. ``tls`` None: no listener has TLS.
+    ``public_baseurl`` ends with a slash. ``tls`` None: no listener has TLS. ``captcha`` None:
+    nobody is asked for one.
     ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them.
     ``introspection_secret`` None: nobody may ask over HTTP whose a token is. ``log_config``
     and ``pid_file`` are paths, None: the defaults of logging, no such file.
@@ -84,6 +86,7 @@ class Config:
     tls: Optional[TLSFiles]
     database: DatabaseConfig
     registration: RegistrationConfig
+    captcha: Optional[CaptchaConfig]
     tokens: TokensConfig
     passwords: PasswordsConfig
     limits: LimitsConfig
@@ -136,6 +139,7 @@ def read(reader: Reader) -> Config:
         tls=read_tls(reader, listeners),
         database=read_database(reader),
         registration=registration,
+        captcha=read_captcha(reader),
         tokens=tokens,
         passwords=read_passwords(reader, oauth_only),
         limits=read_limits(reader),
@@ -197,12 +201,7 @@ def _read_public_baseurl(reader: Reader, server_name: str) -> str:
     url = reader.text("public_baseurl")
     if url is None:
         return f"https://{server_name}/"
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good or parts.query or parts.fragment:
+    if not is_url(url) or "?" in url or "#" in url:
         mend = "write where clients reach you, such as https://matrix.example.com/"
         reader.problem("public_baseurl", "not the address of a website", mend, url)
     return url if url.endswith("/") else f"{url}/"

@@ -17,7 +17,6 @@ _VERIFICATIONS = (
 )
 # What keeps people out, and is not enforced by this version: it must not be passed over.
 _OBSTACLES = (
-    "enable_registration_captcha",
     "registrations_require_3pid",
     "user_consent.require_at_registration",
 )
@@ -49,8 +48,8 @@ def check_registration(
         reader.problem(
             "enable_registration",
             "anybody could register, without any verification",
-            "set it to false, or registration_requires_token to true, or, if that is what you "
-            "want, enable_registration_without_verification",
+            "set it to false, or registration_requires_token or enable_registration_captcha to "
+            "true, or, if that is what you want, enable_registration_without_verification",
             True,
         )
     for name, meaning in _MISSED.items():
