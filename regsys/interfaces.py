@@ -450,7 +450,7 @@ class IOutcomeStore(Interface):
 
 
 class INonceStore(Interface):
-    """Nonces that are good for one attempt."""
+    """What is good once: nonces for one attempt, captcha responses for one session."""
 
     def use(nonce: str, until_ms: int) -> Awaitable[bool]:
         """Use it up; False if somebody has. It must be remembered until ``until_ms``."""

@@ -90,11 +90,11 @@ class CaptchaTests(ConfigCase):
     def test_proofOfWork(self) -> None:
         """Work needs no keys, only how much of it."""
         captcha = self.parse({**ON, **own(kind="proof_of_work")}).captcha
-        self.assertEqual(captcha, CaptchaConfig(kind="proof_of_work", difficulty=1000))
+        self.assertEqual(captcha, CaptchaConfig(kind="proof_of_work", difficulty=500))
         harder = self.parse({**ON, **own(kind="proof_of_work", difficulty=5000)}).captcha
         assert harder is not None
         self.assertEqual(harder.difficulty, 5000)
-        for wrong in (0, 20_001, "hard", True):
+        for wrong in (0, 10_001, "hard", True):
             options = {**ON, **own(kind="proof_of_work", difficulty=wrong)}
             self.assertProblem(options, "regsys.captcha.difficulty: not a whole number")
 
