@@ -138,6 +138,7 @@ class CaptchaStageTests(DialogueCase):
             self.assertEqual(answer.headers["retry-after"], "2", mishap)
             self.assertNotIn("canary", str(answer))
         self.assertEqual(self.rows("SELECT * FROM used_nonces"), [])
+        self.assertNotIn(SECRET, repr(self.subsystem))
         self.assertEqual(self.counts()["users"], 0)
         self.assertLives(session)
 

@@ -12,12 +12,29 @@ from typing import Any, Mapping
 from unittest import mock
 
 import attr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from regsys import proof_of_work
 from regsys.errors import StageFailed
 from regsys.proof_of_work import LIFETIME_S, ProofOfWork, solves
+
+# Where a payload has what is looked at, and anything that JSON can hold.
+PLACES = (
+    ("challenge",),
+    ("challenge", "signature"),
+    ("challenge", "parameters"),
+    ("challenge", "parameters", "expiresAt"),
+    ("solution",),
+    ("solution", "counter"),
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
 
 ROOT = Path(__file__).parent.parent
 SECRET = b"the server's secret, a canary"
@@ -111,6 +128,18 @@ class ProofOfWorkTests(SynchronousTestCase):
             self.assertEqual(self.refused(response), "M_INVALID_PARAM", response)
         surrogate = {**self.challenge, "signature": "\ud800"}
         self.assertEqual(self.refused(payload(surrogate, 1)), "M_UNAUTHORIZED")
+
+    @settings(max_examples=200, derandomize=True, database=None, deadline=None)
+    @given(st.sampled_from(PLACES), ANYTHING)
+    def test_whateverArrives(self, place: tuple[str, ...], value: Any) -> None:
+        """A payload that is spoilt anywhere is refused, and nothing worse happens."""
+        wrong = next(n for n in count() if not solves(self.challenge["parameters"], n))
+        content = json.loads(base64.b64decode(payload(self.challenge, wrong)))
+        inside = content
+        for key in place[:-1]:
+            inside = inside[key]
+        inside[place[-1]] = value
+        self.refused(base64.b64encode(json.dumps(content).encode()).decode())
 
     def test_discreet(self) -> None:
         """The secret is neither told nor shown."""
