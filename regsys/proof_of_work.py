@@ -58,6 +58,7 @@ class ProofOfWork:
 
     def _challenge(self, session_id: str, expires_s: int) -> Mapping[str, Any]:
         letters = self._secret_letters(f"{session_id} {expires_s}", 64, HEX)
+        # In the order of the alphabet, in which the protocol signs them.
         parameters = {
             "algorithm": "PBKDF2/SHA-256",
             "cost": self.difficulty,
@@ -67,7 +68,7 @@ class ProofOfWork:
             "nonce": letters[:32],
             "salt": letters[32:],
         }
-        text = json.dumps(parameters, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(parameters, separators=(",", ":"))
         signature = hmac.new(self.signing_key, text.encode(), hashlib.sha256).hexdigest()
         return {"parameters": parameters, "signature": signature}
 
