@@ -117,7 +117,7 @@ def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backen
     return Backend(
         database=database,
         hasher=hasher,
-        http=HTTPClient.on(reactor),
+        http=HTTPClient.on(reactor, config.proxies),
         macaroon_secret=macaroon_secret,
         metrics=metrics,
         start=start,

@@ -38,6 +38,7 @@ from regsys.config.logins import (
     read_passwords,
     read_tokens,
 )
+from regsys.config.proxies import ProxiesConfig, read_proxies
 from regsys.config.refusals import check_addresses, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
 from regsys.config.values import ConfigError, Reader, is_url
@@ -53,6 +54,7 @@ __all__ = [
     "Listener",
     "PasswordPolicy",
     "PasswordsConfig",
+    "ProxiesConfig",
     "Rate",
     "RegistrationConfig",
     "SessionsConfig",
@@ -72,7 +74,8 @@ class Config:
 
     ``public_baseurl`` ends with a slash. ``tls`` None: no listener has TLS. ``captcha`` None:
     nobody is asked for one.
-    ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them.
+    ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them,
+    ``proxies`` those by way of which we ask other servers.
     ``introspection_secret`` None: nobody may ask over HTTP whose a token is. ``log_config``
     and ``pid_file`` are paths, None: the defaults of logging, no such file.
     ``template_directory`` is searched before our own templates, None: is not. ``unused`` has
@@ -92,6 +95,7 @@ class Config:
     limits: LimitsConfig
     sessions: SessionsConfig
     trusted_proxies: tuple[str, ...]
+    proxies: ProxiesConfig
     introspection_secret: Optional[Secret]
     log_config: Optional[str]
     pid_file: Optional[str]
@@ -145,6 +149,7 @@ def read(reader: Reader) -> Config:
         limits=read_limits(reader),
         sessions=read_sessions(reader),
         trusted_proxies=trusted_proxies,
+        proxies=read_proxies(reader),
         introspection_secret=reader.section("regsys").secret("introspection_secret"),
         log_config=reader.text("log_config"),
         pid_file=reader.text("pid_file"),

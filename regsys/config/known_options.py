@@ -20,11 +20,11 @@ LATER = frozenset(
     autocreate_auto_join_rooms_federated default_identity_server disable_msisdn_registration
     dont_notify_new_devices_for email enable_3pid_changes enable_3pid_lookup enable_metrics
     enable_set_avatar_url
-    form_secret form_secret_path hs_disabled hs_disabled_message http_proxy https_proxy
+    form_secret form_secret_path hs_disabled hs_disabled_message
     instance_map ip_range_blacklist ip_range_whitelist limit_usage_by_mau
     listeners[].request_id_header listeners[].resources[].compress mau_appservice_trial_days
     mau_limit_alerting mau_limit_reserved_threepids mau_stats_only mau_trial_days
-    max_mau_value modules next_link_domain_whitelist no_proxy_hosts rc_3pid_validation
+    max_mau_value modules next_link_domain_whitelist  rc_3pid_validation
     redis register_just_use_email_for_display_name
     register_mxid_from_3pid
     registrations_require_3pid

@@ -1,7 +1,7 @@
 """The one client with which regsys asks other servers (THREATS B5, C9).
 
 Addresses come from the configuration and are used as written: no redirect is followed, no
-cookie kept, no proxy guessed. An answer is small and comes soon, or it is none.
+cookie kept. An answer is small and comes soon, or it is none.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from urllib.parse import urlencode
 
 import attr
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
+
+from regsys.config.proxies import ProxiesConfig
+from regsys.outbound.proxies import ProxyingAgent
 
 # Connect, headers and body together.
 DEADLINE_S = 10.0
@@ -57,10 +61,10 @@ class HTTPClient:
     _under_way: int = attr.field(default=0, init=False)
 
     @classmethod
-    def on(cls, reactor: Any) -> HTTPClient:
-        """The real one. Its connections are not kept: it rarely asks the same host twice."""
-        pool = HTTPConnectionPool(reactor, persistent=False)
-        return cls(Agent(reactor, connectTimeout=DEADLINE_S, pool=pool), reactor)
+    def on(cls, reactor: Any, proxies: ProxiesConfig) -> HTTPClient:
+        """The real one."""
+        agent = ProxyingAgent(reactor=reactor, proxies=proxies, timeout_s=DEADLINE_S)
+        return cls(agent, reactor)
 
     async def post_form(self, url: str, fields: Mapping[str, str]) -> Answer:
         """POST the fields as a form does. NoAnswer: unreachable, too slow, too long."""
@@ -77,10 +81,12 @@ class HTTPClient:
             return await asking.addTimeout(DEADLINE_S, self.clock, _too_slow)
         except NoAnswer:
             raise
+        except ConnectError as error:
+            raise NoAnswer(str(error)) from None
         except Exception as error:
-            # Whatever may go wrong between two machines. The kind says enough: the text of
-            # some quotes what was sent.
-            raise NoAnswer(f"no connection, or no HTTP: {_kind(error)}") from None
+            # Whatever else may go wrong between two machines. The kind says enough: the text
+            # of some quotes what was sent.
+            raise NoAnswer(f"the connection failed, or is no HTTP: {_kind(error)}") from None
         finally:
             self._under_way -= 1
 

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from regsys.config import ProxiesConfig
 from regsys.outbound.http import BODY_LIMIT, DEADLINE_S, HTTPClient, NoAnswer
 
 URL = "http://other.example/ask?way=this"
@@ -102,7 +103,7 @@ class HTTPClientTests(SynchronousTestCase):
     def test_oneDeadlineForConnecting(self) -> None:
         """The seconds in which a connection is attempted count, and the attempt is given up."""
         reactor = MemoryReactorClock()
-        http = HTTPClient.on(reactor)
+        http = HTTPClient.on(reactor, ProxiesConfig())
         asking = Deferred.fromCoroutine(http.post_form("http://192.0.2.1/", {}))
         (attempt,) = reactor.connectors
         reactor.advance(DEADLINE_S)
