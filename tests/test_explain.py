@@ -20,7 +20,7 @@ ROWS: Mapping[str, tuple[int, str]] = {
     "users": (
         USERS,
         "'@u' || i || ':test.example', 'u' || i, 'hash', FALSE, FALSE, NULL, TRUE, FALSE, FALSE,"
-        " NULL, NULL, i, NULL",
+        " NULL, i, NULL",
     ),
     "profiles": (SOME, "'@u' || i || ':test.example', 'u' || i"),
     "devices": (SOME, "'@u' || i || ':test.example', 'D' || i, NULL, NULL, NULL"),
