@@ -18,8 +18,10 @@ PRIVACY_POLICY = "privacy_policy"
 ENGLISH = "en"
 _DEFAULT_NAME = "Privacy Policy"
 
+# Beside a policy's versions is the page that thanks who has accepted it.
+SUCCESS = "success"
 # Names of policies, versions and languages get into addresses, and versions into paths.
-VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+VERSION = re.compile(rf"(?!{SUCCESS}$)[0-9A-Za-z][0-9A-Za-z._-]{{0,63}}")
 _POLICY = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[0-9A-Za-z]{2,8})*")
 _VERSION_MEND = 'write letters, digits, ".", "_" or "-", in quotes, such as "1.0"'

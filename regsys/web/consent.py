@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, Template
 
 from regsys import bodies, consent
 from regsys.config import TermsConfig
-from regsys.config.terms import PRIVACY_POLICY, VERSION
+from regsys.config.terms import PRIVACY_POLICY, SUCCESS, VERSION
 from regsys.consent import Consents
 from regsys.errors import PolicyNotFound
 from regsys.http import Call, Endpoint, Page, Reply
@@ -24,8 +24,6 @@ from regsys.web.pages import Pages
 
 # What administrators' pages have always been allowed: styles of their own. Never a script.
 SOURCES = {"style-src": ("'unsafe-inline'",), "img-src": ("'self'", "data:")}
-# The page that thanks stands beside the versions, but is none.
-SUCCESS = "success"
 
 # A directory of templates, and a file below it.
 Place = tuple[str, str]
@@ -40,7 +38,7 @@ class PolicyTemplates:
 
     def page(self, name: str, version: str, wanted: Sequence[str]) -> Template:
         """The page of a policy, in the best of the ``wanted`` languages. PolicyNotFound."""
-        if VERSION.fullmatch(version) and version != SUCCESS:
+        if VERSION.fullmatch(version):
             found = self._best(self._places(name, version), wanted)
             if found is not None:
                 return found

@@ -67,7 +67,16 @@ class UserConsentTests(TermsCase):
             ({"template_dir": "nowhere"}, "write the policy to nowhere/en/1.0.html"),
             *(
                 ({"version": version}, "user_consent.version: not a version")
-                for version in (True, "../en/1.0", "a/b", ".", "1.0\n", "<x onload>", [1])
+                for version in (
+                    True,
+                    "../en/1.0",
+                    "a/b",
+                    ".",
+                    "1.0\n",
+                    "<x onload>",
+                    "success",
+                    [1],
+                )
             ),
         ]
         for more, part in cases:
@@ -84,14 +93,19 @@ class UserConsentTests(TermsCase):
     def test_warnings(self) -> None:
         """Links that nobody can follow, and pages that no listener serves, are warned of."""
         self.assertWarning({"user_consent": self.consent()}, "form_secret")
-        for names, warned in (["client"], True), (["client", "consent"], False):
-            listener = {"port": 1, "resources": [{"names": names}]}
-            options = {"user_consent": self.consent(), **SECRET, "listeners": [listener]}
-            self.assertEqual(len(self.parse(options).warnings), warned)
-        self.assertWarning(
-            {**options, "listeners": [{"port": 1, "resources": [{"names": ["client"]}]}]},
-            "no listener serves them",
-        )
+        here = {"user_consent": self.consent(), **SECRET}
+        rules = {"version": "1", "en": {"name": "Rules", "url": "https://rules.example/"}}
+        elsewhere = {"regsys": {"policies": {"rules": rules}}}
+        for options, names, warned in (
+            (here, ["client"], True),
+            (here, ["client", "consent"], False),
+            (elsewhere, ["client"], False),
+        ):
+            options = {**options, "listeners": [{"port": 1, "resources": [{"names": names}]}]}
+            if warned:
+                self.assertWarning(options, "no listener serves them")
+            else:
+                self.assertEqual(self.parse(options).warnings, ())
 
 
 class PoliciesTests(TermsCase):
@@ -135,7 +149,13 @@ class PoliciesTests(TermsCase):
             ({"version": "1", "en": good, "english": good}, "regsys.policies.rules.english"),
             *(
                 ({"version": "1", "en": {**good, "url": url}}, "regsys.policies.rules.en.url: not")
-                for url in ("javascript:alert(1)", "rules.html", "https://", "http://a.example/\n")
+                for url in (
+                    "javascript:alert(1)",
+                    "ftp://rules.example/",
+                    "rules.html",
+                    "https://",
+                    "http://a.example/\n",
+                )
             ),
         ):
             self.assertProblem(self.policies(rules=policy), part)
