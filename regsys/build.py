@@ -14,7 +14,8 @@ from regsys.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
 from regsys.admission import Admission
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
-from regsys.flows import registration_flows, uses_tokens
+from regsys.consent import Consents, offer
+from regsys.flows import TERMS, registration_flows, uses_tokens
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
@@ -35,7 +36,8 @@ from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile
 from regsys.registration_tokens import RegistrationTokens
 from regsys.shared_secret import SharedSecret
 from regsys.signup import Signup
-from regsys.stages import DummyStage, RegistrationTokenStage
+from regsys.stages import DummyStage, RegistrationTokenStage, TermsStage
+from regsys.storage.consents import ConsentStore
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.storage.jobs import JobStore
@@ -48,7 +50,7 @@ from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.templates import Templates
 from regsys.uia import UserInteractiveAuth
 from regsys.usernames import Usernames
-from regsys.web import account, admin, availability, health, login, pages, register
+from regsys.web import account, admin, availability, consent, health, login, pages, register
 from regsys.web import registration_tokens as token_api
 from regsys.web.pages import Pages
 from regsys.writer import CountingWriter, LocalWriter
@@ -89,7 +91,7 @@ def standalone(
         login.refresh(refresher, clock),
         account.versions(),
     ]
-    return parts.subsystem(handler, auth, own, devices)
+    return parts.subsystem(handler, users, auth, own, devices)
 
 
 def embedded(
@@ -117,7 +119,7 @@ def embedded(
         start_jobs=parts.runner.start_jobs,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
-    return parts.subsystem(parts.handler(store, auth, writer), auth, [])
+    return parts.subsystem(parts.handler(store, auth, writer), store, auth, [])
 
 
 @attr.frozen(kw_only=True)
@@ -220,6 +222,16 @@ class _Parts:
         directories = [*([own] if own else []), *self.hooks.template_directories]
         return Pages(Templates.load(self.config.public_baseurl, directories))
 
+    def consents(self, accounts: IAccountStore) -> Consents:
+        return Consents(
+            terms=self.config.terms,
+            store=ConsentStore(self.database),
+            accounts=accounts,
+            server_name=self.config.server_name,
+            public_baseurl=self.config.public_baseurl,
+            clock=self.clock,
+        )
+
     def shared_secret(self, nonces: INonceStore) -> Optional[SharedSecret]:
         secret = self.config.registration.shared_secret
         if secret is None:
@@ -235,7 +247,8 @@ class _Parts:
         self, tokens: IRegistrationTokenStore, token_limit: ILimiter
     ) -> Mapping[str, IStage]:
         """The stages on offer: ours as configured, and the embedder's."""
-        offered: list[IStage] = [DummyStage()]
+        terms = TermsStage(offer(self.config.terms, self.config.public_baseurl))
+        offered: list[IStage] = [DummyStage(), terms]
         if uses_tokens(self.config.registration):
             offered.append(
                 RegistrationTokenStage(
@@ -247,6 +260,7 @@ class _Parts:
     def subsystem(
         self,
         handler: RegistrationHandler,
+        accounts: IAccountStore,
         auth: IAuth,
         own: Sequence[Endpoint],
         *expiring: Any,
@@ -258,11 +272,13 @@ class _Parts:
         registration_tokens = RegistrationTokens(store=token_store, clock=self.clock)
         flows = self.hooks.flows
         if flows is None:
-            flows = registration_flows(config.registration)
+            asks_terms = bool(config.terms.at_registration)
+            flows = registration_flows(config.registration, terms=asks_terms)
         stages = self.stages(token_store, token_limit)
         unknown = {name for flow in flows for name in flow} - stages.keys()
         if unknown or not flows or not all(flows):
             raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
+        terms = stages[TERMS]
         uia = UserInteractiveAuth(
             sessions=sessions,
             stages=stages,
@@ -278,7 +294,9 @@ class _Parts:
             registration=config.registration,
             passwords=config.passwords,
             clock=self.clock,
+            policies=terms.versions if isinstance(terms, TermsStage) else {},
         )
+        consents = self.consents(accounts)
         endpoints = [
             register.register(signup, self.clock),
             availability.availability(handler, config.registration, self.turnstile(), address_key),
@@ -293,10 +311,13 @@ class _Parts:
         ]
         if config.introspection_secret is not None:
             endpoints.append(account.introspect(auth, config.introspection_secret))
+        if config.terms.policies:
+            endpoints.append(consent.policies(consents, self.pages()))
         stores = (sessions, token_store, nonces, OutcomeStore(self.database), *expiring)
         return Subsystem(
             handler=handler,
             registration_tokens=registration_tokens,
+            consents=consents,
             auth=auth,
             hooks=self.hooks,
             jobs=self.runner,

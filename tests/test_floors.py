@@ -17,7 +17,7 @@ FLOORS: Mapping[int, str] = {
     1: "tokens model bodies",
     2: "interfaces config http callbacks metrics sealed templates",
     3: "usernames passwords access_tokens ratelimit admission uia registration_tokens threepids "
-    "appservices blocking approval autojoin flows shared_secret",
+    "appservices blocking approval autojoin flows shared_secret consent",
     4: "stages jobs writer foreign_writer handler",
     5: "signup login",
     6: "web",

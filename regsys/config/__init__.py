@@ -40,6 +40,7 @@ from regsys.config.logins import (
 )
 from regsys.config.refusals import check_addresses, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
+from regsys.config.terms import TermsConfig, read_terms
 from regsys.config.values import ConfigError, Reader
 from regsys.model import Secret
 
@@ -56,6 +57,7 @@ __all__ = [
     "RegistrationConfig",
     "SessionsConfig",
     "TLSFiles",
+    "TermsConfig",
     "TokensConfig",
     "load",
     "parse",
@@ -88,6 +90,7 @@ class Config:
     passwords: PasswordsConfig
     limits: LimitsConfig
     sessions: SessionsConfig
+    terms: TermsConfig
     trusted_proxies: tuple[str, ...]
     introspection_secret: Optional[Secret]
     log_config: Optional[str]
@@ -140,6 +143,7 @@ def read(reader: Reader) -> Config:
         passwords=read_passwords(reader, oauth_only),
         limits=read_limits(reader),
         sessions=read_sessions(reader),
+        terms=read_terms(reader, listeners),
         trusted_proxies=trusted_proxies,
         introspection_secret=reader.section("regsys").secret("introspection_secret"),
         log_config=reader.text("log_config"),

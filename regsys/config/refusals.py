@@ -19,7 +19,6 @@ _VERIFICATIONS = (
 _OBSTACLES = (
     "enable_registration_captcha",
     "registrations_require_3pid",
-    "user_consent.require_at_registration",
 )
 _CLOSED_TO_ALL = ("hs_disabled", "limit_usage_by_mau")
 

@@ -28,7 +28,6 @@ class RegistrationTests(ConfigCase):
         for name, value in (
             ("enable_registration_captcha", "true"),
             ("registrations_require_3pid", ["email"]),
-            ("user_consent", {"require_at_registration": True}),
             ("hs_disabled", True),
             ("limit_usage_by_mau", True),
         ):
