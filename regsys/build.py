@@ -13,9 +13,9 @@ import attr
 from regsys.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
 from regsys.admission import Admission
 from regsys.backend import Backend, open_backend, prepare
-from regsys.captchas import CaptchaStage, ProofOfWorkStage
-from regsys.config import CaptchaConfig, Config, Rate
-from regsys.flows import CAPTCHAS, PROOF_OF_WORK, registration_flows, uses_tokens
+from regsys.config import Config, Rate
+from regsys.consent import Consents
+from regsys.flows import TERMS, registration_flows
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
@@ -32,13 +32,13 @@ from regsys.interfaces import (
 )
 from regsys.jobs import FollowUps, Housekeeping, JobRunner
 from regsys.login import LoginLimits, PasswordLogin
-from regsys.outbound.captcha import SiteVerify
-from regsys.proof_of_work import ProofOfWork
+from regsys.offered_stages import offered_stages
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.registration_tokens import RegistrationTokens
 from regsys.shared_secret import SharedSecret
 from regsys.signup import Signup
-from regsys.stages import DummyStage, RegistrationTokenStage
+from regsys.stages import TermsStage
+from regsys.storage.consents import ConsentStore
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.storage.jobs import JobStore
@@ -51,7 +51,7 @@ from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.templates import Templates
 from regsys.uia import UserInteractiveAuth
 from regsys.usernames import Usernames
-from regsys.web import account, admin, availability, health, login, pages, register
+from regsys.web import account, admin, availability, consent, health, login, pages, register
 from regsys.web import registration_tokens as token_api
 from regsys.web.pages import Pages
 from regsys.writer import CountingWriter, LocalWriter
@@ -92,7 +92,7 @@ def standalone(
         login.refresh(refresher, clock),
         account.versions(),
     ]
-    return parts.subsystem(handler, auth, own, devices)
+    return parts.subsystem(handler, users, auth, own, devices)
 
 
 def embedded(
@@ -120,7 +120,7 @@ def embedded(
         start_jobs=parts.runner.start_jobs,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
-    return parts.subsystem(parts.handler(store, auth, writer), auth, [])
+    return parts.subsystem(parts.handler(store, auth, writer), store, auth, [])
 
 
 @attr.frozen(kw_only=True)
@@ -223,6 +223,16 @@ class _Parts:
         directories = [*([own] if own else []), *self.hooks.template_directories]
         return Pages(Templates.load(self.config.public_baseurl, directories))
 
+    def consents(self, accounts: IAccountStore) -> Consents:
+        return Consents(
+            terms=self.config.terms,
+            store=ConsentStore(self.database),
+            accounts=accounts,
+            server_name=self.config.server_name,
+            public_baseurl=self.config.public_baseurl,
+            clock=self.clock,
+        )
+
     def shared_secret(self, nonces: INonceStore) -> Optional[SharedSecret]:
         secret = self.config.registration.shared_secret
         if secret is None:
@@ -234,41 +244,24 @@ class _Parts:
             clock=self.clock,
         )
 
-    def captcha(self, chosen: CaptchaConfig, used: INonceStore) -> IStage:
-        stage = CAPTCHAS[chosen.kind]
-        if stage == PROOF_OF_WORK:
-            secret = self.backend.macaroon_secret
-            return ProofOfWorkStage(
-                ProofOfWork(secret=secret, difficulty=chosen.difficulty, clock=self.clock)
-            )
-        return CaptchaStage(
-            type=stage,
-            public_key=chosen.public_key,
-            verifier=SiteVerify(
-                url=chosen.siteverify_api, secret=chosen.private_key, http=self.backend.http
-            ),
-            used=used,
-            clock=self.clock,
-        )
-
     def stages(
         self, tokens: IRegistrationTokenStore, token_limit: ILimiter, nonces: INonceStore
     ) -> Mapping[str, IStage]:
         """The stages on offer: ours as configured, and the embedder's."""
-        offered: list[IStage] = [DummyStage()]
-        if self.config.captcha is not None:
-            offered.append(self.captcha(self.config.captcha, nonces))
-        if uses_tokens(self.config.registration):
-            offered.append(
-                RegistrationTokenStage(
-                    store=tokens, limiter=token_limit, key_of=address_key, clock=self.clock
-                )
-            )
-        return {stage.type: stage for stage in (*offered, *self.hooks.stages)}
+        ours = offered_stages(
+            self.config,
+            self.backend,
+            self.clock,
+            tokens=tokens,
+            token_limit=token_limit,
+            used=nonces,
+        )
+        return {stage.type: stage for stage in (*ours, *self.hooks.stages)}
 
     def subsystem(
         self,
         handler: RegistrationHandler,
+        accounts: IAccountStore,
         auth: IAuth,
         own: Sequence[Endpoint],
         *expiring: Any,
@@ -285,6 +278,7 @@ class _Parts:
         unknown = {name for flow in flows for name in flow} - stages.keys()
         if unknown or not flows or not all(flows):
             raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
+        terms = stages[TERMS]
         uia = UserInteractiveAuth(
             sessions=sessions,
             stages=stages,
@@ -300,7 +294,9 @@ class _Parts:
             registration=config.registration,
             passwords=config.passwords,
             clock=self.clock,
+            policies=terms.versions if isinstance(terms, TermsStage) else {},
         )
+        consents = self.consents(accounts)
         endpoints = [
             register.register(signup, self.clock),
             availability.availability(handler, config.registration, self.turnstile(), address_key),
@@ -315,10 +311,13 @@ class _Parts:
         ]
         if config.introspection_secret is not None:
             endpoints.append(account.introspect(auth, config.introspection_secret))
+        if config.terms.policies:
+            endpoints.append(consent.policies(consents, self.pages()))
         stores = (sessions, token_store, nonces, OutcomeStore(self.database), *expiring)
         return Subsystem(
             handler=handler,
             registration_tokens=registration_tokens,
+            consents=consents,
             auth=auth,
             hooks=self.hooks,
             jobs=self.runner,

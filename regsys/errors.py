@@ -156,6 +156,11 @@ class InvalidNonce(RegistrationError):
     sentence = "This nonce is unknown, too old or used: ask for another."
 
 
+class PolicyNotFound(RegistrationError):
+    status, errcode = 404, "M_NOT_FOUND"
+    sentence = "There is no such policy here, or not in this version."
+
+
 class TokenNotFound(RegistrationError):
     status, errcode, sentence = 404, "M_NOT_FOUND", "There is no such registration token."
 

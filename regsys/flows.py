@@ -7,6 +7,7 @@ from typing import Mapping
 from regsys.config import Config, RegistrationConfig
 
 DUMMY = "m.login.dummy"
+TERMS = "m.login.terms"
 REGISTRATION_TOKEN = "m.login.registration_token"  # noqa: S105 (the name of a stage)
 RECAPTCHA = "m.login.recaptcha"
 HCAPTCHA = "org.regsys.hcaptcha"
@@ -43,6 +44,7 @@ def _asked_of_everybody(config: Config) -> tuple[str, ...]:
     table = (
         (REGISTRATION_TOKEN, config.registration.requires_token),
         (CAPTCHAS[config.captcha.kind] if config.captcha else "", config.captcha is not None),
+        (TERMS, bool(config.terms.at_registration)),
     )
     return tuple(stage for stage, asked in table if asked)
 

@@ -140,6 +140,7 @@ _REMEMBERED = (
     "is_guest",
     "display_name",
     "registration_token",
+    "consents",
     "session_id",
     "session_until_ms",
 )

@@ -184,7 +184,7 @@ class RegistrationHandler:
             auth_provider_id=registration.auth_provider_id,
             threepids=registration.threepids,
             registration_token=registration.registration_token,
-            consent_version=registration.consent_version,
+            consents=registration.consents,
             session_id=registration.session_id,
             session_until_ms=created_ms + self.replay_window_ms,
         )

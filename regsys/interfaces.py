@@ -16,6 +16,7 @@ from zope.interface import Attribute, Interface
 
 from regsys.model import (
     Client,
+    Consent,
     Created,
     DeviceRequest,
     Job,
@@ -447,6 +448,17 @@ class IOutcomeStore(Interface):
 
     def withdraw(new: NewAccount, recovery_id: str) -> Awaitable[None]:
         """The store refused it: its key has made nothing."""
+
+
+class IConsentStore(Interface):
+    """Who has accepted which policies. What comes with an account is written with it."""
+
+    def record(user_id: UserID, accepted: Mapping[str, str], now_ms: int) -> Awaitable[None]:
+        """Remember that these versions, each by the name of its policy, have been accepted; one
+        that had been before keeps the moment of the first time."""
+
+    def given_by(user_id: UserID) -> Awaitable[Sequence[Consent]]:
+        """All that this user has ever accepted, the oldest first."""
 
 
 class INonceStore(Interface):

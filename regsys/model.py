@@ -162,6 +162,7 @@ class NewAccount:
     ``key`` is the idempotency key: the same key again gives the same account and answer.
     ``upgrades_guest``: the row of ``user_id`` exists as a guest and stops being one.
     ``display_name`` None: no profile is written (an upgrading guest keeps its own).
+    ``consents``: the policies that were accepted, the version of each by its name.
     ``session_id`` names the UIA session that is finished by this account; its answer may be
     asked again until ``session_until_ms``. ``device`` None: no login.
     """
@@ -181,7 +182,7 @@ class NewAccount:
     auth_provider_id: Optional[str] = None
     threepids: tuple[Threepid, ...] = ()
     registration_token: Optional[str] = attr.field(default=None, repr=False)
-    consent_version: Optional[str] = None
+    consents: Mapping[str, str] = attr.field(factory=dict)
     session_id: Optional[str] = None
     session_until_ms: Optional[int] = None
     device: Optional[NewDevice] = None
@@ -231,7 +232,7 @@ class Registration:
     request has no address and knows no limits. ``clients`` are those of every request that
     the UIA session has seen. ``approved`` None: as the configuration says.
     ``name_checked``: ``check_username`` has passed during this very request, so only the
-    write itself still decides whether the name is free.
+    write itself still decides whether the name is free. ``consents`` as of NewAccount.
     """
 
     key: str
@@ -251,7 +252,7 @@ class Registration:
     auth_provider_id: Optional[str] = None
     approved: Optional[bool] = None
     registration_token: Optional[str] = attr.field(default=None, repr=False)
-    consent_version: Optional[str] = None
+    consents: Mapping[str, str] = attr.field(factory=dict)
     session_id: Optional[str] = None
     device: Optional[DeviceRequest] = None
     name_checked: bool = False
@@ -299,6 +300,18 @@ class TokenUse:
 
     user_id: str
     used_ms: int
+
+
+# --- Policies ----------------------------------------------------------------------------
+
+
+@attr.frozen
+class Consent:
+    """That somebody has accepted a policy, in this version."""
+
+    policy: str
+    version: str
+    accepted_ms: int
 
 
 # --- Access ------------------------------------------------------------------------------

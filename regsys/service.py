@@ -136,7 +136,10 @@ class Service:
     def _resource(self, listener: Listener) -> Any:
         names = {"health"} & listener.resources
         if "client" in listener.resources:
-            names |= self._subsystem.endpoints - {"health"}
+            names |= self._subsystem.endpoints - {"consent", "health"}
+        if "consent" in listener.resources:
+            # Its pages are styled by our files.
+            names |= {"consent", "static"} & self._subsystem.endpoints
         return self._subsystem.resource(names, client_address=self._addresses(listener))
 
     def _addresses(self, listener: Listener) -> Callable[[Any], str]:

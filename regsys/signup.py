@@ -25,7 +25,7 @@ from regsys.errors import (
     StageFailed,
     Unrecognized,
 )
-from regsys.flows import REGISTRATION_TOKEN
+from regsys.flows import REGISTRATION_TOKEN, TERMS
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import IHasher
 from regsys.model import (
@@ -116,7 +116,8 @@ class Wish:
 
 @attr.frozen(kw_only=True)
 class Signup:
-    """``flows``: the ways in that this server offers, each a tuple of stages (B8.6)."""
+    """``flows``: the ways in that this server offers, each a tuple of stages (B8.6).
+    ``policies``: what our terms stage stands for, the version of each policy by its name."""
 
     handler: RegistrationHandler
     uia: UserInteractiveAuth
@@ -125,6 +126,7 @@ class Signup:
     registration: RegistrationConfig
     passwords: PasswordsConfig
     clock: IReactorTime
+    policies: Mapping[str, str] = attr.field(factory=dict)
 
     async def attempt(self, request: SignupRequest) -> Union[Registered, Challenge]:
         """One request of the dialogue, checked in the order of BEHAVIOUR B13."""
@@ -184,7 +186,7 @@ class Signup:
         await self._check(registration, finished.user_id if finished else None)
         if finished is not None:
             return self._registered(await self.handler.repeat(finished))
-        progress = await self.uia.attempt(session, auth, request.client)
+        progress = self._current(await self.uia.attempt(session, auth, request.client))
         if not progress.completes(self.flows):
             if stored:
                 await self._save(request, session, progress)
@@ -193,7 +195,9 @@ class Signup:
             self._hash_soon(session, password)
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
         registration = attr.evolve(
-            registration, registration_token=progress.results.get(REGISTRATION_TOKEN)
+            registration,
+            registration_token=progress.results.get(REGISTRATION_TOKEN),
+            consents=self.policies if TERMS in progress.completed else {},
         )
         try:
             return await self._complete(registration, session)
@@ -209,6 +213,12 @@ class Signup:
             if progress.failure is None:
                 raise
             return self.uia.challenge(session, progress, self.flows, asked=True)
+
+    def _current(self, progress: Progress) -> Progress:
+        """The same, but that policies whose versions have changed must be accepted anew."""
+        if not self.policies or progress.results.get(TERMS) in (None, self.policies):
+            return progress
+        return attr.evolve(progress, results={**progress.results, TERMS: None})
 
     def _registration(
         self,

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys.errors import StageFailed
-from regsys.flows import DUMMY, REGISTRATION_TOKEN
+from regsys.flows import DUMMY, REGISTRATION_TOKEN, TERMS
 from regsys.interfaces import ILimiter, IRegistrationTokenStore, IStage, StageContext, StagePage
 from regsys.model import UIASession
 
@@ -26,6 +26,34 @@ class DummyStage:
 
     async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
         return True
+
+
+@implementer(IStage)
+@attr.frozen
+class TermsStage:
+    """``m.login.terms``: passed by asking (BEHAVIOUR B16.2); what is remembered is which version
+    of which policy was accepted. ``policies``: as clients are told of them (B8.9), maybe none."""
+
+    policies: Mapping[str, Mapping[str, Any]]
+
+    type = TERMS
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """What passing the stage means: the version of each policy, by its name."""
+        return {name: policy["version"] for name, policy in self.policies.items()}
+
+    @property
+    def page(self) -> Optional[StagePage]:
+        if not self.policies:
+            return None
+        return StagePage(template="stages/terms.html", fields={"accepted": "accepted"})
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return {"policies": self.policies} if self.policies else None
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        return self.versions
 
 
 @implementer(IStage)

@@ -12,6 +12,7 @@ from regsys import http
 from regsys.admission import NoBlocking
 from regsys.backend import Backend
 from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.consent import Consents
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
 from regsys.interfaces import IAppservices, IAuth, IBlocking, IStage, IUserDirectory
@@ -56,6 +57,7 @@ class Subsystem:
 
     handler: RegistrationHandler
     registration_tokens: RegistrationTokens
+    consents: Consents
     auth: IAuth
     hooks: Hooks
     jobs: JobRunner

@@ -31,11 +31,12 @@ MACAROON_SECRET = "a key of this test's own"
 
 @attr.frozen
 class Answer:
-    """An HTTP answer of any status. ``json`` is its body, None if that is no JSON."""
+    """An HTTP answer of any status. ``text`` is its body, ``json`` the same, None if it is none."""
 
     status: int
     json: Any
     headers: Mapping[str, str]
+    text: str = ""
 
 
 def sqlite(folder: Path) -> dict[str, Any]:
@@ -134,12 +135,15 @@ class ServiceProcess:
     def ask(
         self, method: str, path: str, body: Any = None, *, token: Optional[str] = None
     ) -> Answer:
-        """One request with a JSON body (None: without a body); blocks until it is answered.
+        """One request with a JSON body (None: without a body; bytes: a form); blocks until it is
+        answered.
 
         A 500 is never right: it fails the test, with what the service had to say.
         """
         request = urllib.request.Request(self.base_url + path, method=method)
-        if body is not None:
+        if isinstance(body, bytes):
+            request.data = body
+        elif body is not None:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         if token is not None:
@@ -155,7 +159,9 @@ class ServiceProcess:
             parsed = None
             with contextlib.suppress(ValueError):
                 parsed = json.loads(content)
-            return Answer(response.status, parsed, dict(response.headers))
+            return Answer(
+                response.status, parsed, dict(response.headers), content.decode("utf-8", "replace")
+            )
 
     def _read(self) -> None:
         assert self.process.stdout is not None

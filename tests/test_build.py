@@ -25,7 +25,7 @@ TOKENS = {
     "registration_token",
 }
 ADMIN = {"shared_secret", "username_available"}
-OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN
+OURS = {"register", "availability", "whoami", "health", "static"} | TOKENS | ADMIN
 STANDALONE = OURS | {"login", "logout", "logout_all", "refresh", "versions"}
 
 

@@ -10,6 +10,7 @@ from zope.interface import Interface
 
 from regsys import interfaces
 from regsys.testing import standalone
+from tests.test_signup_terms import RULES
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("**/*.md"))
@@ -31,7 +32,9 @@ class DocumentTests(SynchronousTestCase):
     def test_endpoints(self) -> None:
         """docs/http-api.md has every path that is served."""
         text = (ROOT / "docs/http-api.md").read_text()
-        subsystem = standalone(self, regsys={"introspection_secret": "x" * 20})
+        subsystem = standalone(
+            self, regsys={"introspection_secret": "x" * 20, "policies": {"rules": RULES}}
+        )
         for endpoint in subsystem._endpoints.values():
             for path in endpoint.paths:
                 if endpoint.name == "static":

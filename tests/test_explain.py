@@ -20,7 +20,7 @@ ROWS: Mapping[str, tuple[int, str]] = {
     "users": (
         USERS,
         "'@u' || i || ':test.example', 'u' || i, 'hash', FALSE, FALSE, NULL, TRUE, FALSE, FALSE,"
-        " NULL, NULL, i, NULL",
+        " NULL, i, NULL",
     ),
     "profiles": (SOME, "'@u' || i || ':test.example', 'u' || i"),
     "devices": (SOME, "'@u' || i || ':test.example', 'D' || i, NULL, NULL, NULL"),
@@ -35,6 +35,7 @@ ROWS: Mapping[str, tuple[int, str]] = {
         "md5('s' || i), 'POST', '/register', NULL, '192.0.' || i % 256 || '.' || i % 199, '{}',"
         " NULL, '{}', '[]', NULL, '{}', i, 2000000000000 + i, i % 2 = 0",
     ),
+    "consents": (SOME, "'@u' || i || ':test.example', 'privacy_policy', '1', i"),
     "jobs": (SOME, "md5('j' || i), 'greet', '{}', 0, 2000000000000 + i, i, NULL"),
 }
 
@@ -83,6 +84,8 @@ class ExplainTests(SystemCase):
         answer = self.client.post(f"{V3}/refresh", {"refresh_token": registered["refresh_token"]})
         self.assertEqual(self.whoami(answer.json["access_token"]).status, 200)
         self.client.post(f"{V3}/logout", token=answer.json["access_token"])
+        self.wait(self.subsystem.consents.accept(UserID("u1", "test.example"), "rules", "1"))
+        self.wait(self.subsystem.consents.has_accepted(UserID("u2", "test.example"), "rules", "1"))
         self.wait(self.subsystem.jobs.run_due())
 
     def statements(self) -> list[str]:

@@ -17,21 +17,26 @@ RECAPTCHA = {
 }
 
 
-def options(required: bool, bypass: bool, captcha: Optional[str]) -> dict[str, Any]:
+RULES = {"rules": {"version": "1", "en": {"name": "Rules", "url": "https://rules.example/"}}}
+
+
+def options(required: bool, bypass: bool, captcha: Optional[str], terms: bool) -> dict[str, Any]:
+    own: dict[str, Any] = {"policies": RULES} if terms else {}
     chosen: dict[str, Any] = {
         "registration_requires_token": required,
         "enable_registration_token_3pid_bypass": bypass,
+        "regsys": own,
     }
     if captcha == "recaptcha":
         chosen.update(RECAPTCHA)
     elif captcha is not None:
         keys = {} if captcha == "proof_of_work" else {"public_key": "a", "private_key": "b"}
         chosen["enable_registration_captcha"] = True
-        chosen["regsys"] = {"captcha": {"kind": captcha, **keys}}
+        own["captcha"] = {"kind": captcha, **keys}
     return chosen
 
 
-def oracle(required: bool, bypass: bool, captcha: Optional[str]) -> list[list[str]]:
+def oracle(required: bool, bypass: bool, captcha: Optional[str], terms: bool) -> list[list[str]]:
     """B8.6 word by word: the flows in order, then each prepended to every one."""
     flows = [["m.login.dummy"]]
     if bypass:
@@ -42,6 +47,9 @@ def oracle(required: bool, bypass: bool, captcha: Optional[str]) -> list[list[st
         "turnstile": "org.regsys.turnstile",
         "proof_of_work": "org.regsys.altcha",
     }
+    if terms:
+        for flow in flows:
+            flow.insert(0, "m.login.terms")
     if captcha:
         for flow in flows:
             flow.insert(0, stage[captcha])
@@ -55,8 +63,9 @@ def oracle(required: bool, bypass: bool, captcha: Optional[str]) -> list[list[st
 class FlowsTests(SynchronousTestCase):
     def test_everyCombination(self) -> None:
         """The flows are those of B8.6 whatever is combined, each stage once, in this order."""
-        cases = list(product((False, True), (False, True), (None, *CAPTCHAS)))
-        self.assertEqual(len(cases), 20)
+        either = (False, True)
+        cases = list(product(either, either, (None, *CAPTCHAS), either))
+        self.assertEqual(len(cases), 40)
         for case in cases:
             chosen = config(**options(*case))
             flows = [list(flow) for flow in registration_flows(chosen)]
@@ -64,8 +73,8 @@ class FlowsTests(SynchronousTestCase):
             self.assertIs(uses_tokens(chosen.registration), case[0] or case[1], case)
 
     def test_order(self) -> None:
-        """Token, captcha, then the rest; a way in by token asks for it where it always does."""
-        chosen = config(**options(True, True, "recaptcha"))
-        token, captcha = "m.login.registration_token", "m.login.recaptcha"
-        expected = ((token, captcha, "m.login.dummy"), (captcha, token))
+        """Token, captcha, terms, then the rest; a way in by token asks for it at its end."""
+        chosen = config(**options(True, True, "recaptcha", True))
+        token, captcha, terms = "m.login.registration_token", "m.login.recaptcha", "m.login.terms"
+        expected = ((token, captcha, terms, "m.login.dummy"), (captcha, terms, token))
         self.assertEqual(registration_flows(chosen), expected)

@@ -27,6 +27,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "guest": {"localpart": "1", "is_guest": True},
     "upgrade": {"localpart": "1", "upgrades_guest": True, "display_name": None},
     "token": {"registration_token": TOKEN},
+    "consents": {"consents": {"privacy_policy": "1"}},
 }
 
 
@@ -87,7 +88,7 @@ class Matter:
         account = server.accounts.by_name.get(name)
         self.case.assertTrue(account is None or (name == "1" and account.is_guest))
         self.case.assertEqual(server.devices.by_id, {})
-        for table in ("outcomes", "jobs"):
+        for table in ("outcomes", "jobs", "consents"):
             self.case.assertEqual(await server.rows(f"SELECT * FROM {table}"), [])
         ((finished,),) = await server.rows("SELECT finished FROM uia_sessions")
         self.case.assertFalse(finished)
@@ -106,6 +107,9 @@ class Matter:
         self.case.assertEqual(await server.rows("SELECT * FROM jobs"), [])
         self.case.assertEqual(server.greeted, [str(who)])
         await self.assertUses(0, 1)
+        consents = await server.rows("SELECT user_id, policy, version FROM consents")
+        given = self.more.get("consents", {}).items()
+        self.case.assertEqual(consents, [(str(who), *consent) for consent in given])
         answers = [await self.ask(), *([created] if created else [])]
         for answer in answers:
             self.case.assertEqual(answer.user_id, who)

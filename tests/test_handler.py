@@ -125,7 +125,7 @@ class AccountTests(HandlerCase):
                 threepids=(address,),
                 auth_provider_id="oidc",
                 registration_token="invitation",
-                consent_version="2",
+                consents={"privacy_policy": "2"},
                 session_id="S",
                 display_name="Alice",
             )
@@ -146,7 +146,7 @@ class AccountTests(HandlerCase):
                 threepids=(address,),
                 auth_provider_id="oidc",
                 registration_token="invitation",
-                consent_version="2",
+                consents={"privacy_policy": "2"},
                 session_id="S",
                 session_until_ms=NOW_MS + 1000,
                 display_name="Alice",

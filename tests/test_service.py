@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.policies import user_consent, write_pages
 from tests.service_process import ROOT, ServiceProcess, sqlite, write_config
 
 VERSIONS = "/_matrix/client/versions"
@@ -94,6 +95,25 @@ class ServiceTests(SynchronousTestCase):
             connection = UnixConnection(str(path))
             connection.request("GET", where)
             self.assertEqual(connection.getresponse().status, status, where)
+            connection.close()
+
+    def test_policies(self) -> None:
+        """The pages of policies, with their style sheets, are where a listener names them."""
+        path = self.folder / "s"
+        tcp = self.listener(port=0, bind_addresses=["127.0.0.1"])
+        unix = self.listener(path=str(path), resources=[{"names": ["consent"]}])
+        pages = write_pages(self.folder / "pages", "1.0")
+        service = self.start(listeners=[tcp, unix], **user_consent(pages))
+        style = "/_matrix/static/regsys/style.css"
+        for where, on_tcp, on_unix in (
+            ("/_matrix/consent", 404, 200),
+            (style, 200, 200),
+            (VERSIONS, 200, 404),
+        ):
+            connection = UnixConnection(str(path))
+            connection.request("GET", where)
+            statuses = service.ask("GET", where).status, connection.getresponse().status
+            self.assertEqual(statuses, (on_tcp, on_unix), where)
             connection.close()
 
     def test_forwardedAddress(self) -> None:

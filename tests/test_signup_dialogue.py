@@ -133,7 +133,7 @@ class StageTests(DialogueCase):
     def test_unknownStage(self) -> None:
         """A stage that isn't on offer is a plain 400; the session lives on."""
         session = self.begin()
-        for kind in ("no.such.stage", "m.login.terms", ""):
+        for kind in ("no.such.stage", "m.login.recaptcha", ""):
             answer = self.go_on(session, {"type": kind})
             self.assertRefused(answer, 400, "M_UNRECOGNIZED", kind)
             self.assertNotIn("flows", answer.json)

@@ -111,6 +111,19 @@ class StatementTests(SystemCase):
         cost = self.cost(lambda: self.client.register(auth=auth))
         self.assertOneTransaction(cost, "SELECT SELECT DELETE")
 
+    def test_policies(self) -> None:
+        """However many policies are accepted, they cost one statement of that transaction."""
+        text = {"en": {"name": "P", "url": "https://p.example/"}}
+        policies = {name: {"version": "1", **text} for name in ("one", "two", "three")}
+        self.system(database=self.database, regsys={"policies": policies})
+        session = self.challenge(username="alice", password=PASSWORD)["session"]
+        self.clock.advance(0)
+        self.client.register(auth={"type": "m.login.terms", "session": session})
+        cost = self.cost(lambda: self.client.register(auth={**DUMMY, "session": session}))
+        self.assertOneTransaction(cost, "SELECT SELECT")
+        (statements,) = cost.transactions
+        self.assertEqual(sum("consents" in text for text in statements), 1, cost)
+
     def test_guest(self) -> None:
         """A guest costs what a generated name costs."""
         cost = self.cost(self.guest)

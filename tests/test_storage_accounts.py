@@ -76,7 +76,7 @@ class OwnAccounts(Tables):
             appservice_id="bridge",
             threepids=(EMAIL, PHONE),
             registration_token=TOKEN,
-            consent_version="v1",
+            consents={"privacy_policy": "1", "terms": "v2"},
             session_id="session",
             session_until_ms=END_MS,
             device=device("token"),
@@ -98,7 +98,7 @@ class OwnAccounts(Tables):
         )
         who = str(user("Alice"))
         for sql, row in (
-            ("SELECT consent_version, upgraded_ms FROM users", ("v1", None)),
+            ("SELECT upgraded_ms FROM users", (None,)),
             ("SELECT * FROM profiles", (who, "Alice L.")),
             ("SELECT user_id, device_id, display_name FROM devices", (who, "PHONE", "my device")),
             ("SELECT user_id, access_hash FROM logins", (who, token_hash("syt_token"))),
@@ -109,6 +109,10 @@ class OwnAccounts(Tables):
             ("SELECT job_id, attempts FROM jobs", ("job", 1)),
         ):
             self.assertEqual(await self.rows(sql), [row], sql)
+        self.assertEqual(
+            sorted(await self.rows("SELECT * FROM consents")),
+            [(who, "privacy_policy", "1", NOW_MS), (who, "terms", "v2", NOW_MS)],
+        )
         self.assertEqual(
             sorted(await self.rows("SELECT * FROM threepids")),
             [

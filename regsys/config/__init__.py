@@ -41,6 +41,7 @@ from regsys.config.logins import (
 from regsys.config.proxies import ProxiesConfig, read_proxies
 from regsys.config.refusals import check_addresses, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
+from regsys.config.terms import TermsConfig, read_terms
 from regsys.config.values import ConfigError, Reader, is_url
 from regsys.model import Secret
 
@@ -59,6 +60,7 @@ __all__ = [
     "RegistrationConfig",
     "SessionsConfig",
     "TLSFiles",
+    "TermsConfig",
     "TokensConfig",
     "load",
     "parse",
@@ -94,6 +96,7 @@ class Config:
     passwords: PasswordsConfig
     limits: LimitsConfig
     sessions: SessionsConfig
+    terms: TermsConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
     introspection_secret: Optional[Secret]
@@ -148,6 +151,7 @@ def read(reader: Reader) -> Config:
         passwords=read_passwords(reader, oauth_only),
         limits=read_limits(reader),
         sessions=read_sessions(reader),
+        terms=read_terms(reader, listeners),
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),
         introspection_secret=reader.section("regsys").secret("introspection_secret"),

@@ -19,8 +19,7 @@ LATER = frozenset(
     autocreate_auto_join_room_preset autocreate_auto_join_rooms
     autocreate_auto_join_rooms_federated default_identity_server disable_msisdn_registration
     dont_notify_new_devices_for email enable_3pid_changes enable_3pid_lookup enable_metrics
-    enable_set_avatar_url
-    form_secret form_secret_path hs_disabled hs_disabled_message
+    enable_set_avatar_url hs_disabled hs_disabled_message
     instance_map ip_range_blacklist ip_range_whitelist limit_usage_by_mau
     listeners[].request_id_header listeners[].resources[].compress mau_appservice_trial_days
     mau_limit_alerting mau_limit_reserved_threepids mau_stats_only mau_trial_days
@@ -31,7 +30,7 @@ LATER = frozenset(
     regsys.appservice_may_set_password regsys.autocreate regsys.email_confirm_on_get
     regsys.guest_expiry regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
     regsys.mail_needs_stages request_token_inhibit_3pid_errors shadow_server
-    show_users_in_user_directory track_appservice_user_ips ui_auth user_consent
+    show_users_in_user_directory track_appservice_user_ips ui_auth
     user_directory worker_listeners worker_log_config worker_name worker_pid_file
     worker_replication_secret worker_replication_secret_path
     """.split()

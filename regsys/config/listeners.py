@@ -10,7 +10,7 @@ import attr
 from regsys.config.values import Reader
 
 # What a listener can serve, and what else homeservers know and we pass over.
-SERVED = frozenset({"client", "health"})
+SERVED = frozenset({"client", "consent", "health"})
 _TYPES = ("http", "metrics", "manhole", "replication")
 
 # What homeservers do where no address is given.
@@ -24,7 +24,8 @@ class Listener:
 
     With ALL_ADDRESSES one of the two may fail to bind without harm: on a machine without
     IPv6, and where ``::`` takes IPv4 connections too. ``x_forwarded``: the client's address
-    is in X-Forwarded-For. ``resources`` has what is served: ``client``, ``health``.
+    is in X-Forwarded-For. ``resources`` has what is served: ``client``, ``consent`` (the pages
+    of policies), ``health``.
     """
 
     port: Optional[int] = None

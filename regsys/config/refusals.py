@@ -16,10 +16,7 @@ _VERIFICATIONS = (
     "registrations_require_3pid",
 )
 # What keeps people out, and is not enforced by this version: it must not be passed over.
-_OBSTACLES = (
-    "registrations_require_3pid",
-    "user_consent.require_at_registration",
-)
+_OBSTACLES = ("registrations_require_3pid",)
 _CLOSED_TO_ALL = ("hs_disabled", "limit_usage_by_mau")
 
 # What else matters once people register, and what it means that it is not done.

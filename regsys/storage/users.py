@@ -14,7 +14,7 @@ from regsys.errors import (
 )
 from regsys.interfaces import IAccountStore, IUserLookup
 from regsys.model import GUEST_DEVICE_ID, NewAccount, Outcome, User, UserID
-from regsys.storage import devices, jobs, outcomes, registration_tokens, sessions
+from regsys.storage import consents, devices, jobs, outcomes, registration_tokens, sessions
 from regsys.storage.database import Database, Transaction
 
 FIRST_REAL_USER = "first_real_user"
@@ -66,6 +66,7 @@ def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Out
         _add_user(txn, new)
     registration_tokens.use(txn, new)
     _add_threepids(txn, new)
+    consents.record(txn, new.user_id, new.consents, new.created_ms)
     if may_be_first:
         txn.insert(
             "milestones",
@@ -98,7 +99,6 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
         shadow_banned=new.shadow_banned,
         deactivated=False,
         appservice_id=new.appservice_id,
-        consent_version=new.consent_version,
         created_ms=new.created_ms,
     )
     if not added:
@@ -110,7 +110,7 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
 def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:
     upgraded = txn.run(
         "UPDATE users SET is_guest = FALSE, password_hash = ?, admin = ?, user_type = ?,"
-        " approved = ?, shadow_banned = ?, consent_version = ?, upgraded_ms = ?"
+        " approved = ?, shadow_banned = ?, upgraded_ms = ?"
         " WHERE user_id = ? AND is_guest AND NOT deactivated",
         (
             new.password_hash,
@@ -118,7 +118,6 @@ def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:
             new.user_type,
             new.approved,
             new.shadow_banned,
-            new.consent_version,
             new.created_ms,
             str(new.user_id),
         ),

@@ -66,9 +66,10 @@ class Templates:
 
     def render(self, name: str, languages: Sequence[str], **values: Any) -> str:
         """The template, in the best of the reader's ``languages``; it sees ``values``, and
-        ``language``, ``root`` (the path that all our addresses begin with), ``static(file)``."""
+        ``language``, ``root`` (the path that all our addresses begin with), ``static(file)``;
+        ``wanted``, which are the ``languages``, and ``best_language`` for what has its own."""
         language = best_language(languages, self.languages)
-        return self._environments[language].get_template(name).render(**values)
+        return self._environments[language].get_template(name).render(wanted=languages, **values)
 
 
 def _environment(
@@ -83,7 +84,9 @@ def _environment(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(language=language, root=root, static=addresses.__getitem__)
+    environment.globals.update(
+        language=language, root=root, static=addresses.__getitem__, best_language=best_language
+    )
     translations = gettext.translation("regsys", LOCALES, [language], fallback=True)
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]  # the extension's
     return environment

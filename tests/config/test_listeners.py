@@ -41,7 +41,12 @@ class ListenerTests(ConfigCase):
             ("0600", 0o600),
         ):
             options = self.listeners({"path": "/run/regsys.sock", "mode": written})
-            expected = Listener(path="/run/regsys.sock", mode=mode, x_forwarded=True)
+            expected = Listener(
+                path="/run/regsys.sock",
+                mode=mode,
+                x_forwarded=True,
+                resources=frozenset({"client", "health"}),
+            )
             self.assertEqual(self.parse(options).listeners, (expected,))
 
     def test_onlyOurResourcesAreKept(self) -> None:

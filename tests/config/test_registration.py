@@ -27,7 +27,6 @@ class RegistrationTests(ConfigCase):
         """Options that keep people out are never passed over in silence."""
         for name, value in (
             ("registrations_require_3pid", ["email"]),
-            ("user_consent", {"require_at_registration": True}),
             ("hs_disabled", True),
             ("limit_usage_by_mau", True),
         ):

@@ -12,7 +12,6 @@ CREATE TABLE users (
     shadow_banned BOOLEAN NOT NULL,
     deactivated BOOLEAN NOT NULL,
     appservice_id TEXT,
-    consent_version TEXT,
     created_ms BIGINT NOT NULL,
     upgraded_ms BIGINT
 );
@@ -89,6 +88,15 @@ CREATE TABLE registration_token_reservations (
 );
 CREATE INDEX reservations_of_token ON registration_token_reservations (token);
 CREATE INDEX reservations_by_end ON registration_token_reservations (expires_ms);
+
+-- Who has accepted which version of which policy; accounts of another store included.
+CREATE TABLE consents (
+    user_id TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    version TEXT NOT NULL,
+    accepted_ms BIGINT NOT NULL,
+    PRIMARY KEY (user_id, policy, version)
+);
 
 -- What an idempotency key has made. terms is JSON without any secret.
 CREATE TABLE outcomes (

@@ -11,6 +11,7 @@ stores that regsys has itself.
 
 from regsys.testing.contracts.accounts import AccountStoreContract
 from regsys.testing.contracts.case import Contract
+from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
 from regsys.testing.contracts.jobs import JobStoreContract
 from regsys.testing.contracts.limits import LimiterContract
@@ -23,6 +24,7 @@ from regsys.testing.contracts.writer import WriterContract
 __all__ = [
     "AccountStoreContract",
     "AuthContract",
+    "ConsentStoreContract",
     "Contract",
     "DevicesContract",
     "ExpiringContract",

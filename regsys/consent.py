@@ -1,0 +1,121 @@
+"""Policies and those who accept them: what newcomers are told, and links for single users.
+
+A link names its user and is signed with ``form_secret``: whoever has it can accept for them
+(BEHAVIOUR B13).
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, Mapping, Sequence
+from urllib.parse import urlencode
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+
+from regsys.config import TermsConfig
+from regsys.config.terms import PRIVACY_POLICY, Policy
+from regsys.errors import Forbidden, UserNotFound
+from regsys.interfaces import IAccountStore, IConsentStore
+from regsys.model import UserID
+
+# Below the public address.
+PATH = "_matrix/consent"
+
+
+def offer(terms: TermsConfig, public_baseurl: str) -> Mapping[str, Any]:
+    """The policies that newcomers must accept, as ``m.login.terms`` tells of them (B8.9)."""
+    return {
+        name: {
+            "version": policy.version,
+            **{
+                language: {
+                    "name": text.name,
+                    "url": text.url or f"{public_baseurl}{PATH}?{_query(name, policy, language)}",
+                }
+                for language, text in policy.texts.items()
+            },
+        }
+        for name, policy in terms.at_registration.items()
+    }
+
+
+def _query(name: str, policy: Policy, language: str) -> str:
+    if policy.texts[language].file is None:
+        return urlencode({"v": policy.version})
+    return urlencode({"p": name, "v": policy.version, "lang": language})
+
+
+@attr.frozen(kw_only=True)
+class Consents:
+    """Who has accepted what. ``public_baseurl`` ends with a slash."""
+
+    terms: TermsConfig
+    store: IConsentStore
+    accounts: IAccountStore
+    server_name: str
+    public_baseurl: str
+    clock: IReactorTime
+
+    def link(self, user_id: UserID, policy: str = PRIVACY_POLICY) -> str:
+        """Where this user reads the current version of a policy and accepts it.
+
+        ValueError: there is no page of ours for this policy, or no ``form_secret``.
+        """
+        found = self.terms.policies.get(policy)
+        if found is None or all(text.url is not None for text in found.texts.values()):
+            raise ValueError(f"there is no page for the policy {policy!r}")
+        who = user_id.localpart
+        query = {"u": who, "h": self._signature(who)}
+        if policy != PRIVACY_POLICY:
+            query["p"] = policy
+        return f"{self.public_baseurl}{PATH}?{urlencode(query)}"
+
+    async def missing(self, user_id: UserID) -> Sequence[str]:
+        """The policies whose current version this user has not accepted, by name."""
+        given = {(item.policy, item.version) for item in await self.store.given_by(user_id)}
+        return [
+            name
+            for name, policy in self.terms.policies.items()
+            if (name, policy.version) not in given
+        ]
+
+    async def has_accepted(self, user_id: UserID, policy: str, version: str) -> bool:
+        given = await self.store.given_by(user_id)
+        return any((item.policy, item.version) == (policy, version) for item in given)
+
+    async def accept(self, user_id: UserID, policy: str, version: str) -> None:
+        """The user has accepted this version; once more changes nothing."""
+        now_ms = int(self.clock.seconds() * 1000)
+        await self.store.record(user_id, {policy: version}, now_ms)
+
+    async def owner(self, who: str, signature: str) -> UserID:
+        """Whose link this is; ``who`` is a localpart or a user ID, as it was signed.
+
+        Forbidden: the signature is not ours, or there is no ``form_secret``. UserNotFound:
+        there is no such account, which only holders of links can learn here.
+        """
+        try:
+            wanted = self._signature(who)
+        except ValueError:
+            raise Forbidden("This server has no links for single users.") from None
+        if not hmac.compare_digest(wanted.encode("ascii"), signature.encode("utf-8")):
+            raise Forbidden("This link is not valid: is it complete?")
+        user_id = self._user_id(who)
+        if user_id.server != self.server_name or not await self.accounts.is_taken(
+            user_id.localpart
+        ):
+            raise UserNotFound()
+        return user_id
+
+    def _user_id(self, who: str) -> UserID:
+        try:
+            return UserID.parse(who)
+        except ValueError:
+            return UserID(who, self.server_name)
+
+    def _signature(self, who: str) -> str:
+        secret = self.terms.form_secret
+        if secret is None:
+            raise ValueError("there is no form_secret to sign links with")
+        return hmac.new(secret.reveal().encode("utf-8"), who.encode("utf-8"), "sha256").hexdigest()

@@ -1,0 +1,46 @@
+"""Which policies have been accepted, by whom and when: every version, for good."""
+
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IConsentStore
+from regsys.model import Consent, UserID
+from regsys.storage.database import Database, Transaction
+
+
+def record(txn: Transaction, user_id: UserID, accepted: Mapping[str, str], now_ms: int) -> None:
+    """Write these versions by policy, all in one statement; none costs none."""
+    if not accepted:
+        return
+    rows = [(str(user_id), policy, version, now_ms) for policy, version in sorted(accepted.items())]
+    txn.run(
+        "INSERT INTO consents (user_id, policy, version, accepted_ms) VALUES "
+        + ", ".join(["(?, ?, ?, ?)"] * len(rows))
+        + " ON CONFLICT DO NOTHING",
+        [value for row in rows for value in row],
+    )
+
+
+@implementer(IConsentStore)
+@attr.frozen
+class ConsentStore:
+    db: Database
+
+    async def record(self, user_id: UserID, accepted: Mapping[str, str], now_ms: int) -> None:
+        await self.db.read("record_consents", record, user_id, accepted, now_ms)
+
+    async def given_by(self, user_id: UserID) -> Sequence[Consent]:
+        return await self.db.read("consents_of", _given_by, user_id)
+
+
+def _given_by(txn: Transaction, user_id: UserID) -> Sequence[Consent]:
+    rows = txn.all(
+        "SELECT policy, version, accepted_ms FROM consents WHERE user_id = ?"
+        " ORDER BY accepted_ms, policy, version",
+        (str(user_id),),
+    )
+    return [Consent(*row) for row in rows]

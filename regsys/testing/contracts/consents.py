@@ -1,0 +1,53 @@
+"""The contract of IConsentStore: what has been accepted, and when for the first time."""
+
+from __future__ import annotations
+
+from regsys.interfaces import IConsentStore
+from regsys.model import Consent, NewAccount
+from regsys.testing.contracts.case import NOW_MS, Contract, account, user
+from regsys.testing.provides import provides
+
+BOTH = {"privacy_policy": "1.0", "terms_of_service": "b"}
+
+
+class ConsentStoreContract(Contract):
+    """An IConsentStore."""
+
+    def make(self) -> IConsentStore:
+        """A store that knows of nobody's consent."""
+        raise NotImplementedError()
+
+    async def create_account(self, new: NewAccount) -> None:
+        """Make this account, with what it has accepted (``new.consents``)."""
+        raise NotImplementedError()
+
+    def test_provides(self) -> None:
+        """It has all methods, with the arguments that they will be called with."""
+        provides(IConsentStore, self.make())
+
+    async def test_recorded(self) -> None:
+        """What was accepted is known of whoever accepted it, and of nobody else."""
+        store = self.make()
+        await store.record(user("alice"), BOTH, NOW_MS)
+        self.assertEqual(
+            list(await store.given_by(user("alice"))),
+            [Consent(policy, version, NOW_MS) for policy, version in BOTH.items()],
+        )
+        self.assertEqual(list(await store.given_by(user("bob"))), [])
+
+    async def test_everyVersion(self) -> None:
+        """A new version stands beside the old ones, which keep their first moment; none is lost."""
+        store = self.make()
+        for version, later_ms in (("1.0", 0), ("2.0", 5), ("1.0", 7), ("2.0", 9)):
+            await store.record(user("alice"), {"terms": version}, NOW_MS + later_ms)
+        self.assertEqual(
+            list(await store.given_by(user("alice"))),
+            [Consent("terms", "1.0", NOW_MS), Consent("terms", "2.0", NOW_MS + 5)],
+        )
+
+    async def test_withTheAccount(self) -> None:
+        """What newcomers accept is known as soon as they have an account."""
+        store = self.make()
+        await self.create_account(account("key", consents=BOTH))
+        given = {item.policy: item.version for item in await store.given_by(user("alice"))}
+        self.assertEqual(given, BOTH)

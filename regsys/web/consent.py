@@ -1,0 +1,127 @@
+"""GET, POST /_matrix/consent: policies, to be read by all and accepted by single users (B13).
+
+The pages are an administrator's templates. They know ``version``, ``policy`` (its name),
+``public_version`` (nobody in particular reads it), and of a user's link ``user`` and
+``userhmac``, to be sent back by a form, and ``has_consented``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Mapping, Optional, Sequence
+
+import attr
+from jinja2 import Environment, FileSystemLoader, Template
+
+from regsys import bodies, consent
+from regsys.config import TermsConfig
+from regsys.config.terms import PRIVACY_POLICY, SUCCESS, VERSION
+from regsys.consent import Consents
+from regsys.errors import PolicyNotFound
+from regsys.http import Call, Endpoint, Page, Reply
+from regsys.templates import best_language
+from regsys.web.pages import Pages
+
+# What administrators' pages have always been allowed: styles of their own. Never a script.
+SOURCES = {"style-src": ("'unsafe-inline'",), "img-src": ("'self'", "data:")}
+
+# A directory of templates, and a file below it.
+Place = tuple[str, str]
+
+
+@attr.define
+class PolicyTemplates:
+    """Finds the pages of policies among an administrator's files."""
+
+    terms: TermsConfig
+    _environments: dict[str, Environment] = attr.field(factory=dict, init=False)
+
+    def page(self, name: str, version: str, wanted: Sequence[str]) -> Template:
+        """The page of a policy, in the best of the ``wanted`` languages. PolicyNotFound."""
+        if VERSION.fullmatch(version):
+            found = self._best(self._places(name, version), wanted)
+            if found is not None:
+                return found
+        raise PolicyNotFound()
+
+    def thanks(self, name: str, wanted: Sequence[str]) -> Optional[Template]:
+        """What is shown to who has accepted it; None: there is no such template."""
+        return self._best(self._places(name, SUCCESS), wanted)
+
+    def _places(self, name: str, version: str) -> Mapping[str, Place]:
+        """By language, where a page would be."""
+        directory = self.terms.template_dir
+        if directory is not None and name == PRIVACY_POLICY:
+            with os.scandir(directory) as entries:
+                languages = sorted(entry.name for entry in entries if entry.is_dir())
+            return {language: (directory, f"{language}/{version}.html") for language in languages}
+        policy = self.terms.policies.get(name)
+        if policy is None or policy.version != version:
+            return {}
+        return {
+            language: os.path.split(text.file)
+            for language, text in policy.texts.items()
+            if text.file is not None
+        }
+
+    def _best(self, places: Mapping[str, Place], wanted: Sequence[str]) -> Optional[Template]:
+        there = [
+            language for language, place in places.items() if os.path.isfile(os.path.join(*place))
+        ]
+        if not there:
+            return None
+        directory, file = places[best_language(wanted, there)]
+        if directory not in self._environments:
+            loader = FileSystemLoader(directory or ".")
+            self._environments[directory] = Environment(loader=loader, autoescape=True)
+        return self._environments[directory].get_template(file)
+
+
+def policies(consents: Consents, pages: Pages) -> Endpoint:
+    templates = PolicyTemplates(consents.terms)
+
+    async def get(call: Call) -> Reply:
+        name = call.query("p") or PRIVACY_POLICY
+        version = call.query("v") or _current(consents.terms, name)
+        template = templates.page(name, version, _languages(call))
+        who, signature = call.query("u") or "", call.query("h") or ""
+        accepted = False
+        if who:
+            user_id = await consents.owner(who, signature)
+            accepted = await consents.has_accepted(user_id, name, version)
+        html = template.render(
+            policy=name,
+            version=version,
+            user=who,
+            userhmac=signature if who else "",
+            has_consented=accepted,
+            public_version=not who,
+        )
+        return Reply(Page(html, SOURCES))
+
+    async def post(call: Call) -> Reply:
+        form = call.form()
+        name = form.get("p") or PRIVACY_POLICY
+        who, signature, version = (bodies.required_string(form, key) for key in ("u", "h", "v"))
+        # Only what could be read can have been accepted.
+        templates.page(name, version, ())
+        await consents.accept(await consents.owner(who, signature), name, version)
+        thanks = templates.thanks(name, call.languages)
+        if thanks is None:
+            return pages.reply(call, "consent_given.html")
+        return Reply(Page(thanks.render(), SOURCES))
+
+    handlers = {"GET": pages.handler(get), "POST": pages.handler(post)}
+    return Endpoint("consent", (f"/{consent.PATH}",), handlers)
+
+
+def _current(terms: TermsConfig, name: str) -> str:
+    if name not in terms.policies:
+        raise PolicyNotFound()
+    return terms.policies[name].version
+
+
+def _languages(call: Call) -> Sequence[str]:
+    """What the reader wants; a link that was offered in one language leads to that."""
+    chosen = call.query("lang")
+    return call.languages if chosen is None else (chosen.lower(), *call.languages)

@@ -1,0 +1,65 @@
+"""Who has accepted what, in our own tables: of our accounts, and of another store's."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import TestCase
+
+from regsys.interfaces import IConsentStore
+from regsys.model import NewAccount, NewJob
+from regsys.storage.consents import ConsentStore
+from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.users import UserStore
+from regsys.testing.contracts import ConsentStoreContract
+from regsys.testing.contracts.case import account, user
+from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.tables import Tables
+
+RECOVERY = NewJob(kind="recover", job_id="recovery")
+
+
+class OwnConsents(Tables, ConsentStoreContract):
+    def make(self) -> IConsentStore:
+        return ConsentStore(self.db)
+
+    async def create_account(self, new: NewAccount) -> None:
+        await UserStore(self.db).create_account(new)
+
+
+class ForeignConsents(Tables, ConsentStoreContract):
+    """Of accounts in somebody else's store."""
+
+    def make(self) -> IConsentStore:
+        return ConsentStore(self.db)
+
+    async def create_account(self, new: NewAccount) -> None:
+        outcomes = ForeignOutcomeStore(self.db)
+        await outcomes.reserve(new, RECOVERY)
+        await outcomes.settle(new, RECOVERY.job_id)
+
+    async def test_withdrawn(self) -> None:
+        """Before the account exists nothing is noted, and nothing is if it never does."""
+        new, outcomes = account("key", consents={"terms": "1"}), ForeignOutcomeStore(self.db)
+        await outcomes.reserve(new, RECOVERY)
+        self.assertEqual(list(await self.make().given_by(user("alice"))), [])
+        await outcomes.withdraw(new, RECOVERY.job_id)
+        self.assertEqual(list(await self.make().given_by(user("alice"))), [])
+
+
+class MemoryConsentTests(InMemory, OwnConsents, TestCase):
+    pass
+
+
+class FileConsentTests(InFile, OwnConsents, TestCase):
+    pass
+
+
+class PostgresConsentTests(OnPostgreSQL, OwnConsents, TestCase):
+    pass
+
+
+class MemoryForeignConsentTests(InMemory, ForeignConsents, TestCase):
+    pass
+
+
+class PostgresForeignConsentTests(OnPostgreSQL, ForeignConsents, TestCase):
+    pass
