@@ -14,8 +14,8 @@ from regsys.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
 from regsys.admission import Admission
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
-from regsys.consent import Consents, offer
-from regsys.flows import TERMS, registration_flows, uses_tokens
+from regsys.consent import Consents
+from regsys.flows import TERMS, registration_flows
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
@@ -32,11 +32,12 @@ from regsys.interfaces import (
 )
 from regsys.jobs import FollowUps, Housekeeping, JobRunner
 from regsys.login import LoginLimits, PasswordLogin
+from regsys.offered_stages import offered_stages
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.registration_tokens import RegistrationTokens
 from regsys.shared_secret import SharedSecret
 from regsys.signup import Signup
-from regsys.stages import DummyStage, RegistrationTokenStage, TermsStage
+from regsys.stages import TermsStage
 from regsys.storage.consents import ConsentStore
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
@@ -244,18 +245,18 @@ class _Parts:
         )
 
     def stages(
-        self, tokens: IRegistrationTokenStore, token_limit: ILimiter
+        self, tokens: IRegistrationTokenStore, token_limit: ILimiter, nonces: INonceStore
     ) -> Mapping[str, IStage]:
         """The stages on offer: ours as configured, and the embedder's."""
-        terms = TermsStage(offer(self.config.terms, self.config.public_baseurl))
-        offered: list[IStage] = [DummyStage(), terms]
-        if uses_tokens(self.config.registration):
-            offered.append(
-                RegistrationTokenStage(
-                    store=tokens, limiter=token_limit, key_of=address_key, clock=self.clock
-                )
-            )
-        return {stage.type: stage for stage in (*offered, *self.hooks.stages)}
+        ours = offered_stages(
+            self.config,
+            self.backend,
+            self.clock,
+            tokens=tokens,
+            token_limit=token_limit,
+            used=nonces,
+        )
+        return {stage.type: stage for stage in (*ours, *self.hooks.stages)}
 
     def subsystem(
         self,
@@ -272,9 +273,8 @@ class _Parts:
         registration_tokens = RegistrationTokens(store=token_store, clock=self.clock)
         flows = self.hooks.flows
         if flows is None:
-            asks_terms = bool(config.terms.at_registration)
-            flows = registration_flows(config.registration, terms=asks_terms)
-        stages = self.stages(token_store, token_limit)
+            flows = registration_flows(config)
+        stages = self.stages(token_store, token_limit, nonces)
         unknown = {name for flow in flows for name in flow} - stages.keys()
         if unknown or not flows or not all(flows):
             raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")

@@ -377,6 +377,20 @@ class IRegistrationTokenStore(Interface):
         """
 
 
+# === Captchas ============================================================================
+
+
+class ICaptchaVerifier(Interface):
+    """Knows whether somebody has solved a captcha (BEHAVIOUR B8.7)."""
+
+    def verify(response: str, address: str) -> Awaitable[bool]:
+        """Whether this response, which a person at ``address`` brought, is a solution.
+
+        Asking may use it up. Raises Unavailable if that cannot be found out; then nothing
+        is known of the response, and it may be tried again.
+        """
+
+
 # === Stores that only the standalone service needs =======================================
 
 
@@ -448,7 +462,7 @@ class IConsentStore(Interface):
 
 
 class INonceStore(Interface):
-    """Nonces that are good for one attempt."""
+    """What is good once: nonces for one attempt, captcha responses for one session."""
 
     def use(nonce: str, until_ms: int) -> Awaitable[bool]:
         """Use it up; False if somebody has. It must be remembered until ``until_ms``."""
