@@ -335,13 +335,14 @@ class ISessionStore(Interface):
         client: Client,
         params: Optional[Mapping[str, Any]],
         results: Mapping[str, Any],
+        new_password: bool = False,
     ) -> Awaitable[None]:
         """Keep progress: ``params`` replace those remembered (None leaves them), ``client``
-        and ``results`` are added to what is there. A session that is gone stays gone."""
+        and ``results`` are added to what is there. With ``new_password`` the hash that was kept
+        is forgotten. A session that is gone stays gone."""
 
-    def keep_hash(session_id: str, password_hash: Optional[str]) -> Awaitable[None]:
-        """Keep the hash of the session's password (None: of none, not even an earlier one),
-        unless the session is finished."""
+    def keep_hash(session_id: str, password_hash: str) -> Awaitable[None]:
+        """Keep the hash of the session's password, unless the session is finished."""
 
 
 # === Registration tokens =================================================================
