@@ -344,6 +344,10 @@ class ISessionStore(Interface):
     def keep_hash(session_id: str, password_hash: str) -> Awaitable[None]:
         """Keep the hash of the session's password, unless the session is finished."""
 
+    def remove(session_id: str) -> Awaitable[bool]:
+        """Forget the session; False if there is none. Of several who do, at most one is told
+        True (nobody, where the answer to him was lost)."""
+
 
 # === Registration tokens =================================================================
 

@@ -12,9 +12,17 @@ from regsys import http
 from regsys.admission import NoBlocking
 from regsys.backend import Backend
 from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.confirmation import Confirmation
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
-from regsys.interfaces import IAppservices, IAuth, IBlocking, IStage, IUserDirectory
+from regsys.interfaces import (
+    IAppservices,
+    IAuth,
+    IBlocking,
+    IStage,
+    IUserDirectory,
+    IUserLookup,
+)
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
 from regsys.usernames import NoAppservices
@@ -26,8 +34,10 @@ class Hooks:
 
     ``spam`` and ``threepids`` take callbacks through their ``register``. ``stages`` are on
     offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
-    for (None: those that the configuration asks for). ``directory`` None: nobody is told of
-    new profiles.
+    for (None: those that the configuration asks for). ``confirmation_flows`` are the ways for
+    a user to confirm a request of an account endpoint (None: by password). ``users``: where an
+    embedded subsystem finds a user's password hash for that; None: ``m.login.password`` is not
+    on offer. ``directory`` None: nobody is told of new profiles.
     """
 
     spam: SpamChecks
@@ -37,6 +47,8 @@ class Hooks:
     directory: Optional[IUserDirectory] = None
     stages: Sequence[IStage] = ()
     flows: Optional[Sequence[tuple[str, ...]]] = None
+    confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None
+    users: Optional[IUserLookup] = None
 
 
 def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
@@ -50,12 +62,14 @@ def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
 class Subsystem:
     """A registration subsystem, ready to be mounted.
 
-    Call ``start`` once the reactor runs, and await ``stop`` before it ends.
+    Call ``start`` once the reactor runs, and await ``stop`` before it ends. ``confirmation``
+    None: there is no stage by which a user could confirm anything.
     """
 
     handler: RegistrationHandler
     registration_tokens: RegistrationTokens
     auth: IAuth
+    confirmation: Optional[Confirmation]
     hooks: Hooks
     jobs: JobRunner
     backend: Backend

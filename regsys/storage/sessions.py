@@ -54,6 +54,9 @@ class SessionStore:
     async def keep_hash(self, session_id: str, password_hash: str) -> None:
         await self.db.read("keep_hash", _keep_hash, session_id, password_hash)
 
+    async def remove(self, session_id: str) -> bool:
+        return await self.db.read("remove_session", _remove, session_id)
+
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.write("expire_sessions", _delete_expired, now_ms, at_most)
 
@@ -157,6 +160,10 @@ def _keep_hash(txn: Transaction, session_id: str, password_hash: str) -> None:
         "UPDATE uia_sessions SET password_hash = ? WHERE session_id = ? AND NOT finished",
         (password_hash, session_id),
     )
+
+
+def _remove(txn: Transaction, session_id: str) -> bool:
+    return txn.run("DELETE FROM uia_sessions WHERE session_id = ?", (session_id,)) == 1
 
 
 # As UTF-8, not escaped: what a client may fill a session with stays small.

@@ -157,6 +157,16 @@ class SessionStoreContract(Contract):
         await store.keep_hash("session", "hash")
         self.assertIsNone(await store.get("session", NOW_MS))
 
+    async def test_removed(self) -> None:
+        """A session is forgotten once, and others stay."""
+        store = self.make()
+        await store.add(session(), PLENTY)
+        await store.add(session("other"), PLENTY)
+        told = await together(store.remove("session") for _ in range(3))
+        self.assertEqual(sorted(told), [False, False, True])
+        self.assertIsNone(await store.get("session", NOW_MS))
+        self.assertIsNotNone(await store.get("other", NOW_MS))
+
     # --- The password's hash, and the end ------------------------------------------------
 
     async def test_hash(self) -> None:
