@@ -94,7 +94,8 @@ class IAuth(Interface):
 
 
 class IUserLookup(Interface):
-    """What our own /login and guest tokens ask of accounts; embedders have their own."""
+    """What our own /login and guest tokens ask of accounts, and ``m.login.password`` of an
+    embedder's: the ``users=`` of ``regsys.hooks``."""
 
     def find(localpart: str) -> Awaitable[Optional[User]]:
         """The account of this name, compared case-insensitively, in any state; else None."""

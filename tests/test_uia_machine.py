@@ -7,6 +7,7 @@ The same examples each time; with REGSYS_TEST_SCALE above 1 more, and other ones
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import Any, ClassVar, Optional
 
 from hypothesis import HealthCheck, note, settings
@@ -36,10 +37,12 @@ from tests.uia_model import (
     CHALLENGED,
     DENIED,
     DONE,
+    ELSEWHERE,
     HOUR_MS,
     LIFETIME_MS,
     NAMES,
     PEOPLE,
+    REGISTER,
     STAGES,
     WAITS_MS,
     WISHES,
@@ -51,12 +54,6 @@ from tests.uia_model import (
 )
 from tests.uia_processes import Held, Process
 
-REGISTER = "/_matrix/client/v3/register"
-ELSEWHERE = (
-    f"{REGISTER}?kind=user",
-    f"{REGISTER}?kind=guest",
-    "/_matrix/client/r0/register",
-)
 # What every run must have met, or it has proved little.
 TELLING: set[Refusal] = {
     DONE,
@@ -107,6 +104,15 @@ class Dialogues(RuleBasedStateMachine):
             self.wait(tokens.create(token=token, settings={"uses_allowed": uses}))
 
     def teardown(self) -> None:
+        assert self.database is not None
+        try:
+            # What has gone wrong already is the one thing to tell.
+            if sys.exc_info()[0] is None:
+                self.come_to_rest()
+        finally:
+            self.database.pool.close()
+
+    def come_to_rest(self) -> None:
         """At rest nothing is pending, and once its time is over nothing is left of a session."""
         while any(process.held for process in self.processes):
             self.hash(0)
@@ -115,8 +121,6 @@ class Dialogues(RuleBasedStateMachine):
         for table in ("uia_sessions", "registration_token_reservations"):
             assert self.rows(f"SELECT * FROM {table}") == [], table
         self.tokens_are_counted()
-        assert self.database is not None
-        self.database.pool.close()
 
     def wait(self, coroutine: Any) -> Any:
         return self.case.successResultOf(Deferred.fromCoroutine(coroutine))

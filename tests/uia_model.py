@@ -24,6 +24,13 @@ Refusal = tuple[int, Optional[str]]
 CHALLENGED: Refusal = (401, None)
 DONE: Refusal = (200, None)
 
+REGISTER = "/_matrix/client/v3/register"
+ELSEWHERE = (
+    f"{REGISTER}?kind=user",
+    f"{REGISTER}?kind=guest",
+    "/_matrix/client/r0/register",
+)
+
 # What requests are made of.
 PEOPLE = st.sampled_from(["192.0.2.1", "192.0.2.2", "192.0.2.3"])
 STAGES = st.sampled_from(
