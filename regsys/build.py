@@ -48,7 +48,7 @@ from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.templates import Templates
 from regsys.uia import UserInteractiveAuth
 from regsys.usernames import Usernames
-from regsys.web import account, admin, availability, health, login, pages, register
+from regsys.web import account, admin, availability, fallback, health, login, pages, register
 from regsys.web import registration_tokens as token_api
 from regsys.web.pages import Pages
 from regsys.writer import CountingWriter, LocalWriter
@@ -279,8 +279,10 @@ class _Parts:
             passwords=config.passwords,
             clock=self.clock,
         )
+        page_maker = self.pages()
         endpoints = [
             register.register(signup, self.clock),
+            fallback.fallback(handler, uia, page_maker),
             availability.availability(handler, config.registration, self.turnstile(), address_key),
             account.whoami(auth),
             health.health(),

@@ -66,7 +66,8 @@ class Templates:
 
     def render(self, name: str, languages: Sequence[str], **values: Any) -> str:
         """The template, in the best of the reader's ``languages``; it sees ``values``, and
-        ``language``, ``root`` (the path that all our addresses begin with), ``static(file)``."""
+        ``language``, ``root`` (the path that all our addresses begin with), ``static(file)``
+        and ``translated(sentence)``."""
         language = best_language(languages, self.languages)
         return self._environments[language].get_template(name).render(**values)
 
@@ -85,5 +86,8 @@ def _environment(
     )
     environment.globals.update(language=language, root=root, static=addresses.__getitem__)
     translations = gettext.translation("regsys", LOCALES, [language], fallback=True)
+    # For sentences that are not written in a template, such as a refusal's: plain text, which is
+    # escaped where it is shown.
+    environment.globals["translated"] = translations.gettext
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]  # the extension's
     return environment
