@@ -48,7 +48,17 @@ from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.templates import Templates
 from regsys.uia import UserInteractiveAuth
 from regsys.usernames import Usernames
-from regsys.web import account, admin, availability, fallback, health, login, pages, register
+from regsys.web import (
+    account,
+    admin,
+    availability,
+    fallback,
+    health,
+    login,
+    pages,
+    register,
+    registration_page,
+)
 from regsys.web import registration_tokens as token_api
 from regsys.web.pages import Pages
 from regsys.writer import CountingWriter, LocalWriter
@@ -283,6 +293,7 @@ class _Parts:
         endpoints = [
             register.register(signup, self.clock),
             fallback.fallback(handler, uia, page_maker),
+            registration_page.registration_page(config, stages.values(), page_maker),
             availability.availability(handler, config.registration, self.turnstile(), address_key),
             account.whoami(auth),
             health.health(),

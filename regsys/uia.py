@@ -153,8 +153,7 @@ class UserInteractiveAuth:
                 return Progress(session.results)
             auth = Auth(session_id, stage, {**fields, "type": stage, "session": session_id}, True)
             progress = await self.attempt(session, auth, client)
-            if progress.failure is None:
-                await self.sessions.save(session_id, client, None, progress.results)
+            await self.sessions.save(session_id, client, None, progress.results)
             return progress
 
     async def attempt(self, session: UIASession, auth: Auth, client: Client) -> Progress:

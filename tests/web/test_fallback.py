@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Mapping, Optional
 from urllib.parse import quote, urlencode
 
 import attr
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from regsys.errors import StageFailed, Unavailable
@@ -26,9 +27,11 @@ HOSTILE = "<b onload=x>'\"&%(x)s</script>"
 @implementer(IStage)
 @attr.define
 class RiddlePage:
-    """An embedder's stage with a page; ``down``: it cannot tell right from wrong."""
+    """An embedder's stage with a page; ``down``: it cannot tell right from wrong. It judges once
+    ``thinking`` fires."""
 
     down: bool = False
+    thinking: Deferred[None] = attr.field(factory=lambda: succeed(None))
     tries: int = 0
     type = RIDDLE
     page = StagePage(
@@ -42,6 +45,7 @@ class RiddlePage:
 
     async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
         self.tries += 1
+        await self.thinking
         if self.down:
             raise Unavailable("Nobody is here to judge.")
         if auth["answer"] != "a mirror":
@@ -132,6 +136,16 @@ class FallbackTests(PageCase):
             self.assertPassed(answer)
         self.assertEqual(self.riddle.tries, 1)
         self.assertEqual(self.rows("SELECT * FROM uia_sessions"), before)
+
+    def test_twiceAtOnce(self) -> None:
+        """A form that is sent twice at once is judged once."""
+        self.riddle.thinking = Deferred()
+        form = urlencode({"session": self.begin(), "what": "a mirror"}).encode()
+        sent = [self.client.start("POST", self.path(), form) for _ in range(2)]
+        self.riddle.thinking.callback(None)
+        for answer in sent:
+            self.assertPassed(self.client.answer(answer))
+        self.assertEqual(self.riddle.tries, 1)
 
     def test_session(self) -> None:
         """A session is named by the query or by the form; without one, or with one that is not
