@@ -21,7 +21,7 @@ const titles = new Map(); // what the page of each stage is called; null: it has
 /** A refusal; its message is for the person, its errcode the server's. */
 class Refusal extends Error {
     constructor(text, errcode) {
-        super(_(text ?? ""));
+        super(text && _(text));
         this.errcode = errcode ?? "";
     }
 }
