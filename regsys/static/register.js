@@ -95,22 +95,22 @@ async function proceed() {
     find("approval").hidden = !answer.notice;
     find("approval").textContent = answer.notice && _(answer.notice);
     password.value = "";
-    show(welcome, flowTitles().length + 1);
+    show(welcome, withPages(flow ?? []).length + 1);
 }
 
 /** The way in, of those that can be gone here: the only one, or the one that the person takes. */
 async function choose(flows) {
     for (const stage of new Set(flows.flat())) {
-        const answer = stage === DUMMY || await ask(`${addressOf(stage)}?session=${session}`);
-        titles.set(stage, answer.ok ? headingOf(await parsed(answer)) : null);
+        const page = stage === DUMMY ? null : await load(`${addressOf(stage)}?session=${session}`);
+        titles.set(stage, page && headingOf(page));
     }
     const work = (stages) => stages.filter((stage) => stage !== DUMMY);
     const open = flows.filter((stages) => work(stages).every((stage) => titles.get(stage)));
     // Nobody takes a way that asks for all that another asks for.
     const ways = open.filter((mine, i) => !open.some((other, j) => {
         const [less, more] = [work(other), work(mine)];
-        const more_to_do = less.length < more.length || (less.length === more.length && j < i);
-        return more_to_do && less.every((stage) => more.includes(stage));
+        const shorter = less.length < more.length || (less.length === more.length && j < i);
+        return shorter && less.every((stage) => more.includes(stage));
     }));
     if (ways.length === 0) {
         throw new Refusal(_("This server asks for something that only an app can do. Create your account with a Matrix app."));
@@ -121,14 +121,13 @@ async function choose(flows) {
 function askWhich(ways) {
     return new Promise((resolve) => {
         const buttons = ways.map((stages) => {
-            const names = stages.map((stage) => titles.get(stage)).filter(Boolean);
-            const button = element("button", names.join(" + "));
+            const button = element("button", titlesOf(stages).join(" + "));
             button.addEventListener("click", () => resolve(stages), { once: true });
             return button;
         });
         const question = _("How would you like to go on?");
         step.replaceChildren(element("h2", question, { tabindex: -1 }), ...buttons);
-        show(step, 1);
+        show(step, 1, [question]);
     });
 }
 
@@ -138,17 +137,17 @@ function addressOf(stage) {
     return `${api}auth/${encodeURIComponent(stage)}/fallback/web`;
 }
 
-async function parsed(answer) {
-    return new DOMParser().parseFromString(await answer.text(), "text/html");
-}
-
 function headingOf(page) {
     return page.querySelector("h1").textContent;
 }
 
+/** A stage's page, whatever it says of the stage; null: the stage has none. */
 async function load(url, options) {
     const answer = await ask(url, options);
-    const page = await parsed(answer);
+    if (answer.status === 404) {
+        return null;
+    }
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!answer.ok && !page.querySelector("form")) {
         throw new Refusal(page.querySelector("[role=alert]")?.textContent ?? answer.statusText);
     }
@@ -191,7 +190,7 @@ function showForm(stage, page, failure) {
         [...dead.attributes].forEach(({ name, value }) => script.setAttribute(name, value));
         dead.replaceWith(script);
     }
-    show(step, 1 + flowTitles().indexOf(titles.get(stage)));
+    show(step, 1 + withPages(flow).indexOf(stage));
     form.querySelector("[aria-invalid=true]")?.focus();
     return form;
 }
@@ -209,14 +208,18 @@ async function busy(form, work) {
 
 // --- What is seen ----------------------------------------------------------------------------
 
-function flowTitles() {
-    return (flow ?? []).map((stage) => titles.get(stage)).filter(Boolean);
+function withPages(stages) {
+    return stages.filter((stage) => titles.get(stage));
+}
+
+function titlesOf(stages) {
+    return withPages(stages).map((stage) => titles.get(stage));
 }
 
 /** Show this part alone, which is the step of this number, and begin to read at its heading. */
-function show(part, number) {
+function show(part, number, between = titlesOf(flow ?? [])) {
     [account, step, welcome].forEach((other) => (other.hidden = other !== part));
-    const steps = [_("Name and password"), ...flowTitles(), _("Done")];
+    const steps = [_("Name and password"), ...between, _("Done")];
     root.querySelector(".progress").replaceChildren(...steps.map((title, i) => element(
         "li",
         title,

@@ -80,35 +80,78 @@ class OpenTests(BrowserCase):
         self.press()
         self.assertReady()
 
-    def test_choice(self) -> None:
-        """Of several ways a person takes one, among those that can be gone in a browser."""
-        ways = [["a"], ["b"], ["a", "m.login.dummy"], ["a", "b"], ["m.login.email.identity"]]
+
+class AnyServerTests(BrowserCase):
+    """With answers that a server might give, made up here."""
+
+    def answer(self, ways: list[list[str]], forms: Mapping[str, list[str]]) -> None:
+        """Offer these ways; each stage has a page that shows these forms one after another, and
+        is passed after the last; a stage without any has no page."""
         challenge = {"session": "S", "flows": [{"stages": way} for way in ways], "params": {}}
-        answers = iter([(401, challenge), (200, {"user_id": "@alice:test.example"})])
-        forms = {"a": "An apple", "b": "A banana"}
+        passed: list[str] = []
+        left = {stage: list(forms[stage]) for stage in forms}
 
         def register(route: Any) -> None:
-            status, body = next(answers)
-            route.fulfill(status=status, body=json.dumps(body))
+            done = any(set(way) <= set(passed) for way in ways)
+            body = {"user_id": "@alice:test.example"} if done else challenge
+            body = {**body, "completed": passed}
+            route.fulfill(status=200 if done else 401, body=json.dumps(body))
 
-        def stage(route: Any) -> None:
-            title = forms.get(route.request.url.split("/auth/")[1][0])
-            passed = (
-                "" if route.request.method == "POST" else "<form><button>Give it</button></form>"
-            )
-            route.fulfill(status=200 if title else 404, body=f"<h1>{title}</h1>{passed}")
+        def page(route: Any) -> None:
+            stage = route.request.url.split("/auth/")[1].split("/")[0]
+            if stage not in forms:
+                return route.fulfill(status=404, body="<h1>Nothing here</h1>")
+            if route.request.method == "POST":
+                self.sent.append(route.request.post_data)
+                left[stage].pop(0)
+            if not left[stage]:
+                passed.append(stage)
+                return route.fulfill(body="<h1>Passed</h1>")
+            status = 503 if "alert" in left[stage][0] else 200
+            form = f"<form>{left[stage][0]}<button>Give it</button></form>"
+            return route.fulfill(status=status, body=f"<h1>{stage} pie</h1>{form}")
 
+        self.sent: list[str] = []
         self.page.route("**/v3/register", register)
-        self.page.route("**/fallback/web*", stage)
+        self.page.route("**/fallback/web*", page)
+        self.go(REGISTER)
         self.fill()
-        self.page.get_by_role("heading", name="How would you like to go on?").wait_for()
+
+    def test_choice(self) -> None:
+        """Of several ways a person takes one, among those that can be gone in a browser, and of
+        which none asks for more than another."""
+        ways = [["apple"], ["plum"], ["apple", "m.login.dummy"], ["apple", "plum"], ["email"]]
+        self.answer(ways, {"apple": ["x"], "plum": ["x"]})
+        self.assertStep("How would you like to go on?")
         buttons = self.page.get_by_role("button")
-        self.assertEqual(buttons.all_inner_texts(), ["An apple", "A banana"])
+        self.assertEqual(buttons.all_inner_texts(), ["apple pie", "plum pie"])
         self.assertGood("choice")
-        self.press("A banana")
-        self.assertStep("A banana")
+        self.press("plum pie")
+        self.assertStep("plum pie")
         self.press("Give it")
         self.page.get_by_text("Your account is ready").wait_for()
+
+    def test_noWay(self) -> None:
+        """Where each way has a stage that cannot be done in a browser, the page says so."""
+        self.answer([["email"], ["apple", "email"]], {"apple": ["x"]})
+        self.assertAlert("only an app can do")
+
+    def test_script(self) -> None:
+        """A stage's form brings its script, which runs here as on the stage's own page; where
+        that page has trouble, this one shows it and lets the person try again."""
+        script = "document.querySelector('[name=solution]').value = 'solved'"
+        self.page.route("**/captcha.js", lambda route: route.fulfill(body=script))
+        form = '<input name="solution"><script src="/captcha.js"></script>'
+        trouble = '<p role="alert">The judge is asleep.</p>' + form
+        self.answer([["apple"]], {"apple": [form, trouble]})
+        for said in ("", "The judge is asleep."):
+            self.assertStep("apple pie")
+            if said:
+                self.assertAlert(said)
+            self.page.wait_for_function("document.querySelector('[name=solution]').value")
+            self.press("Give it")
+        self.page.get_by_text("Your account is ready").wait_for()
+        self.assertEqual(self.sent, ["solution=solved"] * 2)
 
 
 class PolicyTests(BrowserCase):
