@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
-from tests.browser.case import PLENTY, REGISTER, BrowserCase
+from tests.browser.case import PLENTY, REGISTER, WAIT_MS, BrowserCase
 
 STAGE = "m.login.registration_token"
 # What web apps do: open the page, and wait for its word.
-OPEN = """url => new Promise(resolve => {
+OPEN = """([url, wait_ms]) => new Promise(resolve => {
     addEventListener("message", event => resolve([event.data, event.origin]));
+    setTimeout(resolve, wait_ms, "no word came");
     open(url);
 })"""
 
@@ -49,7 +50,7 @@ class FallbackTests(BrowserCase):
         """An app that has opened the page in a window is told by a message, wherever it lives."""
         self.page.goto("about:blank")
         self.page.context.on("page", self.pass_there)
-        told = self.page.evaluate(OPEN, f"{self.service.base_url}{self.path}")
+        told = self.page.evaluate(OPEN, [f"{self.service.base_url}{self.path}", WAIT_MS])
         self.assertEqual(told, ["authDone", self.service.base_url])
 
     def pass_there(self, page: Any) -> None:
