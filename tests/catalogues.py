@@ -22,8 +22,14 @@ from regsys.templates import LOCALES
 
 LANGUAGES = ("de", "fr")
 PACKAGE = LOCALES.parent
-METHODS = [("templates/**", "jinja2"), ("static/*.js", "javascript"), ("**.py", "python")]
-OPTIONS = {"templates/**": {"trimmed": "false", "newstyle_gettext": "true", "silent": "false"}}
+METHODS = [
+    ("**/templates/**", "jinja2"),
+    ("templates/**", "jinja2"),
+    ("static/*.js", "javascript"),
+    ("**.py", "python"),
+]
+JINJA = {"trimmed": "false", "newstyle_gettext": "true", "silent": "false"}
+OPTIONS = {"**/templates/**": JINJA, "templates/**": JINJA}
 # Functions whose argument is a sentence for people, and which argument that is.
 KEYWORDS = {
     "_": None,

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Mapping, Optional
+from typing import Any, ClassVar, Mapping, Optional, Sequence
 from urllib.parse import quote, urlencode
 
 import attr
@@ -54,7 +54,9 @@ class RiddlePage:
 
 
 class PageCase(DialogueCase):
-    """Registration by a riddle that has a page."""
+    """Registration by a riddle that has a page; ``others`` are on offer, too."""
+
+    others: ClassVar[Sequence[IStage]] = ()
 
     def setUp(self) -> None:
         super().setUp()
@@ -63,7 +65,7 @@ class PageCase(DialogueCase):
         (templates / "riddle.html").write_text("<p>{{ params.question }}</p><input name=what>")
         self.riddle = RiddlePage()
         hooks = self.hooks(
-            stages=[self.riddle],
+            stages=[self.riddle, *self.others],
             flows=[(RIDDLE, DUMMY["type"])],
             template_directories=[str(templates)],
         )
