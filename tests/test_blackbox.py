@@ -6,14 +6,13 @@ the service is another process.
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any, Mapping
 
 import nio
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import postgres
+from tests import asynchronous, postgres
 from tests.log_canaries import told
 from tests.service_process import (
     MACAROON_SECRET,
@@ -61,7 +60,7 @@ class BlackBox:
 
     def test_matrixNio(self) -> None:
         """matrix-nio registers, asks who it is, logs out, logs in again: one user, two devices."""
-        first, second = asyncio.run(self._nio_session())
+        first, second = asynchronous.run(self._nio_session())
         user_id = f"@alice:{SERVER_NAME}"
         self.assertEqual((first.user_id, second.user_id), (user_id, user_id))
         self.assertNotEqual(first.access_token, second.access_token)

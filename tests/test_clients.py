@@ -5,7 +5,6 @@ Everything is real: ``regsys serve`` as a process, on SQLite and on PostgreSQL.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from typing import Any, Mapping
 import nio
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests import npm, postgres
+from tests import asynchronous, npm, postgres
 from tests.captcha_double import GOOD, SECRET, CaptchaProcess
 from tests.service_process import (
     ROOT,
@@ -64,7 +63,7 @@ class Clients:
     def test_nioRegistersWithAToken(self) -> None:
         """matrix-nio's own call for it gives an account; the token is used up by that."""
         service = self.serve()
-        registered = asyncio.run(self._nio(service.base_url))
+        registered = asynchronous.run(self._nio(service.base_url))
         self.assertIsInstance(registered, nio.RegisterResponse, registered)
         self.assertEqual(registered.user_id, ALICE)
         self.assertEqual(service.ask("GET", f"{VALIDITY}?token={TOKEN}").json, {"valid": False})

@@ -32,7 +32,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WAIT_MS = 10_000
+WAIT_MS = 30_000
 DESKTOP = {"width": 1100, "height": 800}
 REGISTER = "/_matrix/static/client/register/"
 PASSWORD = "correct horse battery staple"
