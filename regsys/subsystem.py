@@ -15,7 +15,14 @@ from regsys.callbacks import SpamChecks, ThreepidRules
 from regsys.consent import Consents
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
-from regsys.interfaces import IAppservices, IAuth, IBlocking, IStage, IUserDirectory
+from regsys.interfaces import (
+    IAppservices,
+    IAuth,
+    IBlocking,
+    IStage,
+    IUserDirectory,
+    IValidationMails,
+)
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
 from regsys.usernames import NoAppservices
@@ -28,7 +35,9 @@ class Hooks:
     ``spam`` and ``threepids`` take callbacks through their ``register``. ``stages`` are on
     offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
     for (None: those that the configuration asks for). ``directory`` None: nobody is told of
-    new profiles. ``template_directories`` hold the templates of your stages' pages.
+    new profiles. ``mails`` sends what people are to confirm; None: nobody in this process does,
+    and mails wait in the database. ``template_directories`` hold the templates of your stages'
+    pages.
     """
 
     spam: SpamChecks
@@ -36,6 +45,7 @@ class Hooks:
     services: IAppservices = attr.field(factory=NoAppservices)
     blocking: IBlocking = attr.field(factory=NoBlocking)
     directory: Optional[IUserDirectory] = None
+    mails: Optional[IValidationMails] = None
     stages: Sequence[IStage] = ()
     flows: Optional[Sequence[tuple[str, ...]]] = None
     template_directories: Sequence[str] = ()

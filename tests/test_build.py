@@ -25,7 +25,8 @@ TOKENS = {
     "registration_token",
 }
 ADMIN = {"shared_secret", "username_available"}
-OURS = {"register", "availability", "whoami", "health", "static"} | TOKENS | ADMIN
+PROOFS = {"email_request_token", "email_submit_token"}
+OURS = {"register", "availability", "whoami", "health", "static"} | TOKENS | ADMIN | PROOFS
 STANDALONE = OURS | {"login", "logout", "logout_all", "refresh", "versions"}
 
 
