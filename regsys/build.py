@@ -14,7 +14,9 @@ from regsys.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
 from regsys.admission import Admission
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
+from regsys.confirmation import Confirmation
 from regsys.consent import Consents
+from regsys.credentials import PASSWORD, LoginLimits, PasswordCheck
 from regsys.flows import TERMS, registration_flows
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.handler import RegistrationHandler
@@ -31,17 +33,18 @@ from regsys.interfaces import (
     IThreepidRules,
     IThreepidStore,
     ITurnstile,
+    IUserLookup,
     IValidationStore,
 )
 from regsys.jobs import FollowUps, Housekeeping, JobRunner
-from regsys.login import LoginLimits, PasswordLogin
+from regsys.login import PasswordLogin
 from regsys.offered_proofs import offered_proofs
 from regsys.offered_stages import offered_stages
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.registration_tokens import RegistrationTokens
 from regsys.shared_secret import SharedSecret
 from regsys.signup import Signup
-from regsys.stages import TermsStage
+from regsys.stages import PasswordStage, TermsStage
 from regsys.storage.consents import ConsentStore
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
@@ -56,7 +59,7 @@ from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.templates import Templates
 from regsys.threepids import AllowedThreepids, NewcomersThreepids
-from regsys.uia import UserInteractiveAuth
+from regsys.uia import Flow, UserInteractiveAuth
 from regsys.usernames import Usernames
 from regsys.web import account, admin, availability, consent, health, login, pages, register
 from regsys.web import registration_tokens as token_api
@@ -85,14 +88,8 @@ def standalone(
     )
     handler = parts.handler(users, auth, writer)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
-    logins = PasswordLogin(
-        server_name=config.server_name,
-        handler=handler,
-        accounts=users,
-        hasher=parts.backend.hasher,
-        limits=parts.login_limits(),
-        config=config.passwords,
-    )
+    passwords = parts.password_check(users)
+    logins = PasswordLogin(handler=handler, check=passwords, config=config.passwords)
     own = [
         login.login(logins, clock),
         login.logout(auth, devices),
@@ -101,7 +98,7 @@ def standalone(
         account.versions(),
     ]
     newcomers = parts.newcomers(users, ThreepidStore(parts.database))
-    return parts.subsystem(handler, users, auth, newcomers, own, devices)
+    return parts.subsystem(handler, users, auth, newcomers, own, passwords, devices)
 
 
 def embedded(
@@ -131,8 +128,11 @@ def embedded(
         start_jobs=parts.runner.start_jobs,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
+    users = parts.hooks.users
+    passwords = None if users is None else parts.password_check(users)
     newcomers = parts.newcomers(store, threepids)
-    return parts.subsystem(parts.handler(store, auth, writer), store, auth, newcomers, [])
+    handler = parts.handler(store, auth, writer)
+    return parts.subsystem(handler, store, auth, newcomers, [], passwords)
 
 
 @attr.frozen(kw_only=True)
@@ -183,13 +183,18 @@ class _Parts:
             seconds=self.backend.seconds,
         )
 
-    def login_limits(self) -> LoginLimits:
+    def password_check(self, users: IUserLookup) -> PasswordCheck:
         limits = self.config.limits
-        return LoginLimits(
-            address=self.limit(limits.login_address),
-            account=self.limit(limits.login_account),
-            failed=self.limit(limits.login_failed),
-            key_of=address_key,
+        return PasswordCheck(
+            server_name=self.config.server_name,
+            accounts=users,
+            hasher=self.backend.hasher,
+            limits=LoginLimits(
+                address=self.limit(limits.login_address),
+                account=self.limit(limits.login_account),
+                failed=self.limit(limits.login_failed),
+                key_of=address_key,
+            ),
         )
 
     def turnstile(self) -> ITurnstile:
@@ -285,6 +290,39 @@ class _Parts:
         )
         return {stage.type: stage for stage in (*ours, *self.hooks.stages)}
 
+    def uia(
+        self, sessions: SessionStore, flows: Sequence[Flow], stages: Mapping[str, IStage]
+    ) -> UserInteractiveAuth:
+        """ValueError for flows that these stages cannot complete."""
+        unknown = {name for flow in flows for name in flow} - stages.keys()
+        if unknown or not flows or not all(flows):
+            raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
+        return UserInteractiveAuth(
+            sessions=sessions,
+            stages=stages,
+            clock=self.clock,
+            key_of=address_key,
+            per_address=self.config.sessions.per_address,
+        )
+
+    def confirmation(
+        self, sessions: SessionStore, passwords: Optional[PasswordCheck]
+    ) -> Optional[Confirmation]:
+        """How users confirm: by password where we know theirs, or as the embedder says."""
+        stages = {stage.type: stage for stage in self.hooks.stages}
+        config, flows = self.config.passwords, self.hooks.confirmation_flows
+        if passwords is not None and config.reauth_enabled and config.localdb_enabled:
+            stages[PASSWORD] = PasswordStage(passwords=passwords)
+            flows = flows or ((PASSWORD,),)
+        if flows is None:
+            return None
+        return Confirmation(
+            uia=self.uia(sessions, flows, stages),
+            flows=flows,
+            clock=self.clock,
+            timeout_ms=self.config.sessions.confirmed_ms,
+        )
+
     def subsystem(
         self,
         handler: RegistrationHandler,
@@ -292,6 +330,7 @@ class _Parts:
         auth: IAuth,
         newcomers: NewcomersThreepids,
         own: Sequence[Endpoint],
+        passwords: Optional[PasswordCheck],
         *expiring: Any,
     ) -> Subsystem:
         config, sessions = self.config, SessionStore(self.database)
@@ -304,17 +343,8 @@ class _Parts:
             flows = registration_flows(config)
         validation_store = ValidationStore(self.database)
         stages = self.stages(token_store, token_limit, nonces, validation_store)
-        unknown = {name for flow in flows for name in flow} - stages.keys()
-        if unknown or not flows or not all(flows):
-            raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
         terms = stages[TERMS]
-        uia = UserInteractiveAuth(
-            sessions=sessions,
-            stages=stages,
-            clock=self.clock,
-            key_of=address_key,
-            per_address=config.sessions.per_address,
-        )
+        uia = self.uia(sessions, flows, stages)
         signup = Signup(
             handler=handler,
             uia=uia,
@@ -368,6 +398,7 @@ class _Parts:
             registration_tokens=registration_tokens,
             consents=consents,
             auth=auth,
+            confirmation=self.confirmation(sessions, passwords),
             hooks=self.hooks,
             jobs=self.runner,
             backend=self.backend,

@@ -99,7 +99,8 @@ class IAuth(Interface):
 
 
 class IUserLookup(Interface):
-    """What our own /login and guest tokens ask of accounts; embedders have their own."""
+    """What our own /login and guest tokens ask of accounts, and ``m.login.password`` of an
+    embedder's: the ``users=`` of ``regsys.hooks``."""
 
     def find(localpart: str) -> Awaitable[Optional[User]]:
         """The account of this name, compared case-insensitively, in any state; else None."""
@@ -387,13 +388,18 @@ class ISessionStore(Interface):
         client: Client,
         params: Optional[Mapping[str, Any]],
         results: Mapping[str, Any],
+        new_password: bool = False,
     ) -> Awaitable[None]:
         """Keep progress: ``params`` replace those remembered (None leaves them), ``client``
-        and ``results`` are added to what is there. A session that is gone stays gone."""
+        and ``results`` are added to what is there. With ``new_password`` the hash that was kept
+        is forgotten. A session that is gone stays gone."""
 
-    def keep_hash(session_id: str, password_hash: Optional[str]) -> Awaitable[None]:
-        """Keep the hash of the session's password (None: of none, not even an earlier one),
-        unless the session is finished."""
+    def keep_hash(session_id: str, password_hash: str) -> Awaitable[None]:
+        """Keep the hash of the session's password, unless the session is finished."""
+
+    def remove(session_id: str) -> Awaitable[bool]:
+        """Forget the session; False if there is none. Of several who do, at most one is told
+        True (nobody, where the answer to him was lost)."""
 
 
 # === Registration tokens =================================================================

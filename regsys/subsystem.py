@@ -12,6 +12,7 @@ from regsys import http
 from regsys.admission import NoBlocking
 from regsys.backend import Backend
 from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.confirmation import Confirmation
 from regsys.consent import Consents
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
@@ -21,6 +22,7 @@ from regsys.interfaces import (
     IBlocking,
     IStage,
     IUserDirectory,
+    IUserLookup,
     IValidationMails,
 )
 from regsys.jobs import Housekeeping, JobRunner
@@ -34,10 +36,12 @@ class Hooks:
 
     ``spam`` and ``threepids`` take callbacks through their ``register``. ``stages`` are on
     offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
-    for (None: those that the configuration asks for). ``directory`` None: nobody is told of
-    new profiles. ``mails`` sends what people are to confirm; None: nobody in this process does,
-    and mails wait in the database. ``template_directories`` hold the templates of your stages'
-    pages.
+    for (None: those that the configuration asks for). ``template_directories`` hold the
+    templates of your stages' pages. ``confirmation_flows`` are the ways for a user to confirm a
+    request of an account endpoint (None: by password). ``users``: where an embedded subsystem
+    finds a user's password hash for that; None: ``m.login.password`` is not on offer.
+    ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
+    confirm; None: nobody in this process does, and mails wait in the database.
     """
 
     spam: SpamChecks
@@ -49,6 +53,8 @@ class Hooks:
     stages: Sequence[IStage] = ()
     flows: Optional[Sequence[tuple[str, ...]]] = None
     template_directories: Sequence[str] = ()
+    confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None
+    users: Optional[IUserLookup] = None
 
 
 def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
@@ -62,13 +68,15 @@ def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
 class Subsystem:
     """A registration subsystem, ready to be mounted.
 
-    Call ``start`` once the reactor runs, and await ``stop`` before it ends.
+    Call ``start`` once the reactor runs, and await ``stop`` before it ends. ``confirmation``
+    None: there is no stage by which a user could confirm anything.
     """
 
     handler: RegistrationHandler
     registration_tokens: RegistrationTokens
     consents: Consents
     auth: IAuth
+    confirmation: Optional[Confirmation]
     hooks: Hooks
     jobs: JobRunner
     backend: Backend

@@ -17,9 +17,9 @@ FLOORS: Mapping[int, str] = {
     1: "tokens model bodies",
     2: "interfaces config http callbacks metrics sealed templates",
     3: "usernames passwords access_tokens ratelimit admission uia registration_tokens threepids "
-    "appservices blocking approval autojoin flows shared_secret consent proof_of_work",
+    "appservices blocking approval autojoin flows shared_secret credentials consent proof_of_work",
     4: "stages threepid_stages captchas jobs writer foreign_writer handler",
-    5: "signup login validation",
+    5: "signup login confirmation validation",
     6: "web",
     7: "backend",
     8: "subsystem offered_stages offered_proofs",

@@ -26,7 +26,7 @@ LATER = frozenset(
     regsys.appservice_may_set_password regsys.autocreate regsys.email_confirm_on_get
     regsys.guest_expiry regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
     regsys.mail_needs_stages shadow_server show_users_in_user_directory track_appservice_user_ips
-    ui_auth user_directory worker_listeners worker_log_config worker_name worker_pid_file
+    user_directory worker_listeners worker_log_config worker_name worker_pid_file
     worker_replication_secret worker_replication_secret_path
     """.split()
 )
