@@ -14,7 +14,7 @@ STAGE = "m.login.email.identity"
 REQUEST = f"{V3}/register/email/requestToken"
 SUBMIT = "/_matrix/client/unstable/registration/email/submit_token"
 ALICE = "alice@mail.example"
-SECRET = "client.secret"  # noqa: S105 (a client's own)
+SECRET = "client.secret"
 PLENTY = {"per_second": 1000, "burst_count": 1000}
 MAILS = {"email": {"notif_from": "server@test.example"}, "rc_3pid_validation": PLENTY}
 

@@ -191,8 +191,8 @@ class TakenTests(ProofCase):
             answers.append((answer, len(sid)))
             rows.append(
                 self.rows(
-                    "SELECT LENGTH(v.address), v.send_attempt, v.tries, v.validated_ms, v.claimed_by,"
-                    " v.used, v.expires_ms, t.send_attempt, t.made_ms FROM validations v"
+                    "SELECT LENGTH(v.address), v.send_attempt, v.tries, v.validated_ms,"
+                    " v.claimed_by, v.used, v.expires_ms, t.send_attempt, t.made_ms FROM validations v"
                     " JOIN validation_tokens t ON t.sid = v.sid WHERE v.sid = ?",
                     sid,
                 )
