@@ -89,7 +89,10 @@ def standalone(
     handler = parts.handler(users, auth, writer)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
     passwords = parts.password_check(users)
-    logins = PasswordLogin(handler=handler, check=passwords, config=config.passwords)
+    owners = ThreepidStore(parts.database)
+    logins = PasswordLogin(
+        handler=handler, check=passwords, threepids=owners, config=config.passwords
+    )
     own = [
         login.login(logins, clock),
         login.logout(auth, devices),
@@ -97,7 +100,7 @@ def standalone(
         login.refresh(refresher, clock),
         account.versions(),
     ]
-    newcomers = parts.newcomers(users, ThreepidStore(parts.database))
+    newcomers = parts.newcomers(users, owners)
     return parts.subsystem(handler, users, auth, newcomers, own, passwords, devices)
 
 

@@ -441,8 +441,7 @@ class UIASession:
 
     ``user_id`` is set on account endpoints only. ``params`` are the remembered parameters
     of the request, never its password. ``results`` maps a stage passed to what it found.
-    ``held_name`` is kept for this session, ``threepids`` maps a medium to the validation
-    session it has claimed. ``outcome`` is set once the session has made its account.
+    ``held_name`` is kept for this session. ``outcome`` is set once it has made its account.
     """
 
     session_id: str
@@ -457,7 +456,6 @@ class UIASession:
     results: Mapping[str, Any] = attr.field(factory=dict)
     clients: tuple[Client, ...] = ()
     held_name: Optional[str] = None
-    threepids: Mapping[str, str] = attr.field(factory=dict)
     outcome: Optional[Outcome] = None
 
 

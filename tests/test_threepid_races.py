@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.errors import NoTriesLeft, WrongValidationToken
+from regsys.model import CODE_TRIES
 from regsys.validation import ValidationTokens
 from tests.crowd import Answer
 from tests.proofs import REQUEST, STAGE, SUBMIT
@@ -135,8 +137,9 @@ class ThreepidRaces(RaceCase):
                     "token": "ABCDEFGH",
                 },
             )
-            told = Counter("link" in answer.json["error"].partition(":")[2] for answer in answers)
-            self.assertEqual(told, {True: CONTENDERS - 10, False: 10})
+            told = Counter(answer.json["error"] for answer in answers)
+            wrong, late = WrongValidationToken.sentence, NoTriesLeft.sentence
+            self.assertEqual(told, {wrong: CODE_TRIES, late: CONTENDERS - CODE_TRIES})
 
 
 class SQLiteThreepidRacesTests(OnSQLite, ThreepidRaces, SynchronousTestCase):

@@ -43,9 +43,11 @@ _THREEPIDS = ThreepidsConfig()
 
 
 def read_threepids(reader: Reader) -> ThreepidsConfig:
+    section = reader.section("email")
+    lifetime_ms = section.duration("validation_token_lifetime")
     # Any content switches mails on.
-    offered = frozenset({"email"} if reader.peek("email") else ())
-    lifetime_ms = reader.section("email").duration("validation_token_lifetime")
+    has_mails = any(value is not None for value in section.data.values())
+    offered = frozenset({"email"} if has_mails else ())
     return ThreepidsConfig(
         offered=offered,
         required=_read_required(reader, offered),

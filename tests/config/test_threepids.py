@@ -16,7 +16,7 @@ class ThreepidsTests(ConfigCase):
         """Nothing is asked for, nothing refused; without the email section nothing proven."""
         self.assertEqual(self.parse({}).threepids, ThreepidsConfig())
         self.assertEqual(self.parse({}).limits.validation, Rate(0.003, 5))
-        for nothing in (None, {}):
+        for nothing in (None, {}, {"validation_token_lifetime": None}):
             self.assertEqual(self.parse({"email": nothing}).threepids.offered, frozenset())
 
     def test_email(self) -> None:

@@ -58,6 +58,7 @@ CREATE TABLE threepids (
     added_ms BIGINT NOT NULL,
     PRIMARY KEY (medium, address)
 );
+CREATE INDEX threepids_of_user ON threepids (user_id);
 
 -- Who is about to prove an address: one for each client secret until it is proven.
 -- claimed_by: the UIA session that it belongs to.
@@ -86,7 +87,6 @@ CREATE TABLE validation_tokens (
     made_ms BIGINT NOT NULL,
     PRIMARY KEY (sid, send_attempt)
 );
-CREATE INDEX threepids_of_user ON threepids (user_id);
 
 -- completed counts the accounts made with a token; uses under way are counted from their
 -- reservations, each of which has an end of its own.
@@ -143,7 +143,7 @@ CREATE TABLE milestones (
     reached_ms BIGINT NOT NULL
 );
 
--- params, results, clients and threepids are JSON.
+-- params, results and clients are JSON.
 CREATE TABLE uia_sessions (
     session_id TEXT NOT NULL PRIMARY KEY,
     method TEXT NOT NULL,
@@ -155,7 +155,6 @@ CREATE TABLE uia_sessions (
     results TEXT NOT NULL,
     clients TEXT NOT NULL,
     held_name TEXT,
-    threepids TEXT NOT NULL,
     created_ms BIGINT NOT NULL,
     expires_ms BIGINT NOT NULL,
     finished BOOLEAN NOT NULL
