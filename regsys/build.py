@@ -378,7 +378,7 @@ class _Parts:
             pages.static(),
             token_api.validity(registration_tokens, config.registration, token_limit, address_key),
             *token_api.administration(registration_tokens, auth),
-            threepid_api.request_email_token(validations),
+            threepid_api.request_email_token(validations, self.backend.metrics),
             threepid_api.submit_email_token(validations),
             admin.shared_secret_registration(handler, self.shared_secret(nonces), self.clock),
             admin.username_available(handler, auth),

@@ -89,6 +89,20 @@ class RequestTests(ProofCase):
         self.assertNotEqual(self.asked("bob@mail.example"), sid)
         self.assertNotEqual(self.asked(client_secret="another"), sid)
 
+    def test_counted(self) -> None:
+        """Requests are counted by their attempt, but not by every number that somebody sends."""
+        for attempt in (1, 1, 2, 6, -1, 2**63 - 1):
+            self.asked(attempt=attempt)
+        self.assertEqual(self.ask(email=5).status, 400)
+        registry = self.subsystem.backend.metrics.registry
+        found = {
+            sample.labels["attempt"]: sample.value
+            for metric in registry.collect()
+            for sample in metric.samples
+            if sample.name == "regsys_validation_requests_total"
+        }
+        self.assertEqual(found, {"1": 2, "2": 1, "other": 3})
+
     def test_denied(self) -> None:
         """A module's no is asked for with the canonical address, and means no mail."""
         asked = []

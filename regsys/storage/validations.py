@@ -100,28 +100,26 @@ def _with_token(txn: Transaction, new: NewValidation, sid: str) -> ValidationBeg
 
 def _get(txn: Transaction, sid: str, now_ms: int) -> Optional[Validation]:
     rows = txn.all(
-        "SELECT t.send_attempt, t.made_ms, v.medium, v.address, v.client_secret, v.next_link,"
-        " v.expires_ms, v.validated_ms, v.claimed_by, v.used"
+        "SELECT v.medium, v.address, v.client_secret, v.next_link, v.expires_ms, v.validated_ms,"
+        " v.claimed_by, v.used, t.send_attempt, t.made_ms"
         " FROM validations v JOIN validation_tokens t ON t.sid = v.sid"
         " WHERE v.sid = ? AND v.expires_ms > ?",
         (sid, now_ms),
     )
     if not rows:
         return None
-    medium, address, client_secret, next_link, expires_ms, validated_ms, claimed_by, used = rows[0][
-        2:
-    ]
+    row = rows[0]
     return Validation(
         sid=sid,
-        medium=medium,
-        address=address,
-        client_secret=client_secret,
-        next_link=next_link,
-        expires_ms=expires_ms,
-        tokens={row[0]: row[1] for row in rows},
-        validated_ms=validated_ms,
-        claimed_by=claimed_by,
-        used=bool(used),
+        medium=row[0],
+        address=row[1],
+        client_secret=row[2],
+        next_link=row[3],
+        expires_ms=row[4],
+        validated_ms=row[5],
+        claimed_by=row[6],
+        used=bool(row[7]),
+        tokens={send_attempt: made_ms for *_, send_attempt, made_ms in rows},
     )
 
 

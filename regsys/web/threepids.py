@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from regsys import bodies
 from regsys.http import Call, Endpoint, Reply
+from regsys.metrics import Metrics
 from regsys.validation import SUBMIT_PATH, Validations
 from regsys.web.answers import client_paths
 
 
-def request_email_token(validations: Validations) -> Endpoint:
+def request_email_token(validations: Validations, metrics: Metrics) -> Endpoint:
     async def post(call: Call) -> Reply:
-        sid = await validations.request_token("email", call.object(), call.client, call.languages)
+        body = call.object()
+        sid = await validations.request_token("email", body, call.client, call.languages)
+        metrics.validation_requested("email", "register", body["send_attempt"])
         return Reply({"sid": sid})
 
     paths = client_paths("register/email/requestToken")
