@@ -61,7 +61,18 @@ from regsys.templates import Templates
 from regsys.threepids import AllowedThreepids, NewcomersThreepids
 from regsys.uia import Flow, UserInteractiveAuth
 from regsys.usernames import Usernames
-from regsys.web import account, admin, availability, consent, health, login, pages, register
+from regsys.web import (
+    account,
+    admin,
+    availability,
+    consent,
+    fallback,
+    health,
+    login,
+    pages,
+    register,
+    registration_page,
+)
 from regsys.web import registration_tokens as token_api
 from regsys.web import threepids as threepid_api
 from regsys.web.pages import Pages
@@ -370,8 +381,11 @@ class _Parts:
             runner=self.runner,
         )
         consents = self.consents(accounts)
+        page_maker = self.pages()
         endpoints = [
             register.register(signup, self.clock),
+            fallback.fallback(handler, uia, page_maker),
+            registration_page.registration_page(config, stages.values(), page_maker),
             availability.availability(handler, config.registration, self.turnstile(), address_key),
             account.whoami(auth),
             health.health(),

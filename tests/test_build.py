@@ -28,8 +28,9 @@ TOKENS = {
     "registration_token",
 }
 ADMIN = {"shared_secret", "username_available"}
+PAGES = {"fallback", "registration_page", "static"}
 PROOFS = {"email_request_token", "email_submit_token"}
-OURS = {"register", "availability", "whoami", "health", "static"} | TOKENS | ADMIN | PROOFS
+OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
 STANDALONE = OURS | {"login", "logout", "logout_all", "refresh", "versions"}
 
 
