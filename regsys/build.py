@@ -30,11 +30,15 @@ from regsys.interfaces import (
     IRegistrationTokenStore,
     IRegistrationWriter,
     IStage,
+    IThreepidRules,
+    IThreepidStore,
     ITurnstile,
     IUserLookup,
+    IValidationStore,
 )
 from regsys.jobs import FollowUps, Housekeeping, JobRunner
 from regsys.login import PasswordLogin
+from regsys.offered_proofs import offered_proofs
 from regsys.offered_stages import offered_stages
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.registration_tokens import RegistrationTokens
@@ -49,9 +53,12 @@ from regsys.storage.nonces import NonceStore
 from regsys.storage.outcomes import OutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
+from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
+from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.templates import Templates
+from regsys.threepids import AllowedThreepids, NewcomersThreepids
 from regsys.uia import Flow, UserInteractiveAuth
 from regsys.usernames import Usernames
 from regsys.web import (
@@ -67,6 +74,7 @@ from regsys.web import (
     registration_page,
 )
 from regsys.web import registration_tokens as token_api
+from regsys.web import threepids as threepid_api
 from regsys.web.pages import Pages
 from regsys.writer import CountingWriter, LocalWriter
 
@@ -92,7 +100,10 @@ def standalone(
     handler = parts.handler(users, auth, writer)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
     passwords = parts.password_check(users)
-    logins = PasswordLogin(handler=handler, check=passwords, config=config.passwords)
+    owners = ThreepidStore(parts.database)
+    logins = PasswordLogin(
+        handler=handler, check=passwords, threepids=owners, config=config.passwords
+    )
     own = [
         login.login(logins, clock),
         login.logout(auth, devices),
@@ -100,7 +111,8 @@ def standalone(
         login.refresh(refresher, clock),
         account.versions(),
     ]
-    return parts.subsystem(handler, users, auth, own, passwords, devices)
+    newcomers = parts.newcomers(users, owners)
+    return parts.subsystem(handler, users, auth, newcomers, own, passwords, devices)
 
 
 def embedded(
@@ -110,13 +122,15 @@ def embedded(
     store: IAccountStore,
     devices: IDevices,
     auth: IAuth,
+    threepids: Optional[IThreepidStore] = None,
     backend: Optional[Backend] = None,
     hooks: Optional[Hooks] = None,
 ) -> Subsystem:
     """A subsystem over a homeserver's own accounts, devices and tokens.
 
-    regsys keeps its sessions, outcomes and jobs in the database that ``config`` names.
-    /login, /logout, /refresh and /versions are the homeserver's.
+    ``threepids`` tells who has which address; None: an address that is taken is refused only by
+    ``store``, when an account is made. regsys keeps its sessions, outcomes and jobs in the
+    database that ``config`` names. /login, /logout, /refresh and /versions are the homeserver's.
     """
     parts = _Parts.of(config, clock, backend, hooks)
     writer = ForeignWriter(
@@ -130,7 +144,9 @@ def embedded(
     parts.runner.add_handlers({RECOVERY: writer.recover})
     users = parts.hooks.users
     passwords = None if users is None else parts.password_check(users)
-    return parts.subsystem(parts.handler(store, auth, writer), store, auth, [], passwords)
+    newcomers = parts.newcomers(store, threepids)
+    handler = parts.handler(store, auth, writer)
+    return parts.subsystem(handler, store, auth, newcomers, [], passwords)
 
 
 @attr.frozen(kw_only=True)
@@ -218,7 +234,7 @@ class _Parts:
             key_of=address_key,
             spam=self.hooks.spam,
             blocking=self.hooks.blocking,
-            threepids=self.hooks.threepids,
+            threepids=self.threepid_rules(),
             denied_ms=round(1000 / per_second) if per_second else 60_000,
         )
         return RegistrationHandler(
@@ -232,6 +248,16 @@ class _Parts:
             clock=self.clock,
             replay_window_ms=config.sessions.replay_window_ms,
         )
+
+    def threepid_rules(self) -> IThreepidRules:
+        return AllowedThreepids(
+            callbacks=self.hooks.threepids, allowed=self.config.threepids.allowed
+        )
+
+    def newcomers(
+        self, accounts: IAccountStore, owners: Optional[IThreepidStore]
+    ) -> NewcomersThreepids:
+        return NewcomersThreepids(rules=self.threepid_rules(), accounts=accounts, owners=owners)
 
     def pages(self) -> Pages:
         own = self.config.template_directory
@@ -260,7 +286,11 @@ class _Parts:
         )
 
     def stages(
-        self, tokens: IRegistrationTokenStore, token_limit: ILimiter, nonces: INonceStore
+        self,
+        tokens: IRegistrationTokenStore,
+        token_limit: ILimiter,
+        nonces: INonceStore,
+        validations: IValidationStore,
     ) -> Mapping[str, IStage]:
         """The stages on offer: ours as configured, and the embedder's."""
         ours = offered_stages(
@@ -270,6 +300,7 @@ class _Parts:
             tokens=tokens,
             token_limit=token_limit,
             used=nonces,
+            validations=validations,
         )
         return {stage.type: stage for stage in (*ours, *self.hooks.stages)}
 
@@ -311,6 +342,7 @@ class _Parts:
         handler: RegistrationHandler,
         accounts: IAccountStore,
         auth: IAuth,
+        newcomers: NewcomersThreepids,
         own: Sequence[Endpoint],
         passwords: Optional[PasswordCheck],
         *expiring: Any,
@@ -323,18 +355,30 @@ class _Parts:
         flows = self.hooks.flows
         if flows is None:
             flows = registration_flows(config)
-        stages = self.stages(token_store, token_limit, nonces)
+        validation_store = ValidationStore(self.database)
+        stages = self.stages(token_store, token_limit, nonces, validation_store)
         terms = stages[TERMS]
         uia = self.uia(sessions, flows, stages)
         signup = Signup(
             handler=handler,
             uia=uia,
+            newcomers=newcomers,
             hasher=self.backend.hasher,
             flows=flows,
             registration=config.registration,
             passwords=config.passwords,
             clock=self.clock,
             policies=terms.versions if isinstance(terms, TermsStage) else {},
+        )
+        validations = offered_proofs(
+            config,
+            self.backend,
+            self.clock,
+            store=validation_store,
+            newcomers=newcomers,
+            mails=self.hooks.mails,
+            limit=self.limit,
+            runner=self.runner,
         )
         consents = self.consents(accounts)
         page_maker = self.pages()
@@ -348,6 +392,8 @@ class _Parts:
             pages.static(),
             token_api.validity(registration_tokens, config.registration, token_limit, address_key),
             *token_api.administration(registration_tokens, auth),
+            threepid_api.request_email_token(validations, self.backend.metrics),
+            threepid_api.submit_email_token(validations),
             admin.shared_secret_registration(handler, self.shared_secret(nonces), self.clock),
             admin.username_available(handler, auth),
             *own,
@@ -356,7 +402,14 @@ class _Parts:
             endpoints.append(account.introspect(auth, config.introspection_secret))
         if config.terms.policies:
             endpoints.append(consent.policies(consents, self.pages()))
-        stores = (sessions, token_store, nonces, OutcomeStore(self.database), *expiring)
+        stores = (
+            sessions,
+            token_store,
+            validation_store,
+            nonces,
+            OutcomeStore(self.database),
+            *expiring,
+        )
         return Subsystem(
             handler=handler,
             registration_tokens=registration_tokens,

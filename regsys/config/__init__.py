@@ -42,11 +42,13 @@ from regsys.config.proxies import ProxiesConfig, read_proxies
 from regsys.config.refusals import check_addresses, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
 from regsys.config.terms import TermsConfig, read_terms
+from regsys.config.threepids import AllowedThreepid, ThreepidsConfig, read_threepids
 from regsys.config.values import ConfigError, Reader, is_url
 from regsys.model import Secret
 
 __all__ = [
     "ALL_ADDRESSES",
+    "AllowedThreepid",
     "CaptchaConfig",
     "Config",
     "ConfigError",
@@ -61,6 +63,7 @@ __all__ = [
     "SessionsConfig",
     "TLSFiles",
     "TermsConfig",
+    "ThreepidsConfig",
     "TokensConfig",
     "load",
     "parse",
@@ -97,6 +100,7 @@ class Config:
     limits: LimitsConfig
     sessions: SessionsConfig
     terms: TermsConfig
+    threepids: ThreepidsConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
     introspection_secret: Optional[Secret]
@@ -138,6 +142,7 @@ def read(reader: Reader) -> Config:
     oauth_only = read_oauth_only(reader)
     registration = read_registration(reader, oauth_only)
     tokens = read_tokens(reader)
+    threepids = read_threepids(reader)
     trusted_proxies = read_trusted_proxies(reader)
     config = Config(
         server_name=server_name,
@@ -152,6 +157,7 @@ def read(reader: Reader) -> Config:
         limits=read_limits(reader),
         sessions=read_sessions(reader),
         terms=read_terms(reader, listeners),
+        threepids=threepids,
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),
         introspection_secret=reader.section("regsys").secret("introspection_secret"),
@@ -162,7 +168,7 @@ def read(reader: Reader) -> Config:
         warnings=(),
     )
     check_process(reader)
-    check_registration(reader, registration, tokens)
+    check_registration(reader, registration, tokens, threepids)
     check_addresses(reader, listeners, trusted_proxies)
     unused, slips = unread_options(reader)
     return attr.evolve(config, unused=unused, warnings=(*reader.warnings, *slips))

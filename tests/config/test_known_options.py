@@ -21,7 +21,7 @@ class UnusedTests(ConfigCase):
         self.assertEqual(
             set(config.unused),
             {
-                "email",
+                "email.notif_from",
                 "rc_user_directory",
                 "experimental_features.msc3860",
                 "database.txn_limit",
