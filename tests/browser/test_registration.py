@@ -139,6 +139,8 @@ class AnyServerTests(BrowserCase):
     def test_script(self) -> None:
         """A stage's form brings its script, which runs here as on the stage's own page; where
         that page has trouble, this one shows it and lets the person try again."""
+        from playwright.sync_api import expect
+
         script = "document.querySelector('[name=solution]').value = 'solved'"
         self.page.route("**/captcha.js", lambda route: route.fulfill(body=script))
         form = '<input name="solution"><script src="/captcha.js"></script>'
@@ -148,7 +150,7 @@ class AnyServerTests(BrowserCase):
             self.assertStep("apple pie")
             if said:
                 self.assertAlert(said)
-            self.page.wait_for_function("document.querySelector('[name=solution]').value")
+            expect(self.page.locator("[name=solution]")).to_have_value("solved")
             self.press("Give it")
         self.page.get_by_text("Your account is ready").wait_for()
         self.assertEqual(self.sent, ["solution=solved"] * 2)
