@@ -22,6 +22,7 @@ from regsys.model import (
     Job,
     Login,
     LoginTerms,
+    Mail,
     NewAccount,
     NewDevice,
     NewJob,
@@ -273,6 +274,21 @@ class ISpamChecks(Interface):
 class IThreepidRules(Interface):
     def is_allowed(medium: str, address: str, registering: bool) -> Awaitable[bool]:
         """Whether an account here may have this address (canonical form); the first no wins."""
+
+
+# === What goes out =======================================================================
+
+
+class IMailer(Interface):
+    """The way mails take."""
+
+    def send(mail: Mail) -> Awaitable[None]:
+        """Hand the mail over to a server that takes responsibility for it.
+
+        Ends within ``regsys.model.JOB_LEASE_MS``, so that a job can wait for it. Raises
+        MailDeferred if it should be tried again, MailRefused if that would be useless.
+        After MailDeferred the mail may have gone out all the same: the answer was lost.
+        """
 
 
 # === User-interactive authentication =====================================================
