@@ -14,9 +14,13 @@ __version__ = "0.1.0.dev0"
 _PUBLIC = {
     "Config": "regsys.config",
     "ConfigError": "regsys.config",
+    "Confirmation": "regsys.confirmation",
+    "ConfirmationRequest": "regsys.confirmation",
+    "Confirmed": "regsys.confirmation",
     "Hooks": "regsys.subsystem",
     "RegistrationHandler": "regsys.handler",
     "Subsystem": "regsys.subsystem",
+    "challenged": "regsys.web.answers",
     "embedded": "regsys.build",
     "hooks": "regsys.subsystem",
     "load": "regsys.config",

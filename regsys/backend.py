@@ -16,6 +16,7 @@ import attr
 from regsys.config import Config, DatabaseConfig
 from regsys.interfaces import IHasher
 from regsys.metrics import Metrics
+from regsys.outbound.http import HTTPClient
 from regsys.passwords import HashingPool, HashingThreads
 from regsys.storage.database import Database, Dialect, Transaction, connection_pool
 from regsys.storage.dialects import PostgreSQL, SQLite
@@ -31,11 +32,13 @@ class BackendError(Exception):
 class Backend:
     """``macaroon_secret`` keys guest tokens and all letters of tokens (BEHAVIOUR B4).
 
-    ``start`` and ``stop`` are for its threads; ``stop`` blocks until those have ended.
+    ``http`` asks other servers, such as a captcha's. ``start`` and ``stop`` are for its
+    threads; ``stop`` blocks until those have ended.
     """
 
     database: Database
     hasher: IHasher
+    http: HTTPClient
     macaroon_secret: bytes = attr.field(repr=False)
     metrics: Metrics = attr.field(factory=Metrics)
     seconds: Callable[[], float] = time.monotonic
@@ -114,6 +117,7 @@ def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backen
     return Backend(
         database=database,
         hasher=hasher,
+        http=HTTPClient.on(reactor, config.proxies),
         macaroon_secret=macaroon_secret,
         metrics=metrics,
         start=start,

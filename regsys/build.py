@@ -14,8 +14,10 @@ from regsys.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
 from regsys.admission import Admission
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
-from regsys.consent import Consents, offer
-from regsys.flows import TERMS, registration_flows, uses_tokens
+from regsys.confirmation import Confirmation
+from regsys.consent import Consents
+from regsys.credentials import PASSWORD, LoginLimits, PasswordCheck
+from regsys.flows import TERMS, registration_flows
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
@@ -29,14 +31,16 @@ from regsys.interfaces import (
     IRegistrationWriter,
     IStage,
     ITurnstile,
+    IUserLookup,
 )
 from regsys.jobs import FollowUps, Housekeeping, JobRunner
-from regsys.login import LoginLimits, PasswordLogin
+from regsys.login import PasswordLogin
+from regsys.offered_stages import offered_stages
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.registration_tokens import RegistrationTokens
 from regsys.shared_secret import SharedSecret
 from regsys.signup import Signup
-from regsys.stages import DummyStage, RegistrationTokenStage, TermsStage
+from regsys.stages import PasswordStage, TermsStage
 from regsys.storage.consents import ConsentStore
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
@@ -48,7 +52,7 @@ from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.templates import Templates
-from regsys.uia import UserInteractiveAuth
+from regsys.uia import Flow, UserInteractiveAuth
 from regsys.usernames import Usernames
 from regsys.web import account, admin, availability, consent, health, login, pages, register
 from regsys.web import registration_tokens as token_api
@@ -76,14 +80,8 @@ def standalone(
     )
     handler = parts.handler(users, auth, writer)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
-    logins = PasswordLogin(
-        server_name=config.server_name,
-        handler=handler,
-        accounts=users,
-        hasher=parts.backend.hasher,
-        limits=parts.login_limits(),
-        config=config.passwords,
-    )
+    passwords = parts.password_check(users)
+    logins = PasswordLogin(handler=handler, check=passwords, config=config.passwords)
     own = [
         login.login(logins, clock),
         login.logout(auth, devices),
@@ -91,7 +89,7 @@ def standalone(
         login.refresh(refresher, clock),
         account.versions(),
     ]
-    return parts.subsystem(handler, users, auth, own, devices)
+    return parts.subsystem(handler, users, auth, own, passwords, devices)
 
 
 def embedded(
@@ -119,7 +117,9 @@ def embedded(
         start_jobs=parts.runner.start_jobs,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
-    return parts.subsystem(parts.handler(store, auth, writer), store, auth, [])
+    users = parts.hooks.users
+    passwords = None if users is None else parts.password_check(users)
+    return parts.subsystem(parts.handler(store, auth, writer), store, auth, [], passwords)
 
 
 @attr.frozen(kw_only=True)
@@ -170,13 +170,18 @@ class _Parts:
             seconds=self.backend.seconds,
         )
 
-    def login_limits(self) -> LoginLimits:
+    def password_check(self, users: IUserLookup) -> PasswordCheck:
         limits = self.config.limits
-        return LoginLimits(
-            address=self.limit(limits.login_address),
-            account=self.limit(limits.login_account),
-            failed=self.limit(limits.login_failed),
-            key_of=address_key,
+        return PasswordCheck(
+            server_name=self.config.server_name,
+            accounts=users,
+            hasher=self.backend.hasher,
+            limits=LoginLimits(
+                address=self.limit(limits.login_address),
+                account=self.limit(limits.login_account),
+                failed=self.limit(limits.login_failed),
+                key_of=address_key,
+            ),
         )
 
     def turnstile(self) -> ITurnstile:
@@ -244,18 +249,51 @@ class _Parts:
         )
 
     def stages(
-        self, tokens: IRegistrationTokenStore, token_limit: ILimiter
+        self, tokens: IRegistrationTokenStore, token_limit: ILimiter, nonces: INonceStore
     ) -> Mapping[str, IStage]:
         """The stages on offer: ours as configured, and the embedder's."""
-        terms = TermsStage(offer(self.config.terms, self.config.public_baseurl))
-        offered: list[IStage] = [DummyStage(), terms]
-        if uses_tokens(self.config.registration):
-            offered.append(
-                RegistrationTokenStage(
-                    store=tokens, limiter=token_limit, key_of=address_key, clock=self.clock
-                )
-            )
-        return {stage.type: stage for stage in (*offered, *self.hooks.stages)}
+        ours = offered_stages(
+            self.config,
+            self.backend,
+            self.clock,
+            tokens=tokens,
+            token_limit=token_limit,
+            used=nonces,
+        )
+        return {stage.type: stage for stage in (*ours, *self.hooks.stages)}
+
+    def uia(
+        self, sessions: SessionStore, flows: Sequence[Flow], stages: Mapping[str, IStage]
+    ) -> UserInteractiveAuth:
+        """ValueError for flows that these stages cannot complete."""
+        unknown = {name for flow in flows for name in flow} - stages.keys()
+        if unknown or not flows or not all(flows):
+            raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
+        return UserInteractiveAuth(
+            sessions=sessions,
+            stages=stages,
+            clock=self.clock,
+            key_of=address_key,
+            per_address=self.config.sessions.per_address,
+        )
+
+    def confirmation(
+        self, sessions: SessionStore, passwords: Optional[PasswordCheck]
+    ) -> Optional[Confirmation]:
+        """How users confirm: by password where we know theirs, or as the embedder says."""
+        stages = {stage.type: stage for stage in self.hooks.stages}
+        config, flows = self.config.passwords, self.hooks.confirmation_flows
+        if passwords is not None and config.reauth_enabled and config.localdb_enabled:
+            stages[PASSWORD] = PasswordStage(passwords=passwords)
+            flows = flows or ((PASSWORD,),)
+        if flows is None:
+            return None
+        return Confirmation(
+            uia=self.uia(sessions, flows, stages),
+            flows=flows,
+            clock=self.clock,
+            timeout_ms=self.config.sessions.confirmed_ms,
+        )
 
     def subsystem(
         self,
@@ -263,6 +301,7 @@ class _Parts:
         accounts: IAccountStore,
         auth: IAuth,
         own: Sequence[Endpoint],
+        passwords: Optional[PasswordCheck],
         *expiring: Any,
     ) -> Subsystem:
         config, sessions = self.config, SessionStore(self.database)
@@ -272,20 +311,10 @@ class _Parts:
         registration_tokens = RegistrationTokens(store=token_store, clock=self.clock)
         flows = self.hooks.flows
         if flows is None:
-            asks_terms = bool(config.terms.at_registration)
-            flows = registration_flows(config.registration, terms=asks_terms)
-        stages = self.stages(token_store, token_limit)
-        unknown = {name for flow in flows for name in flow} - stages.keys()
-        if unknown or not flows or not all(flows):
-            raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
+            flows = registration_flows(config)
+        stages = self.stages(token_store, token_limit, nonces)
         terms = stages[TERMS]
-        uia = UserInteractiveAuth(
-            sessions=sessions,
-            stages=stages,
-            clock=self.clock,
-            key_of=address_key,
-            per_address=config.sessions.per_address,
-        )
+        uia = self.uia(sessions, flows, stages)
         signup = Signup(
             handler=handler,
             uia=uia,
@@ -319,6 +348,7 @@ class _Parts:
             registration_tokens=registration_tokens,
             consents=consents,
             auth=auth,
+            confirmation=self.confirmation(sessions, passwords),
             hooks=self.hooks,
             jobs=self.runner,
             backend=self.backend,

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
-from regsys.config import RegistrationConfig
+from typing import Mapping
+
+from regsys.config import Config, RegistrationConfig
 
 DUMMY = "m.login.dummy"
 TERMS = "m.login.terms"
 REGISTRATION_TOKEN = "m.login.registration_token"  # noqa: S105 (the name of a stage)
+RECAPTCHA = "m.login.recaptcha"
+HCAPTCHA = "org.regsys.hcaptcha"
+TURNSTILE = "org.regsys.turnstile"
+PROOF_OF_WORK = "org.regsys.altcha"
+
+# The stage of each kind of captcha that can be configured.
+CAPTCHAS: Mapping[str, str] = {
+    "recaptcha": RECAPTCHA,
+    "hcaptcha": HCAPTCHA,
+    "turnstile": TURNSTILE,
+    "proof_of_work": PROOF_OF_WORK,
+}
 
 
-def registration_flows(
-    config: RegistrationConfig, *, terms: bool = False
-) -> tuple[tuple[str, ...], ...]:
-    """The flows of POST /register, in the order in which clients are told of them. ``terms``:
-    newcomers must accept policies."""
-    flows: list[tuple[str, ...]] = [(DUMMY,)]
-    if config.token_bypasses_3pid:
-        flows.append((REGISTRATION_TOKEN,))
-    for stage, is_asked in (
-        (TERMS, terms),
-        (REGISTRATION_TOKEN, config.requires_token),
-    ):
-        if is_asked:
-            flows = [flow if stage in flow else (stage, *flow) for flow in flows]
-    return tuple(flows)
+def registration_flows(config: Config) -> tuple[tuple[str, ...], ...]:
+    """The flows of POST /register, in the order in which clients are told of them."""
+    everybody = _asked_of_everybody(config)
+    return tuple(
+        (*(stage for stage in everybody if stage not in way), *way) for way in _ways_in(config)
+    )
+
+
+def _ways_in(config: Config) -> list[tuple[str, ...]]:
+    """What somebody does to be let in, one way or the other."""
+    ways: list[tuple[str, ...]] = [(DUMMY,)]
+    if config.registration.token_bypasses_3pid:
+        ways.append((REGISTRATION_TOKEN,))
+    return ways
+
+
+def _asked_of_everybody(config: Config) -> tuple[str, ...]:
+    """The stages that come before every way in, unless they are part of it."""
+    table = (
+        (REGISTRATION_TOKEN, config.registration.requires_token),
+        (CAPTCHAS[config.captcha.kind] if config.captcha else "", config.captcha is not None),
+        (TERMS, bool(config.terms.at_registration)),
+    )
+    return tuple(stage for stage, asked in table if asked)
 
 
 def uses_tokens(config: RegistrationConfig) -> bool:

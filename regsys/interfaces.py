@@ -96,7 +96,8 @@ class IAuth(Interface):
 
 
 class IUserLookup(Interface):
-    """What our own /login and guest tokens ask of accounts; embedders have their own."""
+    """What our own /login and guest tokens ask of accounts, and ``m.login.password`` of an
+    embedder's: the ``users=`` of ``regsys.hooks``."""
 
     def find(localpart: str) -> Awaitable[Optional[User]]:
         """The account of this name, compared case-insensitively, in any state; else None."""
@@ -352,13 +353,18 @@ class ISessionStore(Interface):
         client: Client,
         params: Optional[Mapping[str, Any]],
         results: Mapping[str, Any],
+        new_password: bool = False,
     ) -> Awaitable[None]:
         """Keep progress: ``params`` replace those remembered (None leaves them), ``client``
-        and ``results`` are added to what is there. A session that is gone stays gone."""
+        and ``results`` are added to what is there. With ``new_password`` the hash that was kept
+        is forgotten. A session that is gone stays gone."""
 
-    def keep_hash(session_id: str, password_hash: Optional[str]) -> Awaitable[None]:
-        """Keep the hash of the session's password (None: of none, not even an earlier one),
-        unless the session is finished."""
+    def keep_hash(session_id: str, password_hash: str) -> Awaitable[None]:
+        """Keep the hash of the session's password, unless the session is finished."""
+
+    def remove(session_id: str) -> Awaitable[bool]:
+        """Forget the session; False if there is none. Of several who do, at most one is told
+        True (nobody, where the answer to him was lost)."""
 
 
 # === Registration tokens =================================================================
@@ -390,6 +396,20 @@ class IRegistrationTokenStore(Interface):
 
         A session holds one use at most: this one replaces what it held, of whatever token.
         The transaction that makes the account uses it up (NewAccount.registration_token).
+        """
+
+
+# === Captchas ============================================================================
+
+
+class ICaptchaVerifier(Interface):
+    """Knows whether somebody has solved a captcha (BEHAVIOUR B8.7)."""
+
+    def verify(response: str, address: str) -> Awaitable[bool]:
+        """Whether this response, which a person at ``address`` brought, is a solution.
+
+        Asking may use it up. Raises Unavailable if that cannot be found out; then nothing
+        is known of the response, and it may be tried again.
         """
 
 
@@ -464,7 +484,7 @@ class IConsentStore(Interface):
 
 
 class INonceStore(Interface):
-    """Nonces that are good for one attempt."""
+    """What is good once: nonces for one attempt, captcha responses for one session."""
 
     def use(nonce: str, until_ms: int) -> Awaitable[bool]:
         """Use it up; False if somebody has. It must be remembered until ``until_ms``."""

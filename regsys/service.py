@@ -14,7 +14,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from regsys import build, http
+from regsys import http
 from regsys.config import ALL_ADDRESSES, Config, Listener, TLSFiles
 from regsys.subsystem import Subsystem
 
@@ -164,9 +164,9 @@ def tls_context(files: TLSFiles) -> ssl.CertificateOptions:
     return ssl.CertificateOptions(privateKey=key, certificate=chain[0], extraCertChain=chain[1:])
 
 
-def serve(config: Config, reactor: Any) -> int:
-    """Prepare the database and serve; once ready, say so in one line on standard output."""
-    service = Service(config, build.standalone(config, reactor), reactor)
+def serve(config: Config, subsystem: Subsystem, reactor: Any) -> int:
+    """Serve; once ready, say so in one line on standard output."""
+    service = Service(config, subsystem, reactor)
 
     def ready() -> None:
         if config.pid_file is not None:

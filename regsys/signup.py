@@ -189,7 +189,7 @@ class Signup:
         progress = self._current(await self.uia.attempt(session, auth, request.client))
         if not progress.completes(self.flows):
             if stored:
-                await self._save(request, session, progress)
+                await self._save(request, session, progress, password)
             else:
                 session = await self.uia.store(session, progress)
             self._hash_soon(session, password)
@@ -208,7 +208,7 @@ class Signup:
                 progress = progress.undone(REGISTRATION_TOKEN, failure)
             # The session lives on, with what it has passed (B16.1): nothing is lost.
             if stored:
-                await self._save(request, session, progress)
+                await self._save(request, session, progress, password)
                 self._hash_soon(session, password)
             if progress.failure is None:
                 raise
@@ -276,9 +276,21 @@ class Signup:
             raise AwaitingApproval()
         return Registered(created=created)
 
-    async def _save(self, request: SignupRequest, session: UIASession, progress: Progress) -> None:
+    async def _save(
+        self,
+        request: SignupRequest,
+        session: UIASession,
+        progress: Progress,
+        password: Optional[Secret],
+    ) -> None:
+        # Until the new password's hash is kept there is none, or a request that another process
+        # gets meanwhile would be completed with the one before.
         await self.uia.sessions.save(
-            session.session_id, request.client, session.params, progress.results
+            session.session_id,
+            request.client,
+            session.params,
+            progress.results,
+            new_password=password is not None,
         )
 
     def _hash_soon(self, session: UIASession, password: Optional[Secret]) -> None:
@@ -293,13 +305,13 @@ class Signup:
 
     async def _keep_hash(self, session_id: str, password: Secret) -> None:
         # In the session's turn: its next request waits, and finds what is kept here. Without
-        # room for a hash none is kept, not even an earlier password's: the client's last
-        # request brings the password again, or is asked for it.
+        # room for a hash none is kept: the client's last request brings the password again,
+        # or is asked for it.
         async with self.uia.turn(session_id):
-            password_hash = None
+            if not self.hasher.has_room():
+                return
             try:
-                if self.hasher.has_room():
-                    password_hash = await self.hasher.hash(password, session_id)
+                password_hash = await self.hasher.hash(password, session_id)
                 await self.uia.sessions.keep_hash(session_id, password_hash)
             except RegistrationError as error:
                 log.info("a session's password hash was not kept: {error}", error=error.text)

@@ -8,10 +8,19 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys.errors import StageFailed
+from regsys import bodies
+from regsys.credentials import PASSWORD, PasswordCheck
+from regsys.errors import (
+    BadJSON,
+    InvalidParam,
+    LoginFailed,
+    MissingParam,
+    StageFailed,
+    UnknownStage,
+)
 from regsys.flows import DUMMY, REGISTRATION_TOKEN, TERMS
 from regsys.interfaces import ILimiter, IRegistrationTokenStore, IStage, StageContext, StagePage
-from regsys.model import UIASession
+from regsys.model import Secret, UIASession
 
 
 @implementer(IStage)
@@ -91,3 +100,39 @@ class RegistrationTokenStage:
         if not await self.store.reserve(token, session_id, now_ms):
             raise StageFailed("M_UNAUTHORIZED", "This registration token is not valid.")
         return token
+
+
+@implementer(IStage)
+@attr.frozen(kw_only=True)
+class PasswordStage:
+    """``m.login.password``: the password of the user whose session it is (BEHAVIOUR B8.5), within
+    the limits of logging in. It is compared and forgotten."""
+
+    passwords: PasswordCheck
+
+    type = PASSWORD
+    page = None
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return None
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        user_id = context.session.user_id
+        if user_id is None:
+            raise UnknownStage()
+        try:
+            named = self.passwords.localpart(auth)
+            password = bodies.required_string(auth, "password", limit=bodies.MAX_PASSWORD)
+        except MissingParam as error:
+            raise StageFailed("M_MISSING_PARAM", error.text) from None
+        except (BadJSON, InvalidParam) as error:
+            raise StageFailed("M_INVALID_PARAM", error.text) from None
+        # As the specification has it, and /login: here M_UNAUTHORIZED would say less.
+        refused = StageFailed("M_FORBIDDEN", "The user name or the password is wrong.")
+        if named is None or named.lower() != user_id.name_key:
+            raise refused
+        try:
+            await self.passwords.user(user_id.localpart, Secret(password))
+        except LoginFailed:
+            raise refused from None
+        return True

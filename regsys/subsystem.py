@@ -12,10 +12,18 @@ from regsys import http
 from regsys.admission import NoBlocking
 from regsys.backend import Backend
 from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.confirmation import Confirmation
 from regsys.consent import Consents
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
-from regsys.interfaces import IAppservices, IAuth, IBlocking, IStage, IUserDirectory
+from regsys.interfaces import (
+    IAppservices,
+    IAuth,
+    IBlocking,
+    IStage,
+    IUserDirectory,
+    IUserLookup,
+)
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
 from regsys.usernames import NoAppservices
@@ -27,8 +35,11 @@ class Hooks:
 
     ``spam`` and ``threepids`` take callbacks through their ``register``. ``stages`` are on
     offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
-    for (None: those that the configuration asks for). ``directory`` None: nobody is told of
-    new profiles. ``template_directories`` hold the templates of your stages' pages.
+    for (None: those that the configuration asks for). ``template_directories`` hold the
+    templates of your stages' pages. ``confirmation_flows`` are the ways for a user to confirm a
+    request of an account endpoint (None: by password). ``users``: where an embedded subsystem
+    finds a user's password hash for that; None: ``m.login.password`` is not on offer.
+    ``directory`` None: nobody is told of new profiles.
     """
 
     spam: SpamChecks
@@ -39,6 +50,8 @@ class Hooks:
     stages: Sequence[IStage] = ()
     flows: Optional[Sequence[tuple[str, ...]]] = None
     template_directories: Sequence[str] = ()
+    confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None
+    users: Optional[IUserLookup] = None
 
 
 def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
@@ -52,13 +65,15 @@ def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
 class Subsystem:
     """A registration subsystem, ready to be mounted.
 
-    Call ``start`` once the reactor runs, and await ``stop`` before it ends.
+    Call ``start`` once the reactor runs, and await ``stop`` before it ends. ``confirmation``
+    None: there is no stage by which a user could confirm anything.
     """
 
     handler: RegistrationHandler
     registration_tokens: RegistrationTokens
     consents: Consents
     auth: IAuth
+    confirmation: Optional[Confirmation]
     hooks: Hooks
     jobs: JobRunner
     backend: Backend

@@ -24,7 +24,7 @@ from regsys.errors import (
     WrongSession,
 )
 from regsys.interfaces import ISessionStore, IStage, StageContext
-from regsys.model import Challenge, Client, UIASession
+from regsys.model import Challenge, Client, UIASession, UserID
 
 SESSION_LIFETIME_MS = 48 * 3600 * 1000
 SESSION_ID_LETTERS = 24
@@ -104,8 +104,16 @@ class UserInteractiveAuth:
             if not lock.locked:
                 self._turns.pop(session_id, None)
 
-    def begin(self, method: str, uri: str, client: Client, params: Mapping[str, Any]) -> UIASession:
-        """A new session, not stored yet: a request that completes at once needs no row."""
+    def begin(
+        self,
+        method: str,
+        uri: str,
+        client: Client,
+        params: Mapping[str, Any],
+        user_id: Optional[UserID] = None,
+    ) -> UIASession:
+        """A new session, not stored yet: a request that completes at once needs no row.
+        ``user_id``: to whom it belongs; None: to nobody yet."""
         if len(uri) > MAX_URI:
             raise InvalidParam("The address of this request is too long.")
         now_ms = self._now_ms()
@@ -116,17 +124,20 @@ class UserInteractiveAuth:
             created_ms=now_ms,
             expires_ms=now_ms + SESSION_LIFETIME_MS,
             address=self.key_of(client.address),
+            user_id=user_id,
             params=params,
             clients=(client,),
         )
 
-    async def find(self, session_id: str, method: str, uri: str) -> UIASession:
-        """The stored session; UnknownSession if there is none, WrongSession if it was
-        begun by another request (method and whole URI count, so r0 is not v3: B16.5)."""
+    async def find(
+        self, session_id: str, method: str, uri: str, user_id: Optional[UserID] = None
+    ) -> UIASession:
+        """The stored session; UnknownSession if there is none, WrongSession if it was begun
+        by another request (method and whole URI count, so r0 is not v3: B16.5) or user."""
         session = await self.sessions.get(session_id, self._now_ms())
         if session is None:
             raise UnknownSession()
-        if (session.method, session.uri) != (method, uri):
+        if (session.method, session.uri, session.user_id) != (method, uri, user_id):
             raise WrongSession()
         return session
 

@@ -8,6 +8,7 @@ import attr
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.iweb import IAgent
 
 from regsys import build, http
 from regsys.build import Hooks, hooks
@@ -39,13 +40,15 @@ class SystemCase(SynchronousTestCase):
         database: Optional[Database] = None,
         run: Callable[..., Deferred[Any]] = maybeDeferred,
         seconds: Optional[Callable[[], float]] = None,
+        agent: Optional[IAgent] = None,
         **options: Any,
     ) -> None:
         """Put a subsystem with these options in the place of the one before; over the same
         ``database`` it is the same server after a restart. ``run`` calls hashing functions,
-        ``seconds`` is the clock of limits (None: the one of everything else)."""
+        ``seconds`` is the clock of limits (None: the one of everything else), ``agent`` asks
+        other servers (None: there are none)."""
         chosen = config(**options)
-        backend = memory_backend(self, chosen, self.clock, database, run)
+        backend = memory_backend(self, chosen, self.clock, database, run, agent)
         if seconds is not None:
             backend = attr.evolve(backend, seconds=seconds)
         self.subsystem = build.standalone(chosen, self.clock, backend=backend, hooks=hooks)

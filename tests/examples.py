@@ -18,4 +18,5 @@ def _load(name: str) -> ModuleType:
 
 
 embedding = _load("embedding")
+confirming = _load("confirming")
 neighbours = _load("neighbours")

@@ -14,7 +14,7 @@ import unittest
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 import attr
 import yaml
@@ -85,11 +85,17 @@ class ServiceProcess:
     """A service under way. It has said that it is ready when the constructor returns.
 
     ``base_url`` (no slash at its end) is where it listens. It is killed when ``case`` ends;
-    a test that wants a decent end calls ``stop``.
+    a test that wants a decent end calls ``stop``. ``options`` are more of the command line.
     """
 
-    def __init__(self, case: unittest.TestCase, *config: Path, cwd: Optional[Path] = None) -> None:
-        options = [word for path in config for word in ("-c", str(path))]
+    def __init__(
+        self,
+        case: unittest.TestCase,
+        *config: Path,
+        cwd: Optional[Path] = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        options = [*options, *(word for path in config for word in ("-c", str(path)))]
         home = cwd or config[0].parent
         search_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         self._lines: queue.Queue[Optional[str]] = queue.Queue()

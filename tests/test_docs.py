@@ -51,6 +51,7 @@ class DocumentTests(SynchronousTestCase):
             "IUserDirectory",
             "IAppservices",
             "IStage",
+            "IUserLookup",
         ):
             self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))
             self.assertIn(name, text)

@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any, Optional
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.config import RegistrationConfig
-from regsys.flows import DUMMY, REGISTRATION_TOKEN, TERMS, registration_flows, uses_tokens
+from regsys.flows import CAPTCHAS, registration_flows, uses_tokens
+from regsys.testing import config
+
+RECAPTCHA = {
+    "enable_registration_captcha": True,
+    "recaptcha_public_key": "public",
+    "recaptcha_private_key": "private",
+}
+
+
+RULES = {"rules": {"version": "1", "en": {"name": "Rules", "url": "https://rules.example/"}}}
+
+
+def options(required: bool, bypass: bool, captcha: Optional[str], terms: bool) -> dict[str, Any]:
+    own: dict[str, Any] = {"policies": RULES} if terms else {}
+    chosen: dict[str, Any] = {
+        "registration_requires_token": required,
+        "enable_registration_token_3pid_bypass": bypass,
+        "regsys": own,
+    }
+    if captcha == "recaptcha":
+        chosen.update(RECAPTCHA)
+    elif captcha is not None:
+        keys = {} if captcha == "proof_of_work" else {"public_key": "a", "private_key": "b"}
+        chosen["enable_registration_captcha"] = True
+        own["captcha"] = {"kind": captcha, **keys}
+    return chosen
+
+
+def oracle(required: bool, bypass: bool, captcha: Optional[str], terms: bool) -> list[list[str]]:
+    """B8.6 word by word: the flows in order, then each prepended to every one."""
+    flows = [["m.login.dummy"]]
+    if bypass:
+        flows += [["m.login.registration_token"]]
+    stage = {
+        "recaptcha": "m.login.recaptcha",
+        "hcaptcha": "org.regsys.hcaptcha",
+        "turnstile": "org.regsys.turnstile",
+        "proof_of_work": "org.regsys.altcha",
+    }
+    if terms:
+        for flow in flows:
+            flow.insert(0, "m.login.terms")
+    if captcha:
+        for flow in flows:
+            flow.insert(0, stage[captcha])
+    if required:
+        for flow in flows:
+            if "m.login.registration_token" not in flow:
+                flow.insert(0, "m.login.registration_token")
+    return flows
 
 
 class FlowsTests(SynchronousTestCase):
-    def test_flows(self) -> None:
-        """Nothing, a token beside it, a token in every way: in this order, each stage once."""
-        for requires, bypasses, flows in (
-            (False, False, ((DUMMY,),)),
-            (False, True, ((DUMMY,), (REGISTRATION_TOKEN,))),
-            (True, False, ((REGISTRATION_TOKEN, DUMMY),)),
-            (True, True, ((REGISTRATION_TOKEN, DUMMY), (REGISTRATION_TOKEN,))),
-        ):
-            config = RegistrationConfig(requires_token=requires, token_bypasses_3pid=bypasses)
-            self.assertEqual(registration_flows(config), flows)
-            offered = any(REGISTRATION_TOKEN in flow for flow in flows)
-            self.assertIs(uses_tokens(config), offered)
+    def test_everyCombination(self) -> None:
+        """The flows are those of B8.6 whatever is combined, each stage once, in this order."""
+        either = (False, True)
+        cases = list(product(either, either, (None, *CAPTCHAS), either))
+        self.assertEqual(len(cases), 40)
+        for case in cases:
+            chosen = config(**options(*case))
+            flows = [list(flow) for flow in registration_flows(chosen)]
+            self.assertEqual(flows, oracle(*case), case)
+            self.assertIs(uses_tokens(chosen.registration), case[0] or case[1], case)
 
-    def test_terms(self) -> None:
-        """Who must accept policies does so in every way, behind a token that all must bring."""
-        for requires, bypasses, flows in (
-            (False, False, ((TERMS, DUMMY),)),
-            (False, True, ((TERMS, DUMMY), (TERMS, REGISTRATION_TOKEN))),
-            (True, False, ((REGISTRATION_TOKEN, TERMS, DUMMY),)),
-            (True, True, ((REGISTRATION_TOKEN, TERMS, DUMMY), (TERMS, REGISTRATION_TOKEN))),
-        ):
-            config = RegistrationConfig(requires_token=requires, token_bypasses_3pid=bypasses)
-            self.assertEqual(registration_flows(config, terms=True), flows)
+    def test_order(self) -> None:
+        """Token, captcha, terms, then the rest; a way in by token asks for it at its end."""
+        chosen = config(**options(True, True, "recaptcha", True))
+        token, captcha, terms = "m.login.registration_token", "m.login.recaptcha", "m.login.terms"
+        expected = ((token, captcha, terms, "m.login.dummy"), (captcha, terms, token))
+        self.assertEqual(registration_flows(chosen), expected)

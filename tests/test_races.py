@@ -64,6 +64,24 @@ class Races(RaceCase):
         self.assertEqual(answers[0].status, 200, told)
         self.assertIn("expires_in_ms", answers[0].json)
 
+    def test_oneSessionManyNames(self: Any) -> None:
+        """A session that sixteen complete with sixteen names gets one of them."""
+        for number in range(ROUNDS):
+            challenge = self.services[0].ask("POST", f"{V3}/register", {"password": PASSWORD})
+            auth = {**DUMMY, "session": challenge.json["session"]}
+            answers = self.race(
+                lambda contender, number=number, auth=auth: {
+                    "username": f"name{number}-{contender}",
+                    "password": PASSWORD,
+                    "auth": auth,
+                }
+            )
+            self.assertEqual(
+                Counter(answer.errcode for answer in answers),
+                {None: 1, "M_UNKNOWN": CONTENDERS - 1},
+            )
+        self.assertAccounts(ROUNDS)
+
     def test_guestUpgrade(self: Any) -> None:
         """A guest becomes a user once; the others learn that its token, or its name, is gone."""
         for _ in range(ROUNDS):

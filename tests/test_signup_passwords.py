@@ -168,6 +168,15 @@ class LaterPasswordTests(HashingCase):
         self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
         self.assertPassword(self.complete(session, username="alice", password=SECOND), SECOND)
 
+    def test_onTheWayInAnotherProcess(self) -> None:
+        """While another process hashes the later one, the earlier one is forgotten already."""
+        session = self.begin_with(FIRST)
+        self.hash_all()
+        self.go_on(session, {}, username="alice", password=SECOND)
+        self.system(database=self.database)
+        self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
+        self.assertEqual(self.counts()["users"], 0)
+
     def test_emptyPassword(self) -> None:
         """An empty password is none: it is asked for, or the earlier one is used."""
         session = self.challenge(username="alice", password="")["session"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.errors import UnknownStage
 from regsys.interfaces import IStage, StageContext
 from regsys.model import Client, UIASession
-from regsys.stages import DummyStage
+from regsys.stages import DummyStage, PasswordStage
 from regsys.testing import provides
 from tests.riddle import Riddle
 
@@ -17,7 +18,8 @@ class StageTests(SynchronousTestCase):
 
     def test_provides(self) -> None:
         """The stages offer all of IStage, that of the other tests included."""
-        for stage in (DummyStage(), Riddle()):
+        password = PasswordStage(passwords=None)  # type: ignore[arg-type]  # not asked here
+        for stage in (DummyStage(), password, Riddle()):
             provides(IStage, stage)
 
     def test_dummy(self) -> None:
@@ -29,3 +31,11 @@ class StageTests(SynchronousTestCase):
         for auth in ({}, {"type": "m.login.dummy", "more": [None]}):
             checking = Deferred.fromCoroutine(stage.check(auth, context))
             self.assertIs(self.successResultOf(checking), True)
+
+    def test_passwordOfNobody(self) -> None:
+        """``m.login.password`` is not on offer in a session that belongs to no user."""
+        stage = PasswordStage(passwords=None)  # type: ignore[arg-type]  # not asked here
+        context = StageContext(session=self.session, client=Client("192.0.2.1"))
+        auth = {"type": "m.login.password", "user": "alice", "password": "x"}
+        checking = Deferred.fromCoroutine(stage.check(auth, context))
+        self.failureResultOf(checking, UnknownStage)

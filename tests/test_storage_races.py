@@ -158,6 +158,24 @@ class SessionRaces(RaceCase):
             self.assertIsInstance(meeting.first, Outcome, meeting)
             self.assertIn(meeting.second, (0, 1), meeting)
 
+    def test_savedWhileItExpires(self) -> None:
+        """Who saves to a session as it expires is not waited for: while it is being saved to it
+        stays, and what is saved afterwards goes with it."""
+
+        async def save(stores: Stores) -> None:
+            await stores.sessions.save("key", CLIENT, None, {"stage": True})
+
+        async def expire(stores: Stores) -> int:
+            return await stores.sessions.delete_expired(LATER_MS, 10)
+
+        removed = []
+        for meeting in self.meetings(self.before, save, expire):
+            self.assertIsNone(meeting.first, meeting)
+            kept = self.stored("SELECT results FROM uia_sessions")
+            self.assertEqual(kept, ['{"stage": true}'] * (1 - meeting.second), meeting)
+            removed.append(meeting.second)
+        self.assertEqual(set(removed), {0, 1})
+
 
 class TokenRaces(RaceCase):
     """One device, of which several things are asked at once; it may be logged out."""

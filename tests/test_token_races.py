@@ -80,7 +80,7 @@ class TokenRaces(RaceCase):
     def test_stage(self: Any) -> None:
         """Of sixteen who bring it at once so many pass, and exactly those have an account."""
         for number in range(ROUNDS):
-            uses = 1 + number % 3
+            uses = 1 + number % 4
             token, sessions = self.token(uses, number), self.sessions()
             answers = self.present(sessions, token)
             self.assertEqual(
@@ -94,7 +94,7 @@ class TokenRaces(RaceCase):
         """Of sixteen whose hold has run out so many get a use again when all end at once; the
         others are told, and may bring another token."""
         for number in range(ROUNDS):
-            uses = 1 + number % 3
+            uses = 1 + number % 4
             token, sessions = self.token(CONTENDERS, number), self.sessions()
             held = self.present(sessions, token)
             self.assertEqual({answer.errcode for answer in held}, {None})

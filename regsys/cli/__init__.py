@@ -11,17 +11,21 @@ from regsys.config import Config, ConfigError, load
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command; returns its exit status. What is wrong goes to standard error."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command == "serve" and (
+        (arguments.flow and not arguments.demo) or (arguments.demo and "config" in arguments)
+    ):
+        parser.error("--demo has a configuration of its own, and --flow chooses from its flows")
     from regsys.backend import BackendError
-    from regsys.cli import commands, demo
+    from regsys.cli import commands
     from regsys.service import CannotListen
     from regsys.storage.migrations import NewerSchema
 
     try:
         # Suppressed where it was not given, see below.
         arguments.config = getattr(arguments, "config", None)
-        create = arguments.command == "serve"
-        config = load(arguments.config or [demo.config_file(create)])
+        config = load(arguments.config or [_demonstration(arguments)])
         _report(config, whole=arguments.command in ("serve", "check-config"))
         return int(getattr(commands, arguments.command.replace("-", "_"))(config, arguments))
     except (ConfigError, BackendError, CannotListen, NewerSchema) as error:
@@ -50,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, parents=[common])
 
-    command("serve", "Serve until told to stop.")
+    _serve_parser(command("serve", "Serve until told to stop."))
     command("check-config", "Read the configuration, say what is wrong with it, and end.")
     command("migrate", "Bring the database's tables up to date, and end.")
     register = command("register-user", "Make an account; its password is asked for.")
@@ -60,6 +64,32 @@ def _parser() -> argparse.ArgumentParser:
     approve.add_argument("name", help="the user name, the part before the colon")
     _token_parser(command("token", "Registration tokens: make, list, look at, revoke."), common)
     return parser
+
+
+def _serve_parser(serve: argparse.ArgumentParser) -> None:
+    from regsys.cli.demo.every_stage import FLOWS
+
+    serve.add_argument(
+        "--demo",
+        action="store_true",
+        help="offer every stage there is, on this machine only, for the developers of clients",
+    )
+    serve.add_argument(
+        "--flow",
+        action="append",
+        choices=tuple(FLOWS),
+        metavar="NAME",
+        help=f"with --demo: offer only this flow; may be repeated ({', '.join(FLOWS)})",
+    )
+
+
+def _demonstration(arguments: argparse.Namespace) -> str:
+    """The configuration file of a command that was given none."""
+    from regsys.cli.demo import config_file, every_stage
+
+    if arguments.command == "serve" and arguments.demo:
+        return every_stage.config_file()
+    return config_file(create=arguments.command == "serve")
 
 
 def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:

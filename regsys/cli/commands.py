@@ -26,15 +26,20 @@ from regsys.usernames import ascii_lower
 def serve(config: Config, arguments: argparse.Namespace) -> int:
     from twisted.internet import reactor
 
-    from regsys.cli import demo
+    from regsys.cli.demo import every_stage, introduction
 
     problem = logs.begin(config.log_config)
     if problem is not None:
         print(f"regsys: warning: {problem}", file=sys.stderr)
+    place = f"regsys: accounts are kept in {_place(config)}"
+    if arguments.demo:
+        print(f"{every_stage.introduction(config, arguments.flow)}\n{place}", file=sys.stderr)
+        subsystem = every_stage.subsystem(config, reactor, arguments.flow)
+        return serve_process(config, subsystem, reactor)
     if not arguments.config:
-        print(demo.introduction(config), file=sys.stderr)
-    print(f"regsys: accounts are kept in {_place(config)}", file=sys.stderr)
-    return serve_process(config, reactor)
+        print(introduction(config), file=sys.stderr)
+    print(place, file=sys.stderr)
+    return serve_process(config, build.standalone(config, reactor), reactor)
 
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 from typing import Any, Mapping, Optional, Sequence
-from urllib.parse import urlsplit
 
 import attr
 import yaml
 
+from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.known_options import unread_options
 from regsys.config.limits import (
@@ -38,14 +38,16 @@ from regsys.config.logins import (
     read_passwords,
     read_tokens,
 )
+from regsys.config.proxies import ProxiesConfig, read_proxies
 from regsys.config.refusals import check_addresses, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
 from regsys.config.terms import TermsConfig, read_terms
-from regsys.config.values import ConfigError, Reader
+from regsys.config.values import ConfigError, Reader, is_url
 from regsys.model import Secret
 
 __all__ = [
     "ALL_ADDRESSES",
+    "CaptchaConfig",
     "Config",
     "ConfigError",
     "DatabaseConfig",
@@ -53,6 +55,7 @@ __all__ = [
     "Listener",
     "PasswordPolicy",
     "PasswordsConfig",
+    "ProxiesConfig",
     "Rate",
     "RegistrationConfig",
     "SessionsConfig",
@@ -71,8 +74,10 @@ _SERVER_NAME = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,230})(:[0-9
 class Config:
     """Everything that can be set, each part by itself.
 
-    ``public_baseurl`` ends with a slash. ``tls`` None: no listener has TLS.
-    ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them.
+    ``public_baseurl`` ends with a slash. ``tls`` None: no listener has TLS. ``captcha`` None:
+    nobody is asked for one.
+    ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them,
+    ``proxies`` those by way of which we ask other servers.
     ``introspection_secret`` None: nobody may ask over HTTP whose a token is. ``log_config``
     and ``pid_file`` are paths, None: the defaults of logging, no such file.
     ``template_directory`` is searched before our own templates, None: is not. ``unused`` has
@@ -86,12 +91,14 @@ class Config:
     tls: Optional[TLSFiles]
     database: DatabaseConfig
     registration: RegistrationConfig
+    captcha: Optional[CaptchaConfig]
     tokens: TokensConfig
     passwords: PasswordsConfig
     limits: LimitsConfig
     sessions: SessionsConfig
     terms: TermsConfig
     trusted_proxies: tuple[str, ...]
+    proxies: ProxiesConfig
     introspection_secret: Optional[Secret]
     log_config: Optional[str]
     pid_file: Optional[str]
@@ -139,12 +146,14 @@ def read(reader: Reader) -> Config:
         tls=read_tls(reader, listeners),
         database=read_database(reader),
         registration=registration,
+        captcha=read_captcha(reader),
         tokens=tokens,
         passwords=read_passwords(reader, oauth_only),
         limits=read_limits(reader),
         sessions=read_sessions(reader),
         terms=read_terms(reader, listeners),
         trusted_proxies=trusted_proxies,
+        proxies=read_proxies(reader),
         introspection_secret=reader.section("regsys").secret("introspection_secret"),
         log_config=reader.text("log_config"),
         pid_file=reader.text("pid_file"),
@@ -201,12 +210,7 @@ def _read_public_baseurl(reader: Reader, server_name: str) -> str:
     url = reader.text("public_baseurl")
     if url is None:
         return f"https://{server_name}/"
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good or parts.query or parts.fragment:
+    if not is_url(url) or "?" in url or "#" in url:
         mend = "write where clients reach you, such as https://matrix.example.com/"
         reader.problem("public_baseurl", "not the address of a website", mend, url)
     return url if url.endswith("/") else f"{url}/"

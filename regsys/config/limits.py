@@ -74,11 +74,13 @@ def _read_availability(own: Reader) -> Union[Rate, Literal["turnstile", "off"]]:
 
 @attr.frozen(kw_only=True)
 class SessionsConfig:
-    """UIA sessions: for how long a finished one repeats its answer (BEHAVIOUR B8.4), and
-    how many unfinished ones an address may have."""
+    """UIA sessions: for how long a finished one repeats its answer (BEHAVIOUR B8.4), how many
+    unfinished ones an address may have, and for how long a device that has confirmed a change
+    of its account need not confirm the next (0: it always must)."""
 
     replay_window_ms: int = 10 * MINUTE_MS
     per_address: int = _FEWEST_SESSIONS
+    confirmed_ms: int = 0
 
 
 _SESSIONS = SessionsConfig()
@@ -89,7 +91,16 @@ def read_sessions(reader: Reader) -> SessionsConfig:
     return SessionsConfig(
         replay_window_ms=own.duration("replay_window") or _SESSIONS.replay_window_ms,
         per_address=own.whole("sessions_per_ip", _FEWEST_SESSIONS, 10**9) or _SESSIONS.per_address,
+        confirmed_ms=_read_confirmed(reader.section("ui_auth")),
     )
+
+
+def _read_confirmed(section: Reader) -> int:
+    # The option's way of saying never is 0, which is no duration elsewhere.
+    if section.data.get("session_timeout") in (0, "0"):
+        section.take("session_timeout")
+        return 0
+    return section.duration("session_timeout") or 0
 
 
 def read_trusted_proxies(reader: Reader) -> tuple[str, ...]:

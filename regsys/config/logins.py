@@ -84,11 +84,13 @@ class PasswordPolicy:
 class PasswordsConfig:
     """How passwords are taken and kept (BEHAVIOUR B14).
 
-    ``login_enabled``: one may log in by password. ``localdb_enabled``: by those in our
-    database. ``truncate_long``: bytes after the 72nd don't count, as on other servers.
+    ``login_enabled``: one may log in by password; ``reauth_enabled``: one may confirm by it
+    what one does to one's account. ``localdb_enabled``: by those in our database.
+    ``truncate_long``: bytes after the 72nd don't count, as on other servers.
     """
 
     login_enabled: bool = True
+    reauth_enabled: bool = True
     localdb_enabled: bool = True
     pepper: Secret = Secret("")
     bcrypt_rounds: int = 12
@@ -106,8 +108,10 @@ def read_passwords(reader: Reader, oauth_only: bool) -> PasswordsConfig:
     if pepper is not None and not isinstance(pepper, str):
         section.problem("pepper", "not text", "put it in quotes")
     long_passwords = reader.section("regsys").choice("long_passwords", ("prehash", "truncate"))
+    login, reauth = _read_password_login(section)
     return PasswordsConfig(
-        login_enabled=_read_password_login(section) and not oauth_only,
+        login_enabled=login and not oauth_only,
+        reauth_enabled=reauth and not oauth_only,
         localdb_enabled=section.flag("localdb_enabled", default=True),
         pepper=Secret(pepper if isinstance(pepper, str) else ""),
         bcrypt_rounds=reader.whole("bcrypt_rounds", 4, 31) or _PASSWORDS.bcrypt_rounds,
@@ -123,9 +127,11 @@ def read_passwords(reader: Reader, oauth_only: bool) -> PasswordsConfig:
     )
 
 
-def _read_password_login(section: Reader) -> bool:
+def _read_password_login(section: Reader) -> tuple[bool, bool]:
+    """Whether passwords are good for logging in, and for confirming."""
     value = section.take("enabled")
     if not (value is None or isinstance(value, bool) or value == "only_for_reauth"):
         mend = "write true, false or only_for_reauth"
         section.problem("enabled", "not known here", mend, value)
-    return value is None or value is True
+    login = value is None or value is True
+    return login, login or value == "only_for_reauth"

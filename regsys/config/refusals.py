@@ -16,10 +16,7 @@ _VERIFICATIONS = (
     "registrations_require_3pid",
 )
 # What keeps people out, and is not enforced by this version: it must not be passed over.
-_OBSTACLES = (
-    "enable_registration_captcha",
-    "registrations_require_3pid",
-)
+_OBSTACLES = ("registrations_require_3pid",)
 _CLOSED_TO_ALL = ("hs_disabled", "limit_usage_by_mau")
 
 # What else matters once people register, and what it means that it is not done.
@@ -48,8 +45,8 @@ def check_registration(
         reader.problem(
             "enable_registration",
             "anybody could register, without any verification",
-            "set it to false, or registration_requires_token to true, or, if that is what you "
-            "want, enable_registration_without_verification",
+            "set it to false, or registration_requires_token or enable_registration_captcha to "
+            "true, or, if that is what you want, enable_registration_without_verification",
             True,
         )
     for name, meaning in _MISSED.items():

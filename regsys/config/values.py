@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from urllib.parse import urlsplit
 
 import attr
 
@@ -61,6 +62,16 @@ def duration_ms(value: object) -> Optional[int]:
 def is_on(value: object) -> bool:
     """Whether an option is switched on: true, a word for it, or anything that isn't empty."""
     return _WORDS.get(str(value).lower(), bool(value))
+
+
+def is_url(text: str) -> bool:
+    """Whether it is a whole address on the web: http or https, a host, nothing odd in it."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return good and text.isascii() and text.isprintable() and " " not in text
 
 
 def _kind(value: object) -> str:

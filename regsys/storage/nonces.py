@@ -1,4 +1,4 @@
-"""Nonces that have been tried, until they would be too old anyway."""
+"""Nonces and captcha responses that are used up, until they would be too old anyway."""
 
 from __future__ import annotations
 

@@ -45,11 +45,17 @@ class SessionStore:
         client: Client,
         params: Optional[Mapping[str, Any]],
         results: Mapping[str, Any],
+        new_password: bool = False,
     ) -> None:
-        await self.db.write("save_session", _save, session_id, client, params, results)
+        await self.db.write(
+            "save_session", _save, session_id, client, params, results, new_password
+        )
 
-    async def keep_hash(self, session_id: str, password_hash: Optional[str]) -> None:
+    async def keep_hash(self, session_id: str, password_hash: str) -> None:
         await self.db.read("keep_hash", _keep_hash, session_id, password_hash)
+
+    async def remove(self, session_id: str) -> bool:
+        return await self.db.read("remove_session", _remove, session_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.write("expire_sessions", _delete_expired, now_ms, at_most)
@@ -125,9 +131,10 @@ def _save(
     client: Client,
     params: Optional[Mapping[str, Any]],
     results: Mapping[str, Any],
+    new_password: bool,
 ) -> None:
     row = txn.one(
-        "SELECT params, results, clients FROM uia_sessions WHERE session_id = ?"
+        "SELECT params, results, clients, password_hash FROM uia_sessions WHERE session_id = ?"
         + txn.dialect.for_update,
         (session_id,),
     )
@@ -136,21 +143,27 @@ def _save(
     seen = [Client(*item) for item in json.loads(row[2])]
     clients = row[2] if client in seen else _clients([*seen, client])
     txn.run(
-        "UPDATE uia_sessions SET params = ?, results = ?, clients = ? WHERE session_id = ?",
+        "UPDATE uia_sessions SET params = ?, results = ?, clients = ?, password_hash = ?"
+        " WHERE session_id = ?",
         (
             row[0] if params is None else _json(params),
             _json({**json.loads(row[1]), **results}),
             clients if len(clients.encode("utf-8")) <= CLIENTS_BYTES else row[2],
+            None if new_password else row[3],
             session_id,
         ),
     )
 
 
-def _keep_hash(txn: Transaction, session_id: str, password_hash: Optional[str]) -> None:
+def _keep_hash(txn: Transaction, session_id: str, password_hash: str) -> None:
     txn.run(
         "UPDATE uia_sessions SET password_hash = ? WHERE session_id = ? AND NOT finished",
         (password_hash, session_id),
     )
+
+
+def _remove(txn: Transaction, session_id: str) -> bool:
+    return txn.run("DELETE FROM uia_sessions WHERE session_id = ?", (session_id,)) == 1
 
 
 # As UTF-8, not escaped: what a client may fill a session with stays small.

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
 
 from regsys import build
 from regsys.backend import Backend, hashing_pool
 from regsys.config import Config, parse
+from regsys.outbound.http import HTTPClient
 from regsys.storage.database import Database
 from regsys.subsystem import Hooks, Subsystem
 from regsys.testing.database import memory_database
@@ -45,18 +50,35 @@ def memory_backend(
     clock: Clock,
     database: Optional[Database] = None,
     run: Callable[..., Deferred[Any]] = maybeDeferred,
+    agent: Optional[IAgent] = None,
 ) -> Backend:
     """A backend that works on the calling thread: over ``database``, or one in memory.
 
-    ``run`` calls a hashing function: replace it to hash when the test wants to.
+    ``run`` calls a hashing function: replace it to hash when the test wants to. ``agent`` asks
+    other servers; None: there are none (treq.testing.RequestTraversalAgent stands for one).
     """
     assert chosen.tokens.macaroon_secret_key is not None
     return Backend(
         database=database or memory_database(testcase, clock),
         hasher=hashing_pool(chosen, run, threads=1, seconds=clock.seconds),
+        http=HTTPClient(agent or _Alone(), clock),
         macaroon_secret=chosen.tokens.macaroon_secret_key.reveal().encode(),
         seconds=clock.seconds,
     )
+
+
+@implementer(IAgent)
+class _Alone:
+    """A machine without a network."""
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Optional[Headers] = None,
+        bodyProducer: Optional[IBodyProducer] = None,
+    ) -> Deferred[IResponse]:
+        return fail(ConnectionRefusedError())
 
 
 def standalone(

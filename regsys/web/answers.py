@@ -1,10 +1,10 @@
-"""What the endpoints have in common: where they live, and how a login is told."""
+"""What the endpoints have in common: where they live, how a login and what is to do are told."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from regsys.model import Created, Login, UserID
+from regsys.model import Challenge, Created, Login, UserID
 
 
 def client_paths(path: str, *versions: str) -> tuple[str, ...]:
@@ -34,4 +34,18 @@ def tokens(login: Login, now_ms: int) -> dict[str, Any]:
         answer["expires_in_ms"] = max(0, login.terms.valid_until_ms - now_ms)
     if login.refresh_token is not None:
         answer["refresh_token"] = login.refresh_token.reveal()
+    return answer
+
+
+def challenged(challenge: Challenge) -> dict[str, Any]:
+    """The body of the 401 that asks for what is still to do (BEHAVIOUR B8.1)."""
+    answer: dict[str, Any] = {
+        "session": challenge.session_id,
+        "flows": [{"stages": list(flow)} for flow in challenge.flows],
+        "params": dict(challenge.params),
+    }
+    if challenge.completed is not None:
+        answer["completed"] = list(challenge.completed)
+    if challenge.errcode is not None:
+        answer.update(errcode=challenge.errcode, error=challenge.error)
     return answer

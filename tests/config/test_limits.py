@@ -38,3 +38,13 @@ class LimitTests(ConfigCase):
         own = {"replay_window": "1m", "sessions_per_ip": 300}
         sessions = self.parse({"regsys": own}).sessions
         self.assertEqual((sessions.replay_window_ms, sessions.per_address), (60_000, 300))
+
+    def test_confirmation(self) -> None:
+        """How long a confirmation holds is a duration, or 0: not at all."""
+        for value, expected in ((0, 0), ("0", 0), ("10m", 600_000), (5000, 5000), (None, 0)):
+            sessions = self.parse({"ui_auth": {"session_timeout": value}}).sessions
+            self.assertEqual(sessions.confirmed_ms, expected)
+        for value in (-1, "soon", []):
+            self.assertProblem(
+                {"ui_auth": {"session_timeout": value}}, "ui_auth.session_timeout", "a duration"
+            )

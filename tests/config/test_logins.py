@@ -36,10 +36,14 @@ class LoginTests(ConfigCase):
         self.assertWarning(options, "session_lifetime", "guests")
 
     def test_passwordLogin(self) -> None:
-        """Only a plain true lets one log in by password."""
-        for value, enabled in ((True, True), (False, False), ("only_for_reauth", False)):
+        """Only a plain true lets one log in by password; to confirm, only_for_reauth will do."""
+        for value, login, reauth in (
+            (True, True, True),
+            (False, False, False),
+            ("only_for_reauth", False, True),
+        ):
             passwords = self.parse({"password_config": {"enabled": value}}).passwords
-            self.assertIs(passwords.login_enabled, enabled)
+            self.assertEqual((passwords.login_enabled, passwords.reauth_enabled), (login, reauth))
 
     def test_passwordsAreTakenAsConfigured(self) -> None:
         """Pepper, cost, policy and the way of long passwords come from their own places."""

@@ -26,7 +26,6 @@ class RegistrationTests(ConfigCase):
     def test_whatCannotBeEnforcedIsRefusedWhileRegistrationIsOn(self) -> None:
         """Options that keep people out are never passed over in silence."""
         for name, value in (
-            ("enable_registration_captcha", "true"),
             ("registrations_require_3pid", ["email"]),
             ("hs_disabled", True),
             ("limit_usage_by_mau", True),
@@ -38,8 +37,8 @@ class RegistrationTests(ConfigCase):
         self.assertEqual(self.parse({**guests, "hs_disabled": False}).warnings, ())
         # Not told to open the door wide when it was the lock that is missing.
         self.assertProblem(
-            {"enable_registration": True, "enable_registration_captcha": True},
-            "enable_registration_captcha",
+            {"enable_registration": True, "registrations_require_3pid": ["email"]},
+            "registrations_require_3pid",
         )
 
     def test_tokens(self) -> None:

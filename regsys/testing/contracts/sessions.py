@@ -157,17 +157,30 @@ class SessionStoreContract(Contract):
         await store.keep_hash("session", "hash")
         self.assertIsNone(await store.get("session", NOW_MS))
 
+    async def test_removed(self) -> None:
+        """A session is forgotten once, and others stay."""
+        store = self.make()
+        await store.add(session(), PLENTY)
+        await store.add(session("other"), PLENTY)
+        told = await together(store.remove("session") for _ in range(3))
+        self.assertEqual(sorted(told), [False, False, True])
+        self.assertIsNone(await store.get("session", NOW_MS))
+        self.assertIsNotNone(await store.get("other", NOW_MS))
+
     # --- The password's hash, and the end ------------------------------------------------
 
     async def test_hash(self) -> None:
-        """The hash of the session's password is kept; a later one, or none, takes its place."""
+        """The hash of the session's password is kept; a later one takes its place, and it is
+        forgotten when a new password comes."""
         store = self.make()
         await store.add(session(), PLENTY)
-        for password_hash in ("first", "second", None):
+        for password_hash in ("first", "second"):
             await store.keep_hash("session", password_hash)
-            found = await store.get("session", NOW_MS)
-            assert found is not None
+            found = await self.saved(store)
             self.assertEqual(found.password_hash, password_hash)
+        await store.save("session", CLIENT, None, {}, new_password=True)
+        found = await self.saved(store)
+        self.assertIsNone(found.password_hash)
 
     async def test_finished(self) -> None:
         """A finished session tells what it has made, until its new end."""

@@ -35,15 +35,19 @@ regsys:
 def config_file(create: bool) -> str:
     """The path of the demonstration's configuration, which is written first if ``create``."""
     path = os.path.join(DIRECTORY, "homeserver.yaml")
-    if os.path.exists(path):
-        return path
-    if not create:
-        raise ConfigError(["no configuration file: name one with -c FILE"])
+    if not os.path.exists(path):
+        if not create:
+            raise ConfigError(["no configuration file: name one with -c FILE"])
+        write(path, _TEMPLATE)
+    return path
+
+
+def write(path: str, template: str) -> None:
+    """Write a configuration for its owner's eyes; with new secrets."""
     os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
-    text = _TEMPLATE.format(secret=secrets.token_urlsafe(32), directory=DIRECTORY)
+    text = template.format(secret=secrets.token_urlsafe(32), directory=DIRECTORY)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
-    return path
 
 
 def introduction(config: Config) -> str:

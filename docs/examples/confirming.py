@@ -1,0 +1,44 @@
+"""An endpoint that its user must confirm, so that a stolen access token is not enough.
+
+docs/embedding.md quotes it.
+"""
+
+from __future__ import annotations
+
+from typing import Awaitable, Callable
+
+import regsys
+from regsys.errors import MissingToken, UnknownToken
+from regsys.http import Call, Endpoint, Reply
+from regsys.model import Challenge, UserID
+
+
+def deactivation(
+    registration: regsys.Subsystem, deactivate: Callable[[UserID], Awaitable[None]]
+) -> Endpoint:
+    """POST /account/deactivate."""
+    confirmation = registration.confirmation
+    assert confirmation is not None
+
+    async def post(call: Call) -> Reply:
+        if call.access_token is None:
+            raise MissingToken()
+        requester = await registration.auth.whose(call.access_token)
+        if requester is None:
+            raise UnknownToken()
+        request = regsys.ConfirmationRequest(
+            requester=requester,
+            method=call.method,
+            uri=call.uri,
+            body=call.object(),
+            client=call.client,
+        )
+        answer = await confirmation.confirm(request)
+        if isinstance(answer, Challenge):
+            return Reply(regsys.challenged(answer), status=401)
+        await deactivate(requester.user_id)
+        return Reply()
+
+    versions = ("v3", "r0")
+    paths = tuple(f"/_matrix/client/{version}/account/deactivate" for version in versions)
+    return Endpoint("deactivate", paths, {"POST": post})

@@ -1,0 +1,115 @@
+"""The captcha that newcomers solve (BEHAVIOUR B8.7, B15)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Mapping, Optional
+
+import attr
+
+from regsys.config.values import Reader, is_url
+from regsys.model import Secret
+
+Kind = Literal["recaptcha", "hcaptcha", "turnstile", "proof_of_work"]
+
+# Where each service that we know checks responses.
+SERVICES: Mapping[str, str] = {
+    "recaptcha": "https://www.recaptcha.net/recaptcha/api/siteverify",
+    "hcaptcha": "https://api.hcaptcha.com/siteverify",
+    "turnstile": "https://challenges.cloudflare.com/turnstile/v0/siteverify",
+}
+PROOF_OF_WORK = "proof_of_work"
+# 500 keep a laptop of two cores busy for a second on average, now and then for four. Checking
+# takes us one part in four thousand of that.
+DIFFICULTY, HARDEST = 500, 10_000
+
+_KEYS = ("public_key", "private_key", "private_key_path", "siteverify_api")
+
+
+@attr.frozen(kw_only=True)
+class CaptchaConfig:
+    """The one captcha on offer. A proof of work has a ``difficulty``, which grows with the
+    time that it takes, and no keys; any other has keys and the ``siteverify_api``'s URL."""
+
+    kind: Kind
+    public_key: str = ""
+    private_key: Secret = Secret("")
+    siteverify_api: str = ""
+    difficulty: int = DIFFICULTY
+
+
+def read_captcha(reader: Reader) -> Optional[CaptchaConfig]:
+    """The captcha of ``regsys.captcha``; without a kind there, the reCAPTCHA that the
+    ``recaptcha_…`` options set up. None unless ``enable_registration_captcha``."""
+    own = reader.section("regsys").section("captcha")
+    kind: Any = own.choice("kind", (*SERVICES, PROOF_OF_WORK)) or "recaptcha"
+    theirs = _read_service(reader, "recaptcha", "recaptcha_")
+    ours = _read_service(own, kind)
+    difficulty = own.whole("difficulty", 1, HARDEST)
+    _refuse_what_does_not_fit(reader, own, kind)
+    if kind != "recaptcha":
+        _skip(reader, "recaptcha_")
+    if not reader.word_flag("enable_registration_captcha"):
+        if kind != "recaptcha":
+            reader.warnings.append(
+                "regsys.captcha has no effect without enable_registration_captcha: "
+                "nobody is asked for a captcha."
+            )
+        return None
+    if kind == PROOF_OF_WORK:
+        return CaptchaConfig(kind=kind, difficulty=difficulty or DIFFICULTY)
+    if kind == "recaptcha":
+        _need_keys(reader, "recaptcha_", theirs)
+        return theirs
+    _need_keys(own, "", ours)
+    return ours
+
+
+def _read_service(reader: Reader, kind: Any, prefix: str = "") -> CaptchaConfig:
+    url = reader.text(f"{prefix}siteverify_api")
+    if url is not None and not is_url(url):
+        mend = "write the whole address at which the service checks responses, or leave it out"
+        reader.problem(f"{prefix}siteverify_api", "not the address of a website", mend, url)
+    return CaptchaConfig(
+        kind=kind,
+        public_key=reader.text(f"{prefix}public_key") or "",
+        private_key=reader.secret(f"{prefix}private_key") or Secret(""),
+        siteverify_api=url or SERVICES.get(kind, ""),
+    )
+
+
+def _refuse_what_does_not_fit(reader: Reader, own: Reader, kind: str) -> None:
+    """Refuse, within regsys.captcha, what its kind makes nothing of."""
+    wrong: tuple[str, ...]
+    if kind == PROOF_OF_WORK:
+        wrong, mend = _KEYS, "leave it out: a proof of work has no keys and asks no service"
+    elif kind == "recaptcha":
+        wrong = (*_KEYS, "difficulty")
+        mend = "write the recaptcha_… options outside of regsys, or name another kind here"
+    else:
+        wrong, mend = ("difficulty",), "leave it out: only proof_of_work has a difficulty"
+    for name in wrong:
+        if own.data.get(name) is not None:
+            own.problem(name, f"has no effect with the kind {kind}", mend)
+
+
+def _need_keys(reader: Reader, prefix: str, found: CaptchaConfig) -> None:
+    for name, value in (
+        ("public_key", found.public_key),
+        ("private_key", found.private_key.reveal()),
+    ):
+        given = any(reader.data.get(f"{prefix}{name}{end}") for end in ("", "_path"))
+        # One that was given and is wrong has been complained of.
+        if not value and not given:
+            reader.problem(
+                f"{prefix}{name}",
+                f"missing, but enable_registration_captcha asks everybody for a {found.kind}",
+                "write the key that the service gave you, set enable_registration_captcha to "
+                "false, or take regsys.captcha.kind: proof_of_work, which needs no keys",
+            )
+
+
+def _skip(reader: Reader, prefix: str) -> None:
+    """These are for another server that reads the same file."""
+    for name in (prefix + key for key in _KEYS):
+        if reader.data.get(name) is not None:
+            reader.skip(name)

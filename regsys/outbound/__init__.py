@@ -1,0 +1,1 @@
+"""What regsys asks of other servers, over HTTP."""

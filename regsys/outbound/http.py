@@ -1,0 +1,171 @@
+"""The one client with which regsys asks other servers (THREATS B5, C9).
+
+Addresses come from the configuration and are used as written: no redirect is followed, no
+cookie kept. An answer is small and comes soon, or it is none.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping, Optional
+from urllib.parse import urlencode
+
+import attr
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from regsys.config.proxies import ProxiesConfig
+from regsys.outbound.proxies import ProxyingAgent
+
+# Connect, headers and body together.
+DEADLINE_S = 10.0
+BODY_LIMIT = 64 * 1024
+# A host that stalls must not eat up our sockets, however many people wait for it.
+AT_ONCE = 100
+
+
+class NoAnswer(Exception):
+    """There is no answer to work with; the text says why, for an operator."""
+
+
+@attr.frozen
+class Answer:
+    """An answer of any status."""
+
+    status: int
+    body: bytes = attr.field(repr=False)
+
+    def json(self) -> Any:
+        """The body as JSON; NoAnswer if it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise NoAnswer("the answer is not JSON") from None
+
+
+@attr.define(eq=False)
+class HTTPClient:
+    """``agent`` verifies certificates, as Twisted's own does. ``clock`` counts the deadline."""
+
+    agent: IAgent
+    clock: IReactorTime
+    at_once: int = AT_ONCE
+    _under_way: int = attr.field(default=0, init=False)
+
+    @classmethod
+    def on(cls, reactor: Any, proxies: ProxiesConfig) -> HTTPClient:
+        """The real one."""
+        agent = ProxyingAgent(reactor=reactor, proxies=proxies, timeout_s=DEADLINE_S)
+        return cls(agent, reactor)
+
+    async def post_form(self, url: str, fields: Mapping[str, str]) -> Answer:
+        """POST the fields as a form does. NoAnswer: unreachable, too slow, too long."""
+        body = urlencode(fields).encode("ascii")
+        return await self._ask(b"POST", url, body, b"application/x-www-form-urlencoded")
+
+    async def _ask(self, method: bytes, url: str, body: bytes, content_type: bytes) -> Answer:
+        if self._under_way >= self.at_once:
+            raise NoAnswer("too many requests are waiting for other servers")
+        headers = Headers({b"Content-Type": [content_type], b"User-Agent": [b"regsys"]})
+        self._under_way += 1
+        try:
+            asking = Deferred.fromCoroutine(self._exchange(method, url, headers, body))
+            return await asking.addTimeout(DEADLINE_S, self.clock, _too_slow)
+        except NoAnswer:
+            raise
+        except ConnectError as error:
+            raise NoAnswer(str(error)) from None
+        except Exception as error:
+            # Whatever else may go wrong between two machines. The kind says enough: the text
+            # of some quotes what was sent.
+            raise NoAnswer(f"the connection failed, or is no HTTP: {_kind(error)}") from None
+        finally:
+            self._under_way -= 1
+
+    async def _exchange(self, method: bytes, url: str, headers: Headers, body: bytes) -> Answer:
+        response = await self.agent.request(method, url.encode("ascii"), headers, _Bytes(body))
+        return Answer(response.code, await _read(response))
+
+
+def _too_slow(result: object, seconds: float) -> Failure:
+    return Failure(NoAnswer(f"no answer within {seconds:g} s"))
+
+
+def _kind(error: Exception) -> str:
+    """The class of an error; where Twisted wraps a list of reasons, those of the reasons."""
+    reasons: Any = getattr(error, "reasons", None)
+    return ", ".join(reason.type.__name__ for reason in reasons or [Failure(error)])
+
+
+def _read(response: IResponse) -> Deferred[bytes]:
+    reader = _Reader()
+    reading: Deferred[bytes] = Deferred(lambda _: reader.leave())
+    reader.done = reading
+    response.deliverBody(reader)
+    return reading
+
+
+class _Reader(Protocol):
+    """Collects a body as long as it is short; fires ``done`` once."""
+
+    done: Optional[Deferred[bytes]]
+
+    def __init__(self) -> None:
+        self._body = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._body += data
+        if len(self._body) > BODY_LIMIT:
+            self._end(NoAnswer(f"the answer is longer than {BODY_LIMIT} bytes"))
+            self.leave()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # PotentialDataLoss: an old server ends its answer by closing the connection.
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self._end(self._body)
+        else:
+            self._end(reason)
+
+    def leave(self) -> None:
+        """Close the connection, wherever the answer is; nobody waits for it any more."""
+        self.done = None
+        assert self.transport is not None
+        self.transport.loseConnection()
+
+    def _end(self, result: Any) -> None:
+        done, self.done = self.done, None
+        if done is not None:
+            if isinstance(result, bytes):
+                done.callback(result)
+            else:
+                done.errback(result)
+
+
+@implementer(IBodyProducer)
+class _Bytes:
+    """A body that is written at once."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing is left to pause."""
+
+    def resumeProducing(self) -> None:
+        """Nothing was paused."""
+
+    def stopProducing(self) -> None:
+        """Nothing is left to stop."""

@@ -1,0 +1,176 @@
+"""Ways to other servers: directly, or through a proxy.
+
+What goes by TLS goes through a tunnel (RFC 9110, 9.3.6): the proxy learns the host's name and
+nothing else, and the certificate is still the host's. The rest it is asked to fetch.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Optional
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ProxyAgent
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import (
+    IAgent,
+    IAgentEndpointFactory,
+    IBodyProducer,
+    IPolicyForHTTPS,
+    IResponse,
+)
+from zope.interface import implementer
+
+from regsys.config.proxies import ProxiesConfig, Proxy
+
+# A proxy has little to say before the tunnel is open.
+HEAD_LIMIT = 8 * 1024
+
+
+@implementer(IAgent)
+@attr.frozen(kw_only=True)
+class ProxyingAgent:
+    """Sends each request by the way that ``proxies`` name. No connection is kept: the same
+    host is rarely asked twice."""
+
+    reactor: Any
+    proxies: ProxiesConfig
+    timeout_s: float
+    policy: IPolicyForHTTPS = attr.field(factory=BrowserLikePolicyForHTTPS)
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Optional[Headers] = None,
+        bodyProducer: Optional[IBodyProducer] = None,
+    ) -> Deferred[IResponse]:
+        wanted, headers = URI.fromBytes(uri), headers or Headers()
+        pool = HTTPConnectionPool(self.reactor, persistent=False)
+        agent: Any = Agent(self.reactor, self.policy, self.timeout_s, pool=pool)
+        proxy = self.proxies.proxy_for(wanted.scheme.decode(), wanted.host.decode(), wanted.port)
+        if proxy is not None:
+            endpoint = self._endpoint(proxy)
+            if wanted.scheme == b"https":
+                tunnels = _Tunnels(endpoint, proxy.authorization, self.policy)
+                agent = Agent.usingEndpointFactory(self.reactor, tunnels, pool)
+            else:
+                agent = ProxyAgent(endpoint, self.reactor, pool)
+                if proxy.authorization is not None:
+                    headers.addRawHeader(b"Proxy-Authorization", proxy.authorization)
+        asked: Deferred[IResponse] = agent.request(method, uri, headers, bodyProducer)
+        return asked
+
+    def _endpoint(self, proxy: Proxy) -> IStreamClientEndpoint:
+        host = proxy.host.encode("ascii")
+        plain = HostnameEndpoint(self.reactor, host, proxy.port, self.timeout_s)
+        if not proxy.tls:
+            return plain
+        return wrapClientTLS(self.policy.creatorForNetloc(host, proxy.port), plain)
+
+
+@implementer(IAgentEndpointFactory)
+@attr.frozen
+class _Tunnels:
+    """TLS with a host, each through a tunnel of its own."""
+
+    proxy: IStreamClientEndpoint
+    authorization: Optional[bytes] = attr.field(repr=False)
+    policy: IPolicyForHTTPS
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        tunnel = TunnelEndpoint(self.proxy, _target(uri), self.authorization)
+        return wrapClientTLS(self.policy.creatorForNetloc(uri.host, uri.port), tunnel)
+
+
+def _target(uri: URI) -> bytes:
+    host = b"[%s]" % uri.host if b":" in uri.host else uri.host
+    return b"%s:%d" % (host, uri.port)
+
+
+@implementer(IStreamClientEndpoint)
+@attr.frozen
+class TunnelEndpoint:
+    """A connection to ``target`` (``host:port``) that the server at ``proxy`` passes on."""
+
+    proxy: IStreamClientEndpoint
+    target: bytes
+    authorization: Optional[bytes] = attr.field(default=None, repr=False)
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Fires once the tunnel is open; ConnectError if the proxy opens none."""
+        return Deferred.fromCoroutine(self._connect(factory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        opening = _Opening(self.target, self.authorization, factory)
+        await self.proxy.connect(Factory.forProtocol(lambda: opening))
+        return await opening.opened
+
+
+class _Opening(Protocol):
+    """Asks for the tunnel, and steps aside once it is open. ``opened`` fires with whatever
+    ``factory`` builds; cancelling it gives up the connection."""
+
+    transport: Any = None
+
+    def __init__(
+        self, target: bytes, authorization: Optional[bytes], factory: IProtocolFactory
+    ) -> None:
+        self.opened: Deferred[IProtocol] = Deferred(lambda _: self._give_up())
+        self._target = target
+        self._authorization = authorization
+        self._factory = factory
+        self._head = b""
+        self._inner: Optional[IProtocol] = None
+
+    def connectionMade(self) -> None:
+        lines = [b"CONNECT %s HTTP/1.1" % self._target, b"Host: " + self._target]
+        if self._authorization is not None:
+            lines.append(b"Proxy-Authorization: " + self._authorization)
+        self.transport.write(b"\r\n".join([*lines, b"", b""]))
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._inner is not None:
+            self._inner.dataReceived(data)
+            return
+        self._head += data
+        head, end, rest = self._head.partition(b"\r\n\r\n")
+        if not end:
+            if len(head) > HEAD_LIMIT:
+                self._refuse("the proxy talks no HTTP")
+        elif re.match(rb"HTTP/1\.[01] 2\d\d\b", head):
+            self._step_aside(rest)
+        else:
+            self._refuse("the proxy refuses")
+
+    def _step_aside(self, rest: bytes) -> None:
+        inner = self._factory.buildProtocol(self.transport.getPeer())
+        if inner is None:
+            self._refuse("nobody wants the tunnel")
+            return
+        self._inner = inner
+        inner.makeConnection(self.transport)
+        self.opened.callback(inner)
+        if rest:
+            inner.dataReceived(rest)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._inner is not None:
+            self._inner.connectionLost(reason)
+        elif not self.opened.called:
+            self.opened.errback(ConnectError(string="the proxy hung up"))
+
+    def _refuse(self, why: str) -> None:
+        self._give_up()
+        if not self.opened.called:
+            self.opened.errback(ConnectError(string=why))
+
+    def _give_up(self) -> None:
+        if self.transport is not None:
+            self.transport.abortConnection()

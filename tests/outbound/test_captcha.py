@@ -1,0 +1,80 @@
+"""What a captcha service says, and what it says when it says nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.errors import Unavailable
+from regsys.interfaces import ICaptchaVerifier
+from regsys.model import Secret
+from regsys.outbound.captcha import SiteVerify
+from regsys.outbound.http import DEADLINE_S, HTTPClient
+from regsys.testing import provides
+from tests.captcha_double import BAD, DRIP, GOOD, MISHAPS, SECRET, STALL, CaptchaDouble
+from tests.log_canaries import watch
+
+SAYS = "regsys.outbound.captcha"
+URL = "http://captcha.example/siteverify?kept=yes"
+
+
+class SiteVerifyTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.double = CaptchaDouble(self.clock)
+        self.agent = RequestTraversalAgent(self.double)
+        self.verifier = self.verifier_with(SECRET)
+
+    def verifier_with(self, secret: str) -> SiteVerify:
+        http = HTTPClient(self.agent, self.clock)
+        return SiteVerify(url=URL, secret=Secret(secret), http=http)
+
+    def verify(self, response: str) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.verifier.verify(response, "192.0.2.7"))
+
+    def test_provides(self) -> None:
+        provides(ICaptchaVerifier, self.verifier)
+
+    def test_asks(self) -> None:
+        """Our secret, the response and the visitor's address go to the address as written."""
+        self.assertIs(self.successResultOf(self.verify(GOOD)), True)
+        asked = {"secret": SECRET, "response": GOOD, "remoteip": "192.0.2.7"}
+        self.assertEqual(self.double.asked, [asked])
+        self.assertEqual(self.double.paths, [b"/siteverify?kept=yes"])
+
+    def test_no(self) -> None:
+        """A plain no is a no, whatever codes stand beside it."""
+        for response in (BAD, "used", "silent-no", "odd-codes", "never heard of"):
+            self.assertIs(self.successResultOf(self.verify(response)), False, response)
+
+    def test_neitherYesNorNo(self) -> None:
+        """Anything else is Unavailable, with one line for the operator and no secret in it."""
+        watch(self, {"the private key": SECRET, "the response": "canary"})
+        self.assertGreater(len(MISHAPS), 15)
+        for mishap in (*MISHAPS, STALL, DRIP):
+            with capturedLogs() as events:
+                asking = self.verify(f"{mishap}#canary")
+                self.agent.flush()
+                if mishap in (STALL, DRIP):
+                    self.clock.advance(DEADLINE_S)
+                self.agent.flush()
+                error = self.failureResultOf(asking, Unavailable).value
+            self.assertTrue(error.retry_after_ms, mishap)
+            (event,) = (event for event in events if event["log_namespace"] == SAYS)
+            self.assertEqual((event["log_level"].name, event["url"]), ("error", URL), mishap)
+            self.assertTrue(event["reason"], mishap)
+        self.assertNotIn(b"/elsewhere", self.double.paths)
+
+    def test_ourOwnFault(self) -> None:
+        """A service that does not know our key refuses nobody: the operator is told."""
+        self.verifier = self.verifier_with("another-canary")
+        watch(self, {"the private key": "another-canary"})
+        with capturedLogs() as events:
+            self.failureResultOf(self.verify(GOOD), Unavailable)
+        (event,) = (event for event in events if event["log_namespace"] == SAYS)
+        self.assertIn("private key", event["reason"])

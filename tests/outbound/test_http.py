@@ -1,0 +1,160 @@
+"""The client that asks other servers: short, soon, and as it was told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from regsys.config import ProxiesConfig
+from regsys.outbound.http import BODY_LIMIT, DEADLINE_S, HTTPClient, NoAnswer
+
+URL = "http://other.example/ask?way=this"
+
+
+class Other(Resource):
+    """Another server; ``answer`` is a body, or what does the answering. ``requests`` are kept."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: Any = b"{}"
+        self.requests: list[Any] = []
+
+    def render(self, request: Any) -> Any:
+        request.sent = request.content.read()
+        self.requests.append(request)
+        return self.answer(request) if callable(self.answer) else self.answer
+
+
+class HTTPClientTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.other, self.clock = Other(), Clock()
+        self.agent = RequestTraversalAgent(self.other)
+        self.http = HTTPClient(self.agent, self.clock, at_once=2)
+
+    def ask(self, url: str = URL, **fields: str) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.http.post_form(url, fields or {"a": "b"}))
+
+    def no_answer(self, asking: Deferred[Any]) -> str:
+        """Why there is none; the connection is given up."""
+        self.agent.flush()
+        error = self.failureResultOf(asking, NoAnswer).value
+        self.assertIsNone(error.__cause__)
+        return str(error)
+
+    def test_asks(self) -> None:
+        """A form is sent to exactly this address, each value whole, whatever it holds."""
+        self.other.answer = b'{"well": [1]}'
+        answer = self.successResultOf(self.ask(a="b&c=d é\0", e=""))
+        self.assertEqual((answer.status, answer.json()), (200, {"well": [1]}))
+        (request,) = self.other.requests
+        self.assertEqual((request.method, request.uri), (b"POST", b"/ask?way=this"))
+        self.assertEqual(request.sent, b"a=b%26c%3Dd+%C3%A9%00&e=")
+        self.assertEqual(request.getHeader("content-type"), "application/x-www-form-urlencoded")
+
+    def test_keepsNoCookieAndFollowsNoRedirect(self) -> None:
+        """An answer of another status is an answer, and leaves nothing behind."""
+
+        def redirect(request: Any) -> bytes:
+            request.addCookie(b"who", b"you")
+            request.redirect(b"http://inside.example/")
+            return b""
+
+        self.other.answer = redirect
+        for _ in range(2):
+            self.assertEqual(self.successResultOf(self.ask()).status, 302)
+        self.assertEqual([request.uri for request in self.other.requests], [b"/ask?way=this"] * 2)
+        self.assertIsNone(self.other.requests[1].getHeader("cookie"))
+
+    def test_oneDeadlineForAllOfIt(self) -> None:
+        """A server that says nothing, or ever so little, is given up after ten seconds."""
+
+        def stall(request: Any) -> Any:
+            return NOT_DONE_YET
+
+        def drip(request: Any) -> Any:
+            request.write(b" ")
+            return NOT_DONE_YET
+
+        for answer in (stall, drip):
+            self.other.answer = answer
+            asking = self.ask()
+            for _ in range(9):
+                self.clock.advance(1)
+                if answer is drip:
+                    self.other.requests[-1].write(b" ")
+                self.agent.flush()
+                self.assertNoResult(asking)
+            gone = self.other.requests[-1].notifyFinish()
+            self.clock.advance(1)
+            self.assertIn("within 10 s", self.no_answer(asking))
+            self.failureResultOf(gone)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(DEADLINE_S, 10)
+
+    def test_oneDeadlineForConnecting(self) -> None:
+        """The seconds in which a connection is attempted count, and the attempt is given up."""
+        reactor = MemoryReactorClock()
+        http = HTTPClient.on(reactor, ProxiesConfig())
+        asking = Deferred.fromCoroutine(http.post_form("http://192.0.2.1/", {}))
+        (attempt,) = reactor.connectors
+        reactor.advance(DEADLINE_S)
+        self.failureResultOf(asking, NoAnswer)
+        self.assertTrue(attempt.stoppedConnecting)
+
+    def test_longAnswers(self) -> None:
+        """64 KiB are read; of a byte more nothing is, and no more is waited for."""
+        self.other.answer = b"x" * BODY_LIMIT
+        self.assertEqual(self.successResultOf(self.ask()).body, self.other.answer)
+
+        def endless(request: Any) -> Any:
+            request.write(b"x" * (BODY_LIMIT + 1))
+            return NOT_DONE_YET
+
+        self.other.answer = endless
+        self.assertIn("longer than 65536", self.no_answer(self.ask()))
+
+    def test_noHTTP(self) -> None:
+        """A server that hangs up or talks nonsense, and an address of nothing, are no answer."""
+
+        def hang_up(request: Any) -> Any:
+            request.transport.loseConnection()
+            return NOT_DONE_YET
+
+        def nonsense(request: Any) -> Any:
+            request.transport.write(b"220 mail.example ESMTP\r\n")
+            request.transport.loseConnection()
+            return NOT_DONE_YET
+
+        for answer, kind in ((hang_up, "ConnectionDone"), (nonsense, "ParseError")):
+            self.other.answer = answer
+            self.assertIn(kind, self.no_answer(self.ask()))
+        for url in ("gopher://other.example/", "http://héé/"):
+            self.no_answer(self.ask(url))
+
+    def test_nonJSON(self) -> None:
+        """What cannot be read as JSON is no answer either."""
+        for body in (b"", b"<html>", b"[" * 60_000, b"\xff"):
+            self.other.answer = body
+            answer = self.successResultOf(self.ask())
+            self.assertRaises(NoAnswer, answer.json)
+
+    def test_notTooManyAtOnce(self) -> None:
+        """A server that stalls holds a few of our sockets, and the rest are told at once."""
+        self.other.answer = lambda request: NOT_DONE_YET
+        waiting = [self.ask(), self.ask()]
+        self.assertIn("too many", self.no_answer(self.ask()))
+        self.assertEqual(len(self.other.requests), 2)
+        self.clock.advance(DEADLINE_S)
+        for asking in waiting:
+            self.failureResultOf(asking, NoAnswer)
+        self.other.answer = b"{}"
+        self.successResultOf(self.ask())
