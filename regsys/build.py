@@ -26,6 +26,7 @@ from regsys.interfaces import (
     IAuth,
     IDevices,
     ILimiter,
+    IMailer,
     INonceStore,
     IRegistrationTokenStore,
     IRegistrationWriter,
@@ -35,7 +36,9 @@ from regsys.interfaces import (
 )
 from regsys.jobs import FollowUps, Housekeeping, JobRunner
 from regsys.login import PasswordLogin
+from regsys.mails import Mails
 from regsys.offered_stages import offered_stages
+from regsys.outbound.email import SMTPMailer
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.registration_tokens import RegistrationTokens
 from regsys.shared_secret import SharedSecret
@@ -226,6 +229,18 @@ class _Parts:
         own = self.config.template_directory
         directories = [*([own] if own else []), *self.hooks.template_directories]
         return Pages(Templates.load(self.config.public_baseurl, directories))
+
+    def mails(self) -> Optional[Mails]:
+        config, own = self.config, self.config.template_directory
+        if config.email is None:
+            return None
+        directories = [*([own] if own else []), *self.hooks.template_directories]
+        return Mails.load(config.email, config.server_name, config.public_baseurl, directories)
+
+    def mailer(self) -> Optional[IMailer]:
+        if self.config.email is None:
+            return None
+        return SMTPMailer.on(self.clock, self.config.email, self.config.server_name)
 
     def consents(self, accounts: IAccountStore) -> Consents:
         return Consents(
