@@ -12,6 +12,7 @@ import queue
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any, Iterator, Mapping, Optional
 
 import attr
@@ -59,6 +60,7 @@ def smtp_process() -> Iterator[SMTPProcess]:
     """A mail server beside the test, until the end of the block."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.smtp_process"],
+        cwd=Path(__file__).parent.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
