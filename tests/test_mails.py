@@ -85,7 +85,7 @@ class WordsTests(MailsCase):
         """The text part has its paragraphs, one empty line between two."""
         for kind in (REGISTRATION, ADD_THREEPID, IN_USE):
             text = self.compose(kind=kind).text
-            self.assertTrue(text.startswith("Hello,\n\nSomebody, hopefully you, "), text)
+            self.assertTrue(text.startswith("Hello,\n\nSomeone, hopefully you, "), text)
             self.assertNotIn("\n\n\n", text)
             self.assertTrue(text.endswith("."), text)
 
