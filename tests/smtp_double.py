@@ -134,7 +134,8 @@ class Connection(smtp.ESMTP):
         if fault is None:
             super().sendCode(code, message)
         elif isinstance(fault, int):
-            super().sendCode(fault, b"5.7.1 <somebody@example.com>: as the test will have it")
+            # As real ones do, it repeats what was said to it.
+            super().sendCode(fault, b"5.7.1 no: " + b" ".join(self.server.said[-3:]))
         elif fault == DROP:
             self.transport.abortConnection()
         elif fault == NONSENSE:

@@ -66,7 +66,7 @@ class EmailConfig:
     def plain_login(self) -> bool:
         """Whether the password may be said without encryption: where that was asked for, or
         where nobody is on the way. Else a man in the middle had only to hide STARTTLS."""
-        return not self.require_tls and (not self.starttls or _is_this_machine(self.host))
+        return not self.starttls or _is_this_machine(self.host)
 
 
 def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[EmailConfig]:
@@ -168,8 +168,7 @@ def _parse_sender(written: str) -> Optional[tuple[str, str]]:
         address = f"{found.addr_spec.rpartition('@')[0]}@{_a_labels(found.domain)}"
     except (ValueError, MessageError):
         return None
-    sound = found.domain and not header.defects and _APP_MARK not in address
-    return (found.display_name, address) if sound else None
+    return (found.display_name, address) if found.domain and not header.defects else None
 
 
 def _a_labels(domain: str) -> str:

@@ -52,7 +52,7 @@ class Sending(smtp.ESMTPClient):
     transport: Any
     timeout: Any = ANSWER_S
     _expected: Any
-    # Twisted's record of the dialogue would show the password.
+    # Or Twisted keeps a record of what is said, the password and the link included.
     debug = False
 
     def __init__(

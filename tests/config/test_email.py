@@ -104,6 +104,7 @@ class SenderTests(EmailCase):
         """What is not exactly one address stops the start."""
         for written in (
             "nobody", "a@b.example, c@b.example", "A, B <a@b.example>", "%(app)s@hs.example",
+            "a@%(app)s",
             "%(server)s <a@hs.example>", "%s <a@hs.example>", "50% <a@hs.example>",
             "jörg@hs.example", "a@☃.example", "A <a@hs.example", "<>", "a b@hs.example",
         ):  # fmt: skip

@@ -52,6 +52,12 @@ class DeliveryTests(SMTPCase):
         self.assertEqual((arrived.to, arrived.message["To"]), ("jörg@hs.example",) * 2)
         self.assertIn(b"MAIL FROM:<noreply@hs.example> SMTPUTF8", self.server.said)
 
+    def test_quotedMailbox(self) -> None:
+        """A name that needs quotes has them once, whether they were given or not."""
+        for to in ("a,b@hs.example", '"a,b"@hs.example'):
+            self.successResultOf(self.send(to=to))
+            self.assertEqual(self.server.mails.pop().to, '"a,b"@hs.example')
+
     def test_unusableAddress(self) -> None:
         """What is no address is refused without asking the server."""
         for to in (
