@@ -57,7 +57,18 @@ from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.templates import Templates
 from regsys.uia import Flow, UserInteractiveAuth
 from regsys.usernames import Usernames
-from regsys.web import account, admin, availability, consent, health, login, pages, register
+from regsys.web import (
+    account,
+    admin,
+    availability,
+    consent,
+    fallback,
+    health,
+    login,
+    pages,
+    register,
+    registration_page,
+)
 from regsys.web import registration_tokens as token_api
 from regsys.web.pages import Pages
 from regsys.writer import CountingWriter, LocalWriter
@@ -341,8 +352,11 @@ class _Parts:
             policies=terms.versions if isinstance(terms, TermsStage) else {},
         )
         consents = self.consents(accounts)
+        page_maker = self.pages()
         endpoints = [
             register.register(signup, self.clock),
+            fallback.fallback(handler, uia, page_maker),
+            registration_page.registration_page(config, stages.values(), page_maker),
             availability.availability(handler, config.registration, self.turnstile(), address_key),
             account.whoami(auth),
             health.health(),

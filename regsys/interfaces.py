@@ -308,7 +308,8 @@ class StagePage:
     """How a person passes a stage in a browser (BEHAVIOUR B8.10): the inside of a form.
 
     ``template`` is a file name among the templates; it sees ``stage``, ``params`` (as
-    ``IStage.params`` gives them), ``session_id`` and ``failure`` (a sentence, or None).
+    ``IStage.params`` gives them, {} for None), ``session_id`` and ``failure`` (a sentence, or
+    None), and may set ``title``, the page's heading (docs/pages.md).
     ``fields`` tells, for each field of the form, its key in the ``auth`` dict; all of them
     are required. ``sources`` are what the page may load beside our own files: sources by
     directive of the Content-Security-Policy.

@@ -49,8 +49,9 @@ class ProofOfWork:
         challenge = self._challenge(session_id, expires_s)
         # Nobody can foresee the signature of a challenge that we haven't given out.
         if not hmac.compare_digest(challenge["signature"].encode(), signature):
-            text = "This solves another challenge: solve the one of this session."
-            raise StageFailed("M_UNAUTHORIZED", text)
+            raise StageFailed(
+                "M_UNAUTHORIZED", "This solves another challenge: solve the one of this session."
+            )
         if expires_s <= self.clock.seconds():
             raise StageFailed("M_UNAUTHORIZED", "This challenge is too old: solve a new one.")
         if not (0 <= counter <= MAX_COUNTER and solves(challenge["parameters"], counter)):

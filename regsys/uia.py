@@ -79,6 +79,12 @@ class Progress:
         return self.failure is None and any(set(flow) <= set(self.completed) for flow in flows)
 
 
+def is_passed(session: UIASession, stage: str) -> bool:
+    """Whether nothing is left to do of this stage; nothing is in a finished session."""
+    finished = session.outcome is not None and session.outcome.finished
+    return finished or session.results.get(stage) is not None
+
+
 @attr.frozen(kw_only=True)
 class UserInteractiveAuth:
     """``per_address``: how many unfinished sessions one address may have open; ``key_of``
@@ -134,12 +140,32 @@ class UserInteractiveAuth:
     ) -> UIASession:
         """The stored session; UnknownSession if there is none, WrongSession if it was begun
         by another request (method and whole URI count, so r0 is not v3: B16.5) or user."""
-        session = await self.sessions.get(session_id, self._now_ms())
-        if session is None:
-            raise UnknownSession()
+        session = await self.open(session_id)
         if (session.method, session.uri, session.user_id) != (method, uri, user_id):
             raise WrongSession()
         return session
+
+    async def open(self, session_id: str) -> UIASession:
+        """The stored session, whichever request began it: for its pages, which are open to
+        whoever knows its id. UnknownSession if there is none."""
+        session = await self.sessions.get(session_id, self._now_ms())
+        if session is None:
+            raise UnknownSession()
+        return session
+
+    async def step(
+        self, session_id: str, stage: str, fields: Mapping[str, Any], client: Client
+    ) -> Progress:
+        """Try one stage of a session by itself, as its page does, and keep what it found. What
+        is passed already, or finished, is left as it is."""
+        async with self.turn(session_id):
+            session = await self.open(session_id)
+            if is_passed(session, stage):
+                return Progress(session.results)
+            auth = Auth(session_id, stage, {**fields, "type": stage, "session": session_id}, True)
+            progress = await self.attempt(session, auth, client)
+            await self.sessions.save(session_id, client, None, progress.results)
+            return progress
 
     async def attempt(self, session: UIASession, auth: Auth, client: Client) -> Progress:
         """Try the stage that ``auth`` names, if it names one. UnknownStage for one that is

@@ -62,7 +62,7 @@ def write_config(folder: Path, database: Mapping[str, Any], **options: Any) -> P
                 "port": free_port(),
                 "bind_addresses": ["127.0.0.1"],
                 "type": "http",
-                "resources": [{"names": ["client", "health"]}],
+                "resources": [{"names": ["client", "consent", "health"]}],
             }
         ],
         "database": dict(database),

@@ -25,7 +25,8 @@ TOKENS = {
     "registration_token",
 }
 ADMIN = {"shared_secret", "username_available"}
-OURS = {"register", "availability", "whoami", "health", "static"} | TOKENS | ADMIN
+PAGES = {"fallback", "registration_page", "static"}
+OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES
 STANDALONE = OURS | {"login", "logout", "logout_all", "refresh", "versions"}
 
 

@@ -63,3 +63,5 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual((wrong.status, wrong.json["errcode"]), (401, "M_UNAUTHORIZED"))
         down = self.register(service, {**auth, "response": "down"})
         self.assertEqual(down.status, 503)
+        page = f"/_matrix/client/v3/auth/m.login.recaptcha/fallback/web?session={auth['session']}"
+        self.assertIn("stands where the captcha of a real server is", service.ask("GET", page).text)

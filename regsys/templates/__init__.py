@@ -43,6 +43,17 @@ def static_files() -> Mapping[str, Path]:
     return {path.relative_to(STATIC).as_posix(): path for path in found}
 
 
+class Catalogue(gettext.GNUTranslations):
+    """The sentences of one language."""
+
+    _catalog: dict[Any, str]  # the base class's own, which has no public name
+
+    @property
+    def messages(self) -> Mapping[str, str]:
+        """Each sentence by its English one."""
+        return {english: text for english, text in self._catalog.items() if english}
+
+
 @attr.frozen
 class Templates:
     """Renders templates by their file name."""
@@ -78,7 +89,8 @@ class Templates:
 
     def render(self, name: str, languages: Sequence[str], **values: Any) -> str:
         """The template, in the best of the reader's ``languages``; it sees ``values``, and
-        ``language``, ``root`` (the path that all our addresses begin with), ``static(file)``;
+        ``language``, ``root`` (the path that all our addresses begin with), ``static(file)``,
+        ``translated(sentence)`` and, for scripts, the whole ``catalogue`` of its language;
         ``wanted``, which are the ``languages``, and ``best_language`` for what has its own."""
         language = best_language(languages, self.languages)
         return self._environments[language].get_template(name).render(wanted=languages, **values)
@@ -101,8 +113,17 @@ def _environment(
         lstrip_blocks=True,
     )
     environment.globals.update(
-        language=language, root=root, static=addresses.__getitem__, best_language=best_language
+        language=language,
+        root=root,
+        static=addresses.__getitem__,
+        catalogue={},
+        best_language=best_language,
     )
-    translations = gettext.translation("regsys", LOCALES, [language], fallback=True)
+    translations = gettext.translation("regsys", LOCALES, [language], Catalogue, fallback=True)
+    if isinstance(translations, Catalogue):
+        environment.globals["catalogue"] = translations.messages
+    # For sentences that are not written in a template, such as a refusal's: plain text, which is
+    # escaped where it is shown.
+    environment.globals["translated"] = translations.gettext
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]  # the extension's
     return environment

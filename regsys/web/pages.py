@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import mimetypes
 from typing import Any, Mapping
 
@@ -30,6 +32,12 @@ class Pages:
         """The template as a page; ``sources`` as of ``regsys.http.Page``."""
         html = self.templates.render(template, call.languages, **values)
         return Reply(Page(html, sources), status)
+
+    def script_source(self, template: str) -> str:
+        """What allows the script of this template to stand in a page that includes it."""
+        script = self.templates.render(template, ())
+        digest = hashlib.sha256(script.encode("utf-8")).digest()
+        return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
     def handler(self, handler: Handler) -> Handler:
         """The handler, but a refusal becomes a page that a person can read, too."""

@@ -1,18 +1,19 @@
-// Sets ALTCHA's widget up for our page: its worker, its words, and nothing that watches people.
-// What it needs to know stands in the attributes of the element, so that no page has a script
-// of its own.
-const data = document.querySelector("altcha-widget").dataset;
-const language = document.documentElement.lang || "en";
+// Puts ALTCHA's widget where the page has left a place for it. What it needs to know stands in
+// the attributes of that place, so that no page has a script of its own. The widget's own script
+// comes first and its element last: an element takes its words and its worker when it appears.
+(async () => {
+    const place = document.currentScript.previousElementSibling;
+    const { widget, worker, challenge, ...words } = place.dataset;
+    const language = document.documentElement.lang || "en";
 
-$altcha.algorithms.set("PBKDF2/SHA-256", () => new Worker(data.worker));
-$altcha.i18n.set(language, {
-    ...$altcha.i18n.get("en"),
-    label: data.label,
-    verifying: data.verifying,
-    verified: data.verified,
-    waitAlert: data.wait,
-    verificationRequired: data.needed,
-    error: data.error,
-    expired: data.expired,
-});
-$altcha.defaults.set({ hideFooter: true, hideLogo: true, humanInteractionSignature: false });
+    await import(widget);
+    $altcha.algorithms.set("PBKDF2/SHA-256", () => new Worker(worker));
+    $altcha.i18n.set(language, { ...$altcha.i18n.get("en"), ...words });
+    $altcha.defaults.set({ hideFooter: true, hideLogo: true, humanInteractionSignature: false });
+
+    const element = document.createElement("altcha-widget");
+    for (const [name, value] of Object.entries({ name: "altcha", auto: "onload", language, challenge })) {
+        element.setAttribute(name, value);
+    }
+    place.append(element);
+})();

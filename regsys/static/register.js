@@ -1,0 +1,318 @@
+// The registration page: name and password, then whatever the server asks for, stage by stage.
+//
+// It knows no stage but the dummy. What a person has to do for one stands on the stage's own page
+// (/auth/{stage}/fallback/web): the form there is shown here, and sent there.
+
+const DUMMY = "m.login.dummy";
+const APPROVAL = "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL";
+const TYPING_MS = 400;
+
+const root = document.getElementById("register");
+const [account, step, welcome] = ["account", "step", "welcome"].map(find);
+const [username, password, nameStatus] = ["username", "password", "name-status"].map(find);
+const catalogue = JSON.parse(find("catalogue").textContent);
+const api = root.dataset.api;
+const UNREACHABLE = _("The server cannot be reached. Check your connection and try again.");
+
+let session; // the server's name for this registration, once it has one
+let flow; // the stages of the way in that was chosen
+const titles = new Map(); // what the page of each stage is called; null: it has none
+
+/** A refusal; its message is for the person, its errcode the server's. */
+class Refusal extends Error {
+    constructor(text, errcode) {
+        super(text && _(text));
+        this.errcode = errcode ?? "";
+    }
+}
+
+function find(id) {
+    return document.getElementById(id);
+}
+
+/** The sentence in the reader's language, if it is known, with {names} filled in. */
+function _(sentence, values = {}) {
+    const text = catalogue[sentence] ?? sentence;
+    return text.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+}
+
+function element(name, text, attributes = {}) {
+    const made = document.createElement(name);
+    made.textContent = text;
+    Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
+    return made;
+}
+
+async function ask(url, options) {
+    try {
+        return await fetch(url, options);
+    } catch {
+        throw new Refusal(UNREACHABLE, UNREACHABLE);
+    }
+}
+
+/** The body of a JSON answer, or of what a proxy says in the server's place. */
+function told(answer) {
+    return answer.json().catch(() => ({ error: `${answer.status} ${answer.statusText}` }));
+}
+
+// --- The dialogue with the server -----------------------------------------------------------
+
+/** One POST /register; the body of its answer, which has flows if there is more to do. */
+async function register(auth) {
+    const body = { username: chosenName(), password: password.value, inhibit_login: true };
+    if (session) {
+        body.auth = { ...auth, session };
+    }
+    const answer = await ask(`${api}register`, { method: "POST", body: JSON.stringify(body) });
+    const { flows, errcode, error, ...rest } = await told(answer);
+    if (answer.ok || errcode === APPROVAL) {
+        return { notice: error, user_id: matrixID(), ...rest };
+    }
+    if (answer.status === 401 && flows) {
+        session = rest.session;
+        return { flows, error, completed: rest.completed ?? [] };
+    }
+    if (session && answer.status === 400 && errcode === "M_UNKNOWN") {
+        session = undefined; // it has expired: what was passed must be passed again
+        return register({});
+    }
+    throw new Refusal(error, errcode);
+}
+
+/** From name and password to the account, or to a Refusal. */
+async function proceed() {
+    let answer = await register({});
+    while (answer.flows) {
+        flow ??= await choose(answer.flows.map((offered) => offered.stages));
+        const stage = flow.find((type) => !answer.completed.includes(type)) ?? DUMMY;
+        if (stage !== DUMMY) {
+            await pass(stage, answer.error);
+        }
+        answer = await register(stage === DUMMY ? { type: DUMMY } : {});
+    }
+    find("user-id").textContent = answer.user_id;
+    find("approval").hidden = !answer.notice;
+    find("approval").textContent = answer.notice && _(answer.notice);
+    password.value = "";
+    show(welcome, withPages(flow ?? []).length + 1);
+}
+
+/** The way in, of those that can be gone here: the only one, or the one that the person takes. */
+async function choose(flows) {
+    for (const stage of new Set(flows.flat())) {
+        const page = stage === DUMMY ? null : await load(`${addressOf(stage)}?session=${session}`);
+        titles.set(stage, page && headingOf(page));
+    }
+    const work = (stages) => stages.filter((stage) => stage !== DUMMY);
+    const open = flows.filter((stages) => work(stages).every((stage) => titles.get(stage)));
+    // Nobody takes a way that asks for all that another asks for.
+    const ways = open.filter((mine, i) => !open.some((other, j) => {
+        const [less, more] = [work(other), work(mine)];
+        const shorter = less.length < more.length || (less.length === more.length && j < i);
+        return shorter && less.every((stage) => more.includes(stage));
+    }));
+    if (ways.length === 0) {
+        throw new Refusal(_("This server asks for something that only an app can do. Create your account with a Matrix app."));
+    }
+    return ways.length === 1 ? ways[0] : askWhich(ways);
+}
+
+function askWhich(ways) {
+    return new Promise((resolve) => {
+        const buttons = ways.map((stages) => {
+            const button = element("button", titlesOf(stages).join(" + "));
+            button.addEventListener("click", () => resolve(stages), { once: true });
+            return button;
+        });
+        const question = _("How would you like to go on?");
+        step.replaceChildren(element("h2", question, { tabindex: -1 }), ...buttons);
+        show(step, 1, [question]);
+    });
+}
+
+// --- A stage, by its own page ----------------------------------------------------------------
+
+function addressOf(stage) {
+    return `${api}auth/${encodeURIComponent(stage)}/fallback/web`;
+}
+
+function headingOf(page) {
+    return page.querySelector("h1").textContent;
+}
+
+/** A stage's page, whatever it says of the stage; null: the stage has none. */
+async function load(url, options) {
+    const answer = await ask(url, options);
+    if (answer.status === 404) {
+        return null;
+    }
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok && !page.querySelector("form")) {
+        throw new Refusal(page.querySelector("[role=alert]")?.textContent ?? answer.statusText);
+    }
+    return page;
+}
+
+/** Show the stage's form until it is passed: until its page has no form any more. */
+async function pass(stage, failure) {
+    const page = await load(`${addressOf(stage)}?session=${session}`);
+    let form = showForm(stage, page, failure && _(failure));
+    while (form) {
+        await new Promise((resolve) => form.addEventListener("submit", resolve, { once: true }));
+        const body = new URLSearchParams(new FormData(form));
+        try {
+            const next = await busy(form, load(addressOf(stage), { method: "POST", body }));
+            form = showForm(stage, next);
+        } catch (error) {
+            if (error.errcode !== UNREACHABLE) {
+                throw error;
+            }
+            complain(form, error.message);
+        }
+    }
+}
+
+function showForm(stage, page, failure) {
+    const received = page.querySelector("form");
+    if (!received) {
+        return null;
+    }
+    const form = document.importNode(received, true);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    step.replaceChildren(element("h2", headingOf(page), { tabindex: -1 }), form);
+    if (failure) {
+        complain(form, failure);
+    }
+    // Scripts that came by fetch are dead; the same ones made here run.
+    for (const dead of form.querySelectorAll("script")) {
+        const script = element("script", dead.textContent);
+        [...dead.attributes].forEach(({ name, value }) => script.setAttribute(name, value));
+        dead.replaceWith(script);
+    }
+    show(step, 1 + withPages(flow).indexOf(stage));
+    form.querySelector("[aria-invalid=true]")?.focus();
+    return form;
+}
+
+/** Wait for the work, while the form cannot be sent again. */
+async function busy(form, work) {
+    const button = form.querySelector("button");
+    button.disabled = true;
+    try {
+        return await work;
+    } finally {
+        button.disabled = false;
+    }
+}
+
+// --- What is seen ----------------------------------------------------------------------------
+
+function withPages(stages) {
+    return stages.filter((stage) => titles.get(stage));
+}
+
+function titlesOf(stages) {
+    return withPages(stages).map((stage) => titles.get(stage));
+}
+
+/** Show this part alone, which is the step of this number, and begin to read at its heading. */
+function show(part, number, between = titlesOf(flow ?? [])) {
+    [account, step, welcome].forEach((other) => (other.hidden = other !== part));
+    const steps = [_("Name and password"), ...between, _("Done")];
+    root.querySelector(".progress").replaceChildren(...steps.map((title, i) => element(
+        "li",
+        title,
+        i === number ? { "aria-current": "step" } : i < number ? { class: "good" } : {},
+    )));
+    part.querySelector("h2").focus();
+}
+
+function complain(form, text, field) {
+    form.querySelectorAll("[role=alert]").forEach((old) => old.remove());
+    form.prepend(element("p", text, { role: "alert" }));
+    field?.focus();
+}
+
+// --- Name and password -----------------------------------------------------------------------
+
+/** As the server takes it: no letter but A to Z has a small form. */
+function chosenName() {
+    return username.value.trim().replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}
+
+function matrixID() {
+    return `@${chosenName()}:${root.dataset.serverName}`;
+}
+
+function tellName(text, state = "") {
+    nameStatus.textContent = text;
+    nameStatus.className = state;
+    username.setAttribute("aria-invalid", state === "bad");
+}
+
+async function checkName(name) {
+    if (name === "" || name !== chosenName()) {
+        return; // it was changed meanwhile: that is checked by itself
+    }
+    const answer = await ask(`${api}register/available?username=${encodeURIComponent(name)}`);
+    const { error, retry_after_ms } = await told(answer);
+    if (name !== chosenName()) {
+        return;
+    }
+    if (answer.ok) {
+        tellName(_("{id} is free.", { id: matrixID() }), "good");
+    } else if (retry_after_ms) {
+        checkSoon(name, retry_after_ms);
+    } else {
+        tellName(_(error), "bad");
+    }
+}
+
+/** Being told is a help and no more: where it fails, the server says so in the end. */
+function checkSoon(name, wait_ms) {
+    clearTimeout(typing);
+    typing = setTimeout(() => checkName(name).catch(() => {}), wait_ms);
+}
+
+let typing;
+username.addEventListener("input", () => {
+    tellName(chosenName() && _("Your Matrix ID will be {id}", { id: matrixID() }));
+    if (!("namesAreSecret" in root.dataset)) {
+        checkSoon(chosenName(), TYPING_MS);
+    }
+});
+
+const rules = [...find("rules").children];
+password.addEventListener("input", () => {
+    for (const rule of rules) {
+        const met = new RegExp(rule.dataset.pattern, "su").test(password.value);
+        rule.className = met ? "good" : "";
+    }
+});
+
+find("reveal").addEventListener("change", (event) => {
+    password.type = event.target.checked ? "text" : "password";
+});
+
+account.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const unmet = rules.filter((rule) => rule.className !== "good").map((rule) => rule.textContent);
+    if (unmet.length) {
+        const lacks = _("The password still lacks: {rules}", { rules: unmet.join("; ") });
+        complain(account, lacks, password);
+        return;
+    }
+    account.querySelectorAll("[role=alert]").forEach((old) => old.remove());
+    try {
+        await busy(account, proceed());
+    } catch (error) {
+        show(account, 0);
+        const field = /USER|EXCLUSIVE/.test(error.errcode) ? username
+            : /PASSWORD/.test(error.errcode) ? password : null;
+        complain(account, error.message, field);
+    }
+});
+
+root.hidden = false;
+show(account, 0);

@@ -1,0 +1,78 @@
+"""The pages on which a person passes a stage in any browser (BEHAVIOUR B8.10, B16.18)."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+
+from regsys.errors import LimitExceeded, MissingParam, Unavailable, UnknownPath
+from regsys.handler import RegistrationHandler
+from regsys.http import Call, Endpoint, Reply, refusal
+from regsys.interfaces import IStage, StagePage
+from regsys.model import UIASession
+from regsys.uia import UserInteractiveAuth, is_passed
+from regsys.web.answers import client_paths
+from regsys.web.pages import Pages
+
+
+def fallback(handler: RegistrationHandler, uia: UserInteractiveAuth, pages: Pages) -> Endpoint:
+    passed_sources = {"script-src": (pages.script_source("passed.js"),)}
+
+    async def get(call: Call) -> Reply:
+        stage, page = _stage(call)
+        session = await uia.open(call.required_query("session"))
+        if is_passed(session, stage.type):
+            return _passed(call)
+        return _form(call, stage, page, session)
+
+    async def post(call: Call) -> Reply:
+        await handler.check_registration_ratelimit(call.client.address)
+        stage, page = _stage(call)
+        form = call.form()
+        session = await uia.open(form.get("session") or call.required_query("session"))
+        if is_passed(session, stage.type):
+            return _passed(call)
+        missing = [name for name in page.fields if name not in form]
+        if missing:
+            raise MissingParam(f"'{missing[0]}' is missing.")
+        fields = {key: form[name] for name, key in page.fields.items()}
+        try:
+            progress = await uia.step(session.session_id, stage.type, fields, call.client)
+        except (LimitExceeded, Unavailable) as error:
+            # Nothing is lost: the same form, to be sent again later.
+            again = _form(call, stage, page, session, error.text)
+            return attr.evolve(refusal(error), body=again.body)
+        if progress.failure is not None:
+            return _form(call, stage, page, session, progress.failure.text)
+        return _passed(call)
+
+    def _stage(call: Call) -> tuple[IStage, StagePage]:
+        stage = uia.stages.get(call.path_args["stage"])
+        if stage is None or stage.page is None:
+            raise UnknownPath("There is nothing to do in a browser for this step.")
+        return stage, stage.page
+
+    def _form(
+        call: Call,
+        stage: IStage,
+        page: StagePage,
+        session: UIASession,
+        failure: Optional[str] = None,
+    ) -> Reply:
+        return pages.reply(
+            call,
+            "stage.html",
+            sources=page.sources,
+            page=page,
+            stage=stage,
+            params=stage.params(session) or {},
+            session_id=session.session_id,
+            failure=failure,
+        )
+
+    def _passed(call: Call) -> Reply:
+        return pages.reply(call, "passed.html", sources=passed_sources)
+
+    handlers = {"GET": pages.handler(get), "POST": pages.handler(post)}
+    return Endpoint("fallback", client_paths("auth/{stage}/fallback/web"), handlers)

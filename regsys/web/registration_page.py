@@ -1,0 +1,39 @@
+"""GET /_matrix/static/client/register/: a page on which a person registers (BEHAVIOUR B13)."""
+
+from __future__ import annotations
+
+from typing import Iterable, Mapping
+
+from regsys.config import Config
+from regsys.errors import RegistrationDisabled
+from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import IStage
+from regsys.web.pages import Pages
+
+PATH = "/_matrix/static/client/register/"
+# Its script is ours, and talks to us alone.
+OWN_SOURCES: Mapping[str, tuple[str, ...]] = {"script-src": ("'self'",), "connect-src": ("'self'",)}
+
+
+def registration_page(config: Config, stages: Iterable[IStage], pages: Pages) -> Endpoint:
+    """``stages``: those that a flow may ask for. The page shows their forms in its own place, so
+    it may load whatever one of them needs."""
+    sources = dict(OWN_SOURCES)
+    for stage in stages:
+        for directive, more in stage.page.sources.items() if stage.page else ():
+            sources[directive] = (*sources.get(directive, ()), *more)
+
+    async def get(call: Call) -> Reply:
+        if not config.registration.enabled:
+            raise RegistrationDisabled()
+        return pages.reply(
+            call,
+            "register.html",
+            sources=sources,
+            server_name=config.server_name,
+            public_baseurl=config.public_baseurl,
+            policy=config.passwords.policy,
+            names_are_secret=config.registration.inhibit_user_in_use_error,
+        )
+
+    return Endpoint("registration_page", (PATH,), {"GET": pages.handler(get)})

@@ -1,0 +1,1 @@
+"""What people see, in a real browser: Chromium, headless, against `regsys serve` as a process."""

@@ -1,0 +1,247 @@
+"""A person registers on the registration page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar, Mapping
+
+from tests.browser.case import PASSWORD, PLENTY, REGISTER, BrowserCase
+
+POLICY = {
+    "enabled": True,
+    "minimum_length": 8,
+    "require_digit": True,
+    "require_symbol": True,
+    "require_uppercase": True,
+    "require_lowercase": True,
+}
+
+
+class OpenTests(BrowserCase):
+    """On a server that asks for a name and a password alone."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.go(REGISTER)
+
+    def name(self, typed: str, told: str) -> None:
+        """Type a name, and wait until the page has told this of it."""
+        self.page.get_by_label("User name").fill(typed)
+        self.page.get_by_role("status").filter(has_text=told).wait_for()
+
+    def test_register(self) -> None:
+        """Name and password become an account; the page asks nobody but its server, and no
+        address holds the password."""
+        self.assertGood("register")
+        self.fill("Alice")
+        self.assertReady()
+        self.assertGood("welcome")
+        self.assertTrue(all(url.startswith(self.service.base_url) for url in self.asked))
+        self.assertNotIn("correct", " ".join(self.asked))
+
+    def test_nameWhileTyping(self) -> None:
+        """Whether a name is good and free is told while it is typed; and again at the end."""
+        taken = {"username": "bob", "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
+        self.service.ask("POST", "/_matrix/client/v3/register", taken)
+        self.name("Bob", "This user name is taken.")
+        self.name("bo b", "consists of the characters")
+        self.assertAccessible("name-refused")
+        self.page.get_by_label("Password", exact=True).fill(PASSWORD)
+        self.press()
+        self.assertAlert("consists of the characters")
+        self.assertEqual(self.page.evaluate("document.activeElement.id"), "username")
+        self.name("alice", "@alice:test.example is free.")
+        self.press()
+        self.assertReady()
+
+    def test_keyboard(self) -> None:
+        """All of it can be done without a mouse, in the order in which it is read."""
+        press = self.page.keyboard.press
+        self.page.get_by_role("heading", name="Name and password").wait_for()
+        press("Tab")
+        self.page.keyboard.type("alice")
+        press("Tab")
+        self.page.keyboard.type(PASSWORD)
+        press("Tab")
+        press("Space")
+        self.assertEqual(self.page.locator("#password").get_attribute("type"), "text")
+        press("Tab")
+        press("Enter")
+        self.assertReady()
+        self.assertEqual(self.page.evaluate("document.activeElement.tagName"), "H2")
+
+    def test_unreachable(self) -> None:
+        """Where the connection is lost the page says so, and nothing that was typed is."""
+        self.page.context.set_offline(True)
+        self.fill()
+        self.assertAlert("cannot be reached")
+        self.complaints.clear()  # the browser's own, of the connection
+        self.page.context.set_offline(False)
+        self.press()
+        self.assertReady()
+
+
+class AnyServerTests(BrowserCase):
+    """With answers that a server might give, made up here."""
+
+    def answer(self, ways: list[list[str]], forms: Mapping[str, list[str]]) -> None:
+        """Offer these ways; each stage has a page that shows these forms one after another, and
+        is passed after the last; a stage without any has no page."""
+        challenge = {"session": "S", "flows": [{"stages": way} for way in ways], "params": {}}
+        passed: list[str] = []
+        left = {stage: list(forms[stage]) for stage in forms}
+
+        def register(route: Any) -> None:
+            done = any(set(way) <= set(passed) for way in ways)
+            body = {"user_id": "@alice:test.example"} if done else challenge
+            body = {**body, "completed": passed}
+            route.fulfill(status=200 if done else 401, body=json.dumps(body))
+
+        def page(route: Any) -> None:
+            stage = route.request.url.split("/auth/")[1].split("/")[0]
+            if stage not in forms:
+                return route.fulfill(status=404, body="<h1>Nothing here</h1>")
+            if route.request.method == "POST":
+                self.sent.append(route.request.post_data)
+                left[stage].pop(0)
+            if not left[stage]:
+                passed.append(stage)
+                return route.fulfill(body="<h1>Passed</h1>")
+            status = 503 if "alert" in left[stage][0] else 200
+            form = f"<form>{left[stage][0]}<button>Give it</button></form>"
+            return route.fulfill(status=status, body=f"<h1>{stage} pie</h1>{form}")
+
+        self.sent: list[str] = []
+        self.page.route("**/v3/register", register)
+        self.page.route("**/fallback/web*", page)
+        self.go(REGISTER)
+        self.fill()
+
+    def test_choice(self) -> None:
+        """Of several ways a person takes one, among those that can be gone in a browser, and of
+        which none asks for more than another."""
+        ways = [["apple"], ["plum"], ["apple", "m.login.dummy"], ["apple", "plum"], ["email"]]
+        self.answer(ways, {"apple": ["x"], "plum": ["x"]})
+        self.assertStep("How would you like to go on?")
+        buttons = self.page.get_by_role("button")
+        self.assertEqual(buttons.all_inner_texts(), ["apple pie", "plum pie"])
+        self.assertGood("choice")
+        self.press("plum pie")
+        self.assertStep("plum pie")
+        self.press("Give it")
+        self.page.get_by_text("Your account is ready").wait_for()
+
+    def test_noWay(self) -> None:
+        """Where each way has a stage that cannot be done in a browser, the page says so."""
+        self.answer([["email"], ["apple", "email"]], {"apple": ["x"]})
+        self.assertAlert("only an app can do")
+
+    def test_script(self) -> None:
+        """A stage's form brings its script, which runs here as on the stage's own page; where
+        that page has trouble, this one shows it and lets the person try again."""
+        script = "document.querySelector('[name=solution]').value = 'solved'"
+        self.page.route("**/captcha.js", lambda route: route.fulfill(body=script))
+        form = '<input name="solution"><script src="/captcha.js"></script>'
+        trouble = '<p role="alert">The judge is asleep.</p>' + form
+        self.answer([["apple"]], {"apple": [form, trouble]})
+        for said in ("", "The judge is asleep."):
+            self.assertStep("apple pie")
+            if said:
+                self.assertAlert(said)
+            self.page.wait_for_function("document.querySelector('[name=solution]').value")
+            self.press("Give it")
+        self.page.get_by_text("Your account is ready").wait_for()
+        self.assertEqual(self.sent, ["solution=solved"] * 2)
+
+
+class PolicyTests(BrowserCase):
+    options: ClassVar[Mapping[str, Any]] = {"password_config": {"policy": POLICY}}
+
+    def test_whileTyping(self) -> None:
+        """What a password still lacks is marked while it is typed, and told when it is sent."""
+        self.go(REGISTER)
+        rules = self.page.locator("#rules li")
+        for typed, met in (
+            ("x", ["A lower-case"]),
+            ("É1é", ["A digit", "An upper-case", "A lower-case"]),
+            ("👍👍👍👍 👍👍👍", ["Number of characters: 8", "A symbol"]),
+        ):
+            self.page.get_by_label("Password", exact=True).fill(typed)
+            marked = self.page.locator("#rules .good").all_inner_texts()
+            self.assertEqual(len(marked), len(met), (typed, marked))
+            for text, start in zip(marked, met, strict=True):
+                self.assertTrue(text.startswith(start), (typed, marked))
+        self.assertEqual(rules.count(), 5)
+        self.fill("alice", "Correct horse")
+        self.assertAlert("The password still lacks: A digit")
+        self.assertGood("policy")
+        self.fill("alice", "Correct horse 1")
+        self.page.get_by_text("Your account is ready").wait_for()
+
+
+class TokenTests(BrowserCase):
+    """On a server that asks for a registration token."""
+
+    options: ClassVar[Mapping[str, Any]] = {
+        "registration_requires_token": True,
+        "rc_registration_token_validity": PLENTY,
+    }
+    token = "Registration token"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.make_token("good")
+        self.go(REGISTER)
+
+    def give(self, token: str) -> None:
+        self.page.get_by_label(self.token).fill(token)
+        self.press()
+
+    def test_token(self) -> None:
+        """A wrong token is told where it was given, and mended there."""
+        self.fill()
+        self.assertStep(self.token)
+        self.assertEqual(self.page.evaluate("document.activeElement.tagName"), "H2")
+        self.assertGood("token")
+        self.give("bad")
+        self.assertAlert("This registration token is not valid.")
+        self.assertEqual(self.page.evaluate("document.activeElement.id"), "token")
+        self.assertGood("token-refused")
+        self.give("good")
+        self.assertReady()
+        self.assertNotIn("good", " ".join(self.asked))
+
+    def test_nameLost(self) -> None:
+        """A name that somebody else took meanwhile is chosen anew; what was passed stays passed."""
+        self.fill()
+        self.assertStep(self.token)
+        other = self.registration(auth={"type": "m.login.dummy"})["session"]
+        stage = {"type": "m.login.registration_token", "token": "good", "session": other}
+        body = {"auth": stage}
+        self.assertEqual(self.service.ask("POST", "/_matrix/client/v3/register", body).status, 200)
+        self.give("good")
+        self.assertAlert("This user name is taken.")
+        self.fill("bob")
+        self.assertReady("@bob:test.example")
+
+    def test_sessionLost(self) -> None:
+        """A session that is not known any more is begun anew."""
+        self.fill()
+        self.assertStep(self.token)
+        self.forget_sessions()
+        self.give("good")
+        self.assertAlert("unknown or has expired: start again")
+        self.press()
+        self.assertStep(self.token)
+        self.give("good")
+        self.assertReady()
+
+
+class ClosedTests(BrowserCase):
+    options: ClassVar[Mapping[str, Any]] = {"enable_registration": False}
+
+    def test_closed(self) -> None:
+        """A server where nobody can register says so."""
+        self.go(REGISTER)
+        self.assertAlert("Registration is not open on this server.")
+        self.assertGood("closed")

@@ -1,0 +1,125 @@
+"""``python -m tests.catalogues``: bring ``regsys/locale`` up to date, and say what is untranslated.
+
+A sentence that is new or has changed stands in each catalogue without a translation; write that
+into the ``.po``, and run this again for the ``.mo``.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Iterator
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+from regsys.errors import RegistrationError
+from regsys.templates import LOCALES
+
+LANGUAGES = ("de", "fr")
+PACKAGE = LOCALES.parent
+METHODS = [
+    ("**/templates/**", "jinja2"),
+    ("templates/**", "jinja2"),
+    ("static/*.js", "javascript"),
+    ("**.py", "python"),
+]
+JINJA = {"trimmed": "false", "newstyle_gettext": "true", "silent": "false"}
+OPTIONS = {"**/templates/**": JINJA, "templates/**": JINJA}
+# Functions whose argument is a sentence for people, and which argument that is.
+KEYWORDS = {
+    "_": None,
+    "gettext": None,
+    "StageFailed": (2,),
+    "InvalidUsername": (1,),
+    "LimitExceeded": (2,),
+}
+# Instead of babel's, which is all about translators whom nobody has named.
+HEADER = """\
+# What regsys says to people.
+msgid ""
+msgstr ""
+"Language: {}\\n"
+"Content-Type: text/plain; charset=utf-8\\n"
+
+"""
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """All that pages may say: each sentence, and the file that says it."""
+    for name, _, message, _, _ in extract_from_dir(PACKAGE, METHODS, OPTIONS, KEYWORDS):
+        if isinstance(message, str):
+            yield message, name
+    for kind in _kinds(RegistrationError):
+        yield kind.sentence, "errors.py"
+
+
+def template() -> Catalog:
+    """A catalogue of all sentences, none translated."""
+    catalogue = Catalog(fuzzy=False)
+    for sentence, place in sorted(sentences(), key=lambda found: (found[1], found[0])):
+        catalogue.add(sentence, locations=[(place, None)])
+    return catalogue
+
+
+def path(language: str) -> Path:
+    """Of the ``.po``; the ``.mo`` lies beside it."""
+    return LOCALES / language / "LC_MESSAGES/regsys.po"
+
+
+def read(language: str) -> Catalog:
+    with path(language).open("rb") as file:
+        return read_po(file, language)
+
+
+def compiled(catalogue: Catalog) -> bytes:
+    """The ``.mo`` of a catalogue."""
+    file = io.BytesIO()
+    # Else each run would give another file.
+    catalogue.creation_date = datetime(2000, 1, 1)
+    write_mo(file, catalogue)
+    return file.getvalue()
+
+
+def missing(catalogue: Catalog) -> list[str]:
+    """The sentences that it has no translation of."""
+    known = {message.id for message in catalogue if message.string and not message.fuzzy}
+    return sorted({sentence for sentence, _ in sentences()} - known)
+
+
+def update(language: str) -> Catalog:
+    """Bring the files of one language up to date."""
+    target = path(language)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    catalogue = read(language) if target.exists() else Catalog(language)
+    catalogue.update(template(), no_fuzzy_matching=True)
+    with target.open("wb") as file:
+        file.write(HEADER.format(language).encode())
+        write_po(file, catalogue, omit_header=True, ignore_obsolete=True, include_lineno=False)
+    target.with_suffix(".mo").write_bytes(compiled(catalogue))
+    return catalogue
+
+
+def _kinds(kind: type[RegistrationError]) -> Iterator[type[RegistrationError]]:
+    if kind.__module__ == RegistrationError.__module__:
+        yield kind
+    for more in kind.__subclasses__():
+        yield from _kinds(more)
+
+
+def main() -> int:
+    """Update all; the exit code is 1 as long as something is untranslated."""
+    untranslated = 0
+    for language in LANGUAGES:
+        for sentence in missing(update(language)):
+            untranslated += 1
+            print(f"{language}: {sentence}")
+    return 1 if untranslated else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
