@@ -10,22 +10,14 @@ from jinja2 import TemplateError, Undefined
 
 from regsys.config.email import ADD_THREEPID, IN_USE, KINDS, REGISTRATION, SUBJECTS, EmailConfig
 from regsys.config.values import ConfigError
-from regsys.model import Mail, Secret
+from regsys.model import Mail
 from regsys.templates import Templates
 
-__all__ = ["ADD_THREEPID", "IN_USE", "REGISTRATION", "Confirmation", "Mails"]
+__all__ = ["ADD_THREEPID", "IN_USE", "REGISTRATION", "Mails"]
 
 _PARTS = ("txt", "html")
 # What no mail shows: controls, and marks that reverse the order of what is read.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-@attr.frozen(kw_only=True)
-class Confirmation:
-    """What confirms an address: a link to be opened, or a code to be typed where one began."""
-
-    link: Secret
-    code: Secret
 
 
 @attr.frozen
@@ -64,21 +56,19 @@ class Mails:
         to: str,
         languages: Sequence[str],
         *,
-        confirmation: Optional[Confirmation] = None,
+        link: Optional[str] = None,
+        code: Optional[str] = None,
         message_id: Optional[str] = None,
     ) -> Mail:
         """A mail to this address, in the best of the reader's ``languages``.
 
-        ``kind`` is REGISTRATION or ADD_THREEPID, which ask for a confirmation, or IN_USE,
-        which tells the owner of an address that it has been tried, without any.
-        ``message_id`` as in Mail.
+        ``kind`` is REGISTRATION or ADD_THREEPID, which have a ``link`` to be opened and a
+        ``code`` to be typed instead, or IN_USE, which tells the owner of an address that it
+        has been tried, and has neither. ``message_id`` as in Mail.
         """
-        link, code = (
-            (confirmation.link.reveal(), confirmation.code.reveal()) if confirmation else ("", "")
-        )
         values = {
-            "link": link,
-            "code": code,
+            "link": link or "",
+            "code": code or "",
             "address": to,
             "server_name": self.server_name,
             "app_name": self.config.app_name,
@@ -110,10 +100,11 @@ class Mails:
         return f"[{self.server_name}] {subject.strip()}"
 
     def _try_out(self) -> None:
-        sample = Confirmation(link=Secret("https://example.com/"), code=Secret("abcdefgh"))
         for kind in KINDS:
             try:
-                self.compose(kind, "somebody@example.com", (), confirmation=sample)
+                self.compose(
+                    kind, "a@example.com", (), link="https://example.com/", code="abcdefgh"
+                )
             except (TemplateError, TypeError, ValueError, OSError) as error:
                 raise ConfigError(
                     [f"the template of the mail {kind!r}: {error} — mend it, or take it away"]

@@ -10,8 +10,8 @@ import attr
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import ConfigError, parse
-from regsys.mails import ADD_THREEPID, IN_USE, REGISTRATION, Confirmation, Mails
-from regsys.model import Mail, Secret
+from regsys.mails import ADD_THREEPID, IN_USE, REGISTRATION, Mails
+from regsys.model import Mail
 from regsys.outbound.message import Letterhead, Mailbox
 from tests.smtp_double import Delivered
 
@@ -42,13 +42,9 @@ class MailsCase(SynchronousTestCase):
     def compose(
         self, mails: Optional[Mails] = None, kind: str = REGISTRATION, *languages: str
     ) -> Mail:
-        confirmation = Confirmation(link=Secret(LINK), code=Secret(CODE))
+        proof = {} if kind == IN_USE else {"link": LINK, "code": CODE}
         return (mails or self.mails()).compose(
-            kind,
-            "anna@hs.example",
-            languages,
-            confirmation=None if kind == IN_USE else confirmation,
-            message_id="0123",
+            kind, "anna@hs.example", languages, message_id="0123", **proof
         )
 
     def write(self, name: str, text: str) -> None:
@@ -81,6 +77,19 @@ class WordsTests(MailsCase):
             self.assertIn("anna@hs.example", part)
             self.assertNotRegex(part, "href|http")
 
+    def test_languages(self) -> None:
+        """A mail comes in the reader's language, the subject and both parts."""
+        for language, subject, greeting in (
+            ("de-at", "[hs.example] Bestätigen Sie Ihre E-Mail-Adresse", "Guten Tag,"),
+            ("fr", "[hs.example] Confirmez votre adresse e-mail", "Bonjour,"),
+            ("it", "[hs.example] Confirm your email address", "Hello,"),
+        ):
+            mail = self.compose(None, REGISTRATION, language)
+            self.assertEqual(mail.subject, subject)
+            for part in (mail.text, mail.html):
+                self.assertIn(greeting, part)
+                self.assertNotIn("{{", part)
+
     def test_paragraphs(self) -> None:
         """The text part has its paragraphs, one empty line between two."""
         for kind in (REGISTRATION, ADD_THREEPID, IN_USE):
@@ -106,8 +115,8 @@ class WordsTests(MailsCase):
             self.assertEqual(self.compose(mails, kind).subject, subject)
 
     def test_secrets(self) -> None:
-        """A mail and what goes into it are never shown."""
-        shown = repr(self.compose()) + repr(Confirmation(link=Secret(LINK), code=Secret(CODE)))
+        """A mail does not show what is in it, nor to whom it goes."""
+        shown = repr(self.compose())
         for secret in (LINK, CODE, "anna"):
             self.assertNotIn(secret, shown)
 
@@ -172,8 +181,7 @@ class InjectionTests(MailsCase):
         hostile = attr.evolve(
             mails, config=attr.evolve(mails.config, app_name=HOSTILE), server_name=HOSTILE
         )
-        confirmation = Confirmation(link=Secret(HOSTILE), code=Secret(HOSTILE))
-        mail = hostile.compose(REGISTRATION, "anna@hs.example", (), confirmation=confirmation)
+        mail = hostile.compose(REGISTRATION, "a@hs.example", (), link=HOSTILE, code=HOSTILE)
         plain = "<x onload>Bcc: canary@x.example&"
         self.assertEqual(mail.text, "|".join([plain] * 4))
         escaped = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
