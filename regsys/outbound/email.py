@@ -95,8 +95,10 @@ class SMTPMailer:
             require_tls=self.config.require_tls,
             clock=self.clock,
         )
+        factory = Factory.forProtocol(lambda: sending)
+        factory.noisy = False
         try:
-            connecting = self.endpoint.connect(Factory.forProtocol(lambda: sending))
+            connecting = self.endpoint.connect(factory)
             await self._within(CONNECT_S, connecting, "it does not answer")
             await sending.done
         except (ConnectError, OSError) as error:
