@@ -57,7 +57,9 @@ class Admission:
     async def check(self, registration: Registration) -> None:
         """Raises ThreepidDenied for the first address that is not allowed, then what
         blocking raises; an administrator's registration is not blocked."""
-        addresses = [(item.medium, item.address) for item in registration.threepids]
+        addresses = []
+        if not registration.threepids_checked:
+            addresses += [(item.medium, item.address) for item in registration.threepids]
         addresses += [("email", address) for address in registration.bind_emails]
         for medium, address in addresses:
             if not await self.threepids.is_allowed(medium, address, True):

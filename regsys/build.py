@@ -26,17 +26,21 @@ from regsys.interfaces import (
     IAuth,
     IDevices,
     ILimiter,
-    IMailer,
     INonceStore,
     IRegistrationTokenStore,
     IRegistrationWriter,
     IStage,
+    IThreepidRules,
+    IThreepidStore,
     ITurnstile,
     IUserLookup,
+    IValidationMails,
+    IValidationStore,
 )
 from regsys.jobs import FollowUps, Housekeeping, JobRunner
 from regsys.login import PasswordLogin
-from regsys.mails import Mails
+from regsys.mails import Mails, ValidationPost
+from regsys.offered_proofs import offered_proofs
 from regsys.offered_stages import offered_stages
 from regsys.outbound.email import SMTPMailer
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
@@ -52,9 +56,12 @@ from regsys.storage.nonces import NonceStore
 from regsys.storage.outcomes import OutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
+from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
+from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, Subsystem, hooks
 from regsys.templates import Templates
+from regsys.threepids import AllowedThreepids, NewcomersThreepids
 from regsys.uia import Flow, UserInteractiveAuth
 from regsys.usernames import Usernames
 from regsys.web import (
@@ -70,6 +77,7 @@ from regsys.web import (
     registration_page,
 )
 from regsys.web import registration_tokens as token_api
+from regsys.web import threepids as threepid_api
 from regsys.web.pages import Pages
 from regsys.writer import CountingWriter, LocalWriter
 
@@ -95,7 +103,10 @@ def standalone(
     handler = parts.handler(users, auth, writer)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
     passwords = parts.password_check(users)
-    logins = PasswordLogin(handler=handler, check=passwords, config=config.passwords)
+    owners = ThreepidStore(parts.database)
+    logins = PasswordLogin(
+        handler=handler, check=passwords, threepids=owners, config=config.passwords
+    )
     own = [
         login.login(logins, clock),
         login.logout(auth, devices),
@@ -103,7 +114,8 @@ def standalone(
         login.refresh(refresher, clock),
         account.versions(),
     ]
-    return parts.subsystem(handler, users, auth, own, passwords, devices)
+    newcomers = parts.newcomers(users, owners)
+    return parts.subsystem(handler, users, auth, newcomers, own, passwords, devices)
 
 
 def embedded(
@@ -113,13 +125,15 @@ def embedded(
     store: IAccountStore,
     devices: IDevices,
     auth: IAuth,
+    threepids: Optional[IThreepidStore] = None,
     backend: Optional[Backend] = None,
     hooks: Optional[Hooks] = None,
 ) -> Subsystem:
     """A subsystem over a homeserver's own accounts, devices and tokens.
 
-    regsys keeps its sessions, outcomes and jobs in the database that ``config`` names.
-    /login, /logout, /refresh and /versions are the homeserver's.
+    ``threepids`` tells who has which address; None: an address that is taken is refused only by
+    ``store``, when an account is made. regsys keeps its sessions, outcomes and jobs in the
+    database that ``config`` names. /login, /logout, /refresh and /versions are the homeserver's.
     """
     parts = _Parts.of(config, clock, backend, hooks)
     writer = ForeignWriter(
@@ -133,7 +147,9 @@ def embedded(
     parts.runner.add_handlers({RECOVERY: writer.recover})
     users = parts.hooks.users
     passwords = None if users is None else parts.password_check(users)
-    return parts.subsystem(parts.handler(store, auth, writer), store, auth, [], passwords)
+    newcomers = parts.newcomers(store, threepids)
+    handler = parts.handler(store, auth, writer)
+    return parts.subsystem(handler, store, auth, newcomers, [], passwords)
 
 
 @attr.frozen(kw_only=True)
@@ -221,7 +237,7 @@ class _Parts:
             key_of=address_key,
             spam=self.hooks.spam,
             blocking=self.hooks.blocking,
-            threepids=self.hooks.threepids,
+            threepids=self.threepid_rules(),
             denied_ms=round(1000 / per_second) if per_second else 60_000,
         )
         return RegistrationHandler(
@@ -236,22 +252,31 @@ class _Parts:
             replay_window_ms=config.sessions.replay_window_ms,
         )
 
+    def threepid_rules(self) -> IThreepidRules:
+        return AllowedThreepids(
+            callbacks=self.hooks.threepids, allowed=self.config.threepids.allowed
+        )
+
+    def newcomers(
+        self, accounts: IAccountStore, owners: Optional[IThreepidStore]
+    ) -> NewcomersThreepids:
+        return NewcomersThreepids(rules=self.threepid_rules(), accounts=accounts, owners=owners)
+
     def pages(self) -> Pages:
         own = self.config.template_directory
         directories = [*([own] if own else []), *self.hooks.template_directories]
         return Pages(Templates.load(self.config.public_baseurl, directories))
 
-    def mails(self) -> Optional[Mails]:
+    def mails(self) -> Optional[IValidationMails]:
+        """What sends mails: the embedder's, else a mail server, if one is configured."""
         config, own = self.config, self.config.template_directory
-        if config.email is None:
-            return None
+        if self.hooks.mails is not None or config.email is None:
+            return self.hooks.mails
         directories = [*([own] if own else []), *self.hooks.template_directories]
-        return Mails.load(config.email, config.server_name, config.public_baseurl, directories)
-
-    def mailer(self) -> Optional[IMailer]:
-        if self.config.email is None:
-            return None
-        return SMTPMailer.on(self.clock, self.config.email, self.config.server_name)
+        return ValidationPost(
+            mails=Mails.load(config.email, config.server_name, config.public_baseurl, directories),
+            mailer=SMTPMailer.on(self.clock, config.email, config.server_name),
+        )
 
     def consents(self, accounts: IAccountStore) -> Consents:
         return Consents(
@@ -275,7 +300,11 @@ class _Parts:
         )
 
     def stages(
-        self, tokens: IRegistrationTokenStore, token_limit: ILimiter, nonces: INonceStore
+        self,
+        tokens: IRegistrationTokenStore,
+        token_limit: ILimiter,
+        nonces: INonceStore,
+        validations: IValidationStore,
     ) -> Mapping[str, IStage]:
         """The stages on offer: ours as configured, and the embedder's."""
         ours = offered_stages(
@@ -285,6 +314,7 @@ class _Parts:
             tokens=tokens,
             token_limit=token_limit,
             used=nonces,
+            validations=validations,
         )
         return {stage.type: stage for stage in (*ours, *self.hooks.stages)}
 
@@ -326,6 +356,7 @@ class _Parts:
         handler: RegistrationHandler,
         accounts: IAccountStore,
         auth: IAuth,
+        newcomers: NewcomersThreepids,
         own: Sequence[Endpoint],
         passwords: Optional[PasswordCheck],
         *expiring: Any,
@@ -338,18 +369,30 @@ class _Parts:
         flows = self.hooks.flows
         if flows is None:
             flows = registration_flows(config)
-        stages = self.stages(token_store, token_limit, nonces)
+        validation_store = ValidationStore(self.database)
+        stages = self.stages(token_store, token_limit, nonces, validation_store)
         terms = stages[TERMS]
         uia = self.uia(sessions, flows, stages)
         signup = Signup(
             handler=handler,
             uia=uia,
+            newcomers=newcomers,
             hasher=self.backend.hasher,
             flows=flows,
             registration=config.registration,
             passwords=config.passwords,
             clock=self.clock,
             policies=terms.versions if isinstance(terms, TermsStage) else {},
+        )
+        validations = offered_proofs(
+            config,
+            self.backend,
+            self.clock,
+            store=validation_store,
+            newcomers=newcomers,
+            mails=self.mails(),
+            limit=self.limit,
+            runner=self.runner,
         )
         consents = self.consents(accounts)
         page_maker = self.pages()
@@ -363,6 +406,8 @@ class _Parts:
             pages.static(),
             token_api.validity(registration_tokens, config.registration, token_limit, address_key),
             *token_api.administration(registration_tokens, auth),
+            threepid_api.request_email_token(validations, self.backend.metrics),
+            threepid_api.submit_email_token(validations),
             admin.shared_secret_registration(handler, self.shared_secret(nonces), self.clock),
             admin.username_available(handler, auth),
             *own,
@@ -371,7 +416,14 @@ class _Parts:
             endpoints.append(account.introspect(auth, config.introspection_secret))
         if config.terms.policies:
             endpoints.append(consent.policies(consents, self.pages()))
-        stores = (sessions, token_store, nonces, OutcomeStore(self.database), *expiring)
+        stores = (
+            sessions,
+            token_store,
+            validation_store,
+            nonces,
+            OutcomeStore(self.database),
+            *expiring,
+        )
         return Subsystem(
             handler=handler,
             registration_tokens=registration_tokens,

@@ -154,6 +154,36 @@ class ThreepidDenied(RegistrationError):
     sentence = "This address may not be used on this server."
 
 
+class MediumNotSupported(RegistrationError):
+    errcode = "M_THREEPID_MEDIUM_NOT_SUPPORTED"
+    sentence = "Addresses of this kind cannot be confirmed on this server."
+
+
+class ValidationRefused(RegistrationError):
+    """An address was not confirmed. Clients look for ``success``."""
+
+    def __init__(self) -> None:
+        super().__init__(success=False)
+
+
+class NoSuchValidation(ValidationRefused):
+    """There is no such session, its time is over, or the client secret is another's: which of
+    these is not told."""
+
+    errcode = "M_NO_VALID_SESSION"
+    sentence = "This confirmation is unknown or has expired: ask for another message."
+
+
+class WrongValidationToken(ValidationRefused):
+    errcode = "M_UNAUTHORIZED"
+    sentence = "This code or link is not valid, or not any more."
+
+
+class NoTriesLeft(ValidationRefused):
+    errcode = "M_UNAUTHORIZED"
+    sentence = "Too many codes were wrong: only the link in the message is valid now."
+
+
 class InvalidRegistrationToken(RegistrationError):
     """The registration token is unknown, expired or used up (BEHAVIOUR B8.8)."""
 
@@ -223,12 +253,16 @@ class UnknownStage(RegistrationError):
 
 
 class StageFailed(Exception):
-    """A stage was tried and not passed: becomes a 401 with the flows (BEHAVIOUR B16.2)."""
+    """A stage was tried and not passed: becomes a 401 with the flows (BEHAVIOUR B16.2).
 
-    def __init__(self, errcode: str, text: str) -> None:
+    ``undoes``: what the stage had been passed with before does not hold any more either.
+    """
+
+    def __init__(self, errcode: str, text: str, undoes: bool = False) -> None:
         super().__init__(text)
         self.errcode = errcode
         self.text = text
+        self.undoes = undoes
 
 
 # --- Passwords (BEHAVIOUR B14.3) ---------------------------------------------------------

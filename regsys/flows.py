@@ -9,6 +9,8 @@ from regsys.config import Config, RegistrationConfig
 DUMMY = "m.login.dummy"
 TERMS = "m.login.terms"
 REGISTRATION_TOKEN = "m.login.registration_token"  # noqa: S105 (the name of a stage)
+EMAIL_IDENTITY = "m.login.email.identity"
+MSISDN = "m.login.msisdn"
 RECAPTCHA = "m.login.recaptcha"
 HCAPTCHA = "org.regsys.hcaptcha"
 TURNSTILE = "org.regsys.turnstile"
@@ -33,7 +35,14 @@ def registration_flows(config: Config) -> tuple[tuple[str, ...], ...]:
 
 def _ways_in(config: Config) -> list[tuple[str, ...]]:
     """What somebody does to be let in, one way or the other."""
-    ways: list[tuple[str, ...]] = [(DUMMY,)]
+    offered, required = config.threepids.offered, config.threepids.required
+    table = (
+        ((DUMMY,), not required),
+        ((EMAIL_IDENTITY,), "email" in offered and "msisdn" not in required),
+        ((MSISDN,), "msisdn" in offered and "email" not in required),
+        ((MSISDN, EMAIL_IDENTITY), {"email", "msisdn"} <= offered),
+    )
+    ways: list[tuple[str, ...]] = [way for way, is_open in table if is_open]
     if config.registration.token_bypasses_3pid:
         ways.append((REGISTRATION_TOKEN,))
     return ways

@@ -26,6 +26,7 @@ from regsys.model import (
     NewAccount,
     NewDevice,
     NewJob,
+    NewValidation,
     Outcome,
     Registration,
     RegistrationToken,
@@ -36,6 +37,9 @@ from regsys.model import (
     UIASession,
     User,
     UserID,
+    Validation,
+    ValidationBegun,
+    ValidationMail,
 )
 
 # === What an embedding homeserver brings =================================================
@@ -101,6 +105,13 @@ class IUserLookup(Interface):
 
     def find(localpart: str) -> Awaitable[Optional[User]]:
         """The account of this name, compared case-insensitively, in any state; else None."""
+
+
+class IThreepidStore(Interface):
+    """Who holds which third-party identifier: the ``threepids=`` of ``regsys.embedded``."""
+
+    def owner_of(medium: str, address: str) -> Awaitable[Optional[UserID]]:
+        """The user holding this address (canonical form), or None if nobody does."""
 
 
 class IUserDirectory(Interface):
@@ -275,6 +286,46 @@ class ISpamChecks(Interface):
 class IThreepidRules(Interface):
     def is_allowed(medium: str, address: str, registering: bool) -> Awaitable[bool]:
         """Whether an account here may have this address (canonical form); the first no wins."""
+
+
+# === Proofs of third-party identifiers ===================================================
+
+
+class IValidationStore(Interface):
+    """The sessions that prove addresses. They survive a restart (BEHAVIOUR B16.19)."""
+
+    def begin(new: NewValidation) -> Awaitable[ValidationBegun]:
+        """The session of this medium, address and client secret that is not validated yet, begun
+        if there is none (BEHAVIOUR B7.5).
+
+        A ``send_attempt`` above its last one adds a token, and the job that sends it, in the
+        same transaction; what was there stays good. Another changes nothing.
+        """
+
+    def get(sid: str, now_ms: int) -> Awaitable[Optional[Validation]]:
+        """The session, if it exists and has not expired."""
+
+    def count_try(sid: str) -> Awaitable[bool]:
+        """Count one more try of its code; False if it has had CODE_TRIES."""
+
+    def confirm(sid: str, now_ms: int) -> Awaitable[bool]:
+        """Its address is proven, unless it had been before, and it lives on for VALIDATED_MS;
+        False if it has expired."""
+
+    def claim(sid: str, session_id: str, until_ms: int) -> Awaitable[bool]:
+        """It belongs to this UIA session from now on, and lives as long; False if it belongs to
+        another, or is not validated."""
+
+
+class IValidationMails(Interface):
+    """Tells people what their address is asked to confirm."""
+
+    def send(mail: ValidationMail) -> Awaitable[None]:
+        """Compose the mail and hand it to a server that takes responsibility for it.
+
+        Ends within JOB_LEASE_MS. Returns also if the mail can never be delivered; raises if
+        it should be tried again.
+        """
 
 
 # === What goes out =======================================================================

@@ -7,14 +7,19 @@ from typing import Optional, Sequence
 
 import attr
 from jinja2 import TemplateError, Undefined
+from twisted.logger import Logger
+from zope.interface import implementer
 
 from regsys.config.email import ADD_THREEPID, IN_USE, KINDS, REGISTRATION, SUBJECTS, EmailConfig
 from regsys.config.values import ConfigError
-from regsys.model import Mail
+from regsys.errors import MailRefused
+from regsys.interfaces import IMailer, IValidationMails
+from regsys.model import Mail, ValidationMail, masked
 from regsys.templates import Templates
 
-__all__ = ["ADD_THREEPID", "IN_USE", "REGISTRATION", "Mails"]
+__all__ = ["ADD_THREEPID", "IN_USE", "REGISTRATION", "Mails", "ValidationPost"]
 
+_log = Logger()
 _PARTS = ("txt", "html")
 # What no mail shows: controls, and marks that reverse the order of what is read.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -109,3 +114,31 @@ class Mails:
                 raise ConfigError(
                     [f"the template of the mail {kind!r}: {error} — mend it, or take it away"]
                 ) from None
+
+
+@implementer(IValidationMails)
+@attr.frozen(kw_only=True)
+class ValidationPost:
+    """Composes what people are to confirm, and hands it to the mail server."""
+
+    mails: Mails
+    mailer: IMailer
+
+    async def send(self, mail: ValidationMail) -> None:
+        composed = self.mails.compose(
+            mail.purpose.value,
+            mail.address,
+            mail.languages,
+            link=mail.link,
+            code=mail.code,
+            message_id=mail.message_id,
+        )
+        try:
+            await self.mailer.send(composed)
+        except MailRefused as refusal:
+            _log.warn(
+                "mail {message_id} for {to} is given up: {reason}",
+                message_id=mail.message_id,
+                to=masked(mail.address),
+                reason=refusal.text,
+            )

@@ -6,6 +6,9 @@ from typing import Optional
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 
+# The attempts of one proof that are counted each for itself.
+MOST_ATTEMPTS = 5
+
 
 class Metrics:
     """One set of counters in a registry of its own, so that several can live in one process."""
@@ -22,6 +25,12 @@ class Metrics:
             "regsys_logins",
             "Devices logged in, other than by registering",
             ["guest", "auth_provider"],
+            registry=self.registry,
+        )
+        self._validations = Counter(
+            "regsys_validation_requests",
+            "Proofs of an address that were asked for",
+            ["medium", "reason", "attempt"],
             registry=self.registry,
         )
         self._transactions = Summary(
@@ -44,6 +53,11 @@ class Metrics:
 
     def logged_in(self, guest: bool, auth_provider: Optional[str]) -> None:
         self._child(self._logins, guest, auth_provider or "").inc()
+
+    def validation_requested(self, medium: str, reason: str, send_attempt: int) -> None:
+        """Clients choose the attempt: those that are no first tries are not told apart for ever."""
+        attempt = str(send_attempt) if 1 <= send_attempt <= MOST_ATTEMPTS else "other"
+        self._child(self._validations, medium, reason, attempt).inc()
 
     def database_call(self, name: str, seconds: float) -> None:
         timer = self._timers.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hmac
 import secrets
 from typing import Any, Mapping, Optional
 
@@ -254,7 +255,8 @@ class Registration:
     request has no address and knows no limits. ``clients`` are those of every request that
     the UIA session has seen. ``approved`` None: as the configuration says.
     ``name_checked``: ``check_username`` has passed during this very request, so only the
-    write itself still decides whether the name is free. ``consents`` as of NewAccount.
+    write itself still decides whether the name is free; ``threepids_checked``: so have the
+    rules about ``threepids``. ``consents`` as of NewAccount.
     """
 
     key: str
@@ -278,6 +280,7 @@ class Registration:
     session_id: Optional[str] = None
     device: Optional[DeviceRequest] = None
     name_checked: bool = False
+    threepids_checked: bool = False
 
 
 # --- Registration tokens -----------------------------------------------------------------
@@ -336,6 +339,87 @@ class Consent:
     accepted_ms: int
 
 
+# --- Proofs of third-party identifiers ---------------------------------------------------
+
+# How long a proven address waits for its registration: as long as a dialogue may last.
+VALIDATED_MS = 48 * 3600 * 1000
+# How many codes a session takes before only its links are good (BEHAVIOUR B7.5).
+CODE_TRIES = 10
+
+
+class MailPurpose(str, enum.Enum):
+    """Why somebody gets a mail; the value is the name of its template."""
+
+    REGISTRATION = "registration"
+    IN_USE = "already_in_use"
+
+
+@attr.frozen(kw_only=True)
+class NewValidation:
+    """Somebody asks for a token to prove an address with.
+
+    ``sid`` is the session's if one is begun. ``job`` sends the token; the sid is added to its
+    payload. ``until_ms``: how long the token is good.
+    """
+
+    sid: str
+    medium: str
+    address: str
+    client_secret: str = attr.field(repr=False)
+    send_attempt: int
+    job: NewJob
+    now_ms: int
+    until_ms: int
+    next_link: Optional[str] = None
+
+
+@attr.frozen
+class ValidationBegun:
+    """``job``: what was written with a new token, held by us; None: nothing is to be sent."""
+
+    sid: str
+    job: Optional[NewJob] = None
+
+
+@attr.frozen(kw_only=True)
+class Validation:
+    """A session that proves an address (BEHAVIOUR B7.5-7).
+
+    ``tokens`` maps each send_attempt that made a token to the moment when it did.
+    ``validated_ms`` None: not proven yet. ``claimed_by``: the UIA session it belongs to, None:
+    to nobody yet; ``used``: that session has made its account. Gone after ``expires_ms``.
+    """
+
+    sid: str
+    medium: str
+    address: str
+    client_secret: str = attr.field(repr=False)
+    next_link: Optional[str]
+    expires_ms: int
+    tokens: Mapping[int, int] = attr.field(factory=dict)
+    validated_ms: Optional[int] = None
+    claimed_by: Optional[str] = None
+    used: bool = False
+
+    def is_known_to(self, client_secret: str) -> bool:
+        """Whether this is its client secret; the time does not tell how much of it."""
+        return hmac.compare_digest(self.client_secret.encode(), client_secret.encode())
+
+
+@attr.frozen(kw_only=True)
+class ValidationMail:
+    """What somebody is to be told at ``address``, in the first of ``languages`` (tags, the most
+    wanted first) that there is. ``link`` and ``code`` None: there is nothing to confirm.
+    ``message_id``: the same for each time that this very mail is sent."""
+
+    purpose: MailPurpose
+    address: str
+    languages: tuple[str, ...]
+    message_id: str
+    link: Optional[str] = attr.field(default=None, repr=False)
+    code: Optional[str] = attr.field(default=None, repr=False)
+
+
 # --- Access ------------------------------------------------------------------------------
 
 
@@ -379,8 +463,7 @@ class UIASession:
 
     ``user_id`` is set on account endpoints only. ``params`` are the remembered parameters
     of the request, never its password. ``results`` maps a stage passed to what it found.
-    ``held_name`` is kept for this session, ``threepids`` maps a medium to the validation
-    session it has claimed. ``outcome`` is set once the session has made its account.
+    ``held_name`` is kept for this session. ``outcome`` is set once it has made its account.
     """
 
     session_id: str
@@ -395,7 +478,6 @@ class UIASession:
     results: Mapping[str, Any] = attr.field(factory=dict)
     clients: tuple[Client, ...] = ()
     held_name: Optional[str] = None
-    threepids: Mapping[str, str] = attr.field(factory=dict)
     outcome: Optional[Outcome] = None
 
 

@@ -9,11 +9,18 @@ from regsys.captchas import CaptchaStage, ProofOfWorkStage
 from regsys.config import CaptchaConfig, Config
 from regsys.consent import offer
 from regsys.flows import CAPTCHAS, PROOF_OF_WORK, uses_tokens
-from regsys.interfaces import ILimiter, INonceStore, IRegistrationTokenStore, IStage
+from regsys.interfaces import (
+    ILimiter,
+    INonceStore,
+    IRegistrationTokenStore,
+    IStage,
+    IValidationStore,
+)
 from regsys.outbound.captcha import SiteVerify
 from regsys.proof_of_work import ProofOfWork
 from regsys.ratelimit import address_key
 from regsys.stages import DummyStage, RegistrationTokenStage, TermsStage
+from regsys.threepid_stages import EmailIdentityStage
 
 
 def offered_stages(
@@ -24,6 +31,7 @@ def offered_stages(
     tokens: IRegistrationTokenStore,
     token_limit: ILimiter,
     used: INonceStore,
+    validations: IValidationStore,
 ) -> list[IStage]:
     """Those of ours; ``used`` remembers the captcha responses that have been."""
     offered: list[IStage] = [DummyStage(), TermsStage(offer(config.terms, config.public_baseurl))]
@@ -35,6 +43,8 @@ def offered_stages(
                 store=tokens, limiter=token_limit, key_of=address_key, clock=clock
             )
         )
+    if "email" in config.threepids.offered:
+        offered.append(EmailIdentityStage(store=validations, clock=clock))
     return offered
 
 

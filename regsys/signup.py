@@ -39,6 +39,8 @@ from regsys.model import (
     UserID,
 )
 from regsys.passwords import check_policy
+from regsys.threepid_stages import proven
+from regsys.threepids import NewcomersThreepids
 from regsys.uia import Auth, Flow, Progress, UserInteractiveAuth
 from regsys.usernames import ascii_lower
 
@@ -121,6 +123,7 @@ class Signup:
 
     handler: RegistrationHandler
     uia: UserInteractiveAuth
+    newcomers: NewcomersThreepids
     hasher: IHasher
     flows: Sequence[Flow]
     registration: RegistrationConfig
@@ -198,6 +201,7 @@ class Signup:
             registration,
             registration_token=progress.results.get(REGISTRATION_TOKEN),
             consents=self.policies if TERMS in progress.completed else {},
+            threepids=proven(progress.results),
         )
         try:
             return await self._complete(registration, session)
@@ -260,11 +264,16 @@ class Signup:
             raise MissingParam("'username' must name the guest who is to become a user.")
 
     async def _complete(self, registration: Registration, session: UIASession) -> Registered:
+        for threepid in registration.threepids:
+            await self.newcomers.check_allowed(threepid.medium, threepid.address)
         if registration.password is None:
             if session.password_hash is None:
                 raise MissingParam("'password' is missing.")
             registration = attr.evolve(registration, password_hash=session.password_hash)
-        created = await self.handler.register_user(registration)
+        await self.newcomers.check_free(registration.threepids, registration.key)
+        created = await self.handler.register_user(
+            attr.evolve(registration, threepids_checked=True)
+        )
         asked = registration.localpart
         if created.replayed and asked is not None:
             # Another process has finished this session, perhaps with another name.

@@ -23,6 +23,7 @@ from regsys.interfaces import (
     IStage,
     IUserDirectory,
     IUserLookup,
+    IValidationMails,
 )
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
@@ -39,7 +40,8 @@ class Hooks:
     templates of your stages' pages. ``confirmation_flows`` are the ways for a user to confirm a
     request of an account endpoint (None: by password). ``users``: where an embedded subsystem
     finds a user's password hash for that; None: ``m.login.password`` is not on offer.
-    ``directory`` None: nobody is told of new profiles.
+    ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
+    confirm; None: the mail server that the configuration names.
     """
 
     spam: SpamChecks
@@ -47,6 +49,7 @@ class Hooks:
     services: IAppservices = attr.field(factory=NoAppservices)
     blocking: IBlocking = attr.field(factory=NoBlocking)
     directory: Optional[IUserDirectory] = None
+    mails: Optional[IValidationMails] = None
     stages: Sequence[IStage] = ()
     flows: Optional[Sequence[tuple[str, ...]]] = None
     template_directories: Sequence[str] = ()

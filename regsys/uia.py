@@ -179,7 +179,8 @@ class UserInteractiveAuth:
             context = StageContext(session=session, client=client)
             result = await stage.check(auth.fields, context)
         except StageFailed as failure:
-            return Progress(session.results, failure)
+            progress = Progress(session.results, failure)
+            return progress.undone(auth.stage, failure) if failure.undoes else progress
         return Progress({**session.results, auth.stage: result})
 
     async def store(self, session: UIASession, progress: Progress) -> UIASession:

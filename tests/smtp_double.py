@@ -54,7 +54,7 @@ class Delivered:
         """Its ``plain`` or its ``html`` part."""
         body = self.message.get_body((kind,))
         assert body is not None, f"no {kind} part"
-        return str(body.get_content())
+        return str(body.get_content()).replace("\r\n", "\n")
 
 
 @attr.define(eq=False)

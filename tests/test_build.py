@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import attr
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
 from regsys import build
 from regsys.build import embedded, standalone
 from regsys.foreign_writer import RECOVERY
-from regsys.model import NewAccount, NewJob, UserID
+from regsys.interfaces import IThreepidStore
+from regsys.model import NewAccount, NewJob, Threepid, UserID
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.testing import config, memory_backend
-from regsys.testing.fakes import MemoryAccounts, MemoryAuth, MemoryDevices
+from regsys.testing.fakes import MemoryAccounts, MemoryAuth, MemoryDevices, MemoryMails
 from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
 from tests.client import V3, Client
+from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
 from tests.riddle import RIDDLE, Riddle
 
 TOKENS = {
@@ -26,7 +29,8 @@ TOKENS = {
 }
 ADMIN = {"shared_secret", "username_available"}
 PAGES = {"fallback", "registration_page", "static"}
-OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES
+PROOFS = {"email_request_token", "email_submit_token"}
+OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
 STANDALONE = OURS | {"login", "logout", "logout_all", "refresh", "versions"}
 
 
@@ -113,18 +117,38 @@ class LifeTests(SystemCase):
         self.assertEqual(after["users"], 1)
 
 
+@implementer(IThreepidStore)
+class Owners:
+    """One address is somebody's."""
+
+    async def owner_of(self, medium: str, address: str) -> Optional[UserID]:
+        is_taken = (medium, address) == ("email", "taken@mail.example")
+        return UserID("somebody", "test.example") if is_taken else None
+
+
 class EmbeddedTests(DialogueCase):
     """Over a homeserver's own accounts, devices and tokens."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.accounts = MemoryAccounts()
+        self.embed()
+
+    def embed(self, threepids: Optional[IThreepidStore] = None, **options: Any) -> None:
+        self.accounts, self.mails = MemoryAccounts(), MemoryMails()
         devices = MemoryDevices(accounts=self.accounts)
         auth = MemoryAuth(devices=devices)
-        backend = memory_backend(self, config(), self.clock)
+        chosen = config(**options)
+        backend = memory_backend(self, chosen, self.clock)
         self.database = backend.database
         self.subsystem = embedded(
-            config(), self.clock, store=self.accounts, devices=devices, auth=auth, backend=backend
+            chosen,
+            self.clock,
+            store=self.accounts,
+            devices=devices,
+            auth=auth,
+            threepids=threepids,
+            backend=backend,
+            hooks=self.hooks(mails=self.mails),
         )
         self.client = Client(self, self.subsystem.resource())
 
@@ -138,6 +162,27 @@ class EmbeddedTests(DialogueCase):
         counts = self.counts()
         self.assertEqual((counts["users"], counts["devices"], counts["outcomes"]), (0, 0, 1))
         self.assertEqual(self.client.get(f"{V3}/login").status, 404)
+
+    def test_provenAddress(self) -> None:
+        """Addresses are proven as ever, and handed to the homeserver with the account, once."""
+        self.embed(**MAILS)
+        ask = {"email": "a@mail.example", "client_secret": "secret", "send_attempt": 1}
+        creds = {**self.client.post(REQUEST, ask).json, "client_secret": "secret"}
+        answer = self.client.post(SUBMIT, {**creds, "token": self.mails.sent[0].code})
+        self.assertEqual(answer.status, 200, answer)
+        stage = {"type": STAGE, "threepid_creds": creds}
+        self.assertRegistered(self.go_on(self.begin(), stage), "alice")
+        proven = Threepid("email", "a@mail.example", self.now_ms)
+        self.assertEqual(self.accounts.by_name["alice"].threepids, (proven,))
+        self.assertEqual(self.rows("SELECT used FROM validations")[0][0], 1)
+        self.assertEqual(self.go_on(self.begin("bob"), stage).errcode, "M_UNAUTHORIZED")
+
+    def test_ownersOfAddresses(self) -> None:
+        """A homeserver that tells whose an address is has it refused at once."""
+        self.embed(threepids=Owners(), **MAILS)
+        for name, errcode in (("taken", "M_THREEPID_IN_USE"), ("free", None)):
+            ask = {"email": f"{name}@mail.example", "client_secret": "s", "send_attempt": 1}
+            self.assertEqual(self.client.post(REQUEST, ask).errcode, errcode, name)
 
     def test_begunBeforeACrash(self) -> None:
         """A session that had only begun to make its account when its process died is not taken

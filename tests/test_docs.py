@@ -51,6 +51,8 @@ class DocumentTests(SynchronousTestCase):
             "IUserDirectory",
             "IAppservices",
             "IStage",
+            "IThreepidStore",
+            "IValidationMails",
             "IUserLookup",
         ):
             self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))

@@ -7,10 +7,12 @@ from typing import Any, Iterator, Mapping
 from twisted.trial.unittest import SkipTest
 
 from regsys.model import UserID
+from regsys.testing import MemoryMails
 from tests import postgres
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3
 from tests.databases import postgres_database
+from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
 
 USERS = 1_000_000
 SOME = 100_000
@@ -33,8 +35,16 @@ ROWS: Mapping[str, tuple[int, str]] = {
     "uia_sessions": (
         SOME,
         "md5('s' || i), 'POST', '/register', NULL, '192.0.' || i % 256 || '.' || i % 199, '{}',"
-        " NULL, '{}', '[]', NULL, '{}', i, 2000000000000 + i, i % 2 = 0",
+        " NULL, '{}', '[]', NULL, i, 2000000000000 + i, i % 2 = 0",
     ),
+    "threepids": (SOME, "'email', 'u' || i || '@a.example', '@u' || i || ':test.example', i, i"),
+    "validations": (
+        SOME,
+        "md5('v' || i), 'email', 'v' || i || '@a.example', md5('c' || i), 1, NULL, 0,"
+        " CASE WHEN i % 2 = 0 THEN i END, CASE WHEN i % 4 = 0 THEN md5('s' || i) END, i % 8 = 0,"
+        " 2000000000000 + i",
+    ),
+    "validation_tokens": (SOME, "md5('v' || i), 1, i"),
     "consents": (SOME, "'@u' || i || ':test.example', 'privacy_policy', '1', i"),
     "jobs": (SOME, "md5('j' || i), 'greet', '{}', 0, 2000000000000 + i, i, NULL"),
 }
@@ -47,7 +57,8 @@ class ExplainTests(SystemCase):
         if postgres.shared().log is None:
             raise SkipTest("The log of REGSYS_TEST_POSTGRES cannot be read.")
         database = postgres_database(self, self.clock, self.args)
-        self.system(database=database)
+        self.mails = MemoryMails()
+        self.system(database=database, hooks=self.hooks(mails=self.mails), **MAILS)
         self.cursor = database.pool.connection.cursor()
 
     def fill(self) -> None:
@@ -84,9 +95,22 @@ class ExplainTests(SystemCase):
         answer = self.client.post(f"{V3}/refresh", {"refresh_token": registered["refresh_token"]})
         self.assertEqual(self.whoami(answer.json["access_token"]).status, 200)
         self.client.post(f"{V3}/logout", token=answer.json["access_token"])
+        self.prove_and_register()
         self.wait(self.subsystem.consents.accept(UserID("u1", "test.example"), "rules", "1"))
         self.wait(self.subsystem.consents.has_accepted(UserID("u2", "test.example"), "rules", "1"))
         self.wait(self.subsystem.jobs.run_due())
+
+    def prove_and_register(self) -> None:
+        """Somebody confirms an address, at the second mail, and registers with it."""
+        creds = {"client_secret": "secret"}
+        for attempt in (1, 2):
+            ask = {"email": "dora@a.example", "send_attempt": attempt, **creds}
+            creds["sid"] = self.client.post(REQUEST, ask).json["sid"]
+        answer = self.client.post(SUBMIT, {**creds, "token": self.mails.sent[-1].code})
+        self.assertEqual(answer.status, 200, answer)
+        auth = {"type": STAGE, "threepid_creds": creds}
+        answer = self.client.register(username="dora", password=PASSWORD, auth=auth)
+        self.assertEqual(answer.status, 200, answer)
 
     def statements(self) -> list[str]:
         """What the requests have executed, but for transactions' ends."""

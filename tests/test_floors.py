@@ -19,11 +19,11 @@ FLOORS: Mapping[int, str] = {
     3: "usernames passwords access_tokens ratelimit admission uia registration_tokens threepids "
     "appservices blocking approval autojoin flows shared_secret credentials consent proof_of_work "
     "mails",
-    4: "stages captchas jobs writer foreign_writer handler",
-    5: "signup login confirmation",
+    4: "stages threepid_stages captchas jobs writer foreign_writer handler",
+    5: "signup login confirmation validation",
     6: "web",
     7: "backend",
-    8: "subsystem offered_stages",
+    8: "subsystem offered_stages offered_proofs",
     9: "build",
     10: "service logs __init__",
     11: "cli",

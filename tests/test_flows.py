@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 from typing import Any, Optional
 
+import attr
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.config import ThreepidsConfig
 from regsys.flows import CAPTCHAS, registration_flows, uses_tokens
 from regsys.testing import config
 
@@ -20,13 +22,18 @@ RECAPTCHA = {
 RULES = {"rules": {"version": "1", "en": {"name": "Rules", "url": "https://rules.example/"}}}
 
 
-def options(required: bool, bypass: bool, captcha: Optional[str], terms: bool) -> dict[str, Any]:
+def options(
+    required: bool, bypass: bool, captcha: Optional[str], terms: bool, email: Optional[str] = None
+) -> dict[str, Any]:
     own: dict[str, Any] = {"policies": RULES} if terms else {}
     chosen: dict[str, Any] = {
         "registration_requires_token": required,
         "enable_registration_token_3pid_bypass": bypass,
         "regsys": own,
     }
+    if email is not None:
+        chosen["email"] = {"notif_from": "server@test.example"}
+        chosen["registrations_require_3pid"] = ["email"] if email == "required" else []
     if captcha == "recaptcha":
         chosen.update(RECAPTCHA)
     elif captcha is not None:
@@ -36,9 +43,13 @@ def options(required: bool, bypass: bool, captcha: Optional[str], terms: bool) -
     return chosen
 
 
-def oracle(required: bool, bypass: bool, captcha: Optional[str], terms: bool) -> list[list[str]]:
+def oracle(
+    required: bool, bypass: bool, captcha: Optional[str], terms: bool, email: Optional[str] = None
+) -> list[list[str]]:
     """B8.6 word by word: the flows in order, then each prepended to every one."""
-    flows = [["m.login.dummy"]]
+    flows = [] if email == "required" else [["m.login.dummy"]]
+    if email is not None:
+        flows += [["m.login.email.identity"]]
     if bypass:
         flows += [["m.login.registration_token"]]
     stage = {
@@ -64,8 +75,9 @@ class FlowsTests(SynchronousTestCase):
     def test_everyCombination(self) -> None:
         """The flows are those of B8.6 whatever is combined, each stage once, in this order."""
         either = (False, True)
-        cases = list(product(either, either, (None, *CAPTCHAS), either))
-        self.assertEqual(len(cases), 40)
+        emails = (None, "offered", "required")
+        cases = list(product(either, either, (None, *CAPTCHAS), either, emails))
+        self.assertEqual(len(cases), 120)
         for case in cases:
             chosen = config(**options(*case))
             flows = [list(flow) for flow in registration_flows(chosen)]
@@ -78,3 +90,26 @@ class FlowsTests(SynchronousTestCase):
         token, captcha, terms = "m.login.registration_token", "m.login.recaptcha", "m.login.terms"
         expected = ((token, captcha, terms, "m.login.dummy"), (captcha, terms, token))
         self.assertEqual(registration_flows(chosen), expected)
+
+    def test_threepids(self) -> None:
+        """Which addresses can be proven and which must be decides the ways in, in the words of
+        B8.6: none needed, email, phone, both."""
+        media, dummy = ("email", "msisdn"), "m.login.dummy"
+        email, phone = "m.login.email.identity", "m.login.msisdn"
+        subsets = [frozenset(some) for size in range(3) for some in combinations(media, size)]
+        cases = [(offered, required) for offered in subsets for required in subsets]
+        for offered, required in cases:
+            if not required <= offered:
+                continue  # no configuration says so
+            expected = []
+            if not required:
+                expected.append((dummy,))
+            if "email" in offered and "msisdn" not in required:
+                expected.append((email,))
+            if "msisdn" in offered and "email" not in required:
+                expected.append((phone,))
+            if offered == {*media}:
+                expected.append((phone, email))
+            threepids = ThreepidsConfig(offered=offered, required=required)
+            chosen = attr.evolve(config(), threepids=threepids)
+            self.assertEqual(registration_flows(chosen), tuple(expected), (offered, required))

@@ -19,10 +19,14 @@ from regsys import http
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3
 from tests.http.wire import Wire
+from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
 from tests.scale import SCALE
 
 # What only the test knows takes the place of these, in whatever part of a request.
-LIVE = ("<session>", "<access>", "<refresh>", "<guest>", "<guest name>", "<new name>", "<admin>")
+LIVE = (
+    *("<session>", "<access>", "<refresh>", "<guest>", "<guest name>", "<new name>", "<admin>"),
+    "<sid>",
+)
 USER = {
     "username": "<new name>",
     "password": PASSWORD,
@@ -32,6 +36,7 @@ USER = {
     "refresh_token": True,
 }
 REGISTER = f"{V3}/register"
+MAIL = {"email": "<new name>@mail.example", "client_secret": "secret", "send_attempt": 1}
 SECRET = "an introspection secret of tests"
 BEARER = (b"Authorization", b"Bearer <access>")
 ADMIN = (b"Authorization", b"Bearer <admin>")
@@ -83,6 +88,42 @@ GOOD = (
             **USER,
             "type": "m.login.password",
             "identifier": {"type": "m.id.user", "user": "alice"},
+        },
+    ),
+    Request("POST", REQUEST, {**MAIL, "next_link": "https://next.example/"}),
+    Request("POST", SUBMIT, {"sid": "<sid>", "client_secret": "secret", "token": "ABCDEFGH"}),
+    Request(
+        "POST",
+        REGISTER,
+        {
+            **USER,
+            "auth": {
+                "type": STAGE,
+                "session": "<session>",
+                "threepid_creds": {"sid": "<sid>", "client_secret": "secret"},
+            },
+        },
+    ),
+    Request(
+        "POST",
+        f"{V3}/login",
+        {
+            **USER,
+            "type": "m.login.password",
+            "identifier": {
+                "type": "m.id.thirdparty",
+                "medium": "email",
+                "address": "a@mail.example",
+            },
+        },
+    ),
+    Request(
+        "POST",
+        f"{V3}/login",
+        {
+            **USER,
+            "type": "m.login.password",
+            "identifier": {"type": "m.id.phone", "country": "DE", "phone": "0151 12345678"},
         },
     ),
     Request("POST", f"{V3}/refresh", {"refresh_token": "<refresh>"}),
@@ -227,6 +268,7 @@ def examples(count: int) -> Any:
 
 class FuzzTests(SystemCase):
     options = {  # noqa: RUF012 (SystemCase declares it)
+        **MAILS,
         "enable_registration_token_3pid_bypass": True,
         "rc_registration_token_validity": {"per_second": 1000, "burst_count": 1000},
         "regsys": {
@@ -254,7 +296,11 @@ class FuzzTests(SystemCase):
         self.clock.advance(1)
         name = guest["user_id"][1:].partition(":")[0]
         tokens = (user["access_token"], user["refresh_token"], guest["access_token"])
-        found = (session, *tokens, name, f"newcomer{self.number}", self.admin)
+        newcomer = f"newcomer{self.number}"
+        mail = {**MAIL, "email": f"{newcomer}@mail.example", "client_secret": "secret"}
+        sid = self.client.post(REQUEST, mail).json["sid"]
+        self.change("UPDATE validations SET validated_ms = 1 WHERE sid = ?", sid)
+        found = (session, *tokens, name, newcomer, self.admin, sid)
         return dict(zip(LIVE, found, strict=True))
 
     def send(self, request: Request) -> tuple[int, Optional[Any]]:

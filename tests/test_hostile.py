@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, ClassVar, Iterator, Mapping, Optional
 
+from regsys.validation import ValidationTokens
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Answer
 from tests.databases import InFile
+from tests.proofs import MAILS, REQUEST, SUBMIT
 from tests.scale import SCALE
 
 REGISTER = f"{V3}/register"
@@ -25,6 +27,8 @@ VALUES = (None, True, 1, 1.5, "text", ["text"], {"a": "text"})
 
 
 class HostileCase(SystemCase):
+    options: ClassVar[Mapping[str, Any]] = MAILS
+
     def good(self) -> Good:
         """By name: a path and a body, with every key that the endpoint knows, that go through."""
         user = self.register("alice", refresh_token=True)
@@ -40,6 +44,9 @@ class HostileCase(SystemCase):
         }
         login = {**device, "type": "m.login.password", "password": PASSWORD, "identifier": ALICE}
         flat = {"type": "m.login.password", "password": PASSWORD, "user": "alice"}
+        ask = {"email": "a@mail.example", "client_secret": "secret", "send_attempt": 1}
+        sid = self.client.post(REQUEST, ask).json["sid"]
+        token = ValidationTokens(self.subsystem.backend.macaroon_secret).token(sid, 1)
         return {
             "one shot": (REGISTER, {"username": "bob", "auth": DUMMY, **wishes}),
             "session": (REGISTER, {"username": "carol", "auth": in_session, **wishes}),
@@ -47,6 +54,8 @@ class HostileCase(SystemCase):
             "guest": (f"{REGISTER}?kind=guest", {"initial_device_display_name": "my phone"}),
             "login": (f"{V3}/login", {"refresh_token": True, **login}),
             "old login": (f"{V3}/login", flat),
+            "mail": (REQUEST, {**ask, "next_link": "https://next.example/"}),
+            "token": (SUBMIT, {"sid": sid, "client_secret": "secret", "token": token}),
             "refresh": (f"{V3}/refresh", {"refresh_token": user["refresh_token"]}),
         }
 

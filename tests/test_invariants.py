@@ -53,6 +53,17 @@ DAMAGE = (
         "INSERT INTO devices (user_id, device_id) SELECT user_id, 'guest_device' FROM users"
         " WHERE upgraded_ms IS NOT NULL",
     ),
+    (
+        "a proof that is used up belongs to a finished session, and was valid",
+        "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, tries,"
+        " validated_ms, claimed_by, used, expires_ms)"
+        " VALUES ('sid', 'email', 'a@x.example', 's', 1, 0, 5, 'nobody', TRUE, 9)",
+    ),
+    (
+        "a proof under way has a token that was sent",
+        "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, tries, used,"
+        " expires_ms) VALUES ('sid', 'email', 'a@x.example', 's', 1, 0, FALSE, 9)",
+    ),
     ("a profile has its account", "DELETE FROM users WHERE name_key = 'alice'"),
     ("a device has its account", "DELETE FROM users WHERE name_key = 'alice'"),
     ("a user's device has tokens", "DELETE FROM logins WHERE user_id LIKE '@alice:%'"),

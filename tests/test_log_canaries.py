@@ -12,38 +12,47 @@ from twisted.internet.defer import fail
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from regsys.errors import Unavailable
 from regsys.interfaces import IBlocking
 from regsys.model import (
     Client,
     Created,
     DeviceRequest,
+    MailPurpose,
     NewAccount,
     NewDevice,
     Registration,
     Secret,
     User,
     UserID,
+    Validation,
+    ValidationMail,
 )
 from regsys.signup import SignupRequest, Wish
-from regsys.testing import config
+from regsys.testing import MemoryMails, config
 from regsys.uia import Auth
+from regsys.validation import ValidationTokens
 from tests.case import DUMMY, SystemCase
 from tests.client import V3, Answer
 from tests.databases import OnPostgreSQL
 from tests.log_canaries import Canaries, told, watch
+from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
 
 REGISTER = f"{V3}/register"
 WHOAMI = f"{V3}/account/whoami"
 PASSWORD = "password-canary"
 INTROSPECTION = "introspection-canary"
+MAIL_SECRET = "client-canary"
 SECRETS = {
     "the password": PASSWORD,
     "the pepper": "pepper-canary",
     "the macaroon secret": "macaroon-canary",
     "the introspection secret": INTROSPECTION,
+    "a client's secret": MAIL_SECRET,
 }
 ALICE = {"username": "alice", "password": PASSWORD, "refresh_token": True}
 OPTIONS = {
+    **MAILS,
     "macaroon_secret_key": SECRETS["the macaroon secret"],
     "password_config": {"pepper": SECRETS["the pepper"], "policy": {"minimum_length": 3}},
     "regsys": {"rc_availability": False, "introspection_secret": INTROSPECTION},
@@ -97,6 +106,7 @@ class FlowTests(SystemCase):
     options = OPTIONS
 
     def setUp(self) -> None:
+        self.mails = MemoryMails()
         super().setUp()
         self.canaries = watch(self, SECRETS)
 
@@ -108,6 +118,10 @@ class FlowTests(SystemCase):
         self.canaries.check(f"{method} {path}", f"{answer}", tokens_belong=giving)
         return answer
 
+    def system(self, **options: Any) -> None:
+        options.setdefault("hooks", self.hooks(mails=self.mails))
+        super().system(**options)
+
     def everything(self) -> list[int]:
         """Each flow once, and each of its usual mistakes; the statuses in their order."""
         asked = [self.ask("POST", REGISTER, {**ALICE, "auth": DUMMY})]
@@ -115,7 +129,7 @@ class FlowTests(SystemCase):
         begun = self.ask("POST", REGISTER, {"username": "bob", "password": PASSWORD})
         auth = {**DUMMY, "session": begun.json.get("session", "lost")}
         asked += [self.ask("POST", REGISTER, {"auth": auth}) for _ in range(2)]
-        asked += [*self.guests(), *self.mistakes(auth), *self.uses(**alice)]
+        asked += [*self.guests(), *self.mistakes(auth), *self.proofs(auth), *self.uses(**alice)]
         return [answer.status for answer in asked]
 
     def guests(self) -> list[Answer]:
@@ -141,6 +155,24 @@ class FlowTests(SystemCase):
             self.ask("POST", REGISTER, json.dumps(ALICE).encode()[:-1]),
             self.ask("POST", REGISTER, {"auth": {**auth, "password": PASSWORD, "type": "x"}}),
             self.ask("POST", f"{REGISTER}?x={PASSWORD}", {**ALICE, "auth": {"session": "x"}}),
+        ]
+
+    def proofs(self, auth: dict[str, Any]) -> list[Answer]:
+        """Of an email address, with a code that is wrong and one that is right, and with a mail
+        that can't be sent."""
+        mail = {"email": "alice@mail.example", "client_secret": MAIL_SECRET, "send_attempt": 1}
+        answers = [self.ask("POST", REQUEST, mail)]
+        creds = {"sid": answers[0].json.get("sid", "lost"), "client_secret": MAIL_SECRET}
+        code = self.mails.sent[-1].code if self.mails.sent else "LOSTCODE"
+        self.mails.trouble = Unavailable()
+        return [
+            *answers,
+            self.ask("POST", REQUEST, {**mail, "send_attempt": 2}),
+            self.ask("POST", REQUEST, {**mail, "next_link": f"javascript:{MAIL_SECRET}"}),
+            self.ask("POST", REQUEST, {**mail, "client_secret": f"{MAIL_SECRET}?"}),
+            self.ask("POST", SUBMIT, {**creds, "token": MAIL_SECRET}),
+            self.ask("POST", SUBMIT, {**creds, "token": code}),
+            self.ask("POST", REGISTER, {"auth": {**auth, "type": STAGE, "threepid_creds": creds}}),
         ]
 
     def uses(self, access_token: str, refresh_token: str, **others: str) -> list[Answer]:
@@ -180,7 +212,7 @@ class FlowTests(SystemCase):
 
     def test_unexpectedException(self) -> None:
         """When a hook fails over the registration that it was shown."""
-        self.system(hooks=self.hooks(blocking=Fragile()), **OPTIONS)
+        self.system(hooks=self.hooks(blocking=Fragile(), mails=self.mails), **OPTIONS)
         self.assertEqual(self.everything()[0], 500)
         self.assertIn("cannot judge", str(self.flushLoggedErrors(RuntimeError)[0]))
 
@@ -256,5 +288,22 @@ class ReprTests(SystemCase):
             SignupRequest(kind="user", body=body, uri="/", client=Client("192.0.2.1")),
             Wish.of(body),
             Auth("s", "m.login.dummy", auth),
+            ValidationTokens(SECRETS["the macaroon secret"].encode()),
+            ValidationMail(
+                purpose=MailPurpose.REGISTRATION,
+                address="a@x.example",
+                languages=(),
+                message_id="1",
+                link=f"https://x.example/?client_secret={MAIL_SECRET}",
+                code=PASSWORD,
+            ),
+            Validation(
+                sid="s",
+                medium="email",
+                address="a@x.example",
+                client_secret=MAIL_SECRET,
+                next_link=None,
+                expires_ms=0,
+            ),
         ):
             canaries.check(f"repr of {type(value).__name__}", f"{value!r} {value}")

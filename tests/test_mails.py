@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any, Optional
 
 import attr
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from regsys.config import ConfigError, parse
-from regsys.mails import ADD_THREEPID, IN_USE, REGISTRATION, Mails
-from regsys.model import Mail
+from regsys.errors import MailDeferred, MailRefused
+from regsys.interfaces import IMailer, IValidationMails
+from regsys.mails import ADD_THREEPID, IN_USE, REGISTRATION, Mails, ValidationPost
+from regsys.model import Mail, MailPurpose, ValidationMail
 from regsys.outbound.message import Letterhead, Mailbox
+from regsys.testing import provides
 from tests.smtp_double import Delivered
 
 LINK = "https://hs.example/_matrix/submit_token?token=link-canary&sid=1"
@@ -255,3 +261,47 @@ class MessageTests(MailsCase):
         self.assertEqual(message["Auto-Submitted"], "auto-generated")
         self.assertEqual(message["Message-ID"], "<0123@hs.example>")
         self.assertEqual(again.message["Message-ID"], message["Message-ID"])
+
+
+@implementer(IMailer)
+class Server:
+    """A way out that may be barred."""
+
+    def __init__(self, trouble: Optional[Exception] = None) -> None:
+        self.sent: list[Mail] = []
+        self.trouble = trouble
+
+    async def send(self, mail: Mail) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.sent.append(mail)
+
+
+class PostTests(MailsCase):
+    def post(self, server: Server) -> Deferred[None]:
+        post = ValidationPost(mails=self.mails(), mailer=server)
+        provides(IValidationMails, post)
+        mail = ValidationMail(
+            purpose=MailPurpose.REGISTRATION,
+            address="anna@hs.example",
+            languages=("de",),
+            message_id="0123",
+            link=LINK,
+            code=CODE,
+        )
+        return Deferred.fromCoroutine(post.send(mail))
+
+    def test_sent(self) -> None:
+        """What somebody is to confirm goes out as the mail of that purpose, in their language."""
+        server = Server()
+        self.successResultOf(self.post(server))
+        self.assertEqual(server.sent, [self.compose(None, REGISTRATION, "de")])
+
+    def test_trouble(self) -> None:
+        """What should be tried again is told to whoever sends; what is refused for good ends in
+        the log, which has the address masked."""
+        self.failureResultOf(self.post(Server(MailDeferred())), MailDeferred)
+        with capturedLogs() as events:
+            self.successResultOf(self.post(Server(MailRefused("said 550 to RCPT"))))
+        (told,) = [formatEvent(event) for event in events]
+        self.assertEqual(told, "mail 0123 for a…@hs.example is given up: said 550 to RCPT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable, Optional, Sequence
 
 import attr
@@ -9,10 +10,14 @@ from zope.interface import implementer
 
 from regsys.interfaces import IUserDirectory
 from regsys.model import UserID
+from regsys.storage.validations import ValidationStore
+from regsys.testing import MemoryMails
 from tests import postgres
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3
 from tests.databases import postgres_database
+
+PLENTY = {"per_second": 1000, "burst_count": 1000}
 
 # Between BEGIN and COMMIT, at most.
 MOST = 10
@@ -123,6 +128,50 @@ class StatementTests(SystemCase):
         self.assertOneTransaction(cost, "SELECT SELECT")
         (statements,) = cost.transactions
         self.assertEqual(sum("consents" in text for text in statements), 1, cost)
+
+    def test_email(self) -> None:
+        """A proven address costs two statements of that transaction, and a look at whose it is;
+        asking for its proof is one transaction, too."""
+        options = {"email": {"notif_from": "s@test.example"}, "rc_3pid_validation": PLENTY}
+        mails = MemoryMails()
+        self.system(database=self.database, hooks=self.hooks(mails=mails), **options)
+        ask = {"email": "a@mail.example", "client_secret": "s", "send_attempt": 1}
+        cost = self.cost(lambda: self.client.post(f"{V3}/register/email/requestToken", ask))
+        self.assertOneTransaction(cost, "SELECT SELECT DELETE")
+        sid = self.client.post(f"{V3}/register/email/requestToken", ask).json["sid"]
+        self.wait(ValidationStore(self.database).confirm(sid, self.now_ms))
+        session = self.challenge(username="alice", password=PASSWORD)["session"]
+        self.clock.advance(0)
+        creds = {"sid": sid, "client_secret": "s"}
+        auth = {"type": "m.login.email.identity", "threepid_creds": creds, "session": session}
+        cost = self.cost(lambda: self.client.register(auth=auth))
+        self.assertOneTransaction(cost, "SELECT SELECT SELECT UPDATE SELECT")
+        (statements,) = cost.transactions
+        self.assertEqual(sum("INTO threepids" in text for text in statements), 1, cost)
+        self.assertEqual(sum("validations" in text for text in statements), 1, cost)
+
+    def test_hiddenAddress(self) -> None:
+        """To ask for a mail to an address that is somebody's costs the very same statements as
+        for a free one, where that is hidden (THREATS A2)."""
+        options = {"email": {"notif_from": "s@test.example"}, "rc_3pid_validation": PLENTY}
+        self.system(
+            database=self.database,
+            hooks=self.hooks(mails=MemoryMails()),
+            request_token_inhibit_3pid_errors=True,
+            **options,
+        )
+        owned = "VALUES ('email', 'taken@a.example', '@first:test.example', 1, 1)"
+        self.change(f"INSERT INTO threepids {owned}")
+        costs = [self.cost_of_mail(f"{name}@a.example") for name in ("taken", "other")]
+        self.assertEqual(costs[0], costs[1])
+
+    def cost_of_mail(self, email: str) -> str:
+        """What it costs to ask for a mail to this address, without any value."""
+        ask = {"email": email, "client_secret": "s", "send_attempt": 1}
+        cost = self.cost(lambda: self.client.post(f"{V3}/register/email/requestToken", ask))
+        texts = [*(text for inside in cost.transactions for text in inside), *cost.alone]
+        self.assertGreater(len(texts), 5, cost)
+        return re.sub(r"'[^']*'|\b[0-9]+\b", "?", "\n".join(texts))
 
     def test_guest(self) -> None:
         """A guest costs what a generated name costs."""

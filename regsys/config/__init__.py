@@ -43,11 +43,13 @@ from regsys.config.proxies import ProxiesConfig, read_proxies
 from regsys.config.refusals import check_addresses, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
 from regsys.config.terms import TermsConfig, read_terms
+from regsys.config.threepids import AllowedThreepid, ThreepidsConfig, read_threepids
 from regsys.config.values import ConfigError, Reader, is_url
 from regsys.model import Secret
 
 __all__ = [
     "ALL_ADDRESSES",
+    "AllowedThreepid",
     "CaptchaConfig",
     "Config",
     "ConfigError",
@@ -63,6 +65,7 @@ __all__ = [
     "SessionsConfig",
     "TLSFiles",
     "TermsConfig",
+    "ThreepidsConfig",
     "TokensConfig",
     "load",
     "parse",
@@ -100,6 +103,7 @@ class Config:
     sessions: SessionsConfig
     terms: TermsConfig
     email: Optional[EmailConfig]
+    threepids: ThreepidsConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
     introspection_secret: Optional[Secret]
@@ -143,6 +147,8 @@ def read(reader: Reader) -> Config:
     tokens = read_tokens(reader)
     trusted_proxies = read_trusted_proxies(reader)
     template_directory = _read_template_directory(reader.section("templates"))
+    email = read_email(reader, template_directory)
+    threepids = read_threepids(reader, has_mails=email is not None)
     config = Config(
         server_name=server_name,
         public_baseurl=_read_public_baseurl(reader, server_name),
@@ -156,7 +162,8 @@ def read(reader: Reader) -> Config:
         limits=read_limits(reader),
         sessions=read_sessions(reader),
         terms=read_terms(reader, listeners),
-        email=read_email(reader, template_directory),
+        email=email,
+        threepids=threepids,
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),
         introspection_secret=reader.section("regsys").secret("introspection_secret"),
@@ -167,7 +174,7 @@ def read(reader: Reader) -> Config:
         warnings=(),
     )
     check_process(reader)
-    check_registration(reader, registration, tokens)
+    check_registration(reader, registration, tokens, threepids)
     check_addresses(reader, listeners, trusted_proxies)
     unused, slips = unread_options(reader)
     return attr.evolve(config, unused=unused, warnings=(*reader.warnings, *slips))

@@ -12,7 +12,7 @@ from typing import Mapping, Optional, Sequence
 import attr
 import idna
 
-from regsys.config.values import MINUTE_MS, Reader
+from regsys.config.values import Reader
 from regsys.model import Secret
 
 # The mails that there are. The names of templates and options follow from them.
@@ -57,7 +57,6 @@ class EmailConfig:
     from_name: str
     from_address: str
     app_name: str
-    validation_lifetime_ms: int = 60 * MINUTE_MS
     subjects: Mapping[str, str] = attr.field(factory=dict)
     templates: Mapping[str, str] = attr.field(factory=dict)
     template_dir: Optional[str] = None
@@ -93,7 +92,6 @@ def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[Em
         from_name=from_name,
         from_address=from_address,
         app_name=app_name,
-        validation_lifetime_ms=section.duration("validation_token_lifetime") or 60 * MINUTE_MS,
         subjects=_read_subjects(section.section("subjects")),
         templates=_read_templates(section, directories),
         template_dir=template_dir,

@@ -14,25 +14,20 @@ from regsys.config.values import Reader
 # Honoured by a later version.
 LATER = frozenset(
     """
-    account_threepid_delegates admin_contact allowed_local_3pids app_service_config_files
-    auto_join_mxid_localpart auto_join_rooms auto_join_rooms_for_guests
-    autocreate_auto_join_room_preset autocreate_auto_join_rooms
-    autocreate_auto_join_rooms_federated default_identity_server disable_msisdn_registration
+    account_threepid_delegates admin_contact app_service_config_files auto_join_mxid_localpart
+    auto_join_rooms auto_join_rooms_for_guests autocreate_auto_join_room_preset
+    autocreate_auto_join_rooms autocreate_auto_join_rooms_federated default_identity_server
     dont_notify_new_devices_for email.client_base_url email.enable_notifs
     email.invite_client_location email.notif_for_new_users email.riot_base_url
     enable_3pid_changes enable_3pid_lookup enable_metrics
-    enable_set_avatar_url hs_disabled hs_disabled_message
-    instance_map ip_range_blacklist ip_range_whitelist limit_usage_by_mau
-    listeners[].request_id_header listeners[].resources[].compress mau_appservice_trial_days
-    mau_limit_alerting mau_limit_reserved_threepids mau_stats_only mau_trial_days
-    max_mau_value modules next_link_domain_whitelist  rc_3pid_validation
-    redis register_just_use_email_for_display_name
-    register_mxid_from_3pid
-    registrations_require_3pid
+    enable_set_avatar_url hs_disabled hs_disabled_message instance_map ip_range_blacklist
+    ip_range_whitelist limit_usage_by_mau listeners[].request_id_header
+    listeners[].resources[].compress mau_appservice_trial_days mau_limit_alerting
+    mau_limit_reserved_threepids mau_stats_only mau_trial_days max_mau_value modules redis
+    register_just_use_email_for_display_name register_mxid_from_3pid
     regsys.appservice_may_set_password regsys.autocreate regsys.email_confirm_on_get
     regsys.guest_expiry regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
-    regsys.mail_needs_stages request_token_inhibit_3pid_errors shadow_server
-    show_users_in_user_directory track_appservice_user_ips
+    regsys.mail_needs_stages shadow_server show_users_in_user_directory track_appservice_user_ips
     user_directory worker_listeners worker_log_config worker_name worker_pid_file
     worker_replication_secret worker_replication_secret_path
     """.split()

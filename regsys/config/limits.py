@@ -28,6 +28,7 @@ class LimitsConfig:
 
     registration: Rate = Rate(0.17, 3)
     token_validity: Rate = Rate(0.1, 5)
+    validation: Rate = Rate(0.003, 5)
     login_address: Rate = Rate(0.003, 5)
     login_account: Rate = Rate(0.003, 5)
     login_failed: Rate = Rate(0.17, 3)
@@ -42,6 +43,7 @@ def read_limits(reader: Reader) -> LimitsConfig:
     return LimitsConfig(
         registration=_read_rate(reader, "rc_registration", _LIMITS.registration),
         token_validity=_read_rate(reader, "rc_registration_token_validity", _LIMITS.token_validity),
+        validation=_read_rate(reader, "rc_3pid_validation", _LIMITS.validation),
         login_address=_read_rate(login, "address", _LIMITS.login_address),
         login_account=_read_rate(login, "account", _LIMITS.login_account),
         login_failed=_read_rate(login, "failed_attempts", _LIMITS.login_failed),

@@ -7,16 +7,12 @@ from typing import Sequence
 from regsys.config.listeners import Listener
 from regsys.config.logins import TokensConfig
 from regsys.config.registration import RegistrationConfig
+from regsys.config.threepids import ThreepidsConfig
 from regsys.config.values import Reader, is_on
 
 # What counts as the verification of people who register.
-_VERIFICATIONS = (
-    "registration_requires_token",
-    "enable_registration_captcha",
-    "registrations_require_3pid",
-)
+_VERIFICATIONS = ("registration_requires_token", "enable_registration_captcha")
 # What keeps people out, and is not enforced by this version: it must not be passed over.
-_OBSTACLES = ("registrations_require_3pid",)
 _CLOSED_TO_ALL = ("hs_disabled", "limit_usage_by_mau")
 
 # What else matters once people register, and what it means that it is not done.
@@ -28,7 +24,10 @@ _MISSED = {
 
 
 def check_registration(
-    reader: Reader, registration: RegistrationConfig, tokens: TokensConfig
+    reader: Reader,
+    registration: RegistrationConfig,
+    tokens: TokensConfig,
+    threepids: ThreepidsConfig,
 ) -> None:
     """Refuse to let in people whom the file means to keep out; warn of what is not done."""
     _refuse_unenforced(reader, registration)
@@ -37,7 +36,7 @@ def check_registration(
             "session_lifetime is set, but a guest's login cannot end: "
             "guests are refused in spite of allow_guest_access."
         )
-    verified = any(is_on(reader.peek(name)) for name in _VERIFICATIONS)
+    verified = threepids.required or any(is_on(reader.peek(name)) for name in _VERIFICATIONS)
     unverified_allowed = reader.word_flag("enable_registration_without_verification")
     if not registration.enabled:
         return
@@ -46,7 +45,8 @@ def check_registration(
             "enable_registration",
             "anybody could register, without any verification",
             "set it to false, or registration_requires_token or enable_registration_captcha to "
-            "true, or, if that is what you want, enable_registration_without_verification",
+            "true, or registrations_require_3pid to [email], or, if that is what you want, "
+            "enable_registration_without_verification",
             True,
         )
     for name, meaning in _MISSED.items():
@@ -56,12 +56,9 @@ def check_registration(
 
 def _refuse_unenforced(reader: Reader, registration: RegistrationConfig) -> None:
     """An option that keeps people out, but that this version can't enforce."""
-    names: tuple[str, ...] = ()
-    if registration.enabled:
-        names = _OBSTACLES + _CLOSED_TO_ALL
-    elif registration.allow_guest_access:
-        names = _CLOSED_TO_ALL
-    for name in names:
+    if not (registration.enabled or registration.allow_guest_access):
+        return
+    for name in _CLOSED_TO_ALL:
         if is_on(reader.peek(name)):
             reader.problem(
                 name,

@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from regsys.interfaces import IOutcomeStore
 from regsys.model import NewAccount, NewJob, Outcome
-from regsys.storage import consents, jobs, outcomes, registration_tokens, sessions
+from regsys.storage import consents, jobs, outcomes, registration_tokens, sessions, validations
 from regsys.storage.database import Database, Transaction
 
 
@@ -42,6 +42,7 @@ def _settle(txn: Transaction, new: NewAccount, recovery_id: str) -> bool:
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))
     if settled:
         registration_tokens.use_held(txn, new)
+        validations.use(txn, new)
         consents.record(txn, new.user_id, new.consents, new.created_ms)
         sessions.finish(txn, new)
         jobs.insert_held(txn, new.jobs, new.created_ms)

@@ -72,7 +72,6 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
         _json(session.params),
         _json(session.results),
         _clients(session.clients),
-        _json(session.threepids),
         session.created_ms,
         session.expires_ms,
         session.address,
@@ -82,8 +81,8 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
     )
     added = txn.run(
         "INSERT INTO uia_sessions (session_id, method, uri, user_id, address, params, results,"
-        " clients, threepids, created_ms, expires_ms, finished)"
-        " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE WHERE (SELECT COUNT(*) FROM"
+        " clients, created_ms, expires_ms, finished)"
+        " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE WHERE (SELECT COUNT(*) FROM"
         " (SELECT 1 FROM uia_sessions WHERE address = ? AND expires_ms > ? AND NOT finished"
         " LIMIT ?) AS unfinished) < ? ON CONFLICT (session_id) DO NOTHING",
         values,
@@ -99,7 +98,7 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
 def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]:
     row = txn.one(
         "SELECT s.method, s.uri, s.user_id, s.address, s.params, s.password_hash, s.results,"
-        " s.clients, s.held_name, s.threepids, s.created_ms, s.expires_ms,"
+        " s.clients, s.held_name, s.created_ms, s.expires_ms,"
         " o.user_id, o.terms, o.finished, o.created_ms"
         " FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id"
         " WHERE s.session_id = ? AND s.expires_ms > ?",
@@ -118,10 +117,9 @@ def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]
         results=json.loads(row[6]),
         clients=tuple(Client(*client) for client in json.loads(row[7])),
         held_name=row[8],
-        threepids=json.loads(row[9]),
-        created_ms=row[10],
-        expires_ms=row[11],
-        outcome=None if row[12] is None else outcomes.from_row(session_id, *row[12:]),
+        created_ms=row[9],
+        expires_ms=row[10],
+        outcome=None if row[11] is None else outcomes.from_row(session_id, *row[11:]),
     )
 
 

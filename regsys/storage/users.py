@@ -7,14 +7,19 @@ from typing import Optional
 import attr
 from zope.interface import implementer
 
-from regsys.errors import (
-    ThreepidInUse,
-    UnknownToken,
-    UsernameTaken,
-)
+from regsys.errors import UnknownToken, UsernameTaken
 from regsys.interfaces import IAccountStore, IUserLookup
 from regsys.model import GUEST_DEVICE_ID, NewAccount, Outcome, User, UserID
-from regsys.storage import consents, devices, jobs, outcomes, registration_tokens, sessions
+from regsys.storage import (
+    consents,
+    devices,
+    jobs,
+    outcomes,
+    registration_tokens,
+    sessions,
+    threepids,
+    validations,
+)
 from regsys.storage.database import Database, Transaction
 
 FIRST_REAL_USER = "first_real_user"
@@ -65,7 +70,9 @@ def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Out
     else:
         _add_user(txn, new)
     registration_tokens.use(txn, new)
-    _add_threepids(txn, new)
+    if new.threepids:
+        threepids.add(txn, new)
+        validations.use(txn, new)
     consents.record(txn, new.user_id, new.consents, new.created_ms)
     if may_be_first:
         txn.insert(
@@ -129,21 +136,6 @@ def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:
         "DELETE FROM devices WHERE user_id = ? AND device_id = ?",
         (str(new.user_id), GUEST_DEVICE_ID),
     )
-
-
-def _add_threepids(txn: Transaction, new: NewAccount) -> None:
-    # In one order for all, lest two wait for each other.
-    for threepid in sorted(new.threepids, key=lambda item: (item.medium, item.address)):
-        added = txn.insert(
-            "threepids",
-            medium=threepid.medium,
-            address=threepid.address,
-            user_id=str(new.user_id),
-            validated_at_ms=threepid.validated_at_ms,
-            added_ms=new.created_ms,
-        )
-        if not added:
-            raise ThreepidInUse()
 
 
 def _find(txn: Transaction, localpart: str) -> Optional[User]:

@@ -5,7 +5,7 @@ The suites are in ``regsys.testing.contracts``.
 
 from regsys.testing import contracts
 from regsys.testing.database import InlinePool, inline_database, memory_database
-from regsys.testing.fakes import MemoryAccounts, MemoryAuth, MemoryDevices
+from regsys.testing.fakes import MemoryAccounts, MemoryAuth, MemoryDevices, MemoryMails
 from regsys.testing.provides import provides
 from regsys.testing.system import config, memory_backend, standalone
 
@@ -14,6 +14,7 @@ __all__ = [
     "MemoryAccounts",
     "MemoryAuth",
     "MemoryDevices",
+    "MemoryMails",
     "config",
     "contracts",
     "inline_database",

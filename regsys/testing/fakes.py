@@ -12,7 +12,7 @@ import attr
 from zope.interface import implementer
 
 from regsys.errors import UnknownToken, UsernameTaken, UserNotFound
-from regsys.interfaces import IAccountStore, IAuth, IDevices
+from regsys.interfaces import IAccountStore, IAuth, IDevices, IValidationMails
 from regsys.model import (
     GUEST_DEVICE_ID,
     Login,
@@ -22,6 +22,7 @@ from regsys.model import (
     Requester,
     Secret,
     UserID,
+    ValidationMail,
 )
 
 
@@ -109,3 +110,17 @@ class MemoryAuth:
         if account is None or account.is_guest != is_guest:
             return None
         return Requester(user_id=user_id, device_id=device_id, is_guest=is_guest)
+
+
+@implementer(IValidationMails)
+@attr.define(eq=False)
+class MemoryMails:
+    """Keeps what people are asked to confirm, in ``sent``; raises ``trouble`` instead, if any."""
+
+    sent: list[ValidationMail] = attr.field(factory=list)
+    trouble: Optional[Exception] = None
+
+    async def send(self, mail: ValidationMail) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.sent.append(mail)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from regsys.config import EmailConfig
-from regsys.config.values import MINUTE_MS
 from regsys.model import Secret
 from tests.config.case import ConfigCase
 
@@ -48,7 +47,6 @@ class EmailTests(EmailCase):
         email = self.email()
         self.assertEqual(email, expected)
         self.assertEqual((email.force_tls, email.starttls, email.require_tls), (False, True, False))
-        self.assertEqual(email.validation_lifetime_ms, 60 * MINUTE_MS)
 
     def test_whole(self) -> None:
         """Each option has its place; the certificate's name is the host's unless given."""
@@ -58,14 +56,12 @@ class EmailTests(EmailCase):
             smtp_pass="s",
             force_tls=True,
             require_transport_security=True,
-            validation_token_lifetime="2h",
         )
         self.assertEqual(
             (email.host, email.port, email.tls_name), ("mail.example", 465, "mail.example")
         )
         self.assertEqual((email.user, email.password), ("robot", Secret("s")))
         self.assertEqual((email.force_tls, email.require_tls), (True, True))
-        self.assertEqual(email.validation_lifetime_ms, 120 * MINUTE_MS)
         self.assertEqual(self.email(tlsname="other.example").tls_name, "other.example")
         self.assertEqual(self.email(force_tls=True, smtp_port=587).port, 587)
         self.assertEqual(

@@ -26,7 +26,6 @@ class RegistrationTests(ConfigCase):
     def test_whatCannotBeEnforcedIsRefusedWhileRegistrationIsOn(self) -> None:
         """Options that keep people out are never passed over in silence."""
         for name, value in (
-            ("registrations_require_3pid", ["email"]),
             ("hs_disabled", True),
             ("limit_usage_by_mau", True),
         ):
@@ -35,11 +34,6 @@ class RegistrationTests(ConfigCase):
         guests = {"allow_guest_access": True}
         self.assertProblem({**guests, "hs_disabled": True}, "hs_disabled")
         self.assertEqual(self.parse({**guests, "hs_disabled": False}).warnings, ())
-        # Not told to open the door wide when it was the lock that is missing.
-        self.assertProblem(
-            {"enable_registration": True, "registrations_require_3pid": ["email"]},
-            "registrations_require_3pid",
-        )
 
     def test_tokens(self) -> None:
         """A token that everybody needs verifies people; one that some may bring does not."""

@@ -60,6 +60,34 @@ CREATE TABLE threepids (
 );
 CREATE INDEX threepids_of_user ON threepids (user_id);
 
+-- Who is about to prove an address: one for each client secret until it is proven.
+-- claimed_by: the UIA session that it belongs to.
+CREATE TABLE validations (
+    sid TEXT NOT NULL PRIMARY KEY,
+    medium TEXT NOT NULL,
+    address TEXT NOT NULL,
+    client_secret TEXT NOT NULL,
+    send_attempt BIGINT NOT NULL,
+    next_link TEXT,
+    tries BIGINT NOT NULL,
+    validated_ms BIGINT,
+    claimed_by TEXT,
+    used BOOLEAN NOT NULL,
+    expires_ms BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX validations_open ON validations (address, client_secret, medium)
+    WHERE validated_ms IS NULL;
+CREATE INDEX validations_claimed ON validations (claimed_by) WHERE claimed_by IS NOT NULL;
+CREATE INDEX validations_by_end ON validations (expires_ms);
+
+-- Which tokens were made when. They are computed: the rows do not hold them.
+CREATE TABLE validation_tokens (
+    sid TEXT NOT NULL REFERENCES validations ON DELETE CASCADE,
+    send_attempt BIGINT NOT NULL,
+    made_ms BIGINT NOT NULL,
+    PRIMARY KEY (sid, send_attempt)
+);
+
 -- completed counts the accounts made with a token; uses under way are counted from their
 -- reservations, each of which has an end of its own.
 CREATE TABLE registration_tokens (
@@ -115,7 +143,7 @@ CREATE TABLE milestones (
     reached_ms BIGINT NOT NULL
 );
 
--- params, results, clients and threepids are JSON.
+-- params, results and clients are JSON.
 CREATE TABLE uia_sessions (
     session_id TEXT NOT NULL PRIMARY KEY,
     method TEXT NOT NULL,
@@ -127,7 +155,6 @@ CREATE TABLE uia_sessions (
     results TEXT NOT NULL,
     clients TEXT NOT NULL,
     held_name TEXT,
-    threepids TEXT NOT NULL,
     created_ms BIGINT NOT NULL,
     expires_ms BIGINT NOT NULL,
     finished BOOLEAN NOT NULL

@@ -18,6 +18,7 @@ from regsys.testing.contracts.limits import LimiterContract
 from regsys.testing.contracts.outcomes import ExpiringContract, OutcomeStoreContract
 from regsys.testing.contracts.registration_tokens import RegistrationTokenStoreContract
 from regsys.testing.contracts.sessions import SessionStoreContract
+from regsys.testing.contracts.threepids import ThreepidStoreContract, ValidationStoreContract
 from regsys.testing.contracts.tokens import TokenStoreContract
 from regsys.testing.contracts.writer import WriterContract
 
@@ -33,6 +34,8 @@ __all__ = [
     "OutcomeStoreContract",
     "RegistrationTokenStoreContract",
     "SessionStoreContract",
+    "ThreepidStoreContract",
     "TokenStoreContract",
+    "ValidationStoreContract",
     "WriterContract",
 ]

@@ -75,7 +75,6 @@ class SessionStoreContract(Contract):
             params=PARAMS,
             results={"m.login.dummy": True, "m.login.terms": {"a": "1"}},
             clients=(CLIENT, OTHER_CLIENT),
-            threepids={"email": "sid"},
         )
         self.assertTrue(await store.add(added, PLENTY))
         self.assertEqual(await store.get("session", NOW_MS), added)

@@ -1,0 +1,112 @@
+"""Email addresses and phone numbers: which ones, who must have one, how they are proven."""
+
+from __future__ import annotations
+
+import re
+from typing import Optional
+
+import attr
+
+from regsys.config.values import MINUTE_MS, Reader
+
+MEDIA = ("email", "msisdn")
+
+
+@attr.frozen
+class AllowedThreepid:
+    """One entry of ``allowed_local_3pids``: ``pattern`` is matched from the start of a canonical
+    address, and need not reach its end."""
+
+    medium: str
+    pattern: re.Pattern[str]
+
+
+@attr.frozen(kw_only=True)
+class ThreepidsConfig:
+    """Third-party identifiers (BEHAVIOUR B7).
+
+    ``offered``: the media whose addresses can be proven here; ``required``: those that every
+    newcomer must prove. ``allowed`` empty: every address. ``hide_taken``: asking for a proof
+    does not tell that an address is taken. ``next_link_domains`` None: every host.
+    ``token_lifetime_ms``: how long the link in a mail is good.
+    """
+
+    offered: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+    allowed: tuple[AllowedThreepid, ...] = ()
+    hide_taken: bool = False
+    next_link_domains: Optional[frozenset[str]] = None
+    token_lifetime_ms: int = 60 * MINUTE_MS
+
+
+_THREEPIDS = ThreepidsConfig()
+
+
+def read_threepids(reader: Reader, has_mails: bool) -> ThreepidsConfig:
+    lifetime_ms = reader.section("email").duration("validation_token_lifetime")
+    offered = frozenset({"email"} if has_mails else ())
+    return ThreepidsConfig(
+        offered=offered,
+        required=_read_required(reader, offered),
+        allowed=_read_allowed(reader),
+        hide_taken=reader.flag("request_token_inhibit_3pid_errors"),
+        next_link_domains=_read_domains(reader),
+        token_lifetime_ms=lifetime_ms or _THREEPIDS.token_lifetime_ms,
+    )
+
+
+def _read_required(reader: Reader, offered: frozenset[str]) -> frozenset[str]:
+    """What every newcomer must prove; a problem for what nobody could (BEHAVIOUR B8.6)."""
+    name = "registrations_require_3pid"
+    required = set()
+    no_phones = reader.flag("disable_msisdn_registration")
+    for index, medium in enumerate(reader.texts(name)):
+        if medium not in MEDIA:
+            mend = f"write one of {', '.join(MEDIA)}"
+            reader.problem(f"{name}[{index}]", "not known here", mend, medium)
+        elif medium != "msisdn" or not no_phones:
+            required.add(medium)
+    if "email" in required - offered:
+        mend = "set the email section, or don't require an address"
+        reader.problem(name, "without mails no email address can be proven", mend, "email")
+    if "msisdn" in required - offered:
+        mend = "set disable_msisdn_registration to true, or don't require a number"
+        reader.problem(name, "this version cannot have phone numbers proven", mend, "msisdn")
+    return frozenset(required)
+
+
+def _read_allowed(reader: Reader) -> tuple[AllowedThreepid, ...]:
+    allowed = []
+    for entry in reader.items("allowed_local_3pids"):
+        medium, pattern = entry.choice("medium", MEDIA), _read_pattern(entry)
+        if entry.data.get("medium") is None:
+            entry.problem("medium", "missing", f"write one of {', '.join(MEDIA)}")
+        if medium is not None and pattern is not None:
+            allowed.append(AllowedThreepid(medium, pattern))
+    return tuple(allowed)
+
+
+def _read_pattern(entry: Reader) -> Optional[re.Pattern[str]]:
+    text = entry.text("pattern")
+    if text is None:
+        if not entry.data.get("pattern"):
+            entry.problem("pattern", "missing", "write a regular expression in quotes")
+        return None
+    try:
+        pattern = re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        entry.problem("pattern", f"no regular expression: {error}", "mend it", text)
+        return None
+    if not re.search(r"(?<!\\)(\\\\)*(\$|\\Z)\)*$", text):
+        entry.warnings.append(
+            f"{entry.name_of('pattern')} has no $ at its end: it also allows addresses that only "
+            f"begin as it says, such as those of longer domains ({text!r})."
+        )
+    return pattern
+
+
+def _read_domains(reader: Reader) -> Optional[frozenset[str]]:
+    name = "next_link_domain_whitelist"
+    domains = frozenset(domain.lower() for domain in reader.texts(name))
+    # An empty list allows none, no list all.
+    return None if reader.take(name) is None else domains

@@ -1,0 +1,158 @@
+"""Sessions that prove an address: a row each, with a row for each token that was sent.
+
+The tokens themselves are nowhere: they are computed from the server's secret.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IExpiring, IValidationStore
+from regsys.model import (
+    CODE_TRIES,
+    VALIDATED_MS,
+    NewAccount,
+    NewValidation,
+    Validation,
+    ValidationBegun,
+)
+from regsys.storage import jobs
+from regsys.storage.database import Database, Transaction
+
+
+def use(txn: Transaction, new: NewAccount) -> None:
+    """What the session of this account has claimed is used up with it."""
+    txn.run("UPDATE validations SET used = TRUE WHERE claimed_by = ?", (new.session_id or new.key,))
+
+
+@implementer(IValidationStore, IExpiring)
+@attr.frozen
+class ValidationStore:
+    db: Database
+
+    async def begin(self, new: NewValidation) -> ValidationBegun:
+        return await self.db.write("begin_validation", _begin, new)
+
+    async def get(self, sid: str, now_ms: int) -> Optional[Validation]:
+        return await self.db.read("get_validation", _get, sid, now_ms)
+
+    async def count_try(self, sid: str) -> bool:
+        return await self.db.read("count_try", _count_try, sid)
+
+    async def confirm(self, sid: str, now_ms: int) -> bool:
+        return await self.db.read("confirm_validation", _confirm, sid, now_ms)
+
+    async def claim(self, sid: str, session_id: str, until_ms: int) -> bool:
+        return await self.db.read("claim_validation", _claim, sid, session_id, until_ms)
+
+    async def delete_expired(self, now_ms: int, at_most: int) -> int:
+        return await self.db.write("expire_validations", _delete_expired, now_ms, at_most)
+
+
+_OPEN = "medium = ? AND address = ? AND client_secret = ? AND validated_ms IS NULL"
+
+
+def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
+    triple = (new.medium, new.address, new.client_secret)
+    # One that has expired is as good as gone, whether its row is swept away yet or not.
+    txn.run(f"DELETE FROM validations WHERE {_OPEN} AND expires_ms <= ?", (*triple, new.now_ms))
+    while not txn.insert(
+        "validations",
+        sid=new.sid,
+        medium=new.medium,
+        address=new.address,
+        client_secret=new.client_secret,
+        send_attempt=new.send_attempt,
+        next_link=new.next_link,
+        tries=0,
+        used=False,
+        expires_ms=new.until_ms,
+    ):
+        row = txn.one(
+            f"SELECT sid, send_attempt FROM validations WHERE {_OPEN}{txn.dialect.for_update}",
+            triple,
+        )
+        if row is not None:
+            return _go_on(txn, new, *row)
+        # Validated just now: a new one is to be begun after all.
+    return _with_token(txn, new, new.sid)
+
+
+def _go_on(txn: Transaction, new: NewValidation, sid: str, last_attempt: int) -> ValidationBegun:
+    if new.send_attempt <= last_attempt:
+        return ValidationBegun(sid)
+    txn.run(
+        "UPDATE validations SET send_attempt = ?, next_link = ?, expires_ms = ? WHERE sid = ?",
+        (new.send_attempt, new.next_link, new.until_ms, sid),
+    )
+    return _with_token(txn, new, sid)
+
+
+def _with_token(txn: Transaction, new: NewValidation, sid: str) -> ValidationBegun:
+    txn.insert("validation_tokens", sid=sid, send_attempt=new.send_attempt, made_ms=new.now_ms)
+    job = attr.evolve(new.job, payload={**new.job.payload, "sid": sid})
+    jobs.insert_held(txn, (job,), new.now_ms)
+    return ValidationBegun(sid, job)
+
+
+def _get(txn: Transaction, sid: str, now_ms: int) -> Optional[Validation]:
+    rows = txn.all(
+        "SELECT v.medium, v.address, v.client_secret, v.next_link, v.expires_ms, v.validated_ms,"
+        " v.claimed_by, v.used, t.send_attempt, t.made_ms"
+        " FROM validations v JOIN validation_tokens t ON t.sid = v.sid"
+        " WHERE v.sid = ? AND v.expires_ms > ?",
+        (sid, now_ms),
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    return Validation(
+        sid=sid,
+        medium=row[0],
+        address=row[1],
+        client_secret=row[2],
+        next_link=row[3],
+        expires_ms=row[4],
+        validated_ms=row[5],
+        claimed_by=row[6],
+        used=bool(row[7]),
+        tokens={send_attempt: made_ms for *_, send_attempt, made_ms in rows},
+    )
+
+
+def _count_try(txn: Transaction, sid: str) -> bool:
+    counted = txn.run(
+        "UPDATE validations SET tries = tries + 1 WHERE sid = ? AND tries < ?", (sid, CODE_TRIES)
+    )
+    return counted == 1
+
+
+def _confirm(txn: Transaction, sid: str, now_ms: int) -> bool:
+    changed = txn.run(
+        "UPDATE validations SET validated_ms = COALESCE(validated_ms, ?),"
+        " expires_ms = CASE WHEN validated_ms IS NULL THEN ? ELSE expires_ms END"
+        " WHERE sid = ? AND expires_ms > ?",
+        (now_ms, now_ms + VALIDATED_MS, sid, now_ms),
+    )
+    return changed == 1
+
+
+def _claim(txn: Transaction, sid: str, session_id: str, until_ms: int) -> bool:
+    changed = txn.run(
+        "UPDATE validations SET claimed_by = ?,"
+        " expires_ms = CASE WHEN expires_ms < ? THEN ? ELSE expires_ms END"
+        " WHERE sid = ? AND validated_ms IS NOT NULL AND COALESCE(claimed_by, ?) = ?",
+        (session_id, until_ms, until_ms, sid, session_id, session_id),
+    )
+    return changed == 1
+
+
+def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
+    return txn.run(
+        "DELETE FROM validations WHERE sid IN (SELECT sid FROM validations"
+        f" WHERE expires_ms <= ? LIMIT ?{txn.dialect.skip_locked})",
+        (now_ms, at_most),
+    )

@@ -1,0 +1,85 @@
+"""The stages that third-party identifiers are proven by (BEHAVIOUR B7.7, B8.5)."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from regsys.errors import StageFailed
+from regsys.flows import EMAIL_IDENTITY
+from regsys.interfaces import IStage, IValidationStore, StageContext
+from regsys.model import Threepid, UIASession, Validation
+
+
+def proven(results: Mapping[str, Any]) -> tuple[Threepid, ...]:
+    """The identifiers that the stages passed have found."""
+    found = [results.get(stage) for stage in (EMAIL_IDENTITY,)]
+    return tuple(
+        Threepid(item["medium"], item["address"], item["validated_at_ms"]) for item in found if item
+    )
+
+
+@implementer(IStage)
+@attr.frozen(kw_only=True)
+class EmailIdentityStage:
+    """``m.login.email.identity``: a session of ours has proven an address, and belongs to this
+    dialogue from now on (B7.7). It is remembered which.
+
+    Whoever brings another session means another address: the one before is proven in vain.
+    """
+
+    store: IValidationStore
+    clock: IReactorTime
+
+    type = EMAIL_IDENTITY
+    medium = "email"
+    page = None
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return None
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        sid, client_secret = _credentials(auth)
+        session = context.session
+        remembered = session.results.get(self.type)
+        now_ms = int(self.clock.seconds() * 1000)
+        found = await self.store.get(sid, now_ms)
+        if not (
+            self._is_proven(found, client_secret)
+            and await self.store.claim(sid, session.session_id, session.expires_ms)
+        ):
+            changed = remembered is not None and remembered["sid"] != sid
+            text = "This email address has not been confirmed yet, or not for this registration."
+            raise StageFailed("M_UNAUTHORIZED", text, undoes=changed)
+        assert found is not None
+        return {
+            "sid": sid,
+            "medium": found.medium,
+            "address": found.address,
+            "validated_at_ms": found.validated_ms,
+        }
+
+    def _is_proven(self, found: Optional[Validation], client_secret: str) -> bool:
+        if found is None or found.medium != self.medium or found.validated_ms is None:
+            return False
+        return found.is_known_to(client_secret)
+
+
+def _credentials(auth: Mapping[str, Any]) -> tuple[str, str]:
+    """The sid and the client secret of ``threepid_creds``."""
+    credentials = auth.get("threepid_creds")
+    if "threepid_creds" not in auth:
+        raise StageFailed("M_MISSING_PARAM", "'threepid_creds' is missing.")
+    if not isinstance(credentials, dict):
+        raise StageFailed("M_INVALID_PARAM", "'threepid_creds' must be an object.")
+    values = []
+    for key in ("sid", "client_secret"):
+        if key not in credentials:
+            raise StageFailed("M_MISSING_PARAM", f"'threepid_creds.{key}' is missing.")
+        if not isinstance(credentials[key], str):
+            raise StageFailed("M_INVALID_PARAM", f"'threepid_creds.{key}' must be a string.")
+        values.append(credentials[key])
+    return values[0], values[1]

@@ -1,0 +1,271 @@
+"""The dialogue by which an address is proven, without HTTP: a token is asked for, sent, and comes
+back (BEHAVIOUR B7.2-7)."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import Any, Callable, Mapping, Optional, Sequence
+from urllib.parse import urlencode
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+
+from regsys import bodies, tokens
+from regsys.config import ThreepidsConfig
+from regsys.errors import (
+    MediumNotSupported,
+    MissingParam,
+    NoSuchValidation,
+    NoTriesLeft,
+    RegistrationDisabled,
+    ThreepidInUse,
+    WrongValidationToken,
+)
+from regsys.interfaces import ILimiter, IValidationMails, IValidationStore
+from regsys.model import (
+    Client,
+    Job,
+    MailPurpose,
+    NewJob,
+    NewValidation,
+    Validation,
+    ValidationMail,
+)
+from regsys.threepids import (
+    LIMIT_KEYS,
+    MAX_EMAIL,
+    NewcomersThreepids,
+    canonical_email,
+    check_client_secret,
+    followed,
+    next_link,
+)
+
+SEND_MAIL = "validation_mail"
+SUBMIT_PATH = "_matrix/client/unstable/registration/email/submit_token"
+
+SID_LETTERS = 16
+TOKEN_LETTERS = 32
+CODE_LETTERS = 8
+# Of a reader's languages, and of the name of one, so much goes into a job.
+MAX_LANGUAGES, MAX_LANGUAGE = 5, 35
+
+
+@attr.frozen
+class ValidationTokens:
+    """What proves an address: computed from the server's secret, so that no row holds it."""
+
+    secret: bytes = attr.field(repr=False)
+
+    def token(self, sid: str, send_attempt: int) -> str:
+        """The token of the link that this attempt sends."""
+        key = f"{sid} {send_attempt}"
+        return tokens.derived_letters(self.secret, "validation token", key, TOKEN_LETTERS)
+
+    def code(self, sid: str) -> str:
+        """The short code, the same in all messages of a session."""
+        return tokens.derived_letters(
+            self.secret, "validation code", sid, CODE_LETTERS, tokens.CAPITALS
+        )
+
+
+@attr.frozen(kw_only=True)
+class ValidationLimits:
+    """``rc_3pid_validation``: tokens asked for, by client and by mailbox; wrong ones submitted.
+    ``key_of`` tells which addresses of clients count as one."""
+
+    client: ILimiter
+    mailbox: ILimiter
+    submitted: ILimiter
+    key_of: Callable[[str], str]
+
+    async def take(self, medium: str, address: str, client: Client) -> None:
+        await self.client.take(f"{medium} {self.key_of(client.address)}")
+        await self.mailbox.take(f"{medium} {LIMIT_KEYS[medium](address)}")
+
+
+@attr.frozen(kw_only=True)
+class Confirmed:
+    """An address is proven. ``next_link``: where the person goes on, None: nowhere."""
+
+    medium: str
+    address: str
+    next_link: Optional[str] = None
+
+
+@attr.frozen(kw_only=True)
+class _Wish:
+    """What the body of a requestToken asks for, all of it valid."""
+
+    address: str
+    client_secret: str = attr.field(repr=False)
+    send_attempt: int
+    next_link: Optional[str]
+
+    @classmethod
+    def of_email(cls, body: Mapping[str, Any], config: ThreepidsConfig) -> _Wish:
+        client_secret = bodies.required_string(body, "client_secret")
+        check_client_secret(client_secret)
+        address = canonical_email(bodies.required_string(body, "email", limit=MAX_EMAIL))
+        send_attempt = bodies.integer(body, "send_attempt")
+        if send_attempt is None:
+            raise MissingParam("'send_attempt' is missing.")
+        link = next_link(bodies.string(body, "next_link"), config.next_link_domains)
+        return cls(
+            address=address,
+            client_secret=client_secret,
+            send_attempt=send_attempt,
+            next_link=link,
+        )
+
+
+@attr.frozen(kw_only=True)
+class Validations:
+    """``registration_open``: people may register. ``start_jobs``: begins what was written."""
+
+    store: IValidationStore
+    newcomers: NewcomersThreepids
+    tokens: ValidationTokens
+    limits: ValidationLimits
+    config: ThreepidsConfig
+    registration_open: bool
+    clock: IReactorTime
+    start_jobs: Callable[[Sequence[NewJob]], None]
+
+    async def request_token(
+        self,
+        medium: str,
+        body: Mapping[str, Any],
+        client: Client,
+        languages: Sequence[str] = (),
+    ) -> str:
+        """Have a token sent to somebody who wants to register; the sid of its session.
+
+        Checked in the order of B7.2. Where it is hidden that an address is taken, its owner is
+        told instead, and nothing else is different: the same rows, a mail, the same answer.
+        """
+        if medium not in self.config.offered:
+            raise MediumNotSupported()
+        if not self.registration_open:
+            raise RegistrationDisabled()
+        wish = _Wish.of_email(body, self.config)
+        await self.newcomers.check_allowed(medium, wish.address)
+        await self.limits.take(medium, wish.address, client)
+        is_taken = await self.newcomers.is_taken(medium, wish.address)
+        if is_taken and not self.config.hide_taken:
+            raise ThreepidInUse()
+        purpose = MailPurpose.IN_USE if is_taken else MailPurpose.REGISTRATION
+        now_ms = self._now_ms()
+        begun = await self.store.begin(
+            NewValidation(
+                sid=tokens.random_letters(SID_LETTERS),
+                medium=medium,
+                address=wish.address,
+                client_secret=wish.client_secret,
+                send_attempt=wish.send_attempt,
+                next_link=wish.next_link,
+                job=_mail_job(wish.send_attempt, purpose, languages),
+                now_ms=now_ms,
+                until_ms=now_ms + self.config.token_lifetime_ms,
+            )
+        )
+        if begun.job is not None:
+            self.start_jobs((begun.job,))
+        return begun.sid
+
+    async def confirm(self, sid: str, client_secret: str, token: str, client: Client) -> Confirmed:
+        """The token of a link, or the code, has come back: the address is proven.
+
+        Twice is as once. Raises NoSuchValidation, WrongValidationToken, NoTriesLeft; each of
+        these is counted against the client's address, which may lead to LimitExceeded.
+        """
+        key = self.limits.key_of(client.address)
+        await self.limits.submitted.take(key)
+        validation = await self.find(sid, client_secret)
+        await self._check(validation, token)
+        if not await self.store.confirm(sid, self._now_ms()):
+            raise NoSuchValidation()
+        await self.limits.submitted.give_back(key)
+        return Confirmed(
+            medium=validation.medium,
+            address=validation.address,
+            next_link=followed(validation.next_link, sid, self.config.next_link_domains),
+        )
+
+    async def find(self, sid: str, client_secret: str) -> Validation:
+        """The session, for who knows its client secret; else NoSuchValidation."""
+        validation = await self.store.get(sid, self._now_ms())
+        if validation is None or not validation.is_known_to(client_secret):
+            raise NoSuchValidation()
+        return validation
+
+    async def _check(self, validation: Validation, token: str) -> None:
+        """Raise unless this is one of the session's tokens, or its code."""
+        code = re.sub(r"[\s-]", "", token).upper()
+        if len(code) == CODE_LETTERS:
+            if not await self.store.count_try(validation.sid):
+                raise NoTriesLeft()
+            good = [self.tokens.code(validation.sid)]
+        else:
+            code, good = token, self._tokens(validation)
+        if not any(hmac.compare_digest(code.encode(), item.encode()) for item in good):
+            raise WrongValidationToken()
+
+    def _tokens(self, validation: Validation) -> list[str]:
+        """Those that are still good; all that ever were, once they have done their work."""
+        oldest_ms = self._now_ms() - self.config.token_lifetime_ms
+        return [
+            self.tokens.token(validation.sid, attempt)
+            for attempt, made_ms in validation.tokens.items()
+            if made_ms > oldest_ms or validation.validated_ms is not None
+        ]
+
+    def _now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)
+
+
+def _mail_job(send_attempt: int, purpose: MailPurpose, languages: Sequence[str]) -> NewJob:
+    payload = {
+        "send_attempt": send_attempt,
+        "purpose": purpose.value,
+        "languages": [tag[:MAX_LANGUAGE] for tag in languages[:MAX_LANGUAGES]],
+    }
+    return NewJob(kind=SEND_MAIL, payload=payload)
+
+
+@attr.frozen(kw_only=True)
+class ValidationMailer:
+    """Carries SEND_MAIL jobs out: their rows hold no token, it is computed here."""
+
+    store: IValidationStore
+    tokens: ValidationTokens
+    mails: IValidationMails
+    public_baseurl: str
+    clock: IReactorTime
+
+    async def send(self, job: Job) -> None:
+        """Send the mail, unless it has come to be of no use: expired, or proven by another."""
+        sid, purpose = job.payload["sid"], MailPurpose(job.payload["purpose"])
+        validation = await self.store.get(sid, int(self.clock.seconds() * 1000))
+        if validation is None or validation.validated_ms is not None:
+            return
+        mail = ValidationMail(
+            purpose=purpose,
+            address=validation.address,
+            languages=tuple(job.payload["languages"]),
+            message_id=job.job_id,
+        )
+        if purpose is not MailPurpose.IN_USE:
+            token = self.tokens.token(sid, job.payload["send_attempt"])
+            link = self._link(validation, token)
+            mail = attr.evolve(mail, link=link, code=self.tokens.code(sid))
+        await self.mails.send(mail)
+
+    def _link(self, validation: Validation, token: str) -> str:
+        query = {
+            "token": token,
+            "client_secret": validation.client_secret,
+            "sid": validation.sid,
+        }
+        return f"{self.public_baseurl}{SUBMIT_PATH}?{urlencode(query)}"

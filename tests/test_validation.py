@@ -1,0 +1,426 @@
+"""Proving an email address: who gets a mail, what is told, which token is good for how long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regsys.errors import NoTriesLeft, Unavailable
+from regsys.interfaces import IValidationMails
+from regsys.model import CODE_TRIES, MailPurpose
+from regsys.testing import MemoryMails, provides
+from tests.proofs import ALICE, REQUEST, SECRET, SUBMIT, ProofCase
+
+LIFE_S = 3600
+TIGHT = {"per_second": 0.01, "burst_count": 3}
+
+
+class RequestTests(ProofCase):
+    def test_fake(self) -> None:
+        """The mails that tests read went where real ones go."""
+        provides(IValidationMails, MemoryMails())
+
+    def test_mail(self) -> None:
+        """The mail goes to the address in its canonical form, with a link and a code, in the
+        reader's language; it is sent as soon as its row exists, and once."""
+        body = {"email": " Alice@Mail.EXAMPLE", "client_secret": SECRET, "send_attempt": 1}
+        answer = self.client.post(REQUEST, body, Accept_Language="de-CH, fr;q=0.5")
+        sid = answer.json["sid"]
+        self.assertRegex(sid, "^[A-Za-z]{16}$")
+        (mail,) = self.mails.sent
+        self.assertEqual((mail.address, mail.purpose), (ALICE, MailPurpose.REGISTRATION))
+        self.assertEqual(mail.languages, ("de-ch", "fr"))
+        link = self.link()
+        self.assertEqual((link["sid"], link["client_secret"]), (sid, SECRET))
+        self.assertRegex(link["token"], "^[A-Za-z]{32}$")
+        self.assertRegex(mail.code or "", "^[A-Z]{8}$")
+        self.assertEqual(self.rows("SELECT COUNT(*) FROM jobs")[0][0], 0)
+
+    def test_r0(self) -> None:
+        """The older path is the same endpoint."""
+        path = REQUEST.replace("v3", "r0")
+        body = {"email": ALICE, "client_secret": SECRET, "send_attempt": 1}
+        self.assertEqual(self.client.post(path, body).json["sid"], self.asked())
+
+    def test_order(self) -> None:
+        """Medium, registration, parameters, whether it is allowed, the limit, in use: the first
+        that fails answers (B7.2)."""
+        denied = [{"medium": "email", "pattern": r"[^@]+@mail\.example$"}]
+        options: dict[str, Any] = {"allowed_local_3pids": denied, "rc_3pid_validation": TIGHT}
+        self.system(**options)
+        self.taken()
+        wrong: dict[str, Any] = {"attempt": "1"}
+        self.system(database=self.database, **{**options, "email": None})
+        self.assertRefused(self.ask(**wrong), 400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")
+        self.system(database=self.database, **options, enable_registration=False)
+        self.assertRefused(self.ask(**wrong), 403, "M_FORBIDDEN")
+        self.system(database=self.database, **options)
+        self.assertRefused(self.ask("bob@evil.example", **wrong), 400, "M_BAD_JSON")
+        for _ in range(9):
+            self.assertRefused(self.ask("bob@evil.example"), 403, "M_THREEPID_DENIED")
+        for _ in range(3):
+            self.assertRefused(self.ask(), 400, "M_THREEPID_IN_USE")
+        self.assertRefused(self.ask(), 429, "M_LIMIT_EXCEEDED")
+
+    def test_parameters(self) -> None:
+        """What is missing, of a wrong type or not valid is refused; nothing is written."""
+        missing, bad, invalid = "M_MISSING_PARAM", "M_BAD_JSON", "M_INVALID_PARAM"
+        good = {"email": ALICE, "client_secret": SECRET, "send_attempt": 1}
+        for changes, errcode in (
+            *(({name: ...}, missing) for name in good),
+            *(({name: None}, bad) for name in (*good, "next_link")),
+            *(({"email": 5}, bad), ({"send_attempt": True}, bad), ({"send_attempt": 1.0}, bad)),
+            *(({"email": "alice"}, invalid), ({"email": f"{'a' * 500}@b.example"}, invalid)),
+            *(({"client_secret": "a b"}, invalid), ({"client_secret": "a" * 256}, invalid)),
+            *(({"send_attempt": 2**63}, invalid), ({"next_link": "javascript:x"}, invalid)),
+        ):
+            body = {**good, **changes}
+            body = {name: value for name, value in body.items() if value is not ...}
+            self.assertRefused(self.client.post(REQUEST, body), 400, errcode, changes)
+        self.assertEqual(self.rows("SELECT * FROM validations"), [])
+        self.assertEqual(self.mails.sent, [])
+
+    def test_attempts(self) -> None:
+        """Another request for the same sends nothing, unless its attempt is a higher one."""
+        sid = self.asked(attempt=1)
+        for attempt, mails in ((1, 1), (0, 1), (-5, 1), (2, 2), (2, 2), (2**63 - 1, 3)):
+            self.assertEqual(self.asked(attempt=attempt), sid)
+            self.assertEqual(len(self.mails.sent), mails, attempt)
+        self.assertEqual(len({self.link(number)["token"] for number in range(3)}), 3)
+        self.assertNotEqual(self.asked("bob@mail.example"), sid)
+        self.assertNotEqual(self.asked(client_secret="another"), sid)
+
+    def test_counted(self) -> None:
+        """Requests are counted by their attempt, but not by every number that somebody sends."""
+        for attempt in (1, 1, 2, 6, -1, 2**63 - 1):
+            self.asked(attempt=attempt)
+        self.assertEqual(self.ask(email=5).status, 400)
+        registry = self.subsystem.backend.metrics.registry
+        found = {
+            sample.labels["attempt"]: sample.value
+            for metric in registry.collect()
+            for sample in metric.samples
+            if sample.name == "regsys_validation_requests_total"
+        }
+        self.assertEqual(found, {"1": 2, "2": 1, "other": 3})
+
+    def test_denied(self) -> None:
+        """A module's no is asked for with the canonical address, and means no mail."""
+        asked = []
+
+        def rule(*args: Any) -> bool:
+            asked.append(args)
+            return False
+
+        hooks = self.hooks(mails=self.mails)
+        hooks.threepids.register("module", rule)
+        self.system(hooks=hooks)
+        self.assertRefused(self.ask("Alice@Mail.example"), 403, "M_THREEPID_DENIED")
+        self.assertEqual((asked, self.mails.sent), ([("email", ALICE, True)], []))
+
+    def test_secretsAreNoRows(self) -> None:
+        """Neither a token nor a code stands in any table, not even while its mail waits."""
+        self.mails.trouble = Unavailable()
+        self.asked()
+        self.flushLoggedErrors()
+        tables = ("validations", "validation_tokens", "jobs")
+        stored = str([tuple(row) for name in tables for row in self.rows(f"SELECT * FROM {name}")])
+        self.mails.trouble = None
+        self.clock.advance(LIFE_S - 1)
+        self.wait(self.subsystem.jobs.run_due())
+        self.assertIn(self.link()["sid"], stored)
+        self.assertNotIn(self.link()["token"], stored)
+        assert self.mail.code is not None
+        self.assertNotIn(self.mail.code, stored)
+
+
+class MailTests(ProofCase):
+    def waiting(self) -> int:
+        count = self.rows("SELECT COUNT(*) FROM jobs")[0][0]
+        assert isinstance(count, int)
+        return count
+
+    def later(self, seconds: float) -> None:
+        """Time goes by, and whatever is due is done."""
+        self.clock.advance(seconds)
+        self.wait(self.subsystem.jobs.run_due())
+
+    def test_retried(self) -> None:
+        """A mail that can't be sent is tried again, the very same; asking is answered anyway."""
+        self.mails.trouble = Unavailable()
+        self.asked()
+        self.assertEqual((self.waiting(), self.mails.sent), (1, []))
+        self.mails.trouble = None
+        self.later(60)
+        self.assertEqual((self.waiting(), len(self.mails.sent)), (0, 1))
+        self.assertEqual(self.submit(**self.link()).status, 200)
+
+    def test_notAfterAllHasEnded(self) -> None:
+        """What is expired, or proven by another mail meanwhile, needs no mail any more."""
+        self.mails.trouble = Unavailable()
+        self.asked("late@mail.example")
+        self.asked(attempt=1)
+        self.mails.trouble = None
+        self.asked(attempt=2)
+        self.assertEqual(self.submit(**self.link()).status, 200)
+        self.mails.sent.clear()
+        self.later(LIFE_S)
+        self.assertEqual((self.waiting(), self.mails.sent), (0, []))
+
+    def test_afterARestart(self) -> None:
+        """A mail that was not sent goes out after a restart, and its link is good."""
+        self.mails.trouble = Unavailable()
+        self.asked()
+        self.mails.trouble = None
+        self.system(database=self.database)
+        self.later(60)
+        self.assertEqual(self.submit(**self.link()).json, {"success": True})
+
+    def test_nobodySends(self) -> None:
+        """Where nobody sends mails they wait in the database."""
+        self.system(hooks=self.hooks())
+        self.asked()
+        self.assertEqual(self.waiting(), 1)
+
+
+class TakenTests(ProofCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.taken()
+        self.mails.sent.clear()
+
+    def test_told(self) -> None:
+        """That an address is somebody's is told, in whatever spelling, and no mail is sent."""
+        for email in (ALICE, "ALICE@MAIL.example"):
+            self.assertRefused(self.ask(email), 400, "M_THREEPID_IN_USE")
+        self.assertEqual(self.mails.sent, [])
+
+    def test_hidden(self) -> None:
+        """Where it is hidden a taken address is answered as a free one, with the same rows
+        behind it; the mail says that it is in use, and has nothing to confirm with."""
+        self.system(database=self.database, request_token_inhibit_3pid_errors=True)
+        answers, rows = [], []
+        for email in (ALICE, "free1@mail.example"):
+            answer = self.ask(email)
+            sid = answer.json.pop("sid")
+            answers.append((answer, len(sid)))
+            rows.append(
+                self.rows(
+                    "SELECT LENGTH(v.address), v.send_attempt, v.tries, v.validated_ms,"
+                    " v.claimed_by, v.used, v.expires_ms, t.send_attempt, t.made_ms"
+                    " FROM validations v"
+                    " JOIN validation_tokens t ON t.sid = v.sid WHERE v.sid = ?",
+                    sid,
+                )
+            )
+        self.assertEqual(answers[0], answers[1])
+        self.assertEqual(
+            [tuple(row) for row in rows[0]], [(len(ALICE), *row[1:]) for row in rows[1]]
+        )
+        taken, free = self.mails.sent
+        self.assertEqual((taken.purpose, taken.link, taken.code), (MailPurpose.IN_USE, None, None))
+        self.assertEqual(free.purpose, MailPurpose.REGISTRATION)
+
+    def test_hiddenAfterwards(self) -> None:
+        """Nor do the answers to codes and to the stage tell the two apart."""
+        self.system(database=self.database, request_token_inhibit_3pid_errors=True)
+        seen = []
+        for email in (ALICE, "free@mail.example"):
+            sid = self.asked(email)
+            answers = []
+            for token in ("x" * 32, *(["ABCDEFGH"] * (CODE_TRIES + 1))):
+                answer = self.submit(sid=sid, client_secret=SECRET, token=token)
+                answers.append((answer.status, answer.json))
+            session = self.begin()
+            failed = self.present(session, sid)
+            failed.json.pop("session")
+            answers.append((failed.status, failed.json))
+            seen.append(answers)
+        self.assertEqual(seen[0], seen[1])
+
+
+class ConfirmTests(ProofCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.sid = self.asked()
+        self.good = {**self.link(), "token": self.link()["token"]}
+
+    def code(self, token: Any, **more: str) -> Any:
+        return self.submit(**{"sid": self.sid, "client_secret": SECRET, "token": token, **more})
+
+    def assertProven(self, expected: bool = True) -> None:
+        row = self.rows("SELECT validated_ms FROM validations WHERE sid = ?", self.sid)[0]
+        self.assertEqual(row[0] is not None, expected)
+
+    def test_link(self) -> None:
+        """The token of the link proves the address; twice is as once."""
+        for _ in range(3):
+            self.assertEqual(self.submit(**self.good).json, {"success": True})
+        self.assertProven()
+
+    def test_code(self) -> None:
+        """So does the code, in small letters and in groups, too."""
+        code = self.mail.code or ""
+        for typed in (code, f" {code[:4].lower()}-{code[4:]} "):
+            self.assertEqual(self.code(typed).json, {"success": True}, typed)
+        self.assertProven()
+
+    def test_wrong(self) -> None:
+        """Whatever is wrong is refused alike and says so; a session that isn't there and one
+        with another client secret are one answer."""
+        other = self.asked("bob@mail.example")
+        strangers = self.link()["token"]
+        answers = []
+        for changes, errcode in (
+            ({"sid": "x" * 16}, "M_NO_VALID_SESSION"),
+            ({"sid": "ä"}, "M_NO_VALID_SESSION"),
+            ({"client_secret": "other"}, "M_NO_VALID_SESSION"),
+            ({"client_secret": "Ä"}, "M_NO_VALID_SESSION"),
+            ({"token": "x" * 32}, "M_UNAUTHORIZED"),
+            ({"token": strangers}, "M_UNAUTHORIZED"),
+            ({"token": self.good["token"].lower()}, "M_UNAUTHORIZED"),
+            ({"token": ""}, "M_UNAUTHORIZED"),
+            ({"token": "ÄÖÜ"}, "M_UNAUTHORIZED"),
+            ({"sid": other}, "M_UNAUTHORIZED"),
+        ):
+            answer = self.submit(**{**self.good, **changes})
+            self.assertRefused(answer, 400, errcode, changes)
+            self.assertIs(answer.json["success"], False, changes)
+            answers.append(answer)
+        self.assertEqual(answers[0], answers[2])
+        self.assertProven(False)
+
+    def test_types(self) -> None:
+        """All three are needed, as strings."""
+        for name in ("sid", "client_secret", "token"):
+            body = {key: value for key, value in self.good.items() if key != name}
+            self.assertRefused(self.submit(**body), 400, "M_MISSING_PARAM", name)
+            self.assertRefused(self.submit(**{**body, name: 5}), 400, "M_BAD_JSON", name)
+
+    def test_tenCodes(self) -> None:
+        """After ten codes only the link is good, and no new mail gives more of them."""
+        for _ in range(CODE_TRIES):
+            self.assertRefused(self.code("ABCDEFGH"), 400, "M_UNAUTHORIZED")
+        self.assertEqual(self.code(self.mail.code).json["error"], NoTriesLeft.sentence)
+        self.asked(attempt=2)
+        self.assertRefused(self.code(self.mail.code), 400, "M_UNAUTHORIZED")
+        self.assertProven(False)
+        self.assertEqual(self.submit(**self.good).json, {"success": True})
+
+    def test_lifetimes(self) -> None:
+        """A link is good for its own time, whether others follow or not; the code as long as
+        the last of them."""
+        self.clock.advance(LIFE_S - 1)
+        self.asked(attempt=2)
+        self.clock.advance(1)
+        self.assertRefused(self.submit(**self.good), 400, "M_UNAUTHORIZED")
+        self.clock.advance(LIFE_S - 2)
+        second = self.link()
+        self.assertEqual(self.code(self.mail.code).status, 200)
+        for link in (self.good, second):
+            self.assertEqual(self.submit(**link).status, 200)
+
+    def test_expired(self) -> None:
+        """When the last link has expired its session is gone, for codes too."""
+        self.clock.advance(LIFE_S)
+        for token in (self.good["token"], self.mail.code):
+            self.assertRefused(self.code(token), 400, "M_NO_VALID_SESSION")
+
+    def test_olderLinks(self) -> None:
+        """A newer mail does not spoil the link of the one before."""
+        self.asked(attempt=2)
+        self.assertEqual(self.submit(**self.good).json, {"success": True})
+
+    def test_restart(self) -> None:
+        """What was sent is good after a restart; with another secret of the server it isn't."""
+        self.system(database=self.database)
+        self.assertEqual(self.submit(**self.good).json, {"success": True})
+        self.system(database=self.database, macaroon_secret_key="another")
+        self.assertRefused(self.submit(**self.good), 400, "M_UNAUTHORIZED")
+
+    def test_swept(self) -> None:
+        """Once its time is over, a session is swept away with its tokens."""
+        self.subsystem.start()
+        self.clock.advance(LIFE_S + 60)
+        self.wait(self.subsystem.stop())
+        for table in ("validations", "validation_tokens"):
+            self.assertEqual(self.rows(f"SELECT * FROM {table}"), [], table)
+
+    def test_noPages(self) -> None:
+        """A browser that follows the link confirms nothing: there is no page yet."""
+        assert self.mail.link is not None
+        query = self.mail.link.partition("?")[2]
+        for _ in range(3):
+            for method in ("GET", "HEAD"):
+                self.assertEqual(self.client.ask(method, f"{SUBMIT}?{query}").status, 405)
+        self.assertProven(False)
+
+
+class LimitTests(ProofCase):
+    def mailed(self, address: str = ALICE) -> int:
+        return sum(mail.address == address for mail in self.mails.sent)
+
+    def bombard(self, requests: int, clients: int, *emails: str) -> list[int]:
+        """Ask from so many addresses in turn, for these in turn; the statuses."""
+        statuses = []
+        for number in range(requests):
+            body = {
+                "email": emails[number % len(emails)],
+                "client_secret": f"secret{number}.{self.clock.seconds()}",
+                "send_attempt": 1,
+            }
+            source = f"198.51.{number % clients // 200}.{number % clients % 200}"
+            answer = self.client.post(REQUEST, body, X_Forwarded_For=source)
+            statuses.append(answer.status)
+        return statuses
+
+    def test_oneMailbox(self) -> None:
+        """2,000 requests from 200 addresses send one mailbox as many mails as its limit, however
+        it is spelt, and the limit refills at its rate (A3)."""
+        self.system(rc_3pid_validation={"per_second": 0.003, "burst_count": 5})
+        spellings = (
+            "Bob@mail.example",
+            "bob@MAIL.example",
+            " bob@mail.example ",
+            "bob+spam@mail.example",
+            "ｂob@mail.example",
+            "BOB+1@mail.example.",
+        )
+        statuses = self.bombard(2000, 200, *spellings)
+        self.assertEqual((statuses.count(200), set(statuses)), (5, {200, 429}))
+        self.assertEqual(len(self.mails.sent), 5)
+        self.clock.advance(1000 / 3)
+        self.assertEqual(self.bombard(200, 200, *spellings).count(200), 1)
+        self.assertEqual(len(self.mails.sent), 6)
+
+    def test_oneClient(self) -> None:
+        """One address may ask for so many mailboxes, and no more; an IPv6 client is its /64."""
+        self.system(rc_3pid_validation=TIGHT)
+        for number in range(6):
+            body = {"email": f"{number}@mail.example", "client_secret": "s", "send_attempt": 1}
+            source = f"2001:db8::{number}"
+            answer = self.client.post(REQUEST, body, X_Forwarded_For=source)
+            self.assertEqual(answer.status, 200 if number < 3 else 429, number)
+
+    def test_registrationOff(self) -> None:
+        """No mail ever where nobody may register."""
+        self.system(enable_registration=False)
+        self.assertEqual(set(self.bombard(50, 50, ALICE)), {403})
+        self.assertEqual(self.mails.sent, [])
+
+    def test_guesses(self) -> None:
+        """Wrong tokens are limited for who sends them; right ones count for nothing (A4)."""
+        self.system(rc_3pid_validation=TIGHT)
+        sid = self.asked()
+        for _ in range(9):
+            self.assertEqual(self.submit(**self.link()).status, 200)
+        wrong = {"sid": sid, "client_secret": SECRET, "token": "x" * 32}
+        statuses = [self.submit(**wrong).status for _ in range(1000)]
+        self.assertEqual((statuses[:3], set(statuses[3:])), ([400] * 3, {429}))
+        self.assertEqual(self.client.post(SUBMIT, self.link(), X_Forwarded_For="::2").status, 200)
+
+    def test_repeats(self) -> None:
+        """Asking again for what is sent already counts, too: the limit comes before the look."""
+        self.system(rc_3pid_validation=TIGHT)
+        self.assertEqual([self.ask().status for _ in range(4)], [200, 200, 200, 429])
+        self.assertEqual(self.mailed(), 1)
+        self.assertIn("Retry-After".lower(), self.ask().headers)
