@@ -36,6 +36,13 @@ USER = {
     "refresh_token": True,
 }
 REGISTER = f"{V3}/register"
+PASSWORD_LOGIN = "m.login.password"
+BY_NAME = {"type": "m.id.user", "user": "alice"}
+BY_TOKEN = {"type": "m.login.registration_token", "token": "welcome"}
+SESSION = {"session": "<session>"}
+PROVEN = {"threepid_creds": {"sid": "<sid>", "client_secret": "secret"}}
+BY_EMAIL = {"type": "m.id.thirdparty", "medium": "email", "address": "a@mail.example"}
+BY_PHONE = {"type": "m.id.phone", "country": "DE", "phone": "0151 12345678"}
 MAIL = {"email": "<new name>@mail.example", "client_secret": "secret", "send_attempt": 1}
 SECRET = "an introspection secret of tests"
 BEARER = (b"Authorization", b"Bearer <access>")
@@ -81,65 +88,15 @@ GOOD = (
         {**USER, "username": "<guest name>", "guest_access_token": "<guest>", "auth": DUMMY},
     ),
     Request("GET", f"{REGISTER}/available?username=somebody"),
-    Request(
-        "POST",
-        f"{V3}/login",
-        {
-            **USER,
-            "type": "m.login.password",
-            "identifier": {"type": "m.id.user", "user": "alice"},
-        },
-    ),
+    Request("POST", f"{V3}/login", {**USER, "type": PASSWORD_LOGIN, "identifier": BY_NAME}),
     Request("POST", REQUEST, {**MAIL, "next_link": "https://next.example/"}),
     Request("POST", SUBMIT, {"sid": "<sid>", "client_secret": "secret", "token": "ABCDEFGH"}),
-    Request(
-        "POST",
-        REGISTER,
-        {
-            **USER,
-            "auth": {
-                "type": STAGE,
-                "session": "<session>",
-                "threepid_creds": {"sid": "<sid>", "client_secret": "secret"},
-            },
-        },
-    ),
-    Request(
-        "POST",
-        f"{V3}/login",
-        {
-            **USER,
-            "type": "m.login.password",
-            "identifier": {
-                "type": "m.id.thirdparty",
-                "medium": "email",
-                "address": "a@mail.example",
-            },
-        },
-    ),
-    Request(
-        "POST",
-        f"{V3}/login",
-        {
-            **USER,
-            "type": "m.login.password",
-            "identifier": {"type": "m.id.phone", "country": "DE", "phone": "0151 12345678"},
-        },
-    ),
+    Request("POST", REGISTER, {**USER, "auth": {"type": STAGE, **SESSION, **PROVEN}}),
+    Request("POST", f"{V3}/login", {**USER, "type": PASSWORD_LOGIN, "identifier": BY_EMAIL}),
+    Request("POST", f"{V3}/login", {**USER, "type": PASSWORD_LOGIN, "identifier": BY_PHONE}),
     Request("POST", f"{V3}/refresh", {"refresh_token": "<refresh>"}),
     Request("GET", f"{V3}/account/whoami", {}, (BEARER,)),
-    Request(
-        "POST",
-        REGISTER,
-        {
-            **USER,
-            "auth": {
-                "type": "m.login.registration_token",
-                "session": "<session>",
-                "token": "welcome",
-            },
-        },
-    ),
+    Request("POST", REGISTER, {**USER, "auth": {**BY_TOKEN, **SESSION}}),
     Request("GET", "/_matrix/client/v1/register/m.login.registration_token/validity?token=welcome"),
     Request("POST", f"{TOKENS}/new", TOKEN, (ADMIN,)),
     Request("PUT", f"{TOKENS}/welcome", {**TOKEN, "uses_allowed": None}, (ADMIN,)),

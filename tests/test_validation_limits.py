@@ -1,0 +1,78 @@
+"""How often somebody may ask for mails, or guess what they hold (THREATS A3, A4)."""
+
+from __future__ import annotations
+
+from tests.proofs import ALICE, REQUEST, SECRET, SUBMIT, ProofCase
+
+TIGHT = {"per_second": 0.01, "burst_count": 3}
+
+
+class LimitTests(ProofCase):
+    def mailed(self, address: str = ALICE) -> int:
+        return sum(mail.address == address for mail in self.mails.sent)
+
+    def bombard(self, requests: int, clients: int, *emails: str) -> list[int]:
+        """Ask from so many addresses in turn, for these in turn; the statuses."""
+        statuses = []
+        for number in range(requests):
+            body = {
+                "email": emails[number % len(emails)],
+                "client_secret": f"secret{number}.{self.clock.seconds()}",
+                "send_attempt": 1,
+            }
+            source = f"198.51.{number % clients // 200}.{number % clients % 200}"
+            answer = self.client.post(REQUEST, body, X_Forwarded_For=source)
+            statuses.append(answer.status)
+        return statuses
+
+    def test_oneMailbox(self) -> None:
+        """2,000 requests from 200 addresses send one mailbox as many mails as its limit, however
+        it is spelt, and the limit refills at its rate (A3)."""
+        self.system(rc_3pid_validation={"per_second": 0.003, "burst_count": 5})
+        spellings = (
+            "Bob@mail.example",
+            "bob@MAIL.example",
+            " bob@mail.example ",
+            "bob+spam@mail.example",
+            "ｂob@mail.example",
+            "BOB+1@mail.example.",
+        )
+        statuses = self.bombard(2000, 200, *spellings)
+        self.assertEqual((statuses.count(200), set(statuses)), (5, {200, 429}))
+        self.assertEqual(len(self.mails.sent), 5)
+        self.clock.advance(1000 / 3)
+        self.assertEqual(self.bombard(200, 200, *spellings).count(200), 1)
+        self.assertEqual(len(self.mails.sent), 6)
+
+    def test_oneClient(self) -> None:
+        """One address may ask for so many mailboxes, and no more; an IPv6 client is its /64."""
+        self.system(rc_3pid_validation=TIGHT)
+        for number in range(6):
+            body = {"email": f"{number}@mail.example", "client_secret": "s", "send_attempt": 1}
+            source = f"2001:db8::{number}"
+            answer = self.client.post(REQUEST, body, X_Forwarded_For=source)
+            self.assertEqual(answer.status, 200 if number < 3 else 429, number)
+
+    def test_registrationOff(self) -> None:
+        """No mail ever where nobody may register."""
+        self.system(enable_registration=False)
+        self.assertEqual(set(self.bombard(50, 50, ALICE)), {403})
+        self.assertEqual(self.mails.sent, [])
+
+    def test_guesses(self) -> None:
+        """Wrong tokens are limited for who sends them; right ones count for nothing (A4)."""
+        self.system(rc_3pid_validation=TIGHT)
+        sid = self.asked()
+        for _ in range(9):
+            self.assertEqual(self.submit(**self.link()).status, 200)
+        wrong = {"sid": sid, "client_secret": SECRET, "token": "x" * 32}
+        statuses = [self.submit(**wrong).status for _ in range(1000)]
+        self.assertEqual((statuses[:3], set(statuses[3:])), ([400] * 3, {429}))
+        self.assertEqual(self.client.post(SUBMIT, self.link(), X_Forwarded_For="::2").status, 200)
+
+    def test_repeats(self) -> None:
+        """Asking again for what is sent already counts, too: the limit comes before the look."""
+        self.system(rc_3pid_validation=TIGHT)
+        self.assertEqual([self.ask().status for _ in range(4)], [200, 200, 200, 429])
+        self.assertEqual(self.mailed(), 1)
+        self.assertIn("Retry-After".lower(), self.ask().headers)

@@ -1,0 +1,128 @@
+"""What proves an email address: the token of a link or a code, for how long, how often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regsys.errors import NoTriesLeft
+from regsys.model import CODE_TRIES
+from tests.proofs import SECRET, SUBMIT, ProofCase
+
+LIFE_S = 3600
+
+
+class ConfirmTests(ProofCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.sid = self.asked()
+        self.good = {**self.link(), "token": self.link()["token"]}
+
+    def code(self, token: Any, **more: str) -> Any:
+        return self.submit(**{"sid": self.sid, "client_secret": SECRET, "token": token, **more})
+
+    def assertProven(self, expected: bool = True) -> None:
+        row = self.rows("SELECT validated_ms FROM validations WHERE sid = ?", self.sid)[0]
+        self.assertEqual(row[0] is not None, expected)
+
+    def test_link(self) -> None:
+        """The token of the link proves the address; twice is as once."""
+        for _ in range(3):
+            self.assertEqual(self.submit(**self.good).json, {"success": True})
+        self.assertProven()
+
+    def test_code(self) -> None:
+        """So does the code, in small letters and in groups, too."""
+        code = self.mail.code or ""
+        for typed in (code, f" {code[:4].lower()}-{code[4:]} "):
+            self.assertEqual(self.code(typed).json, {"success": True}, typed)
+        self.assertProven()
+
+    def test_wrong(self) -> None:
+        """Whatever is wrong is refused alike and says so; a session that isn't there and one
+        with another client secret are one answer."""
+        other = self.asked("bob@mail.example")
+        strangers = self.link()["token"]
+        answers = []
+        for changes, errcode in (
+            ({"sid": "x" * 16}, "M_NO_VALID_SESSION"),
+            ({"sid": "ä"}, "M_NO_VALID_SESSION"),
+            ({"client_secret": "other"}, "M_NO_VALID_SESSION"),
+            ({"client_secret": "Ä"}, "M_NO_VALID_SESSION"),
+            ({"token": "x" * 32}, "M_UNAUTHORIZED"),
+            ({"token": strangers}, "M_UNAUTHORIZED"),
+            ({"token": self.good["token"].lower()}, "M_UNAUTHORIZED"),
+            ({"token": ""}, "M_UNAUTHORIZED"),
+            ({"token": "ÄÖÜ"}, "M_UNAUTHORIZED"),
+            ({"sid": other}, "M_UNAUTHORIZED"),
+        ):
+            answer = self.submit(**{**self.good, **changes})
+            self.assertRefused(answer, 400, errcode, changes)
+            self.assertIs(answer.json["success"], False, changes)
+            answers.append(answer)
+        self.assertEqual(answers[0], answers[2])
+        self.assertProven(False)
+
+    def test_types(self) -> None:
+        """All three are needed, as strings."""
+        for name in ("sid", "client_secret", "token"):
+            body = {key: value for key, value in self.good.items() if key != name}
+            self.assertRefused(self.submit(**body), 400, "M_MISSING_PARAM", name)
+            self.assertRefused(self.submit(**{**body, name: 5}), 400, "M_BAD_JSON", name)
+
+    def test_tenCodes(self) -> None:
+        """After ten codes only the link is good, and no new mail gives more of them."""
+        for _ in range(CODE_TRIES):
+            self.assertRefused(self.code("ABCDEFGH"), 400, "M_UNAUTHORIZED")
+        self.assertEqual(self.code(self.mail.code).json["error"], NoTriesLeft.sentence)
+        self.asked(attempt=2)
+        self.assertRefused(self.code(self.mail.code), 400, "M_UNAUTHORIZED")
+        self.assertProven(False)
+        self.assertEqual(self.submit(**self.good).json, {"success": True})
+
+    def test_lifetimes(self) -> None:
+        """A link is good for its own time, whether others follow or not; the code as long as
+        the last of them."""
+        self.clock.advance(LIFE_S - 1)
+        self.asked(attempt=2)
+        self.clock.advance(1)
+        self.assertRefused(self.submit(**self.good), 400, "M_UNAUTHORIZED")
+        self.clock.advance(LIFE_S - 2)
+        second = self.link()
+        self.assertEqual(self.code(self.mail.code).status, 200)
+        for link in (self.good, second):
+            self.assertEqual(self.submit(**link).status, 200)
+
+    def test_expired(self) -> None:
+        """When the last link has expired its session is gone, for codes too."""
+        self.clock.advance(LIFE_S)
+        for token in (self.good["token"], self.mail.code):
+            self.assertRefused(self.code(token), 400, "M_NO_VALID_SESSION")
+
+    def test_olderLinks(self) -> None:
+        """A newer mail does not spoil the link of the one before."""
+        self.asked(attempt=2)
+        self.assertEqual(self.submit(**self.good).json, {"success": True})
+
+    def test_restart(self) -> None:
+        """What was sent is good after a restart; with another secret of the server it isn't."""
+        self.system(database=self.database)
+        self.assertEqual(self.submit(**self.good).json, {"success": True})
+        self.system(database=self.database, macaroon_secret_key="another")
+        self.assertRefused(self.submit(**self.good), 400, "M_UNAUTHORIZED")
+
+    def test_swept(self) -> None:
+        """Once its time is over, a session is swept away with its tokens."""
+        self.subsystem.start()
+        self.clock.advance(LIFE_S + 60)
+        self.wait(self.subsystem.stop())
+        for table in ("validations", "validation_tokens"):
+            self.assertEqual(self.rows(f"SELECT * FROM {table}"), [], table)
+
+    def test_noPages(self) -> None:
+        """A browser that follows the link confirms nothing: there is no page yet."""
+        assert self.mail.link is not None
+        query = self.mail.link.partition("?")[2]
+        for _ in range(3):
+            for method in ("GET", "HEAD"):
+                self.assertEqual(self.client.ask(method, f"{SUBMIT}?{query}").status, 405)
+        self.assertProven(False)
