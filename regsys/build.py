@@ -34,12 +34,15 @@ from regsys.interfaces import (
     IThreepidStore,
     ITurnstile,
     IUserLookup,
+    IValidationMails,
     IValidationStore,
 )
 from regsys.jobs import FollowUps, Housekeeping, JobRunner
 from regsys.login import PasswordLogin
+from regsys.mails import Mails, ValidationPost
 from regsys.offered_proofs import offered_proofs
 from regsys.offered_stages import offered_stages
+from regsys.outbound.email import SMTPMailer
 from regsys.ratelimit import Buckets, LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.registration_tokens import RegistrationTokens
 from regsys.shared_secret import SharedSecret
@@ -264,6 +267,17 @@ class _Parts:
         directories = [*([own] if own else []), *self.hooks.template_directories]
         return Pages(Templates.load(self.config.public_baseurl, directories))
 
+    def mails(self) -> Optional[IValidationMails]:
+        """What sends mails: the embedder's, else a mail server, if one is configured."""
+        config, own = self.config, self.config.template_directory
+        if self.hooks.mails is not None or config.email is None:
+            return self.hooks.mails
+        directories = [*([own] if own else []), *self.hooks.template_directories]
+        return ValidationPost(
+            mails=Mails.load(config.email, config.server_name, config.public_baseurl, directories),
+            mailer=SMTPMailer.on(self.clock, config.email, config.server_name),
+        )
+
     def consents(self, accounts: IAccountStore) -> Consents:
         return Consents(
             terms=self.config.terms,
@@ -376,7 +390,7 @@ class _Parts:
             self.clock,
             store=validation_store,
             newcomers=newcomers,
-            mails=self.hooks.mails,
+            mails=self.mails(),
             limit=self.limit,
             runner=self.runner,
         )

@@ -93,6 +93,19 @@ class Unavailable(RegistrationError):
         super().__init__(text, retry_after_ms=retry_after_ms)
 
 
+class MailDeferred(Unavailable):
+    """The mail server could not be reached, was too slow or would not take the mail now, or we
+    could not agree with it on security or login: the same mail may go out later."""
+
+    sentence = "The mail server does not take the mail now: it will be tried again."
+
+
+class MailRefused(RegistrationError):
+    """This mail will never be delivered: the address is unusable, or the server said so."""
+
+    errcode, sentence = "M_INVALID_PARAM", "Mails cannot be delivered to this address."
+
+
 # --- Names and accounts ------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from regsys.model import (
     Job,
     Login,
     LoginTerms,
+    Mail,
     NewAccount,
     NewDevice,
     NewJob,
@@ -324,6 +325,21 @@ class IValidationMails(Interface):
 
         Ends within JOB_LEASE_MS. Returns also if the mail can never be delivered; raises if
         it should be tried again.
+        """
+
+
+# === What goes out =======================================================================
+
+
+class IMailer(Interface):
+    """The way mails take."""
+
+    def send(mail: Mail) -> Awaitable[None]:
+        """Hand the mail over to a server that takes responsibility for it.
+
+        Ends within ``regsys.model.JOB_LEASE_MS``, so that a job can wait for it. Raises
+        MailDeferred if it should be tried again, MailRefused if that would be useless.
+        After MailDeferred the mail may have gone out all the same: the answer was lost.
         """
 
 

@@ -66,6 +66,28 @@ class Threepid:
     validated_at_ms: int
 
 
+@attr.frozen(kw_only=True)
+class Mail:
+    """A mail on its way to one address, in its canonical form.
+
+    ``message_id`` is what comes before the ``@`` of its Message-ID: the same mail sent once
+    more bears the same, so that a duplicate can be recognised. None: a random one. The parts
+    hold secrets and are never shown.
+    """
+
+    to: str = attr.field(repr=False)
+    subject: str
+    text: str = attr.field(repr=False)
+    html: str = attr.field(repr=False)
+    message_id: Optional[str] = None
+
+
+def masked(address: str) -> str:
+    """What a log may hold of a mail address: ``a…@example.org``."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain}"
+
+
 # --- Accounts ----------------------------------------------------------------------------
 
 

@@ -41,7 +41,7 @@ class Hooks:
     request of an account endpoint (None: by password). ``users``: where an embedded subsystem
     finds a user's password hash for that; None: ``m.login.password`` is not on offer.
     ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
-    confirm; None: nobody in this process does, and mails wait in the database.
+    confirm; None: the mail server that the configuration names.
     """
 
     spam: SpamChecks

@@ -17,7 +17,8 @@ FLOORS: Mapping[int, str] = {
     1: "tokens model bodies",
     2: "interfaces config http callbacks metrics sealed templates",
     3: "usernames passwords access_tokens ratelimit admission uia registration_tokens threepids "
-    "appservices blocking approval autojoin flows shared_secret credentials consent proof_of_work",
+    "appservices blocking approval autojoin flows shared_secret credentials consent proof_of_work "
+    "mails",
     4: "stages threepid_stages captchas jobs writer foreign_writer handler",
     5: "signup login confirmation validation",
     6: "web",

@@ -15,6 +15,7 @@ import yaml
 
 from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.database import DatabaseConfig, read_database
+from regsys.config.email import EmailConfig, read_email
 from regsys.config.known_options import unread_options
 from regsys.config.limits import (
     LimitsConfig,
@@ -53,6 +54,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "DatabaseConfig",
+    "EmailConfig",
     "LimitsConfig",
     "Listener",
     "PasswordPolicy",
@@ -83,9 +85,9 @@ class Config:
     ``proxies`` those by way of which we ask other servers.
     ``introspection_secret`` None: nobody may ask over HTTP whose a token is. ``log_config``
     and ``pid_file`` are paths, None: the defaults of logging, no such file.
-    ``template_directory`` is searched before our own templates, None: is not. ``unused`` has
-    the dotted names of options in the file that have no effect, ``warnings`` whole
-    sentences for the log.
+    ``email`` None: no mails. ``template_directory`` is searched before our own templates, None:
+    is not. ``unused`` has the dotted names of options in the file that have no effect,
+    ``warnings`` whole sentences for the log.
     """
 
     server_name: str
@@ -100,6 +102,7 @@ class Config:
     limits: LimitsConfig
     sessions: SessionsConfig
     terms: TermsConfig
+    email: Optional[EmailConfig]
     threepids: ThreepidsConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
@@ -142,8 +145,10 @@ def read(reader: Reader) -> Config:
     oauth_only = read_oauth_only(reader)
     registration = read_registration(reader, oauth_only)
     tokens = read_tokens(reader)
-    threepids = read_threepids(reader)
     trusted_proxies = read_trusted_proxies(reader)
+    template_directory = _read_template_directory(reader.section("templates"))
+    email = read_email(reader, template_directory)
+    threepids = read_threepids(reader, has_mails=email is not None)
     config = Config(
         server_name=server_name,
         public_baseurl=_read_public_baseurl(reader, server_name),
@@ -157,13 +162,14 @@ def read(reader: Reader) -> Config:
         limits=read_limits(reader),
         sessions=read_sessions(reader),
         terms=read_terms(reader, listeners),
+        email=email,
         threepids=threepids,
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),
         introspection_secret=reader.section("regsys").secret("introspection_secret"),
         log_config=reader.text("log_config"),
         pid_file=reader.text("pid_file"),
-        template_directory=_read_template_directory(reader.section("templates")),
+        template_directory=template_directory,
         unused=(),
         warnings=(),
     )

@@ -42,11 +42,8 @@ class ThreepidsConfig:
 _THREEPIDS = ThreepidsConfig()
 
 
-def read_threepids(reader: Reader) -> ThreepidsConfig:
-    section = reader.section("email")
-    lifetime_ms = section.duration("validation_token_lifetime")
-    # Any content switches mails on.
-    has_mails = any(value is not None for value in section.data.values())
+def read_threepids(reader: Reader, has_mails: bool) -> ThreepidsConfig:
+    lifetime_ms = reader.section("email").duration("validation_token_lifetime")
     offered = frozenset({"email"} if has_mails else ())
     return ThreepidsConfig(
         offered=offered,

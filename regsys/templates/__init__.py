@@ -9,7 +9,13 @@ from typing import Any, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import attr
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    Undefined,
+    select_autoescape,
+)
 
 HERE = Path(__file__).parent
 LOCALES = HERE.parent / "locale"
@@ -55,9 +61,15 @@ class Templates:
     _environments: Mapping[str, Environment]
 
     @classmethod
-    def load(cls, public_baseurl: str, directories: Sequence[str] = ()) -> Templates:
+    def load(
+        cls,
+        public_baseurl: str,
+        directories: Sequence[str] = (),
+        undefined: type[Undefined] = StrictUndefined,
+    ) -> Templates:
         """``public_baseurl``: all our addresses are below its path. ``directories``: templates
-        that are found here are taken, in this order, before ours."""
+        that are found here are taken, in this order, before ours. ``undefined``: what becomes
+        of a variable that a template does not get."""
         root = urlsplit(public_baseurl).path
         addresses = {
             name: f"{root}{STATIC_PATH}{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
@@ -66,7 +78,7 @@ class Templates:
         languages = [path.name for path in sorted(LOCALES.glob("*/"))]
         return cls(
             {
-                language: _environment(language, root, addresses, directories)
+                language: _environment(language, root, addresses, directories, undefined)
                 for language in (SOURCE_LANGUAGE, *languages)
             }
         )
@@ -85,13 +97,17 @@ class Templates:
 
 
 def _environment(
-    language: str, root: str, addresses: Mapping[str, str], directories: Sequence[str]
+    language: str,
+    root: str,
+    addresses: Mapping[str, str],
+    directories: Sequence[str],
+    undefined: type[Undefined],
 ) -> Environment:
     environment = Environment(
         loader=FileSystemLoader([*directories, HERE]),
         # Mails have a text part, which must not be escaped.
         autoescape=select_autoescape(disabled_extensions=("txt",), default=True),
-        undefined=StrictUndefined,
+        undefined=undefined,
         extensions=["jinja2.ext.i18n"],
         trim_blocks=True,
         lstrip_blocks=True,

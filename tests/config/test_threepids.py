@@ -24,7 +24,9 @@ class ThreepidsTests(ConfigCase):
         threepids = self.parse(MAILS).threepids
         self.assertEqual(threepids.offered, {"email"})
         self.assertEqual(threepids.token_lifetime_ms, 3_600_000)
-        longer = self.parse({"email": {"validation_token_lifetime": "2d"}}).threepids
+        longer = self.parse(
+            {"email": {**MAILS["email"], "validation_token_lifetime": "2d"}}
+        ).threepids
         self.assertEqual(longer.token_lifetime_ms, 2 * 24 * 3_600_000)
 
     def test_required(self) -> None:

@@ -1,0 +1,220 @@
+"""The ``email`` section: how mails are sent, from whom, and in what words."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from email.errors import MessageError
+from email.policy import default as HEADERS
+from typing import Mapping, Optional, Sequence
+
+import attr
+import idna
+
+from regsys.config.values import Reader
+from regsys.model import Secret
+
+# The mails that there are. The names of templates and options follow from them.
+REGISTRATION, ADD_THREEPID, IN_USE = "registration", "add_threepid", "already_in_use"
+KINDS = (REGISTRATION, ADD_THREEPID, IN_USE)
+# Which option of ``email.subjects`` has the subject of each.
+SUBJECTS = {
+    REGISTRATION: "email_validation",
+    ADD_THREEPID: "email_validation",
+    IN_USE: "email_already_in_use",
+}
+# The endings of an option for a template, and of the file that it names by default.
+_MAILS = {"html": ".html", "text": ".txt"}
+_PAGES = {"failure_html": "_failure.html", "success_html": "_success.html"}
+
+# Stands for %(app)s while notif_from is taken apart: no header gives it a meaning.
+_APP_MARK = "\ue000"
+_PLAIN_PORT, _TLS_PORT = 25, 465
+
+
+@attr.frozen(kw_only=True)
+class EmailConfig:
+    """``user`` None: no login. ``starttls``: used where it is offered; ``require_tls``: no mail
+    leaves without encryption. ``tls_name`` is what the server's certificate must be made out to.
+
+    ``from_name`` may be empty; ``from_address`` is ASCII. ``subjects`` has those that the
+    administrator chose, by their option (SUBJECTS); they know ``%(server_name)s`` and
+    ``%(app)s``. ``templates`` maps the name of one of our templates (such as
+    ``mails/registration.html``) to the administrator's file that takes its place; those of
+    confirmation pages are ``registration_failure.html`` and so on.
+    ``template_dir`` is where such files are besides ``templates.custom_template_directory``.
+    """
+
+    host: str
+    port: int
+    user: Optional[str] = None
+    password: Optional[Secret] = attr.field(default=None, repr=False)
+    force_tls: bool = False
+    starttls: bool = True
+    require_tls: bool = False
+    tls_name: str
+    from_name: str
+    from_address: str
+    app_name: str
+    subjects: Mapping[str, str] = attr.field(factory=dict)
+    templates: Mapping[str, str] = attr.field(factory=dict)
+    template_dir: Optional[str] = None
+
+    @property
+    def plain_login(self) -> bool:
+        """Whether the password may be said without encryption: where that was asked for, or
+        where nobody is on the way. Else a man in the middle had only to hide STARTTLS."""
+        return not self.starttls or _is_this_machine(self.host)
+
+
+def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[EmailConfig]:
+    """None: no mails, because the section sets nothing."""
+    section = reader.section("email")
+    is_set = _says_something(section.data)
+    force_tls, starttls = section.flag("force_tls"), section.flag("enable_tls", True)
+    host = section.text("smtp_host") or "localhost"
+    user, password = section.text("smtp_user"), section.secret("smtp_pass")
+    app_name = _line(section, "app_name") or "Matrix"
+    from_name, from_address = _read_sender(section, app_name, is_set)
+    template_dir = _read_directory(section)
+    directories = [path for path in (template_directory, template_dir) if path]
+    port = section.whole("smtp_port", 1, 65535)
+    config = EmailConfig(
+        host=host,
+        port=port or (_TLS_PORT if force_tls else _PLAIN_PORT),
+        user=user,
+        password=password,
+        force_tls=force_tls,
+        starttls=starttls,
+        require_tls=section.flag("require_transport_security"),
+        tls_name=section.text("tlsname") or host,
+        from_name=from_name,
+        from_address=from_address,
+        app_name=app_name,
+        subjects=_read_subjects(section.section("subjects")),
+        templates=_read_templates(section, directories),
+        template_dir=template_dir,
+    )
+    if not is_set:
+        return None
+    _check_security(section, config)
+    return config
+
+
+def _says_something(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(_says_something(item) for item in value.values())
+    return value is not None
+
+
+def _check_security(section: Reader, config: EmailConfig) -> None:
+    if (config.user is None) != (config.password is None):
+        name, other = ("smtp_pass", "smtp_user") if config.user else ("smtp_user", "smtp_pass")
+        section.problem(name, f"missing, though {other} is set", "set both, or neither")
+    if config.require_tls and not (config.starttls or config.force_tls):
+        mend = "leave enable_tls out, or set force_tls"
+        section.problem("require_transport_security", "enable_tls switches off what it needs", mend)
+    elif config.user and not (config.force_tls or config.starttls or _is_this_machine(config.host)):
+        section.warnings.append(
+            "email.enable_tls is false: the password of email.smtp_user goes to the mail server "
+            "unencrypted."
+        )
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _line(section: Reader, name: str) -> Optional[str]:
+    """Text that will stand in a header: without line ends or other controls."""
+    value = section.text(name)
+    if value is not None and not value.isprintable():
+        section.problem(name, "has a line end or another control character", "take it out")
+        return None
+    return value
+
+
+def _knows_only(text: str, *names: str) -> bool:
+    """Whether all that Python would fill in are these names."""
+    return re.fullmatch(rf"(?:[^%]|%%|%\((?:{'|'.join(names)})\)s)*", text) is not None
+
+
+def _read_sender(section: Reader, app_name: str, is_needed: bool) -> tuple[str, str]:
+    """The name and the address of ``notif_from``."""
+    mend = 'write an address, such as "%(app)s <noreply@example.com>"'
+    written = _line(section, "notif_from")
+    if written is None:
+        if is_needed and section.data.get("notif_from") in (None, ""):
+            section.problem("notif_from", "missing", f"mails need a sender: {mend}")
+        return "", ""
+    sender = _parse_sender(written) if _knows_only(written, "app") else None
+    if sender is None:
+        section.problem("notif_from", "not one address", mend, written)
+        return "", ""
+    return sender[0].replace(_APP_MARK, app_name), sender[1]
+
+
+def _parse_sender(written: str) -> Optional[tuple[str, str]]:
+    """The name, with a mark where the app's belongs, and the address; None if it isn't one."""
+    try:
+        header = HEADERS.header_factory("From", written % {"app": _APP_MARK})
+        (found,) = header.addresses
+        address = f"{found.addr_spec.rpartition('@')[0]}@{_a_labels(found.domain)}"
+    except (ValueError, MessageError):
+        return None
+    return (found.display_name, address) if found.domain and not header.defects else None
+
+
+def _a_labels(domain: str) -> str:
+    """The domain as mail servers know it; ValueError if it is none."""
+    return domain if domain.isascii() else idna.encode(domain).decode("ascii")
+
+
+def _read_subjects(section: Reader) -> Mapping[str, str]:
+    subjects = {}
+    for name in sorted(set(SUBJECTS.values())):
+        subject = _line(section, name)
+        if subject is not None and not _knows_only(subject, "server_name", "app"):
+            mend = "use %(server_name)s and %(app)s alone, and %% for a percent sign"
+            section.problem(name, "not a subject", mend, subject)
+        elif subject is not None:
+            subjects[name] = subject
+    return subjects
+
+
+def _read_directory(section: Reader) -> Optional[str]:
+    path = section.text("template_dir")
+    if path is not None and not os.path.isdir(path):
+        mend = "mend the path; templates.custom_template_directory is the newer name for it"
+        section.problem("template_dir", "not a directory", mend, path)
+    return path
+
+
+def _read_templates(section: Reader, directories: Sequence[str]) -> Mapping[str, str]:
+    """The administrator's files, by the name of ours that each replaces.
+
+    A file under our own name, as ``mails/registration.html``, needs no option and goes first.
+    """
+    found = {}
+    for kind in KINDS:
+        mails = {part: (f"mails/{kind}{ending}", kind + ending) for part, ending in _MAILS.items()}
+        pages = {part: (kind + ending, kind + ending) for part, ending in _PAGES.items()}
+        for part, (ours, usual) in {**mails, **(pages if kind != IN_USE else {})}.items():
+            option = f"{kind}_template_{part}"
+            name = section.text(option) or usual
+            if _is_in(directories, ours) and ours != usual:
+                continue
+            if _is_in(directories, name):
+                found[ours] = name
+            elif name != usual:
+                mend = "put it into templates.custom_template_directory, or leave the option out"
+                section.problem(option, "there is no such file", mend, name)
+    return found
+
+
+def _is_in(directories: Sequence[str], name: str) -> bool:
+    return any(os.path.isfile(os.path.join(directory, name)) for directory in directories)

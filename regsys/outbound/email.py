@@ -1,0 +1,123 @@
+"""Mails over SMTP: one connection a mail, each of its steps with a deadline (THREATS C8)."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Optional, TypeVar
+
+import attr
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from regsys.config.email import EmailConfig
+from regsys.errors import MailDeferred
+from regsys.interfaces import IMailer
+from regsys.model import Mail, masked
+from regsys.outbound.message import Letterhead, Mailbox
+from regsys.outbound.smtp import Account, Sending
+
+# Together less than a job's lease: nobody else takes a mail over that we are still sending.
+PLACE_S = 20.0
+WHOLE_S = 30.0
+CONNECT_S = 10.0
+# A burst of newcomers, or a server that stalls, opens no more connections than that.
+AT_ONCE = 10
+
+_log = Logger()
+_T = TypeVar("_T")
+
+
+@implementer(IMailer)
+@attr.frozen(kw_only=True)
+class SMTPMailer:
+    """``endpoint`` is the mail server; ``tls`` how to begin TLS with it, None: never.
+
+    Sends once and says how that went; when to try again is the caller's business.
+    """
+
+    config: EmailConfig
+    letterhead: Letterhead
+    endpoint: IStreamClientEndpoint
+    tls: Any
+    clock: IReactorTime
+    places: DeferredSemaphore = attr.field(factory=lambda: DeferredSemaphore(AT_ONCE))
+
+    @classmethod
+    def on(
+        cls, reactor: Any, config: EmailConfig, server_name: str, trust_root: Any = None
+    ) -> SMTPMailer:
+        """The real one. ``trust_root`` None: whom this machine trusts with certificates."""
+        tls = optionsForClientTLS(config.tls_name, trust_root)
+        endpoint = HostnameEndpoint(reactor, config.host, config.port, timeout=CONNECT_S)
+        return cls(
+            config=config,
+            letterhead=Letterhead(
+                server_name=server_name,
+                from_name=config.from_name,
+                from_address=config.from_address,
+            ),
+            endpoint=wrapClientTLS(tls, endpoint) if config.force_tls else endpoint,
+            tls=tls if config.starttls else None,
+            clock=reactor,
+        )
+
+    async def send(self, mail: Mail) -> None:
+        to = Mailbox.parse(mail.to)
+        message = self.letterhead.message(mail, to, self.clock.seconds())
+        await self._within(PLACE_S, self.places.acquire(), "too many mails are waiting for it")
+        try:
+            delivering = Deferred.fromCoroutine(self._deliver(to, message))
+            await self._within(WHOLE_S, delivering, "it took too long")
+        finally:
+            self.places.release()
+        _log.info(
+            "mail {message_id} for {to} handed to {host}",
+            message_id=mail.message_id,
+            to=masked(mail.to),
+            host=self.config.host,
+        )
+
+    async def _deliver(self, to: Mailbox, message: bytes) -> None:
+        sending = Sending(
+            sender=self.letterhead.from_address,
+            to=to,
+            message=message,
+            introduces_as=self.letterhead.host,
+            account=self._account(),
+            tls=self.tls,
+            is_encrypted=self.config.force_tls,
+            require_tls=self.config.require_tls,
+            clock=self.clock,
+        )
+        factory = Factory.forProtocol(lambda: sending)
+        factory.noisy = False
+        try:
+            connecting = self.endpoint.connect(factory)
+            await self._within(CONNECT_S, connecting, "it does not answer")
+            await sending.done
+        except (ConnectError, OSError) as error:
+            raise _deferred(str(error)) from None
+        finally:
+            sending.close()
+
+    def _account(self) -> Optional[Account]:
+        config = self.config
+        if config.user is None or config.password is None:
+            return None
+        return Account(config.user, config.password, may_go_plain=config.plain_login)
+
+    def _within(self, seconds: float, doing: Deferred[_T], otherwise: str) -> Awaitable[_T]:
+        def too_slow(result: _T | Failure, timeout: float) -> _T:
+            raise _deferred(f"{otherwise} ({timeout:g} s)")
+
+        return doing.addTimeout(seconds, self.clock, too_slow)
+
+
+def _deferred(reason: str) -> MailDeferred:
+    return MailDeferred(f"The mail server cannot be used: {reason}")

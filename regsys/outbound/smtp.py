@@ -1,0 +1,230 @@
+"""The dialogue with a mail server: Twisted's client as far as the login, then one mail.
+
+Twisted's own transaction is not used: it knows no SMTPUTF8, doubles no dot where its chunks
+meet, and asks a server that refuses everything for ever.
+"""
+
+# mypy: allow-untyped-calls
+# (Twisted's mail package has no types.)
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.mail import smtp
+from twisted.mail.imap4 import PLAINAuthenticator
+from twisted.python.failure import Failure
+
+from regsys.errors import MailDeferred, MailRefused, RegistrationError
+from regsys.model import Secret
+from regsys.outbound.message import Mailbox
+
+# How long a server may think about each thing it is told, and about a farewell.
+ANSWER_S = 20.0
+FAREWELL_S = 5.0
+# More lines than any answer has.
+_MOST_LINES = 100
+_VERBS = frozenset(b"EHLO HELO STARTTLS AUTH MAIL RCPT DATA QUIT".split())
+_FINE = range(200, 300)
+
+
+@attr.frozen
+class Account:
+    """Our login at the mail server. ``may_go_plain``: even over a connection without TLS."""
+
+    user: str
+    password: Secret
+    may_go_plain: bool
+
+
+class Sending(smtp.ESMTPClient):
+    """Sends one message to one mailbox.
+
+    ``done`` fires once: with None when the server has taken the message, else MailRefused or
+    MailDeferred, whose text has the server's code and never its words: those may repeat the
+    address, or what we said. Whoever connects it calls ``close`` in the end.
+    """
+
+    transport: Any
+    timeout: Any = ANSWER_S
+    _expected: Any
+    # Or Twisted keeps a record of what is said, the password and the link included.
+    debug = False
+
+    def __init__(
+        self,
+        *,
+        sender: str,
+        to: Mailbox,
+        message: bytes,
+        introduces_as: str,
+        account: Optional[Account],
+        tls: Any,
+        is_encrypted: bool,
+        require_tls: bool,
+        clock: IReactorTime,
+    ) -> None:
+        password = account.password.reveal().encode() if account else None
+        super().__init__(password, tls, introduces_as)
+        self.requireAuthentication = account is not None
+        self.requireTransportSecurity = require_tls
+        self._clock = clock
+        self.done: Deferred[None] = Deferred()
+        self._sender, self._to, self._message = sender, to, message
+        self._account, self._is_encrypted = account, is_encrypted
+        self._takes_utf8 = False
+        self._is_settled = False
+        self._may_say_goodbye = False
+        self._said = "our connection"
+
+    def callLater(self, period: float, func: Any) -> Any:
+        """Twisted's way of asking for a clock."""
+        return self._clock.callLater(period, func)
+
+    # --- How it ends ---------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Leave, politely if the server has just spoken, and at once if it has not."""
+        self._is_settled = True  # nobody listens any more
+        if self.transport is None or not self.connected:
+            return
+        if self._may_say_goodbye:
+            self.sendLine(b"QUIT")
+            self.transport.loseConnection()
+            self.setTimeout(FAREWELL_S)
+        else:
+            self.transport.abortConnection()
+
+    def _settle(self, error: Optional[RegistrationError] = None) -> None:
+        if self._is_settled:
+            return
+        self._is_settled = True
+        if error is None:
+            self.done.callback(None)
+        else:
+            self.done.errback(error)
+
+    def _fail(self, reason: str) -> None:
+        self._settle(MailDeferred(f"The mail server {reason}."))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self.connected = 0
+        self._fail(f"hung up after {self._said}: {reason.getErrorMessage().rstrip('.')}")
+
+    def timeoutConnection(self) -> None:
+        self._fail(f"did not answer {self._said} within {ANSWER_S:g} s")
+        self.transport.abortConnection()
+
+    def sendError(self, exc: Any) -> None:
+        """Twisted's way of saying that it got stuck before the mail."""
+        if isinstance(exc, smtp.TLSRequiredError):
+            self._fail("offers no encryption, and email.require_transport_security is set")
+        elif isinstance(exc, smtp.AUTHRequiredError):
+            self._fail("offers no login that we know, and email.smtp_user is set")
+        elif exc.code > 0:
+            self._may_say_goodbye = True
+            self._fail(f"said {exc.code} to {self._said}")
+        else:
+            self._fail(f"gave no SMTP answer to {self._said}")
+
+    # --- What is said --------------------------------------------------------------------
+
+    def sendLine(self, line: bytes) -> None:
+        verb = line.split(b" ")[0]
+        if verb in _VERBS:
+            self._said = verb.decode("ascii")
+        super().sendLine(line)
+
+    def lineReceived(self, line: bytes) -> Any:
+        if self._is_settled:
+            return None
+        if len(self.resp) >= _MOST_LINES:
+            return self._fail("does not come to an end with its answer")
+        return super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> Any:
+        self._fail("gave too long an answer")
+        return super().lineLengthExceeded(line)
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._tlsMode = self._is_encrypted
+
+    def esmtpState_serverConfig(self, code: int, resp: bytes) -> None:
+        # The first line is the server's name; extensions may be written in any case.
+        _, *offered = resp.upper().splitlines() or [b""]
+        self._takes_utf8 = b"SMTPUTF8" in offered
+        super().esmtpState_serverConfig(code, b"\n".join(offered))
+
+    def esmtpState_starttls(self, code: int, resp: bytes) -> None:
+        # What came along with the permission was said by whoever could: it must not count as
+        # said under TLS.
+        if self.clearLineBuffer():
+            self._fail("said more before TLS than it may")
+        else:
+            super().esmtpState_starttls(code, resp)
+
+    def authenticate(self, code: int, resp: bytes, items: Mapping[bytes, Any]) -> None:
+        account = self._account
+        if account is not None and not (self._tlsMode or account.may_go_plain):
+            self._fail(
+                "offers no encryption, so the password of email.smtp_user is not sent; "
+                "if that is how it has to be, set email.enable_tls to false"
+            )
+            return
+        if account is not None:
+            user = account.user.encode()
+            # The one of smtp adds an authorisation identity, which some servers refuse (RFC 4616).
+            plain = [PLAINAuthenticator(user), smtp.LOGINAuthenticator(user)]
+            digest = [smtp.CramMD5ClientAuthenticator(user)]
+            self.authenticators = plain + digest if self._tlsMode else digest + plain
+        super().authenticate(code, resp, items)
+
+    def _esmtpState_plainAuth(self, code: int, resp: bytes) -> None:
+        # Twisted would try once more with the same password, and servers count the failures.
+        self.esmtpAUTHDeclined(code, resp)
+
+    # --- The mail ------------------------------------------------------------------------
+
+    def smtpState_from(self, code: int, resp: bytes) -> None:
+        self._may_say_goodbye = True
+        if self._to.needs_utf8 and not self._takes_utf8:
+            self._settle(MailRefused("The mail server takes no such address: no SMTPUTF8."))
+            return
+        option = " SMTPUTF8" if self._to.needs_utf8 else ""
+        self._say(f"MAIL FROM:<{self._sender}>{option}", self._on_sender)
+
+    def _on_sender(self, code: int, resp: bytes) -> None:
+        self._say(f"RCPT TO:<{self._to.spec}>", self._on_recipient)
+
+    def _on_recipient(self, code: int, resp: bytes) -> None:
+        self._say("DATA", self.smtpState_data, range(354, 355))
+
+    def smtpState_data(self, code: int, resp: bytes) -> None:
+        body = self._message.replace(b"\r\n.", b"\r\n..")
+        end = b".\r\n" if body.endswith(b"\r\n") else b"\r\n.\r\n"
+        self._may_say_goodbye = False
+        self._said, self._expected, self._okresponse = "the message", _FINE, self._on_taken
+        self.transport.write(body + end)
+
+    def _on_taken(self, code: int, resp: bytes) -> None:
+        self._may_say_goodbye = True
+        self._settle()
+
+    def _say(self, line: str, then: Any, expected: range = _FINE) -> None:
+        self._expected, self._okresponse, self._failresponse = expected, then, self._on_refused
+        self.sendLine(line.encode())
+
+    def _on_refused(self, code: int, resp: bytes) -> None:
+        """No to the mail. For good if it is about the recipient or the message; what there is
+        against the sender an administrator can mend."""
+        self._may_say_goodbye = True
+        if code >= 500 and self._said != "MAIL":
+            self._settle(MailRefused(f"The mail server said {code} to {self._said}."))
+        else:
+            self._fail(f"said {code} to {self._said}")

@@ -1,0 +1,172 @@
+"""The dialogue with a mail server, in memory: what is said, and how each fault ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attr
+from twisted.internet.defer import Deferred, DeferredSemaphore, fail, succeed
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.testing import StringTransport
+
+from regsys.interfaces import IMailer
+from regsys.model import JOB_LEASE_MS
+from regsys.outbound.email import AT_ONCE, CONNECT_S, PLACE_S, WHOLE_S
+from regsys.outbound.smtp import ANSWER_S, FAREWELL_S
+from regsys.testing import provides
+from tests.outbound.smtp_case import SMTPCase, mail
+from tests.smtp_double import DROP, ENDLESS, NONSENSE, STALL, Fault
+
+
+class DeliveryTests(SMTPCase):
+    def test_sent(self) -> None:
+        """A mail arrives as it was, dots at the beginning of a line included, and the log tells
+        that it went without telling to whom."""
+        provides(IMailer, self.mailer())
+        self.assertIsNone(self.successResultOf(self.send()))
+        (arrived,) = self.server.mails
+        self.assertEqual(
+            (arrived.sender, arrived.to), ("noreply@hs.example", "address-canary@hs.example")
+        )
+        self.assertEqual(arrived.part("plain").splitlines(), mail().text.splitlines())
+        self.assertIn(b"EHLO hs.example", self.server.said)
+        self.assertEqual(self.server.said[-1], b"QUIT")
+        self.assertEqual(self.server.open, 0)
+        self.assertGreater(self.canaries.heard, 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_internationalDomain(self) -> None:
+        """A domain goes to the server in its A-label, in the header too."""
+        self.successResultOf(self.send(to="anna@bücher.example"))
+        (arrived,) = self.server.mails
+        self.assertEqual(arrived.to, "anna@xn--bcher-kva.example")
+        self.assertEqual(arrived.message["To"], "anna@xn--bcher-kva.example")
+
+    def test_internationalMailbox(self) -> None:
+        """A name beyond ASCII goes to a server that can take it, and is refused for good if it
+        can't: no other name is tried."""
+        self.assertIn("SMTPUTF8", self.refusal(self.send(to="jörg@hs.example")))
+        self.server.takes_utf8 = True
+        self.successResultOf(self.send(to="jörg@hs.example"))
+        (arrived,) = self.server.mails
+        self.assertEqual((arrived.to, arrived.message["To"]), ("jörg@hs.example",) * 2)
+        self.assertIn(b"MAIL FROM:<noreply@hs.example> SMTPUTF8", self.server.said)
+
+    def test_quotedMailbox(self) -> None:
+        """A name that needs quotes has them once, whether they were given or not."""
+        for to in ("a,b@hs.example", '"a,b"@hs.example'):
+            self.successResultOf(self.send(to=to))
+            self.assertEqual(self.server.mails.pop().to, '"a,b"@hs.example')
+
+    def test_unusableAddress(self) -> None:
+        """What is no address is refused without asking the server."""
+        for to in (
+            "", "a", "@hs.example", "a@", "a@b c", "a b@hs.example", "a@hs.example\r\nDATA",
+            "a\0@hs.example", "a@[192.0.2.1]", "a@hs.example>", "a@-ü.example", "a@☃.example",
+        ):  # fmt: skip
+            self.refusal(self.send(to=to))
+        self.assertEqual(self.server.connections, 0)
+
+    def test_manyAtOnce(self) -> None:
+        """There are no more than AT_ONCE connections; the next mail gets the first that ends."""
+        self.server.faults = {"greeting": STALL}
+        mailer = self.mailer()
+        sendings = [self.send(mailer) for _ in range(AT_ONCE + 1)]
+        self.assertEqual(self.server.connections, AT_ONCE)
+        self.server.faults = {}
+        self.clock.advance(ANSWER_S)
+        self.wire.flush()
+        for sending in sendings[:-1]:
+            self.deferral(sending)
+        self.assertIsNone(self.successResultOf(sendings[-1]))
+        self.assertEqual(self.server.open, 0)
+
+    def test_noPlace(self) -> None:
+        """Who gets no place within PLACE_S is to come again, and no place is lost by that. All is
+        over before another process could take the mail over."""
+        places = DeferredSemaphore(1)
+        mailer = attr.evolve(self.mailer(), places=places)
+        self.successResultOf(places.acquire())
+        sending = self.send(mailer)
+        self.clock.advance(PLACE_S)
+        self.assertIn("waiting", self.deferral(sending))
+        places.release()
+        self.successResultOf(self.send(mailer))
+        self.assertLess((PLACE_S + WHOLE_S) * 1000, JOB_LEASE_MS)
+
+
+class FaultTests(SMTPCase):
+    def test_refused(self) -> None:
+        """A no to the recipient or the message is for good, unless the server says that it is
+        for now; a no to anything else is ours or the server's to mend."""
+        for step in ("greeting", "MAIL", "RCPT", "DATA", "message"):
+            for code in (421, 451, 500, 550):
+                self.server.faults = {step: code}
+                sending = self.send()
+                is_about_mail = step in ("RCPT", "DATA", "message")
+                judge = self.refusal if is_about_mail and code >= 500 else self.deferral
+                self.assertIn(str(code), judge(sending), (step, code))
+                self.assertEqual((self.server.mails, self.server.open), ([], 0), (step, code))
+
+    def test_oldServer(self) -> None:
+        """A server that has never heard of EHLO gets its mail all the same."""
+        self.server.faults = {"EHLO": 502}
+        self.successResultOf(self.send())
+        self.assertEqual(len(self.server.mails), 1)
+
+    def test_noAnswer(self) -> None:
+        """A server that falls silent, hangs up, babbles or never ends is given up in time, and
+        its connection with it."""
+        endings: list[tuple[Fault, str]] = [
+            (STALL, "did not answer"),
+            (DROP, "hung up"),
+            (NONSENSE, "no SMTP answer"),
+            (ENDLESS, "not come to an end"),
+        ]
+        for step in ("greeting", "EHLO", "MAIL", "RCPT", "DATA", "message"):
+            for fault, words in endings:
+                self.server.faults = {step: fault}
+                sending = self.send()
+                self.clock.advance(ANSWER_S)
+                self.assertIn(words, self.deferral(sending), (step, fault))
+                self.wire.flush()
+                self.assertEqual(self.server.open, 0, (step, fault))
+                self.assertEqual(self.clock.getDelayedCalls(), [], (step, fault))
+
+    def test_dripping(self) -> None:
+        """A server that says a little all the time is given up after WHOLE_S."""
+        transport = StringTransport()
+        self.wire.connect = lambda factory: self.dripping(factory, transport)  # type: ignore[method-assign]
+        sending = self.send()
+        for _ in range(int(WHOLE_S) - 1):
+            self.clock.advance(1)
+            self.protocol.dataReceived(b"220-wait\r\n")
+            self.assertNoResult(sending)
+        self.clock.advance(1)
+        self.assertIn("too long", self.deferral(sending))
+        self.assertTrue(transport.disconnected)
+
+    def dripping(self, factory: Any, transport: StringTransport) -> Deferred[Any]:
+        self.protocol = factory.buildProtocol(None)
+        self.protocol.makeConnection(transport)
+        return succeed(self.protocol)
+
+    def test_noConnection(self) -> None:
+        """A server that can't be reached, or that nobody answers for, is told of."""
+        self.wire.instead = fail(ConnectionRefusedError())
+        self.assertIn("refused", self.deferral(self.send()))
+        self.wire.instead = Deferred()
+        sending = self.send()
+        self.clock.advance(CONNECT_S)
+        self.assertIn("does not answer", self.deferral(sending))
+
+    def test_deafToFarewell(self) -> None:
+        """A server that does not let go after the mail does not keep the connection."""
+        transport = StringTransport()
+        self.wire.connect = lambda factory: self.dripping(factory, transport)  # type: ignore[method-assign]
+        sending = self.send()
+        for answer in (b"220 a", b"250 a", b"250 a", b"250 a", b"354 a", b"250 a"):
+            self.protocol.dataReceived(answer + b"\r\n")
+        self.assertIsNone(self.successResultOf(sending))
+        self.clock.advance(FAREWELL_S)
+        self.assertTrue(transport.disconnected)

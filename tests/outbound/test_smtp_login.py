@@ -1,0 +1,101 @@
+"""Encryption and login in the dialogue with a mail server: what is never said in plain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.testing import StringTransport
+
+from regsys.errors import MailDeferred
+from regsys.model import Secret
+from regsys.outbound.email import SMTPMailer
+from regsys.outbound.message import Mailbox
+from regsys.outbound.smtp import Account, Sending
+from tests.outbound.smtp_case import LOGIN, SMTPCase
+
+
+class LoginTests(SMTPCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.server.login = LOGIN
+
+    def test_mechanisms(self) -> None:
+        """Each of the three ways to log in leads to the mail, and the password is never told."""
+        for mechanism in (b"PLAIN", b"LOGIN", b"CRAM-MD5"):
+            self.server.mechanisms = (mechanism,)
+            self.successResultOf(self.send(self.with_login(starttls=False)))
+            self.assertEqual(self.server.mails.pop().user, "robot", mechanism)
+
+    def with_login(self, **changed: Any) -> SMTPMailer:
+        return self.mailer(user="robot", password=Secret("password-canary"), **changed)
+
+    def test_wrongPassword(self) -> None:
+        """A login that is declined is tried once: servers count."""
+        self.server.login = ("robot", "another")
+        for mechanism in (b"PLAIN", b"LOGIN", b"CRAM-MD5"):
+            self.server.mechanisms, self.server.said = (mechanism,), []
+            self.assertIn("535 to AUTH", self.deferral(self.send(self.with_login(starttls=False))))
+            attempts = [line for line in self.server.said if line.startswith(b"AUTH")]
+            self.assertEqual(len(attempts), 1, mechanism)
+
+    def test_neverInPlain(self) -> None:
+        """Without encryption the password stays here, unless TLS was switched off, or the server
+        is on this machine."""
+        for options, goes in (
+            ({}, False),
+            ({"require_tls": True}, False),
+            ({"require_tls": True, "starttls": False}, False),
+            ({"host": "127.0.0.1", "require_tls": True}, False),
+            ({"host": "localhost"}, True),
+            ({"host": "::1"}, True),
+            ({"starttls": False}, True),
+        ):
+            self.server.said = []
+            sending = self.send(self.with_login(**options))
+            said = any(line.startswith(b"AUTH") for line in self.server.said)
+            self.assertEqual(said, goes, options)
+            if goes:
+                self.successResultOf(sending)
+            else:
+                self.assertIn("encryption", self.deferral(sending))
+
+    def test_noLoginOnOffer(self) -> None:
+        """A server that offers no login is not sent anything without one."""
+        self.server.login = None
+        self.assertIn("no login", self.deferral(self.send(self.with_login(starttls=False))))
+        self.assertEqual(self.server.mails, [])
+
+    def test_notLoggedIn(self) -> None:
+        """Without smtp_user nobody logs in; that the server wants it is ours to mend."""
+        self.assertIn("530 to MAIL", self.deferral(self.send()))
+
+
+class PlainTests(SMTPCase):
+    def test_required(self) -> None:
+        """With require_transport_security no mail leaves over a plain connection."""
+        self.assertIn("no encryption", self.deferral(self.send(self.mailer(require_tls=True))))
+        self.assertEqual(self.server.mails, [])
+        self.assertNotIn(b"MAIL", b"".join(self.server.said))
+
+    def test_saidBeforeTLS(self) -> None:
+        """What comes in one piece with the permission for TLS doesn't count as said under it."""
+        transport = StringTransport()
+        sending = Sending(
+            sender="a@hs.example",
+            to=Mailbox.parse("b@hs.example"),
+            message=b"",
+            introduces_as="hs.example",
+            account=Account("robot", Secret("password-canary"), may_go_plain=False),
+            tls=object(),
+            is_encrypted=False,
+            require_tls=True,
+            clock=self.clock,
+        )
+        sending.makeConnection(transport)
+        sending.dataReceived(b"220 a\r\n")
+        sending.dataReceived(b"250-a\r\n250 StartTLS\r\n")
+        sending.dataReceived(b"220 go\r\n250-a\r\n250 AUTH PLAIN\r\n")
+        error = self.failureResultOf(sending.done, MailDeferred).value
+        self.assertIn("before TLS", error.text)
+        self.assertEqual(transport.value(), b"EHLO hs.example\r\nSTARTTLS\r\n")
+        sending.close()

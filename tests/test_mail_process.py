@@ -1,0 +1,74 @@
+"""``regsys serve`` with a mail server beside it: what it is asked to send arrives, if late."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.service_process import ServiceProcess, sqlite, write_config
+from tests.smtp_double import Delivered
+from tests.smtp_process import SMTPProcess, smtp_process
+
+ASK = "/_matrix/client/v3/register/email/requestToken"
+PATIENCE_S = 10.0
+
+
+class MailProcessTests(SynchronousTestCase):
+    def serve(self, server: SMTPProcess) -> ServiceProcess:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        config = write_config(
+            folder,
+            sqlite(folder),
+            email={"notif_from": "%(app)s <noreply@test.example>", "smtp_port": server.port},
+        )
+        return ServiceProcess(self, config)
+
+    def asked(self, service: ServiceProcess, email: str) -> str:
+        """Ask for a mail; answered soon, with the sid, whatever the mail server does."""
+        body = {"email": email, "client_secret": "secret", "send_attempt": 1}
+        before = time.monotonic()
+        answer = service.ask("POST", ASK, body)
+        self.assertLess(time.monotonic() - before, PATIENCE_S)
+        self.assertEqual(answer.status, 200, answer.text)
+        return str(answer.json["sid"])
+
+    def link(self, mail: Delivered) -> str:
+        found = re.search(r"^https?://\S+$", mail.part("plain"), re.MULTILINE)
+        assert found is not None, mail.part("plain")
+        return found[0]
+
+    def test_delivered(self) -> None:
+        """The mail arrives, its link confirms, and the log has neither link nor address."""
+        with smtp_process() as server:
+            service = self.serve(server)
+            sid = self.asked(service, "anna@mail.example")
+            mail = server.next_mail()
+            assert mail is not None
+            self.assertEqual(mail.to, "anna@mail.example")
+            self.assertEqual(mail.message["From"], "Matrix <noreply@test.example>")
+            parts = urlsplit(self.link(mail))
+            fields = dict(parse_qsl(parts.query))
+            self.assertEqual(fields["sid"], sid)
+            answer = service.ask("POST", parts.path, fields)
+            self.assertEqual((answer.status, answer.json), (200, {"success": True}))
+            said = service.stop()
+            self.assertIn("a…@mail.example", said)
+            for secret in (fields["token"], "anna@mail.example"):
+                self.assertNotIn(secret, said)
+
+    def test_late(self) -> None:
+        """A mail server that puts us off gets the mail again, once it takes mails, and once."""
+        with smtp_process() as server:
+            server.be({"RCPT": 451})
+            service = self.serve(server)
+            self.asked(service, "anna@mail.example")
+            server.be({})
+            mail = server.next_mail(30)
+            assert mail is not None
+            self.assertEqual(mail.to, "anna@mail.example")
+            self.assertIsNone(server.next_mail(3))

@@ -1,0 +1,307 @@
+"""Mails: what they say, in which language, and whose templates say it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Optional
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from regsys.config import ConfigError, parse
+from regsys.errors import MailDeferred, MailRefused
+from regsys.interfaces import IMailer, IValidationMails
+from regsys.mails import ADD_THREEPID, IN_USE, REGISTRATION, Mails, ValidationPost
+from regsys.model import Mail, MailPurpose, ValidationMail
+from regsys.outbound.message import Letterhead, Mailbox
+from regsys.testing import provides
+from tests.smtp_double import Delivered
+
+LINK = "https://hs.example/_matrix/submit_token?token=link-canary&sid=1"
+CODE = "codecode"
+HOSTILE = "<x onload>\r\nBcc: canary@x.example\n\n\x00\u202e&"
+
+
+class MailsCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        (self.directory / "mails").mkdir(parents=True)
+
+    def mails(self, **email: Any) -> Mails:
+        config = parse(
+            {
+                "server_name": "hs.example",
+                "macaroon_secret_key": "k",
+                "email": {"notif_from": "%(app)s <noreply@hs.example>", **email},
+                "templates": {"custom_template_directory": str(self.directory)},
+            }
+        )
+        assert config.email is not None
+        return Mails.load(
+            config.email, config.server_name, config.public_baseurl, [str(self.directory)]
+        )
+
+    def compose(
+        self, mails: Optional[Mails] = None, kind: str = REGISTRATION, *languages: str
+    ) -> Mail:
+        proof = {} if kind == IN_USE else {"link": LINK, "code": CODE}
+        return (mails or self.mails()).compose(
+            kind, "anna@hs.example", languages, message_id="0123", **proof
+        )
+
+    def write(self, name: str, text: str) -> None:
+        (self.directory / name).write_text(text)
+
+
+class WordsTests(MailsCase):
+    def test_confirmation(self) -> None:
+        """Both parts have the whole link and the code, and say which address is confirmed where;
+        nothing is fetched from anywhere."""
+        for kind in (REGISTRATION, ADD_THREEPID):
+            mail = self.compose(kind=kind)
+            self.assertEqual(mail.subject, "[hs.example] Confirm your email address")
+            self.assertIn(f"\n{LINK}\n", mail.text)
+            self.assertIn(f"\n    {CODE}\n", mail.text)
+            links = re.findall('href="([^"]*)"', mail.html)
+            self.assertEqual({link.replace("&amp;", "&") for link in links}, {LINK})
+            self.assertIn(f">{LINK.replace('&', '&amp;')}<", mail.html)
+            self.assertIn(f">{CODE}<", mail.html)
+            self.assertNotRegex(mail.html, r"(?i)<(img|script|link|iframe)\b|\bsrc=|url\(")
+            for part in (mail.text, mail.html):
+                self.assertIn("anna@hs.example", part)
+                self.assertIn("hs.example", part.replace("@hs.example", ""))
+
+    def test_inUse(self) -> None:
+        """Who owns a taken address is told, without link or code."""
+        mail = self.compose(kind=IN_USE)
+        self.assertEqual(mail.subject, "[hs.example] You already have an account")
+        for part in (mail.text, mail.html):
+            self.assertIn("anna@hs.example", part)
+            self.assertNotRegex(part, "href|http")
+
+    def test_languages(self) -> None:
+        """A mail comes in the reader's language, the subject and both parts."""
+        for language, subject, greeting in (
+            ("de-at", "[hs.example] Bestätigen Sie Ihre E-Mail-Adresse", "Guten Tag,"),
+            ("fr", "[hs.example] Confirmez votre adresse e-mail", "Bonjour,"),
+            ("it", "[hs.example] Confirm your email address", "Hello,"),
+        ):
+            mail = self.compose(None, REGISTRATION, language)
+            self.assertEqual(mail.subject, subject)
+            for part in (mail.text, mail.html):
+                self.assertIn(greeting, part)
+                self.assertNotIn("{{", part)
+
+    def test_paragraphs(self) -> None:
+        """The text part has its paragraphs, one empty line between two."""
+        for kind in (REGISTRATION, ADD_THREEPID, IN_USE):
+            text = self.compose(kind=kind).text
+            self.assertTrue(text.startswith("Hello,\n\nSomeone, hopefully you, "), text)
+            self.assertNotIn("\n\n\n", text)
+            self.assertTrue(text.endswith("."), text)
+
+    def test_subjects(self) -> None:
+        """An administrator's subject is taken as it is, with the names filled in."""
+        mails = self.mails(
+            app_name="Chat",
+            subjects={
+                "email_validation": "%(app)s: 100%% %(server_name)s",
+                "email_already_in_use": "Known",
+            },
+        )
+        for kind, subject in (
+            (REGISTRATION, "Chat: 100% hs.example"),
+            (ADD_THREEPID, "Chat: 100% hs.example"),
+            (IN_USE, "Known"),
+        ):
+            self.assertEqual(self.compose(mails, kind).subject, subject)
+
+    def test_secrets(self) -> None:
+        """A mail does not show what is in it, nor to whom it goes."""
+        shown = repr(self.compose())
+        for secret in (LINK, CODE, "anna"):
+            self.assertNotIn(secret, shown)
+
+
+class TheirTemplatesTests(MailsCase):
+    def test_homeservers(self) -> None:
+        """A homeserver's templates are taken from the directory of templates by their usual
+        names, and work unchanged: they know the link and the app's name, and what they ask for
+        beyond that is empty."""
+        self.write("base.html", "<b>{% block body %}{% endblock %}</b>")
+        self.write(
+            "registration.html",
+            '{% extends "base.html" %}{% block body %}'
+            '<a href="{{ link }}">{{ app_name }}</a>{{ strange }}{% endblock %}',
+        )
+        self.write("registration.txt", "Follow {{ link }}\n")
+        mail = self.compose()
+        escaped = LINK.replace("&", "&amp;")
+        self.assertEqual(mail.html, f'<b><a href="{escaped}">Matrix</a></b>')
+        self.assertEqual(mail.text, f"Follow {LINK}")
+        self.assertIn("is adding", self.compose(kind=ADD_THREEPID).text)
+
+    def test_named(self) -> None:
+        """A template may have any name, and be in the old directory of mail templates."""
+        old = Path(self.mktemp())
+        old.mkdir()
+        (old / "mine.txt").write_text("mine {{ code }}")
+        mails = self.mails(template_dir=str(old), add_threepid_template_text="mine.txt")
+        self.assertEqual(self.compose(mails, ADD_THREEPID).text, f"mine {CODE}")
+        self.assertIn("is creating", self.compose(mails, REGISTRATION).text)
+
+    def test_ourNames(self) -> None:
+        """A template under our own name goes before one under a homeserver's, and may extend
+        ours."""
+        self.write("already_in_use.txt", "theirs")
+        self.write("mails/already_in_use.txt", "{{ server_name }}")
+        self.write("mails/mail.html", "{% block content %}{% endblock %}")
+        mail = self.compose(kind=IN_USE)
+        self.assertEqual(mail.text, "hs.example")
+        self.assertTrue(mail.html.startswith("<p"), mail.html)
+
+    def test_broken(self) -> None:
+        """A template that can't be rendered stops the start: nobody is left waiting for a mail."""
+        for text in (
+            "{{ link|mxc_to_http }}",
+            "{% if %}",
+            '{% include "nowhere" %}',
+            "{{ 1 + '' }}",
+        ):
+            self.write("registration.html", text)
+            error = self.assertRaises(ConfigError, self.mails)
+            self.assertIn("'registration'", str(error))
+
+
+class InjectionTests(MailsCase):
+    def test_everyField(self) -> None:
+        """Markup and line ends in whatever goes into a mail stay text: no element, no header, no
+        control character."""
+        self.write("registration.html", "{{ link }}|{{ code }}|{{ app_name }}|{{ server_name }}")
+        self.write("registration.txt", "{{ link }}|{{ code }}|{{ app_name }}|{{ server_name }}")
+        mails = self.mails()
+        hostile = attr.evolve(
+            mails, config=attr.evolve(mails.config, app_name=HOSTILE), server_name=HOSTILE
+        )
+        mail = hostile.compose(REGISTRATION, "a@hs.example", (), link=HOSTILE, code=HOSTILE)
+        plain = "<x onload>Bcc: canary@x.example&"
+        self.assertEqual(mail.text, "|".join([plain] * 4))
+        escaped = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        self.assertEqual(mail.html, "|".join([escaped] * 4))
+        self.assertNotRegex(mail.subject, "[\x00-\x1f\u202e]")
+
+    def test_headers(self) -> None:
+        """Whatever a name or a subject holds, a mail program reads the headers that we wrote and
+        no others."""
+        for name in (
+            'A, "B" <c@x.example>', "Größe & Söhne, GmbH", "=?utf-8?q?a?=", "x" * 300, "ü" * 300,
+            "a; b: c@x.example,", "(comment", "\\", '"', "",
+        ):  # fmt: skip
+            head = Letterhead(
+                server_name="hs.example", from_name=name, from_address="noreply@hs.example"
+            )
+            mail = Mail(to="a,b@hs.example", subject=f"[{name}]", text="x", html="y")
+            to = Mailbox.parse(mail.to)
+            raw = head.message(mail, to, 0.0)
+            read = Delivered(sender="", to="", raw=raw).message
+            self.assertEqual(
+                sorted(read.keys()),
+                sorted(
+                    "From To Subject Date Message-ID Auto-Submitted X-Auto-Response-Suppress "
+                    "MIME-Version Content-Type".split()
+                ),
+            )
+            (sender,), (recipient,) = read["From"].addresses, read["To"].addresses
+            self.assertEqual(sender.addr_spec, "noreply@hs.example", name)
+            self.assertEqual(recipient.addr_spec, '"a,b"@hs.example', name)
+            self.assertEqual(to.spec, '"a,b"@hs.example')
+            if "=?" not in name:
+                # Python 3.11 puts a space where it folds a long encoded name.
+                self.assertEqual(sender.display_name.replace(" ", ""), name.replace(" ", ""))
+                self.assertEqual(read["Subject"], f"[{name}]")
+            self.assertTrue(raw.isascii())
+            self.assertLess(max(map(len, raw.split(b"\r\n"))), 999)
+
+    def test_lineEnds(self) -> None:
+        """A subject or a name with a line end is an error, never a header."""
+        head = Letterhead(server_name="x", from_name="a\r\nBcc: b@c", from_address="a@x.example")
+        good = Letterhead(server_name="x", from_name="", from_address="a@x.example")
+        to = Mailbox.parse("b@x.example")
+        fine = Mail(to="b@x.example", subject="s", text="x", html="y")
+        self.assertRaises(ValueError, head.message, fine, to, 0.0)
+        for end in "\r", "\n", "\r\n":
+            mail = Mail(to="b@x.example", subject=f"s{end}Bcc: b@c", text="x", html="y")
+            self.assertRaises(ValueError, good.message, mail, to, 0.0)
+
+
+class MessageTests(MailsCase):
+    def test_asRead(self) -> None:
+        """A mail program sees one mail in two forms with the same link, from whom and when, and
+        that no human wrote it; the same mail again has the same Message-ID."""
+        mail = self.compose()
+        head = Letterhead(
+            server_name="hs.example:8448", from_name="Matrix", from_address="noreply@hs.example"
+        )
+        first, again = (
+            Delivered(sender="", to="", raw=head.message(mail, Mailbox.parse(mail.to), 86400.5))
+            for _ in range(2)
+        )
+        message = first.message
+        self.assertEqual(message.get_content_type(), "multipart/alternative")
+        kinds = [part.get_content_type() for part in message.iter_parts()]
+        self.assertEqual(kinds, ["text/plain", "text/html"])
+        for kind in ("plain", "html"):
+            self.assertIn(LINK, first.part(kind).replace("&amp;", "&"))
+        self.assertEqual(message["From"], "Matrix <noreply@hs.example>")
+        self.assertEqual(message["Date"], "Fri, 02 Jan 1970 00:00:00 +0000")
+        self.assertEqual(message["Auto-Submitted"], "auto-generated")
+        self.assertEqual(message["Message-ID"], "<0123@hs.example>")
+        self.assertEqual(again.message["Message-ID"], message["Message-ID"])
+
+
+@implementer(IMailer)
+class Server:
+    """A way out that may be barred."""
+
+    def __init__(self, trouble: Optional[Exception] = None) -> None:
+        self.sent: list[Mail] = []
+        self.trouble = trouble
+
+    async def send(self, mail: Mail) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.sent.append(mail)
+
+
+class PostTests(MailsCase):
+    def post(self, server: Server) -> Deferred[None]:
+        post = ValidationPost(mails=self.mails(), mailer=server)
+        provides(IValidationMails, post)
+        mail = ValidationMail(
+            purpose=MailPurpose.REGISTRATION,
+            address="anna@hs.example",
+            languages=("de",),
+            message_id="0123",
+            link=LINK,
+            code=CODE,
+        )
+        return Deferred.fromCoroutine(post.send(mail))
+
+    def test_sent(self) -> None:
+        """What somebody is to confirm goes out as the mail of that purpose, in their language."""
+        server = Server()
+        self.successResultOf(self.post(server))
+        self.assertEqual(server.sent, [self.compose(None, REGISTRATION, "de")])
+
+    def test_trouble(self) -> None:
+        """What should be tried again is told to whoever sends; what is refused for good ends in
+        the log, which has the address masked."""
+        self.failureResultOf(self.post(Server(MailDeferred())), MailDeferred)
+        with capturedLogs() as events:
+            self.successResultOf(self.post(Server(MailRefused("said 550 to RCPT"))))
+        (told,) = [formatEvent(event) for event in events]
+        self.assertEqual(told, "mail 0123 for a…@hs.example is given up: said 550 to RCPT")
