@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IAgent
 
 from regsys import build, http
-from regsys.build import Hooks, hooks
 from regsys.storage.database import Database
+from regsys.subsystem import Hooks, hooks
 from regsys.testing import config, memory_backend
 from tests.client import V3, Answer, Client
 

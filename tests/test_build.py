@@ -8,12 +8,12 @@ import attr
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from regsys import build
 from regsys.build import embedded, standalone
 from regsys.foreign_writer import RECOVERY
 from regsys.interfaces import IThreepidStore
 from regsys.model import NewAccount, NewJob, Threepid, UserID
 from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.subsystem import hooks
 from regsys.testing import config, memory_backend
 from regsys.testing.fakes import MemoryAccounts, MemoryAuth, MemoryDevices, MemoryMails
 from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
@@ -198,7 +198,7 @@ class EmbeddedTests(DialogueCase):
 class HooksTests(SystemCase):
     def test_default(self) -> None:
         """Without hooks everybody may come, by the dummy stage, under any name."""
-        nothing = build.hooks(self.clock)
+        nothing = hooks(self.clock)
         self.assertIsNone(nothing.flows)
         self.assertEqual((nothing.stages, nothing.directory), ((), None))
         self.system(hooks=nothing)

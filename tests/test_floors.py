@@ -23,7 +23,7 @@ FLOORS: Mapping[int, str] = {
     5: "signup login confirmation validation",
     6: "web",
     7: "backend",
-    8: "subsystem offered_stages offered_proofs",
+    8: "subsystem",
     9: "build",
     10: "service logs __init__",
     11: "cli",
@@ -116,7 +116,7 @@ class FloorTests(SynchronousTestCase):
         self.assertFine("handler.py", "from regsys.model import UserID\nimport regsys.errors")
         self.assertFine("storage/users.py", "from regsys import tokens")
         self.assertFine("storage/users.py", "from regsys.storage.database import Database")
-        self.assertFine("build.py", "from regsys.storage.database import Database")
+        self.assertFine("build/parts.py", "from regsys.storage.database import Database")
         self.assertFine("callbacks.py", "from regsys.interfaces import Verdict")
         self.assertFine("testing/contracts.py", "from regsys.cli import main")
 

@@ -1,0 +1,109 @@
+"""The wiring: which implementation stands behind which seam. Everything can be replaced.
+
+``standalone`` keeps accounts, devices and tokens in regsys's own tables; ``embedded`` leaves
+them to a homeserver's stores. Both give a Subsystem.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from regsys.access_tokens import Refresher, TokenAuth
+from regsys.backend import Backend
+from regsys.build import rules
+from regsys.build.assembly import Side, assemble
+from regsys.build.parts import Parts
+from regsys.config import Config
+from regsys.foreign_writer import RECOVERY, ForeignWriter
+from regsys.interfaces import IAccountStore, IAuth, IDevices, IThreepidStore
+from regsys.login import PasswordLogin
+from regsys.storage.devices import DeviceStore
+from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.threepids import ThreepidStore
+from regsys.storage.users import UserStore
+from regsys.subsystem import Hooks, Subsystem
+from regsys.web import account, login
+from regsys.writer import LocalWriter
+
+
+def standalone(
+    config: Config,
+    clock: Any,
+    *,
+    backend: Optional[Backend] = None,
+    hooks: Optional[Hooks] = None,
+) -> Subsystem:
+    """A subsystem over regsys's own tables: what ``regsys serve`` runs.
+
+    ``clock`` is the reactor. ``backend`` None: the one that the configuration names is
+    prepared and opened, which blocks, so call this before the reactor runs.
+    """
+    parts = Parts.of(config, clock, backend, hooks)
+    database = parts.backend.database
+    users, devices = UserStore(database), DeviceStore(database, clock)
+    owners = ThreepidStore(database)
+    auth = TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock)
+    writer = LocalWriter(
+        accounts=users, devices=devices, logins=parts.logins, start_jobs=parts.runner.start_jobs
+    )
+    handler = rules.handler(parts, users, auth, writer)
+    refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
+    passwords = rules.password_check(parts, users)
+    logins = PasswordLogin(
+        handler=handler, check=passwords, threepids=owners, config=config.passwords
+    )
+    endpoints = [
+        login.login(logins, clock),
+        login.logout(auth, devices),
+        login.logout_all(auth, devices),
+        login.refresh(refresher, clock),
+        account.versions(),
+    ]
+    side = Side(
+        handler=handler,
+        accounts=users,
+        auth=auth,
+        owners=owners,
+        passwords=passwords,
+        endpoints=endpoints,
+        expiring=[devices],
+    )
+    return assemble(parts, side)
+
+
+def embedded(
+    config: Config,
+    clock: Any,
+    *,
+    store: IAccountStore,
+    devices: IDevices,
+    auth: IAuth,
+    threepids: Optional[IThreepidStore] = None,
+    backend: Optional[Backend] = None,
+    hooks: Optional[Hooks] = None,
+) -> Subsystem:
+    """A subsystem over a homeserver's own accounts, devices and tokens.
+
+    ``threepids`` tells who has which address; None: an address that is taken is refused only by
+    ``store``, when an account is made. regsys keeps its sessions, outcomes and jobs in the
+    database that ``config`` names. /login, /logout, /refresh and /versions are the homeserver's.
+    """
+    parts = Parts.of(config, clock, backend, hooks)
+    writer = ForeignWriter(
+        accounts=store,
+        devices=devices,
+        logins=parts.logins,
+        follow_ups=parts.follow_ups,
+        outcomes=ForeignOutcomeStore(parts.backend.database),
+        start_jobs=parts.runner.start_jobs,
+    )
+    parts.runner.add_handlers({RECOVERY: writer.recover})
+    users = parts.hooks.users
+    side = Side(
+        handler=rules.handler(parts, store, auth, writer),
+        accounts=store,
+        auth=auth,
+        owners=threepids,
+        passwords=None if users is None else rules.password_check(parts, users),
+    )
+    return assemble(parts, side)

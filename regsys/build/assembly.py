@@ -1,0 +1,93 @@
+"""All parts of a subsystem put together, and its endpoints."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
+import attr
+
+from regsys.build import proofs, rules, stages
+from regsys.build.parts import Parts
+from regsys.credentials import PasswordCheck
+from regsys.handler import RegistrationHandler
+from regsys.http import Endpoint, InFlight
+from regsys.interfaces import IAccountStore, IAuth, IThreepidStore
+from regsys.jobs import Housekeeping
+from regsys.ratelimit import address_key
+from regsys.registration_tokens import RegistrationTokens
+from regsys.subsystem import Subsystem
+from regsys.templates import Templates
+from regsys.web import (
+    account,
+    admin,
+    availability,
+    consent,
+    fallback,
+    health,
+    pages,
+    register,
+    registration_page,
+    threepids,
+)
+from regsys.web import registration_tokens as token_api
+from regsys.web.pages import Pages
+
+
+@attr.frozen(kw_only=True)
+class Side:
+    """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
+    address; ``passwords`` None: nobody knows passwords. ``endpoints`` are only this side's, and
+    the rows of ``expiring`` come to an end."""
+
+    handler: RegistrationHandler
+    accounts: IAccountStore
+    auth: IAuth
+    owners: Optional[IThreepidStore]
+    passwords: Optional[PasswordCheck]
+    endpoints: Sequence[Endpoint] = ()
+    expiring: Sequence[Any] = ()
+
+
+def assemble(parts: Parts, side: Side) -> Subsystem:
+    config, stores, auth, handler = parts.config, parts.stores, side.auth, side.handler
+    token_limit = parts.limit(config.limits.token_validity)
+    tokens = RegistrationTokens(store=stores.registration_tokens, clock=parts.clock)
+    newcomers = rules.newcomers(parts, side.accounts, side.owners)
+    signup = stages.signup(parts, handler, newcomers, token_limit)
+    validations = proofs.validations(parts, newcomers)
+    consents = rules.consents(parts, side.accounts)
+    maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
+    turnstile = rules.turnstile(parts)
+    endpoints = [
+        register.register(signup, parts.clock),
+        fallback.fallback(handler, signup.uia, maker),
+        registration_page.registration_page(config, signup.uia.stages.values(), maker),
+        availability.availability(handler, config.registration, turnstile, address_key),
+        account.whoami(auth),
+        health.health(),
+        pages.static(),
+        token_api.validity(tokens, config.registration, token_limit, address_key),
+        *token_api.administration(tokens, auth),
+        threepids.request_email_token(validations, parts.backend.metrics),
+        threepids.submit_email_token(validations),
+        admin.shared_secret_registration(handler, rules.shared_secret(parts), parts.clock),
+        admin.username_available(handler, auth),
+        *side.endpoints,
+    ]
+    if config.introspection_secret is not None:
+        endpoints.append(account.introspect(auth, config.introspection_secret))
+    if config.terms.policies:
+        endpoints.append(consent.policies(consents, maker))
+    return Subsystem(
+        handler=handler,
+        registration_tokens=tokens,
+        consents=consents,
+        auth=auth,
+        confirmation=stages.confirmation(parts, side.passwords),
+        hooks=parts.hooks,
+        jobs=parts.runner,
+        backend=parts.backend,
+        in_flight=InFlight(),
+        endpoints={endpoint.name: endpoint for endpoint in endpoints},
+        housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
+    )

@@ -1,0 +1,110 @@
+"""What every part of a subsystem is made from: configuration, clock, backend, our own tables."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
+import attr
+
+from regsys.access_tokens import GuestTokens, Logins
+from regsys.backend import Backend, open_backend, prepare
+from regsys.config import Config, Rate
+from regsys.interfaces import ILimiter
+from regsys.jobs import FollowUps, JobRunner
+from regsys.ratelimit import Buckets
+from regsys.storage.consents import ConsentStore
+from regsys.storage.jobs import JobStore
+from regsys.storage.nonces import NonceStore
+from regsys.storage.outcomes import OutcomeStore
+from regsys.storage.registration_tokens import RegistrationTokenStore
+from regsys.storage.sessions import SessionStore
+from regsys.storage.validations import ValidationStore
+from regsys.subsystem import Hooks, hooks
+
+
+@attr.frozen(kw_only=True)
+class Stores:
+    """The tables that are ours, whoever keeps the accounts."""
+
+    sessions: SessionStore
+    registration_tokens: RegistrationTokenStore
+    validations: ValidationStore
+    nonces: NonceStore
+    outcomes: OutcomeStore
+    consents: ConsentStore
+
+    @classmethod
+    def of(cls, database: Any) -> Stores:
+        return cls(
+            sessions=SessionStore(database),
+            registration_tokens=RegistrationTokenStore(database),
+            validations=ValidationStore(database),
+            nonces=NonceStore(database),
+            outcomes=OutcomeStore(database),
+            consents=ConsentStore(database),
+        )
+
+    @property
+    def expiring(self) -> tuple[Any, ...]:
+        """Those whose rows come to an end."""
+        return (
+            self.sessions,
+            self.registration_tokens,
+            self.validations,
+            self.nonces,
+            self.outcomes,
+        )
+
+
+@attr.frozen(kw_only=True)
+class Parts:
+    """``clock`` is the reactor."""
+
+    config: Config
+    clock: Any
+    backend: Backend
+    hooks: Hooks
+    stores: Stores
+    guests: GuestTokens
+    logins: Logins
+    follow_ups: FollowUps
+    runner: JobRunner
+
+    @classmethod
+    def of(
+        cls, config: Config, clock: Any, backend: Optional[Backend], given: Optional[Hooks]
+    ) -> Parts:
+        """``backend`` None: the configured one is prepared and opened, which blocks."""
+        if backend is None:
+            _, secret = prepare(config)
+            backend = open_backend(config, clock, secret)
+        chosen = given or hooks(clock)
+        secret = backend.macaroon_secret
+        guests = GuestTokens(server_name=config.server_name, secret=secret)
+        follow_ups = FollowUps(directory=chosen.directory)
+        return cls(
+            config=config,
+            clock=clock,
+            backend=backend,
+            hooks=chosen,
+            stores=Stores.of(backend.database),
+            guests=guests,
+            logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
+            follow_ups=follow_ups,
+            runner=JobRunner(
+                JobStore(backend.database), clock, follow_ups.handlers(), backend.metrics
+            ),
+        )
+
+    @property
+    def template_directories(self) -> Sequence[str]:
+        """Where templates are looked for before ours: the administrator's, then embedders'."""
+        own = self.config.template_directory
+        return [*([own] if own else []), *self.hooks.template_directories]
+
+    def limit(self, rate: Rate) -> ILimiter:
+        return Buckets(
+            per_second=rate.per_second,
+            burst_count=rate.burst_count,
+            seconds=self.backend.seconds,
+        )

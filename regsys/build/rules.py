@@ -1,0 +1,114 @@
+"""The rules, each with what it asks for."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from regsys.admission import Admission
+from regsys.build.parts import Parts
+from regsys.config import Rate
+from regsys.consent import Consents
+from regsys.credentials import LoginLimits, PasswordCheck
+from regsys.handler import RegistrationHandler
+from regsys.interfaces import (
+    IAccountStore,
+    IAuth,
+    IRegistrationWriter,
+    IThreepidRules,
+    IThreepidStore,
+    ITurnstile,
+    IUserLookup,
+)
+from regsys.ratelimit import LimitedTurnstile, OpenTurnstile, Turnstile, address_key
+from regsys.shared_secret import SharedSecret
+from regsys.threepids import AllowedThreepids, NewcomersThreepids
+from regsys.usernames import Usernames
+from regsys.writer import CountingWriter
+
+
+def handler(
+    parts: Parts, accounts: IAccountStore, auth: IAuth, writer: IRegistrationWriter
+) -> RegistrationHandler:
+    config = parts.config
+    names = Usernames(
+        server_name=config.server_name,
+        config=config.registration,
+        accounts=accounts,
+        services=parts.hooks.services,
+        auth=auth,
+    )
+    per_second = config.limits.registration.per_second
+    admission = Admission(
+        limiter=parts.limit(config.limits.registration),
+        key_of=address_key,
+        spam=parts.hooks.spam,
+        blocking=parts.hooks.blocking,
+        threepids=threepid_rules(parts),
+        denied_ms=round(1000 / per_second) if per_second else 60_000,
+    )
+    return RegistrationHandler(
+        names=names,
+        admission=admission,
+        hasher=parts.backend.hasher,
+        logins=parts.logins,
+        follow_ups=parts.follow_ups,
+        writer=CountingWriter(writer=writer, metrics=parts.backend.metrics),
+        config=config.registration,
+        clock=parts.clock,
+        replay_window_ms=config.sessions.replay_window_ms,
+    )
+
+
+def password_check(parts: Parts, users: IUserLookup) -> PasswordCheck:
+    limits = parts.config.limits
+    return PasswordCheck(
+        server_name=parts.config.server_name,
+        accounts=users,
+        hasher=parts.backend.hasher,
+        limits=LoginLimits(
+            address=parts.limit(limits.login_address),
+            account=parts.limit(limits.login_account),
+            failed=parts.limit(limits.login_failed),
+            key_of=address_key,
+        ),
+    )
+
+
+def turnstile(parts: Parts) -> ITurnstile:
+    chosen = parts.config.limits.availability
+    if isinstance(chosen, Rate):
+        return LimitedTurnstile(parts.limit(chosen))
+    return OpenTurnstile() if chosen == "off" else Turnstile(clock=parts.clock)
+
+
+def threepid_rules(parts: Parts) -> IThreepidRules:
+    return AllowedThreepids(callbacks=parts.hooks.threepids, allowed=parts.config.threepids.allowed)
+
+
+def newcomers(
+    parts: Parts, accounts: IAccountStore, owners: Optional[IThreepidStore]
+) -> NewcomersThreepids:
+    return NewcomersThreepids(rules=threepid_rules(parts), accounts=accounts, owners=owners)
+
+
+def consents(parts: Parts, accounts: IAccountStore) -> Consents:
+    return Consents(
+        terms=parts.config.terms,
+        store=parts.stores.consents,
+        accounts=accounts,
+        server_name=parts.config.server_name,
+        public_baseurl=parts.config.public_baseurl,
+        clock=parts.clock,
+    )
+
+
+def shared_secret(parts: Parts) -> Optional[SharedSecret]:
+    secret = parts.config.registration.shared_secret
+    if secret is None:
+        return None
+    return SharedSecret(
+        secret=secret,
+        server_secret=parts.backend.macaroon_secret,
+        nonces=parts.stores.nonces,
+        clock=parts.clock,
+    )
