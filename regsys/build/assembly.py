@@ -69,7 +69,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         token_api.validity(tokens, config.registration, token_limit, address_key),
         *token_api.administration(tokens, auth),
         threepids.request_email_token(validations, parts.backend.metrics),
-        threepids.submit_email_token(validations),
+        proofs.confirmation_page(parts, validations, maker),
         admin.shared_secret_registration(handler, rules.shared_secret(parts), parts.clock),
         admin.username_available(handler, auth),
         *side.endpoints,
