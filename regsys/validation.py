@@ -22,6 +22,7 @@ from regsys.errors import (
     ThreepidInUse,
     WrongValidationToken,
 )
+from regsys.flows import EMAIL_IDENTITY
 from regsys.interfaces import ILimiter, IValidationMails, IValidationStore
 from regsys.model import (
     Client,
@@ -32,6 +33,7 @@ from regsys.model import (
     Validation,
     ValidationMail,
 )
+from regsys.stages_first import StagesFirst
 from regsys.threepids import (
     LIMIT_KEYS,
     MAX_EMAIL,
@@ -122,7 +124,8 @@ class _Wish:
 
 @attr.frozen(kw_only=True)
 class Validations:
-    """``registration_open``: people may register. ``start_jobs``: begins what was written."""
+    """``registration_open``: people may register. ``start_jobs``: begins what was written.
+    ``stages_first`` None: what comes before the mail does not matter."""
 
     store: IValidationStore
     newcomers: NewcomersThreepids
@@ -132,6 +135,7 @@ class Validations:
     registration_open: bool
     clock: IReactorTime
     start_jobs: Callable[[Sequence[NewJob]], None]
+    stages_first: Optional[StagesFirst] = None
 
     async def request_token(
         self,
@@ -150,6 +154,8 @@ class Validations:
         if not self.registration_open:
             raise RegistrationDisabled()
         wish = _Wish.of_email(body, self.config)
+        if self.stages_first is not None:
+            await self.stages_first.check(EMAIL_IDENTITY, body)
         await self.newcomers.check_allowed(medium, wish.address)
         await self.limits.take(medium, wish.address, client)
         is_taken = await self.newcomers.is_taken(medium, wish.address)

@@ -54,7 +54,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     tokens = RegistrationTokens(store=stores.registration_tokens, clock=parts.clock)
     newcomers = rules.newcomers(parts, side.accounts, side.owners)
     signup = stages.signup(parts, handler, newcomers, token_limit)
-    validations = proofs.validations(parts, newcomers)
+    validations = proofs.validations(parts, newcomers, signup)
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)

@@ -12,6 +12,8 @@ from regsys.interfaces import IValidationMails
 from regsys.mails import REGISTRATION, Mails, ValidationPost
 from regsys.outbound.email import SMTPMailer
 from regsys.ratelimit import address_key
+from regsys.signup import Signup
+from regsys.stages_first import StagesFirst
 from regsys.templates import Templates
 from regsys.threepids import NewcomersThreepids
 from regsys.validation import (
@@ -27,8 +29,9 @@ from regsys.web.confirm_address import confirm_address
 from regsys.web.pages import Pages
 
 
-def validations(parts: Parts, newcomers: NewcomersThreepids) -> Validations:
+def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> Validations:
     """The dialogue by which addresses are proven; what it writes down to be sent, is sent."""
+    first = StagesFirst(uia=signup.uia, flows=signup.flows)
     config, store, limit = parts.config, parts.stores.validations, parts.limit
     tokens, rate = ValidationTokens(parts.backend.macaroon_secret), config.limits.validation
     mails = _mails(parts)
@@ -53,6 +56,7 @@ def validations(parts: Parts, newcomers: NewcomersThreepids) -> Validations:
         registration_open=config.registration.enabled,
         clock=parts.clock,
         start_jobs=parts.runner.start_jobs,
+        stages_first=first if config.threepids.mail_needs_stages else None,
     )
 
 

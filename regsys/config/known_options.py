@@ -27,7 +27,7 @@ LATER = frozenset(
     register_just_use_email_for_display_name register_mxid_from_3pid
     regsys.appservice_may_set_password regsys.autocreate
     regsys.guest_expiry regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
-    regsys.mail_needs_stages shadow_server show_users_in_user_directory track_appservice_user_ips
+    shadow_server show_users_in_user_directory track_appservice_user_ips
     user_directory worker_listeners worker_log_config worker_name worker_pid_file
     worker_replication_secret worker_replication_secret_path
     """.split()
