@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar, Mapping
 from urllib.parse import parse_qs, urlsplit
 
 from tests.browser.case import PLENTY, REGISTER, BrowserCase
@@ -128,6 +128,28 @@ class RegistrationTests(EmailCase):
         self.page.context.set_offline(False)
         self.press("Send the mail")
         self.assertSent(ALICE)
+
+
+class StagesFirstTests(EmailCase):
+    options: ClassVar[Mapping[str, Any]] = {
+        "registration_requires_token": True,
+        "rc_registration_token_validity": PLENTY,
+        "regsys": {"rc_availability": False, "mail_needs_stages": True},
+    }
+
+    def test_inOrder(self) -> None:
+        """Where a mail needs the stages before it the page passes them first, and names its
+        session when it asks for the mail."""
+        self.make_token("good")
+        self.go(REGISTER)
+        self.fill()
+        self.page.get_by_label("Registration token").fill("good")
+        self.press()
+        self.assertStep(STEP)
+        self.give()
+        self.page.get_by_label(CODE).fill(self.code(self.mail()))
+        self.press()
+        self.assertReady()
 
 
 class LinkTests(EmailCase):

@@ -111,6 +111,13 @@ class ConfirmTests(PageCase):
             self.assertShows(self.look(token=code), ALICE)
         self.assertShows(self.press(token=self.mail.code or ""), CONFIRMED)
 
+    def test_hostile(self) -> None:
+        """What a link or an address brings is shown as text."""
+        self.asked("o'neil&x@mail.example")
+        page = self.look(token='"><bx=1>')  # as long as a code, so that it is not judged
+        self.assertShows(page, "o'neil&x@mail.example")
+        self.assertNotIn("<bx", page.json.decode())
+
     def test_refused(self) -> None:
         """Whatever is wrong with a link is told by a page, which says how to go on: when it is
         opened, and when its form is sent."""
