@@ -1,11 +1,10 @@
-"""Proving an email address in order to register (BEHAVIOUR B7, B13)."""
+"""Asking for a mail to prove an address with, in order to register (BEHAVIOUR B7, B13)."""
 
 from __future__ import annotations
 
-from regsys import bodies
 from regsys.http import Call, Endpoint, Reply
 from regsys.metrics import Metrics
-from regsys.validation import SUBMIT_PATH, Validations
+from regsys.validation import Validations
 from regsys.web.answers import client_paths
 
 
@@ -18,19 +17,3 @@ def request_email_token(validations: Validations, metrics: Metrics) -> Endpoint:
 
     paths = client_paths("register/email/requestToken")
     return Endpoint("email_request_token", paths, {"POST": post})
-
-
-def submit_email_token(validations: Validations) -> Endpoint:
-    """For clients, who send JSON."""
-
-    async def post(call: Call) -> Reply:
-        body = call.object()
-        await validations.confirm(
-            sid=bodies.required_string(body, "sid"),
-            client_secret=bodies.required_string(body, "client_secret"),
-            token=bodies.required_string(body, "token"),
-            client=call.client,
-        )
-        return Reply({"success": True})
-
-    return Endpoint("email_submit_token", (f"/{SUBMIT_PATH}",), {"POST": post})
