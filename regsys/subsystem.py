@@ -11,7 +11,7 @@ from twisted.web.resource import IResource
 from regsys import http
 from regsys.admission import NoBlocking
 from regsys.backend import Backend
-from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.confirmation import Confirmation
 from regsys.consent import Consents
 from regsys.handler import RegistrationHandler
@@ -34,7 +34,8 @@ from regsys.usernames import NoAppservices
 class Hooks:
     """Where a homeserver's own checks and stages go; each may be left as it is.
 
-    ``spam`` and ``threepids`` take callbacks through their ``register``. ``stages`` are on
+    ``spam`` and ``threepids`` take callbacks through their ``register``, ``threepid_changes``
+    through that of its ``checks``, ``additions`` and ``removals``. ``stages`` are on
     offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
     for (None: those that the configuration asks for). ``template_directories`` hold the
     templates of your stages' pages. ``confirmation_flows`` are the ways for a user to confirm a
@@ -46,6 +47,7 @@ class Hooks:
 
     spam: SpamChecks
     threepids: ThreepidRules
+    threepid_changes: ThreepidChanges
     services: IAppservices = attr.field(factory=NoAppservices)
     blocking: IBlocking = attr.field(factory=NoBlocking)
     directory: Optional[IUserDirectory] = None
@@ -59,9 +61,12 @@ class Hooks:
 
 def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
     """The hooks with nothing hung on them, but for what is given by name."""
-    return Hooks(
-        **{"spam": SpamChecks(clock=clock), "threepids": ThreepidRules(clock=clock), **replaced}
-    )
+    callbacks = {
+        "spam": SpamChecks(clock=clock),
+        "threepids": ThreepidRules(clock=clock),
+        "threepid_changes": ThreepidChanges.on(clock),
+    }
+    return Hooks(**{**callbacks, **replaced})
 
 
 @attr.frozen(kw_only=True)

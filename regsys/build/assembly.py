@@ -19,6 +19,7 @@ from regsys.subsystem import Subsystem
 from regsys.templates import Templates
 from regsys.web import (
     account,
+    account_threepids,
     admin,
     availability,
     consent,
@@ -74,6 +75,12 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         admin.username_available(handler, auth),
         *side.endpoints,
     ]
+    confirmation = stages.confirmation(parts, side.passwords)
+    if side.owners is not None:
+        held = rules.account_threepids(parts, side.owners)
+        endpoints += account_threepids.endpoints(
+            held, validations, confirmation, auth, parts.backend.metrics
+        )
     if config.introspection_secret is not None:
         endpoints.append(account.introspect(auth, config.introspection_secret))
     if config.terms.policies:
@@ -83,7 +90,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         registration_tokens=tokens,
         consents=consents,
         auth=auth,
-        confirmation=stages.confirmation(parts, side.passwords),
+        confirmation=confirmation,
         hooks=parts.hooks,
         jobs=parts.runner,
         backend=parts.backend,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
 from regsys.build.parts import Parts
 from regsys.config import Rate
@@ -89,6 +90,17 @@ def newcomers(
     parts: Parts, accounts: IAccountStore, owners: Optional[IThreepidStore]
 ) -> NewcomersThreepids:
     return NewcomersThreepids(rules=threepid_rules(parts), accounts=accounts, owners=owners)
+
+
+def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
+    return AccountThreepids(
+        store=store,
+        validations=parts.stores.validations,
+        rules=threepid_rules(parts),
+        changes=parts.hooks.threepid_changes,
+        clock=parts.clock,
+        may_change=parts.config.threepids.may_change,
+    )
 
 
 def consents(parts: Parts, accounts: IAccountStore) -> Consents:

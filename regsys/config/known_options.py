@@ -19,7 +19,7 @@ LATER = frozenset(
     autocreate_auto_join_rooms autocreate_auto_join_rooms_federated default_identity_server
     dont_notify_new_devices_for email.client_base_url email.enable_notifs
     email.invite_client_location email.notif_for_new_users email.riot_base_url
-    enable_3pid_changes enable_3pid_lookup enable_metrics
+    enable_3pid_lookup enable_metrics
     enable_set_avatar_url hs_disabled hs_disabled_message instance_map ip_range_blacklist
     ip_range_whitelist limit_usage_by_mau listeners[].request_id_header
     listeners[].resources[].compress mau_appservice_trial_days mau_limit_alerting

@@ -27,7 +27,8 @@ class ThreepidsConfig:
 
     ``offered``: the media whose addresses can be proven here; ``required``: those that every
     newcomer must prove. ``allowed`` empty: every address. ``hide_taken``: asking for a proof
-    does not tell that an address is taken. ``next_link_domains`` None: every host.
+    does not tell that an address is taken. ``may_change``: people may add addresses to their
+    accounts and take them away. ``next_link_domains`` None: every host.
     ``token_lifetime_ms``: how long the link in a mail is good.
     """
 
@@ -35,6 +36,7 @@ class ThreepidsConfig:
     required: frozenset[str] = frozenset()
     allowed: tuple[AllowedThreepid, ...] = ()
     hide_taken: bool = False
+    may_change: bool = True
     next_link_domains: Optional[frozenset[str]] = None
     token_lifetime_ms: int = 60 * MINUTE_MS
 
@@ -50,6 +52,7 @@ def read_threepids(reader: Reader, has_mails: bool) -> ThreepidsConfig:
         required=_read_required(reader, offered),
         allowed=_read_allowed(reader),
         hide_taken=reader.flag("request_token_inhibit_3pid_errors"),
+        may_change=reader.flag("enable_3pid_changes", _THREEPIDS.may_change),
         next_link_domains=_read_domains(reader),
         token_lifetime_ms=lifetime_ms or _THREEPIDS.token_lifetime_ms,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from regsys import bodies
 from regsys.http import Call, Endpoint, Reply
 from regsys.metrics import Metrics
-from regsys.validation import SUBMIT_PATH, Validations
+from regsys.validation import SUBMIT_PATHS, Validations
 from regsys.web.answers import client_paths
 
 
@@ -21,7 +21,7 @@ def request_email_token(validations: Validations, metrics: Metrics) -> Endpoint:
 
 
 def submit_email_token(validations: Validations) -> Endpoint:
-    """For clients, who send JSON."""
+    """For clients, who send JSON. What is confirmed the session knows, whichever the path."""
 
     async def post(call: Call) -> Reply:
         body = call.object()
@@ -33,4 +33,5 @@ def submit_email_token(validations: Validations) -> Endpoint:
         )
         return Reply({"success": True})
 
-    return Endpoint("email_submit_token", (f"/{SUBMIT_PATH}",), {"POST": post})
+    paths = tuple(f"/{path}" for path in SUBMIT_PATHS.values())
+    return Endpoint("email_submit_token", paths, {"POST": post})

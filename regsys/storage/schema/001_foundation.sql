@@ -60,14 +60,16 @@ CREATE TABLE threepids (
 );
 CREATE INDEX threepids_of_user ON threepids (user_id);
 
--- Who is about to prove an address: one for each client secret until it is proven.
--- claimed_by: the UIA session that it belongs to.
+-- Who is about to prove an address: one for each client secret and asker until it is proven.
+-- claimed_by: the UIA session that it belongs to. user_id: the account that asks; empty, so that
+-- the key holds for it too: somebody who has none yet.
 CREATE TABLE validations (
     sid TEXT NOT NULL PRIMARY KEY,
     medium TEXT NOT NULL,
     address TEXT NOT NULL,
     client_secret TEXT NOT NULL,
     send_attempt BIGINT NOT NULL,
+    user_id TEXT NOT NULL,
     next_link TEXT,
     tries BIGINT NOT NULL,
     validated_ms BIGINT,
@@ -75,7 +77,7 @@ CREATE TABLE validations (
     used BOOLEAN NOT NULL,
     expires_ms BIGINT NOT NULL
 );
-CREATE UNIQUE INDEX validations_open ON validations (address, client_secret, medium)
+CREATE UNIQUE INDEX validations_open ON validations (address, client_secret, medium, user_id)
     WHERE validated_ms IS NULL;
 CREATE INDEX validations_claimed ON validations (claimed_by) WHERE claimed_by IS NOT NULL;
 CREATE INDEX validations_by_end ON validations (expires_ms);
