@@ -65,6 +65,17 @@ class MomentTests(ChangesCase):
         asked = ("check", HER, "email", ALICE, False)
         self.assertEqual(self.heard, [asked, ("removed", HER, "email", ALICE), asked])
 
+    def test_cutOff(self) -> None:
+        """Where the proof's use was not written down any more, asking again ends the matter:
+        nobody hears of the address twice, and the proof is used."""
+        self.changes.additions.register("m", self.hear("added"))
+        sid = self.proven_by(self.alice)
+        self.confirmed(self.alice, sid)
+        self.change("UPDATE validations SET used = FALSE")
+        self.assertEqual(self.confirmed(self.alice, sid).status, 200)
+        self.assertEqual(len(self.heard), 1)
+        self.assertEqual(self.rows("SELECT used FROM validations")[0][0], 1)
+
     def test_toldAfterwards(self) -> None:
         """By the time a module is told, the change is in the database."""
         count = "SELECT COUNT(*) FROM threepids"
