@@ -27,6 +27,7 @@ from regsys.interfaces import (
 )
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
+from regsys.threepid_names import display_name_of
 from regsys.usernames import NoAppservices
 
 
@@ -42,7 +43,8 @@ class Hooks:
     request of an account endpoint (None: by password). ``users``: where an embedded subsystem
     finds a user's password hash for that; None: ``m.login.password`` is not on offer.
     ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
-    confirm; None: the mail server that the configuration names.
+    confirm; None: the mail server that the configuration names. ``display_name`` makes the name
+    that is shown of an email address, where ``register_mxid_from_3pid`` is ``email``.
     """
 
     spam: SpamChecks
@@ -57,6 +59,7 @@ class Hooks:
     template_directories: Sequence[str] = ()
     confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None
     users: Optional[IUserLookup] = None
+    display_name: Callable[[str], str] = display_name_of
 
 
 def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:

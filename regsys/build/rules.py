@@ -14,6 +14,7 @@ from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
     IAuth,
+    INames,
     IRegistrationWriter,
     IThreepidRules,
     IThreepidStore,
@@ -22,6 +23,7 @@ from regsys.interfaces import (
 )
 from regsys.ratelimit import LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.shared_secret import SharedSecret
+from regsys.threepid_names import ThreepidNames
 from regsys.threepids import AllowedThreepids, NewcomersThreepids
 from regsys.usernames import Usernames
 from regsys.writer import CountingWriter
@@ -90,6 +92,12 @@ def newcomers(
     parts: Parts, accounts: IAccountStore, owners: Optional[IThreepidStore]
 ) -> NewcomersThreepids:
     return NewcomersThreepids(rules=threepid_rules(parts), accounts=accounts, owners=owners)
+
+
+def threepid_names(parts: Parts, names: INames) -> ThreepidNames:
+    return ThreepidNames(
+        names=names, config=parts.config.threepids, display_name=parts.hooks.display_name
+    )
 
 
 def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
