@@ -227,6 +227,20 @@ class ILogins(Interface):
         """The tokens for these terms: the same arguments, the same tokens (B4.7)."""
 
 
+class IForgetful(Interface):
+    """Something that keeps rows of accounts."""
+
+    def forget(user_id: UserID) -> Awaitable[None]:
+        """The account is no more: of what is kept here nothing is of use to anybody any longer.
+        Again is as once; a user who does not exist is forgotten already."""
+
+
+class IFarewell(Interface):
+    def deactivated(user_id: UserID) -> Awaitable[None]:
+        """Forget all that is kept of an account that is no more. Again is as once, so that who
+        was interrupted simply asks again."""
+
+
 class IHasher(Interface):
     """Hashes passwords without blocking the reactor, in a bounded queue (BEHAVIOUR B14.2)."""
 

@@ -10,10 +10,13 @@ from regsys.build.parts import Parts
 from regsys.config import Rate
 from regsys.consent import Consents
 from regsys.credentials import LoginLimits, PasswordCheck
+from regsys.farewell import Farewell
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
     IAuth,
+    IFarewell,
+    IForgetful,
     INames,
     IRegistrationWriter,
     IThreepidRules,
@@ -30,7 +33,11 @@ from regsys.writer import CountingWriter
 
 
 def handler(
-    parts: Parts, accounts: IAccountStore, auth: IAuth, writer: IRegistrationWriter
+    parts: Parts,
+    accounts: IAccountStore,
+    auth: IAuth,
+    writer: IRegistrationWriter,
+    farewell: IFarewell,
 ) -> RegistrationHandler:
     config = parts.config
     names = Usernames(
@@ -56,9 +63,21 @@ def handler(
         logins=parts.logins,
         follow_ups=parts.follow_ups,
         writer=CountingWriter(writer=writer, metrics=parts.backend.metrics),
+        farewell=farewell,
         config=config.registration,
         clock=parts.clock,
         replay_window_ms=config.sessions.replay_window_ms,
+    )
+
+
+def farewell(
+    parts: Parts, account: Optional[IForgetful], threepids: Optional[IThreepidStore]
+) -> Farewell:
+    return Farewell(
+        account=account,
+        threepids=threepids,
+        changes=parts.hooks.threepid_changes,
+        traces=[parts.stores.sessions, parts.stores.validations],
     )
 
 

@@ -10,7 +10,7 @@ from typing import Optional
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IExpiring, IValidationStore
+from regsys.interfaces import IExpiring, IForgetful, IValidationStore
 from regsys.model import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -29,7 +29,7 @@ def use(txn: Transaction, new: NewAccount) -> None:
     txn.run("UPDATE validations SET used = TRUE WHERE claimed_by = ?", (new.session_id or new.key,))
 
 
-@implementer(IValidationStore, IExpiring)
+@implementer(IValidationStore, IExpiring, IForgetful)
 @attr.frozen
 class ValidationStore:
     db: Database
@@ -51,6 +51,9 @@ class ValidationStore:
 
     async def use(self, sid: str) -> bool:
         return await self.db.read("use_validation", _use, sid)
+
+    async def forget(self, user_id: UserID) -> None:
+        await self.db.write("forget_validations", _forget, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.write("expire_validations", _delete_expired, now_ms, at_most)
@@ -163,6 +166,10 @@ def _use(txn: Transaction, sid: str) -> bool:
         "UPDATE validations SET used = TRUE WHERE sid = ? AND user_id <> '' AND NOT used", (sid,)
     )
     return used == 1
+
+
+def _forget(txn: Transaction, user_id: UserID) -> None:
+    txn.run("DELETE FROM validations WHERE user_id = ? AND user_id <> ''", (str(user_id),))
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:

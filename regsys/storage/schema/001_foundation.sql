@@ -80,6 +80,7 @@ CREATE TABLE validations (
 CREATE UNIQUE INDEX validations_open ON validations (address, client_secret, medium, user_id)
     WHERE validated_ms IS NULL;
 CREATE INDEX validations_claimed ON validations (claimed_by) WHERE claimed_by IS NOT NULL;
+CREATE INDEX validations_of_user ON validations (user_id) WHERE user_id <> '';
 CREATE INDEX validations_by_end ON validations (expires_ms);
 
 -- Which tokens were made when. They are computed: the rows do not hold them.
@@ -162,6 +163,7 @@ CREATE TABLE uia_sessions (
     finished BOOLEAN NOT NULL
 );
 CREATE INDEX uia_sessions_open ON uia_sessions (address, expires_ms) WHERE NOT finished;
+CREATE INDEX uia_sessions_of_user ON uia_sessions (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX uia_sessions_by_end ON uia_sessions (expires_ms);
 CREATE UNIQUE INDEX uia_sessions_held ON uia_sessions (held_name) WHERE held_name IS NOT NULL;
 
