@@ -2,12 +2,14 @@
 
 Hooks are registered under their module's name, asked in that order, and may answer at
 once, be ``async`` or return a Deferred. One that raises, does not answer in time or answers
-with something else is logged under its module's name, and the question ends in Unavailable:
-all questions here come before the first write, so that the client can simply try again.
+with something else is logged under its module's name. A question then ends in Unavailable: all
+questions here come before the first write, so that the client can simply try again. A notice
+goes to the others all the same, and neither holds an answer up nor changes it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from typing import Any, Awaitable, Callable, ClassVar, Generic, Optional, TypeVar, Union
 
@@ -18,9 +20,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from regsys.errors import Unavailable
-from regsys.interfaces import ISpamChecks, IThreepidRules, Verdict
-from regsys.model import Registration
+from regsys.errors import ThreepidChangeRefused, Unavailable
+from regsys.interfaces import ISpamChecks, IThreepidChanges, IThreepidRules, Verdict
+from regsys.model import Registration, UserID
 
 DEADLINE_MS = 10_000
 
@@ -39,13 +41,21 @@ SpamCheck = Callable[
 # is_3pid_allowed(medium, address, registration): the address canonical, and whether it is
 # for an account about to be made. Answers a bool.
 ThreepidRule = Callable[[str, str, bool], Union[bool, Awaitable[bool]]]
+# check_user_third_party_identifier(user_id, medium, address, adding): before an account gets the
+# address, or loses it. Answers None if it may, else (errcode, sentence for the person); where the
+# errcode is None it is that of B10.4.
+Objection = Optional[tuple[Optional[str], str]]
+ThreepidCheck = Callable[[str, str, str, bool], Union[Objection, Awaitable[Objection]]]
+# on_add_user_third_party_identifier(user_id, medium, address), on_remove_…: afterwards. What it
+# answers is not looked at.
+ThreepidNotice = Callable[[str, str, str], object]
 
 log = Logger()
 
 
 @attr.define(kw_only=True, eq=False)
-class _Deciding(Generic[Hook]):
-    """The hooks that decide one question, and the one way in which they are asked.
+class _Hooks(Generic[Hook]):
+    """The hooks of one moment, and the one way in which they are asked.
 
     A hook has ``deadline_ms`` to answer.
     """
@@ -110,7 +120,7 @@ async def _call(hook: Callable[..., object], args: tuple[object, ...]) -> object
 
 
 @implementer(ISpamChecks)
-class SpamChecks(_Deciding[SpamCheck]):
+class SpamChecks(_Hooks[SpamCheck]):
     """The spam checkers; without any, everybody is allowed."""
 
     moment = "check_registration_for_spam"
@@ -141,7 +151,7 @@ def _spam_arguments(registration: Registration) -> tuple[object, ...]:
 
 
 @implementer(IThreepidRules)
-class ThreepidRules(_Deciding[ThreepidRule]):
+class ThreepidRules(_Hooks[ThreepidRule]):
     """The rules about third-party identifiers; without any, every address is allowed."""
 
     moment = "is_3pid_allowed"
@@ -158,3 +168,81 @@ def _as_bool(answer: object) -> bool:
     if not isinstance(answer, bool):
         raise ValueError("not a bool")
     return answer
+
+
+class ThreepidChecks(_Hooks[ThreepidCheck]):
+    """Who may object to a change of an account's identifiers."""
+
+    moment = "check_user_third_party_identifier"
+
+    async def check(self, user_id: UserID, medium: str, address: str, adding: bool) -> None:
+        """Raise the first objection; the checks after it are not asked."""
+        for module, hook in self._hooks:
+            args = (str(user_id), medium, address, adding)
+            objection = await self._ask(module, hook, _as_objection, *args)
+            if objection is not None:
+                errcode, text = objection
+                default = "M_THREEPID_DENIED" if adding else "M_FORBIDDEN"
+                raise ThreepidChangeRefused(errcode or default, text)
+
+
+def _as_objection(answer: object) -> Objection:
+    if answer is None:
+        return None
+    if isinstance(answer, tuple) and len(answer) == 2:
+        errcode, text = answer
+        if isinstance(text, str) and (errcode is None or isinstance(errcode, str)):
+            return errcode, text
+    raise ValueError("neither None nor an errcode and a sentence")
+
+
+class _ThreepidNotices(_Hooks[ThreepidNotice]):
+    """Who is told of a change that has happened."""
+
+    def tell(self, user_id: UserID, medium: str, address: str) -> None:
+        """Begin to tell everybody; what goes wrong with one is logged, and nobody waits."""
+        for module, hook in self._hooks:
+            telling = self._tell(module, hook, str(user_id), medium, address)
+            Deferred.fromCoroutine(telling).addErrback(
+                lambda failure: log.failure("telling a module", failure)
+            )
+
+    async def _tell(self, module: str, hook: ThreepidNotice, *args: str) -> None:
+        with contextlib.suppress(Unavailable):  # it has been logged
+            await self._ask(module, hook, lambda answer: None, *args)
+
+
+class ThreepidAdditions(_ThreepidNotices):
+    moment = "on_add_user_third_party_identifier"
+
+
+class ThreepidRemovals(_ThreepidNotices):
+    moment = "on_remove_user_third_party_identifier"
+
+
+@implementer(IThreepidChanges)
+@attr.frozen(kw_only=True)
+class ThreepidChanges:
+    """The hooks around a change of what an existing account has: before it, and after."""
+
+    checks: ThreepidChecks
+    additions: ThreepidAdditions
+    removals: ThreepidRemovals
+
+    @classmethod
+    def on(cls, clock: IReactorTime) -> ThreepidChanges:
+        """Without any hook yet."""
+        return cls(
+            checks=ThreepidChecks(clock=clock),
+            additions=ThreepidAdditions(clock=clock),
+            removals=ThreepidRemovals(clock=clock),
+        )
+
+    async def check(self, user_id: UserID, medium: str, address: str, adding: bool) -> None:
+        await self.checks.check(user_id, medium, address, adding)
+
+    def added(self, user_id: UserID, medium: str, address: str) -> None:
+        self.additions.tell(user_id, medium, address)
+
+    def removed(self, user_id: UserID, medium: str, address: str) -> None:
+        self.removals.tell(user_id, medium, address)

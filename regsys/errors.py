@@ -17,7 +17,7 @@ class RegistrationError(Exception):
     """
 
     status: ClassVar[int] = 400
-    errcode: ClassVar[str] = "M_UNKNOWN"
+    errcode: str = "M_UNKNOWN"
     sentence: ClassVar[str] = "The request was refused."
 
     def __init__(self, text: Optional[str] = None, **extra: Any) -> None:
@@ -69,6 +69,10 @@ class WrongMethod(Unrecognized):
 
 class Forbidden(RegistrationError):
     status, errcode, sentence = 403, "M_FORBIDDEN", "That is not allowed here."
+
+
+class GuestForbidden(Forbidden):
+    errcode, sentence = "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot do this: register first."
 
 
 class RegistrationDisabled(Forbidden):
@@ -159,6 +163,23 @@ class ThreepidInUse(RegistrationError):
 class ThreepidDenied(RegistrationError):
     status, errcode = 403, "M_THREEPID_DENIED"
     sentence = "This address may not be used on this server."
+
+
+class ThreepidChangeRefused(Forbidden):
+    """A module objects to a change of an account's identifiers, in its own words."""
+
+    def __init__(self, errcode: str, text: str) -> None:
+        super().__init__(text)
+        self.errcode = errcode
+
+
+class ThreepidNotProven(RegistrationError):
+    errcode = "M_THREEPID_AUTH_FAILED"
+    sentence = "This address has not been confirmed yet, or not for this account."
+
+
+class ThreepidChangesDisabled(RegistrationError):
+    errcode, sentence = "M_FORBIDDEN", "The addresses of an account cannot be changed here."
 
 
 class MediumNotSupported(RegistrationError):

@@ -14,6 +14,7 @@ from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam, NoFreeName, UsernameTaken
 from regsys.interfaces import (
     IAdmission,
+    IFarewell,
     IFollowUps,
     IHasher,
     ILogins,
@@ -53,6 +54,7 @@ class RegistrationHandler:
     logins: ILogins
     follow_ups: IFollowUps
     writer: IRegistrationWriter
+    farewell: IFarewell
     config: RegistrationConfig
     clock: IReactorTime
     replay_window_ms: int = 600_000
@@ -154,6 +156,15 @@ class RegistrationHandler:
         terms = self.logins.terms(request)
         login = self.logins.issue(user_id, terms, secrets.token_hex(16))
         return await self.writer.register_device(user_id, _new_device(request, login))
+
+    async def deactivated(self, user_id: UserID) -> None:
+        """Tell that this account has been deactivated: its addresses are anybody's, who is told
+        of removals hears of them, and its dialogues and proofs are of no use any more.
+
+        Where regsys keeps the accounts, this one has no password, device or token afterwards,
+        and its name stays taken. Call it again if it raised: again is as once.
+        """
+        await self.farewell.deactivated(user_id)
 
     # --- the steps -----------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import attr
 from zope.interface import Attribute, Interface
 
 from regsys.model import (
+    AccountThreepid,
     Client,
     Consent,
     Created,
@@ -33,6 +34,7 @@ from regsys.model import (
     Requester,
     Secret,
     StoredLogin,
+    Threepid,
     TokenUse,
     UIASession,
     User,
@@ -112,6 +114,20 @@ class IThreepidStore(Interface):
 
     def owner_of(medium: str, address: str) -> Awaitable[Optional[UserID]]:
         """The user holding this address (canonical form), or None if nobody does."""
+
+    def of_user(user_id: UserID) -> Awaitable[Sequence[AccountThreepid]]:
+        """What this user has, the oldest first; nothing for a user who doesn't exist."""
+
+    def add(user_id: UserID, threepid: Threepid, now_ms: int) -> Awaitable[bool]:
+        """Give it to the user; False if it was his already, and is as it was.
+
+        Raises ThreepidInUse if it is another's (decided by a unique key, not by looking
+        first): an address is never moved. UserNotFound for a user who does not exist or is
+        deactivated.
+        """
+
+    def remove(user_id: UserID, medium: str, address: str) -> Awaitable[bool]:
+        """Take it away from this user, so that it is nobody's; False if it was not his."""
 
 
 class IUserDirectory(Interface):
@@ -211,6 +227,20 @@ class ILogins(Interface):
         """The tokens for these terms: the same arguments, the same tokens (B4.7)."""
 
 
+class IForgetful(Interface):
+    """Something that keeps rows of accounts."""
+
+    def forget(user_id: UserID) -> Awaitable[None]:
+        """The account is no more: of what is kept here nothing is of use to anybody any longer.
+        Again is as once; a user who does not exist is forgotten already."""
+
+
+class IFarewell(Interface):
+    def deactivated(user_id: UserID) -> Awaitable[None]:
+        """Forget all that is kept of an account that is no more. Again is as once, so that who
+        was interrupted simply asks again."""
+
+
 class IHasher(Interface):
     """Hashes passwords without blocking the reactor, in a bounded queue (BEHAVIOUR B14.2)."""
 
@@ -288,6 +318,20 @@ class IThreepidRules(Interface):
         """Whether an account here may have this address (canonical form); the first no wins."""
 
 
+class IThreepidChanges(Interface):
+    """Who is asked before an account's identifiers change, and told when they have (B10.4)."""
+
+    def check(user_id: UserID, medium: str, address: str, adding: bool) -> Awaitable[None]:
+        """Raises ThreepidChangeRefused if somebody objects, Unavailable if somebody can't be
+        asked."""
+
+    def added(user_id: UserID, medium: str, address: str) -> None:
+        """An account has one more. Who is told can neither fail nor delay the change."""
+
+    def removed(user_id: UserID, medium: str, address: str) -> None:
+        """An account has it no more."""
+
+
 # === Proofs of third-party identifiers ===================================================
 
 
@@ -295,8 +339,8 @@ class IValidationStore(Interface):
     """The sessions that prove addresses. They survive a restart (BEHAVIOUR B16.19)."""
 
     def begin(new: NewValidation) -> Awaitable[ValidationBegun]:
-        """The session of this medium, address and client secret that is not validated yet, begun
-        if there is none (BEHAVIOUR B7.5).
+        """The session of this medium, address, client secret and asker that is not validated yet,
+        begun if there is none (BEHAVIOUR B7.5).
 
         A ``send_attempt`` above its last one adds a token, and the job that sends it, in the
         same transaction; what was there stays good. Another changes nothing.
@@ -314,7 +358,11 @@ class IValidationStore(Interface):
 
     def claim(sid: str, session_id: str, until_ms: int) -> Awaitable[bool]:
         """It belongs to this UIA session from now on, and lives as long; False if it belongs to
-        another, or is not validated."""
+        another or to an account (``user_id``), or is not validated."""
+
+    def use(sid: str) -> Awaitable[bool]:
+        """What it proves has been added to the account that it is for: it is used up; False if
+        it had been, or is for no account."""
 
 
 class IValidationMails(Interface):

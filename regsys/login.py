@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Mapping, Optional
 
 import attr
 
@@ -14,13 +14,7 @@ from regsys.errors import BadJSON, InvalidParam, LoginFailed, UnknownLoginType
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import IThreepidStore
 from regsys.model import Client, Login, Secret, UserID
-from regsys.threepids import EMAIL, MSISDN, canonical_email, canonical_msisdn
-
-# The one form of an address of each medium that one may log in by.
-_CANONICAL: Mapping[str, Callable[[str], str]] = {
-    EMAIL: canonical_email,
-    MSISDN: canonical_msisdn,
-}
+from regsys.threepids import CANONICAL, MSISDN, canonical_msisdn
 
 
 @attr.frozen(kw_only=True)
@@ -84,8 +78,8 @@ def _threepid(body: Mapping[str, Any]) -> Optional[tuple[str, str]]:
         if kind != "m.id.thirdparty" or (identifier is None and "medium" not in body):
             return None
         medium = bodies.required_string(given, "medium")
-        if medium not in _CANONICAL:
+        if medium not in CANONICAL:
             raise BadJSON("'medium' must be email or msisdn.")
-        return medium, _CANONICAL[medium](bodies.required_string(given, "address"))
+        return medium, CANONICAL[medium](bodies.required_string(given, "address"))
     except InvalidParam:
         raise LoginFailed() from None

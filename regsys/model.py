@@ -66,6 +66,13 @@ class Threepid:
     validated_at_ms: int
 
 
+@attr.frozen
+class AccountThreepid(Threepid):
+    """An identifier that an account has, and since when."""
+
+    added_ms: int
+
+
 @attr.frozen(kw_only=True)
 class Mail:
     """A mail on its way to one address, in its canonical form.
@@ -351,6 +358,7 @@ class MailPurpose(str, enum.Enum):
     """Why somebody gets a mail; the value is the name of its template."""
 
     REGISTRATION = "registration"
+    ADD_THREEPID = "add_threepid"
     IN_USE = "already_in_use"
 
 
@@ -359,7 +367,8 @@ class NewValidation:
     """Somebody asks for a token to prove an address with.
 
     ``sid`` is the session's if one is begun. ``job`` sends the token; the sid is added to its
-    payload. ``until_ms``: how long the token is good.
+    payload. ``until_ms``: how long the token is good. ``user_id``: who asks, to have the address
+    on his account; None: somebody who wants to register.
     """
 
     sid: str
@@ -371,6 +380,7 @@ class NewValidation:
     now_ms: int
     until_ms: int
     next_link: Optional[str] = None
+    user_id: Optional[UserID] = None
 
 
 @attr.frozen
@@ -388,6 +398,9 @@ class Validation:
     ``tokens`` maps each send_attempt that made a token to the moment when it did.
     ``validated_ms`` None: not proven yet. ``claimed_by``: the UIA session it belongs to, None:
     to nobody yet; ``used``: that session has made its account. Gone after ``expires_ms``.
+
+    ``user_id``: the account for which the address is proven, and which no other session can
+    claim it from; ``used`` is then that it has been added. None: for one yet to be made.
     """
 
     sid: str
@@ -400,6 +413,12 @@ class Validation:
     validated_ms: Optional[int] = None
     claimed_by: Optional[str] = None
     used: bool = False
+    user_id: Optional[UserID] = None
+
+    @property
+    def purpose(self) -> MailPurpose:
+        """What the person confirms with it."""
+        return MailPurpose.REGISTRATION if self.user_id is None else MailPurpose.ADD_THREEPID
 
     def is_known_to(self, client_secret: str) -> bool:
         """Whether this is its client secret; the time does not tell how much of it."""

@@ -39,6 +39,7 @@ from regsys.model import (
     UserID,
 )
 from regsys.passwords import check_policy
+from regsys.threepid_names import ThreepidNames
 from regsys.threepid_stages import proven
 from regsys.threepids import NewcomersThreepids
 from regsys.uia import Auth, Flow, Progress, UserInteractiveAuth
@@ -124,6 +125,7 @@ class Signup:
     handler: RegistrationHandler
     uia: UserInteractiveAuth
     newcomers: NewcomersThreepids
+    names: ThreepidNames
     hasher: IHasher
     flows: Sequence[Flow]
     registration: RegistrationConfig
@@ -270,6 +272,7 @@ class Signup:
             if session.password_hash is None:
                 raise MissingParam("'password' is missing.")
             registration = attr.evolve(registration, password_hash=session.password_hash)
+        registration = await self.names.named(registration)
         await self.newcomers.check_free(registration.threepids, registration.key)
         created = await self.handler.register_user(
             attr.evolve(registration, threepids_checked=True)

@@ -11,7 +11,7 @@ from twisted.web.resource import IResource
 from regsys import http
 from regsys.admission import NoBlocking
 from regsys.backend import Backend
-from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.confirmation import Confirmation
 from regsys.consent import Consents
 from regsys.handler import RegistrationHandler
@@ -27,6 +27,7 @@ from regsys.interfaces import (
 )
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
+from regsys.threepid_names import display_name_of
 from regsys.usernames import NoAppservices
 
 
@@ -34,18 +35,21 @@ from regsys.usernames import NoAppservices
 class Hooks:
     """Where a homeserver's own checks and stages go; each may be left as it is.
 
-    ``spam`` and ``threepids`` take callbacks through their ``register``. ``stages`` are on
+    ``spam`` and ``threepids`` take callbacks through their ``register``, ``threepid_changes``
+    through that of its ``checks``, ``additions`` and ``removals``. ``stages`` are on
     offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
     for (None: those that the configuration asks for). ``template_directories`` hold the
     templates of your stages' pages. ``confirmation_flows`` are the ways for a user to confirm a
     request of an account endpoint (None: by password). ``users``: where an embedded subsystem
     finds a user's password hash for that; None: ``m.login.password`` is not on offer.
     ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
-    confirm; None: the mail server that the configuration names.
+    confirm; None: the mail server that the configuration names. ``display_name`` makes the name
+    that is shown of an email address, where ``register_mxid_from_3pid`` is ``email``.
     """
 
     spam: SpamChecks
     threepids: ThreepidRules
+    threepid_changes: ThreepidChanges
     services: IAppservices = attr.field(factory=NoAppservices)
     blocking: IBlocking = attr.field(factory=NoBlocking)
     directory: Optional[IUserDirectory] = None
@@ -55,13 +59,17 @@ class Hooks:
     template_directories: Sequence[str] = ()
     confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None
     users: Optional[IUserLookup] = None
+    display_name: Callable[[str], str] = display_name_of
 
 
 def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
     """The hooks with nothing hung on them, but for what is given by name."""
-    return Hooks(
-        **{"spam": SpamChecks(clock=clock), "threepids": ThreepidRules(clock=clock), **replaced}
-    )
+    callbacks = {
+        "spam": SpamChecks(clock=clock),
+        "threepids": ThreepidRules(clock=clock),
+        "threepid_changes": ThreepidChanges.on(clock),
+    }
+    return Hooks(**{**callbacks, **replaced})
 
 
 @attr.frozen(kw_only=True)

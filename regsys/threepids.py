@@ -63,6 +63,17 @@ def canonical_msisdn(number: str, country: Optional[str] = None) -> str:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).lstrip("+")
 
 
+# How an address of a medium is brought into its one form.
+CANONICAL: Mapping[str, Callable[[str], str]] = {EMAIL: canonical_email, MSISDN: canonical_msisdn}
+
+
+def canonical_threepid(medium: str, address: str) -> str:
+    """The one form of an address of this medium; raises InvalidParam."""
+    if medium not in CANONICAL:
+        raise InvalidParam("'medium' must be email or msisdn.")
+    return CANONICAL[medium](address)
+
+
 def mailbox(address: str) -> str:
     """What spellings of one mailbox have in common, for limits alone: Unicode's compatible signs
     are the same, what follows a ``+`` doesn't count, a domain is its A-label."""
@@ -150,9 +161,9 @@ class NewcomersThreepids:
     accounts: IAccountStore
     owners: Optional[IThreepidStore] = None
 
-    async def check_allowed(self, medium: str, address: str) -> None:
+    async def check_allowed(self, medium: str, address: str, registering: bool = True) -> None:
         """Raises ThreepidDenied."""
-        if not await self.rules.is_allowed(medium, address, True):
+        if not await self.rules.is_allowed(medium, address, registering):
             raise ThreepidDenied()
 
     async def is_taken(self, medium: str, address: str) -> bool:

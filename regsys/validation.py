@@ -30,6 +30,7 @@ from regsys.model import (
     MailPurpose,
     NewJob,
     NewValidation,
+    UserID,
     Validation,
     ValidationMail,
 )
@@ -45,7 +46,10 @@ from regsys.threepids import (
 )
 
 SEND_MAIL = "validation_mail"
-SUBMIT_PATH = "_matrix/client/unstable/registration/{medium}/submit_token"
+SUBMIT_PATHS: Mapping[MailPurpose, str] = {
+    MailPurpose.REGISTRATION: "_matrix/client/unstable/registration/{medium}/submit_token",
+    MailPurpose.ADD_THREEPID: "_matrix/client/unstable/add_threepid/{medium}/submit_token",
+}
 
 SID_LETTERS = 16
 TOKEN_LETTERS = 32
@@ -143,25 +147,28 @@ class Validations:
         body: Mapping[str, Any],
         client: Client,
         languages: Sequence[str] = (),
+        user_id: Optional[UserID] = None,
     ) -> str:
-        """Have a token sent to somebody who wants to register; the sid of its session.
+        """Have a token sent to somebody who wants to register, or to have the address on his
+        account, ``user_id``; the sid of its session.
 
         Checked in the order of B7.2. Where it is hidden that an address is taken, its owner is
         told instead, and nothing else is different: the same rows, a mail, the same answer.
         """
         if medium not in self.config.offered:
             raise MediumNotSupported()
-        if not self.registration_open:
+        if user_id is None and not self.registration_open:
             raise RegistrationDisabled()
         wish = _Wish.of_email(body, self.config)
-        if self.stages_first is not None:
+        if self.stages_first is not None and user_id is None:
             await self.stages_first.check(EMAIL_IDENTITY, body)
-        await self.newcomers.check_allowed(medium, wish.address)
+        await self.newcomers.check_allowed(medium, wish.address, registering=user_id is None)
         await self.limits.take(medium, wish.address, client)
         is_taken = await self.newcomers.is_taken(medium, wish.address)
         if is_taken and not self.config.hide_taken:
             raise ThreepidInUse()
-        purpose = MailPurpose.IN_USE if is_taken else MailPurpose.REGISTRATION
+        wanted = MailPurpose.REGISTRATION if user_id is None else MailPurpose.ADD_THREEPID
+        purpose = MailPurpose.IN_USE if is_taken else wanted
         now_ms = self._now_ms()
         begun = await self.store.begin(
             NewValidation(
@@ -174,6 +181,7 @@ class Validations:
                 job=_mail_job(wish.send_attempt, purpose, languages),
                 now_ms=now_ms,
                 until_ms=now_ms + self.config.token_lifetime_ms,
+                user_id=user_id,
             )
         )
         if begun.job is not None:
@@ -305,5 +313,5 @@ class ValidationMailer:
             "client_secret": validation.client_secret,
             "sid": validation.sid,
         }
-        path = SUBMIT_PATH.format(medium=validation.medium)
+        path = SUBMIT_PATHS[validation.purpose].format(medium=validation.medium)
         return f"{self.public_baseurl}{path}?{urlencode(query)}"

@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from regsys.access_tokens import GuestTokens, Logins
+from regsys.callbacks import ThreepidChanges
 from regsys.config import RegistrationConfig, TokensConfig
+from regsys.farewell import Farewell
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAdmission,
@@ -195,6 +197,9 @@ class Workshop:
             guests=GuestTokens(server_name=SERVER, secret=b"key"),
             clock=self.clock,
         )
+        farewell = Farewell(
+            account=None, threepids=None, changes=ThreepidChanges.on(self.clock), traces=[]
+        )
         self.handler = RegistrationHandler(
             names=self.names,
             admission=self.admission,
@@ -202,6 +207,7 @@ class Workshop:
             logins=self.logins,
             follow_ups=FollowUps(),
             writer=self.writer,
+            farewell=farewell,
             config=self.config,
             clock=self.clock,
             replay_window_ms=1000,

@@ -13,6 +13,7 @@ from tests.client import V3, Answer
 STAGE = "m.login.email.identity"
 REQUEST = f"{V3}/register/email/requestToken"
 SUBMIT = "/_matrix/client/unstable/registration/email/submit_token"
+ADD_SUBMIT = SUBMIT.replace("registration", "add_threepid")
 ALICE = "alice@mail.example"
 SECRET = "client.secret"
 PLENTY = {"per_second": 1000, "burst_count": 1000}
@@ -51,12 +52,12 @@ class ProofCase(DialogueCase):
         """The last one."""
         return self.mails.sent[-1]
 
-    def link(self, number: int = -1) -> dict[str, str]:
+    def link(self, number: int = -1, path: str = SUBMIT) -> dict[str, str]:
         """What the link of a mail holds."""
         link = self.mails.sent[number].link
         assert link is not None
         parts = urlsplit(link)
-        self.assertEqual((parts.netloc, parts.path), ("test.example", SUBMIT))
+        self.assertEqual((parts.netloc, parts.path), ("test.example", path))
         return {name: values[0] for name, values in parse_qs(parts.query).items()}
 
     def submit(self, **fields: Any) -> Answer:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import attr
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
 
 from regsys.build import embedded, standalone
 from regsys.foreign_writer import RECOVERY
-from regsys.interfaces import IThreepidStore
 from regsys.model import NewAccount, NewJob, Threepid, UserID
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.subsystem import hooks
 from regsys.testing import config, memory_backend
-from regsys.testing.fakes import MemoryAccounts, MemoryAuth, MemoryDevices, MemoryMails
+from regsys.testing.fakes import (
+    MemoryAccounts,
+    MemoryAuth,
+    MemoryDevices,
+    MemoryMails,
+    MemoryThreepids,
+)
 from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
 from tests.client import V3, Client
 from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
@@ -29,9 +33,11 @@ TOKENS = {
 }
 ADMIN = {"shared_secret", "username_available"}
 PAGES = {"fallback", "registration_page", "static"}
-PROOFS = {"email_request_token", "email_submit_token"}
+PROOFS = {"email_request_token", "email_submit_token", "threepid_email_submit_token"}
+CHANGES = {"threepid_email_request_token", "threepid_add"}
+THREEPIDS = {"threepids", "threepid_delete"} | CHANGES
 OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
-STANDALONE = OURS | {"login", "logout", "logout_all", "refresh", "versions"}
+STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions"}
 
 
 class EndpointTests(SystemCase):
@@ -117,15 +123,6 @@ class LifeTests(SystemCase):
         self.assertEqual(after["users"], 1)
 
 
-@implementer(IThreepidStore)
-class Owners:
-    """One address is somebody's."""
-
-    async def owner_of(self, medium: str, address: str) -> Optional[UserID]:
-        is_taken = (medium, address) == ("email", "taken@mail.example")
-        return UserID("somebody", "test.example") if is_taken else None
-
-
 class EmbeddedTests(DialogueCase):
     """Over a homeserver's own accounts, devices and tokens."""
 
@@ -133,7 +130,7 @@ class EmbeddedTests(DialogueCase):
         super().setUp()
         self.embed()
 
-    def embed(self, threepids: Optional[IThreepidStore] = None, **options: Any) -> None:
+    def embed(self, owners: bool = False, **options: Any) -> None:
         self.accounts, self.mails = MemoryAccounts(), MemoryMails()
         devices = MemoryDevices(accounts=self.accounts)
         auth = MemoryAuth(devices=devices)
@@ -146,7 +143,7 @@ class EmbeddedTests(DialogueCase):
             store=self.accounts,
             devices=devices,
             auth=auth,
-            threepids=threepids,
+            threepids=MemoryThreepids(self.accounts) if owners else None,
             backend=backend,
             hooks=self.hooks(mails=self.mails),
         )
@@ -178,8 +175,12 @@ class EmbeddedTests(DialogueCase):
         self.assertEqual(self.go_on(self.begin("bob"), stage).errcode, "M_UNAUTHORIZED")
 
     def test_ownersOfAddresses(self) -> None:
-        """A homeserver that tells whose an address is has it refused at once."""
-        self.embed(threepids=Owners(), **MAILS)
+        """A homeserver that tells whose an address is has it refused at once, and has people see
+        and remove what they have; they can't add, as long as nothing confirms who they are."""
+        self.embed(owners=True, **MAILS)
+        self.assertEqual(self.subsystem.endpoints, OURS | THREEPIDS - CHANGES)
+        taken = Threepid("email", "taken@mail.example", self.now_ms)
+        self.accounts.put(UserID("somebody", "test.example"), taken, self.now_ms)
         for name, errcode in (("taken", "M_THREEPID_IN_USE"), ("free", None)):
             ask = {"email": f"{name}@mail.example", "client_secret": "s", "send_attempt": 1}
             self.assertEqual(self.client.post(REQUEST, ask).errcode, errcode, name)

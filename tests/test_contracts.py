@@ -8,17 +8,24 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.access_tokens import GuestTokens, TokenAuth
-from regsys.interfaces import IAccountStore, IAuth, IDevices, ILimiter
-from regsys.model import Requester, Secret, UserID
+from regsys.interfaces import IAccountStore, IAuth, IDevices, ILimiter, IThreepidStore
+from regsys.model import NewAccount, Requester, Secret, UserID
 from regsys.ratelimit import Buckets
 from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
-from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, memory_database
+from regsys.testing import (
+    MemoryAccounts,
+    MemoryAuth,
+    MemoryDevices,
+    MemoryThreepids,
+    memory_database,
+)
 from regsys.testing.contracts import (
     AccountStoreContract,
     AuthContract,
     DevicesContract,
     LimiterContract,
+    ThreepidStoreContract,
 )
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
 from regsys.testing.contracts.limits import BURST_COUNT, PER_SECOND
@@ -31,6 +38,15 @@ class MemoryAccountsTests(AccountStoreContract, TestCase):
 
     async def deactivate(self, user_id: UserID) -> None:
         self.store.deactivated.add(user_id)
+
+
+class MemoryThreepidsTests(ThreepidStoreContract, TestCase):
+    def make(self) -> IThreepidStore:
+        self.accounts = MemoryAccounts()
+        return MemoryThreepids(self.accounts)
+
+    async def create_account(self, new: NewAccount) -> None:
+        await self.accounts.create_account(new)
 
 
 class MemoryDevicesTests(DevicesContract, TestCase):

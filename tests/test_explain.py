@@ -40,7 +40,8 @@ ROWS: Mapping[str, tuple[int, str]] = {
     "threepids": (SOME, "'email', 'u' || i || '@a.example', '@u' || i || ':test.example', i, i"),
     "validations": (
         SOME,
-        "md5('v' || i), 'email', 'v' || i || '@a.example', md5('c' || i), 1, NULL, 0,"
+        "md5('v' || i), 'email', 'v' || i || '@a.example', md5('c' || i), 1,"
+        " CASE WHEN i % 4 = 1 THEN '@u' || i || ':test.example' ELSE '' END, NULL, 0,"
         " CASE WHEN i % 2 = 0 THEN i END, CASE WHEN i % 4 = 0 THEN md5('s' || i) END, i % 8 = 0,"
         " 2000000000000 + i",
     ),
@@ -96,6 +97,8 @@ class ExplainTests(SystemCase):
         self.assertEqual(self.whoami(answer.json["access_token"]).status, 200)
         self.client.post(f"{V3}/logout", token=answer.json["access_token"])
         self.prove_and_register()
+        self.change_addresses(self.register("emma")["access_token"])
+        self.wait(self.subsystem.handler.deactivated(UserID("emma", "test.example")))
         self.wait(self.subsystem.consents.accept(UserID("u1", "test.example"), "rules", "1"))
         self.wait(self.subsystem.consents.has_accepted(UserID("u2", "test.example"), "rules", "1"))
         self.wait(self.subsystem.jobs.run_due())
@@ -111,6 +114,20 @@ class ExplainTests(SystemCase):
         auth = {"type": STAGE, "threepid_creds": creds}
         answer = self.client.register(username="dora", password=PASSWORD, auth=auth)
         self.assertEqual(answer.status, 200, answer)
+
+    def change_addresses(self, token: str) -> None:
+        """Somebody adds an address and takes it away again."""
+        path, creds = f"{V3}/account/3pid", {"client_secret": "secret"}
+        ask = {"email": "emma@a.example", "send_attempt": 1, **creds}
+        creds["sid"] = self.client.post(f"{path}/email/requestToken", ask, token=token).json["sid"]
+        self.client.post(SUBMIT, {**creds, "token": self.mails.sent[-1].code})
+        auth = {"type": "m.login.password", "user": "emma", "password": PASSWORD}
+        for body in ({**creds}, {**creds, "auth": auth}):
+            answer = self.client.post(f"{path}/add", body, token=token)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(len(self.client.get(path, token=token).json["threepids"]), 1)
+        gone = {"medium": "email", "address": "emma@a.example"}
+        self.client.post(f"{path}/delete", gone, token=token)
 
     def statements(self) -> list[str]:
         """What the requests have executed, but for transactions' ends."""

@@ -18,8 +18,9 @@ FLOORS: Mapping[int, str] = {
     2: "interfaces config http callbacks metrics sealed templates",
     3: "usernames passwords access_tokens ratelimit admission uia registration_tokens threepids "
     "appservices blocking approval autojoin flows shared_secret credentials consent proof_of_work "
-    "mails",
-    4: "stages stages_first threepid_stages captchas jobs writer foreign_writer handler",
+    "mails threepid_names farewell",
+    4: "stages stages_first threepid_stages account_threepids captchas jobs writer "
+    "foreign_writer handler",
     5: "signup login confirmation validation",
     6: "web",
     7: "backend",

@@ -45,6 +45,8 @@ BY_EMAIL = {"type": "m.id.thirdparty", "medium": "email", "address": "a@mail.exa
 BY_PHONE = {"type": "m.id.phone", "country": "DE", "phone": "0151 12345678"}
 MAIL = {"email": "<new name>@mail.example", "client_secret": "secret", "send_attempt": 1}
 SECRET = "an introspection secret of tests"
+CONFIRM = {"type": PASSWORD_LOGIN, "identifier": BY_NAME, "password": PASSWORD}
+THREEPIDS = f"{V3}/account/3pid"
 BEARER = (b"Authorization", b"Bearer <access>")
 ADMIN = (b"Authorization", b"Bearer <admin>")
 TOKENS = "/_synapse/admin/v1/registration_tokens"
@@ -98,6 +100,10 @@ GOOD = (
     Request("POST", f"{V3}/login", {**USER, "type": PASSWORD_LOGIN, "identifier": BY_PHONE}),
     Request("POST", f"{V3}/refresh", {"refresh_token": "<refresh>"}),
     Request("GET", f"{V3}/account/whoami", {}, (BEARER,)),
+    Request("GET", THREEPIDS, {}, (BEARER,)),
+    Request("POST", f"{THREEPIDS}/email/requestToken", MAIL, (BEARER,)),
+    Request("POST", f"{THREEPIDS}/add", {**PROVEN["threepid_creds"], "auth": CONFIRM}, (BEARER,)),
+    Request("POST", f"{THREEPIDS}/delete", BY_EMAIL, (BEARER,)),
     Request("POST", REGISTER, {**USER, "auth": {**BY_TOKEN, **SESSION}}),
     Request("GET", "/_matrix/client/v1/register/m.login.registration_token/validity?token=welcome"),
     Request("POST", f"{TOKENS}/new", TOKEN, (ADMIN,)),

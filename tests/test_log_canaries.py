@@ -40,6 +40,7 @@ from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
 
 REGISTER = f"{V3}/register"
 WHOAMI = f"{V3}/account/whoami"
+THREEPIDS = f"{V3}/account/3pid"
 PASSWORD = "password-canary"
 INTROSPECTION = "introspection-canary"
 MAIL_SECRET = "client-canary"
@@ -175,6 +176,28 @@ class FlowTests(SystemCase):
             self.ask("POST", REGISTER, {"auth": {**auth, "type": STAGE, "threepid_creds": creds}}),
         ]
 
+    def changes(self, access_token: str) -> list[Answer]:
+        """Of the addresses that a user has."""
+        self.mails.trouble = None
+        mail = {"email": "new@mail.example", "client_secret": MAIL_SECRET, "send_attempt": 1}
+        asked = self.ask("POST", f"{THREEPIDS}/email/requestToken", mail, token=access_token)
+        creds = {"sid": asked.json.get("sid", "lost"), "client_secret": MAIL_SECRET}
+        code = self.mails.sent[-1].code if self.mails.sent else "LOSTCODE"
+        auth = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
+        lost = {"medium": "email", "address": "new@mail.example", "x": PASSWORD}
+        add, delete = f"{THREEPIDS}/add", f"{THREEPIDS}/delete"
+        return [
+            asked,
+            self.ask("POST", add, creds, token=access_token),
+            self.ask("POST", SUBMIT, {**creds, "token": code}),
+            self.ask("POST", add, {**creds, "auth": auth}, token=f"{access_token}x"),
+            self.ask("POST", add, {**creds, "auth": {**auth, "user": "x"}}, token=access_token),
+            self.ask("POST", add, {**creds, "auth": auth}, token=access_token),
+            self.ask("GET", THREEPIDS, token=access_token),
+            self.ask("POST", delete, {**lost, "medium": PASSWORD}, token=access_token),
+            self.ask("POST", delete, lost, token=access_token),
+        ]
+
     def uses(self, access_token: str, refresh_token: str, **others: str) -> list[Answer]:
         """What else can be asked, with a user's tokens."""
         login = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
@@ -186,6 +209,7 @@ class FlowTests(SystemCase):
             self.ask("POST", f"{V3}/login", {**login, "device_id": PASSWORD * 99}),
             self.ask("POST", f"{V3}/refresh", {"refresh_token": refresh_token}),
             self.ask("POST", f"{V3}/refresh", {"refresh_token": f"{refresh_token}x"}),
+            *self.changes(access_token),
             self.ask("GET", WHOAMI, token=access_token),
             self.ask("GET", f"{WHOAMI}?access_token={access_token}x"),
             self.ask("POST", introspect, form, token=INTROSPECTION),

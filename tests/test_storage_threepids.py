@@ -19,7 +19,7 @@ from regsys.testing.contracts import (
     ValidationStoreContract,
 )
 from regsys.testing.contracts.case import NOW_MS, account
-from regsys.testing.contracts.threepids import ALICE, LIFE_MS, wanted
+from regsys.testing.contracts.validations import ALICE, LIFE_MS, wanted
 from tests.databases import InFile, InMemory, OnPostgreSQL
 from tests.tables import Tables
 

@@ -46,7 +46,7 @@ def standalone(
     writer = LocalWriter(
         accounts=users, devices=devices, logins=parts.logins, start_jobs=parts.runner.start_jobs
     )
-    handler = rules.handler(parts, users, auth, writer)
+    handler = rules.handler(parts, users, auth, writer, rules.farewell(parts, users, owners))
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
     passwords = rules.password_check(parts, users)
     logins = PasswordLogin(
@@ -98,9 +98,9 @@ def embedded(
         start_jobs=parts.runner.start_jobs,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
-    users = parts.hooks.users
+    users, farewell = parts.hooks.users, rules.farewell(parts, None, threepids)
     side = Side(
-        handler=rules.handler(parts, store, auth, writer),
+        handler=rules.handler(parts, store, auth, writer, farewell),
         accounts=store,
         auth=auth,
         owners=threepids,

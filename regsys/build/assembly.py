@@ -19,6 +19,7 @@ from regsys.subsystem import Subsystem
 from regsys.templates import Templates
 from regsys.web import (
     account,
+    account_threepids,
     admin,
     availability,
     consent,
@@ -69,11 +70,17 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         token_api.validity(tokens, config.registration, token_limit, address_key),
         *token_api.administration(tokens, auth),
         threepids.request_email_token(validations, parts.backend.metrics),
-        proofs.confirmation_page(parts, validations, maker),
+        *proofs.confirmation_pages(parts, validations, maker),
         admin.shared_secret_registration(handler, rules.shared_secret(parts), parts.clock),
         admin.username_available(handler, auth),
         *side.endpoints,
     ]
+    confirmation = stages.confirmation(parts, side.passwords)
+    if side.owners is not None:
+        held = rules.account_threepids(parts, side.owners)
+        endpoints += account_threepids.endpoints(
+            held, validations, confirmation, auth, parts.backend.metrics
+        )
     if config.introspection_secret is not None:
         endpoints.append(account.introspect(auth, config.introspection_secret))
     if config.terms.policies:
@@ -83,7 +90,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         registration_tokens=tokens,
         consents=consents,
         auth=auth,
-        confirmation=stages.confirmation(parts, side.passwords),
+        confirmation=confirmation,
         hooks=parts.hooks,
         jobs=parts.runner,
         backend=parts.backend,

@@ -9,7 +9,8 @@ from jinja2 import Undefined
 from regsys.build.parts import Parts
 from regsys.http import Endpoint
 from regsys.interfaces import IValidationMails
-from regsys.mails import REGISTRATION, Mails, ValidationPost
+from regsys.mails import Mails, ValidationPost
+from regsys.model import MailPurpose
 from regsys.outbound.email import SMTPMailer
 from regsys.ratelimit import address_key
 from regsys.signup import Signup
@@ -18,7 +19,7 @@ from regsys.templates import Templates
 from regsys.threepids import NewcomersThreepids
 from regsys.validation import (
     SEND_MAIL,
-    SUBMIT_PATH,
+    SUBMIT_PATHS,
     ValidationLimits,
     ValidationMailer,
     Validations,
@@ -60,26 +61,32 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
     )
 
 
-def confirmation_page(parts: Parts, validations: Validations, pages: Pages) -> Endpoint:
-    """Where the links in mails lead."""
+def confirmation_pages(parts: Parts, validations: Validations, pages: Pages) -> list[Endpoint]:
+    """Where the links in mails lead: those of newcomers, and of people who have an account."""
     config = parts.config
     own = config.email.template_dir if config.email else None
     directories = [*parts.template_directories, *([own] if own else [])]
-    shown = AddressPages(
-        pages=pages,
-        # Written for a homeserver, where what is undefined is empty.
-        theirs=Templates.load(config.public_baseurl, directories, Undefined),
-        chosen=config.email.templates if config.email else {},
-        kind=REGISTRATION,
-        server_name=config.server_name,
-    )
-    return confirm_address(
-        "email_submit_token",
-        f"/{SUBMIT_PATH}",
-        validations,
-        shown,
-        on_get=config.threepids.confirm_on_get,
-    )
+    # Written for a homeserver, where what is undefined is empty.
+    theirs = Templates.load(config.public_baseurl, directories, Undefined)
+    return [
+        confirm_address(
+            name,
+            f"/{SUBMIT_PATHS[purpose]}",
+            validations,
+            AddressPages(
+                pages=pages,
+                theirs=theirs,
+                chosen=config.email.templates if config.email else {},
+                kind=purpose.value,
+                server_name=config.server_name,
+            ),
+            on_get=config.threepids.confirm_on_get,
+        )
+        for name, purpose in (
+            ("email_submit_token", MailPurpose.REGISTRATION),
+            ("threepid_email_submit_token", MailPurpose.ADD_THREEPID),
+        )
+    ]
 
 
 def _mails(parts: Parts) -> Optional[IValidationMails]:

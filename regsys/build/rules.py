@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Optional
 
+from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
 from regsys.build.parts import Parts
 from regsys.config import Rate
 from regsys.consent import Consents
 from regsys.credentials import LoginLimits, PasswordCheck
+from regsys.farewell import Farewell
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
     IAuth,
+    IFarewell,
+    IForgetful,
+    INames,
     IRegistrationWriter,
     IThreepidRules,
     IThreepidStore,
@@ -21,13 +26,18 @@ from regsys.interfaces import (
 )
 from regsys.ratelimit import LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.shared_secret import SharedSecret
+from regsys.threepid_names import ThreepidNames
 from regsys.threepids import AllowedThreepids, NewcomersThreepids
 from regsys.usernames import Usernames
 from regsys.writer import CountingWriter
 
 
 def handler(
-    parts: Parts, accounts: IAccountStore, auth: IAuth, writer: IRegistrationWriter
+    parts: Parts,
+    accounts: IAccountStore,
+    auth: IAuth,
+    writer: IRegistrationWriter,
+    farewell: IFarewell,
 ) -> RegistrationHandler:
     config = parts.config
     names = Usernames(
@@ -53,9 +63,21 @@ def handler(
         logins=parts.logins,
         follow_ups=parts.follow_ups,
         writer=CountingWriter(writer=writer, metrics=parts.backend.metrics),
+        farewell=farewell,
         config=config.registration,
         clock=parts.clock,
         replay_window_ms=config.sessions.replay_window_ms,
+    )
+
+
+def farewell(
+    parts: Parts, account: Optional[IForgetful], threepids: Optional[IThreepidStore]
+) -> Farewell:
+    return Farewell(
+        account=account,
+        threepids=threepids,
+        changes=parts.hooks.threepid_changes,
+        traces=[parts.stores.sessions, parts.stores.validations],
     )
 
 
@@ -89,6 +111,23 @@ def newcomers(
     parts: Parts, accounts: IAccountStore, owners: Optional[IThreepidStore]
 ) -> NewcomersThreepids:
     return NewcomersThreepids(rules=threepid_rules(parts), accounts=accounts, owners=owners)
+
+
+def threepid_names(parts: Parts, names: INames) -> ThreepidNames:
+    return ThreepidNames(
+        names=names, config=parts.config.threepids, display_name=parts.hooks.display_name
+    )
+
+
+def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
+    return AccountThreepids(
+        store=store,
+        validations=parts.stores.validations,
+        rules=threepid_rules(parts),
+        changes=parts.hooks.threepid_changes,
+        clock=parts.clock,
+        may_change=parts.config.threepids.may_change,
+    )
 
 
 def consents(parts: Parts, accounts: IAccountStore) -> Consents:

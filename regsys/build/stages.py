@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Mapping, Optional, Sequence
 
+from regsys.build import rules
 from regsys.build.parts import Parts
 from regsys.captchas import CaptchaStage, ProofOfWorkStage
 from regsys.config import CaptchaConfig
@@ -39,6 +40,7 @@ def signup(
         handler=handler,
         uia=_uia(parts, flows, stages),
         newcomers=newcomers,
+        names=rules.threepid_names(parts, handler.names),
         hasher=parts.backend.hasher,
         flows=flows,
         registration=parts.config.registration,

@@ -19,12 +19,11 @@ LATER = frozenset(
     autocreate_auto_join_rooms autocreate_auto_join_rooms_federated default_identity_server
     dont_notify_new_devices_for email.client_base_url email.enable_notifs
     email.invite_client_location email.notif_for_new_users email.riot_base_url
-    enable_3pid_changes enable_3pid_lookup enable_metrics
+    enable_3pid_lookup enable_metrics
     enable_set_avatar_url hs_disabled hs_disabled_message instance_map ip_range_blacklist
     ip_range_whitelist limit_usage_by_mau listeners[].request_id_header
     listeners[].resources[].compress mau_appservice_trial_days mau_limit_alerting
     mau_limit_reserved_threepids mau_stats_only mau_trial_days max_mau_value modules redis
-    register_just_use_email_for_display_name register_mxid_from_3pid
     regsys.appservice_may_set_password regsys.autocreate
     regsys.guest_expiry regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
     shadow_server show_users_in_user_directory track_appservice_user_ips

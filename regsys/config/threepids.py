@@ -27,7 +27,10 @@ class ThreepidsConfig:
 
     ``offered``: the media whose addresses can be proven here; ``required``: those that every
     newcomer must prove. ``allowed`` empty: every address. ``hide_taken``: asking for a proof
-    does not tell that an address is taken. ``next_link_domains`` None: every host.
+    does not tell that an address is taken. ``may_change``: people may add addresses to their
+    accounts and take them away. ``name_from``: the medium whose address gives a newcomer the user
+    name, None: it is chosen; ``email_is_display_name``: people are shown by their address, until
+    they change that. ``next_link_domains`` None: every host.
     ``token_lifetime_ms``: how long the link in a mail is good. ``confirm_on_get``: opening it
     confirms, without a button. ``mail_needs_stages``: no mail before the stages before it.
     """
@@ -36,6 +39,9 @@ class ThreepidsConfig:
     required: frozenset[str] = frozenset()
     allowed: tuple[AllowedThreepid, ...] = ()
     hide_taken: bool = False
+    may_change: bool = True
+    name_from: Optional[str] = None
+    email_is_display_name: bool = False
     next_link_domains: Optional[frozenset[str]] = None
     token_lifetime_ms: int = 60 * MINUTE_MS
     confirm_on_get: bool = False
@@ -53,6 +59,9 @@ def read_threepids(reader: Reader, has_mails: bool) -> ThreepidsConfig:
         required=_read_required(reader, offered),
         allowed=_read_allowed(reader),
         hide_taken=reader.flag("request_token_inhibit_3pid_errors"),
+        name_from=reader.choice("register_mxid_from_3pid", MEDIA),
+        email_is_display_name=reader.flag("register_just_use_email_for_display_name"),
+        may_change=reader.flag("enable_3pid_changes", _THREEPIDS.may_change),
         next_link_domains=_read_domains(reader),
         token_lifetime_ms=lifetime_ms or _THREEPIDS.token_lifetime_ms,
         mail_needs_stages=reader.section("regsys").flag("mail_needs_stages"),

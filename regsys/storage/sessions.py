@@ -8,7 +8,7 @@ from typing import Any, Iterable, Mapping, Optional
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IExpiring, ISessionStore
+from regsys.interfaces import IExpiring, IForgetful, ISessionStore
 from regsys.model import Client, NewAccount, UIASession, UserID
 from regsys.storage import outcomes
 from regsys.storage.database import Database, Transaction
@@ -28,7 +28,7 @@ def finish(txn: Transaction, new: NewAccount) -> None:
         )
 
 
-@implementer(ISessionStore, IExpiring)
+@implementer(ISessionStore, IExpiring, IForgetful)
 @attr.frozen
 class SessionStore:
     db: Database
@@ -57,8 +57,15 @@ class SessionStore:
     async def remove(self, session_id: str) -> bool:
         return await self.db.read("remove_session", _remove, session_id)
 
+    async def forget(self, user_id: UserID) -> None:
+        await self.db.read("forget_sessions", _forget, user_id)
+
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.write("expire_sessions", _delete_expired, now_ms, at_most)
+
+
+def _forget(txn: Transaction, user_id: UserID) -> None:
+    txn.run("DELETE FROM uia_sessions WHERE user_id = ?", (str(user_id),))
 
 
 def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
 import attr
 from zope.interface import implementer
 
-from regsys.errors import ThreepidInUse
+from regsys.errors import ThreepidInUse, UserNotFound
 from regsys.interfaces import IThreepidStore
-from regsys.model import NewAccount, UserID
+from regsys.model import AccountThreepid, NewAccount, Threepid, UserID
 from regsys.storage.database import Database, Transaction
 
 
@@ -17,15 +17,7 @@ def add(txn: Transaction, new: NewAccount) -> None:
     """Give the account its identifiers; ThreepidInUse if one is somebody's."""
     # In one order for all, lest two wait for each other.
     for threepid in sorted(new.threepids, key=lambda item: (item.medium, item.address)):
-        added = txn.insert(
-            "threepids",
-            medium=threepid.medium,
-            address=threepid.address,
-            user_id=str(new.user_id),
-            validated_at_ms=threepid.validated_at_ms,
-            added_ms=new.created_ms,
-        )
-        if not added:
+        if not _insert(txn, new.user_id, threepid, new.created_ms):
             raise ThreepidInUse()
 
 
@@ -37,9 +29,61 @@ class ThreepidStore:
     async def owner_of(self, medium: str, address: str) -> Optional[UserID]:
         return await self.db.read("owner_of", _owner_of, medium, address)
 
+    async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
+        return await self.db.read("threepids_of_user", _of_user, user_id)
+
+    async def add(self, user_id: UserID, threepid: Threepid, now_ms: int) -> bool:
+        return await self.db.write("add_threepid", _add, user_id, threepid, now_ms)
+
+    async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
+        return await self.db.read("remove_threepid", _remove, user_id, medium, address)
+
+
+def _insert(txn: Transaction, user_id: UserID, threepid: Threepid, now_ms: int) -> bool:
+    return txn.insert(
+        "threepids",
+        medium=threepid.medium,
+        address=threepid.address,
+        user_id=str(user_id),
+        validated_at_ms=threepid.validated_at_ms,
+        added_ms=now_ms,
+    )
+
 
 def _owner_of(txn: Transaction, medium: str, address: str) -> Optional[UserID]:
     row = txn.one(
         "SELECT user_id FROM threepids WHERE medium = ? AND address = ?", (medium, address)
     )
     return None if row is None else UserID.parse(row[0])
+
+
+def _of_user(txn: Transaction, user_id: UserID) -> Sequence[AccountThreepid]:
+    rows = txn.all(
+        "SELECT medium, address, validated_at_ms, added_ms FROM threepids WHERE user_id = ?"
+        " ORDER BY added_ms, medium, address",
+        (str(user_id),),
+    )
+    return [AccountThreepid(*row) for row in rows]
+
+
+def _add(txn: Transaction, user_id: UserID, threepid: Threepid, now_ms: int) -> bool:
+    # The lock keeps a deactivation from slipping between the check and the row.
+    user = txn.one(
+        "SELECT deactivated FROM users WHERE user_id = ?" + txn.dialect.for_update,
+        (str(user_id),),
+    )
+    if user is None or user[0]:
+        raise UserNotFound()
+    if _insert(txn, user_id, threepid, now_ms):
+        return True
+    if _owner_of(txn, threepid.medium, threepid.address) != user_id:
+        raise ThreepidInUse()
+    return False
+
+
+def _remove(txn: Transaction, user_id: UserID, medium: str, address: str) -> bool:
+    removed = txn.run(
+        "DELETE FROM threepids WHERE medium = ? AND address = ? AND user_id = ?",
+        (medium, address, str(user_id)),
+    )
+    return removed == 1

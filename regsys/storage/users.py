@@ -8,7 +8,7 @@ import attr
 from zope.interface import implementer
 
 from regsys.errors import UnknownToken, UsernameTaken
-from regsys.interfaces import IAccountStore, IUserLookup
+from regsys.interfaces import IAccountStore, IForgetful, IUserLookup
 from regsys.model import GUEST_DEVICE_ID, NewAccount, Outcome, User, UserID
 from regsys.storage import (
     consents,
@@ -25,7 +25,7 @@ from regsys.storage.database import Database, Transaction
 FIRST_REAL_USER = "first_real_user"
 
 
-@implementer(IAccountStore, IUserLookup)
+@implementer(IAccountStore, IUserLookup, IForgetful)
 @attr.define(eq=False)
 class UserStore:
     db: Database
@@ -49,6 +49,10 @@ class UserStore:
 
     async def outcome(self, key: str) -> Optional[Outcome]:
         return await self.db.read("outcome", outcomes.find, key)
+
+    async def forget(self, user_id: UserID) -> None:
+        """The name stays taken, by an account without password and devices."""
+        await self.db.write("deactivate_user", _deactivate, user_id)
 
     async def approve(self, localpart: str) -> bool:
         """Let an account that waits for approval log in; False if there is none of that name."""
@@ -112,6 +116,15 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
         raise UsernameTaken()
     if new.display_name is not None:
         txn.insert("profiles", user_id=str(new.user_id), display_name=new.display_name)
+
+
+def _deactivate(txn: Transaction, user_id: UserID) -> None:
+    # In this order: who is about to add a device holds the row, or finds it deactivated.
+    txn.run(
+        "UPDATE users SET deactivated = TRUE, password_hash = NULL WHERE user_id = ?",
+        (str(user_id),),
+    )
+    txn.run("DELETE FROM devices WHERE user_id = ?", (str(user_id),))
 
 
 def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:

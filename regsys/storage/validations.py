@@ -10,12 +10,13 @@ from typing import Optional
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IExpiring, IValidationStore
+from regsys.interfaces import IExpiring, IForgetful, IValidationStore
 from regsys.model import (
     CODE_TRIES,
     VALIDATED_MS,
     NewAccount,
     NewValidation,
+    UserID,
     Validation,
     ValidationBegun,
 )
@@ -28,7 +29,7 @@ def use(txn: Transaction, new: NewAccount) -> None:
     txn.run("UPDATE validations SET used = TRUE WHERE claimed_by = ?", (new.session_id or new.key,))
 
 
-@implementer(IValidationStore, IExpiring)
+@implementer(IValidationStore, IExpiring, IForgetful)
 @attr.frozen
 class ValidationStore:
     db: Database
@@ -48,17 +49,24 @@ class ValidationStore:
     async def claim(self, sid: str, session_id: str, until_ms: int) -> bool:
         return await self.db.read("claim_validation", _claim, sid, session_id, until_ms)
 
+    async def use(self, sid: str) -> bool:
+        return await self.db.read("use_validation", _use, sid)
+
+    async def forget(self, user_id: UserID) -> None:
+        await self.db.write("forget_validations", _forget, user_id)
+
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.write("expire_validations", _delete_expired, now_ms, at_most)
 
 
-_OPEN = "medium = ? AND address = ? AND client_secret = ? AND validated_ms IS NULL"
+_OPEN = "medium = ? AND address = ? AND client_secret = ? AND user_id = ? AND validated_ms IS NULL"
 
 
 def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
-    triple = (new.medium, new.address, new.client_secret)
+    asker = "" if new.user_id is None else str(new.user_id)
+    key = (new.medium, new.address, new.client_secret, asker)
     # One that has expired is as good as gone, whether its row is swept away yet or not.
-    txn.run(f"DELETE FROM validations WHERE {_OPEN} AND expires_ms <= ?", (*triple, new.now_ms))
+    txn.run(f"DELETE FROM validations WHERE {_OPEN} AND expires_ms <= ?", (*key, new.now_ms))
     while not txn.insert(
         "validations",
         sid=new.sid,
@@ -66,6 +74,7 @@ def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
         address=new.address,
         client_secret=new.client_secret,
         send_attempt=new.send_attempt,
+        user_id=asker,
         next_link=new.next_link,
         tries=0,
         used=False,
@@ -73,7 +82,7 @@ def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
     ):
         row = txn.one(
             f"SELECT sid, send_attempt FROM validations WHERE {_OPEN}{txn.dialect.for_update}",
-            triple,
+            key,
         )
         if row is not None:
             return _go_on(txn, new, *row)
@@ -101,7 +110,7 @@ def _with_token(txn: Transaction, new: NewValidation, sid: str) -> ValidationBeg
 def _get(txn: Transaction, sid: str, now_ms: int) -> Optional[Validation]:
     rows = txn.all(
         "SELECT v.medium, v.address, v.client_secret, v.next_link, v.expires_ms, v.validated_ms,"
-        " v.claimed_by, v.used, t.send_attempt, t.made_ms"
+        " v.claimed_by, v.used, v.user_id, t.send_attempt, t.made_ms"
         " FROM validations v JOIN validation_tokens t ON t.sid = v.sid"
         " WHERE v.sid = ? AND v.expires_ms > ?",
         (sid, now_ms),
@@ -119,6 +128,7 @@ def _get(txn: Transaction, sid: str, now_ms: int) -> Optional[Validation]:
         validated_ms=row[5],
         claimed_by=row[6],
         used=bool(row[7]),
+        user_id=UserID.parse(row[8]) if row[8] else None,
         tokens={send_attempt: made_ms for *_, send_attempt, made_ms in rows},
     )
 
@@ -144,10 +154,22 @@ def _claim(txn: Transaction, sid: str, session_id: str, until_ms: int) -> bool:
     changed = txn.run(
         "UPDATE validations SET claimed_by = ?,"
         " expires_ms = CASE WHEN expires_ms < ? THEN ? ELSE expires_ms END"
-        " WHERE sid = ? AND validated_ms IS NOT NULL AND COALESCE(claimed_by, ?) = ?",
+        " WHERE sid = ? AND validated_ms IS NOT NULL AND user_id = ''"
+        " AND COALESCE(claimed_by, ?) = ?",
         (session_id, until_ms, until_ms, sid, session_id, session_id),
     )
     return changed == 1
+
+
+def _use(txn: Transaction, sid: str) -> bool:
+    used = txn.run(
+        "UPDATE validations SET used = TRUE WHERE sid = ? AND user_id <> '' AND NOT used", (sid,)
+    )
+    return used == 1
+
+
+def _forget(txn: Transaction, user_id: UserID) -> None:
+    txn.run("DELETE FROM validations WHERE user_id = ? AND user_id <> ''", (str(user_id),))
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:

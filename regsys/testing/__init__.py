@@ -5,7 +5,13 @@ The suites are in ``regsys.testing.contracts``.
 
 from regsys.testing import contracts
 from regsys.testing.database import InlinePool, inline_database, memory_database
-from regsys.testing.fakes import MemoryAccounts, MemoryAuth, MemoryDevices, MemoryMails
+from regsys.testing.fakes import (
+    MemoryAccounts,
+    MemoryAuth,
+    MemoryDevices,
+    MemoryMails,
+    MemoryThreepids,
+)
 from regsys.testing.provides import provides
 from regsys.testing.system import config, memory_backend, standalone
 
@@ -15,6 +21,7 @@ __all__ = [
     "MemoryAuth",
     "MemoryDevices",
     "MemoryMails",
+    "MemoryThreepids",
     "config",
     "contracts",
     "inline_database",

@@ -6,21 +6,23 @@ They keep the contracts of ``regsys.testing.contracts``, as our tests show.
 from __future__ import annotations
 
 from itertools import count
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 import attr
 from zope.interface import implementer
 
-from regsys.errors import UnknownToken, UsernameTaken, UserNotFound
-from regsys.interfaces import IAccountStore, IAuth, IDevices, IValidationMails
+from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
+from regsys.interfaces import IAccountStore, IAuth, IDevices, IThreepidStore, IValidationMails
 from regsys.model import (
     GUEST_DEVICE_ID,
+    AccountThreepid,
     Login,
     NewAccount,
     NewDevice,
     Outcome,
     Requester,
     Secret,
+    Threepid,
     UserID,
     ValidationMail,
 )
@@ -29,9 +31,11 @@ from regsys.model import (
 @implementer(IAccountStore)
 @attr.define(eq=False)
 class MemoryAccounts:
-    """Accounts without devices. ``by_name`` maps each lower-cased localpart to its account."""
+    """Accounts without devices. ``by_name`` maps each lower-cased localpart to its account,
+    ``threepids`` each (medium, address) to whose it is."""
 
     by_name: dict[str, NewAccount] = attr.field(factory=dict)
+    threepids: dict[tuple[str, str], tuple[UserID, AccountThreepid]] = attr.field(factory=dict)
     deactivated: set[UserID] = attr.field(factory=set)
     _outcomes: dict[str, Outcome] = attr.field(factory=dict)
     _numbers: Iterator[int] = attr.field(factory=lambda: count(1))
@@ -54,7 +58,11 @@ class MemoryAccounts:
             new = attr.evolve(new, display_name=guest.display_name)
         elif name in self.by_name:
             raise UsernameTaken()
+        if any((item.medium, item.address) in self.threepids for item in new.threepids):
+            raise ThreepidInUse()
         self.by_name[name] = new
+        for item in new.threepids:
+            self.put(new.user_id, item, new.created_ms)
         outcome = Outcome(key=new.key, user_id=new.user_id, created_ms=new.created_ms)
         self._outcomes[new.key] = outcome
         return outcome
@@ -63,12 +71,48 @@ class MemoryAccounts:
         made = self._outcomes.get(key)
         return None if made is None else attr.evolve(made, replayed=True)
 
+    def put(self, user_id: UserID, item: Threepid, now_ms: int) -> None:
+        """This user has this identifier from now on."""
+        held = AccountThreepid(item.medium, item.address, item.validated_at_ms, now_ms)
+        self.threepids[item.medium, item.address] = user_id, held
+
     def active(self, user_id: UserID) -> Optional[NewAccount]:
         """The account of exactly this user, or None if there is none or it is deactivated."""
         new = self.by_name.get(user_id.name_key)
         if new is None or new.user_id != user_id or user_id in self.deactivated:
             return None
         return new
+
+
+@implementer(IThreepidStore)
+@attr.frozen
+class MemoryThreepids:
+    """The identifiers of some accounts."""
+
+    accounts: MemoryAccounts
+
+    async def owner_of(self, medium: str, address: str) -> Optional[UserID]:
+        found = self.accounts.threepids.get((medium, address))
+        return None if found is None else found[0]
+
+    async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
+        return [held for owner, held in self.accounts.threepids.values() if owner == user_id]
+
+    async def add(self, user_id: UserID, threepid: Threepid, now_ms: int) -> bool:
+        if self.accounts.active(user_id) is None:
+            raise UserNotFound()
+        owner = await self.owner_of(threepid.medium, threepid.address)
+        if owner not in (None, user_id):
+            raise ThreepidInUse()
+        if owner is None:
+            self.accounts.put(user_id, threepid, now_ms)
+        return owner is None
+
+    async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
+        if await self.owner_of(medium, address) != user_id:
+            return False
+        del self.accounts.threepids[medium, address]
+        return True
 
 
 @implementer(IDevices)

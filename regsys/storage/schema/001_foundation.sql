@@ -60,14 +60,16 @@ CREATE TABLE threepids (
 );
 CREATE INDEX threepids_of_user ON threepids (user_id);
 
--- Who is about to prove an address: one for each client secret until it is proven.
--- claimed_by: the UIA session that it belongs to.
+-- Who is about to prove an address: one for each client secret and asker until it is proven.
+-- claimed_by: the UIA session that it belongs to. user_id: the account that asks; empty, so that
+-- the key holds for it too: somebody who has none yet.
 CREATE TABLE validations (
     sid TEXT NOT NULL PRIMARY KEY,
     medium TEXT NOT NULL,
     address TEXT NOT NULL,
     client_secret TEXT NOT NULL,
     send_attempt BIGINT NOT NULL,
+    user_id TEXT NOT NULL,
     next_link TEXT,
     tries BIGINT NOT NULL,
     validated_ms BIGINT,
@@ -75,9 +77,10 @@ CREATE TABLE validations (
     used BOOLEAN NOT NULL,
     expires_ms BIGINT NOT NULL
 );
-CREATE UNIQUE INDEX validations_open ON validations (address, client_secret, medium)
+CREATE UNIQUE INDEX validations_open ON validations (address, client_secret, medium, user_id)
     WHERE validated_ms IS NULL;
 CREATE INDEX validations_claimed ON validations (claimed_by) WHERE claimed_by IS NOT NULL;
+CREATE INDEX validations_of_user ON validations (user_id) WHERE user_id <> '';
 CREATE INDEX validations_by_end ON validations (expires_ms);
 
 -- Which tokens were made when. They are computed: the rows do not hold them.
@@ -160,6 +163,7 @@ CREATE TABLE uia_sessions (
     finished BOOLEAN NOT NULL
 );
 CREATE INDEX uia_sessions_open ON uia_sessions (address, expires_ms) WHERE NOT finished;
+CREATE INDEX uia_sessions_of_user ON uia_sessions (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX uia_sessions_by_end ON uia_sessions (expires_ms);
 CREATE UNIQUE INDEX uia_sessions_held ON uia_sessions (held_name) WHERE held_name IS NOT NULL;
 

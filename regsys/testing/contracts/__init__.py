@@ -18,8 +18,9 @@ from regsys.testing.contracts.limits import LimiterContract
 from regsys.testing.contracts.outcomes import ExpiringContract, OutcomeStoreContract
 from regsys.testing.contracts.registration_tokens import RegistrationTokenStoreContract
 from regsys.testing.contracts.sessions import SessionStoreContract
-from regsys.testing.contracts.threepids import ThreepidStoreContract, ValidationStoreContract
+from regsys.testing.contracts.threepids import ThreepidStoreContract
 from regsys.testing.contracts.tokens import TokenStoreContract
+from regsys.testing.contracts.validations import ValidationStoreContract
 from regsys.testing.contracts.writer import WriterContract
 
 __all__ = [

@@ -1,26 +1,15 @@
-"""The contracts of IThreepidStore and IValidationStore."""
+"""The contract of IThreepidStore."""
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
-
-from regsys.errors import ThreepidInUse
-from regsys.interfaces import IThreepidStore, IValidationStore
-from regsys.model import (
-    CODE_TRIES,
-    VALIDATED_MS,
-    NewAccount,
-    NewJob,
-    NewValidation,
-    Threepid,
-    Validation,
-)
+from regsys.errors import ThreepidInUse, UserNotFound
+from regsys.interfaces import IThreepidStore
+from regsys.model import AccountThreepid, NewAccount, Threepid, UserID
 from regsys.testing.contracts.case import NOW_MS, Contract, account, together, user
 from regsys.testing.provides import provides
 
 ALICE = "alice@mail.example"
 CONTENDERS = 8
-LIFE_MS = 3_600_000
 
 
 class ThreepidStoreContract(Contract):
@@ -62,204 +51,58 @@ class ThreepidStoreContract(Contract):
         self.assertEqual(await store.owner_of("email", ALICE), user("alice"))
         await self.create_account(account("again", "bob"))
 
-
-def wanted(sid: str, send_attempt: int = 1, **more: Any) -> NewValidation:
-    """A token asked for at ``now_ms``, which is good for LIFE_MS."""
-    now_ms = more.pop("now_ms", NOW_MS)
-    given = {
-        "medium": "email",
-        "address": ALICE,
-        "client_secret": "secret",
-        "job": NewJob(kind="mail", payload={"attempt": send_attempt}),
-        **more,
-    }
-    return NewValidation(
-        sid=sid, send_attempt=send_attempt, now_ms=now_ms, until_ms=now_ms + LIFE_MS, **given
-    )
-
-
-class ValidationStoreContract(Contract):
-    """An IValidationStore."""
-
-    def make(self) -> IValidationStore:
-        """A store without any session."""
-        raise NotImplementedError()
-
-    async def job_ids(self) -> set[str]:
-        """All jobs that are stored beside it."""
-        raise NotImplementedError()
-
-    async def create_account(self, new: NewAccount) -> None:
-        """Make this account, which uses up what its session has claimed."""
-        raise NotImplementedError()
-
-    async def validated(self, sid: str = "sid", **more: Any) -> IValidationStore:
-        """A store with a session that has been proven, at NOW_MS."""
+    async def test_added(self) -> None:
+        """What is added is told with its times, the oldest first; once more changes nothing."""
         store = self.make()
-        await store.begin(wanted(sid, **more))
-        self.assertTrue(await store.confirm(sid, NOW_MS))
-        return store
+        mail, phone = Threepid("email", ALICE, NOW_MS), Threepid("msisdn", "4915112345678", 7)
+        await self.create_account(account("alice", "alice", threepids=(mail,)))
+        await self.create_account(account("bob", "bob"))
+        self.assertIs(await store.add(user("alice"), phone, NOW_MS + 5), True)
+        again = Threepid("msisdn", "4915112345678", 8)
+        self.assertIs(await store.add(user("alice"), again, NOW_MS + 9), False)
+        expected = [
+            AccountThreepid("email", ALICE, NOW_MS, NOW_MS),
+            AccountThreepid("msisdn", "4915112345678", 7, NOW_MS + 5),
+        ]
+        self.assertEqual(list(await store.of_user(user("alice"))), expected)
+        for other in ("bob", "nobody"):
+            self.assertEqual(list(await store.of_user(user(other))), [], other)
 
-    def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
-        provides(IValidationStore, self.make())
-
-    # --- Beginning -----------------------------------------------------------------------
-
-    async def test_begun(self) -> None:
-        """A session comes back as it was asked for, with one token and the job that sends it."""
+    async def test_addedToNobody(self) -> None:
+        """Who doesn't exist, or is another's of that name, is given nothing."""
         store = self.make()
-        new = wanted("sid", 5, next_link="https://next.example/")
-        begun = await store.begin(new)
-        self.assertEqual(begun.sid, "sid")
-        assert begun.job is not None
-        self.assertEqual(begun.job.payload, {"attempt": 5, "sid": "sid"})
-        self.assertEqual(await self.job_ids(), {new.job.job_id})
-        expected = Validation(
-            sid="sid",
-            medium="email",
-            address=ALICE,
-            client_secret="secret",
-            next_link="https://next.example/",
-            tokens={5: NOW_MS},
-            expires_ms=NOW_MS + LIFE_MS,
-        )
-        self.assertEqual(await store.get("sid", NOW_MS + LIFE_MS - 1), expected)
-        self.assertIsNone(await store.get("sid", NOW_MS + LIFE_MS))
-        self.assertIsNone(await store.get("SID", NOW_MS))
+        await self.create_account(account("alice", "alice"))
+        mail = Threepid("email", ALICE, NOW_MS)
+        for nobody in (user("bob"), UserID("alice", "other.example")):
+            await self.refusal(UserNotFound, store.add(nobody, mail, NOW_MS))
+        self.assertIsNone(await store.owner_of("email", ALICE))
 
-    async def test_onlyAHigherAttemptSends(self) -> None:
-        """An attempt not above the last one finds its session and sends nothing; a higher one
-        adds a token, and the session lives as long as that."""
+    async def test_addedAtOnce(self) -> None:
+        """Of several accounts that are to have one address at once, one gets it."""
         store = self.make()
-        for step, (attempt, sends) in enumerate(
-            ((2, True), (2, False), (1, False), (-(2**63), False), (3, True), (2**63 - 1, True))
+        names = [f"user{number}" for number in range(CONTENDERS)]
+        for name in names:
+            await self.create_account(account(name, name))
+        mail = Threepid("email", ALICE, NOW_MS)
+        ended = await together(store.add(user(name), mail, NOW_MS) for name in names)
+        refused = [item for item in ended if isinstance(item, ThreepidInUse)]
+        self.assertEqual((ended.count(True), len(refused)), (1, CONTENDERS - 1), ended)
+        winner = user(names[ended.index(True)])
+        self.assertEqual(await store.owner_of("email", ALICE), winner)
+
+    async def test_removed(self) -> None:
+        """Its user alone can lose an identifier, once; then another may have it."""
+        store = self.make()
+        proven = (Threepid("email", ALICE, NOW_MS), Threepid("msisdn", "4915112345678", NOW_MS))
+        await self.create_account(account("alice", "alice", threepids=proven))
+        await self.create_account(account("bob", "bob"))
+        for name, medium, address, removed in (
+            ("bob", "email", ALICE, False),
+            ("alice", "msisdn", ALICE, False),
+            ("alice", "email", ALICE, True),
+            ("alice", "email", ALICE, False),
         ):
-            begun = await store.begin(wanted(f"sid{step}", attempt, now_ms=NOW_MS + step))
-            self.assertEqual((begun.sid, begun.job is not None), ("sid0", sends), attempt)
-        found = await store.get("sid0", NOW_MS)
-        assert found is not None
-        self.assertEqual(found.tokens, {2: NOW_MS, 3: NOW_MS + 4, 2**63 - 1: NOW_MS + 5})
-        self.assertEqual(found.expires_ms, NOW_MS + 5 + LIFE_MS)
-        self.assertEqual(len(await self.job_ids()), 3)
-
-    async def test_oneForEachTriple(self) -> None:
-        """Another medium, address or client secret is another session."""
-        store = self.make()
-        others: Sequence[dict[str, Any]] = (
-            {},
-            {"medium": "msisdn"},
-            {"address": "bob@mail.example"},
-            {"client_secret": "Secret"},
-        )
-        for number, other in enumerate(others):
-            begun = await store.begin(wanted(f"sid{number}", **other))
-            self.assertEqual((begun.sid, begun.job is not None), (f"sid{number}", True), other)
-
-    async def test_newOnceValidated(self) -> None:
-        """A session that is proven is not gone on with: the triple opens a new one."""
-        store = await self.validated("old")
-        begun = await store.begin(wanted("new"))
-        self.assertEqual((begun.sid, begun.job is not None), ("new", True))
-        for sid, validated_ms in (("old", NOW_MS), ("new", None)):
-            found = await store.get(sid, NOW_MS)
-            assert found is not None
-            self.assertEqual(found.validated_ms, validated_ms, sid)
-
-    async def test_newOnceExpired(self) -> None:
-        """So does one whose time is over, whatever the attempt."""
-        store = self.make()
-        await store.begin(wanted("old", 9))
-        begun = await store.begin(wanted("new", 1, now_ms=NOW_MS + LIFE_MS))
-        self.assertEqual((begun.sid, begun.job is not None), ("new", True))
-        self.assertIsNone(await store.get("old", NOW_MS))
-
-    async def test_begunAtOnce(self) -> None:
-        """Of several who ask for the same at once all get one session, and one sends."""
-        store = self.make()
-        ended = await together(store.begin(wanted(f"sid{i}")) for i in range(CONTENDERS))
-        self.assertEqual(len({begun.sid for begun in ended}), 1, ended)  # type: ignore[union-attr]
-        sent = [begun for begun in ended if begun.job]  # type: ignore[union-attr]
-        self.assertEqual((len(sent), len(await self.job_ids())), (1, 1), ended)
-
-    # --- Proving -------------------------------------------------------------------------
-
-    async def test_confirmed(self) -> None:
-        """An address is proven once, at the first time, and waits long enough to be used."""
-        store = self.make()
-        await store.begin(wanted("sid"))
-        self.assertTrue(await store.confirm("sid", NOW_MS + 5))
-        self.assertTrue(await store.confirm("sid", NOW_MS + 9))
-        found = await store.get("sid", NOW_MS)
-        assert found is not None
-        self.assertEqual(found.validated_ms, NOW_MS + 5)
-        self.assertEqual(found.expires_ms, NOW_MS + 5 + VALIDATED_MS)
-
-    async def test_notConfirmed(self) -> None:
-        """Neither what has expired nor what never was."""
-        store = self.make()
-        await store.begin(wanted("sid"))
-        self.assertFalse(await store.confirm("sid", NOW_MS + LIFE_MS))
-        self.assertFalse(await store.confirm("other", NOW_MS))
-
-    async def test_tries(self) -> None:
-        """A session's code can be tried so many times, by all together; another's as often."""
-        store = self.make()
-        await store.begin(wanted("sid"))
-        await store.begin(wanted("other", client_secret="other"))
-        tried = await together(store.count_try("sid") for _ in range(CODE_TRIES + 3))
-        self.assertEqual((tried.count(True), tried.count(False)), (CODE_TRIES, 3), tried)
-        await store.begin(wanted("sid", 2))
-        self.assertFalse(await store.count_try("sid"))
-        self.assertTrue(await store.count_try("other"))
-
-    # --- Whose it is ---------------------------------------------------------------------
-
-    async def claimed_by(self, store: IValidationStore, sid: str) -> Optional[str]:
-        found = await store.get(sid, NOW_MS)
-        assert found is not None
-        return found.claimed_by
-
-    async def test_claimed(self) -> None:
-        """It is the first one's who claims it, who may do so again; it lives as long as that."""
-        store = await self.validated()
-        until_ms = NOW_MS + VALIDATED_MS
-        for session, end_ms, claimed in (
-            ("mine", until_ms + 7, True),
-            ("yours", until_ms + 9, False),
-            ("mine", until_ms, True),
-        ):
-            self.assertIs(await store.claim("sid", session, end_ms), claimed, session)
-        found = await store.get("sid", NOW_MS)
-        assert found is not None
-        self.assertEqual((found.claimed_by, found.expires_ms), ("mine", until_ms + 7))
-
-    async def test_claimedTooEarly(self) -> None:
-        """What is not proven can't be claimed, nor what isn't there."""
-        store = self.make()
-        await store.begin(wanted("sid"))
-        for sid in ("sid", "other"):
-            self.assertFalse(await store.claim(sid, "mine", NOW_MS), sid)
-        self.assertIsNone(await self.claimed_by(store, "sid"))
-
-    async def test_claimedAtOnce(self) -> None:
-        """Of several sessions at once it becomes one's."""
-        store = await self.validated()
-        ended = await together(store.claim("sid", f"{i}", NOW_MS) for i in range(CONTENDERS))
-        self.assertEqual((ended.count(True), ended.count(False)), (1, CONTENDERS - 1), ended)
-        self.assertEqual(await self.claimed_by(store, "sid"), f"{ended.index(True)}")
-
-    async def test_used(self) -> None:
-        """The account uses up what its session has claimed, and nothing else."""
-        store = await self.validated("mine")
-        await store.begin(wanted("yours"))
-        await store.confirm("yours", NOW_MS)
-        await store.claim("mine", "session", NOW_MS)
-        proven = (Threepid("email", ALICE, NOW_MS),)
-        await self.create_account(
-            account("session", "alice", session_id="session", threepids=proven)
-        )
-        for sid, used in (("mine", True), ("yours", False)):
-            found = await store.get(sid, NOW_MS)
-            assert found is not None
-            self.assertIs(found.used, used, sid)
+            case = (name, medium, address)
+            self.assertIs(await store.remove(user(name), medium, address), removed, case)
+        self.assertEqual([item.medium for item in await store.of_user(user("alice"))], ["msisdn"])
+        self.assertTrue(await store.add(user("bob"), proven[0], NOW_MS))

@@ -1,0 +1,91 @@
+"""What existing accounts do with their third-party identifiers (BEHAVIOUR B7.10, B10.4)."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+
+from regsys.errors import (
+    GuestForbidden,
+    ThreepidChangesDisabled,
+    ThreepidDenied,
+    ThreepidNotProven,
+)
+from regsys.interfaces import IThreepidChanges, IThreepidRules, IThreepidStore, IValidationStore
+from regsys.model import AccountThreepid, Requester, Threepid, UserID, Validation
+from regsys.threepids import canonical_threepid
+
+
+@attr.frozen(kw_only=True)
+class AccountThreepids:
+    """``may_change``: people may change what their accounts have (``enable_3pid_changes``)."""
+
+    store: IThreepidStore
+    validations: IValidationStore
+    rules: IThreepidRules
+    changes: IThreepidChanges
+    clock: IReactorTime
+    may_change: bool = True
+
+    async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
+        """What the user has, the oldest first."""
+        return await self.store.of_user(user_id)
+
+    def check_changeable(self, requester: Requester) -> None:
+        """Raise ThreepidChangesDisabled or GuestForbidden where nothing may be changed."""
+        if not self.may_change:
+            raise ThreepidChangesDisabled()
+        if requester.is_guest:
+            raise GuestForbidden()
+
+    async def proof(self, user_id: UserID, sid: str, client_secret: str) -> Validation:
+        """What proves an address for this account; ThreepidNotProven if nothing does, or it has
+        been used up for an address that the account does not have any more."""
+        found = await self.validations.get(sid, self._now_ms())
+        if found is None or found.user_id != user_id or not found.is_known_to(client_secret):
+            raise ThreepidNotProven()
+        if found.validated_ms is None:
+            raise ThreepidNotProven()
+        owner = self.store.owner_of
+        if found.used and await owner(found.medium, found.address) != user_id:
+            raise ThreepidNotProven()
+        return found
+
+    async def add(self, user_id: UserID, sid: str, client_secret: str) -> None:
+        """Add the address that the user has proven, once; again is as once, while he has it.
+
+        Raises ThreepidNotProven, ThreepidDenied, ThreepidChangeRefused, ThreepidInUse; then
+        nothing was written.
+        """
+        proof = await self.proof(user_id, sid, client_secret)
+        if proof.used:
+            return
+        assert proof.validated_ms is not None
+        medium, address = proof.medium, proof.address
+        if not await self.rules.is_allowed(medium, address, False):
+            raise ThreepidDenied()
+        await self.changes.check(user_id, medium, address, True)
+        threepid = Threepid(medium, address, proof.validated_ms)
+        added = await self.store.add(user_id, threepid, self._now_ms())
+        # Afterwards, so that who is cut off in between need not prove the address anew: nobody
+        # else could use what is left.
+        await self.validations.use(sid)
+        if added:
+            self.changes.added(user_id, medium, address)
+
+    async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
+        """Take an identifier, in any spelling, from the account; False if it does not have it.
+
+        Raises InvalidParam for what is no address, ThreepidChangeRefused if somebody objects.
+        """
+        canonical = canonical_threepid(medium, address)
+        await self.changes.check(user_id, medium, canonical, False)
+        removed = await self.store.remove(user_id, medium, canonical)
+        if removed:
+            self.changes.removed(user_id, medium, canonical)
+        return removed
+
+    def _now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)

@@ -1,0 +1,107 @@
+"""The third-party identifiers of an existing account (BEHAVIOUR B7.10)."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from regsys import bodies
+from regsys.account_threepids import AccountThreepids
+from regsys.confirmation import Confirmation, ConfirmationRequest
+from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import IAuth
+from regsys.metrics import Metrics
+from regsys.model import AccountThreepid, Challenge, Requester
+from regsys.threepids import EMAIL, check_client_secret
+from regsys.validation import Validations
+from regsys.web.answers import challenged, client_paths
+from regsys.web.login import requester
+
+
+def endpoints(
+    held: AccountThreepids,
+    validations: Validations,
+    confirmation: Optional[Confirmation],
+    auth: IAuth,
+    metrics: Metrics,
+) -> list[Endpoint]:
+    """Without a ``confirmation`` nothing can be added."""
+    found = [threepids(held, auth), delete(held, auth)]
+    if confirmation is not None:
+        found += [
+            request_email_token(held, validations, auth, metrics),
+            add(held, confirmation, auth),
+        ]
+    return found
+
+
+def threepids(held: AccountThreepids, auth: IAuth) -> Endpoint:
+    async def get(call: Call) -> Reply:
+        who = await requester(call, auth)
+        found = await held.of_user(who.user_id)
+        return Reply({"threepids": [_told(item) for item in found]})
+
+    return Endpoint("threepids", client_paths("account/3pid"), {"GET": get})
+
+
+def _told(item: AccountThreepid) -> dict[str, Any]:
+    return {
+        "medium": item.medium,
+        "address": item.address,
+        "validated_at": item.validated_at_ms,
+        "added_at": item.added_ms,
+    }
+
+
+def request_email_token(
+    held: AccountThreepids, validations: Validations, auth: IAuth, metrics: Metrics
+) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        who = await _changer(call, held, auth)
+        body = call.object()
+        sid = await validations.request_token(EMAIL, body, call.client, call.languages, who.user_id)
+        metrics.validation_requested(EMAIL, "add_threepid", body["send_attempt"])
+        return Reply({"sid": sid})
+
+    paths = client_paths("account/3pid/email/requestToken")
+    return Endpoint("threepid_email_request_token", paths, {"POST": post})
+
+
+def add(held: AccountThreepids, confirmation: Confirmation, auth: IAuth) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        who = await _changer(call, held, auth)
+        body = call.object()
+        sid = bodies.required_string(body, "sid")
+        client_secret = bodies.required_string(body, "client_secret")
+        check_client_secret(client_secret)
+        # Nobody need type a password for what cannot be added anyway.
+        await held.proof(who.user_id, sid, client_secret)
+        answer = await confirmation.confirm(
+            ConfirmationRequest(
+                requester=who, method=call.method, uri=call.uri, body=body, client=call.client
+            )
+        )
+        if isinstance(answer, Challenge):
+            return Reply(challenged(answer), status=401)
+        await held.add(who.user_id, sid, client_secret)
+        return Reply()
+
+    return Endpoint("threepid_add", client_paths("account/3pid/add"), {"POST": post})
+
+
+def delete(held: AccountThreepids, auth: IAuth) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        who = await _changer(call, held, auth)
+        body = call.object()
+        medium = bodies.required_string(body, "medium")
+        await held.remove(who.user_id, medium, bodies.required_string(body, "address"))
+        # Nothing has ever been bound through us, so there is no server to unbind it from.
+        return Reply({"id_server_unbind_result": "no-support"})
+
+    return Endpoint("threepid_delete", client_paths("account/3pid/delete"), {"POST": post})
+
+
+async def _changer(call: Call, held: AccountThreepids, auth: IAuth) -> Requester:
+    """Whose account is to be changed, if it may be."""
+    who = await requester(call, auth)
+    held.check_changeable(who)
+    return who

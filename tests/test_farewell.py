@@ -1,0 +1,132 @@
+"""What is left of an account that is no more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from regsys.build import embedded
+from regsys.errors import UserNotFound
+from regsys.interfaces import IFarewell
+from regsys.model import NewAccount, NewJob, NewValidation, Threepid, UserID
+from regsys.storage.validations import ValidationStore
+from regsys.testing import (
+    MemoryAccounts,
+    MemoryAuth,
+    MemoryDevices,
+    MemoryThreepids,
+    config,
+    memory_backend,
+    provides,
+)
+from tests.accounts import AccountCase
+from tests.case import PASSWORD, SystemCase
+from tests.client import V3
+from tests.proofs import ALICE
+
+HER = UserID("alice", "test.example")
+OTHER = "other@mail.example"
+
+
+class OwnTests(AccountCase):
+    """Where regsys keeps the accounts."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.heard: list[Any] = []
+        hooks = self.hooks(mails=self.mails)
+        hooks.threepid_changes.removals.register("m", lambda *args: self.heard.append(args))
+        objection = (None, "Stay!")
+        hooks.threepid_changes.checks.register(
+            "m", lambda user, medium, address, adding: None if adding else objection
+        )
+        self.system(database=self.database, hooks=hooks)
+        self.added(self.alice)
+        self.added(self.bob, OTHER, "bob")
+
+    def deactivated(self, user_id: UserID = HER) -> None:
+        self.wait(self.subsystem.handler.deactivated(user_id))
+
+    def test_provides(self) -> None:
+        """The handler's part is what it asks for."""
+        provides(IFarewell, self.subsystem.handler.farewell)
+
+    def test_nothingWorks(self) -> None:
+        """Neither token nor password is good, no device can be added, the name stays taken."""
+        self.deactivated()
+        self.assertRefused(self.whoami(self.alice), 401, "M_UNKNOWN_TOKEN")
+        login = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
+        self.assertEqual(self.client.post(f"{V3}/login", login).status, 403)
+        asked = self.subsystem.handler.register_device(HER)
+        self.failureResultOf(Deferred.fromCoroutine(asked), UserNotFound)
+        available = self.client.get(f"{V3}/register/available?username=alice")
+        self.assertRefused(available, 400, "M_USER_IN_USE")
+        self.assertEqual(self.rows("SELECT password_hash FROM users WHERE deactivated"), [(None,)])
+        self.assertEqual(self.rows("SELECT * FROM devices WHERE user_id = ?", str(HER)), [])
+
+    def test_addresses(self) -> None:
+        """Its addresses are anybody's, whatever a module objects; who is told of removals hears
+        of each, once."""
+        self.deactivated()
+        self.deactivated()
+        self.assertEqual(self.heard, [(str(HER), "email", ALICE)])
+        self.added(self.bob, ALICE, "bob")
+
+    def test_traces(self) -> None:
+        """Its dialogues and proofs are gone."""
+        self.session(self.alice, self.proven_by(self.alice, "third@mail.example"))
+        self.deactivated()
+        for table in ("uia_sessions", "validations"):
+            found = self.rows(f"SELECT user_id FROM {table} WHERE user_id = ?", str(HER))
+            self.assertEqual(found, [], table)
+
+    def test_others(self) -> None:
+        """Of everybody else everything is as it was."""
+        self.session(self.bob, self.proven_by(self.bob, "third@mail.example"))
+        newcomer = self.asked("newcomer@mail.example")
+        before = self.counts()
+        self.deactivated(UserID("nobody", "test.example"))
+        self.assertEqual(self.counts(), before)
+        self.deactivated()
+        self.assertEqual(self.held(self.bob), [OTHER])
+        sids = {row[0] for row in self.rows("SELECT sid FROM validations")}
+        self.assertIn(newcomer, sids)
+        self.assertEqual(self.rows("SELECT user_id FROM uia_sessions"), [("@bob:test.example",)])
+
+
+class EmbeddedTests(SystemCase):
+    def test_homeserver(self) -> None:
+        """Where a homeserver keeps the accounts, it frees the addresses there, and forgets what
+        regsys had."""
+        accounts, chosen = MemoryAccounts(), config()
+        devices = MemoryDevices(accounts)
+        backend = memory_backend(self, chosen, self.clock)
+        proven = Threepid("email", ALICE, self.now_ms)
+        new = NewAccount(key="k", user_id=HER, created_ms=self.now_ms, threepids=(proven,))
+        self.wait(accounts.create_account(new))
+        subsystem = embedded(
+            chosen,
+            self.clock,
+            store=accounts,
+            devices=devices,
+            auth=MemoryAuth(devices),
+            threepids=MemoryThreepids(accounts),
+            backend=backend,
+        )
+        validations = ValidationStore(backend.database)
+        wanted = NewValidation(
+            sid="sid",
+            medium="email",
+            address=OTHER,
+            client_secret="secret",
+            send_attempt=1,
+            job=NewJob(kind="mail"),
+            now_ms=self.now_ms,
+            until_ms=self.now_ms + 1000,
+            user_id=HER,
+        )
+        self.wait(validations.begin(wanted))
+        self.wait(subsystem.handler.deactivated(HER))
+        self.assertEqual(accounts.threepids, {})
+        self.assertIsNone(self.wait(validations.get("sid", self.now_ms)))

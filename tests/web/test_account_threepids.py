@@ -1,0 +1,244 @@
+"""The third-party identifiers of an account, over HTTP: what is told, added and taken away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regsys.model import MailPurpose
+from tests.accounts import CONFIRMED, THREEPIDS, AccountCase
+from tests.proofs import ADD_SUBMIT, ALICE, SECRET, SUBMIT
+
+OTHER = "other@mail.example"
+PATHS = (
+    ("GET", ""),
+    ("POST", "/email/requestToken"),
+    ("POST", "/add"),
+    ("POST", "/delete"),
+)
+
+
+class AddTests(AccountCase):
+    def test_whole(self) -> None:
+        """An address is proven, its addition confirmed by password; then it is listed with its
+        times, and one can log in by it."""
+        self.clock.advance(5)
+        proven_ms = self.now_ms
+        sid = self.proven_by(self.alice, " Alice@Mail.EXAMPLE")
+        self.clock.advance(5)
+        answer = self.confirmed(self.alice, sid)
+        self.assertEqual((answer.status, answer.json), (200, {}), answer)
+        expected = {"medium": "email", "address": ALICE, "validated_at": proven_ms}
+        expected["added_at"] = self.now_ms
+        listed = self.client.get(THREEPIDS, token=self.alice).json
+        self.assertEqual(listed, {"threepids": [expected]})
+        self.assertEqual(self.held(self.bob), [])
+        by_email = {"type": "m.id.thirdparty", "medium": "email", "address": ALICE}
+        login = {"type": "m.login.password", "identifier": by_email, "password": "correct horse"}
+        answer = self.client.post("/_matrix/client/v3/login", login)
+        self.assertEqual(answer.json.get("user_id"), "@alice:test.example", answer)
+
+    def test_mail(self) -> None:
+        """The mail says that an address is being added, and leads to that confirmation."""
+        self.proven_by(self.alice)
+        self.assertEqual(self.mail.purpose, MailPurpose.ADD_THREEPID)
+        (row,) = self.rows("SELECT user_id, sid FROM validations")
+        self.assertEqual(tuple(row), ("@alice:test.example", self.link(path=ADD_SUBMIT)["sid"]))
+
+    def test_registrationClosed(self) -> None:
+        """Who has an account may add an address where nobody may register."""
+        self.system(database=self.database, enable_registration=False)
+        self.added(self.alice)
+
+    def test_twice(self) -> None:
+        """A client that lost the answer asks again, and gets it; the address is added once."""
+        sid = self.proven_by(self.alice)
+        for _ in range(2):
+            self.assertEqual(self.confirmed(self.alice, sid).status, 200)
+        self.assertEqual(self.held(self.alice), [ALICE])
+
+    def test_usedOnce(self) -> None:
+        """A proof that has done its work adds nothing once the address is gone."""
+        sid = self.proven_by(self.alice)
+        self.confirmed(self.alice, sid)
+        self.delete(self.alice)
+        self.assertRefused(self.add(self.alice, sid), 400, "M_THREEPID_AUTH_FAILED")
+        self.assertEqual(self.held(self.alice), [])
+        self.added(self.alice, ALICE.upper())
+
+    def test_notYetProven(self) -> None:
+        """What is not proven is refused before anybody is asked for a password."""
+        sid = self.ask_to_add(self.alice).json["sid"]
+        self.assertRefused(self.add(self.alice, sid), 400, "M_THREEPID_AUTH_FAILED")
+        self.assertEqual(self.rows("SELECT * FROM uia_sessions"), [])
+
+    def test_others(self) -> None:
+        """An address that is somebody's is refused when its proof is asked for, and where two
+        have proven it, the second is: it is never moved."""
+        sids = [self.proven_by(token) for token in (self.alice, self.bob)]
+        session = self.session(self.bob, sids[1])
+        self.assertEqual(self.confirmed(self.alice, sids[0]).status, 200)
+        self.assertRefused(self.ask_to_add(self.bob), 400, "M_THREEPID_IN_USE")
+        auth = {**CONFIRMED, "session": session, "user": "bob"}
+        self.assertRefused(self.add(self.bob, sids[1], auth), 400, "M_THREEPID_IN_USE")
+        self.assertEqual((self.held(self.alice), self.held(self.bob)), ([ALICE], []))
+
+    def test_hidden(self) -> None:
+        """Where it is hidden that an address is taken, its owner gets the mail instead."""
+        self.added(self.alice)
+        self.system(database=self.database, request_token_inhibit_3pid_errors=True)
+        answer = self.ask_to_add(self.bob)
+        self.assertEqual((answer.status, answer.json.keys()), (200, {"sid"}), answer)
+        self.assertEqual((self.mail.purpose, self.mail.link), (MailPurpose.IN_USE, None))
+
+    def test_denied(self) -> None:
+        """Which addresses are allowed is asked at both moments, as of an existing account."""
+        asked: list[Any] = []
+
+        def rule(*args: Any) -> bool:
+            asked.append(args)
+            return len(asked) < 2
+
+        hooks = self.hooks(mails=self.mails)
+        hooks.threepids.register("module", rule)
+        self.system(database=self.database, hooks=hooks)
+        sid = self.proven_by(self.alice)
+        self.assertRefused(self.confirmed(self.alice, sid), 403, "M_THREEPID_DENIED")
+        self.assertEqual(asked, [("email", ALICE, False)] * 2)
+        self.assertEqual(self.held(self.alice), [])
+
+    def test_limit(self) -> None:
+        """Proofs for accounts and for newcomers fall under one limit."""
+        tight = {"per_second": 0.01, "burst_count": 2}
+        self.system(database=self.database, rc_3pid_validation=tight)
+        self.asked(OTHER)
+        self.ask_to_add(self.alice)
+        self.assertRefused(self.ask_to_add(self.alice), 429, "M_LIMIT_EXCEEDED")
+
+    def test_parameters(self) -> None:
+        """What is missing or of a wrong type is refused before anything else happens."""
+        cases: tuple[tuple[dict[str, Any], str], ...] = (
+            ({"sid": None}, "M_BAD_JSON"),
+            ({"client_secret": 5}, "M_BAD_JSON"),
+            ({"client_secret": "a b"}, "M_INVALID_PARAM"),
+        )
+        for changes, errcode in cases:
+            body = {"sid": "sid", "client_secret": SECRET, **changes}
+            answer = self.client.post(f"{THREEPIDS}/add", body, token=self.alice)
+            self.assertRefused(answer, 400, errcode, changes)
+        for path in ("/add", "/delete", "/email/requestToken"):
+            answer = self.client.post(f"{THREEPIDS}{path}", token=self.alice)
+            self.assertRefused(answer, 400, "M_MISSING_PARAM", path)
+
+
+class AttackTests(AccountCase):
+    def test_othersProof(self) -> None:
+        """What another user has proven, or somebody who wants to register, is of no use, even to
+        who knows all of it."""
+        theirs = self.proven_by(self.bob)
+        newcomers = self.proven(OTHER)
+        for sid in (theirs, newcomers):
+            self.assertRefused(self.add(self.alice, sid), 400, "M_THREEPID_AUTH_FAILED", sid)
+        self.assertEqual(self.confirmed(self.bob, theirs, "bob").status, 200)
+
+    def test_accountsProofRegistersNobody(self) -> None:
+        """Nor does what an account has proven let anybody register."""
+        self.system(database=self.database, registrations_require_3pid=["email"])
+        answer = self.present(self.begin("mallory"), self.proven_by(self.alice))
+        self.assertRefused(answer, 401, "M_UNAUTHORIZED")
+
+    def test_sameSecret(self) -> None:
+        """Who asks for the same address with the same client secret gets a proof of his own."""
+        mine = self.ask_to_add(self.alice).json["sid"]
+        self.assertNotEqual(self.ask_to_add(self.bob).json["sid"], mine)
+        self.assertNotEqual(self.asked(), mine)
+        self.assertEqual(self.ask_to_add(self.alice).json["sid"], mine)
+
+    def test_secret(self) -> None:
+        """A sid without its client secret proves nothing."""
+        sid = self.proven_by(self.alice)
+        answer = self.add(self.alice, sid, client_secret="guess")
+        self.assertRefused(answer, 400, "M_THREEPID_AUTH_FAILED")
+
+    def test_othersConfirmation(self) -> None:
+        """A stolen access token adds nothing: another one's dialogue is not its, and another
+        one's password confirms nothing."""
+        mine, theirs = self.proven_by(self.alice), self.proven_by(self.bob, OTHER)
+        session = self.session(self.bob, theirs)
+        auth = {**CONFIRMED, "session": session, "user": "bob"}
+        self.assertRefused(self.add(self.alice, mine, auth), 403, "M_FORBIDDEN")
+        own = {**auth, "session": self.session(self.alice, mine)}
+        self.assertRefused(self.add(self.alice, mine, own), 401, "M_FORBIDDEN")
+        self.assertEqual(self.rows("SELECT * FROM threepids"), [])
+
+    def test_confirmationOnce(self) -> None:
+        """A dialogue confirms one addition."""
+        sid, other = self.proven_by(self.alice), self.proven_by(self.alice, OTHER)
+        session = self.session(self.alice, sid)
+        auth = {**CONFIRMED, "session": session, "user": "alice"}
+        self.assertEqual(self.add(self.alice, sid, auth).status, 200)
+        self.assertRefused(self.add(self.alice, other, auth), 400, "M_UNKNOWN")
+        self.assertEqual(self.held(self.alice), [ALICE])
+
+    def test_nobody(self) -> None:
+        """Without an access token nothing is told or changed."""
+        for method, path in PATHS:
+            answer = self.client.ask(method, f"{THREEPIDS}{path}", {})
+            self.assertRefused(answer, 401, "M_MISSING_TOKEN", path)
+
+    def test_guests(self) -> None:
+        """Guests have no addresses, and get none."""
+        guest = self.guest()["access_token"]
+        self.assertEqual(self.held(guest), [])
+        for method, path in PATHS[1:]:
+            answer = self.client.ask(method, f"{THREEPIDS}{path}", {}, token=guest)
+            self.assertRefused(answer, 403, "M_GUEST_ACCESS_FORBIDDEN", path)
+
+    def test_codesOfOthers(self) -> None:
+        """The path to which a token is brought does not change what it confirms."""
+        self.ask_to_add(self.alice)
+        link = self.link(path=ADD_SUBMIT)
+        self.assertEqual(self.client.post(SUBMIT, link).status, 200)
+        answer = self.present(self.begin("mallory"), link["sid"])
+        self.assertEqual(answer.errcode, "M_UNAUTHORIZED", answer)
+
+
+class DeleteTests(AccountCase):
+    def test_deleted(self) -> None:
+        """An address is taken away in any spelling, and is anybody's then; what one does not
+        have is gone already."""
+        self.added(self.alice)
+        self.added(self.alice, OTHER)
+        for address in (" ALICE@mail.Example", ALICE):
+            answer = self.delete(self.alice, address)
+            told = {"id_server_unbind_result": "no-support"}
+            self.assertEqual((answer.status, answer.json), (200, told), address)
+        self.assertEqual(self.held(self.alice), [OTHER])
+        self.added(self.bob, ALICE, "bob")
+
+    def test_others(self) -> None:
+        """Another one's address stays."""
+        self.added(self.bob, ALICE, "bob")
+        self.assertEqual(self.delete(self.alice).status, 200)
+        self.assertEqual(self.held(self.bob), [ALICE])
+
+    def test_parameters(self) -> None:
+        """What is no address is refused."""
+        for medium, address, errcode in (
+            ("email", "alice", "M_INVALID_PARAM"),
+            ("pigeon", ALICE, "M_INVALID_PARAM"),
+            (5, ALICE, "M_BAD_JSON"),
+            ("email", None, "M_BAD_JSON"),
+        ):
+            answer = self.delete(self.alice, address, medium)
+            self.assertRefused(answer, 400, errcode, (medium, address))
+
+
+class UnchangeableTests(AccountCase):
+    def test_disabled(self) -> None:
+        """Where people may not change their addresses they see them, and no more."""
+        self.added(self.alice)
+        self.system(database=self.database, enable_3pid_changes=False)
+        self.assertEqual(self.held(self.alice), [ALICE])
+        for method, path in PATHS[1:]:
+            answer = self.client.ask(method, f"{THREEPIDS}{path}", {}, token=self.alice)
+            self.assertRefused(answer, 400, "M_FORBIDDEN", path)
