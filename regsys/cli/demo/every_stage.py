@@ -48,6 +48,8 @@ FLOWS: Mapping[str, tuple[str, ...]] = {
     "email": (EMAIL_IDENTITY, DUMMY),
     "all": (REGISTRATION_TOKEN, PROOF_OF_WORK, TERMS, DUMMY),
 }
+# Not the shortest, unless it is asked for: a client that can choose it shows nothing else.
+OFFERED = tuple(name for name in FLOWS if name != "dummy")
 # The keys with which each service's own widget lets everybody pass; their makers give them out
 # for tests.
 TEST_KEYS: Mapping[str, str] = {
@@ -130,7 +132,7 @@ class Reusable:
 
 
 def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> Subsystem:
-    """The demonstration's; ``names`` are those of FLOWS that are on offer, None: all."""
+    """The demonstration's; ``names`` are those of FLOWS that are on offer, None: OFFERED."""
     _, secret = prepare(config)
     captchas = [
         CaptchaStage(
@@ -150,7 +152,7 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
         hooks=hooks(
             reactor,
             stages=captchas,
-            flows=[FLOWS[name] for name in names or FLOWS],
+            flows=[FLOWS[name] for name in names or OFFERED],
             template_directories=templates,
             mails=_post(config, caught),
         ),
@@ -163,12 +165,13 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
 def introduction(config: Config, names: Optional[Sequence[str]]) -> str:
     """What is on offer, and how to get at it."""
     url = config.public_baseurl
-    flows = "\n".join(f"    {name:10} {' → '.join(FLOWS[name])}" for name in names or FLOWS)
+    flows = "\n".join(f"    {name:10} {' → '.join(FLOWS[name])}" for name in names or OFFERED)
     return (
         "regsys: a demonstration of every stage, on this machine only, for trying clients out.\n"
         f"  In a browser: {url}_matrix/static/client/register/\n"
         f"  For clients: {url.rstrip('/')}, which offers these flows"
         f" (--flow NAME: only that one):\n{flows}\n"
+        "  --flow all leads a browser through several, --flow dummy asks for nothing.\n"
         f'  The registration token is "{TOKEN}". A captcha\'s response is anything: "wrong" is\n'
         '  refused, "down" cannot be checked. Each one\'s public key lets everybody pass.\n'
         f"  Mails go nowhere; read them, links and codes included, at {url}{mails.PATH}"
