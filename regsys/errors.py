@@ -16,8 +16,8 @@ class RegistrationError(Exception):
     becomes the ``Retry-After`` header.
     """
 
-    status: ClassVar[int] = 400
-    errcode: ClassVar[str] = "M_UNKNOWN"
+    status: int = 400
+    errcode: str = "M_UNKNOWN"
     sentence: ClassVar[str] = "The request was refused."
 
     def __init__(self, text: Optional[str] = None, **extra: Any) -> None:
@@ -157,6 +157,17 @@ class ThreepidDenied(RegistrationError):
 class MediumNotSupported(RegistrationError):
     errcode = "M_THREEPID_MEDIUM_NOT_SUPPORTED"
     sentence = "Addresses of this kind cannot be confirmed on this server."
+
+
+class DelegateRefused(RegistrationError):
+    """The server that proves phone numbers for us said no, in these words of its own."""
+
+    sentence = "The phone number could not be confirmed."
+
+    def __init__(self, status: int, errcode: str, text: Optional[str], **extra: Any) -> None:
+        super().__init__(text, **extra)
+        self.status = status
+        self.errcode = errcode
 
 
 class ValidationRefused(RegistrationError):

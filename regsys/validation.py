@@ -11,11 +11,10 @@ from urllib.parse import urlencode
 import attr
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import bodies, tokens
+from regsys import tokens
 from regsys.config import ThreepidsConfig
 from regsys.errors import (
     MediumNotSupported,
-    MissingParam,
     NoSuchValidation,
     NoTriesLeft,
     RegistrationDisabled,
@@ -32,15 +31,8 @@ from regsys.model import (
     Validation,
     ValidationMail,
 )
-from regsys.threepids import (
-    LIMIT_KEYS,
-    MAX_EMAIL,
-    NewcomersThreepids,
-    canonical_email,
-    check_client_secret,
-    followed,
-    next_link,
-)
+from regsys.proof_requests import ProofRequest
+from regsys.threepids import LIMIT_KEYS, NewcomersThreepids, followed
 
 SEND_MAIL = "validation_mail"
 SUBMIT_PATH = "_matrix/client/unstable/registration/email/submit_token"
@@ -95,32 +87,6 @@ class Confirmed:
 
 
 @attr.frozen(kw_only=True)
-class _Wish:
-    """What the body of a requestToken asks for, all of it valid."""
-
-    address: str
-    client_secret: str = attr.field(repr=False)
-    send_attempt: int
-    next_link: Optional[str]
-
-    @classmethod
-    def of_email(cls, body: Mapping[str, Any], config: ThreepidsConfig) -> _Wish:
-        client_secret = bodies.required_string(body, "client_secret")
-        check_client_secret(client_secret)
-        address = canonical_email(bodies.required_string(body, "email", limit=MAX_EMAIL))
-        send_attempt = bodies.integer(body, "send_attempt")
-        if send_attempt is None:
-            raise MissingParam("'send_attempt' is missing.")
-        link = next_link(bodies.string(body, "next_link"), config.next_link_domains)
-        return cls(
-            address=address,
-            client_secret=client_secret,
-            send_attempt=send_attempt,
-            next_link=link,
-        )
-
-
-@attr.frozen(kw_only=True)
 class Validations:
     """``registration_open``: people may register. ``start_jobs``: begins what was written."""
 
@@ -142,30 +108,21 @@ class Validations:
     ) -> str:
         """Have a token sent to somebody who wants to register; the sid of its session.
 
-        Checked in the order of B7.2. Where it is hidden that an address is taken, its owner is
-        told instead, and nothing else is different: the same rows, a mail, the same answer.
+        Where it is hidden that an address is taken, its owner is told instead, and nothing else
+        is different: the same rows, a mail, the same answer.
         """
-        if medium not in self.config.offered:
-            raise MediumNotSupported()
-        if not self.registration_open:
-            raise RegistrationDisabled()
-        wish = _Wish.of_email(body, self.config)
-        await self.newcomers.check_allowed(medium, wish.address)
-        await self.limits.take(medium, wish.address, client)
-        is_taken = await self.newcomers.is_taken(medium, wish.address)
-        if is_taken and not self.config.hide_taken:
-            raise ThreepidInUse()
+        request, is_taken = await self.admit(medium, body, client)
         purpose = MailPurpose.IN_USE if is_taken else MailPurpose.REGISTRATION
         now_ms = self._now_ms()
         begun = await self.store.begin(
             NewValidation(
                 sid=tokens.random_letters(SID_LETTERS),
                 medium=medium,
-                address=wish.address,
-                client_secret=wish.client_secret,
-                send_attempt=wish.send_attempt,
-                next_link=wish.next_link,
-                job=_mail_job(wish.send_attempt, purpose, languages),
+                address=request.address,
+                client_secret=request.client_secret,
+                send_attempt=request.send_attempt,
+                next_link=request.next_link,
+                job=_mail_job(request.send_attempt, purpose, languages),
                 now_ms=now_ms,
                 until_ms=now_ms + self.config.token_lifetime_ms,
             )
@@ -173,6 +130,23 @@ class Validations:
         if begun.job is not None:
             self.start_jobs((begun.job,))
         return begun.sid
+
+    async def admit(
+        self, medium: str, body: Mapping[str, Any], client: Client
+    ) -> tuple[ProofRequest, bool]:
+        """What is asked for, checked in the order of B7.2, and whether the address is taken:
+        that is refused unless it is hidden."""
+        if medium not in self.config.offered:
+            raise MediumNotSupported()
+        if not self.registration_open:
+            raise RegistrationDisabled()
+        request = ProofRequest.of(medium, body, self.config)
+        await self.newcomers.check_allowed(medium, request.address)
+        await self.limits.take(medium, request.address, client)
+        is_taken = await self.newcomers.is_taken(medium, request.address)
+        if is_taken and not self.config.hide_taken:
+            raise ThreepidInUse()
+        return request, is_taken
 
     async def confirm(self, sid: str, client_secret: str, token: str, client: Client) -> Confirmed:
         """The token of a link, or the code, has come back: the address is proven.

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Optional
 
 from regsys.build.parts import Parts
-from regsys.interfaces import IValidationMails
+from regsys.interfaces import IPhoneProofs, IPhoneProver, IStage, IValidationMails
 from regsys.mails import Mails, ValidationPost
 from regsys.outbound.email import SMTPMailer
+from regsys.outbound.identity import IdentityServer
+from regsys.phones import DelegatedPhones, OwnPhones
 from regsys.ratelimit import address_key
+from regsys.threepid_stages import DelegatedMsisdnStage
 from regsys.threepids import NewcomersThreepids
 from regsys.validation import (
     SEND_MAIL,
@@ -46,6 +49,24 @@ def validations(parts: Parts, newcomers: NewcomersThreepids) -> Validations:
         clock=parts.clock,
         start_jobs=parts.runner.start_jobs,
     )
+
+
+def phones(parts: Parts, validations: Validations) -> IPhoneProofs:
+    """The dialogue by which phone numbers are proven."""
+    prover = _prover(parts)
+    return OwnPhones(validations) if prover is None else DelegatedPhones(validations, prover)
+
+
+def msisdn_stage(parts: Parts) -> IStage:
+    prover = _prover(parts)
+    assert prover is not None
+    return DelegatedMsisdnStage(prover=prover, store=parts.stores.validations)
+
+
+def _prover(parts: Parts) -> Optional[IPhoneProver]:
+    """The other server that proves phone numbers, if one is configured."""
+    url = parts.config.phones.identity_server
+    return None if url is None else IdentityServer(url=url, http=parts.backend.http)
 
 
 def _mails(parts: Parts) -> Optional[IValidationMails]:

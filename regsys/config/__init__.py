@@ -39,6 +39,7 @@ from regsys.config.logins import (
     read_passwords,
     read_tokens,
 )
+from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
 from regsys.config.refusals import check_addresses, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
@@ -59,6 +60,7 @@ __all__ = [
     "Listener",
     "PasswordPolicy",
     "PasswordsConfig",
+    "PhonesConfig",
     "ProxiesConfig",
     "Rate",
     "RegistrationConfig",
@@ -103,6 +105,7 @@ class Config:
     sessions: SessionsConfig
     terms: TermsConfig
     email: Optional[EmailConfig]
+    phones: PhonesConfig
     threepids: ThreepidsConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
@@ -148,7 +151,8 @@ def read(reader: Reader) -> Config:
     trusted_proxies = read_trusted_proxies(reader)
     template_directory = _read_template_directory(reader.section("templates"))
     email = read_email(reader, template_directory)
-    threepids = read_threepids(reader, has_mails=email is not None)
+    phones = read_phones(reader)
+    threepids = read_threepids(reader, has_mails=email is not None, has_phones=phones.can_prove)
     config = Config(
         server_name=server_name,
         public_baseurl=_read_public_baseurl(reader, server_name),
@@ -163,6 +167,7 @@ def read(reader: Reader) -> Config:
         sessions=read_sessions(reader),
         terms=read_terms(reader, listeners),
         email=email,
+        phones=phones,
         threepids=threepids,
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),

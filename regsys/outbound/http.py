@@ -71,10 +71,26 @@ class HTTPClient:
         body = urlencode(fields).encode("ascii")
         return await self._ask(b"POST", url, body, b"application/x-www-form-urlencoded")
 
-    async def _ask(self, method: bytes, url: str, body: bytes, content_type: bytes) -> Answer:
+    async def post_json(self, url: str, value: Mapping[str, Any]) -> Answer:
+        """The same, with a JSON body."""
+        return await self._ask(b"POST", url, json.dumps(value).encode("ascii"), b"application/json")
+
+    async def get(self, url: str, query: Mapping[str, str]) -> Answer:
+        """GET, with this query. NoAnswer: the same."""
+        return await self._ask(b"GET", f"{url}?{urlencode(query)}")
+
+    async def _ask(
+        self,
+        method: bytes,
+        url: str,
+        body: Optional[bytes] = None,
+        content_type: Optional[bytes] = None,
+    ) -> Answer:
         if self._under_way >= self.at_once:
             raise NoAnswer("too many requests are waiting for other servers")
-        headers = Headers({b"Content-Type": [content_type], b"User-Agent": [b"regsys"]})
+        headers = Headers({b"User-Agent": [b"regsys"]})
+        if content_type is not None:
+            headers.setRawHeaders(b"Content-Type", [content_type])
         self._under_way += 1
         try:
             asking = Deferred.fromCoroutine(self._exchange(method, url, headers, body))
@@ -90,8 +106,11 @@ class HTTPClient:
         finally:
             self._under_way -= 1
 
-    async def _exchange(self, method: bytes, url: str, headers: Headers, body: bytes) -> Answer:
-        response = await self.agent.request(method, url.encode("ascii"), headers, _Bytes(body))
+    async def _exchange(
+        self, method: bytes, url: str, headers: Headers, body: Optional[bytes]
+    ) -> Answer:
+        producer = None if body is None else _Bytes(body)
+        response = await self.agent.request(method, url.encode("ascii"), headers, producer)
         return Answer(response.code, await _read(response))
 
 

@@ -16,6 +16,7 @@ from regsys.model import (
     VALIDATED_MS,
     NewAccount,
     NewValidation,
+    Threepid,
     Validation,
     ValidationBegun,
 )
@@ -47,6 +48,9 @@ class ValidationStore:
 
     async def claim(self, sid: str, session_id: str, until_ms: int) -> bool:
         return await self.db.read("claim_validation", _claim, sid, session_id, until_ms)
+
+    async def adopt(self, proof: Threepid, session_id: str, until_ms: int) -> bool:
+        return await self.db.write("adopt_proof", _adopt, proof, session_id, until_ms)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.write("expire_validations", _delete_expired, now_ms, at_most)
@@ -148,6 +152,25 @@ def _claim(txn: Transaction, sid: str, session_id: str, until_ms: int) -> bool:
         (session_id, until_ms, until_ms, sid, session_id, session_id),
     )
     return changed == 1
+
+
+def _adopt(txn: Transaction, proof: Threepid, session_id: str, until_ms: int) -> bool:
+    # The proof itself names the row, not the other server's sid: who knows which spellings of
+    # one it takes. Without a token it is no session that could be confirmed here.
+    sid = f"{proof.medium} {proof.address} {proof.validated_at_ms}"
+    txn.insert(
+        "validations",
+        sid=sid,
+        medium=proof.medium,
+        address=proof.address,
+        client_secret="",
+        send_attempt=0,
+        tries=0,
+        validated_ms=proof.validated_at_ms,
+        used=False,
+        expires_ms=until_ms,
+    )
+    return _claim(txn, sid, session_id, until_ms)
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:

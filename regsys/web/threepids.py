@@ -1,12 +1,17 @@
-"""Proving an email address in order to register (BEHAVIOUR B7, B13)."""
+"""Proving an email address or a phone number in order to register (BEHAVIOUR B7, B13)."""
 
 from __future__ import annotations
 
+from typing import Any, Mapping
+
 from regsys import bodies
 from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import IPhoneProofs
 from regsys.metrics import Metrics
 from regsys.validation import SUBMIT_PATH, Validations
 from regsys.web.answers import client_paths
+
+SUBMIT_MSISDN_PATH = "_matrix/client/unstable/add_threepid/msisdn/submit_token"
 
 
 def request_email_token(validations: Validations, metrics: Metrics) -> Endpoint:
@@ -20,17 +25,36 @@ def request_email_token(validations: Validations, metrics: Metrics) -> Endpoint:
     return Endpoint("email_request_token", paths, {"POST": post})
 
 
+def request_msisdn_token(phones: IPhoneProofs, public_baseurl: str, metrics: Metrics) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        body = call.object()
+        answer = await phones.request_token(body, call.client, call.languages)
+        metrics.validation_requested("msisdn", "register", body["send_attempt"])
+        return Reply({**answer, "submit_url": f"{public_baseurl}{SUBMIT_MSISDN_PATH}"})
+
+    paths = client_paths("register/msisdn/requestToken")
+    return Endpoint("msisdn_request_token", paths, {"POST": post})
+
+
+def submit_msisdn_token(phones: IPhoneProofs) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        body = call.object()
+        await phones.submit_token(client=call.client, **_submitted(body))
+        return Reply({"success": True})
+
+    return Endpoint("msisdn_submit_token", (f"/{SUBMIT_MSISDN_PATH}",), {"POST": post})
+
+
 def submit_email_token(validations: Validations) -> Endpoint:
     """For clients, who send JSON."""
 
     async def post(call: Call) -> Reply:
         body = call.object()
-        await validations.confirm(
-            sid=bodies.required_string(body, "sid"),
-            client_secret=bodies.required_string(body, "client_secret"),
-            token=bodies.required_string(body, "token"),
-            client=call.client,
-        )
+        await validations.confirm(client=call.client, **_submitted(body))
         return Reply({"success": True})
 
     return Endpoint("email_submit_token", (f"/{SUBMIT_PATH}",), {"POST": post})
+
+
+def _submitted(body: Mapping[str, Any]) -> dict[str, str]:
+    return {name: bodies.required_string(body, name) for name in ("sid", "client_secret", "token")}
