@@ -106,6 +106,18 @@ class MailRefused(RegistrationError):
     errcode, sentence = "M_INVALID_PARAM", "Mails cannot be delivered to this address."
 
 
+class SmsDeferred(Unavailable):
+    """No text message could be handed over: the same may go out later."""
+
+    sentence = "No text message can be sent now: it will be tried again."
+
+
+class SmsRefused(RegistrationError):
+    """This text message will never be delivered."""
+
+    errcode, sentence = "M_INVALID_PARAM", "Text messages cannot be delivered to this number."
+
+
 # --- Names and accounts ------------------------------------------------------------------
 
 
@@ -192,7 +204,7 @@ class WrongValidationToken(ValidationRefused):
 
 class NoTriesLeft(ValidationRefused):
     errcode = "M_UNAUTHORIZED"
-    sentence = "Too many codes were wrong: only the link in the message is valid now."
+    sentence = "Too many codes were wrong: only a link in the message is valid now."
 
 
 class InvalidRegistrationToken(RegistrationError):

@@ -365,6 +365,17 @@ class IValidationMails(Interface):
 # === What goes out =======================================================================
 
 
+class ISmsSender(Interface):
+    """The way text messages take."""
+
+    def send(number: str, text: str) -> Awaitable[None]:
+        """Hand the message to somebody who takes responsibility for it.
+
+        ``number``: the digits of E.164, without a ``+``. Ends within JOB_LEASE_MS. Raises
+        SmsRefused if it can never be delivered, else whatever: it is tried again.
+        """
+
+
 class IMailer(Interface):
     """The way mails take."""
 

@@ -1,18 +1,22 @@
-"""Proving a phone number, without HTTP: by codes of our own, or by another server (BEHAVIOUR
-B7.8)."""
+"""Proving a phone number, without HTTP: by codes of our own, or by another server (B7.8)."""
 
 from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
 import attr
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from regsys.errors import WrongValidationToken
-from regsys.interfaces import IPhoneProofs, IPhoneProver
-from regsys.model import Client
+from regsys.errors import SmsRefused, WrongValidationToken
+from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IValidationStore
+from regsys.model import Client, Job, masked
+from regsys.templates import Templates
 from regsys.threepids import MSISDN
-from regsys.validation import Validations
+from regsys.validation import Validations, ValidationTokens
+
+_log = Logger()
 
 
 @implementer(IPhoneProofs)
@@ -29,6 +33,40 @@ class OwnPhones:
 
     async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
         await self.validations.confirm(sid, client_secret, token, client)
+
+
+@attr.frozen(kw_only=True)
+class CodeTexter:
+    """Carries SEND_SMS jobs out: their rows hold no code, it is computed here."""
+
+    store: IValidationStore
+    tokens: ValidationTokens
+    sender: ISmsSender
+    templates: Templates
+    server_name: str
+    clock: IReactorTime
+
+    async def send(self, job: Job) -> None:
+        """Send the message, unless it has come to be of no use: expired, or proven by another."""
+        sid = job.payload["sid"]
+        validation = await self.store.get(sid, int(self.clock.seconds() * 1000))
+        if validation is None or validation.validated_ms is not None:
+            return
+        text = self.templates.render(
+            f"sms/{job.payload['purpose']}.txt",
+            job.payload["languages"],
+            code=self.tokens.digits(sid),
+            server_name=self.server_name,
+        )
+        try:
+            await self.sender.send(validation.address, text.strip())
+        except SmsRefused as refusal:
+            _log.warn(
+                "text message {job} for {to} is given up: {reason}",
+                job=job.job_id,
+                to=masked(validation.address),
+                reason=refusal.text,
+            )
 
 
 @implementer(IPhoneProofs)

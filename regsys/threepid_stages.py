@@ -14,6 +14,8 @@ from regsys.interfaces import IPhoneProver, IStage, IValidationStore, StageConte
 from regsys.model import Threepid, UIASession, Validation
 from regsys.threepids import canonical_msisdn
 
+_NO_NUMBER = "This phone number has not been confirmed yet, or not for this registration."
+
 
 def proven(results: Mapping[str, Any]) -> tuple[Threepid, ...]:
     """The identifiers that the stages passed have found."""
@@ -38,6 +40,7 @@ class EmailIdentityStage:
     type = EMAIL_IDENTITY
     medium = "email"
     page = None
+    refusal = "This email address has not been confirmed yet, or not for this registration."
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
         return None
@@ -53,8 +56,7 @@ class EmailIdentityStage:
             and await self.store.claim(sid, session.session_id, session.expires_ms)
         ):
             changed = remembered is not None and remembered["sid"] != sid
-            text = "This email address has not been confirmed yet, or not for this registration."
-            raise StageFailed("M_UNAUTHORIZED", text, undoes=changed)
+            raise StageFailed("M_UNAUTHORIZED", self.refusal, undoes=changed)
         assert found is not None
         return {
             "sid": sid,
@@ -67,6 +69,15 @@ class EmailIdentityStage:
         if found is None or found.medium != self.medium or found.validated_ms is None:
             return False
         return found.is_known_to(client_secret)
+
+
+class MsisdnStage(EmailIdentityStage):
+    """``m.login.msisdn``, where we send the codes: the same, but for the medium."""
+
+    type = MSISDN
+    medium = "msisdn"
+    page = None
+    refusal = _NO_NUMBER
 
 
 @implementer(IStage)
@@ -95,8 +106,7 @@ class DelegatedMsisdnStage:
         ):
             remembered = session.results.get(self.type)
             changed = remembered is not None and remembered["sid"] != sid
-            text = "This phone number has not been confirmed yet, or not for this registration."
-            raise StageFailed("M_UNAUTHORIZED", text, undoes=changed)
+            raise StageFailed("M_UNAUTHORIZED", _NO_NUMBER, undoes=changed)
         return {
             "sid": sid,
             "medium": proof.medium,

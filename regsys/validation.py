@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hmac
 import re
+import string
 from typing import Any, Callable, Mapping, Optional, Sequence
 from urllib.parse import urlencode
 
@@ -32,9 +33,9 @@ from regsys.model import (
     ValidationMail,
 )
 from regsys.proof_requests import ProofRequest
-from regsys.threepids import LIMIT_KEYS, NewcomersThreepids, followed
+from regsys.threepids import LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
 
-SEND_MAIL = "validation_mail"
+SEND_MAIL, SEND_SMS = "validation_mail", "validation_sms"
 SUBMIT_PATH = "_matrix/client/unstable/registration/email/submit_token"
 
 SID_LETTERS = 16
@@ -56,9 +57,15 @@ class ValidationTokens:
         return tokens.derived_letters(self.secret, "validation token", key, TOKEN_LETTERS)
 
     def code(self, sid: str) -> str:
-        """The short code, the same in all messages of a session."""
+        """The short code of a mail, the same in all messages of a session."""
         return tokens.derived_letters(
             self.secret, "validation code", sid, CODE_LETTERS, tokens.CAPITALS
+        )
+
+    def digits(self, sid: str) -> str:
+        """The same of a text message: as long, but easily typed on a phone."""
+        return tokens.derived_letters(
+            self.secret, "validation digits", sid, CODE_LETTERS, string.digits
         )
 
 
@@ -122,7 +129,7 @@ class Validations:
                 client_secret=request.client_secret,
                 send_attempt=request.send_attempt,
                 next_link=request.next_link,
-                job=_mail_job(request.send_attempt, purpose, languages),
+                job=_job(medium, request.send_attempt, purpose, languages),
                 now_ms=now_ms,
                 until_ms=now_ms + self.config.token_lifetime_ms,
             )
@@ -180,7 +187,8 @@ class Validations:
         if len(code) == CODE_LETTERS:
             if not await self.store.count_try(validation.sid):
                 raise NoTriesLeft()
-            good = [self.tokens.code(validation.sid)]
+            is_phone = validation.medium == MSISDN
+            good = [(self.tokens.digits if is_phone else self.tokens.code)(validation.sid)]
         else:
             code, good = token, self._tokens(validation)
         if not any(hmac.compare_digest(code.encode(), item.encode()) for item in good):
@@ -199,13 +207,13 @@ class Validations:
         return int(self.clock.seconds() * 1000)
 
 
-def _mail_job(send_attempt: int, purpose: MailPurpose, languages: Sequence[str]) -> NewJob:
+def _job(medium: str, send_attempt: int, purpose: MailPurpose, languages: Sequence[str]) -> NewJob:
     payload = {
         "send_attempt": send_attempt,
         "purpose": purpose.value,
         "languages": [tag[:MAX_LANGUAGE] for tag in languages[:MAX_LANGUAGES]],
     }
-    return NewJob(kind=SEND_MAIL, payload=payload)
+    return NewJob(kind=SEND_SMS if medium == MSISDN else SEND_MAIL, payload=payload)
 
 
 @attr.frozen(kw_only=True)

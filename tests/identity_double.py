@@ -58,6 +58,7 @@ NO_PROOFS: Mapping[str, Any] = {
     "no-medium": {key: PROOF[key] for key in ("address", "validated_at")},
     "never": {**PROOF, "validated_at": None},
     "no-moment": {key: PROOF[key] for key in ("address", "medium")},
+    "both": {**PROOF, "errcode": "M_SESSION_EXPIRED", "error": "Too late."},
     "old-style-no": {"errcode": "M_SESSION_NOT_VALIDATED", "error": "Not yet."},
     "no-number": {**PROOF, "address": "111111111111111"},
 }

@@ -30,6 +30,8 @@ DEADLINE_S = 10.0
 BODY_LIMIT = 64 * 1024
 # A host that stalls must not eat up our sockets, however many people wait for it.
 AT_ONCE = 100
+_NONE: Mapping[str, str] = {}
+_OURS = {"User-Agent": "regsys"}
 
 
 class NoAnswer(Exception):
@@ -66,14 +68,19 @@ class HTTPClient:
         agent = ProxyingAgent(reactor=reactor, proxies=proxies, timeout_s=DEADLINE_S)
         return cls(agent, reactor)
 
-    async def post_form(self, url: str, fields: Mapping[str, str]) -> Answer:
+    async def post_form(
+        self, url: str, fields: Mapping[str, str], headers: Mapping[str, str] = _NONE
+    ) -> Answer:
         """POST the fields as a form does. NoAnswer: unreachable, too slow, too long."""
-        body = urlencode(fields).encode("ascii")
-        return await self._ask(b"POST", url, body, b"application/x-www-form-urlencoded")
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return await self._ask(b"POST", url, {**headers, **kind}, urlencode(fields).encode("ascii"))
 
-    async def post_json(self, url: str, value: Mapping[str, Any]) -> Answer:
+    async def post_json(
+        self, url: str, value: Mapping[str, Any], headers: Mapping[str, str] = _NONE
+    ) -> Answer:
         """The same, with a JSON body."""
-        return await self._ask(b"POST", url, json.dumps(value).encode("ascii"), b"application/json")
+        kind = {"Content-Type": "application/json"}
+        return await self._ask(b"POST", url, {**headers, **kind}, json.dumps(value).encode("ascii"))
 
     async def get(self, url: str, query: Mapping[str, str]) -> Answer:
         """GET, with this query. NoAnswer: the same."""
@@ -83,14 +90,12 @@ class HTTPClient:
         self,
         method: bytes,
         url: str,
+        named: Mapping[str, str] = _NONE,
         body: Optional[bytes] = None,
-        content_type: Optional[bytes] = None,
     ) -> Answer:
         if self._under_way >= self.at_once:
             raise NoAnswer("too many requests are waiting for other servers")
-        headers = Headers({b"User-Agent": [b"regsys"]})
-        if content_type is not None:
-            headers.setRawHeaders(b"Content-Type", [content_type])
+        headers = Headers({name: [value] for name, value in {**_OURS, **named}.items()})
         self._under_way += 1
         try:
             asking = Deferred.fromCoroutine(self._exchange(method, url, headers, body))
