@@ -7,6 +7,7 @@ follows ``..`` makes it another one. ``python -m tests.identity_double PORT`` se
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import unittest
@@ -169,6 +170,15 @@ class IdentityProcess:
         self.case.addCleanup(self.stop)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
+
+    def pause(self) -> None:
+        """Stop answering, as a machine that hangs; what it knows is kept for ``resume``."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """Kill it, in the middle of whatever it does."""

@@ -29,7 +29,12 @@ TOKENS = {
 }
 ADMIN = {"shared_secret", "username_available"}
 PAGES = {"fallback", "registration_page", "static"}
-PROOFS = {"email_request_token", "email_submit_token"}
+PROOFS = {
+    "email_request_token",
+    "email_submit_token",
+    "msisdn_request_token",
+    "msisdn_submit_token",
+}
 OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
 STANDALONE = OURS | {"login", "logout", "logout_all", "refresh", "versions"}
 

@@ -14,14 +14,13 @@ from regsys.interfaces import (
     IAccountStore,
     IAuth,
     IRegistrationWriter,
-    IThreepidRules,
     IThreepidStore,
     ITurnstile,
     IUserLookup,
 )
 from regsys.ratelimit import LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.shared_secret import SharedSecret
-from regsys.threepids import AllowedThreepids, NewcomersThreepids
+from regsys.threepids import NewcomersThreepids
 from regsys.usernames import Usernames
 from regsys.writer import CountingWriter
 
@@ -43,7 +42,7 @@ def handler(
         key_of=address_key,
         spam=parts.hooks.spam,
         blocking=parts.hooks.blocking,
-        threepids=threepid_rules(parts),
+        threepids=parts.threepid_rules,
         denied_ms=round(1000 / per_second) if per_second else 60_000,
     )
     return RegistrationHandler(
@@ -81,14 +80,10 @@ def turnstile(parts: Parts) -> ITurnstile:
     return OpenTurnstile() if chosen == "off" else Turnstile(clock=parts.clock)
 
 
-def threepid_rules(parts: Parts) -> IThreepidRules:
-    return AllowedThreepids(callbacks=parts.hooks.threepids, allowed=parts.config.threepids.allowed)
-
-
 def newcomers(
     parts: Parts, accounts: IAccountStore, owners: Optional[IThreepidStore]
 ) -> NewcomersThreepids:
-    return NewcomersThreepids(rules=threepid_rules(parts), accounts=accounts, owners=owners)
+    return NewcomersThreepids(rules=parts.threepid_rules, accounts=accounts, owners=owners)
 
 
 def consents(parts: Parts, accounts: IAccountStore) -> Consents:

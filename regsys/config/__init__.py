@@ -16,6 +16,7 @@ import yaml
 from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
+from regsys.config.email_domains import EmailDomainsConfig, read_email_domains
 from regsys.config.known_options import unread_options
 from regsys.config.limits import (
     LimitsConfig,
@@ -56,6 +57,7 @@ __all__ = [
     "ConfigError",
     "DatabaseConfig",
     "EmailConfig",
+    "EmailDomainsConfig",
     "LimitsConfig",
     "Listener",
     "PasswordPolicy",
@@ -106,6 +108,7 @@ class Config:
     terms: TermsConfig
     email: Optional[EmailConfig]
     phones: PhonesConfig
+    email_domains: EmailDomainsConfig
     threepids: ThreepidsConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
@@ -168,6 +171,7 @@ def read(reader: Reader) -> Config:
         terms=read_terms(reader, listeners),
         email=email,
         phones=phones,
+        email_domains=read_email_domains(reader.section("regsys").section("email_domains")),
         threepids=threepids,
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),
