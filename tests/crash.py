@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from regsys import build
+from regsys import subsystem
 from regsys.interfaces import IUserDirectory
 from regsys.model import UserID
 from regsys.storage.database import Dialect
@@ -68,7 +68,7 @@ class Process:
         self.clock = Clock()
         self.clock.advance(NOW_S)
         self.database = WatchedDatabase(*case.place, Hasty(), points)
-        hooks = build.hooks(self.clock, directory=case.directory)
+        hooks = subsystem.hooks(self.clock, directory=case.directory)
         self.subsystem = standalone(
             case, self.clock, database=self.database, hooks=hooks, **case.options
         )

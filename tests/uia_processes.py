@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional
 import attr
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from regsys import build, http
+from regsys import build, http, subsystem
 from regsys.testing import memory_backend
 from tests.client import Answer, Client
 from tests.riddle import Riddle
@@ -28,7 +28,7 @@ class Process:
             backend=memory_backend(
                 machine.case, machine.config, machine.clock, machine.database, self.run
             ),
-            hooks=build.hooks(machine.clock, stages=[Riddle()], flows=FLOWS),
+            hooks=subsystem.hooks(machine.clock, stages=[Riddle()], flows=FLOWS),
         )
         self.subsystem.hooks.spam.register("the machine", machine.judge)
         resource = self.subsystem.resource(client_address=http.first_forwarded)
