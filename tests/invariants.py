@@ -58,8 +58,9 @@ RULES: Mapping[str, str] = {
     "a proof that is used up belongs to a finished session, and was valid": """
         SELECT sid FROM validations WHERE used AND (validated_ms IS NULL OR claimed_by IS NULL
         OR claimed_by NOT IN (SELECT key FROM outcomes WHERE finished))""",
-    "a proof under way has a token that was sent": """
-        SELECT sid FROM validations WHERE sid NOT IN (SELECT sid FROM validation_tokens)""",
+    "a proof under way has a token that was sent, and another server's is somebody's": """
+        SELECT sid FROM validations WHERE CASE WHEN client_secret = '' THEN claimed_by IS NULL
+        ELSE sid NOT IN (SELECT sid FROM validation_tokens) END""",
     "a session is finished exactly if it has made an account": """
         SELECT s.session_id FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id
         WHERE s.finished <> (o.key IS NOT NULL)""",
