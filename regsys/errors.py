@@ -157,6 +157,13 @@ class NoFreeName(RegistrationError):
     status, sentence = 500, "No free user name could be generated: try again."
 
 
+class StagesMissing(RegistrationError):
+    """No message is sent yet (``regsys.mail_needs_stages``)."""
+
+    status, errcode = 401, "M_UNAUTHORIZED"
+    sentence = "Nothing is sent yet: first complete the steps of this registration before this one."
+
+
 class ThreepidInUse(RegistrationError):
     errcode, sentence = "M_THREEPID_IN_USE", "This address already belongs to an account."
 

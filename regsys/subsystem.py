@@ -92,6 +92,12 @@ class Subsystem:
         """The names of all endpoints, for ``resource``."""
         return frozenset(self._endpoints)
 
+    def having(self, *more: Endpoint) -> Subsystem:
+        """The same with these endpoints beside its own, under their names."""
+        return attr.evolve(
+            self, endpoints={**self._endpoints, **{item.name: item for item in more}}
+        )
+
     def resource(
         self,
         endpoints: Optional[Iterable[str]] = None,

@@ -22,6 +22,7 @@ from regsys.errors import (
     ThreepidInUse,
     WrongValidationToken,
 )
+from regsys.flows import EMAIL_IDENTITY
 from regsys.interfaces import ILimiter, IValidationMails, IValidationStore
 from regsys.model import (
     Client,
@@ -33,10 +34,11 @@ from regsys.model import (
     ValidationMail,
 )
 from regsys.proof_requests import ProofRequest
-from regsys.threepids import LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
+from regsys.stages_first import StagesFirst
+from regsys.threepids import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
 
 SEND_MAIL, SEND_SMS = "validation_mail", "validation_sms"
-SUBMIT_PATH = "_matrix/client/unstable/registration/email/submit_token"
+SUBMIT_PATH = "_matrix/client/unstable/registration/{medium}/submit_token"
 
 SID_LETTERS = 16
 TOKEN_LETTERS = 32
@@ -95,7 +97,8 @@ class Confirmed:
 
 @attr.frozen(kw_only=True)
 class Validations:
-    """``registration_open``: people may register. ``start_jobs``: begins what was written."""
+    """``registration_open``: people may register. ``start_jobs``: begins what was written.
+    ``stages_first`` None: what comes before the mail does not matter."""
 
     store: IValidationStore
     newcomers: NewcomersThreepids
@@ -105,6 +108,7 @@ class Validations:
     registration_open: bool
     clock: IReactorTime
     start_jobs: Callable[[Sequence[NewJob]], None]
+    stages_first: Optional[StagesFirst] = None
 
     async def request_token(
         self,
@@ -148,6 +152,8 @@ class Validations:
         if not self.registration_open:
             raise RegistrationDisabled()
         request = ProofRequest.of(medium, body, self.config)
+        if self.stages_first is not None and medium == EMAIL:
+            await self.stages_first.check(EMAIL_IDENTITY, body)
         await self.newcomers.check_allowed(medium, request.address)
         await self.limits.take(medium, request.address, client)
         is_taken = await self.newcomers.is_taken(medium, request.address)
@@ -171,8 +177,26 @@ class Validations:
         return Confirmed(
             medium=validation.medium,
             address=validation.address,
-            next_link=followed(validation.next_link, sid, self.config.next_link_domains),
+            next_link=self.leads_to(validation),
         )
+
+    async def opened(self, sid: str, client_secret: str, token: str, client: Client) -> Validation:
+        """What somebody who opens a link is about to confirm. Nothing is changed by that.
+
+        A wrong token of a link raises as in ``confirm``, and counts; whether a code is right is
+        not told before it is submitted. ``token`` may be empty.
+        """
+        key = self.limits.key_of(client.address)
+        await self.limits.submitted.take(key)
+        validation = await self.find(sid, client_secret)
+        if token and _as_code(token) is None:
+            self._check_link(validation, token)
+        await self.limits.submitted.give_back(key)
+        return validation
+
+    def leads_to(self, validation: Validation) -> Optional[str]:
+        """Where who confirms it goes on; None: nowhere."""
+        return followed(validation.next_link, validation.sid, self.config.next_link_domains)
 
     async def find(self, sid: str, client_secret: str) -> Validation:
         """The session, for who knows its client secret; else NoSuchValidation."""
@@ -183,15 +207,18 @@ class Validations:
 
     async def _check(self, validation: Validation, token: str) -> None:
         """Raise unless this is one of the session's tokens, or its code."""
-        code = re.sub(r"[\s-]", "", token).upper()
-        if len(code) == CODE_LETTERS:
-            if not await self.store.count_try(validation.sid):
-                raise NoTriesLeft()
-            is_phone = validation.medium == MSISDN
-            good = [(self.tokens.digits if is_phone else self.tokens.code)(validation.sid)]
-        else:
-            code, good = token, self._tokens(validation)
-        if not any(hmac.compare_digest(code.encode(), item.encode()) for item in good):
+        code = _as_code(token)
+        if code is None:
+            self._check_link(validation, token)
+            return
+        if not await self.store.count_try(validation.sid):
+            raise NoTriesLeft()
+        code_of = self.tokens.digits if validation.medium == MSISDN else self.tokens.code
+        if not _is_one_of(code, [code_of(validation.sid)]):
+            raise WrongValidationToken()
+
+    def _check_link(self, validation: Validation, token: str) -> None:
+        if not _is_one_of(token, self._tokens(validation)):
             raise WrongValidationToken()
 
     def _tokens(self, validation: Validation) -> list[str]:
@@ -205,6 +232,16 @@ class Validations:
 
     def _now_ms(self) -> int:
         return int(self.clock.seconds() * 1000)
+
+
+def _as_code(token: str) -> Optional[str]:
+    """The code that was typed, as we write it; None: it is none, but the token of a link."""
+    code = re.sub(r"[\s-]", "", token).upper()
+    return code if len(code) == CODE_LETTERS else None
+
+
+def _is_one_of(given: str, good: Sequence[str]) -> bool:
+    return any(hmac.compare_digest(given.encode(), item.encode()) for item in good)
 
 
 def _job(medium: str, send_attempt: int, purpose: MailPurpose, languages: Sequence[str]) -> NewJob:
@@ -250,4 +287,5 @@ class ValidationMailer:
             "client_secret": validation.client_secret,
             "sid": validation.sid,
         }
-        return f"{self.public_baseurl}{SUBMIT_PATH}?{urlencode(query)}"
+        path = SUBMIT_PATH.format(medium=validation.medium)
+        return f"{self.public_baseurl}{path}?{urlencode(query)}"

@@ -45,7 +45,11 @@ class Client:
     ) -> Answer:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         response = await self._treq.request(
-            method, f"http://test.example{path}", data=data, headers=names
+            method,
+            f"http://test.example{path}",
+            data=data,
+            headers=names,
+            allow_redirects=False,
         )
         content = await response.content()
         got = {

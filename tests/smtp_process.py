@@ -1,4 +1,4 @@
-"""The mail server of ``tests.smtp_double`` beside a test: ``python -m tests.smtp_process``.
+"""The mail server of ``tests.smtp_double`` beside a test: ``python -m tests.smtp_process PORT``.
 
 It prints its port, then each mail; what it reads are the faults that it is to have.
 """
@@ -56,10 +56,10 @@ class SMTPProcess:
 
 
 @contextlib.contextmanager
-def smtp_process() -> Iterator[SMTPProcess]:
-    """A mail server beside the test, until the end of the block."""
+def smtp_process(port: int = 0) -> Iterator[SMTPProcess]:
+    """A mail server beside the test, until the end of the block; ``port`` 0: at any."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.smtp_process"],
+        [sys.executable, "-m", "tests.smtp_process", str(port)],
         cwd=Path(__file__).parent.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -101,7 +101,8 @@ def main() -> None:
     from twisted.internet import reactor
 
     server = _Telling()
-    port = reactor.listenTCP(0, server, interface="127.0.0.1")  # type: ignore[attr-defined]
+    number = int(sys.argv[1])
+    port = reactor.listenTCP(number, server, interface="127.0.0.1")  # type: ignore[attr-defined]
     print(port.getHost().port, flush=True)
     StandardIO(_Orders(server))
     reactor.run()  # type: ignore[attr-defined]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -15,6 +17,8 @@ from tests.service_process import ServiceProcess
 from tests.test_proof_of_work import solve
 
 REGISTER = "/_matrix/client/v3/register"
+SUBMIT = "/_matrix/client/unstable/registration/email/submit_token"
+PATIENCE_S = 10.0
 
 
 class DemoTests(SynchronousTestCase):
@@ -35,11 +39,38 @@ class DemoTests(SynchronousTestCase):
         """What a client sends for a stage, as the introduction tells."""
         if stage == "org.regsys.altcha":
             return {"response": solve(challenge["params"][stage])}
+        if stage == "m.login.email.identity":
+            return {"threepid_creds": self.creds}
         return {"token": "demo", "response": "solved"}
+
+    def prove(self, service: ServiceProcess) -> None:
+        """Have a mail sent, and type its code from the page that shows mails."""
+        secret = {"client_secret": "secret"}
+        body = {"email": "a@mail.example", "send_attempt": 1, **secret}
+        answer = service.ask("POST", f"{REGISTER}/email/requestToken", body)
+        self.creds = {**answer.json, **secret}
+        code = re.search(r"^ +([A-Z]{8})$", self.mails(service, "a@mail"), re.MULTILINE)
+        assert code is not None
+        answer = service.ask("POST", SUBMIT, {**self.creds, "token": code[1]})
+        self.assertEqual(answer.json, {"success": True})
+
+    def mails(self, service: ServiceProcess, words: str) -> str:
+        """The page at the address that the introduction tells, once it has these words: a mail
+        is sent behind the answer to who has asked for it."""
+        address = re.search(r"at http://localhost:8008(/\S+)$", service.output, re.MULTILINE)
+        assert address is not None, service.output
+        end = time.monotonic() + PATIENCE_S
+        page = service.ask("GET", address[1])
+        while words not in page.text and time.monotonic() < end:
+            page = service.ask("GET", address[1])
+        self.assertEqual((page.status, page.headers["X-Frame-Options"]), (200, "DENY"))
+        self.assertIn(words, page.text)
+        return page.text
 
     def test_everyFlow(self) -> None:
         """Each flow that it prints is on offer, and leads to an account."""
         service = self.serve()
+        self.prove(service)
         shown = re.findall(r"^    (\w+) +(\S+(?: → \S+)*)$", service.output, re.MULTILINE)
         self.assertEqual({name: tuple(way.split(" → ")) for name, way in shown}, FLOWS)
         for number, (name, way) in enumerate(shown):
@@ -52,6 +83,22 @@ class DemoTests(SynchronousTestCase):
                 auth = {"type": stage, "session": challenge["session"], **fields}
                 answer = self.register(service, auth)
             self.assertEqual(answer.status, 200, (name, answer))
+
+    def test_mails(self) -> None:
+        """Mails are shown, the newest first, and their links lead to the page that confirms; the
+        last twenty are kept."""
+        service = self.serve("--flow", "email")
+        self.mails(service, "There is none yet.")
+        for number in range(22):
+            body = {"email": f"{number}@mail.example", "client_secret": "secret", "send_attempt": 1}
+            service.ask("POST", f"{REGISTER}/email/requestToken", body)
+        page = self.mails(service, "21@mail.example")
+        shown = re.findall(r"To (\d+)@mail.example", page)
+        self.assertEqual(shown[0], "21")
+        self.assertEqual(len(shown), 20)
+        link = re.search(r'href="http://localhost:8008(/[^"]+submit_token[^"]+)"', page)
+        assert link is not None, page
+        self.assertIn("21@mail.example", service.ask("GET", html.unescape(link[1])).text)
 
     def test_oneFlow(self) -> None:
         """Only the flows that are asked for are on offer; a captcha can be failed, or be down."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 import nio
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -26,11 +27,13 @@ from tests.service_process import (
     sqlite,
     write_config,
 )
+from tests.smtp_process import SMTPProcess, smtp_process
 
 PASSWORD = "correct horse battery staple"
 PLENTY = {"per_second": 1000, "burst_count": 1000}
 TOKEN = "abc.def"
 SCRIPT = npm.HERE / "interactive_auth.mjs"
+ADDRESS = "alice@mail.example"
 ALICE = f"@alice:{SERVER_NAME}"
 VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"
 POLICY = {"version": "1", "en": {"name": "Rules", "url": "https://test.example/rules"}}
@@ -104,8 +107,32 @@ class Clients:
         told = self.interactive_auth(service, {"m.login.registration_token": {"token": "no"}})
         self.assertIn("m.login.registration_token: M_UNAUTHORIZED", told["failed"])
 
-    def interactive_auth(self, service: ServiceProcess, answers: Mapping[str, Any]) -> Any:
-        """What the script prints that registers alice; ``answers``: auth fields by stage."""
+    def test_jsSDKProvesAnAddress(self) -> None:
+        """The SDK has a mail sent, and passes the stage once the mail's code has come back; it
+        asks for the mail at once, while other stages are still to be passed."""
+        with smtp_process() as mails:
+            service = self.serve(
+                registrations_require_3pid=["email"],
+                email={"notif_from": "a@test.example", "smtp_port": mails.port},
+            )
+            answers = {"m.login.registration_token": {"token": TOKEN}}
+            told = self.interactive_auth(service, answers, mails)
+        self.assertEqual(told["asked"][:1], ["m.login.registration_token"], told)
+        self.assertEqual(set(told["asked"][1:]), {"m.login.email.identity"}, told)
+        self.assertEqual(told["me"]["user_id"], ALICE)
+        who = {"type": "m.id.thirdparty", "medium": "email", "address": ADDRESS}
+        login = {"type": "m.login.password", "identifier": who, "password": PASSWORD}
+        answer = service.ask("POST", "/_matrix/client/v3/login", login)
+        self.assertEqual((answer.status, answer.json["user_id"]), (200, ALICE))
+
+    def interactive_auth(
+        self,
+        service: ServiceProcess,
+        answers: Mapping[str, Any],
+        mails: Optional[SMTPProcess] = None,
+    ) -> Any:
+        """What the script prints that registers alice; ``answers``: auth fields by stage. With
+        ``mails`` it proves ADDRESS by the code of the mail that comes there."""
         node = shutil.which("node")
         try:
             if node is None:
@@ -113,16 +140,27 @@ class Clients:
             npm.packages()
         except npm.Missing as missing:
             raise SkipTest(f"matrix-js-sdk was not tried: {missing}") from None
-        wish = {"baseUrl": service.base_url, "username": "alice", "password": PASSWORD}
-        done = subprocess.run(
-            [node, str(SCRIPT)],
-            input=json.dumps({**wish, "answers": answers}),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return json.loads(done.stdout)
+        who = {"baseUrl": service.base_url, "username": "alice", "password": PASSWORD}
+        wish = {**who, "answers": answers, "email": ADDRESS if mails else None}
+        with subprocess.Popen(
+            [node, str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as script:
+            self.addCleanup(script.kill)
+            assert script.stdin is not None
+            script.stdin.write(f"{json.dumps(wish)}\n")
+            script.stdin.flush()
+            proof = json.dumps({"code": self.code(mails)}) if mails else ""
+            told, _ = script.communicate(f"{proof}\n", timeout=60)
+        self.assertEqual(script.returncode, 0, told)
+        return json.loads(told.splitlines()[-1])
+
+    def code(self, mails: SMTPProcess) -> str:
+        mail = mails.next_mail()
+        assert mail is not None, "no mail has come"
+        self.assertEqual(mail.to, ADDRESS)
+        found = re.search(r"^ +([A-Z]{8})$", mail.part("plain"), re.MULTILINE)
+        assert found is not None, mail.part("plain")
+        return found[1]
 
 
 class SQLiteClientTests(Clients, SynchronousTestCase):

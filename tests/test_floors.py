@@ -19,7 +19,8 @@ FLOORS: Mapping[int, str] = {
     3: "usernames passwords access_tokens ratelimit admission uia registration_tokens threepids "
     "appservices blocking approval autojoin flows shared_secret credentials consent proof_of_work "
     "mails email_domains",
-    4: "stages threepid_stages proof_requests captchas jobs writer foreign_writer handler",
+    4: "stages stages_first threepid_stages proof_requests captchas jobs writer foreign_writer "
+    "handler",
     5: "signup login confirmation validation",
     6: "web phones",
     7: "backend",

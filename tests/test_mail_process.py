@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.service_process import ServiceProcess, sqlite, write_config
-from tests.smtp_double import Delivered
+from tests.smtp_double import STALL, Delivered
 from tests.smtp_process import SMTPProcess, smtp_process
 
 ASK = "/_matrix/client/v3/register/email/requestToken"
 PATIENCE_S = 10.0
+# What does not ask for a mail must not notice.
+PROMPT_S = 2.0
+# More than can be under way at once.
+REQUESTS = 15
 
 
 class MailProcessTests(SynchronousTestCase):
@@ -25,6 +30,7 @@ class MailProcessTests(SynchronousTestCase):
             folder,
             sqlite(folder),
             email={"notif_from": "%(app)s <noreply@test.example>", "smtp_port": server.port},
+            rc_3pid_validation={"per_second": 1000, "burst_count": 1000},
         )
         return ServiceProcess(self, config)
 
@@ -60,6 +66,24 @@ class MailProcessTests(SynchronousTestCase):
             self.assertIn("a…@mail.example", said)
             for secret in (fields["token"], "anna@mail.example"):
                 self.assertNotIn(secret, said)
+
+    def test_stalled(self) -> None:
+        """While the mail server accepts connections and says nothing, asking for mails and all
+        else is answered; once there is one that works, everybody has their mail, and one (F6)."""
+        people = [f"person{number}@mail.example" for number in range(REQUESTS)]
+        with smtp_process() as stalled, ThreadPoolExecutor(REQUESTS) as threads:
+            stalled.be({"greeting": STALL})
+            service = self.serve(stalled)
+            sids = threads.map(lambda email: self.asked(service, email), people)
+            self.assertEqual(len(set(sids)), REQUESTS)
+            for path in ("/health", "/_matrix/client/v3/register/available?username=alice"):
+                before = time.monotonic()
+                self.assertEqual(service.ask("GET", path).status, 200)
+                self.assertLess(time.monotonic() - before, PROMPT_S)
+        with smtp_process(stalled.port) as server:
+            mails = [server.next_mail(PATIENCE_S * 4) for _ in people]
+            self.assertEqual(sorted(mail.to for mail in mails if mail), sorted(people))
+            self.assertIsNone(server.next_mail(2))
 
     def test_late(self) -> None:
         """A mail server that puts us off gets the mail again, once it takes mails, and once."""

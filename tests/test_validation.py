@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
 from regsys.errors import Unavailable
 from regsys.interfaces import IValidationMails
-from regsys.model import CODE_TRIES, MailPurpose
+from regsys.model import CODE_TRIES, JOB_LEASE_MS, MailPurpose, ValidationMail
 from regsys.testing import MemoryMails, provides
 from tests.proofs import ALICE, REQUEST, SECRET, ProofCase
 
 LIFE_S = 3600
 TIGHT = {"per_second": 0.01, "burst_count": 3}
+
+
+@implementer(IValidationMails)
+class SilentMails:
+    """Mails go out, but nobody ever hears of it."""
+
+    def __init__(self) -> None:
+        self.sent: list[ValidationMail] = []
+
+    async def send(self, mail: ValidationMail) -> None:
+        self.sent.append(mail)
+        await Deferred()
 
 
 class RequestTests(ProofCase):
@@ -174,6 +189,20 @@ class MailTests(ProofCase):
         self.system(database=self.database)
         self.later(60)
         self.assertEqual(self.submit(**self.link()).json, {"success": True})
+
+    def test_afterACrash(self) -> None:
+        """A process that dies while its mail may be out already leaves it to the next, which sends
+        the same mail once more, and not again."""
+        silent = SilentMails()
+        self.system(hooks=self.hooks(mails=silent))
+        self.asked()
+        self.system(database=self.database)
+        self.later(JOB_LEASE_MS / 1000 - 1)
+        self.assertEqual(self.mails.sent, [])
+        for _ in range(5):
+            self.later(60)
+        self.assertEqual((silent.sent, self.waiting()), (self.mails.sent, 0))
+        self.assertEqual(len(self.mails.sent), 1)
 
     def test_nobodySends(self) -> None:
         """Where nobody sends mails they wait in the database."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from regsys.errors import NoTriesLeft
 from regsys.model import CODE_TRIES
-from tests.proofs import SECRET, SUBMIT, ProofCase
+from tests.proofs import SECRET, ProofCase
 
 LIFE_S = 3600
 
@@ -117,12 +117,3 @@ class ConfirmTests(ProofCase):
         self.wait(self.subsystem.stop())
         for table in ("validations", "validation_tokens"):
             self.assertEqual(self.rows(f"SELECT * FROM {table}"), [], table)
-
-    def test_noPages(self) -> None:
-        """A browser that follows the link confirms nothing: there is no page yet."""
-        assert self.mail.link is not None
-        query = self.mail.link.partition("?")[2]
-        for _ in range(3):
-            for method in ("GET", "HEAD"):
-                self.assertEqual(self.client.ask(method, f"{SUBMIT}?{query}").status, 405)
-        self.assertProven(False)

@@ -54,7 +54,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     tokens = RegistrationTokens(store=stores.registration_tokens, clock=parts.clock)
     newcomers = rules.newcomers(parts, side.accounts, side.owners)
     signup = stages.signup(parts, handler, newcomers, token_limit)
-    validations = proofs.validations(parts, newcomers)
+    validations = proofs.validations(parts, newcomers, signup)
     phones = proofs.phones(parts, validations)
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
@@ -70,7 +70,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         token_api.validity(tokens, config.registration, token_limit, address_key),
         *token_api.administration(tokens, auth),
         threepids.request_email_token(validations, parts.backend.metrics),
-        threepids.submit_email_token(validations),
+        proofs.confirmation_page(parts, validations, maker),
         threepids.request_msisdn_token(phones, config.public_baseurl, parts.backend.metrics),
         threepids.submit_msisdn_token(phones),
         admin.shared_secret_registration(handler, rules.shared_secret(parts), parts.clock),

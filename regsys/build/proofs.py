@@ -4,29 +4,39 @@ from __future__ import annotations
 
 from typing import Optional
 
+from jinja2 import Undefined
+
 from regsys.build.parts import Parts
+from regsys.http import Endpoint
 from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IStage, IValidationMails
-from regsys.mails import Mails, ValidationPost
+from regsys.mails import REGISTRATION, Mails, ValidationPost
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.identity import IdentityServer
 from regsys.outbound.sms import SmsGateway
 from regsys.phones import CodeTexter, DelegatedPhones, OwnPhones
 from regsys.ratelimit import address_key
+from regsys.signup import Signup
+from regsys.stages_first import StagesFirst
 from regsys.templates import Templates
 from regsys.threepid_stages import DelegatedMsisdnStage, MsisdnStage
 from regsys.threepids import NewcomersThreepids
 from regsys.validation import (
     SEND_MAIL,
     SEND_SMS,
+    SUBMIT_PATH,
     ValidationLimits,
     ValidationMailer,
     Validations,
     ValidationTokens,
 )
+from regsys.web.address_pages import AddressPages
+from regsys.web.confirm_address import confirm_address
+from regsys.web.pages import Pages
 
 
-def validations(parts: Parts, newcomers: NewcomersThreepids) -> Validations:
+def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> Validations:
     """The dialogue by which addresses are proven; what it writes down to be sent, is sent."""
+    first = StagesFirst(uia=signup.uia, flows=signup.flows)
     config, store, limit = parts.config, parts.stores.validations, parts.limit
     tokens, rate = ValidationTokens(parts.backend.macaroon_secret), config.limits.validation
     mails = _mails(parts)
@@ -62,6 +72,29 @@ def validations(parts: Parts, newcomers: NewcomersThreepids) -> Validations:
         registration_open=config.registration.enabled,
         clock=parts.clock,
         start_jobs=parts.runner.start_jobs,
+        stages_first=first if config.threepids.mail_needs_stages else None,
+    )
+
+
+def confirmation_page(parts: Parts, validations: Validations, pages: Pages) -> Endpoint:
+    """Where the links in mails lead."""
+    config = parts.config
+    own = config.email.template_dir if config.email else None
+    directories = [*parts.template_directories, *([own] if own else [])]
+    shown = AddressPages(
+        pages=pages,
+        # Written for a homeserver, where what is undefined is empty.
+        theirs=Templates.load(config.public_baseurl, directories, Undefined),
+        chosen=config.email.templates if config.email else {},
+        kind=REGISTRATION,
+        server_name=config.server_name,
+    )
+    return confirm_address(
+        "email_submit_token",
+        f"/{SUBMIT_PATH}",
+        validations,
+        shown,
+        on_get=config.threepids.confirm_on_get,
     )
 
 

@@ -29,7 +29,8 @@ class ThreepidsConfig:
     ``offered``: the media whose addresses can be proven here; ``required``: those that every
     newcomer must prove. ``allowed`` empty: every address. ``hide_taken``: asking for a proof
     does not tell that an address is taken. ``next_link_domains`` None: every host.
-    ``token_lifetime_ms``: how long the link in a mail is good.
+    ``token_lifetime_ms``: how long the link in a mail is good. ``confirm_on_get``: opening it
+    confirms, without a button. ``mail_needs_stages``: no mail before the stages before it.
     """
 
     offered: frozenset[str] = frozenset()
@@ -38,6 +39,8 @@ class ThreepidsConfig:
     hide_taken: bool = False
     next_link_domains: Optional[frozenset[str]] = None
     token_lifetime_ms: int = 60 * MINUTE_MS
+    confirm_on_get: bool = False
+    mail_needs_stages: bool = False
 
 
 _THREEPIDS = ThreepidsConfig()
@@ -54,6 +57,8 @@ def read_threepids(reader: Reader, has_mails: bool, has_phones: bool) -> Threepi
         hide_taken=reader.flag("request_token_inhibit_3pid_errors"),
         next_link_domains=_read_domains(reader),
         token_lifetime_ms=lifetime_ms or _THREEPIDS.token_lifetime_ms,
+        mail_needs_stages=reader.section("regsys").flag("mail_needs_stages"),
+        confirm_on_get=reader.section("regsys").flag("email_confirm_on_get"),
     )
 
 

@@ -1,15 +1,17 @@
 // The registration page: name and password, then whatever the server asks for, stage by stage.
 //
-// It knows no stage but the dummy. What a person has to do for one stands on the stage's own page
-// (/auth/{stage}/fallback/web): the form there is shown here, and sent there.
+// What a person has to do for a stage stands on the stage's own page (/auth/{stage}/fallback/web):
+// the form there is shown here, and sent there. Two stages have no page: the dummy, and the email
+// address, whose step is in a file of its own.
 
 const DUMMY = "m.login.dummy";
+const EMAIL = "m.login.email.identity";
 const APPROVAL = "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL";
-const TYPING_MS = 400;
 
 const root = document.getElementById("register");
 const [account, step, welcome] = ["account", "step", "welcome"].map(find);
-const [username, password, nameStatus] = ["username", "password", "name-status"].map(find);
+const email = find("email"); // the forms of its step; null: the server sends no mails
+const [username, password] = ["username", "password"].map(find);
 const catalogue = JSON.parse(find("catalogue").textContent);
 const api = root.dataset.api;
 const UNREACHABLE = _("The server cannot be reached. Check your connection and try again.");
@@ -58,6 +60,16 @@ function told(answer) {
 
 // --- The dialogue with the server -----------------------------------------------------------
 
+/** The body of the answer to a POST, or a Refusal. */
+async function post(url, body) {
+    const answer = await ask(url, { method: "POST", body: JSON.stringify(body) });
+    const { errcode, error, ...rest } = await told(answer);
+    if (!answer.ok) {
+        throw new Refusal(error, errcode);
+    }
+    return rest;
+}
+
 /** One POST /register; the body of its answer, which has flows if there is more to do. */
 async function register(auth) {
     const body = { username: chosenName(), password: password.value, inhibit_login: true };
@@ -86,10 +98,7 @@ async function proceed() {
     while (answer.flows) {
         flow ??= await choose(answer.flows.map((offered) => offered.stages));
         const stage = flow.find((type) => !answer.completed.includes(type)) ?? DUMMY;
-        if (stage !== DUMMY) {
-            await pass(stage, answer.error);
-        }
-        answer = await register(stage === DUMMY ? { type: DUMMY } : {});
+        answer = await register(await perform(stage, answer.error && _(answer.error)));
     }
     find("user-id").textContent = answer.user_id;
     find("approval").hidden = !answer.notice;
@@ -98,11 +107,24 @@ async function proceed() {
     show(welcome, withPages(flow ?? []).length + 1);
 }
 
+/** Have the person do what the stage asks for; what is to be told of it. */
+async function perform(stage, failure) {
+    if (stage === DUMMY) {
+        return { type: DUMMY };
+    }
+    if (stage === EMAIL && email) {
+        const { proveAddress } = await import(email.dataset.script);
+        const place = (form, why) => placeForm(stage, email.dataset.title, form, why);
+        return proveAddress({ place, post, busy, complain, _, session: () => session }, failure);
+    }
+    await pass(stage, failure);
+    return {};
+}
+
 /** The way in, of those that can be gone here: the only one, or the one that the person takes. */
 async function choose(flows) {
     for (const stage of new Set(flows.flat())) {
-        const page = stage === DUMMY ? null : await load(`${addressOf(stage)}?session=${session}`);
-        titles.set(stage, page && headingOf(page));
+        titles.set(stage, await titleOf(stage));
     }
     const work = (stages) => stages.filter((stage) => stage !== DUMMY);
     const open = flows.filter((stages) => work(stages).every((stage) => titles.get(stage)));
@@ -137,6 +159,15 @@ function addressOf(stage) {
     return `${api}auth/${encodeURIComponent(stage)}/fallback/web`;
 }
 
+/** What the step of a stage is called; null: there is nothing to do for it, or no way to. */
+async function titleOf(stage) {
+    if (stage === EMAIL && email) {
+        return email.dataset.title;
+    }
+    const page = stage === DUMMY ? null : await load(`${addressOf(stage)}?session=${session}`);
+    return page && headingOf(page);
+}
+
 function headingOf(page) {
     return page.querySelector("h1").textContent;
 }
@@ -157,7 +188,7 @@ async function load(url, options) {
 /** Show the stage's form until it is passed: until its page has no form any more. */
 async function pass(stage, failure) {
     const page = await load(`${addressOf(stage)}?session=${session}`);
-    let form = showForm(stage, page, failure && _(failure));
+    let form = showForm(stage, page, failure);
     while (form) {
         await new Promise((resolve) => form.addEventListener("submit", resolve, { once: true }));
         const body = new URLSearchParams(new FormData(form));
@@ -178,17 +209,23 @@ function showForm(stage, page, failure) {
     if (!received) {
         return null;
     }
-    const form = document.importNode(received, true);
-    form.addEventListener("submit", (event) => event.preventDefault());
-    step.replaceChildren(element("h2", headingOf(page), { tabindex: -1 }), form);
-    if (failure) {
-        complain(form, failure);
-    }
+    const form = placeForm(stage, headingOf(page), received, failure);
     // Scripts that came by fetch are dead; the same ones made here run.
     for (const dead of form.querySelectorAll("script")) {
         const script = element("script", dead.textContent);
         [...dead.attributes].forEach(({ name, value }) => script.setAttribute(name, value));
         dead.replaceWith(script);
+    }
+    return form;
+}
+
+/** Show a copy of this form as the step of the stage; returns the copy. */
+function placeForm(stage, title, original, failure) {
+    const form = document.importNode(original, true);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    step.replaceChildren(element("h2", title, { tabindex: -1 }), form);
+    if (failure) {
+        complain(form, failure);
     }
     show(step, 1 + withPages(flow).indexOf(stage));
     form.querySelector("[aria-invalid=true]")?.focus();
@@ -197,12 +234,12 @@ function showForm(stage, page, failure) {
 
 /** Wait for the work, while the form cannot be sent again. */
 async function busy(form, work) {
-    const button = form.querySelector("button");
-    button.disabled = true;
+    const buttons = [...form.querySelectorAll("button")];
+    buttons.forEach((button) => (button.disabled = true));
     try {
         return await work;
     } finally {
-        button.disabled = false;
+        buttons.forEach((button) => (button.disabled = false));
     }
 }
 
@@ -245,44 +282,6 @@ function matrixID() {
     return `@${chosenName()}:${root.dataset.serverName}`;
 }
 
-function tellName(text, state = "") {
-    nameStatus.textContent = text;
-    nameStatus.className = state;
-    username.setAttribute("aria-invalid", state === "bad");
-}
-
-async function checkName(name) {
-    if (name === "" || name !== chosenName()) {
-        return; // it was changed meanwhile: that is checked by itself
-    }
-    const answer = await ask(`${api}register/available?username=${encodeURIComponent(name)}`);
-    const { error, retry_after_ms } = await told(answer);
-    if (name !== chosenName()) {
-        return;
-    }
-    if (answer.ok) {
-        tellName(_("{id} is free.", { id: matrixID() }), "good");
-    } else if (retry_after_ms) {
-        checkSoon(name, retry_after_ms);
-    } else {
-        tellName(_(error), "bad");
-    }
-}
-
-/** Being told is a help and no more: where it fails, the server says so in the end. */
-function checkSoon(name, wait_ms) {
-    clearTimeout(typing);
-    typing = setTimeout(() => checkName(name).catch(() => {}), wait_ms);
-}
-
-let typing;
-username.addEventListener("input", () => {
-    tellName(chosenName() && _("Your Matrix ID will be {id}", { id: matrixID() }));
-    if (!("namesAreSecret" in root.dataset)) {
-        checkSoon(chosenName(), TYPING_MS);
-    }
-});
-
 const rules = [...find("rules").children];
 password.addEventListener("input", () => {
     for (const rule of rules) {
@@ -314,5 +313,9 @@ account.addEventListener("submit", async (event) => {
     }
 });
 
+// Being told while one types is a help and no more: where it fails, the server says so in the end.
+await import(root.dataset.names)
+    .then(({ tellNames }) => tellNames({ ask, told, _, chosenName, matrixID }))
+    .catch(() => {});
 root.hidden = false;
 show(account, 0);

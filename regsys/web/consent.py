@@ -20,10 +20,7 @@ from regsys.consent import Consents
 from regsys.errors import PolicyNotFound
 from regsys.http import Call, Endpoint, Page, Reply
 from regsys.templates import best_language
-from regsys.web.pages import Pages
-
-# What administrators' pages have always been allowed: styles of their own. Never a script.
-SOURCES = {"style-src": ("'unsafe-inline'",), "img-src": ("'self'", "data:")}
+from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages
 
 # A directory of templates, and a file below it.
 Place = tuple[str, str]
@@ -97,7 +94,7 @@ def policies(consents: Consents, pages: Pages) -> Endpoint:
             has_consented=accepted,
             public_version=not who,
         )
-        return Reply(Page(html, SOURCES))
+        return Reply(Page(html, ADMINISTRATORS_SOURCES))
 
     async def post(call: Call) -> Reply:
         form = call.form()
@@ -109,7 +106,7 @@ def policies(consents: Consents, pages: Pages) -> Endpoint:
         thanks = templates.thanks(name, call.languages)
         if thanks is None:
             return pages.reply(call, "consent_given.html")
-        return Reply(Page(thanks.render(), SOURCES))
+        return Reply(Page(thanks.render(), ADMINISTRATORS_SOURCES))
 
     handlers = {"GET": pages.handler(get), "POST": pages.handler(post)}
     return Endpoint("consent", (f"/{consent.PATH}",), handlers)

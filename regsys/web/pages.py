@@ -13,6 +13,12 @@ from regsys.errors import RegistrationError
 from regsys.http import Call, Endpoint, File, Handler, Page, Reply, refusal
 from regsys.templates import STATIC_PATH, Templates, static_files
 
+# What administrators' own pages have always been allowed: styles of their own. Never a script.
+ADMINISTRATORS_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "style-src": ("'unsafe-inline'",),
+    "img-src": ("'self'", "data:"),
+}
+
 
 @attr.frozen
 class Pages:

@@ -33,6 +33,7 @@ def registration_page(config: Config, stages: Iterable[IStage], pages: Pages) ->
             server_name=config.server_name,
             public_baseurl=config.public_baseurl,
             policy=config.passwords.policy,
+            proves_email="email" in config.threepids.offered,
             names_are_secret=config.registration.inhibit_user_in_use_error,
         )
 

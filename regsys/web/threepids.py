@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
-
 from regsys import bodies
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IPhoneProofs
 from regsys.metrics import Metrics
-from regsys.validation import SUBMIT_PATH, Validations
+from regsys.validation import Validations
 from regsys.web.answers import client_paths
 
 SUBMIT_MSISDN_PATH = "_matrix/client/unstable/add_threepid/msisdn/submit_token"
@@ -39,22 +37,12 @@ def request_msisdn_token(phones: IPhoneProofs, public_baseurl: str, metrics: Met
 def submit_msisdn_token(phones: IPhoneProofs) -> Endpoint:
     async def post(call: Call) -> Reply:
         body = call.object()
-        await phones.submit_token(client=call.client, **_submitted(body))
+        await phones.submit_token(
+            sid=bodies.required_string(body, "sid"),
+            client_secret=bodies.required_string(body, "client_secret"),
+            token=bodies.required_string(body, "token"),
+            client=call.client,
+        )
         return Reply({"success": True})
 
     return Endpoint("msisdn_submit_token", (f"/{SUBMIT_MSISDN_PATH}",), {"POST": post})
-
-
-def submit_email_token(validations: Validations) -> Endpoint:
-    """For clients, who send JSON."""
-
-    async def post(call: Call) -> Reply:
-        body = call.object()
-        await validations.confirm(client=call.client, **_submitted(body))
-        return Reply({"success": True})
-
-    return Endpoint("email_submit_token", (f"/{SUBMIT_PATH}",), {"POST": post})
-
-
-def _submitted(body: Mapping[str, Any]) -> dict[str, str]:
-    return {name: bodies.required_string(body, name) for name in ("sid", "client_secret", "token")}

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import attr
 from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.captchas import CaptchaStage
 from regsys.cli.demo.every_stage import TEST_KEYS, CaptchaDouble, Reusable
@@ -40,7 +41,7 @@ TOKEN_STAGE = "m.login.registration_token"
 CAPTCHAS = ("m.login.recaptcha", "org.regsys.hcaptcha", "org.regsys.turnstile", "org.regsys.altcha")
 PATH_ARGS = (TOKEN_STAGE, RIDDLE, "m.login.terms", "m.login.dummy", HOSTILE, *CAPTCHAS)
 # Endpoints that have pages; the walk must come by each of them.
-WITH_PAGES = {"fallback", "registration_page", "consent"}
+WITH_PAGES = {"fallback", "registration_page", "consent", "email_submit_token"}
 # The page of an administrator's own, which may be styled as they like.
 RULES = "<!doctype html><title>Rules</title><p style='color: red'>{{ user }} {{ version }}"
 
@@ -92,7 +93,26 @@ def digest(script: str) -> str:
     return f"sha256-{base64.b64encode(raw).decode()}"
 
 
-class WalkTests(PageCase):
+class SafePages(SynchronousTestCase):
+    """What is asked of every page."""
+
+    def assertSafe(self, request: object, answer: Answer) -> None:
+        for name, value in HEADERS.items():
+            self.assertEqual(answer.headers.get(name), value, request)
+        policy = answer.headers["content-security-policy"]
+        if "color: red" in answer.json.decode():  # an administrator's page, and allowed to
+            policy = policy.replace(" 'unsafe-inline'", "")
+        for part in POLICY:
+            self.assertRegex(f"{policy};", f"{part}( [^;']+)?;", request)
+        self.assertNotIn("unsafe", policy, request)
+        self.assertNotIn("cross-origin-opener-policy", answer.headers, request)
+        page = Markup(policy)
+        page.feed(answer.json.decode())
+        own = ["style=color: red"] if "color: red" in answer.json.decode() else []
+        self.assertEqual(page.wrongs, own, request)
+
+
+class WalkTests(SafePages, PageCase):
     others = tuple(
         CaptchaStage(
             type=stage,
@@ -136,21 +156,6 @@ class WalkTests(PageCase):
                     filled = re.sub("{.*?}", quote(given, safe=""), path)
                     for query, body in itertools.product(queries, bodies):
                         yield name, method, filled + query, urlencode(body, safe="<>").encode()
-
-    def assertSafe(self, request: object, answer: Answer) -> None:
-        for name, value in HEADERS.items():
-            self.assertEqual(answer.headers.get(name), value, request)
-        policy = answer.headers["content-security-policy"]
-        if "color: red" in answer.json.decode():  # an administrator's page, and allowed to
-            policy = policy.replace(" 'unsafe-inline'", "")
-        for part in POLICY:
-            self.assertRegex(f"{policy};", f"{part}( [^;']+)?;", request)
-        self.assertNotIn("unsafe", policy, request)
-        self.assertNotIn("cross-origin-opener-policy", answer.headers, request)
-        page = Markup(policy)
-        page.feed(answer.json.decode())
-        own = ["style=color: red"] if "color: red" in answer.json.decode() else []
-        self.assertEqual(page.wrongs, own, request)
 
     def test_walk(self) -> None:
         """Each page has all headers of one, runs no script and loads nothing but what its policy

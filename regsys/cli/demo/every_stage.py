@@ -14,11 +14,12 @@ from zope.interface import implementer
 from regsys import build
 from regsys.backend import open_backend, prepare
 from regsys.captchas import CaptchaStage
-from regsys.cli.demo import DIRECTORY, write
-from regsys.config import Config
+from regsys.cli.demo import DIRECTORY, mails, write
+from regsys.config import Config, ConfigError
 from regsys.errors import InvalidParam, Unavailable
 from regsys.flows import (
     DUMMY,
+    EMAIL_IDENTITY,
     HCAPTCHA,
     PROOF_OF_WORK,
     RECAPTCHA,
@@ -27,7 +28,10 @@ from regsys.flows import (
     TURNSTILE,
 )
 from regsys.interfaces import ICaptchaVerifier, INonceStore
+from regsys.mails import Mails, ValidationPost
 from regsys.subsystem import Subsystem, hooks
+from regsys.templates import Templates
+from regsys.web.pages import Pages
 
 HERE = Path(__file__).parent
 TOKEN = "demo"  # noqa: S105 (it is told to everybody)
@@ -41,6 +45,7 @@ FLOWS: Mapping[str, tuple[str, ...]] = {
     "recaptcha": (RECAPTCHA, DUMMY),
     "hcaptcha": (HCAPTCHA, DUMMY),
     "turnstile": (TURNSTILE, DUMMY),
+    "email": (EMAIL_IDENTITY, DUMMY),
     "all": (REGISTRATION_TOKEN, PROOF_OF_WORK, TERMS, DUMMY),
 }
 # The keys with which each service's own widget lets everybody pass; their makers give them out
@@ -69,10 +74,12 @@ enable_registration_captcha: true
 bcrypt_rounds: 4
 rc_registration: {{per_second: 1000, burst_count: 1000}}
 rc_registration_token_validity: {{per_second: 1000, burst_count: 1000}}
+rc_3pid_validation: {{per_second: 1000, burst_count: 1000}}
 rc_login:
   address: {{per_second: 1000, burst_count: 1000}}
   account: {{per_second: 1000, burst_count: 1000}}
   failed_attempts: {{per_second: 1000, burst_count: 1000}}
+email: {{notif_from: demo@localhost}}
 macaroon_secret_key: {secret}
 regsys:
   database: {{name: sqlite3, args: {{database: {directory}/every-stage.db}}}}
@@ -135,6 +142,7 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
         )
         for stage, key in TEST_KEYS.items()
     ]
+    caught, templates = mails.CaughtMails(), [str(HERE / "templates")]
     system = build.standalone(
         config,
         reactor,
@@ -143,11 +151,13 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
             reactor,
             stages=captchas,
             flows=[FLOWS[name] for name in names or FLOWS],
-            template_directories=[str(HERE / "templates")],
+            template_directories=templates,
+            mails=_post(config, caught),
         ),
     )
     reactor.callLater(0, _start_token, system)
-    return system
+    pages = Pages(Templates.load(config.public_baseurl, templates))
+    return system.having(mails.mails_page(caught, pages))
 
 
 def introduction(config: Config, names: Optional[Sequence[str]]) -> str:
@@ -160,8 +170,16 @@ def introduction(config: Config, names: Optional[Sequence[str]]) -> str:
         f"  For clients: {url.rstrip('/')}, which offers these flows"
         f" (--flow NAME: only that one):\n{flows}\n"
         f'  The registration token is "{TOKEN}". A captcha\'s response is anything: "wrong" is\n'
-        '  refused, "down" cannot be checked. Each one\'s public key lets everybody pass.'
+        '  refused, "down" cannot be checked. Each one\'s public key lets everybody pass.\n'
+        f"  Mails go nowhere; read them, links and codes included, at {url}{mails.PATH}"
     )
+
+
+def _post(config: Config, caught: mails.CaughtMails) -> ValidationPost:
+    if config.email is None:
+        raise ConfigError([f"email: missing — delete {DIRECTORY}, which is of an older version"])
+    composing = Mails.load(config.email, config.server_name, config.public_baseurl)
+    return ValidationPost(mails=composing, mailer=caught)
 
 
 def _start_token(system: Subsystem) -> None:

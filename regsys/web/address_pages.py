@@ -1,0 +1,104 @@
+"""What a browser is shown of a confirmation (BEHAVIOUR B7.6): our pages, or the administrator's."""
+
+from __future__ import annotations
+
+import re
+from typing import Mapping, Optional, Sequence
+from urllib.parse import urlsplit
+
+import attr
+from jinja2 import TemplateError
+
+from regsys.config import ConfigError
+from regsys.errors import RegistrationError
+from regsys.http import Call, Page, Reply, refusal
+from regsys.model import Validation
+from regsys.templates import Templates
+from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages
+
+
+@attr.frozen(kw_only=True)
+class AddressPages:
+    """``kind`` is what the address is for: REGISTRATION or ADD_THREEPID of regsys.config.email.
+
+    ``theirs`` renders templates that were written for a homeserver; ``chosen`` has the files of
+    those, by what homeservers call them (``registration_success.html``). ConfigError: one of them
+    cannot be rendered.
+    """
+
+    pages: Pages
+    theirs: Templates
+    chosen: Mapping[str, str]
+    kind: str
+    server_name: str
+
+    def __attrs_post_init__(self) -> None:
+        for ending in ("failure", "success"):
+            try:
+                self._chosen(ending, (), failure_reason="")
+            except (TemplateError, TypeError, ValueError, OSError) as error:
+                name = f"{self.kind}_{ending}.html"
+                problem = f"the template of the page {name!r}: {error} — mend it, or take it away"
+                raise ConfigError([problem]) from None
+
+    def ask(
+        self, call: Call, validation: Validation, token: str, next_link: Optional[str]
+    ) -> Reply:
+        """What is being confirmed, and the button; with a field for the code if ``token`` is
+        empty. ``next_link``: where the button will lead in the end."""
+        return self.pages.reply(
+            call,
+            "confirm_address.html",
+            sources=_way_to(next_link),
+            validation=validation,
+            token=token,
+            kind=self.kind,
+            server_name=self.server_name,
+        )
+
+    def confirmed(self, call: Call, next_link: Optional[str], redirect: int) -> Reply:
+        """It is done: on to ``next_link`` by this status, or nowhere."""
+        reply = self._chosen_reply("success", call) or self.pages.reply(
+            call, "address_confirmed.html", kind=self.kind, server_name=self.server_name
+        )
+        if next_link is None:
+            return reply
+        return attr.evolve(reply, status=redirect, headers={"Location": next_link})
+
+    def refused(
+        self,
+        call: Call,
+        error: RegistrationError,
+        again: Optional[Validation] = None,
+        next_link: Optional[str] = None,
+    ) -> Reply:
+        """It is not done, and why. ``again``: the code of this session may still be typed."""
+        plain = refusal(error)
+        page = self._chosen_reply("failure", call, failure_reason=error.text) or self.pages.reply(
+            call,
+            "address_refused.html",
+            sources=_way_to(next_link),
+            validation=again,
+            error=error.text,
+            kind=self.kind,
+        )
+        return attr.evolve(plain, body=page.body)
+
+    def _chosen_reply(self, ending: str, call: Call, **values: str) -> Optional[Reply]:
+        html = self._chosen(ending, call.languages, **values)
+        return None if html is None else Reply(Page(html, ADMINISTRATORS_SOURCES))
+
+    def _chosen(self, ending: str, languages: Sequence[str], **values: str) -> Optional[str]:
+        file = self.chosen.get(f"{self.kind}_{ending}.html")
+        if file is None:
+            return None
+        return self.theirs.render(file, languages, server_name=self.server_name, **values)
+
+
+def _way_to(link: Optional[str]) -> Mapping[str, tuple[str, ...]]:
+    """What lets a form lead there: browsers hold ``form-action`` against redirects, too."""
+    if link is None:
+        return {}
+    parts = urlsplit(link)
+    is_plain = re.fullmatch(r"[0-9A-Za-z._:\[\]-]+", parts.netloc)
+    return {"form-action": (f"{parts.scheme}://{parts.netloc}",)} if is_plain else {}

@@ -1,0 +1,199 @@
+"""A person proves an email address: on the registration page, and on the page of a mail's link."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar, Mapping
+from urllib.parse import parse_qs, urlsplit
+
+from tests.browser.case import PLENTY, REGISTER, BrowserCase
+from tests.service_process import ServiceProcess
+from tests.smtp_double import Delivered
+from tests.smtp_process import smtp_process
+
+ALICE = "alice@mail.example"
+ADDRESS, CODE, OPENED = "Email address", "Code from the mail", "I have opened the link"
+STEP = "Confirm your email address"
+CONFIRM = "Confirm this address"
+
+
+class EmailCase(BrowserCase):
+    """On a server that asks everybody for an address; ``self.mails`` is its mail server."""
+
+    def setUp(self) -> None:
+        running = smtp_process()
+        self.mails = running.__enter__()
+        self.addCleanup(running.__exit__, None, None, None)
+        super().setUp()
+
+    def serve(self, **options: Any) -> ServiceProcess:
+        mails = {"notif_from": "a@test.example", "smtp_port": self.mails.port}
+        options = {"registrations_require_3pid": ["email"], "email": mails, **options}
+        return super().serve(rc_3pid_validation=PLENTY, **options)
+
+    def mail(self) -> Delivered:
+        mail = self.mails.next_mail()
+        assert mail is not None
+        return mail
+
+    def link(self, mail: Delivered) -> str:
+        """Where its button leads, at the service's own address."""
+        found = re.search(r'href="(https://test\.example/[^"]+)"', mail.part("html"))
+        assert found is not None, mail.part("html")
+        parts = urlsplit(found[1].replace("&amp;", "&"))
+        return f"{parts.path}?{parts.query}"
+
+    def code(self, mail: Delivered) -> str:
+        found = re.search(r"^ +([A-Z]{8})$", mail.part("plain"), re.MULTILINE)
+        assert found is not None, mail.part("plain")
+        return found[1]
+
+    def give(self, address: str = ALICE) -> None:
+        """Have a mail sent there."""
+        self.page.get_by_label(ADDRESS).fill(address)
+        self.press("Send the mail")
+
+    def assertSent(self, words: str) -> None:
+        self.page.get_by_role("status").filter(has_text=words).wait_for()
+
+
+class RegistrationTests(EmailCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.go(REGISTER)
+        self.fill()
+        self.assertStep(STEP)
+
+    def test_byCode(self) -> None:
+        """The code of the mail is typed; a wrong one is told where it was typed."""
+        self.assertGood("address")
+        self.give()
+        self.assertSent(f"a mail to {ALICE}")
+        code = self.code(self.mail())
+        self.assertGood("code")
+        self.page.get_by_label(CODE).fill("abcd efgh")
+        self.press()
+        self.assertAlert("This code or link is not valid")
+        self.assertEqual(self.page.evaluate("document.activeElement.id"), "code")
+        self.page.get_by_label(CODE).fill(f"{code[:4]} {code[4:].lower()}")
+        self.press()
+        self.assertReady()
+        self.assertNotIn(code, " ".join(self.asked))
+
+    def test_byLink(self) -> None:
+        """The link is opened in another tab, and confirmed there by its button."""
+        self.give()
+        mail = self.mail()
+        self.press(OPENED)
+        self.assertAlert("has not been confirmed yet")
+        register, self.page = self.page, self.page.context.new_page()
+        self.go(self.link(mail))
+        self.page.get_by_text(ALICE).wait_for()
+        self.assertGood("confirm")
+        self.press(CONFIRM)
+        self.page.get_by_role("heading", name="Your address is confirmed").wait_for()
+        self.assertNotIn("token=", self.page.url)
+        self.assertGood("confirmed")
+        self.page = register
+        self.press(OPENED)
+        self.assertReady()
+
+    def test_otherAddress(self) -> None:
+        """A mail can be sent again, and to another address; what an address is refused for is
+        told where it was typed."""
+        self.give("alice")
+        self.assertAlert("This is not an email address.")
+        self.give()
+        self.mail()
+        self.press("Send the mail again")
+        self.assertSent("another mail")
+        again = self.mail()
+        self.assertEqual(again.to, ALICE)
+        self.press("Use another address")
+        self.assertEqual(self.page.get_by_label(ADDRESS).input_value(), ALICE)
+        self.give("bob@mail.example")
+        self.assertSent("a mail to bob@mail.example")
+        mail = self.mail()
+        self.assertEqual(mail.to, "bob@mail.example")
+        self.page.get_by_label(CODE).fill(self.code(mail))
+        self.press()
+        self.assertReady()
+
+    def test_unreachable(self) -> None:
+        """Where the connection is lost nothing that was typed is."""
+        self.page.context.set_offline(True)
+        self.give()
+        self.assertAlert("cannot be reached")
+        self.complaints.clear()  # the browser's own, of the connection
+        self.page.context.set_offline(False)
+        self.press("Send the mail")
+        self.assertSent(ALICE)
+
+
+class StagesFirstTests(EmailCase):
+    options: ClassVar[Mapping[str, Any]] = {
+        "registration_requires_token": True,
+        "rc_registration_token_validity": PLENTY,
+        "regsys": {"rc_availability": False, "mail_needs_stages": True},
+    }
+
+    def test_inOrder(self) -> None:
+        """Where a mail needs the stages before it the page passes them first, and names its
+        session when it asks for the mail."""
+        self.make_token("good")
+        self.go(REGISTER)
+        self.fill()
+        self.page.get_by_label("Registration token").fill("good")
+        self.press()
+        self.assertStep(STEP)
+        self.give()
+        self.page.get_by_label(CODE).fill(self.code(self.mail()))
+        self.press()
+        self.assertReady()
+
+
+class LinkTests(EmailCase):
+    def test_refused(self) -> None:
+        """A link that is not good says so on a page for everybody, in the reader's language; and
+        where the code may be typed instead, it can be."""
+        body = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
+        path = "/_matrix/client/v3/register/email/requestToken"
+        self.assertEqual(self.service.ask("POST", path, body).status, 200)
+        mail = self.mail()
+        link = self.link(mail)
+        self.go(re.sub("token=[^&]*", "token=wrong", link))
+        self.assertAlert("This code or link is not valid")
+        self.assertGood("refused")
+        self.page.get_by_label(CODE).fill(self.code(mail))
+        self.press(CONFIRM)
+        self.page.get_by_role("heading", name="Your address is confirmed").wait_for()
+        self.page = self.open(locale="fr")
+        self.go(re.sub("sid=[^&]*", "sid=lost", link))
+        self.assertAlert("inconnue ou a expiré")
+        self.assertGood("unknown-fr")
+
+    def test_nextLink(self) -> None:
+        """The button leads on to where the client wanted, which hears of no secret."""
+        heard = []
+        self.page.context.route(
+            "http://app.example/**",
+            lambda route: (heard.append(route.request.headers), route.fulfill(body="Welcome")),
+        )
+        wish = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
+        wish = {**wish, "next_link": "http://app.example/go"}
+        path = "/_matrix/client/v3/register/email/requestToken"
+        sid = self.service.ask("POST", path, wish).json["sid"]
+        link = self.link(self.mail())
+        self.assertIn(sid, parse_qs(urlsplit(link).query)["sid"])
+        self.go(link)
+        self.press(CONFIRM)
+        self.page.get_by_text("Welcome").wait_for()
+        self.assertEqual(self.page.url, f"http://app.example/go?sid={sid}")
+        self.assertNotIn("referer", heard[0])
+
+    def test_mail(self) -> None:
+        """The mail itself, as its HTML looks: for whoever wants to look."""
+        body = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
+        self.service.ask("POST", "/_matrix/client/v3/register/email/requestToken", body)
+        self.page.set_content(self.mail().part("html"))
+        self.assertGood("mail")
