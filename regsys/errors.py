@@ -16,7 +16,7 @@ class RegistrationError(Exception):
     becomes the ``Retry-After`` header.
     """
 
-    status: ClassVar[int] = 400
+    status: int = 400
     errcode: str = "M_UNKNOWN"
     sentence: ClassVar[str] = "The request was refused."
 
@@ -110,6 +110,18 @@ class MailRefused(RegistrationError):
     errcode, sentence = "M_INVALID_PARAM", "Mails cannot be delivered to this address."
 
 
+class SmsDeferred(Unavailable):
+    """No text message could be handed over: the same may go out later."""
+
+    sentence = "No text message can be sent now: it will be tried again."
+
+
+class SmsRefused(RegistrationError):
+    """This text message will never be delivered."""
+
+    errcode, sentence = "M_INVALID_PARAM", "Text messages cannot be delivered to this number."
+
+
 # --- Names and accounts ------------------------------------------------------------------
 
 
@@ -187,6 +199,17 @@ class MediumNotSupported(RegistrationError):
     sentence = "Addresses of this kind cannot be confirmed on this server."
 
 
+class DelegateRefused(RegistrationError):
+    """The server that proves phone numbers for us said no, in these words of its own."""
+
+    sentence = "The phone number could not be confirmed."
+
+    def __init__(self, status: int, errcode: str, text: Optional[str], **extra: Any) -> None:
+        super().__init__(text, **extra)
+        self.status = status
+        self.errcode = errcode
+
+
 class ValidationRefused(RegistrationError):
     """An address was not confirmed. Clients look for ``success``."""
 
@@ -209,7 +232,7 @@ class WrongValidationToken(ValidationRefused):
 
 class NoTriesLeft(ValidationRefused):
     errcode = "M_UNAUTHORIZED"
-    sentence = "Too many codes were wrong: only the link in the message is valid now."
+    sentence = "Too many codes were wrong: only a link in the message is valid now."
 
 
 class InvalidRegistrationToken(RegistrationError):

@@ -364,6 +364,39 @@ class IValidationStore(Interface):
         """What it proves has been added to the account that it is for: it is used up; False if
         it had been, or is for no account."""
 
+    def adopt(proof: Threepid, session_id: str, until_ms: int) -> Awaitable[bool]:
+        """Another server has proven this: the proof belongs to this UIA session, and that is
+        remembered until then; False if it belongs to another."""
+
+
+class IPhoneProofs(Interface):
+    """The dialogue by which somebody proves a phone number, whoever sends the codes."""
+
+    def request_token(
+        body: Mapping[str, Any], client: Client, languages: Sequence[str]
+    ) -> Awaitable[Mapping[str, Any]]:
+        """Have a code sent, in the first of these languages that there is; what the client is to
+        know, its ``sid`` above all. Raises what a requestToken is refused with (BEHAVIOUR B7.2-3).
+        """
+
+    def submit_token(sid: str, client_secret: str, token: str, client: Client) -> Awaitable[None]:
+        """The code has come back, and was right; else ValidationRefused or DelegateRefused."""
+
+
+class IPhoneProver(Interface):
+    """Another server that proves phone numbers (BEHAVIOUR B7.8). Each of its methods raises
+    Unavailable if it cannot be asked, or its answer says nothing."""
+
+    def request_token(fields: Mapping[str, Any]) -> Awaitable[Mapping[str, Any]]:
+        """Have a code sent. ``fields`` are the specification's, and so are those of the answer,
+        which has a ``sid``. Raises DelegateRefused."""
+
+    def submit_token(sid: str, client_secret: str, token: str) -> Awaitable[bool]:
+        """Whether the code was right. Raises DelegateRefused."""
+
+    def proven(sid: str, client_secret: str) -> Awaitable[Optional[Threepid]]:
+        """What this session has proven, in its canonical form; None: nothing."""
+
 
 class IValidationMails(Interface):
     """Tells people what their address is asked to confirm."""
@@ -377,6 +410,17 @@ class IValidationMails(Interface):
 
 
 # === What goes out =======================================================================
+
+
+class ISmsSender(Interface):
+    """The way text messages take."""
+
+    def send(number: str, text: str) -> Awaitable[None]:
+        """Hand the message to somebody who takes responsibility for it.
+
+        ``number``: the digits of E.164, without a ``+``. Ends within JOB_LEASE_MS. Raises
+        SmsRefused if it can never be delivered, else whatever: it is tried again.
+        """
 
 
 class IMailer(Interface):

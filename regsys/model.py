@@ -90,9 +90,9 @@ class Mail:
 
 
 def masked(address: str) -> str:
-    """What a log may hold of a mail address: ``a…@example.org``."""
-    local, _, domain = address.rpartition("@")
-    return f"{local[:1]}…@{domain}"
+    """What a log may hold of a mail address or a phone number: ``a…@example.org``, ``49…78``."""
+    local, at, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain}" if at else f"{address[:2]}…{address[-2:]}"
 
 
 # --- Accounts ----------------------------------------------------------------------------

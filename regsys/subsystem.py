@@ -20,6 +20,7 @@ from regsys.interfaces import (
     IAppservices,
     IAuth,
     IBlocking,
+    ISmsSender,
     IStage,
     IUserDirectory,
     IUserLookup,
@@ -43,8 +44,9 @@ class Hooks:
     request of an account endpoint (None: by password). ``users``: where an embedded subsystem
     finds a user's password hash for that; None: ``m.login.password`` is not on offer.
     ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
-    confirm; None: the mail server that the configuration names. ``display_name`` makes the name
-    that is shown of an email address, where ``register_mxid_from_3pid`` is ``email``.
+    confirm, ``sms`` text messages; None: the mail server and the gateway that the configuration
+    names. ``display_name`` makes the name that is shown of an email address, where
+    ``register_mxid_from_3pid`` is ``email``.
     """
 
     spam: SpamChecks
@@ -54,6 +56,7 @@ class Hooks:
     blocking: IBlocking = attr.field(factory=NoBlocking)
     directory: Optional[IUserDirectory] = None
     mails: Optional[IValidationMails] = None
+    sms: Optional[ISmsSender] = None
     stages: Sequence[IStage] = ()
     flows: Optional[Sequence[tuple[str, ...]]] = None
     template_directories: Sequence[str] = ()

@@ -8,15 +8,18 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys.errors import StageFailed
-from regsys.flows import EMAIL_IDENTITY
-from regsys.interfaces import IStage, IValidationStore, StageContext
+from regsys.errors import InvalidParam, StageFailed
+from regsys.flows import EMAIL_IDENTITY, MSISDN
+from regsys.interfaces import IPhoneProver, IStage, IValidationStore, StageContext
 from regsys.model import Threepid, UIASession, Validation
+from regsys.threepids import canonical_msisdn
+
+_NO_NUMBER = "This phone number has not been confirmed yet, or not for this registration."
 
 
 def proven(results: Mapping[str, Any]) -> tuple[Threepid, ...]:
     """The identifiers that the stages passed have found."""
-    found = [results.get(stage) for stage in (EMAIL_IDENTITY,)]
+    found = [results.get(stage) for stage in (EMAIL_IDENTITY, MSISDN)]
     return tuple(
         Threepid(item["medium"], item["address"], item["validated_at_ms"]) for item in found if item
     )
@@ -37,6 +40,7 @@ class EmailIdentityStage:
     type = EMAIL_IDENTITY
     medium = "email"
     page = None
+    refusal = "This email address has not been confirmed yet, or not for this registration."
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
         return None
@@ -52,8 +56,7 @@ class EmailIdentityStage:
             and await self.store.claim(sid, session.session_id, session.expires_ms)
         ):
             changed = remembered is not None and remembered["sid"] != sid
-            text = "This email address has not been confirmed yet, or not for this registration."
-            raise StageFailed("M_UNAUTHORIZED", text, undoes=changed)
+            raise StageFailed("M_UNAUTHORIZED", self.refusal, undoes=changed)
         assert found is not None
         return {
             "sid": sid,
@@ -66,6 +69,58 @@ class EmailIdentityStage:
         if found is None or found.medium != self.medium or found.validated_ms is None:
             return False
         return found.is_known_to(client_secret)
+
+
+class MsisdnStage(EmailIdentityStage):
+    """``m.login.msisdn``, where we send the codes: the same, but for the medium."""
+
+    type = MSISDN
+    medium = "msisdn"
+    page = None
+    refusal = _NO_NUMBER
+
+
+@implementer(IStage)
+@attr.frozen(kw_only=True)
+class DelegatedMsisdnStage:
+    """``m.login.msisdn``, where another server proves phone numbers: what it says has been proven
+    belongs to this dialogue from now on (B7.8, THREATS A6)."""
+
+    prover: IPhoneProver
+    store: IValidationStore
+
+    type = MSISDN
+    page = None
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return None
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        sid, client_secret = _credentials(auth)
+        session = context.session
+        proof = await self.prover.proven(sid, client_secret)
+        if not (
+            proof is not None
+            and _is_canonical(proof.address)
+            and await self.store.adopt(proof, session.session_id, session.expires_ms)
+        ):
+            remembered = session.results.get(self.type)
+            changed = remembered is not None and remembered["sid"] != sid
+            raise StageFailed("M_UNAUTHORIZED", _NO_NUMBER, undoes=changed)
+        return {
+            "sid": sid,
+            "medium": proof.medium,
+            "address": proof.address,
+            "validated_at_ms": proof.validated_at_ms,
+        }
+
+
+def _is_canonical(number: str) -> bool:
+    """Whether it is the one form of a number: another would be a second one of the same phone."""
+    try:
+        return canonical_msisdn(number) == number
+    except InvalidParam:
+        return False
 
 
 def _credentials(auth: Mapping[str, Any]) -> tuple[str, str]:

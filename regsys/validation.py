@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import hmac
 import re
+import string
 from typing import Any, Callable, Mapping, Optional, Sequence
 from urllib.parse import urlencode
 
 import attr
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import bodies, tokens
+from regsys import tokens
 from regsys.config import ThreepidsConfig
 from regsys.errors import (
     MediumNotSupported,
-    MissingParam,
     NoSuchValidation,
     NoTriesLeft,
     RegistrationDisabled,
@@ -34,18 +34,11 @@ from regsys.model import (
     Validation,
     ValidationMail,
 )
+from regsys.proof_requests import ProofRequest
 from regsys.stages_first import StagesFirst
-from regsys.threepids import (
-    LIMIT_KEYS,
-    MAX_EMAIL,
-    NewcomersThreepids,
-    canonical_email,
-    check_client_secret,
-    followed,
-    next_link,
-)
+from regsys.threepids import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
 
-SEND_MAIL = "validation_mail"
+SEND_MAIL, SEND_SMS = "validation_mail", "validation_sms"
 SUBMIT_PATHS: Mapping[MailPurpose, str] = {
     MailPurpose.REGISTRATION: "_matrix/client/unstable/registration/{medium}/submit_token",
     MailPurpose.ADD_THREEPID: "_matrix/client/unstable/add_threepid/{medium}/submit_token",
@@ -70,9 +63,15 @@ class ValidationTokens:
         return tokens.derived_letters(self.secret, "validation token", key, TOKEN_LETTERS)
 
     def code(self, sid: str) -> str:
-        """The short code, the same in all messages of a session."""
+        """The short code of a mail, the same in all messages of a session."""
         return tokens.derived_letters(
             self.secret, "validation code", sid, CODE_LETTERS, tokens.CAPITALS
+        )
+
+    def digits(self, sid: str) -> str:
+        """The same of a text message: as long, but easily typed on a phone."""
+        return tokens.derived_letters(
+            self.secret, "validation digits", sid, CODE_LETTERS, string.digits
         )
 
 
@@ -101,32 +100,6 @@ class Confirmed:
 
 
 @attr.frozen(kw_only=True)
-class _Wish:
-    """What the body of a requestToken asks for, all of it valid."""
-
-    address: str
-    client_secret: str = attr.field(repr=False)
-    send_attempt: int
-    next_link: Optional[str]
-
-    @classmethod
-    def of_email(cls, body: Mapping[str, Any], config: ThreepidsConfig) -> _Wish:
-        client_secret = bodies.required_string(body, "client_secret")
-        check_client_secret(client_secret)
-        address = canonical_email(bodies.required_string(body, "email", limit=MAX_EMAIL))
-        send_attempt = bodies.integer(body, "send_attempt")
-        if send_attempt is None:
-            raise MissingParam("'send_attempt' is missing.")
-        link = next_link(bodies.string(body, "next_link"), config.next_link_domains)
-        return cls(
-            address=address,
-            client_secret=client_secret,
-            send_attempt=send_attempt,
-            next_link=link,
-        )
-
-
-@attr.frozen(kw_only=True)
 class Validations:
     """``registration_open``: people may register. ``start_jobs``: begins what was written.
     ``stages_first`` None: what comes before the mail does not matter."""
@@ -152,21 +125,10 @@ class Validations:
         """Have a token sent to somebody who wants to register, or to have the address on his
         account, ``user_id``; the sid of its session.
 
-        Checked in the order of B7.2. Where it is hidden that an address is taken, its owner is
-        told instead, and nothing else is different: the same rows, a mail, the same answer.
+        Where it is hidden that an address is taken, its owner is told instead, and nothing else
+        is different: the same rows, a mail, the same answer.
         """
-        if medium not in self.config.offered:
-            raise MediumNotSupported()
-        if user_id is None and not self.registration_open:
-            raise RegistrationDisabled()
-        wish = _Wish.of_email(body, self.config)
-        if self.stages_first is not None and user_id is None:
-            await self.stages_first.check(EMAIL_IDENTITY, body)
-        await self.newcomers.check_allowed(medium, wish.address, registering=user_id is None)
-        await self.limits.take(medium, wish.address, client)
-        is_taken = await self.newcomers.is_taken(medium, wish.address)
-        if is_taken and not self.config.hide_taken:
-            raise ThreepidInUse()
+        request, is_taken = await self.admit(medium, body, client, user_id)
         wanted = MailPurpose.REGISTRATION if user_id is None else MailPurpose.ADD_THREEPID
         purpose = MailPurpose.IN_USE if is_taken else wanted
         now_ms = self._now_ms()
@@ -174,11 +136,11 @@ class Validations:
             NewValidation(
                 sid=tokens.random_letters(SID_LETTERS),
                 medium=medium,
-                address=wish.address,
-                client_secret=wish.client_secret,
-                send_attempt=wish.send_attempt,
-                next_link=wish.next_link,
-                job=_mail_job(wish.send_attempt, purpose, languages),
+                address=request.address,
+                client_secret=request.client_secret,
+                send_attempt=request.send_attempt,
+                next_link=request.next_link,
+                job=_job(medium, request.send_attempt, purpose, languages),
                 now_ms=now_ms,
                 until_ms=now_ms + self.config.token_lifetime_ms,
                 user_id=user_id,
@@ -187,6 +149,30 @@ class Validations:
         if begun.job is not None:
             self.start_jobs((begun.job,))
         return begun.sid
+
+    async def admit(
+        self,
+        medium: str,
+        body: Mapping[str, Any],
+        client: Client,
+        user_id: Optional[UserID] = None,
+    ) -> tuple[ProofRequest, bool]:
+        """What is asked for, checked in the order of B7.2, and whether the address is taken:
+        that is refused unless it is hidden. ``user_id`` None: it is to register with."""
+        registering = user_id is None
+        if medium not in self.config.offered:
+            raise MediumNotSupported()
+        if registering and not self.registration_open:
+            raise RegistrationDisabled()
+        request = ProofRequest.of(medium, body, self.config)
+        if self.stages_first is not None and registering and medium == EMAIL:
+            await self.stages_first.check(EMAIL_IDENTITY, body)
+        await self.newcomers.check_allowed(medium, request.address, registering=registering)
+        await self.limits.take(medium, request.address, client)
+        is_taken = await self.newcomers.is_taken(medium, request.address)
+        if is_taken and not self.config.hide_taken:
+            raise ThreepidInUse()
+        return request, is_taken
 
     async def confirm(self, sid: str, client_secret: str, token: str, client: Client) -> Confirmed:
         """The token of a link, or the code, has come back: the address is proven.
@@ -240,7 +226,8 @@ class Validations:
             return
         if not await self.store.count_try(validation.sid):
             raise NoTriesLeft()
-        if not _is_one_of(code, [self.tokens.code(validation.sid)]):
+        code_of = self.tokens.digits if validation.medium == MSISDN else self.tokens.code
+        if not _is_one_of(code, [code_of(validation.sid)]):
             raise WrongValidationToken()
 
     def _check_link(self, validation: Validation, token: str) -> None:
@@ -270,13 +257,13 @@ def _is_one_of(given: str, good: Sequence[str]) -> bool:
     return any(hmac.compare_digest(given.encode(), item.encode()) for item in good)
 
 
-def _mail_job(send_attempt: int, purpose: MailPurpose, languages: Sequence[str]) -> NewJob:
+def _job(medium: str, send_attempt: int, purpose: MailPurpose, languages: Sequence[str]) -> NewJob:
     payload = {
         "send_attempt": send_attempt,
         "purpose": purpose.value,
         "languages": [tag[:MAX_LANGUAGE] for tag in languages[:MAX_LANGUAGES]],
     }
-    return NewJob(kind=SEND_MAIL, payload=payload)
+    return NewJob(kind=SEND_SMS if medium == MSISDN else SEND_MAIL, payload=payload)
 
 
 @attr.frozen(kw_only=True)

@@ -58,8 +58,10 @@ RULES: Mapping[str, str] = {
     "a proof that is used up belongs to a finished session, and was valid": """
         SELECT sid FROM validations WHERE used AND (validated_ms IS NULL OR claimed_by IS NULL
         OR claimed_by NOT IN (SELECT key FROM outcomes WHERE finished))""",
+    # Another server's proof has no secret, and is some session's from the beginning.
     "a proof under way has a token that was sent": """
-        SELECT sid FROM validations WHERE sid NOT IN (SELECT sid FROM validation_tokens)""",
+        SELECT sid FROM validations WHERE CASE WHEN client_secret = '' THEN claimed_by IS NULL
+        ELSE sid NOT IN (SELECT sid FROM validation_tokens) END""",
     "a session is finished exactly if it has made an account": """
         SELECT s.session_id FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id
         WHERE s.finished <> (o.key IS NOT NULL)""",

@@ -33,7 +33,13 @@ TOKENS = {
 }
 ADMIN = {"shared_secret", "username_available"}
 PAGES = {"fallback", "registration_page", "static"}
-PROOFS = {"email_request_token", "email_submit_token", "threepid_email_submit_token"}
+PROOFS = {
+    "email_request_token",
+    "email_submit_token",
+    "threepid_email_submit_token",
+    "msisdn_request_token",
+    "msisdn_submit_token",
+}
 CHANGES = {"threepid_email_request_token", "threepid_add"}
 THREEPIDS = {"threepids", "threepid_delete"} | CHANGES
 OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS

@@ -53,6 +53,7 @@ class DocumentTests(SynchronousTestCase):
             "IStage",
             "IThreepidStore",
             "IValidationMails",
+            "ISmsSender",
             "IUserLookup",
         ):
             self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))

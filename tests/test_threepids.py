@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Optional
 
+import phonenumbers
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.internet.defer import Deferred
@@ -104,6 +105,19 @@ class PhoneTests(SynchronousTestCase):
         ):
             self.assertEqual(canonical_msisdn(number, country), expected, (number, country))
             self.assertEqual(canonical_msisdn(expected), expected)
+
+    def test_corpus(self) -> None:
+        """A number of every country there is, however it is written, has one form."""
+        formats = phonenumbers.PhoneNumberFormat
+        regions = sorted(phonenumbers.SUPPORTED_REGIONS)
+        self.assertGreater(len(regions), 200)
+        for region in regions:
+            number = phonenumbers.example_number(region)
+            expected = phonenumbers.format_number(number, formats.E164)[1:]
+            for style in (formats.NATIONAL, formats.INTERNATIONAL, formats.E164, formats.RFC3966):
+                text = phonenumbers.format_number(number, style)
+                self.assertEqual(canonical_msisdn(text, region), expected, (region, text))
+            self.assertEqual(canonical_msisdn(expected), expected, region)
 
     def test_refused(self) -> None:
         """What can't be read as a number, or can't be one."""

@@ -56,6 +56,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     newcomers = rules.newcomers(parts, side.accounts, side.owners)
     signup = stages.signup(parts, handler, newcomers, token_limit)
     validations = proofs.validations(parts, newcomers, signup)
+    phones = proofs.phones(parts, validations)
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
@@ -71,6 +72,8 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         *token_api.administration(tokens, auth),
         threepids.request_email_token(validations, parts.backend.metrics),
         *proofs.confirmation_pages(parts, validations, maker),
+        threepids.request_msisdn_token(phones, config.public_baseurl, parts.backend.metrics),
+        threepids.submit_msisdn_token(phones),
         admin.shared_secret_registration(handler, rules.shared_secret(parts), parts.clock),
         admin.username_available(handler, auth),
         *side.endpoints,

@@ -9,7 +9,8 @@ import attr
 from regsys.access_tokens import GuestTokens, Logins
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
-from regsys.interfaces import ILimiter
+from regsys.email_domains import EmailDomains
+from regsys.interfaces import ILimiter, IThreepidRules
 from regsys.jobs import FollowUps, JobRunner
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
@@ -20,6 +21,7 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
+from regsys.threepids import AllowedThreepids
 
 
 @attr.frozen(kw_only=True)
@@ -69,6 +71,7 @@ class Parts:
     logins: Logins
     follow_ups: FollowUps
     runner: JobRunner
+    threepid_rules: IThreepidRules
 
     @classmethod
     def of(
@@ -93,6 +96,11 @@ class Parts:
             follow_ups=follow_ups,
             runner=JobRunner(
                 JobStore(backend.database), clock, follow_ups.handlers(), backend.metrics
+            ),
+            threepid_rules=EmailDomains.of(
+                AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
+                config.email_domains,
+                backend.seconds,
             ),
         )
 

@@ -8,17 +8,22 @@ from jinja2 import Undefined
 
 from regsys.build.parts import Parts
 from regsys.http import Endpoint
-from regsys.interfaces import IValidationMails
+from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IStage, IValidationMails
 from regsys.mails import Mails, ValidationPost
 from regsys.model import MailPurpose
 from regsys.outbound.email import SMTPMailer
+from regsys.outbound.identity import IdentityServer
+from regsys.outbound.sms import SmsGateway
+from regsys.phones import CodeTexter, DelegatedPhones, OwnPhones
 from regsys.ratelimit import address_key
 from regsys.signup import Signup
 from regsys.stages_first import StagesFirst
 from regsys.templates import Templates
+from regsys.threepid_stages import DelegatedMsisdnStage, MsisdnStage
 from regsys.threepids import NewcomersThreepids
 from regsys.validation import (
     SEND_MAIL,
+    SEND_SMS,
     SUBMIT_PATHS,
     ValidationLimits,
     ValidationMailer,
@@ -45,6 +50,17 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
             clock=parts.clock,
         )
         parts.runner.add_handlers({SEND_MAIL: mailer.send})
+    sender = _sms_sender(parts)
+    if sender is not None:
+        texter = CodeTexter(
+            store=store,
+            tokens=tokens,
+            sender=sender,
+            templates=Templates.load(config.public_baseurl, parts.template_directories),
+            server_name=config.server_name,
+            clock=parts.clock,
+        )
+        parts.runner.add_handlers({SEND_SMS: texter.send})
     limits = ValidationLimits(
         client=limit(rate), mailbox=limit(rate), submitted=limit(rate), key_of=address_key
     )
@@ -87,6 +103,34 @@ def confirmation_pages(parts: Parts, validations: Validations, pages: Pages) -> 
             ("threepid_email_submit_token", MailPurpose.ADD_THREEPID),
         )
     ]
+
+
+def phones(parts: Parts, validations: Validations) -> IPhoneProofs:
+    """The dialogue by which phone numbers are proven."""
+    prover = _prover(parts)
+    return OwnPhones(validations) if prover is None else DelegatedPhones(validations, prover)
+
+
+def msisdn_stage(parts: Parts) -> IStage:
+    prover, store = _prover(parts), parts.stores.validations
+    if prover is None:
+        return MsisdnStage(store=store, clock=parts.clock)
+    return DelegatedMsisdnStage(prover=prover, store=store)
+
+
+def _prover(parts: Parts) -> Optional[IPhoneProver]:
+    """The other server that proves phone numbers, if one is configured."""
+    url = parts.config.phones.identity_server
+    return None if url is None else IdentityServer(url=url, http=parts.backend.http)
+
+
+def _sms_sender(parts: Parts) -> Optional[ISmsSender]:
+    """What sends text messages: the embedder's, else a gateway, if one is configured; None: this
+    process leaves them to others."""
+    config = parts.config.phones.sms
+    if parts.hooks.sms is not None or config is None or config.url is None:
+        return parts.hooks.sms
+    return SmsGateway(config=config, http=parts.backend.http)
 
 
 def _mails(parts: Parts) -> Optional[IValidationMails]:

@@ -19,7 +19,6 @@ from regsys.interfaces import (
     IForgetful,
     INames,
     IRegistrationWriter,
-    IThreepidRules,
     IThreepidStore,
     ITurnstile,
     IUserLookup,
@@ -27,7 +26,7 @@ from regsys.interfaces import (
 from regsys.ratelimit import LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.shared_secret import SharedSecret
 from regsys.threepid_names import ThreepidNames
-from regsys.threepids import AllowedThreepids, NewcomersThreepids
+from regsys.threepids import NewcomersThreepids
 from regsys.usernames import Usernames
 from regsys.writer import CountingWriter
 
@@ -53,7 +52,7 @@ def handler(
         key_of=address_key,
         spam=parts.hooks.spam,
         blocking=parts.hooks.blocking,
-        threepids=threepid_rules(parts),
+        threepids=parts.threepid_rules,
         denied_ms=round(1000 / per_second) if per_second else 60_000,
     )
     return RegistrationHandler(
@@ -103,14 +102,10 @@ def turnstile(parts: Parts) -> ITurnstile:
     return OpenTurnstile() if chosen == "off" else Turnstile(clock=parts.clock)
 
 
-def threepid_rules(parts: Parts) -> IThreepidRules:
-    return AllowedThreepids(callbacks=parts.hooks.threepids, allowed=parts.config.threepids.allowed)
-
-
 def newcomers(
     parts: Parts, accounts: IAccountStore, owners: Optional[IThreepidStore]
 ) -> NewcomersThreepids:
-    return NewcomersThreepids(rules=threepid_rules(parts), accounts=accounts, owners=owners)
+    return NewcomersThreepids(rules=parts.threepid_rules, accounts=accounts, owners=owners)
 
 
 def threepid_names(parts: Parts, names: INames) -> ThreepidNames:
@@ -123,7 +118,7 @@ def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
     return AccountThreepids(
         store=store,
         validations=parts.stores.validations,
-        rules=threepid_rules(parts),
+        rules=parts.threepid_rules,
         changes=parts.hooks.threepid_changes,
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Mapping, Optional, Sequence
 
-from regsys.build import rules
+from regsys.build import proofs, rules
 from regsys.build.parts import Parts
 from regsys.captchas import CaptchaStage, ProofOfWorkStage
 from regsys.config import CaptchaConfig
@@ -95,6 +95,8 @@ def _ours(parts: Parts, token_limit: ILimiter) -> list[IStage]:
                 clock=parts.clock,
             )
         )
+    if "msisdn" in config.threepids.offered:
+        offered.append(proofs.msisdn_stage(parts))
     if "email" in config.threepids.offered:
         offered.append(EmailIdentityStage(store=parts.stores.validations, clock=parts.clock))
     return offered

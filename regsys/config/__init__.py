@@ -16,6 +16,7 @@ import yaml
 from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
+from regsys.config.email_domains import EmailDomainsConfig, read_email_domains
 from regsys.config.known_options import unread_options
 from regsys.config.limits import (
     LimitsConfig,
@@ -39,6 +40,7 @@ from regsys.config.logins import (
     read_passwords,
     read_tokens,
 )
+from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
 from regsys.config.refusals import check_addresses, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
@@ -55,10 +57,12 @@ __all__ = [
     "ConfigError",
     "DatabaseConfig",
     "EmailConfig",
+    "EmailDomainsConfig",
     "LimitsConfig",
     "Listener",
     "PasswordPolicy",
     "PasswordsConfig",
+    "PhonesConfig",
     "ProxiesConfig",
     "Rate",
     "RegistrationConfig",
@@ -103,6 +107,8 @@ class Config:
     sessions: SessionsConfig
     terms: TermsConfig
     email: Optional[EmailConfig]
+    phones: PhonesConfig
+    email_domains: EmailDomainsConfig
     threepids: ThreepidsConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
@@ -148,7 +154,8 @@ def read(reader: Reader) -> Config:
     trusted_proxies = read_trusted_proxies(reader)
     template_directory = _read_template_directory(reader.section("templates"))
     email = read_email(reader, template_directory)
-    threepids = read_threepids(reader, has_mails=email is not None)
+    phones = read_phones(reader)
+    threepids = read_threepids(reader, has_mails=email is not None, has_phones=phones.can_prove)
     config = Config(
         server_name=server_name,
         public_baseurl=_read_public_baseurl(reader, server_name),
@@ -163,6 +170,8 @@ def read(reader: Reader) -> Config:
         sessions=read_sessions(reader),
         terms=read_terms(reader, listeners),
         email=email,
+        phones=phones,
+        email_domains=read_email_domains(reader.section("regsys").section("email_domains")),
         threepids=threepids,
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 from email.errors import MessageError
 from email.policy import default as HEADERS
 from typing import Mapping, Optional, Sequence
@@ -12,7 +11,7 @@ from typing import Mapping, Optional, Sequence
 import attr
 import idna
 
-from regsys.config.values import Reader
+from regsys.config.values import Reader, knows_only
 from regsys.model import Secret
 
 # The mails that there are. The names of templates and options follow from them.
@@ -138,11 +137,6 @@ def _line(section: Reader, name: str) -> Optional[str]:
     return value
 
 
-def _knows_only(text: str, *names: str) -> bool:
-    """Whether all that Python would fill in are these names."""
-    return re.fullmatch(rf"(?:[^%]|%%|%\((?:{'|'.join(names)})\)s)*", text) is not None
-
-
 def _read_sender(section: Reader, app_name: str, is_needed: bool) -> tuple[str, str]:
     """The name and the address of ``notif_from``."""
     mend = 'write an address, such as "%(app)s <noreply@example.com>"'
@@ -151,7 +145,7 @@ def _read_sender(section: Reader, app_name: str, is_needed: bool) -> tuple[str, 
         if is_needed and section.data.get("notif_from") in (None, ""):
             section.problem("notif_from", "missing", f"mails need a sender: {mend}")
         return "", ""
-    sender = _parse_sender(written) if _knows_only(written, "app") else None
+    sender = _parse_sender(written) if knows_only(written, "app") else None
     if sender is None:
         section.problem("notif_from", "not one address", mend, written)
         return "", ""
@@ -178,7 +172,7 @@ def _read_subjects(section: Reader) -> Mapping[str, str]:
     subjects = {}
     for name in sorted(set(SUBJECTS.values())):
         subject = _line(section, name)
-        if subject is not None and not _knows_only(subject, "server_name", "app"):
+        if subject is not None and not knows_only(subject, "server_name", "app"):
             mend = "use %(server_name)s and %(app)s alone, and %% for a percent sign"
             section.problem(name, "not a subject", mend, subject)
         elif subject is not None:

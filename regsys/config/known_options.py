@@ -14,7 +14,7 @@ from regsys.config.values import Reader
 # Honoured by a later version.
 LATER = frozenset(
     """
-    account_threepid_delegates admin_contact app_service_config_files auto_join_mxid_localpart
+    admin_contact app_service_config_files auto_join_mxid_localpart
     auto_join_rooms auto_join_rooms_for_guests autocreate_auto_join_room_preset
     autocreate_auto_join_rooms autocreate_auto_join_rooms_federated default_identity_server
     dont_notify_new_devices_for email.client_base_url email.enable_notifs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import compress
 from typing import Optional
 
 import attr
@@ -51,9 +52,10 @@ class ThreepidsConfig:
 _THREEPIDS = ThreepidsConfig()
 
 
-def read_threepids(reader: Reader, has_mails: bool) -> ThreepidsConfig:
+def read_threepids(reader: Reader, has_mails: bool, has_phones: bool) -> ThreepidsConfig:
     lifetime_ms = reader.section("email").duration("validation_token_lifetime")
-    offered = frozenset({"email"} if has_mails else ())
+    has_phones = has_phones and not reader.flag("disable_msisdn_registration")
+    offered = frozenset(compress(MEDIA, (has_mails, has_phones)))
     return ThreepidsConfig(
         offered=offered,
         required=_read_required(reader, offered),
@@ -84,8 +86,11 @@ def _read_required(reader: Reader, offered: frozenset[str]) -> frozenset[str]:
         mend = "set the email section, or don't require an address"
         reader.problem(name, "without mails no email address can be proven", mend, "email")
     if "msisdn" in required - offered:
-        mend = "set disable_msisdn_registration to true, or don't require a number"
-        reader.problem(name, "this version cannot have phone numbers proven", mend, "msisdn")
+        mend = (
+            "set account_threepid_delegates.msisdn, or disable_msisdn_registration to true, or "
+            "don't require a number"
+        )
+        reader.problem(name, "nobody proves phone numbers", mend, "msisdn")
     return frozenset(required)
 
 

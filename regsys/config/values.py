@@ -74,6 +74,11 @@ def is_url(text: str) -> bool:
     return good and text.isascii() and text.isprintable() and " " not in text
 
 
+def knows_only(text: str, *names: str) -> bool:
+    """Whether all that Python would fill in are these names."""
+    return re.fullmatch(rf"(?:[^%]|%%|%\((?:{'|'.join(names)})\)s)*", text) is not None
+
+
 def _kind(value: object) -> str:
     return _KINDS.get(type(value), type(value).__name__)
 

@@ -30,6 +30,8 @@ DEADLINE_S = 10.0
 BODY_LIMIT = 64 * 1024
 # A host that stalls must not eat up our sockets, however many people wait for it.
 AT_ONCE = 100
+_NONE: Mapping[str, str] = {}
+_OURS = {"User-Agent": "regsys"}
 
 
 class NoAnswer(Exception):
@@ -66,15 +68,34 @@ class HTTPClient:
         agent = ProxyingAgent(reactor=reactor, proxies=proxies, timeout_s=DEADLINE_S)
         return cls(agent, reactor)
 
-    async def post_form(self, url: str, fields: Mapping[str, str]) -> Answer:
+    async def post_form(
+        self, url: str, fields: Mapping[str, str], headers: Mapping[str, str] = _NONE
+    ) -> Answer:
         """POST the fields as a form does. NoAnswer: unreachable, too slow, too long."""
-        body = urlencode(fields).encode("ascii")
-        return await self._ask(b"POST", url, body, b"application/x-www-form-urlencoded")
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        return await self._ask(b"POST", url, {**headers, **kind}, urlencode(fields).encode("ascii"))
 
-    async def _ask(self, method: bytes, url: str, body: bytes, content_type: bytes) -> Answer:
+    async def post_json(
+        self, url: str, value: Mapping[str, Any], headers: Mapping[str, str] = _NONE
+    ) -> Answer:
+        """The same, with a JSON body."""
+        kind = {"Content-Type": "application/json"}
+        return await self._ask(b"POST", url, {**headers, **kind}, json.dumps(value).encode("ascii"))
+
+    async def get(self, url: str, query: Mapping[str, str]) -> Answer:
+        """GET, with this query. NoAnswer: the same."""
+        return await self._ask(b"GET", f"{url}?{urlencode(query)}")
+
+    async def _ask(
+        self,
+        method: bytes,
+        url: str,
+        named: Mapping[str, str] = _NONE,
+        body: Optional[bytes] = None,
+    ) -> Answer:
         if self._under_way >= self.at_once:
             raise NoAnswer("too many requests are waiting for other servers")
-        headers = Headers({b"Content-Type": [content_type], b"User-Agent": [b"regsys"]})
+        headers = Headers({name: [value] for name, value in {**_OURS, **named}.items()})
         self._under_way += 1
         try:
             asking = Deferred.fromCoroutine(self._exchange(method, url, headers, body))
@@ -90,8 +111,11 @@ class HTTPClient:
         finally:
             self._under_way -= 1
 
-    async def _exchange(self, method: bytes, url: str, headers: Headers, body: bytes) -> Answer:
-        response = await self.agent.request(method, url.encode("ascii"), headers, _Bytes(body))
+    async def _exchange(
+        self, method: bytes, url: str, headers: Headers, body: Optional[bytes]
+    ) -> Answer:
+        producer = None if body is None else _Bytes(body)
+        response = await self.agent.request(method, url.encode("ascii"), headers, producer)
         return Answer(response.code, await _read(response))
 
 

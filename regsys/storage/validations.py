@@ -16,6 +16,7 @@ from regsys.model import (
     VALIDATED_MS,
     NewAccount,
     NewValidation,
+    Threepid,
     UserID,
     Validation,
     ValidationBegun,
@@ -48,6 +49,9 @@ class ValidationStore:
 
     async def claim(self, sid: str, session_id: str, until_ms: int) -> bool:
         return await self.db.read("claim_validation", _claim, sid, session_id, until_ms)
+
+    async def adopt(self, proof: Threepid, session_id: str, until_ms: int) -> bool:
+        return await self.db.write("adopt_proof", _adopt, proof, session_id, until_ms)
 
     async def use(self, sid: str) -> bool:
         return await self.db.read("use_validation", _use, sid)
@@ -159,6 +163,26 @@ def _claim(txn: Transaction, sid: str, session_id: str, until_ms: int) -> bool:
         (session_id, until_ms, until_ms, sid, session_id, session_id),
     )
     return changed == 1
+
+
+def _adopt(txn: Transaction, proof: Threepid, session_id: str, until_ms: int) -> bool:
+    # The proof itself names the row, not the other server's sid: who knows which spellings of
+    # one it takes. Without a token it is no session that could be confirmed here.
+    sid = f"{proof.medium} {proof.address} {proof.validated_at_ms}"
+    txn.insert(
+        "validations",
+        sid=sid,
+        medium=proof.medium,
+        address=proof.address,
+        user_id="",
+        client_secret="",
+        send_attempt=0,
+        tries=0,
+        validated_ms=proof.validated_at_ms,
+        used=False,
+        expires_ms=until_ms,
+    )
+    return _claim(txn, sid, session_id, until_ms)
 
 
 def _use(txn: Transaction, sid: str) -> bool:

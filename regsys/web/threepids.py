@@ -1,11 +1,15 @@
-"""Asking for a mail to prove an address with, in order to register (BEHAVIOUR B7, B13)."""
+"""Proving an email address or a phone number in order to register (BEHAVIOUR B7, B13)."""
 
 from __future__ import annotations
 
+from regsys import bodies
 from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import IPhoneProofs
 from regsys.metrics import Metrics
 from regsys.validation import Validations
 from regsys.web.answers import client_paths
+
+SUBMIT_MSISDN_PATH = "_matrix/client/unstable/add_threepid/msisdn/submit_token"
 
 
 def request_email_token(validations: Validations, metrics: Metrics) -> Endpoint:
@@ -17,3 +21,28 @@ def request_email_token(validations: Validations, metrics: Metrics) -> Endpoint:
 
     paths = client_paths("register/email/requestToken")
     return Endpoint("email_request_token", paths, {"POST": post})
+
+
+def request_msisdn_token(phones: IPhoneProofs, public_baseurl: str, metrics: Metrics) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        body = call.object()
+        answer = await phones.request_token(body, call.client, call.languages)
+        metrics.validation_requested("msisdn", "register", body["send_attempt"])
+        return Reply({**answer, "submit_url": f"{public_baseurl}{SUBMIT_MSISDN_PATH}"})
+
+    paths = client_paths("register/msisdn/requestToken")
+    return Endpoint("msisdn_request_token", paths, {"POST": post})
+
+
+def submit_msisdn_token(phones: IPhoneProofs) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        body = call.object()
+        await phones.submit_token(
+            sid=bodies.required_string(body, "sid"),
+            client_secret=bodies.required_string(body, "client_secret"),
+            token=bodies.required_string(body, "token"),
+            client=call.client,
+        )
+        return Reply({"success": True})
+
+    return Endpoint("msisdn_submit_token", (f"/{SUBMIT_MSISDN_PATH}",), {"POST": post})

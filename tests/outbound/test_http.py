@@ -60,6 +60,25 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(request.sent, b"a=b%26c%3Dd+%C3%A9%00&e=")
         self.assertEqual(request.getHeader("content-type"), "application/x-www-form-urlencoded")
 
+    def test_otherShapes(self) -> None:
+        """JSON is sent as it is, a query's values whole; a header that was asked for goes along."""
+        for asking, method, uri, sent, kind in (
+            (
+                self.http.post_json(URL, {"a": "é"}, {"Authorization": "me"}),
+                *(b"POST", b"/ask?way=this", b'{"a": "\\u00e9"}', "application/json"),
+            ),
+            (
+                self.http.get("http://other.example/ask", {"a": "b&c=d"}),
+                *(b"GET", b"/ask?a=b%26c%3Dd", b"", None),
+            ),
+        ):
+            self.successResultOf(Deferred.fromCoroutine(asking))
+            request = self.other.requests[-1]
+            got = (request.method, request.uri, request.sent, request.getHeader("content-type"))
+            self.assertEqual(got, (method, uri, sent, kind))
+        headers = [request.getHeader("authorization") for request in self.other.requests]
+        self.assertEqual(headers, ["me", None])
+
     def test_keepsNoCookieAndFollowsNoRedirect(self) -> None:
         """An answer of another status is an answer, and leaves nothing behind."""
 

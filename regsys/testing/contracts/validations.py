@@ -210,6 +210,23 @@ class ValidationStoreContract(Contract):
         self.assertEqual((ended.count(True), ended.count(False)), (1, CONTENDERS - 1), ended)
         self.assertEqual(await self.claimed_by(store, "sid"), f"{ended.index(True)}")
 
+    async def test_adopted(self) -> None:
+        """What another server has proven is the first one's who brings it, who may do so again;
+        it is no session that could be confirmed, and is free again once its time is over."""
+        store = self.make()
+        proof = Threepid("msisdn", "4915112345678", NOW_MS)
+        for session, adopted in (("mine", True), ("yours", False), ("mine", True)):
+            self.assertIs(await store.adopt(proof, session, NOW_MS + 7), adopted, session)
+        later = Threepid("msisdn", "4915112345678", NOW_MS + 1)
+        self.assertTrue(await store.adopt(later, "yours", NOW_MS + 7))
+        self.assertFalse(await store.adopt(later, "mine", NOW_MS + 7))
+
+    async def test_adoptedAtOnce(self) -> None:
+        """Of several sessions at once one gets it."""
+        store, proof = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
+        ended = await together(store.adopt(proof, f"{i}", NOW_MS + 7) for i in range(CONTENDERS))
+        self.assertEqual((ended.count(True), ended.count(False)), (1, CONTENDERS - 1), ended)
+
     async def test_used(self) -> None:
         """The account uses up what its session has claimed, and nothing else."""
         store = await self.validated("mine")

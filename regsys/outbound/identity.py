@@ -1,0 +1,124 @@
+"""An identity server that proves phone numbers for us (BEHAVIOUR B7.8, THREATS C9)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Awaitable, Mapping, Optional, TypeVar
+
+import attr
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from regsys.errors import DelegateRefused, Unavailable
+from regsys.interfaces import IPhoneProver
+from regsys.model import Threepid
+from regsys.outbound.http import Answer, HTTPClient, NoAnswer
+
+API = "/_matrix/identity/api/v1"
+MSISDN = "msisdn"
+MAX_TEXT = 300
+
+_ERRCODE = re.compile(r"[A-Z0-9_.]{1,100}")
+_SID = re.compile(r"[0-9A-Za-z.=_-]{1,255}")
+_NUMBER = re.compile(r"\+?([1-9][0-9]{3,14})")
+_LATEST_MS = 2**63
+# Of us, not of the person: that we lack a login there, or that a proxy on the way wants one.
+_OUR_FAULT = frozenset({401, 407})
+
+_log = Logger()
+_T = TypeVar("_T")
+
+
+@implementer(IPhoneProver)
+@attr.frozen(kw_only=True)
+class IdentityServer:
+    """``url``: as the configuration has it, without a slash at its end.
+
+    Yes and no are taken only from an answer that says so plainly. Anything else is Unavailable,
+    with a line in the log that names neither number nor session.
+    """
+
+    url: str
+    http: HTTPClient
+
+    async def request_token(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self._answered(self._request_token(fields))
+
+    async def submit_token(self, sid: str, client_secret: str, token: str) -> bool:
+        fields = {"sid": sid, "client_secret": client_secret, "token": token}
+        return await self._answered(self._submit_token(fields))
+
+    async def proven(self, sid: str, client_secret: str) -> Optional[Threepid]:
+        query = {"sid": sid, "client_secret": client_secret}
+        return await self._answered(self._proven(query))
+
+    async def _request_token(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        url = f"{self.url}{API}/validate/msisdn/requestToken"
+        said = _said(await self.http.post_json(url, fields))
+        sid = said.get("sid")
+        if not isinstance(sid, str) or not _SID.fullmatch(sid):
+            raise NoAnswer("the answer has no sid")
+        # The rest is told as it is, so far as it is plain: what nests is nothing we know of.
+        return {name: value for name, value in said.items() if _is_plain(value)}
+
+    async def _submit_token(self, fields: Mapping[str, str]) -> bool:
+        url = f"{self.url}{API}/validate/msisdn/submitToken"
+        success = _said(await self.http.post_json(url, fields)).get("success")
+        if not isinstance(success, bool):
+            raise NoAnswer("the answer does not say whether the code was right")
+        return success
+
+    async def _proven(self, query: Mapping[str, str]) -> Optional[Threepid]:
+        try:
+            said = _said(await self.http.get(f"{self.url}{API}/3pid/getValidated3pid", query))
+        except DelegateRefused:
+            return None
+        medium, address, validated_ms = (
+            said.get(name) for name in ("medium", "address", "validated_at")
+        )
+        if medium != MSISDN or validated_ms is None:
+            return None
+        number = _NUMBER.fullmatch(address) if isinstance(address, str) else None
+        if number is None or type(validated_ms) is not int or not 0 < validated_ms < _LATEST_MS:
+            raise NoAnswer("the answer holds no phone number, or no moment")
+        return Threepid(MSISDN, number[1], validated_ms)
+
+    async def _answered(self, asking: Awaitable[_T]) -> _T:
+        try:
+            return await asking
+        except NoAnswer as reason:
+            _log.error(
+                "identity server {url} cannot be asked, so no phone number is proven: {reason}",
+                url=self.url,
+                reason=str(reason),
+            )
+            text = "Phone numbers cannot be confirmed at the moment: try again shortly."
+            raise Unavailable(text) from None
+
+
+def _is_plain(value: object) -> bool:
+    return value.isprintable() if isinstance(value, str) else type(value) in (int, bool)
+
+
+def _said(answer: Answer) -> Mapping[str, Any]:
+    """The object that it answered; DelegateRefused for a plain no, NoAnswer for neither."""
+    refuses = 400 <= answer.status < 500 and answer.status not in _OUR_FAULT
+    if answer.status != 200 and not refuses:
+        raise NoAnswer(f"the status is {answer.status}")
+    said = answer.json()
+    if not isinstance(said, dict):
+        raise NoAnswer("the answer is no object")
+    # Some old ones say no with a 200.
+    if refuses or "errcode" in said:
+        raise _refusal(answer.status if refuses else 400, said)
+    return said
+
+
+def _refusal(status: int, said: Mapping[str, Any]) -> DelegateRefused:
+    errcode, text, wait_ms = (said.get(name) for name in ("errcode", "error", "retry_after_ms"))
+    if not isinstance(errcode, str) or not _ERRCODE.fullmatch(errcode):
+        raise NoAnswer(f"the status is {status}, without an errcode")
+    if not isinstance(text, str) or not text.isprintable() or len(text) > MAX_TEXT:
+        text = None
+    extra = {"retry_after_ms": wait_ms} if type(wait_ms) is int and 0 < wait_ms < 2**31 else {}
+    return DelegateRefused(status, errcode, text, **extra)
