@@ -9,6 +9,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, Optional
 
 
+def sentence(text: str) -> str:
+    """The same text: it is for people, and so for the catalogues of their languages."""
+    return text
+
+
 class RegistrationError(Exception):
     """A refusal that a client is told about.
 

@@ -13,7 +13,7 @@ from regsys.errors import SmsRefused, WrongValidationToken
 from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IValidationStore
 from regsys.model import Client, Job, masked
 from regsys.templates import Templates
-from regsys.threepids import MSISDN
+from regsys.threepids import MSISDN, check_client_secret
 from regsys.validation import Validations, ValidationTokens
 
 _log = Logger()
@@ -97,6 +97,7 @@ class DelegatedPhones:
         limits = self.validations.limits
         key = limits.key_of(client.address)
         await limits.submitted.take(key)
+        check_client_secret(client_secret)
         if not await self.prover.submit_token(sid, client_secret, token):
             raise WrongValidationToken()
         await limits.submitted.give_back(key)

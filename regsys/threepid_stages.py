@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping, Optional
 
 import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys.errors import InvalidParam, StageFailed
+from regsys.errors import InvalidParam, StageFailed, sentence
 from regsys.flows import EMAIL_IDENTITY, MSISDN
 from regsys.interfaces import IPhoneProver, IStage, IValidationStore, StageContext
 from regsys.model import Threepid, UIASession, Validation
 from regsys.threepids import canonical_msisdn
 
-_NO_NUMBER = "This phone number has not been confirmed yet, or not for this registration."
+# A sid and a client secret, ours and other servers' (B7.4).
+_OPAQUE = re.compile(r"[0-9A-Za-z.=_-]{0,255}")
+_NO_NUMBER = sentence("This phone number has not been confirmed yet, or not for this registration.")
 
 
 def proven(results: Mapping[str, Any]) -> tuple[Threepid, ...]:
@@ -40,7 +43,9 @@ class EmailIdentityStage:
     type = EMAIL_IDENTITY
     medium = "email"
     page = None
-    refusal = "This email address has not been confirmed yet, or not for this registration."
+    refusal = sentence(
+        "This email address has not been confirmed yet, or not for this registration."
+    )
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
         return None
@@ -125,6 +130,9 @@ def _is_canonical(number: str) -> bool:
 
 def _credentials(auth: Mapping[str, Any]) -> tuple[str, str]:
     """The sid and the client secret of ``threepid_creds``."""
+    if "session" not in auth:
+        # The proof becomes the session's: one that nobody can come back to would take it along.
+        raise StageFailed("M_MISSING_PARAM", "'session' is missing.")
     credentials = auth.get("threepid_creds")
     if "threepid_creds" not in auth:
         raise StageFailed("M_MISSING_PARAM", "'threepid_creds' is missing.")
@@ -136,5 +144,7 @@ def _credentials(auth: Mapping[str, Any]) -> tuple[str, str]:
             raise StageFailed("M_MISSING_PARAM", f"'threepid_creds.{key}' is missing.")
         if not isinstance(credentials[key], str):
             raise StageFailed("M_INVALID_PARAM", f"'threepid_creds.{key}' must be a string.")
+        if not _OPAQUE.fullmatch(credentials[key]):
+            raise StageFailed("M_INVALID_PARAM", f"'threepid_creds.{key}' is not valid.")
         values.append(credentials[key])
     return values[0], values[1]

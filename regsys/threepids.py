@@ -26,7 +26,8 @@ MIN_EMAIL, MAX_EMAIL = 3, 500
 MAX_NEXT_LINK = 2048
 # They mean something to who reads the header or the envelope of a mail, and stand in an address
 # only between quotes, which no mailbox of a person needs.
-_SPECIAL = frozenset('()<>[],;:\\"')
+# Signs with a meaning of their own in a mail's header, and what mail servers take for a dot.
+_SPECIAL = frozenset('()<>[],;:\\"\u3002\uff0e\uff61')
 
 _CLIENT_SECRET = re.compile(r"[0-9A-Za-z.=_-]{1,255}")
 # Printable ASCII but for the backslash, which browsers take for a slash.
@@ -41,8 +42,12 @@ def canonical_email(text: str) -> str:
     """The one form of an address (B7.1): its canonical form is itself. Raises InvalidParam."""
     local, _, domain = text.strip().partition("@")
     address = f"{local.casefold()}@{domain.lower()}"
-    if not (local and domain) or "@" in domain or not MIN_EMAIL <= len(address) <= MAX_EMAIL:
+    labels = domain.split(".")
+    if not local or "@" in domain or not all(labels) or not MIN_EMAIL <= len(address) <= MAX_EMAIL:
         raise InvalidParam("This is not an email address.")
+    # Such a local part would be decoded where a mail's headers are made, line ends included.
+    if "=?" in address:
+        raise InvalidParam("This email address holds a character that is not allowed.")
     # What isn't printable: controls, white space but the blank, invisible signs, surrogates.
     if not address.isprintable() or " " in address or not _SPECIAL.isdisjoint(address):
         raise InvalidParam("This email address holds a character that is not allowed.")

@@ -7,6 +7,7 @@ into the ``.po``, and run this again for the ``.mo``.
 from __future__ import annotations
 
 import io
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -35,9 +36,14 @@ KEYWORDS = {
     "_": None,
     "gettext": None,
     "StageFailed": (2,),
+    "sentence": None,
+    "InvalidParam": (1,),
     "InvalidUsername": (1,),
+    "Unavailable": (1,),
+    "UnknownPath": (1,),
     "LimitExceeded": (2,),
 }
+_NAMED = re.compile("'[a-z_.]+'")
 # Instead of babel's, which is all about translators whom nobody has named.
 HEADER = """\
 # What regsys says to people.
@@ -52,7 +58,8 @@ msgstr ""
 def sentences() -> Iterator[tuple[str, str]]:
     """All that pages may say: each sentence, and the file that says it."""
     for name, _, message, _, _ in extract_from_dir(PACKAGE, METHODS, OPTIONS, KEYWORDS):
-        if isinstance(message, str):
+        # Those with a name in quotes are for programs: no page sends what they complain of.
+        if isinstance(message, str) and not _NAMED.search(message):
             yield message, name
     for kind in _kinds(RegistrationError):
         yield kind.sentence, "errors.py"

@@ -55,14 +55,14 @@ DAMAGE = (
     ),
     (
         "a proof that is used up belongs to a finished session, and was valid",
-        "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, tries,"
-        " validated_ms, claimed_by, used, expires_ms)"
-        " VALUES ('sid', 'email', 'a@x.example', 's', 1, 0, 5, 'nobody', TRUE, 9)",
+        "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, user_id,"
+        " tries, validated_ms, claimed_by, used, expires_ms)"
+        " VALUES ('sid', 'email', 'a@x.example', 's', 1, '', 0, 5, 'nobody', TRUE, 9)",
     ),
     (
         "a proof under way has a token that was sent",
-        "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, tries, used,"
-        " expires_ms) VALUES ('sid', 'email', 'a@x.example', 's', 1, 0, FALSE, 9)",
+        "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, user_id,"
+        " tries, used, expires_ms) VALUES ('sid', 'email', 'a@x.example', 's', 1, '', 0, FALSE, 9)",
     ),
     ("a profile has its account", "DELETE FROM users WHERE name_key = 'alice'"),
     ("a device has its account", "DELETE FROM users WHERE name_key = 'alice'"),

@@ -86,7 +86,7 @@ class WordsTests(MailsCase):
     def test_languages(self) -> None:
         """A mail comes in the reader's language, the subject and both parts."""
         for language, subject, greeting in (
-            ("de-at", "[hs.example] Bestätigen Sie Ihre E-Mail-Adresse", "Guten Tag,"),
+            ("de-at", "[hs.example] Bestätigen Sie Ihre E-Mail-Adresse", "Guten Tag!"),
             ("fr", "[hs.example] Confirmez votre adresse e-mail", "Bonjour,"),
             ("it", "[hs.example] Confirm your email address", "Hello,"),
         ):
@@ -193,6 +193,15 @@ class InjectionTests(MailsCase):
         escaped = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         self.assertEqual(mail.html, "|".join([escaped] * 4))
         self.assertNotRegex(mail.subject, "[\x00-\x1f\u202e]")
+
+    def test_encodedAddress(self) -> None:
+        """An address that the makers of headers would decode gets no mail at all (THREATS A11)."""
+        for address in (
+            "=?utf-8?q?a=40b.c=0d=0a=53ubject=3a_urgent=0d=0a?=@evil.example",
+            '"=?utf-8?q?=0d=0abcc=3a_c?="@evil.example',
+            "=?utf-8?b?Cg==?=é@evil.example",
+        ):
+            self.assertRaises(MailRefused, Mailbox.parse, address)
 
     def test_headers(self) -> None:
         """Whatever a name or a subject holds, a mail program reads the headers that we wrote and

@@ -55,15 +55,15 @@ class DialogueTests(EmailCase):
         self.assertRegistered(self.present(session, sid), "alice")
         self.assertEqual(self.owners(), {ALICE: "@alice:test.example"})
 
-    def test_atOnce(self) -> None:
-        """With an address that is proven before, one request is enough."""
-        creds = {"sid": self.proven(), "client_secret": SECRET}
-        auth = {"type": STAGE, "threepid_creds": creds}
-        self.assertRegistered(
-            self.client.register(username="alice", password=PASSWORD, auth=auth), "alice"
-        )
+    def test_needsASession(self) -> None:
+        """A proof is for a session that one can come back to: without one nothing is claimed."""
+        sid = self.proven()
+        auth = {"type": STAGE, "threepid_creds": {"sid": sid, "client_secret": SECRET}}
+        answer = self.client.register(username="alice", password=PASSWORD, auth=auth)
+        self.assertFailed(answer, "M_MISSING_PARAM")
+        self.assertEqual(self.rows("SELECT claimed_by FROM validations"), [(None,)])
+        self.assertRegistered(self.present(self.begin(), sid), "alice")
         self.assertEqual(self.owners(), {ALICE: "@alice:test.example"})
-        self.assertEqual(self.rows("SELECT used FROM validations")[0][0], 1)
 
     def test_noWayAround(self) -> None:
         """The dummy does not do in its place."""
@@ -129,7 +129,8 @@ class StageTests(EmailCase):
             ({"threepid_creds": {"sid": 5, "client_secret": "x"}}, invalid),
             ({"threepid_creds": {"sid": "x", "client_secret": None}}, invalid),
             ({"threepid_creds": {"sid": "x", "client_secret": "x"}}, "M_UNAUTHORIZED"),
-            ({"threepid_creds": {"sid": "ä", "client_secret": "ä" * 999}}, "M_UNAUTHORIZED"),
+            ({"threepid_creds": {"sid": "ä", "client_secret": "x"}}, invalid),
+            ({"threepid_creds": {"sid": "x", "client_secret": "x" * 256}}, invalid),
         ):
             self.assertFailed(self.go_on(session, {"type": STAGE, **fields}), errcode, fields)
 

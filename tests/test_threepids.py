@@ -58,6 +58,9 @@ class EmailTests(SynchronousTestCase):
             *("a\u202e@b.example", "a\xa0b@c.example", "\ud800@b.example"),
             *('"a b"@c.example', '"a"@b.example', "<a@b.example>", "a>@b.example", "a,c@b.example"),
             *("a@[192.0.2.1]", "a@b.example,c.example", "A (comment)@b.example", "a\\@b.example"),
+            # What mail servers, or the makers of headers, read as something else.
+            *("a@b\u3002example", "a@b\uff0eexample", "a@b\uff61example", "a@b.example."),
+            *("a@.b.example", "a@b..example", "=?utf-8?q?a=0d=0a=53ubject=3a_x?=@b.example"),
             "a" * 491 + "@x.example",
             "ß" * 246 + "@x.example",
         ):

@@ -16,7 +16,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if arguments.command == "serve" and (
         (arguments.flow and not arguments.demo) or (arguments.demo and "config" in arguments)
     ):
-        parser.error("--demo has a configuration of its own, and --flow chooses from its flows")
+        parser.error("serve: --flow needs --demo, and --demo takes no -c: it brings its own")
     from regsys.backend import BackendError
     from regsys.cli import commands
     from regsys.service import CannotListen
@@ -72,7 +72,7 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--demo",
         action="store_true",
-        help="offer every stage there is, on this machine only, for the developers of clients",
+        help="offer every stage but phone numbers, on this machine, for the developers of clients",
     )
     serve.add_argument(
         "--flow",

@@ -105,6 +105,8 @@ def _read_user_consent(section: Reader) -> Optional[Policy]:
         return None
     if directory is None:
         section.problem("template_dir", "missing", "name the directory with your policy's pages")
+    elif not os.path.isdir(directory):
+        section.problem("template_dir", "not a directory", "mend the path", directory)
     elif version is not None:
         page = os.path.join(directory, ENGLISH, f"{version}.html")
         if not os.path.isfile(page):

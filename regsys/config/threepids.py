@@ -87,8 +87,8 @@ def _read_required(reader: Reader, offered: frozenset[str]) -> frozenset[str]:
         reader.problem(name, "without mails no email address can be proven", mend, "email")
     if "msisdn" in required - offered:
         mend = (
-            "set account_threepid_delegates.msisdn, or disable_msisdn_registration to true, or "
-            "don't require a number"
+            "set regsys.sms or account_threepid_delegates.msisdn, or "
+            "disable_msisdn_registration, or don't require a number"
         )
         reader.problem(name, "nobody proves phone numbers", mend, "msisdn")
     return frozenset(required)

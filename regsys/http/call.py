@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from operator import itemgetter
 from typing import Any, Mapping, Optional, Sequence
+from urllib.parse import unquote
 
 import attr
 from twisted.web.iweb import IRequest
@@ -30,7 +31,8 @@ NOBODYS_TOKEN = Secret("")
 class Call:
     """One request.
 
-    ``path`` and ``uri`` (path and query) are exactly as sent, still percent-encoded;
+    ``path`` and ``uri`` (path and query) are as sent, still percent-encoded, but for an access
+    token in the query: ``uri`` is remembered with sessions, and has none;
     ``path_args`` are the decoded ``{name}`` segments of the endpoint's path. A query may
     hold secrets, like a body: neither is shown by ``repr``. ``access_token`` None: none
     was sent; what cannot be a token has become one that nobody has.
@@ -86,7 +88,7 @@ def read_call(
     return Call(
         method=request.method.decode("latin-1"),
         path=request.path.decode("latin-1"),
-        uri=request.uri.decode("latin-1"),
+        uri=_without_token(request.uri.decode("latin-1")),
         client=Client(client_address(request), _user_agent(request)),
         access_token=_access_token(request),
         path_args=path_args,
@@ -116,6 +118,15 @@ def _token(value: bytes) -> Secret:
     if not value.isascii() or b"\0" in value:
         return NOBODYS_TOKEN
     return Secret(value.decode("ascii"))
+
+
+def _without_token(uri: str) -> str:
+    path, mark, query = uri.partition("?")
+    if not mark:
+        return uri
+    parts = query.split("&")
+    kept = [part for part in parts if unquote(part.partition("=")[0]) != "access_token"]
+    return path + mark + "&".join(kept) if kept else path
 
 
 def _user_agent(request: IRequest) -> str:

@@ -92,8 +92,9 @@ class IdentityServer:
                 url=self.url,
                 reason=str(reason),
             )
-            text = "Phone numbers cannot be confirmed at the moment: try again shortly."
-            raise Unavailable(text) from None
+            raise Unavailable(
+                "Phone numbers cannot be confirmed at the moment: try again shortly."
+            ) from None
 
 
 def _is_plain(value: object) -> bool:

@@ -1,6 +1,7 @@
 """A mail as it goes over the wire: its envelope address and its bytes (RFC 5321, 5322).
 
-Headers are made by ``email.message`` alone, which lets no value become a second header.
+Headers are made by ``email.message`` alone, which lets no value become a second header; but it
+reads an address anew, and decodes an encoded word in it, so none gets that far.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Mailbox:
         local, _, domain = address.rpartition("@")
         quoted = _QUOTED.fullmatch(local)
         username = quoted[1] if quoted else local
-        if not username or not address.isprintable() or " " in address:
+        if not username or not address.isprintable() or " " in address or "=?" in address:
             raise MailRefused()
         if not domain.isascii():
             try:

@@ -52,7 +52,8 @@ class AddressPages:
             sources=_way_to(next_link),
             validation=validation,
             token=token,
-            kind=self.kind,
+            # What the session is for, whichever page it was taken to.
+            kind=validation.purpose.value,
             server_name=self.server_name,
         )
 

@@ -79,7 +79,7 @@ def confirm_address(
         if not isinstance(error, WrongValidationToken):
             return pages.refused(call, error)
         # Only who knows the session is told that: the code can be typed where it was wrong.
-        given = _of_query(call) if call.method == "GET" else _Submitted.of_page(call.form())
+        given = _Submitted.of_page(call.form()) if call.method == "POST" else _of_query(call)
         validation = await validations.find(given.sid, given.client_secret)
         return pages.refused(call, error, validation, validations.leads_to(validation))
 

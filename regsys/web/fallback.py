@@ -50,7 +50,7 @@ def fallback(handler: RegistrationHandler, uia: UserInteractiveAuth, pages: Page
     def _stage(call: Call) -> tuple[IStage, StagePage]:
         stage = uia.stages.get(call.path_args["stage"])
         if stage is None or stage.page is None:
-            raise UnknownPath("There is nothing to do in a browser for this step.")
+            raise UnknownPath("There is no page for this step: your app does it itself.")
         return stage, stage.page
 
     def _form(

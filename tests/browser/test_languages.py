@@ -60,13 +60,13 @@ class LanguageTests(BrowserCase):
         """In French, too."""
         self.register(
             "fr",
-            "Nom d'utilisateur",
+            "Nom d’utilisateur",
             "Mot de passe",
             "@alice:test.example est libre.",
             "Continuer",
             "Il manque encore au mot de passe",
             "Un chiffre",
-            "Jeton d'inscription",
-            "Ce jeton d'inscription n'est pas valide.",
+            "Jeton d’inscription",
+            "Ce jeton d’inscription n’est pas valide.",
             "Votre compte est prêt",
         )

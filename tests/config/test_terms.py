@@ -64,7 +64,7 @@ class UserConsentTests(TermsCase):
             ({"template_dir": None}, "user_consent.template_dir: missing"),
             ({"version": None}, "user_consent.version: missing"),
             ({"version": 1.1}, "en/1.1.html; a version like 1.10 needs quotes"),
-            ({"template_dir": "nowhere"}, "write the policy to nowhere/en/1.0.html"),
+            ({"template_dir": "nowhere"}, "user_consent.template_dir: not a directory"),
             *(
                 ({"version": version}, "user_consent.version: not a version")
                 for version in (

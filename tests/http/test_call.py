@@ -128,6 +128,17 @@ class CallTests(SynchronousTestCase):
         agent = self.raw_call(b"User-Agent: " + raw).client.user_agent
         self.assertEqual(agent, "a[31mbcde é\ufffd")
 
+    def test_tokenInTheAddress(self) -> None:
+        """An access token in the query is no part of the address, however it is written."""
+        for path, uri in (
+            ("/echo?access_token=syt_a", "/echo"),
+            ("/echo?a=1&access_token=syt_a&b=%20", "/echo?a=1&b=%20"),
+            ("/echo?%61ccess_token=syt_a&kind=user", "/echo?kind=user"),
+            ("/echo?access%5Ftoken=x&access_token=y", "/echo"),
+            ("/echo?accessible=1", "/echo?accessible=1"),
+        ):
+            self.assertEqual(self.call(path).uri, uri, path)
+
     def test_languages(self) -> None:
         """The languages of the reader, the most wanted first; the unwanted and nonsense not."""
         cases = {

@@ -176,7 +176,7 @@ class FallbackTests(PageCase):
         for stage in (DUMMY["type"], "m.login.terms", HOSTILE):
             for method, body in (("GET", None), ("POST", b"")):
                 answer = self.client.ask(method, f"{self.path(stage)}?session={session}", body)
-                self.assertShows(answer, "nothing to do in a browser", status=404)
+                self.assertShows(answer, "There is no page for this step", status=404)
 
     def test_hostile(self) -> None:
         """What others wrote is shown as text."""

@@ -167,13 +167,13 @@ def introduction(config: Config, names: Optional[Sequence[str]]) -> str:
     url = config.public_baseurl
     flows = "\n".join(f"    {name:10} {' → '.join(FLOWS[name])}" for name in names or OFFERED)
     return (
-        "regsys: a demonstration of every stage, on this machine only, for trying clients out.\n"
+        "regsys: a demonstration of the stages, on this machine only, for trying clients out.\n"
         f"  In a browser: {url}_matrix/static/client/register/\n"
         f"  For clients: {url.rstrip('/')}, which offers these flows"
         f" (--flow NAME: only that one):\n{flows}\n"
         "  --flow all leads a browser through several, --flow dummy asks for nothing.\n"
         f'  The registration token is "{TOKEN}". A captcha\'s response is anything: "wrong" is\n'
-        '  refused, "down" cannot be checked. Each one\'s public key lets everybody pass.\n'
+        '  refused, "down" cannot be checked. The public keys are the services\' own for tests.\n'
         f"  Mails go nowhere; read them, links and codes included, at {url}{mails.PATH}"
     )
 
