@@ -111,7 +111,8 @@ class ExplainTests(SystemCase):
             creds["sid"] = self.client.post(REQUEST, ask).json["sid"]
         answer = self.client.post(SUBMIT, {**creds, "token": self.mails.sent[-1].code})
         self.assertEqual(answer.status, 200, answer)
-        auth = {"type": STAGE, "threepid_creds": creds}
+        begun = self.client.register(username="dora", password=PASSWORD)
+        auth = {"type": STAGE, "threepid_creds": creds, "session": begun.json["session"]}
         answer = self.client.register(username="dora", password=PASSWORD, auth=auth)
         self.assertEqual(answer.status, 200, answer)
 
