@@ -110,20 +110,6 @@ class Buckets:
                 del self._buckets[key]
 
 
-@implementer(ILimiter)
-class NoLimit:
-    """The limit that lets everything through."""
-
-    async def peek(self, key: str) -> None:
-        return
-
-    async def take(self, key: str) -> None:
-        return
-
-    async def give_back(self, key: str) -> None:
-        return
-
-
 # --- How many at a time ------------------------------------------------------------------
 
 

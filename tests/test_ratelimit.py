@@ -16,7 +16,6 @@ from regsys.ratelimit import (
     NEVER_MS,
     Buckets,
     LimitedTurnstile,
-    NoLimit,
     OpenTurnstile,
     Turnstile,
     address_key,
@@ -189,17 +188,6 @@ class BucketsTests(LimitCase):
             self.passes(limit.take(str(number)))
         self.assertEqual(len(limit._buckets), 10)
         self.refused(limit.take("999"))
-
-
-class NoLimitTests(LimitCase):
-    def test_everythingPasses(self) -> None:
-        """Without a limit everything passes, however often."""
-        limit = NoLimit()
-        provides(ILimiter, limit)
-        for _ in range(1000):
-            self.passes(limit.peek("a"))
-            self.passes(limit.take("a"))
-        self.passes(limit.give_back("a"))
 
 
 class TurnstileTests(LimitCase):
