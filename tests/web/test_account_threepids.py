@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from regsys.model import MailPurpose
 from tests.accounts import CONFIRMED, THREEPIDS, AccountCase
@@ -43,6 +44,15 @@ class AddTests(AccountCase):
         self.assertEqual(self.mail.purpose, MailPurpose.ADD_THREEPID)
         (row,) = self.rows("SELECT user_id, sid FROM validations")
         self.assertEqual(tuple(row), ("@alice:test.example", self.link(path=ADD_SUBMIT)["sid"]))
+
+    def test_purpose(self) -> None:
+        """Whoever is led to the page of newcomers is told the same: what the proof is for."""
+        self.proven_by(self.alice)
+        query = urlencode(self.link(path=ADD_SUBMIT))
+        for path in (ADD_SUBMIT, SUBMIT):
+            page = self.client.get(f"{path}?{query}").json.decode()
+            self.assertIn("is adding the address", page, path)
+            self.assertNotIn("is creating an account", page, path)
 
     def test_registrationClosed(self) -> None:
         """Who has an account may add an address where nobody may register."""

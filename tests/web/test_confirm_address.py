@@ -136,6 +136,8 @@ class ConfirmTests(PageCase):
                     answer, REFUSED, reason, "have another mail", status=400, case=changes
                 )
         self.assertFalse(self.is_confirmed)
+        head = self.look("HEAD", token="x" * 32)
+        self.assertEqual((head.status, head.headers["content-type"][:9]), (400, "text/html"))
         self.assertShows(self.client.get(SUBMIT), REFUSED, unknown, status=400)
         self.clock.advance(3601)
         for act in (self.look, self.press):
