@@ -6,7 +6,7 @@ from typing import Optional
 
 import attr
 
-from regsys.errors import LimitExceeded, MissingParam, Unavailable, UnknownPath
+from regsys.errors import LimitExceeded, MissingParam, Unavailable, UnknownPath, sentence
 from regsys.handler import RegistrationHandler
 from regsys.http import Call, Endpoint, Reply, refusal
 from regsys.interfaces import IStage, StagePage
@@ -14,6 +14,8 @@ from regsys.model import UIASession
 from regsys.uia import UserInteractiveAuth, is_passed
 from regsys.web.answers import client_paths
 from regsys.web.pages import Pages
+
+NOT_ALL = sentence("Something is missing: please fill in the whole form.")
 
 
 def fallback(handler: RegistrationHandler, uia: UserInteractiveAuth, pages: Pages) -> Endpoint:
@@ -33,9 +35,10 @@ def fallback(handler: RegistrationHandler, uia: UserInteractiveAuth, pages: Page
         session = await uia.open(form.get("session") or call.required_query("session"))
         if is_passed(session, stage.type):
             return _passed(call)
-        missing = [name for name in page.fields if name not in form]
-        if missing:
-            raise MissingParam(f"'{missing[0]}' is missing.")
+        if not form.keys() >= page.fields.keys():
+            # Browsers send no box without its tick, and some do not ask for it.
+            again = _form(call, stage, page, session, NOT_ALL)
+            return attr.evolve(refusal(MissingParam()), body=again.body)
         fields = {key: form[name] for name, key in page.fields.items()}
         try:
             progress = await uia.step(session.session_id, stage.type, fields, call.client)

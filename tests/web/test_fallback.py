@@ -163,10 +163,11 @@ class FallbackTests(PageCase):
         self.assertShows(self.show(session), "unknown or has expired", status=400)
 
     def test_fields(self) -> None:
-        """A field that is missing is a 400, an empty one is for the stage to judge; a form that
-        cannot be read is refused."""
+        """A field that is missing is a 400 with the form again, an empty one is for the stage to
+        judge; a form that cannot be read is refused."""
         session = self.begin()
-        self.assertShows(self.send(session=session), "what&#39; is missing", status=400)
+        again = ("fill in the whole form", "<input name=what>")
+        self.assertShows(self.send(session=session), *again, status=400)
         self.assertShows(self.send(session=session, what=""), "It is not .")
         self.assertShows(self.client.post(self.path(), b"what=%ff"), "role", status=400)
 
