@@ -344,3 +344,14 @@ class PasswordNoUppercase(RegistrationError):
 class PasswordNoLowercase(RegistrationError):
     errcode = "M_PASSWORD_NO_LOWERCASE"
     sentence = "The password must contain a lower-case letter."
+
+
+# --- Rooms: told to the operator, never to a client --------------------------------------
+
+
+class RoomRefused(Exception):
+    """Something about a room could not be done, now; the text says what and why."""
+
+
+class RoomTaken(RoomRefused):
+    """The alias of a room about to be made names one by now."""

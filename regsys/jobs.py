@@ -10,17 +10,15 @@ from __future__ import annotations
 import secrets
 from typing import Awaitable, Callable, Mapping, Optional, Sequence
 
-import attr
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from regsys.errors import RegistrationError
-from regsys.interfaces import IExpiring, IFollowUps, IJobStore, IUserDirectory
+from regsys.interfaces import IExpiring, IJobStore
 from regsys.metrics import Metrics
-from regsys.model import JOB_LEASE_MS, Job, NewAccount, NewJob, UserID
+from regsys.model import JOB_LEASE_MS, Job, NewJob
 
 log = Logger()
 
@@ -28,31 +26,6 @@ POLL_S = 5.0
 BATCH = 20
 LONGEST_WAIT_MS = 3_600_000
 Handler = Callable[[Job], Awaitable[None]]
-
-TELL_DIRECTORY = "tell_user_directory"
-
-
-@implementer(IFollowUps)
-@attr.frozen(kw_only=True)
-class FollowUps:
-    """The jobs that an account brings. ``directory`` None: nobody wants to hear of profiles."""
-
-    directory: Optional[IUserDirectory] = None
-
-    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
-        if self.directory is None or new.display_name is None:
-            return ()
-        payload = {"user_id": str(new.user_id), "display_name": new.display_name}
-        return (NewJob(kind=TELL_DIRECTORY, payload=payload),)
-
-    def handlers(self) -> Mapping[str, Handler]:
-        """What carries each kind of these jobs out."""
-        return {TELL_DIRECTORY: self._tell_directory} if self.directory else {}
-
-    async def _tell_directory(self, job: Job) -> None:
-        assert self.directory is not None
-        user_id = UserID.parse(job.payload["user_id"])
-        await self.directory.profile_created(user_id, job.payload["display_name"])
 
 
 def wait_ms(attempts: int) -> int:
@@ -62,18 +35,20 @@ def wait_ms(attempts: int) -> int:
 
 
 class JobRunner:
-    """Runs the jobs of this process, and takes over those that nobody holds."""
+    """Runs the jobs of this process, and takes over those that nobody holds.
+
+    Jobs of a kind that has no handler here wait for a process that has one.
+    """
 
     def __init__(
         self,
         store: IJobStore,
         clock: IReactorTime,
-        handlers: Mapping[str, Handler],
         metrics: Optional[Metrics] = None,
     ) -> None:
         self._store = store
         self._clock = clock
-        self._handlers = dict(handlers)
+        self._handlers: dict[str, Handler] = {}
         self._metrics = metrics
         self._running: set[Deferred[None]] = set()
         self._loop = LoopingCall(self._poll)
@@ -100,6 +75,8 @@ class JobRunner:
         """Begin jobs that a transaction of this process has just written, held from birth."""
         until_ms = self._now_ms() + JOB_LEASE_MS
         for job in new:
+            if job.kind not in self._handlers:
+                continue
             self._begin(
                 Job(
                     job_id=job.job_id,
@@ -112,7 +89,8 @@ class JobRunner:
 
     async def run_due(self) -> int:
         """Claim what is due and run it to its end; returns how many there were."""
-        jobs = await self._store.claim(self._now_ms(), JOB_LEASE_MS, BATCH)
+        kinds = sorted(self._handlers)
+        jobs = await self._store.claim(kinds, self._now_ms(), JOB_LEASE_MS, BATCH)
         await DeferredList([self._begin(job) for job in jobs])
         return len(jobs)
 
@@ -140,12 +118,8 @@ class JobRunner:
         return running.addCallback(ended)
 
     async def _run(self, job: Job) -> None:
-        handler = self._handlers.get(job.kind)
-        if handler is None:
-            await self._failed(job, "no handler for this kind of job in this process")
-            return
         try:
-            await handler(job)
+            await self._handlers[job.kind](job)
         except Exception as error:  # whatever a handler raises, the job is kept and retried
             await self._failed(job, f"{type(error).__name__}: {error}")
         else:

@@ -103,7 +103,8 @@ class Homeserver:
 
     def process(self, at: At = passing) -> tuple[ForeignWriter, JobRunner]:
         """A new process: its writer, whose parts pass ``at``, and what runs its jobs."""
-        runner = JobRunner(JobStore(self.db), self.clock, {"greet": self._greet})
+        runner = JobRunner(JobStore(self.db), self.clock)
+        runner.add_handlers({"greet": self._greet})
         writer = ForeignWriter(
             accounts=Watched(self.accounts, at),
             devices=Watched(self.devices, at),

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from regsys.errors import Unavailable
+from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
 from regsys.interfaces import IFollowUps, IUserDirectory
-from regsys.jobs import FollowUps
 from regsys.model import NewAccount, UserID
 from regsys.testing import provides
 from tests.case import PASSWORD, SystemCase
@@ -39,21 +39,23 @@ class JobsTests(SynchronousTestCase):
     new = NewAccount(key="k", user_id=ALICE, created_ms=1, display_name="Alice")
 
     def test_provides(self) -> None:
-        """FollowUps offers all of IFollowUps, with a directory and without."""
-        for follow_ups in (FollowUps(), FollowUps(directory=Directory())):
+        """All that brings jobs offers the whole of IFollowUps."""
+        for follow_ups in (FollowUps(), DirectoryNotice(Directory())):
             provides(IFollowUps, follow_ups)
 
-    def test_noDirectory(self) -> None:
-        """Where nobody wants to hear of profiles an account brings no job."""
-        self.assertEqual((FollowUps().jobs_for(self.new), FollowUps().handlers()), ((), {}))
+    def test_together(self) -> None:
+        """What several capabilities bring comes in their order; without any there is none."""
+        notices = [DirectoryNotice(Directory()), DirectoryNotice(Directory())]
+        jobs = FollowUps(notices).jobs_for(self.new)
+        self.assertEqual([job.kind for job in jobs], [TELL_DIRECTORY] * 2)
+        self.assertEqual(FollowUps().jobs_for(self.new), [])
 
     def test_newProfile(self) -> None:
-        """A new profile is one job, that this process can do; no new profile is none."""
-        follow_ups = FollowUps(directory=Directory())
-        (job,) = follow_ups.jobs_for(self.new)
-        self.assertIn(job.kind, follow_ups.handlers())
+        """A new profile is one job; no new profile is none."""
+        notice = DirectoryNotice(Directory())
+        self.assertEqual(len(notice.jobs_for(self.new)), 1)
         upgrade = NewAccount(key="k", user_id=ALICE, created_ms=1, upgrades_guest=True)
-        self.assertEqual(follow_ups.jobs_for(upgrade), ())
+        self.assertEqual(notice.jobs_for(upgrade), ())
 
 
 class DirectoryTests(SystemCase):

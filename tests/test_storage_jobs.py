@@ -33,7 +33,7 @@ class OwnJobs(Tables, JobStoreContract):
         """Why a job failed at last is to be seen in its row."""
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
-        await store.claim(NOW_MS, 1, 1)
+        await store.claim(("greet",), NOW_MS, 1, 1)
         await store.postpone("one", NOW_MS + 1, "no luck")
         self.assertEqual(
             await self.rows("SELECT attempts, last_error, created_ms FROM jobs"),

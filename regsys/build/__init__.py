@@ -15,7 +15,7 @@ from regsys.build.assembly import Side, assemble
 from regsys.build.parts import Parts
 from regsys.config import Config
 from regsys.foreign_writer import RECOVERY, ForeignWriter
-from regsys.interfaces import IAccountStore, IAuth, IDevices, IThreepidStore
+from regsys.interfaces import IAccountStore, IAuth, IDevices, IPushers, IRooms, IThreepidStore
 from regsys.login import PasswordLogin
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
@@ -30,13 +30,15 @@ def standalone(
     config: Config,
     clock: Any,
     *,
+    rooms: Optional[IRooms] = None,
     backend: Optional[Backend] = None,
     hooks: Optional[Hooks] = None,
 ) -> Subsystem:
     """A subsystem over regsys's own tables: what ``regsys serve`` runs.
 
-    ``clock`` is the reactor. ``backend`` None: the one that the configuration names is
-    prepared and opened, which blocks, so call this before the reactor runs.
+    ``clock`` is the reactor. ``rooms`` None: those of the homeserver that the configuration names.
+    ``backend`` None: the one that the configuration names is prepared and opened, which blocks,
+    so call this before the reactor runs.
     """
     parts = Parts.of(config, clock, backend, hooks)
     database = parts.backend.database
@@ -65,6 +67,7 @@ def standalone(
         auth=auth,
         owners=owners,
         passwords=passwords,
+        rooms=rooms,
         endpoints=endpoints,
         expiring=[devices],
     )
@@ -79,14 +82,18 @@ def embedded(
     devices: IDevices,
     auth: IAuth,
     threepids: Optional[IThreepidStore] = None,
+    rooms: Optional[IRooms] = None,
+    pushers: Optional[IPushers] = None,
     backend: Optional[Backend] = None,
     hooks: Optional[Hooks] = None,
 ) -> Subsystem:
     """A subsystem over a homeserver's own accounts, devices and tokens.
 
     ``threepids`` tells who has which address; None: an address that is taken is refused only by
-    ``store``, when an account is made. regsys keeps its sessions, outcomes and jobs in the
-    database that ``config`` names. /login, /logout, /refresh and /versions are the homeserver's.
+    ``store``, when an account is made. ``rooms`` and ``pushers`` are for what follows a
+    registration; None: nobody joins any, or gets one. regsys keeps its sessions, outcomes and jobs
+    in the database that ``config`` names. /login, /logout, /refresh and /versions are the
+    homeserver's.
     """
     parts = Parts.of(config, clock, backend, hooks)
     writer = ForeignWriter(
@@ -105,5 +112,7 @@ def embedded(
         auth=auth,
         owners=threepids,
         passwords=None if users is None else rules.password_check(parts, users),
+        rooms=rooms,
+        pushers=pushers,
     )
     return assemble(parts, side)

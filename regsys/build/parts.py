@@ -10,8 +10,9 @@ from regsys.access_tokens import GuestTokens, Logins
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
-from regsys.interfaces import ILimiter, IThreepidRules
-from regsys.jobs import FollowUps, JobRunner
+from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
+from regsys.interfaces import IFollowUps, ILimiter, IThreepidRules
+from regsys.jobs import JobRunner
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
@@ -84,7 +85,7 @@ class Parts:
         chosen = given or hooks(clock)
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        follow_ups = FollowUps(directory=chosen.directory)
+        runner = JobRunner(JobStore(backend.database), clock, backend.metrics)
         return cls(
             config=config,
             clock=clock,
@@ -93,10 +94,8 @@ class Parts:
             stores=Stores.of(backend.database),
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=follow_ups,
-            runner=JobRunner(
-                JobStore(backend.database), clock, follow_ups.handlers(), backend.metrics
-            ),
+            follow_ups=_follow_ups(chosen, runner),
+            runner=runner,
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
@@ -116,3 +115,13 @@ class Parts:
             burst_count=rate.burst_count,
             seconds=self.backend.seconds,
         )
+
+
+def _follow_ups(chosen: Hooks, runner: JobRunner) -> FollowUps:
+    """What an account brings, and what carries it out in this process."""
+    parts: list[IFollowUps] = []
+    if chosen.directory is not None:
+        notice = DirectoryNotice(chosen.directory)
+        runner.add_handlers({TELL_DIRECTORY: notice.run})
+        parts.append(notice)
+    return FollowUps(parts)

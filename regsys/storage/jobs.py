@@ -15,8 +15,15 @@ from regsys.storage.database import Database, Transaction
 
 def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> None:
     """Write jobs that the committing process holds from birth: their first attempt has begun."""
+    _first_times(txn, new)
     for job in new:
         _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + JOB_LEASE_MS)
+
+
+def _first_times(txn: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
+    """Which words of ``once`` are written now, for the first time."""
+    words = {job.once for job in new if job.once is not None}
+    return frozenset(word for word in sorted(words) if txn.insert("first_times", word=word))
 
 
 def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: int) -> None:
@@ -36,8 +43,10 @@ def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: i
 class JobStore:
     db: Database
 
-    async def claim(self, now_ms: int, lease_ms: int, at_most: int) -> Sequence[Job]:
-        return await self.db.write("claim_jobs", _claim, now_ms, lease_ms, at_most)
+    async def claim(
+        self, kinds: Sequence[str], now_ms: int, lease_ms: int, at_most: int
+    ) -> Sequence[Job]:
+        return await self.db.write("claim_jobs", _claim, kinds, now_ms, lease_ms, at_most)
 
     async def finish(self, job_id: str) -> None:
         await self.db.read("finish_job", _finish, job_id)
@@ -48,14 +57,22 @@ class JobStore:
     async def add(self, jobs: Sequence[NewJob], now_ms: int) -> None:
         await self.db.write("add_jobs", _add, jobs, now_ms)
 
+    async def begin(self, jobs: Sequence[NewJob], now_ms: int) -> Sequence[NewJob]:
+        return await self.db.write("begin_jobs", _begin, jobs, now_ms)
 
-def _claim(txn: Transaction, now_ms: int, lease_ms: int, at_most: int) -> Sequence[Job]:
+
+def _claim(
+    txn: Transaction, kinds: Sequence[str], now_ms: int, lease_ms: int, at_most: int
+) -> Sequence[Job]:
+    if not kinds:
+        return []
+    places = ", ".join("?" for _ in kinds)
     rows = txn.all(
         "UPDATE jobs SET due_ms = ?, attempts = attempts + 1 WHERE job_id IN"
-        " (SELECT job_id FROM jobs WHERE due_ms <= ? ORDER BY due_ms LIMIT ?"
-        f"{txn.dialect.skip_locked})"
+        f" (SELECT job_id FROM jobs WHERE kind IN ({places}) AND due_ms <= ?"
+        f" ORDER BY due_ms LIMIT ?{txn.dialect.skip_locked})"
         " RETURNING job_id, kind, payload, attempts, due_ms",
-        (now_ms + lease_ms, now_ms, at_most),
+        (now_ms + lease_ms, *kinds, now_ms, at_most),
     )
     return [
         Job(
@@ -80,3 +97,11 @@ def _postpone(txn: Transaction, job_id: str, due_ms: int, error: str) -> None:
 def _add(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> None:
     for job in jobs:
         _insert(txn, job, now_ms, attempts=0, due_ms=now_ms)
+
+
+def _begin(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> Sequence[NewJob]:
+    first = _first_times(txn, jobs)
+    begun = [job for job in jobs if job.once is None or job.once in first]
+    for job in begun:
+        _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + JOB_LEASE_MS)
+    return begun

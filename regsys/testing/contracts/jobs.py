@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
+
+import attr
 
 from regsys.interfaces import IJobStore
-from regsys.model import Job, NewJob
+from regsys.model import JOB_LEASE_MS, Job, NewJob
 from regsys.testing.contracts.case import NOW_MS, Contract, together
 from regsys.testing.provides import provides
 
 LEASE_MS = 1000
+KINDS = ("greet", "wave")
 PAYLOAD = {"text": "zoë 🦊", "list": [1, None, {"deep": True}]}
 
 
@@ -26,7 +29,7 @@ class JobStoreContract(Contract):
 
     async def claim(self, store: IJobStore, now_ms: int = NOW_MS, at_most: int = 10) -> list[str]:
         """The ids of the jobs that are claimed now."""
-        return [job.job_id for job in await store.claim(now_ms, LEASE_MS, at_most)]
+        return [job.job_id for job in await store.claim(KINDS, now_ms, LEASE_MS, at_most)]
 
     def test_provides(self) -> None:
         """It has all methods, with the arguments that they will be called with."""
@@ -37,7 +40,7 @@ class JobStoreContract(Contract):
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
         self.assertEqual(
-            list(await store.claim(NOW_MS, LEASE_MS, 10)),
+            list(await store.claim(KINDS, NOW_MS, LEASE_MS, 10)),
             [
                 Job(
                     job_id="one",
@@ -63,7 +66,7 @@ class JobStoreContract(Contract):
         await store.add(jobs("one"), NOW_MS)
         await self.claim(store)
         self.assertEqual(await self.claim(store, NOW_MS + LEASE_MS - 1), [])
-        (job,) = await store.claim(NOW_MS + LEASE_MS, LEASE_MS, 10)
+        (job,) = await store.claim(KINDS, NOW_MS + LEASE_MS, LEASE_MS, 10)
         self.assertEqual((job.job_id, job.attempts), ("one", 2))
 
     async def test_oldestFirst(self) -> None:
@@ -81,6 +84,55 @@ class JobStoreContract(Contract):
         await store.add(jobs("one"), NOW_MS + 1)
         self.assertEqual(await self.claim(store), [])
 
+    async def test_kinds(self) -> None:
+        """Jobs of another kind stay for whoever asks for them, ahead in the queue or not."""
+        store = self.make()
+        await store.add([NewJob(kind="fly", job_id="other")], NOW_MS)
+        await store.add(jobs("one"), NOW_MS + 1)
+        later = NOW_MS + 2
+        self.assertEqual(await self.claim(store, later, at_most=1), ["one"])
+        self.assertEqual(await store.claim((), later, LEASE_MS, 10), [])
+        (job,) = await store.claim(("fly",), later, LEASE_MS, 10)
+        self.assertEqual((job.job_id, job.attempts), ("other", 1))
+
+    async def test_begun(self) -> None:
+        """What is begun is held until its lease ends, and its first attempt has begun."""
+        store = self.make()
+        new = jobs("one", "two")
+        self.assertEqual(list(await store.begin(new, NOW_MS)), new)
+        self.assertEqual(await self.claim(store, NOW_MS + JOB_LEASE_MS - 1), [])
+        found = await store.claim(KINDS, NOW_MS + JOB_LEASE_MS, LEASE_MS, 10)
+        self.assertEqual(
+            sorted((job.job_id, job.attempts) for job in found), [("one", 2), ("two", 2)]
+        )
+
+    async def test_onlyOnce(self) -> None:
+        """Jobs of one word are written together and never again, also when they are done; jobs
+        without a word always are."""
+        store = self.make()
+        first = [attr.evolve(job, once="rooms of alice") for job in jobs("one", "two")]
+        self.assertEqual(list(await store.begin(first, NOW_MS)), first)
+        for job in first:
+            await store.finish(job.job_id)
+        more = [
+            NewJob(kind="greet", job_id="again", once="rooms of alice"),
+            NewJob(kind="greet", job_id="other", once="rooms of bob"),
+            NewJob(kind="greet", job_id="always"),
+        ]
+        begun = await store.begin(more, NOW_MS)
+        self.assertEqual([job.job_id for job in begun], ["other", "always"])
+        later = NOW_MS + JOB_LEASE_MS
+        self.assertEqual(sorted(await self.claim(store, later)), ["always", "other"])
+
+    async def test_onlyOnceOfSeveral(self) -> None:
+        """Of several who begin the jobs of one word at once, one writes them."""
+        store = self.make()
+        begun = await together(
+            store.begin([attr.evolve(job, once="word") for job in jobs(f"job{number}")], NOW_MS)
+            for number in range(8)
+        )
+        self.assertEqual(sum(len(checked(share)) for share in begun), 1)
+
     async def test_claimedAtOnce(self) -> None:
         """Several that claim at once get different jobs, and all of them."""
         store = self.make()
@@ -88,8 +140,8 @@ class JobStoreContract(Contract):
         await store.add(jobs(*names), NOW_MS)
         claimed: list[str] = []
         while len(claimed) < len(names):
-            shares = await together(store.claim(NOW_MS, LEASE_MS, 3) for _ in range(4))
-            found = [job for share in shares for job in _checked(share)]
+            shares = await together(store.claim(KINDS, NOW_MS, LEASE_MS, 3) for _ in range(4))
+            found = [job for share in shares for job in checked(share)]
             self.assertTrue(found, f"only {claimed} were to be had")
             claimed += [job.job_id for job in found]
         self.assertEqual(sorted(claimed), names)
@@ -109,7 +161,7 @@ class JobStoreContract(Contract):
         await self.claim(store)
         await store.postpone("one", NOW_MS + 5, "no luck: '%s' 🦊")
         self.assertEqual(await self.claim(store, NOW_MS + 4), [])
-        (job,) = await store.claim(NOW_MS + 5, LEASE_MS, 10)
+        (job,) = await store.claim(KINDS, NOW_MS + 5, LEASE_MS, 10)
         self.assertEqual((job.attempts, job.payload), (2, PAYLOAD))
 
     async def test_postponedTooLate(self) -> None:
@@ -119,7 +171,7 @@ class JobStoreContract(Contract):
         self.assertEqual(await self.claim(store), [])
 
 
-def _checked(share: object) -> Sequence[Job]:
+def checked(share: object) -> Sequence[Any]:
     """What one claimer got; an exception is raised here."""
     if isinstance(share, BaseException):
         raise share

@@ -1,0 +1,57 @@
+"""Limits, and the callbacks that are asked."""
+
+from __future__ import annotations
+
+from typing import Awaitable
+
+from zope.interface import Interface
+
+from regsys.interfaces.registration import Verdict
+from regsys.model import Registration, UserID
+
+
+class ILimiter(Interface):
+    """One rate limit; ``key`` says whose."""
+
+    def peek(key: str) -> Awaitable[None]:
+        """Raises LimitExceeded if ``take`` would; counts nothing."""
+
+    def take(key: str) -> Awaitable[None]:
+        """Count one, or raise LimitExceeded and count nothing."""
+
+    def give_back(key: str) -> Awaitable[None]:
+        """Undo one ``take``."""
+
+
+class ITurnstile(Interface):
+    """A limit on requests under way, rather than on their number."""
+
+    def enter(key: str) -> Awaitable[None]:
+        """Wait for one's turn, or raise LimitExceeded. Whoever got in must ``leave``."""
+
+    def leave(key: str) -> None:
+        """The request is over."""
+
+
+class ISpamChecks(Interface):
+    def judge(registration: Registration) -> Awaitable[Verdict]:
+        """The first answer that isn't ALLOW wins; Unavailable if a checker fails."""
+
+
+class IThreepidRules(Interface):
+    def is_allowed(medium: str, address: str, registering: bool) -> Awaitable[bool]:
+        """Whether an account here may have this address (canonical form); the first no wins."""
+
+
+class IThreepidChanges(Interface):
+    """Who is asked before an account's identifiers change, and told when they have (B10.4)."""
+
+    def check(user_id: UserID, medium: str, address: str, adding: bool) -> Awaitable[None]:
+        """Raises ThreepidChangeRefused if somebody objects, Unavailable if somebody can't be
+        asked."""
+
+    def added(user_id: UserID, medium: str, address: str) -> None:
+        """An account has one more. Who is told can neither fail nor delay the change."""
+
+    def removed(user_id: UserID, medium: str, address: str) -> None:
+        """An account has it no more."""

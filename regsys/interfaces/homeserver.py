@@ -1,0 +1,153 @@
+"""What an embedding homeserver brings; each has a version of our own in ``regsys serve``."""
+
+from __future__ import annotations
+
+from typing import Awaitable, Optional, Sequence
+
+from zope.interface import Interface
+
+from regsys.model import (
+    AccountThreepid,
+    FoundRoom,
+    Login,
+    NewAccount,
+    NewDevice,
+    NewRoom,
+    Outcome,
+    Pusher,
+    Registration,
+    Requester,
+    Secret,
+    Threepid,
+    User,
+    UserID,
+)
+
+
+class IAccountStore(Interface):
+    """The accounts: the ``store=`` of ``regsys.build``."""
+
+    def is_taken(localpart: str) -> Awaitable[bool]:
+        """Whether any account, a deactivated one included, bears this name in any case."""
+
+    def next_number() -> Awaitable[int]:
+        """The next number for a generated name: never given out twice, not even after a
+        restart, and not derived from the accounts that exist (BEHAVIOUR B2.5)."""
+
+    def create_account(new: NewAccount) -> Awaitable[Outcome]:
+        """Make the account, whole or not at all, once a key (BEHAVIOUR B2.3).
+
+        A key that has made an account answers with that account's Outcome, ``replayed``,
+        and writes nothing. A store that keeps devices too writes ``new.device`` in the
+        same transaction and returns its terms; one that leaves them to IDevices returns
+        ``terms=None``. May run again after a lost connection: the key makes that safe.
+
+        Raises UsernameTaken (decided by a unique key, not by looking first), UnknownToken
+        where ``upgrades_guest`` and the row is no guest any more, ThreepidInUse and
+        InvalidRegistrationToken; then nothing was written.
+        """
+
+    def outcome(key: str) -> Awaitable[Optional[Outcome]]:
+        """What this key has made, or None if it has made nothing."""
+
+
+class IDevices(Interface):
+    """The devices and their tokens: the ``devices=`` of ``regsys.build``."""
+
+    def register(user_id: UserID, device: NewDevice) -> Awaitable[Login]:
+        """Put the device on the account and its login into force (BEHAVIOUR B4.1).
+
+        A known device keeps its display name and loses its earlier tokens; the same
+        tokens again change nothing. The tokens are ready-made in ``device.login``; a
+        homeserver that mints its own returns those instead, the same ones each time it
+        is given the same ``device.login``. A guest's token (``terms.is_guest``) is
+        kept like any other, unless ``auth`` can read what it says.
+
+        Raises UserNotFound for a user who does not exist or is deactivated.
+        """
+
+
+class IAuth(Interface):
+    """Who an access token belongs to: the ``auth=`` of ``regsys.build``."""
+
+    def whose(token: Secret) -> Awaitable[Optional[Requester]]:
+        """The owner of a live access token; None if nobody's.
+
+        Raises UnknownToken(soft_logout=True) for one that has expired while its device
+        still lives (BEHAVIOUR B4.6).
+        """
+
+
+class IUserLookup(Interface):
+    """What our own /login and guest tokens ask of accounts, and ``m.login.password`` of an
+    embedder's: the ``users=`` of ``regsys.hooks``."""
+
+    def find(localpart: str) -> Awaitable[Optional[User]]:
+        """The account of this name, compared case-insensitively, in any state; else None."""
+
+
+class IThreepidStore(Interface):
+    """Who holds which third-party identifier: the ``threepids=`` of ``regsys.embedded``."""
+
+    def owner_of(medium: str, address: str) -> Awaitable[Optional[UserID]]:
+        """The user holding this address (canonical form), or None if nobody does."""
+
+    def of_user(user_id: UserID) -> Awaitable[Sequence[AccountThreepid]]:
+        """What this user has, the oldest first; nothing for a user who doesn't exist."""
+
+    def add(user_id: UserID, threepid: Threepid, now_ms: int) -> Awaitable[bool]:
+        """Give it to the user; False if it was his already, and is as it was.
+
+        Raises ThreepidInUse if it is another's (decided by a unique key, not by looking
+        first): an address is never moved. UserNotFound for a user who does not exist or is
+        deactivated.
+        """
+
+    def remove(user_id: UserID, medium: str, address: str) -> Awaitable[bool]:
+        """Take it away from this user, so that it is nobody's; False if it was not his."""
+
+
+class IUserDirectory(Interface):
+    """Learns of every new profile (BEHAVIOUR B2.7). Optional."""
+
+    def profile_created(user_id: UserID, display_name: Optional[str]) -> Awaitable[None]:
+        """A profile exists now. Called from a job: at least once, retried until it succeeds."""
+
+
+class IRooms(Interface):
+    """The rooms that newcomers join: the ``rooms=`` of ``regsys.embedded`` (BEHAVIOUR B5).
+
+    Called from jobs, which ends within JOB_LEASE_MS and is tried again until it succeeds: what
+    happened already, before a crash or by somebody else, must not be an error. Rate limits don't
+    apply. Whatever is raised is told to the operator; RoomRefused says why in words.
+    """
+
+    def find(room: str) -> Awaitable[Optional[FoundRoom]]:
+        """The room of this alias (``#name:server``) or id (``!…``); None: there is none."""
+
+    def create(creator: UserID, room: NewRoom) -> Awaitable[FoundRoom]:
+        """Make the room, with ``creator`` in it. Raises RoomTaken if its alias names a room by
+        now (decided by who keeps the aliases, not by looking first)."""
+
+    def is_public(room: FoundRoom) -> Awaitable[bool]:
+        """Whether anybody may join uninvited; False also if its join rules can't be read."""
+
+    def invite(inviter: UserID, user_id: UserID, room: FoundRoom) -> Awaitable[None]:
+        """Invite the user, unless he is invited or in it already."""
+
+    def join(user_id: UserID, room: FoundRoom) -> Awaitable[None]:
+        """Let the user join, unless he is in it already."""
+
+
+class IPushers(Interface):
+    """The pushers: the ``pushers=`` of ``regsys.embedded`` (BEHAVIOUR B6.1)."""
+
+    def add(pusher: Pusher) -> Awaitable[None]:
+        """Put it on the user; one of the same app and pushkey is replaced. Called from a job."""
+
+
+class IBlocking(Interface):
+    """Whether the server takes anybody new at all (BEHAVIOUR B9)."""
+
+    def check(registration: Registration) -> Awaitable[None]:
+        """Raises the refusal, or returns."""

@@ -1,0 +1,154 @@
+"""What the handler is made of: the steps of a registration."""
+
+from __future__ import annotations
+
+import enum
+from typing import Awaitable, Optional, Sequence
+
+from zope.interface import Attribute, Interface
+
+from regsys.model import (
+    Created,
+    DeviceRequest,
+    Login,
+    LoginTerms,
+    NewAccount,
+    NewDevice,
+    NewJob,
+    Outcome,
+    Registration,
+    Secret,
+    UserID,
+)
+
+
+class IAppservices(Interface):
+    """The application services that reserve names."""
+
+    def reserved_for(user_id: UserID) -> Optional[str]:
+        """The id of the service whose sender this is or whose exclusive namespace holds
+        it; None if the name is nobody's."""
+
+
+class INames(Interface):
+    """Which names may be registered (BEHAVIOUR B1), and the drawing of generated ones."""
+
+    server_name: str = Attribute("The part of user IDs behind the colon.")
+
+    def check(
+        localpart: str,
+        *,
+        guest_access_token: Optional[Secret] = None,
+        assigned_user_id: Optional[UserID] = None,
+        early: bool = False,
+        key: Optional[str] = None,
+    ) -> Awaitable[Optional[UserID]]:
+        """Pass silently or raise the first refusal of B1.
+
+        ``assigned_user_id``: what the UIA session has already registered. ``early``: the
+        request does not complete, so that with ``inhibit_user_in_use_error`` a taken name
+        passes. ``key``: the registration's; a name that it has taken itself passes, since
+        the answer may have been lost, or another process be about to give it.
+
+        Returns the guest who is being upgraded, or None.
+        """
+
+    def check_not_reserved(user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
+        """Raises UsernameReserved for the server-notices user and for an application
+        service's names, unless it is ``allowed_appservice`` (an id) itself (B1.5)."""
+
+    def draw() -> Awaitable[UserID]:
+        """The next generated name that is neither taken nor reserved (B2.5)."""
+
+
+class Verdict(enum.Enum):
+    """What spam checkers say (BEHAVIOUR B2.2)."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    SHADOW_BAN = "shadow_ban"
+
+
+class IAdmission(Interface):
+    """Who is let in: limits, spam checkers, blocking, third-party-identifier rules."""
+
+    def peek(address: Optional[str]) -> Awaitable[None]:
+        """Raises LimitExceeded if a registration from here would be refused now."""
+
+    def take(registration: Registration) -> Awaitable[None]:
+        """Count this registration against its address; LimitExceeded if there is no room."""
+
+    def give_back(registration: Registration) -> Awaitable[None]:
+        """Undo ``take``: the registration was refused."""
+
+    def judge(registration: Registration) -> Awaitable[Verdict]:
+        """What the spam checkers say, ALLOW or SHADOW_BAN. For DENY raises LimitExceeded, just
+        as ``take`` would (B2.2); Unavailable if a checker fails (B10.3)."""
+
+    def check(registration: Registration) -> Awaitable[None]:
+        """Raises if its identifiers are denied, or the server takes nobody but an admin's."""
+
+
+class ILogins(Interface):
+    """Makes logins; stores nothing (BEHAVIOUR B4)."""
+
+    def terms(request: DeviceRequest) -> LoginTerms:
+        """What such a login grants from now on: device id and lifetimes, every cap applied.
+
+        Raises InvalidParam for a device id or display name that is not acceptable, Forbidden
+        for a guest where sessions must end (B4.2)."""
+
+    def issue(user_id: UserID, terms: LoginTerms, key: str) -> Login:
+        """The tokens for these terms: the same arguments, the same tokens (B4.7)."""
+
+
+class IForgetful(Interface):
+    """Something that keeps rows of accounts."""
+
+    def forget(user_id: UserID) -> Awaitable[None]:
+        """The account is no more: of what is kept here nothing is of use to anybody any longer.
+        Again is as once; a user who does not exist is forgotten already."""
+
+
+class IFarewell(Interface):
+    def deactivated(user_id: UserID) -> Awaitable[None]:
+        """Forget all that is kept of an account that is no more. Again is as once, so that who
+        was interrupted simply asks again."""
+
+
+class IHasher(Interface):
+    """Hashes passwords without blocking the reactor, in a bounded queue (BEHAVIOUR B14.2)."""
+
+    def hash(password: Secret, once: Optional[str] = None) -> Awaitable[str]:
+        """The hash to store. ``once`` names a dialogue in which the same password is hashed
+        only one time. Raises LimitExceeded when too many are waiting."""
+
+    def verify(password: Secret, stored: Optional[str]) -> Awaitable[bool]:
+        """Whether the password fits; takes as long for None (an account without one)."""
+
+    def has_room() -> bool:
+        """Whether the queue is less than half full: time for work that can be put off."""
+
+
+class IFollowUps(Interface):
+    """Which jobs an account brings with it."""
+
+    def jobs_for(new: NewAccount) -> Sequence[NewJob]:
+        """What must still happen once this account exists."""
+
+
+class IRegistrationWriter(Interface):
+    """Does what only a master does. Local, remote or an embedder's own: the same contract."""
+
+    def create_account(new: NewAccount) -> Awaitable[Created]:
+        """The only place where an account begins: atomic, and once a key.
+
+        The same key again returns the same answer, tokens included (BEHAVIOUR B4.7).
+        Raises as IAccountStore.create_account does.
+        """
+
+    def repeat(outcome: Outcome) -> Awaitable[Created]:
+        """The answer that this finished outcome had, tokens included; nothing is written anew."""
+
+    def register_device(user_id: UserID, device: NewDevice) -> Awaitable[Login]:
+        """As IDevices.register."""

@@ -1,0 +1,96 @@
+"""Stores of our own rows, and of what only the standalone service keeps."""
+
+from __future__ import annotations
+
+from typing import Awaitable, Mapping, Optional, Sequence
+
+from zope.interface import Interface
+
+from regsys.model import Consent, Job, Login, NewAccount, NewJob, Outcome, StoredLogin, UserID
+
+
+class ITokenStore(Interface):
+    """Pairs of access and refresh tokens, by their hashes (``regsys.tokens.token_hash``)."""
+
+    def by_access(access_hash: str) -> Awaitable[Optional[StoredLogin]]:
+        """The pair, expired or spent ones included; None once its device is gone."""
+
+    def by_refresh(refresh_hash: str) -> Awaitable[Optional[StoredLogin]]:
+        """The same, found by its refresh token."""
+
+    def confirm(access_hash: str) -> Awaitable[None]:
+        """A new pair is in use: the one that it replaces is spent now (BEHAVIOUR B4.6)."""
+
+    def succeed(predecessor: str, user_id: UserID, login: Login) -> Awaitable[bool]:
+        """Add the pair that replaces ``predecessor`` (an access hash), in place of an
+        earlier successor that nobody has used; False if one is in use, or the device gone."""
+
+    def log_out(user_id: UserID, device_id: Optional[str]) -> Awaitable[None]:
+        """Remove this device and its tokens; None: all of the user's."""
+
+
+class IJobStore(Interface):
+    """Jobs, each held by at most one process at a time, by a lease."""
+
+    def claim(
+        kinds: Sequence[str], now_ms: int, lease_ms: int, at_most: int
+    ) -> Awaitable[Sequence[Job]]:
+        """Take over up to ``at_most`` jobs of these kinds that are due and that nobody holds."""
+
+    def finish(job_id: str) -> Awaitable[None]:
+        """It is done: forget it."""
+
+    def postpone(job_id: str, due_ms: int, error: str) -> Awaitable[None]:
+        """It failed: release it, to be tried again at ``due_ms``."""
+
+    def add(jobs: Sequence[NewJob], now_ms: int) -> Awaitable[None]:
+        """Store jobs that no account brings; held by nobody."""
+
+    def begin(jobs: Sequence[NewJob], now_ms: int) -> Awaitable[Sequence[NewJob]]:
+        """Store jobs that no account brings, held by us from birth, without those whose ``once``
+        has been written before. Returns those that were written, for ``start_jobs``."""
+
+
+class IOutcomeStore(Interface):
+    """Our own record of accounts made in somebody else's store (``regsys.foreign_writer``)."""
+
+    def reserve(new: NewAccount, recovery: NewJob) -> Awaitable[Optional[Outcome]]:
+        """Note that this key is under way, with the job that ends it should we die, and hold
+        the use of its registration token until it ends; InvalidRegistrationToken if none is left.
+
+        None: noted now. Otherwise what an earlier call noted under the key, whose
+        ``finished`` says whether it got to its end."""
+
+    def settle(new: NewAccount, recovery_id: str) -> Awaitable[bool]:
+        """The account exists: record the outcome, count the use of its registration token,
+        finish its session, store its jobs, held.
+
+        False if that had been done already: then nothing was changed."""
+
+    def withdraw(new: NewAccount, recovery_id: str) -> Awaitable[None]:
+        """The store refused it: its key has made nothing."""
+
+
+class IConsentStore(Interface):
+    """Who has accepted which policies. What comes with an account is written with it."""
+
+    def record(user_id: UserID, accepted: Mapping[str, str], now_ms: int) -> Awaitable[None]:
+        """Remember that these versions, each by the name of its policy, have been accepted; one
+        that had been before keeps the moment of the first time."""
+
+    def given_by(user_id: UserID) -> Awaitable[Sequence[Consent]]:
+        """All that this user has ever accepted, the oldest first."""
+
+
+class INonceStore(Interface):
+    """What is good once: nonces for one attempt, captcha responses for one session."""
+
+    def use(nonce: str, until_ms: int) -> Awaitable[bool]:
+        """Use it up; False if somebody has. It must be remembered until ``until_ms``."""
+
+
+class IExpiring(Interface):
+    """Rows with an end: sessions, outcomes, spent tokens, reservations."""
+
+    def delete_expired(now_ms: int, at_most: int) -> Awaitable[int]:
+        """Remove up to ``at_most`` rows whose time is over; returns how many went."""

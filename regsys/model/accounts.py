@@ -1,0 +1,261 @@
+"""Accounts, their devices and logins, and what makes them."""
+
+from __future__ import annotations
+
+import enum
+from typing import Mapping, Optional
+
+import attr
+
+from regsys.model.identity import Client, Secret, Threepid, UserID
+from regsys.model.jobs import NewJob
+
+
+class UserType(str, enum.Enum):
+    """The types every server knows; None is a normal user, the configuration may add others."""
+
+    SUPPORT = "support"
+    BOT = "bot"
+
+
+# Users of these types do not count as people (BEHAVIOUR B2.6, B5.2).
+UNREAL_USER_TYPES = frozenset(item.value for item in UserType)
+
+
+@attr.frozen(kw_only=True)
+class User:
+    """An account as it stands in the store."""
+
+    user_id: UserID
+    password_hash: Optional[str] = attr.field(default=None, repr=False)
+    is_guest: bool = False
+    admin: bool = False
+    user_type: Optional[str] = None
+    approved: bool = True
+    shadow_banned: bool = False
+    deactivated: bool = False
+    appservice_id: Optional[str] = None
+    created_ms: int = 0
+
+
+@attr.frozen(kw_only=True)
+class DeviceRequest:
+    """What a client asks of its new device. ``device_id`` None: one is made up."""
+
+    device_id: Optional[str] = None
+    display_name: Optional[str] = None
+    is_guest: bool = False
+    is_appservice_ghost: bool = False
+    wants_refresh_token: bool = False
+    auth_provider_id: Optional[str] = None
+    auth_provider_session_id: Optional[str] = None
+
+
+@attr.frozen(kw_only=True)
+class LoginTerms:
+    """What a login grants, without its secrets: enough to make the same tokens once more.
+
+    ``…_until_ms`` None: no end. ``session_until_ms`` is the cap that no refresh can pass.
+    """
+
+    device_id: str
+    is_guest: bool = False
+    refreshable: bool = False
+    valid_until_ms: Optional[int] = None
+    refresh_until_ms: Optional[int] = None
+    session_until_ms: Optional[int] = None
+
+
+@attr.frozen(kw_only=True)
+class Login:
+    """A device's tokens and what they are good for. ``refresh_token`` None: none was issued."""
+
+    terms: LoginTerms
+    access_token: Secret
+    refresh_token: Optional[Secret] = None
+
+    @property
+    def device_id(self) -> str:
+        return self.terms.device_id
+
+
+@attr.frozen(kw_only=True)
+class NewDevice:
+    """A device about to be written, with its login. The tokens of a guest are not stored."""
+
+    login: Login
+    display_name: Optional[str] = None
+    auth_provider_id: Optional[str] = None
+    auth_provider_session_id: Optional[str] = None
+
+
+@attr.frozen(kw_only=True)
+class NewAccount:
+    """All that one registration writes, in one transaction (BEHAVIOUR B2.3).
+
+    ``key`` is the idempotency key: the same key again gives the same account and answer.
+    ``upgrades_guest``: the row of ``user_id`` exists as a guest and stops being one.
+    ``display_name`` None: no profile is written (an upgrading guest keeps its own).
+    ``consents``: the policies that were accepted, the version of each by its name.
+    ``session_id`` names the UIA session that is finished by this account; its answer may be
+    asked again until ``session_until_ms``. ``device`` None: no login.
+    """
+
+    key: str
+    user_id: UserID
+    created_ms: int
+    password_hash: Optional[str] = attr.field(default=None, repr=False)
+    is_guest: bool = False
+    upgrades_guest: bool = False
+    admin: bool = False
+    user_type: Optional[str] = None
+    approved: bool = True
+    shadow_banned: bool = False
+    display_name: Optional[str] = None
+    appservice_id: Optional[str] = None
+    auth_provider_id: Optional[str] = None
+    threepids: tuple[Threepid, ...] = ()
+    registration_token: Optional[str] = attr.field(default=None, repr=False)
+    consents: Mapping[str, str] = attr.field(factory=dict)
+    session_id: Optional[str] = None
+    session_until_ms: Optional[int] = None
+    device: Optional[NewDevice] = None
+    jobs: tuple[NewJob, ...] = ()
+
+    @property
+    def is_real(self) -> bool:
+        """Whether this is a person's account: the first of those creates the auto-join rooms."""
+        return (
+            not self.is_guest
+            and self.appservice_id is None
+            and self.user_type not in UNREAL_USER_TYPES
+        )
+
+
+@attr.frozen(kw_only=True)
+class Outcome:
+    """What a key has led to. ``terms`` None: the account was made without a login.
+
+    ``finished`` is False only between the two halves of making an account in somebody
+    else's store (``regsys.foreign_writer``). ``replayed``: found, not made just now.
+    """
+
+    key: str
+    user_id: UserID
+    created_ms: int
+    terms: Optional[LoginTerms] = None
+    finished: bool = True
+    replayed: bool = False
+
+
+@attr.frozen(kw_only=True)
+class Created:
+    """The answer to ``create_account``. ``replayed``: the key had already made this account."""
+
+    user_id: UserID
+    login: Optional[Login] = None
+    replayed: bool = False
+
+
+@attr.frozen(kw_only=True)
+class Registration:
+    """The inputs of a registration, as one value (BEHAVIOUR B2.0).
+
+    ``localpart`` None: a number is drawn. Either ``password`` (hashed once admission is
+    past) or ``password_hash`` or neither. ``device`` None: no login. ``client`` None: the
+    request has no address and knows no limits. ``clients`` are those of every request that
+    the UIA session has seen. ``approved`` None: as the configuration says.
+    ``name_checked``: ``check_username`` has passed during this very request, so only the
+    write itself still decides whether the name is free; ``threepids_checked``: so have the
+    rules about ``threepids``. ``consents`` as of NewAccount.
+    """
+
+    key: str
+    localpart: Optional[str] = None
+    password: Optional[Secret] = None
+    password_hash: Optional[str] = attr.field(default=None, repr=False)
+    guest_access_token: Optional[Secret] = None
+    make_guest: bool = False
+    admin: bool = False
+    threepids: tuple[Threepid, ...] = ()
+    bind_emails: tuple[str, ...] = ()
+    user_type: Optional[str] = None
+    display_name: Optional[str] = None
+    client: Optional[Client] = None
+    clients: tuple[Client, ...] = ()
+    by_admin: bool = False
+    auth_provider_id: Optional[str] = None
+    approved: Optional[bool] = None
+    registration_token: Optional[str] = attr.field(default=None, repr=False)
+    consents: Mapping[str, str] = attr.field(factory=dict)
+    session_id: Optional[str] = None
+    device: Optional[DeviceRequest] = None
+    name_checked: bool = False
+    threepids_checked: bool = False
+
+
+# How long a session holds a use of a token. One that has run out is taken again, if it can be,
+# when the account is made.
+RESERVED_MS = 3600 * 1000
+
+
+@attr.frozen(kw_only=True)
+class RegistrationToken:
+    """A token that lets people register (MSC3231, BEHAVIOUR B8.8).
+
+    ``uses_allowed`` None: without limit. ``pending`` counts the sessions that hold a use,
+    ``completed`` the accounts made. ``expiry_ms`` None: never. A revoked token lets nobody
+    in until it is un-revoked. ``creator`` None: made from the command line.
+    """
+
+    token: str = attr.field(repr=False)
+    uses_allowed: Optional[int] = None
+    pending: int = 0
+    completed: int = 0
+    expiry_ms: Optional[int] = None
+    revoked: bool = False
+    note: Optional[str] = None
+    creator: Optional[str] = None
+    created_ms: int = 0
+
+    def is_valid(self, now_ms: int) -> bool:
+        """Whether one more person may begin to register with it."""
+        expired = self.expiry_ms is not None and self.expiry_ms <= now_ms
+        used_up = self.uses_allowed is not None and (
+            self.pending + self.completed >= self.uses_allowed
+        )
+        return not (self.revoked or expired or used_up)
+
+
+@attr.frozen
+class TokenUse:
+    """An account that a registration token has let in."""
+
+    user_id: str
+    used_ms: int
+
+
+@attr.frozen
+class Consent:
+    """That somebody has accepted a policy, in this version."""
+
+    policy: str
+    version: str
+    accepted_ms: int
+
+
+@attr.frozen(kw_only=True)
+class StoredLogin:
+    """One pair of tokens as the store knows it: by their hashes.
+
+    ``spent``: its successor is in use. ``replaces`` is the access hash of the pair that
+    this one was refreshed from, until one of the new tokens is used; then None.
+    """
+
+    access_hash: str
+    user_id: UserID
+    terms: LoginTerms
+    replaces: Optional[str] = None
+    spent: bool = False
+    deactivated: bool = False
+    admin: bool = False

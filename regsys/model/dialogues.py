@@ -1,0 +1,46 @@
+"""Dialogues of user-interactive authentication."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+import attr
+
+from regsys.model.accounts import Outcome
+from regsys.model.identity import Client, UserID
+
+
+@attr.frozen(kw_only=True)
+class UIASession:
+    """A dialogue under way (BEHAVIOUR B8.1-4): what it was asked, and what has been passed.
+
+    ``user_id`` is set on account endpoints only. ``params`` are the remembered parameters
+    of the request, never its password. ``results`` maps a stage passed to what it found.
+    ``held_name`` is kept for this session. ``outcome`` is set once it has made its account.
+    """
+
+    session_id: str
+    method: str
+    uri: str
+    created_ms: int
+    expires_ms: int
+    address: str = ""
+    user_id: Optional[UserID] = None
+    params: Mapping[str, Any] = attr.field(factory=dict)
+    password_hash: Optional[str] = attr.field(default=None, repr=False)
+    results: Mapping[str, Any] = attr.field(factory=dict)
+    clients: tuple[Client, ...] = ()
+    held_name: Optional[str] = None
+    outcome: Optional[Outcome] = None
+
+
+@attr.frozen(kw_only=True)
+class Challenge:
+    """What a client still has to do: the body of a 401."""
+
+    session_id: str
+    flows: tuple[tuple[str, ...], ...]
+    params: Mapping[str, Mapping[str, Any]]
+    completed: Optional[tuple[str, ...]] = None
+    errcode: Optional[str] = None
+    error: Optional[str] = None
