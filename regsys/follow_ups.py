@@ -24,6 +24,9 @@ class FollowUps:
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         return [job for part in self.parts for job in part.jobs_for(new)]
 
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        return [job for part in self.parts for job in part.jobs_after_consent(user_id)]
+
 
 @implementer(IFollowUps)
 @attr.frozen
@@ -37,6 +40,9 @@ class DirectoryNotice:
             return ()
         payload = {"user_id": str(new.user_id), "display_name": new.display_name}
         return (NewJob(kind=TELL_DIRECTORY, payload=payload),)
+
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        return ()
 
     async def run(self, job: Job) -> None:
         """The handler of TELL_DIRECTORY jobs."""

@@ -147,6 +147,9 @@ class FollowUps:
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         return (NewJob(kind="greet", payload={"name": new.display_name}, job_id="job"),)
 
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        return (NewJob(kind="thank", payload={"user_id": str(user_id)}, job_id="thanks"),)
+
 
 @implementer(IRegistrationWriter)
 @attr.define

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.interfaces import IFollowUps
 from regsys.jobs import JobRunner
-from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob
+from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob, UserID
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
@@ -86,6 +86,9 @@ class Greetings:
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         return (NewJob(kind="greet", payload={"user_id": str(new.user_id)}),)
+
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        return ()
 
 
 class Homeserver:

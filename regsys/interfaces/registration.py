@@ -134,7 +134,11 @@ class IFollowUps(Interface):
     """Which jobs an account brings with it."""
 
     def jobs_for(new: NewAccount) -> Sequence[NewJob]:
-        """What must still happen once this account exists."""
+        """What must still happen once this account exists. Jobs that would do harm a second time
+        bear a word in ``once``: the same is asked again by ``post_registration_actions``."""
+
+    def jobs_after_consent(user_id: UserID) -> Sequence[NewJob]:
+        """What has waited until this user accepted the policies; again is as once."""
 
 
 class IRegistrationWriter(Interface):
