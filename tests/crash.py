@@ -42,7 +42,9 @@ class Directory:
         self.path = path
         path.touch()
 
-    async def profile_created(self, user_id: UserID, display_name: Optional[str]) -> None:
+    async def profile_created(
+        self, user_id: UserID, display_name: Optional[str], hidden: bool
+    ) -> None:
         with self.path.open("a") as file:
             print(user_id, file=file)
 

@@ -43,7 +43,7 @@ PROOFS = {
 CHANGES = {"threepid_email_request_token", "threepid_add"}
 THREEPIDS = {"threepids", "threepid_delete"} | CHANGES
 OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
-STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions"}
+STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
 
 
 class EndpointTests(SystemCase):

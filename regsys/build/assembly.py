@@ -11,7 +11,7 @@ from regsys.build.parts import Parts
 from regsys.credentials import PasswordCheck
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
-from regsys.interfaces import IAccountStore, IAuth, IPushers, IRooms, IThreepidStore
+from regsys.interfaces import IAccountStore, IAuth, IRooms, IThreepidStore
 from regsys.jobs import Housekeeping
 from regsys.ratelimit import address_key
 from regsys.registration_tokens import RegistrationTokens
@@ -37,8 +37,8 @@ from regsys.web.pages import Pages
 @attr.frozen(kw_only=True)
 class Side:
     """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
-    address; ``passwords`` None: nobody knows passwords; ``rooms`` and ``pushers`` None: what needs
-    them waits. ``endpoints`` are only this side's, and the rows of ``expiring`` come to an end."""
+    address; ``passwords`` None: nobody knows passwords; ``rooms`` None: what needs them waits.
+    ``endpoints`` are only this side's, and the rows of ``expiring`` come to an end."""
 
     handler: RegistrationHandler
     accounts: IAccountStore
@@ -46,7 +46,6 @@ class Side:
     owners: Optional[IThreepidStore]
     passwords: Optional[PasswordCheck]
     rooms: Optional[IRooms] = None
-    pushers: Optional[IPushers] = None
     endpoints: Sequence[Endpoint] = ()
     expiring: Sequence[Any] = ()
 

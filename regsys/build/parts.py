@@ -10,8 +10,8 @@ from regsys.access_tokens import GuestTokens, Logins
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
-from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
-from regsys.interfaces import IFollowUps, ILimiter, IThreepidRules
+from regsys.follow_ups import ADD_PUSHER, TELL_DIRECTORY, DirectoryNotice, EmailPusher, FollowUps
+from regsys.interfaces import IFollowUps, ILimiter, IPushers, IThreepidRules
 from regsys.jobs import JobRunner
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
@@ -35,6 +35,7 @@ class Stores:
     nonces: NonceStore
     outcomes: OutcomeStore
     consents: ConsentStore
+    jobs: JobStore
 
     @classmethod
     def of(cls, database: Any) -> Stores:
@@ -45,6 +46,7 @@ class Stores:
             nonces=NonceStore(database),
             outcomes=OutcomeStore(database),
             consents=ConsentStore(database),
+            jobs=JobStore(database),
         )
 
     @property
@@ -85,16 +87,17 @@ class Parts:
         chosen = given or hooks(clock)
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        runner = JobRunner(JobStore(backend.database), clock, backend.metrics)
+        stores = Stores.of(backend.database)
+        runner = JobRunner(stores.jobs, clock, backend.metrics)
         return cls(
             config=config,
             clock=clock,
             backend=backend,
             hooks=chosen,
-            stores=Stores.of(backend.database),
+            stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=_follow_ups(chosen, runner),
+            follow_ups=_follow_ups(config, chosen, runner),
             runner=runner,
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
@@ -102,6 +105,14 @@ class Parts:
                 backend.seconds,
             ),
         )
+
+    def notify(self, pushers: Optional[IPushers]) -> None:
+        """Let newcomers have email pushers, where that is configured; None: nobody keeps them."""
+        email = self.config.email
+        if pushers is not None and email is not None and email.notifies_newcomers:
+            pusher = EmailPusher(pushers)
+            self.runner.add_handlers({ADD_PUSHER: pusher.run})
+            self.follow_ups.add(pusher)
 
     @property
     def template_directories(self) -> Sequence[str]:
@@ -117,11 +128,11 @@ class Parts:
         )
 
 
-def _follow_ups(chosen: Hooks, runner: JobRunner) -> FollowUps:
+def _follow_ups(config: Config, chosen: Hooks, runner: JobRunner) -> FollowUps:
     """What an account brings, and what carries it out in this process."""
     parts: list[IFollowUps] = []
     if chosen.directory is not None:
-        notice = DirectoryNotice(chosen.directory)
+        notice = DirectoryNotice(chosen.directory, config.registration.in_directory)
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
     return FollowUps(parts)

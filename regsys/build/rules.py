@@ -6,9 +6,10 @@ from typing import Optional
 
 from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
+from regsys.aftermath import Aftermath
 from regsys.build.parts import Parts
 from regsys.config import Rate
-from regsys.consent import Consents
+from regsys.consent import AFTER_CONSENT, Consents
 from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.farewell import Farewell
 from regsys.handler import RegistrationHandler
@@ -67,6 +68,23 @@ def handler(
         clock=parts.clock,
         replay_window_ms=config.sessions.replay_window_ms,
     )
+
+
+def aftermath(
+    parts: Parts, accounts: IAccountStore, auth: IAuth, owners: Optional[IThreepidStore]
+) -> Aftermath:
+    """What follows registrations and consents; its jobs are carried out from now on."""
+    after = Aftermath(
+        auth=auth,
+        threepids=owners,
+        consents=consents(parts, accounts),
+        follow_ups=parts.follow_ups,
+        jobs=parts.stores.jobs,
+        start_jobs=parts.runner.start_jobs,
+        clock=parts.clock,
+    )
+    parts.runner.add_handlers({AFTER_CONSENT: after.run})
+    return after
 
 
 def farewell(
@@ -130,6 +148,8 @@ def consents(parts: Parts, accounts: IAccountStore) -> Consents:
         terms=parts.config.terms,
         store=parts.stores.consents,
         accounts=accounts,
+        follow_ups=parts.follow_ups,
+        start_jobs=parts.runner.start_jobs,
         server_name=parts.config.server_name,
         public_baseurl=parts.config.public_baseurl,
         clock=parts.clock,

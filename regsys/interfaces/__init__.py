@@ -36,6 +36,7 @@ from regsys.interfaces.proofs import (
 )
 from regsys.interfaces.registration import (
     IAdmission,
+    IAftermath,
     IAppservices,
     IFarewell,
     IFollowUps,
@@ -60,12 +61,14 @@ from regsys.interfaces.stores import (
     IJobStore,
     INonceStore,
     IOutcomeStore,
+    IPusherStore,
     ITokenStore,
 )
 
 __all__ = [
     "IAccountStore",
     "IAdmission",
+    "IAftermath",
     "IAppservices",
     "IAuth",
     "IBlocking",
@@ -86,6 +89,7 @@ __all__ = [
     "IOutcomeStore",
     "IPhoneProofs",
     "IPhoneProver",
+    "IPusherStore",
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",

@@ -5,11 +5,13 @@
             return MyStore(...)
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, and WriterContract if it brings a writer of its own. The other suites hold the
+AuthContract, PushersContract and UserDirectoryContract for what of these it has, and
+WriterContract if it brings a writer of its own. The other suites hold the
 stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
+from regsys.testing.contracts.aftermath import PushersContract, UserDirectoryContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
@@ -33,10 +35,12 @@ __all__ = [
     "JobStoreContract",
     "LimiterContract",
     "OutcomeStoreContract",
+    "PushersContract",
     "RegistrationTokenStoreContract",
     "SessionStoreContract",
     "ThreepidStoreContract",
     "TokenStoreContract",
+    "UserDirectoryContract",
     "ValidationStoreContract",
     "WriterContract",
 ]
