@@ -62,9 +62,6 @@ RULES: Mapping[str, str] = {
     "a proof under way has a token that was sent": """
         SELECT sid FROM validations WHERE CASE WHEN client_secret = '' THEN claimed_by IS NULL
         ELSE sid NOT IN (SELECT sid FROM validation_tokens) END""",
-    "a pusher has its device": """
-        SELECT user_id FROM pushers WHERE NOT EXISTS (SELECT 1 FROM devices
-        WHERE devices.user_id = pushers.user_id AND devices.device_id = pushers.device_id)""",
     "a session is finished exactly if it has made an account": """
         SELECT s.session_id FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id
         WHERE s.finished <> (o.key IS NOT NULL)""",
