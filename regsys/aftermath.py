@@ -12,7 +12,14 @@ from zope.interface import implementer
 from regsys.consent import Consents
 from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
 from regsys.flows import EMAIL_IDENTITY, MSISDN, TERMS
-from regsys.interfaces import IAftermath, IAuth, IFollowUps, IJobStore, IThreepidStore
+from regsys.interfaces import (
+    IAccountStore,
+    IAftermath,
+    IAuth,
+    IFollowUps,
+    IJobStore,
+    IThreepidStore,
+)
 from regsys.model import (
     Job,
     Login,
@@ -33,9 +40,10 @@ log = Logger()
 @implementer(IAftermath)
 @attr.frozen(kw_only=True)
 class Aftermath:
-    """Over our own tables and, where a homeserver keeps the accounts, its ``auth`` and
-    ``threepids`` (None: nobody tells who has which address, so none is added)."""
+    """For accounts of our own and of a homeserver's. ``threepids`` None: nobody tells who has
+    which address, so none is added."""
 
+    accounts: IAccountStore
     auth: IAuth
     threepids: Optional[IThreepidStore]
     consents: Consents
@@ -47,7 +55,7 @@ class Aftermath:
     async def after_registration(
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> None:
-        if not await self.consents.accounts.is_taken(user_id.localpart):
+        if not await self.accounts.is_taken(user_id.localpart):
             raise UserNotFound()
         accepted = self._accepted(auth_result.get(TERMS))
         device = await self._device(user_id, access_token)

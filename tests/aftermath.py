@@ -37,6 +37,7 @@ def aftermath(
         clock=clock,
     )
     return Aftermath(
+        accounts=accounts,
         auth=auth,
         threepids=owners,
         consents=consents,

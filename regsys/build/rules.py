@@ -75,6 +75,7 @@ def aftermath(
 ) -> Aftermath:
     """What follows registrations and consents; its jobs are carried out from now on."""
     after = Aftermath(
+        accounts=accounts,
         auth=auth,
         threepids=owners,
         consents=consents(parts, accounts),
