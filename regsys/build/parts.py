@@ -108,10 +108,12 @@ class Parts:
 
     def notify(self, pushers: Optional[IPushers]) -> None:
         """Let newcomers have email pushers, where that is configured; None: nobody keeps them."""
-        email = self.config.email
-        if pushers is not None and email is not None and email.notifies_newcomers:
-            pusher = EmailPusher(pushers)
-            self.runner.add_handlers({ADD_PUSHER: pusher.run})
+        if pushers is None:
+            return
+        pusher, email = EmailPusher(pushers), self.config.email
+        # Also without new ones: what newcomers have brought before is carried out.
+        self.runner.add_handlers({ADD_PUSHER: pusher.run})
+        if email is not None and email.notifies_newcomers:
             self.follow_ups.add(pusher)
 
     @property
