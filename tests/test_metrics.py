@@ -7,8 +7,10 @@ from typing import Optional
 from prometheus_client import CollectorRegistry, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.jobs import POLL_S
 from regsys.metrics import Metrics
-from regsys.model import Backlog
+from regsys.model import Backlog, NewJob
+from regsys.storage.jobs import JobStore
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3
 
@@ -95,3 +97,17 @@ class CountedTests(SystemCase):
             self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
         labels = {"guest": "false", "auth_provider": ""}
         self.assertEqual(value(metrics, "regsys_logins_total", **labels), 1)
+
+    def test_whatWaits(self) -> None:
+        """While it runs, the gauges follow what waits, also what nobody here can do."""
+        store, new = JobStore(self.database), [NewJob(kind="fly"), NewJob(kind="fly")]
+        self.wait(store.add(new, self.now_ms))
+        self.clock.advance(10)
+        self.subsystem.start()
+        metrics = self.subsystem.backend.metrics
+        self.assertEqual(value(metrics, "regsys_jobs_waiting", kind="fly"), 2)
+        self.assertEqual(value(metrics, "regsys_oldest_job_age_seconds", kind="fly"), 10)
+        for job in new:
+            self.wait(store.finish(job.job_id))
+        self.clock.advance(POLL_S)
+        self.assertEqual(value(metrics, "regsys_jobs_waiting", kind="fly"), 0)
