@@ -42,6 +42,7 @@ from regsys.model import (
     Threepid,
     UserID,
 )
+from regsys.tokens import token_hash
 
 RECOVERY = "finish_registration"
 
@@ -60,7 +61,9 @@ class ForeignWriter:
     start_jobs: Callable[[Sequence[NewJob]], None]
 
     async def create_account(self, new: NewAccount) -> Created:
-        recovery = NewJob(kind=RECOVERY, payload=_intent(new), job_id=f"finish {new.key}")
+        # Operators see a job's id, and the key may be a session's, which nobody else may know.
+        job_id = f"finish-{token_hash(new.key)}"
+        recovery = NewJob(kind=RECOVERY, payload=_intent(new), job_id=job_id)
         earlier = await self.outcomes.reserve(new, recovery)
         if earlier is not None:
             if earlier.finished:

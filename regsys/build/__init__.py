@@ -75,6 +75,7 @@ def standalone(
         auth=auth,
         owners=owners,
         passwords=passwords,
+        users=users,
         rooms=rooms,
         endpoints=endpoints,
         expiring=[devices],
@@ -122,6 +123,7 @@ def embedded(
         auth=auth,
         owners=threepids,
         passwords=None if users is None else rules.password_check(parts, users),
+        users=users,
         rooms=rooms,
     )
     return assemble(parts, side)

@@ -7,6 +7,7 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.access_tokens import GuestTokens, Logins
+from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
@@ -16,6 +17,7 @@ from regsys.jobs import JobRunner
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
+from regsys.storage.milestones import MilestoneStore
 from regsys.storage.nonces import NonceStore
 from regsys.storage.outcomes import OutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
@@ -36,6 +38,7 @@ class Stores:
     outcomes: OutcomeStore
     consents: ConsentStore
     jobs: JobStore
+    milestones: MilestoneStore
 
     @classmethod
     def of(cls, database: Any) -> Stores:
@@ -47,6 +50,7 @@ class Stores:
             outcomes=OutcomeStore(database),
             consents=ConsentStore(database),
             jobs=JobStore(database),
+            milestones=MilestoneStore(database),
         )
 
     @property
@@ -131,10 +135,13 @@ class Parts:
 
 
 def _follow_ups(config: Config, chosen: Hooks, runner: JobRunner) -> FollowUps:
-    """What an account brings, and what carries it out in this process."""
+    """What an account brings, and what carries it out in this process, as far as that is known
+    here: what needs the homeserver's rooms is added in ``assembly``."""
     parts: list[IFollowUps] = []
     if chosen.directory is not None:
         notice = DirectoryNotice(chosen.directory, config.registration.in_directory)
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
+    if config.rooms.auto_join:
+        parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts)

@@ -15,6 +15,7 @@ from regsys.testing.fakes import (
     MemoryThreepids,
 )
 from regsys.testing.provides import provides
+from regsys.testing.rooms import MemoryRoom, MemoryRooms
 from regsys.testing.system import config, memory_backend, standalone
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "MemoryDirectory",
     "MemoryMails",
     "MemoryPushers",
+    "MemoryRoom",
+    "MemoryRooms",
     "MemoryThreepids",
     "config",
     "contracts",

@@ -5,9 +5,9 @@
             return MyStore(...)
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, PushersContract and UserDirectoryContract for what of these it has, and
-WriterContract if it brings a writer of its own. The other suites hold the
-stores that regsys has itself.
+AuthContract, RoomsContract, PushersContract and UserDirectoryContract for what of these it
+has, and WriterContract if it brings a writer of its own.
+The other suites hold the stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
@@ -19,6 +19,7 @@ from regsys.testing.contracts.jobs import JobStoreContract
 from regsys.testing.contracts.limits import LimiterContract
 from regsys.testing.contracts.outcomes import ExpiringContract, OutcomeStoreContract
 from regsys.testing.contracts.registration_tokens import RegistrationTokenStoreContract
+from regsys.testing.contracts.rooms import RoomsContract
 from regsys.testing.contracts.sessions import SessionStoreContract
 from regsys.testing.contracts.threepids import ThreepidStoreContract
 from regsys.testing.contracts.tokens import TokenStoreContract
@@ -37,6 +38,7 @@ __all__ = [
     "OutcomeStoreContract",
     "PushersContract",
     "RegistrationTokenStoreContract",
+    "RoomsContract",
     "SessionStoreContract",
     "ThreepidStoreContract",
     "TokenStoreContract",
