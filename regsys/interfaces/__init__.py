@@ -8,7 +8,9 @@ and never block. Refusals are exceptions of ``regsys.errors``; None means absent
 ``homeserver`` is the one page for embedders; ``stages`` is for who brings a stage.
 """
 
+from regsys.interfaces.bindings import IBindingStore, IIdentityServers
 from regsys.interfaces.checks import (
+    IBindingChanges,
     ILimiter,
     ISpamChecks,
     IThreepidChanges,
@@ -21,6 +23,7 @@ from regsys.interfaces.homeserver import (
     IBlocking,
     IDevices,
     IPushers,
+    IRequestSigner,
     IRooms,
     IThreepidStore,
     IUserDirectory,
@@ -68,6 +71,8 @@ __all__ = [
     "IAdmission",
     "IAppservices",
     "IAuth",
+    "IBindingChanges",
+    "IBindingStore",
     "IBlocking",
     "ICaptchaVerifier",
     "IConsentStore",
@@ -77,6 +82,7 @@ __all__ = [
     "IFollowUps",
     "IForgetful",
     "IHasher",
+    "IIdentityServers",
     "IJobStore",
     "ILimiter",
     "ILogins",
@@ -89,6 +95,7 @@ __all__ = [
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",
+    "IRequestSigner",
     "IRooms",
     "ISessionStore",
     "ISmsSender",

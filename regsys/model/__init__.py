@@ -18,6 +18,7 @@ from regsys.model.accounts import (
     User,
     UserType,
 )
+from regsys.model.bindings import Binding, Proof
 from regsys.model.dialogues import Challenge, UIASession
 from regsys.model.identity import (
     GUEST_DEVICE_ID,
@@ -50,6 +51,7 @@ __all__ = [
     "UNREAL_USER_TYPES",
     "VALIDATED_MS",
     "AccountThreepid",
+    "Binding",
     "Challenge",
     "Client",
     "Consent",
@@ -67,6 +69,7 @@ __all__ = [
     "NewRoom",
     "NewValidation",
     "Outcome",
+    "Proof",
     "Pusher",
     "Registration",
     "RegistrationToken",
