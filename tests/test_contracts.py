@@ -8,7 +8,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.access_tokens import GuestTokens, TokenAuth
-from regsys.interfaces import IAccountStore, IAuth, IDevices, ILimiter, IThreepidStore
+from regsys.interfaces import (
+    IAccountStore,
+    IAuth,
+    IDevices,
+    ILimiter,
+    IRequestSigner,
+    IThreepidStore,
+)
 from regsys.model import NewAccount, Requester, Secret, UserID
 from regsys.ratelimit import Buckets
 from regsys.storage.devices import DeviceStore
@@ -25,10 +32,12 @@ from regsys.testing.contracts import (
     AuthContract,
     DevicesContract,
     LimiterContract,
+    RequestSignerContract,
     ThreepidStoreContract,
 )
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
 from regsys.testing.contracts.limits import BURST_COUNT, PER_SECOND
+from tests.bindings import Signer
 
 
 class MemoryAccountsTests(AccountStoreContract, TestCase):
@@ -120,3 +129,8 @@ class BucketsTests(LimiterContract, TestCase):
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
+
+
+class SignerTests(RequestSignerContract, TestCase):
+    def make(self) -> IRequestSigner:
+        return Signer()

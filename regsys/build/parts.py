@@ -13,7 +13,10 @@ from regsys.email_domains import EmailDomains
 from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
 from regsys.interfaces import IFollowUps, ILimiter, IThreepidRules
 from regsys.jobs import JobRunner
+from regsys.outbound.bindings import IdentityServers
 from regsys.ratelimit import Buckets
+from regsys.sealed import Sealer
+from regsys.storage.bindings import BindingStore
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.nonces import NonceStore
@@ -23,6 +26,7 @@ from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
 from regsys.threepids import AllowedThreepids
+from regsys.unbinding import UNBIND, Unbinder
 
 
 @attr.frozen(kw_only=True)
@@ -35,9 +39,12 @@ class Stores:
     nonces: NonceStore
     outcomes: OutcomeStore
     consents: ConsentStore
+    bindings: BindingStore
+    jobs: JobStore
 
     @classmethod
-    def of(cls, database: Any) -> Stores:
+    def of(cls, database: Any, secret: bytes) -> Stores:
+        """``secret``: what is sealed in them is sealed with it."""
         return cls(
             sessions=SessionStore(database),
             registration_tokens=RegistrationTokenStore(database),
@@ -45,6 +52,8 @@ class Stores:
             nonces=NonceStore(database),
             outcomes=OutcomeStore(database),
             consents=ConsentStore(database),
+            bindings=BindingStore(database, Sealer(secret)),
+            jobs=JobStore(database),
         )
 
     @property
@@ -72,6 +81,7 @@ class Parts:
     logins: Logins
     follow_ups: FollowUps
     runner: JobRunner
+    unbinder: Unbinder
     threepid_rules: IThreepidRules
 
     @classmethod
@@ -85,17 +95,19 @@ class Parts:
         chosen = given or hooks(clock)
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        runner = JobRunner(JobStore(backend.database), clock, backend.metrics)
+        stores = Stores.of(backend.database, secret)
+        runner = JobRunner(stores.jobs, clock, backend.metrics)
         return cls(
             config=config,
             clock=clock,
             backend=backend,
             hooks=chosen,
-            stores=Stores.of(backend.database),
+            stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             follow_ups=_follow_ups(chosen, runner),
             runner=runner,
+            unbinder=_unbinder(config, clock, backend, chosen, stores, runner),
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
@@ -125,3 +137,25 @@ def _follow_ups(chosen: Hooks, runner: JobRunner) -> FollowUps:
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
     return FollowUps(parts)
+
+
+def _unbinder(
+    config: Config, clock: Any, backend: Backend, chosen: Hooks, stores: Stores, runner: JobRunner
+) -> Unbinder:
+    """What talks to the identity servers that people choose, and takes things back from them."""
+    servers = IdentityServers(
+        config=config.identity_servers,
+        http=backend.http.apart(),
+        guarded=backend.guarded_http,
+        signer=chosen.signer,
+    )
+    unbinder = Unbinder(
+        store=stores.bindings,
+        servers=servers,
+        changes=chosen.binding_changes,
+        jobs=stores.jobs,
+        start_jobs=runner.start_jobs,
+        clock=clock,
+    )
+    runner.add_handlers({UNBIND: unbinder.run})
+    return unbinder

@@ -6,6 +6,7 @@ from typing import Optional
 
 from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
+from regsys.bindings import Bindings
 from regsys.build.parts import Parts
 from regsys.config import Rate
 from regsys.consent import Consents
@@ -76,7 +77,7 @@ def farewell(
         account=account,
         threepids=threepids,
         changes=parts.hooks.threepid_changes,
-        traces=[parts.stores.sessions, parts.stores.validations],
+        traces=[parts.stores.sessions, parts.stores.validations, parts.unbinder],
     )
 
 
@@ -122,6 +123,19 @@ def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
         changes=parts.hooks.threepid_changes,
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,
+    )
+
+
+def bindings(parts: Parts, held: AccountThreepids) -> Bindings:
+    return Bindings(
+        held=held,
+        store=parts.stores.bindings,
+        servers=parts.unbinder.servers,
+        changes=parts.hooks.binding_changes,
+        unbinder=parts.unbinder,
+        limit=parts.limit(parts.config.limits.validation),
+        clock=parts.clock,
+        may_bind=parts.config.identity_servers.may_bind,
     )
 
 

@@ -16,12 +16,12 @@ LATER = frozenset(
     """
     admin_contact app_service_config_files auto_join_mxid_localpart
     auto_join_rooms auto_join_rooms_for_guests autocreate_auto_join_room_preset
-    autocreate_auto_join_rooms autocreate_auto_join_rooms_federated default_identity_server
+    autocreate_auto_join_rooms autocreate_auto_join_rooms_federated
     dont_notify_new_devices_for email.client_base_url email.enable_notifs
     email.invite_client_location email.notif_for_new_users email.riot_base_url
-    enable_3pid_lookup enable_metrics
-    enable_set_avatar_url hs_disabled hs_disabled_message instance_map ip_range_blacklist
-    ip_range_whitelist limit_usage_by_mau listeners[].request_id_header
+    enable_metrics
+    enable_set_avatar_url hs_disabled hs_disabled_message instance_map
+    limit_usage_by_mau listeners[].request_id_header
     listeners[].resources[].compress mau_appservice_trial_days mau_limit_alerting
     mau_limit_reserved_threepids mau_stats_only mau_trial_days max_mau_value modules redis
     regsys.appservice_may_set_password regsys.autocreate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Awaitable, Optional, Sequence
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from regsys.model import Binding, Proof, Secret, Threepid, UserID
 
@@ -14,6 +14,8 @@ class IIdentityServers(Interface):
 
     Each question raises Unavailable if it cannot be asked, or the answer says nothing.
     """
+
+    needs_proof: bool = Attribute("Whether ``unbind`` needs the binding's proof.")
 
     def named(given: Optional[str]) -> str:
         """The name in its one form; None: the configured one's. Raises MissingParam where none is,

@@ -10,6 +10,7 @@ stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
+from regsys.testing.contracts.bindings import BindingStoreContract, RequestSignerContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
@@ -26,6 +27,7 @@ from regsys.testing.contracts.writer import WriterContract
 __all__ = [
     "AccountStoreContract",
     "AuthContract",
+    "BindingStoreContract",
     "ConsentStoreContract",
     "Contract",
     "DevicesContract",
@@ -34,6 +36,7 @@ __all__ = [
     "LimiterContract",
     "OutcomeStoreContract",
     "RegistrationTokenStoreContract",
+    "RequestSignerContract",
     "SessionStoreContract",
     "ThreepidStoreContract",
     "TokenStoreContract",
