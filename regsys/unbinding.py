@@ -24,6 +24,8 @@ from regsys.model import Binding, Job, NewJob, UserID
 UNBIND = "unbind_threepid"
 # So long a server may be away until it is taken for gone.
 GIVE_UP_MS = 7 * 24 * 3600 * 1000
+# How soon it is asked again for the first time.
+RETRY_MS = 5000
 
 log = Logger()
 
@@ -78,10 +80,11 @@ class Unbinder:
         return await self.jobs.begin(jobs, self._now_ms()) if jobs else ()
 
     async def _try(self, job: NewJob) -> bool:
-        """What the job does, at once; else it is done when our lease of it ends."""
+        """What the job does, at once; else it is left to those who run jobs."""
         try:
             done = await self._end(job.payload["binding_id"])
-        except Unavailable:
+        except Unavailable as error:
+            await self.jobs.postpone(job.job_id, self._now_ms() + RETRY_MS, error.text)
             return False
         await self.jobs.finish(job.job_id)
         return done

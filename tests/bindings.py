@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from regsys.callbacks import BindingChanges
 from regsys.interfaces import IRequestSigner
-from regsys.model import JOB_LEASE_MS
+from regsys.unbinding import RETRY_MS
 from tests.accounts import THREEPIDS, AccountCase
 from tests.client import Answer
 from tests.identity_v2_double import TOKEN, IdentityV2Double
@@ -103,7 +103,7 @@ class BindingCase(AccountCase):
         self.double.asked.clear()
         return steps
 
-    def run_jobs(self, later_ms: int = JOB_LEASE_MS) -> None:
+    def run_jobs(self, later_ms: int = RETRY_MS) -> None:
         """All that is due by then."""
         self.clock.advance(later_ms / 1000)
         self.wait(self.subsystem.jobs.run_due())

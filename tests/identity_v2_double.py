@@ -19,6 +19,8 @@ from tests.identity_double import REFUSALS, VALIDATED_MS, goes_wrong
 
 API = "/_matrix/identity/v2"
 STEPS = {"getValidated3pid": "proven", "bind": "bind", "unbind": "unbind"}
+# Goes wrong the first time, as a 500.
+ONCE = "once"
 TOKEN, UNSIGNED = "id-token-canary", "id-token-of-one-who-signed-nothing"
 NO_TOKEN = {"errcode": "M_UNKNOWN_TOKEN", "error": "Who are you?"}
 NO_TERMS = {"errcode": "M_TERMS_NOT_SIGNED", "error": "Sign first."}
@@ -60,6 +62,7 @@ class IdentityV2Double(Resource):
         self.clock = clock
         self.asked: list[tuple[str, dict[str, Any], Optional[str]]] = []
         self.bound: dict[str, tuple[str, tuple[str, str]]] = {}
+        self.failed: set[str] = set()
 
     def render_POST(self, request: Request) -> Any:
         return self._answer(request, json.loads(request.content.read()))
@@ -77,6 +80,9 @@ class IdentityV2Double(Resource):
         self.asked.append((step, fields, authorization))
         wrong, _, address = fields.get("sid", "").rpartition("..")
         at, _, mishap = wrong.partition("=")
+        if (at, mishap) == (step, ONCE) and wrong not in self.failed:
+            self.failed.add(wrong)
+            mishap = "500"
         if at == step:
             odd = goes_wrong(request, mishap, self.clock)
             if odd is not None:
