@@ -41,7 +41,7 @@ PROOFS = {
     "msisdn_submit_token",
 }
 CHANGES = {"threepid_email_request_token", "threepid_add"}
-THREEPIDS = {"threepids", "threepid_delete"} | CHANGES
+THREEPIDS = {"threepids", "threepid_delete", "threepid_bind", "threepid_unbind"} | CHANGES
 OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
 STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions"}
 
