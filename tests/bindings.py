@@ -72,6 +72,14 @@ class BindingCase(AccountCase):
         self.changes.checks.register("m", check)
         self.changes.updates.register("m", lambda *args: self.heard.append(("update", *args)))
 
+    def keep(self, server: str) -> None:
+        """Hang a module on what is unbound that wants this server's to stay."""
+
+        def check(id_server: str, *_: Any) -> Any:
+            return ("M_FORBIDDEN", "Stay.") if id_server == server else None
+
+        self.changes.checks.register("m", check)
+
     def bind(self, sid: Any = f"ok..{ALICE}", token: Any = TOKEN, **more: Any) -> Answer:
         body = {"sid": sid, "client_secret": SECRET, "id_access_token": token, **more}
         body.setdefault("id_server", SERVER)

@@ -254,6 +254,14 @@ class UnbindTests(BindingCase):
         self.assertUnbound(self.unbind(), NO_SUPPORT)
         self.assertEqual((self.remembered, len(self.double.bound)), ([(ALICE, SERVER)], 1))
 
+    def test_objectionToOne(self) -> None:
+        """Who objects to one server's has nothing to say about the others'; not all is done then."""
+        for name in ("one.example", SERVER):
+            self.bound(id_server=name)
+        self.keep("one.example")
+        self.assertUnbound(self.unbind(), NO_SUPPORT)
+        self.assertEqual(self.remembered, [(ALICE, "one.example")])
+
     def test_several(self) -> None:
         """All servers are asked at once, those that answer are remembered to have, and only all of
         them are a success."""

@@ -83,6 +83,14 @@ class DeleteTests(BindingCase):
         self.assertUnbound(self.delete(self.alice), NO_SUPPORT)
         self.assertEqual((self.held(self.alice), self.remembered), ([], [(ALICE, SERVER)]))
 
+    def test_objectionToOne(self) -> None:
+        """Who objects to one server's has nothing to say about the others'; not all is done then."""
+        for name in ("one.example", SERVER):
+            self.bound(id_server=name)
+        self.keep("one.example")
+        self.assertUnbound(self.delete(self.alice), NO_SUPPORT)
+        self.assertEqual(self.remembered, [(ALICE, "one.example")])
+
     def test_brokenModule(self) -> None:
         """One that fails leaves all as it was."""
         self.added(self.alice)
