@@ -255,7 +255,7 @@ class UnbindTests(BindingCase):
         self.assertEqual((self.remembered, len(self.double.bound)), ([(ALICE, SERVER)], 1))
 
     def test_objectionToOne(self) -> None:
-        """Who objects to one server's has nothing to say about the others'; not all is done then."""
+        """Who objects to one server's has nothing to say of the others'; not all is done then."""
         for name in ("one.example", SERVER):
             self.bound(id_server=name)
         self.keep("one.example")

@@ -84,7 +84,7 @@ class DeleteTests(BindingCase):
         self.assertEqual((self.held(self.alice), self.remembered), ([], [(ALICE, SERVER)]))
 
     def test_objectionToOne(self) -> None:
-        """Who objects to one server's has nothing to say about the others'; not all is done then."""
+        """Who objects to one server's has nothing to say of the others'; not all is done then."""
         for name in ("one.example", SERVER):
             self.bound(id_server=name)
         self.keep("one.example")
