@@ -56,6 +56,7 @@ class DocumentTests(SynchronousTestCase):
             "ISmsSender",
             "IRequestSigner",
             "IUserLookup",
+            "IRooms",
         ):
             self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))
             self.assertIn(name, text)

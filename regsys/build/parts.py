@@ -7,6 +7,7 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.access_tokens import GuestTokens, Logins
+from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
@@ -19,6 +20,7 @@ from regsys.sealed import Sealer
 from regsys.storage.bindings import BindingStore
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
+from regsys.storage.milestones import MilestoneStore
 from regsys.storage.nonces import NonceStore
 from regsys.storage.outcomes import OutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
@@ -41,6 +43,7 @@ class Stores:
     consents: ConsentStore
     bindings: BindingStore
     jobs: JobStore
+    milestones: MilestoneStore
 
     @classmethod
     def of(cls, database: Any, secret: bytes) -> Stores:
@@ -54,6 +57,7 @@ class Stores:
             consents=ConsentStore(database),
             bindings=BindingStore(database, Sealer(secret)),
             jobs=JobStore(database),
+            milestones=MilestoneStore(database),
         )
 
     @property
@@ -105,7 +109,7 @@ class Parts:
             stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=_follow_ups(chosen, runner),
+            follow_ups=_follow_ups(config, chosen, runner),
             runner=runner,
             unbinder=_unbinder(config, clock, backend, chosen, stores, runner),
             threepid_rules=EmailDomains.of(
@@ -129,13 +133,16 @@ class Parts:
         )
 
 
-def _follow_ups(chosen: Hooks, runner: JobRunner) -> FollowUps:
-    """What an account brings, and what carries it out in this process."""
+def _follow_ups(config: Config, chosen: Hooks, runner: JobRunner) -> FollowUps:
+    """What an account brings, and what carries it out in this process, as far as that is known
+    here: what needs the homeserver's rooms is added in ``assembly``."""
     parts: list[IFollowUps] = []
     if chosen.directory is not None:
         notice = DirectoryNotice(chosen.directory)
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
+    if config.rooms.auto_join:
+        parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts)
 
 

@@ -30,7 +30,7 @@ from regsys.model.identity import (
     UserID,
     masked,
 )
-from regsys.model.jobs import JOB_LEASE_MS, Job, NewJob
+from regsys.model.jobs import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.model.proofs import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -47,10 +47,12 @@ __all__ = [
     "CODE_TRIES",
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
+    "MOST_COUNTED",
     "RESERVED_MS",
     "UNREAL_USER_TYPES",
     "VALIDATED_MS",
     "AccountThreepid",
+    "Backlog",
     "Binding",
     "Challenge",
     "Client",
@@ -85,5 +87,6 @@ __all__ = [
     "Validation",
     "ValidationBegun",
     "ValidationMail",
+    "WaitingJob",
     "masked",
 ]
