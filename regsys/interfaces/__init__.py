@@ -8,7 +8,9 @@ and never block. Refusals are exceptions of ``regsys.errors``; None means absent
 ``homeserver`` is the one page for embedders; ``stages`` is for who brings a stage.
 """
 
+from regsys.interfaces.bindings import IBindingStore, IIdentityServers
 from regsys.interfaces.checks import (
+    IBindingChanges,
     ILimiter,
     ISpamChecks,
     IThreepidChanges,
@@ -21,6 +23,7 @@ from regsys.interfaces.homeserver import (
     IBlocking,
     IDevices,
     IPushers,
+    IRequestSigner,
     IRooms,
     IThreepidStore,
     IUserDirectory,
@@ -72,6 +75,8 @@ __all__ = [
     "IAftermath",
     "IAppservices",
     "IAuth",
+    "IBindingChanges",
+    "IBindingStore",
     "IBlocking",
     "ICaptchaVerifier",
     "IConsentStore",
@@ -81,6 +86,7 @@ __all__ = [
     "IFollowUps",
     "IForgetful",
     "IHasher",
+    "IIdentityServers",
     "IJobStore",
     "ILimiter",
     "ILogins",
@@ -95,6 +101,7 @@ __all__ = [
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",
+    "IRequestSigner",
     "IRooms",
     "ISessionStore",
     "ISmsSender",
