@@ -79,6 +79,14 @@ def canonical_threepid(medium: str, address: str) -> str:
     return CANONICAL[medium](address)
 
 
+def is_canonical(medium: str, address: str) -> bool:
+    """Whether it is the one form of an address of this medium."""
+    try:
+        return canonical_threepid(medium, address) == address
+    except InvalidParam:
+        return False
+
+
 def mailbox(address: str) -> str:
     """What spellings of one mailbox have in common, for limits alone: Unicode's compatible signs
     are the same, what follows a ``+`` doesn't count, a domain is its A-label."""

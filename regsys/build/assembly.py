@@ -82,10 +82,14 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     ]
     confirmation = stages.confirmation(parts, side.passwords)
     if side.owners is not None:
-        held = rules.account_threepids(parts, side.owners)
-        endpoints += account_threepids.endpoints(
-            held, validations, confirmation, auth, parts.backend.metrics
+        held = rules.account_threepids(parts, side.owners, proofs.phone_prover(parts))
+        requests = account_threepids.Requests(
+            validations=validations,
+            phones=phones,
+            public_baseurl=config.public_baseurl,
+            metrics=parts.backend.metrics,
         )
+        endpoints += account_threepids.endpoints(held, requests, confirmation, auth)
     if config.introspection_secret is not None:
         endpoints.append(account.introspect(auth, config.introspection_secret))
     if config.terms.policies:

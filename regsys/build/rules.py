@@ -18,6 +18,7 @@ from regsys.interfaces import (
     IFarewell,
     IForgetful,
     INames,
+    IPhoneProver,
     IRegistrationWriter,
     IThreepidStore,
     ITurnstile,
@@ -114,7 +115,9 @@ def threepid_names(parts: Parts, names: INames) -> ThreepidNames:
     )
 
 
-def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
+def account_threepids(
+    parts: Parts, store: IThreepidStore, prover: Optional[IPhoneProver]
+) -> AccountThreepids:
     return AccountThreepids(
         store=store,
         validations=parts.stores.validations,
@@ -122,6 +125,7 @@ def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
         changes=parts.hooks.threepid_changes,
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,
+        prover=prover,
     )
 
 
