@@ -14,7 +14,7 @@ import inspect
 from typing import Any, Awaitable, Callable, ClassVar, Generic, Optional, TypeVar, Union
 
 import attr
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -199,13 +199,22 @@ def _as_objection(answer: object) -> Objection:
 class _ThreepidNotices(_Hooks[ThreepidNotice]):
     """Who is told of a change that has happened."""
 
-    def tell(self, user_id: UserID, medium: str, address: str) -> None:
-        """Begin to tell everybody; what goes wrong with one is logged, and nobody waits."""
+    def __bool__(self) -> bool:
+        """Whether anybody is."""
+        return bool(self._hooks)
+
+    def tell(self, user_id: UserID, medium: str, address: str) -> list[Deferred[None]]:
+        """Begin to tell everybody; what goes wrong with one is logged. Each fires, with None,
+        when one has been told."""
+        started = []
         for module, hook in self._hooks:
             telling = self._tell(module, hook, str(user_id), medium, address)
-            Deferred.fromCoroutine(telling).addErrback(
-                lambda failure: log.failure("telling a module", failure)
+            started.append(
+                Deferred.fromCoroutine(telling).addErrback(
+                    lambda failure: log.failure("telling a module", failure)
+                )
             )
+        return started
 
     async def _tell(self, module: str, hook: ThreepidNotice, *args: str) -> None:
         with contextlib.suppress(Unavailable):  # it has been logged
@@ -240,6 +249,12 @@ class ThreepidChanges:
 
     async def check(self, user_id: UserID, medium: str, address: str, adding: bool) -> None:
         await self.checks.check(user_id, medium, address, adding)
+
+    def has_listeners(self) -> bool:
+        return bool(self.additions)
+
+    async def tell_added(self, user_id: UserID, medium: str, address: str) -> None:
+        await DeferredList(self.additions.tell(user_id, medium, address))
 
     def added(self, user_id: UserID, medium: str, address: str) -> None:
         self.additions.tell(user_id, medium, address)

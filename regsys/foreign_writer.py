@@ -37,6 +37,7 @@ from regsys.model import (
     NewDevice,
     NewJob,
     Outcome,
+    Threepid,
     UserID,
 )
 
@@ -126,7 +127,9 @@ class ForeignWriter:
             login = self.logins.issue(user_id, terms, intent["key"])
             device = NewDevice(login=login, **intent["device"])
         remembered = {name: intent[name] for name in _REMEMBERED}
-        return self._with_jobs(NewAccount(user_id=user_id, device=device, **remembered))
+        threepids = tuple(Threepid(*item) for item in intent.get("threepids", ()))
+        new = NewAccount(user_id=user_id, device=device, threepids=threepids, **remembered)
+        return self._with_jobs(new)
 
     def _with_jobs(self, new: NewAccount) -> NewAccount:
         return attr.evolve(new, jobs=tuple(self.follow_ups.jobs_for(new)))
@@ -152,6 +155,7 @@ def _intent(new: NewAccount) -> Mapping[str, Any]:
     return {
         **{name: getattr(new, name) for name in _REMEMBERED},
         "user_id": str(new.user_id),
+        "threepids": [attr.astuple(item) for item in new.threepids],
         "terms": None if device is None else attr.asdict(device.login.terms),
         "device": None if device is None else {name: getattr(device, name) for name in _OF_DEVICE},
     }

@@ -57,6 +57,7 @@ class Service:
         self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_hangup)
         self._reactor.run(installSignalHandlers=False)
         return 0
 
@@ -85,6 +86,9 @@ class Service:
         last.daemon = True
         last.start()
         self._reactor.callFromThread(self._reactor.stop)
+
+    def _on_hangup(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._subsystem.reload)
 
     def _shut_down(self) -> Any:
         log.info("stopping: {count} calls under way", count=self._subsystem.in_flight.count)

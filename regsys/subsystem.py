@@ -6,6 +6,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from regsys import http
@@ -20,6 +21,7 @@ from regsys.interfaces import (
     IAppservices,
     IAuth,
     IBlocking,
+    IReloadable,
     ISmsSender,
     IStage,
     IUserDirectory,
@@ -30,6 +32,8 @@ from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
 from regsys.threepid_names import display_name_of
 from regsys.usernames import NoAppservices
+
+log = Logger()
 
 
 @attr.frozen(kw_only=True)
@@ -94,6 +98,7 @@ class Subsystem:
     in_flight: InFlight
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
+    _reloadable: Sequence[IReloadable] = ()
 
     @property
     def endpoints(self) -> frozenset[str]:
@@ -125,6 +130,12 @@ class Subsystem:
         self.backend.start()
         self.jobs.start()
         self._housekeeping.start()
+
+    def reload(self) -> None:
+        """Take up now what has changed in the files that may change while it runs, and say in the
+        log what that was."""
+        changes = [change for part in self._reloadable for change in part.reload()]
+        log.info("reloaded: {changes}", changes=", ".join(changes) or "nothing has changed")
 
     async def stop(self) -> None:
         """Let the calls and jobs under way end, then give the threads up."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Optional
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from regsys.callbacks import ThreepidChanges
 from regsys.errors import Unavailable
-from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
+from regsys.follow_ups import TELL_DIRECTORY, AddressNotice, DirectoryNotice, FollowUps
 from regsys.interfaces import IFollowUps, IUserDirectory
 from regsys.model import NewAccount, UserID
 from regsys.testing import provides
@@ -38,9 +40,12 @@ class Directory:
 class JobsTests(SynchronousTestCase):
     new = NewAccount(key="k", user_id=ALICE, created_ms=1, display_name="Alice")
 
+    def setUp(self) -> None:
+        self.addresses = AddressNotice(ThreepidChanges.on(Clock()))
+
     def test_provides(self) -> None:
         """All that brings jobs offers the whole of IFollowUps."""
-        for follow_ups in (FollowUps(), DirectoryNotice(Directory())):
+        for follow_ups in (FollowUps(), DirectoryNotice(Directory()), self.addresses):
             provides(IFollowUps, follow_ups)
 
     def test_together(self) -> None:

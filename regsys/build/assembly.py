@@ -104,6 +104,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         jobs=parts.runner,
         backend=parts.backend,
         in_flight=InFlight(),
+        reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
     )

@@ -10,8 +10,14 @@ from regsys.access_tokens import GuestTokens, Logins
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
-from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
-from regsys.interfaces import IFollowUps, ILimiter, IThreepidRules
+from regsys.follow_ups import (
+    TELL_DIRECTORY,
+    TELL_OF_ADDRESS,
+    AddressNotice,
+    DirectoryNotice,
+    FollowUps,
+)
+from regsys.interfaces import IFollowUps, ILimiter
 from regsys.jobs import JobRunner
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
@@ -72,7 +78,7 @@ class Parts:
     logins: Logins
     follow_ups: FollowUps
     runner: JobRunner
-    threepid_rules: IThreepidRules
+    threepid_rules: EmailDomains
 
     @classmethod
     def of(
@@ -124,4 +130,7 @@ def _follow_ups(chosen: Hooks, runner: JobRunner) -> FollowUps:
         notice = DirectoryNotice(chosen.directory)
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
+    addresses = AddressNotice(chosen.threepid_changes)
+    runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
+    parts.append(addresses)
     return FollowUps(parts)

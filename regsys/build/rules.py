@@ -54,6 +54,7 @@ def handler(
         spam=parts.hooks.spam,
         blocking=parts.hooks.blocking,
         threepids=parts.threepid_rules,
+        changes=parts.hooks.threepid_changes,
         denied_ms=round(1000 / per_second) if per_second else 60_000,
     )
     return RegistrationHandler(

@@ -60,6 +60,7 @@ from regsys.interfaces.stores import (
     IJobStore,
     INonceStore,
     IOutcomeStore,
+    IReloadable,
     ITokenStore,
 )
 
@@ -89,6 +90,7 @@ __all__ = [
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",
+    "IReloadable",
     "IRooms",
     "ISessionStore",
     "ISmsSender",
