@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import unicodedata
 from typing import Callable, Iterable, Mapping, Optional, Sequence
@@ -66,6 +67,14 @@ def canonical_msisdn(number: str, country: Optional[str] = None) -> str:
     if not phonenumbers.is_possible_number(parsed):
         raise InvalidParam("There can be no such phone number.")
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).lstrip("+")
+
+
+@functools.cache
+def countries() -> Sequence[tuple[str, int]]:
+    """The countries whose numbers can be written as they are dialled there: two letters, and the
+    code that their numbers begin with."""
+    known = sorted(phonenumbers.SUPPORTED_REGIONS)
+    return [(country, phonenumbers.country_code_for_region(country)) for country in known]
 
 
 # How an address of a medium is brought into its one form.

@@ -162,7 +162,7 @@ class Validations:
         """What is asked for, checked in the order of B7.2, and whether the address is taken:
         that is refused unless it is hidden. ``user_id`` None: it is to register with."""
         registering = user_id is None
-        if medium not in self.config.offered:
+        if medium not in (self.config.offered if registering else self.config.addable):
             raise MediumNotSupported()
         if registering and not self.registration_open:
             raise RegistrationDisabled()

@@ -82,6 +82,12 @@ class TextedTests(Texted, AccountPhoneCase):
         self.take_away(self.alice)
         self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
 
+    def test_notToRegisterWith(self) -> None:
+        """Where nobody may register by phone a number can be added all the same."""
+        self.system(database=self.database, disable_msisdn_registration=True)
+        self.assertEqual(self.confirmed(self.alice, self.prove(self.alice)).status, 200)
+        self.assertRefused(self.ask("0151 1"), 400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")
+
     def test_others(self) -> None:
         """What one account has proven is of no use to another, nor for a new one."""
         sid = self.prove(self.alice)

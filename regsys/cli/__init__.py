@@ -72,7 +72,7 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--demo",
         action="store_true",
-        help="offer every stage but phone numbers, on this machine, for the developers of clients",
+        help="offer every stage, on this machine, for the developers of clients",
     )
     serve.add_argument(
         "--flow",

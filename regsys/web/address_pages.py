@@ -87,6 +87,7 @@ class AddressPages:
             sources=_way_to(next_link),
             validation=again,
             error=error.text,
+            kind=kind,
         )
         return attr.evolve(plain, body=page.body)
 
