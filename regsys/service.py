@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import sys
 import threading
 from typing import Any, Callable, Optional
 
@@ -168,13 +169,15 @@ def tls_context(files: TLSFiles) -> ssl.CertificateOptions:
     return ssl.CertificateOptions(privateKey=key, certificate=chain[0], extraCertChain=chain[1:])
 
 
-def serve(config: Config, subsystem: Subsystem, reactor: Any) -> int:
-    """Serve; once ready, say so in one line on standard output."""
+def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str) -> int:
+    """Serve; once ready, print the introduction on standard error, and say so in one line on
+    standard output."""
     service = Service(config, subsystem, reactor)
 
     def ready() -> None:
         if config.pid_file is not None:
             _write_pid(config.pid_file)
+        print(introduction, file=sys.stderr, flush=True)
         print(f"regsys is ready: {' '.join(service.addresses())}", flush=True)
 
     try:

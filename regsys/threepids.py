@@ -41,8 +41,9 @@ _HOST = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]+")
 
 def canonical_email(text: str) -> str:
     """The one form of an address (B7.1): its canonical form is itself. Raises InvalidParam."""
-    local, _, domain = text.strip().partition("@")
-    address = f"{local.casefold()}@{domain.lower()}"
+    local, _, written = text.strip().partition("@")
+    domain = _canonical_domain(written)
+    address = f"{local.casefold()}@{domain}"
     labels = domain.split(".")
     if not local or "@" in domain or not all(labels) or not MIN_EMAIL <= len(address) <= MAX_EMAIL:
         raise InvalidParam("This is not an email address.")
@@ -53,6 +54,21 @@ def canonical_email(text: str) -> str:
     if not address.isprintable() or " " in address or not _SPECIAL.isdisjoint(address):
         raise InvalidParam("This email address holds a character that is not allowed.")
     return address
+
+
+def _canonical_domain(domain: str) -> str:
+    """In small letters, and each label that mail servers know by an A-label in the letters that
+    it stands for: the two are one domain. What has no such form stays what it is."""
+    domain = domain.lower()
+    if domain.isascii() and "xn--" not in domain:
+        return domain
+    # These are read as dots there, but are none to us.
+    if not _SPECIAL.isdisjoint(domain):
+        return domain
+    try:
+        return idna.decode(idna.encode(domain, uts46=True))
+    except (idna.IDNAError, UnicodeError):
+        return domain
 
 
 def canonical_msisdn(number: str, country: Optional[str] = None) -> str:

@@ -212,6 +212,7 @@ class ServiceTests(SynchronousTestCase):
             )
         self.assertEqual(done.returncode, 2)
         self.assertIn(f"cannot listen on port {port}", done.stderr)
+        self.assertNotIn("accounts are kept", done.stderr)
         self.assertNotIn("Traceback", done.stderr)
 
     def test_madeSecretIsKept(self) -> None:

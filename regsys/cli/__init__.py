@@ -115,5 +115,11 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
 def _report(config: Config, whole: bool) -> None:
     for warning in config.warnings:
         print(f"regsys: warning: {warning}", file=sys.stderr)
-    if whole and config.unused:
-        print(f"regsys: options without effect here: {', '.join(config.unused)}", file=sys.stderr)
+    # What a warning speaks of is not listed once more.
+    unused = [
+        name
+        for name in config.unused
+        if not any(warning.startswith(f"{name} ") for warning in config.warnings)
+    ]
+    if whole and unused:
+        print(f"regsys: options without effect here: {', '.join(unused)}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import compress
-from typing import Optional
+from typing import Optional, Sequence
 
 import attr
 
@@ -59,11 +59,13 @@ def read_threepids(reader: Reader, has_mails: bool, has_phones: bool) -> Threepi
     addable = frozenset(compress(MEDIA, (has_mails, has_phones)))
     no_phones = reader.flag("disable_msisdn_registration")
     offered = addable - {"msisdn"} if no_phones else addable
+    required, allowed = _read_required(reader, offered), _read_allowed(reader)
+    _check_allowed(reader, required, allowed)
     return ThreepidsConfig(
         offered=offered,
         addable=addable,
-        required=_read_required(reader, offered),
-        allowed=_read_allowed(reader),
+        required=required,
+        allowed=allowed,
         hide_taken=reader.flag("request_token_inhibit_3pid_errors"),
         name_from=reader.choice("register_mxid_from_3pid", MEDIA),
         email_is_display_name=reader.flag("register_just_use_email_for_display_name"),
@@ -107,6 +109,19 @@ def _read_allowed(reader: Reader) -> tuple[AllowedThreepid, ...]:
         if medium is not None and pattern is not None:
             allowed.append(AllowedThreepid(medium, pattern))
     return tuple(allowed)
+
+
+def _check_allowed(
+    reader: Reader, required: frozenset[str], allowed: Sequence[AllowedThreepid]
+) -> None:
+    """A problem where everybody must prove what nobody is allowed to have."""
+    lacking = sorted(required - {item.medium for item in allowed}) if allowed else []
+    for medium in lacking:
+        reader.problem(
+            "allowed_local_3pids",
+            f"allows no address of the medium {medium}, which registrations_require_3pid asks for",
+            f"add an entry for {medium}, or don't require it",
+        )
 
 
 def _read_pattern(entry: Reader) -> Optional[re.Pattern[str]]:
