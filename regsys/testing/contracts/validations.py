@@ -244,6 +244,17 @@ class ValidationStoreContract(Contract):
         self.assertTrue(await store.adopt(newcomers, "session", until_ms))
         self.assertIsNone(await store.adopt_for(alice, newcomers, until_ms))
 
+    async def test_adoptedByAccountsAtOnce(self) -> None:
+        """Of several accounts at once one gets it."""
+        store, proof = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
+        users = [user(f"user{number}") for number in range(CONTENDERS)]
+        ended = await together(store.adopt_for(who, proof, NOW_MS + 7) for who in users)
+        self.assertEqual(ended.count(None), CONTENDERS - 1, ended)
+        for who, found in zip(users, ended):
+            if found is not None:
+                assert isinstance(found, Validation), found
+                self.assertEqual(found.user_id, who)
+
     async def test_used(self) -> None:
         """The account uses up what its session has claimed, and nothing else."""
         store = await self.validated("mine")
