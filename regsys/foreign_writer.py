@@ -40,6 +40,7 @@ from regsys.model import (
     Threepid,
     UserID,
 )
+from regsys.tokens import token_hash
 
 RECOVERY = "finish_registration"
 
@@ -57,7 +58,9 @@ class ForeignWriter:
     start_jobs: Callable[[Sequence[NewJob]], None]
 
     async def create_account(self, new: NewAccount) -> Created:
-        recovery = NewJob(kind=RECOVERY, payload=_intent(new), job_id=f"finish {new.key}")
+        # Operators see a job's id, and the key may be a session's, which nobody else may know.
+        job_id = f"finish-{token_hash(new.key)}"
+        recovery = NewJob(kind=RECOVERY, payload=_intent(new), job_id=job_id)
         earlier = await self.outcomes.reserve(new, recovery)
         if earlier is not None:
             if earlier.finished:
@@ -126,7 +129,7 @@ class ForeignWriter:
             terms = LoginTerms(**intent["terms"])
             login = self.logins.issue(user_id, terms, intent["key"])
             device = NewDevice(login=login, **intent["device"])
-        remembered = {name: intent[name] for name in _REMEMBERED}
+        remembered = {name: intent[name] for name in _REMEMBERED if name in intent}
         threepids = tuple(Threepid(*item) for item in intent.get("threepids", ()))
         new = NewAccount(user_id=user_id, device=device, threepids=threepids, **remembered)
         return self._with_jobs(new)
@@ -141,6 +144,9 @@ _REMEMBERED = (
     "key",
     "created_ms",
     "is_guest",
+    "upgrades_guest",
+    "user_type",
+    "appservice_id",
     "display_name",
     "registration_token",
     "consents",

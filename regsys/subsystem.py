@@ -99,6 +99,7 @@ class Subsystem:
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
     _reloadable: Sequence[IReloadable] = ()
+    _warnings: Sequence[str] = ()
 
     @property
     def endpoints(self) -> frozenset[str]:
@@ -127,6 +128,8 @@ class Subsystem:
         )
 
     def start(self) -> None:
+        for warning in self._warnings:
+            log.warn("{sentence}", sentence=warning)
         self.backend.start()
         self.jobs.start()
         self._housekeeping.start()

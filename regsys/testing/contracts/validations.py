@@ -250,7 +250,7 @@ class ValidationStoreContract(Contract):
         users = [user(f"user{number}") for number in range(CONTENDERS)]
         ended = await together(store.adopt_for(who, proof, NOW_MS + 7) for who in users)
         self.assertEqual(ended.count(None), CONTENDERS - 1, ended)
-        for who, found in zip(users, ended):
+        for who, found in zip(users, ended, strict=True):
             if found is not None:
                 assert isinstance(found, Validation), found
                 self.assertEqual(found.user_id, who)
