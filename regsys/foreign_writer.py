@@ -22,6 +22,7 @@ from zope.interface import implementer
 from regsys.errors import RegistrationError, Unavailable, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
+    IAftermath,
     IDevices,
     IFollowUps,
     ILogins,
@@ -37,6 +38,7 @@ from regsys.model import (
     NewDevice,
     NewJob,
     Outcome,
+    Secret,
     Threepid,
     UserID,
 )
@@ -55,6 +57,7 @@ class ForeignWriter:
     logins: ILogins
     follow_ups: IFollowUps
     outcomes: IOutcomeStore
+    aftermath: IAftermath
     start_jobs: Callable[[Sequence[NewJob]], None]
 
     async def create_account(self, new: NewAccount) -> Created:
@@ -86,6 +89,14 @@ class ForeignWriter:
 
     async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
         return await self.devices.register(user_id, device)
+
+    async def after_registration(
+        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> None:
+        await self.aftermath.after_registration(user_id, auth_result, access_token)
+
+    async def after_consent(self, user_id: UserID) -> None:
+        await self.aftermath.after_consent(user_id)
 
     async def recover(self, job: Job) -> None:
         """The handler of RECOVERY jobs: bring what a dead process had begun to its end."""
@@ -148,6 +159,7 @@ _REMEMBERED = (
     "user_type",
     "appservice_id",
     "display_name",
+    "vouched_emails",
     "registration_token",
     "consents",
     "session_id",

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from regsys.jobs import JobRunner
+from regsys.model import Registration
 from tests.case import DUMMY
 from tests.proofs import ALICE, ProofCase
 
@@ -71,6 +72,12 @@ class NewAccountTests(NewAccountCase):
         self.objection = None
         self.assertRegistered(self.present(session, sid), "alice")
         self.assertEqual(self.heard[-1], (*ADDED, 1))
+
+    def test_vouchedFor(self) -> None:
+        """An address that somebody vouches for is the account's as well: asked about, and told."""
+        registration = Registration(key="key", localpart="alice", bind_emails=(ALICE,))
+        self.wait(self.subsystem.handler.register_user(registration))
+        self.assertEqual(self.heard, [("check", HER, "email", ALICE, True, 0), (*ADDED, 1)])
 
     def test_drawnName(self) -> None:
         """Where no name was asked for, the module is told the one that was drawn: it is the

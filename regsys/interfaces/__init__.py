@@ -36,6 +36,7 @@ from regsys.interfaces.proofs import (
 )
 from regsys.interfaces.registration import (
     IAdmission,
+    IAftermath,
     IAppservices,
     IFarewell,
     IFollowUps,
@@ -61,6 +62,7 @@ from regsys.interfaces.stores import (
     IMilestones,
     INonceStore,
     IOutcomeStore,
+    IPusherStore,
     IReloadable,
     ITokenStore,
 )
@@ -68,6 +70,7 @@ from regsys.interfaces.stores import (
 __all__ = [
     "IAccountStore",
     "IAdmission",
+    "IAftermath",
     "IAppservices",
     "IAuth",
     "IBlocking",
@@ -89,6 +92,7 @@ __all__ = [
     "IOutcomeStore",
     "IPhoneProofs",
     "IPhoneProver",
+    "IPusherStore",
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",

@@ -5,11 +5,13 @@
             return MyStore(...)
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, RoomsContract for its rooms, and WriterContract if it brings a writer of its own.
+AuthContract, RoomsContract, PushersContract and UserDirectoryContract for what of these it
+has, and WriterContract if it brings a writer of its own.
 The other suites hold the stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
+from regsys.testing.contracts.aftermath import PushersContract, UserDirectoryContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
@@ -34,11 +36,13 @@ __all__ = [
     "JobStoreContract",
     "LimiterContract",
     "OutcomeStoreContract",
+    "PushersContract",
     "RegistrationTokenStoreContract",
     "RoomsContract",
     "SessionStoreContract",
     "ThreepidStoreContract",
     "TokenStoreContract",
+    "UserDirectoryContract",
     "ValidationStoreContract",
     "WriterContract",
 ]
