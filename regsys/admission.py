@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 import attr
 from zope.interface import implementer
@@ -13,10 +13,11 @@ from regsys.interfaces import (
     IBlocking,
     ILimiter,
     ISpamChecks,
+    IThreepidChanges,
     IThreepidRules,
     Verdict,
 )
-from regsys.model import Registration
+from regsys.model import Registration, Threepid, UserID
 
 
 @implementer(IAdmission)
@@ -34,6 +35,7 @@ class Admission:
     spam: ISpamChecks
     blocking: IBlocking
     threepids: IThreepidRules
+    changes: IThreepidChanges
     denied_ms: int
 
     async def peek(self, address: Optional[str]) -> None:
@@ -66,6 +68,10 @@ class Admission:
                 raise ThreepidDenied()
         if not registration.by_admin:
             await self.blocking.check(registration)
+
+    async def check_additions(self, user_id: UserID, threepids: Sequence[Threepid]) -> None:
+        for threepid in threepids:
+            await self.changes.check(user_id, threepid.medium, threepid.address, True)
 
 
 @implementer(IBlocking)

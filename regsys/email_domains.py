@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 import attr
 from twisted.logger import Logger
@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from regsys.config import ConfigError, EmailDomainsConfig
 from regsys.config.email_domains import a_label, read_domains
-from regsys.interfaces import IThreepidRules
+from regsys.interfaces import IReloadable, IThreepidRules
 
 # A change takes effect after so long at most.
 LOOK_S = 5.0
@@ -19,6 +19,7 @@ LOOK_S = 5.0
 _log = Logger()
 
 
+@implementer(IReloadable)
 @attr.define(eq=False)
 class DomainFile:
     """A list that is read again when its file has changed. One that is missing or broken by then
@@ -45,15 +46,9 @@ class DomainFile:
         above = (".".join(labels[start:]) for start in range(len(labels)))
         return domain in self._domains or any(f".{parent}" in self._domains for parent in above)
 
-    def _look(self) -> None:
-        now_s = self.seconds()
-        if now_s - self._looked_s < LOOK_S:
-            return
-        self._looked_s = now_s
-        stamp = _stamp(self.path)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
+    def reload(self) -> Sequence[str]:
+        """Read it now."""
+        before, self._looked_s, self._stamp = self._domains, self.seconds(), _stamp(self.path)
         try:
             self._domains = read_domains(self.path)
         except (OSError, ValueError) as error:
@@ -62,8 +57,19 @@ class DomainFile:
                 path=self.path,
                 reason=str(error),
             )
-        else:
-            _log.info("{path}: {count} domains", path=self.path, count=len(self._domains))
+        if self._domains == before:
+            return []
+        more, fewer = len(self._domains - before), len(before - self._domains)
+        return [f"{self.path} ({more} domains more, {fewer} fewer)"]
+
+    def _look(self) -> None:
+        now_s = self.seconds()
+        if now_s - self._looked_s < LOOK_S:
+            return
+        self._looked_s = now_s
+        if _stamp(self.path) != self._stamp:
+            for change in self.reload():
+                _log.info("reloaded: {change}", change=change)
 
 
 def _stamp(path: str) -> object:
@@ -94,6 +100,10 @@ class EmailDomains:
             for path in (config.allow_file, config.deny_file)
         )
         return cls(rules=rules, allow=allow, deny=deny)
+
+    @property
+    def files(self) -> Sequence[DomainFile]:
+        return [file for file in (self.allow, self.deny) if file is not None]
 
     async def is_allowed(self, medium: str, address: str, registering: bool) -> bool:
         if not await self.rules.is_allowed(medium, address, registering):

@@ -7,10 +7,11 @@ from typing import Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IFollowUps, IPushers, IUserDirectory
+from regsys.interfaces import IFollowUps, IPushers, IThreepidChanges, IUserDirectory
 from regsys.model import Job, NewAccount, NewJob, Pusher, UserID
 
 TELL_DIRECTORY = "tell_user_directory"
+TELL_OF_ADDRESS = "tell_of_added_address"
 ADD_PUSHER = "add_email_pusher"
 
 
@@ -97,3 +98,33 @@ class EmailPusher:
                 pushkey=address,
             )
         )
+
+
+@implementer(IFollowUps)
+@attr.frozen
+class AddressNotice:
+    """Modules learn which identifiers a new account has (BEHAVIOUR B10.4)."""
+
+    changes: IThreepidChanges
+
+    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        if not self.changes.has_listeners():
+            return ()
+        user_id = str(new.user_id)
+        return [
+            NewJob(
+                kind=TELL_OF_ADDRESS,
+                payload={"user_id": user_id, "medium": item.medium, "address": item.address},
+                once=f"{TELL_OF_ADDRESS} {user_id} {item.medium} {item.address}",
+            )
+            for item in new.threepids
+        ]
+
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        return ()
+
+    async def run(self, job: Job) -> None:
+        """The handler of TELL_OF_ADDRESS jobs."""
+        told = job.payload
+        user_id = UserID.parse(told["user_id"])
+        await self.changes.tell_added(user_id, told["medium"], told["address"])

@@ -252,18 +252,26 @@ class RegistrationHandler:
         """Give the account its name, and write it; a drawn name may be lost to somebody quicker."""
         if registration.localpart is not None:
             user_id = UserID(registration.localpart, self.names.server_name)
-            return await self.register_with_store(
-                self._named(registration, account, user_id, terms)
-            )
+            return await self._write_as(user_id, registration, account, terms)
         for _ in range(LOST_RACES):
             user_id = await self.names.draw()
             try:
-                return await self.register_with_store(
-                    self._named(registration, account, user_id, terms)
-                )
+                return await self._write_as(user_id, registration, account, terms)
             except UsernameTaken:
                 continue
         raise NoFreeName()
+
+    async def _write_as(
+        self,
+        user_id: UserID,
+        registration: Registration,
+        account: Callable[..., NewAccount],
+        terms: Optional[LoginTerms],
+    ) -> Created:
+        # Not before: whoever is asked is told whose address it will be.
+        new = self._named(registration, account, user_id, terms)
+        await self.admission.check_additions(user_id, new.threepids)
+        return await self.register_with_store(new)
 
     def _named(
         self,

@@ -64,12 +64,14 @@ class Mails:
         link: Optional[str] = None,
         code: Optional[str] = None,
         message_id: Optional[str] = None,
+        registering: bool = True,
     ) -> Mail:
         """A mail to this address, in the best of the reader's ``languages``.
 
         ``kind`` is REGISTRATION or ADD_THREEPID, which have a ``link`` to be opened and a
         ``code`` to be typed instead, or IN_USE, which tells the owner of an address that it
-        has been tried, and has neither. ``message_id`` as in Mail.
+        has been tried, and has neither; ``registering`` says whether for a new account.
+        ``message_id`` as in Mail.
         """
         values = {
             "link": link or "",
@@ -78,29 +80,36 @@ class Mails:
             "server_name": self.server_name,
             "app_name": self.config.app_name,
         }
-        shown = {name: _CONTROLS.sub("", value) for name, value in values.items()}
+        shown: dict[str, object] = {
+            name: _CONTROLS.sub("", value) for name, value in values.items()
+        }
+        shown["registering"] = registering
         text, html = (self._render(f"mails/{kind}.{part}", languages, shown) for part in _PARTS)
         return Mail(
             to=to,
-            subject=_CONTROLS.sub("", self._subject(kind, languages)),
+            subject=_CONTROLS.sub("", self._subject(kind, languages, registering)),
             text=text,
             html=html,
             message_id=message_id,
         )
 
-    def _render(self, name: str, languages: Sequence[str], values: dict[str, str]) -> str:
+    def _render(self, name: str, languages: Sequence[str], values: dict[str, object]) -> str:
         replaced = self.config.templates.get(name)
         if replaced is not None:
             return self.theirs.render(replaced, languages, **values)
         return self.ours.render(name, languages, **values)
 
-    def _subject(self, kind: str, languages: Sequence[str]) -> str:
+    def _subject(self, kind: str, languages: Sequence[str], registering: bool) -> str:
         names = {"server_name": self.server_name, "app": self.config.app_name}
         chosen = self.config.subjects.get(SUBJECTS[kind])
         if chosen is not None:
             return chosen % names
         subject = self.ours.render(
-            "mails/subject.txt", languages, kind=kind, app_name=self.config.app_name
+            "mails/subject.txt",
+            languages,
+            kind=kind,
+            app_name=self.config.app_name,
+            registering=registering,
         )
         return f"[{self.server_name}] {subject.strip()}"
 
@@ -132,6 +141,7 @@ class ValidationPost:
             link=mail.link,
             code=mail.code,
             message_id=mail.message_id,
+            registering=mail.registering,
         )
         try:
             await self.mailer.send(composed)

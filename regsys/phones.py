@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from regsys.errors import SmsRefused, WrongValidationToken
 from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IValidationStore
-from regsys.model import Client, Job, masked
+from regsys.model import Client, Job, UserID, masked
 from regsys.templates import Templates
 from regsys.threepids import MSISDN, check_client_secret
 from regsys.validation import Validations, ValidationTokens
@@ -27,12 +27,17 @@ class OwnPhones:
     validations: Validations
 
     async def request_token(
-        self, body: Mapping[str, Any], client: Client, languages: Sequence[str]
+        self,
+        body: Mapping[str, Any],
+        client: Client,
+        languages: Sequence[str],
+        user_id: Optional[UserID] = None,
     ) -> Mapping[str, Any]:
-        return {"sid": await self.validations.request_token(MSISDN, body, client, languages)}
+        ask = self.validations.request_token
+        return {"sid": await ask(MSISDN, body, client, languages, user_id)}
 
     async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
-        await self.validations.confirm(sid, client_secret, token, client)
+        await self.validations.confirm(MSISDN, sid, client_secret, token, client)
 
 
 @attr.frozen(kw_only=True)
@@ -57,6 +62,7 @@ class CodeTexter:
             job.payload["languages"],
             code=self.tokens.digits(sid),
             server_name=self.server_name,
+            registering=validation.user_id is None,
         )
         try:
             await self.sender.send(validation.address, text.strip())
@@ -78,11 +84,15 @@ class DelegatedPhones:
     prover: IPhoneProver
 
     async def request_token(
-        self, body: Mapping[str, Any], client: Client, languages: Sequence[str]
+        self,
+        body: Mapping[str, Any],
+        client: Client,
+        languages: Sequence[str],
+        user_id: Optional[UserID] = None,
     ) -> Mapping[str, Any]:
         # Where it is hidden that a number is taken, its owner gets a code like anybody: it is
         # good for no account, and nothing is different for who asked.
-        request, _ = await self.validations.admit(MSISDN, body, client)
+        request, _ = await self.validations.admit(MSISDN, body, client, user_id)
         link = {} if request.next_link is None else {"next_link": request.next_link}
         return await self.prover.request_token(
             {

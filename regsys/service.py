@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import sys
 import threading
 from typing import Any, Callable, Optional
 
@@ -57,6 +58,7 @@ class Service:
         self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_hangup)
         self._reactor.run(installSignalHandlers=False)
         return 0
 
@@ -85,6 +87,9 @@ class Service:
         last.daemon = True
         last.start()
         self._reactor.callFromThread(self._reactor.stop)
+
+    def _on_hangup(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._subsystem.reload)
 
     def _shut_down(self) -> Any:
         log.info("stopping: {count} calls under way", count=self._subsystem.in_flight.count)
@@ -164,13 +169,15 @@ def tls_context(files: TLSFiles) -> ssl.CertificateOptions:
     return ssl.CertificateOptions(privateKey=key, certificate=chain[0], extraCertChain=chain[1:])
 
 
-def serve(config: Config, subsystem: Subsystem, reactor: Any) -> int:
-    """Serve; once ready, say so in one line on standard output."""
+def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str) -> int:
+    """Serve; once ready, print the introduction on standard error, and say so in one line on
+    standard output."""
     service = Service(config, subsystem, reactor)
 
     def ready() -> None:
         if config.pid_file is not None:
             _write_pid(config.pid_file)
+        print(introduction, file=sys.stderr, flush=True)
         print(f"regsys is ready: {' '.join(service.addresses())}", flush=True)
 
     try:

@@ -21,6 +21,7 @@ from regsys.interfaces import (
     IAppservices,
     IAuth,
     IBlocking,
+    IReloadable,
     IRequestSigner,
     ISmsSender,
     IStage,
@@ -103,6 +104,7 @@ class Subsystem:
     in_flight: InFlight
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
+    _reloadable: Sequence[IReloadable] = ()
     _warnings: Sequence[str] = ()
 
     @property
@@ -137,6 +139,12 @@ class Subsystem:
         self.backend.start()
         self.jobs.start()
         self._housekeeping.start()
+
+    def reload(self) -> None:
+        """Take up now what has changed in the files that may change while it runs, and say in the
+        log what that was."""
+        changes = [change for part in self._reloadable for change in part.reload()]
+        log.info("reloaded: {changes}", changes=", ".join(changes) or "nothing has changed")
 
     async def stop(self) -> None:
         """Let the calls and jobs under way end, then give the threads up."""

@@ -9,11 +9,11 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys.errors import InvalidParam, StageFailed, sentence
+from regsys.errors import StageFailed, sentence
 from regsys.flows import EMAIL_IDENTITY, MSISDN
 from regsys.interfaces import IPhoneProver, IStage, IValidationStore, StageContext
 from regsys.model import Threepid, UIASession, Validation
-from regsys.threepids import canonical_msisdn
+from regsys.threepids import is_canonical
 
 # A sid and a client secret, ours and other servers' (B7.4).
 _OPAQUE = re.compile(r"[0-9A-Za-z.=_-]{0,255}")
@@ -106,7 +106,8 @@ class DelegatedMsisdnStage:
         proof = await self.prover.proven(sid, client_secret)
         if not (
             proof is not None
-            and _is_canonical(proof.address)
+            # Another form of a number would be a second one of the same phone.
+            and is_canonical(proof.medium, proof.address)
             and await self.store.adopt(proof, session.session_id, session.expires_ms)
         ):
             remembered = session.results.get(self.type)
@@ -118,14 +119,6 @@ class DelegatedMsisdnStage:
             "address": proof.address,
             "validated_at_ms": proof.validated_at_ms,
         }
-
-
-def _is_canonical(number: str) -> bool:
-    """Whether it is the one form of a number: another would be a second one of the same phone."""
-    try:
-        return canonical_msisdn(number) == number
-    except InvalidParam:
-        return False
 
 
 def _credentials(auth: Mapping[str, Any]) -> tuple[str, str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import unicodedata
 from typing import Callable, Iterable, Mapping, Optional, Sequence
@@ -40,8 +41,9 @@ _HOST = re.compile(r"[0-9a-z._-]+|[0-9a-f:.]+")
 
 def canonical_email(text: str) -> str:
     """The one form of an address (B7.1): its canonical form is itself. Raises InvalidParam."""
-    local, _, domain = text.strip().partition("@")
-    address = f"{local.casefold()}@{domain.lower()}"
+    local, _, written = text.strip().partition("@")
+    domain = _canonical_domain(written)
+    address = f"{local.casefold()}@{domain}"
     labels = domain.split(".")
     if not local or "@" in domain or not all(labels) or not MIN_EMAIL <= len(address) <= MAX_EMAIL:
         raise InvalidParam("This is not an email address.")
@@ -52,6 +54,21 @@ def canonical_email(text: str) -> str:
     if not address.isprintable() or " " in address or not _SPECIAL.isdisjoint(address):
         raise InvalidParam("This email address holds a character that is not allowed.")
     return address
+
+
+def _canonical_domain(domain: str) -> str:
+    """In small letters, and each label that mail servers know by an A-label in the letters that
+    it stands for: the two are one domain. What has no such form stays what it is."""
+    domain = domain.lower()
+    if domain.isascii() and "xn--" not in domain:
+        return domain
+    # These are read as dots there, but are none to us.
+    if not _SPECIAL.isdisjoint(domain):
+        return domain
+    try:
+        return idna.decode(idna.encode(domain, uts46=True))
+    except (idna.IDNAError, UnicodeError):
+        return domain
 
 
 def canonical_msisdn(number: str, country: Optional[str] = None) -> str:
@@ -68,6 +85,14 @@ def canonical_msisdn(number: str, country: Optional[str] = None) -> str:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).lstrip("+")
 
 
+@functools.cache
+def countries() -> Sequence[tuple[str, int]]:
+    """The countries whose numbers can be written as they are dialled there: two letters, and the
+    code that their numbers begin with."""
+    known = sorted(phonenumbers.SUPPORTED_REGIONS)
+    return [(country, phonenumbers.country_code_for_region(country)) for country in known]
+
+
 # How an address of a medium is brought into its one form.
 CANONICAL: Mapping[str, Callable[[str], str]] = {EMAIL: canonical_email, MSISDN: canonical_msisdn}
 
@@ -77,6 +102,14 @@ def canonical_threepid(medium: str, address: str) -> str:
     if medium not in CANONICAL:
         raise InvalidParam("'medium' must be email or msisdn.")
     return CANONICAL[medium](address)
+
+
+def is_canonical(medium: str, address: str) -> bool:
+    """Whether it is the one form of an address of this medium."""
+    try:
+        return canonical_threepid(medium, address) == address
+    except InvalidParam:
+        return False
 
 
 def mailbox(address: str) -> str:

@@ -92,10 +92,12 @@ class ValidationLimits:
 
 @attr.frozen(kw_only=True)
 class Confirmed:
-    """An address is proven. ``next_link``: where the person goes on, None: nowhere."""
+    """An address is proven, for what ``purpose`` says. ``next_link``: where the person goes on,
+    None: nowhere."""
 
     medium: str
     address: str
+    purpose: MailPurpose
     next_link: Optional[str] = None
 
 
@@ -160,7 +162,7 @@ class Validations:
         """What is asked for, checked in the order of B7.2, and whether the address is taken:
         that is refused unless it is hidden. ``user_id`` None: it is to register with."""
         registering = user_id is None
-        if medium not in self.config.offered:
+        if medium not in (self.config.offered if registering else self.config.addable):
             raise MediumNotSupported()
         if registering and not self.registration_open:
             raise RegistrationDisabled()
@@ -174,7 +176,9 @@ class Validations:
             raise ThreepidInUse()
         return request, is_taken
 
-    async def confirm(self, sid: str, client_secret: str, token: str, client: Client) -> Confirmed:
+    async def confirm(
+        self, medium: str, sid: str, client_secret: str, token: str, client: Client
+    ) -> Confirmed:
         """The token of a link, or the code, has come back: the address is proven.
 
         Twice is as once. Raises NoSuchValidation, WrongValidationToken, NoTriesLeft; each of
@@ -182,7 +186,7 @@ class Validations:
         """
         key = self.limits.key_of(client.address)
         await self.limits.submitted.take(key)
-        validation = await self.find(sid, client_secret)
+        validation = await self.find(medium, sid, client_secret)
         await self._check(validation, token)
         if not await self.store.confirm(sid, self._now_ms()):
             raise NoSuchValidation()
@@ -190,10 +194,13 @@ class Validations:
         return Confirmed(
             medium=validation.medium,
             address=validation.address,
+            purpose=validation.purpose,
             next_link=self.leads_to(validation),
         )
 
-    async def opened(self, sid: str, client_secret: str, token: str, client: Client) -> Validation:
+    async def opened(
+        self, medium: str, sid: str, client_secret: str, token: str, client: Client
+    ) -> Validation:
         """What somebody who opens a link is about to confirm. Nothing is changed by that.
 
         A wrong token of a link raises as in ``confirm``, and counts; whether a code is right is
@@ -201,7 +208,7 @@ class Validations:
         """
         key = self.limits.key_of(client.address)
         await self.limits.submitted.take(key)
-        validation = await self.find(sid, client_secret)
+        validation = await self.find(medium, sid, client_secret)
         if token and _as_code(token) is None:
             self._check_link(validation, token)
         await self.limits.submitted.give_back(key)
@@ -211,10 +218,12 @@ class Validations:
         """Where who confirms it goes on; None: nowhere."""
         return followed(validation.next_link, validation.sid, self.config.next_link_domains)
 
-    async def find(self, sid: str, client_secret: str) -> Validation:
-        """The session, for who knows its client secret; else NoSuchValidation."""
+    async def find(self, medium: str, sid: str, client_secret: str) -> Validation:
+        """The session, for who knows its client secret and medium; else NoSuchValidation."""
         validation = await self.store.get(sid, self._now_ms())
-        if validation is None or not validation.is_known_to(client_secret):
+        if validation is None or validation.medium != medium:
+            raise NoSuchValidation()
+        if not validation.is_known_to(client_secret):
             raise NoSuchValidation()
         return validation
 
@@ -287,6 +296,7 @@ class ValidationMailer:
             address=validation.address,
             languages=tuple(job.payload["languages"]),
             message_id=job.job_id,
+            registering=validation.user_id is None,
         )
         if purpose is not MailPurpose.IN_USE:
             token = self.tokens.token(sid, job.payload["send_attempt"])

@@ -33,6 +33,7 @@ from regsys.model import (
     Outcome,
     Registration,
     Secret,
+    Threepid,
     UserID,
 )
 
@@ -116,6 +117,10 @@ class Admission:
 
     async def check(self, registration: Registration) -> None:
         self.script.step("blocking")
+
+    async def check_additions(self, user_id: UserID, threepids: Sequence[Threepid]) -> None:
+        for threepid in threepids:
+            self.script.step(f"may {user_id.localpart} have {threepid.address}")
 
 
 @implementer(IHasher)

@@ -93,14 +93,17 @@ class Greetings:
     """Every account is to be greeted."""
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
-        return (NewJob(kind="greet", payload={"user_id": str(new.user_id)}),)
+        addresses = [item.address for item in new.threepids]
+        payload = {"user_id": str(new.user_id), "addresses": addresses}
+        return (NewJob(kind="greet", payload=payload),)
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
         return ()
 
 
 class Homeserver:
-    """Its stores, and our tables beside them. ``greeted`` are the users whose job has run."""
+    """Its stores, and our tables beside them. ``greeted`` are the users whose job has run,
+    ``addresses`` those that a recovered one knew of."""
 
     def __init__(self, case: TestCase) -> None:
         self.clock = Clock()
@@ -111,6 +114,7 @@ class Homeserver:
         self.db = memory_database(case, self.clock)
         self.sessions = SessionStore(self.db)
         self.greeted: list[str] = []
+        self.addresses: list[str] = []
 
     def process(self, at: At = passing) -> tuple[ForeignWriter, JobRunner]:
         """A new process: its writer, whose parts pass ``at``, and what runs its jobs."""
@@ -172,3 +176,4 @@ class Homeserver:
 
     async def _greet(self, job: Job) -> None:
         self.greeted.append(job.payload["user_id"])
+        self.addresses += job.payload.get("addresses", [])

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -120,6 +121,13 @@ class ServiceProcess:
     def output(self) -> str:
         """All that it has written so far, to standard output and error."""
         return "".join(self._output)
+
+    def wait_for(self, words: str) -> None:
+        """Return once it has written them."""
+        end = time.monotonic() + READY_S
+        while words not in self.output:
+            assert time.monotonic() < end, f"{words!r} is not in:\n{self.output}"
+            time.sleep(0.01)
 
     def stop(self) -> str:
         """End it by SIGTERM; returns its output. It must end well, and within ten seconds."""

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from regsys.admission import Admission, NoBlocking
-from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.errors import Forbidden, LimitExceeded, ThreepidDenied, Unavailable
 from regsys.interfaces import IAdmission, IBlocking, Verdict
 from regsys.model import Client, Registration, Threepid
@@ -46,6 +46,7 @@ class AdmissionTests(SynchronousTestCase):
             spam=self.spam,
             blocking=NoBlocking(),
             threepids=self.rules,
+            changes=ThreepidChanges.on(clock),
             denied_ms=7000,
         )
 

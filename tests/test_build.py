@@ -46,7 +46,7 @@ PROOFS = {
     "msisdn_request_token",
     "msisdn_submit_token",
 }
-CHANGES = {"threepid_email_request_token", "threepid_add"}
+CHANGES = {"threepid_email_request_token", "threepid_msisdn_request_token", "threepid_add"}
 THREEPIDS = {"threepids", "threepid_delete", "threepid_bind", "threepid_unbind"} | CHANGES
 OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
 STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions", "pushers"}

@@ -74,6 +74,13 @@ class CommandTests(CommandCase):
         self.assertEqual((done.returncode, done.stderr), (1, "regsys: This user name is taken.\n"))
         self.assertEqual(len(self.rows("SELECT 1 FROM users")), 1)
 
+    def test_toldOnce(self) -> None:
+        """What a warning speaks of is not listed once more as without effect."""
+        config = self.config(emial={}, max_upload_size="50M")
+        done = self.regsys("check-config", "-c", config)
+        self.assertIn("regsys: options without effect here: max_upload_size\n", done.stderr)
+        self.assertIn("emial is not an option: did you mean email?", done.stderr)
+
     def test_emptyPassword(self) -> None:
         """An empty password makes no account."""
         done = self.regsys("register-user", "-c", self.config(), "root", stdin="\n")

@@ -18,6 +18,8 @@ from tests.test_proof_of_work import solve
 
 REGISTER = "/_matrix/client/v3/register"
 SUBMIT = "/_matrix/client/unstable/registration/email/submit_token"
+SUBMIT_NUMBER = "/_matrix/client/unstable/add_threepid/msisdn/submit_token"
+EMAIL, PHONE = "m.login.email.identity", "m.login.msisdn"
 PATIENCE_S = 10.0
 
 
@@ -39,22 +41,28 @@ class DemoTests(SynchronousTestCase):
         """What a client sends for a stage, as the introduction tells."""
         if stage == "org.regsys.altcha":
             return {"response": solve(challenge["params"][stage])}
-        if stage == "m.login.email.identity":
-            return {"threepid_creds": self.creds}
+        if stage in (EMAIL, PHONE):
+            return {"threepid_creds": self.creds[stage]}
         return {"token": "demo", "response": "solved"}
 
     def prove(self, service: ServiceProcess) -> None:
-        """Have a mail sent, and type its code from the page that shows mails."""
-        secret = {"client_secret": "secret"}
-        body = {"email": "a@mail.example", "send_attempt": 1, **secret}
-        answer = service.ask("POST", f"{REGISTER}/email/requestToken", body)
-        self.creds = {**answer.json, **secret}
-        code = re.search(r"^ +([A-Z]{8})$", self.mails(service, "a@mail"), re.MULTILINE)
-        assert code is not None
-        answer = service.ask("POST", SUBMIT, {**self.creds, "token": code[1]})
-        self.assertEqual(answer.json, {"success": True})
+        """Have a mail sent, and a text message, and type their codes from the page that shows
+        them."""
+        secret, self.creds = {"client_secret": "secret"}, {}
+        number = {"country": "DE", "phone_number": "0151 12345678"}
+        for stage, medium, wish, shown, code, submit in (
+            (EMAIL, "email", {"email": "a@mail.example"}, "a@mail", r"^ +([A-Z]{8})$", SUBMIT),
+            (PHONE, "msisdn", number, "+4915112345678", r">(\d{8}) is your code", SUBMIT_NUMBER),
+        ):
+            body = {**wish, "send_attempt": 1, **secret}
+            answer = service.ask("POST", f"{REGISTER}/{medium}/requestToken", body)
+            self.creds[stage] = {"sid": answer.json["sid"], **secret}
+            found = re.search(code, self.messages(service, shown), re.MULTILINE)
+            assert found is not None, medium
+            answer = service.ask("POST", submit, {**self.creds[stage], "token": found[1]})
+            self.assertEqual(answer.json, {"success": True}, medium)
 
-    def mails(self, service: ServiceProcess, words: str) -> str:
+    def messages(self, service: ServiceProcess, words: str) -> str:
         """The page at the address that the introduction tells, once it has these words: a mail
         is sent behind the answer to who has asked for it."""
         address = re.search(r"at http://localhost:8008(/\S+)$", service.output, re.MULTILINE)
@@ -91,11 +99,11 @@ class DemoTests(SynchronousTestCase):
         """Mails are shown, the newest first, and their links lead to the page that confirms; the
         last twenty are kept."""
         service = self.serve("--flow", "email")
-        self.mails(service, "There is none yet.")
+        self.messages(service, "There is none yet.")
         for number in range(22):
             body = {"email": f"{number}@mail.example", "client_secret": "secret", "send_attempt": 1}
             service.ask("POST", f"{REGISTER}/email/requestToken", body)
-        page = self.mails(service, "21@mail.example")
+        page = self.messages(service, "21@mail.example")
         shown = re.findall(r"To (\d+)@mail.example", page)
         self.assertEqual(shown[0], "21")
         self.assertEqual(len(shown), 20)
@@ -106,6 +114,9 @@ class DemoTests(SynchronousTestCase):
     def test_oneFlow(self) -> None:
         """Only the flows that are asked for are on offer; a captcha can be failed, or be down."""
         service = self.serve("--flow", "recaptcha")
+        self.assertIn('"wrong" is refused', service.output)
+        for words in ("registration token", "Messages", "--flow all"):
+            self.assertNotIn(words, service.output)
         challenge = service.ask("POST", REGISTER, {"username": "a", "password": "b"}).json
         self.assertEqual(challenge["flows"], [{"stages": ["m.login.recaptcha", "m.login.dummy"]}])
         auth = {"type": "m.login.recaptcha", "session": challenge["session"]}

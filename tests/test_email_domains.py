@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import ConfigError, EmailDomainsConfig
 from regsys.email_domains import LOOK_S, EmailDomains
-from regsys.interfaces import IThreepidRules
+from regsys.interfaces import IReloadable, IThreepidRules
 from regsys.testing import provides
 from regsys.threepids import canonical_email
 from tests.config.case import ConfigCase
@@ -95,6 +95,22 @@ class EmailDomainsTests(SynchronousTestCase):
         self.clock.advance(LOOK_S)
         self.assertAllowed("spam.example")
         self.assertDenied("rubbish.example")
+
+    def test_reload(self) -> None:
+        """Who asks for it has a change at once, and is told what it was; without one, nothing."""
+        self.load(deny="spam.example\na.example")
+        deny, *others = self.rules.files
+        self.assertEqual(others, [])
+        provides(IReloadable, deny)
+        self.assertEqual(deny.reload(), [])
+        path = self.write("deny", "spam.example\nb.example\nc.example")
+        self.assertEqual(deny.reload(), [f"{path} (2 domains more, 1 fewer)"])
+        self.assertDenied("b.example")
+        self.write("deny", "not a domain")
+        with capturedLogs() as events:
+            self.assertEqual(deny.reload(), [])
+        self.assertEqual(len(events), 1, events)
+        self.assertDenied("b.example")
 
     def test_breaks(self) -> None:
         """A file that goes or breaks leaves the last good list, with one line in the log."""

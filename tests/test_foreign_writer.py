@@ -27,6 +27,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "guest": {"localpart": "1", "is_guest": True},
     "upgrade": {"localpart": "1", "upgrades_guest": True, "display_name": None},
     "token": {"registration_token": TOKEN},
+    "threepids": {"threepids": (Threepid("email", "a@mail.example", NOW_MS),)},
     "consents": {"consents": {"privacy_policy": "1"}},
     "address": {"threepids": (Threepid("email", "alice@mail.example", NOW_MS),)},
 }
@@ -229,6 +230,16 @@ class CompanyTests(TestCase):
             # A job that it was about to begin is another's by now, and is done twice.
             del matter.server.greeted[1:]
             await matter.assertWhole(new, created)
+
+
+class AddressTests(TestCase):
+    async def test_recovered(self) -> None:
+        """What an account brings with it knows of its addresses, whoever ends the matter."""
+        matter = Matter(self, "threepids")
+        new = await matter.begin()
+        await matter.die(new, "after create_account")
+        await matter.assertWhole(new)
+        self.assertEqual(matter.server.addresses, ["a@mail.example"])
 
 
 class RefusalTests(TestCase):

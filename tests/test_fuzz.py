@@ -25,7 +25,7 @@ from tests.scale import SCALE
 # What only the test knows takes the place of these, in whatever part of a request.
 LIVE = (
     *("<session>", "<access>", "<refresh>", "<guest>", "<guest name>", "<new name>", "<admin>"),
-    "<sid>",
+    *("<sid>", "<number>", "<phone sid>"),
 )
 USER = {
     "username": "<new name>",
@@ -44,9 +44,13 @@ PROVEN = {"threepid_creds": {"sid": "<sid>", "client_secret": "secret"}}
 BY_EMAIL = {"type": "m.id.thirdparty", "medium": "email", "address": "a@mail.example"}
 BY_PHONE = {"type": "m.id.phone", "country": "DE", "phone": "0151 12345678"}
 MAIL = {"email": "<new name>@mail.example", "client_secret": "secret", "send_attempt": 1}
+NUMBER = {"phone_number": "<number>", "country": "DE", "client_secret": "secret", "send_attempt": 1}
+OF_PHONE = {"sid": "<phone sid>", "client_secret": "secret"}
 SECRET = "an introspection secret of tests"
 CONFIRM = {"type": PASSWORD_LOGIN, "identifier": BY_NAME, "password": PASSWORD}
 THREEPIDS = f"{V3}/account/3pid"
+SUBMIT_NUMBER = "/_matrix/client/unstable/add_threepid/msisdn/submit_token"
+MSISDN = "m.login.msisdn"
 BEARER = (b"Authorization", b"Bearer <access>")
 ADMIN = (b"Authorization", b"Bearer <admin>")
 TOKENS = "/_synapse/admin/v1/registration_tokens"
@@ -96,6 +100,16 @@ GOOD = (
     Request("GET", f"{SUBMIT}?sid=<sid>&client_secret=secret&token=x"),
     Request("POST", SUBMIT, write=lambda text: b"sid=<sid>&client_secret=secret&token=ABCDEFGH"),
     Request("POST", REGISTER, {**USER, "auth": {"type": STAGE, **SESSION, **PROVEN}}),
+    Request(
+        "POST", f"{REGISTER}/msisdn/requestToken", {**NUMBER, "next_link": "https://n.example/"}
+    ),
+    Request("POST", SUBMIT_NUMBER, {**OF_PHONE, "token": "12345678"}),
+    Request("POST", f"{THREEPIDS}/msisdn/requestToken", NUMBER, (BEARER,)),
+    Request(
+        "POST",
+        REGISTER,
+        {**USER, "auth": {"type": MSISDN, **SESSION, "threepid_creds": OF_PHONE}},
+    ),
     Request("POST", f"{V3}/login", {**USER, "type": PASSWORD_LOGIN, "identifier": BY_EMAIL}),
     Request("POST", f"{V3}/login", {**USER, "type": PASSWORD_LOGIN, "identifier": BY_PHONE}),
     Request("POST", f"{V3}/refresh", {"refresh_token": "<refresh>"}),
@@ -241,6 +255,7 @@ class FuzzTests(SystemCase):
             "rc_availability": False,
             "sessions_per_ip": 100_000,
             "introspection_secret": SECRET,
+            "sms": {"enabled": True},
         },
     }
 
@@ -265,8 +280,11 @@ class FuzzTests(SystemCase):
         newcomer = f"newcomer{self.number}"
         mail = {**MAIL, "email": f"{newcomer}@mail.example", "client_secret": "secret"}
         sid = self.client.post(REQUEST, mail).json["sid"]
-        self.change("UPDATE validations SET validated_ms = 1 WHERE sid = ?", sid)
-        found = (session, *tokens, name, newcomer, self.admin, sid)
+        number = f"0151 {10_000_000 + self.number}"
+        asked = {**NUMBER, "phone_number": number}
+        phone = self.client.post(f"{REGISTER}/msisdn/requestToken", asked).json["sid"]
+        self.change("UPDATE validations SET validated_ms = 1 WHERE sid IN (?, ?)", sid, phone)
+        found = (session, *tokens, name, newcomer, self.admin, sid, number, phone)
         return dict(zip(LIVE, found, strict=True))
 
     def send(self, request: Request) -> tuple[int, Optional[Any]]:

@@ -83,6 +83,20 @@ class WordsTests(MailsCase):
             self.assertIn("anna@hs.example", part)
             self.assertNotRegex(part, "href|http")
 
+    def test_inUseByAnother(self) -> None:
+        """Where it was to be added to an account the mail does not speak of a new one; the
+        administrator's words stay as they are."""
+        add = {"kind": IN_USE, "to": "anna@hs.example", "languages": (), "registering": False}
+        mail = self.mails().compose(**add)
+        self.assertEqual(mail.subject, "[hs.example] An account has your address already")
+        for part in (mail.text, mail.html):
+            self.assertIn("anna@hs.example", part)
+            self.assertIn("remove it from that account first", part)
+            self.assertNotIn("new account", part)
+        self.write("already_in_use.txt", "It is {{ address }}.")
+        mail = self.mails(subjects={"email_already_in_use": "Known"}).compose(**add)
+        self.assertEqual((mail.subject, mail.text), ("Known", "It is anna@hs.example."))
+
     def test_languages(self) -> None:
         """A mail comes in the reader's language, the subject and both parts."""
         for language, subject, greeting in (

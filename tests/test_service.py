@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -96,6 +97,23 @@ class ServiceTests(SynchronousTestCase):
             connection.request("GET", where)
             self.assertEqual(connection.getresponse().status, status, where)
             connection.close()
+
+    def test_hangup(self) -> None:
+        """SIGHUP takes up at once what has changed in the files of mail domains, with a line in
+        the log that says what; it ends nothing."""
+        denied = self.folder / "denied"
+        denied.write_text("spam.example\n")
+        own = {"email_domains": {"deny_file": str(denied)}, "rc_availability": False}
+        service = self.start(email={"notif_from": "a@test.example"}, regsys=own)
+        denied.write_text("spam.example\nmail.example\n")
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for(f"reloaded: {denied} (1 domains more, 0 fewer)")
+        body = {"email": "a@mail.example", "client_secret": "s", "send_attempt": 1}
+        path = "/_matrix/client/v3/register/email/requestToken"
+        self.assertEqual(service.ask("POST", path, body).json["errcode"], "M_THREEPID_DENIED")
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for("reloaded: nothing has changed")
+        service.stop()
 
     def test_policies(self) -> None:
         """The pages of policies, with their style sheets, are where a listener names them."""
@@ -194,6 +212,7 @@ class ServiceTests(SynchronousTestCase):
             )
         self.assertEqual(done.returncode, 2)
         self.assertIn(f"cannot listen on port {port}", done.stderr)
+        self.assertNotIn("accounts are kept", done.stderr)
         self.assertNotIn("Traceback", done.stderr)
 
     def test_madeSecretIsKept(self) -> None:

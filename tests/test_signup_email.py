@@ -272,3 +272,18 @@ class EndTests(EmailCase):
         self.change("UPDATE outcomes SET finished = FALSE")
         self.assertEqual(self.present(session, sid).json, answer.json)
         self.assertEqual(self.rows("SELECT COUNT(*) FROM users")[0][0], 1)
+
+
+class DomainTests(EmailCase):
+    def test_oneDomain(self) -> None:
+        """An address is taken in either spelling of its domain; it is told in the letters of its
+        own language, and the owner may log in by both."""
+        sid = self.proven("alice@xn--bcher-kva.example")
+        self.assertRegistered(self.present(self.begin(), sid), "alice")
+        self.assertEqual(list(self.owners()), ["alice@bücher.example"])
+        for address in ("alice@BÜCHER.example", "Alice@xn--Bcher-kva.example"):
+            self.assertRefused(self.ask(address), 400, "M_THREEPID_IN_USE", address)
+            who = {"type": "m.id.thirdparty", "medium": "email", "address": address}
+            login = {"type": "m.login.password", "identifier": who, "password": PASSWORD}
+            answer = self.client.post("/_matrix/client/v3/login", login)
+            self.assertEqual(answer.status, 200, address)

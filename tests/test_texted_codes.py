@@ -6,9 +6,7 @@ import json
 import re
 from typing import Any, ClassVar, Mapping
 
-import attr
 from treq.testing import RequestTraversalAgent
-from zope.interface import implementer
 
 from regsys.errors import SmsRefused
 from regsys.interfaces import ISmsSender
@@ -18,44 +16,15 @@ from tests.client import Answer
 from tests.log_canaries import watch
 from tests.outbound.test_http import Other
 from tests.test_phones import CANONICAL, PLENTY, REQUEST, SECRET, STAGE, SUBMIT, PhoneCase
-
-OWN = {"sms": {"enabled": True}, "rc_availability": False}
-
-
-@implementer(ISmsSender)
-@attr.define(eq=False)
-class MemorySms:
-    """Keeps what was sent; raises ``trouble`` instead, if any."""
-
-    sent: list[tuple[str, str]] = attr.field(factory=list)
-    trouble: Any = None
-
-    async def send(self, number: str, text: str) -> None:
-        if self.trouble is not None:
-            raise self.trouble
-        self.sent.append((number, text))
+from tests.texting import OWN, Texted
 
 
-class TextedCodeTests(PhoneCase):
+class TextedCodeTests(Texted, PhoneCase):
     options: ClassVar[Mapping[str, Any]] = {
         "registrations_require_3pid": ["msisdn"],
         "account_threepid_delegates": None,
         "regsys": OWN,
     }
-
-    def setUp(self) -> None:
-        self.sms = MemorySms()
-        super().setUp()
-
-    def system(self, **options: Any) -> None:
-        options.setdefault("hooks", self.hooks(sms=self.sms))
-        super().system(**{**self.options, **options})
-
-    def code(self) -> str:
-        """The one of the last message."""
-        found = re.findall(r"\d{8}", self.sms.sent[-1][1])
-        self.assertEqual(len(found), 1, self.sms.sent)
-        return str(found[0])
 
     def proven_by_code(self, **more: Any) -> str:
         sid = self.ask(**more).json["sid"]

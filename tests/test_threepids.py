@@ -44,7 +44,13 @@ class EmailTests(SynchronousTestCase):
             ("a@b", "a@b"),
             ("Straße+x@Bücher.example", "strasse+x@bücher.example"),
             ("O'Neil.{x}~y@sub.Example", "o'neil.{x}~y@sub.example"),
-            ("MÜLLER@xn--Bcher-KVA.example", "müller@xn--bcher-kva.example"),
+            ("MÜLLER@xn--Bcher-KVA.example", "müller@bücher.example"),
+            ("a@BU\u0308CHER.example", "a@bücher.example"),
+            ("a@sub.ｂücher.example", "a@sub.bücher.example"),
+            ("a@xn--strae-oqa.example", "a@straße.example"),
+            # No domain that a mail could reach: what they are they stay.
+            ("a@XN--a.example", "a@xn--a.example"),
+            ("a@bü_cher.Example", "a@bü_cher.example"),
             ("İ@x.example", "i̇@x.example"),
             ("a" * 490 + "@x.example", "a" * 490 + "@x.example"),
         ):

@@ -44,6 +44,7 @@ from tests.uia_model import (
     PEOPLE,
     REGISTER,
     STAGES,
+    TELLING,
     WAITS_MS,
     WISHES,
     Ask,
@@ -52,19 +53,7 @@ from tests.uia_model import (
     Server,
     Session,
 )
-from tests.uia_processes import Held, Process
-
-# What every run must have met, or it has proved little.
-TELLING: set[Refusal] = {
-    DONE,
-    CHALLENGED,
-    (400, "M_MISSING_PARAM"),
-    (400, "M_UNKNOWN"),
-    (400, "M_USER_IN_USE"),
-    (401, "M_INVALID_PARAM"),
-    (401, "M_UNAUTHORIZED"),
-    (429, "M_LIMIT_EXCEEDED"),
-}
+from tests.uia_processes import Held, Process, check_addresses, prove
 
 
 class Dialogues(RuleBasedStateMachine):
@@ -91,6 +80,7 @@ class Dialogues(RuleBasedStateMachine):
             registration_requires_token=True,
             allow_guest_access=False,
             rc_registration_token_validity={"per_second": 1000, "burst_count": 1000},
+            email={"notif_from": "a@test.example"},
         )
         self.numbers = itertools.count()
         self.database = None
@@ -102,6 +92,7 @@ class Dialogues(RuleBasedStateMachine):
         for token, uses in self.model.uses.items():
             tokens = first.subsystem.registration_tokens
             self.wait(tokens.create(token=token, settings={"uses_allowed": uses}))
+        prove(self)
 
     def teardown(self) -> None:
         assert self.database is not None
@@ -284,7 +275,7 @@ class Dialogues(RuleBasedStateMachine):
         user_id = answer.json["user_id"]
         name = user_id[1:].partition(":")[0]
         assert name == (attempt.name or name) and name not in self.model.names
-        self.model.names[name] = attempt.session.session_id
+        self.model.keep(attempt, name)
         assert answer.json["device_id"] == attempt.params.get("device_id", answer.json["device_id"])
         ((stored,),) = self.rows("SELECT password_hash FROM users WHERE user_id = ?", user_id)
         assert verify_password(prepare(attempt.password, ""), stored), attempt
@@ -295,6 +286,11 @@ class Dialogues(RuleBasedStateMachine):
         names = {row[0][1:].partition(":")[0] for row in self.rows("SELECT user_id FROM users")}
         assert names == set(self.model.names)
         assert DENIED not in names
+
+    @invariant()
+    def addresses_are_theirs(self) -> None:
+        """An address is the account's whose session has brought its proof, and of no other."""
+        check_addresses(self)
 
     @invariant()
     def tokens_are_counted(self) -> None:

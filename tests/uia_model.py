@@ -13,7 +13,11 @@ from tests.riddle import RIDDLE, SOLVED
 
 TOKEN = "m.login.registration_token"
 DUMMY = "m.login.dummy"
-FLOWS = ((TOKEN, DUMMY), (RIDDLE,))
+EMAIL = "m.login.email.identity"
+FLOWS = ((TOKEN, DUMMY), (RIDDLE,), (EMAIL,))
+# What has been proven before anybody registers: the address of each sid, twice the same.
+PROOFS = {"first": "a@mail.example", "again": "a@mail.example"}
+CLIENT_SECRET = "secret"
 HOUR_MS = 3600 * 1000
 LIFETIME_MS = 48 * HOUR_MS
 WINDOW_MS = 600 * 1000
@@ -24,12 +28,31 @@ Refusal = tuple[int, Optional[str]]
 CHALLENGED: Refusal = (401, None)
 DONE: Refusal = (200, None)
 
+# What every run must have met, or it has proved little.
+TELLING: set[Refusal] = {
+    DONE,
+    CHALLENGED,
+    (400, "M_MISSING_PARAM"),
+    (400, "M_THREEPID_IN_USE"),
+    (400, "M_UNKNOWN"),
+    (400, "M_USER_IN_USE"),
+    (401, "M_INVALID_PARAM"),
+    (401, "M_UNAUTHORIZED"),
+    (429, "M_LIMIT_EXCEEDED"),
+}
+
 REGISTER = "/_matrix/client/v3/register"
 ELSEWHERE = (
     f"{REGISTER}?kind=user",
     f"{REGISTER}?kind=guest",
     "/_matrix/client/r0/register",
 )
+
+
+def proof(sid: str) -> dict[str, Any]:
+    """What a client sends for the email stage."""
+    return {"type": EMAIL, "threepid_creds": {"sid": sid, "client_secret": CLIENT_SECRET}}
+
 
 # What requests are made of.
 PEOPLE = st.sampled_from(["192.0.2.1", "192.0.2.2", "192.0.2.3"])
@@ -39,10 +62,12 @@ STAGES = st.sampled_from(
         {"type": DUMMY},
         {"type": TOKEN, "token": "one"},
         {"type": TOKEN, "token": "two"},
+        {"type": TOKEN, "token": "two"},
         {"type": TOKEN, "token": "none"},
         SOLVED,
         SOLVED,
         {**SOLVED, "answer": "a window"},
+        *map(proof, PROOFS),
     ]
 )
 NAMES = st.sampled_from([DENIED, *(f"name{number}" for number in range(12))])
@@ -106,12 +131,15 @@ class Attempt:
 @attr.define
 class Server:
     """``uses`` are those that each token has left for good, ``held`` the token that a session
-    holds a use of, and until when. ``unhashed``: passwords to be hashed after the answer."""
+    holds a use of, and until when. ``claimed``: which session each proof belongs to; ``owners``:
+    the name that has each address. ``unhashed``: passwords to be hashed after the answer."""
 
     now_ms: int
     uses: dict[str, int]
     names: dict[str, str] = attr.field(factory=dict)
     held: dict[str, tuple[str, int]] = attr.field(factory=dict)
+    claimed: dict[str, str] = attr.field(factory=dict)
+    owners: dict[str, str] = attr.field(factory=dict)
     unhashed: list[tuple[Session, str]] = attr.field(factory=list)
 
     def is_known(self, session: Session) -> bool:
@@ -145,13 +173,16 @@ class Server:
             all(passed.get(stage) for stage in flow) for flow in FLOWS
         )
         password = ask.password or session.hashed
-        if complete and password is not None and name != DENIED:
+        is_taken = complete and self.address(passed) in self.owners
+        if complete and password is not None and not is_taken and name != DENIED:
             return Attempt(session, ask, params, passed, password)
         if session.lives or not complete:
             self.save(session, ask, params, passed)
         if not complete:
             return 401, failure
-        return (400, "M_MISSING_PARAM") if password is None else (429, "M_LIMIT_EXCEEDED")
+        if password is None:
+            return 400, "M_MISSING_PARAM"
+        return (400, "M_THREEPID_IN_USE") if is_taken else (429, "M_LIMIT_EXCEEDED")
 
     def write(self, attempt: Attempt) -> Refusal:
         """How the transaction ends that was to make an account; other requests may have come
@@ -170,6 +201,8 @@ class Server:
         elif token is not None and not self.has_room(token, session.session_id):
             refusal = 401, "M_UNAUTHORIZED"
             passed = {**passed, TOKEN: None}
+        elif self.address(passed) in self.owners:
+            refusal = 400, "M_THREEPID_IN_USE"
         if refusal is not None:
             if session.lives:
                 self.save(session, attempt.ask, attempt.params, passed)
@@ -179,6 +212,17 @@ class Server:
             self.uses[token] -= 1
         session.ends_ms = self.now_ms + WINDOW_MS
         return DONE
+
+    def address(self, passed: dict[str, Any]) -> Optional[str]:
+        """The one that whoever has passed these stages registers with."""
+        return PROOFS.get(passed.get(EMAIL) or "")
+
+    def keep(self, attempt: Attempt, name: str) -> None:
+        """There is an account of this name now."""
+        self.names[name] = attempt.session.session_id
+        address = self.address(attempt.passed)
+        if address is not None:
+            self.owners[address] = name
 
     def _again(self, session: Session, name: Optional[str]) -> Refusal:
         """A finished session answers as before, unless it is asked for another name."""
@@ -204,7 +248,21 @@ class Server:
                 return passed, "M_UNAUTHORIZED"
             self.held[session.session_id] = (token, self.now_ms + RESERVED_MS)
             return {**passed, TOKEN: token}, None
+        if kind == EMAIL:
+            return self._prove(session, stage["threepid_creds"]["sid"])
         return passed, None
+
+    def _prove(self, session: Session, sid: str) -> tuple[dict[str, Any], Optional[str]]:
+        """A proof is the first session's that brings it; who fails with another one means
+        another address than before."""
+        passed = session.passed
+        if not session.lives:
+            return passed, "M_MISSING_PARAM"
+        if sid in PROOFS and self.claimed.setdefault(sid, session.session_id) == session.session_id:
+            return {**passed, EMAIL: sid}, None
+        if passed.get(EMAIL) is not None:
+            passed = {**passed, EMAIL: None}
+        return passed, "M_UNAUTHORIZED"
 
     def save(
         self, session: Session, ask: Ask, params: dict[str, Any], passed: dict[str, Any]

@@ -8,10 +8,12 @@ import attr
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from regsys import build, http, subsystem
+from regsys.model import NewJob, NewValidation
+from regsys.storage.validations import ValidationStore
 from regsys.testing import memory_backend
 from tests.client import Answer, Client
 from tests.riddle import Riddle
-from tests.uia_model import FLOWS, Attempt
+from tests.uia_model import CLIENT_SECRET, FLOWS, LIFETIME_MS, PROOFS, Attempt
 
 
 class Process:
@@ -48,3 +50,34 @@ class Held:
 
     started: Deferred[Answer]
     attempt: Attempt
+
+
+def prove(machine: Any) -> None:
+    """Somebody has proven the addresses of PROOFS before."""
+    proofs, now_ms = ValidationStore(machine.database), machine.model.now_ms
+    for sid, address in PROOFS.items():
+        asked = NewValidation(
+            sid=sid,
+            medium="email",
+            address=address,
+            client_secret=CLIENT_SECRET,
+            # Two sessions of one address: the first is proven when the second is begun.
+            send_attempt=1,
+            job=NewJob(kind="nobody's"),
+            now_ms=now_ms,
+            until_ms=now_ms + LIFETIME_MS,
+        )
+        machine.wait(proofs.begin(asked))
+        machine.wait(proofs.confirm(sid, now_ms))
+    # For as long as the machine runs.
+    change = "UPDATE validations SET expires_ms = expires_ms * 2"
+    machine.wait(machine.database.write("test", lambda txn: txn.run(change, ())))
+
+
+def check_addresses(machine: Any) -> None:
+    """Accounts and proofs are whose the model says."""
+    found = machine.rows("SELECT address, user_id FROM threepids")
+    owners = {address: user_id[1:].partition(":")[0] for address, user_id in found}
+    assert owners == machine.model.owners
+    claims = machine.rows("SELECT sid, claimed_by FROM validations WHERE claimed_by IS NOT NULL")
+    assert dict(map(tuple, claims)) == machine.model.claimed

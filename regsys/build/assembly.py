@@ -89,14 +89,15 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     ]
     confirmation = stages.confirmation(parts, side.passwords)
     if side.owners is not None:
-        held = rules.account_threepids(parts, side.owners)
+        held = rules.account_threepids(parts, side.owners, proofs.phone_prover(parts))
+        requests = account_threepids.Requests(
+            validations=validations,
+            phones=phones,
+            public_baseurl=config.public_baseurl,
+            metrics=parts.backend.metrics,
+        )
         endpoints += account_threepids.endpoints(
-            held,
-            validations,
-            rules.bindings(parts, held),
-            confirmation,
-            auth,
-            parts.backend.metrics,
+            held, requests, rules.bindings(parts, held), confirmation, auth
         )
     if config.introspection_secret is not None:
         endpoints.append(account.introspect(auth, config.introspection_secret))
@@ -112,6 +113,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         jobs=parts.runner,
         backend=parts.backend,
         in_flight=InFlight(),
+        reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
         warnings=rules.warnings(parts.config, side.rooms),
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),

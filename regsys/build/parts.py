@@ -11,8 +11,16 @@ from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
-from regsys.follow_ups import ADD_PUSHER, TELL_DIRECTORY, DirectoryNotice, EmailPusher, FollowUps
-from regsys.interfaces import IFollowUps, ILimiter, IPushers, IThreepidRules
+from regsys.follow_ups import (
+    ADD_PUSHER,
+    TELL_DIRECTORY,
+    TELL_OF_ADDRESS,
+    AddressNotice,
+    DirectoryNotice,
+    EmailPusher,
+    FollowUps,
+)
+from regsys.interfaces import IFollowUps, ILimiter, IPushers
 from regsys.jobs import JobRunner
 from regsys.outbound.bindings import IdentityServers
 from regsys.ratelimit import Buckets
@@ -86,7 +94,7 @@ class Parts:
     follow_ups: FollowUps
     runner: JobRunner
     unbinder: Unbinder
-    threepid_rules: IThreepidRules
+    threepid_rules: EmailDomains
 
     @classmethod
     def of(
@@ -151,6 +159,9 @@ def _follow_ups(config: Config, chosen: Hooks, runner: JobRunner) -> FollowUps:
         notice = DirectoryNotice(chosen.directory, config.registration.in_directory)
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
+    addresses = AddressNotice(chosen.threepid_changes)
+    runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
+    parts.append(addresses)
     if config.rooms.auto_join:
         parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts)

@@ -107,18 +107,18 @@ def confirmation_pages(parts: Parts, validations: Validations, pages: Pages) -> 
 
 def phones(parts: Parts, validations: Validations) -> IPhoneProofs:
     """The dialogue by which phone numbers are proven."""
-    prover = _prover(parts)
+    prover = phone_prover(parts)
     return OwnPhones(validations) if prover is None else DelegatedPhones(validations, prover)
 
 
 def msisdn_stage(parts: Parts) -> IStage:
-    prover, store = _prover(parts), parts.stores.validations
+    prover, store = phone_prover(parts), parts.stores.validations
     if prover is None:
         return MsisdnStage(store=store, clock=parts.clock)
     return DelegatedMsisdnStage(prover=prover, store=store)
 
 
-def _prover(parts: Parts) -> Optional[IPhoneProver]:
+def phone_prover(parts: Parts) -> Optional[IPhoneProver]:
     """The other server that proves phone numbers, if one is configured."""
     url = parts.config.phones.identity_server
     return None if url is None else IdentityServer(url=url, http=parts.backend.http.apart())

@@ -21,6 +21,7 @@ from regsys.interfaces import (
     IFarewell,
     IForgetful,
     INames,
+    IPhoneProver,
     IRegistrationWriter,
     IRooms,
     IThreepidStore,
@@ -57,6 +58,7 @@ def handler(
         spam=parts.hooks.spam,
         blocking=parts.hooks.blocking,
         threepids=parts.threepid_rules,
+        changes=parts.hooks.threepid_changes,
         denied_ms=round(1000 / per_second) if per_second else 60_000,
     )
     return RegistrationHandler(
@@ -156,7 +158,9 @@ def threepid_names(parts: Parts, names: INames) -> ThreepidNames:
     )
 
 
-def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
+def account_threepids(
+    parts: Parts, store: IThreepidStore, prover: Optional[IPhoneProver]
+) -> AccountThreepids:
     return AccountThreepids(
         store=store,
         validations=parts.stores.validations,
@@ -164,6 +168,7 @@ def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
         changes=parts.hooks.threepid_changes,
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,
+        prover=prover,
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 from typing import Awaitable, Callable, Iterable, Optional, Union
 
 import attr
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -56,16 +56,20 @@ def _as_objection(answer: object) -> Objection:
 class _Notices(Hooks[Hook]):
     """Who is told of a change that has happened."""
 
-    def tell(self, *args: object) -> None:
-        """Begin to tell everybody; what goes wrong with one is logged, and nobody waits."""
-        self._tell_these(self.hooks, *args)
+    def tell(self, *args: object) -> list[Deferred[None]]:
+        """Begin to tell everybody; what goes wrong with one is logged. Each fires, with None,
+        when one has been told."""
+        return self._tell_these(self.hooks, *args)
 
-    def _tell_these(self, chosen: Iterable[tuple[str, Hook]], *args: object) -> None:
-        for module, hook in chosen:
-            telling = self._tell(module, hook, *args)
-            Deferred.fromCoroutine(telling).addErrback(
+    def _tell_these(
+        self, chosen: Iterable[tuple[str, Hook]], *args: object
+    ) -> list[Deferred[None]]:
+        return [
+            Deferred.fromCoroutine(self._tell(module, hook, *args)).addErrback(
                 lambda failure: log.failure("telling a module", failure)
             )
+            for module, hook in chosen
+        ]
 
     async def _tell(self, module: str, hook: Hook, *args: object) -> None:
         with contextlib.suppress(Unavailable):  # it has been logged
@@ -92,7 +96,7 @@ class OldAdditions(_Notices[ThreepidNotice]):
 
     _warned: set[str] = attr.field(init=False, factory=set)
 
-    def tell_but(self, newer: Hooks[ThreepidNotice], *args: object) -> None:
+    def tell_but(self, newer: Hooks[ThreepidNotice], *args: object) -> list[Deferred[None]]:
         """As ``tell``, without the modules that are told under the ``newer`` name."""
         up_to_date = {module for module, _ in newer.hooks}
         chosen = [pair for pair in self.hooks if pair[0] not in up_to_date]
@@ -105,7 +109,7 @@ class OldAdditions(_Notices[ThreepidNotice]):
                 moment=self.moment,
                 newer=newer.moment,
             )
-        self._tell_these(chosen, *args)
+        return self._tell_these(chosen, *args)
 
 
 class BindingChecks(_Checks[BindingCheck]):
@@ -140,9 +144,21 @@ class ThreepidChanges:
         default = "M_THREEPID_DENIED" if adding else "M_FORBIDDEN"
         await self.checks.check(default, str(user_id), medium, address, adding)
 
+    def has_listeners(self) -> bool:
+        return bool(self.additions.hooks or self.old_additions.hooks)
+
+    async def tell_added(self, user_id: UserID, medium: str, address: str) -> None:
+        await DeferredList(self._tell_added(user_id, medium, address))
+
     def added(self, user_id: UserID, medium: str, address: str) -> None:
-        self.additions.tell(str(user_id), medium, address)
-        self.old_additions.tell_but(self.additions, str(user_id), medium, address)
+        self._tell_added(user_id, medium, address)
+
+    def _tell_added(self, user_id: UserID, medium: str, address: str) -> list[Deferred[None]]:
+        args = (str(user_id), medium, address)
+        return [
+            *self.additions.tell(*args),
+            *self.old_additions.tell_but(self.additions, *args),
+        ]
 
     def removed(self, user_id: UserID, medium: str, address: str) -> None:
         self.removals.tell(str(user_id), medium, address)

@@ -73,7 +73,7 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--demo",
         action="store_true",
-        help="offer every stage but phone numbers, on this machine, for the developers of clients",
+        help="offer every stage, on this machine, for the developers of clients",
     )
     serve.add_argument(
         "--flow",
@@ -135,5 +135,11 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
 def _report(config: Config, whole: bool) -> None:
     for warning in config.warnings:
         print(f"regsys: warning: {warning}", file=sys.stderr)
-    if whole and config.unused:
-        print(f"regsys: options without effect here: {', '.join(config.unused)}", file=sys.stderr)
+    # What a warning speaks of is not listed once more.
+    unused = [
+        name
+        for name in config.unused
+        if not any(warning.startswith(f"{name} ") for warning in config.warnings)
+    ]
+    if whole and unused:
+        print(f"regsys: options without effect here: {', '.join(unused)}", file=sys.stderr)

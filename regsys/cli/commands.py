@@ -36,13 +36,11 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
         print(f"regsys: warning: {problem}", file=sys.stderr)
     place = f"regsys: accounts are kept in {_place(config)}"
     if arguments.demo:
-        print(f"{every_stage.introduction(config, arguments.flow)}\n{place}", file=sys.stderr)
+        told = f"{every_stage.introduction(config, arguments.flow)}\n{place}"
         subsystem = every_stage.subsystem(config, reactor, arguments.flow)
-        return serve_process(config, subsystem, reactor)
-    if not arguments.config:
-        print(introduction(config), file=sys.stderr)
-    print(place, file=sys.stderr)
-    return serve_process(config, build.standalone(config, reactor), reactor)
+        return serve_process(config, subsystem, reactor, told)
+    told = place if arguments.config else f"{introduction(config)}\n{place}"
+    return serve_process(config, build.standalone(config, reactor), reactor, told)
 
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:

@@ -112,7 +112,9 @@ def _says_something(value: object) -> bool:
 
 
 def _check_security(section: Reader, config: EmailConfig) -> None:
-    if (config.user is None) != (config.password is None):
+    # One that is there but no good has been complained of already.
+    has_password = any(section.data.get(it) is not None for it in ("smtp_pass", "smtp_pass_path"))
+    if (config.user is None) == has_password:
         name, other = ("smtp_pass", "smtp_user") if config.user else ("smtp_user", "smtp_pass")
         section.problem(name, f"missing, though {other} is set", "set both, or neither")
     if config.require_tls and not (config.starttls or config.force_tls):

@@ -32,6 +32,8 @@ LATER = frozenset(
 
 # The homeserver's own, though they look like ours.
 FOREIGN = frozenset({"rc_user_directory", "worker_replication_host", "worker_replication_port"})
+# What a rate limit has, and nothing else.
+_RATE = {"per_second", "burst_count"}
 # Names that differ by a number are different features, not slips.
 _NUMBERED = "experimental_features"
 
@@ -47,6 +49,8 @@ def unread_options(reader: Reader) -> tuple[tuple[str, ...], list[str]]:
         guess = _nearest(where, str(name))
         if guess:
             slips.append(f"{full} is not an option: did you mean {where.name_of(guess)}?")
+        elif where.asked == _RATE:
+            slips.append(f"{full} is not an option: a rate has per_second and burst_count.")
         elif where.path == "regsys" and full not in LATER:
             slips.append(f"{full} is not an option of regsys.")
     return tuple(unused), slips

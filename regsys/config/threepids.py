@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import compress
-from typing import Optional
+from typing import Optional, Sequence
 
 import attr
 
@@ -26,17 +26,19 @@ class AllowedThreepid:
 class ThreepidsConfig:
     """Third-party identifiers (BEHAVIOUR B7).
 
-    ``offered``: the media whose addresses can be proven here; ``required``: those that every
-    newcomer must prove. ``allowed`` empty: every address. ``hide_taken``: asking for a proof
-    does not tell that an address is taken. ``may_change``: people may add addresses to their
-    accounts and take them away. ``name_from``: the medium whose address gives a newcomer the user
-    name, None: it is chosen; ``email_is_display_name``: people are shown by their address, until
-    they change that. ``next_link_domains`` None: every host.
+    ``offered``: the media whose addresses newcomers can prove here, ``addable``: those whose
+    addresses an account can get; ``required``: those that every newcomer must prove. ``allowed``
+    empty: every address. ``hide_taken``: asking for a proof does not tell that an address is
+    taken. ``may_change``: people may add addresses to their accounts and take them away.
+    ``name_from``: the medium whose address gives a newcomer the user name, None: it is chosen;
+    ``email_is_display_name``: people are shown by their address, until they change that.
+    ``next_link_domains`` None: every host.
     ``token_lifetime_ms``: how long the link in a mail is good. ``confirm_on_get``: opening it
     confirms, without a button. ``mail_needs_stages``: no mail before the stages before it.
     """
 
     offered: frozenset[str] = frozenset()
+    addable: frozenset[str] = frozenset()
     required: frozenset[str] = frozenset()
     allowed: tuple[AllowedThreepid, ...] = ()
     hide_taken: bool = False
@@ -54,12 +56,16 @@ _THREEPIDS = ThreepidsConfig()
 
 def read_threepids(reader: Reader, has_mails: bool, has_phones: bool) -> ThreepidsConfig:
     lifetime_ms = reader.section("email").duration("validation_token_lifetime")
-    has_phones = has_phones and not reader.flag("disable_msisdn_registration")
-    offered = frozenset(compress(MEDIA, (has_mails, has_phones)))
+    addable = frozenset(compress(MEDIA, (has_mails, has_phones)))
+    no_phones = reader.flag("disable_msisdn_registration")
+    offered = addable - {"msisdn"} if no_phones else addable
+    required, allowed = _read_required(reader, offered), _read_allowed(reader)
+    _check_allowed(reader, required, allowed)
     return ThreepidsConfig(
         offered=offered,
-        required=_read_required(reader, offered),
-        allowed=_read_allowed(reader),
+        addable=addable,
+        required=required,
+        allowed=allowed,
         hide_taken=reader.flag("request_token_inhibit_3pid_errors"),
         name_from=reader.choice("register_mxid_from_3pid", MEDIA),
         email_is_display_name=reader.flag("register_just_use_email_for_display_name"),
@@ -103,6 +109,19 @@ def _read_allowed(reader: Reader) -> tuple[AllowedThreepid, ...]:
         if medium is not None and pattern is not None:
             allowed.append(AllowedThreepid(medium, pattern))
     return tuple(allowed)
+
+
+def _check_allowed(
+    reader: Reader, required: frozenset[str], allowed: Sequence[AllowedThreepid]
+) -> None:
+    """A problem where everybody must prove what nobody is allowed to have."""
+    lacking = sorted(required - {item.medium for item in allowed}) if allowed else []
+    for medium in lacking:
+        reader.problem(
+            "allowed_local_3pids",
+            f"allows no address of the medium {medium}, which registrations_require_3pid asks for",
+            f"add an entry for {medium}, or don't require it",
+        )
 
 
 def _read_pattern(entry: Reader) -> Optional[re.Pattern[str]]:

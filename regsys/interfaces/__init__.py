@@ -66,6 +66,7 @@ from regsys.interfaces.stores import (
     INonceStore,
     IOutcomeStore,
     IPusherStore,
+    IReloadable,
     ITokenStore,
 )
 
@@ -101,6 +102,7 @@ __all__ = [
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",
+    "IReloadable",
     "IRequestSigner",
     "IRooms",
     "ISessionStore",

@@ -50,6 +50,13 @@ class IThreepidChanges(Interface):
         """Raises ThreepidChangeRefused if somebody objects, Unavailable if somebody can't be
         asked."""
 
+    def has_listeners() -> bool:
+        """Whether anybody is told of additions."""
+
+    def tell_added(user_id: UserID, medium: str, address: str) -> Awaitable[None]:
+        """As ``added``, for a job: returns when all have been told. What goes wrong with one of
+        them is logged, and the others are told all the same."""
+
     def added(user_id: UserID, medium: str, address: str) -> None:
         """An account has one more. Who is told can neither fail nor delay the change."""
 

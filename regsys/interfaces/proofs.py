@@ -11,6 +11,7 @@ from regsys.model import (
     Mail,
     NewValidation,
     Threepid,
+    UserID,
     Validation,
     ValidationBegun,
     ValidationMail,
@@ -50,15 +51,25 @@ class IValidationStore(Interface):
         """Another server has proven this: the proof belongs to this UIA session, and that is
         remembered until then; False if it belongs to another."""
 
+    def adopt_for(
+        user_id: UserID, proof: Threepid, until_ms: int
+    ) -> Awaitable[Optional[Validation]]:
+        """Another server has proven this: the proof belongs to this account, as if it had been
+        begun for it, and that is remembered until then; None if it belongs to another."""
+
 
 class IPhoneProofs(Interface):
     """The dialogue by which somebody proves a phone number, whoever sends the codes."""
 
     def request_token(
-        body: Mapping[str, Any], client: Client, languages: Sequence[str]
+        body: Mapping[str, Any],
+        client: Client,
+        languages: Sequence[str],
+        user_id: Optional[UserID] = None,
     ) -> Awaitable[Mapping[str, Any]]:
         """Have a code sent, in the first of these languages that there is; what the client is to
-        know, its ``sid`` above all. Raises what a requestToken is refused with (BEHAVIOUR B7.2-3).
+        know, its ``sid`` above all. ``user_id``: whose account the number is for; None: for one
+        yet to be made. Raises what a requestToken is refused with (BEHAVIOUR B7.2-3).
         """
 
     def submit_token(sid: str, client_secret: str, token: str, client: Client) -> Awaitable[None]:

@@ -18,6 +18,7 @@ from regsys.model import (
     Outcome,
     Registration,
     Secret,
+    Threepid,
     UserID,
 )
 
@@ -87,6 +88,10 @@ class IAdmission(Interface):
 
     def check(registration: Registration) -> Awaitable[None]:
         """Raises if its identifiers are denied, or the server takes nobody but an admin's."""
+
+    def check_additions(user_id: UserID, threepids: Sequence[Threepid]) -> Awaitable[None]:
+        """Before an account of this name is made, with these identifiers: raises what somebody
+        objects to them (B10.4), Unavailable if somebody can't be asked."""
 
 
 class ILogins(Interface):

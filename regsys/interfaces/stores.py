@@ -135,3 +135,11 @@ class IExpiring(Interface):
 
     def delete_expired(now_ms: int, at_most: int) -> Awaitable[int]:
         """Remove up to ``at_most`` rows whose time is over; returns how many went."""
+
+
+class IReloadable(Interface):
+    """Something that was read from a file, which may change while we run."""
+
+    def reload() -> Sequence[str]:
+        """Read it again now; what has changed, in words for the log. What cannot be used is
+        logged, and what was there before goes on."""

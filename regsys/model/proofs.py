@@ -111,7 +111,8 @@ class Validation:
 class ValidationMail:
     """What somebody is to be told at ``address``, in the first of ``languages`` (tags, the most
     wanted first) that there is. ``link`` and ``code`` None: there is nothing to confirm.
-    ``message_id``: the same for each time that this very mail is sent."""
+    ``message_id``: the same for each time that this very mail is sent. ``registering``: it was
+    asked for in order to register; else to have the address on an account."""
 
     purpose: MailPurpose
     address: str
@@ -119,3 +120,4 @@ class ValidationMail:
     message_id: str
     link: Optional[str] = attr.field(default=None, repr=False)
     code: Optional[str] = attr.field(default=None, repr=False)
+    registering: bool = True

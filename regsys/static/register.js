@@ -1,16 +1,18 @@
 // The registration page: name and password, then whatever the server asks for, stage by stage.
 //
 // What a person has to do for a stage stands on the stage's own page (/auth/{stage}/fallback/web):
-// the form there is shown here, and sent there. Two stages have no page: the dummy, and the email
-// address, whose step is in a file of its own.
+// the form there is shown here, and sent there. The dummy has no page, nor have email address and
+// phone number, whose steps are in a file of their own.
 
 const DUMMY = "m.login.dummy";
-const EMAIL = "m.login.email.identity";
 const APPROVAL = "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL";
 
 const root = document.getElementById("register");
 const [account, step, welcome] = ["account", "step", "welcome"].map(find);
-const email = find("email"); // the forms of its step; null: the server sends no mails
+// The forms of the steps for addresses, by stage: of those that the server can prove.
+const proofs = new Map([...document.querySelectorAll("template[data-stage]")].map(
+    (forms) => [forms.dataset.stage, forms],
+));
 const [username, password] = ["username", "password"].map(find);
 const catalogue = JSON.parse(find("catalogue").textContent);
 const api = root.dataset.api;
@@ -112,10 +114,12 @@ async function perform(stage, failure) {
     if (stage === DUMMY) {
         return { type: DUMMY };
     }
-    if (stage === EMAIL && email) {
-        const { proveAddress } = await import(email.dataset.script);
-        const place = (form, why) => placeForm(stage, email.dataset.title, form, why);
-        return proveAddress({ place, post, busy, complain, _, session: () => session }, failure);
+    const forms = proofs.get(stage);
+    if (forms) {
+        const { proveAddress } = await import(forms.dataset.script);
+        const place = (form, why) => placeForm(stage, forms.dataset.title, form, why);
+        const page = { place, post, busy, complain, _, session: () => session };
+        return proveAddress(stage, forms, page, failure);
     }
     await pass(stage, failure);
     return {};
@@ -161,8 +165,8 @@ function addressOf(stage) {
 
 /** What the step of a stage is called; null: there is nothing to do for it, or no way to. */
 async function titleOf(stage) {
-    if (stage === EMAIL && email) {
-        return email.dataset.title;
+    if (proofs.has(stage)) {
+        return proofs.get(stage).dataset.title;
     }
     const page = stage === DUMMY ? null : await load(`${addressOf(stage)}?session=${session}`);
     return page && headingOf(page);

@@ -53,6 +53,11 @@ class ValidationStore:
     async def adopt(self, proof: Threepid, session_id: str, until_ms: int) -> bool:
         return await self.db.write("adopt_proof", _adopt, proof, session_id, until_ms)
 
+    async def adopt_for(
+        self, user_id: UserID, proof: Threepid, until_ms: int
+    ) -> Optional[Validation]:
+        return await self.db.write("adopt_proof_for", _adopt_for, user_id, proof, until_ms)
+
     async def use(self, sid: str) -> bool:
         return await self.db.read("use_validation", _use, sid)
 
@@ -166,6 +171,34 @@ def _claim(txn: Transaction, sid: str, session_id: str, until_ms: int) -> bool:
 
 
 def _adopt(txn: Transaction, proof: Threepid, session_id: str, until_ms: int) -> bool:
+    return _claim(txn, _adopted(txn, proof, "", until_ms), session_id, until_ms)
+
+
+def _adopt_for(
+    txn: Transaction, user_id: UserID, proof: Threepid, until_ms: int
+) -> Optional[Validation]:
+    sid = _adopted(txn, proof, str(user_id), until_ms)
+    row = txn.one(
+        "SELECT expires_ms, used FROM validations WHERE sid = ? AND user_id = ?",
+        (sid, str(user_id)),
+    )
+    if row is None:
+        return None
+    return Validation(
+        sid=sid,
+        medium=proof.medium,
+        address=proof.address,
+        client_secret="",
+        next_link=None,
+        expires_ms=row[0],
+        validated_ms=proof.validated_at_ms,
+        used=bool(row[1]),
+        user_id=user_id,
+    )
+
+
+def _adopted(txn: Transaction, proof: Threepid, user_id: str, until_ms: int) -> str:
+    """The sid of the proof's row, which is written unless somebody has it already."""
     # The proof itself names the row, not the other server's sid: who knows which spellings of
     # one it takes. Without a token it is no session that could be confirmed here.
     sid = f"{proof.medium} {proof.address} {proof.validated_at_ms}"
@@ -174,7 +207,7 @@ def _adopt(txn: Transaction, proof: Threepid, session_id: str, until_ms: int) ->
         sid=sid,
         medium=proof.medium,
         address=proof.address,
-        user_id="",
+        user_id=user_id,
         client_secret="",
         send_attempt=0,
         tries=0,
@@ -182,7 +215,7 @@ def _adopt(txn: Transaction, proof: Threepid, session_id: str, until_ms: int) ->
         used=False,
         expires_ms=until_ms,
     )
-    return _claim(txn, sid, session_id, until_ms)
+    return sid
 
 
 def _use(txn: Transaction, sid: str) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Any, Awaitable, Callable, Mapping, Optional
+
+import attr
 
 from regsys import bodies
 from regsys.account_threepids import AccountThreepids
@@ -11,13 +13,36 @@ from regsys.bindings import Bindings
 from regsys.confirmation import Confirmation, ConfirmationRequest
 from regsys.errors import InvalidParam
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import IAuth
+from regsys.interfaces import IAuth, IPhoneProofs
 from regsys.metrics import Metrics
 from regsys.model import AccountThreepid, Challenge, Proof, Requester, Secret
-from regsys.threepids import EMAIL, check_client_secret
+from regsys.threepids import EMAIL, MSISDN, check_client_secret
 from regsys.validation import Validations
 from regsys.web.answers import challenged, client_paths
 from regsys.web.login import requester
+from regsys.web.threepids import with_submit_url
+
+
+@attr.frozen(kw_only=True)
+class Requests:
+    """How a proof is asked for, whatever the medium."""
+
+    validations: Validations
+    phones: IPhoneProofs
+    public_baseurl: str
+    metrics: Metrics
+
+    async def email(self, body: Mapping[str, Any], call: Call, who: Requester) -> Mapping[str, Any]:
+        ask = self.validations.request_token
+        return {"sid": await ask(EMAIL, body, call.client, call.languages, who.user_id)}
+
+    async def msisdn(
+        self, body: Mapping[str, Any], call: Call, who: Requester
+    ) -> Mapping[str, Any]:
+        ask = self.phones.request_token
+        answer = await ask(body, call.client, call.languages, who.user_id)
+        return with_submit_url(answer, self.public_baseurl)
+
 
 MAX_SID = 255
 # What can stand in a header.
@@ -26,11 +51,10 @@ _TOKEN = re.compile(r"[!-~]{1,2048}")
 
 def endpoints(
     held: AccountThreepids,
-    validations: Validations,
+    requests: Requests,
     bindings: Bindings,
     confirmation: Optional[Confirmation],
     auth: IAuth,
-    metrics: Metrics,
 ) -> list[Endpoint]:
     """Without a ``confirmation`` nothing can be added."""
     found = [
@@ -41,7 +65,8 @@ def endpoints(
     ]
     if confirmation is not None:
         found += [
-            request_email_token(held, validations, auth, metrics),
+            request_token(EMAIL, requests.email, held, auth, requests.metrics),
+            request_token(MSISDN, requests.msisdn, held, auth, requests.metrics),
             add(held, confirmation, auth),
         ]
     return found
@@ -65,18 +90,22 @@ def _told(item: AccountThreepid) -> dict[str, Any]:
     }
 
 
-def request_email_token(
-    held: AccountThreepids, validations: Validations, auth: IAuth, metrics: Metrics
+def request_token(
+    medium: str,
+    ask: Callable[[Mapping[str, Any], Call, Requester], Awaitable[Mapping[str, Any]]],
+    held: AccountThreepids,
+    auth: IAuth,
+    metrics: Metrics,
 ) -> Endpoint:
     async def post(call: Call) -> Reply:
         who = await _changer(call, held, auth)
         body = call.object()
-        sid = await validations.request_token(EMAIL, body, call.client, call.languages, who.user_id)
-        metrics.validation_requested(EMAIL, "add_threepid", body["send_attempt"])
-        return Reply({"sid": sid})
+        answer = await ask(body, call, who)
+        metrics.validation_requested(medium, "add_threepid", body["send_attempt"])
+        return Reply(answer)
 
-    paths = client_paths("account/3pid/email/requestToken")
-    return Endpoint("threepid_email_request_token", paths, {"POST": post})
+    paths = client_paths(f"account/3pid/{medium}/requestToken")
+    return Endpoint(f"threepid_{medium}_request_token", paths, {"POST": post})
 
 
 def add(held: AccountThreepids, confirmation: Confirmation, auth: IAuth) -> Endpoint:

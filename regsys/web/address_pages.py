@@ -14,12 +14,14 @@ from regsys.errors import RegistrationError
 from regsys.http import Call, Page, Reply, refusal
 from regsys.model import Validation
 from regsys.templates import Templates
+from regsys.validation import Confirmed
 from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages
 
 
 @attr.frozen(kw_only=True)
 class AddressPages:
-    """``kind`` is what the address is for: REGISTRATION or ADD_THREEPID of regsys.config.email.
+    """``kind`` is what an address is taken to be for where no session tells: REGISTRATION or
+    ADD_THREEPID of regsys.config.email.
 
     ``theirs`` renders templates that were written for a homeserver; ``chosen`` has the files of
     those, by what homeservers call them (``registration_success.html``). ConfigError: one of them
@@ -35,7 +37,7 @@ class AddressPages:
     def __attrs_post_init__(self) -> None:
         for ending in ("failure", "success"):
             try:
-                self._chosen(ending, (), failure_reason="")
+                self._chosen(f"{self.kind}_{ending}", (), failure_reason="")
             except (TemplateError, TypeError, ValueError, OSError) as error:
                 name = f"{self.kind}_{ending}.html"
                 problem = f"the template of the page {name!r}: {error} — mend it, or take it away"
@@ -57,14 +59,15 @@ class AddressPages:
             server_name=self.server_name,
         )
 
-    def confirmed(self, call: Call, next_link: Optional[str], redirect: int) -> Reply:
-        """It is done: on to ``next_link`` by this status, or nowhere."""
-        reply = self._chosen_reply("success", call) or self.pages.reply(
-            call, "address_confirmed.html", kind=self.kind, server_name=self.server_name
+    def confirmed(self, call: Call, done: Confirmed, redirect: int) -> Reply:
+        """It is done: on to where it leads by this status, or nowhere."""
+        kind = done.purpose.value
+        reply = self._chosen_reply(f"{kind}_success", call) or self.pages.reply(
+            call, "address_confirmed.html", kind=kind, server_name=self.server_name
         )
-        if next_link is None:
+        if done.next_link is None:
             return reply
-        return attr.evolve(reply, status=redirect, headers={"Location": next_link})
+        return attr.evolve(reply, status=redirect, headers={"Location": done.next_link})
 
     def refused(
         self,
@@ -75,22 +78,25 @@ class AddressPages:
     ) -> Reply:
         """It is not done, and why. ``again``: the code of this session may still be typed."""
         plain = refusal(error)
-        page = self._chosen_reply("failure", call, failure_reason=error.text) or self.pages.reply(
+        kind = self.kind if again is None else again.purpose.value
+        page = self._chosen_reply(
+            f"{kind}_failure", call, failure_reason=error.text
+        ) or self.pages.reply(
             call,
             "address_refused.html",
             sources=_way_to(next_link),
             validation=again,
             error=error.text,
-            kind=self.kind,
+            kind=kind,
         )
         return attr.evolve(plain, body=page.body)
 
-    def _chosen_reply(self, ending: str, call: Call, **values: str) -> Optional[Reply]:
-        html = self._chosen(ending, call.languages, **values)
+    def _chosen_reply(self, name: str, call: Call, **values: str) -> Optional[Reply]:
+        html = self._chosen(name, call.languages, **values)
         return None if html is None else Reply(Page(html, ADMINISTRATORS_SOURCES))
 
-    def _chosen(self, ending: str, languages: Sequence[str], **values: str) -> Optional[str]:
-        file = self.chosen.get(f"{self.kind}_{ending}.html")
+    def _chosen(self, name: str, languages: Sequence[str], **values: str) -> Optional[str]:
+        file = self.chosen.get(f"{name}.html")
         if file is None:
             return None
         return self.theirs.render(file, languages, server_name=self.server_name, **values)

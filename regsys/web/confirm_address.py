@@ -14,6 +14,7 @@ from regsys import bodies
 from regsys.errors import MediumNotSupported, RegistrationError, WrongValidationToken
 from regsys.http import Call, Endpoint, Handler, Reply
 from regsys.model import Client
+from regsys.threepids import EMAIL
 from regsys.validation import Confirmed, Validations
 from regsys.web.address_pages import AddressPages
 
@@ -44,7 +45,7 @@ class _Submitted:
         )
 
     async def confirm(self, validations: Validations, client: Client) -> Confirmed:
-        return await validations.confirm(self.sid, self.client_secret, self.token, client)
+        return await validations.confirm(EMAIL, self.sid, self.client_secret, self.token, client)
 
 
 def confirm_address(
@@ -58,9 +59,9 @@ def confirm_address(
         # A HEAD asks what a GET would answer, and must not do what it does.
         if on_get and call.method == "GET" and given.token:
             done = await given.confirm(validations, call.client)
-            return pages.confirmed(call, done.next_link, 302)
+            return pages.confirmed(call, done, 302)
         validation = await validations.opened(
-            given.sid, given.client_secret, given.token, call.client
+            EMAIL, given.sid, given.client_secret, given.token, call.client
         )
         return pages.ask(call, validation, given.token, validations.leads_to(validation))
 
@@ -73,14 +74,14 @@ def confirm_address(
 
     async def submit(call: Call) -> Reply:
         done = await _Submitted.of_page(call.form()).confirm(validations, call.client)
-        return pages.confirmed(call, done.next_link, 303)
+        return pages.confirmed(call, done, 303)
 
     async def refused(call: Call, error: RegistrationError) -> Reply:
         if not isinstance(error, WrongValidationToken):
             return pages.refused(call, error)
         # Only who knows the session is told that: the code can be typed where it was wrong.
         given = _Submitted.of_page(call.form()) if call.method == "POST" else _of_query(call)
-        validation = await validations.find(given.sid, given.client_secret)
+        validation = await validations.find(EMAIL, given.sid, given.client_secret)
         return pages.refused(call, error, validation, validations.leads_to(validation))
 
     def as_page(handler: Handler) -> Handler:
@@ -102,5 +103,5 @@ def _of_query(call: Call) -> _Submitted:
 
 
 def _check_medium(call: Call) -> None:
-    if call.path_args["medium"] != "email":
+    if call.path_args["medium"] != EMAIL:
         raise MediumNotSupported()

@@ -8,6 +8,7 @@ from regsys.config import Config
 from regsys.errors import RegistrationDisabled
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IStage
+from regsys.threepids import countries
 from regsys.web.pages import Pages
 
 PATH = "/_matrix/static/client/register/"
@@ -34,6 +35,7 @@ def registration_page(config: Config, stages: Iterable[IStage], pages: Pages) ->
             public_baseurl=config.public_baseurl,
             policy=config.passwords.policy,
             proves_email="email" in config.threepids.offered,
+            countries=countries() if "msisdn" in config.threepids.offered else (),
             names_are_secret=config.registration.inhibit_user_in_use_error,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Mapping
+
 from regsys import bodies
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IPhoneProofs
@@ -28,10 +30,15 @@ def request_msisdn_token(phones: IPhoneProofs, public_baseurl: str, metrics: Met
         body = call.object()
         answer = await phones.request_token(body, call.client, call.languages)
         metrics.validation_requested("msisdn", "register", body["send_attempt"])
-        return Reply({**answer, "submit_url": f"{public_baseurl}{SUBMIT_MSISDN_PATH}"})
+        return Reply(with_submit_url(answer, public_baseurl))
 
     paths = client_paths("register/msisdn/requestToken")
     return Endpoint("msisdn_request_token", paths, {"POST": post})
+
+
+def with_submit_url(answer: Mapping[str, Any], public_baseurl: str) -> Mapping[str, Any]:
+    """The answer, and where its code is to be brought, whatever the number is for."""
+    return {**answer, "submit_url": f"{public_baseurl}{SUBMIT_MSISDN_PATH}"}
 
 
 def submit_msisdn_token(phones: IPhoneProofs) -> Endpoint:

@@ -145,6 +145,15 @@ class SecurityTests(EmailCase):
         """Half of a login, and security that is both required and switched off, are refused."""
         self.assertRefused({"smtp_user": "robot"}, "email.smtp_pass: missing")
         self.assertRefused({"smtp_pass": "s"}, "email.smtp_user: missing")
+        # What is there, but wrong, is not missing besides.
+        path = self.file("s")
+        for wrong in (
+            {"smtp_pass": "s", "smtp_pass_path": path},
+            {"smtp_pass": ""},
+            {"smtp_pass": 5},
+            {"smtp_pass_path": "/nowhere"},
+        ):
+            self.assertRefused({"smtp_user": "robot", **wrong}, "email.smtp_pass")
         self.assertRefused(
             {"require_transport_security": True, "enable_tls": False},
             "email.require_transport_security: enable_tls switches off",

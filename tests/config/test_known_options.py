@@ -38,6 +38,8 @@ class UnusedTests(ConfigCase):
             ({"registration_require_token": True}, "mean registration_requires_token?"),
             ({"password_config": {"peper": "x"}}, "mean password_config.pepper?"),
             ({"regsys": {"trusted_proxys": []}}, "mean regsys.trusted_proxies?"),
+            ({"rc_registration": {"burst": 1}}, "rc_registration.burst is not an option: a rate"),
+            ({"rc_login": {"account": {"rate": 1}}}, "rc_login.account.rate is not an option: a"),
             ({"regsys": {"colour": "red"}}, "regsys.colour is not an option of regsys."),
         ):
             self.assertWarning(options, meant)

@@ -79,6 +79,18 @@ class ThreepidsTests(ConfigCase):
         ):
             self.assertProblem({"allowed_local_3pids": [entry]}, f"allowed_local_3pids{part}")
 
+    def test_nobodyAllowed(self) -> None:
+        """Where everybody must prove what no entry allows nobody could register: refused."""
+        phones = {"medium": "msisdn", "pattern": r"^49\d+$"}
+        required = {**MAILS, "registrations_require_3pid": ["email"]}
+        for allowed in ([], [GOOD], [GOOD, phones]):
+            config = self.parse({**required, "allowed_local_3pids": allowed})
+            self.assertEqual(config.threepids.required, {"email"}, allowed)
+        self.assertProblem(
+            {**required, "allowed_local_3pids": [phones]}, "allowed_local_3pids: allows no", "email"
+        )
+        self.parse({**MAILS, "allowed_local_3pids": [phones]})
+
     def test_domains(self) -> None:
         """Without a list links may lead to any host, with an empty one to none."""
         for value, domains in (

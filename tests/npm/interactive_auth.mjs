@@ -3,8 +3,8 @@
 // Reads {baseUrl, username, password, answers} from standard input; `answers` maps a stage to
 // the fields of its auth dict, those of stages that the SDK cannot do by itself. With {email} the
 // SDK proves that address: it prints {sid} once a mail was asked for, and goes on when {code} has come
-// by standard input. Prints {registered} or {failed}, with the stages in the order in which the SDK
-// asked for them.
+// by standard input; logs in by it, and takes it from the account. Prints {registered, me, held} or
+// {failed}, with the stages in the order in which the SDK asked for them.
 import { createInterface } from "node:readline";
 import { createClient, InteractiveAuth } from "matrix-js-sdk";
 import { logger } from "matrix-js-sdk/lib/logger.js";
@@ -37,6 +37,16 @@ async function confirm(sid, client_secret) {
     }
 }
 
+/** What the account has before and after its address is removed, by who has logged in with it. */
+async function loginAndRemove() {
+    const identifier = { type: "m.id.thirdparty", medium: "email", address: email };
+    const { access_token } = await client.loginRequest({ type: "m.login.password", identifier, password });
+    const own = createClient({ baseUrl, accessToken: access_token, logger });
+    const before = (await own.getThreePids()).threepids;
+    await own.deleteThreePid("email", email);
+    return [before, (await own.getThreePids()).threepids];
+}
+
 const dialogue = new InteractiveAuth({
     matrixClient: client,
     doRequest: (auth) => client.registerRequest({ username, password, auth: auth ?? undefined }),
@@ -60,7 +70,8 @@ const dialogue = new InteractiveAuth({
 try {
     registered = await dialogue.attemptAuth();
     const me = await createClient({ baseUrl, accessToken: registered.access_token, logger }).whoami();
-    console.log(JSON.stringify({ registered, me, asked }));
+    const held = email && await loginAndRemove();
+    console.log(JSON.stringify({ registered, me, held, asked }));
 } catch (error) {
     console.log(JSON.stringify({ failed: `${error.name}: ${error.message}`, asked }));
 }

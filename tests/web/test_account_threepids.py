@@ -53,6 +53,8 @@ class AddTests(AccountCase):
             page = self.client.get(f"{path}?{query}").json.decode()
             self.assertIn("is adding the address", page, path)
             self.assertNotIn("is creating an account", page, path)
+            done = self.client.post(path, query.encode()).json.decode()
+            self.assertIn("to add the address to your account", done, path)
 
     def test_registrationClosed(self) -> None:
         """Who has an account may add an address where nobody may register."""
@@ -99,6 +101,9 @@ class AddTests(AccountCase):
         answer = self.ask_to_add(self.bob)
         self.assertEqual((answer.status, answer.json.keys()), (200, {"sid"}), answer)
         self.assertEqual((self.mail.purpose, self.mail.link), (MailPurpose.IN_USE, None))
+        self.assertFalse(self.mail.registering)
+        self.asked()
+        self.assertEqual((self.mail.purpose, self.mail.registering), (MailPurpose.IN_USE, True))
 
     def test_denied(self) -> None:
         """Which addresses are allowed is asked at both moments, as of an existing account."""

@@ -14,13 +14,14 @@ from zope.interface import implementer
 from regsys import build
 from regsys.backend import open_backend, prepare
 from regsys.captchas import CaptchaStage
-from regsys.cli.demo import DIRECTORY, mails, write
+from regsys.cli.demo import DIRECTORY, messages, write
 from regsys.config import Config, ConfigError
 from regsys.errors import InvalidParam, Unavailable
 from regsys.flows import (
     DUMMY,
     EMAIL_IDENTITY,
     HCAPTCHA,
+    MSISDN,
     PROOF_OF_WORK,
     RECAPTCHA,
     REGISTRATION_TOKEN,
@@ -46,6 +47,7 @@ FLOWS: Mapping[str, tuple[str, ...]] = {
     "hcaptcha": (HCAPTCHA, DUMMY),
     "turnstile": (TURNSTILE, DUMMY),
     "email": (EMAIL_IDENTITY, DUMMY),
+    "phone": (MSISDN, DUMMY),
     "all": (REGISTRATION_TOKEN, PROOF_OF_WORK, TERMS, DUMMY),
 }
 # Not the shortest, unless it is asked for: a client that can choose it shows nothing else.
@@ -86,6 +88,7 @@ macaroon_secret_key: {secret}
 regsys:
   database: {{name: sqlite3, args: {{database: {directory}/every-stage.db}}}}
   captcha: {{kind: proof_of_work, difficulty: 100}}
+  sms: {{enabled: true}}
   rc_availability: false
   sessions_per_ip: 10000
   policies:
@@ -97,6 +100,20 @@ _LANGUAGES = {
     "de": "Bedingungen der Vorführung",
     "fr": "Conditions de la démonstration",
 }
+
+# What somebody needs to know for any of these stages.
+_TOLD: Sequence[tuple[frozenset[str], str]] = (
+    (frozenset({REGISTRATION_TOKEN}), f'The registration token is "{TOKEN}".'),
+    (
+        frozenset(TEST_KEYS),
+        'A captcha\'s response is anything: "wrong" is refused, "down" cannot be checked.\n'
+        "  The public keys are the services' own for tests.",
+    ),
+    (
+        frozenset({EMAIL_IDENTITY, MSISDN}),
+        "Messages go nowhere; read them, links and codes included, at {messages}",
+    ),
+)
 
 log = Logger()
 
@@ -144,7 +161,7 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
         )
         for stage, key in TEST_KEYS.items()
     ]
-    caught, templates = mails.CaughtMails(), [str(HERE / "templates")]
+    caught, templates = messages.Caught(), [str(HERE / "templates")]
     system = build.standalone(
         config,
         reactor,
@@ -155,34 +172,36 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
             flows=[FLOWS[name] for name in names or OFFERED],
             template_directories=templates,
             mails=_post(config, caught),
+            sms=messages.CaughtTexts(caught),
         ),
     )
     reactor.callLater(0, _start_token, system)
     pages = Pages(Templates.load(config.public_baseurl, templates))
-    return system.having(mails.mails_page(caught, pages))
+    return system.having(messages.messages_page(caught, pages))
 
 
 def introduction(config: Config, names: Optional[Sequence[str]]) -> str:
-    """What is on offer, and how to get at it."""
-    url = config.public_baseurl
-    flows = "\n".join(f"    {name:10} {' → '.join(FLOWS[name])}" for name in names or OFFERED)
+    """What is on offer, and how to get at it: of that what somebody needs for these flows."""
+    url, chosen = config.public_baseurl, names or OFFERED
+    flows = "\n".join(f"    {name:10} {' → '.join(FLOWS[name])}" for name in chosen)
+    stages = {stage for name in chosen for stage in FLOWS[name]}
+    told = [text for needed, text in _TOLD if needed & stages]
+    if not names:
+        told.insert(0, "--flow all leads a browser through several, --flow dummy asks for nothing.")
     return (
         "regsys: a demonstration of the stages, on this machine only, for trying clients out.\n"
         f"  In a browser: {url}_matrix/static/client/register/\n"
         f"  For clients: {url.rstrip('/')}, which offers these flows"
-        f" (--flow NAME: only that one):\n{flows}\n"
-        "  --flow all leads a browser through several, --flow dummy asks for nothing.\n"
-        f'  The registration token is "{TOKEN}". A captcha\'s response is anything: "wrong" is\n'
-        '  refused, "down" cannot be checked. The public keys are the services\' own for tests.\n'
-        f"  Mails go nowhere; read them, links and codes included, at {url}{mails.PATH}"
+        f" (--flow NAME: only that one):\n{flows}"
+        + "".join(f"\n  {text}" for text in told).format(messages=f"{url}{messages.PATH}")
     )
 
 
-def _post(config: Config, caught: mails.CaughtMails) -> ValidationPost:
-    if config.email is None:
-        raise ConfigError([f"email: missing — delete {DIRECTORY}, which is of an older version"])
+def _post(config: Config, caught: messages.Caught) -> ValidationPost:
+    if config.email is None or "msisdn" not in config.threepids.offered:
+        raise ConfigError([f"{DIRECTORY} is of an older version — delete it"])
     composing = Mails.load(config.email, config.server_name, config.public_baseurl)
-    return ValidationPost(mails=composing, mailer=caught)
+    return ValidationPost(mails=composing, mailer=messages.CaughtMails(caught))
 
 
 def _start_token(system: Subsystem) -> None:
