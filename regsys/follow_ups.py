@@ -17,15 +17,19 @@ TELL_DIRECTORY = "tell_user_directory"
 @attr.frozen
 class FollowUps:
     """What each of ``parts`` brings, in their order. Every capability that has something to do
-    after a registration is one of them, and carries its own kind of job out."""
+    after a registration is one of them, and carries its own kind of job out. For what an
+    application service has made only ``notices`` are asked (BEHAVIOUR B3.2), which come first."""
 
     parts: Sequence[IFollowUps] = ()
+    notices: Sequence[IFollowUps] = ()
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
-        return [job for part in self.parts for job in part.jobs_for(new)]
+        asked = self.notices if new.is_ghost else (*self.notices, *self.parts)
+        return [job for part in asked for job in part.jobs_for(new)]
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
-        return [job for part in self.parts for job in part.jobs_after_consent(user_id)]
+        asked = (*self.notices, *self.parts)
+        return [job for part in asked for job in part.jobs_after_consent(user_id)]
 
 
 @implementer(IFollowUps)

@@ -29,7 +29,6 @@ from regsys.interfaces import (
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
 from regsys.threepid_names import display_name_of
-from regsys.usernames import NoAppservices
 
 
 @attr.frozen(kw_only=True)
@@ -43,6 +42,7 @@ class Hooks:
     templates of your stages' pages. ``confirmation_flows`` are the ways for a user to confirm a
     request of an account endpoint (None: by password). ``users``: where an embedded subsystem
     finds a user's password hash for that; None: ``m.login.password`` is not on offer.
+    ``services`` None: those whose files the configuration names.
     ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
     confirm, ``sms`` text messages; None: the mail server and the gateway that the configuration
     names. ``display_name`` makes the name that is shown of an email address, where
@@ -52,7 +52,7 @@ class Hooks:
     spam: SpamChecks
     threepids: ThreepidRules
     threepid_changes: ThreepidChanges
-    services: IAppservices = attr.field(factory=NoAppservices)
+    services: Optional[IAppservices] = None
     blocking: IBlocking = attr.field(factory=NoBlocking)
     directory: Optional[IUserDirectory] = None
     mails: Optional[IValidationMails] = None

@@ -8,13 +8,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.access_tokens import GuestTokens, TokenAuth
-from regsys.interfaces import IAccountStore, IAuth, IDevices, ILimiter, IThreepidStore
+from regsys.interfaces import IAccountStore, IAppservices, IAuth, IDevices, ILimiter, IThreepidStore
 from regsys.model import NewAccount, Requester, Secret, UserID
 from regsys.ratelimit import Buckets
 from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
 from regsys.testing import (
     MemoryAccounts,
+    MemoryAppservices,
     MemoryAuth,
     MemoryDevices,
     MemoryThreepids,
@@ -22,11 +23,13 @@ from regsys.testing import (
 )
 from regsys.testing.contracts import (
     AccountStoreContract,
+    AppservicesContract,
     AuthContract,
     DevicesContract,
     LimiterContract,
     ThreepidStoreContract,
 )
+from regsys.testing.contracts.appservices import BRIDGE, CONTESTED, ITS_NAME, OTHER, SHARED
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
 from regsys.testing.contracts.limits import BURST_COUNT, PER_SECOND
 
@@ -47,6 +50,12 @@ class MemoryThreepidsTests(ThreepidStoreContract, TestCase):
 
     async def create_account(self, new: NewAccount) -> None:
         await self.accounts.create_account(new)
+
+
+class MemoryAppservicesTests(AppservicesContract, TestCase):
+    def make(self) -> IAppservices:
+        reserved = {ITS_NAME: {BRIDGE.id}, CONTESTED: {BRIDGE.id, OTHER.id}}
+        return MemoryAppservices(reserved, (BRIDGE, OTHER), {SHARED})
 
 
 class MemoryDevicesTests(DevicesContract, TestCase):

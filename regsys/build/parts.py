@@ -7,11 +7,12 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.access_tokens import GuestTokens, Logins
+from regsys.appservices import Appservices
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
 from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
-from regsys.interfaces import IFollowUps, ILimiter, IThreepidRules
+from regsys.interfaces import IAppservices, IFollowUps, ILimiter, IThreepidRules
 from regsys.jobs import JobRunner
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
@@ -67,6 +68,7 @@ class Parts:
     clock: Any
     backend: Backend
     hooks: Hooks
+    services: IAppservices
     stores: Stores
     guests: GuestTokens
     logins: Logins
@@ -91,6 +93,7 @@ class Parts:
             clock=clock,
             backend=backend,
             hooks=chosen,
+            services=chosen.services or Appservices.of(config.appservices, config.server_name),
             stores=Stores.of(backend.database),
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
@@ -120,8 +123,9 @@ class Parts:
 def _follow_ups(chosen: Hooks, runner: JobRunner) -> FollowUps:
     """What an account brings, and what carries it out in this process."""
     parts: list[IFollowUps] = []
+    notices: list[IFollowUps] = []
     if chosen.directory is not None:
         notice = DirectoryNotice(chosen.directory)
         runner.add_handlers({TELL_DIRECTORY: notice.run})
-        parts.append(notice)
-    return FollowUps(parts)
+        notices.append(notice)
+    return FollowUps(parts, notices)

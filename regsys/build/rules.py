@@ -6,11 +6,13 @@ from typing import Optional
 
 from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
+from regsys.appservice_requests import AppserviceRequests
 from regsys.build.parts import Parts
 from regsys.config import Rate
 from regsys.consent import Consents
 from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.farewell import Farewell
+from regsys.ghosts import Ghosts
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
@@ -43,7 +45,7 @@ def handler(
         server_name=config.server_name,
         config=config.registration,
         accounts=accounts,
-        services=parts.hooks.services,
+        services=parts.services,
         auth=auth,
     )
     per_second = config.limits.registration.per_second
@@ -62,10 +64,28 @@ def handler(
         logins=parts.logins,
         follow_ups=parts.follow_ups,
         writer=CountingWriter(writer=writer, metrics=parts.backend.metrics),
+        ghosts=Ghosts(
+            services=parts.services,
+            names=names,
+            logins=parts.logins,
+            hasher=parts.backend.hasher,
+            clock=parts.clock,
+        ),
         farewell=farewell,
         config=config.registration,
         clock=parts.clock,
         replay_window_ms=config.sessions.replay_window_ms,
+    )
+
+
+def appservices(
+    parts: Parts, handler: RegistrationHandler, accounts: IAccountStore
+) -> AppserviceRequests:
+    return AppserviceRequests(
+        handler=handler,
+        services=parts.services,
+        accounts=accounts,
+        may_set_password=parts.config.registration.appservice_may_set_password,
     )
 
 

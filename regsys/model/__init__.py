@@ -6,6 +6,7 @@ from regsys.model.accounts import (
     Consent,
     Created,
     DeviceRequest,
+    LoggedIn,
     Login,
     LoginTerms,
     NewAccount,
@@ -18,9 +19,11 @@ from regsys.model.accounts import (
     User,
     UserType,
 )
+from regsys.model.appservices import Appservice, UserNamespace
 from regsys.model.dialogues import Challenge, UIASession
 from regsys.model.identity import (
     GUEST_DEVICE_ID,
+    MAX_USER_ID_BYTES,
     AccountThreepid,
     Client,
     Requester,
@@ -46,10 +49,12 @@ __all__ = [
     "CODE_TRIES",
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
+    "MAX_USER_ID_BYTES",
     "RESERVED_MS",
     "UNREAL_USER_TYPES",
     "VALIDATED_MS",
     "AccountThreepid",
+    "Appservice",
     "Challenge",
     "Client",
     "Consent",
@@ -57,6 +62,7 @@ __all__ = [
     "DeviceRequest",
     "FoundRoom",
     "Job",
+    "LoggedIn",
     "Login",
     "LoginTerms",
     "Mail",
@@ -78,6 +84,7 @@ __all__ = [
     "UIASession",
     "User",
     "UserID",
+    "UserNamespace",
     "UserType",
     "Validation",
     "ValidationBegun",

@@ -80,6 +80,14 @@ class Login:
 
 
 @attr.frozen(kw_only=True)
+class LoggedIn:
+    """Who has logged in, and what came of it."""
+
+    user_id: UserID
+    login: Login
+
+
+@attr.frozen(kw_only=True)
 class NewDevice:
     """A device about to be written, with its login. The tokens of a guest are not stored."""
 
@@ -87,6 +95,16 @@ class NewDevice:
     display_name: Optional[str] = None
     auth_provider_id: Optional[str] = None
     auth_provider_session_id: Optional[str] = None
+
+    @classmethod
+    def of(cls, request: DeviceRequest, login: Login) -> NewDevice:
+        """The device that was asked for, with this login."""
+        return cls(
+            login=login,
+            display_name=request.display_name,
+            auth_provider_id=request.auth_provider_id,
+            auth_provider_session_id=request.auth_provider_session_id,
+        )
 
 
 @attr.frozen(kw_only=True)
@@ -97,6 +115,8 @@ class NewAccount:
     ``upgrades_guest``: the row of ``user_id`` exists as a guest and stops being one.
     ``display_name`` None: no profile is written (an upgrading guest keeps its own).
     ``consents``: the policies that were accepted, the version of each by its name.
+    ``is_ghost``: an application service has made it, and nothing but the user directory's notice
+    follows; ``appservice_id`` names the service only where its namespace is exclusive (B3.3).
     ``session_id`` names the UIA session that is finished by this account; its answer may be
     asked again until ``session_until_ms``. ``device`` None: no login.
     """
@@ -113,6 +133,7 @@ class NewAccount:
     shadow_banned: bool = False
     display_name: Optional[str] = None
     appservice_id: Optional[str] = None
+    is_ghost: bool = False
     auth_provider_id: Optional[str] = None
     threepids: tuple[Threepid, ...] = ()
     registration_token: Optional[str] = attr.field(default=None, repr=False)
@@ -126,7 +147,7 @@ class NewAccount:
     def is_real(self) -> bool:
         """Whether this is a person's account: the first of those creates the auto-join rooms."""
         return (
-            not self.is_guest
+            not (self.is_guest or self.is_ghost)
             and self.appservice_id is None
             and self.user_type not in UNREAL_USER_TYPES
         )

@@ -5,11 +5,12 @@
             return MyStore(...)
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, and WriterContract if it brings a writer of its own. The other suites hold the
-stores that regsys has itself.
+AuthContract, and WriterContract or AppservicesContract if it brings those. The other suites
+hold the stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
+from regsys.testing.contracts.appservices import AppservicesContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
@@ -25,6 +26,7 @@ from regsys.testing.contracts.writer import WriterContract
 
 __all__ = [
     "AccountStoreContract",
+    "AppservicesContract",
     "AuthContract",
     "ConsentStoreContract",
     "Contract",
