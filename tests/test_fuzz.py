@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regsys import http
-from tests.case import DUMMY, PASSWORD, SystemCase
+from tests import bridges
+from tests.case import DUMMY, PASSWORD
 from tests.client import V3
 from tests.http.wire import Wire
 from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
@@ -49,6 +50,9 @@ CONFIRM = {"type": PASSWORD_LOGIN, "identifier": BY_NAME, "password": PASSWORD}
 THREEPIDS = f"{V3}/account/3pid"
 BEARER = (b"Authorization", b"Bearer <access>")
 ADMIN = (b"Authorization", b"Bearer <admin>")
+SERVICE = (b"Authorization", b"Bearer " + bridges.TOKEN.encode())
+BRIDGE = bridges.SERVICE
+GHOST = {**USER, "type": BRIDGE, "display_name": "Alice"}
 TOKENS = "/_synapse/admin/v1/registration_tokens"
 TOKEN = {
     "token": "<new name>",
@@ -112,6 +116,10 @@ GOOD = (
     Request("GET", f"{TOKENS}/welcome?details=true", {}, (ADMIN,)),
     Request("DELETE", f"{TOKENS}/<new name>", {}, (ADMIN,)),
     Request("POST", f"{V3}/logout", {}, (BEARER,)),
+    Request("POST", REGISTER, GHOST, (SERVICE,)),
+    Request("POST", REGISTER, {**GHOST, "user": "<new name>"}, (SERVICE,)),
+    Request("POST", f"{V3}/login", {**USER, "type": BRIDGE, "user": "<new name>"}, (SERVICE,)),
+    Request("GET", f"{V3}/account/whoami?user_id=@alice:test.example", {}, (SERVICE,)),
     Request(
         "POST",
         "/_regsys/v1/introspect",
@@ -231,8 +239,9 @@ def examples(count: int) -> Any:
     )
 
 
-class FuzzTests(SystemCase):
-    options = {  # noqa: RUF012 (SystemCase declares it)
+class FuzzTests(bridges.BridgeCase):
+    services = (bridges.registration(namespaces={"users": [{"regex": "@", "exclusive": False}]}),)
+    options = {  # noqa: RUF012 (BridgeCase declares it)
         **MAILS,
         "enable_registration_token_3pid_bypass": True,
         "rc_registration_token_validity": {"per_second": 1000, "burst_count": 1000},
@@ -240,6 +249,7 @@ class FuzzTests(SystemCase):
             "rc_availability": False,
             "sessions_per_ip": 100_000,
             "introspection_secret": SECRET,
+            "appservice_may_set_password": True,
         },
     }
 
