@@ -12,6 +12,8 @@ from regsys.model import UserID
 from tests.bridges import OTHER_TOKEN, REGISTER, SERVICE, TOKEN, BridgeCase, other, registration
 from tests.case import DUMMY, PASSWORD
 from tests.client import V3
+from tests.log_canaries import watch
+from tests.test_log_canaries import Down
 
 DEVICE = {"device_id": "PHONE", "initial_device_display_name": "my phone"}
 
@@ -325,3 +327,30 @@ class WhoamiTests(BridgeCase):
         self.made("_irc_alice")
         who = self.acts_as("@_irc_alice:test.example", bob).json
         self.assertEqual(who["user_id"], "@bob:test.example")
+
+
+class TroubleTests(BridgeCase):
+    def test_databaseDown(self) -> None:
+        """While the database is away a bridge is told to come again, and finds nothing done."""
+        self.made("ircbot", inhibit_login=True)
+        connection = self.database.pool.connection
+        self.database.pool.connection = Down()
+        for answer in (self.ask(), self.log_in("ircbot"), self.acts_as(None)):
+            self.assertEqual(answer.status, 503, answer)
+        self.database.pool.connection = connection
+        self.assertEqual(self.counts()["users"], 1)
+        self.made()
+
+    def test_secrets(self) -> None:
+        """No token, right or wrong, is told by a log line, an answer or a repr."""
+        canaries = watch(self, {"the bridge's token": TOKEN, "the other's": OTHER_TOKEN})
+        self.made("ircbot", inhibit_login=True)
+        asked = [self.ask(inhibit_login=True), self.ask(inhibit_login=True), self.acts_as(None)]
+        asked += [self.ask("bob"), self.ask("_irc_b", OTHER_TOKEN), self.log_in("bob")]
+        asked += [self.ask("_irc_c", TOKEN[:-1]), self.acts_as("@bob:test.example")]
+        query = TOKEN.replace(" ", "+")
+        asked.append(self.client.post(f"{REGISTER}?access_token={query}", {"type": SERVICE}))
+        for answer in asked:
+            canaries.check("an answer", f"{answer}")
+        canaries.check("a subsystem's repr", f"{self.subsystem!r}")
+        self.assertGreater(canaries.heard, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+import attr
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -14,6 +15,7 @@ from regsys.interfaces import IFollowUps, IUserDirectory
 from regsys.model import NewAccount, UserID
 from regsys.testing import provides
 from tests.case import PASSWORD, SystemCase
+from tests.handling import FollowUps as Greeting
 
 ALICE = UserID("alice", "test.example")
 
@@ -49,6 +51,15 @@ class JobsTests(SynchronousTestCase):
         jobs = FollowUps(notices).jobs_for(self.new)
         self.assertEqual([job.kind for job in jobs], [TELL_DIRECTORY] * 2)
         self.assertEqual(FollowUps().jobs_for(self.new), [])
+
+    def test_ghosts(self) -> None:
+        """What an application service has made brings the notices' jobs alone, which come first;
+        who consents, those of all."""
+        both = FollowUps([FollowUps(notices=[DirectoryNotice(Directory())])], [Greeting()])
+        ghost = attr.evolve(self.new, is_ghost=True)
+        for new, kinds in ((self.new, ["greet", TELL_DIRECTORY]), (ghost, ["greet"])):
+            self.assertEqual([job.kind for job in both.jobs_for(new)], kinds)
+        self.assertEqual([job.kind for job in both.jobs_after_consent(ALICE)], ["thank"])
 
     def test_newProfile(self) -> None:
         """A new profile is one job; no new profile is none."""
