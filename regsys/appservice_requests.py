@@ -26,6 +26,11 @@ APPLICATION_SERVICE = "m.login.application_service"
 NOT_REGISTERED = "This user is not registered, or not any more."
 
 
+def is_from_service(kind: str, body: Mapping[str, Any]) -> bool:
+    """Whether it is a service that asks POST /register; BadJSON for a type that is no text."""
+    return kind == "user" and bodies.string(body, "type") == APPLICATION_SERVICE
+
+
 @attr.frozen(kw_only=True)
 class AppserviceRequests:
     """``may_set_password``: a service may give an account a password and a display name."""
@@ -34,10 +39,6 @@ class AppserviceRequests:
     services: IAppservices
     accounts: IAccountStore
     may_set_password: bool
-
-    def is_registration(self, kind: str, body: Mapping[str, Any]) -> bool:
-        """Whether it is a service that asks POST /register; BadJSON for a type that is no text."""
-        return kind == "user" and bodies.string(body, "type") == APPLICATION_SERVICE
 
     def types(self) -> tuple[str, ...]:
         """The login types on offer: none where there is no service."""

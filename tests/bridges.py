@@ -13,6 +13,7 @@ SERVICE = "m.login.application_service"
 TOKEN = "the token of the bridge"
 OTHER_TOKEN = "the token of the other"
 REGISTER = f"{V3}/register"
+DEVICE = {"device_id": "PHONE", "initial_device_display_name": "my phone"}
 
 
 def registration(**changes: Any) -> dict[str, Any]:

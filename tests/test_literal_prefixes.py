@@ -83,6 +83,8 @@ class PrefixTests(SynchronousTestCase):
         """What depends on case, spaces or comments may begin with anything, as far as one knows."""
         for text in ("(?i)@a", "(?x) @a", "(?i:@a)", "@a(?#(|)|b", ".*", "", "a|", r"\w@", "(a)?"):
             self.assertEqual(prefixes(re.compile(text)), {""}, text)
+        for flag in (re.IGNORECASE, re.VERBOSE):
+            self.assertEqual(prefixes(re.compile("@a", flag)), {""}, flag)
 
     def test_manyAlternatives(self) -> None:
         """More alternatives than are worth it count by what they share."""

@@ -85,6 +85,9 @@ class Parts:
             _, secret = prepare(config)
             backend = open_backend(config, clock, secret)
         chosen = given or hooks(clock)
+        services = chosen.services
+        if services is None:
+            services = Appservices.of(config.appservices, config.server_name)
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
         runner = JobRunner(JobStore(backend.database), clock, backend.metrics)
@@ -93,7 +96,7 @@ class Parts:
             clock=clock,
             backend=backend,
             hooks=chosen,
-            services=chosen.services or Appservices.of(config.appservices, config.server_name),
+            services=services,
             stores=Stores.of(backend.database),
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
