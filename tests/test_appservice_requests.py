@@ -193,6 +193,15 @@ class RegisterTests(BridgeCase):
         self.register("alice")
         self.assertEqual(self.rows("SELECT user_id FROM milestones"), [("@alice:test.example",)])
 
+    def test_autoJoin(self) -> None:
+        """No ghost joins the rooms that people are to join, be its name exclusive or not."""
+        self.system(auto_join_rooms=["#lobby:test.example"])
+        for name in ("_irc_a", "_open_a", "ircbot"):
+            self.made(name)
+        self.assertEqual(self.counts()["jobs"], 0)
+        self.register("alice")
+        self.assertEqual(self.counts()["jobs"], 1)
+
     def test_otherKinds(self) -> None:
         """A guest's kind wins over the type, an unknown kind is refused, and another type is no
         service's; a token with a plain registration is refused, with a guest's ignored."""

@@ -8,6 +8,7 @@ import attr
 
 from regsys.access_tokens import GuestTokens, Logins
 from regsys.appservices import Appservices
+from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
@@ -17,6 +18,7 @@ from regsys.jobs import JobRunner
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
+from regsys.storage.milestones import MilestoneStore
 from regsys.storage.nonces import NonceStore
 from regsys.storage.outcomes import OutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
@@ -36,6 +38,8 @@ class Stores:
     nonces: NonceStore
     outcomes: OutcomeStore
     consents: ConsentStore
+    jobs: JobStore
+    milestones: MilestoneStore
 
     @classmethod
     def of(cls, database: Any) -> Stores:
@@ -46,6 +50,8 @@ class Stores:
             nonces=NonceStore(database),
             outcomes=OutcomeStore(database),
             consents=ConsentStore(database),
+            jobs=JobStore(database),
+            milestones=MilestoneStore(database),
         )
 
     @property
@@ -90,17 +96,18 @@ class Parts:
             services = Appservices.of(config.appservices, config.server_name)
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        runner = JobRunner(JobStore(backend.database), clock, backend.metrics)
+        stores = Stores.of(backend.database)
+        runner = JobRunner(stores.jobs, clock, backend.metrics)
         return cls(
             config=config,
             clock=clock,
             backend=backend,
             hooks=chosen,
             services=services,
-            stores=Stores.of(backend.database),
+            stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=_follow_ups(chosen, runner),
+            follow_ups=_follow_ups(config, chosen, runner),
             runner=runner,
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
@@ -123,12 +130,15 @@ class Parts:
         )
 
 
-def _follow_ups(chosen: Hooks, runner: JobRunner) -> FollowUps:
-    """What an account brings, and what carries it out in this process."""
+def _follow_ups(config: Config, chosen: Hooks, runner: JobRunner) -> FollowUps:
+    """What an account brings, and what carries it out in this process, as far as that is known
+    here: what needs the homeserver's rooms is added in ``assembly``."""
     parts: list[IFollowUps] = []
     notices: list[IFollowUps] = []
     if chosen.directory is not None:
         notice = DirectoryNotice(chosen.directory)
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         notices.append(notice)
+    if config.rooms.auto_join:
+        parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts, notices)

@@ -32,7 +32,7 @@ from regsys.model.identity import (
     UserID,
     masked,
 )
-from regsys.model.jobs import JOB_LEASE_MS, Job, NewJob
+from regsys.model.jobs import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.model.proofs import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -50,11 +50,13 @@ __all__ = [
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
     "MAX_USER_ID_BYTES",
+    "MOST_COUNTED",
     "RESERVED_MS",
     "UNREAL_USER_TYPES",
     "VALIDATED_MS",
     "AccountThreepid",
     "Appservice",
+    "Backlog",
     "Challenge",
     "Client",
     "Consent",
@@ -89,5 +91,6 @@ __all__ = [
     "Validation",
     "ValidationBegun",
     "ValidationMail",
+    "WaitingJob",
     "masked",
 ]
