@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
-from zope.interface import implementer
-
 from regsys.callbacks import SpamChecks
-from regsys.interfaces import IUserDirectory
 from regsys.model import UserID
+from regsys.testing import MemoryDirectory
 from tests.bridges import (
     DEVICE,
     OTHER_TOKEN,
@@ -21,15 +17,6 @@ from tests.bridges import (
 )
 from tests.case import DUMMY, PASSWORD
 from tests.client import V3
-
-
-@implementer(IUserDirectory)
-class Directory:
-    def __init__(self) -> None:
-        self.told: list[tuple[str, Optional[str]]] = []
-
-    async def profile_created(self, user_id: UserID, display_name: Optional[str]) -> None:
-        self.told.append((str(user_id), display_name))
 
 
 class RegisterTests(BridgeCase):
@@ -182,13 +169,13 @@ class RegisterTests(BridgeCase):
 
     def test_followUps(self) -> None:
         """The directory learns of it, and a shared name's account is not the first real user."""
-        directory = Directory()
+        directory = MemoryDirectory()
         self.system(hooks=self.hooks(directory=directory))
         for name in ("_irc_a", "_open_a"):
             self.made(name)
             self.clock.advance(0)
-        told = [(f"@{name}:test.example", name) for name in ("_irc_a", "_open_a")]
-        self.assertEqual(directory.told, told)
+        told = {UserID(name, "test.example"): name for name in ("_irc_a", "_open_a")}
+        self.assertEqual(directory.shown, told)
         self.assertEqual(self.rows("SELECT * FROM milestones"), [])
         self.register("alice")
         self.assertEqual(self.rows("SELECT user_id FROM milestones"), [("@alice:test.example",)])

@@ -55,6 +55,7 @@ class DocumentTests(SynchronousTestCase):
             "IValidationMails",
             "ISmsSender",
             "IUserLookup",
+            "IPushers",
             "IRooms",
         ):
             self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))

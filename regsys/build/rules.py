@@ -6,11 +6,12 @@ from typing import Optional, Sequence
 
 from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
+from regsys.aftermath import Aftermath
 from regsys.appservice_requests import AppserviceRequests
 from regsys.autojoin import Usher
 from regsys.build.parts import Parts
 from regsys.config import Config, Rate
-from regsys.consent import Consents
+from regsys.consent import AFTER_CONSENT, Consents
 from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.farewell import Farewell
 from regsys.ghosts import Ghosts
@@ -89,6 +90,24 @@ def appservices(
         accounts=accounts,
         may_set_password=parts.config.registration.appservice_may_set_password,
     )
+
+
+def aftermath(
+    parts: Parts, accounts: IAccountStore, auth: IAuth, owners: Optional[IThreepidStore]
+) -> Aftermath:
+    """What follows registrations and consents; its jobs are carried out from now on."""
+    after = Aftermath(
+        accounts=accounts,
+        auth=auth,
+        threepids=owners,
+        consents=consents(parts, accounts),
+        follow_ups=parts.follow_ups,
+        jobs=parts.stores.jobs,
+        start_jobs=parts.runner.start_jobs,
+        clock=parts.clock,
+    )
+    parts.runner.add_handlers({AFTER_CONSENT: after.run})
+    return after
 
 
 def usher(parts: Parts, rooms: IRooms, users: Optional[IUserLookup]) -> Usher:
@@ -172,6 +191,8 @@ def consents(parts: Parts, accounts: IAccountStore) -> Consents:
         terms=parts.config.terms,
         store=parts.stores.consents,
         accounts=accounts,
+        follow_ups=parts.follow_ups,
+        start_jobs=parts.runner.start_jobs,
         server_name=parts.config.server_name,
         public_baseurl=parts.config.public_baseurl,
         clock=parts.clock,

@@ -36,6 +36,7 @@ from regsys.interfaces.proofs import (
 )
 from regsys.interfaces.registration import (
     IAdmission,
+    IAftermath,
     IAppservices,
     IFarewell,
     IFollowUps,
@@ -62,12 +63,14 @@ from regsys.interfaces.stores import (
     IMilestones,
     INonceStore,
     IOutcomeStore,
+    IPusherStore,
     ITokenStore,
 )
 
 __all__ = [
     "IAccountStore",
     "IAdmission",
+    "IAftermath",
     "IAppservices",
     "IAuth",
     "IBlocking",
@@ -90,6 +93,7 @@ __all__ = [
     "IOutcomeStore",
     "IPhoneProofs",
     "IPhoneProver",
+    "IPusherStore",
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",

@@ -5,11 +5,13 @@
             return MyStore(...)
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, RoomsContract for its rooms, and WriterContract or AppservicesContract if it brings
-those. The other suites hold the stores that regsys has itself.
+AuthContract, RoomsContract, PushersContract and UserDirectoryContract for what of these it
+has, and WriterContract or AppservicesContract if it brings those.
+The other suites hold the stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
+from regsys.testing.contracts.aftermath import PushersContract, UserDirectoryContract
 from regsys.testing.contracts.appservices import AppservicesContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
@@ -36,11 +38,13 @@ __all__ = [
     "JobStoreContract",
     "LimiterContract",
     "OutcomeStoreContract",
+    "PushersContract",
     "RegistrationTokenStoreContract",
     "RoomsContract",
     "SessionStoreContract",
     "ThreepidStoreContract",
     "TokenStoreContract",
+    "UserDirectoryContract",
     "ValidationStoreContract",
     "WriterContract",
 ]
