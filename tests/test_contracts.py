@@ -16,6 +16,7 @@ from regsys.interfaces import (
     IDevices,
     ILimiter,
     IPushers,
+    IRequestSigner,
     IRooms,
     IThreepidStore,
     IUserDirectory,
@@ -43,6 +44,7 @@ from regsys.testing.contracts import (
     DevicesContract,
     LimiterContract,
     PushersContract,
+    RequestSignerContract,
     RoomsContract,
     ThreepidStoreContract,
     UserDirectoryContract,
@@ -50,6 +52,7 @@ from regsys.testing.contracts import (
 from regsys.testing.contracts.appservices import BRIDGE, CONTESTED, ITS_NAME, OTHER, SHARED
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
 from regsys.testing.contracts.limits import BURST_COUNT, PER_SECOND
+from tests.bindings import Signer
 
 
 class MemoryAccountsTests(AccountStoreContract, TestCase):
@@ -220,3 +223,8 @@ class BucketsTests(LimiterContract, TestCase):
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
+
+
+class SignerTests(RequestSignerContract, TestCase):
+    def make(self) -> IRequestSigner:
+        return Signer()

@@ -9,6 +9,7 @@ from regsys.admission import Admission
 from regsys.aftermath import Aftermath
 from regsys.appservice_requests import AppserviceRequests
 from regsys.autojoin import Usher
+from regsys.bindings import Bindings
 from regsys.build.parts import Parts
 from regsys.config import Config, Rate
 from regsys.consent import AFTER_CONSENT, Consents
@@ -137,7 +138,7 @@ def farewell(
         account=account,
         threepids=threepids,
         changes=parts.hooks.threepid_changes,
-        traces=[parts.stores.sessions, parts.stores.validations],
+        traces=[parts.stores.sessions, parts.stores.validations, parts.unbinder],
     )
 
 
@@ -183,6 +184,19 @@ def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
         changes=parts.hooks.threepid_changes,
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,
+    )
+
+
+def bindings(parts: Parts, held: AccountThreepids) -> Bindings:
+    return Bindings(
+        held=held,
+        store=parts.stores.bindings,
+        servers=parts.unbinder.servers,
+        changes=parts.hooks.binding_changes,
+        unbinder=parts.unbinder,
+        limit=parts.limit(parts.config.limits.validation),
+        clock=parts.clock,
+        may_bind=parts.config.identity_servers.may_bind,
     )
 
 

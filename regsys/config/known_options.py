@@ -14,12 +14,12 @@ from regsys.config.values import Reader
 # Honoured by a later version.
 LATER = frozenset(
     """
-    admin_contact default_identity_server
+    admin_contact
     dont_notify_new_devices_for email.client_base_url
     email.invite_client_location email.riot_base_url
-    enable_3pid_lookup enable_metrics
-    enable_set_avatar_url hs_disabled hs_disabled_message instance_map ip_range_blacklist
-    ip_range_whitelist limit_usage_by_mau listeners[].request_id_header
+    enable_metrics
+    enable_set_avatar_url hs_disabled hs_disabled_message instance_map
+    limit_usage_by_mau listeners[].request_id_header
     listeners[].resources[].compress mau_appservice_trial_days mau_limit_alerting
     mau_limit_reserved_threepids mau_stats_only mau_trial_days max_mau_value modules redis
     regsys.guest_expiry regsys.hold_names regsys.homeserver regsys.ignore_missing_modules

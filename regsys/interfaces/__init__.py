@@ -8,7 +8,9 @@ and never block. Refusals are exceptions of ``regsys.errors``; None means absent
 ``homeserver`` is the one page for embedders; ``stages`` is for who brings a stage.
 """
 
+from regsys.interfaces.bindings import IBindingStore, IIdentityServers
 from regsys.interfaces.checks import (
+    IBindingChanges,
     ILimiter,
     ISpamChecks,
     IThreepidChanges,
@@ -21,6 +23,7 @@ from regsys.interfaces.homeserver import (
     IBlocking,
     IDevices,
     IPushers,
+    IRequestSigner,
     IRooms,
     IThreepidStore,
     IUserDirectory,
@@ -73,6 +76,8 @@ __all__ = [
     "IAftermath",
     "IAppservices",
     "IAuth",
+    "IBindingChanges",
+    "IBindingStore",
     "IBlocking",
     "ICaptchaVerifier",
     "IConsentStore",
@@ -83,6 +88,7 @@ __all__ = [
     "IForgetful",
     "IGhosts",
     "IHasher",
+    "IIdentityServers",
     "IJobStore",
     "ILimiter",
     "ILogins",
@@ -97,6 +103,7 @@ __all__ = [
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",
+    "IRequestSigner",
     "IRooms",
     "ISessionStore",
     "ISmsSender",

@@ -20,6 +20,7 @@ from regsys.model.accounts import (
     UserType,
 )
 from regsys.model.appservices import Appservice, UserNamespace
+from regsys.model.bindings import Binding, Proof
 from regsys.model.dialogues import Challenge, UIASession
 from regsys.model.identity import (
     GUEST_DEVICE_ID,
@@ -57,6 +58,7 @@ __all__ = [
     "AccountThreepid",
     "Appservice",
     "Backlog",
+    "Binding",
     "Challenge",
     "Client",
     "Consent",
@@ -75,6 +77,7 @@ __all__ = [
     "NewRoom",
     "NewValidation",
     "Outcome",
+    "Proof",
     "Pusher",
     "Registration",
     "RegistrationToken",

@@ -13,6 +13,7 @@ The other suites hold the stores that regsys has itself.
 from regsys.testing.contracts.accounts import AccountStoreContract
 from regsys.testing.contracts.aftermath import PushersContract, UserDirectoryContract
 from regsys.testing.contracts.appservices import AppservicesContract
+from regsys.testing.contracts.bindings import BindingStoreContract, RequestSignerContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
@@ -31,6 +32,7 @@ __all__ = [
     "AccountStoreContract",
     "AppservicesContract",
     "AuthContract",
+    "BindingStoreContract",
     "ConsentStoreContract",
     "Contract",
     "DevicesContract",
@@ -40,6 +42,7 @@ __all__ = [
     "OutcomeStoreContract",
     "PushersContract",
     "RegistrationTokenStoreContract",
+    "RequestSignerContract",
     "RoomsContract",
     "SessionStoreContract",
     "ThreepidStoreContract",
