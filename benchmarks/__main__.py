@@ -1,4 +1,5 @@
-"""``python -m benchmarks [--quick] [NAME …]``: what requests cost, beside hello and the floors.
+"""``python -m benchmarks [--quick] [--ghosts N] [NAME …]``: what requests cost, beside hello and
+the floors, and what a name costs among many namespaces.
 
 Exits with 1 if an operation costs more than it may.
 """
@@ -12,8 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
-from benchmarks import floors, measuring, servers
+from benchmarks import floors, growth, measuring, servers
 from benchmarks.measuring import Cost, Effort, cpu_ms
+from benchmarks.namespaces import show_namespaces
 from benchmarks.operations import Measured, operations, settle_residents
 from benchmarks.servers import Cleanups, Server
 from tests import postgres
@@ -25,11 +27,17 @@ QUICK = Effort(rounds=2, count=20)
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="see that it works; no figures")
+    parser.add_argument("--ghosts", type=int, metavar="N", help="only register N ghosts in a row")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these operations")
     chosen = parser.parse_args(arguments)
     effort = QUICK if chosen.quick else WHOLE
     with Cleanups() as cleanups:
+        if chosen.ghosts:
+            for start in _starters():
+                asyncio.run(growth.show_growth(cleanups, start, chosen.ghosts))
+            return 0
         show_floors(cleanups, effort)
+        show_namespaces(repeats=10 * effort.count)
         too_dear = asyncio.run(show_operations(cleanups, effort, chosen.names))
     for complaint in too_dear:
         print(f"too dear: {complaint}")

@@ -12,6 +12,15 @@ from benchmarks.load import Connection, Operation
 V3 = "/_matrix/client/v3"
 PASSWORD = "correct horse battery staple"
 DUMMY = {"type": "m.login.dummy"}
+# The application service that registers ghosts, as its file describes it.
+BRIDGE = {
+    "id": "bridge",
+    "url": None,
+    "as_token": "the token of the bridge",
+    "hs_token": "the token of the server",
+    "sender_localpart": "bridgebot",
+    "namespaces": {"users": [{"regex": "@_bridge_.*", "exclusive": True}]},
+}
 # Accounts that are there before anything is measured.
 RESIDENTS = 50
 
@@ -55,6 +64,14 @@ def operations(tokens: Sequence[str]) -> Sequence[Measured]:
     async def guest(connection: Connection, number: int) -> None:
         await connection.ask("POST", f"{V3}/register?kind=guest", {})
 
+    async def ghost(connection: Connection, number: int) -> None:
+        body = {
+            "type": "m.login.application_service",
+            "username": f"_bridge_{number}",
+            "inhibit_login": True,
+        }
+        await connection.ask("POST", f"{V3}/register", body, token=str(BRIDGE["as_token"]))
+
     async def challenge(connection: Connection, number: int) -> None:
         await connection.ask("POST", f"{V3}/register", {"username": f"user{number}"}, expect=401)
 
@@ -74,6 +91,7 @@ def operations(tokens: Sequence[str]) -> Sequence[Measured]:
         Measured(name="one-shot", operation=one_shot, hashes=1, most=12),
         Measured(name="two-step", operation=two_step, hashes=1),
         Measured(name="guest", operation=guest),
+        Measured(name="ghost", operation=ghost, most=8),
         Measured(name="challenge", operation=challenge),
         Measured(name="availability", operation=availability, most=4),
         Measured(name="whoami", operation=whoami),

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
 
 import attr
+import yaml
 
 from benchmarks.load import Load
+from benchmarks.operations import BRIDGE
 from tests import postgres, service_process
 from tests.ports import free_port
 
@@ -107,8 +109,13 @@ def _start(
     port = free_port()
     resources = [{"names": ["client", "health"]}]
     listener = {"port": port, "bind_addresses": ["127.0.0.1"], "x_forwarded": True}
+    bridge = folder / "bridge.yaml"
+    bridge.write_text(yaml.safe_dump(BRIDGE))
     config = service_process.write_config(
-        folder, database, listeners=[{**listener, "resources": resources}]
+        folder,
+        database,
+        listeners=[{**listener, "resources": resources}],
+        app_service_config_files=[str(bridge)],
     )
     service = service_process.ServiceProcess(cleanups, config)  # type: ignore[arg-type]
     return Server(name, service.process.pid, Load(port), database_cpu_s)

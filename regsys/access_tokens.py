@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import Optional
+from typing import Any, Mapping, Optional
 
 import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys import tokens
+from regsys import bodies, tokens
 from regsys.config import TokensConfig
 from regsys.errors import Forbidden, InvalidParam, UnknownToken
 from regsys.interfaces import IAuth, ILogins, ITokenStore, IUserLookup
@@ -35,6 +35,22 @@ def now_ms(clock: IReactorTime) -> int:
 def earliest(*moments: Optional[int]) -> Optional[int]:
     """The first of the moments that are set; None if none is."""
     return min((moment for moment in moments if moment is not None), default=None)
+
+
+def device_asked(body: Mapping[str, Any]) -> DeviceRequest:
+    """The device that a request speaks of; BadJSON for wrong types, InvalidParam for what is too
+    long."""
+    return DeviceRequest(
+        device_id=bodies.string(body, "device_id", limit=MAX_DEVICE_ID),
+        display_name=bodies.string(body, "initial_device_display_name", limit=MAX_DISPLAY_NAME),
+        wants_refresh_token=bodies.boolean(body, "refresh_token"),
+    )
+
+
+def device_wanted(body: Mapping[str, Any]) -> Optional[DeviceRequest]:
+    """As ``device_asked``; None if no login is wanted (``inhibit_login``)."""
+    device = device_asked(body)
+    return None if bodies.boolean(body, "inhibit_login") else device
 
 
 @implementer(ILogins)

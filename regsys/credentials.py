@@ -40,14 +40,8 @@ class PasswordCheck:
     limits: LoginLimits
 
     def localpart(self, fields: Mapping[str, Any]) -> Optional[str]:
-        """Of the user named by the ``m.id.user`` identifier, or by the old flat ``user`` key:
-        a localpart or a whole user ID. None for another server's user; MissingParam, BadJSON
-        or InvalidParam where nobody is named."""
-        name = _user_named(fields)
-        if not name.startswith("@"):
-            return name
-        localpart, _, server = name[1:].partition(":")
-        return localpart if server == self.server_name else None
+        """As ``localpart_named``, on this server."""
+        return localpart_named(fields, self.server_name)
 
     async def user(self, localpart: Optional[str], password: Secret) -> User:
         """The user whose password it is, within the limits of the account.
@@ -73,6 +67,17 @@ class PasswordCheck:
         if not user.approved:
             raise AwaitingApproval()
         return user
+
+
+def localpart_named(fields: Mapping[str, Any], server_name: str) -> Optional[str]:
+    """Of the user named by the ``m.id.user`` identifier, or by the old flat ``user`` key:
+    a localpart or a whole user ID. None for another server's user; MissingParam, BadJSON
+    or InvalidParam where nobody is named."""
+    name = _user_named(fields)
+    if not name.startswith("@"):
+        return name
+    localpart, _, server = name[1:].partition(":")
+    return localpart if server == server_name else None
 
 
 def _user_named(fields: Mapping[str, Any]) -> str:

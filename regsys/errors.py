@@ -300,6 +300,13 @@ class UnknownToken(RegistrationError):
         super().__init__(text, **({"soft_logout": True} if soft_logout else {}))
 
 
+class AppserviceLoginUnsupported(RegistrationError):
+    """The users of this application service get no devices and tokens of their own (B3.4)."""
+
+    errcode = "M_APPSERVICE_LOGIN_UNSUPPORTED"
+    sentence = "Application services cannot log users in here: register with inhibit_login."
+
+
 class UnknownLoginType(RegistrationError):
     sentence = "This way of logging in is not on offer here."
 

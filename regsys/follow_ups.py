@@ -19,19 +19,23 @@ ADD_PUSHER = "add_email_pusher"
 @attr.frozen
 class FollowUps:
     """What each of ``parts`` brings, in their order. Every capability that has something to do
-    after a registration is one of them, and carries its own kind of job out."""
+    after a registration is one of them, and carries its own kind of job out. For what an
+    application service has made only ``notices`` are asked (BEHAVIOUR B3.2), which come first."""
 
     parts: list[IFollowUps] = attr.field(factory=list)
+    notices: Sequence[IFollowUps] = ()
 
     def add(self, part: IFollowUps) -> None:
         """This one too, of a capability that is made later than the others."""
         self.parts.append(part)
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
-        return [job for part in self.parts for job in part.jobs_for(new)]
+        asked = self.notices if new.is_ghost else (*self.notices, *self.parts)
+        return [job for part in asked for job in part.jobs_for(new)]
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
-        return [job for part in self.parts for job in part.jobs_after_consent(user_id)]
+        asked = (*self.notices, *self.parts)
+        return [job for part in asked for job in part.jobs_after_consent(user_id)]
 
 
 @implementer(IFollowUps)

@@ -158,6 +158,7 @@ _REMEMBERED = (
     "upgrades_guest",
     "user_type",
     "appservice_id",
+    "is_ghost",
     "display_name",
     "vouched_emails",
     "registration_token",

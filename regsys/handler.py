@@ -16,6 +16,7 @@ from regsys.interfaces import (
     IAdmission,
     IFarewell,
     IFollowUps,
+    IGhosts,
     IHasher,
     ILogins,
     INames,
@@ -55,6 +56,7 @@ class RegistrationHandler:
     logins: ILogins
     follow_ups: IFollowUps
     writer: IRegistrationWriter
+    ghosts: IGhosts
     farewell: IFarewell
     config: RegistrationConfig
     clock: IReactorTime
@@ -118,6 +120,30 @@ class RegistrationHandler:
             )
         return created
 
+    async def appservice_register(
+        self,
+        localpart: str,
+        as_token: Optional[Secret],
+        password: Optional[Secret] = None,
+        display_name: Optional[str] = None,
+        device: Optional[DeviceRequest] = None,
+    ) -> Created:
+        """Make an account for the application service whose token this is (BEHAVIOUR B3.2).
+
+        No limit, spam checker or blocking is asked, and nothing but the user directory's notice
+        follows. ``device`` None: no login. Raises MissingToken and UnknownToken,
+        AppserviceLoginUnsupported for a device of a service whose users get none,
+        InvalidUsername, UsernameReserved for what is not this service's, UsernameTaken.
+        """
+        new = await self.ghosts.plan(localpart, as_token, password, display_name, device)
+        created = await self.register_with_store(new)
+        log.info(
+            "registered {user_id} for an application service (exclusive={exclusive})",
+            user_id=str(created.user_id),
+            exclusive=new.appservice_id is not None,
+        )
+        return created
+
     async def register_with_store(self, new: NewAccount) -> Created:
         """Write an account whose every check has been made, with the jobs it brings."""
         jobs = tuple(self.follow_ups.jobs_for(new))
@@ -156,7 +182,7 @@ class RegistrationHandler:
         )
         terms = self.logins.terms(request)
         login = self.logins.issue(user_id, terms, secrets.token_hex(16))
-        return await self.writer.register_device(user_id, _new_device(request, login))
+        return await self.writer.register_device(user_id, NewDevice.of(request, login))
 
     async def post_registration_actions(
         self,
@@ -284,19 +310,10 @@ class RegistrationHandler:
         device = None
         if registration.device is not None and terms is not None:
             login = self.logins.issue(user_id, terms, registration.key)
-            device = _new_device(registration.device, login)
+            device = NewDevice.of(registration.device, login)
         new = account(
             user_id=user_id,
             device=device,
             display_name=registration.display_name or user_id.localpart,
         )
         return attr.evolve(new, display_name=None) if new.upgrades_guest else new
-
-
-def _new_device(request: DeviceRequest, login: Login) -> NewDevice:
-    return NewDevice(
-        login=login,
-        display_name=request.display_name,
-        auth_provider_id=request.auth_provider_id,
-        auth_provider_session_id=request.auth_provider_session_id,
-    )

@@ -7,20 +7,14 @@ from typing import Any, Mapping, Optional
 import attr
 
 from regsys import bodies
-from regsys.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
+from regsys.access_tokens import device_asked
 from regsys.config import PasswordsConfig
 from regsys.credentials import PASSWORD, PasswordCheck
 from regsys.errors import BadJSON, InvalidParam, LoginFailed, UnknownLoginType
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import IThreepidStore
-from regsys.model import Client, Login, Secret, UserID
+from regsys.model import Client, LoggedIn, Secret
 from regsys.threepids import CANONICAL, MSISDN, canonical_msisdn
-
-
-@attr.frozen(kw_only=True)
-class LoggedIn:
-    user_id: UserID
-    login: Login
 
 
 @attr.frozen(kw_only=True)
@@ -42,15 +36,13 @@ class PasswordLogin:
             raise UnknownLoginType()
         localpart = await self._localpart(body)
         password = Secret(bodies.required_string(body, "password", limit=bodies.MAX_PASSWORD))
-        device_id = bodies.string(body, "device_id", limit=MAX_DEVICE_ID)
-        display_name = bodies.string(body, "initial_device_display_name", limit=MAX_DISPLAY_NAME)
-        refresh = bodies.boolean(body, "refresh_token")
+        device = device_asked(body)
         user = await self.check.user(localpart, password)
         login = await self.handler.register_device(
             user.user_id,
-            device_id=device_id,
-            initial_display_name=display_name,
-            should_issue_refresh_token=refresh,
+            device_id=device.device_id,
+            initial_display_name=device.display_name,
+            should_issue_refresh_token=device.wants_refresh_token,
         )
         return LoggedIn(user_id=user.user_id, login=login)
 

@@ -32,7 +32,6 @@ from regsys.interfaces import (
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
 from regsys.threepid_names import display_name_of
-from regsys.usernames import NoAppservices
 
 log = Logger()
 
@@ -49,6 +48,7 @@ class Hooks:
     templates of your stages' pages. ``confirmation_flows`` are the ways for a user to confirm a
     request of an account endpoint (None: by password). ``users``: where an embedded subsystem
     finds a user's password hash for that; None: ``m.login.password`` is not on offer.
+    ``services`` None: those whose files the configuration names.
     ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
     confirm, ``sms`` text messages; None: the mail server and the gateway that the configuration
     names. ``signer`` signs requests to identity servers; None: they are shown the proof that an
@@ -60,7 +60,7 @@ class Hooks:
     threepids: ThreepidRules
     threepid_changes: ThreepidChanges
     binding_changes: BindingChanges
-    services: IAppservices = attr.field(factory=NoAppservices)
+    services: Optional[IAppservices] = None
     blocking: IBlocking = attr.field(factory=NoBlocking)
     directory: Optional[IUserDirectory] = None
     mails: Optional[IValidationMails] = None

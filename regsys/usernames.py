@@ -19,10 +19,9 @@ from regsys.errors import (
     UsernameTaken,
 )
 from regsys.interfaces import IAccountStore, IAppservices, IAuth, INames
-from regsys.model import Secret, UserID
+from regsys.model import MAX_USER_ID_BYTES, Secret, UserID
 
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
-MAX_USER_ID_BYTES = 255
 # More numbers than this in a row that are all taken or reserved: somebody reserves them all.
 STEPS = 10_000
 
@@ -32,14 +31,6 @@ _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 def ascii_lower(name: str) -> str:
     """Lower-case ASCII letters and nothing else: no other character may become a letter (B1.1)."""
     return name.translate(_LOWER)
-
-
-@implementer(IAppservices)
-class NoAppservices:
-    """None configured: no name is reserved."""
-
-    def reserved_for(self, user_id: UserID) -> Optional[str]:
-        return None
 
 
 @implementer(INames)
@@ -83,7 +74,7 @@ class Usernames:
                 raise SessionFinished()
             return None
         self.check_not_reserved(user_id)
-        if len(str(user_id).encode("utf-8")) > MAX_USER_ID_BYTES:
+        if user_id.is_too_long:
             raise InvalidUsername(f"A user ID may have at most {MAX_USER_ID_BYTES} bytes.")
         if guest_access_token is not None:
             return await self._check_guest(user_id, guest_access_token)
@@ -98,8 +89,7 @@ class Usernames:
         notices = self.config.server_notices_localpart
         if notices is not None and user_id.name_key == notices.lower():
             raise UsernameReserved()
-        owner = self.services.reserved_for(user_id)
-        if owner is not None and owner != allowed_appservice:
+        if any(owner != allowed_appservice for owner in self.services.reserved_for(user_id)):
             raise UsernameReserved()
 
     async def draw(self) -> UserID:

@@ -14,6 +14,7 @@ from regsys.access_tokens import GuestTokens, Logins
 from regsys.callbacks import ThreepidChanges
 from regsys.config import RegistrationConfig, TokensConfig
 from regsys.farewell import Farewell
+from regsys.ghosts import Ghosts
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAdmission,
@@ -36,6 +37,7 @@ from regsys.model import (
     Threepid,
     UserID,
 )
+from regsys.testing import MemoryAppservices
 
 SERVER = "s.example"
 NOW_MS = 5000
@@ -200,6 +202,7 @@ class Workshop:
     hasher: Hasher = attr.field(init=False)
     logins: Logins = attr.field(init=False)
     writer: Writer = attr.field(init=False)
+    services: MemoryAppservices = attr.field(factory=MemoryAppservices)
     handler: RegistrationHandler = attr.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -224,6 +227,13 @@ class Workshop:
             logins=self.logins,
             follow_ups=FollowUps(),
             writer=self.writer,
+            ghosts=Ghosts(
+                services=self.services,
+                names=self.names,
+                logins=self.logins,
+                hasher=self.hasher,
+                clock=self.clock,
+            ),
             farewell=farewell,
             config=self.config,
             clock=self.clock,

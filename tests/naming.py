@@ -11,8 +11,9 @@ from zope.interface import implementer
 
 from regsys.config import RegistrationConfig
 from regsys.errors import RegistrationError
-from regsys.interfaces import IAccountStore, IAppservices, IAuth
+from regsys.interfaces import IAccountStore, IAuth
 from regsys.model import NewAccount, Outcome, Requester, Secret, UserID
+from regsys.testing import MemoryAppservices
 from regsys.usernames import Usernames
 
 SERVER = "s.example"
@@ -39,17 +40,6 @@ class Accounts:
 
     async def outcome(self, key: str) -> Optional[Outcome]:
         return self.outcomes.get(key)
-
-
-@implementer(IAppservices)
-@attr.frozen
-class Services:
-    """The service ``bridge`` reserves these names."""
-
-    names: frozenset[str]
-
-    def reserved_for(self, user_id: UserID) -> Optional[str]:
-        return "bridge" if user_id.localpart in self.names else None
 
 
 @implementer(IAuth)
@@ -80,7 +70,7 @@ class UsernamesCase(SynchronousTestCase):
             server_name=SERVER,
             config=RegistrationConfig(**config),
             accounts=self.accounts,
-            services=Services(frozenset(reserved)),
+            services=MemoryAppservices({name: {"bridge"} for name in reserved}),
             auth=Auth(guests),
         )
 

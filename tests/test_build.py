@@ -13,19 +13,30 @@ from zope.interface import implementer
 
 from regsys.build import embedded, standalone
 from regsys.foreign_writer import RECOVERY
-from regsys.model import DeviceRequest, NewAccount, NewJob, Registration, Secret, Threepid, UserID
+from regsys.model import (
+    Appservice,
+    DeviceRequest,
+    NewAccount,
+    NewJob,
+    Registration,
+    Secret,
+    Threepid,
+    UserID,
+)
 from regsys.outbound.http import AT_ONCE
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.subsystem import hooks
 from regsys.testing import config, memory_backend
 from regsys.testing.fakes import (
     MemoryAccounts,
+    MemoryAppservices,
     MemoryAuth,
     MemoryDevices,
     MemoryMails,
     MemoryPushers,
     MemoryThreepids,
 )
+from tests.bridges import BridgeCase, registration
 from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
 from tests.client import V3, Client
 from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
@@ -108,6 +119,42 @@ class EndpointTests(SystemCase):
         self.assertEqual(client.get("/_matrix/client/versions").status, 200)
         self.assertEqual(client.get(f"{V3}/login").status, 404)
         self.assertRaises(KeyError, self.subsystem.resource, ["no such"])
+
+
+class AppserviceTests(BridgeCase):
+    def embedded(self, **replaced: Any) -> MemoryAccounts:
+        """The accounts of a homeserver around what ``self.client`` asks."""
+        chosen = config(app_service_config_files=[self.file(registration())])
+        accounts = MemoryAccounts()
+        devices = MemoryDevices(accounts)
+        subsystem = embedded(
+            chosen,
+            self.clock,
+            store=accounts,
+            devices=devices,
+            auth=MemoryAuth(devices),
+            backend=memory_backend(self, chosen, self.clock),
+            hooks=self.hooks(**replaced),
+        )
+        self.client = Client(self, subsystem.resource())
+        return accounts
+
+    def test_embedded(self) -> None:
+        """The services of the files register with a homeserver's own store."""
+        accounts = self.embedded()
+        self.made("_irc_Alice")
+        self.made("_open_x", inhibit_login=True)
+        made = [(new.appservice_id, new.is_ghost) for new in accounts.by_name.values()]
+        self.assertEqual(made, [("irc", True), (None, True)])
+        self.assertRefused(self.ask("_irc_alice"), 400, "M_USER_IN_USE")
+        self.assertEqual(self.acts_as("@_open_x:test.example").status, 200)
+
+    def test_broughtAlong(self) -> None:
+        """An embedder's own take the place of the files'."""
+        mine = Appservice(id="mine", as_token=Secret("mine"), sender_localpart="minebot")
+        self.embedded(services=MemoryAppservices(services=[mine]))
+        self.assertRefused(self.ask(), 401, "M_UNKNOWN_TOKEN")
+        self.made("minebot", token="mine")
 
 
 class FlowTests(SystemCase):

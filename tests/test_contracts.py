@@ -11,6 +11,7 @@ from regsys.access_tokens import GuestTokens, TokenAuth
 from regsys.errors import RoomRefused
 from regsys.interfaces import (
     IAccountStore,
+    IAppservices,
     IAuth,
     IDevices,
     ILimiter,
@@ -26,6 +27,7 @@ from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
 from regsys.testing import (
     MemoryAccounts,
+    MemoryAppservices,
     MemoryAuth,
     MemoryDevices,
     MemoryDirectory,
@@ -37,6 +39,7 @@ from regsys.testing import (
 )
 from regsys.testing.contracts import (
     AccountStoreContract,
+    AppservicesContract,
     AuthContract,
     DevicesContract,
     LimiterContract,
@@ -46,6 +49,7 @@ from regsys.testing.contracts import (
     ThreepidStoreContract,
     UserDirectoryContract,
 )
+from regsys.testing.contracts.appservices import BRIDGE, CONTESTED, ITS_NAME, OTHER, SHARED
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
 from regsys.testing.contracts.limits import BURST_COUNT, PER_SECOND
 from tests.bindings import Signer
@@ -67,6 +71,12 @@ class MemoryThreepidsTests(ThreepidStoreContract, TestCase):
 
     async def create_account(self, new: NewAccount) -> None:
         await self.accounts.create_account(new)
+
+
+class MemoryAppservicesTests(AppservicesContract, TestCase):
+    def make(self) -> IAppservices:
+        reserved = {ITS_NAME: {BRIDGE.id}, CONTESTED: {BRIDGE.id, OTHER.id}}
+        return MemoryAppservices(reserved, (BRIDGE, OTHER), {SHARED})
 
 
 class MemoryDevicesTests(DevicesContract, TestCase):

@@ -14,14 +14,14 @@ REGSYS = Path(__file__).parent.parent / "regsys"
 # there yet have been given their floor.
 FLOORS: Mapping[int, str] = {
     0: "errors",
-    1: "tokens model bodies",
+    1: "tokens model bodies literal_prefixes",
     2: "interfaces config http callbacks metrics sealed templates",
     3: "usernames passwords access_tokens ratelimit admission uia registration_tokens threepids "
-    "appservices blocking approval autojoin flows shared_secret credentials consent proof_of_work "
-    "mails email_domains threepid_names farewell",
+    "appservices ghosts blocking approval autojoin flows shared_secret credentials consent "
+    "proof_of_work mails email_domains threepid_names farewell",
     4: "stages stages_first threepid_stages account_threepids proof_requests captchas "
     "follow_ups aftermath jobs writer foreign_writer handler unbinding",
-    5: "signup login confirmation validation bindings",
+    5: "signup appservice_requests login confirmation validation bindings",
     6: "web phones",
     7: "backend",
     8: "subsystem",

@@ -27,6 +27,7 @@ from regsys.testing import MemoryAccounts, MemoryDevices, MemoryPushers, provide
 from regsys.testing.contracts.case import device
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3, Answer
+from tests.handling import FollowUps as Greeting
 from tests.proofs import ALICE as MAIL
 from tests.proofs import MAILS, ProofCase
 
@@ -73,6 +74,15 @@ class JobsTests(SynchronousTestCase):
         jobs = FollowUps(notices).jobs_for(self.new)
         self.assertEqual([job.kind for job in jobs], [TELL_DIRECTORY] * 2)
         self.assertEqual(FollowUps().jobs_for(self.new), [])
+
+    def test_ghosts(self) -> None:
+        """What an application service has made brings the notices' jobs alone, which come first;
+        who consents, those of all."""
+        both = FollowUps([FollowUps(notices=[DirectoryNotice(Directory())])], [Greeting()])
+        ghost = attr.evolve(self.new, is_ghost=True)
+        for new, kinds in ((self.new, ["greet", TELL_DIRECTORY]), (ghost, ["greet"])):
+            self.assertEqual([job.kind for job in both.jobs_for(new)], kinds)
+        self.assertEqual([job.kind for job in both.jobs_after_consent(ALICE)], ["thank"])
 
     def test_newProfile(self) -> None:
         """A new profile is one job; no new profile is none."""

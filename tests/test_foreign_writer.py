@@ -53,6 +53,7 @@ class RecoveryTests(TestCase):
             ({"is_guest": True}, []),
             ({"user_type": "bot"}, []),
             ({"appservice_id": "irc"}, []),
+            ({"is_ghost": True}, []),
         ):
             server = Homeserver(self)
             await server.begin()

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regsys import http
-from tests.case import DUMMY, PASSWORD, SystemCase
+from tests import bridges
+from tests.case import DUMMY, PASSWORD
 from tests.client import V3
 from tests.http.wire import Wire
 from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
@@ -53,6 +54,9 @@ SUBMIT_NUMBER = "/_matrix/client/unstable/add_threepid/msisdn/submit_token"
 MSISDN = "m.login.msisdn"
 BEARER = (b"Authorization", b"Bearer <access>")
 ADMIN = (b"Authorization", b"Bearer <admin>")
+SERVICE = (b"Authorization", b"Bearer " + bridges.TOKEN.encode())
+BRIDGE = bridges.SERVICE
+GHOST = {**USER, "type": BRIDGE, "display_name": "Alice"}
 TOKENS = "/_synapse/admin/v1/registration_tokens"
 TOKEN = {
     "token": "<new name>",
@@ -127,6 +131,10 @@ GOOD = (
     Request("GET", f"{TOKENS}/welcome?details=true", {}, (ADMIN,)),
     Request("DELETE", f"{TOKENS}/<new name>", {}, (ADMIN,)),
     Request("POST", f"{V3}/logout", {}, (BEARER,)),
+    Request("POST", REGISTER, GHOST, (SERVICE,)),
+    Request("POST", REGISTER, {**GHOST, "user": "<new name>"}, (SERVICE,)),
+    Request("POST", f"{V3}/login", {**USER, "type": BRIDGE, "user": "<new name>"}, (SERVICE,)),
+    Request("GET", f"{V3}/account/whoami?user_id=@alice:test.example", {}, (SERVICE,)),
     Request(
         "POST",
         "/_regsys/v1/introspect",
@@ -246,8 +254,9 @@ def examples(count: int) -> Any:
     )
 
 
-class FuzzTests(SystemCase):
-    options = {  # noqa: RUF012 (SystemCase declares it)
+class FuzzTests(bridges.BridgeCase):
+    services = (bridges.registration(namespaces={"users": [{"regex": "@", "exclusive": False}]}),)
+    options = {  # noqa: RUF012 (BridgeCase declares it)
         **MAILS,
         "enable_registration_token_3pid_bypass": True,
         "rc_registration_token_validity": {"per_second": 1000, "burst_count": 1000},
@@ -256,6 +265,7 @@ class FuzzTests(SystemCase):
             "sessions_per_ip": 100_000,
             "introspection_secret": SECRET,
             "sms": {"enabled": True},
+            "appservice_may_set_password": True,
         },
     }
 

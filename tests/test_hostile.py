@@ -6,8 +6,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from typing import Any, ClassVar, Iterator, Mapping, Optional
+from urllib.parse import urlencode
 
 from regsys.validation import ValidationTokens
+from tests import bridges
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Answer
 from tests.databases import InFile
@@ -16,6 +18,7 @@ from tests.scale import SCALE
 
 REGISTER = f"{V3}/register"
 ALICE = {"type": "m.id.user", "user": "alice"}
+AS_TOKEN = urlencode({"access_token": bridges.TOKEN})
 Good = dict[str, tuple[str, dict[str, Any]]]
 
 # The longest character, in UTF-8.
@@ -26,8 +29,11 @@ CAP = 200
 VALUES = (None, True, 1, 1.5, "text", ["text"], {"a": "text"})
 
 
-class HostileCase(SystemCase):
-    options: ClassVar[Mapping[str, Any]] = MAILS
+class HostileCase(bridges.BridgeCase):
+    options: ClassVar[Mapping[str, Any]] = {
+        **MAILS,
+        "regsys": {"rc_availability": False, "appservice_may_set_password": True},
+    }
 
     def good(self) -> Good:
         """By name: a path and a body, with every key that the endpoint knows, that go through."""
@@ -44,6 +50,9 @@ class HostileCase(SystemCase):
         }
         login = {**device, "type": "m.login.password", "password": PASSWORD, "identifier": ALICE}
         flat = {"type": "m.login.password", "password": PASSWORD, "user": "alice"}
+        ghost = {"type": bridges.SERVICE, "username": "_irc_new", "user": "_irc_new"}
+        ghost_login = {"type": bridges.SERVICE, "identifier": {**ALICE, "user": "ircbot"}}
+        self.made("ircbot")
         ask = {"email": "a@mail.example", "client_secret": "secret", "send_attempt": 1}
         sid = self.client.post(REQUEST, ask).json["sid"]
         token = ValidationTokens(self.subsystem.backend.macaroon_secret).token(sid, 1)
@@ -56,6 +65,8 @@ class HostileCase(SystemCase):
             "old login": (f"{V3}/login", flat),
             "mail": (REQUEST, {**ask, "next_link": "https://next.example/"}),
             "token": (SUBMIT, {"sid": sid, "client_secret": "secret", "token": token}),
+            "ghost": (f"{REGISTER}?{AS_TOKEN}", {**ghost, **wishes, "display_name": "Alice"}),
+            "ghost's login": (f"{V3}/login?{AS_TOKEN}", {**device, **ghost_login}),
             "refresh": (f"{V3}/refresh", {"refresh_token": user["refresh_token"]}),
         }
 

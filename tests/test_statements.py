@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from typing import Any, Callable, Optional, Sequence
 
 import attr
@@ -13,7 +14,8 @@ from regsys.model import UserID
 from regsys.storage.validations import ValidationStore
 from regsys.testing import MemoryMails, MemoryRoom, MemoryRooms
 from tests import postgres
-from tests.case import DUMMY, PASSWORD, SystemCase
+from tests.bridges import BridgeCase
+from tests.case import DUMMY, PASSWORD
 from tests.client import V3
 from tests.databases import postgres_database
 
@@ -61,7 +63,7 @@ class Directory:
         return
 
 
-class StatementTests(SystemCase):
+class StatementTests(BridgeCase):
     def setUp(self) -> None:
         super().setUp()
         self.args = postgres.dsn(self, log_statements=True)
@@ -117,6 +119,22 @@ class StatementTests(SystemCase):
         auth = {**DUMMY, "session": session}
         cost = self.cost(lambda: self.client.register(auth=auth))
         self.assertOneTransaction(cost, "SELECT SELECT DELETE")
+
+    def test_ghosts(self) -> None:
+        """A ghost costs one small transaction and its job's end, and the last as much as the
+        first."""
+        costs = []
+        for number in range(100):
+            with postgres.statement_log(self.args) if number in (0, 99) else nullcontext([]) as log:
+                self.made(f"_irc_{number}", inhibit_login=True)
+            costs.append([statement.text.split()[:3] for statement in log])
+        self.assertEqual(costs[0], costs[99])
+        cost = self.cost(lambda: self.made("_irc_last", inhibit_login=True))
+        self.assertOneTransaction(cost, "DELETE")
+        self.assertLessEqual(len(cost.transactions[0]), 4, cost)
+        # Bridges ask again for what they have: that is found out in two statements.
+        cost = self.cost(lambda: self.ask("_irc_last"))
+        self.assertEqual([len(texts) for texts in cost.transactions], [3], cost)
 
     def test_policies(self) -> None:
         """However many policies are accepted, they cost one statement of that transaction."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import string
-from typing import Any, Coroutine, Optional
+from typing import Any, Collection, Coroutine
 
 import attr
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
 
 from regsys.errors import (
     Forbidden,
@@ -19,11 +18,11 @@ from regsys.errors import (
     UsernameReserved,
     UsernameTaken,
 )
-from regsys.interfaces import IAccountStore, IAppservices, IAuth, INames
+from regsys.interfaces import IAccountStore, IAuth, INames
 from regsys.model import Outcome, Secret, UserID
-from regsys.testing import provides
-from regsys.usernames import NoAppservices, Usernames, ascii_lower
-from tests.naming import SERVER, Accounts, Auth, Services, UsernamesCase, user
+from regsys.testing import MemoryAppservices, provides
+from regsys.usernames import Usernames, ascii_lower
+from tests.naming import SERVER, Accounts, Auth, UsernamesCase, user
 
 # What the specification allows in a new name.
 GRAMMAR = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
@@ -40,14 +39,10 @@ def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 class GrammarTests(UsernamesCase):
     def test_provides(self) -> None:
-        """Usernames offers all of INames, NoAppservices all of IAppservices, and the fakes of
-        these tests what they stand for."""
+        """Usernames offers all of INames, and the fakes of these tests what they stand for."""
         provides(INames, self.names)
-        provides(IAppservices, NoAppservices())
         provides(IAccountStore, Accounts())
-        provides(IAppservices, Services(frozenset()))
         provides(IAuth, Auth({}))
-        self.assertIsNone(NoAppservices().reserved_for(user("anybody")))
 
     def accepted(self, prefix: str, codes: int) -> set[str]:
         """Which of the first ``codes`` code points may follow ``prefix``, lower-cased as
@@ -243,7 +238,6 @@ class DrawingTests(UsernamesCase):
         self.failureResultOf(Deferred.fromCoroutine(names.draw()), NoFreeName)
 
 
-@implementer(IAppservices)
-class Everything:
-    def reserved_for(self, user_id: UserID) -> Optional[str]:
-        return "greedy"
+class Everything(MemoryAppservices):
+    def reserved_for(self, user_id: UserID) -> Collection[str]:
+        return ["greedy"]

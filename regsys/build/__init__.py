@@ -62,7 +62,7 @@ def standalone(
         handler=handler, check=passwords, threepids=owners, config=config.passwords
     )
     endpoints = [
-        login.login(logins, clock),
+        login.login(logins, rules.appservices(parts, handler, users), clock),
         login.logout(auth, devices),
         login.logout_all(auth, devices),
         login.refresh(refresher, clock),

@@ -65,15 +65,16 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
+    appservices = rules.appservices(parts, handler, side.accounts)
     if side.rooms is not None:
         usher = rules.usher(parts, side.rooms, side.users)
         parts.runner.add_handlers({AUTO_JOIN: usher.run})
     endpoints = [
-        register.register(signup, parts.clock),
+        register.register(signup, appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
         registration_page.registration_page(config, signup.uia.stages.values(), maker),
         availability.availability(handler, config.registration, turnstile, address_key),
-        account.whoami(auth),
+        account.whoami(auth, appservices),
         health.health(),
         pages.static(),
         token_api.validity(tokens, config.registration, token_limit, address_key),

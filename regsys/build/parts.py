@@ -7,6 +7,7 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.access_tokens import GuestTokens, Logins
+from regsys.appservices import Appservices
 from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
@@ -20,7 +21,7 @@ from regsys.follow_ups import (
     EmailPusher,
     FollowUps,
 )
-from regsys.interfaces import IFollowUps, ILimiter, IPushers
+from regsys.interfaces import IAppservices, IFollowUps, ILimiter, IPushers
 from regsys.jobs import JobRunner
 from regsys.outbound.bindings import IdentityServers
 from regsys.ratelimit import Buckets
@@ -88,6 +89,7 @@ class Parts:
     clock: Any
     backend: Backend
     hooks: Hooks
+    services: IAppservices
     stores: Stores
     guests: GuestTokens
     logins: Logins
@@ -105,6 +107,9 @@ class Parts:
             _, secret = prepare(config)
             backend = open_backend(config, clock, secret)
         chosen = given or hooks(clock)
+        services = chosen.services
+        if services is None:
+            services = Appservices.of(config.appservices, config.server_name)
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
         stores = Stores.of(backend.database, secret)
@@ -114,6 +119,7 @@ class Parts:
             clock=clock,
             backend=backend,
             hooks=chosen,
+            services=services,
             stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
@@ -155,16 +161,17 @@ def _follow_ups(config: Config, chosen: Hooks, runner: JobRunner) -> FollowUps:
     """What an account brings, and what carries it out in this process, as far as that is known
     here: what needs the homeserver's rooms is added in ``assembly``."""
     parts: list[IFollowUps] = []
+    notices: list[IFollowUps] = []
     if chosen.directory is not None:
         notice = DirectoryNotice(chosen.directory, config.registration.in_directory)
         runner.add_handlers({TELL_DIRECTORY: notice.run})
-        parts.append(notice)
+        notices.append(notice)
     addresses = AddressNotice(chosen.threepid_changes)
     runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
     parts.append(addresses)
     if config.rooms.auto_join:
         parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
-    return FollowUps(parts)
+    return FollowUps(parts, notices)
 
 
 def _unbinder(

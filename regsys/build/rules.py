@@ -7,6 +7,7 @@ from typing import Optional, Sequence
 from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
 from regsys.aftermath import Aftermath
+from regsys.appservice_requests import AppserviceRequests
 from regsys.autojoin import Usher
 from regsys.bindings import Bindings
 from regsys.build.parts import Parts
@@ -14,6 +15,7 @@ from regsys.config import Config, Rate
 from regsys.consent import AFTER_CONSENT, Consents
 from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.farewell import Farewell
+from regsys.ghosts import Ghosts
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
@@ -48,7 +50,7 @@ def handler(
         server_name=config.server_name,
         config=config.registration,
         accounts=accounts,
-        services=parts.hooks.services,
+        services=parts.services,
         auth=auth,
     )
     per_second = config.limits.registration.per_second
@@ -68,10 +70,28 @@ def handler(
         logins=parts.logins,
         follow_ups=parts.follow_ups,
         writer=CountingWriter(writer=writer, metrics=parts.backend.metrics),
+        ghosts=Ghosts(
+            services=parts.services,
+            names=names,
+            logins=parts.logins,
+            hasher=parts.backend.hasher,
+            clock=parts.clock,
+        ),
         farewell=farewell,
         config=config.registration,
         clock=parts.clock,
         replay_window_ms=config.sessions.replay_window_ms,
+    )
+
+
+def appservices(
+    parts: Parts, handler: RegistrationHandler, accounts: IAccountStore
+) -> AppserviceRequests:
+    return AppserviceRequests(
+        handler=handler,
+        services=parts.services,
+        accounts=accounts,
+        may_set_password=parts.config.registration.appservice_may_set_password,
     )
 
 

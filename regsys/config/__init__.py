@@ -11,12 +11,13 @@ import re
 from typing import Any, Mapping, Optional, Sequence
 
 import attr
-import yaml
 
+from regsys.config.appservices import read_appservices
 from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
 from regsys.config.email_domains import EmailDomainsConfig, read_email_domains
+from regsys.config.files import load_yaml
 from regsys.config.identity_servers import IdentityServersConfig, read_identity_servers
 from regsys.config.known_options import unread_options
 from regsys.config.limits import (
@@ -49,7 +50,7 @@ from regsys.config.rooms import RoomsConfig, read_rooms
 from regsys.config.terms import TermsConfig, read_terms
 from regsys.config.threepids import AllowedThreepid, ThreepidsConfig, read_threepids
 from regsys.config.values import ConfigError, Reader, is_url
-from regsys.model import Secret
+from regsys.model import Appservice, Secret
 
 __all__ = [
     "ALL_ADDRESSES",
@@ -104,6 +105,7 @@ class Config:
     tls: Optional[TLSFiles]
     database: DatabaseConfig
     registration: RegistrationConfig
+    appservices: tuple[Appservice, ...]
     captcha: Optional[CaptchaConfig]
     tokens: TokensConfig
     passwords: PasswordsConfig
@@ -133,7 +135,7 @@ def load(paths: Sequence[str]) -> Config:
     problems = []
     for path in paths:
         try:
-            merged.update(_load_file(path))
+            merged.update(load_yaml(path))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -169,6 +171,7 @@ def read(reader: Reader) -> Config:
         tls=read_tls(reader, listeners),
         database=read_database(reader),
         registration=registration,
+        appservices=read_appservices(reader, server_name, oauth_only),
         captcha=read_captcha(reader),
         tokens=tokens,
         passwords=read_passwords(reader, oauth_only),
@@ -195,27 +198,6 @@ def read(reader: Reader) -> Config:
     check_addresses(reader, listeners, trusted_proxies)
     unused, slips = unread_options(reader)
     return attr.evolve(config, unused=unused, warnings=(*reader.warnings, *slips))
-
-
-def _load_file(path: str) -> Mapping[Any, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            data = yaml.safe_load(file)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read — {error.strerror}"]) from None
-    except (yaml.YAMLError, ValueError) as error:
-        # Without the parser's own words: they quote the file, secrets included.
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(
-            [
-                f"{path}: not valid YAML{place} — look for a tab, a missing space after a "
-                "colon, or a value that begins with a special sign and needs quotes"
-            ]
-        ) from None
-    if data is not None and not isinstance(data, Mapping):
-        raise ConfigError([f"{path}: not a mapping — write options as name: value"])
-    return data or {}
 
 
 def _read_server_name(reader: Reader) -> str:

@@ -17,6 +17,8 @@ class RegistrationConfig:
     ``user_types`` has every type that an account may have beside None, a normal user.
     ``server_notices_localpart`` None: there is no such user. ``shared_secret`` None: nobody
     registers users by it. ``in_directory``: newcomers may be found in the user directory.
+    ``appservice_may_set_password``: application services may give the accounts that they make a
+    password and a display name.
     """
 
     enabled: bool = False
@@ -31,6 +33,7 @@ class RegistrationConfig:
     token_bypasses_3pid: bool = False
     server_notices_localpart: Optional[str] = None
     shared_secret: Optional[Secret] = None
+    appservice_may_set_password: bool = False
     in_directory: bool = True
 
 
@@ -59,6 +62,7 @@ def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
         token_bypasses_3pid=reader.flag("enable_registration_token_3pid_bypass"),
         server_notices_localpart=_read_server_notices(reader.section("server_notices")),
         shared_secret=reader.secret("registration_shared_secret"),
+        appservice_may_set_password=reader.section("regsys").flag("appservice_may_set_password"),
         in_directory=reader.flag("show_users_in_user_directory", default=True),
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, Awaitable, Mapping, Optional, Sequence
+from typing import Any, Awaitable, Collection, Mapping, Optional, Sequence
 
 from zope.interface import Attribute, Interface
 
 from regsys.model import (
+    Appservice,
     Created,
     DeviceRequest,
     Login,
@@ -24,11 +25,38 @@ from regsys.model import (
 
 
 class IAppservices(Interface):
-    """The application services that reserve names."""
+    """The application services, and whose names are. A service's names are those of its own user
+    and those that its namespaces match (BEHAVIOUR B3)."""
 
-    def reserved_for(user_id: UserID) -> Optional[str]:
-        """The id of the service whose sender this is or whose exclusive namespace holds
-        it; None if the name is nobody's."""
+    services: Collection[Appservice] = Attribute("All that there are.")
+
+    def by_token(as_token: Secret) -> Optional[Appservice]:
+        """The service that bears this token; None if it is none's."""
+
+    def may_use(appservice_id: str, user_id: UserID) -> bool:
+        """Whether the service may register this user ID, and act as this user: it is its own
+        user, or in one of its namespaces, exclusive or not."""
+
+    def reserved_for(user_id: UserID) -> Collection[str]:
+        """The ids of the services for which the name is kept; empty if it is nobody's. Where it is
+        that of a service's own user, in whatever case, that one alone; else all in whose exclusive
+        namespaces it is."""
+
+
+class IGhosts(Interface):
+    """The accounts that application services make."""
+
+    def plan(
+        localpart: str,
+        as_token: Optional[Secret],
+        password: Optional[Secret] = None,
+        display_name: Optional[str] = None,
+        device: Optional[DeviceRequest] = None,
+    ) -> Awaitable[NewAccount]:
+        """Everything about the account but its jobs; nothing is written yet.
+
+        Raises as RegistrationHandler.appservice_register does, but for a name that is taken.
+        """
 
 
 class INames(Interface):

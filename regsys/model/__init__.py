@@ -6,6 +6,7 @@ from regsys.model.accounts import (
     Consent,
     Created,
     DeviceRequest,
+    LoggedIn,
     Login,
     LoginTerms,
     NewAccount,
@@ -18,10 +19,12 @@ from regsys.model.accounts import (
     User,
     UserType,
 )
+from regsys.model.appservices import Appservice, UserNamespace
 from regsys.model.bindings import Binding, Proof
 from regsys.model.dialogues import Challenge, UIASession
 from regsys.model.identity import (
     GUEST_DEVICE_ID,
+    MAX_USER_ID_BYTES,
     AccountThreepid,
     Client,
     Requester,
@@ -47,11 +50,13 @@ __all__ = [
     "CODE_TRIES",
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
+    "MAX_USER_ID_BYTES",
     "MOST_COUNTED",
     "RESERVED_MS",
     "UNREAL_USER_TYPES",
     "VALIDATED_MS",
     "AccountThreepid",
+    "Appservice",
     "Backlog",
     "Binding",
     "Challenge",
@@ -61,6 +66,7 @@ __all__ = [
     "DeviceRequest",
     "FoundRoom",
     "Job",
+    "LoggedIn",
     "Login",
     "LoginTerms",
     "Mail",
@@ -83,6 +89,7 @@ __all__ = [
     "UIASession",
     "User",
     "UserID",
+    "UserNamespace",
     "UserType",
     "Validation",
     "ValidationBegun",

@@ -85,6 +85,14 @@ class Login:
 
 
 @attr.frozen(kw_only=True)
+class LoggedIn:
+    """Who has logged in, and what came of it."""
+
+    user_id: UserID
+    login: Login
+
+
+@attr.frozen(kw_only=True)
 class NewDevice:
     """A device about to be written, with its login. The tokens of a guest are not stored."""
 
@@ -92,6 +100,16 @@ class NewDevice:
     display_name: Optional[str] = None
     auth_provider_id: Optional[str] = None
     auth_provider_session_id: Optional[str] = None
+
+    @classmethod
+    def of(cls, request: DeviceRequest, login: Login) -> NewDevice:
+        """The device that was asked for, with this login."""
+        return cls(
+            login=login,
+            display_name=request.display_name,
+            auth_provider_id=request.auth_provider_id,
+            auth_provider_session_id=request.auth_provider_session_id,
+        )
 
 
 @attr.frozen(kw_only=True)
@@ -103,6 +121,8 @@ class NewAccount:
     ``display_name`` None: no profile is written (an upgrading guest keeps its own).
     ``vouched_emails``: those of ``threepids`` that an administrator or a module vouches for, not
     its owner. ``consents``: the policies that were accepted, the version of each by its name.
+    ``is_ghost``: an application service has made it, and nothing but the user directory's notice
+    follows; ``appservice_id`` names the service only where its namespace is exclusive (B3.3).
     ``session_id`` names the UIA session that is finished by this account; its answer may be
     asked again until ``session_until_ms``. ``device`` None: no login.
     """
@@ -119,6 +139,7 @@ class NewAccount:
     shadow_banned: bool = False
     display_name: Optional[str] = None
     appservice_id: Optional[str] = None
+    is_ghost: bool = False
     auth_provider_id: Optional[str] = None
     threepids: tuple[Threepid, ...] = ()
     vouched_emails: tuple[str, ...] = ()
@@ -132,7 +153,7 @@ class NewAccount:
     @property
     def is_real(self) -> bool:
         """Whether this is a person's account: the first of those creates the auto-join rooms."""
-        return _is_real(self)
+        return not self.is_ghost and _is_real(self)
 
 
 def _is_real(account: Union[User, NewAccount]) -> bool:

@@ -7,6 +7,7 @@ from typing import Optional
 import attr
 
 GUEST_DEVICE_ID = "guest_device"
+MAX_USER_ID_BYTES = 255
 
 
 @attr.frozen(order=True)
@@ -23,6 +24,11 @@ class UserID:
     def name_key(self) -> str:
         """What makes two names the same name: the localpart, lower-cased (BEHAVIOUR B1.7)."""
         return self.localpart.lower()
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it has more bytes than a user ID may have (BEHAVIOUR B1.6)."""
+        return len(str(self).encode("utf-8")) > MAX_USER_ID_BYTES
 
     @classmethod
     def parse(cls, text: str) -> UserID:

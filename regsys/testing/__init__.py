@@ -7,6 +7,7 @@ from regsys.testing import contracts
 from regsys.testing.database import InlinePool, inline_database, memory_database
 from regsys.testing.fakes import (
     MemoryAccounts,
+    MemoryAppservices,
     MemoryAuth,
     MemoryDevices,
     MemoryDirectory,
@@ -21,6 +22,7 @@ from regsys.testing.system import config, memory_backend, standalone
 __all__ = [
     "InlinePool",
     "MemoryAccounts",
+    "MemoryAppservices",
     "MemoryAuth",
     "MemoryDevices",
     "MemoryDirectory",

@@ -6,7 +6,7 @@ They keep the contracts of ``regsys.testing.contracts``, as our tests show.
 from __future__ import annotations
 
 from itertools import count
-from typing import Iterator, Optional, Sequence
+from typing import Collection, Iterator, Mapping, Optional, Sequence
 
 import attr
 from zope.interface import implementer
@@ -14,6 +14,7 @@ from zope.interface import implementer
 from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
+    IAppservices,
     IAuth,
     IDevices,
     IPushers,
@@ -24,6 +25,7 @@ from regsys.interfaces import (
 from regsys.model import (
     GUEST_DEVICE_ID,
     AccountThreepid,
+    Appservice,
     Login,
     NewAccount,
     NewDevice,
@@ -122,6 +124,31 @@ class MemoryThreepids:
             return False
         del self.accounts.threepids[medium, address]
         return True
+
+
+@implementer(IAppservices)
+@attr.frozen
+class MemoryAppservices:
+    """Services without namespaces: ``reserved`` says for which of them each localpart is kept,
+    ``shared`` which localparts anybody may use who asks, people included."""
+
+    reserved: Mapping[str, Collection[str]] = attr.field(factory=dict)
+    services: Collection[Appservice] = ()
+    shared: Collection[str] = ()
+
+    def by_token(self, as_token: Secret) -> Optional[Appservice]:
+        return next((item for item in self.services if item.as_token == as_token), None)
+
+    def may_use(self, appservice_id: str, user_id: UserID) -> bool:
+        name = user_id.localpart
+        own = (item.sender_localpart for item in self.services if item.id == appservice_id)
+        return name in (*self.shared, *own) or appservice_id in self.reserved.get(name, ())
+
+    def reserved_for(self, user_id: UserID) -> Collection[str]:
+        for service in self.services:
+            if service.sender_localpart.lower() == user_id.name_key:
+                return (service.id,)
+        return self.reserved.get(user_id.localpart, ())
 
 
 @implementer(IDevices)

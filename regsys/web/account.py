@@ -6,6 +6,7 @@ import hmac
 from typing import Any, Optional
 from urllib.parse import parse_qs
 
+from regsys.appservice_requests import AppserviceRequests
 from regsys.errors import MissingParam, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, IPusherStore
@@ -17,8 +18,12 @@ from regsys.web.login import requester
 VERSIONS = ("r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 19)))
 
 
-def whoami(auth: IAuth) -> Endpoint:
+def whoami(auth: IAuth, appservices: AppserviceRequests) -> Endpoint:
     async def get(call: Call) -> Reply:
+        service = call.access_token and appservices.services.by_token(call.access_token)
+        if service:
+            acting = await appservices.acts_as(service, call.query("user_id"))
+            return Reply({"user_id": str(acting), "is_guest": False})
         who = await requester(call, auth)
         answer: dict[str, Any] = {"user_id": str(who.user_id), "is_guest": who.is_guest}
         if who.device_id is not None:

@@ -8,11 +8,12 @@ from typing import Any, Mapping, Optional
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import bodies
+from regsys.access_tokens import device_wanted
 from regsys.errors import BadJSON, NoSharedSecret
 from regsys.handler import RegistrationHandler
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
-from regsys.model import DeviceRequest, Registration, Secret
+from regsys.model import Registration, Secret
 from regsys.shared_secret import SharedSecret
 from regsys.usernames import ascii_lower
 from regsys.web.answers import registered
@@ -46,7 +47,7 @@ def shared_secret_registration(
             user_type=user_type,
             display_name=bodies.string(body, "displayname"),
             by_admin=True,
-            device=_device(body),
+            device=device_wanted(body),
         )
         await shared.check(
             nonce=nonce,
@@ -79,13 +80,3 @@ def _text(body: Mapping[str, Any], key: str, limit: Optional[int] = None) -> str
     if not value:
         raise BadJSON(f"'{key}' is missing or empty.")
     return value
-
-
-def _device(body: Mapping[str, Any]) -> Optional[DeviceRequest]:
-    if bodies.boolean(body, "inhibit_login"):
-        return None
-    return DeviceRequest(
-        device_id=bodies.string(body, "device_id"),
-        display_name=bodies.string(body, "initial_device_display_name"),
-        wants_refresh_token=bodies.boolean(body, "refresh_token"),
-    )

@@ -6,6 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys import bodies
 from regsys.access_tokens import Refresher
+from regsys.appservice_requests import AppserviceRequests
 from regsys.errors import Forbidden, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, ITokenStore
@@ -32,12 +33,17 @@ async def administrator(call: Call, auth: IAuth) -> Requester:
     return found
 
 
-def login(logins: PasswordLogin, clock: IReactorTime) -> Endpoint:
+def login(logins: PasswordLogin, appservices: AppserviceRequests, clock: IReactorTime) -> Endpoint:
     async def get(call: Call) -> Reply:
-        return Reply({"flows": [{"type": kind} for kind in logins.types()]})
+        kinds = (*logins.types(), *appservices.types())
+        return Reply({"flows": [{"type": kind} for kind in kinds]})
 
     async def post(call: Call) -> Reply:
-        done = await logins.attempt(call.object(), call.client)
+        body = call.object()
+        if body.get("type") in appservices.types():
+            done = await appservices.log_in(body, call.access_token)
+        else:
+            done = await logins.attempt(body, call.client)
         return Reply({**who(done.user_id), **access(done.login, int(clock.seconds() * 1000))})
 
     return Endpoint("login", client_paths("login"), {"GET": get, "POST": post})

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
+from regsys.appservice_requests import AppserviceRequests, is_from_service
 from regsys.http import Call, Endpoint, Reply
 from regsys.signup import Registered, Signup, SignupRequest
 from regsys.web.answers import challenged, client_paths, registered
 
 
-def register(signup: Signup, clock: IReactorTime) -> Endpoint:
+def register(signup: Signup, appservices: AppserviceRequests, clock: IReactorTime) -> Endpoint:
     async def post(call: Call) -> Reply:
+        kind, body = call.query("kind") or "user", call.object()
+        if is_from_service(kind, body):
+            created = await appservices.register(body, call.access_token)
+            return Reply(registered(created, int(clock.seconds() * 1000)))
         request = SignupRequest(
-            kind=call.query("kind") or "user",
-            body=call.object(),
+            kind=kind,
+            body=body,
             uri=call.uri,
             client=call.client,
             access_token=call.access_token,

@@ -55,8 +55,8 @@ class RegistrationTests(ConfigCase):
         self.assertEqual((registration.requires_token, registration.token_bypasses_3pid), (0, 1))
 
     def test_whatIsMissedWhileRegistrationIsOnIsWarnedOf(self) -> None:
-        """Services' names and modules: unused, with a sentence if it matters."""
-        for name in ("app_service_config_files", "modules"):
+        """Modules: unused, with a sentence if it matters."""
+        for name in ("modules",):
             self.assertWarning({**OPEN, name: ["x"]}, name)
             closed = self.parse({name: ["x"]})
             self.assertEqual((closed.unused, closed.warnings), ((name,), ()))

@@ -6,12 +6,13 @@
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
 AuthContract, RoomsContract, PushersContract and UserDirectoryContract for what of these it
-has, and WriterContract if it brings a writer of its own.
+has, and WriterContract or AppservicesContract if it brings those.
 The other suites hold the stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
 from regsys.testing.contracts.aftermath import PushersContract, UserDirectoryContract
+from regsys.testing.contracts.appservices import AppservicesContract
 from regsys.testing.contracts.bindings import BindingStoreContract, RequestSignerContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
@@ -29,6 +30,7 @@ from regsys.testing.contracts.writer import WriterContract
 
 __all__ = [
     "AccountStoreContract",
+    "AppservicesContract",
     "AuthContract",
     "BindingStoreContract",
     "ConsentStoreContract",

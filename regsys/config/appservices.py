@@ -1,0 +1,112 @@
+"""The registration files of application services (BEHAVIOUR B3.1), one service each."""
+
+from __future__ import annotations
+
+import re
+from typing import Optional
+
+from regsys.config.files import load_yaml
+from regsys.config.values import ConfigError, Reader
+from regsys.model import Appservice, Secret, UserID, UserNamespace
+
+_OPTION = "app_service_config_files"
+
+
+def read_appservices(reader: Reader, server_name: str, oauth_only: bool) -> tuple[Appservice, ...]:
+    """The services, in the order of their files. ``oauth_only``: none of them logs its users in.
+
+    A complaint about what is in a file begins with the file's path.
+    """
+    found: list[Appservice] = []
+    places: dict[tuple[str, str], str] = {}
+    for path in reader.texts(_OPTION):
+        try:
+            file = Reader(load_yaml(path))
+        except ConfigError as error:
+            reader.problems += [f"{_OPTION}: {problem}" for problem in error.problems]
+            continue
+        service = _read_service(file, server_name, oauth_only)
+        _check_unique(file, path, service, places)
+        found.append(service)
+        reader.problems += [f"{path}: {problem}" for problem in file.problems]
+        reader.warnings += [f"{path}: {warning}" for warning in file.warnings]
+    return tuple(found)
+
+
+def _read_service(file: Reader, server_name: str, oauth_only: bool) -> Appservice:
+    # What is for the sending of events is not acted on here, but would fail elsewhere.
+    file.text("url")
+    file.flag("rate_limited", default=True)
+    _required_secret(file, "hs_token")
+    msc4190 = file.flag("io.element.msc4190")
+    return Appservice(
+        id=_required(file, "id", "give the service a name that no other has"),
+        as_token=_required_secret(file, "as_token"),
+        sender_localpart=_read_sender(file, server_name),
+        users=_read_users(file.section("namespaces")),
+        may_log_in=not (msc4190 or oauth_only),
+    )
+
+
+def _required(file: Reader, name: str, mend: str) -> str:
+    value = file.text(name)
+    if file.data.get(name) in (None, ""):
+        file.problem(name, "missing", mend)
+    return value or ""
+
+
+def _required_secret(file: Reader, name: str) -> Secret:
+    value = file.secret(name)
+    if file.data.get(name) is None and value is None and f"{name}_path" not in file.data:
+        file.problem(name, "missing", "give it a long random value, the one that the service has")
+    return value or Secret("")
+
+
+def _read_sender(file: Reader, server_name: str) -> str:
+    mend = "write only the part between @ and the colon of the service's own user"
+    localpart = _required(file, "sender_localpart", mend)
+    if any(sign in localpart for sign in "@:\0"):
+        file.problem("sender_localpart", "not the localpart of a user ID", mend, localpart)
+    elif UserID(localpart, server_name).is_too_long:
+        file.problem("sender_localpart", "too long for a user ID", "take a shorter one", localpart)
+    return localpart
+
+
+def _read_users(section: Reader) -> tuple[UserNamespace, ...]:
+    if section.data.get("users") is None:
+        return ()
+    read = [_read_namespace(item) for item in section.items("users")]
+    return tuple(namespace for namespace in read if namespace is not None)
+
+
+def _read_namespace(item: Reader) -> Optional[UserNamespace]:
+    """None if something is wrong with it."""
+    exclusive = item.flag("exclusive")
+    if item.data.get("exclusive") is None:
+        item.problem("exclusive", "missing", "write true, or false if others may use these names")
+    text = _required(item, "regex", "write what whole user IDs look like, such as @_irc_.*")
+    try:
+        return UserNamespace(re.compile(text), exclusive) if text else None
+    except (re.error, OverflowError, RecursionError) as error:
+        reason = getattr(error, "msg", None) or "it is too much"
+        mend = "mend the regular expression, which is one of Python's"
+        item.problem("regex", f"cannot be understood: {reason}", mend, text)
+    return None
+
+
+def _check_unique(
+    file: Reader, path: str, service: Appservice, places: dict[tuple[str, str], str]
+) -> None:
+    """Complain of what an earlier file has, too. ``places``: the file of each that has come."""
+    for name, value in (("id", service.id), ("as_token", service.as_token.reveal())):
+        earlier = places.setdefault((name, value), path)
+        if value and earlier != path:
+            mend = "give each service its own, or name each file once"
+            shown = (value,) if name == "id" else ()
+            file.problem(name, f"the same as in {earlier}", mend, *shown)
+    sender = service.sender_localpart.lower()
+    earlier = places.setdefault(("sender_localpart", sender), path)
+    if sender and earlier != path:
+        file.warnings.append(
+            f"sender_localpart: the same as in {earlier}, whose service alone may register it."
+        )

@@ -1,0 +1,121 @@
+"""Application services log their users in, and ask who they are, over HTTP (BEHAVIOUR B3.4)."""
+
+from __future__ import annotations
+
+from tests.bridges import DEVICE, OTHER_TOKEN, REGISTER, SERVICE, TOKEN, BridgeCase
+from tests.client import V3
+from tests.log_canaries import watch
+from tests.test_log_canaries import Down
+
+
+class LoginTests(BridgeCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.made(inhibit_login=True)
+
+    def test_offered(self) -> None:
+        """The way in is on offer where there is a service, and unknown elsewhere."""
+        flows = [{"type": "m.login.password"}, {"type": SERVICE}]
+        self.assertEqual(self.client.get(f"{V3}/login").json, {"flows": flows})
+        self.system(services=())
+        self.assertEqual(self.client.get(f"{V3}/login").json, {"flows": flows[:1]})
+        self.assertRefused(self.log_in(), 400, "M_UNKNOWN")
+
+    def test_loggedIn(self) -> None:
+        """By name or user ID, in the identifier or the old key, a ghost gets a device."""
+        whole = "@_irc_alice:test.example"
+        for more in (
+            {"identifier": {"type": "m.id.user", "user": "_irc_alice"}},
+            {"identifier": {"type": "m.id.user", "user": whole}},
+            {"user": "_irc_alice"},
+        ):
+            body = {"type": SERVICE, **more, **DEVICE, "refresh_token": True}
+            answer = self.client.post(f"{V3}/login", body, token=TOKEN)
+            self.assertEqual((answer.status, answer.json.get("user_id")), (200, whole), answer)
+            self.assertEqual(answer.json["device_id"], "PHONE")
+            self.assertIn("refresh_token", answer.json)
+            self.assertEqual(self.whoami(answer.json["access_token"]).json["user_id"], whole)
+        self.made("ircbot", inhibit_login=True)
+        self.assertEqual(self.log_in("ircbot").status, 200)
+
+    def test_refused(self) -> None:
+        """Nobody else's users, nor who is not there; and only with a service's token."""
+        self.register("bob")
+        for name in ("bob", "otherbot", "_other_x", "@_irc_alice:elsewhere.example"):
+            self.assertRefused(self.log_in(name), 400, "M_EXCLUSIVE", name)
+        for name in ("_irc_nobody", "_irc_ALICE", "ircbot"):
+            self.assertRefused(self.log_in(name), 403, "M_FORBIDDEN", name)
+        self.change("UPDATE users SET deactivated = TRUE WHERE user_id LIKE '@_irc_alice%'")
+        self.assertRefused(self.log_in(), 403, "M_FORBIDDEN")
+        self.assertRefused(self.log_in(token=None), 401, "M_MISSING_TOKEN")
+        self.assertRefused(self.log_in(token="x"), 401, "M_UNKNOWN_TOKEN")
+        self.assertRefused(self.log_in(token=OTHER_TOKEN), 400, "M_EXCLUSIVE")
+        self.assertRefused(self.log_in(device_id=5), 400, "M_BAD_JSON")
+        self.assertEqual(self.rows("SELECT user_id FROM devices"), [("@bob:test.example",)])
+
+
+class WhoamiTests(BridgeCase):
+    def test_whoami(self) -> None:
+        """A service is its own user, or the one that it names, once that is registered."""
+        self.assertRefused(self.acts_as(None), 403, "M_FORBIDDEN")
+        for name in ("ircbot", "_irc_alice", "_open_x"):
+            self.made(name, inhibit_login=True)
+            user_id = f"@{name}:test.example"
+            for asked in (user_id, *([None] if name == "ircbot" else [])):
+                answer = self.acts_as(asked)
+                told = {"user_id": user_id, "is_guest": False}
+                self.assertEqual((answer.status, answer.json), (200, told))
+
+    def test_refused(self) -> None:
+        """Nobody outside its namespaces, nobody who is not registered, nobody of another server."""
+        self.register("bob")
+        self.made("_irc_alice")
+        self.made("_open_x")
+        for user_id in (
+            "@bob:test.example",
+            "@_irc_nobody:test.example",
+            "@_open_x:elsewhere.example",
+            "@otherbot:test.example",
+            "bob",
+            "@",
+            "",
+        ):
+            self.assertRefused(self.acts_as(user_id), 403, "M_FORBIDDEN", user_id)
+        theirs = self.acts_as("@_irc_alice:test.example", OTHER_TOKEN)
+        self.assertRefused(theirs, 403, "M_FORBIDDEN")
+        self.assertRefused(self.acts_as(None, "x"), 401, "M_UNKNOWN_TOKEN")
+        self.assertRefused(self.acts_as("%ff"), 400, "M_INVALID_PARAM")
+
+    def test_peoplesTokens(self) -> None:
+        """A user's token is that user's, whomever the query names."""
+        bob = self.register("bob")["access_token"]
+        self.made("_irc_alice")
+        who = self.acts_as("@_irc_alice:test.example", bob).json
+        self.assertEqual(who["user_id"], "@bob:test.example")
+
+
+class TroubleTests(BridgeCase):
+    def test_databaseDown(self) -> None:
+        """While the database is away a bridge is told to come again, and finds nothing done."""
+        self.made("ircbot", inhibit_login=True)
+        connection = self.database.pool.connection
+        self.database.pool.connection = Down()
+        for answer in (self.ask(), self.log_in("ircbot"), self.acts_as(None)):
+            self.assertEqual(answer.status, 503, answer)
+        self.database.pool.connection = connection
+        self.assertEqual(self.counts()["users"], 1)
+        self.made()
+
+    def test_secrets(self) -> None:
+        """No token, right or wrong, is told by a log line, an answer or a repr."""
+        canaries = watch(self, {"the bridge's token": TOKEN, "the other's": OTHER_TOKEN})
+        self.made("ircbot", inhibit_login=True)
+        asked = [self.ask(inhibit_login=True), self.ask(inhibit_login=True), self.acts_as(None)]
+        asked += [self.ask("bob"), self.ask("_irc_b", OTHER_TOKEN), self.log_in("bob")]
+        asked += [self.ask("_irc_c", TOKEN[:-1]), self.acts_as("@bob:test.example")]
+        query = TOKEN.replace(" ", "+")
+        asked.append(self.client.post(f"{REGISTER}?access_token={query}", {"type": SERVICE}))
+        for answer in asked:
+            canaries.check("an answer", f"{answer}")
+        canaries.check("a subsystem's repr", f"{self.subsystem!r}")
+        self.assertGreater(canaries.heard, 1)
