@@ -16,7 +16,7 @@ from regsys.interfaces import (
     IThreepidRules,
     Verdict,
 )
-from regsys.model import Registration
+from regsys.model import Registration, User
 
 
 @implementer(IAdmission)
@@ -73,4 +73,7 @@ class NoBlocking:
     """No blocking is configured: everybody may come."""
 
     async def check(self, registration: Registration) -> None:
+        return
+
+    async def check_login(self, user: User) -> None:
         return

@@ -19,7 +19,11 @@ class FollowUps:
     """What each of ``parts`` brings, in their order. Every capability that has something to do
     after a registration is one of them, and carries its own kind of job out."""
 
-    parts: Sequence[IFollowUps] = ()
+    parts: list[IFollowUps] = attr.field(factory=list)
+
+    def add(self, part: IFollowUps) -> None:
+        """This one too, of a capability that is made later than the others."""
+        self.parts.append(part)
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         return [job for part in self.parts for job in part.jobs_for(new)]

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from regsys import http
-from regsys.admission import NoBlocking
+from regsys.activity import Activity
 from regsys.backend import Backend
 from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.confirmation import Confirmation
@@ -43,17 +43,17 @@ class Hooks:
     templates of your stages' pages. ``confirmation_flows`` are the ways for a user to confirm a
     request of an account endpoint (None: by password). ``users``: where an embedded subsystem
     finds a user's password hash for that; None: ``m.login.password`` is not on offer.
-    ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
-    confirm, ``sms`` text messages; None: the mail server and the gateway that the configuration
-    names. ``display_name`` makes the name that is shown of an email address, where
-    ``register_mxid_from_3pid`` is ``email``.
+    ``blocking`` None: as the configuration says. ``directory`` None: nobody is told of new
+    profiles. ``mails`` sends what people are to confirm, ``sms`` text messages; None: the mail
+    server and the gateway that the configuration names. ``display_name`` makes the name that is
+    shown of an email address, where ``register_mxid_from_3pid`` is ``email``.
     """
 
     spam: SpamChecks
     threepids: ThreepidRules
     threepid_changes: ThreepidChanges
     services: IAppservices = attr.field(factory=NoAppservices)
-    blocking: IBlocking = attr.field(factory=NoBlocking)
+    blocking: Optional[IBlocking] = None
     directory: Optional[IUserDirectory] = None
     mails: Optional[IValidationMails] = None
     sms: Optional[ISmsSender] = None
@@ -80,13 +80,15 @@ class Subsystem:
     """A registration subsystem, ready to be mounted.
 
     Call ``start`` once the reactor runs, and await ``stop`` before it ends. ``confirmation``
-    None: there is no stage by which a user could confirm anything.
+    None: there is no stage by which a user could confirm anything. ``blocking``: whether anybody
+    may come in, for a /login of your own.
     """
 
     handler: RegistrationHandler
     registration_tokens: RegistrationTokens
     consents: Consents
     auth: IAuth
+    blocking: IBlocking
     confirmation: Optional[Confirmation]
     hooks: Hooks
     jobs: JobRunner
@@ -94,6 +96,7 @@ class Subsystem:
     in_flight: InFlight
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
+    _activity: Optional[Activity] = None
 
     @property
     def endpoints(self) -> frozenset[str]:
@@ -125,10 +128,14 @@ class Subsystem:
         self.backend.start()
         self.jobs.start()
         self._housekeeping.start()
+        if self._activity is not None:
+            self._activity.start()
 
     async def stop(self) -> None:
         """Let the calls and jobs under way end, then give the threads up."""
         await self.in_flight.idle()
         self._housekeeping.stop()
         await self.jobs.stop()
+        if self._activity is not None:
+            await self._activity.stop()
         self.backend.stop()

@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from regsys.errors import Forbidden
 from regsys.interfaces import IBlocking, Verdict
-from regsys.model import Registration
+from regsys.model import Registration, User
 from regsys.storage.users import UserStore
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Answer
@@ -94,6 +94,9 @@ class Blocking:
     async def check(self, registration: Registration) -> None:
         if registration.localpart in self._names:
             raise Forbidden()
+
+    async def check_login(self, user: User) -> None:
+        return
 
 
 class VerdictTests(AdmissionCase):

@@ -6,12 +6,13 @@ from typing import Any, Optional, Sequence
 
 import attr
 
+from regsys.activity import Activity
 from regsys.build import proofs, rules, stages
 from regsys.build.parts import Parts
 from regsys.credentials import PasswordCheck
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
-from regsys.interfaces import IAccountStore, IAuth, IPushers, IRooms, IThreepidStore
+from regsys.interfaces import IAccountStore, IAuth, IBlocking, IPushers, IRooms, IThreepidStore
 from regsys.jobs import Housekeeping
 from regsys.ratelimit import address_key
 from regsys.registration_tokens import RegistrationTokens
@@ -38,17 +39,20 @@ from regsys.web.pages import Pages
 class Side:
     """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
     address; ``passwords`` None: nobody knows passwords; ``rooms`` and ``pushers`` None: what needs
-    them waits. ``endpoints`` are only this side's, and the rows of ``expiring`` come to an end."""
+    them waits. ``endpoints`` are only this side's, and the rows of ``expiring`` come to an end.
+    ``activity`` None: nobody looks who is here."""
 
     handler: RegistrationHandler
     accounts: IAccountStore
     auth: IAuth
+    blocking: IBlocking
     owners: Optional[IThreepidStore]
     passwords: Optional[PasswordCheck]
     rooms: Optional[IRooms] = None
     pushers: Optional[IPushers] = None
     endpoints: Sequence[Endpoint] = ()
     expiring: Sequence[Any] = ()
+    activity: Optional[Activity] = None
 
 
 def assemble(parts: Parts, side: Side) -> Subsystem:
@@ -95,6 +99,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         registration_tokens=tokens,
         consents=consents,
         auth=auth,
+        blocking=side.blocking,
         confirmation=confirmation,
         hooks=parts.hooks,
         jobs=parts.runner,
@@ -102,4 +107,5 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         in_flight=InFlight(),
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
+        activity=side.activity,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
 from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
@@ -15,6 +15,7 @@ from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
     IAuth,
+    IBlocking,
     IFarewell,
     IForgetful,
     INames,
@@ -37,6 +38,7 @@ def handler(
     auth: IAuth,
     writer: IRegistrationWriter,
     farewell: IFarewell,
+    blocking: IBlocking,
 ) -> RegistrationHandler:
     config = parts.config
     names = Usernames(
@@ -51,7 +53,7 @@ def handler(
         limiter=parts.limit(config.limits.registration),
         key_of=address_key,
         spam=parts.hooks.spam,
-        blocking=parts.hooks.blocking,
+        blocking=blocking,
         threepids=parts.threepid_rules,
         denied_ms=round(1000 / per_second) if per_second else 60_000,
     )
@@ -70,13 +72,16 @@ def handler(
 
 
 def farewell(
-    parts: Parts, account: Optional[IForgetful], threepids: Optional[IThreepidStore]
+    parts: Parts,
+    account: Optional[IForgetful],
+    threepids: Optional[IThreepidStore],
+    traces: Sequence[IForgetful] = (),
 ) -> Farewell:
     return Farewell(
         account=account,
         threepids=threepids,
         changes=parts.hooks.threepid_changes,
-        traces=[parts.stores.sessions, parts.stores.validations],
+        traces=[parts.stores.sessions, parts.stores.validations, *traces],
     )
 
 

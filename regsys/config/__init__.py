@@ -13,6 +13,7 @@ from typing import Any, Mapping, Optional, Sequence
 import attr
 import yaml
 
+from regsys.config.blocking import BlockingConfig, read_blocking
 from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
@@ -52,6 +53,7 @@ from regsys.model import Secret
 __all__ = [
     "ALL_ADDRESSES",
     "AllowedThreepid",
+    "BlockingConfig",
     "CaptchaConfig",
     "Config",
     "ConfigError",
@@ -100,6 +102,7 @@ class Config:
     tls: Optional[TLSFiles]
     database: DatabaseConfig
     registration: RegistrationConfig
+    blocking: BlockingConfig
     captcha: Optional[CaptchaConfig]
     tokens: TokensConfig
     passwords: PasswordsConfig
@@ -163,6 +166,7 @@ def read(reader: Reader) -> Config:
         tls=read_tls(reader, listeners),
         database=read_database(reader),
         registration=registration,
+        blocking=read_blocking(reader),
         captcha=read_captcha(reader),
         tokens=tokens,
         passwords=read_passwords(reader, oauth_only),

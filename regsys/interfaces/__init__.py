@@ -20,6 +20,7 @@ from regsys.interfaces.homeserver import (
     IAuth,
     IBlocking,
     IDevices,
+    IMonthlyActiveUsers,
     IPushers,
     IRooms,
     IThreepidStore,
@@ -55,8 +56,10 @@ from regsys.interfaces.stages import (
     StagePage,
 )
 from regsys.interfaces.stores import (
+    IActivityStore,
     IConsentStore,
     IExpiring,
+    IGuestStore,
     IJobStore,
     INonceStore,
     IOutcomeStore,
@@ -65,6 +68,7 @@ from regsys.interfaces.stores import (
 
 __all__ = [
     "IAccountStore",
+    "IActivityStore",
     "IAdmission",
     "IAppservices",
     "IAuth",
@@ -76,11 +80,13 @@ __all__ = [
     "IFarewell",
     "IFollowUps",
     "IForgetful",
+    "IGuestStore",
     "IHasher",
     "IJobStore",
     "ILimiter",
     "ILogins",
     "IMailer",
+    "IMonthlyActiveUsers",
     "INames",
     "INonceStore",
     "IOutcomeStore",

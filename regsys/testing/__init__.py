@@ -7,6 +7,7 @@ from regsys.testing import contracts
 from regsys.testing.database import InlinePool, inline_database, memory_database
 from regsys.testing.fakes import (
     MemoryAccounts,
+    MemoryActiveUsers,
     MemoryAuth,
     MemoryDevices,
     MemoryMails,
@@ -18,6 +19,7 @@ from regsys.testing.system import config, memory_backend, standalone
 __all__ = [
     "InlinePool",
     "MemoryAccounts",
+    "MemoryActiveUsers",
     "MemoryAuth",
     "MemoryDevices",
     "MemoryMails",

@@ -10,6 +10,7 @@ stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
+from regsys.testing.contracts.activity import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
@@ -32,6 +33,7 @@ __all__ = [
     "ExpiringContract",
     "JobStoreContract",
     "LimiterContract",
+    "MonthlyActiveUsersContract",
     "OutcomeStoreContract",
     "RegistrationTokenStoreContract",
     "SessionStoreContract",
