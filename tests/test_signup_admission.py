@@ -65,7 +65,7 @@ class LimitTests(AdmissionCase):
         """A completion that is refused for another reason costs nothing."""
         self.change(
             "INSERT INTO users VALUES ('@taken:test.example', 'taken', NULL, FALSE, FALSE, NULL,"
-            " TRUE, FALSE, FALSE, NULL, 0, NULL)"
+            " TRUE, FALSE, FALSE, NULL, 0, NULL, NULL)"
         )
         hooks = self.hooks(blocking=Blocking({"blocked"}))
         hooks.spam.register("test", lambda email, name, *rest: _verdict(name))
@@ -224,7 +224,7 @@ class SilenceTests(AdmissionCase):
         for number in range(50):
             self.change(
                 "INSERT INTO users VALUES (?, ?, NULL, FALSE, FALSE, NULL, TRUE, FALSE, FALSE,"
-                " NULL, 0, NULL)",
+                " NULL, 0, NULL, NULL)",
                 f"@used{number}:test.example",
                 f"used{number}",
             )
