@@ -55,6 +55,8 @@ class DocumentTests(SynchronousTestCase):
             "IValidationMails",
             "ISmsSender",
             "IUserLookup",
+            "IMonthlyActiveUsers",
+            "IBlocking",
         ):
             self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))
             self.assertIn(name, text)
