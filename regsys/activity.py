@@ -70,6 +70,7 @@ class Activity:
         self._rounds = 0
         self._loop = LoopingCall(self._round)
         self._loop.clock = clock
+        self._looping: Optional[Deferred[LoopingCall]] = None
 
     def seen(self, user_id: UserID) -> None:
         """This user is here now."""
@@ -92,12 +93,15 @@ class Activity:
         self._pending.add(user_id)
 
     def start(self) -> None:
-        self._loop.start(WRITE_EVERY_S)
+        self._looping = self._loop.start(WRITE_EVERY_S)
 
     async def stop(self) -> None:
         """Write what is left."""
-        if self._loop.running:
+        looping, self._looping = self._looping, None
+        if looping is not None:
             self._loop.stop()
+            # It may be in the middle of a round.
+            await looping
         try:
             await self.write()
         except RegistrationError as error:

@@ -37,5 +37,5 @@ class GuestExpiry:
         idle_since_ms = now_ms - self.expiry_ms - LATENESS_MS
         ended = await self.store.end_idle(idle_since_ms, min(at_most, BATCH))
         if ended:
-            log.info("{count} idle guests were deactivated", count=ended)
+            log.info("deactivated {count} guests for being idle", count=ended)
         return ended

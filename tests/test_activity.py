@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Mapping, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from prometheus_client import Gauge
 from twisted.internet.defer import Deferred
@@ -30,12 +30,10 @@ from regsys.interfaces import (
     IMonthlyActiveUsers,
     IRegistrationWriter,
 )
-from regsys.model import ACTIVE_MS, SEEN_AGAIN_MS, NewAccount, UserID
+from regsys.model import SEEN_AGAIN_MS, NewAccount, UserID
 from regsys.testing import MemoryActiveUsers, provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS
-from tests.case import PASSWORD, SystemCase
-from tests.client import V3
 
 ALICE, BOB = (UserID(name, "test.example") for name in ("alice", "bob"))
 
@@ -248,86 +246,3 @@ class CountTests(ActivityCase):
         self.failureResultOf(Deferred.fromCoroutine(self.users.count(2)), Unavailable)
         self.store.away = False
         self.assertEqual(self.count(), 1)
-
-
-class SystemTests(SystemCase):
-    options: ClassVar[Mapping[str, Any]] = {
-        "mau_stats_only": True,
-        "regsys": {"guest_expiry": "30d"},
-    }
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.subsystem.start()
-
-    def tearDown(self) -> None:
-        self.wait(self.subsystem.stop())
-
-    def seen(self) -> dict[str, int]:
-        """Who was written as seen, how many seconds ago."""
-        found = self.rows(
-            "SELECT user_id, seen_ms FROM active_users UNION"
-            " SELECT user_id, seen_ms FROM users WHERE seen_ms IS NOT NULL"
-        )
-        return {user_id: (self.now_ms - ms) // 1000 for user_id, ms in found}
-
-    def test_whatIsSeen(self) -> None:
-        """To register, to log in and to use a token is to be seen: users as active ones, guests
-        by themselves; and nothing of it is written before the next round."""
-        guest = self.guest()["access_token"]
-        self.register("alice")
-        token = self.register("bob")["access_token"]
-        self.assertEqual(self.seen(), {})
-        self.clock.advance(60)
-        names = {name: f"@{name}:test.example" for name in ("1", "alice", "bob")}
-        expected = dict.fromkeys(names.values(), 0)
-        self.assertEqual(self.seen(), expected)
-        self.clock.advance(3600)
-        self.whoami(guest)
-        self.whoami(token)
-        body = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
-        self.assertEqual(self.client.post(f"{V3}/login", body).status, 200)
-        self.assertEqual(self.seen(), dict.fromkeys(names.values(), 3600))
-        self.clock.advance(60)
-        self.assertEqual(self.seen(), expected)
-        for _ in range(GAUGE_EVERY):
-            self.clock.advance(60)
-        metrics = self.subsystem.backend.metrics.registry
-        self.assertEqual(metrics.get_sample_value("regsys_monthly_active_users"), 2)
-
-    def test_shutDown(self) -> None:
-        """What was seen last is written at the end."""
-        self.register("alice")
-        self.wait(self.subsystem.stop())
-        self.assertEqual(self.seen(), {"@alice:test.example": 0})
-
-    def test_deactivated(self) -> None:
-        """Whose account is no more counts no more, and does not come back."""
-        token = self.register("alice")["access_token"]
-        self.clock.advance(60)
-        self.whoami(token)
-        self.wait(self.subsystem.handler.deactivated(ALICE))
-        self.clock.advance(3600)
-        self.assertEqual(self.seen(), {})
-
-    def test_aMonth(self) -> None:
-        """Rows of those who have not been here for a month are swept away."""
-        self.register("alice")
-        self.clock.advance(60)
-        self.change("UPDATE active_users SET seen_ms = seen_ms - ?", ACTIVE_MS)
-        self.clock.advance(60)
-        self.assertEqual(self.seen(), {})
-
-
-class UnwatchedTests(SystemCase):
-    def test_nothingIsKept(self) -> None:
-        """Where nobody wants to know nothing is gathered, nor is there a gauge."""
-        self.subsystem.start()
-        self.addCleanup(self.wait, self.subsystem.stop())
-        self.whoami(self.register()["access_token"])
-        self.whoami(self.guest()["access_token"])
-        self.clock.advance(60)
-        self.assertEqual(self.rows("SELECT * FROM active_users"), [])
-        self.assertEqual(self.rows("SELECT seen_ms FROM users WHERE seen_ms IS NOT NULL"), [])
-        metrics = self.subsystem.backend.metrics.registry
-        self.assertIsNone(metrics.get_sample_value("regsys_monthly_active_users"))

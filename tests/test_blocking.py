@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping, Optional
 
-from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
-
-from regsys.blocking import Blocking
-from regsys.build import embedded
 from regsys.errors import Unavailable
-from regsys.interfaces import IBlocking
 from regsys.model import Registration, Threepid, User, UserID
 from regsys.storage.threepids import ThreepidStore
-from regsys.subsystem import hooks
-from regsys.testing import (
-    MemoryAccounts,
-    MemoryActiveUsers,
-    MemoryAuth,
-    MemoryDevices,
-    config,
-    memory_backend,
-    provides,
-)
 from tests.case import DUMMY, PASSWORD, SystemCase
-from tests.client import V3, Answer, Client
+from tests.client import V3, Answer
 
 DAY_S = 24 * 3600
 LIMITED = {"limit_usage_by_mau": True, "max_mau_value": 2}
@@ -248,94 +231,3 @@ class LoginLimitTests(LimitCase):
         self.restart(mau_trial_days=2, **self.options)
         self.clock.advance(1)
         self.assertBlocked(self.log_in("carol"), "monthly_active_user")
-
-
-class EmbeddedTests(SynchronousTestCase):
-    """A homeserver that brings its accounts."""
-
-    def make(self, options: Any, **more: Any) -> Any:
-        from twisted.internet.task import Clock
-
-        clock = Clock()
-        clock.advance(1_700_000_000)
-        chosen = config(**options)
-        accounts = MemoryAccounts()
-        devices = MemoryDevices(accounts)
-        self.users = MemoryActiveUsers(clock)
-        if more.pop("counted", False):
-            more["active_users"] = self.users
-        return embedded(
-            chosen,
-            clock,
-            store=accounts,
-            devices=devices,
-            auth=MemoryAuth(devices),
-            backend=memory_backend(self, chosen, clock),
-            hooks=hooks(clock, **more.pop("hooks", {})),
-            **more,
-        )
-
-    def test_limit(self) -> None:
-        """Its own count of active users decides."""
-        subsystem = self.make(LIMITED, counted=True)
-        client = Client(self, subsystem.resource())
-        body = {"password": PASSWORD, "auth": DUMMY}
-        for name, status in (("alice", 200), ("bob", 200), ("carol", 403)):
-            answer = client.register(username=name, **body)
-            self.assertEqual(answer.status, status, answer)
-            user_id = UserID(name, "test.example")
-            self.successResultOf(Deferred.fromCoroutine(self.users.add(user_id)))
-        provides(IBlocking, subsystem.blocking)
-
-    def test_nobodyCounts(self) -> None:
-        """A limit that nobody could keep is refused when the subsystem is made; with a blocking
-        of one's own it is that one's matter."""
-        error = self.assertRaises(ValueError, self.make, LIMITED)
-        self.assertIn("active_users", str(error))
-        own = Own()
-        self.assertIs(self.make(LIMITED, hooks={"blocking": own}).blocking, own)
-        self.make({"mau_stats_only": True})
-
-    def test_ownBlocking(self) -> None:
-        """A blocking of one's own takes the place of the configuration's, also for logins."""
-        own = Own()
-        client = Client(self, self.make({"hs_disabled": True}, hooks={"blocking": own}).resource())
-        answer = client.register(username="alice", password=PASSWORD, auth=DUMMY)
-        self.assertEqual(answer.status, 200, answer)
-        self.assertEqual(own.asked, ["alice"])
-
-    def test_disabled(self) -> None:
-        """A server that is switched off takes nobody, whoever keeps the accounts."""
-        client = Client(self, self.make({"hs_disabled": True}).resource())
-        answer = client.register(username="alice", password=PASSWORD, auth=DUMMY)
-        self.assertEqual((answer.status, answer.json["limit_type"]), (403, "hs_disabled"))
-
-
-@implementer(IBlocking)
-class Own:
-    """Blocks nobody, and remembers who asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[Optional[str]] = []
-
-    async def check(self, registration: Registration) -> None:
-        self.asked.append(registration.localpart)
-
-    async def check_login(self, user: User) -> None:
-        self.asked.append(user.user_id.localpart)
-
-
-class InterfaceTests(SystemCase):
-    def test_provides(self) -> None:
-        """What blocks, and what doesn't, is all of an IBlocking; it is asked by /login, too."""
-        own = Own()
-        provides(IBlocking, own)
-        provides(IBlocking, self.subsystem.blocking)
-        self.system(hooks=self.hooks(blocking=own))
-        self.register("alice")
-        body = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
-        self.client.post(f"{V3}/login", body)
-        self.assertEqual(own.asked, ["alice", "alice"])
-        self.system(hs_disabled=True)
-        self.assertIsInstance(self.subsystem.blocking, Blocking)
-        provides(IBlocking, self.subsystem.blocking)

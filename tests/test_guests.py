@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
-from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
-
-from regsys.build import embedded
 from regsys.guests import BATCH, GuestExpiry
 from regsys.interfaces import IExpiring
 from regsys.jobs import Housekeeping
 from regsys.storage.guests import GuestStore
 from regsys.testing import (
-    MemoryAccounts,
-    MemoryAuth,
-    MemoryDevices,
-    config,
-    memory_backend,
     provides,
 )
 from tests.case import DUMMY, PASSWORD, SystemCase
@@ -135,21 +126,3 @@ class ExpiryTests(ExpiryCase):
         ended = [self.wait(expiry.delete_expired(later_ms, 500)) for _ in range(3)]
         self.assertEqual(ended, [BATCH, 1, 0])
         provides(IExpiring, expiry)
-
-
-class EmbeddedTests(SystemCase):
-    def test_warned(self) -> None:
-        """Where a homeserver keeps the guests the option does nothing, and the log says so."""
-        clock, chosen = Clock(), config(**EXPIRY)
-        accounts = MemoryAccounts()
-        devices = MemoryDevices(accounts)
-        with capturedLogs() as events:
-            embedded(
-                chosen,
-                clock,
-                store=accounts,
-                devices=devices,
-                auth=MemoryAuth(devices),
-                backend=memory_backend(self, chosen, clock),
-            )
-        self.assertIn("guest_expiry has no effect", str(events))
