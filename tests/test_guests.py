@@ -75,9 +75,12 @@ class ExpiryTests(ExpiryCase):
         guest = self.guest()
         self.days(5)
         self.whoami(guest["access_token"])
-        self.clock.advance(3599)
+        for seconds in (60, 3539):
+            self.clock.advance(seconds)
         self.whoami(guest["access_token"])
-        self.days(30)
+        self.days(29)
+        for seconds in (HALF_A_DAY_S, HALF_A_DAY_S - 1):
+            self.clock.advance(seconds)
         self.assertEqual(self.guests(), {"1"})
         self.days(1)
         self.assertEqual(self.guests(), set())

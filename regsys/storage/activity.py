@@ -110,6 +110,7 @@ def _forget(txn: Transaction, user_id: UserID) -> None:
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
     return txn.run(
         "DELETE FROM active_users WHERE seen_ms <= ? AND user_id IN"
-        f" (SELECT user_id FROM active_users WHERE seen_ms <= ? LIMIT ?{txn.dialect.skip_locked})",
+        " (SELECT user_id FROM active_users WHERE seen_ms <= ?"
+        f" ORDER BY seen_ms LIMIT ?{txn.dialect.skip_locked})",
         (now_ms - ACTIVE_MS, now_ms - ACTIVE_MS, at_most),
     )

@@ -10,7 +10,6 @@ from regsys.model import GUEST_DEVICE_ID
 from regsys.storage.database import Database, Transaction
 
 _WATCH = "guests"
-_IS_IDLE = "is_guest AND NOT deactivated AND COALESCE(seen_ms, created_ms) < ?"
 
 
 @implementer(IGuestStore)
@@ -41,11 +40,11 @@ def _end_idle(txn: Transaction, idle_since_ms: int, at_most: int) -> int:
     # One statement decides. Who is about to become a user holds the row, and is passed over; who
     # has become one meanwhile is no guest any more when the row is looked at.
     ended = txn.all(
-        f"UPDATE users SET deactivated = TRUE WHERE {_IS_IDLE} AND user_id IN"
-        f" (SELECT user_id FROM users WHERE {_IS_IDLE}"
+        "UPDATE users SET deactivated = TRUE WHERE user_id IN (SELECT user_id FROM users"
+        " WHERE is_guest AND NOT deactivated AND COALESCE(seen_ms, created_ms) < ?"
         f" ORDER BY COALESCE(seen_ms, created_ms) LIMIT ?{txn.dialect.skip_locked})"
         " RETURNING user_id",
-        (idle_since_ms, idle_since_ms, at_most),
+        (idle_since_ms, at_most),
     )
     user_ids = [row[0] for row in ended]
     if user_ids:
