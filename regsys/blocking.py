@@ -58,12 +58,13 @@ class Blocking:
         if self._is_notices(user.user_id.localpart):
             return
         self._check_open()
-        passes = user.user_type == UserType.SUPPORT or self._is_in_trial(user)
-        if user.appservice_id is not None and not self.config.counts_services:
-            passes = True
-        if passes or not await self._is_full():
+        passes = (
+            user.user_type == UserType.SUPPORT
+            or self._is_in_trial(user)
+            or (user.appservice_id is not None and not self.config.counts_services)
+        )
+        if passes or self.users is None or not await self._is_full():
             return
-        assert self.users is not None
         if await self.users.is_active(user.user_id):
             return
         held = [] if self.threepids is None else await self.threepids.of_user(user.user_id)
@@ -72,7 +73,9 @@ class Blocking:
 
     def _is_notices(self, localpart: Optional[str]) -> bool:
         notices = self.notices_localpart
-        return None not in (notices, localpart) and str(notices).lower() == str(localpart).lower()
+        if notices is None or localpart is None:
+            return False
+        return notices.lower() == localpart.lower()
 
     def _check_open(self) -> None:
         if self.config.disabled:

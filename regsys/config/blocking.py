@@ -22,9 +22,9 @@ class BlockingConfig:
 
     ``max_users``: how many may use the server in a month; None: any number. ``counts_users``:
     they are counted, with a limit or without. ``reserved`` addresses (medium, canonical form)
-    let their owners pass the limit. A user counts from the day after the trial: ``trial_ms``
-    after the account was made, for that of an application service as ``service_trial_ms`` says
-    by its id. ``counts_services``: application services' users count at all.
+    let their owners pass the limit. A user counts once the account is older than ``trial_ms``,
+    that of an application service as ``service_trial_ms`` says by its id. ``counts_services``:
+    application services' users count at all.
     """
 
     admin_contact: Optional[str] = None
