@@ -6,6 +6,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from regsys import http
@@ -30,6 +31,8 @@ from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
 from regsys.threepid_names import display_name_of
 from regsys.usernames import NoAppservices
+
+log = Logger()
 
 
 @attr.frozen(kw_only=True)
@@ -96,6 +99,7 @@ class Subsystem:
     in_flight: InFlight
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
+    _warnings: Sequence[str] = ()
     _activity: Optional[Activity] = None
 
     @property
@@ -125,6 +129,8 @@ class Subsystem:
         )
 
     def start(self) -> None:
+        for warning in self._warnings:
+            log.warn("{sentence}", sentence=warning)
         self.backend.start()
         self.jobs.start()
         self._housekeeping.start()

@@ -8,8 +8,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.access_tokens import GuestTokens, TokenAuth
-from regsys.interfaces import IAccountStore, IAuth, IDevices, ILimiter, IThreepidStore
-from regsys.model import NewAccount, Requester, Secret, UserID
+from regsys.errors import RoomRefused
+from regsys.interfaces import IAccountStore, IAuth, IDevices, ILimiter, IRooms, IThreepidStore
+from regsys.model import FoundRoom, NewAccount, NewRoom, Requester, Secret, UserID
 from regsys.ratelimit import Buckets
 from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
@@ -17,6 +18,8 @@ from regsys.testing import (
     MemoryAccounts,
     MemoryAuth,
     MemoryDevices,
+    MemoryRoom,
+    MemoryRooms,
     MemoryThreepids,
     memory_database,
 )
@@ -25,6 +28,7 @@ from regsys.testing.contracts import (
     AuthContract,
     DevicesContract,
     LimiterContract,
+    RoomsContract,
     ThreepidStoreContract,
 )
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
@@ -83,6 +87,49 @@ class MemoryAuthTests(AuthContract, TestCase):
 
     async def expired(self) -> Optional[Secret]:
         return None
+
+
+class MemoryRoomsTests(RoomsContract, TestCase):
+    def make(self) -> IRooms:
+        self.rooms = MemoryRooms()
+        return self.rooms
+
+    async def add_user(self, localpart: str) -> UserID:
+        return user(localpart)
+
+    async def add_remote_room(self, localpart: str) -> str:
+        alias = f"#{localpart}:remote.example"
+        room = MemoryRoom(room_id="!far:remote.example", public=True, servers=("remote.example",))
+        self.rooms.add(alias, room)
+        return alias
+
+    async def members(self, room: FoundRoom) -> set[UserID]:
+        return self.rooms.by_id[room.room_id].members
+
+    async def invited(self, room: FoundRoom) -> set[UserID]:
+        return self.rooms.by_id[room.room_id].invited
+
+    async def is_federated(self, room: FoundRoom) -> bool:
+        return self.rooms.by_id[room.room_id].federated
+
+    async def test_unknown(self) -> None:
+        """Who has no account there can do nothing, and nothing can be done for him."""
+        rooms = self.make()
+        made = await rooms.create(user("alice"), NewRoom(alias="#a:b", preset="public_chat"))
+        self.rooms.unknown.add(user("bob"))
+        for asked in (
+            rooms.create(user("bob"), NewRoom(alias="#c:b", preset="public_chat")),
+            rooms.invite(user("alice"), user("bob"), made),
+            rooms.join(user("bob"), made),
+        ):
+            await self.refusal(RoomRefused, asked)
+
+    async def test_trouble(self) -> None:
+        """Whatever is asked about a room in trouble, there is trouble; not about another."""
+        rooms = self.make()
+        self.rooms.troubles["#broken:b"] = OSError("no")
+        await self.refusal(OSError, rooms.find("#broken:b"))
+        self.assertIsNone(await rooms.find("#other:b"))
 
 
 class TokenAuthTests(AuthContract, TestCase):

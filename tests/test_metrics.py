@@ -7,7 +7,10 @@ from typing import Optional
 from prometheus_client import CollectorRegistry, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.jobs import POLL_S
 from regsys.metrics import Metrics
+from regsys.model import Backlog, NewJob
+from regsys.storage.jobs import JobStore
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3
 
@@ -53,6 +56,22 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(value(metrics, "regsys_database_seconds_count", name="find_user"), 2)
         self.assertEqual(value(metrics, "regsys_database_seconds_sum", name="find_user"), 0.75)
 
+    def test_jobs(self) -> None:
+        """What waits is shown by kind, with the age of the oldest; nothing any more is zero."""
+        metrics = Metrics()
+        backlog = [
+            Backlog(kind="greet", count=3, oldest_ms=1000),
+            Backlog(kind="wave", count=1, oldest_ms=9000),
+        ]
+        for items, greet, wave in ((backlog, (3, 4.5), (1, 0)), (backlog[:1], (3, 4.5), (0, 0))):
+            metrics.jobs_waiting(items, 5500)
+            for kind, expected in (("greet", greet), ("wave", wave)):
+                shown = [
+                    value(metrics, name, kind=kind)
+                    for name in ("regsys_jobs_waiting", "regsys_oldest_job_age_seconds")
+                ]
+                self.assertEqual(tuple(shown), expected, kind)
+
     def test_registries(self) -> None:
         """Several sets live in one process, each in a registry of its own or in one given."""
         registry = CollectorRegistry()
@@ -78,3 +97,17 @@ class CountedTests(SystemCase):
             self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
         labels = {"guest": "false", "auth_provider": ""}
         self.assertEqual(value(metrics, "regsys_logins_total", **labels), 1)
+
+    def test_whatWaits(self) -> None:
+        """While it runs, the gauges follow what waits, also what nobody here can do."""
+        store, new = JobStore(self.database), [NewJob(kind="fly"), NewJob(kind="fly")]
+        self.wait(store.add(new, self.now_ms))
+        self.clock.advance(10)
+        self.subsystem.start()
+        metrics = self.subsystem.backend.metrics
+        self.assertEqual(value(metrics, "regsys_jobs_waiting", kind="fly"), 2)
+        self.assertEqual(value(metrics, "regsys_oldest_job_age_seconds", kind="fly"), 10)
+        for job in new:
+            self.wait(store.finish(job.job_id))
+        self.clock.advance(POLL_S)
+        self.assertEqual(value(metrics, "regsys_jobs_waiting", kind="fly"), 0)

@@ -83,6 +83,7 @@ def standalone(
         blocking=blocking,
         owners=owners,
         passwords=passwords,
+        users=users,
         rooms=rooms,
         endpoints=endpoints,
         expiring=[devices, *watch.expiring],
@@ -134,6 +135,7 @@ def embedded(
         blocking=blocking,
         owners=threepids,
         passwords=None if users is None else rules.password_check(parts, users),
+        users=users,
         rooms=rooms,
         pushers=pushers,
     )

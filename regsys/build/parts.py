@@ -7,6 +7,7 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.access_tokens import GuestTokens, Logins
+from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
@@ -16,6 +17,7 @@ from regsys.jobs import JobRunner
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
+from regsys.storage.milestones import MilestoneStore
 from regsys.storage.nonces import NonceStore
 from regsys.storage.outcomes import OutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
@@ -35,6 +37,8 @@ class Stores:
     nonces: NonceStore
     outcomes: OutcomeStore
     consents: ConsentStore
+    jobs: JobStore
+    milestones: MilestoneStore
 
     @classmethod
     def of(cls, database: Any) -> Stores:
@@ -45,6 +49,8 @@ class Stores:
             nonces=NonceStore(database),
             outcomes=OutcomeStore(database),
             consents=ConsentStore(database),
+            jobs=JobStore(database),
+            milestones=MilestoneStore(database),
         )
 
     @property
@@ -85,16 +91,17 @@ class Parts:
         chosen = given or hooks(clock)
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        runner = JobRunner(JobStore(backend.database), clock, backend.metrics)
+        stores = Stores.of(backend.database)
+        runner = JobRunner(stores.jobs, clock, backend.metrics)
         return cls(
             config=config,
             clock=clock,
             backend=backend,
             hooks=chosen,
-            stores=Stores.of(backend.database),
+            stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=_follow_ups(chosen, runner),
+            follow_ups=_follow_ups(config, chosen, runner),
             runner=runner,
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
@@ -117,11 +124,14 @@ class Parts:
         )
 
 
-def _follow_ups(chosen: Hooks, runner: JobRunner) -> FollowUps:
-    """What an account brings, and what carries it out in this process."""
+def _follow_ups(config: Config, chosen: Hooks, runner: JobRunner) -> FollowUps:
+    """What an account brings, and what carries it out in this process, as far as that is known
+    here: what needs the homeserver's rooms is added in ``assembly``."""
     parts: list[IFollowUps] = []
     if chosen.directory is not None:
         notice = DirectoryNotice(chosen.directory)
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
+    if config.rooms.auto_join:
+        parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts)

@@ -14,16 +14,15 @@ from regsys.config.values import Reader
 # Honoured by a later version.
 LATER = frozenset(
     """
-    app_service_config_files auto_join_mxid_localpart
-    auto_join_rooms auto_join_rooms_for_guests autocreate_auto_join_room_preset
-    autocreate_auto_join_rooms autocreate_auto_join_rooms_federated default_identity_server
+    app_service_config_files default_identity_server
     dont_notify_new_devices_for email.client_base_url email.enable_notifs
     email.invite_client_location email.notif_for_new_users email.riot_base_url
     enable_3pid_lookup enable_metrics
     enable_set_avatar_url instance_map ip_range_blacklist
     ip_range_whitelist listeners[].request_id_header
-    listeners[].resources[].compress modules redis
-    regsys.appservice_may_set_password regsys.autocreate
+    listeners[].resources[].compress
+    modules redis
+    regsys.appservice_may_set_password
     regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
     shadow_server show_users_in_user_directory
     user_directory worker_listeners worker_log_config worker_name worker_pid_file

@@ -31,7 +31,7 @@ from regsys.model.identity import (
     UserID,
     masked,
 )
-from regsys.model.jobs import JOB_LEASE_MS, Job, NewJob
+from regsys.model.jobs import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.model.proofs import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -49,11 +49,13 @@ __all__ = [
     "CODE_TRIES",
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
+    "MOST_COUNTED",
     "RESERVED_MS",
     "SEEN_AGAIN_MS",
     "UNREAL_USER_TYPES",
     "VALIDATED_MS",
     "AccountThreepid",
+    "Backlog",
     "Challenge",
     "Client",
     "Consent",
@@ -86,5 +88,6 @@ __all__ = [
     "Validation",
     "ValidationBegun",
     "ValidationMail",
+    "WaitingJob",
     "masked",
 ]

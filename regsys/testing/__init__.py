@@ -14,6 +14,7 @@ from regsys.testing.fakes import (
     MemoryThreepids,
 )
 from regsys.testing.provides import provides
+from regsys.testing.rooms import MemoryRoom, MemoryRooms
 from regsys.testing.system import config, memory_backend, standalone
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "MemoryAuth",
     "MemoryDevices",
     "MemoryMails",
+    "MemoryRoom",
+    "MemoryRooms",
     "MemoryThreepids",
     "config",
     "contracts",

@@ -5,8 +5,8 @@
             return MyStore(...)
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, and WriterContract if it brings a writer of its own. The other suites hold the
-stores that regsys has itself.
+AuthContract, RoomsContract for its rooms, and WriterContract if it brings a writer of its own.
+The other suites hold the stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
@@ -18,6 +18,7 @@ from regsys.testing.contracts.jobs import JobStoreContract
 from regsys.testing.contracts.limits import LimiterContract
 from regsys.testing.contracts.outcomes import ExpiringContract, OutcomeStoreContract
 from regsys.testing.contracts.registration_tokens import RegistrationTokenStoreContract
+from regsys.testing.contracts.rooms import RoomsContract
 from regsys.testing.contracts.sessions import SessionStoreContract
 from regsys.testing.contracts.threepids import ThreepidStoreContract
 from regsys.testing.contracts.tokens import TokenStoreContract
@@ -36,6 +37,7 @@ __all__ = [
     "MonthlyActiveUsersContract",
     "OutcomeStoreContract",
     "RegistrationTokenStoreContract",
+    "RoomsContract",
     "SessionStoreContract",
     "ThreepidStoreContract",
     "TokenStoreContract",
