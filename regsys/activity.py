@@ -6,7 +6,7 @@ that is killed forgets at most what it has seen since it last wrote.
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import attr
 from prometheus_client import Gauge
@@ -215,6 +215,14 @@ class WatchingWriter:
         login = await self.writer.register_device(user_id, device)
         self.activity.seen(user_id)
         return login
+
+    async def after_registration(
+        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> None:
+        await self.writer.after_registration(user_id, auth_result, access_token)
+
+    async def after_consent(self, user_id: UserID) -> None:
+        await self.writer.after_consent(user_id)
 
 
 @implementer(IFollowUps)

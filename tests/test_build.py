@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from regsys.build import embedded, standalone
 from regsys.foreign_writer import RECOVERY
-from regsys.model import NewAccount, NewJob, Threepid, UserID
+from regsys.model import NewAccount, NewJob, Secret, Threepid, UserID
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.subsystem import hooks
 from regsys.testing import config, memory_backend
@@ -18,6 +18,7 @@ from regsys.testing.fakes import (
     MemoryAuth,
     MemoryDevices,
     MemoryMails,
+    MemoryPushers,
     MemoryThreepids,
 )
 from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
@@ -43,7 +44,7 @@ PROOFS = {
 CHANGES = {"threepid_email_request_token", "threepid_add"}
 THREEPIDS = {"threepids", "threepid_delete"} | CHANGES
 OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
-STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions"}
+STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
 
 
 class EndpointTests(SystemCase):
@@ -136,10 +137,11 @@ class EmbeddedTests(DialogueCase):
         super().setUp()
         self.embed()
 
-    def embed(self, owners: bool = False, **options: Any) -> None:
+    def embed(self, owners: bool = False, notified: bool = True, **options: Any) -> None:
         self.accounts, self.mails = MemoryAccounts(), MemoryMails()
         devices = MemoryDevices(accounts=self.accounts)
         auth = MemoryAuth(devices=devices)
+        self.pushers = MemoryPushers(devices)
         chosen = config(**options)
         backend = memory_backend(self, chosen, self.clock)
         self.database = backend.database
@@ -150,6 +152,7 @@ class EmbeddedTests(DialogueCase):
             devices=devices,
             auth=auth,
             threepids=MemoryThreepids(self.accounts) if owners else None,
+            pushers=self.pushers if notified else None,
             backend=backend,
             hooks=self.hooks(mails=self.mails),
         )
@@ -190,6 +193,24 @@ class EmbeddedTests(DialogueCase):
         for name, errcode in (("taken", "M_THREEPID_IN_USE"), ("free", None)):
             ask = {"email": f"{name}@mail.example", "client_secret": "s", "send_attempt": 1}
             self.assertEqual(self.client.post(REQUEST, ask).errcode, errcode, name)
+
+    def test_afterItsOwnRegistrations(self) -> None:
+        """A homeserver that makes accounts by itself has the rest done by us: the address is on
+        the account, and gets notifications, if somebody keeps pushers."""
+        mail = {"medium": "email", "address": "a@mail.example", "validated_at": self.now_ms}
+        email = {**MAILS["email"], "enable_notifs": True}
+        for notified in (True, False):
+            self.embed(owners=True, notified=notified, email=email)
+            token = Secret(self.register()["access_token"])
+            alice = UserID("alice", "test.example")
+            for _ in range(2):
+                self.wait(
+                    self.subsystem.handler.post_registration_actions(alice, {STAGE: mail}, token)
+                )
+            self.assertEqual(self.accounts.threepids["email", "a@mail.example"][0], alice)
+            pushed = [item.pushkey for item in self.pushers.of_user(alice)]
+            self.assertEqual(pushed, ["a@mail.example"] if notified else [])
+            self.assertEqual(self.counts()["jobs"], 0)
 
     def test_begunBeforeACrash(self) -> None:
         """A session that had only begun to make its account when its process died is not taken

@@ -55,6 +55,7 @@ class DocumentTests(SynchronousTestCase):
             "IValidationMails",
             "ISmsSender",
             "IUserLookup",
+            "IPushers",
             "IRooms",
             "IMonthlyActiveUsers",
             "IBlocking",

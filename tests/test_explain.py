@@ -18,6 +18,7 @@ from tests.client import V3
 from tests.databases import postgres_database
 from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
 
+NOTIFIED = {**MAILS, "email": {**MAILS["email"], "enable_notifs": True}}
 USERS = 1_000_000
 SOME = 100_000
 # What fills the tables, in one statement each: {n} rows, numbered i. Keys between the tables are
@@ -52,6 +53,12 @@ ROWS: Mapping[str, tuple[int, str]] = {
     "validation_tokens": (SOME, "md5('v' || i), 1, i"),
     "consents": (SOME, "'@u' || i || ':test.example', 'privacy_policy', '1', i"),
     "active_users": (SOME, "'@u' || i || ':test.example', i"),
+    "pushers": (
+        SOME,
+        "'@u' || i || ':test.example', 'm.email', 'u' || i, 'D' || i, 'email', 'a', 'd', NULL,"
+        " '{}'",
+    ),
+    "first_times": (SOME, "'add_email_pusher @u' || i"),
     "jobs": (SOME, "md5('j' || i), 'greet', '{}', 0, 2000000000000 + i, i, NULL"),
 }
 
@@ -72,7 +79,7 @@ class ExplainTests(SystemCase):
             raise SkipTest("The log of REGSYS_TEST_POSTGRES cannot be read.")
         database = postgres_database(self, self.clock, self.args)
         self.mails = MemoryMails()
-        self.system(database=database, hooks=self.hooks(mails=self.mails), **MAILS, **PEOPLE)
+        self.system(database=database, hooks=self.hooks(mails=self.mails), **NOTIFIED, **PEOPLE)
         self.cursor = database.pool.connection.cursor()
 
     def fill(self) -> None:
@@ -142,6 +149,8 @@ class ExplainTests(SystemCase):
         auth = {"type": STAGE, "threepid_creds": creds, "session": begun.json["session"]}
         answer = self.client.register(username="dora", password=PASSWORD, auth=auth)
         self.assertEqual(answer.status, 200, answer)
+        answer = self.client.get(f"{V3}/pushers", token=answer.json["access_token"])
+        self.assertEqual(len(answer.json["pushers"]), 1)
 
     def change_addresses(self, token: str) -> None:
         """Somebody adds an address and takes it away again."""

@@ -11,8 +11,12 @@ from regsys.jobs import POLL_S
 from regsys.metrics import Metrics
 from regsys.model import Backlog, NewJob
 from regsys.storage.jobs import JobStore
+from tests.accounts import AccountCase
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3
+from tests.test_phones import PhoneCase
+
+REQUESTS = "regsys_validation_requests_total"
 
 
 def value(metrics: Metrics, sample: str, **labels: str) -> Optional[float]:
@@ -111,3 +115,30 @@ class CountedTests(SystemCase):
             self.wait(store.finish(job.job_id))
         self.clock.advance(POLL_S)
         self.assertEqual(value(metrics, "regsys_jobs_waiting", kind="fly"), 0)
+
+    def test_shadowBanned(self) -> None:
+        """Who is shadow-banned counts as such, on the way in."""
+        self.subsystem.hooks.spam.register("m", lambda *asked: "shadow_ban")
+        self.register()
+        labels = {"guest": "false", "shadow_banned": "true", "auth_provider": ""}
+        metrics = self.subsystem.backend.metrics
+        self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
+
+
+class AddressesTests(AccountCase):
+    def test_reasons(self) -> None:
+        """Proofs of email addresses count by what they are for."""
+        self.asked("new@mail.example")
+        self.proven_by(self.alice)
+        for reason in ("register", "add_threepid"):
+            labels = {"medium": "email", "reason": reason, "attempt": "1"}
+            asked = value(self.subsystem.backend.metrics, REQUESTS, **labels)
+            self.assertEqual(asked, 1, reason)
+
+
+class NumbersTests(PhoneCase):
+    def test_medium(self) -> None:
+        """So do those of phone numbers."""
+        self.assertEqual(self.ask(send_attempt=2).status, 200)
+        labels = {"medium": "msisdn", "reason": "register", "attempt": "2"}
+        self.assertEqual(value(self.subsystem.backend.metrics, REQUESTS, **labels), 1)

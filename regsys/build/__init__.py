@@ -27,6 +27,7 @@ from regsys.interfaces import (
 from regsys.login import PasswordLogin
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem
@@ -55,8 +56,14 @@ def standalone(
     watch = people.Watch.of(parts)
     blocking = people.blocking(parts, watch.users, users, owners)
     auth = watch.auth(TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock))
+    pushers = PusherStore(database)
+    parts.notify(pushers)
     writer = LocalWriter(
-        accounts=users, devices=devices, logins=parts.logins, start_jobs=parts.runner.start_jobs
+        accounts=users,
+        devices=devices,
+        logins=parts.logins,
+        aftermath=rules.aftermath(parts, users, auth, owners),
+        start_jobs=parts.runner.start_jobs,
     )
     farewell = rules.farewell(parts, users, owners, watch.traces)
     handler = rules.handler(parts, users, auth, watch.writer(writer), farewell, blocking)
@@ -75,6 +82,7 @@ def standalone(
         login.logout_all(auth, devices),
         login.refresh(refresher, clock),
         account.versions(),
+        account.pushers(auth, pushers),
     ]
     side = Side(
         handler=handler,
@@ -116,12 +124,14 @@ def embedded(
     /versions are the homeserver's.
     """
     parts = Parts.of(config, clock, backend, hooks)
+    parts.notify(pushers)
     writer = ForeignWriter(
         accounts=store,
         devices=devices,
         logins=parts.logins,
         follow_ups=parts.follow_ups,
         outcomes=ForeignOutcomeStore(parts.backend.database),
+        aftermath=rules.aftermath(parts, store, auth, threepids),
         start_jobs=parts.runner.start_jobs,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
@@ -137,6 +147,5 @@ def embedded(
         passwords=None if users is None else rules.password_check(parts, users),
         users=users,
         rooms=rooms,
-        pushers=pushers,
     )
     return assemble(parts, side)

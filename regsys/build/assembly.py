@@ -17,7 +17,6 @@ from regsys.interfaces import (
     IAccountStore,
     IAuth,
     IBlocking,
-    IPushers,
     IRooms,
     IThreepidStore,
     IUserLookup,
@@ -49,9 +48,8 @@ from regsys.web.pages import Pages
 class Side:
     """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
     address; ``passwords`` None: nobody knows passwords; ``users`` None: nor who a user is;
-    ``rooms`` and ``pushers`` None: what needs them waits. ``endpoints`` are only this side's, and
-    the rows of ``expiring`` come to an end. ``activity`` None: nobody looks who
-    is here."""
+    ``rooms`` None: what needs them waits. ``endpoints`` are only this side's, and the rows of
+    ``expiring`` come to an end. ``activity`` None: nobody looks who is here."""
 
     handler: RegistrationHandler
     accounts: IAccountStore
@@ -61,7 +59,6 @@ class Side:
     passwords: Optional[PasswordCheck]
     users: Optional[IUserLookup] = None
     rooms: Optional[IRooms] = None
-    pushers: Optional[IPushers] = None
     endpoints: Sequence[Endpoint] = ()
     expiring: Sequence[Any] = ()
     activity: Optional[Activity] = None

@@ -11,8 +11,8 @@ from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
-from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
-from regsys.interfaces import IFollowUps, ILimiter, IThreepidRules
+from regsys.follow_ups import ADD_PUSHER, TELL_DIRECTORY, DirectoryNotice, EmailPusher, FollowUps
+from regsys.interfaces import IFollowUps, ILimiter, IPushers, IThreepidRules
 from regsys.jobs import JobRunner
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
@@ -110,6 +110,16 @@ class Parts:
             ),
         )
 
+    def notify(self, pushers: Optional[IPushers]) -> None:
+        """Let newcomers have email pushers, where that is configured; None: nobody keeps them."""
+        if pushers is None:
+            return
+        pusher, email = EmailPusher(pushers), self.config.email
+        # Also without new ones: what newcomers have brought before is carried out.
+        self.runner.add_handlers({ADD_PUSHER: pusher.run})
+        if email is not None and email.notifies_newcomers:
+            self.follow_ups.add(pusher)
+
     @property
     def template_directories(self) -> Sequence[str]:
         """Where templates are looked for before ours: the administrator's, then embedders'."""
@@ -129,7 +139,7 @@ def _follow_ups(config: Config, chosen: Hooks, runner: JobRunner) -> FollowUps:
     here: what needs the homeserver's rooms is added in ``assembly``."""
     parts: list[IFollowUps] = []
     if chosen.directory is not None:
-        notice = DirectoryNotice(chosen.directory)
+        notice = DirectoryNotice(chosen.directory, config.registration.in_directory)
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
     if config.rooms.auto_join:

@@ -15,8 +15,8 @@ from regsys.config.values import Reader
 LATER = frozenset(
     """
     app_service_config_files default_identity_server
-    dont_notify_new_devices_for email.client_base_url email.enable_notifs
-    email.invite_client_location email.notif_for_new_users email.riot_base_url
+    dont_notify_new_devices_for email.client_base_url
+    email.invite_client_location email.riot_base_url
     enable_3pid_lookup enable_metrics
     enable_set_avatar_url instance_map ip_range_blacklist
     ip_range_whitelist listeners[].request_id_header
@@ -24,7 +24,7 @@ LATER = frozenset(
     modules redis
     regsys.appservice_may_set_password
     regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
-    shadow_server show_users_in_user_directory
+    shadow_server
     user_directory worker_listeners worker_log_config worker_name worker_pid_file
     worker_replication_secret worker_replication_secret_path
     """.split()

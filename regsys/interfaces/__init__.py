@@ -37,6 +37,7 @@ from regsys.interfaces.proofs import (
 )
 from regsys.interfaces.registration import (
     IAdmission,
+    IAftermath,
     IAppservices,
     IFarewell,
     IFollowUps,
@@ -64,6 +65,7 @@ from regsys.interfaces.stores import (
     IMilestones,
     INonceStore,
     IOutcomeStore,
+    IPusherStore,
     ITokenStore,
 )
 
@@ -71,6 +73,7 @@ __all__ = [
     "IAccountStore",
     "IActivityStore",
     "IAdmission",
+    "IAftermath",
     "IAppservices",
     "IAuth",
     "IBlocking",
@@ -94,6 +97,7 @@ __all__ = [
     "IOutcomeStore",
     "IPhoneProofs",
     "IPhoneProver",
+    "IPusherStore",
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",

@@ -10,7 +10,9 @@ from regsys.testing.fakes import (
     MemoryActiveUsers,
     MemoryAuth,
     MemoryDevices,
+    MemoryDirectory,
     MemoryMails,
+    MemoryPushers,
     MemoryThreepids,
 )
 from regsys.testing.provides import provides
@@ -23,7 +25,9 @@ __all__ = [
     "MemoryActiveUsers",
     "MemoryAuth",
     "MemoryDevices",
+    "MemoryDirectory",
     "MemoryMails",
+    "MemoryPushers",
     "MemoryRoom",
     "MemoryRooms",
     "MemoryThreepids",

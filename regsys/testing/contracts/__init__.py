@@ -5,12 +5,14 @@
             return MyStore(...)
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, RoomsContract for its rooms, and WriterContract if it brings a writer of its own.
+AuthContract, RoomsContract, PushersContract and UserDirectoryContract for what of these it
+has, and WriterContract if it brings a writer of its own.
 The other suites hold the stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
 from regsys.testing.contracts.activity import MonthlyActiveUsersContract
+from regsys.testing.contracts.aftermath import PushersContract, UserDirectoryContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
@@ -36,11 +38,13 @@ __all__ = [
     "LimiterContract",
     "MonthlyActiveUsersContract",
     "OutcomeStoreContract",
+    "PushersContract",
     "RegistrationTokenStoreContract",
     "RoomsContract",
     "SessionStoreContract",
     "ThreepidStoreContract",
     "TokenStoreContract",
+    "UserDirectoryContract",
     "ValidationStoreContract",
     "WriterContract",
 ]
