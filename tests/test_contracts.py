@@ -15,6 +15,7 @@ from regsys.interfaces import (
     IDevices,
     ILimiter,
     IPushers,
+    IRequestSigner,
     IRooms,
     IThreepidStore,
     IUserDirectory,
@@ -40,12 +41,14 @@ from regsys.testing.contracts import (
     DevicesContract,
     LimiterContract,
     PushersContract,
+    RequestSignerContract,
     RoomsContract,
     ThreepidStoreContract,
     UserDirectoryContract,
 )
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
 from regsys.testing.contracts.limits import BURST_COUNT, PER_SECOND
+from tests.bindings import Signer
 
 
 class MemoryAccountsTests(AccountStoreContract, TestCase):
@@ -210,3 +213,8 @@ class BucketsTests(LimiterContract, TestCase):
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
+
+
+class SignerTests(RequestSignerContract, TestCase):
+    def make(self) -> IRequestSigner:
+        return Signer()

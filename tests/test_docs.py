@@ -54,6 +54,7 @@ class DocumentTests(SynchronousTestCase):
             "IThreepidStore",
             "IValidationMails",
             "ISmsSender",
+            "IRequestSigner",
             "IUserLookup",
             "IPushers",
             "IRooms",

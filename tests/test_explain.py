@@ -8,8 +8,10 @@ from twisted.trial.unittest import SkipTest
 
 from regsys.activity import COUNT_KEPT_S
 from regsys.config import BlockingConfig
-from regsys.model import UserID
+from regsys.model import Binding, UserID
+from regsys.sealed import Sealer
 from regsys.storage.activity import ActivityStore
+from regsys.storage.bindings import BindingStore
 from regsys.storage.guests import GuestStore
 from regsys.testing import MemoryMails
 from tests import postgres
@@ -59,6 +61,11 @@ ROWS: Mapping[str, tuple[int, str]] = {
         " '{}'",
     ),
     "first_times": (SOME, "'add_email_pusher @u' || i"),
+    "bindings": (
+        SOME,
+        "'@u' || i || ':test.example', 'email', 'u' || i || '@a.example', 'id.example',"
+        " md5('b' || i), NULL, i",
+    ),
     "jobs": (SOME, "md5('j' || i), 'greet', '{}', 0, 2000000000000 + i, i, NULL"),
 }
 
@@ -121,6 +128,7 @@ class ExplainTests(SystemCase):
         self.wait(self.subsystem.handler.deactivated(UserID("emma", "test.example")))
         self.wait(self.subsystem.consents.accept(UserID("u1", "test.example"), "rules", "1"))
         self.wait(self.subsystem.consents.has_accepted(UserID("u2", "test.example"), "rules", "1"))
+        self.bind_and_unbind(UserID("u3", "test.example"))
         self.wait(self.subsystem.jobs.run_due())
         self.look_who_is_here()
 
@@ -136,6 +144,16 @@ class ExplainTests(SystemCase):
         self.assertEqual(self.wait(store.delete_expired(self.now_ms, 10)), 10)
         self.wait(guests.watched_since(self.now_ms, 1))
         self.assertEqual(self.wait(guests.end_idle(self.now_ms, 10)), 10)
+
+    def bind_and_unbind(self, user_id: UserID) -> None:
+        """What an identity server has been asked is remembered and forgotten."""
+        store = BindingStore(self.database, Sealer(b"secret"))
+        address = {"medium": "email", "address": "b@a.example"}
+        binding = Binding(user_id=user_id, id_server="id.example", **address)
+        self.wait(store.add(binding, self.now_ms))
+        self.assertEqual(self.wait(store.get(binding.binding_id)), binding)
+        self.assertEqual(len(self.wait(store.of_user(user_id))), 2)
+        self.assertTrue(self.wait(store.remove(binding.binding_id)))
 
     def prove_and_register(self) -> None:
         """Somebody confirms an address, at the second mail, and registers with it."""

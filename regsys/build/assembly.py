@@ -101,7 +101,12 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     if side.owners is not None:
         held = rules.account_threepids(parts, side.owners)
         endpoints += account_threepids.endpoints(
-            held, validations, confirmation, auth, parts.backend.metrics
+            held,
+            validations,
+            rules.bindings(parts, held),
+            confirmation,
+            auth,
+            parts.backend.metrics,
         )
     if config.introspection_secret is not None:
         endpoints.append(account.introspect(auth, config.introspection_secret))

@@ -14,7 +14,10 @@ from regsys.email_domains import EmailDomains
 from regsys.follow_ups import ADD_PUSHER, TELL_DIRECTORY, DirectoryNotice, EmailPusher, FollowUps
 from regsys.interfaces import IFollowUps, ILimiter, IPushers, IThreepidRules
 from regsys.jobs import JobRunner
+from regsys.outbound.bindings import IdentityServers
 from regsys.ratelimit import Buckets
+from regsys.sealed import Sealer
+from regsys.storage.bindings import BindingStore
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.milestones import MilestoneStore
@@ -25,6 +28,7 @@ from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
 from regsys.threepids import AllowedThreepids
+from regsys.unbinding import UNBIND, Unbinder
 
 
 @attr.frozen(kw_only=True)
@@ -37,11 +41,13 @@ class Stores:
     nonces: NonceStore
     outcomes: OutcomeStore
     consents: ConsentStore
+    bindings: BindingStore
     jobs: JobStore
     milestones: MilestoneStore
 
     @classmethod
-    def of(cls, database: Any) -> Stores:
+    def of(cls, database: Any, secret: bytes) -> Stores:
+        """``secret``: what is sealed in them is sealed with it."""
         return cls(
             sessions=SessionStore(database),
             registration_tokens=RegistrationTokenStore(database),
@@ -49,6 +55,7 @@ class Stores:
             nonces=NonceStore(database),
             outcomes=OutcomeStore(database),
             consents=ConsentStore(database),
+            bindings=BindingStore(database, Sealer(secret)),
             jobs=JobStore(database),
             milestones=MilestoneStore(database),
         )
@@ -78,6 +85,7 @@ class Parts:
     logins: Logins
     follow_ups: FollowUps
     runner: JobRunner
+    unbinder: Unbinder
     threepid_rules: IThreepidRules
 
     @classmethod
@@ -91,7 +99,7 @@ class Parts:
         chosen = given or hooks(clock)
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        stores = Stores.of(backend.database)
+        stores = Stores.of(backend.database, secret)
         runner = JobRunner(stores.jobs, clock, backend.metrics)
         return cls(
             config=config,
@@ -103,6 +111,7 @@ class Parts:
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             follow_ups=_follow_ups(config, chosen, runner),
             runner=runner,
+            unbinder=_unbinder(config, clock, backend, chosen, stores, runner),
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
@@ -145,3 +154,25 @@ def _follow_ups(config: Config, chosen: Hooks, runner: JobRunner) -> FollowUps:
     if config.rooms.auto_join:
         parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts)
+
+
+def _unbinder(
+    config: Config, clock: Any, backend: Backend, chosen: Hooks, stores: Stores, runner: JobRunner
+) -> Unbinder:
+    """What talks to the identity servers that people choose, and takes things back from them."""
+    servers = IdentityServers(
+        config=config.identity_servers,
+        http=backend.http.apart(),
+        guarded=backend.guarded_http,
+        signer=chosen.signer,
+    )
+    unbinder = Unbinder(
+        store=stores.bindings,
+        servers=servers,
+        changes=chosen.binding_changes,
+        jobs=stores.jobs,
+        start_jobs=runner.start_jobs,
+        clock=clock,
+    )
+    runner.add_handlers({UNBIND: unbinder.run})
+    return unbinder

@@ -8,6 +8,7 @@ from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
 from regsys.aftermath import Aftermath
 from regsys.autojoin import Usher
+from regsys.bindings import Bindings
 from regsys.build.parts import Parts
 from regsys.config import Config, Rate
 from regsys.consent import AFTER_CONSENT, Consents
@@ -122,7 +123,7 @@ def farewell(
         account=account,
         threepids=threepids,
         changes=parts.hooks.threepid_changes,
-        traces=[parts.stores.sessions, parts.stores.validations, *traces],
+        traces=[parts.stores.sessions, parts.stores.validations, parts.unbinder, *traces],
     )
 
 
@@ -168,6 +169,19 @@ def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
         changes=parts.hooks.threepid_changes,
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,
+    )
+
+
+def bindings(parts: Parts, held: AccountThreepids) -> Bindings:
+    return Bindings(
+        held=held,
+        store=parts.stores.bindings,
+        servers=parts.unbinder.servers,
+        changes=parts.hooks.binding_changes,
+        unbinder=parts.unbinder,
+        limit=parts.limit(parts.config.limits.validation),
+        clock=parts.clock,
+        may_bind=parts.config.identity_servers.may_bind,
     )
 
 

@@ -14,12 +14,12 @@ from regsys.config.values import Reader
 # Honoured by a later version.
 LATER = frozenset(
     """
-    app_service_config_files default_identity_server
+    app_service_config_files
     dont_notify_new_devices_for email.client_base_url
     email.invite_client_location email.riot_base_url
-    enable_3pid_lookup enable_metrics
-    enable_set_avatar_url instance_map ip_range_blacklist
-    ip_range_whitelist listeners[].request_id_header
+    enable_metrics
+    enable_set_avatar_url instance_map
+    listeners[].request_id_header
     listeners[].resources[].compress
     modules redis
     regsys.appservice_may_set_password

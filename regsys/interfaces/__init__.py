@@ -8,7 +8,9 @@ and never block. Refusals are exceptions of ``regsys.errors``; None means absent
 ``homeserver`` is the one page for embedders; ``stages`` is for who brings a stage.
 """
 
+from regsys.interfaces.bindings import IBindingStore, IIdentityServers
 from regsys.interfaces.checks import (
+    IBindingChanges,
     ILimiter,
     ISpamChecks,
     IThreepidChanges,
@@ -22,6 +24,7 @@ from regsys.interfaces.homeserver import (
     IDevices,
     IMonthlyActiveUsers,
     IPushers,
+    IRequestSigner,
     IRooms,
     IThreepidStore,
     IUserDirectory,
@@ -76,6 +79,8 @@ __all__ = [
     "IAftermath",
     "IAppservices",
     "IAuth",
+    "IBindingChanges",
+    "IBindingStore",
     "IBlocking",
     "ICaptchaVerifier",
     "IConsentStore",
@@ -86,6 +91,7 @@ __all__ = [
     "IForgetful",
     "IGuestStore",
     "IHasher",
+    "IIdentityServers",
     "IJobStore",
     "ILimiter",
     "ILogins",
@@ -101,6 +107,7 @@ __all__ = [
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",
+    "IRequestSigner",
     "IRooms",
     "ISessionStore",
     "ISmsSender",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Awaitable, Optional, Sequence
+from typing import Any, Awaitable, Mapping, Optional, Sequence
 
 from zope.interface import Interface
 
@@ -153,6 +153,17 @@ class IPushers(Interface):
     def add(pusher: Pusher) -> Awaitable[None]:
         """Put it on the user; his one of the same app and pushkey is replaced. Called from a
         job. If its device is no more, or never was this user's, there is nothing to do."""
+
+
+class IRequestSigner(Interface):
+    """Signs requests as the homeserver's own: the ``signer=`` of ``regsys.hooks``. Optional; it
+    lets identity servers unbind what our users had bound (BEHAVIOUR B7.10)."""
+
+    def authorization(
+        method: str, uri: str, destination: str, content: Mapping[str, Any]
+    ) -> Awaitable[str]:
+        """The header ``Authorization`` (``X-Matrix …``) of a request among servers. ``uri``: its
+        path and query; ``destination``: the name of the server that it is for."""
 
 
 class IMonthlyActiveUsers(Interface):

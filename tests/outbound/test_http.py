@@ -68,7 +68,7 @@ class HTTPClientTests(SynchronousTestCase):
                 *(b"POST", b"/ask?way=this", b'{"a": "\\u00e9"}', "application/json"),
             ),
             (
-                self.http.get("http://other.example/ask", {"a": "b&c=d"}),
+                self.http.get("http://other.example/ask", {"a": "b&c=d"}, {"Authorization": "I"}),
                 *(b"GET", b"/ask?a=b%26c%3Dd", b"", None),
             ),
         ):
@@ -77,7 +77,7 @@ class HTTPClientTests(SynchronousTestCase):
             got = (request.method, request.uri, request.sent, request.getHeader("content-type"))
             self.assertEqual(got, (method, uri, sent, kind))
         headers = [request.getHeader("authorization") for request in self.other.requests]
-        self.assertEqual(headers, ["me", None])
+        self.assertEqual(headers, ["me", "I"])
 
     def test_keepsNoCookieAndFollowsNoRedirect(self) -> None:
         """An answer of another status is an answer, and leaves nothing behind."""
@@ -172,6 +172,9 @@ class HTTPClientTests(SynchronousTestCase):
         waiting = [self.ask(), self.ask()]
         self.assertIn("too many", self.no_answer(self.ask()))
         self.assertEqual(len(self.other.requests), 2)
+        # Another service has its own.
+        waiting.append(Deferred.fromCoroutine(self.http.apart().get(URL, {})))
+        self.assertEqual(len(self.other.requests), 3)
         self.clock.advance(DEADLINE_S)
         for asking in waiting:
             self.failureResultOf(asking, NoAnswer)

@@ -13,6 +13,7 @@ The other suites hold the stores that regsys has itself.
 from regsys.testing.contracts.accounts import AccountStoreContract
 from regsys.testing.contracts.activity import MonthlyActiveUsersContract
 from regsys.testing.contracts.aftermath import PushersContract, UserDirectoryContract
+from regsys.testing.contracts.bindings import BindingStoreContract, RequestSignerContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
@@ -30,6 +31,7 @@ from regsys.testing.contracts.writer import WriterContract
 __all__ = [
     "AccountStoreContract",
     "AuthContract",
+    "BindingStoreContract",
     "ConsentStoreContract",
     "Contract",
     "DevicesContract",
@@ -40,6 +42,7 @@ __all__ = [
     "OutcomeStoreContract",
     "PushersContract",
     "RegistrationTokenStoreContract",
+    "RequestSignerContract",
     "RoomsContract",
     "SessionStoreContract",
     "ThreepidStoreContract",
