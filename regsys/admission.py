@@ -17,7 +17,7 @@ from regsys.interfaces import (
     IThreepidRules,
     Verdict,
 )
-from regsys.model import Registration, Threepid, UserID
+from regsys.model import Registration, Threepid, User, UserID
 
 
 @implementer(IAdmission)
@@ -79,4 +79,7 @@ class NoBlocking:
     """No blocking is configured: everybody may come."""
 
     async def check(self, registration: Registration) -> None:
+        return
+
+    async def check_login(self, user: User) -> None:
         return

@@ -142,6 +142,26 @@ class UsernameTaken(RegistrationError):
     errcode, sentence = "M_USER_IN_USE", "This user name is taken."
 
 
+class ResourceLimitExceeded(RegistrationError):
+    """The server takes nobody, or nobody more (BEHAVIOUR B9). ``admin_contact``: whom one may
+    ask, None: nobody. ``text`` None: our sentence."""
+
+    status, errcode = 403, "M_RESOURCE_LIMIT_EXCEEDED"
+    limit_type: ClassVar[str]
+
+    def __init__(self, admin_contact: Optional[str], text: Optional[str] = None) -> None:
+        super().__init__(text, limit_type=self.limit_type, admin_contact=admin_contact)
+
+
+class ServerDisabled(ResourceLimitExceeded):
+    limit_type, sentence = "hs_disabled", "This server is closed at the moment."
+
+
+class ServerFull(ResourceLimitExceeded):
+    limit_type = "monthly_active_user"
+    sentence = "This server has as many active users as it takes: nobody else can come in now."
+
+
 class UserNotFound(RegistrationError):
     status, errcode, sentence = 404, "M_NOT_FOUND", "There is no such user."
 

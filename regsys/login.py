@@ -12,7 +12,7 @@ from regsys.config import PasswordsConfig
 from regsys.credentials import PASSWORD, PasswordCheck
 from regsys.errors import BadJSON, InvalidParam, LoginFailed, UnknownLoginType
 from regsys.handler import RegistrationHandler
-from regsys.interfaces import IThreepidStore
+from regsys.interfaces import IBlocking, IThreepidStore
 from regsys.model import Client, LoggedIn, Secret
 from regsys.threepids import CANONICAL, MSISDN, canonical_msisdn
 
@@ -21,6 +21,7 @@ from regsys.threepids import CANONICAL, MSISDN, canonical_msisdn
 class PasswordLogin:
     handler: RegistrationHandler
     check: PasswordCheck
+    blocking: IBlocking
     threepids: IThreepidStore
     config: PasswordsConfig
 
@@ -29,7 +30,8 @@ class PasswordLogin:
         return (PASSWORD,) if self.config.login_enabled and self.config.localdb_enabled else ()
 
     async def attempt(self, body: Mapping[str, Any], client: Client) -> LoggedIn:
-        """Log in, or raise: LoginFailed alike for a wrong password and an unknown user."""
+        """Log in, or raise: LoginFailed alike for a wrong password and an unknown user,
+        ResourceLimitExceeded where the server takes nobody (BEHAVIOUR B9)."""
         limits = self.check.limits
         await limits.address.take(limits.key_of(client.address))
         if bodies.required_string(body, "type") not in self.types():
@@ -38,6 +40,7 @@ class PasswordLogin:
         password = Secret(bodies.required_string(body, "password", limit=bodies.MAX_PASSWORD))
         device = device_asked(body)
         user = await self.check.user(localpart, password)
+        await self.blocking.check_login(user)
         login = await self.handler.register_device(
             user.user_id,
             device_id=device.device_id,

@@ -63,6 +63,14 @@ class Metrics:
         self._children: dict[tuple[object, ...], Counter] = {}
         self._timers: dict[str, Summary] = {}
 
+    def monthly_active_users(self) -> Gauge:
+        """The gauge of those, which is there only where they are counted: ask once."""
+        return Gauge(
+            "regsys_monthly_active_users",
+            "Users seen in the last thirty days",
+            registry=self.registry,
+        )
+
     def registered(self, guest: bool, shadow_banned: bool, auth_provider: Optional[str]) -> None:
         self._child(self._registrations, guest, shadow_banned, auth_provider or "").inc()
 

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from regsys import http
-from regsys.admission import NoBlocking
+from regsys.activity import Activity
 from regsys.backend import Backend
 from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.confirmation import Confirmation
@@ -49,11 +49,11 @@ class Hooks:
     request of an account endpoint (None: by password). ``users``: where an embedded subsystem
     finds a user's password hash for that; None: ``m.login.password`` is not on offer.
     ``services`` None: those whose files the configuration names.
-    ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
-    confirm, ``sms`` text messages; None: the mail server and the gateway that the configuration
-    names. ``signer`` signs requests to identity servers; None: they are shown the proof that an
-    address was bound with. ``display_name`` makes the name that is shown of an email address, where
-    ``register_mxid_from_3pid`` is ``email``.
+    ``blocking`` None: as the configuration says. ``directory`` None: nobody is told of new
+    profiles. ``mails`` sends what people are to confirm, ``sms`` text messages; None: the mail
+    server and the gateway that the configuration names. ``signer`` signs requests to identity
+    servers; None: they are shown the proof that an address was bound with. ``display_name`` makes
+    the name that is shown of an email address, where ``register_mxid_from_3pid`` is ``email``.
     """
 
     spam: SpamChecks
@@ -61,7 +61,7 @@ class Hooks:
     threepid_changes: ThreepidChanges
     binding_changes: BindingChanges
     services: Optional[IAppservices] = None
-    blocking: IBlocking = attr.field(factory=NoBlocking)
+    blocking: Optional[IBlocking] = None
     directory: Optional[IUserDirectory] = None
     mails: Optional[IValidationMails] = None
     sms: Optional[ISmsSender] = None
@@ -90,13 +90,15 @@ class Subsystem:
     """A registration subsystem, ready to be mounted.
 
     Call ``start`` once the reactor runs, and await ``stop`` before it ends. ``confirmation``
-    None: there is no stage by which a user could confirm anything.
+    None: there is no stage by which a user could confirm anything. ``blocking``: whether anybody
+    may come in, for a /login of your own.
     """
 
     handler: RegistrationHandler
     registration_tokens: RegistrationTokens
     consents: Consents
     auth: IAuth
+    blocking: IBlocking
     confirmation: Optional[Confirmation]
     hooks: Hooks
     jobs: JobRunner
@@ -106,6 +108,7 @@ class Subsystem:
     _housekeeping: Housekeeping
     _reloadable: Sequence[IReloadable] = ()
     _warnings: Sequence[str] = ()
+    _activity: Optional[Activity] = None
 
     @property
     def endpoints(self) -> frozenset[str]:
@@ -139,6 +142,8 @@ class Subsystem:
         self.backend.start()
         self.jobs.start()
         self._housekeeping.start()
+        if self._activity is not None:
+            self._activity.start()
 
     def reload(self) -> None:
         """Take up now what has changed in the files that may change while it runs, and say in the
@@ -151,4 +156,6 @@ class Subsystem:
         await self.in_flight.idle()
         self._housekeeping.stop()
         await self.jobs.stop()
+        if self._activity is not None:
+            await self._activity.stop()
         self.backend.stop()

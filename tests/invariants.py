@@ -29,9 +29,15 @@ RULES: Mapping[str, str] = {
         (SELECT 1 FROM logins WHERE logins.user_id = outcomes.user_id
          AND outcomes.terms LIKE '%"device_id": "' || logins.device_id || '"%')""",
     "a guest has its device and no password": """
-        SELECT user_id FROM users WHERE is_guest AND (password_hash IS NOT NULL
+        SELECT user_id FROM users WHERE is_guest AND NOT deactivated AND (password_hash IS NOT NULL
         OR upgraded_ms IS NOT NULL OR NOT EXISTS (SELECT 1 FROM devices
         WHERE devices.user_id = users.user_id AND device_id = 'guest_device'))""",
+    "a guest who is no more has no device": """
+        SELECT user_id FROM users WHERE is_guest AND deactivated AND user_id IN
+        (SELECT user_id FROM devices)""",
+    "a guest is no active user": """
+        SELECT user_id FROM users WHERE is_guest AND user_id IN
+        (SELECT user_id FROM active_users)""",
     "an upgraded guest is a user with a password and without a guest's device": """
         SELECT user_id FROM users WHERE upgraded_ms IS NOT NULL AND (is_guest
         OR password_hash IS NULL OR EXISTS (SELECT 1 FROM devices

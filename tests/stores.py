@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
+from regsys.config import BlockingConfig
+from regsys.storage.activity import ActivityStore
 from regsys.storage.database import Database
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.guests import GuestStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.outcomes import OutcomeStore
 from regsys.storage.sessions import SessionStore
@@ -17,6 +20,10 @@ class Stores:
     def __init__(self, db: Database, clock: Clock) -> None:
         self.db = db
         self.users = UserStore(db)
+        self.guests = GuestStore(db)
+        self.activity = ActivityStore(
+            db=db, config=BlockingConfig(counts_users=True), watches_guests=True
+        )
         self.devices = DeviceStore(db, clock)
         self.sessions = SessionStore(db)
         self.jobs = JobStore(db)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.model import Created, DeviceRequest, Registration, Secret
+from regsys.storage.guests import GuestStore
 from regsys.tokens import token_hash
 from tests.client import Answer
 from tests.crash import PASSWORD, CrashCase, OnPostgreSQL, OnSQLite, Process
@@ -121,6 +122,24 @@ class CrashTests(CrashCase):
 
         def retry(process: Process, given: tuple[str, str, str], issued: set[str]) -> None:
             self.assertLoggedIn(process, request(process, given), issued, given[0])
+
+        self.crash_everywhere(request, retry, before)
+
+    def test_idleGuest(self) -> None:
+        """An idle guest is still whole, or has ended, device and all."""
+
+        def before(process: Process, name: str) -> str:
+            return process.guest()[1]
+
+        def request(process: Process, token: str) -> int:
+            later_ms = int(process.clock.seconds() * 1000) + 1
+            ended: int = process.result(GuestStore(process.database).end_idle(later_ms, 1))
+            return ended
+
+        def retry(process: Process, token: str, issued: set[str]) -> None:
+            dead = process.whoami(token).errcode == "M_UNKNOWN_TOKEN"
+            self.assertEqual(request(process, token), 0 if dead else 1)
+            self.assertEqual(process.whoami(token).errcode, "M_UNKNOWN_TOKEN")
 
         self.crash_everywhere(request, retry, before)
 

@@ -58,6 +58,8 @@ class DocumentTests(SynchronousTestCase):
             "IUserLookup",
             "IPushers",
             "IRooms",
+            "IMonthlyActiveUsers",
+            "IBlocking",
         ):
             self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))
             self.assertIn(name, text)

@@ -6,9 +6,13 @@ from typing import Any, Iterator, Mapping
 
 from twisted.trial.unittest import SkipTest
 
+from regsys.activity import COUNT_KEPT_S
+from regsys.config import BlockingConfig
 from regsys.model import Binding, UserID
 from regsys.sealed import Sealer
+from regsys.storage.activity import ActivityStore
 from regsys.storage.bindings import BindingStore
+from regsys.storage.guests import GuestStore
 from regsys.testing import MemoryMails
 from tests import postgres
 from tests.case import DUMMY, PASSWORD, SystemCase
@@ -24,8 +28,8 @@ SOME = 100_000
 ROWS: Mapping[str, tuple[int, str]] = {
     "users": (
         USERS,
-        "'@u' || i || ':test.example', 'u' || i, 'hash', FALSE, FALSE, NULL, TRUE, FALSE, FALSE,"
-        " NULL, i, NULL",
+        "'@u' || i || ':test.example', 'u' || i, 'hash', i % 9 = 0, FALSE, NULL, TRUE, FALSE,"
+        " FALSE, NULL, i + 1700000000000, NULL, NULL",
     ),
     "profiles": (SOME, "'@u' || i || ':test.example', 'u' || i"),
     "devices": (SOME, "'@u' || i || ':test.example', 'D' || i, NULL, NULL, NULL"),
@@ -50,6 +54,7 @@ ROWS: Mapping[str, tuple[int, str]] = {
     ),
     "validation_tokens": (SOME, "md5('v' || i), 1, i"),
     "consents": (SOME, "'@u' || i || ':test.example', 'privacy_policy', '1', i"),
+    "active_users": (SOME, "'@u' || i || ':test.example', i"),
     "pushers": (
         SOME,
         "'@u' || i || ':test.example', 'm.email', 'u' || i, 'D' || i, 'email', 'a', 'd', NULL,"
@@ -65,6 +70,14 @@ ROWS: Mapping[str, tuple[int, str]] = {
 }
 
 
+PEOPLE = {
+    "limit_usage_by_mau": True,
+    "max_mau_value": 1000,
+    "mau_appservice_trial_days": {"bridge": 1},
+    "regsys": {"guest_expiry": "30d"},
+}
+
+
 class ExplainTests(SystemCase):
     def setUp(self) -> None:
         super().setUp()
@@ -73,7 +86,7 @@ class ExplainTests(SystemCase):
             raise SkipTest("The log of REGSYS_TEST_POSTGRES cannot be read.")
         database = postgres_database(self, self.clock, self.args)
         self.mails = MemoryMails()
-        self.system(database=database, hooks=self.hooks(mails=self.mails), **NOTIFIED)
+        self.system(database=database, hooks=self.hooks(mails=self.mails), **NOTIFIED, **PEOPLE)
         self.cursor = database.pool.connection.cursor()
 
     def fill(self) -> None:
@@ -117,6 +130,20 @@ class ExplainTests(SystemCase):
         self.wait(self.subsystem.consents.has_accepted(UserID("u2", "test.example"), "rules", "1"))
         self.bind_and_unbind(UserID("u3", "test.example"))
         self.wait(self.subsystem.jobs.run_due())
+        self.look_who_is_here()
+
+    def look_who_is_here(self) -> None:
+        """Users and guests are seen and counted, and some are not here any more."""
+        users, guests = self.subsystem.blocking.users, GuestStore(self.database)
+        alice = UserID("alice", "test.example")
+        self.assertTrue(self.wait(users.is_active(alice)))
+        self.wait(users.add(alice))
+        self.clock.advance(COUNT_KEPT_S)
+        self.assertGreater(self.wait(users.count(1000)), 1)
+        store = ActivityStore(db=self.database, config=BlockingConfig(), watches_guests=False)
+        self.assertEqual(self.wait(store.delete_expired(self.now_ms, 10)), 10)
+        self.wait(guests.watched_since(self.now_ms, 1))
+        self.assertEqual(self.wait(guests.end_idle(self.now_ms, 10)), 10)
 
     def bind_and_unbind(self, user_id: UserID) -> None:
         """What an identity server has been asked is remembered and forgotten."""

@@ -44,6 +44,11 @@ DAMAGE = (
         "a guest has its device and no password",
         "UPDATE users SET password_hash = 'x' WHERE is_guest",
     ),
+    ("a guest who is no more has no device", "UPDATE users SET deactivated = TRUE WHERE is_guest"),
+    (
+        "a guest is no active user",
+        "INSERT INTO active_users SELECT user_id, 1 FROM users WHERE is_guest",
+    ),
     (
         "an upgraded guest is a user with a password and without a guest's device",
         "UPDATE users SET password_hash = NULL WHERE upgraded_ms IS NOT NULL",

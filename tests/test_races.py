@@ -84,22 +84,34 @@ class Races(RaceCase):
 
     def test_guestUpgrade(self: Any) -> None:
         """A guest becomes a user once; the others learn that its token, or its name, is gone."""
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             guest = self.services[0].ask("POST", f"{V3}/register?kind=guest", {}).json
             wishes = {
                 "username": guest["user_id"][1:].partition(":")[0],
                 "guest_access_token": guest["access_token"],
-                "auth": DUMMY,
             }
+            # In every other round each has a session of its own.
+            stages = [self.stage(wishes) if number % 2 else DUMMY for _ in range(CONTENDERS)]
             answers = self.race(
-                lambda contender, wishes=wishes: {**wishes, "password": f"{PASSWORD} {contender}"}
+                lambda contender, wishes=wishes, stages=stages: {
+                    **wishes,
+                    "password": f"{PASSWORD} {contender}",
+                    "auth": stages[contender],
+                }
             )
             winners = [answer for answer in answers if answer.status == 200]
             self.assertEqual(len(winners), 1, answers)
             self.assertEqual(winners[0].json["user_id"], guest["user_id"])
             losers = {answer.errcode for answer in answers if answer.status != 200}
             self.assertEqual(losers, {"M_UNKNOWN_TOKEN"})
+            who = self.services[0].ask("GET", f"{V3}/account/whoami", token=guest["access_token"])
+            self.assertEqual(who.json["errcode"], "M_UNKNOWN_TOKEN")
         self.assertAccounts(ROUNDS)
+
+    def stage(self: Any, wishes: Any) -> Any:
+        """What completes a session that is begun with these."""
+        challenge = self.services[0].ask("POST", f"{V3}/register", wishes)
+        return {**DUMMY, "session": challenge.json["session"]}
 
 
 class SQLiteRacesTests(OnSQLite, Races, SynchronousTestCase):

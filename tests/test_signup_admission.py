@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from regsys.errors import Forbidden
 from regsys.interfaces import IBlocking, Verdict
-from regsys.model import Registration
+from regsys.model import Registration, User
 from regsys.storage.users import UserStore
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Answer
@@ -65,7 +65,7 @@ class LimitTests(AdmissionCase):
         """A completion that is refused for another reason costs nothing."""
         self.change(
             "INSERT INTO users VALUES ('@taken:test.example', 'taken', NULL, FALSE, FALSE, NULL,"
-            " TRUE, FALSE, FALSE, NULL, 0, NULL)"
+            " TRUE, FALSE, FALSE, NULL, 0, NULL, NULL)"
         )
         hooks = self.hooks(blocking=Blocking({"blocked"}))
         hooks.spam.register("test", lambda email, name, *rest: _verdict(name))
@@ -94,6 +94,9 @@ class Blocking:
     async def check(self, registration: Registration) -> None:
         if registration.localpart in self._names:
             raise Forbidden()
+
+    async def check_login(self, user: User) -> None:
+        return
 
 
 class VerdictTests(AdmissionCase):
@@ -221,7 +224,7 @@ class SilenceTests(AdmissionCase):
         for number in range(50):
             self.change(
                 "INSERT INTO users VALUES (?, ?, NULL, FALSE, FALSE, NULL, TRUE, FALSE, FALSE,"
-                " NULL, 0, NULL)",
+                " NULL, 0, NULL, NULL)",
                 f"@used{number}:test.example",
                 f"used{number}",
             )

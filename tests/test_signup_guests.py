@@ -101,6 +101,18 @@ class GuestTests(SystemCase):
             self.assertRefused(answer, 403, "M_FORBIDDEN", path)
         self.assertEqual(self.whoami(token).status, 200)
 
+    def test_namesThatAreTaken(self) -> None:
+        """Numbers that somebody has taken are stepped over, however many, without a try that
+        fails (THREATS C15)."""
+        for number in range(1, 501):
+            self.change(
+                "INSERT INTO users (user_id, name_key, is_guest, admin, approved, shadow_banned,"
+                f" deactivated, created_ms) VALUES ('@{number}:test.example', '{number}', FALSE,"
+                " FALSE, TRUE, FALSE, FALSE, 1)"
+            )
+        self.assertEqual(self.guest()["user_id"], "@501:test.example")
+        self.assertEqual(self.counts()["outcomes"], 1)
+
 
 class UpgradeCase(SystemCase):
     def setUp(self) -> None:
@@ -197,7 +209,14 @@ class RefusedUpgradeTests(UpgradeCase):
         isn't the guest's, free or not, are forbidden."""
         other = self.guest()["access_token"]
         user = self.register()["access_token"]
-        for name, token in (("1", other), ("1", user), ("free", self.token), ("alice", self.token)):
+        for name, token in (
+            ("1", other),
+            ("1", user),
+            ("2", self.token),
+            ("3", self.token),
+            ("free", self.token),
+            ("alice", self.token),
+        ):
             answer = self.upgrade(name, guest_access_token=token)
             self.assertRefused(answer, 403, "M_FORBIDDEN", name)
         self.assertEqual(self.rows("SELECT COUNT(*) FROM users WHERE is_guest"), [(2,)])

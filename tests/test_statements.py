@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional, Sequence
 import attr
 from zope.interface import implementer
 
+from regsys.activity import COUNT_KEPT_S
 from regsys.interfaces import IUserDirectory
 from regsys.model import UserID
 from regsys.storage.validations import ValidationStore
@@ -222,6 +223,30 @@ class StatementTests(BridgeCase):
         self.assertEqual(len(cost.transactions), 1, cost)
         self.assertLessEqual(len(cost.transactions[0]), MOST, cost)
         self.assertEqual({text.split()[0] for text in cost.alone}, {"SELECT"}, cost)
+
+    def test_countedUsers(self) -> None:
+        """A limit of active users costs a registration, now and then, one transaction that writes
+        who was seen, and one count; else nothing."""
+        self.system(database=self.database, limit_usage_by_mau=True, max_mau_value=100)
+        cost = self.cost(lambda: self.register("alice"))
+        self.assertOneTransaction(cost, "SELECT SELECT")
+        cost = self.cost(lambda: self.register("bob"))
+        self.assertOneTransaction(cost, "SELECT")
+        self.clock.advance(COUNT_KEPT_S)
+        cost = self.cost(lambda: self.register("carol"))
+        (written,), _ = cost.transactions
+        self.assertIn("INTO active_users", written, cost)
+        self.assertAlone(cost, "SELECT SELECT")
+
+    def test_watchedUsers(self) -> None:
+        """Where users are only counted, and idle guests end, no request costs a statement more."""
+        self.system(database=self.database, mau_stats_only=True, regsys={"guest_expiry": "30d"})
+        cost = self.cost(lambda: self.register("alice"))
+        self.assertOneTransaction(cost, "SELECT")
+        token = self.register("bob")["access_token"]
+        self.assertAlone(self.cost(lambda: self.whoami(token)), "SELECT")
+        cost = self.cost(self.guest)
+        self.assertOneTransaction(cost, "SELECT SELECT")
 
     def test_availability(self) -> None:
         """Whether a name is free is one question."""

@@ -10,12 +10,20 @@ from typing import Any, Optional
 
 from regsys.access_tokens import Refresher, TokenAuth
 from regsys.backend import Backend
-from regsys.build import rules
+from regsys.build import people, rules
 from regsys.build.assembly import Side, assemble
 from regsys.build.parts import Parts
 from regsys.config import Config
 from regsys.foreign_writer import RECOVERY, ForeignWriter
-from regsys.interfaces import IAccountStore, IAuth, IDevices, IPushers, IRooms, IThreepidStore
+from regsys.interfaces import (
+    IAccountStore,
+    IAuth,
+    IDevices,
+    IMonthlyActiveUsers,
+    IPushers,
+    IRooms,
+    IThreepidStore,
+)
 from regsys.login import PasswordLogin
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
@@ -45,7 +53,9 @@ def standalone(
     database = parts.backend.database
     users, devices = UserStore(database), DeviceStore(database, clock)
     owners = ThreepidStore(database)
-    auth = TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock)
+    watch = people.Watch.of(parts)
+    blocking = people.blocking(parts, watch.users, users, owners)
+    auth = watch.auth(TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock))
     pushers = PusherStore(database)
     parts.notify(pushers)
     writer = LocalWriter(
@@ -55,11 +65,16 @@ def standalone(
         aftermath=rules.aftermath(parts, users, auth, owners),
         start_jobs=parts.runner.start_jobs,
     )
-    handler = rules.handler(parts, users, auth, writer, rules.farewell(parts, users, owners))
+    farewell = rules.farewell(parts, users, owners, watch.traces)
+    handler = rules.handler(parts, users, auth, watch.writer(writer), farewell, blocking)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
     passwords = rules.password_check(parts, users)
     logins = PasswordLogin(
-        handler=handler, check=passwords, threepids=owners, config=config.passwords
+        handler=handler,
+        check=passwords,
+        blocking=blocking,
+        threepids=owners,
+        config=config.passwords,
     )
     endpoints = [
         login.login(logins, rules.appservices(parts, handler, users), clock),
@@ -73,12 +88,14 @@ def standalone(
         handler=handler,
         accounts=users,
         auth=auth,
+        blocking=blocking,
         owners=owners,
         passwords=passwords,
         users=users,
         rooms=rooms,
         endpoints=endpoints,
-        expiring=[devices],
+        expiring=[devices, *watch.expiring],
+        activity=watch.activity,
     )
     return assemble(parts, side)
 
@@ -93,6 +110,7 @@ def embedded(
     threepids: Optional[IThreepidStore] = None,
     rooms: Optional[IRooms] = None,
     pushers: Optional[IPushers] = None,
+    active_users: Optional[IMonthlyActiveUsers] = None,
     backend: Optional[Backend] = None,
     hooks: Optional[Hooks] = None,
 ) -> Subsystem:
@@ -100,9 +118,10 @@ def embedded(
 
     ``threepids`` tells who has which address; None: an address that is taken is refused only by
     ``store``, when an account is made. ``rooms`` and ``pushers`` are for what follows a
-    registration; None: nobody joins any, or gets one. regsys keeps its sessions, outcomes and jobs
-    in the database that ``config`` names. /login, /logout, /refresh and /versions are the
-    homeserver's.
+    registration; None: nobody joins any, or gets one. ``active_users`` counts who uses the server;
+    ValueError if ``limit_usage_by_mau`` is on and nobody counts. regsys keeps its sessions,
+    outcomes and jobs in the database that ``config`` names. /login, /logout, /refresh and
+    /versions are the homeserver's.
     """
     parts = Parts.of(config, clock, backend, hooks)
     parts.notify(pushers)
@@ -117,10 +136,13 @@ def embedded(
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
     users, farewell = parts.hooks.users, rules.farewell(parts, None, threepids)
+    blocking = people.blocking(parts, active_users, store, threepids)
+    people.warn_embedder(parts)
     side = Side(
-        handler=rules.handler(parts, store, auth, writer, farewell),
+        handler=rules.handler(parts, store, auth, writer, farewell, blocking),
         accounts=store,
         auth=auth,
+        blocking=blocking,
         owners=threepids,
         passwords=None if users is None else rules.password_check(parts, users),
         users=users,

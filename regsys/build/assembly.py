@@ -6,13 +6,21 @@ from typing import Any, Optional, Sequence
 
 import attr
 
+from regsys.activity import Activity
 from regsys.autojoin import AUTO_JOIN
 from regsys.build import proofs, rules, stages
 from regsys.build.parts import Parts
 from regsys.credentials import PasswordCheck
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
-from regsys.interfaces import IAccountStore, IAuth, IRooms, IThreepidStore, IUserLookup
+from regsys.interfaces import (
+    IAccountStore,
+    IAuth,
+    IBlocking,
+    IRooms,
+    IThreepidStore,
+    IUserLookup,
+)
 from regsys.jobs import Housekeeping
 from regsys.ratelimit import address_key
 from regsys.registration_tokens import RegistrationTokens
@@ -41,17 +49,19 @@ class Side:
     """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
     address; ``passwords`` None: nobody knows passwords; ``users`` None: nor who a user is;
     ``rooms`` None: what needs them waits. ``endpoints`` are only this side's, and the rows of
-    ``expiring`` come to an end."""
+    ``expiring`` come to an end. ``activity`` None: nobody looks who is here."""
 
     handler: RegistrationHandler
     accounts: IAccountStore
     auth: IAuth
+    blocking: IBlocking
     owners: Optional[IThreepidStore]
     passwords: Optional[PasswordCheck]
     users: Optional[IUserLookup] = None
     rooms: Optional[IRooms] = None
     endpoints: Sequence[Endpoint] = ()
     expiring: Sequence[Any] = ()
+    activity: Optional[Activity] = None
 
 
 def assemble(parts: Parts, side: Side) -> Subsystem:
@@ -109,6 +119,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         registration_tokens=tokens,
         consents=consents,
         auth=auth,
+        blocking=side.blocking,
         confirmation=confirmation,
         hooks=parts.hooks,
         jobs=parts.runner,
@@ -118,4 +129,5 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
         warnings=rules.warnings(parts.config, side.rooms),
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
+        activity=side.activity,
     )

@@ -20,6 +20,7 @@ from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
     IAuth,
+    IBlocking,
     IFarewell,
     IForgetful,
     INames,
@@ -44,6 +45,7 @@ def handler(
     auth: IAuth,
     writer: IRegistrationWriter,
     farewell: IFarewell,
+    blocking: IBlocking,
 ) -> RegistrationHandler:
     config = parts.config
     names = Usernames(
@@ -58,7 +60,7 @@ def handler(
         limiter=parts.limit(config.limits.registration),
         key_of=address_key,
         spam=parts.hooks.spam,
-        blocking=parts.hooks.blocking,
+        blocking=blocking,
         threepids=parts.threepid_rules,
         changes=parts.hooks.threepid_changes,
         denied_ms=round(1000 / per_second) if per_second else 60_000,
@@ -134,13 +136,16 @@ def warnings(config: Config, rooms: Optional[IRooms]) -> Sequence[str]:
 
 
 def farewell(
-    parts: Parts, account: Optional[IForgetful], threepids: Optional[IThreepidStore]
+    parts: Parts,
+    account: Optional[IForgetful],
+    threepids: Optional[IThreepidStore],
+    traces: Sequence[IForgetful] = (),
 ) -> Farewell:
     return Farewell(
         account=account,
         threepids=threepids,
         changes=parts.hooks.threepid_changes,
-        traces=[parts.stores.sessions, parts.stores.validations, parts.unbinder],
+        traces=[parts.stores.sessions, parts.stores.validations, parts.unbinder, *traces],
     )
 
 

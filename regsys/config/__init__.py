@@ -13,6 +13,7 @@ from typing import Any, Mapping, Optional, Sequence
 import attr
 
 from regsys.config.appservices import read_appservices
+from regsys.config.blocking import BlockingConfig, read_blocking
 from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
@@ -55,6 +56,7 @@ from regsys.model import Appservice, Secret
 __all__ = [
     "ALL_ADDRESSES",
     "AllowedThreepid",
+    "BlockingConfig",
     "CaptchaConfig",
     "Config",
     "ConfigError",
@@ -106,6 +108,7 @@ class Config:
     database: DatabaseConfig
     registration: RegistrationConfig
     appservices: tuple[Appservice, ...]
+    blocking: BlockingConfig
     captcha: Optional[CaptchaConfig]
     tokens: TokensConfig
     passwords: PasswordsConfig
@@ -172,6 +175,7 @@ def read(reader: Reader) -> Config:
         database=read_database(reader),
         registration=registration,
         appservices=read_appservices(reader, server_name, oauth_only),
+        blocking=read_blocking(reader),
         captcha=read_captcha(reader),
         tokens=tokens,
         passwords=read_passwords(reader, oauth_only),

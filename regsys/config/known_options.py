@@ -14,16 +14,13 @@ from regsys.config.values import Reader
 # Honoured by a later version.
 LATER = frozenset(
     """
-    admin_contact
     dont_notify_new_devices_for email.client_base_url
     email.invite_client_location email.riot_base_url
-    enable_metrics
-    enable_set_avatar_url hs_disabled hs_disabled_message instance_map
-    limit_usage_by_mau listeners[].request_id_header
-    listeners[].resources[].compress mau_appservice_trial_days mau_limit_alerting
-    mau_limit_reserved_threepids mau_stats_only mau_trial_days max_mau_value modules redis
-    regsys.guest_expiry regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
-    shadow_server track_appservice_user_ips
+    enable_metrics enable_set_avatar_url instance_map
+    listeners[].request_id_header listeners[].resources[].compress
+    modules redis
+    regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
+    shadow_server
     user_directory worker_listeners worker_log_config worker_name worker_pid_file
     worker_replication_secret worker_replication_secret_path
     """.split()

@@ -12,9 +12,6 @@ from regsys.config.values import Reader, is_on
 
 # What counts as the verification of people who register.
 _VERIFICATIONS = ("registration_requires_token", "enable_registration_captcha")
-# What keeps people out, and is not enforced by this version: it must not be passed over.
-_CLOSED_TO_ALL = ("hs_disabled", "limit_usage_by_mau")
-
 # What else matters once people register, and what it means that it is not done.
 _MISSED = {
     "modules": "no module is asked whether somebody may register",
@@ -28,7 +25,6 @@ def check_registration(
     threepids: ThreepidsConfig,
 ) -> None:
     """Refuse to let in people whom the file means to keep out; warn of what is not done."""
-    _refuse_unenforced(reader, registration)
     if registration.allow_guest_access and tokens.session_lifetime_ms is not None:
         reader.warnings.append(
             "session_lifetime is set, but a guest's login cannot end: "
@@ -50,22 +46,6 @@ def check_registration(
     for name, meaning in _MISSED.items():
         if reader.peek(name):
             reader.warnings.append(f"{name} has no effect yet, but registration is on: {meaning}.")
-
-
-def _refuse_unenforced(reader: Reader, registration: RegistrationConfig) -> None:
-    """An option that keeps people out, but that this version can't enforce."""
-    if not (registration.enabled or registration.allow_guest_access):
-        return
-    for name in _CLOSED_TO_ALL:
-        if is_on(reader.peek(name)):
-            reader.problem(
-                name,
-                "this version of regsys cannot enforce it, so it would let in people who "
-                "are to be kept out",
-                "close registration (enable_registration, allow_guest_access), "
-                "or leave the option out",
-                reader.peek(name),
-            )
 
 
 def check_process(reader: Reader) -> None:

@@ -6,7 +6,7 @@ from typing import Optional
 
 import attr
 
-from regsys.config.values import Reader
+from regsys.config.values import DAY_MS, Reader
 from regsys.model import UNREAL_USER_TYPES, Secret
 
 
@@ -15,6 +15,7 @@ class RegistrationConfig:
     """Who may register, and under which names (BEHAVIOUR B1, B2).
 
     ``user_types`` has every type that an account may have beside None, a normal user.
+    ``guest_expiry_ms`` None: guests stay, however idle.
     ``server_notices_localpart`` None: there is no such user. ``shared_secret`` None: nobody
     registers users by it. ``in_directory``: newcomers may be found in the user directory.
     ``appservice_may_set_password``: application services may give the accounts that they make a
@@ -23,6 +24,7 @@ class RegistrationConfig:
 
     enabled: bool = False
     allow_guest_access: bool = False
+    guest_expiry_ms: Optional[int] = None
     inhibit_user_in_use_error: bool = False
     allow_underscore_prefixed_localpart: bool = False
     default_user_type: Optional[str] = None
@@ -52,6 +54,7 @@ def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
     return RegistrationConfig(
         enabled=bool(enabled) and not oauth_only,
         allow_guest_access=allow_guests and not oauth_only,
+        guest_expiry_ms=_read_guest_expiry(reader.section("regsys")),
         inhibit_user_in_use_error=reader.flag("inhibit_user_in_use_error"),
         allow_underscore_prefixed_localpart=reader.flag("allow_underscore_prefixed_localpart"),
         default_user_type=default_type,
@@ -73,6 +76,14 @@ def read_oauth_only(reader: Reader) -> bool:
     stable = reader.section("matrix_authentication_service")
     # Both are asked, so that neither is reported as unused.
     return any([stable.flag("enabled"), experimental.flag("enabled")])
+
+
+def _read_guest_expiry(section: Reader) -> Optional[int]:
+    expiry_ms = section.duration("guest_expiry")
+    if expiry_ms is not None and expiry_ms < DAY_MS:
+        mend = "write a day or more, such as 30d, or leave the option out"
+        section.problem("guest_expiry", "shorter than a day", mend, section.take("guest_expiry"))
+    return expiry_ms
 
 
 def _read_user_types(section: Reader) -> tuple[Optional[str], frozenset[str]]:

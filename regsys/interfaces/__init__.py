@@ -22,6 +22,7 @@ from regsys.interfaces.homeserver import (
     IAuth,
     IBlocking,
     IDevices,
+    IMonthlyActiveUsers,
     IPushers,
     IRequestSigner,
     IRooms,
@@ -60,8 +61,10 @@ from regsys.interfaces.stages import (
     StagePage,
 )
 from regsys.interfaces.stores import (
+    IActivityStore,
     IConsentStore,
     IExpiring,
+    IGuestStore,
     IJobStore,
     IMilestones,
     INonceStore,
@@ -73,6 +76,7 @@ from regsys.interfaces.stores import (
 
 __all__ = [
     "IAccountStore",
+    "IActivityStore",
     "IAdmission",
     "IAftermath",
     "IAppservices",
@@ -88,6 +92,7 @@ __all__ = [
     "IFollowUps",
     "IForgetful",
     "IGhosts",
+    "IGuestStore",
     "IHasher",
     "IIdentityServers",
     "IJobStore",
@@ -95,6 +100,7 @@ __all__ = [
     "ILogins",
     "IMailer",
     "IMilestones",
+    "IMonthlyActiveUsers",
     "INames",
     "INonceStore",
     "IOutcomeStore",

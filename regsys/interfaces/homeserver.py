@@ -166,8 +166,29 @@ class IRequestSigner(Interface):
         path and query; ``destination``: the name of the server that it is for."""
 
 
+class IMonthlyActiveUsers(Interface):
+    """Who counts as a user of the last thirty days (BEHAVIOUR B9): the ``active_users=`` of
+    ``regsys.embedded``, for ``limit_usage_by_mau``. Guests are none."""
+
+    def count(at_most: int) -> Awaitable[int]:
+        """How many there are; ``at_most`` if there are as many or more. Asked at each
+        registration: an answer a few seconds old is good enough."""
+
+    def is_active(user_id: UserID) -> Awaitable[bool]:
+        """Whether this user is one of them."""
+
+    def add(user_id: UserID) -> Awaitable[None]:
+        """The user is one from now on, without any trial, and for thirty days at least. Called
+        from a job; again is as once, and so is one for a user who does not exist any more."""
+
+
 class IBlocking(Interface):
-    """Whether the server takes anybody new at all (BEHAVIOUR B9)."""
+    """Whether the server takes anybody at all (BEHAVIOUR B9): the ``blocking=`` of
+    ``regsys.hooks``, in place of what the configuration says."""
 
     def check(registration: Registration) -> Awaitable[None]:
-        """Raises the refusal, or returns."""
+        """Returns if this one may go on, or raises the refusal. Not asked where an
+        administrator registers somebody."""
+
+    def check_login(user: User) -> Awaitable[None]:
+        """The same for a user who logs in, whose password was right."""

@@ -123,6 +123,35 @@ class IPusherStore(IPushers):
         """All that this user has, by app and pushkey."""
 
 
+class IActivityStore(Interface):
+    """Who was seen when. Who counts as an active user, the store was told when it was made."""
+
+    def saw(user_ids: Sequence[UserID], now_ms: int) -> Awaitable[None]:
+        """These have been here just now; those who don't exist are passed over."""
+
+    def count(since_ms: int, at_most: int) -> Awaitable[int]:
+        """How many active users were seen after this; ``at_most`` if as many or more: the cost
+        grows with the answer, and not with the number of accounts."""
+
+    def is_active(user_id: UserID, since_ms: int) -> Awaitable[bool]:
+        """Whether this one is among them."""
+
+    def add(user_id: UserID, now_ms: int) -> Awaitable[None]:
+        """This one counts, was seen now, and needs no trial; unless there is no such account."""
+
+
+class IGuestStore(Interface):
+    """Guests and their end."""
+
+    def watched_since(now_ms: int, max_gap_ms: int) -> Awaitable[int]:
+        """Since when (ms) this has been called without a break longer than ``max_gap_ms``, by
+        whatever process; ``now_ms`` if there was one."""
+
+    def end_idle(idle_since_ms: int, at_most: int) -> Awaitable[int]:
+        """Deactivate up to ``at_most`` guests who were neither born nor seen since then; returns
+        how many. Never one who is becoming a user in this moment."""
+
+
 class INonceStore(Interface):
     """What is good once: nonces for one attempt, captcha responses for one session."""
 

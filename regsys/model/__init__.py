@@ -1,7 +1,9 @@
 """The frozen values that cross seams. Times are integer milliseconds since the Unix epoch."""
 
 from regsys.model.accounts import (
+    ACTIVE_MS,
     RESERVED_MS,
+    SEEN_AGAIN_MS,
     UNREAL_USER_TYPES,
     Consent,
     Created,
@@ -47,12 +49,14 @@ from regsys.model.proofs import (
 from regsys.model.rooms import FoundRoom, NewRoom, Pusher
 
 __all__ = [
+    "ACTIVE_MS",
     "CODE_TRIES",
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
     "MAX_USER_ID_BYTES",
     "MOST_COUNTED",
     "RESERVED_MS",
+    "SEEN_AGAIN_MS",
     "UNREAL_USER_TYPES",
     "VALIDATED_MS",
     "AccountThreepid",

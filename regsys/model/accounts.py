@@ -21,6 +21,11 @@ class UserType(str, enum.Enum):
 # Users of these types do not count as people (BEHAVIOUR B2.6, B5.2).
 UNREAL_USER_TYPES = frozenset(item.value for item in UserType)
 
+# For so long somebody who was seen is one of the month's active users (BEHAVIOUR B9).
+ACTIVE_MS = 30 * 24 * 3600 * 1000
+# Who is seen twice within this is noted once.
+SEEN_AGAIN_MS = 3600 * 1000
+
 
 @attr.frozen(kw_only=True)
 class User:

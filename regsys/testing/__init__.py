@@ -7,6 +7,7 @@ from regsys.testing import contracts
 from regsys.testing.database import InlinePool, inline_database, memory_database
 from regsys.testing.fakes import (
     MemoryAccounts,
+    MemoryActiveUsers,
     MemoryAppservices,
     MemoryAuth,
     MemoryDevices,
@@ -22,6 +23,7 @@ from regsys.testing.system import config, memory_backend, standalone
 __all__ = [
     "InlinePool",
     "MemoryAccounts",
+    "MemoryActiveUsers",
     "MemoryAppservices",
     "MemoryAuth",
     "MemoryDevices",

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Collection, Iterator, Mapping, Optional, Sequence
 
 import attr
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
@@ -17,12 +18,14 @@ from regsys.interfaces import (
     IAppservices,
     IAuth,
     IDevices,
+    IMonthlyActiveUsers,
     IPushers,
     IThreepidStore,
     IUserDirectory,
     IValidationMails,
 )
 from regsys.model import (
+    ACTIVE_MS,
     GUEST_DEVICE_ID,
     AccountThreepid,
     Appservice,
@@ -230,6 +233,30 @@ class MemoryAuth:
         if account is None or account.is_guest != is_guest:
             return None
         return Requester(user_id=user_id, device_id=device_id, is_guest=is_guest)
+
+
+@implementer(IMonthlyActiveUsers)
+@attr.define(eq=False)
+class MemoryActiveUsers:
+    """Who uses the server. ``seen_ms``: each user's last moment here; write down who comes."""
+
+    clock: IReactorTime
+    seen_ms: dict[UserID, int] = attr.field(factory=dict)
+
+    async def count(self, at_most: int) -> int:
+        return min(sum(map(self._is_active, self.seen_ms)), at_most)
+
+    async def is_active(self, user_id: UserID) -> bool:
+        return self._is_active(user_id)
+
+    async def add(self, user_id: UserID) -> None:
+        self.seen_ms[user_id] = self._now_ms()
+
+    def _is_active(self, user_id: UserID) -> bool:
+        return self.seen_ms.get(user_id, 0) > self._now_ms() - ACTIVE_MS
+
+    def _now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)
 
 
 @implementer(IValidationMails)

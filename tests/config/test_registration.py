@@ -29,18 +29,6 @@ class RegistrationTests(ConfigCase):
         opened = {"disable_registration": False, "enable_registration_without_verification": True}
         self.assertTrue(self.parse(opened).registration.enabled)
 
-    def test_whatCannotBeEnforcedIsRefusedWhileRegistrationIsOn(self) -> None:
-        """Options that keep people out are never passed over in silence."""
-        for name, value in (
-            ("hs_disabled", True),
-            ("limit_usage_by_mau", True),
-        ):
-            self.assertProblem({**OPEN, name: value}, name, "cannot enforce")
-            self.assertEqual(self.parse({name: value}).unused, (name,))
-        guests = {"allow_guest_access": True}
-        self.assertProblem({**guests, "hs_disabled": True}, "hs_disabled")
-        self.assertEqual(self.parse({**guests, "hs_disabled": False}).warnings, ())
-
     def test_tokens(self) -> None:
         """A token that everybody needs verifies people; one that some may bring does not."""
         for name in ("registration_requires_token", "enable_registration_token_3pid_bypass"):

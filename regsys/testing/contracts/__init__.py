@@ -11,6 +11,7 @@ The other suites hold the stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
+from regsys.testing.contracts.activity import MonthlyActiveUsersContract
 from regsys.testing.contracts.aftermath import PushersContract, UserDirectoryContract
 from regsys.testing.contracts.appservices import AppservicesContract
 from regsys.testing.contracts.bindings import BindingStoreContract, RequestSignerContract
@@ -39,6 +40,7 @@ __all__ = [
     "ExpiringContract",
     "JobStoreContract",
     "LimiterContract",
+    "MonthlyActiveUsersContract",
     "OutcomeStoreContract",
     "PushersContract",
     "RegistrationTokenStoreContract",

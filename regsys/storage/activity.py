@@ -1,0 +1,116 @@
+"""Who was seen when: the month's active users, and guests."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import attr
+from zope.interface import implementer
+
+from regsys.config import BlockingConfig
+from regsys.interfaces import IActivityStore, IExpiring, IForgetful
+from regsys.model import ACTIVE_MS, UserID, UserType
+from regsys.storage.database import Database, Transaction
+
+
+@implementer(IActivityStore, IForgetful, IExpiring)
+@attr.frozen(kw_only=True)
+class ActivityStore:
+    """``config`` says who counts as a user, if anybody does; ``watches_guests``: when guests were
+    seen is kept, too."""
+
+    db: Database
+    config: BlockingConfig
+    watches_guests: bool
+
+    async def saw(self, user_ids: Sequence[UserID], now_ms: int) -> None:
+        await self.db.write("saw_users", self._saw, [str(item) for item in user_ids], now_ms)
+
+    async def count(self, since_ms: int, at_most: int) -> int:
+        return await self.db.read("count_active_users", _count, since_ms, at_most)
+
+    async def is_active(self, user_id: UserID, since_ms: int) -> bool:
+        return await self.db.read("is_active_user", _is_active, user_id, since_ms)
+
+    async def add(self, user_id: UserID, now_ms: int) -> None:
+        await self.db.read("add_active_user", _add, user_id, now_ms)
+
+    async def forget(self, user_id: UserID) -> None:
+        await self.db.read("forget_active_user", _forget, user_id)
+
+    async def delete_expired(self, now_ms: int, at_most: int) -> int:
+        return await self.db.write("expire_active_users", _delete_expired, now_ms, at_most)
+
+    def _saw(self, txn: Transaction, user_ids: Sequence[str], now_ms: int) -> None:
+        places = ", ".join("?" for _ in user_ids)
+        if self.watches_guests:
+            txn.run(
+                f"UPDATE users SET seen_ms = ? WHERE user_id IN ({places})"
+                " AND is_guest AND NOT deactivated AND COALESCE(seen_ms, created_ms) < ?",
+                (now_ms, *user_ids, now_ms),
+            )
+        if self.config.counts_users:
+            born_by, values = self._born_by(now_ms)
+            txn.run(
+                "INSERT INTO active_users (user_id, seen_ms)"
+                " SELECT u.user_id, ? FROM users u LEFT JOIN active_users a"
+                " ON a.user_id = u.user_id"
+                f" WHERE u.user_id IN ({places}) AND NOT u.is_guest AND NOT u.deactivated"
+                " AND COALESCE(u.user_type, '') <> ?"
+                # Who counts once, be it by a reserved address, goes on counting.
+                f" AND (a.user_id IS NOT NULL OR u.created_ms <= {born_by})"
+                f"{'' if self.config.counts_services else ' AND u.appservice_id IS NULL'}"
+                " ORDER BY u.user_id" + _SEEN_LATER,
+                (now_ms, *user_ids, UserType.SUPPORT.value, *values),
+            )
+
+    def _born_by(self, now_ms: int) -> tuple[str, Sequence[Any]]:
+        """SQL, with its values, for when an account was made at the latest if its trial is over."""
+        trials = sorted(self.config.service_trial_ms.items())
+        cases = "".join(" WHEN ? THEN ?" for _ in trials)
+        values = [value for name, ms in trials for value in (name, now_ms - ms)]
+        default = now_ms - self.config.trial_ms
+        return (f"CASE u.appservice_id{cases} ELSE ? END" if cases else "?"), [*values, default]
+
+
+_SEEN_LATER = (
+    " ON CONFLICT (user_id) DO UPDATE SET seen_ms = excluded.seen_ms"
+    " WHERE active_users.seen_ms < excluded.seen_ms"
+)
+
+
+def _count(txn: Transaction, since_ms: int, at_most: int) -> int:
+    row = txn.one(
+        "SELECT COUNT(*) FROM"
+        " (SELECT 1 AS one FROM active_users WHERE seen_ms > ? LIMIT ?) AS found",
+        (since_ms, at_most),
+    )
+    assert row is not None
+    return int(row[0])
+
+
+def _is_active(txn: Transaction, user_id: UserID, since_ms: int) -> bool:
+    sql = "SELECT 1 FROM active_users WHERE user_id = ? AND seen_ms > ?"
+    return txn.one(sql, (str(user_id), since_ms)) is not None
+
+
+def _add(txn: Transaction, user_id: UserID, now_ms: int) -> None:
+    # Not for one who is no more: the job may come late.
+    txn.run(
+        "INSERT INTO active_users (user_id, seen_ms)"
+        " SELECT user_id, ? FROM users WHERE user_id = ? AND NOT deactivated" + _SEEN_LATER,
+        (now_ms, str(user_id)),
+    )
+
+
+def _forget(txn: Transaction, user_id: UserID) -> None:
+    txn.run("DELETE FROM active_users WHERE user_id = ?", (str(user_id),))
+
+
+def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
+    return txn.run(
+        "DELETE FROM active_users WHERE seen_ms <= ? AND user_id IN"
+        " (SELECT user_id FROM active_users WHERE seen_ms <= ?"
+        f" ORDER BY seen_ms LIMIT ?{txn.dialect.skip_locked})",
+        (now_ms - ACTIVE_MS, now_ms - ACTIVE_MS, at_most),
+    )

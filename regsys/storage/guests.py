@@ -1,0 +1,56 @@
+"""Guests whom nobody has seen for long."""
+
+from __future__ import annotations
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IGuestStore
+from regsys.model import GUEST_DEVICE_ID
+from regsys.storage.database import Database, Transaction
+
+_WATCH = "guests"
+
+
+@implementer(IGuestStore)
+@attr.frozen
+class GuestStore:
+    db: Database
+
+    async def watched_since(self, now_ms: int, max_gap_ms: int) -> int:
+        return await self.db.read("watch_guests", _watched_since, now_ms, max_gap_ms)
+
+    async def end_idle(self, idle_since_ms: int, at_most: int) -> int:
+        return await self.db.write("end_guests", _end_idle, idle_since_ms, at_most)
+
+
+def _watched_since(txn: Transaction, now_ms: int, max_gap_ms: int) -> int:
+    row = txn.one(
+        "INSERT INTO watches (name, since_ms, last_ms) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET last_ms = excluded.last_ms, since_ms ="
+        " CASE WHEN watches.last_ms < ? THEN excluded.since_ms ELSE watches.since_ms END"
+        " RETURNING since_ms",
+        (_WATCH, now_ms, now_ms, now_ms - max_gap_ms),
+    )
+    assert row is not None
+    return int(row[0])
+
+
+def _end_idle(txn: Transaction, idle_since_ms: int, at_most: int) -> int:
+    # One statement decides. Who is about to become a user holds the row, and is passed over; who
+    # has become one meanwhile is no guest any more when the row is looked at.
+    ended = txn.all(
+        "UPDATE users SET deactivated = TRUE WHERE user_id IN (SELECT user_id FROM users"
+        " WHERE is_guest AND NOT deactivated AND COALESCE(seen_ms, created_ms) < ?"
+        f" ORDER BY COALESCE(seen_ms, created_ms) LIMIT ?{txn.dialect.skip_locked})"
+        " RETURNING user_id",
+        (idle_since_ms, at_most),
+    )
+    user_ids = [row[0] for row in ended]
+    if user_ids:
+        places = ", ".join("?" for _ in user_ids)
+        txn.run(
+            f"DELETE FROM devices WHERE device_id = ? AND user_id IN ({places})",
+            (GUEST_DEVICE_ID, *user_ids),
+        )
+    return len(user_ids)

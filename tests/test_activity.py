@@ -1,0 +1,248 @@
+"""Who uses the server: gathered in memory, written in batches, counted at hardly any cost."""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
+from prometheus_client import Gauge
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
+
+from regsys.activity import (
+    BATCH,
+    COUNT_KEPT_S,
+    GAUGE_EVERY,
+    MOST,
+    WRITE_EVERY_S,
+    Activity,
+    MonthlyActiveUsers,
+    ReservedUsers,
+    WatchingAuth,
+    WatchingWriter,
+)
+from regsys.errors import Unavailable
+from regsys.interfaces import (
+    IActivityStore,
+    IAuth,
+    IFollowUps,
+    IMonthlyActiveUsers,
+    IRegistrationWriter,
+)
+from regsys.model import SEEN_AGAIN_MS, NewAccount, UserID
+from regsys.testing import MemoryActiveUsers, provides
+from regsys.testing.contracts import MonthlyActiveUsersContract
+from regsys.testing.contracts.case import NOW_MS
+
+ALICE, BOB = (UserID(name, "test.example") for name in ("alice", "bob"))
+
+
+class MemoryActiveUsersTests(MonthlyActiveUsersContract, TestCase):
+    """The fake for embedders."""
+
+    def make(self) -> IMonthlyActiveUsers:
+        self.clock = Clock()
+        self.clock.advance(NOW_MS / 1000)
+        self.users = MemoryActiveUsers(self.clock)
+        return self.users
+
+    async def create_account(self, new: NewAccount) -> None:
+        return
+
+    async def use(self, user_id: UserID) -> None:
+        self.users.seen_ms[user_id] = int(self.clock.seconds() * 1000)
+
+    def advance(self, ms: int) -> None:
+        self.clock.advance(ms / 1000)
+
+
+@implementer(IActivityStore)
+class Written:
+    """Each batch that was written, in ``batches``; ``held`` holds the next one up, ``away`` fails
+    it. All who were written are active; ``counts`` are the limits of the counts that were made."""
+
+    def __init__(self) -> None:
+        self.batches: list[Sequence[UserID]] = []
+        self.users: set[UserID] = set()
+        self.counts: list[int] = []
+        self.held: Optional[Deferred[None]] = None
+        self.away = False
+
+    async def saw(self, user_ids: Sequence[UserID], now_ms: int) -> None:
+        if self.held is not None:
+            await self.held
+        if self.away:
+            raise Unavailable()
+        self.batches.append(user_ids)
+        self.users.update(user_ids)
+
+    async def count(self, since_ms: int, at_most: int) -> int:
+        self.counts.append(at_most)
+        return min(len(self.users), at_most)
+
+    async def is_active(self, user_id: UserID, since_ms: int) -> bool:
+        return user_id in self.users
+
+    async def add(self, user_id: UserID, now_ms: int) -> None:
+        self.users.add(user_id)
+
+
+class ActivityCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW_MS / 1000)
+        self.store = Written()
+        self.gauge = Gauge("active", "", registry=None)
+        self.activity = Activity(self.store, self.clock, self.gauge)
+        self.users = MonthlyActiveUsers(self.store, self.activity, self.clock)
+
+    def wait(self, coroutine: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def write(self) -> None:
+        self.wait(self.activity.write())
+
+
+class ActivityTests(ActivityCase):
+    def test_provides(self) -> None:
+        """The parts are what they stand for."""
+        provides(IActivityStore, self.store)
+        provides(IMonthlyActiveUsers, self.users)
+        provides(IAuth, WatchingAuth(auth=Any, activity=self.activity))
+        provides(IRegistrationWriter, WatchingWriter(writer=Any, activity=self.activity))
+        provides(IFollowUps, ReservedUsers(reserved=frozenset(), users=self.users))
+
+    def test_onceAnHour(self) -> None:
+        """Who is seen again within the hour is not written again; an hour later he is."""
+        for _ in range(3):
+            self.activity.seen(ALICE)
+            self.write()
+        self.clock.advance(SEEN_AGAIN_MS / 1000 - 1)
+        self.activity.seen(ALICE)
+        self.write()
+        self.assertEqual(self.store.batches, [[ALICE]])
+        self.clock.advance(1)
+        self.activity.seen(ALICE)
+        self.write()
+        self.assertEqual(self.store.batches, [[ALICE]] * 2)
+
+    def test_born(self) -> None:
+        """An account is written when it is made, though its guest was seen just before."""
+        self.activity.seen(ALICE)
+        self.write()
+        self.activity.born(ALICE)
+        self.write()
+        self.assertEqual(self.store.batches, [[ALICE]] * 2)
+
+    def test_batches(self) -> None:
+        """Many are written in batches, in one order, each once."""
+        names = [UserID(f"u{number:04}", "s") for number in range(2 * BATCH + 1)]
+        for user_id in reversed(names):
+            self.activity.seen(user_id)
+        self.write()
+        self.assertEqual([len(batch) for batch in self.store.batches], [BATCH, BATCH, 1])
+        self.assertEqual([one for batch in self.store.batches for one in batch], names)
+
+    def test_everyMinute(self) -> None:
+        """What was seen is written within a minute, and goes on when the database was away."""
+        self.activity.start()
+        self.addCleanup(self.wait, self.activity.stop())
+        self.activity.seen(ALICE)
+        self.assertEqual(self.store.batches, [])
+        self.store.away = True
+        self.clock.advance(WRITE_EVERY_S)
+        self.activity.seen(BOB)
+        self.store.away = False
+        self.assertEqual(self.store.batches, [])
+        self.clock.advance(WRITE_EVERY_S)
+        self.assertEqual(self.store.batches, [[ALICE, BOB]])
+
+    def test_stopped(self) -> None:
+        """At the end the rest is written, if the database is there; then nothing ticks."""
+        self.activity.start()
+        self.activity.seen(ALICE)
+        self.wait(self.activity.stop())
+        self.assertEqual(self.store.batches, [[ALICE]])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.activity.seen(BOB)
+        self.store.away = True
+        self.wait(self.activity.stop())
+
+    def test_seenWhileWritten(self) -> None:
+        """Who comes while others are being written is written next."""
+        self.store.held = Deferred()
+        self.activity.seen(ALICE)
+        first = Deferred.fromCoroutine(self.activity.write())
+        self.activity.seen(BOB)
+        second = Deferred.fromCoroutine(self.activity.write())
+        self.assertNoResult(first)
+        self.assertNoResult(second)
+        self.store.held.callback(None)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assertEqual(self.store.batches, [[ALICE], [BOB]])
+
+    def test_bounded(self) -> None:
+        """However many come while nothing can be written, memory doesn't grow for ever."""
+        for number in range(MOST + 10):
+            self.activity.seen(UserID(f"u{number}", "s"))
+        self.write()
+        self.assertEqual(len(self.store.users), MOST)
+        self.activity.seen(ALICE)
+        self.assertEqual(len(self.activity._noted_ms), 1)
+
+    def test_gauge(self) -> None:
+        """The gauge shows all of them, and is not brought up to date at each round."""
+        self.activity.start()
+        self.addCleanup(self.wait, self.activity.stop())
+        self.activity.seen(ALICE)
+        for _ in range(GAUGE_EVERY):
+            self.clock.advance(WRITE_EVERY_S)
+        self.assertEqual(self.gauge._value.get(), 1)
+        self.assertEqual(len(self.store.counts), 2)
+
+
+class CountTests(ActivityCase):
+    def count(self, at_most: int = 10) -> int:
+        found = self.wait(self.users.count(at_most))
+        assert isinstance(found, int)
+        return found
+
+    def test_kept(self) -> None:
+        """Within a few seconds there is one count, whatever accounts are made here: they are
+        added to it."""
+        self.activity.born(ALICE)
+        self.assertEqual(self.count(), 1)
+        for number in range(5):
+            self.activity.born(UserID(f"u{number}", "s"))
+            self.assertEqual(self.count(), 2 + number)
+        self.assertEqual(self.store.counts, [10])
+        self.clock.advance(COUNT_KEPT_S)
+        self.assertEqual(self.count(), 6)
+        self.assertEqual(self.store.counts, [10, 10])
+
+    def test_exactAtTheLimit(self) -> None:
+        """Before somebody is refused there is a new count: who was made and does not count, such
+        as a guest, takes no place."""
+        self.assertEqual(self.count(2), 0)
+        for user_id in (ALICE, BOB):
+            self.activity.born(user_id)
+        self.activity._pending.clear()  # as if they did not count
+        self.assertEqual(self.count(2), 0)
+
+    def test_full(self) -> None:
+        """Where there is no place, those who are turned away cost nothing for a while."""
+        for user_id in (ALICE, BOB):
+            self.activity.born(user_id)
+        for _ in range(5):
+            self.assertEqual(self.count(2), 2)
+        self.assertEqual(self.store.counts, [2])
+
+    def test_away(self) -> None:
+        """If it can't be counted, that is an error and no number."""
+        self.activity.seen(ALICE)
+        self.store.away = True
+        self.failureResultOf(Deferred.fromCoroutine(self.users.count(2)), Unavailable)
+        self.store.away = False
+        self.assertEqual(self.count(), 1)

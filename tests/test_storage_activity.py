@@ -1,0 +1,236 @@
+"""Who was seen when, in our own tables; and the end of idle guests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attr
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from regsys.activity import Activity, MonthlyActiveUsers
+from regsys.config import BlockingConfig
+from regsys.interfaces import (
+    IActivityStore,
+    IExpiring,
+    IForgetful,
+    IGuestStore,
+    IMonthlyActiveUsers,
+)
+from regsys.model import ACTIVE_MS, NewAccount, UserID
+from regsys.storage.activity import ActivityStore
+from regsys.storage.guests import GuestStore
+from regsys.storage.users import UserStore
+from regsys.testing import provides
+from regsys.testing.contracts import MonthlyActiveUsersContract
+from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
+from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.tables import Tables
+
+DAY_MS = 24 * 3600 * 1000
+COUNTS = BlockingConfig(counts_users=True)
+GUEST = device("guest", "guest_device", is_guest=True)
+
+
+class OwnActiveUsers(Tables, MonthlyActiveUsersContract):
+    """Our IMonthlyActiveUsers, as the service puts it together."""
+
+    def make(self: Any) -> IMonthlyActiveUsers:
+        self.clock = Clock()
+        self.clock.advance(NOW_MS / 1000)
+        store = ActivityStore(db=self.db, config=COUNTS, watches_guests=False)
+        self.activity = Activity(store, self.clock)
+        return MonthlyActiveUsers(store, self.activity, self.clock)
+
+    async def create_account(self, new: NewAccount) -> None:
+        await UserStore(self.db).create_account(new)
+
+    async def use(self: Any, user_id: UserID) -> None:
+        self.activity.seen(user_id)
+        await self.activity.write()
+
+    def advance(self: Any, ms: int) -> None:
+        self.clock.advance(ms / 1000)
+
+
+class OwnActivity(Tables):
+    """Who counts, and what is kept of it."""
+
+    def store(self: Any, config: BlockingConfig = COUNTS, guests: bool = True) -> ActivityStore:
+        return ActivityStore(db=self.db, config=config, watches_guests=guests)
+
+    async def create(self: Any, localpart: str, **more: Any) -> UserID:
+        await UserStore(self.db).create_account(account(localpart, localpart, **more))
+        return user(localpart)
+
+    async def active(self: Any) -> list[str]:
+        rows = await self.rows("SELECT user_id FROM active_users ORDER BY user_id")
+        return [UserID.parse(row[0]).localpart for row in rows]
+
+    def test_provides(self: Any) -> None:
+        """The store is all that it is used as."""
+        for interface in (IActivityStore, IForgetful, IExpiring):
+            provides(interface, self.store())
+        provides(IGuestStore, GuestStore(self.db))
+
+    async def everybody(self: Any) -> list[UserID]:
+        """One of each kind, and one who does not exist."""
+        await self.create("gone")
+        await self.change("UPDATE users SET deactivated = TRUE")
+        return [
+            user("gone"),
+            user("nobody"),
+            await self.create("1", is_guest=True, device=GUEST),
+            await self.create("bot", user_type="bot"),
+            await self.create("bridged", appservice_id="bridge"),
+            await self.create("support", user_type="support"),
+            await self.create("alice"),
+        ]
+
+    async def test_whoCounts(self: Any) -> None:
+        """People and bots count; guests, support, services' users and those who are no more
+        don't."""
+        await self.store().saw(await self.everybody(), NOW_MS)
+        self.assertEqual(await self.active(), ["alice", "bot"])
+        self.assertEqual(await self.store().count(NOW_MS - 1, 10), 2)
+
+    async def test_services(self: Any) -> None:
+        """With track_appservice_user_ips services' users count, too."""
+        config = attr.evolve(COUNTS, counts_services=True)
+        await self.store(config).saw(await self.everybody(), NOW_MS)
+        self.assertEqual(await self.active(), ["alice", "bot", "bridged"])
+
+    async def test_notCounted(self: Any) -> None:
+        """Where only guests are watched nobody counts, and where only users do no guest is
+        written to."""
+        await self.store(BlockingConfig()).saw(await self.everybody(), NOW_MS)
+        self.assertEqual(await self.active(), [])
+        seen = "SELECT user_id FROM users WHERE seen_ms IS NOT NULL"
+        self.assertEqual(await self.rows(seen), [])  # born in the same moment
+        later_ms = NOW_MS + 1
+        await self.store(guests=False).saw([user("1")], later_ms)
+        self.assertEqual(await self.rows(seen), [])
+        await self.store().saw([user("1")], later_ms)
+        self.assertEqual(await self.rows(seen), [(str(user("1")),)])
+
+    async def test_trial(self: Any) -> None:
+        """Who is on trial does not count until it is over, each service's users as theirs says;
+        who was added needs none, and who counts once goes on."""
+        config = attr.evolve(
+            COUNTS,
+            counts_services=True,
+            trial_ms=2 * DAY_MS,
+            service_trial_ms={"quick": 0, "slow": 3 * DAY_MS},
+        )
+        store, everybody = self.store(config), [await self.create("alice")]
+        for service in ("other", "quick", "slow"):
+            everybody.append(await self.create(service, appservice_id=service))
+        everybody.append(await self.create("reserved"))
+        await store.add(user("reserved"), NOW_MS)
+        for day, counted in enumerate((2, 2, 4, 5)):
+            await store.saw(everybody, NOW_MS + day * DAY_MS)
+            since_ms = NOW_MS + day * DAY_MS - 1
+            self.assertEqual(await store.count(since_ms, 10), counted, day)
+
+    async def test_neverBack(self: Any) -> None:
+        """Who was seen later, by another process, is not seen earlier."""
+        alice = await self.create("alice")
+        for now_ms in (NOW_MS + 5, NOW_MS):
+            await self.store().saw([alice], now_ms)
+            await self.store().add(alice, now_ms)
+        self.assertEqual(await self.rows("SELECT seen_ms FROM active_users"), [(NOW_MS + 5,)])
+
+    async def test_forgotten(self: Any) -> None:
+        """Whose account is no more does not count."""
+        alice = await self.create("alice")
+        await self.store().saw([alice, await self.create("bob")], NOW_MS)
+        await self.store().forget(alice)
+        self.assertEqual(await self.active(), ["bob"])
+
+    async def test_expired(self: Any) -> None:
+        """Who counts no longer is removed, a few at a time."""
+        for number in range(3):
+            await self.store().saw([await self.create(f"u{number}")], NOW_MS)
+        await self.store().saw([await self.create("later")], NOW_MS + 1)
+        store = self.store()
+        self.assertEqual(await store.delete_expired(NOW_MS + ACTIVE_MS - 1, 10), 0)
+        self.assertEqual(await store.delete_expired(NOW_MS + ACTIVE_MS, 2), 2)
+        self.assertEqual(await store.delete_expired(NOW_MS + ACTIVE_MS, 2), 1)
+        self.assertEqual(await self.active(), ["later"])
+
+    # --- Guests --------------------------------------------------------------------------
+
+    async def test_watched(self: Any) -> None:
+        """A watch goes on from call to call, and begins anew after too long a break."""
+        store = GuestStore(self.db)
+        for now_ms, since_ms in ((5, 5), (15, 5), (25, 5), (36, 36), (40, 36)):
+            self.assertEqual(await store.watched_since(now_ms, 10), since_ms, now_ms)
+
+    async def guests(self: Any) -> list[str]:
+        """Those who are still there."""
+        rows = await self.rows(
+            "SELECT user_id FROM users WHERE is_guest AND NOT deactivated ORDER BY name_key"
+        )
+        return [UserID.parse(row[0]).localpart for row in rows]
+
+    async def test_idleGuests(self: Any) -> None:
+        """Guests end who were neither born nor seen since, the most idle first; with their
+        device, while name, profile and everybody else stay."""
+        for number in range(4):
+            await self.create(str(number), is_guest=True, created_ms=NOW_MS + number, device=GUEST)
+        await self.create("alice", created_ms=0, device=device("token"))
+        await self.store().saw([user("0")], NOW_MS + 10)
+        store = GuestStore(self.db)
+        self.assertEqual(await store.end_idle(NOW_MS + 1, 5), 0)
+        self.assertEqual(await store.end_idle(NOW_MS + 3, 1), 1)
+        self.assertEqual(await self.guests(), ["0", "2", "3"])
+        self.assertEqual(await store.end_idle(NOW_MS + 3, 5), 1)
+        self.assertEqual(await self.guests(), ["0", "3"])
+        self.assertEqual(await store.end_idle(NOW_MS + 11, 5), 2)
+        self.assertEqual(await self.rows("SELECT device_id FROM devices"), [("PHONE",)])
+        self.assertEqual(await self.rows("SELECT COUNT(*) FROM profiles"), [(5,)])
+        self.assertTrue(await UserStore(self.db).is_taken("0"))
+
+    async def test_asIfDeactivated(self: Any) -> None:
+        """What is left of an idle guest is what is left of any account that is deactivated."""
+        for name in ("1", "2"):
+            await self.create(name, is_guest=True, device=GUEST)
+        await UserStore(self.db).forget(user("1"))
+        await GuestStore(self.db).end_idle(NOW_MS + 1, 5)
+        for table in ("users", "profiles", "devices"):
+            left = await self.rows(f"SELECT * FROM {table} ORDER BY user_id")
+            first, second = ([str(row) for row in left if str(user(one)) in row] for one in "12")
+            self.assertEqual(
+                first, [row.replace("@2", "@1").replace("'2'", "'1'") for row in second]
+            )
+
+    async def test_upgraded(self: Any) -> None:
+        """A guest who has become a user never ends, however idle."""
+        await self.create("1", is_guest=True, device=GUEST)
+        await UserStore(self.db).create_account(upgrade("user", "1", password_hash="x"))
+        self.assertEqual(await GuestStore(self.db).end_idle(NOW_MS + 99, 5), 0)
+        self.assertFalse((await UserStore(self.db).find("1")).deactivated)
+
+
+class MemoryActiveUsersTests(InMemory, OwnActiveUsers, TestCase):
+    pass
+
+
+class FileActiveUsersTests(InFile, OwnActiveUsers, TestCase):
+    pass
+
+
+class PostgresActiveUsersTests(OnPostgreSQL, OwnActiveUsers, TestCase):
+    pass
+
+
+class MemoryActivityTests(InMemory, OwnActivity, TestCase):
+    pass
+
+
+class FileActivityTests(InFile, OwnActivity, TestCase):
+    pass
+
+
+class PostgresActivityTests(OnPostgreSQL, OwnActivity, TestCase):
+    pass
