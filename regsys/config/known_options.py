@@ -25,7 +25,7 @@ LATER = frozenset(
     listeners[].resources[].compress mau_appservice_trial_days mau_limit_alerting
     mau_limit_reserved_threepids mau_stats_only mau_trial_days max_mau_value modules redis
     regsys.appservice_may_set_password regsys.autocreate
-    regsys.guest_expiry regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
+    regsys.guest_expiry regsys.hold_names regsys.ignore_missing_modules
     shadow_server show_users_in_user_directory track_appservice_user_ips
     user_directory worker_listeners worker_log_config worker_name worker_pid_file
     worker_replication_secret worker_replication_secret_path

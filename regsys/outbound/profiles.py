@@ -1,0 +1,39 @@
+"""The profiles of a homeserver beside us, by which its user directory learns of newcomers."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IUserDirectory
+from regsys.model import UserID
+from regsys.outbound.homeserver import Homeserver, HomeserverRefused
+
+
+@implementer(IUserDirectory)
+@attr.frozen
+class HomeserverDirectory:
+    """Puts newcomers and their display names there (BEHAVIOUR B2.7)."""
+
+    homeserver: Homeserver
+
+    async def profile_created(self, user_id: UserID, display_name: Optional[str]) -> None:
+        await self.homeserver.introduce(user_id)
+        if display_name is None:
+            return
+        path = ("v3", "profile", str(user_id), "displayname")
+        # Many homeservers begin with the localpart. Any other name is a person's own by now:
+        # this may be a job's second try, or one that waited for the homeserver for a day.
+        shown = await self._shown(user_id, path)
+        if shown != display_name and shown in (None, "", user_id.localpart):
+            await self.homeserver.act(user_id, "PUT", path, {"displayname": display_name})
+
+    async def _shown(self, user_id: UserID, path: tuple[str, ...]) -> object:
+        try:
+            return (await self.homeserver.act(user_id, "GET", path)).get("displayname")
+        except HomeserverRefused as refusal:
+            if refusal.status == 404:
+                return None
+            raise
