@@ -31,12 +31,14 @@ class FollowUps:
 @implementer(IFollowUps)
 @attr.frozen
 class DirectoryNotice:
-    """The user directory learns of every new profile (BEHAVIOUR B2.7)."""
+    """The user directory learns of every new profile (BEHAVIOUR B2.7); unless ``of_ghosts``,
+    not of the users in application services' exclusive namespaces."""
 
     directory: IUserDirectory
+    of_ghosts: bool = True
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
-        if new.display_name is None:
+        if new.display_name is None or not (self.of_ghosts or new.appservice_id is None):
             return ()
         payload = {"user_id": str(new.user_id), "display_name": new.display_name}
         return (NewJob(kind=TELL_DIRECTORY, payload=payload),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+import attr
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -56,6 +57,14 @@ class JobsTests(SynchronousTestCase):
         self.assertEqual(len(notice.jobs_for(self.new)), 1)
         upgrade = NewAccount(key="k", user_id=ALICE, created_ms=1, upgrades_guest=True)
         self.assertEqual(notice.jobs_for(upgrade), ())
+
+    def test_ghosts(self) -> None:
+        """Where an exclusive namespace is its service's alone, its users are not told of."""
+        ghost = attr.evolve(self.new, appservice_id="irc")
+        for of_ghosts in (True, False):
+            notice = DirectoryNotice(Directory(), of_ghosts=of_ghosts)
+            self.assertEqual(len(notice.jobs_for(ghost)), of_ghosts)
+            self.assertEqual(len(notice.jobs_for(self.new)), 1)
 
 
 class DirectoryTests(SystemCase):

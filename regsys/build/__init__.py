@@ -67,7 +67,7 @@ def standalone(
         auth=auth,
         owners=owners,
         passwords=passwords,
-        rooms=rooms,
+        rooms=rooms or parts.rooms,
         endpoints=endpoints,
         expiring=[devices],
     )
@@ -91,7 +91,8 @@ def embedded(
 
     ``threepids`` tells who has which address; None: an address that is taken is refused only by
     ``store``, when an account is made. ``rooms`` and ``pushers`` are for what follows a
-    registration; None: nobody joins any, or gets one. regsys keeps its sessions, outcomes and jobs
+    registration; None: nobody gets a pusher, or joins a room unless the configuration names a
+    homeserver. regsys keeps its sessions, outcomes and jobs
     in the database that ``config`` names. /login, /logout, /refresh and /versions are the
     homeserver's.
     """
@@ -112,7 +113,7 @@ def embedded(
         auth=auth,
         owners=threepids,
         passwords=None if users is None else rules.password_check(parts, users),
-        rooms=rooms,
+        rooms=rooms or parts.rooms,
         pushers=pushers,
     )
     return assemble(parts, side)

@@ -11,8 +11,11 @@ from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
 from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
-from regsys.interfaces import IFollowUps, ILimiter, IThreepidRules
+from regsys.interfaces import IFollowUps, ILimiter, IRooms, IThreepidRules
 from regsys.jobs import JobRunner
+from regsys.outbound.homeserver import Homeserver
+from regsys.outbound.profiles import HomeserverDirectory
+from regsys.outbound.rooms import HomeserverRooms
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
@@ -61,12 +64,13 @@ class Stores:
 
 @attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor."""
+    """``clock`` is the reactor. ``homeserver`` None: none is configured."""
 
     config: Config
     clock: Any
     backend: Backend
     hooks: Hooks
+    homeserver: Optional[Homeserver]
     stores: Stores
     guests: GuestTokens
     logins: Logins
@@ -86,15 +90,19 @@ class Parts:
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
         runner = JobRunner(JobStore(backend.database), clock, backend.metrics)
+        homeserver = None
+        if config.homeserver is not None:
+            homeserver = Homeserver.of(config.homeserver, config.server_name, backend.http)
         return cls(
             config=config,
             clock=clock,
             backend=backend,
             hooks=chosen,
+            homeserver=homeserver,
             stores=Stores.of(backend.database),
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=_follow_ups(chosen, runner),
+            follow_ups=_follow_ups(chosen, homeserver, runner),
             runner=runner,
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
@@ -109,6 +117,11 @@ class Parts:
         own = self.config.template_directory
         return [*([own] if own else []), *self.hooks.template_directories]
 
+    @property
+    def rooms(self) -> Optional[IRooms]:
+        """The rooms of the configured homeserver."""
+        return None if self.homeserver is None else HomeserverRooms(homeserver=self.homeserver)
+
     def limit(self, rate: Rate) -> ILimiter:
         return Buckets(
             per_second=rate.per_second,
@@ -117,11 +130,16 @@ class Parts:
         )
 
 
-def _follow_ups(chosen: Hooks, runner: JobRunner) -> FollowUps:
+def _follow_ups(chosen: Hooks, homeserver: Optional[Homeserver], runner: JobRunner) -> FollowUps:
     """What an account brings, and what carries it out in this process."""
     parts: list[IFollowUps] = []
+    notice = None
     if chosen.directory is not None:
         notice = DirectoryNotice(chosen.directory)
+    elif homeserver is not None:
+        # Names that a service alone may have there are not ours to make.
+        notice = DirectoryNotice(HomeserverDirectory(homeserver), of_ghosts=False)
+    if notice is not None:
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
     return FollowUps(parts)

@@ -1,0 +1,80 @@
+"""A service of its own and the homeserver beside it: what one learns from the other."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Mapping
+
+from treq.testing import RequestTraversalAgent
+
+from regsys.jobs import wait_ms
+from tests.case import SystemCase
+from tests.homeserver_double import AS_TOKEN, HomeserverDouble
+from tests.log_canaries import watch
+from tests.test_follow_ups import Directory
+
+BESIDE = {"homeserver": {"url": "http://hs.example", "as_token": AS_TOKEN}}
+
+
+class BesideCase(SystemCase):
+    options: ClassVar[Mapping[str, Any]] = {"regsys": {**BESIDE, "rc_availability": False}}
+
+    def setUp(self) -> None:
+        self.double = HomeserverDouble()
+        self.agent = RequestTraversalAgent(self.double)
+        super().setUp()
+
+    def system(self, **options: Any) -> None:
+        super().system(**{"agent": self.agent, **self.options, **options})
+
+    def settle(self) -> None:
+        """Let pass what needs no time."""
+        for _ in range(5):
+            self.agent.flush()
+            self.clock.advance(0)
+
+    def retry(self) -> None:
+        """Try again whatever has failed so far."""
+        self.clock.advance(wait_ms(20) / 1000 * 2)
+        self.wait(self.subsystem.jobs.run_due())
+        self.settle()
+
+
+class ProfileTests(BesideCase):
+    def test_told(self) -> None:
+        """The homeserver learns of a newcomer and the display name."""
+        self.register("alice")
+        self.settle()
+        self.assertEqual(self.double.profiles, {"@alice:test.example": "alice"})
+        self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_down(self) -> None:
+        """While the homeserver is down people register as ever; it learns of them later."""
+        for mishap in ("500", "hang-up", "garbage", "429"):
+            self.double.mishaps["register"] = [mishap]
+            self.register(f"a-{mishap}")
+            self.settle()
+            self.assertEqual(self.counts()["jobs"], 1, mishap)
+            self.retry()
+            self.assertIn(f"@a-{mishap}:test.example", self.double.profiles)
+            self.assertEqual(self.counts()["jobs"], 0, mishap)
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+    def test_ownDirectory(self) -> None:
+        """A directory of an embedder's own is told instead."""
+        directory = Directory()
+        self.system(hooks=self.hooks(directory=directory))
+        self.register("alice")
+        self.settle()
+        self.assertEqual(len(directory.told), 1)
+        self.assertEqual(self.double.calls, [])
+
+    def test_quiet(self) -> None:
+        """No line of the log has the token, whatever the homeserver answers."""
+        canaries = watch(self, {"as_token": AS_TOKEN})
+        self.double.mishaps.update({"register": ["echo", "hang-up"], "profile": ["echo", "huge"]})
+        self.register("alice")
+        for _ in range(4):
+            self.settle()
+            self.retry()
+        self.assertEqual(self.double.mishaps, {"register": [], "profile": []})
+        self.assertGreater(canaries.heard, 4)
