@@ -23,7 +23,9 @@ AS_TOKEN = "the-double's-as-token-canary"
 NAMESPACE = r"@.*:test\.example"
 
 # What is answered instead of acting.
-STALL, HANG_UP, FORGET = "stall", "hang-up", "forget"
+STALL, HANG_UP = "stall", "hang-up"
+# What is done after acting, in place of an answer.
+FORGET, LIMBO = "forget", "limbo"
 INSTEAD: Mapping[str, tuple[int, bytes]] = {
     "500": (500, b'{"errcode": "M_UNKNOWN", "error": "Internal server error"}'),
     "502": (502, b"<html>Bad Gateway</html>"),
@@ -41,6 +43,12 @@ INSTEAD: Mapping[str, tuple[int, bytes]] = {
     "odd-refusal": (403, b'{"errcode": 7, "error": ["\\u0000"]}'),
 }
 MISHAPS = (*INSTEAD, HANG_UP)
+# What is no answer about a room.
+NO_ROOM: Mapping[str, tuple[int, bytes]] = {
+    "no-room": (200, b"{}"),
+    "odd-room": (200, b'{"room_id": "lobby"}'),
+    "number-room": (200, b'{"room_id": 7}'),
+}
 
 
 class Refused(Exception):
@@ -124,14 +132,17 @@ class HomeserverDouble(Resource):
         mishap = waiting.pop(0) if waiting else None
         if mishap == STALL:
             return NOT_DONE_YET
-        if mishap in INSTEAD:
-            status, content = INSTEAD[mishap]
+        instead = {**INSTEAD, **NO_ROOM}.get(mishap or "")
+        if instead is not None:
+            status, content = instead
             request.setResponseCode(status)
             request.setHeader(b"Location", b"/elsewhere")
             return content
         if mishap == HANG_UP:
             return self._hang_up(request)
         answer = self._answer(request, act, acting, body)
+        if mishap == LIMBO:
+            return NOT_DONE_YET
         return self._hang_up(request) if mishap == FORGET else answer
 
     def _answer(

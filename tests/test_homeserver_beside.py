@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
+import attr
 from treq.testing import RequestTraversalAgent
 
 from regsys.jobs import wait_ms
+from regsys.model import NewAccount
 from tests.case import SystemCase
 from tests.homeserver_double import AS_TOKEN, HomeserverDouble
 from tests.log_canaries import watch
-from tests.test_follow_ups import Directory
+from tests.test_follow_ups import ALICE, Directory
 
 BESIDE = {"homeserver": {"url": "http://hs.example", "as_token": AS_TOKEN}}
 
@@ -67,6 +69,13 @@ class ProfileTests(BesideCase):
         self.settle()
         self.assertEqual(len(directory.told), 1)
         self.assertEqual(self.double.calls, [])
+
+    def test_ghosts(self) -> None:
+        """Users in the exclusive namespace of a service are not ours to make there."""
+        new = NewAccount(key="k", user_id=ALICE, created_ms=1, display_name="Alice")
+        jobs_for = self.subsystem.handler.follow_ups.jobs_for
+        self.assertEqual(len(jobs_for(new)), 1)
+        self.assertEqual(len(jobs_for(attr.evolve(new, appservice_id="irc"))), 0)
 
     def test_quiet(self) -> None:
         """No line of the log has the token, whatever the homeserver answers."""

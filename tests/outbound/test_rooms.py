@@ -81,7 +81,9 @@ class HomeserverRoomsTests(HomeserverCase):
         self.wait(self.rooms.create(HOST, room))
         made = self.double.room(LOBBY)
         self.assertEqual((made.creator, made.federated), (str(HOST), False))
-        self.assertLessEqual({str(HOST), str(BOB)}, set(self.double.profiles))
+        self.assertEqual(set(self.double.profiles), {str(HOST), str(BOB)})
+        self.wait(self.rooms.invite(HOST, ALICE, self.wait(self.rooms.find(LOBBY))))
+        self.assertIn(str(ALICE), self.double.profiles)
 
     def test_lostAnswer(self) -> None:
         """A room that was made, though nobody heard of it, is there the next time, and a join or
@@ -125,12 +127,10 @@ class HomeserverRoomsTests(HomeserverCase):
 
     def test_nonsense(self) -> None:
         """An answer without a room is none."""
-        for name, step in (
-            ("find", self.rooms.find(LOBBY)),
-            ("create", self.rooms.create(HOST, HALL)),
-        ):
-            self.double.mishaps[name] = ["null"]
-            self.refused(step)
+        for mishap in ("no-room", "odd-room", "number-room"):
+            self.double.mishaps.update({"find": [mishap], "create": [mishap]})
+            for step in (self.rooms.find(LOBBY), self.rooms.create(HOST, HALL)):
+                self.assertIn("no room_id", self.refused(step))
 
     def test_deadlines(self) -> None:
         """Each step ends in time, wherever the homeserver stalls, so that a job that takes all of
