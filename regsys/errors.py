@@ -264,6 +264,11 @@ class TokenNotFound(RegistrationError):
     status, errcode, sentence = 404, "M_NOT_FOUND", "There is no such registration token."
 
 
+class JobNotFound(RegistrationError):
+    status, errcode = 404, "M_NOT_FOUND"
+    sentence = "There is no such job that has failed and waits: it may be done by now."
+
+
 # --- Tokens, logins, authentication ------------------------------------------------------
 
 

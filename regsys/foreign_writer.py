@@ -39,6 +39,7 @@ from regsys.model import (
     Outcome,
     UserID,
 )
+from regsys.tokens import token_hash
 
 RECOVERY = "finish_registration"
 
@@ -56,7 +57,9 @@ class ForeignWriter:
     start_jobs: Callable[[Sequence[NewJob]], None]
 
     async def create_account(self, new: NewAccount) -> Created:
-        recovery = NewJob(kind=RECOVERY, payload=_intent(new), job_id=f"finish {new.key}")
+        # Operators see a job's id, and the key may be a session's, which nobody else may know.
+        job_id = f"finish-{token_hash(new.key)}"
+        recovery = NewJob(kind=RECOVERY, payload=_intent(new), job_id=job_id)
         earlier = await self.outcomes.reserve(new, recovery)
         if earlier is not None:
             if earlier.finished:
@@ -125,7 +128,7 @@ class ForeignWriter:
             terms = LoginTerms(**intent["terms"])
             login = self.logins.issue(user_id, terms, intent["key"])
             device = NewDevice(login=login, **intent["device"])
-        remembered = {name: intent[name] for name in _REMEMBERED}
+        remembered = {name: intent[name] for name in _REMEMBERED if name in intent}
         return self._with_jobs(NewAccount(user_id=user_id, device=device, **remembered))
 
     def _with_jobs(self, new: NewAccount) -> NewAccount:
@@ -138,6 +141,9 @@ _REMEMBERED = (
     "key",
     "created_ms",
     "is_guest",
+    "upgrades_guest",
+    "user_type",
+    "appservice_id",
     "display_name",
     "registration_token",
     "consents",

@@ -98,6 +98,8 @@ class JobRunner:
         try:
             while await self.run_due() == BATCH and self._loop.running:
                 continue
+            if self._metrics is not None:
+                self._metrics.jobs_waiting(await self._store.backlog(), self._now_ms())
         except RegistrationError as error:
             # The database is away; the next round asks again.
             log.warn("jobs: {error}", error=error.text)

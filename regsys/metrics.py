@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
+
+from regsys.model import Backlog
 
 # The attempts of one proof that are counted each for itself.
 MOST_ATTEMPTS = 5
@@ -42,9 +44,22 @@ class Metrics:
         self.jobs_failed = Counter(
             "regsys_job_failures", "Attempts of jobs that failed", ["kind"], registry=self.registry
         )
+        self._jobs_waiting = Gauge(
+            "regsys_jobs_waiting",
+            "Jobs waiting or under way; of very many only the first thousand of a kind",
+            ["kind"],
+            registry=self.registry,
+        )
+        self._oldest_job = Gauge(
+            "regsys_oldest_job_age_seconds",
+            "Since when the oldest of them is to be done",
+            ["kind"],
+            registry=self.registry,
+        )
         self.hashes_waiting = Gauge(
             "regsys_hashes_waiting", "Passwords that wait to be hashed", registry=self.registry
         )
+        self._kinds: set[str] = set()
         self._children: dict[tuple[object, ...], Counter] = {}
         self._timers: dict[str, Summary] = {}
 
@@ -64,6 +79,16 @@ class Metrics:
         if timer is None:
             timer = self._timers[name] = self._transactions.labels(name)
         timer.observe(seconds)
+
+    def jobs_waiting(self, backlog: Sequence[Backlog], now_ms: int) -> None:
+        """All that is waiting now; a kind of which there is nothing any more is at zero."""
+        for kind in self._kinds.difference(item.kind for item in backlog):
+            self._jobs_waiting.labels(kind).set(0)
+            self._oldest_job.labels(kind).set(0)
+        for item in backlog:
+            self._kinds.add(item.kind)
+            self._jobs_waiting.labels(item.kind).set(item.count)
+            self._oldest_job.labels(item.kind).set(max(0, now_ms - item.oldest_ms) / 1000)
 
     def _child(self, counter: Counter, *labels: object) -> Counter:
         key = (counter, *labels)

@@ -6,6 +6,7 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from regsys import http
@@ -30,6 +31,8 @@ from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
 from regsys.threepid_names import display_name_of
 from regsys.usernames import NoAppservices
+
+log = Logger()
 
 
 @attr.frozen(kw_only=True)
@@ -94,6 +97,7 @@ class Subsystem:
     in_flight: InFlight
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
+    _warnings: Sequence[str] = ()
 
     @property
     def endpoints(self) -> frozenset[str]:
@@ -122,6 +126,8 @@ class Subsystem:
         )
 
     def start(self) -> None:
+        for warning in self._warnings:
+            log.warn("{sentence}", sentence=warning)
         self.backend.start()
         self.jobs.start()
         self._housekeeping.start()

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IAgent
 
 from regsys import build, http
+from regsys.interfaces import IRooms
 from regsys.storage.database import Database
 from regsys.subsystem import Hooks, hooks
 from regsys.testing import config, memory_backend
@@ -41,17 +42,21 @@ class SystemCase(SynchronousTestCase):
         run: Callable[..., Deferred[Any]] = maybeDeferred,
         seconds: Optional[Callable[[], float]] = None,
         agent: Optional[IAgent] = None,
+        rooms: Optional[IRooms] = None,
         **options: Any,
     ) -> None:
         """Put a subsystem with these options in the place of the one before; over the same
         ``database`` it is the same server after a restart. ``run`` calls hashing functions,
         ``seconds`` is the clock of limits (None: the one of everything else), ``agent`` asks
-        other servers (None: there are none)."""
+        other servers (None: there are none); newcomers join ``rooms`` (None: no homeserver has
+        any)."""
         chosen = config(**options)
         backend = memory_backend(self, chosen, self.clock, database, run, agent)
         if seconds is not None:
             backend = attr.evolve(backend, seconds=seconds)
-        self.subsystem = build.standalone(chosen, self.clock, backend=backend, hooks=hooks)
+        self.subsystem = build.standalone(
+            chosen, self.clock, rooms=rooms, backend=backend, hooks=hooks
+        )
         self.database = backend.database
         self.client = Client(self, self.subsystem.resource(client_address=http.first_forwarded))
 

@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from regsys import subsystem
-from regsys.interfaces import IUserDirectory
+from regsys.interfaces import IRooms, IUserDirectory
 from regsys.model import UserID
 from regsys.storage.database import Dialect
 from regsys.storage.dialects import PostgreSQL, SQLite
@@ -70,7 +70,7 @@ class Process:
         self.database = WatchedDatabase(*case.place, Hasty(), points)
         hooks = subsystem.hooks(self.clock, directory=case.directory)
         self.subsystem = standalone(
-            case, self.clock, database=self.database, hooks=hooks, **case.options
+            case, self.clock, database=self.database, hooks=hooks, rooms=case.rooms, **case.options
         )
         self.client = Client(case, self.subsystem.resource())
 
@@ -79,6 +79,10 @@ class Process:
         cursor = self.database.pool.connection.cursor()
         cursor.execute(sql)
         return {row[0] for row in cursor.fetchall()}
+
+    def change(self, sql: str) -> None:
+        """Do to the database what no request does."""
+        self.database.pool.connection.cursor().execute(sql)
 
     def result(self, awaitable: Any) -> Any:
         return self.case.successResultOf(Deferred.fromCoroutine(awaitable))
@@ -121,9 +125,10 @@ Retry = Callable[[Process, Any, set[str]], None]
 
 class CrashCase:
     """For tests; ``make_place`` gives the database's dialect and how to connect. ``options``
-    are those of every process."""
+    are those of every process, ``rooms`` what its newcomers join."""
 
     options: ClassVar[Mapping[str, Any]] = {}
+    rooms: Optional[IRooms] = None
 
     def setUp(self: Any) -> None:
         self.place = self.make_place()

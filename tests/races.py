@@ -32,9 +32,12 @@ class RaceCase:
             home = folder / str(number)
             home.mkdir(parents=True)
             self.config = write_config(home, database, **self.options)
-            self.services.append(ServiceProcess(self, self.config))
+            self.services.append(self.start(self.config))
         self.crowd = Crowd([service.base_url for service in self.services], CONTENDERS)
         self.addCleanup(self.crowd.close)
+
+    def start(self: Any, config: Path) -> ServiceProcess:
+        return ServiceProcess(self, config)
 
     def race(self: Any, body: Callable[[int], Any], query: str = "") -> list[Answer]:
         """What each contender is answered; never a 5xx."""

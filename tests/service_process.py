@@ -85,7 +85,8 @@ class ServiceProcess:
     """A service under way. It has said that it is ready when the constructor returns.
 
     ``base_url`` (no slash at its end) is where it listens. It is killed when ``case`` ends;
-    a test that wants a decent end calls ``stop``. ``options`` are more of the command line.
+    a test that wants a decent end calls ``stop``. ``options`` are more of the command line,
+    ``program`` is what takes the place of ``regsys serve``.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class ServiceProcess:
         *config: Path,
         cwd: Optional[Path] = None,
         options: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "regsys", "serve"),
     ) -> None:
         options = [*options, *(word for path in config for word in ("-c", str(path)))]
         home = cwd or config[0].parent
@@ -101,7 +103,7 @@ class ServiceProcess:
         self._lines: queue.Queue[Optional[str]] = queue.Queue()
         self._output: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "regsys", "serve", *options],
+            [sys.executable, *program, *options],
             cwd=home,
             env={**os.environ, "PYTHONPATH": search_path},
             stdin=subprocess.DEVNULL,

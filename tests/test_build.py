@@ -31,7 +31,7 @@ TOKENS = {
     "registration_token_new",
     "registration_token",
 }
-ADMIN = {"shared_secret", "username_available"}
+ADMIN = {"shared_secret", "username_available", "jobs", "jobs_retry", "job_retry"}
 PAGES = {"fallback", "registration_page", "static"}
 PROOFS = {
     "email_request_token",

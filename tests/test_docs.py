@@ -55,6 +55,7 @@ class DocumentTests(SynchronousTestCase):
             "IValidationMails",
             "ISmsSender",
             "IUserLookup",
+            "IRooms",
         ):
             self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))
             self.assertIn(name, text)

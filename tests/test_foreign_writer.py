@@ -38,6 +38,28 @@ class ForeignWriterTests(WriterContract, TestCase):
         return attr.evolve(writer, logins=logins, start_jobs=start_jobs), server.auth
 
 
+class RecoveryTests(TestCase):
+    async def test_whoTheFirstUserIs(self) -> None:
+        """Whom a recovery finds is the first user exactly if the request would have made him so;
+        and the job that waits meanwhile tells no session by its id."""
+        for more, first in (
+            ({}, ["alice"]),
+            ({"is_guest": True}, []),
+            ({"user_type": "bot"}, []),
+            ({"appservice_id": "irc"}, []),
+        ):
+            server = Homeserver(self)
+            await server.begin()
+            writer, _ = server.process(failing_at("before settle", Died()))
+            with self.assertRaises(Died):
+                await writer.create_account(server.wish(**more))
+            ((job_id,),) = await server.rows("SELECT job_id FROM jobs")
+            self.assertNotIn("session", job_id)
+            await server.recover()
+            found = await server.rows("SELECT user_id FROM milestones")
+            self.assertEqual(found, [(str(user(name)),) for name in first], more)
+
+
 class Matter:
     """One registration with a homeserver of its own, and what has become of it."""
 

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.metrics import Metrics
+from regsys.model import Backlog
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3
 
@@ -52,6 +53,22 @@ class MetricsTests(SynchronousTestCase):
             metrics.database_call("find_user", seconds)
         self.assertEqual(value(metrics, "regsys_database_seconds_count", name="find_user"), 2)
         self.assertEqual(value(metrics, "regsys_database_seconds_sum", name="find_user"), 0.75)
+
+    def test_jobs(self) -> None:
+        """What waits is shown by kind, with the age of the oldest; nothing any more is zero."""
+        metrics = Metrics()
+        backlog = [
+            Backlog(kind="greet", count=3, oldest_ms=1000),
+            Backlog(kind="wave", count=1, oldest_ms=9000),
+        ]
+        for items, greet, wave in ((backlog, (3, 4.5), (1, 0)), (backlog[:1], (3, 4.5), (0, 0))):
+            metrics.jobs_waiting(items, 5500)
+            for kind, expected in (("greet", greet), ("wave", wave)):
+                shown = [
+                    value(metrics, name, kind=kind)
+                    for name in ("regsys_jobs_waiting", "regsys_oldest_job_age_seconds")
+                ]
+                self.assertEqual(tuple(shown), expected, kind)
 
     def test_registries(self) -> None:
         """Several sets live in one process, each in a registry of its own or in one given."""

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from regsys.interfaces import IUserDirectory
 from regsys.model import UserID
 from regsys.storage.validations import ValidationStore
-from regsys.testing import MemoryMails
+from regsys.testing import MemoryMails, MemoryRoom, MemoryRooms
 from tests import postgres
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3
@@ -172,6 +172,21 @@ class StatementTests(SystemCase):
         texts = [*(text for inside in cost.transactions for text in inside), *cost.alone]
         self.assertGreater(len(texts), 5, cost)
         return re.sub(r"'[^']*'|\b[0-9]+\b", "?", "\n".join(texts))
+
+    def test_rooms(self) -> None:
+        """Rooms to be joined cost the transaction a word and a statement a room, and afterwards
+        each a look at who joins and one to be finished: nothing that grows with the accounts."""
+        rooms, names = MemoryRooms(), ("#one:test.example", "#two:test.example")
+        for name in names:
+            rooms.add(name, MemoryRoom(room_id=name, public=True))
+        self.system(database=self.database, rooms=rooms, auto_join_rooms=[*names])
+        self.register("second")
+        cost = self.cost(lambda: self.register("alice"))
+        (statements,) = cost.transactions
+        added = [text for text in statements if "jobs" in text or "first_times" in text]
+        self.assertEqual(len(added), 1 + len(names), cost)
+        self.assertLessEqual(len(statements), MOST + 1 + len(names), cost)
+        self.assertAlone(cost, "SELECT" + " SELECT DELETE" * len(names))
 
     def test_guest(self) -> None:
         """A guest costs what a generated name costs."""

@@ -67,6 +67,7 @@ def standalone(
         auth=auth,
         owners=owners,
         passwords=passwords,
+        users=users,
         rooms=rooms or parts.rooms,
         endpoints=endpoints,
         expiring=[devices],
@@ -113,6 +114,7 @@ def embedded(
         auth=auth,
         owners=threepids,
         passwords=None if users is None else rules.password_check(parts, users),
+        users=users,
         rooms=rooms or parts.rooms,
         pushers=pushers,
     )

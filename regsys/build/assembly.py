@@ -6,12 +6,13 @@ from typing import Any, Optional, Sequence
 
 import attr
 
+from regsys.autojoin import AUTO_JOIN
 from regsys.build import proofs, rules, stages
 from regsys.build.parts import Parts
 from regsys.credentials import PasswordCheck
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
-from regsys.interfaces import IAccountStore, IAuth, IPushers, IRooms, IThreepidStore
+from regsys.interfaces import IAccountStore, IAuth, IPushers, IRooms, IThreepidStore, IUserLookup
 from regsys.jobs import Housekeeping
 from regsys.ratelimit import address_key
 from regsys.registration_tokens import RegistrationTokens
@@ -25,6 +26,7 @@ from regsys.web import (
     consent,
     fallback,
     health,
+    jobs,
     pages,
     register,
     registration_page,
@@ -37,14 +39,16 @@ from regsys.web.pages import Pages
 @attr.frozen(kw_only=True)
 class Side:
     """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
-    address; ``passwords`` None: nobody knows passwords; ``rooms`` and ``pushers`` None: what needs
-    them waits. ``endpoints`` are only this side's, and the rows of ``expiring`` come to an end."""
+    address; ``passwords`` None: nobody knows passwords; ``users`` None: nor who a user is;
+    ``rooms`` and ``pushers`` None: what needs them waits. ``endpoints`` are only this side's, and
+    the rows of ``expiring`` come to an end."""
 
     handler: RegistrationHandler
     accounts: IAccountStore
     auth: IAuth
     owners: Optional[IThreepidStore]
     passwords: Optional[PasswordCheck]
+    users: Optional[IUserLookup] = None
     rooms: Optional[IRooms] = None
     pushers: Optional[IPushers] = None
     endpoints: Sequence[Endpoint] = ()
@@ -62,6 +66,9 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
+    if side.rooms is not None:
+        usher = rules.usher(parts, side.rooms, side.users)
+        parts.runner.add_handlers({AUTO_JOIN: usher.run})
     endpoints = [
         register.register(signup, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
@@ -78,6 +85,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         threepids.submit_msisdn_token(phones),
         admin.shared_secret_registration(handler, rules.shared_secret(parts), parts.clock),
         admin.username_available(handler, auth),
+        *jobs.endpoints(stores.jobs, auth, parts.clock),
         *side.endpoints,
     ]
     confirmation = stages.confirmation(parts, side.passwords)
@@ -101,5 +109,6 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         backend=parts.backend,
         in_flight=InFlight(),
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
+        warnings=rules.warnings(parts.config, side.rooms),
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
     )

@@ -7,6 +7,7 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.access_tokens import GuestTokens, Logins
+from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
@@ -19,6 +20,7 @@ from regsys.outbound.rooms import HomeserverRooms
 from regsys.ratelimit import Buckets
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
+from regsys.storage.milestones import MilestoneStore
 from regsys.storage.nonces import NonceStore
 from regsys.storage.outcomes import OutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
@@ -38,6 +40,8 @@ class Stores:
     nonces: NonceStore
     outcomes: OutcomeStore
     consents: ConsentStore
+    jobs: JobStore
+    milestones: MilestoneStore
 
     @classmethod
     def of(cls, database: Any) -> Stores:
@@ -48,6 +52,8 @@ class Stores:
             nonces=NonceStore(database),
             outcomes=OutcomeStore(database),
             consents=ConsentStore(database),
+            jobs=JobStore(database),
+            milestones=MilestoneStore(database),
         )
 
     @property
@@ -89,7 +95,8 @@ class Parts:
         chosen = given or hooks(clock)
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        runner = JobRunner(JobStore(backend.database), clock, backend.metrics)
+        stores = Stores.of(backend.database)
+        runner = JobRunner(stores.jobs, clock, backend.metrics)
         homeserver = None
         if config.homeserver is not None:
             homeserver = Homeserver.of(config.homeserver, config.server_name, backend.http)
@@ -99,10 +106,10 @@ class Parts:
             backend=backend,
             hooks=chosen,
             homeserver=homeserver,
-            stores=Stores.of(backend.database),
+            stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=_follow_ups(chosen, homeserver, runner),
+            follow_ups=_follow_ups(config, chosen, homeserver, runner),
             runner=runner,
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
@@ -130,8 +137,11 @@ class Parts:
         )
 
 
-def _follow_ups(chosen: Hooks, homeserver: Optional[Homeserver], runner: JobRunner) -> FollowUps:
-    """What an account brings, and what carries it out in this process."""
+def _follow_ups(
+    config: Config, chosen: Hooks, homeserver: Optional[Homeserver], runner: JobRunner
+) -> FollowUps:
+    """What an account brings, and what carries it out in this process, as far as that is known
+    here: what needs the homeserver's rooms is added in ``assembly``."""
     parts: list[IFollowUps] = []
     notice = None
     if chosen.directory is not None:
@@ -142,4 +152,6 @@ def _follow_ups(chosen: Hooks, homeserver: Optional[Homeserver], runner: JobRunn
     if notice is not None:
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
+    if config.rooms.auto_join:
+        parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts)

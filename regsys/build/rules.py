@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
 from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
+from regsys.autojoin import Usher
 from regsys.build.parts import Parts
-from regsys.config import Rate
+from regsys.config import Config, Rate
 from regsys.consent import Consents
 from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.farewell import Farewell
@@ -19,6 +20,7 @@ from regsys.interfaces import (
     IForgetful,
     INames,
     IRegistrationWriter,
+    IRooms,
     IThreepidStore,
     ITurnstile,
     IUserLookup,
@@ -66,6 +68,26 @@ def handler(
         config=config.registration,
         clock=parts.clock,
         replay_window_ms=config.sessions.replay_window_ms,
+    )
+
+
+def usher(parts: Parts, rooms: IRooms, users: Optional[IUserLookup]) -> Usher:
+    return Usher(
+        rooms=rooms,
+        milestones=parts.stores.milestones,
+        users=users,
+        config=parts.config.rooms,
+        server_name=parts.config.server_name,
+    )
+
+
+def warnings(config: Config, rooms: Optional[IRooms]) -> Sequence[str]:
+    """What the operator is told at each start: what is configured, and has to wait."""
+    if rooms is not None or not config.rooms.auto_join:
+        return ()
+    return (
+        "auto_join_rooms is set, but there is no homeserver to ask: newcomers are NOT joined to "
+        "any room. Their jobs wait until regsys.homeserver names one (regsys jobs).",
     )
 
 

@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     approve = command("approve-user", "Let an account that waits for approval log in.")
     approve.add_argument("name", help="the user name, the part before the colon")
     _token_parser(command("token", "Registration tokens: make, list, look at, revoke."), common)
+    _jobs_parser(command("jobs", "What is still to be done after registrations."), common)
     return parser
 
 
@@ -90,6 +91,25 @@ def _demonstration(arguments: argparse.Namespace) -> str:
     if arguments.command == "serve" and arguments.demo:
         return every_stage.config_file()
     return config_file(create=arguments.command == "serve")
+
+
+def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = jobs.add_subparsers(dest="action", metavar="ACTION")
+    text = "The jobs that wait, a line each: what, how often tried, when next, why it failed."
+    listing = actions.add_parser("list", help=text, description=text, parents=[common])
+    listing.add_argument("--most", type=_count, default=100, metavar="N", help="(default: 100)")
+    jobs.set_defaults(action="list", most=100)
+    text = "Let jobs that have failed be tried again at once."
+    retry = actions.add_parser("retry", help=text, description=text, parents=[common])
+    which = retry.add_mutually_exclusive_group(required=True)
+    which.add_argument("job_id", nargs="?", metavar="ID", help="as the list shows it")
+    which.add_argument("--all", action="store_true", help="all of them")
+
+
+def _count(text: str) -> int:
+    if not 1 <= int(text) <= 1_000_000:
+        raise ValueError(text)
+    return int(text)
 
 
 def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:

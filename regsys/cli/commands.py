@@ -6,6 +6,7 @@ import argparse
 import getpass
 import secrets
 import sys
+import time
 from typing import Any, Awaitable, Callable
 
 from twisted.internet import task
@@ -13,11 +14,13 @@ from twisted.internet.defer import Deferred
 
 from regsys import build, logs
 from regsys.backend import prepare
+from regsys.cli import jobs as waiting_jobs
 from regsys.cli import tokens
 from regsys.config import Config
 from regsys.errors import RegistrationError
 from regsys.model import Registration, Secret
 from regsys.service import serve as serve_process
+from regsys.storage.jobs import JobStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Subsystem
 from regsys.usernames import ascii_lower
@@ -86,6 +89,13 @@ def approve_user(config: Config, arguments: argparse.Namespace) -> int:
 def token(config: Config, arguments: argparse.Namespace) -> int:
     work = tokens.ACTIONS[arguments.action]
     return _with_subsystem(config, lambda subsystem: work(subsystem.registration_tokens, arguments))
+
+
+def jobs(config: Config, arguments: argparse.Namespace) -> int:
+    work, now_ms = waiting_jobs.ACTIONS[arguments.action], int(time.time() * 1000)
+    return _with_subsystem(
+        config, lambda subsystem: work(JobStore(subsystem.backend.database), arguments, now_ms)
+    )
 
 
 def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]]) -> int:

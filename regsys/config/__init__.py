@@ -45,6 +45,7 @@ from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
 from regsys.config.refusals import check_addresses, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
+from regsys.config.rooms import RoomsConfig, read_rooms
 from regsys.config.terms import TermsConfig, read_terms
 from regsys.config.threepids import AllowedThreepid, ThreepidsConfig, read_threepids
 from regsys.config.values import ConfigError, Reader, is_url
@@ -68,6 +69,7 @@ __all__ = [
     "ProxiesConfig",
     "Rate",
     "RegistrationConfig",
+    "RoomsConfig",
     "SessionsConfig",
     "TLSFiles",
     "TermsConfig",
@@ -108,6 +110,7 @@ class Config:
     limits: LimitsConfig
     sessions: SessionsConfig
     terms: TermsConfig
+    rooms: RoomsConfig
     email: Optional[EmailConfig]
     phones: PhonesConfig
     email_domains: EmailDomainsConfig
@@ -172,6 +175,7 @@ def read(reader: Reader) -> Config:
         limits=read_limits(reader),
         sessions=read_sessions(reader),
         terms=read_terms(reader, listeners),
+        rooms=read_rooms(reader),
         email=email,
         phones=phones,
         email_domains=read_email_domains(reader.section("regsys").section("email_domains")),

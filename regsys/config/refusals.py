@@ -18,7 +18,6 @@ _CLOSED_TO_ALL = ("hs_disabled", "limit_usage_by_mau")
 # What else matters once people register, and what it means that it is not done.
 _MISSED = {
     "app_service_config_files": "the names of application services are free for anybody to take",
-    "auto_join_rooms": "newcomers are not joined to any room",
     "modules": "no module is asked whether somebody may register",
 }
 

@@ -6,7 +6,18 @@ from typing import Awaitable, Mapping, Optional, Sequence
 
 from zope.interface import Interface
 
-from regsys.model import Consent, Job, Login, NewAccount, NewJob, Outcome, StoredLogin, UserID
+from regsys.model import (
+    Backlog,
+    Consent,
+    Job,
+    Login,
+    NewAccount,
+    NewJob,
+    Outcome,
+    StoredLogin,
+    UserID,
+    WaitingJob,
+)
 
 
 class ITokenStore(Interface):
@@ -49,6 +60,24 @@ class IJobStore(Interface):
     def begin(jobs: Sequence[NewJob], now_ms: int) -> Awaitable[Sequence[NewJob]]:
         """Store jobs that no account brings, held by us from birth, without those whose ``once``
         has been written before. Returns those that were written, for ``start_jobs``."""
+
+    def waiting(at_most: int) -> Awaitable[Sequence[WaitingJob]]:
+        """The jobs that are not done yet, the oldest first, those under way included."""
+
+    def backlog() -> Awaitable[Sequence[Backlog]]:
+        """How much there is of each kind, by name; at a cost that doesn't grow with it."""
+
+    def retry(job_id: Optional[str], now_ms: int) -> Awaitable[int]:
+        """Let this job (None: all of them) be taken at once, though it has failed; returns how
+        many were made to wait no longer. What has not failed yet is left alone."""
+
+
+class IMilestones(Interface):
+    """Moments that come once."""
+
+    def first_real_user() -> Awaitable[Optional[UserID]]:
+        """Who was the first person with an account here (BEHAVIOUR B5.2): decided by the
+        transaction that made it, and never again. None: nobody yet."""
 
 
 class IOutcomeStore(Interface):

@@ -29,7 +29,7 @@ from regsys.model.identity import (
     UserID,
     masked,
 )
-from regsys.model.jobs import JOB_LEASE_MS, Job, NewJob
+from regsys.model.jobs import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.model.proofs import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -46,10 +46,12 @@ __all__ = [
     "CODE_TRIES",
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
+    "MOST_COUNTED",
     "RESERVED_MS",
     "UNREAL_USER_TYPES",
     "VALIDATED_MS",
     "AccountThreepid",
+    "Backlog",
     "Challenge",
     "Client",
     "Consent",
@@ -82,5 +84,6 @@ __all__ = [
     "Validation",
     "ValidationBegun",
     "ValidationMail",
+    "WaitingJob",
     "masked",
 ]

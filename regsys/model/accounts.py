@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Union
 
 import attr
 
@@ -36,6 +36,11 @@ class User:
     deactivated: bool = False
     appservice_id: Optional[str] = None
     created_ms: int = 0
+
+    @property
+    def is_real(self) -> bool:
+        """As NewAccount's."""
+        return _is_real(self)
 
 
 @attr.frozen(kw_only=True)
@@ -125,11 +130,15 @@ class NewAccount:
     @property
     def is_real(self) -> bool:
         """Whether this is a person's account: the first of those creates the auto-join rooms."""
-        return (
-            not self.is_guest
-            and self.appservice_id is None
-            and self.user_type not in UNREAL_USER_TYPES
-        )
+        return _is_real(self)
+
+
+def _is_real(account: Union[User, NewAccount]) -> bool:
+    return (
+        not account.is_guest
+        and account.appservice_id is None
+        and account.user_type not in UNREAL_USER_TYPES
+    )
 
 
 @attr.frozen(kw_only=True)

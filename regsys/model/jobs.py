@@ -22,6 +22,42 @@ class NewJob:
     once: Optional[str] = None
 
 
+# What may be shown of a payload: the rest may hold what is not for everybody's eyes.
+_SHOWN = ("user_id", "room")
+
+
+@attr.frozen(kw_only=True)
+class WaitingJob:
+    """A job as it stands in the store, for the operator. ``due_ms``: when it may be taken next;
+    while it is under way, when that would be if its process died. ``last_error`` None: it has not
+    failed yet."""
+
+    job_id: str
+    kind: str
+    payload: Mapping[str, Any] = attr.field(repr=False)
+    attempts: int
+    due_ms: int
+    created_ms: int
+    last_error: Optional[str]
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """Whom and what it is about, by ``user_id`` and ``room``, as far as it has these."""
+        return {name: self.payload[name] for name in _SHOWN if self.payload.get(name)}
+
+
+@attr.frozen(kw_only=True)
+class Backlog:
+    """How many jobs of a kind are waiting or under way, and since when the oldest is. Of very
+    many only the first MOST_COUNTED are looked at."""
+
+    kind: str
+    count: int
+    oldest_ms: int
+
+
+MOST_COUNTED = 1000
+
 # How long a process may sit on a job before others take it over.
 JOB_LEASE_MS = 60_000
 

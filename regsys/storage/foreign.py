@@ -9,20 +9,33 @@ from zope.interface import implementer
 
 from regsys.interfaces import IOutcomeStore
 from regsys.model import NewAccount, NewJob, Outcome
-from regsys.storage import consents, jobs, outcomes, registration_tokens, sessions, validations
+from regsys.storage import (
+    consents,
+    jobs,
+    milestones,
+    outcomes,
+    registration_tokens,
+    sessions,
+    validations,
+)
 from regsys.storage.database import Database, Transaction
 
 
 @implementer(IOutcomeStore)
-@attr.frozen
+@attr.define(eq=False)
 class ForeignOutcomeStore:
     db: Database
+    # Known once this process has settled a real user: then the next is not the first.
+    _has_real_users: bool = attr.field(init=False, default=False)
 
     async def reserve(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
         return await self.db.write("reserve_outcome", _reserve, new, recovery)
 
     async def settle(self, new: NewAccount, recovery_id: str) -> bool:
-        return await self.db.write("settle_outcome", _settle, new, recovery_id)
+        may_be_first = new.is_real and not self._has_real_users
+        settled = await self.db.write("settle_outcome", _settle, new, recovery_id, may_be_first)
+        self._has_real_users |= may_be_first
+        return settled
 
     async def withdraw(self, new: NewAccount, recovery_id: str) -> None:
         await self.db.write("withdraw_outcome", _withdraw, new, recovery_id)
@@ -36,7 +49,7 @@ def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Ou
     return earlier
 
 
-def _settle(txn: Transaction, new: NewAccount, recovery_id: str) -> bool:
+def _settle(txn: Transaction, new: NewAccount, recovery_id: str, may_be_first: bool) -> bool:
     # The outcome first, as in the others: whoever meets waits there.
     settled = outcomes.settle(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))
@@ -44,6 +57,8 @@ def _settle(txn: Transaction, new: NewAccount, recovery_id: str) -> bool:
         registration_tokens.use_held(txn, new)
         validations.use(txn, new)
         consents.record(txn, new.user_id, new.consents, new.created_ms)
+        if may_be_first:
+            milestones.note_real_user(txn, new)
         sessions.finish(txn, new)
         jobs.insert_held(txn, new.jobs, new.created_ms)
     return settled

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Sequence
+from typing import Optional, Sequence
 
 import attr
 from zope.interface import implementer
 
 from regsys.interfaces import IJobStore
-from regsys.model import JOB_LEASE_MS, Job, NewJob
+from regsys.model import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.storage.database import Database, Transaction
 
 
@@ -60,6 +60,15 @@ class JobStore:
     async def begin(self, jobs: Sequence[NewJob], now_ms: int) -> Sequence[NewJob]:
         return await self.db.write("begin_jobs", _begin, jobs, now_ms)
 
+    async def waiting(self, at_most: int) -> Sequence[WaitingJob]:
+        return await self.db.read("waiting_jobs", _waiting, at_most)
+
+    async def backlog(self) -> Sequence[Backlog]:
+        return await self.db.read("backlog", _backlog)
+
+    async def retry(self, job_id: Optional[str], now_ms: int) -> int:
+        return await self.db.write("retry_jobs", _retry, job_id, now_ms)
+
 
 def _claim(
     txn: Transaction, kinds: Sequence[str], now_ms: int, lease_ms: int, at_most: int
@@ -105,3 +114,50 @@ def _begin(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> Sequence[Ne
     for job in begun:
         _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + JOB_LEASE_MS)
     return begun
+
+
+def _waiting(txn: Transaction, at_most: int) -> Sequence[WaitingJob]:
+    rows = txn.all(
+        "SELECT job_id, kind, payload, attempts, due_ms, created_ms, last_error FROM jobs"
+        " ORDER BY created_ms, job_id LIMIT ?",
+        (at_most,),
+    )
+    return [
+        WaitingJob(
+            job_id=job_id,
+            kind=kind,
+            payload=json.loads(payload),
+            attempts=attempts,
+            due_ms=due_ms,
+            created_ms=created_ms,
+            last_error=last_error,
+        )
+        for job_id, kind, payload, attempts, due_ms, created_ms, last_error in rows
+    ]
+
+
+def _backlog(txn: Transaction) -> Sequence[Backlog]:
+    """Steps through the index of kinds, and into each kind no further than MOST_COUNTED rows."""
+    found: list[Backlog] = []
+    kind = ""
+    while True:
+        row = txn.one("SELECT kind FROM jobs WHERE kind > ? ORDER BY kind LIMIT 1", (kind,))
+        if row is None:
+            return found
+        kind = row[0]
+        counted = txn.one(
+            "SELECT COUNT(*), MIN(created_ms) FROM"
+            " (SELECT created_ms FROM jobs WHERE kind = ? ORDER BY due_ms LIMIT ?) AS first",
+            (kind, MOST_COUNTED),
+        )
+        if counted is not None and counted[0]:
+            found.append(Backlog(kind=kind, count=counted[0], oldest_ms=counted[1]))
+
+
+def _retry(txn: Transaction, job_id: Optional[str], now_ms: int) -> int:
+    # An attempt under way after a failure can't be told from a wait; another beside it is harmless.
+    return txn.run(
+        "UPDATE jobs SET due_ms = ? WHERE due_ms > ? AND last_error IS NOT NULL"
+        " AND (job_id = ? OR CAST(? AS TEXT) IS NULL)",
+        (now_ms, now_ms, job_id, job_id),
+    )

@@ -14,6 +14,7 @@ from regsys.storage import (
     consents,
     devices,
     jobs,
+    milestones,
     outcomes,
     registration_tokens,
     sessions,
@@ -21,8 +22,6 @@ from regsys.storage import (
     validations,
 )
 from regsys.storage.database import Database, Transaction
-
-FIRST_REAL_USER = "first_real_user"
 
 
 @implementer(IAccountStore, IUserLookup, IForgetful)
@@ -79,12 +78,7 @@ def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Out
         validations.use(txn, new)
     consents.record(txn, new.user_id, new.consents, new.created_ms)
     if may_be_first:
-        txn.insert(
-            "milestones",
-            name=FIRST_REAL_USER,
-            user_id=str(new.user_id),
-            reached_ms=new.created_ms,
-        )
+        milestones.note_real_user(txn, new)
     if new.device is not None:
         devices.put(txn, new.user_id, new.device)
     sessions.finish(txn, new)

@@ -17,7 +17,8 @@ PUBLIC = "public_chat"
 
 @attr.define(kw_only=True, eq=False)
 class MemoryRoom:
-    """A room and who is in it. ``public`` None: its join rules can't be read."""
+    """A room and who is in it. ``public`` None: its join rules can't be read. ``listed`` were
+    invited when it was made."""
 
     room_id: str
     public: Optional[bool]
@@ -25,6 +26,7 @@ class MemoryRoom:
     servers: tuple[str, ...] = ()
     creator: Optional[UserID] = None
     preset: Optional[str] = None
+    listed: tuple[UserID, ...] = ()
     members: set[UserID] = attr.field(factory=set)
     invited: set[UserID] = attr.field(factory=set)
 
@@ -68,6 +70,7 @@ class MemoryRooms:
             servers=(creator.server,),
             creator=creator,
             preset=room.preset,
+            listed=room.invited,
             members={creator},
             invited={*room.invited},
         )

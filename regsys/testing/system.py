@@ -14,6 +14,7 @@ from zope.interface import implementer
 from regsys import build
 from regsys.backend import Backend, hashing_pool
 from regsys.config import Config, parse
+from regsys.interfaces import IRooms
 from regsys.outbound.http import HTTPClient
 from regsys.storage.database import Database
 from regsys.subsystem import Hooks, Subsystem
@@ -87,10 +88,11 @@ def standalone(
     *,
     database: Optional[Database] = None,
     hooks: Optional[Hooks] = None,
+    rooms: Optional[IRooms] = None,
     **options: Any,
 ) -> Subsystem:
     """A standalone subsystem in memory, with these options in OPTIONS' place."""
     clock = clock or Clock()
     chosen = config(**options)
     backend = memory_backend(testcase, chosen, clock, database)
-    return build.standalone(chosen, clock, backend=backend, hooks=hooks)
+    return build.standalone(chosen, clock, rooms=rooms, backend=backend, hooks=hooks)

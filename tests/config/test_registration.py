@@ -49,8 +49,8 @@ class RegistrationTests(ConfigCase):
         self.assertEqual((registration.requires_token, registration.token_bypasses_3pid), (0, 1))
 
     def test_whatIsMissedWhileRegistrationIsOnIsWarnedOf(self) -> None:
-        """Services' names, auto-join rooms and modules: unused, with a sentence if it matters."""
-        for name in ("app_service_config_files", "auto_join_rooms", "modules"):
+        """Services' names and modules: unused, with a sentence if it matters."""
+        for name in ("app_service_config_files", "modules"):
             self.assertWarning({**OPEN, name: ["x"]}, name)
             closed = self.parse({name: ["x"]})
             self.assertEqual((closed.unused, closed.warnings), ((name,), ()))

@@ -5,8 +5,8 @@
             return MyStore(...)
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, RoomsContract for its rooms, and WriterContract if it brings a writer of its own. The other suites hold the
-stores that regsys has itself.
+AuthContract, RoomsContract for its rooms, and WriterContract if it brings a writer of its own.
+The other suites hold the stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract

@@ -7,7 +7,7 @@ from typing import Any, Sequence
 import attr
 
 from regsys.interfaces import IJobStore
-from regsys.model import JOB_LEASE_MS, Job, NewJob
+from regsys.model import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.testing.contracts.case import NOW_MS, Contract, together
 from regsys.testing.provides import provides
 
@@ -169,6 +169,77 @@ class JobStoreContract(Contract):
         store = self.make()
         await store.postpone("one", NOW_MS, "no luck")
         self.assertEqual(await self.claim(store), [])
+
+    # --- What the operator sees -----------------------------------------------------------
+
+    async def test_waiting(self) -> None:
+        """Jobs that are not done are to be seen, the oldest first, with all there is to know;
+        also those that somebody holds."""
+        store = self.make()
+        for number in (2, 1, 3):
+            await store.add(jobs(f"{number}"), NOW_MS + number)
+        await store.begin([NewJob(kind="fly", job_id="begun")], NOW_MS + 4)
+        await store.claim(KINDS, NOW_MS + 1, LEASE_MS, 1)
+        await store.postpone("1", NOW_MS + 9, "no luck: 'ö'")
+        found = await store.waiting(10)
+        self.assertEqual([job.job_id for job in found], ["1", "2", "3", "begun"])
+        self.assertEqual(
+            found[0],
+            WaitingJob(
+                job_id="1",
+                kind="greet",
+                payload=PAYLOAD,
+                attempts=1,
+                due_ms=NOW_MS + 9,
+                created_ms=NOW_MS + 1,
+                last_error="no luck: 'ö'",
+            ),
+        )
+        self.assertIsNone(found[1].last_error)
+        self.assertEqual([job.job_id for job in await store.waiting(2)], ["1", "2"])
+
+    async def test_backlog(self) -> None:
+        """Of each kind it is known how many there are, and since when the oldest is."""
+        store = self.make()
+        self.assertEqual(list(await store.backlog()), [])
+        for number in (2, 1):
+            await store.add(jobs(f"{number}"), NOW_MS + number)
+        await store.begin([NewJob(kind="fly", job_id="begun")], NOW_MS + 4)
+        expected = [
+            Backlog(kind="fly", count=1, oldest_ms=NOW_MS + 4),
+            Backlog(kind="greet", count=2, oldest_ms=NOW_MS + 1),
+        ]
+        self.assertEqual(list(await store.backlog()), expected)
+
+    async def test_backlogIsBounded(self) -> None:
+        """Of very many it counts no more than the first."""
+        store = self.make()
+        await store.add(jobs(*map(str, range(MOST_COUNTED + 1))), NOW_MS)
+        (counted,) = await store.backlog()
+        self.assertEqual((counted.count, counted.oldest_ms), (MOST_COUNTED, NOW_MS))
+
+    async def test_retry(self) -> None:
+        """A job that has failed can be had at once; one that has not, or is gone, is left alone."""
+        store = self.make()
+        await store.add(jobs("one", "two"), NOW_MS)
+        await store.begin(jobs("begun"), NOW_MS)
+        await self.claim(store)
+        for name in ("one", "two"):
+            await store.postpone(name, NOW_MS + 1000, "no luck")
+        for name, count in (("one", 1), ("one", 0), ("begun", 0), ("gone", 0)):
+            self.assertEqual(await store.retry(name, NOW_MS + 1), count, name)
+        self.assertEqual(await self.claim(store, NOW_MS + 1), ["one"])
+
+    async def test_retryAll(self) -> None:
+        """So can all of them, and it is told how many those are."""
+        store = self.make()
+        await store.add(jobs("one", "two"), NOW_MS)
+        await store.begin(jobs("begun"), NOW_MS)
+        await self.claim(store)
+        for name in ("one", "two"):
+            await store.postpone(name, NOW_MS + 1000, "no luck")
+        self.assertEqual(await store.retry(None, NOW_MS + 1), 2)
+        self.assertEqual(sorted(await self.claim(store, NOW_MS + 1)), ["one", "two"])
 
 
 def checked(share: object) -> Sequence[Any]:

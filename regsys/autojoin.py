@@ -1,0 +1,143 @@
+"""The rooms that newcomers join: who is to join which, and how each is let in (BEHAVIOUR B5).
+
+One job a room, so that a room in trouble holds up no other, and no registration.
+"""
+
+from __future__ import annotations
+
+from typing import Collection, Optional, Sequence
+
+import attr
+from zope.interface import implementer
+
+from regsys.config import RoomsConfig
+from regsys.config.rooms import PUBLIC
+from regsys.errors import RoomRefused, RoomTaken
+from regsys.interfaces import IFollowUps, IMilestones, IRooms, IUserLookup
+from regsys.model import FoundRoom, Job, NewAccount, NewJob, NewRoom, User, UserID
+
+AUTO_JOIN = "auto_join"
+
+
+@implementer(IFollowUps)
+@attr.frozen(kw_only=True)
+class AutoJoin:
+    """Who is to join: everybody but application services' users, and guests if so configured.
+
+    Support users and bots are no people, and make no room, but join like anybody. ``policies``:
+    the names of those that newcomers must accept; who has not waits until then.
+    """
+
+    config: RoomsConfig
+    policies: Collection[str] = ()
+
+    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        if new.appservice_id is not None or (new.is_guest and not self.config.for_guests):
+            return ()
+        if any(policy not in new.consents for policy in self.policies):
+            return ()
+        if new.upgrades_guest and self.config.for_guests and not self.policies:
+            return ()  # let in as a guest: what has been left since then stays left
+        return self._jobs(new.user_id)
+
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        return self._jobs(user_id) if self.policies else ()
+
+    def _jobs(self, user_id: UserID) -> Sequence[NewJob]:
+        once, who = f"auto-join {user_id}", str(user_id)
+        return [
+            NewJob(kind=AUTO_JOIN, payload={"user_id": who, "room": room}, once=once)
+            for room in self.config.auto_join
+        ]
+
+
+@attr.frozen(kw_only=True)
+class Usher:
+    """Lets one user into one room, making it first where that is his to do.
+
+    Again is as once: what an earlier attempt has done, or somebody else, is found done.
+    ``users`` None: nobody tells who a user is, and all are taken for people.
+    """
+
+    rooms: IRooms
+    milestones: IMilestones
+    users: Optional[IUserLookup]
+    config: RoomsConfig
+    server_name: str
+
+    async def run(self, job: Job) -> None:
+        """The handler of AUTO_JOIN jobs. RoomRefused: this room failed, now; names it."""
+        user_id, name = UserID.parse(job.payload["user_id"]), job.payload["room"]
+        user = None if self.users is None else await self.users.find(user_id.localpart)
+        if user is not None and (
+            user.deactivated or (user.is_guest and not self.config.for_guests)
+        ):
+            return
+        try:
+            await self._let_in(user_id, user, name)
+        except RoomRefused as refusal:
+            raise RoomRefused(f"{name}: {refusal}") from refusal
+        except Exception as error:  # whatever an IRooms raises: the operator learns which room
+            raise RoomRefused(f"{name}: {type(error).__name__}: {error}") from error
+
+    async def _let_in(self, user_id: UserID, user: Optional[User], name: str) -> None:
+        room = await self.rooms.find(name)
+        if room is None and await self._may_make(user_id, user, name):
+            if await self._make(user_id, name):
+                return
+            room = await self.rooms.find(name)
+        if room is None:
+            raise RoomRefused("there is no such room")
+        # Of a room that none of ours is in nobody here knows more, nor could invite.
+        if room.resident and not await self.rooms.is_public(room):
+            await self._invite(user_id, room)
+        await self.rooms.join(user_id, room)
+
+    async def _may_make(self, user_id: UserID, user: Optional[User], name: str) -> bool:
+        """Whether a room that is not there is this user's to make."""
+        is_ours = name.startswith("#") and name.partition(":")[2] == self.server_name
+        if not (self.config.autocreate and is_ours):
+            return False
+        if self.config.if_missing:
+            return self.config.inviter is not None or user is None or user.is_real
+        return await self.milestones.first_real_user() == user_id
+
+    async def _make(self, user_id: UserID, name: str) -> bool:
+        """Make the room and let the user in; False if somebody was quicker to make it."""
+        creator = await self._inviter() or user_id
+        is_listed = self.config.preset != PUBLIC and creator != user_id
+        new = NewRoom(
+            alias=name,
+            preset=self.config.preset,
+            invited=(user_id,) if is_listed else (),
+            federated=self.config.federated,
+        )
+        try:
+            made = await self.rooms.create(creator, new)
+        except RoomTaken:
+            return False
+        if creator != user_id:
+            await self.rooms.join(user_id, made)
+        return True
+
+    async def _invite(self, user_id: UserID, room: FoundRoom) -> None:
+        inviter = await self._inviter()
+        if inviter is None:
+            raise RoomRefused(
+                "it is not public, or its join rules cannot be read, and nobody can invite: "
+                "set auto_join_mxid_localpart to somebody who is in it"
+            )
+        if inviter != user_id:
+            await self.rooms.invite(inviter, user_id, room)
+
+    async def _inviter(self) -> Optional[UserID]:
+        """The user of auto_join_mxid_localpart; None: none is configured."""
+        if self.config.inviter is None:
+            return None
+        inviter = UserID(self.config.inviter, self.server_name)
+        if self.users is not None:
+            user = await self.users.find(inviter.localpart)
+            if user is None or user.deactivated:
+                raise RoomRefused(f"{inviter} (auto_join_mxid_localpart) has no account: make one")
+            return user.user_id
+        return inviter

@@ -1,0 +1,49 @@
+"""``regsys jobs list | retry``: each returns what to print."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from datetime import datetime, timezone
+from typing import Awaitable, Callable, Mapping
+
+from regsys.errors import JobNotFound
+from regsys.interfaces import IJobStore
+from regsys.model import WaitingJob
+
+# The end of the year 9999, which no date can be later than.
+LAST_MS = 253_402_300_799_000
+
+
+async def _list(jobs: IJobStore, arguments: Namespace, now_ms: int) -> str:
+    found = await jobs.waiting(arguments.most)
+    lines = [_line(job) for job in found]
+    if len(found) == arguments.most:
+        lines.append(f"These are the oldest {arguments.most}; see --most.")
+    return "\n".join(lines) or "There are no jobs: all is done."
+
+
+async def _retry(jobs: IJobStore, arguments: Namespace, now_ms: int) -> str:
+    count = await jobs.retry(None if arguments.all else arguments.job_id, now_ms)
+    if not (count or arguments.all):
+        raise JobNotFound()
+    return f"{count} to be tried again, within seconds, by regsys serve."
+
+
+ACTIONS: Mapping[str, Callable[[IJobStore, Namespace, int], Awaitable[str]]] = {
+    "list": _list,
+    "retry": _retry,
+}
+
+
+def _line(job: WaitingJob) -> str:
+    about = " ".join(job.about.values())
+    if job.last_error is None:
+        state = f"waits since {_moment(job.created_ms)}"
+    else:
+        state = f"failed, attempt {job.attempts}, again {_moment(job.due_ms)}"
+    return "  ".join(filter(None, [job.job_id, job.kind, about, state, job.last_error]))
+
+
+def _moment(moment_ms: int) -> str:
+    moment = datetime.fromtimestamp(min(moment_ms, LAST_MS) / 1000, timezone.utc)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

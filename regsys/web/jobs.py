@@ -1,0 +1,69 @@
+"""What is still to be done after registrations, for administrators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from regsys.errors import InvalidParam, JobNotFound
+from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import IAuth, IJobStore
+from regsys.model import WaitingJob
+from regsys.web.login import administrator
+
+PATH = "/_regsys/v1/jobs"
+MOST = 1000
+DEFAULT = 100
+
+
+def endpoints(jobs: IJobStore, auth: IAuth, clock: IReactorTime) -> list[Endpoint]:
+    def now_ms() -> int:
+        return int(clock.seconds() * 1000)
+
+    async def get(call: Call) -> Reply:
+        await administrator(call, auth)
+        found = await jobs.waiting(_limit(call.query("limit")))
+        counted = {
+            item.kind: {"count": item.count, "oldest_ts": item.oldest_ms}
+            for item in await jobs.backlog()
+        }
+        return Reply({"jobs": [_shown(job) for job in found], "waiting": counted})
+
+    async def retry_all(call: Call) -> Reply:
+        await administrator(call, auth)
+        return Reply({"retried": await jobs.retry(None, now_ms())})
+
+    async def retry(call: Call) -> Reply:
+        await administrator(call, auth)
+        if not await jobs.retry(call.path_args["job_id"], now_ms()):
+            raise JobNotFound()
+        return Reply({"retried": 1})
+
+    return [
+        Endpoint("jobs", (PATH,), {"GET": get}),
+        Endpoint("jobs_retry", (f"{PATH}/retry",), {"POST": retry_all}),
+        Endpoint("job_retry", (PATH + "/{job_id}/retry",), {"POST": retry}),
+    ]
+
+
+def _shown(job: WaitingJob) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "kind": job.kind,
+        **job.about,
+        "attempts": job.attempts,
+        "next_try_ts": job.due_ms,
+        "created_ts": job.created_ms,
+        "last_error": job.last_error,
+    }
+
+
+def _limit(text: object) -> int:
+    if text is None:
+        return DEFAULT
+    if isinstance(text, str) and text.isascii() and text.isdigit() and len(text) <= 4:
+        limit = int(text)
+        if 1 <= limit <= MOST:
+            return limit
+    raise InvalidParam(f"'limit' must be a number from 1 to {MOST}.")

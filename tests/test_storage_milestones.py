@@ -1,0 +1,81 @@
+"""Who the first real user was: decided once, whoever keeps the accounts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from regsys.interfaces import IMilestones
+from regsys.model import NewAccount
+from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.milestones import MilestoneStore
+from regsys.storage.users import UserStore
+from regsys.testing import provides
+from regsys.testing.contracts.case import account, together, upgrade, user
+from regsys.testing.contracts.outcomes import RECOVERY
+from tests.databases import InMemory, OnPostgreSQL
+from tests.tables import Tables
+from tests.threads import InThreads
+
+
+class Milestones(Tables):
+    async def make_account(self, new: NewAccount) -> None:
+        """Of our own store."""
+        await UserStore(self.db).create_account(new)
+
+    async def settle(self, new: NewAccount) -> None:
+        """In a homeserver's store: our half of it."""
+        store = ForeignOutcomeStore(self.db)
+        await store.reserve(new, RECOVERY)
+        await store.settle(new, RECOVERY.job_id)
+
+    def test_provides(self: Any) -> None:
+        """It has its method, with the arguments that it will be called with."""
+        provides(IMilestones, MilestoneStore(self.db))
+
+    async def test_first(self: Any) -> None:
+        """The first person is; guests, bots and application services' users don't count, those
+        who come later don't change it, and a process that comes later knows it."""
+        for make in (self.make_account, self.settle):
+            self.db = self.database()
+            milestones = MilestoneStore(self.db)
+            for number, more in enumerate(
+                ({"is_guest": True}, {"user_type": "bot"}, {"appservice_id": "irc"})
+            ):
+                await make(account(f"{number}", f"{number}", **more))
+            self.assertIsNone(await milestones.first_real_user())
+            for name in ("alice", "bob"):
+                await make(account(name, name))
+                self.assertEqual(await milestones.first_real_user(), user("alice"), make)
+
+    async def test_upgradedGuest(self: Any) -> None:
+        """A guest who becomes a user may be the first."""
+        for make in (self.make_account, self.settle):
+            self.db = self.database()
+            await make(account("guest", "1", is_guest=True))
+            await make(upgrade("user", "1"))
+            self.assertEqual(await MilestoneStore(self.db).first_real_user(), user("1"))
+
+    async def test_atOnce(self: Any) -> None:
+        """Of several first ones at once, all get their accounts, and one was the first."""
+        for make in (self.make_account, self.settle):
+            self.db = self.database()
+            names = [f"user{number}" for number in range(8)]
+            ended = await together(make(account(name, name)) for name in names)
+            self.assertEqual(ended, [None] * 8)
+            first = await MilestoneStore(self.db).first_real_user()
+            self.assertIn(first, [user(name) for name in names])
+            self.assertEqual(len(await self.rows("SELECT * FROM milestones")), 1)
+
+
+class MemoryTests(InMemory, Milestones, TestCase):
+    pass
+
+
+class PostgresTests(OnPostgreSQL, Milestones, TestCase):
+    pass
+
+
+class ThreadedTests(InThreads, Milestones, TestCase):
+    """Here the races are real ones."""
