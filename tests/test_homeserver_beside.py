@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Mapping
 
 import attr
 from treq.testing import RequestTraversalAgent
+from twisted.logger import capturedLogs
 
 from regsys.jobs import wait_ms
-from regsys.model import NewAccount
+from regsys.model import JOB_LEASE_MS, NewAccount
 from tests.case import SystemCase
 from tests.homeserver_double import AS_TOKEN, HomeserverDouble
 from tests.log_canaries import watch
@@ -87,3 +88,73 @@ class ProfileTests(BesideCase):
             self.retry()
         self.assertEqual(self.double.mishaps, {"register": [], "profile": []})
         self.assertGreater(canaries.heard, 4)
+
+
+class RoomsTests(BesideCase):
+    rooms = tuple(f"#room{number}:test.example" for number in range(5))
+
+    def system(self, **options: Any) -> None:
+        super().system(**{"auto_join_rooms": [*self.rooms], **options})
+
+    def members(self, alias: str) -> set[str]:
+        return self.double.room(alias).all_with("join")
+
+    def test_joined(self) -> None:
+        """The first user makes the rooms, who comes next joins them; of five rooms and a profile,
+        the homeserver is told of each user once."""
+        for name in ("alice", "bob"):
+            self.register(name)
+            self.settle()
+        for alias in self.rooms:
+            self.assertEqual(self.double.room(alias).creator, "@alice:test.example")
+            self.assertEqual(self.members(alias), {"@alice:test.example", "@bob:test.example"})
+        self.assertEqual((self.double.called("register"), self.double.called("create")), (2, 5))
+        self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_oneRoomInTrouble(self) -> None:
+        """A refusal is that room's alone, and over when the homeserver says so."""
+        self.register("alice")
+        self.settle()
+        self.double.mishaps["join"] = ["consent"]
+        self.register("bob")
+        self.settle()
+        waiting = self.rows("SELECT payload, last_error FROM jobs")
+        self.assertEqual(len(waiting), 1)
+        self.assertIn("M_CONSENT_NOT_GIVEN", waiting[0][1])
+        joined = sum("@bob:test.example" in self.members(alias) for alias in self.rooms)
+        self.assertEqual(joined, 4)
+        self.retry()
+        self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_stalls(self) -> None:
+        """A homeserver that stalls at every step is given up before the jobs' lease ends, and all
+        is done when it does not any more."""
+        calls = ("find", "create", "hierarchy", "join", "register")
+        self.double.mishaps = {call: ["stall"] * 20 for call in calls}
+        self.register("alice")
+        self.clock.pump([1.0] * (JOB_LEASE_MS // 1000))
+        self.settle()
+        failed = self.rows("SELECT last_error FROM jobs")
+        self.assertEqual(len(failed), 6)
+        for (error,) in failed:
+            self.assertIn("no answer", error)
+        self.double.mishaps.clear()
+        self.retry()
+        self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_warned(self) -> None:
+        """Only without a homeserver is the operator told at the start that the rooms wait for one,
+        and how to name it."""
+        self.assertEqual(self.warned(), [])
+        without = {"rc_availability": False}
+        (warning,) = self.warned(regsys=without)
+        self.assertIn("regsys.homeserver", warning)
+        self.assertEqual(self.warned(regsys=without, auto_join_rooms=[]), [])
+
+    def warned(self, **options: Any) -> list[str]:
+        """The warnings of a start with these options."""
+        self.system(**options)
+        with capturedLogs() as events:
+            self.subsystem.start()
+        self.wait(self.subsystem.stop())
+        return [event["sentence"] for event in events if "sentence" in event]
