@@ -7,11 +7,12 @@ header, ``?user_id=`` for whom we act.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Awaitable, Mapping, Optional, Sequence, TypeVar
 from urllib.parse import quote, urlencode
 
 import attr
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
+from twisted.python.failure import Failure
 
 from regsys.config import HomeserverConfig
 from regsys.errors import RoomRefused
@@ -22,6 +23,8 @@ from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 DEADLINE_S = 15.0
 # The servers that are in a large room make a long list.
 BODY_LIMIT = 1024 * 1024
+# So many requests at once, however many people register; the rest wait for their turn.
+AT_ONCE = 50
 MAX_TEXT = 300
 # Of so many users it is remembered that the homeserver has them.
 MAX_KNOWN = 1000
@@ -37,6 +40,8 @@ _MEND: Mapping[Optional[str], str] = {
     "M_CONSENT_NOT_GIVEN": "the homeserver wants consent to policies of its own: ask for them "
     "here instead, where people register",
 }
+
+_T = TypeVar("_T")
 
 
 class HomeserverRefused(RoomRefused):
@@ -55,13 +60,16 @@ class Homeserver:
     config: HomeserverConfig
     server_name: str
     http: HTTPClient
+    _places: DeferredSemaphore = attr.field(
+        factory=lambda: DeferredSemaphore(AT_ONCE), init=False, repr=False
+    )
     _known: OrderedDict[UserID, None] = attr.field(factory=OrderedDict, init=False)
     _turns: dict[UserID, DeferredLock] = attr.field(factory=dict, init=False)
 
     @classmethod
     def of(cls, config: HomeserverConfig, server_name: str, http: HTTPClient) -> Homeserver:
         """One that takes none of ``http``'s places, and has bounds of its own."""
-        own = attr.evolve(http, deadline_s=DEADLINE_S, body_limit=BODY_LIMIT)
+        own = attr.evolve(http, at_once=AT_ONCE, deadline_s=DEADLINE_S, body_limit=BODY_LIMIT)
         return cls(config=config, server_name=server_name, http=own)
 
     async def ask(
@@ -82,6 +90,7 @@ class Homeserver:
         url = "/".join([f"{self.config.url}/_matrix/client", *(quote(part, "") for part in path)])
         headers = {"Authorization": f"Bearer {self.config.as_token.reveal()}"}
         asked = f"{method} {'/'.join(path)} for {acting or 'the service itself'}"
+        await self._places.acquire()
         try:
             if body is None:
                 answer = await self.http.get(url, pairs, headers)
@@ -93,6 +102,8 @@ class Homeserver:
             said = answer.json()
         except NoAnswer as reason:
             raise RoomRefused(f"{self.config.url}: {asked}: {reason}") from None
+        finally:
+            self._places.release()
         if not isinstance(said, dict):
             raise RoomRefused(f"{self.config.url}: {asked}: the answer is no object")
         return said
@@ -108,6 +119,17 @@ class Homeserver:
             # Perhaps because it has been set up anew, and does not know him any more.
             self._known.pop(acting, None)
             raise
+
+    async def within(self, seconds: float, asked: Awaitable[_T]) -> _T:
+        """What comes of all that is asked there, waiting for turns included; RoomRefused, and
+        nothing more is asked, if that takes longer."""
+
+        def too_slow(result: object, timeout: float) -> Failure:
+            return Failure(RoomRefused(f"{self.config.url}: no answer in {timeout:g} s"))
+
+        begun: Any = asked
+        asking: Deferred[_T] = Deferred.fromCoroutine(begun)
+        return await asking.addTimeout(seconds, self.http.clock, too_slow)
 
     async def introduce(self, user_id: UserID) -> None:
         """Make the account there, unless there is one. One request at a time for each user:

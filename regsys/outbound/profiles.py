@@ -11,6 +11,9 @@ from regsys.interfaces import IUserDirectory
 from regsys.model import UserID
 from regsys.outbound.homeserver import Homeserver, HomeserverRefused
 
+# Well below the lease of the job that tells, see ``rooms.STEPS_S``.
+TELL_S = 30.0
+
 
 @implementer(IUserDirectory)
 @attr.frozen
@@ -20,6 +23,9 @@ class HomeserverDirectory:
     homeserver: Homeserver
 
     async def profile_created(self, user_id: UserID, display_name: Optional[str]) -> None:
+        await self.homeserver.within(TELL_S, self._tell(user_id, display_name))
+
+    async def _tell(self, user_id: UserID, display_name: Optional[str]) -> None:
         await self.homeserver.introduce(user_id)
         if display_name is None:
             return

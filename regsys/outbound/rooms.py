@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Mapping, Optional, TypeVar
+from typing import Any, Mapping, Optional
 
 import attr
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from regsys.errors import RoomRefused, RoomTaken
@@ -27,8 +25,6 @@ STEPS_S: Mapping[str, float] = {
 # Ways to a room of others.
 MAX_WAYS = 5
 
-_T = TypeVar("_T")
-
 
 @implementer(IRooms)
 @attr.frozen(kw_only=True)
@@ -40,19 +36,19 @@ class HomeserverRooms:
     async def find(self, room: str) -> Optional[FoundRoom]:
         if room.startswith("!"):
             return self._by_id(room)
-        return await self._step("find", self._find(room))
+        return await self.homeserver.within(STEPS_S["find"], self._find(room))
 
     async def create(self, creator: UserID, room: NewRoom) -> FoundRoom:
-        return await self._step("create", self._create(creator, room))
+        return await self.homeserver.within(STEPS_S["create"], self._create(creator, room))
 
     async def is_public(self, room: FoundRoom) -> bool:
-        return await self._step("is_public", self._is_public(room))
+        return await self.homeserver.within(STEPS_S["is_public"], self._is_public(room))
 
     async def invite(self, inviter: UserID, user_id: UserID, room: FoundRoom) -> None:
-        await self._step("invite", self._invite(inviter, user_id, room))
+        await self.homeserver.within(STEPS_S["invite"], self._invite(inviter, user_id, room))
 
     async def join(self, user_id: UserID, room: FoundRoom) -> None:
-        await self._step("join", self._join(user_id, room))
+        await self.homeserver.within(STEPS_S["join"], self._join(user_id, room))
 
     def _by_id(self, room_id: str) -> FoundRoom:
         # Who is in it cannot be asked from outside. Younger ids name no server.
@@ -135,16 +131,6 @@ class HomeserverRooms:
         ways = [(name, server) for server in room.servers for name in ("via", "server_name")]
         path = ("v3", "join", room.room_id)
         await self.homeserver.act(user_id, "POST", path, {}, query=ways)
-
-    async def _step(self, name: str, step: Awaitable[_T]) -> _T:
-        seconds = STEPS_S[name]
-
-        def too_slow(result: object, timeout: float) -> Failure:
-            return Failure(RoomRefused(f"{self.homeserver.config.url}: no answer in {seconds:g} s"))
-
-        begun: Any = step
-        stepping: Deferred[_T] = Deferred.fromCoroutine(begun)
-        return await stepping.addTimeout(seconds, self.homeserver.http.clock, too_slow)
 
 
 def _room_id(said: Mapping[str, Any]) -> str:

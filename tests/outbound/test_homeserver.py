@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import attr
-from twisted.internet.defer import Deferred
 
-from regsys.outbound.homeserver import DEADLINE_S, MAX_KNOWN
-from regsys.outbound.http import AT_ONCE
+from regsys.errors import RoomRefused
+from regsys.outbound.homeserver import AT_ONCE, DEADLINE_S, MAX_KNOWN
 from tests.homeserver_double import FORGET, MISHAPS, STALL
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 
 ALICE = user("alice")
+URL = "http://hs.example/_matrix/client/v3/directory/room/x"
 NAME = ("v3", "profile", str(ALICE), "displayname")
 # What is wrong with its answer, for an operator.
 SAID = {
@@ -116,18 +116,18 @@ class HomeserverTests(HomeserverCase):
         self.assertNotIn("another:", text)
 
     def test_ownPlaces(self) -> None:
-        """However many wait for it, whoever asks other servers has places left."""
+        """However many ask it, few do so at once, and the others wait for their turn; whoever asks
+        other servers has places left."""
         path = ("v3", "directory", "room", "#a:b")
         self.double.mishaps["find"] = [STALL] * AT_ONCE
-        asked: list[Deferred[object]] = []
-        for _ in range(AT_ONCE):
-            asked.append(self.begin(self.homeserver.ask("GET", path)))
-        self.assertIn("too many", self.refused(self.homeserver.ask("GET", path)))
-        other = attr.evolve(self.homeserver.http)
-        self.wait(other.get("http://hs.example/_matrix/client/v3/directory/room/x", {}))
-        for waiting in asked:
-            waiting.addErrback(lambda failure: None)
-            waiting.cancel()
+        asked = [self.begin(self.homeserver.ask("GET", path)) for _ in range(AT_ONCE + 1)]
+        self.assertEqual(self.double.called("find"), AT_ONCE)
+        self.wait(attr.evolve(self.homeserver.http).get(URL, {}))
+        self.clock.advance(DEADLINE_S)
+        for stalled in asked[:AT_ONCE]:
+            self.failureResultOf(stalled, RoomRefused)
+        self.homeserver.http.agent.flush()  # type: ignore[attr-defined]
+        self.assertIn("M_NOT_FOUND", str(self.failureResultOf(asked[-1], RoomRefused).value))
 
     def test_sender(self) -> None:
         """Without anybody to act for, the service itself asks."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from regsys.errors import RoomRefused
 from regsys.interfaces import IUserDirectory
-from regsys.outbound.profiles import HomeserverDirectory
+from regsys.model import JOB_LEASE_MS
+from regsys.outbound.homeserver import AT_ONCE
+from regsys.outbound.profiles import TELL_S, HomeserverDirectory
 from regsys.testing import provides
-from tests.homeserver_double import FORGET
+from tests.homeserver_double import FORGET, STALL
 from tests.outbound.homeserver_case import HomeserverCase, user
 
 ALICE = user("alice")
@@ -51,3 +54,17 @@ class HomeserverDirectoryTests(HomeserverCase):
         for errcode in ("M_UNKNOWN", "M_LIMIT_EXCEEDED"):
             self.assertIn(errcode, self.refused(self.directory.profile_created(ALICE, "Al Ice")))
         self.wait(self.directory.profile_created(ALICE, "Al Ice"))
+
+    def test_deadline(self) -> None:
+        """All of it together ends before the job's lease, turns that it waits for included."""
+        self.double.mishaps["find"] = [STALL] * AT_ONCE * 3
+        for _ in range(3 * AT_ONCE):
+            asking = self.begin(self.homeserver.ask("GET", ("v3", "directory", "room", "#a:b")))
+            asking.addErrback(lambda failure: failure.trap(RoomRefused))
+        telling = self.begin(self.directory.profile_created(ALICE, "Al Ice"))
+        self.clock.pump([1.0] * (int(TELL_S) - 1))
+        self.assertNoResult(telling)
+        self.clock.advance(1)
+        self.failureResultOf(telling, RoomRefused)
+        self.assertLess(TELL_S, JOB_LEASE_MS / 1000)
+        self.assertEqual(self.double.called("register"), 0)
