@@ -8,9 +8,12 @@ import attr
 from treq.testing import RequestTraversalAgent
 from twisted.logger import capturedLogs
 
+from regsys.build import embedded
 from regsys.jobs import wait_ms
 from regsys.model import JOB_LEASE_MS, NewAccount
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
 from tests.case import SystemCase
+from tests.client import Client
 from tests.homeserver_double import AS_TOKEN, HomeserverDouble
 from tests.log_canaries import watch
 from tests.test_follow_ups import ALICE, Directory
@@ -110,6 +113,25 @@ class RoomsTests(BesideCase):
             self.assertEqual(self.members(alias), {"@alice:test.example", "@bob:test.example"})
         self.assertEqual((self.double.called("register"), self.double.called("create")), (2, 5))
         self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_embedded(self) -> None:
+        """Who embeds us, brings no rooms and names a homeserver, has its rooms there."""
+        accounts = MemoryAccounts()
+        devices = MemoryDevices(accounts=accounts)
+        chosen = config(auto_join_rooms=[*self.rooms], **self.options)
+        self.subsystem = embedded(
+            chosen,
+            self.clock,
+            store=accounts,
+            devices=devices,
+            auth=MemoryAuth(devices=devices),
+            backend=memory_backend(self, chosen, self.clock, agent=self.agent),
+        )
+        self.client = Client(self, self.subsystem.resource())
+        self.register("alice")
+        self.settle()
+        for alias in self.rooms:
+            self.assertEqual(self.members(alias), {"@alice:test.example"})
 
     def test_oneRoomInTrouble(self) -> None:
         """A refusal is that room's alone, and over when the homeserver says so."""

@@ -69,7 +69,7 @@ class Homeserver:
     @classmethod
     def of(cls, config: HomeserverConfig, server_name: str, http: HTTPClient) -> Homeserver:
         """One that takes none of ``http``'s places, and has bounds of its own."""
-        own = attr.evolve(http, at_once=AT_ONCE, deadline_s=DEADLINE_S, body_limit=BODY_LIMIT)
+        own = attr.evolve(http, deadline_s=DEADLINE_S, body_limit=BODY_LIMIT)
         return cls(config=config, server_name=server_name, http=own)
 
     async def ask(
