@@ -79,17 +79,19 @@ class Homeserver:
         body: Optional[Mapping[str, Any]] = None,
         *,
         acting: Optional[UserID] = None,
+        about: Optional[UserID] = None,
         query: Sequence[tuple[str, str]] = (),
     ) -> Mapping[str, Any]:
         """What it answers with a 200. ``path``: the segments after ``/_matrix/client``;
-        ``acting`` None: the service itself, not one of its users.
+        ``acting`` None: the service itself, not one of its users; a refusal then names the one
+        whom it is ``about``.
 
         Raises HomeserverRefused, or RoomRefused where there is no answer.
         """
         pairs = [*query, *([("user_id", str(acting))] if acting else [])]
         url = "/".join([f"{self.config.url}/_matrix/client", *(quote(part, "") for part in path)])
         headers = {"Authorization": f"Bearer {self.config.as_token.reveal()}"}
-        asked = f"{method} {'/'.join(path)} for {acting or 'the service itself'}"
+        asked = _plain(f"{method} {'/'.join(path)} for {acting or about or 'the service itself'}")
         await self._places.acquire()
         try:
             if body is None:
@@ -115,9 +117,10 @@ class Homeserver:
         await self.introduce(acting)
         try:
             return await self.ask(method, path, body, acting=acting, **query)
-        except HomeserverRefused:
-            # Perhaps because it has been set up anew, and does not know him any more.
-            self._known.pop(acting, None)
+        except HomeserverRefused as refusal:
+            if refusal.errcode == "M_FORBIDDEN":
+                # Perhaps because it has been set up anew, and does not know him any more.
+                self._known.pop(acting, None)
             raise
 
     async def within(self, seconds: float, asked: Awaitable[_T]) -> _T:
@@ -154,11 +157,8 @@ class Homeserver:
             "inhibit_login": True,
         }
         try:
-            await self.ask("POST", ("v3", "register"), body)
+            await self.ask("POST", ("v3", "register"), body, about=user_id)
         except HomeserverRefused as refusal:
-            if refusal.errcode == "M_EXCLUSIVE":
-                text = f"{refusal} (the user ID is {user_id})"
-                raise HomeserverRefused(text, refusal.status, refusal.errcode) from None
             if refusal.errcode != "M_USER_IN_USE":
                 raise
 
@@ -179,3 +179,8 @@ class Homeserver:
         if not isinstance(text, str) or not text.isprintable() or len(text) > MAX_TEXT:
             return None
         return None if self.config.as_token.reveal() in text else text
+
+
+def _plain(text: str) -> str:
+    """For one line of a log: some names of bridges have anything in them."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -91,6 +91,12 @@ class HomeserverTests(HomeserverCase):
             self.assertEqual(answer, {"displayname": name})
             self.assertEqual(self.double.calls[-1], ("profile", f"@{name}:test.example"))
 
+    def test_oneLine(self) -> None:
+        """What an operator reads is one line, whatever a name has in it."""
+        name = "a\nb\x1b[2J"
+        self.double.mishaps["register"] = ["500"]
+        self.assertTrue(self.refused(self.homeserver.introduce(user(name))).isprintable())
+
     def test_mishaps(self) -> None:
         """Whatever goes wrong is said in words to act upon, and over the next time."""
         self.wait(self.homeserver.introduce(ALICE))

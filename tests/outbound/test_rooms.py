@@ -115,6 +115,17 @@ class HomeserverRoomsTests(HomeserverCase):
         for step in (self.rooms.invite(HOST, BOB, found), self.rooms.join(BOB, found)):
             self.assertIn("M_FORBIDDEN", self.refused(step))
 
+    def test_fewRequests(self) -> None:
+        """Whoever invites many is made known once, and so is each of them."""
+        found = self.wait(self.rooms.create(HOST, NewRoom(alias=LOBBY, preset="private_chat")))
+        for name in ("a", "b", "c"):
+            self.wait(self.rooms.invite(HOST, user(name), found))
+            self.wait(self.rooms.join(user(name), found))
+        calls = {
+            name: self.double.called(name) for name in ("register", "member", "invite", "join")
+        }
+        self.assertEqual(calls, {"register": 4, "member": 3, "invite": 3, "join": 3})
+
     def test_joinRules(self) -> None:
         """Only a public room is public; where they can't be read, it is not."""
         found = self.wait(self.rooms.create(HOST, HALL))
