@@ -68,17 +68,18 @@ class Usher:
     async def run(self, job: Job) -> None:
         """The handler of AUTO_JOIN jobs. RoomRefused: this room failed, now; names it."""
         user_id, name = UserID.parse(job.payload["user_id"]), job.payload["room"]
-        user = None if self.users is None else await self.users.find(user_id.localpart)
-        if user is not None and (
-            user.deactivated or (user.is_guest and not self.config.for_guests)
-        ):
-            return
         try:
-            await self._let_in(user_id, user, name)
+            user = None if self.users is None else await self.users.find(user_id.localpart)
+            if user is None or self._is_welcome(user):
+                await self._let_in(user_id, user, name)
         except RoomRefused as refusal:
             raise RoomRefused(f"{name}: {refusal}") from refusal
         except Exception as error:  # whatever an IRooms raises: the operator learns which room
             raise RoomRefused(f"{name}: {type(error).__name__}: {error}") from error
+
+    def _is_welcome(self, user: User) -> bool:
+        """Whether he still is to join: it may be long since that was planned."""
+        return not user.deactivated and (self.config.for_guests or not user.is_guest)
 
     async def _let_in(self, user_id: UserID, user: Optional[User], name: str) -> None:
         room = await self.rooms.find(name)

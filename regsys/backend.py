@@ -32,13 +32,15 @@ class BackendError(Exception):
 class Backend:
     """``macaroon_secret`` keys guest tokens and all letters of tokens (BEHAVIOUR B4).
 
-    ``http`` asks other servers, such as a captcha's. ``start`` and ``stop`` are for its
+    ``http`` asks other servers, such as a captcha's (each service by a client ``apart``);
+    ``guarded_http`` those that clients name. ``start`` and ``stop`` are for its
     threads; ``stop`` blocks until those have ended.
     """
 
     database: Database
     hasher: IHasher
     http: HTTPClient
+    guarded_http: HTTPClient
     macaroon_secret: bytes = attr.field(repr=False)
     metrics: Metrics = attr.field(factory=Metrics)
     seconds: Callable[[], float] = time.monotonic
@@ -118,6 +120,7 @@ def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backen
         database=database,
         hasher=hasher,
         http=HTTPClient.on(reactor, config.proxies),
+        guarded_http=HTTPClient.guarded(reactor, config.proxies, config.identity_servers.networks),
         macaroon_secret=macaroon_secret,
         metrics=metrics,
         start=start,

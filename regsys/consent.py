@@ -7,7 +7,7 @@ A link names its user and is signed with ``form_secret``: whoever has it can acc
 from __future__ import annotations
 
 import hmac
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import urlencode
 
 import attr
@@ -16,11 +16,13 @@ from twisted.internet.interfaces import IReactorTime
 from regsys.config import TermsConfig
 from regsys.config.terms import PRIVACY_POLICY, Policy
 from regsys.errors import Forbidden, UserNotFound
-from regsys.interfaces import IAccountStore, IConsentStore
-from regsys.model import UserID
+from regsys.interfaces import IAccountStore, IConsentStore, IFollowUps
+from regsys.model import NewJob, UserID
 
 # Below the public address.
 PATH = "_matrix/consent"
+# The job that comes with a consent: it begins what has waited for it.
+AFTER_CONSENT = "after_consent"
 
 
 def offer(terms: TermsConfig, public_baseurl: str) -> Mapping[str, Any]:
@@ -53,6 +55,8 @@ class Consents:
     terms: TermsConfig
     store: IConsentStore
     accounts: IAccountStore
+    follow_ups: IFollowUps
+    start_jobs: Callable[[Sequence[NewJob]], None]
     server_name: str
     public_baseurl: str
     clock: IReactorTime
@@ -73,12 +77,11 @@ class Consents:
 
     async def missing(self, user_id: UserID) -> Sequence[str]:
         """The policies whose current version this user has not accepted, by name."""
-        given = {(item.policy, item.version) for item in await self.store.given_by(user_id)}
-        return [
-            name
-            for name, policy in self.terms.policies.items()
-            if (name, policy.version) not in given
-        ]
+        return await self._missing(user_id, self.terms.policies)
+
+    async def is_admitted(self, user_id: UserID) -> bool:
+        """Whether this user has accepted what newcomers must, in its current versions."""
+        return not await self._missing(user_id, self.terms.at_registration)
 
     async def has_accepted(self, user_id: UserID, policy: str, version: str) -> bool:
         given = await self.store.given_by(user_id)
@@ -86,8 +89,20 @@ class Consents:
 
     async def accept(self, user_id: UserID, policy: str, version: str) -> None:
         """The user has accepted this version; once more changes nothing."""
+        await self.record(user_id, {policy: version})
+
+    async def record(self, user_id: UserID, accepted: Mapping[str, str]) -> None:
+        """The user has accepted these versions, each by the name of its policy.
+
+        Whether that is all he had to, is found out by a job that is stored with it: afterwards,
+        so that of two consents at once the later one sees both.
+        """
         now_ms = int(self.clock.seconds() * 1000)
-        await self.store.record(user_id, {policy: version}, now_ms)
+        jobs = []
+        if self.follow_ups.jobs_after_consent(user_id):
+            jobs.append(NewJob(kind=AFTER_CONSENT, payload={"user_id": str(user_id)}))
+        await self.store.record(user_id, accepted, now_ms, jobs)
+        self.start_jobs(jobs)
 
     async def owner(self, who: str, signature: str) -> UserID:
         """Whose link this is; ``who`` is a localpart or a user ID, as it was signed.
@@ -107,6 +122,10 @@ class Consents:
         ):
             raise UserNotFound()
         return user_id
+
+    async def _missing(self, user_id: UserID, wanted: Mapping[str, Policy]) -> Sequence[str]:
+        given = {(item.policy, item.version) for item in await self.store.given_by(user_id)}
+        return [name for name, policy in wanted.items() if (name, policy.version) not in given]
 
     def _user_id(self, who: str) -> UserID:
         try:

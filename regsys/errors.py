@@ -215,6 +215,21 @@ class DelegateRefused(RegistrationError):
         self.errcode = errcode
 
 
+class IdentityServerRefused(RegistrationError):
+    """An identity server that a person has chosen said no, in these words of its own."""
+
+    sentence = "The identity server has refused this."
+
+    def __init__(self, status: int, errcode: str, text: Optional[str], **extra: Any) -> None:
+        super().__init__(text, **extra)
+        self.status = status
+        self.errcode = errcode
+
+
+class IdentityServerForbidden(Forbidden):
+    sentence = "This server does not talk to that identity server."
+
+
 class ValidationRefused(RegistrationError):
     """An address was not confirmed. Clients look for ``success``."""
 

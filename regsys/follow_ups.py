@@ -1,4 +1,4 @@
-"""Which jobs an account brings with it, and what tells the user directory of new profiles."""
+"""Which jobs an account brings with it: the user directory is told, a pusher is made."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IFollowUps, IUserDirectory
-from regsys.model import Job, NewAccount, NewJob, UserID
+from regsys.interfaces import IFollowUps, IPushers, IUserDirectory
+from regsys.model import Job, NewAccount, NewJob, Pusher, UserID
 
 TELL_DIRECTORY = "tell_user_directory"
+ADD_PUSHER = "add_email_pusher"
 
 
 @implementer(IFollowUps)
@@ -19,7 +20,11 @@ class FollowUps:
     """What each of ``parts`` brings, in their order. Every capability that has something to do
     after a registration is one of them, and carries its own kind of job out."""
 
-    parts: Sequence[IFollowUps] = ()
+    parts: list[IFollowUps] = attr.field(factory=list)
+
+    def add(self, part: IFollowUps) -> None:
+        """This one too, of a capability that is made later than the others."""
+        self.parts.append(part)
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         return [job for part in self.parts for job in part.jobs_for(new)]
@@ -31,10 +36,12 @@ class FollowUps:
 @implementer(IFollowUps)
 @attr.frozen
 class DirectoryNotice:
-    """The user directory learns of every new profile (BEHAVIOUR B2.7); unless ``of_ghosts``,
-    not of the users in application services' exclusive namespaces."""
+    """The user directory learns of every new profile (BEHAVIOUR B2.7). ``shown``: newcomers may
+    be found there (``show_users_in_user_directory``). Unless ``of_ghosts``, it does not learn of
+    the users in application services' exclusive namespaces."""
 
     directory: IUserDirectory
+    shown: bool = True
     of_ghosts: bool = True
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
@@ -49,4 +56,46 @@ class DirectoryNotice:
     async def run(self, job: Job) -> None:
         """The handler of TELL_DIRECTORY jobs."""
         user_id = UserID.parse(job.payload["user_id"])
-        await self.directory.profile_created(user_id, job.payload["display_name"])
+        name = job.payload["display_name"]
+        await self.directory.profile_created(user_id, name, not self.shown)
+
+
+@implementer(IFollowUps)
+@attr.frozen
+class EmailPusher:
+    """Who has proven an email address and is logged in gets notifications there (B6.1)."""
+
+    pushers: IPushers
+
+    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        if new.device is None:
+            return ()
+        device_id, user_id = new.device.login.device_id, str(new.user_id)
+        return [
+            NewJob(
+                kind=ADD_PUSHER,
+                payload={"user_id": user_id, "device_id": device_id, "address": item.address},
+                # Its user may have removed it since.
+                once=f"{ADD_PUSHER} {user_id} {device_id} {item.address}",
+            )
+            for item in new.threepids
+            if item.medium == "email" and item.address not in new.vouched_emails
+        ]
+
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        return ()
+
+    async def run(self, job: Job) -> None:
+        """The handler of ADD_PUSHER jobs."""
+        address = job.payload["address"]
+        await self.pushers.add(
+            Pusher(
+                user_id=UserID.parse(job.payload["user_id"]),
+                device_id=job.payload["device_id"],
+                kind="email",
+                app_id="m.email",
+                app_display_name="Email Notifications",
+                device_display_name=address,
+                pushkey=address,
+            )
+        )

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from regsys.errors import RegistrationError, Unavailable, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
+    IAftermath,
     IDevices,
     IFollowUps,
     ILogins,
@@ -37,6 +38,8 @@ from regsys.model import (
     NewDevice,
     NewJob,
     Outcome,
+    Secret,
+    Threepid,
     UserID,
 )
 from regsys.tokens import token_hash
@@ -54,6 +57,7 @@ class ForeignWriter:
     logins: ILogins
     follow_ups: IFollowUps
     outcomes: IOutcomeStore
+    aftermath: IAftermath
     start_jobs: Callable[[Sequence[NewJob]], None]
 
     async def create_account(self, new: NewAccount) -> Created:
@@ -85,6 +89,14 @@ class ForeignWriter:
 
     async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
         return await self.devices.register(user_id, device)
+
+    async def after_registration(
+        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> None:
+        await self.aftermath.after_registration(user_id, auth_result, access_token)
+
+    async def after_consent(self, user_id: UserID) -> None:
+        await self.aftermath.after_consent(user_id)
 
     async def recover(self, job: Job) -> None:
         """The handler of RECOVERY jobs: bring what a dead process had begun to its end."""
@@ -129,7 +141,9 @@ class ForeignWriter:
             login = self.logins.issue(user_id, terms, intent["key"])
             device = NewDevice(login=login, **intent["device"])
         remembered = {name: intent[name] for name in _REMEMBERED if name in intent}
-        return self._with_jobs(NewAccount(user_id=user_id, device=device, **remembered))
+        threepids = tuple(Threepid(*item) for item in intent.get("threepids", ()))
+        new = NewAccount(user_id=user_id, device=device, threepids=threepids, **remembered)
+        return self._with_jobs(new)
 
     def _with_jobs(self, new: NewAccount) -> NewAccount:
         return attr.evolve(new, jobs=tuple(self.follow_ups.jobs_for(new)))
@@ -145,6 +159,7 @@ _REMEMBERED = (
     "user_type",
     "appservice_id",
     "display_name",
+    "vouched_emails",
     "registration_token",
     "consents",
     "session_id",
@@ -158,6 +173,7 @@ def _intent(new: NewAccount) -> Mapping[str, Any]:
     return {
         **{name: getattr(new, name) for name in _REMEMBERED},
         "user_id": str(new.user_id),
+        "threepids": [attr.astuple(item) for item in new.threepids],
         "terms": None if device is None else attr.asdict(device.login.terms),
         "device": None if device is None else {name: getattr(device, name) for name in _OF_DEVICE},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import secrets
-from typing import Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -32,6 +32,7 @@ from regsys.model import (
     Outcome,
     Registration,
     Secret,
+    Threepid,
     UserID,
 )
 
@@ -157,6 +158,27 @@ class RegistrationHandler:
         login = self.logins.issue(user_id, terms, secrets.token_hex(16))
         return await self.writer.register_device(user_id, _new_device(request, login))
 
+    async def post_registration_actions(
+        self,
+        user_id: UserID,
+        auth_result: Mapping[str, Any],
+        access_token: Optional[Secret] = None,
+    ) -> None:
+        """Do for an account that others have made what ours bring with them (BEHAVIOUR B6): give
+        it the addresses that were proven, note its consent, begin its jobs. Again is as once.
+
+        ``auth_result`` maps each stage that was passed to what it found:
+        ``m.login.email.identity`` and ``m.login.msisdn`` to {"medium", "address", "validated_at"
+        (ms)}, ``m.login.terms`` to anything true. What lacks a key, or is another's address, is
+        skipped. ``access_token`` None: no login. Raises UserNotFound.
+        """
+        await self.writer.after_registration(user_id, auth_result, access_token)
+
+    async def post_consent_actions(self, user_id: UserID) -> None:
+        """Begin what has waited until this user accepted the policies (B6.3). Again is as once.
+        ``Consents`` has it done by itself, with the last consent that was required."""
+        await self.writer.after_consent(user_id)
+
     async def deactivated(self, user_id: UserID) -> None:
         """Tell that this account has been deactivated: its addresses are anybody's, who is told
         of removals hears of them, and its dialogues and proofs are of no use any more.
@@ -181,6 +203,9 @@ class RegistrationHandler:
             password_hash = await self.hasher.hash(registration.password, registration.session_id)
         approved = self._approved(registration)
         created_ms = int(self.clock.seconds() * 1000)
+        proven = {item.address for item in registration.threepids}
+        vouched = tuple(item for item in registration.bind_emails if item not in proven)
+        bound = [Threepid("email", address, created_ms) for address in vouched]
         account = functools.partial(
             NewAccount,
             key=registration.key,
@@ -193,7 +218,8 @@ class RegistrationHandler:
             approved=approved,
             shadow_banned=verdict is Verdict.SHADOW_BAN,
             auth_provider_id=registration.auth_provider_id,
-            threepids=registration.threepids,
+            threepids=(*registration.threepids, *bound),
+            vouched_emails=vouched,
             registration_token=registration.registration_token,
             consents=registration.consents,
             session_id=registration.session_id,

@@ -12,7 +12,7 @@ from twisted.web.resource import IResource
 from regsys import http
 from regsys.admission import NoBlocking
 from regsys.backend import Backend
-from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
+from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.confirmation import Confirmation
 from regsys.consent import Consents
 from regsys.handler import RegistrationHandler
@@ -21,6 +21,7 @@ from regsys.interfaces import (
     IAppservices,
     IAuth,
     IBlocking,
+    IRequestSigner,
     ISmsSender,
     IStage,
     IUserDirectory,
@@ -40,7 +41,8 @@ class Hooks:
     """Where a homeserver's own checks and stages go; each may be left as it is.
 
     ``spam`` and ``threepids`` take callbacks through their ``register``, ``threepid_changes``
-    through that of its ``checks``, ``additions`` and ``removals``. ``stages`` are on
+    through that of its ``checks``, ``additions`` and ``removals``, ``binding_changes`` through
+    that of its ``checks`` and ``updates``. ``stages`` are on
     offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
     for (None: those that the configuration asks for). ``template_directories`` hold the
     templates of your stages' pages. ``confirmation_flows`` are the ways for a user to confirm a
@@ -48,18 +50,21 @@ class Hooks:
     finds a user's password hash for that; None: ``m.login.password`` is not on offer.
     ``directory`` None: nobody is told of new profiles. ``mails`` sends what people are to
     confirm, ``sms`` text messages; None: the mail server and the gateway that the configuration
-    names. ``display_name`` makes the name that is shown of an email address, where
+    names. ``signer`` signs requests to identity servers; None: they are shown the proof that an
+    address was bound with. ``display_name`` makes the name that is shown of an email address, where
     ``register_mxid_from_3pid`` is ``email``.
     """
 
     spam: SpamChecks
     threepids: ThreepidRules
     threepid_changes: ThreepidChanges
+    binding_changes: BindingChanges
     services: IAppservices = attr.field(factory=NoAppservices)
     blocking: IBlocking = attr.field(factory=NoBlocking)
     directory: Optional[IUserDirectory] = None
     mails: Optional[IValidationMails] = None
     sms: Optional[ISmsSender] = None
+    signer: Optional[IRequestSigner] = None
     stages: Sequence[IStage] = ()
     flows: Optional[Sequence[tuple[str, ...]]] = None
     template_directories: Sequence[str] = ()
@@ -74,6 +79,7 @@ def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
         "spam": SpamChecks(clock=clock),
         "threepids": ThreepidRules(clock=clock),
         "threepid_changes": ThreepidChanges.on(clock),
+        "binding_changes": BindingChanges.on(clock),
     }
     return Hooks(**{**callbacks, **replaced})
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IAccountStore, IDevices, ILogins, IRegistrationWriter
+from regsys.interfaces import IAccountStore, IAftermath, IDevices, ILogins, IRegistrationWriter
 from regsys.metrics import Metrics
-from regsys.model import Created, Login, NewAccount, NewDevice, NewJob, Outcome, UserID
+from regsys.model import Created, Login, NewAccount, NewDevice, NewJob, Outcome, Secret, UserID
 
 
 @implementer(IRegistrationWriter)
@@ -20,6 +20,7 @@ class LocalWriter:
     accounts: IAccountStore
     devices: IDevices
     logins: ILogins
+    aftermath: IAftermath
     start_jobs: Callable[[Sequence[NewJob]], None]
 
     async def create_account(self, new: NewAccount) -> Created:
@@ -37,6 +38,14 @@ class LocalWriter:
 
     async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
         return await self.devices.register(user_id, device)
+
+    async def after_registration(
+        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> None:
+        await self.aftermath.after_registration(user_id, auth_result, access_token)
+
+    async def after_consent(self, user_id: UserID) -> None:
+        await self.aftermath.after_consent(user_id)
 
 
 @implementer(IRegistrationWriter)
@@ -60,3 +69,11 @@ class CountingWriter:
         login = await self.writer.register_device(user_id, device)
         self.metrics.logged_in(login.terms.is_guest, device.auth_provider_id)
         return login
+
+    async def after_registration(
+        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> None:
+        await self.writer.after_registration(user_id, auth_result, access_token)
+
+    async def after_consent(self, user_id: UserID) -> None:
+        await self.writer.after_consent(user_id)

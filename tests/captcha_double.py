@@ -6,20 +6,14 @@ mishap by the response that it sends. ``python -m tests.captcha_double PORT`` se
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
-import sys
-import unittest
-from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Mapping
 
-import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
-from tests.ports import free_port
+from tests.double_process import DoubleProcess, serve
 
 SECRET = "the-double's-private-key-canary"
 GOOD, BAD, STALL, DRIP = "good", "bad", "stall", "drip"
@@ -103,47 +97,14 @@ class CaptchaDouble(Resource):
         self.clock.callLater(1, self._drip, request)
 
 
-@attr.define(eq=False)
-class CaptchaProcess:
-    """The double as a process of its own, on a port of loopback that it keeps when it comes
-    back after ``stop``. ``url`` is its siteverify address."""
-
-    case: unittest.TestCase
-    port: int = attr.field(factory=free_port)
-    _process: Optional[subprocess.Popen[str]] = attr.field(default=None, init=False)
+class CaptchaProcess(DoubleProcess):
+    module = "tests.captcha_double"
 
     @property
     def url(self) -> str:
+        """Its siteverify address."""
         return f"http://127.0.0.1:{self.port}/siteverify?kept=yes"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.captcha_double", str(self.port)],
-            cwd=Path(__file__).parent.parent,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        self.case.addCleanup(self.stop)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
-
-    def stop(self) -> None:
-        """Kill it, in the middle of whatever it does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
-
-def main(port: int, said: Callable[[str], None] = print) -> None:
-    from twisted.internet import reactor
-
-    chosen: Any = reactor
-    chosen.listenTCP(port, Site(CaptchaDouble(chosen)), interface="127.0.0.1")
-    chosen.callWhenRunning(said, "ready")
-    with contextlib.suppress(KeyboardInterrupt):
-        chosen.run()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), lambda text: print(text, flush=True))
+    serve(CaptchaDouble)

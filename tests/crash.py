@@ -20,6 +20,7 @@ from regsys.interfaces import IRooms, IUserDirectory
 from regsys.model import UserID
 from regsys.storage.database import Dialect
 from regsys.storage.dialects import PostgreSQL, SQLite
+from regsys.subsystem import Subsystem
 from regsys.testing import inline_database, standalone
 from regsys.testing.system import SERVER_NAME
 from regsys.tokens import token_hash
@@ -42,7 +43,9 @@ class Directory:
         self.path = path
         path.touch()
 
-    async def profile_created(self, user_id: UserID, display_name: Optional[str]) -> None:
+    async def profile_created(
+        self, user_id: UserID, display_name: Optional[str], hidden: bool
+    ) -> None:
         with self.path.open("a") as file:
             print(user_id, file=file)
 
@@ -73,6 +76,7 @@ class Process:
             case, self.clock, database=self.database, hooks=hooks, rooms=case.rooms, **case.options
         )
         self.client = Client(case, self.subsystem.resource())
+        case.equip(self.subsystem)
 
     def rows(self, sql: str) -> set[str]:
         """The first column of what is found."""
@@ -135,6 +139,9 @@ class CrashCase:
         inline_database(*self.place).pool.close()
         self.directory = Directory(Path(self.mktemp()))
 
+    def equip(self, made: Subsystem) -> None:
+        """Hang on the subsystem of each process what its hooks have no place for."""
+
     @contextlib.contextmanager
     def process(self: Any, points: Optional[FaultPoints] = None) -> Iterator[Process]:
         process = Process(self, points or FaultPoints())
@@ -187,8 +194,13 @@ class CrashCase:
             self.assertEqual(invariants.broken(process.database.pool.connection), {})
             process.clock.advance(LATER_S)
             process.result(process.subsystem.jobs.run_due())
-            profiles = process.rows("SELECT user_id FROM profiles")
-            self.assertLessEqual(profiles, self.directory.told())
+            self.assertFollowed(process)
+
+    def assertFollowed(self: Any, process: Process) -> None:
+        """Whatever is to follow what was committed has happened by now."""
+        self.assertEqual(process.rows("SELECT kind FROM jobs"), set())
+        profiles = process.rows("SELECT user_id FROM profiles")
+        self.assertLessEqual(profiles, self.directory.told())
 
     def assertLoggedIn(
         self: Any, process: Process, answer: Answer, issued: set[str], name: Optional[str] = None

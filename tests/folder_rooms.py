@@ -20,7 +20,7 @@ LOG = "log"
 @attr.frozen
 class FolderRooms:
     """A public room is a folder, whoever is in it a file there. What had an effect is a line of
-    the log: ``create #lobby:…``, ``join #lobby:… @alice:…``."""
+    the log: ``create #lobby:…``, ``join #lobby:… @alice:…``; so is ``taken #lobby:…``."""
 
     folder: Path
 
@@ -31,6 +31,7 @@ class FolderRooms:
         try:
             self._place(room.alias).mkdir()
         except FileExistsError:
+            self._note(f"taken {room.alias}")
             raise RoomTaken(room.alias) from None
         self._note(f"create {room.alias}")
         made = FoundRoom(room_id=room.alias)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Coroutine, Optional, Sequence
+from typing import Any, Callable, Coroutine, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.defer import Deferred
@@ -158,6 +158,7 @@ class Writer:
     replays: bool = False
     accounts: list[NewAccount] = attr.field(factory=list)
     devices: list[tuple[UserID, NewDevice]] = attr.field(factory=list)
+    followed: list[tuple[Any, ...]] = attr.field(factory=list)
 
     async def create_account(self, new: NewAccount) -> Created:
         self.accounts.append(new)
@@ -172,6 +173,14 @@ class Writer:
         self.script.step("device")
         self.devices.append((user_id, device))
         return device.login
+
+    async def after_registration(
+        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> None:
+        self.followed.append((user_id, auth_result, access_token))
+
+    async def after_consent(self, user_id: UserID) -> None:
+        self.followed.append((user_id,))
 
 
 @attr.define(kw_only=True)

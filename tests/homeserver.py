@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from regsys.aftermath import Aftermath
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.interfaces import IFollowUps
 from regsys.jobs import JobRunner
@@ -17,10 +18,17 @@ from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob, U
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
-from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, memory_database
+from regsys.testing import (
+    MemoryAccounts,
+    MemoryAuth,
+    MemoryDevices,
+    MemoryThreepids,
+    memory_database,
+)
 from regsys.testing.contracts.case import NOW_MS
 from regsys.testing.contracts.sessions import session
 from regsys.testing.contracts.writer import logins, new_account
+from tests.aftermath import aftermath
 
 # Past the lease of whatever a dead process held.
 LATER_S = JOB_LEASE_MS / 1000 + 1
@@ -114,10 +122,24 @@ class Homeserver:
             logins=logins(self.clock),
             follow_ups=Greetings(),
             outcomes=Watched(ForeignOutcomeStore(self.db), at),
+            aftermath=self.aftermath(Greetings(), runner.start_jobs),
             start_jobs=runner.start_jobs,
         )
         runner.add_handlers({RECOVERY: writer.recover})
         return writer, runner
+
+    def aftermath(
+        self, follow_ups: IFollowUps, start_jobs: Callable[[Sequence[NewJob]], None]
+    ) -> Aftermath:
+        return aftermath(
+            self.db,
+            self.clock,
+            accounts=self.accounts,
+            auth=self.auth,
+            follow_ups=follow_ups,
+            start_jobs=start_jobs,
+            owners=MemoryThreepids(self.accounts),
+        )
 
     async def recover(self) -> None:
         """A new process takes over what the others have left, now that their leases are over."""

@@ -98,6 +98,7 @@ class HomeserverDouble(Resource):
         self.server, self.namespace, self.as_token = server, namespace, as_token
         self.sender = f"@{sender_localpart}:{server}"
         self.profiles: dict[str, Optional[str]] = {}
+        self.account_data: dict[tuple[str, str], Any] = {}
         self.rooms: dict[str, Room] = {}
         self.aliases: dict[str, str] = {}
         self.calls: list[tuple[str, Optional[str]]] = []
@@ -190,6 +191,8 @@ class HomeserverDouble(Resource):
                 return "profile", lambda *call: self._profile(user_id)
             case ["PUT", "v3", "profile", user_id, "displayname"]:
                 return "name", lambda who, body, _: self._name(user_id, who, body["displayname"])
+            case ["PUT", "v3", "user", user_id, "account_data", kind]:
+                return "data", lambda who, body, _: self._keep(user_id, who, kind, body)
         raise AssertionError(f"unknown: {method} {path}")
 
     # --- What the specification says -----------------------------------------------------
@@ -280,6 +283,12 @@ class HomeserverDouble(Resource):
         if who != user_id:
             raise Refused(403, "M_FORBIDDEN")
         self.profiles[user_id] = name
+        return {}
+
+    def _keep(self, user_id: str, who: str, kind: str, body: Any) -> Any:
+        if who != user_id:
+            raise Refused(403, "M_FORBIDDEN")
+        self.account_data[user_id, kind] = body
         return {}
 
     def _known(self, room_id: str) -> Room:

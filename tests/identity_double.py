@@ -7,19 +7,13 @@ follows ``..`` makes it another one. ``python -m tests.identity_double PORT`` se
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import unittest
-from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Mapping
 
-import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
-from tests.ports import free_port
+from tests.double_process import DoubleProcess, serve
 
 API = "/_matrix/identity/api/v1"
 CODE = "123456"
@@ -104,18 +98,9 @@ class IdentityDouble(Resource):
         path = request.path.decode().partition(API)[2]
         self.asked.append((request.uri.decode(), fields))
         mishap = fields.get("sid", fields.get("client_secret", "")).partition("..")[0]
-        if mishap in (STALL, DRIP):
-            if mishap == DRIP:
-                self._drip(request)
-            return NOT_DONE_YET
-        if mishap == HANG_UP:
-            request.transport.abortConnection()
-            return NOT_DONE_YET
-        if mishap in NONSENSE:
-            status, body = NONSENSE[mishap]
-            request.setResponseCode(status)
-            request.setHeader(b"Location", b"/elsewhere")
-            return body
+        odd = goes_wrong(request, mishap, self.clock)
+        if odd is not None:
+            return odd
         status, answer = REFUSALS.get(mishap) or self._said(path, mishap, fields)
         request.setResponseCode(status)
         return json.dumps(answer).encode()
@@ -142,50 +127,31 @@ class IdentityDouble(Resource):
         answer = NO_PROOFS.get(mishap) or ODD_PROOFS.get(mishap)
         return REFUSALS["no-session"] if answer is None else (200, answer)
 
-    def _drip(self, request: Request) -> None:
-        request.write(b" ")
-        self.clock.callLater(1, self._drip, request)
+
+def goes_wrong(request: Request, mishap: str, clock: IReactorTime) -> Any:
+    """What a resource returns for this mishap; None: it is none. ``clock`` drives DRIP."""
+    if mishap in (STALL, DRIP):
+        if mishap == DRIP:
+            _drip(request, clock)
+        return NOT_DONE_YET
+    if mishap == HANG_UP:
+        request.transport.abortConnection()
+        return NOT_DONE_YET
+    if mishap not in NONSENSE:
+        return None
+    status, body = NONSENSE[mishap]
+    request.setResponseCode(status)
+    request.setHeader(b"Location", b"/elsewhere")
+    return body
 
 
-@attr.define(eq=False)
-class IdentityProcess:
-    """The double as a process of its own, on a port of loopback that it keeps when it comes back
-    after ``stop``. ``url`` is what the configuration holds."""
+def _drip(request: Request, clock: IReactorTime) -> None:
+    request.write(b" ")
+    clock.callLater(1, _drip, request, clock)
 
-    case: unittest.TestCase
-    port: int = attr.field(factory=free_port)
-    _process: Optional[subprocess.Popen[str]] = attr.field(default=None, init=False)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.identity_double", str(self.port)],
-            cwd=Path(__file__).parent.parent,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        self.case.addCleanup(self.stop)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
-
-    def pause(self) -> None:
-        """Stop answering, as a machine that hangs; what it knows is kept for ``resume``."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """Kill it, in the middle of whatever it does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+class IdentityProcess(DoubleProcess):
+    module = "tests.identity_double"
 
 
 def _german(number: str) -> str:
@@ -194,14 +160,5 @@ def _german(number: str) -> str:
     return f"49{digits[1:]}" if digits.startswith("0") else digits
 
 
-def main(port: int, said: Callable[[str], None] = print) -> None:
-    from twisted.internet import reactor
-
-    chosen: Any = reactor
-    chosen.listenTCP(port, Site(IdentityDouble(chosen)), interface="127.0.0.1")
-    chosen.callWhenRunning(said, "ready")
-    chosen.run()
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]), lambda text: print(text, flush=True))
+    serve(IdentityDouble)

@@ -9,7 +9,7 @@ from regsys.storage.database import Database
 ALL = (
     "users profiles devices logins threepids outcomes milestones jobs uia_sessions"
     " registration_tokens registration_token_uses registration_token_reservations used_nonces"
-    " consents validations validation_tokens"
+    " consents validations validation_tokens first_times pushers bindings"
 ).split()
 
 Row = tuple[Any, ...]

@@ -151,3 +151,23 @@ class NoticeTests(ChangesCase):
         blamed = {event["module"] for event in logs if "module" in event}
         self.assertEqual(blamed, {"broken", "hanging"})
         self.flushLoggedErrors(Unavailable)
+
+
+class OldNameTests(ChangesCase):
+    def test_threepidBind(self) -> None:
+        """A module that knows only on_threepid_bind hears of additions by it, and is named in the
+        log once; one that knows the newer name hears by that alone."""
+        self.changes.old_additions.register("old", self.hear("old"))
+        self.changes.old_additions.register("new", self.hear("never"))
+        self.changes.additions.register("new", self.hear("new"))
+        with capturedLogs() as logs:
+            for address in (ALICE, "other@mail.example"):
+                self.added(self.alice, address)
+        told = [
+            (what, HER, "email", address)
+            for address in (ALICE, "other@mail.example")
+            for what in ("new", "old")
+        ]
+        self.assertEqual(self.heard, told)
+        warned = [event["module"] for event in logs if event["log_level"].name == "warn"]
+        self.assertEqual(warned, ["old"])

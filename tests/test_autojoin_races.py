@@ -29,7 +29,7 @@ class AutoJoinRaces(RaceCase):
         return ServiceProcess(self, config, program=program)
 
     def test_firstOnes(self: Any) -> None:
-        """One of sixteen first users makes the rooms, all of the sixteen join them."""
+        """One of sixteen first users makes the rooms, and no other tries to; all of them join."""
         answers = self.race(
             lambda contender: {
                 "username": f"user{contender}",

@@ -105,9 +105,10 @@ class StandaloneTests(AutoJoinCase):
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_consentFirst(self) -> None:
-        """Where newcomers must accept something, who comes without it has no job yet."""
+        """Where newcomers must accept something, who comes without it has no job yet, and joins as
+        soon as he accepts it; what he has left since stays left, whoever asks again."""
         self.serve(regsys={"policies": {"rules": POLICY}})
-        self.guest()
+        late = UserID.parse(self.guest()["user_id"])
         self.assertEqual((self.rooms.calls, self.counts()["jobs"]), ([], 0))
         session = self.challenge(username="alice", password=PASSWORD)["session"]
         for stage in ("m.login.terms", "m.login.dummy"):
@@ -115,6 +116,14 @@ class StandaloneTests(AutoJoinCase):
             answer = self.client.register(auth={"type": stage, "session": session})
         self.assertEqual(answer.status, 200, answer)
         self.assertEqual(self.members(LOBBY), {ALICE})
+        self.wait(self.subsystem.consents.accept(late, "rules", "1"))
+        self.assertEqual(self.members(LOBBY), {ALICE, late})
+        self.rooms.by_alias[LOBBY].members.remove(late)
+        handler, accepted = self.subsystem.handler, {"m.login.terms": True}
+        self.wait(handler.post_registration_actions(late, accepted))
+        self.wait(handler.post_consent_actions(late))
+        self.assertEqual(self.members(LOBBY), {ALICE})
+        self.assertEqual(self.counts()["jobs"], 0)
 
 
 class WithoutRoomsTests(AutoJoinCase):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
+from urllib.parse import urlsplit
 
 import attr
 from twisted.internet.defer import Deferred
+from twisted.web.iweb import IAgent
+from zope.interface import implementer
 
 from regsys.build import embedded, standalone
 from regsys.foreign_writer import RECOVERY
-from regsys.model import NewAccount, NewJob, Threepid, UserID
+from regsys.model import DeviceRequest, NewAccount, NewJob, Registration, Secret, Threepid, UserID
+from regsys.outbound.http import AT_ONCE
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.subsystem import hooks
 from regsys.testing import config, memory_backend
@@ -18,6 +23,7 @@ from regsys.testing.fakes import (
     MemoryAuth,
     MemoryDevices,
     MemoryMails,
+    MemoryPushers,
     MemoryThreepids,
 )
 from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
@@ -41,9 +47,9 @@ PROOFS = {
     "msisdn_submit_token",
 }
 CHANGES = {"threepid_email_request_token", "threepid_add"}
-THREEPIDS = {"threepids", "threepid_delete"} | CHANGES
+THREEPIDS = {"threepids", "threepid_delete", "threepid_bind", "threepid_unbind"} | CHANGES
 OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
-STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions"}
+STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
 
 
 class EndpointTests(SystemCase):
@@ -53,6 +59,48 @@ class EndpointTests(SystemCase):
         self.assertEqual(self.subsystem.endpoints, STANDALONE)
         self.system(regsys={"introspection_secret": "s"})
         self.assertEqual(self.subsystem.endpoints, STANDALONE | {"introspect"})
+
+    def test_placesOfTheirOwn(self) -> None:
+        """A captcha service that stalls holds up neither the proving of phone numbers nor what
+        identity servers are asked."""
+        waiting: list[str] = []
+
+        @implementer(IAgent)
+        class Stalled:
+            def request(self, method: bytes, uri: bytes, *_: Any) -> Deferred[Any]:
+                waiting.append(urlsplit(uri.decode()).netloc)
+                return Deferred()
+
+        self.system(
+            agent=Stalled(),
+            enable_registration_captcha=True,
+            recaptcha_public_key="p",
+            recaptcha_private_key="k",
+            recaptcha_siteverify_api="https://captcha.example/",
+            account_threepid_delegates={"msisdn": "https://phones.example"},
+            default_identity_server="https://chosen.example",
+        )
+        token = self.registered_by_the_way()
+        captcha = {"type": "m.login.recaptcha", "response": "r"}
+        for number in range(AT_ONCE + 1):
+            session = self.challenge(username=f"u{number}", password=PASSWORD)["session"]
+            auth = {**captcha, "session": session}
+            asked = self.client.start("POST", f"{V3}/register", {"auth": auth})
+        self.assertEqual(self.client.answer(asked).status, 503)
+        phone = {"country": "DE", "phone_number": "0151 12345678"}
+        creds = {"client_secret": "s", "send_attempt": 1}
+        path = f"{V3}/register/msisdn/requestToken"
+        self.client.start("POST", path, {**phone, **creds})
+        bind = {"sid": "s", "client_secret": "s", "id_access_token": "t"}
+        self.client.start("POST", f"{V3}/account/3pid/bind", bind, token=token)
+        others = {"captcha.example": AT_ONCE, "phones.example": 1, "chosen.example": 1}
+        self.assertEqual(Counter(waiting), others)
+
+    def registered_by_the_way(self) -> str:
+        """An account, made by no dialogue; its access token."""
+        registration = Registration(key="k", localpart="anna", device=DeviceRequest())
+        created = self.wait(self.subsystem.handler.register_user(registration))
+        return str(created.login.access_token.reveal())
 
     def test_chosen(self) -> None:
         """A resource has the endpoints that were chosen and no others."""
@@ -136,10 +184,11 @@ class EmbeddedTests(DialogueCase):
         super().setUp()
         self.embed()
 
-    def embed(self, owners: bool = False, **options: Any) -> None:
+    def embed(self, owners: bool = False, notified: bool = True, **options: Any) -> None:
         self.accounts, self.mails = MemoryAccounts(), MemoryMails()
         devices = MemoryDevices(accounts=self.accounts)
         auth = MemoryAuth(devices=devices)
+        self.pushers = MemoryPushers(devices)
         chosen = config(**options)
         backend = memory_backend(self, chosen, self.clock)
         self.database = backend.database
@@ -150,6 +199,7 @@ class EmbeddedTests(DialogueCase):
             devices=devices,
             auth=auth,
             threepids=MemoryThreepids(self.accounts) if owners else None,
+            pushers=self.pushers if notified else None,
             backend=backend,
             hooks=self.hooks(mails=self.mails),
         )
@@ -190,6 +240,24 @@ class EmbeddedTests(DialogueCase):
         for name, errcode in (("taken", "M_THREEPID_IN_USE"), ("free", None)):
             ask = {"email": f"{name}@mail.example", "client_secret": "s", "send_attempt": 1}
             self.assertEqual(self.client.post(REQUEST, ask).errcode, errcode, name)
+
+    def test_afterItsOwnRegistrations(self) -> None:
+        """A homeserver that makes accounts by itself has the rest done by us: the address is on
+        the account, and gets notifications, if somebody keeps pushers."""
+        mail = {"medium": "email", "address": "a@mail.example", "validated_at": self.now_ms}
+        email = {**MAILS["email"], "enable_notifs": True}
+        for notified in (True, False):
+            self.embed(owners=True, notified=notified, email=email)
+            token = Secret(self.register()["access_token"])
+            alice = UserID("alice", "test.example")
+            for _ in range(2):
+                self.wait(
+                    self.subsystem.handler.post_registration_actions(alice, {STAGE: mail}, token)
+                )
+            self.assertEqual(self.accounts.threepids["email", "a@mail.example"][0], alice)
+            pushed = [item.pushkey for item in self.pushers.of_user(alice)]
+            self.assertEqual(pushed, ["a@mail.example"] if notified else [])
+            self.assertEqual(self.counts()["jobs"], 0)
 
     def test_begunBeforeACrash(self) -> None:
         """A session that had only begun to make its account when its process died is not taken

@@ -14,7 +14,8 @@ from regsys.config import TermsConfig
 from regsys.config.terms import Policy, PolicyText
 from regsys.consent import Consents, offer
 from regsys.errors import Forbidden, UserNotFound
-from regsys.model import Consent, Secret, UserID
+from regsys.follow_ups import FollowUps
+from regsys.model import Consent, NewJob, Secret, UserID
 from regsys.storage.consents import ConsentStore
 from regsys.testing import MemoryAccounts, memory_database
 from regsys.testing.contracts.case import SERVER, account, user
@@ -62,6 +63,7 @@ class OfferTests(SynchronousTestCase):
 class ConsentsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
+        self.started: list[NewJob] = []
         self.accounts = MemoryAccounts()
         self.store = ConsentStore(memory_database(self, self.clock))
         self.consents = self.make()
@@ -72,6 +74,8 @@ class ConsentsTests(SynchronousTestCase):
         return Consents(
             terms=TermsConfig(policies=POLICIES, template_dir="pages", form_secret=secret),
             store=self.store,
+            follow_ups=FollowUps(),
+            start_jobs=self.started.extend,
             accounts=self.accounts,
             server_name=SERVER,
             public_baseurl=BASE,

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.access_tokens import GuestTokens, TokenAuth
 from regsys.errors import RoomRefused
-from regsys.interfaces import IAccountStore, IAuth, IDevices, ILimiter, IRooms, IThreepidStore
-from regsys.model import FoundRoom, NewAccount, NewRoom, Requester, Secret, UserID
+from regsys.interfaces import (
+    IAccountStore,
+    IAuth,
+    IDevices,
+    ILimiter,
+    IPushers,
+    IRequestSigner,
+    IRooms,
+    IThreepidStore,
+    IUserDirectory,
+)
+from regsys.model import FoundRoom, NewAccount, NewRoom, Pusher, Requester, Secret, UserID
 from regsys.ratelimit import Buckets
 from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
@@ -18,6 +28,8 @@ from regsys.testing import (
     MemoryAccounts,
     MemoryAuth,
     MemoryDevices,
+    MemoryDirectory,
+    MemoryPushers,
     MemoryRoom,
     MemoryRooms,
     MemoryThreepids,
@@ -28,11 +40,15 @@ from regsys.testing.contracts import (
     AuthContract,
     DevicesContract,
     LimiterContract,
+    PushersContract,
+    RequestSignerContract,
     RoomsContract,
     ThreepidStoreContract,
+    UserDirectoryContract,
 )
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
 from regsys.testing.contracts.limits import BURST_COUNT, PER_SECOND
+from tests.bindings import Signer
 
 
 class MemoryAccountsTests(AccountStoreContract, TestCase):
@@ -73,6 +89,36 @@ class MemoryDevicesTests(DevicesContract, TestCase):
             await devices.register(alice, device(name, display_name=f"the {name} one"))
         (kept,) = devices.by_id.values()
         self.assertEqual((kept.login, kept.display_name), (login("new"), "the old one"))
+
+
+class MemoryPushersTests(PushersContract, TestCase):
+    def make(self) -> IPushers:
+        self.devices = MemoryDevices(MemoryAccounts())
+        self.pushers = MemoryPushers(self.devices)
+        return self.pushers
+
+    async def create_account(self, new: NewAccount) -> None:
+        assert new.device is not None
+        await self.devices.accounts.create_account(new)
+        await self.devices.register(new.user_id, new.device)
+
+    async def end_device(self, user_id: UserID, device_id: str) -> None:
+        del self.devices.by_id[user_id, device_id]
+
+    async def of_user(self, user_id: UserID) -> Sequence[Pusher]:
+        return self.pushers.of_user(user_id)
+
+
+class MemoryDirectoryTests(UserDirectoryContract, TestCase):
+    def make(self) -> IUserDirectory:
+        self.directory = MemoryDirectory()
+        return self.directory
+
+    async def create_account(self, new: NewAccount) -> None:
+        """It lives alone."""
+
+    async def finds(self, user_id: UserID) -> bool:
+        return user_id in self.directory.shown
 
 
 class MemoryAuthTests(AuthContract, TestCase):
@@ -167,3 +213,8 @@ class BucketsTests(LimiterContract, TestCase):
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
+
+
+class SignerTests(RequestSignerContract, TestCase):
+    def make(self) -> IRequestSigner:
+        return Signer()

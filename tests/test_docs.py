@@ -54,7 +54,9 @@ class DocumentTests(SynchronousTestCase):
             "IThreepidStore",
             "IValidationMails",
             "ISmsSender",
+            "IRequestSigner",
             "IUserLookup",
+            "IPushers",
             "IRooms",
         ):
             self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))

@@ -19,7 +19,7 @@ PASSWORD = "correct horse battery staple"
 ALICE = f"@alice:{SERVER_NAME}"
 ADDRESS = "alice@mail.example"
 STAGE = "m.login.email.identity"
-MAIL = {"notif_from": "%(app)s <noreply@test.example>"}
+MAIL = {"notif_from": "%(app)s <noreply@test.example>", "enable_notifs": True}
 
 
 class Form(HTMLParser):
@@ -58,7 +58,7 @@ class EmailProcess:
 
     def test_endToEnd(self) -> None:
         """Asked, mailed, read, opened, confirmed by the page's button, registered, logged in by
-        the address; no log line has told what proves it."""
+        the address, and to be notified there; no log line has told what proves it."""
         with smtp_process() as server:
             service = self.serve(server)
             wish = {"username": "alice", "password": PASSWORD}
@@ -84,6 +84,8 @@ class EmailProcess:
             account = service.ask("POST", f"{V3}/register", {"auth": auth})
             self.assertEqual((account.status, account.json["user_id"]), (200, ALICE), account)
             self.log_in(service)
+            told = service.ask("GET", f"{V3}/pushers", token=account.json["access_token"])
+            self.assertEqual([item["pushkey"] for item in told.json["pushers"]], [ADDRESS])
             said = service.stop()
             for secret in (form.fields["token"], ADDRESS, "se.cret"):
                 self.assertNotIn(secret, said)

@@ -6,7 +6,9 @@ from typing import Any, Iterator, Mapping
 
 from twisted.trial.unittest import SkipTest
 
-from regsys.model import UserID
+from regsys.model import Binding, UserID
+from regsys.sealed import Sealer
+from regsys.storage.bindings import BindingStore
 from regsys.testing import MemoryMails
 from tests import postgres
 from tests.case import DUMMY, PASSWORD, SystemCase
@@ -14,6 +16,7 @@ from tests.client import V3
 from tests.databases import postgres_database
 from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
 
+NOTIFIED = {**MAILS, "email": {**MAILS["email"], "enable_notifs": True}}
 USERS = 1_000_000
 SOME = 100_000
 # What fills the tables, in one statement each: {n} rows, numbered i. Keys between the tables are
@@ -47,6 +50,17 @@ ROWS: Mapping[str, tuple[int, str]] = {
     ),
     "validation_tokens": (SOME, "md5('v' || i), 1, i"),
     "consents": (SOME, "'@u' || i || ':test.example', 'privacy_policy', '1', i"),
+    "pushers": (
+        SOME,
+        "'@u' || i || ':test.example', 'm.email', 'u' || i, 'D' || i, 'email', 'a', 'd', NULL,"
+        " '{}'",
+    ),
+    "first_times": (SOME, "'add_email_pusher @u' || i"),
+    "bindings": (
+        SOME,
+        "'@u' || i || ':test.example', 'email', 'u' || i || '@a.example', 'id.example',"
+        " md5('b' || i), NULL, i",
+    ),
     "jobs": (SOME, "md5('j' || i), 'greet', '{}', 0, 2000000000000 + i, i, NULL"),
 }
 
@@ -59,7 +73,7 @@ class ExplainTests(SystemCase):
             raise SkipTest("The log of REGSYS_TEST_POSTGRES cannot be read.")
         database = postgres_database(self, self.clock, self.args)
         self.mails = MemoryMails()
-        self.system(database=database, hooks=self.hooks(mails=self.mails), **MAILS)
+        self.system(database=database, hooks=self.hooks(mails=self.mails), **NOTIFIED)
         self.cursor = database.pool.connection.cursor()
 
     def fill(self) -> None:
@@ -101,7 +115,18 @@ class ExplainTests(SystemCase):
         self.wait(self.subsystem.handler.deactivated(UserID("emma", "test.example")))
         self.wait(self.subsystem.consents.accept(UserID("u1", "test.example"), "rules", "1"))
         self.wait(self.subsystem.consents.has_accepted(UserID("u2", "test.example"), "rules", "1"))
+        self.bind_and_unbind(UserID("u3", "test.example"))
         self.wait(self.subsystem.jobs.run_due())
+
+    def bind_and_unbind(self, user_id: UserID) -> None:
+        """What an identity server has been asked is remembered and forgotten."""
+        store = BindingStore(self.database, Sealer(b"secret"))
+        address = {"medium": "email", "address": "b@a.example"}
+        binding = Binding(user_id=user_id, id_server="id.example", **address)
+        self.wait(store.add(binding, self.now_ms))
+        self.assertEqual(self.wait(store.get(binding.binding_id)), binding)
+        self.assertEqual(len(self.wait(store.of_user(user_id))), 2)
+        self.assertTrue(self.wait(store.remove(binding.binding_id)))
 
     def prove_and_register(self) -> None:
         """Somebody confirms an address, at the second mail, and registers with it."""
@@ -115,6 +140,8 @@ class ExplainTests(SystemCase):
         auth = {"type": STAGE, "threepid_creds": creds, "session": begun.json["session"]}
         answer = self.client.register(username="dora", password=PASSWORD, auth=auth)
         self.assertEqual(answer.status, 200, answer)
+        answer = self.client.get(f"{V3}/pushers", token=answer.json["access_token"])
+        self.assertEqual(len(answer.json["pushers"]), 1)
 
     def change_addresses(self, token: str) -> None:
         """Somebody adds an address and takes it away again."""

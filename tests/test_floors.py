@@ -20,8 +20,8 @@ FLOORS: Mapping[int, str] = {
     "appservices blocking approval autojoin flows shared_secret credentials consent proof_of_work "
     "mails email_domains threepid_names farewell",
     4: "stages stages_first threepid_stages account_threepids proof_requests captchas "
-    "follow_ups jobs writer foreign_writer handler",
-    5: "signup login confirmation validation",
+    "follow_ups aftermath jobs writer foreign_writer handler unbinding",
+    5: "signup login confirmation validation bindings",
     6: "web phones",
     7: "backend",
     8: "subsystem",

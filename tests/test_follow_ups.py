@@ -1,8 +1,9 @@
-"""What an account brings with it: the user directory hears of every new profile."""
+"""What an account brings with it: the user directory is told, mails with notifications begin."""
 
 from __future__ import annotations
 
-from typing import Optional
+import json
+from typing import Any, Optional
 
 import attr
 from twisted.internet.defer import Deferred
@@ -10,11 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from regsys.errors import Unavailable
-from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
+from regsys.follow_ups import ADD_PUSHER, TELL_DIRECTORY, DirectoryNotice, EmailPusher, FollowUps
 from regsys.interfaces import IFollowUps, IUserDirectory
-from regsys.model import NewAccount, UserID
-from regsys.testing import provides
+from regsys.model import Job, NewAccount, Pusher, Threepid, UserID
+from regsys.testing import MemoryAccounts, MemoryDevices, MemoryPushers, provides
+from regsys.testing.contracts.case import device
 from tests.case import PASSWORD, SystemCase
+from tests.client import V3, Answer
+from tests.proofs import ALICE as MAIL
+from tests.proofs import MAILS, ProofCase
 
 ALICE = UserID("alice", "test.example")
 
@@ -25,15 +30,20 @@ class Directory:
 
     def __init__(self) -> None:
         self.told: list[tuple[UserID, Optional[str]]] = []
+        self.hidden: list[UserID] = []
         self.away = False
         self.slow: Optional[Deferred[None]] = None
 
-    async def profile_created(self, user_id: UserID, display_name: Optional[str]) -> None:
+    async def profile_created(
+        self, user_id: UserID, display_name: Optional[str], hidden: bool
+    ) -> None:
         if self.away:
             raise Unavailable()
         if self.slow is not None:
             await self.slow
         self.told.append((user_id, display_name))
+        if hidden:
+            self.hidden.append(user_id)
 
 
 class JobsTests(SynchronousTestCase):
@@ -41,7 +51,8 @@ class JobsTests(SynchronousTestCase):
 
     def test_provides(self) -> None:
         """All that brings jobs offers the whole of IFollowUps."""
-        for follow_ups in (FollowUps(), DirectoryNotice(Directory())):
+        pushers = MemoryPushers(MemoryDevices(MemoryAccounts()))
+        for follow_ups in (FollowUps(), DirectoryNotice(Directory()), EmailPusher(pushers)):
             provides(IFollowUps, follow_ups)
 
     def test_together(self) -> None:
@@ -67,6 +78,117 @@ class JobsTests(SynchronousTestCase):
             self.assertEqual(len(notice.jobs_for(self.new)), 1)
 
 
+class EmailPusherTests(SynchronousTestCase):
+    mail, phone = Threepid("email", MAIL, 1), Threepid("msisdn", "4915112345678", 1)
+    new = NewAccount(
+        key="k", user_id=ALICE, created_ms=1, threepids=(phone, mail), device=device("of alice")
+    )
+
+    def setUp(self) -> None:
+        self.pushers = MemoryPushers(MemoryDevices(MemoryAccounts()))
+        self.part = EmailPusher(self.pushers)
+
+    def test_job(self) -> None:
+        """Who proves an address and logs in gets a pusher; its word is that of the device."""
+        (job,) = self.part.jobs_for(self.new)
+        self.assertEqual(job.kind, ADD_PUSHER)
+        other = attr.evolve(self.new, device=device("of alice", "TABLET"))
+        (another,) = self.part.jobs_for(other)
+        (again,) = self.part.jobs_for(self.new)
+        self.assertEqual(job.once, again.once)
+        self.assertNotEqual(job.once, another.once)
+        self.assertIsNotNone(job.once)
+        self.assertEqual(list(self.part.jobs_after_consent(ALICE)), [])
+
+    def test_none(self) -> None:
+        """Without a login, without an email address, or with one that only somebody else vouches
+        for, there is no job."""
+        for change in (
+            {"device": None},
+            {"threepids": (self.phone,)},
+            {"vouched_emails": (MAIL,)},
+        ):
+            self.assertEqual(list(self.part.jobs_for(attr.evolve(self.new, **change))), [], change)
+
+    def test_pusher(self) -> None:
+        """It is as the field knows it: told of by the address, in nobody's language."""
+        (job,) = self.part.jobs_for(self.new)
+        held = Job(job_id="1", kind=job.kind, payload=job.payload, attempts=1, claimed_until_ms=1)
+        self.successResultOf(Deferred.fromCoroutine(self.part.run(held)))
+        (pusher,) = self.pushers.by_key.values()
+        self.assertEqual(
+            pusher,
+            Pusher(
+                user_id=ALICE,
+                device_id="PHONE",
+                kind="email",
+                app_id="m.email",
+                app_display_name="Email Notifications",
+                device_display_name=MAIL,
+                pushkey=MAIL,
+                lang=None,
+                data={},
+            ),
+        )
+
+
+class NewcomersPushersTests(ProofCase):
+    """Over HTTP, where regsys keeps the pushers."""
+
+    def pushers(self, answer: Answer) -> Any:
+        token = answer.json["access_token"]
+        return self.client.get(f"{V3}/pushers", token=token).json["pushers"]
+
+    def registered(self, **email: Any) -> Answer:
+        self.system(email={**MAILS["email"], **email}, registrations_require_3pid=["email"])
+        answer = self.present(self.begin(), self.proven())
+        self.assertRegistered(answer, "alice")
+        return answer
+
+    def test_newcomer(self) -> None:
+        """Who registers with an email address has its pusher, until the device logs out."""
+        answer = self.registered(enable_notifs=True)
+        (pusher,) = self.pushers(answer)
+        expected = {
+            "kind": "email",
+            "app_id": "m.email",
+            "app_display_name": "Email Notifications",
+            "device_display_name": MAIL,
+            "pushkey": MAIL,
+            "lang": None,
+            "data": {},
+        }
+        self.assertEqual(pusher, expected)
+        self.assertEqual(self.counts()["jobs"], 0)
+        self.client.post(f"{V3}/logout", {}, token=answer.json["access_token"])
+        self.assertEqual(self.rows("SELECT * FROM pushers"), [])
+
+    def test_switchedOff(self) -> None:
+        """Nobody has one by default, nor where newcomers are to get none."""
+        for options in ({}, {"enable_notifs": True, "notif_for_new_users": False}):
+            self.assertEqual(self.pushers(self.registered(**options)), [], options)
+            self.setUp()
+
+    def test_needsToken(self) -> None:
+        """Pushers are told to their user alone."""
+        self.registered(enable_notifs=True)
+        self.assertRefused(self.client.get(f"{V3}/pushers"), 401, "M_MISSING_TOKEN")
+
+    def test_loggedOutMeanwhile(self) -> None:
+        """A device that has ended before its job is done gets no pusher, and no more tries."""
+        self.registered(enable_notifs=True)
+        self.change("DELETE FROM devices")
+        payload = json.dumps(
+            {"user_id": "@alice:test.example", "device_id": "GONE", "address": MAIL}
+        )
+        self.change(
+            "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)", "j", ADD_PUSHER, payload, 0, 0, 0, None
+        )
+        self.wait(self.subsystem.jobs.run_due())
+        self.assertEqual(self.rows("SELECT * FROM pushers"), [])
+        self.assertEqual(self.counts()["jobs"], 0)
+
+
 class DirectoryTests(SystemCase):
     def setUp(self) -> None:
         super().setUp()
@@ -82,6 +204,26 @@ class DirectoryTests(SystemCase):
             self.directory.told, [(ALICE, "alice"), (UserID("1", "test.example"), "1")]
         )
         self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_ghosts(self) -> None:
+        """It is told of the users of application services, too."""
+        ghost = UserID("_irc_bob", "test.example")
+        new = NewAccount(
+            key="k",
+            user_id=ghost,
+            created_ms=self.now_ms,
+            display_name="bob",
+            appservice_id="irc",
+        )
+        self.wait(self.subsystem.handler.register_with_store(new))
+        self.assertEqual((self.directory.told, self.directory.hidden), ([(ghost, "bob")], []))
+
+    def test_hidden(self) -> None:
+        """It is told that newcomers shall not be found, where that is configured."""
+        hooks = self.hooks(directory=self.directory)
+        self.system(hooks=hooks, show_users_in_user_directory=False)
+        self.register()
+        self.assertEqual(self.directory.hidden, [ALICE])
 
     def test_away(self) -> None:
         """While it is away people register all the same; it is told when it is back, also

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from regsys.errors import Unavailable, UsernameTaken
-from regsys.interfaces import IAuth, ILogins, IRegistrationWriter
-from regsys.model import Created, NewAccount
+from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
+from regsys.model import Created, NewAccount, Threepid
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts import WriterContract
 from regsys.testing.contracts.case import NOW_MS, user
@@ -28,14 +28,19 @@ KINDS: dict[str, dict[str, Any]] = {
     "upgrade": {"localpart": "1", "upgrades_guest": True, "display_name": None},
     "token": {"registration_token": TOKEN},
     "consents": {"consents": {"privacy_policy": "1"}},
+    "address": {"threepids": (Threepid("email", "alice@mail.example", NOW_MS),)},
 }
 
 
 class ForeignWriterTests(WriterContract, TestCase):
-    def make(self, logins: ILogins, start_jobs: StartJobs) -> tuple[IRegistrationWriter, IAuth]:
+    def make(
+        self, logins: ILogins, follow_ups: IFollowUps, start_jobs: StartJobs
+    ) -> tuple[IRegistrationWriter, IAuth]:
         server = Homeserver(self)
         writer, _ = server.process()
-        return attr.evolve(writer, logins=logins, start_jobs=start_jobs), server.auth
+        after = server.aftermath(follow_ups, start_jobs)
+        writer = attr.evolve(writer, logins=logins, aftermath=after, start_jobs=start_jobs)
+        return writer, server.auth
 
 
 class RecoveryTests(TestCase):

@@ -104,6 +104,7 @@ GOOD = (
     Request("POST", f"{THREEPIDS}/email/requestToken", MAIL, (BEARER,)),
     Request("POST", f"{THREEPIDS}/add", {**PROVEN["threepid_creds"], "auth": CONFIRM}, (BEARER,)),
     Request("POST", f"{THREEPIDS}/delete", BY_EMAIL, (BEARER,)),
+    Request("POST", f"{THREEPIDS}/unbind", {**BY_EMAIL, "id_server": "id.example"}, (BEARER,)),
     Request("POST", REGISTER, {**USER, "auth": {**BY_TOKEN, **SESSION}}),
     Request("GET", "/_matrix/client/v1/register/m.login.registration_token/validity?token=welcome"),
     Request("POST", f"{TOKENS}/new", TOKEN, (ADMIN,)),

@@ -116,6 +116,17 @@ class HashTests(HandlerCase):
 
 
 class AccountTests(HandlerCase):
+    def test_vouchedAddresses(self) -> None:
+        """Addresses that somebody vouches for are the account's from now on, like those that are
+        proven, but known for what they are; what is proven besides counts as proven."""
+        proven = Threepid("email", "a@b.example", 1)
+        account = self.register(
+            alice(threepids=(proven,), bind_emails=("a@b.example", "c@d.example"))
+        )
+        vouched = Threepid("email", "c@d.example", NOW_MS)
+        self.assertEqual(account.threepids, (proven, vouched))
+        self.assertEqual(account.vouched_emails, ("c@d.example",))
+
     def test_everythingInOneValue(self) -> None:
         """All that a registration brings is handed over in one piece, for one transaction."""
         address = Threepid("email", "a@b.example", 1)

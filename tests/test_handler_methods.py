@@ -56,6 +56,15 @@ class MethodTests(HandlerCase):
         refused = self.shop.handler.register_device(ALICE)
         self.failureResultOf(Deferred.fromCoroutine(refused), UserNotFound)
 
+    def test_afterwards(self) -> None:
+        """What follows a registration or a consent is the writer's, as it was given."""
+        result, token = {"m.login.terms": True}, Secret("syt_x")
+        self.wait(self.shop.handler.post_registration_actions(ALICE, result, token))
+        self.wait(self.shop.handler.post_registration_actions(ALICE, result))
+        self.wait(self.shop.handler.post_consent_actions(ALICE))
+        expected = [(ALICE, result, token), (ALICE, result, None), (ALICE,)]
+        self.assertEqual(self.shop.writer.followed, expected)
+
     def test_checks(self) -> None:
         """The checks that a homeserver may ask for are those of names and limits."""
         handler, token = self.shop.handler, Secret("t")

@@ -53,6 +53,14 @@ class ProfileTests(BesideCase):
         self.assertEqual(self.double.profiles, {"@alice:test.example": "alice"})
         self.assertEqual(self.counts()["jobs"], 0)
 
+    def test_hidden(self) -> None:
+        """Where newcomers shall not be found, the homeserver is told that as well."""
+        for shown in (True, False):
+            self.system(show_users_in_user_directory=shown)
+            self.register("alice")
+            self.settle()
+            self.assertEqual(len(self.double.account_data), not shown)
+
     def test_down(self) -> None:
         """While the homeserver is down people register as ever; it learns of them later."""
         for mishap in ("500", "hang-up", "garbage", "429"):

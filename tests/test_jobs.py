@@ -219,21 +219,6 @@ class LoopTests(RunnerCase):
             self.wait(runner.stop())
 
 
-class BacklogTests(RunnerCase):
-    def test_gauges(self) -> None:
-        """With every round the gauges show what waits, also of kinds that nobody here can do."""
-        self.add("a", "b", kind="fly")
-        self.clock.advance(10)
-        self.runner.start()
-        labels = {"kind": "fly"}
-        get = self.metrics.registry.get_sample_value
-        self.assertEqual(get("regsys_jobs_waiting", labels), 2)
-        self.assertEqual(get("regsys_oldest_job_age_seconds", labels), 10)
-        self.runner.add_handlers({"fly": self.handle})
-        self.clock.advance(POLL_S)
-        self.assertEqual(get("regsys_jobs_waiting", labels), 0)
-
-
 class StopTests(RunnerCase):
     def test_underWay(self) -> None:
         """Stopping waits for the jobs under way, and takes no more."""

@@ -7,10 +7,16 @@ from typing import Optional
 from prometheus_client import CollectorRegistry, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.jobs import POLL_S
 from regsys.metrics import Metrics
-from regsys.model import Backlog
+from regsys.model import Backlog, NewJob
+from regsys.storage.jobs import JobStore
+from tests.accounts import AccountCase
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3
+from tests.test_phones import PhoneCase
+
+REQUESTS = "regsys_validation_requests_total"
 
 
 def value(metrics: Metrics, sample: str, **labels: str) -> Optional[float]:
@@ -95,3 +101,44 @@ class CountedTests(SystemCase):
             self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
         labels = {"guest": "false", "auth_provider": ""}
         self.assertEqual(value(metrics, "regsys_logins_total", **labels), 1)
+
+    def test_whatWaits(self) -> None:
+        """While it runs, the gauges follow what waits, also what nobody here can do."""
+        store, new = JobStore(self.database), [NewJob(kind="fly"), NewJob(kind="fly")]
+        self.wait(store.add(new, self.now_ms))
+        self.clock.advance(10)
+        self.subsystem.start()
+        metrics = self.subsystem.backend.metrics
+        self.assertEqual(value(metrics, "regsys_jobs_waiting", kind="fly"), 2)
+        self.assertEqual(value(metrics, "regsys_oldest_job_age_seconds", kind="fly"), 10)
+        for job in new:
+            self.wait(store.finish(job.job_id))
+        self.clock.advance(POLL_S)
+        self.assertEqual(value(metrics, "regsys_jobs_waiting", kind="fly"), 0)
+
+    def test_shadowBanned(self) -> None:
+        """Who is shadow-banned counts as such, on the way in."""
+        self.subsystem.hooks.spam.register("m", lambda *asked: "shadow_ban")
+        self.register()
+        labels = {"guest": "false", "shadow_banned": "true", "auth_provider": ""}
+        metrics = self.subsystem.backend.metrics
+        self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
+
+
+class AddressesTests(AccountCase):
+    def test_reasons(self) -> None:
+        """Proofs of email addresses count by what they are for."""
+        self.asked("new@mail.example")
+        self.proven_by(self.alice)
+        for reason in ("register", "add_threepid"):
+            labels = {"medium": "email", "reason": reason, "attempt": "1"}
+            asked = value(self.subsystem.backend.metrics, REQUESTS, **labels)
+            self.assertEqual(asked, 1, reason)
+
+
+class NumbersTests(PhoneCase):
+    def test_medium(self) -> None:
+        """So do those of phone numbers."""
+        self.assertEqual(self.ask(send_attempt=2).status, 200)
+        labels = {"medium": "msisdn", "reason": "register", "attempt": "2"}
+        self.assertEqual(value(self.subsystem.backend.metrics, REQUESTS, **labels), 1)

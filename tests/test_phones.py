@@ -30,6 +30,8 @@ NUMBER = "0151 12345678"
 CANONICAL = "4915112345678"
 PLENTY = {"per_second": 1000, "burst_count": 1000}
 MAILS = {"email": {"notif_from": "a@test.example"}}
+# Asked too often, it says nothing of a proof.
+LIMITED = "limited"
 UNAVAILABLE = (503, "M_UNKNOWN")
 
 
@@ -218,11 +220,11 @@ class StageTests(PhoneCase):
         lives on."""
         watch(self, {"the number": CANONICAL, "sid": "canary"})
         session = self.begin("alice")
-        for name in (*REFUSALS, *NO_PROOFS, "never-heard-of", "empty-object"):
+        for name in ({*REFUSALS} - {LIMITED}) | {*NO_PROOFS, "never-heard-of", "empty-object"}:
             answer = self.present(session, f"{name}..canary")
             self.assertRefused(answer, 401, "M_UNAUTHORIZED", name)
             self.assertEqual(answer.json["completed"], [], name)
-        for name in (*ODD_PROOFS, *SILENCES):
+        for name in (*ODD_PROOFS, *SILENCES, LIMITED):
             if name != "empty-object":
                 self.assertRefused(self.present(session, f"{name}..canary"), *UNAVAILABLE, name)
         self.assertEqual(self.counts()["users"], 0)

@@ -55,7 +55,9 @@ class Cost:
 
 @implementer(IUserDirectory)
 class Directory:
-    async def profile_created(self, user_id: UserID, display_name: Optional[str]) -> None:
+    async def profile_created(
+        self, user_id: UserID, display_name: Optional[str], hidden: bool
+    ) -> None:
         return
 
 

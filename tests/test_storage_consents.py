@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from twisted.trial.unittest import TestCase
 
 from regsys.interfaces import IConsentStore
@@ -17,19 +19,21 @@ from tests.tables import Tables
 RECOVERY = NewJob(kind="recover", job_id="recovery")
 
 
-class OwnConsents(Tables, ConsentStoreContract):
+class Consents(Tables, ConsentStoreContract):
     def make(self) -> IConsentStore:
         return ConsentStore(self.db)
 
+    async def jobs(self) -> Sequence[str]:
+        return [job_id for (job_id,) in await self.rows("SELECT job_id FROM jobs")]
+
+
+class OwnConsents(Consents):
     async def create_account(self, new: NewAccount) -> None:
         await UserStore(self.db).create_account(new)
 
 
-class ForeignConsents(Tables, ConsentStoreContract):
+class ForeignConsents(Consents):
     """Of accounts in somebody else's store."""
-
-    def make(self) -> IConsentStore:
-        return ConsentStore(self.db)
 
     async def create_account(self, new: NewAccount) -> None:
         outcomes = ForeignOutcomeStore(self.db)

@@ -8,28 +8,45 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.access_tokens import GuestTokens, TokenAuth
-from regsys.interfaces import IAuth, ILogins, IRegistrationWriter
+from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
 from regsys.metrics import Metrics
 from regsys.storage.devices import DeviceStore
+from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts import WriterContract
 from regsys.testing.contracts.case import NOW_MS, SERVER, user
 from regsys.testing.contracts.writer import StartJobs, new_account
 from regsys.writer import CountingWriter, LocalWriter
+from tests.aftermath import aftermath
 from tests.databases import InMemory, OnPostgreSQL
 
 
 class OwnWriter(WriterContract):
     def make(
-        self: Any, logins: ILogins, start_jobs: StartJobs
+        self: Any, logins: ILogins, follow_ups: IFollowUps, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         clock = Clock()
         clock.advance(NOW_MS / 1000)
         database = self.database(clock)
         users, devices = UserStore(database), DeviceStore(database, clock)
-        writer = LocalWriter(accounts=users, devices=devices, logins=logins, start_jobs=start_jobs)
         guests = GuestTokens(server_name=SERVER, secret=b"a secret")
-        return writer, TokenAuth(logins=devices, accounts=users, guests=guests, clock=clock)
+        auth = TokenAuth(logins=devices, accounts=users, guests=guests, clock=clock)
+        writer = LocalWriter(
+            accounts=users,
+            devices=devices,
+            logins=logins,
+            aftermath=aftermath(
+                database,
+                clock,
+                accounts=users,
+                auth=auth,
+                follow_ups=follow_ups,
+                start_jobs=start_jobs,
+                owners=ThreepidStore(database),
+            ),
+            start_jobs=start_jobs,
+        )
+        return writer, auth
 
 
 class MemoryTests(InMemory, OwnWriter, TestCase):
@@ -43,9 +60,11 @@ class PostgresTests(OnPostgreSQL, OwnWriter, TestCase):
 class CountingTests(InMemory, OwnWriter, TestCase):
     """The same around another writer, which counts."""
 
-    def make(self, logins: ILogins, start_jobs: StartJobs) -> tuple[IRegistrationWriter, IAuth]:
+    def make(
+        self, logins: ILogins, follow_ups: IFollowUps, start_jobs: StartJobs
+    ) -> tuple[IRegistrationWriter, IAuth]:
         self.metrics = Metrics()
-        writer, auth = super().make(logins, start_jobs)
+        writer, auth = super().make(logins, follow_ups, start_jobs)
         return CountingWriter(writer=writer, metrics=self.metrics), auth
 
     def counted(self, name: str, **labels: str) -> Optional[float]:

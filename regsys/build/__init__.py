@@ -19,6 +19,7 @@ from regsys.interfaces import IAccountStore, IAuth, IDevices, IPushers, IRooms, 
 from regsys.login import PasswordLogin
 from regsys.storage.devices import DeviceStore
 from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem
@@ -45,8 +46,14 @@ def standalone(
     users, devices = UserStore(database), DeviceStore(database, clock)
     owners = ThreepidStore(database)
     auth = TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock)
+    pushers = PusherStore(database)
+    parts.notify(pushers)
     writer = LocalWriter(
-        accounts=users, devices=devices, logins=parts.logins, start_jobs=parts.runner.start_jobs
+        accounts=users,
+        devices=devices,
+        logins=parts.logins,
+        aftermath=rules.aftermath(parts, users, auth, owners),
+        start_jobs=parts.runner.start_jobs,
     )
     handler = rules.handler(parts, users, auth, writer, rules.farewell(parts, users, owners))
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
@@ -60,6 +67,7 @@ def standalone(
         login.logout_all(auth, devices),
         login.refresh(refresher, clock),
         account.versions(),
+        account.pushers(auth, pushers),
     ]
     side = Side(
         handler=handler,
@@ -98,12 +106,14 @@ def embedded(
     homeserver's.
     """
     parts = Parts.of(config, clock, backend, hooks)
+    parts.notify(pushers)
     writer = ForeignWriter(
         accounts=store,
         devices=devices,
         logins=parts.logins,
         follow_ups=parts.follow_ups,
         outcomes=ForeignOutcomeStore(parts.backend.database),
+        aftermath=rules.aftermath(parts, store, auth, threepids),
         start_jobs=parts.runner.start_jobs,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
@@ -116,6 +126,5 @@ def embedded(
         passwords=None if users is None else rules.password_check(parts, users),
         users=users,
         rooms=rooms or parts.rooms,
-        pushers=pushers,
     )
     return assemble(parts, side)

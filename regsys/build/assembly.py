@@ -12,7 +12,7 @@ from regsys.build.parts import Parts
 from regsys.credentials import PasswordCheck
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
-from regsys.interfaces import IAccountStore, IAuth, IPushers, IRooms, IThreepidStore, IUserLookup
+from regsys.interfaces import IAccountStore, IAuth, IRooms, IThreepidStore, IUserLookup
 from regsys.jobs import Housekeeping
 from regsys.ratelimit import address_key
 from regsys.registration_tokens import RegistrationTokens
@@ -40,8 +40,8 @@ from regsys.web.pages import Pages
 class Side:
     """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
     address; ``passwords`` None: nobody knows passwords; ``users`` None: nor who a user is;
-    ``rooms`` and ``pushers`` None: what needs them waits. ``endpoints`` are only this side's, and
-    the rows of ``expiring`` come to an end."""
+    ``rooms`` None: what needs them waits. ``endpoints`` are only this side's, and the rows of
+    ``expiring`` come to an end."""
 
     handler: RegistrationHandler
     accounts: IAccountStore
@@ -50,7 +50,6 @@ class Side:
     passwords: Optional[PasswordCheck]
     users: Optional[IUserLookup] = None
     rooms: Optional[IRooms] = None
-    pushers: Optional[IPushers] = None
     endpoints: Sequence[Endpoint] = ()
     expiring: Sequence[Any] = ()
 
@@ -92,7 +91,12 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     if side.owners is not None:
         held = rules.account_threepids(parts, side.owners)
         endpoints += account_threepids.endpoints(
-            held, validations, confirmation, auth, parts.backend.metrics
+            held,
+            validations,
+            rules.bindings(parts, held),
+            confirmation,
+            auth,
+            parts.backend.metrics,
         )
     if config.introspection_secret is not None:
         endpoints.append(account.introspect(auth, config.introspection_secret))

@@ -11,13 +11,16 @@ from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
-from regsys.follow_ups import TELL_DIRECTORY, DirectoryNotice, FollowUps
-from regsys.interfaces import IFollowUps, ILimiter, IRooms, IThreepidRules
+from regsys.follow_ups import ADD_PUSHER, TELL_DIRECTORY, DirectoryNotice, EmailPusher, FollowUps
+from regsys.interfaces import IFollowUps, ILimiter, IPushers, IRooms, IThreepidRules
 from regsys.jobs import JobRunner
+from regsys.outbound.bindings import IdentityServers
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.profiles import HomeserverDirectory
 from regsys.outbound.rooms import HomeserverRooms
 from regsys.ratelimit import Buckets
+from regsys.sealed import Sealer
+from regsys.storage.bindings import BindingStore
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.milestones import MilestoneStore
@@ -28,6 +31,7 @@ from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
 from regsys.threepids import AllowedThreepids
+from regsys.unbinding import UNBIND, Unbinder
 
 
 @attr.frozen(kw_only=True)
@@ -40,11 +44,13 @@ class Stores:
     nonces: NonceStore
     outcomes: OutcomeStore
     consents: ConsentStore
+    bindings: BindingStore
     jobs: JobStore
     milestones: MilestoneStore
 
     @classmethod
-    def of(cls, database: Any) -> Stores:
+    def of(cls, database: Any, secret: bytes) -> Stores:
+        """``secret``: what is sealed in them is sealed with it."""
         return cls(
             sessions=SessionStore(database),
             registration_tokens=RegistrationTokenStore(database),
@@ -52,6 +58,7 @@ class Stores:
             nonces=NonceStore(database),
             outcomes=OutcomeStore(database),
             consents=ConsentStore(database),
+            bindings=BindingStore(database, Sealer(secret)),
             jobs=JobStore(database),
             milestones=MilestoneStore(database),
         )
@@ -82,6 +89,7 @@ class Parts:
     logins: Logins
     follow_ups: FollowUps
     runner: JobRunner
+    unbinder: Unbinder
     threepid_rules: IThreepidRules
 
     @classmethod
@@ -95,7 +103,7 @@ class Parts:
         chosen = given or hooks(clock)
         secret = backend.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        stores = Stores.of(backend.database)
+        stores = Stores.of(backend.database, secret)
         runner = JobRunner(stores.jobs, clock, backend.metrics)
         homeserver = None
         if config.homeserver is not None:
@@ -111,12 +119,23 @@ class Parts:
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             follow_ups=_follow_ups(config, chosen, homeserver, runner),
             runner=runner,
+            unbinder=_unbinder(config, clock, backend, chosen, stores, runner),
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
                 backend.seconds,
             ),
         )
+
+    def notify(self, pushers: Optional[IPushers]) -> None:
+        """Let newcomers have email pushers, where that is configured; None: nobody keeps them."""
+        if pushers is None:
+            return
+        pusher, email = EmailPusher(pushers), self.config.email
+        # Also without new ones: what newcomers have brought before is carried out.
+        self.runner.add_handlers({ADD_PUSHER: pusher.run})
+        if email is not None and email.notifies_newcomers:
+            self.follow_ups.add(pusher)
 
     @property
     def template_directories(self) -> Sequence[str]:
@@ -143,15 +162,37 @@ def _follow_ups(
     """What an account brings, and what carries it out in this process, as far as that is known
     here: what needs the homeserver's rooms is added in ``assembly``."""
     parts: list[IFollowUps] = []
-    notice = None
+    notice, shown = None, config.registration.in_directory
     if chosen.directory is not None:
-        notice = DirectoryNotice(chosen.directory)
+        notice = DirectoryNotice(chosen.directory, shown)
     elif homeserver is not None:
         # Names that a service alone may have there are not ours to make.
-        notice = DirectoryNotice(HomeserverDirectory(homeserver), of_ghosts=False)
+        notice = DirectoryNotice(HomeserverDirectory(homeserver), shown, of_ghosts=False)
     if notice is not None:
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         parts.append(notice)
     if config.rooms.auto_join:
         parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts)
+
+
+def _unbinder(
+    config: Config, clock: Any, backend: Backend, chosen: Hooks, stores: Stores, runner: JobRunner
+) -> Unbinder:
+    """What talks to the identity servers that people choose, and takes things back from them."""
+    servers = IdentityServers(
+        config=config.identity_servers,
+        http=backend.http.apart(),
+        guarded=backend.guarded_http,
+        signer=chosen.signer,
+    )
+    unbinder = Unbinder(
+        store=stores.bindings,
+        servers=servers,
+        changes=chosen.binding_changes,
+        jobs=stores.jobs,
+        start_jobs=runner.start_jobs,
+        clock=clock,
+    )
+    runner.add_handlers({UNBIND: unbinder.run})
+    return unbinder

@@ -121,7 +121,7 @@ def msisdn_stage(parts: Parts) -> IStage:
 def _prover(parts: Parts) -> Optional[IPhoneProver]:
     """The other server that proves phone numbers, if one is configured."""
     url = parts.config.phones.identity_server
-    return None if url is None else IdentityServer(url=url, http=parts.backend.http)
+    return None if url is None else IdentityServer(url=url, http=parts.backend.http.apart())
 
 
 def _sms_sender(parts: Parts) -> Optional[ISmsSender]:
@@ -130,7 +130,7 @@ def _sms_sender(parts: Parts) -> Optional[ISmsSender]:
     config = parts.config.phones.sms
     if parts.hooks.sms is not None or config is None or config.url is None:
         return parts.hooks.sms
-    return SmsGateway(config=config, http=parts.backend.http)
+    return SmsGateway(config=config, http=parts.backend.http.apart())
 
 
 def _mails(parts: Parts) -> Optional[IValidationMails]:

@@ -6,10 +6,12 @@ from typing import Optional, Sequence
 
 from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
+from regsys.aftermath import Aftermath
 from regsys.autojoin import Usher
+from regsys.bindings import Bindings
 from regsys.build.parts import Parts
 from regsys.config import Config, Rate
-from regsys.consent import Consents
+from regsys.consent import AFTER_CONSENT, Consents
 from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.farewell import Farewell
 from regsys.handler import RegistrationHandler
@@ -71,6 +73,24 @@ def handler(
     )
 
 
+def aftermath(
+    parts: Parts, accounts: IAccountStore, auth: IAuth, owners: Optional[IThreepidStore]
+) -> Aftermath:
+    """What follows registrations and consents; its jobs are carried out from now on."""
+    after = Aftermath(
+        accounts=accounts,
+        auth=auth,
+        threepids=owners,
+        consents=consents(parts, accounts),
+        follow_ups=parts.follow_ups,
+        jobs=parts.stores.jobs,
+        start_jobs=parts.runner.start_jobs,
+        clock=parts.clock,
+    )
+    parts.runner.add_handlers({AFTER_CONSENT: after.run})
+    return after
+
+
 def usher(parts: Parts, rooms: IRooms, users: Optional[IUserLookup]) -> Usher:
     return Usher(
         rooms=rooms,
@@ -98,7 +118,7 @@ def farewell(
         account=account,
         threepids=threepids,
         changes=parts.hooks.threepid_changes,
-        traces=[parts.stores.sessions, parts.stores.validations],
+        traces=[parts.stores.sessions, parts.stores.validations, parts.unbinder],
     )
 
 
@@ -147,11 +167,26 @@ def account_threepids(parts: Parts, store: IThreepidStore) -> AccountThreepids:
     )
 
 
+def bindings(parts: Parts, held: AccountThreepids) -> Bindings:
+    return Bindings(
+        held=held,
+        store=parts.stores.bindings,
+        servers=parts.unbinder.servers,
+        changes=parts.hooks.binding_changes,
+        unbinder=parts.unbinder,
+        limit=parts.limit(parts.config.limits.validation),
+        clock=parts.clock,
+        may_bind=parts.config.identity_servers.may_bind,
+    )
+
+
 def consents(parts: Parts, accounts: IAccountStore) -> Consents:
     return Consents(
         terms=parts.config.terms,
         store=parts.stores.consents,
         accounts=accounts,
+        follow_ups=parts.follow_ups,
+        start_jobs=parts.runner.start_jobs,
         server_name=parts.config.server_name,
         public_baseurl=parts.config.public_baseurl,
         clock=parts.clock,

@@ -112,7 +112,7 @@ def _captcha(parts: Parts, chosen: CaptchaConfig) -> IStage:
     return CaptchaStage(
         type=stage,
         public_key=chosen.public_key,
-        verifier=SiteVerify(url=url, secret=private_key, http=backend.http),
+        verifier=SiteVerify(url=url, secret=private_key, http=backend.http.apart()),
         used=parts.stores.nonces,
         clock=parts.clock,
     )

@@ -18,6 +18,7 @@ from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
 from regsys.config.email_domains import EmailDomainsConfig, read_email_domains
 from regsys.config.homeserver import HomeserverConfig, read_homeserver
+from regsys.config.identity_servers import IdentityServersConfig, read_identity_servers
 from regsys.config.known_options import unread_options
 from regsys.config.limits import (
     LimitsConfig,
@@ -61,6 +62,7 @@ __all__ = [
     "EmailConfig",
     "EmailDomainsConfig",
     "HomeserverConfig",
+    "IdentityServersConfig",
     "LimitsConfig",
     "Listener",
     "PasswordPolicy",
@@ -116,6 +118,7 @@ class Config:
     email_domains: EmailDomainsConfig
     threepids: ThreepidsConfig
     homeserver: Optional[HomeserverConfig]
+    identity_servers: IdentityServersConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
     introspection_secret: Optional[Secret]
@@ -181,6 +184,7 @@ def read(reader: Reader) -> Config:
         email_domains=read_email_domains(reader.section("regsys").section("email_domains")),
         threepids=threepids,
         homeserver=read_homeserver(reader.section("regsys").section("homeserver")),
+        identity_servers=read_identity_servers(reader),
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),
         introspection_secret=reader.section("regsys").secret("introspection_secret"),

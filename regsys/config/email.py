@@ -43,6 +43,7 @@ class EmailConfig:
     ``mails/registration.html``) to the administrator's file that takes its place; those of
     confirmation pages are ``registration_failure.html`` and so on.
     ``template_dir`` is where such files are besides ``templates.custom_template_directory``.
+    ``notifies_newcomers``: who registers with an address gets notifications there.
     """
 
     host: str
@@ -59,6 +60,7 @@ class EmailConfig:
     subjects: Mapping[str, str] = attr.field(factory=dict)
     templates: Mapping[str, str] = attr.field(factory=dict)
     template_dir: Optional[str] = None
+    notifies_newcomers: bool = False
 
     @property
     def plain_login(self) -> bool:
@@ -78,6 +80,7 @@ def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[Em
     from_name, from_address = _read_sender(section, app_name, is_set)
     template_dir = _read_directory(section)
     directories = [path for path in (template_directory, template_dir) if path]
+    notifies, newcomers = section.flag("enable_notifs"), section.flag("notif_for_new_users", True)
     port = section.whole("smtp_port", 1, 65535)
     config = EmailConfig(
         host=host,
@@ -94,6 +97,7 @@ def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[Em
         subjects=_read_subjects(section.section("subjects")),
         templates=_read_templates(section, directories),
         template_dir=template_dir,
+        notifies_newcomers=notifies and newcomers,
     )
     if not is_set:
         return None

@@ -14,17 +14,17 @@ from regsys.config.values import Reader
 # Honoured by a later version.
 LATER = frozenset(
     """
-    admin_contact app_service_config_files default_identity_server
-    dont_notify_new_devices_for email.client_base_url email.enable_notifs
-    email.invite_client_location email.notif_for_new_users email.riot_base_url
-    enable_3pid_lookup enable_metrics
-    enable_set_avatar_url hs_disabled hs_disabled_message instance_map ip_range_blacklist
-    ip_range_whitelist limit_usage_by_mau listeners[].request_id_header
+    admin_contact app_service_config_files
+    dont_notify_new_devices_for email.client_base_url
+    email.invite_client_location email.riot_base_url
+    enable_metrics
+    enable_set_avatar_url hs_disabled hs_disabled_message instance_map
+    limit_usage_by_mau listeners[].request_id_header
     listeners[].resources[].compress mau_appservice_trial_days mau_limit_alerting
     mau_limit_reserved_threepids mau_stats_only mau_trial_days max_mau_value modules redis
     regsys.appservice_may_set_password
     regsys.guest_expiry regsys.hold_names regsys.ignore_missing_modules
-    shadow_server show_users_in_user_directory track_appservice_user_ips
+    shadow_server track_appservice_user_ips
     user_directory worker_listeners worker_log_config worker_name worker_pid_file
     worker_replication_secret worker_replication_secret_path
     """.split()

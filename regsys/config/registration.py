@@ -16,7 +16,7 @@ class RegistrationConfig:
 
     ``user_types`` has every type that an account may have beside None, a normal user.
     ``server_notices_localpart`` None: there is no such user. ``shared_secret`` None: nobody
-    registers users by it.
+    registers users by it. ``in_directory``: newcomers may be found in the user directory.
     """
 
     enabled: bool = False
@@ -31,6 +31,7 @@ class RegistrationConfig:
     token_bypasses_3pid: bool = False
     server_notices_localpart: Optional[str] = None
     shared_secret: Optional[Secret] = None
+    in_directory: bool = True
 
 
 def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
@@ -58,6 +59,7 @@ def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
         token_bypasses_3pid=reader.flag("enable_registration_token_3pid_bypass"),
         server_notices_localpart=_read_server_notices(reader.section("server_notices")),
         shared_secret=reader.secret("registration_shared_secret"),
+        in_directory=reader.flag("show_users_in_user_directory", default=True),
     )
 
 

@@ -8,7 +8,9 @@ and never block. Refusals are exceptions of ``regsys.errors``; None means absent
 ``homeserver`` is the one page for embedders; ``stages`` is for who brings a stage.
 """
 
+from regsys.interfaces.bindings import IBindingStore, IIdentityServers
 from regsys.interfaces.checks import (
+    IBindingChanges,
     ILimiter,
     ISpamChecks,
     IThreepidChanges,
@@ -21,6 +23,7 @@ from regsys.interfaces.homeserver import (
     IBlocking,
     IDevices,
     IPushers,
+    IRequestSigner,
     IRooms,
     IThreepidStore,
     IUserDirectory,
@@ -36,6 +39,7 @@ from regsys.interfaces.proofs import (
 )
 from regsys.interfaces.registration import (
     IAdmission,
+    IAftermath,
     IAppservices,
     IFarewell,
     IFollowUps,
@@ -61,14 +65,18 @@ from regsys.interfaces.stores import (
     IMilestones,
     INonceStore,
     IOutcomeStore,
+    IPusherStore,
     ITokenStore,
 )
 
 __all__ = [
     "IAccountStore",
     "IAdmission",
+    "IAftermath",
     "IAppservices",
     "IAuth",
+    "IBindingChanges",
+    "IBindingStore",
     "IBlocking",
     "ICaptchaVerifier",
     "IConsentStore",
@@ -78,6 +86,7 @@ __all__ = [
     "IFollowUps",
     "IForgetful",
     "IHasher",
+    "IIdentityServers",
     "IJobStore",
     "ILimiter",
     "ILogins",
@@ -88,9 +97,11 @@ __all__ = [
     "IOutcomeStore",
     "IPhoneProofs",
     "IPhoneProver",
+    "IPusherStore",
     "IPushers",
     "IRegistrationTokenStore",
     "IRegistrationWriter",
+    "IRequestSigner",
     "IRooms",
     "ISessionStore",
     "ISmsSender",

@@ -7,7 +7,7 @@ from typing import Awaitable
 from zope.interface import Interface
 
 from regsys.interfaces.registration import Verdict
-from regsys.model import Registration, UserID
+from regsys.model import Binding, Registration, UserID
 
 
 class ILimiter(Interface):
@@ -55,3 +55,14 @@ class IThreepidChanges(Interface):
 
     def removed(user_id: UserID, medium: str, address: str) -> None:
         """An account has it no more."""
+
+
+class IBindingChanges(Interface):
+    """Who is asked before an identity server is to bind or unbind an address, and told when it has
+    (B10.4)."""
+
+    def check(binding: Binding, bound: bool) -> Awaitable[None]:
+        """Raises as IThreepidChanges.check does. ``bound``: it is to be, else no longer."""
+
+    def updated(binding: Binding, bound: bool) -> None:
+        """It is, or is no longer. Who is told can neither fail nor delay anything."""

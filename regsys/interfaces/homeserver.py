@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Awaitable, Optional, Sequence
+from typing import Any, Awaitable, Mapping, Optional, Sequence
 
 from zope.interface import Interface
 
@@ -108,10 +108,18 @@ class IThreepidStore(Interface):
 
 
 class IUserDirectory(Interface):
-    """Learns of every new profile (BEHAVIOUR B2.7). Optional."""
+    """Learns of every new profile (BEHAVIOUR B2.7): the ``directory=`` of ``regsys.hooks``."""
 
-    def profile_created(user_id: UserID, display_name: Optional[str]) -> Awaitable[None]:
-        """A profile exists now. Called from a job: at least once, retried until it succeeds."""
+    def profile_created(
+        user_id: UserID, display_name: Optional[str], hidden: bool
+    ) -> Awaitable[None]:
+        """A profile exists now; guests have one too, and application services' users. Called from
+        a job: at least once, also when the name has been changed since, retried until it succeeds.
+
+        ``hidden``: nobody shall find it (BEHAVIOUR B12.2). What homeservers do then is to give
+        the user the account data ``im.vector.hide_profile`` {"hide_profile": true}, and to make
+        the profile inactive.
+        """
 
 
 class IRooms(Interface):
@@ -143,7 +151,19 @@ class IPushers(Interface):
     """The pushers: the ``pushers=`` of ``regsys.embedded`` (BEHAVIOUR B6.1)."""
 
     def add(pusher: Pusher) -> Awaitable[None]:
-        """Put it on the user; one of the same app and pushkey is replaced. Called from a job."""
+        """Put it on the user; his one of the same app and pushkey is replaced. Called from a
+        job. If its device is no more, or never was this user's, there is nothing to do."""
+
+
+class IRequestSigner(Interface):
+    """Signs requests as the homeserver's own: the ``signer=`` of ``regsys.hooks``. Optional; it
+    lets identity servers unbind what our users had bound (BEHAVIOUR B7.10)."""
+
+    def authorization(
+        method: str, uri: str, destination: str, content: Mapping[str, Any]
+    ) -> Awaitable[str]:
+        """The header ``Authorization`` (``X-Matrix …``) of a request among servers. ``uri``: its
+        path and query; ``destination``: the name of the server that it is for."""
 
 
 class IBlocking(Interface):

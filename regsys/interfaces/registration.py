@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Awaitable, Optional, Sequence
+from typing import Any, Awaitable, Mapping, Optional, Sequence
 
 from zope.interface import Attribute, Interface
 
@@ -141,7 +141,23 @@ class IFollowUps(Interface):
         """What has waited until this user accepted the policies; again is as once."""
 
 
-class IRegistrationWriter(Interface):
+class IAftermath(Interface):
+    """What follows when a registration, or a consent, is over (BEHAVIOUR B6). Again is as once."""
+
+    def after_registration(
+        user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> Awaitable[None]:
+        """Make up what this account lacks of what the stages found, and begin the jobs that it
+        brings, those that bear a word in ``once`` only if they have never been begun.
+
+        ``auth_result`` maps types of stages to what they found; ``access_token`` is that of the
+        account's login, None: it got none. Raises UserNotFound."""
+
+    def after_consent(user_id: UserID) -> Awaitable[None]:
+        """Begin what has waited until this user accepted the policies."""
+
+
+class IRegistrationWriter(IAftermath):
     """Does what only a master does. Local, remote or an embedder's own: the same contract."""
 
     def create_account(new: NewAccount) -> Awaitable[Created]:

@@ -6,6 +6,7 @@ from typing import Awaitable, Mapping, Optional, Sequence
 
 from zope.interface import Interface
 
+from regsys.interfaces.homeserver import IPushers
 from regsys.model import (
     Backlog,
     Consent,
@@ -14,6 +15,7 @@ from regsys.model import (
     NewAccount,
     NewJob,
     Outcome,
+    Pusher,
     StoredLogin,
     UserID,
     WaitingJob,
@@ -103,12 +105,22 @@ class IOutcomeStore(Interface):
 class IConsentStore(Interface):
     """Who has accepted which policies. What comes with an account is written with it."""
 
-    def record(user_id: UserID, accepted: Mapping[str, str], now_ms: int) -> Awaitable[None]:
+    def record(
+        user_id: UserID, accepted: Mapping[str, str], now_ms: int, jobs: Sequence[NewJob] = ()
+    ) -> Awaitable[None]:
         """Remember that these versions, each by the name of its policy, have been accepted; one
-        that had been before keeps the moment of the first time."""
+        that had been before keeps the moment of the first time. With them, or not at all, are
+        stored the ``jobs``, held by us from birth: start them."""
 
     def given_by(user_id: UserID) -> Awaitable[Sequence[Consent]]:
         """All that this user has ever accepted, the oldest first."""
+
+
+class IPusherStore(IPushers):
+    """The pushers of our own accounts."""
+
+    def of_user(user_id: UserID) -> Awaitable[Sequence[Pusher]]:
+        """All that this user has, by app and pushkey."""
 
 
 class INonceStore(Interface):

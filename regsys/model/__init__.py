@@ -18,6 +18,7 @@ from regsys.model.accounts import (
     User,
     UserType,
 )
+from regsys.model.bindings import Binding, Proof
 from regsys.model.dialogues import Challenge, UIASession
 from regsys.model.identity import (
     GUEST_DEVICE_ID,
@@ -52,6 +53,7 @@ __all__ = [
     "VALIDATED_MS",
     "AccountThreepid",
     "Backlog",
+    "Binding",
     "Challenge",
     "Client",
     "Consent",
@@ -69,6 +71,7 @@ __all__ = [
     "NewRoom",
     "NewValidation",
     "Outcome",
+    "Proof",
     "Pusher",
     "Registration",
     "RegistrationToken",

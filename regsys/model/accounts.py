@@ -101,7 +101,8 @@ class NewAccount:
     ``key`` is the idempotency key: the same key again gives the same account and answer.
     ``upgrades_guest``: the row of ``user_id`` exists as a guest and stops being one.
     ``display_name`` None: no profile is written (an upgrading guest keeps its own).
-    ``consents``: the policies that were accepted, the version of each by its name.
+    ``vouched_emails``: those of ``threepids`` that an administrator or a module vouches for, not
+    its owner. ``consents``: the policies that were accepted, the version of each by its name.
     ``session_id`` names the UIA session that is finished by this account; its answer may be
     asked again until ``session_until_ms``. ``device`` None: no login.
     """
@@ -120,6 +121,7 @@ class NewAccount:
     appservice_id: Optional[str] = None
     auth_provider_id: Optional[str] = None
     threepids: tuple[Threepid, ...] = ()
+    vouched_emails: tuple[str, ...] = ()
     registration_token: Optional[str] = attr.field(default=None, repr=False)
     consents: Mapping[str, str] = attr.field(factory=dict)
     session_id: Optional[str] = None
@@ -176,7 +178,8 @@ class Registration:
     the UIA session has seen. ``approved`` None: as the configuration says.
     ``name_checked``: ``check_username`` has passed during this very request, so only the
     write itself still decides whether the name is free; ``threepids_checked``: so have the
-    rules about ``threepids``. ``consents`` as of NewAccount.
+    rules about ``threepids``. ``bind_emails``: addresses, in canonical form, that the account
+    gets unproven. ``consents`` as of NewAccount.
     """
 
     key: str

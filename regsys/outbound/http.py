@@ -1,7 +1,7 @@
 """The one client with which regsys asks other servers (THREATS B5, C9).
 
-Addresses come from the configuration and are used as written: no redirect is followed, no
-cookie kept. An answer is small and comes soon, or it is none.
+No redirect is followed, no cookie kept. An answer is small and comes soon, or it is none. Addresses
+from the configuration are used as written; those that clients name are asked by a guarded client.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from regsys.config.identity_servers import Networks
 from regsys.config.proxies import ProxiesConfig
+from regsys.outbound.guarded import GuardedAgent
 from regsys.outbound.proxies import ProxyingAgent
 
 # Connect, headers and body together.
@@ -72,9 +74,21 @@ class HTTPClient:
 
     @classmethod
     def on(cls, reactor: Any, proxies: ProxiesConfig) -> HTTPClient:
-        """The real one."""
+        """The real one, for addresses from the configuration."""
         agent = ProxyingAgent(reactor=reactor, proxies=proxies, timeout_s=DEADLINE_S)
         return cls(agent, reactor)
+
+    @classmethod
+    def guarded(cls, reactor: Any, proxies: ProxiesConfig, networks: Networks) -> HTTPClient:
+        """The real one, for hosts that clients name."""
+        agent = GuardedAgent(
+            reactor=reactor, networks=networks, proxies=proxies, timeout_s=DEADLINE_S
+        )
+        return cls(agent, reactor)
+
+    def apart(self) -> HTTPClient:
+        """The same with places of its own, which no other service that stalls can take."""
+        return HTTPClient(self.agent, self.clock, self.at_once)
 
     async def post_form(
         self, url: str, fields: Mapping[str, str], headers: Mapping[str, str] = _NONE

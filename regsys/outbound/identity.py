@@ -13,12 +13,11 @@ from regsys.errors import DelegateRefused, Unavailable
 from regsys.interfaces import IPhoneProver
 from regsys.model import Threepid
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
+from regsys.outbound.identity_answers import RETRY_MS, said
 
 API = "/_matrix/identity/api/v1"
 MSISDN = "msisdn"
-MAX_TEXT = 300
 
-_ERRCODE = re.compile(r"[A-Z0-9_.]{1,100}")
 _SID = re.compile(r"[0-9A-Za-z.=_-]{1,255}")
 _NUMBER = re.compile(r"\+?([1-9][0-9]{3,14})")
 _LATEST_MS = 2**63
@@ -54,12 +53,12 @@ class IdentityServer:
 
     async def _request_token(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         url = f"{self.url}{API}/validate/msisdn/requestToken"
-        said = _said(await self.http.post_json(url, fields))
-        sid = said.get("sid")
+        answer = _said(await self.http.post_json(url, fields))
+        sid = answer.get("sid")
         if not isinstance(sid, str) or not _SID.fullmatch(sid):
             raise NoAnswer("the answer has no sid")
         # The rest is told as it is, so far as it is plain: what nests is nothing we know of.
-        return {name: value for name, value in said.items() if _is_plain(value)}
+        return {name: value for name, value in answer.items() if _is_plain(value)}
 
     async def _submit_token(self, fields: Mapping[str, str]) -> bool:
         url = f"{self.url}{API}/validate/msisdn/submitToken"
@@ -70,11 +69,14 @@ class IdentityServer:
 
     async def _proven(self, query: Mapping[str, str]) -> Optional[Threepid]:
         try:
-            said = _said(await self.http.get(f"{self.url}{API}/3pid/getValidated3pid", query))
-        except DelegateRefused:
+            answer = _said(await self.http.get(f"{self.url}{API}/3pid/getValidated3pid", query))
+        except DelegateRefused as refusal:
+            if refusal.status == 429:
+                # It says nothing of the number: whoever asked may ask again.
+                raise Unavailable(retry_after_ms=refusal.retry_after_ms or RETRY_MS) from None
             return None
         medium, address, validated_ms = (
-            said.get(name) for name in ("medium", "address", "validated_at")
+            answer.get(name) for name in ("medium", "address", "validated_at")
         )
         if medium != MSISDN or validated_ms is None:
             return None
@@ -102,24 +104,4 @@ def _is_plain(value: object) -> bool:
 
 
 def _said(answer: Answer) -> Mapping[str, Any]:
-    """The object that it answered; DelegateRefused for a plain no, NoAnswer for neither."""
-    refuses = 400 <= answer.status < 500 and answer.status not in _OUR_FAULT
-    if answer.status != 200 and not refuses:
-        raise NoAnswer(f"the status is {answer.status}")
-    said = answer.json()
-    if not isinstance(said, dict):
-        raise NoAnswer("the answer is no object")
-    # Some old ones say no with a 200.
-    if refuses or "errcode" in said:
-        raise _refusal(answer.status if refuses else 400, said)
-    return said
-
-
-def _refusal(status: int, said: Mapping[str, Any]) -> DelegateRefused:
-    errcode, text, wait_ms = (said.get(name) for name in ("errcode", "error", "retry_after_ms"))
-    if not isinstance(errcode, str) or not _ERRCODE.fullmatch(errcode):
-        raise NoAnswer(f"the status is {status}, without an errcode")
-    if not isinstance(text, str) or not text.isprintable() or len(text) > MAX_TEXT:
-        text = None
-    extra = {"retry_after_ms": wait_ms} if type(wait_ms) is int and 0 < wait_ms < 2**31 else {}
-    return DelegateRefused(status, errcode, text, **extra)
+    return said(answer, DelegateRefused, _OUR_FAULT)

@@ -13,6 +13,8 @@ from regsys.outbound.homeserver import Homeserver, HomeserverRefused
 
 # Well below the lease of the job that tells, see ``rooms.STEPS_S``.
 TELL_S = 30.0
+# The account data by which homeservers know that nobody shall find a user (BEHAVIOUR B12.2).
+HIDE = "im.vector.hide_profile"
 
 
 @implementer(IUserDirectory)
@@ -22,11 +24,17 @@ class HomeserverDirectory:
 
     homeserver: Homeserver
 
-    async def profile_created(self, user_id: UserID, display_name: Optional[str]) -> None:
-        await self.homeserver.within(TELL_S, self._tell(user_id, display_name))
+    async def profile_created(
+        self, user_id: UserID, display_name: Optional[str], hidden: bool
+    ) -> None:
+        await self.homeserver.within(TELL_S, self._tell(user_id, display_name, hidden))
 
-    async def _tell(self, user_id: UserID, display_name: Optional[str]) -> None:
+    async def _tell(self, user_id: UserID, display_name: Optional[str], hidden: bool) -> None:
         await self.homeserver.introduce(user_id)
+        if hidden:
+            # Before the name is there to be found.
+            where = ("v3", "user", str(user_id), "account_data", HIDE)
+            await self.homeserver.act(user_id, "PUT", where, {"hide_profile": True})
         if display_name is None:
             return
         path = ("v3", "profile", str(user_id), "displayname")

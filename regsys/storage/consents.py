@@ -8,7 +8,8 @@ import attr
 from zope.interface import implementer
 
 from regsys.interfaces import IConsentStore
-from regsys.model import Consent, UserID
+from regsys.model import Consent, NewJob, UserID
+from regsys.storage import jobs as job_rows
 from regsys.storage.database import Database, Transaction
 
 
@@ -30,11 +31,28 @@ def record(txn: Transaction, user_id: UserID, accepted: Mapping[str, str], now_m
 class ConsentStore:
     db: Database
 
-    async def record(self, user_id: UserID, accepted: Mapping[str, str], now_ms: int) -> None:
-        await self.db.read("record_consents", record, user_id, accepted, now_ms)
+    async def record(
+        self,
+        user_id: UserID,
+        accepted: Mapping[str, str],
+        now_ms: int,
+        jobs: Sequence[NewJob] = (),
+    ) -> None:
+        await self.db.write("record_consents", _record, user_id, accepted, now_ms, jobs)
 
     async def given_by(self, user_id: UserID) -> Sequence[Consent]:
         return await self.db.read("consents_of", _given_by, user_id)
+
+
+def _record(
+    txn: Transaction,
+    user_id: UserID,
+    accepted: Mapping[str, str],
+    now_ms: int,
+    jobs: Sequence[NewJob],
+) -> None:
+    record(txn, user_id, accepted, now_ms)
+    job_rows.insert_held(txn, jobs, now_ms)
 
 
 def _given_by(txn: Transaction, user_id: UserID) -> Sequence[Consent]:

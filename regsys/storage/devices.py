@@ -21,7 +21,7 @@ SPENT_KEPT_MS = 24 * 3600 * 1000
 def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
     """Write the device and its login; a known one loses its earlier tokens (BEHAVIOUR B4.1)."""
     login = device.login
-    fresh = _add_or_lock(txn, str(user_id), device)
+    fresh = _add_orlock(txn, str(user_id), device)
     if login.terms.is_guest:
         return
     added = _insert_login(txn, user_id, login, replaces=None)
@@ -33,7 +33,7 @@ def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
         )
 
 
-def _add_or_lock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
+def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
     """True if the device is new; a known one is locked."""
     while not txn.insert(
         "devices",
@@ -43,13 +43,13 @@ def _add_or_lock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
         auth_provider_id=device.auth_provider_id,
         auth_provider_session_id=device.auth_provider_session_id,
     ):
-        if _lock(txn, user_id, device.login.device_id):
+        if lock(txn, user_id, device.login.device_id):
             return False
         # Logged out just now.
     return True
 
 
-def _lock(txn: Transaction, user_id: str, device_id: str) -> bool:
+def lock(txn: Transaction, user_id: str, device_id: str) -> bool:
     """Let refreshes, first uses and new logins of one device, and its end, follow one another;
     False if there is no such device."""
     row = txn.one(
@@ -160,7 +160,7 @@ def _confirm(txn: Transaction, access_hash: str, now_ms: int) -> None:
     )
     if row is None:
         return
-    _lock(txn, row[0], row[1])
+    lock(txn, row[0], row[1])
     # Looked up anew under the lock: another successor may have taken its place.
     txn.run(
         "UPDATE logins SET spent_ms = ? WHERE spent_ms IS NULL AND access_hash ="
@@ -171,7 +171,7 @@ def _confirm(txn: Transaction, access_hash: str, now_ms: int) -> None:
 
 
 def _succeed(txn: Transaction, predecessor: str, user_id: UserID, login: Login) -> bool:
-    _lock(txn, str(user_id), login.device_id)
+    lock(txn, str(user_id), login.device_id)
     row = txn.one("SELECT spent_ms FROM logins WHERE access_hash = ?", (predecessor,))
     if row is None or row[0] is not None:
         return False

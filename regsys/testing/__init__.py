@@ -9,7 +9,9 @@ from regsys.testing.fakes import (
     MemoryAccounts,
     MemoryAuth,
     MemoryDevices,
+    MemoryDirectory,
     MemoryMails,
+    MemoryPushers,
     MemoryThreepids,
 )
 from regsys.testing.provides import provides
@@ -21,7 +23,9 @@ __all__ = [
     "MemoryAccounts",
     "MemoryAuth",
     "MemoryDevices",
+    "MemoryDirectory",
     "MemoryMails",
+    "MemoryPushers",
     "MemoryRoom",
     "MemoryRooms",
     "MemoryThreepids",

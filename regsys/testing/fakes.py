@@ -12,7 +12,15 @@ import attr
 from zope.interface import implementer
 
 from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
-from regsys.interfaces import IAccountStore, IAuth, IDevices, IThreepidStore, IValidationMails
+from regsys.interfaces import (
+    IAccountStore,
+    IAuth,
+    IDevices,
+    IPushers,
+    IThreepidStore,
+    IUserDirectory,
+    IValidationMails,
+)
 from regsys.model import (
     GUEST_DEVICE_ID,
     AccountThreepid,
@@ -20,6 +28,7 @@ from regsys.model import (
     NewAccount,
     NewDevice,
     Outcome,
+    Pusher,
     Requester,
     Secret,
     Threepid,
@@ -132,6 +141,46 @@ class MemoryDevices:
             device = attr.evolve(device, display_name=known.display_name)
         self.by_id[place] = device
         return device.login
+
+
+@implementer(IPushers)
+@attr.define(eq=False)
+class MemoryPushers:
+    """The pushers of some devices. ``by_key``: (user, app id, pushkey) to the pusher."""
+
+    devices: MemoryDevices
+    by_key: dict[tuple[UserID, str, str], Pusher] = attr.field(factory=dict)
+
+    async def add(self, pusher: Pusher) -> None:
+        self.by_key[pusher.user_id, pusher.app_id, pusher.pushkey] = pusher
+
+    def of_user(self, user_id: UserID) -> Sequence[Pusher]:
+        """Those whose devices are there."""
+        return [
+            pusher
+            for pusher in self.by_key.values()
+            if pusher.user_id == user_id and (user_id, pusher.device_id) in self.devices.by_id
+        ]
+
+
+@implementer(IUserDirectory)
+@attr.define(eq=False)
+class MemoryDirectory:
+    """The names of ``shown`` users, and the ``hidden`` ones; raises ``trouble`` instead, if any."""
+
+    shown: dict[UserID, Optional[str]] = attr.field(factory=dict)
+    hidden: set[UserID] = attr.field(factory=set)
+    trouble: Optional[Exception] = None
+
+    async def profile_created(
+        self, user_id: UserID, display_name: Optional[str], hidden: bool
+    ) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        if hidden:
+            self.hidden.add(user_id)
+        else:
+            self.shown[user_id] = display_name
 
 
 @implementer(IAuth)

@@ -59,10 +59,12 @@ def memory_backend(
     other servers; None: there are none (treq.testing.RequestTraversalAgent stands for one).
     """
     assert chosen.tokens.macaroon_secret_key is not None
+    http = HTTPClient(agent or _Alone(), clock)
     return Backend(
         database=database or memory_database(testcase, clock),
         hasher=hashing_pool(chosen, run, threads=1, seconds=clock.seconds),
-        http=HTTPClient(agent or _Alone(), clock),
+        http=http,
+        guarded_http=http.apart(),
         macaroon_secret=chosen.tokens.macaroon_secret_key.reveal().encode(),
         seconds=clock.seconds,
     )

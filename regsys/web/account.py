@@ -1,4 +1,4 @@
-"""GET /account/whoami and /versions, and the question whose a token is."""
+"""GET /account/whoami, /pushers and /versions, and the question whose a token is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 
 from regsys.errors import MissingParam, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import IAuth
-from regsys.model import Requester, Secret
+from regsys.interfaces import IAuth, IPusherStore
+from regsys.model import Pusher, Requester, Secret
 from regsys.web.answers import client_paths
 from regsys.web.login import requester
 
@@ -26,6 +26,26 @@ def whoami(auth: IAuth) -> Endpoint:
         return Reply(answer)
 
     return Endpoint("whoami", client_paths("account/whoami"), {"GET": get})
+
+
+def pushers(auth: IAuth, store: IPusherStore) -> Endpoint:
+    async def get(call: Call) -> Reply:
+        who = await requester(call, auth)
+        return Reply({"pushers": [_pusher(item) for item in await store.of_user(who.user_id)]})
+
+    return Endpoint("pushers", client_paths("pushers"), {"GET": get})
+
+
+def _pusher(item: Pusher) -> dict[str, Any]:
+    return {
+        "kind": item.kind,
+        "app_id": item.app_id,
+        "app_display_name": item.app_display_name,
+        "device_display_name": item.device_display_name,
+        "pushkey": item.pushkey,
+        "lang": item.lang,
+        "data": dict(item.data),
+    }
 
 
 def versions() -> Endpoint:

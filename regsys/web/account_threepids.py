@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Optional
 
 from regsys import bodies
 from regsys.account_threepids import AccountThreepids
+from regsys.bindings import Bindings
 from regsys.confirmation import Confirmation, ConfirmationRequest
+from regsys.errors import InvalidParam
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
 from regsys.metrics import Metrics
-from regsys.model import AccountThreepid, Challenge, Requester
+from regsys.model import AccountThreepid, Challenge, Proof, Requester, Secret
 from regsys.threepids import EMAIL, check_client_secret
 from regsys.validation import Validations
 from regsys.web.answers import challenged, client_paths
 from regsys.web.login import requester
 
+MAX_SID = 255
+# What can stand in a header.
+_TOKEN = re.compile(r"[!-~]{1,2048}")
+
 
 def endpoints(
     held: AccountThreepids,
     validations: Validations,
+    bindings: Bindings,
     confirmation: Optional[Confirmation],
     auth: IAuth,
     metrics: Metrics,
 ) -> list[Endpoint]:
     """Without a ``confirmation`` nothing can be added."""
-    found = [threepids(held, auth), delete(held, auth)]
+    found = [
+        threepids(held, auth),
+        delete(held, bindings, auth),
+        bind(held, bindings, auth),
+        unbind(held, bindings, auth),
+    ]
     if confirmation is not None:
         found += [
             request_email_token(held, validations, auth, metrics),
@@ -88,16 +101,51 @@ def add(held: AccountThreepids, confirmation: Confirmation, auth: IAuth) -> Endp
     return Endpoint("threepid_add", client_paths("account/3pid/add"), {"POST": post})
 
 
-def delete(held: AccountThreepids, auth: IAuth) -> Endpoint:
+def delete(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
     async def post(call: Call) -> Reply:
         who = await _changer(call, held, auth)
         body = call.object()
         medium = bodies.required_string(body, "medium")
-        await held.remove(who.user_id, medium, bodies.required_string(body, "address"))
-        # Nothing has ever been bound through us, so there is no server to unbind it from.
-        return Reply({"id_server_unbind_result": "no-support"})
+        address = bodies.required_string(body, "address")
+        return _unbound(await bindings.delete(who.user_id, medium, address))
 
     return Endpoint("threepid_delete", client_paths("account/3pid/delete"), {"POST": post})
+
+
+def bind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        who = await _changer(call, held, auth)
+        body = call.object()
+        client_secret = bodies.required_string(body, "client_secret")
+        check_client_secret(client_secret)
+        proof = Proof(
+            sid=bodies.required_string(body, "sid", limit=MAX_SID),
+            client_secret=Secret(client_secret),
+        )
+        token = bodies.required_string(body, "id_access_token")
+        if not _TOKEN.fullmatch(token):
+            raise InvalidParam("'id_access_token' holds what no token does.")
+        id_server = bodies.string(body, "id_server")
+        await bindings.bind(who.user_id, id_server, Secret(token), proof)
+        return Reply()
+
+    return Endpoint("threepid_bind", client_paths("account/3pid/bind"), {"POST": post})
+
+
+def unbind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
+    async def post(call: Call) -> Reply:
+        who = await _changer(call, held, auth)
+        body = call.object()
+        medium = bodies.required_string(body, "medium")
+        address = bodies.required_string(body, "address")
+        id_server = bodies.string(body, "id_server")
+        return _unbound(await bindings.unbind(who.user_id, medium, address, id_server))
+
+    return Endpoint("threepid_unbind", client_paths("account/3pid/unbind"), {"POST": post})
+
+
+def _unbound(is_done: bool) -> Reply:
+    return Reply({"id_server_unbind_result": "success" if is_done else "no-support"})
 
 
 async def _changer(call: Call, held: AccountThreepids, auth: IAuth) -> Requester:

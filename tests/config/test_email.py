@@ -48,6 +48,15 @@ class EmailTests(EmailCase):
         self.assertEqual(email, expected)
         self.assertEqual((email.force_tls, email.starttls, email.require_tls), (False, True, False))
 
+    def test_notifications(self) -> None:
+        """Newcomers are notified where both options say so; the second does by itself."""
+        for options, notified in (
+            ({"notif_for_new_users": True}, False),
+            ({"enable_notifs": True}, True),
+            ({"enable_notifs": True, "notif_for_new_users": False}, False),
+        ):
+            self.assertIs(self.email(**options).notifies_newcomers, notified, options)
+
     def test_whole(self) -> None:
         """Each option has its place; the certificate's name is the host's unless given."""
         email = self.email(
@@ -69,8 +78,8 @@ class EmailTests(EmailCase):
         )
 
     def test_unused(self) -> None:
-        """What is about notifications and clients has no effect yet, and is told so."""
-        names = ("enable_notifs", "notif_for_new_users", "client_base_url", "riot_base_url")
+        """What is about clients has no effect yet, and is told so."""
+        names = ("invite_client_location", "client_base_url", "riot_base_url")
         config = self.parse({"email": {**SENDER, **dict.fromkeys(names, "x")}})
         self.assertEqual(set(config.unused), {f"email.{name}" for name in names})
         self.assertEqual(config.warnings, ())

@@ -16,6 +16,12 @@ class RegistrationTests(ConfigCase):
         self.assertTrue(self.parse(words).registration.enabled)
         self.assertFalse(self.parse({"enable_registration": "off"}).registration.enabled)
 
+    def test_directory(self) -> None:
+        """Newcomers may be found in the user directory, unless that is switched off."""
+        self.assertTrue(self.parse({}).registration.in_directory)
+        hidden = self.parse({"show_users_in_user_directory": False})
+        self.assertFalse(hidden.registration.in_directory)
+
     def test_theOldOppositeWins(self) -> None:
         """disable_registration decides where it is set, either way."""
         closed = self.parse({**OPEN, "disable_registration": True})

@@ -182,6 +182,9 @@ class HTTPClientTests(SynchronousTestCase):
         waiting = [self.ask(), self.ask()]
         self.assertIn("too many", self.no_answer(self.ask()))
         self.assertEqual(len(self.other.requests), 2)
+        # Another service has its own.
+        waiting.append(Deferred.fromCoroutine(self.http.apart().get(URL, {})))
+        self.assertEqual(len(self.other.requests), 3)
         self.clock.advance(DEADLINE_S)
         for asking in waiting:
             self.failureResultOf(asking, NoAnswer)

@@ -97,7 +97,9 @@ class IdentityServerTests(SynchronousTestCase):
         proof it means that there is none."""
         for name, (status, body) in REFUSALS.items():
             ways = self.ways(name)
-            self.assertIsNone(self.result(ways.pop("proven")), name)
+            if name != "limited":
+                self.assertIsNone(self.result(ways["proven"]), name)
+            ways.pop("proven").close()
             for way, coroutine in ways.items():
                 failure = self.failureResultOf(Deferred.fromCoroutine(coroutine), DelegateRefused)
                 told = failure.value
@@ -106,6 +108,12 @@ class IdentityServerTests(SynchronousTestCase):
                 self.assertEqual(got, wanted, (name, way))
                 sentence = body["error"] if name != "silent" else DelegateRefused.sentence
                 self.assertEqual(told.text, sentence, (name, way))
+
+    def test_limited(self) -> None:
+        """One who is asked too often says nothing of a proof: it is asked again, when it says."""
+        asking = Deferred.fromCoroutine(self.server.proven("limited..canary", "secret"))
+        refusal = self.failureResultOf(asking, Unavailable).value
+        self.assertEqual(refusal.retry_after_ms, 1500)
 
     def test_saysNothing(self) -> None:
         """Anything else is Unavailable, with a line for the operator and no secret in it."""

@@ -27,33 +27,43 @@ class HomeserverDirectoryTests(HomeserverCase):
         for localpart in ("alice", "bob"):
             if localpart == "bob":
                 self.double.profiles[f"@{localpart}:test.example"] = None
-            self.wait(self.directory.profile_created(user(localpart), "Al Ice"))
+            self.wait(self.directory.profile_created(user(localpart), "Al Ice", False))
             self.assertEqual(self.double.profiles[f"@{localpart}:test.example"], "Al Ice")
 
     def test_nothingToTell(self) -> None:
         """A name that it has by itself is not put there again; without one there is only the
         account."""
         for name in ("alice", None):
-            self.wait(self.directory.profile_created(ALICE, name))
+            self.wait(self.directory.profile_created(ALICE, name, False))
         self.assertEqual(self.double.called("name"), 0)
         self.assertEqual(self.double.profiles, {str(ALICE): "alice"})
+
+    def test_hidden(self) -> None:
+        """Whom nobody shall find is hidden before the name is there."""
+        self.wait(self.directory.profile_created(ALICE, "Al Ice", True))
+        hidden = {(str(ALICE), "im.vector.hide_profile"): {"hide_profile": True}}
+        self.assertEqual(self.double.account_data, hidden)
+        calls = [name for name, _ in self.double.calls]
+        self.assertLess(calls.index("data"), calls.index("name"))
 
     def test_ownName(self) -> None:
         """A job that runs again, its answer lost, leaves the name that the person has chosen
         since."""
         self.double.mishaps["name"] = [FORGET]
-        self.refused(self.directory.profile_created(ALICE, "Al Ice"))
+        self.refused(self.directory.profile_created(ALICE, "Al Ice", False))
         self.assertEqual(self.double.profiles[str(ALICE)], "Al Ice")
         self.double.profiles[str(ALICE)] = "Queen Alice"
-        self.wait(self.directory.profile_created(ALICE, "Al Ice"))
+        self.wait(self.directory.profile_created(ALICE, "Al Ice", False))
         self.assertEqual(self.double.profiles[str(ALICE)], "Queen Alice")
 
     def test_trouble(self) -> None:
         """What goes wrong is told, so that the job is tried again."""
         self.double.mishaps.update({"profile": ["500"], "name": ["429"]})
         for errcode in ("M_UNKNOWN", "M_LIMIT_EXCEEDED"):
-            self.assertIn(errcode, self.refused(self.directory.profile_created(ALICE, "Al Ice")))
-        self.wait(self.directory.profile_created(ALICE, "Al Ice"))
+            self.assertIn(
+                errcode, self.refused(self.directory.profile_created(ALICE, "Al Ice", False))
+            )
+        self.wait(self.directory.profile_created(ALICE, "Al Ice", False))
 
     def test_deadline(self) -> None:
         """All of it together ends before the job's lease, turns that it waits for included."""
@@ -61,7 +71,7 @@ class HomeserverDirectoryTests(HomeserverCase):
         for _ in range(3 * AT_ONCE):
             asking = self.begin(self.homeserver.ask("GET", ("v3", "directory", "room", "#a:b")))
             asking.addErrback(lambda failure: failure.trap(RoomRefused))
-        telling = self.begin(self.directory.profile_created(ALICE, "Al Ice"))
+        telling = self.begin(self.directory.profile_created(ALICE, "Al Ice", False))
         self.clock.pump([1.0] * (int(TELL_S) - 1))
         self.assertNoResult(telling)
         self.clock.advance(1)

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import urlencode, urlsplit
 
-from regsys.model import NewAccount, UserID
+from zope.interface import implementer
+
+from regsys.errors import Unavailable
+from regsys.interfaces import IFollowUps
+from regsys.model import Job, NewAccount, NewJob, UserID
 from tests.case import SystemCase
 from tests.client import Answer
 from tests.policies import CANARY, FORM_SECRET, user_consent, write_pages
@@ -17,6 +21,27 @@ PATH = "/_matrix/consent"
 
 def signed(who: str) -> str:
     return hmac.new(FORM_SECRET.encode(), who.encode(), "sha256").hexdigest()
+
+
+@implementer(IFollowUps)
+class Waiting:
+    """Lets users in after their consent, at the second try."""
+
+    def __init__(self) -> None:
+        self.admitted: list[str] = []
+        self.is_closed = True
+
+    def jobs_for(self, new: NewAccount) -> list[NewJob]:
+        return []
+
+    def jobs_after_consent(self, user_id: UserID) -> list[NewJob]:
+        return [NewJob(kind="admit", payload={"who": str(user_id)}, once=f"admit {user_id}")]
+
+    async def admit(self, job: Job) -> None:
+        self.is_closed, was_closed = False, self.is_closed
+        if was_closed:
+            raise Unavailable()
+        self.admitted.append(job.payload["who"])
 
 
 class ConsentCase(SystemCase):
@@ -127,6 +152,22 @@ class AcceptingTests(ConsentCase):
         answer = self.accept(**self.link(v="1.0"))
         self.assertPage(answer, 200, "Much obliged")
         self.assertIn("unsafe-inline", answer.headers["content-security-policy"])
+
+    def test_whatHasWaited(self) -> None:
+        """Who accepts the current version gets what has waited for it, once; that it goes wrong
+        does not concern the person, and is tried again."""
+        self.system(**user_consent(self.folder), database=self.database)
+        part = Waiting()
+        self.subsystem.handler.follow_ups.parts.append(part)
+        self.subsystem.jobs.add_handlers({"admit": part.admit})
+        self.assertPage(self.accept(**self.link(v="0.9")), 200, "Thank you")
+        self.assertPage(self.accept(**self.link(v="1.0")), 200, "Thank you")
+        self.assertEqual(part.admitted, [])
+        self.clock.advance(2)
+        self.wait(self.subsystem.jobs.run_due())
+        self.assertPage(self.accept(**self.link(v="1.0")), 200, "Thank you")
+        self.assertEqual(part.admitted, ["@alice:test.example"])
+        self.assertEqual(self.counts()["jobs"], 0)
 
     def test_onlyPost(self) -> None:
         """GET and HEAD accept nothing, whatever is in the address."""

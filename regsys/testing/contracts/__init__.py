@@ -5,11 +5,14 @@
             return MyStore(...)
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, RoomsContract for its rooms, and WriterContract if it brings a writer of its own.
+AuthContract, RoomsContract, PushersContract and UserDirectoryContract for what of these it
+has, and WriterContract if it brings a writer of its own.
 The other suites hold the stores that regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
+from regsys.testing.contracts.aftermath import PushersContract, UserDirectoryContract
+from regsys.testing.contracts.bindings import BindingStoreContract, RequestSignerContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
@@ -27,6 +30,7 @@ from regsys.testing.contracts.writer import WriterContract
 __all__ = [
     "AccountStoreContract",
     "AuthContract",
+    "BindingStoreContract",
     "ConsentStoreContract",
     "Contract",
     "DevicesContract",
@@ -34,11 +38,14 @@ __all__ = [
     "JobStoreContract",
     "LimiterContract",
     "OutcomeStoreContract",
+    "PushersContract",
     "RegistrationTokenStoreContract",
+    "RequestSignerContract",
     "RoomsContract",
     "SessionStoreContract",
     "ThreepidStoreContract",
     "TokenStoreContract",
+    "UserDirectoryContract",
     "ValidationStoreContract",
     "WriterContract",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from regsys.interfaces import IConsentStore
-from regsys.model import Consent, NewAccount
+from regsys.model import Consent, NewAccount, NewJob
 from regsys.testing.contracts.case import NOW_MS, Contract, account, user
 from regsys.testing.provides import provides
 
@@ -44,6 +46,17 @@ class ConsentStoreContract(Contract):
             list(await store.given_by(user("alice"))),
             [Consent("terms", "1.0", NOW_MS), Consent("terms", "2.0", NOW_MS + 5)],
         )
+
+    async def jobs(self) -> Sequence[str]:
+        """The ids of all jobs that are stored."""
+        raise NotImplementedError()
+
+    async def test_withJobs(self) -> None:
+        """What a consent brings is stored with it; the same job again is there once."""
+        store, job = self.make(), NewJob(kind="greet", job_id="of the consent")
+        for _ in range(2):
+            await store.record(user("alice"), BOTH, NOW_MS, [job])
+        self.assertEqual(list(await self.jobs()), [job.job_id])
 
     async def test_withTheAccount(self) -> None:
         """What newcomers accept is known as soon as they have an account."""

@@ -176,17 +176,17 @@ class JobStoreContract(Contract):
         """Jobs that are not done are to be seen, the oldest first, with all there is to know;
         also those that somebody holds."""
         store = self.make()
-        for number in (2, 1, 3):
-            await store.add(jobs(f"{number}"), NOW_MS + number)
+        for later_ms, name in ((2, "b"), (1, "c"), (3, "a")):
+            await store.add(jobs(name), NOW_MS + later_ms)
         await store.begin([NewJob(kind="fly", job_id="begun")], NOW_MS + 4)
         await store.claim(KINDS, NOW_MS + 1, LEASE_MS, 1)
-        await store.postpone("1", NOW_MS + 9, "no luck: 'ö'")
+        await store.postpone("c", NOW_MS + 9, "no luck: 'ö'")
         found = await store.waiting(10)
-        self.assertEqual([job.job_id for job in found], ["1", "2", "3", "begun"])
+        self.assertEqual([job.job_id for job in found], ["c", "b", "a", "begun"])
         self.assertEqual(
             found[0],
             WaitingJob(
-                job_id="1",
+                job_id="c",
                 kind="greet",
                 payload=PAYLOAD,
                 attempts=1,
@@ -196,7 +196,7 @@ class JobStoreContract(Contract):
             ),
         )
         self.assertIsNone(found[1].last_error)
-        self.assertEqual([job.job_id for job in await store.waiting(2)], ["1", "2"])
+        self.assertEqual([job.job_id for job in await store.waiting(2)], ["c", "b"])
 
     async def test_backlog(self) -> None:
         """Of each kind it is known how many there are, and since when the oldest is."""

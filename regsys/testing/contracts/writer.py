@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from twisted.internet.task import Clock
+from zope.interface import implementer
 
 from regsys.access_tokens import GuestTokens, Logins
 from regsys.config import TokensConfig
 from regsys.errors import UnknownToken, UsernameTaken, UserNotFound
-from regsys.interfaces import IAuth, ILogins, IRegistrationWriter
+from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -52,22 +53,40 @@ def new_account(
     return account(key, localpart, **given)
 
 
+@implementer(IFollowUps)
+class Aftercare:
+    """Accounts bring a job that says which device and addresses they have, consents another."""
+
+    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        device_id = new.device.login.device_id if new.device else None
+        payload = {"device": device_id, "has": [item.address for item in new.threepids]}
+        return (NewJob(kind="welcome", payload=payload, once=f"welcome {new.user_id}"),)
+
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        return (NewJob(kind="thank", once=f"thank {user_id}"),)
+
+
 class WriterContract(Contract):
     """An IRegistrationWriter, over stores that are empty."""
 
-    def make(self, logins: ILogins, start_jobs: StartJobs) -> tuple[IRegistrationWriter, IAuth]:
-        """A writer that makes logins anew by ``logins``, and hands the jobs of the accounts that
-        it has made to ``start_jobs``; and who tells whose the tokens are that it wrote."""
+    def make(
+        self, logins: ILogins, follow_ups: IFollowUps, start_jobs: StartJobs
+    ) -> tuple[IRegistrationWriter, IAuth]:
+        """A writer that makes logins anew by ``logins``, and hands jobs that it has stored to
+        ``start_jobs``: those of the accounts that it has made, and what ``follow_ups`` bring
+        after registrations and consents; and who tells whose the tokens are that it wrote."""
         raise NotImplementedError()
 
     def writer(self) -> IRegistrationWriter:
         """What ``make`` makes; the kinds of the jobs that it starts are in ``self.started``."""
         self.started: list[str] = []
+        self.payloads: list[Mapping[str, Any]] = []
 
         def start_jobs(jobs: Sequence[NewJob]) -> None:
             self.started += [job.kind for job in jobs]
+            self.payloads += [job.payload for job in jobs]
 
-        writer, self.auth = self.make(logins(), start_jobs)
+        writer, self.auth = self.make(logins(), Aftercare(), start_jobs)
         return writer
 
     async def assertOwner(self, token: Secret, user_id: UserID, device_id: str = "PHONE") -> None:
@@ -180,3 +199,44 @@ class WriterContract(Contract):
         login = await writer.register_device(user("alice"), device)
         await self.assertOwner(login.access_token, user("alice"), "LAPTOP")
         await self.refusal(UserNotFound, writer.register_device(user("nobody"), device))
+
+    async def test_afterRegistration(self) -> None:
+        """What a registration brings is begun for an account that is there already, once,
+        with the device of its token and the addresses that it has proven."""
+        writer = self.writer()
+        login = (await writer.create_account(new_account(jobs=()))).login
+        assert login is not None
+        mail = {"medium": "email", "address": "Alice@mail.example", "validated_at": NOW_MS}
+        for _ in range(2):
+            await writer.after_registration(
+                user("alice"), {"m.login.email.identity": mail}, login.access_token
+            )
+        self.assertEqual(self.started, ["welcome"])
+        self.assertEqual(self.payloads, [{"device": "PHONE", "has": ["alice@mail.example"]}])
+
+    async def test_afterRegistrationWithoutLogin(self) -> None:
+        """Without a token, or with one that is nobody's or another's, there is no device."""
+        writer = self.writer()
+        for number, token in enumerate((None, "syt_none", "syt_bob")):
+            name = f"user{number}"
+            await writer.create_account(new_account(name, name, jobs=()))
+            if token == "syt_bob":
+                bob = (await writer.create_account(new_account("bob", "bob", jobs=()))).login
+                assert bob is not None
+                token = bob.access_token.reveal()
+            given = None if token is None else Secret(token)
+            await writer.after_registration(user(name), {}, given)
+        self.assertEqual(self.payloads, [{"device": None, "has": []}] * 3)
+
+    async def test_afterRegistrationOfNobody(self) -> None:
+        """For a user who does not exist nothing is begun."""
+        writer = self.writer()
+        await self.refusal(UserNotFound, writer.after_registration(user("nobody"), {}, None))
+        self.assertEqual(self.started, [])
+
+    async def test_afterConsent(self) -> None:
+        """What has waited for a consent is begun once, for each user."""
+        writer = self.writer()
+        for name in ("alice", "alice", "bob"):
+            await writer.after_consent(user(name))
+        self.assertEqual(self.started, ["thank"] * 2)

@@ -1,0 +1,75 @@
+"""Hooks that are asked of whoever registers, and of addresses (BEHAVIOUR B10.2)."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Optional, Union
+
+from zope.interface import implementer
+
+from regsys.callbacks.asking import Hooks
+from regsys.interfaces import ISpamChecks, IThreepidRules, Verdict
+from regsys.model import Registration
+
+# check_registration_for_spam(email_threepid, username, request_info, auth_provider_id):
+# the validated email address as a dict of medium, address and validated_at (ms), or None;
+# the localpart, or None if one is to be drawn; (user agent, IP) of each request seen; how
+# the person was authenticated elsewhere, or None. Answers a Verdict or its value.
+SpamAnswer = Union[Verdict, str]
+SpamCheck = Callable[
+    [Optional[dict[str, Any]], Optional[str], list[tuple[str, str]], Optional[str]],
+    Union[SpamAnswer, Awaitable[SpamAnswer]],
+]
+# is_3pid_allowed(medium, address, registration): the address canonical, and whether it is
+# for an account about to be made. Answers a bool.
+ThreepidRule = Callable[[str, str, bool], Union[bool, Awaitable[bool]]]
+
+
+@implementer(ISpamChecks)
+class SpamChecks(Hooks[SpamCheck]):
+    """The spam checkers; without any, everybody is allowed."""
+
+    moment = "check_registration_for_spam"
+
+    async def judge(self, registration: Registration) -> Verdict:
+        """The first answer that isn't ALLOW; the checkers after it are not asked."""
+        for module, check in self.hooks:
+            verdict = await self.ask(module, check, Verdict, *_spam_arguments(registration))
+            if verdict is not Verdict.ALLOW:
+                return verdict
+        return Verdict.ALLOW
+
+
+def _spam_arguments(registration: Registration) -> tuple[object, ...]:
+    # Made anew for each checker: one that changes them does not change the next one's.
+    emails = [
+        {"medium": item.medium, "address": item.address, "validated_at": item.validated_at_ms}
+        for item in registration.threepids
+        if item.medium == "email"
+    ]
+    own = (registration.client,) if registration.client else ()
+    return (
+        emails[0] if emails else None,
+        registration.localpart,
+        [(client.user_agent, client.address) for client in registration.clients or own],
+        registration.auth_provider_id,
+    )
+
+
+@implementer(IThreepidRules)
+class ThreepidRules(Hooks[ThreepidRule]):
+    """The rules about third-party identifiers; without any, every address is allowed."""
+
+    moment = "is_3pid_allowed"
+
+    async def is_allowed(self, medium: str, address: str, registering: bool) -> bool:
+        """False as soon as one rule says so; the rules after it are not asked."""
+        for module, rule in self.hooks:
+            if not await self.ask(module, rule, _as_bool, medium, address, registering):
+                return False
+        return True
+
+
+def _as_bool(answer: object) -> bool:
+    if not isinstance(answer, bool):
+        raise ValueError("not a bool")
+    return answer

@@ -1,0 +1,50 @@
+"""What identity servers tell the world of our users: who asks them, and who remembers."""
+
+from __future__ import annotations
+
+from typing import Awaitable, Optional, Sequence
+
+from zope.interface import Attribute, Interface
+
+from regsys.model import Binding, Proof, Secret, Threepid, UserID
+
+
+class IIdentityServers(Interface):
+    """The identity servers that may be asked, by their names (``host`` or ``host:port``).
+
+    Each question raises Unavailable if it cannot be asked, or the answer says nothing.
+    """
+
+    needs_proof: bool = Attribute("Whether ``unbind`` needs the binding's proof.")
+
+    def named(given: Optional[str]) -> str:
+        """The name in its one form; None: the configured one's. Raises MissingParam where none is,
+        InvalidParam for what is no name, IdentityServerForbidden."""
+
+    def proven(server: str, token: Secret, proof: Proof) -> Awaitable[Threepid]:
+        """What has been proven there, as it says. ``token`` is the one that the server has given
+        our user. Raises IdentityServerRefused."""
+
+    def bind(binding: Binding, token: Secret, proof: Proof) -> Awaitable[None]:
+        """Have the address bound to the user. Raises IdentityServerRefused."""
+
+    def unbind(binding: Binding) -> Awaitable[bool]:
+        """Have it bound to him no longer; False if the server refuses, or knows of no such thing,
+        or we have nothing to show it."""
+
+
+class IBindingStore(Interface):
+    """What we have had bound, or may have: the answer was lost. One row for each user, address and
+    server."""
+
+    def add(binding: Binding, now_ms: int) -> Awaitable[bool]:
+        """Remember it, in the place of what was; False if there was something."""
+
+    def of_user(user_id: UserID) -> Awaitable[Sequence[Binding]]:
+        """All of this user's, in the order of their servers' names."""
+
+    def get(binding_id: str) -> Awaitable[Optional[Binding]]:
+        """The one of this id; None: it is gone, or has been bound anew since."""
+
+    def remove(binding_id: str) -> Awaitable[bool]:
+        """Forget it; False if there is none."""

@@ -1,0 +1,34 @@
+"""What identity servers tell the world of our users."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Optional
+
+import attr
+
+from regsys.model.identity import Secret, UserID
+
+
+@attr.frozen(kw_only=True)
+class Proof:
+    """What shows an identity server that an address is somebody's: its session there."""
+
+    sid: str = attr.field(repr=False)
+    client_secret: Secret
+
+
+@attr.frozen(kw_only=True)
+class Binding:
+    """Who asks ``id_server`` (``host`` or ``host:port``) for this address is told of this user.
+
+    ``proof`` is what it was bound with, kept to unbind it with; None: a signature does that.
+    ``binding_id`` is a new one each time that the address is bound.
+    """
+
+    user_id: UserID
+    medium: str
+    address: str
+    id_server: str
+    proof: Optional[Proof] = None
+    binding_id: str = attr.field(factory=lambda: secrets.token_hex(12))

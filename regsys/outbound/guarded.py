@@ -1,0 +1,99 @@
+"""A way to hosts that clients name, and to no network of ours (THREATS B5).
+
+What counts is the address that a connection is made to, at the moment when it is: by then a name
+may mean another address than it did when somebody looked.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import attr
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError
+from twisted.internet.interfaces import (
+    IConnector,
+    IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IReactorTCP,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import (
+    IAgent,
+    IAgentEndpointFactory,
+    IBodyProducer,
+    IPolicyForHTTPS,
+    IResponse,
+)
+from zope.interface import implementer
+
+from regsys.config.identity_servers import Networks
+from regsys.config.proxies import ProxiesConfig
+
+
+@implementer(IAgent, IAgentEndpointFactory)
+@attr.frozen(kw_only=True)
+class GuardedAgent:
+    """Asks by HTTPS alone, and never an address that ``networks`` forbid.
+
+    Nor does it by way of a proxy: that would look the name up itself, and what it connects to
+    nobody here could see.
+    """
+
+    reactor: Any
+    networks: Networks
+    proxies: ProxiesConfig
+    timeout_s: float
+    policy: IPolicyForHTTPS = attr.field(factory=BrowserLikePolicyForHTTPS)
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Optional[Headers] = None,
+        bodyProducer: Optional[IBodyProducer] = None,
+    ) -> Deferred[IResponse]:
+        wanted = URI.fromBytes(uri)
+        if wanted.scheme != b"https":
+            return fail(ConnectError(string="hosts that clients name are asked by HTTPS alone"))
+        if self.proxies.proxy_for("https", wanted.host.decode(), wanted.port) is not None:
+            return fail(ConnectError(string="a proxy stands before hosts that clients name"))
+        pool = HTTPConnectionPool(self.reactor, persistent=False)
+        agent: Any = Agent.usingEndpointFactory(self.reactor, self, pool)
+        asked: Deferred[IResponse] = agent.request(method, uri, headers, bodyProducer)
+        return asked
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        guard = _Guard(self.reactor, self.networks)
+        plain = HostnameEndpoint(guard, uri.host, uri.port, self.timeout_s)
+        return wrapClientTLS(self.policy.creatorForNetloc(uri.host, uri.port), plain)
+
+
+@implementer(IReactorTCP, IReactorTime, IReactorPluggableNameResolver)
+@attr.frozen
+class _Guard:
+    """A reactor as far as HostnameEndpoint makes use of one: once a name has been resolved, it
+    connects to each address in turn, and every connection begins here."""
+
+    reactor: Any
+    networks: Networks
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: IProtocolFactory,
+        timeout: float = 30,
+        bindAddress: Optional[tuple[str, int]] = None,
+    ) -> IConnector:
+        if self.networks.forbids(host):
+            raise ConnectError(string="this address may not be connected to")
+        connector: IConnector = self.reactor.connectTCP(host, port, factory, timeout, bindAddress)
+        return connector
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.reactor, name)

@@ -1,0 +1,70 @@
+"""Pushers of our own accounts, each tied to a device."""
+
+from __future__ import annotations
+
+import json
+from typing import Sequence
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IPusherStore
+from regsys.model import Pusher, UserID
+from regsys.storage import devices
+from regsys.storage.database import Database, Transaction
+
+
+@implementer(IPusherStore)
+@attr.frozen
+class PusherStore:
+    db: Database
+
+    async def add(self, pusher: Pusher) -> None:
+        await self.db.write("add_pusher", _add, pusher)
+
+    async def of_user(self, user_id: UserID) -> Sequence[Pusher]:
+        return await self.db.read("pushers_of_user", _of_user, user_id)
+
+
+def _add(txn: Transaction, pusher: Pusher) -> None:
+    # Locked, so that the device can't end before its pusher is there to end with it.
+    if not devices.lock(txn, str(pusher.user_id), pusher.device_id):
+        return
+    txn.run(
+        "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ?",
+        (str(pusher.user_id), pusher.app_id, pusher.pushkey),
+    )
+    txn.insert(
+        "pushers",
+        user_id=str(pusher.user_id),
+        app_id=pusher.app_id,
+        pushkey=pusher.pushkey,
+        device_id=pusher.device_id,
+        kind=pusher.kind,
+        app_display_name=pusher.app_display_name,
+        device_display_name=pusher.device_display_name,
+        lang=pusher.lang,
+        data=json.dumps(dict(pusher.data)),
+    )
+
+
+def _of_user(txn: Transaction, user_id: UserID) -> Sequence[Pusher]:
+    rows = txn.all(
+        "SELECT device_id, kind, app_id, app_display_name, device_display_name, pushkey, lang, data"
+        " FROM pushers WHERE user_id = ? ORDER BY app_id, pushkey",
+        (str(user_id),),
+    )
+    return [
+        Pusher(
+            user_id=user_id,
+            device_id=row[0],
+            kind=row[1],
+            app_id=row[2],
+            app_display_name=row[3],
+            device_display_name=row[4],
+            pushkey=row[5],
+            lang=row[6],
+            data=json.loads(row[7]),
+        )
+        for row in rows
+    ]

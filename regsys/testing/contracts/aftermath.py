@@ -1,0 +1,147 @@
+"""The contracts of IPushers and IUserDirectory: what follows a registration."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import attr
+
+from regsys.interfaces import IPushers, IUserDirectory
+from regsys.model import NewAccount, Pusher, UserID
+from regsys.testing.contracts.case import Contract, account, device, user
+from regsys.testing.provides import provides
+
+MAIL = "alice@mail.example"
+
+
+def pusher(localpart: str = "alice", device_id: str = "PHONE", pushkey: str = MAIL) -> Pusher:
+    """What a registration with an email address brings."""
+    return Pusher(
+        user_id=user(localpart),
+        device_id=device_id,
+        kind="email",
+        app_id="m.email",
+        app_display_name="Email Notifications",
+        device_display_name=pushkey,
+        pushkey=pushkey,
+    )
+
+
+class PushersContract(Contract):
+    """An IPushers, with the accounts and devices that stand beside it."""
+
+    def make(self) -> IPushers:
+        """One without any pusher."""
+        raise NotImplementedError()
+
+    async def create_account(self, new: NewAccount) -> None:
+        """Make this account, with its device."""
+        raise NotImplementedError()
+
+    async def end_device(self, user_id: UserID, device_id: str) -> None:
+        """Log this device out."""
+        raise NotImplementedError()
+
+    async def of_user(self, user_id: UserID) -> Sequence[Pusher]:
+        """The pushers that this user has."""
+        raise NotImplementedError()
+
+    async def people(self) -> IPushers:
+        """Alice and Bob, each with a PHONE."""
+        pushers = self.make()
+        for name in ("alice", "bob"):
+            await self.create_account(account(name, name, device=device(name)))
+        return pushers
+
+    def test_provides(self) -> None:
+        """It has its method, with the argument that it will be called with."""
+        provides(IPushers, self.make())
+
+    async def test_added(self) -> None:
+        """A pusher is its user's with all that was said of it, and nobody else's."""
+        pushers = await self.people()
+        for added in (pusher(), attr.evolve(pusher("bob"), lang="de", data={"brand": "x"})):
+            await pushers.add(added)
+            self.assertEqual(list(await self.of_user(added.user_id)), [added])
+
+    async def test_again(self) -> None:
+        """Again is as once; what is said anew of an address takes the place of the old."""
+        pushers = await self.people()
+        other = attr.evolve(pusher(), device_display_name="another name")
+        for added in (pusher(), pusher(), other):
+            await pushers.add(added)
+            self.assertEqual(list(await self.of_user(user("alice"))), [added])
+
+    async def test_several(self) -> None:
+        """Another address, or another app, is another pusher."""
+        pushers = await self.people()
+        added = [
+            pusher(),
+            pusher(pushkey="z@mail.example"),
+            attr.evolve(pusher(), app_id="z.example"),
+        ]
+        for item in added:
+            await pushers.add(item)
+        found = await self.of_user(user("alice"))
+        self.assertEqual(sorted(map(repr, found)), sorted(map(repr, added)))
+
+    async def test_goneWithItsDevice(self) -> None:
+        """A pusher ends with its device; others stay."""
+        pushers = await self.people()
+        for name in ("alice", "bob"):
+            await pushers.add(pusher(name))
+        await self.end_device(user("alice"), "PHONE")
+        self.assertEqual(list(await self.of_user(user("alice"))), [])
+        self.assertEqual(list(await self.of_user(user("bob"))), [pusher("bob")])
+
+    async def test_tooLate(self) -> None:
+        """For a device that has ended, or is another's, there is nothing to do."""
+        pushers = await self.people()
+        await self.create_account(account("3", "carol", device=device("3", "TABLET")))
+        await self.end_device(user("alice"), "PHONE")
+        for late in (pusher(), pusher("bob", "TABLET"), pusher("nobody")):
+            await pushers.add(late)
+            self.assertEqual(list(await self.of_user(late.user_id)), [], late)
+
+
+class UserDirectoryContract(Contract):
+    """An IUserDirectory."""
+
+    def make(self) -> IUserDirectory:
+        """A directory that has been told of nobody."""
+        raise NotImplementedError()
+
+    async def create_account(self, new: NewAccount) -> None:
+        """Make this account, with its profile: the directory is told of no other."""
+        raise NotImplementedError()
+
+    async def finds(self, user_id: UserID) -> bool:
+        """Whether somebody else would find this user there."""
+        raise NotImplementedError()
+
+    def test_provides(self) -> None:
+        """It has its method, with the arguments that it will be called with."""
+        provides(IUserDirectory, self.make())
+
+    async def test_told(self) -> None:
+        """Who has a profile is found, once the directory has been told; again is as once."""
+        directory = self.make()
+        for key, name in (("1", "alice"), ("2", "bob")):
+            await self.create_account(account(key, name))
+        for _ in range(2):
+            await directory.profile_created(user("alice"), "Alice", False)
+            self.assertTrue(await self.finds(user("alice")))
+
+    async def test_hidden(self) -> None:
+        """Who shall not be found is not; again is as once."""
+        directory = self.make()
+        await self.create_account(account("1", "alice"))
+        for _ in range(2):
+            await directory.profile_created(user("alice"), "Alice", True)
+            self.assertFalse(await self.finds(user("alice")))
+
+    async def test_withoutName(self) -> None:
+        """A profile may have no name."""
+        directory = self.make()
+        await self.create_account(account("1", "alice", display_name=None))
+        await directory.profile_created(user("alice"), None, False)

@@ -1,0 +1,83 @@
+"""The contracts of what stands behind bindings: our memory of them, a homeserver's signature."""
+
+from __future__ import annotations
+
+import attr
+
+from regsys.interfaces import IBindingStore, IRequestSigner
+from regsys.model import Binding, Proof, Secret
+from regsys.testing.contracts.case import NOW_MS, Contract, user
+from regsys.testing.provides import provides
+
+PROOF = Proof(sid="sid", client_secret=Secret("client_secret"))
+
+
+def binding(server: str, localpart: str = "alice", **more: object) -> Binding:
+    """One of this user's at this server, with a proof."""
+    told = {"medium": "email", "address": "alice@mail.example", "proof": PROOF, **more}
+    return Binding(user_id=user(localpart), id_server=server, **told)  # type: ignore[arg-type]
+
+
+class BindingStoreContract(Contract):
+    """An IBindingStore."""
+
+    def make(self) -> IBindingStore:
+        """A store that remembers nothing."""
+        raise NotImplementedError()
+
+    def test_provides(self) -> None:
+        """It has all methods, with the arguments that they will be called with."""
+        provides(IBindingStore, self.make())
+
+    async def test_remembered(self) -> None:
+        """What was bound for a user is known of this user, by server, whole; and by its id."""
+        store = self.make()
+        bare = attr.evolve(binding("a.example"), proof=None)
+        both = [bare, binding("b.example:8090")]
+        for item in reversed(both):
+            self.assertIs(await store.add(item, NOW_MS), True)
+        await store.add(binding("a.example", "bob"), NOW_MS)
+        self.assertEqual(list(await store.of_user(user("alice"))), both)
+        self.assertEqual(await store.get(both[1].binding_id), both[1])
+        self.assertEqual(list(await store.of_user(user("carol"))), [])
+
+    async def test_anew(self) -> None:
+        """What is bound anew takes the place of what was, under its own id."""
+        store = self.make()
+        old = binding("a.example")
+        new = binding("a.example", proof=Proof(sid="other", client_secret=Secret("secret")))
+        other = binding("a.example", medium="msisdn", address="49123")
+        for item, is_new in ((old, True), (other, True), (new, False)):
+            self.assertIs(await store.add(item, NOW_MS), is_new)
+        self.assertEqual(list(await store.of_user(user("alice"))), [new, other])
+        self.assertIsNone(await store.get(old.binding_id))
+
+    async def test_removed(self) -> None:
+        """What is removed is gone, once."""
+        store = self.make()
+        one, two = binding("a.example"), binding("b.example")
+        for item in (one, two):
+            await store.add(item, NOW_MS)
+        self.assertIs(await store.remove(one.binding_id), True)
+        self.assertIs(await store.remove(one.binding_id), False)
+        self.assertIsNone(await store.get(one.binding_id))
+        self.assertEqual(list(await store.of_user(user("alice"))), [two])
+
+
+class RequestSignerContract(Contract):
+    """An IRequestSigner."""
+
+    def make(self) -> IRequestSigner:
+        """One that signs as some homeserver."""
+        raise NotImplementedError()
+
+    def test_provides(self) -> None:
+        """It has its method, with the arguments that it will be called with."""
+        provides(IRequestSigner, self.make())
+
+    async def test_header(self) -> None:
+        """It answers with one header, of the scheme among servers."""
+        header = await self.make().authorization(
+            "POST", "/_matrix/identity/v2/3pid/unbind", "id.example", {"mxid": "@alice:a.example"}
+        )
+        self.assertRegex(header, r"\AX-Matrix [ -~]+\Z")

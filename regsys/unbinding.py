@@ -1,0 +1,125 @@
+"""Taking back what identity servers were told of our users, also while those are away (BEHAVIOUR
+B7.10, B10.4)."""
+
+from __future__ import annotations
+
+from typing import Awaitable, Callable, Iterable, Sequence
+
+import attr
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from regsys.errors import Unavailable
+from regsys.interfaces import (
+    IBindingChanges,
+    IBindingStore,
+    IForgetful,
+    IIdentityServers,
+    IJobStore,
+)
+from regsys.model import Binding, Job, NewJob, UserID
+
+UNBIND = "unbind_threepid"
+# So long a server may be away until it is taken for gone.
+GIVE_UP_MS = 7 * 24 * 3600 * 1000
+# How soon it is asked again for the first time.
+RETRY_MS = 5000
+
+log = Logger()
+
+
+@implementer(IForgetful)
+@attr.frozen(kw_only=True)
+class Unbinder:
+    store: IBindingStore
+    servers: IIdentityServers
+    changes: IBindingChanges
+    jobs: IJobStore
+    start_jobs: Callable[[Sequence[NewJob]], None]
+    clock: IReactorTime
+
+    async def unbind(self, bindings: Iterable[Binding]) -> bool:
+        """Ask the servers of these, all at once; whether each has unbound its own.
+
+        Raises Unavailable if one can't be asked: what the others did is remembered, and asking
+        again is all there is to do.
+        """
+        return await _all(self._unbind(binding) for binding in bindings)
+
+    async def let_go(self, bindings: Iterable[Binding]) -> bool:
+        """The same for addresses that their accounts do not have any more: who can't be asked now
+        is asked again, by a job, and whatever is refused is forgotten."""
+        begun = await self._begin(bindings)
+        return await _all(self._try(job) for job in begun)
+
+    async def forget(self, user_id: UserID) -> None:
+        """The account is no more: unbind all of it, by jobs."""
+        self.start_jobs(await self._begin(await self.store.of_user(user_id)))
+
+    async def run(self, job: Job) -> None:
+        """The handler of UNBIND jobs."""
+        binding_id = job.payload["binding_id"]
+        if self._now_ms() < job.payload["until_ms"]:
+            await self._end(binding_id)
+        elif await self.store.remove(binding_id):
+            log.warn("binding {binding_id} is given up: its server is gone", binding_id=binding_id)
+
+    async def _begin(self, bindings: Iterable[Binding]) -> Sequence[NewJob]:
+        until_ms = self._now_ms() + GIVE_UP_MS
+        jobs = [
+            NewJob(
+                kind=UNBIND,
+                payload={"binding_id": binding.binding_id, "until_ms": until_ms},
+                # However often it is asked for while the server is away.
+                once=f"unbind {binding.binding_id}",
+            )
+            for binding in bindings
+        ]
+        return await self.jobs.begin(jobs, self._now_ms()) if jobs else ()
+
+    async def _try(self, job: NewJob) -> bool:
+        """What the job does, at once; else it is left to those who run jobs."""
+        try:
+            done = await self._end(job.payload["binding_id"])
+        except Unavailable as error:
+            await self.jobs.postpone(job.job_id, self._now_ms() + RETRY_MS, error.text)
+            return False
+        await self.jobs.finish(job.job_id)
+        return done
+
+    async def _end(self, binding_id: str) -> bool:
+        """Unbind it, or be refused: afterwards it is gone from here."""
+        binding = await self.store.get(binding_id)
+        if binding is None:
+            return False
+        done = await self._unbind(binding)
+        if not done:
+            log.info("identity server {server} unbinds nothing", server=binding.id_server)
+            await self.store.remove(binding_id)
+        return done
+
+    async def _unbind(self, binding: Binding) -> bool:
+        if not await self.servers.unbind(binding):
+            return False
+        await self.store.remove(binding.binding_id)
+        self.changes.updated(binding, False)
+        return True
+
+    def _now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)
+
+
+async def _all(asked: Iterable[Awaitable[bool]]) -> bool:
+    """Whether there is something, and all of it is true; asked together, and all waited for."""
+    waiting = [Deferred.fromCoroutine(_awaited(one)) for one in asked]
+    answers = [answer for _, answer in await DeferredList(waiting, consumeErrors=True)]
+    for answer in answers:
+        if not isinstance(answer, bool):
+            answer.raiseException()
+    return bool(answers) and all(answers)
+
+
+async def _awaited(asked: Awaitable[bool]) -> bool:
+    return await asked

@@ -1,0 +1,48 @@
+"""What follows registrations, over a database, for tests of what uses it."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Sequence
+
+from regsys.aftermath import Aftermath
+from regsys.config import TermsConfig
+from regsys.consent import Consents
+from regsys.interfaces import IAccountStore, IAuth, IFollowUps, IThreepidStore
+from regsys.model import NewJob
+from regsys.storage.consents import ConsentStore
+from regsys.storage.jobs import JobStore
+from regsys.testing.contracts.case import SERVER
+
+
+def aftermath(
+    database: Any,
+    clock: Any,
+    *,
+    accounts: IAccountStore,
+    auth: IAuth,
+    follow_ups: IFollowUps,
+    start_jobs: Callable[[Sequence[NewJob]], None],
+    owners: Optional[IThreepidStore] = None,
+    terms: Optional[TermsConfig] = None,
+) -> Aftermath:
+    """``terms`` None: there are no policies."""
+    consents = Consents(
+        terms=terms or TermsConfig(),
+        store=ConsentStore(database),
+        accounts=accounts,
+        follow_ups=follow_ups,
+        start_jobs=start_jobs,
+        server_name=SERVER,
+        public_baseurl="https://hs.example/",
+        clock=clock,
+    )
+    return Aftermath(
+        accounts=accounts,
+        auth=auth,
+        threepids=owners,
+        consents=consents,
+        follow_ups=follow_ups,
+        jobs=JobStore(database),
+        start_jobs=start_jobs,
+        clock=clock,
+    )

@@ -1,0 +1,173 @@
+"""The way to hosts that clients name: never into a network of ours, whatever names say."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any, Sequence
+
+import attr
+from twisted.internet import reactor, ssl
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorPluggableNameResolver
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.client import BrowserLikePolicyForHTTPS
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+from zope.interface import implementer
+
+from regsys.config import ProxiesConfig
+from regsys.config.identity_servers import Networks
+from regsys.config.proxies import Proxy
+from regsys.outbound.guarded import GuardedAgent
+from regsys.outbound.http import DEADLINE_S, HTTPClient, NoAnswer
+
+PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
+
+
+@attr.define
+class Names:
+    """Resolves every name to the next of ``answers``, as a server of names that lies does."""
+
+    answers: list[Sequence[str]]
+
+    def resolveHostName(self, receiver: Any, name: str, port: int = 0, *_: Any, **__: Any) -> Any:
+        receiver.resolutionBegan(None)
+        for host in self.answers.pop(0):
+            kind = IPv6Address if ":" in host else IPv4Address
+            receiver.addressResolved(kind("TCP", host, port))
+        receiver.resolutionComplete()
+        return receiver
+
+
+@implementer(IReactorPluggableNameResolver)
+class Machine(MemoryReactorClock):
+    """A machine that finds names by ``nameResolver``; ``tried`` are the addresses that it has
+    begun to connect to."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        super().__init__()
+        self.nameResolver = Names(list(answers))
+
+    @property
+    def tried(self) -> list[str]:
+        return [host for host, *_ in self.tcpClients]
+
+
+class GuardedTests(SynchronousTestCase):
+    def ask(self, machine: Machine, url: str = "https://id.example/", **more: Any) -> str:
+        """Ask, for as long as it takes not to be answered; why that is."""
+        proxies = more.pop("proxies", ProxiesConfig())
+        http = HTTPClient.guarded(machine, proxies, Networks(**more))
+        asking = Deferred.fromCoroutine(http.get(url, {}))
+        machine.pump([0.5] * int(2 * DEADLINE_S))
+        return str(self.failureResultOf(asking, NoAnswer).value)
+
+    def test_forbidden(self) -> None:
+        """A name of a forbidden address leads nowhere, in whatever form that is written."""
+        for host in (
+            *("127.0.0.1", PRIVATE, "169.254.169.254", "0.0.0.1", "100.64.0.1", "255.255.255.255"),
+            *("::1", "::", "fd00::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"),
+            *("2002:a00:1::", "ff02::1"),
+        ):
+            machine = Machine([host])
+            self.assertIn("may not be connected to", self.ask(machine), host)
+            self.assertEqual(machine.tried, [], host)
+
+    def test_public(self) -> None:
+        """The internet's are connected to, those that are forbidden beside them are not."""
+        for host in (PUBLIC, "2606:2800:220:1::1", "64:ff9b::5db8:d822"):
+            machine = Machine([PRIVATE, host, "::1"])
+            self.ask(machine)
+            self.assertEqual(machine.tried, [host])
+
+    def test_rebinding(self) -> None:
+        """A name that means another address the next time is looked at the next time."""
+        machine = Machine([PUBLIC], [PRIVATE])
+        for _ in range(2):
+            self.ask(machine)
+        self.assertEqual(machine.tried, [PUBLIC])
+
+    def test_literal(self) -> None:
+        """So is an address in the place of a name."""
+        machine = Machine(["127.0.0.1"], ["::1"])
+        for host in ("127.0.0.1", "[::1]"):
+            self.assertIn("may not be connected", self.ask(machine, f"https://{host}:8090/"))
+
+    def test_exceptions(self) -> None:
+        """What is allowed beside is connected to; another list forbids other networks."""
+        machine = Machine([PRIVATE], [PUBLIC])
+        self.ask(machine, allowed=("10.0.0.0/24",))
+        self.ask(machine, denied=("93.0.0.0/8",))
+        self.assertEqual(machine.tried, [PRIVATE])
+
+    def test_onlyHTTPS(self) -> None:
+        """Nobody is asked in plain text, or by way of a proxy, which might look elsewhere."""
+        self.assertIn("HTTPS alone", self.ask(Machine([PUBLIC]), "http://id.example/"))
+        proxies = ProxiesConfig(by_scheme={"https": Proxy("proxy.example", 3128)})
+        machine = Machine([PUBLIC])
+        self.assertIn("a proxy stands before", self.ask(machine, proxies=proxies))
+        self.assertEqual(machine.tried, [])
+
+
+class Greeter(Resource):
+    isLeaf = True
+
+    def render_GET(self, request: Any) -> bytes:
+        return b"{}"
+
+
+class SocketTests(TestCase):
+    """Over real sockets, to a real server on this machine."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        subprocess.run(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+            " -keyout key.pem -out cert.pem -subj /CN=localhost"
+            " -addext subjectAltName=DNS:localhost".split(),
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+        pem = (folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes()
+        certificate = ssl.PrivateCertificate.loadPEM(pem)
+        self.connections: list[Any] = []
+        site = Site(Greeter())
+        build = site.buildProtocol
+        site.buildProtocol = lambda addr: self.connections.append(addr) or build(addr)  # type: ignore
+        port = reactor.listenSSL(0, site, certificate.options(), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.url = f"https://localhost:{port.getHost().port}/"
+        self.policy = BrowserLikePolicyForHTTPS(ssl.trustRootFromCertificates([certificate]))
+
+    async def ask(self, networks: Networks) -> Any:
+        agent = GuardedAgent(
+            reactor=reactor,
+            networks=networks,
+            proxies=ProxiesConfig(),
+            timeout_s=5,
+            policy=self.policy,
+        )
+        return await HTTPClient(agent, reactor).get(self.url, {})
+
+    async def test_thisMachine(self) -> None:
+        """This machine is not even connected to; where it is an exception it is, with its
+        certificate looked at."""
+        try:
+            await self.ask(Networks())
+        except NoAnswer as reason:
+            self.assertIn("may not be connected to", str(reason))
+        self.assertEqual(self.connections, [])
+        answer = await self.ask(Networks(allowed=("127.0.0.0/8", "::1")))
+        self.assertEqual((answer.status, len(self.connections)), (200, 1))
+        self.policy = BrowserLikePolicyForHTTPS()
+        try:
+            await self.ask(Networks(allowed=("127.0.0.0/8", "::1")))
+        except NoAnswer as reason:
+            self.assertIn("Error", str(reason))
+        else:
+            self.fail("a stranger's certificate was good enough")

@@ -1,0 +1,45 @@
+"""What has been bound, in our own tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attr
+from twisted.trial.unittest import TestCase
+
+from regsys.interfaces import IBindingStore
+from regsys.sealed import Sealer
+from regsys.storage.bindings import BindingStore
+from regsys.testing.contracts import BindingStoreContract
+from regsys.testing.contracts.bindings import PROOF, binding
+from regsys.testing.contracts.case import NOW_MS, user
+from tests.databases import InMemory, OnPostgreSQL
+from tests.tables import Tables
+
+
+class OwnBindings(Tables, BindingStoreContract):
+    def make(self, secret: bytes = b"a secret") -> IBindingStore:
+        return BindingStore(self.db, Sealer(secret))
+
+    async def test_sealed(self: Any) -> None:
+        """Another server's secret opens no proof, nor does this one's in another row's place: then
+        the binding is without."""
+        both = [binding("a.example"), binding("b.example")]
+        for item in both:
+            await self.make().add(item, NOW_MS)
+        bare = [attr.evolve(item, proof=None) for item in both]
+        self.assertEqual(await self.make(b"another").of_user(user("alice")), bare)
+        for (proof,) in await self.rows("SELECT proof FROM bindings"):
+            self.assertNotIn(PROOF.client_secret.reveal(), proof)
+        await self.change(
+            "UPDATE bindings SET proof = (SELECT proof FROM bindings WHERE id_server = 'b.example')"
+        )
+        self.assertEqual(await self.make().of_user(user("alice")), [bare[0], both[1]])
+
+
+class MemoryBindingTests(InMemory, OwnBindings, TestCase):
+    pass
+
+
+class PostgresBindingTests(OnPostgreSQL, OwnBindings, TestCase):
+    pass

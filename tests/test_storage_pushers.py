@@ -1,0 +1,57 @@
+"""Pushers in our own tables."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from regsys.interfaces import IPushers, IPusherStore
+from regsys.model import NewAccount, Pusher, UserID
+from regsys.storage.devices import DeviceStore
+from regsys.storage.pushers import PusherStore
+from regsys.storage.users import UserStore
+from regsys.testing import provides
+from regsys.testing.contracts import PushersContract
+from regsys.testing.contracts.aftermath import pusher
+from regsys.testing.contracts.case import user
+from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.tables import Tables
+
+
+class OwnPushers(Tables, PushersContract):
+    def make(self) -> IPushers:
+        return PusherStore(self.db)
+
+    async def create_account(self, new: NewAccount) -> None:
+        await UserStore(self.db).create_account(new)
+
+    async def end_device(self, user_id: UserID, device_id: str) -> None:
+        await DeviceStore(self.db, Clock()).log_out(user_id, device_id)
+
+    async def of_user(self, user_id: UserID) -> Sequence[Pusher]:
+        return await PusherStore(self.db).of_user(user_id)
+
+    def test_lists(self: Any) -> None:
+        """It tells what there is, too."""
+        provides(IPusherStore, self.make())
+
+    async def test_deactivated(self) -> None:
+        """Who is deactivated has no pusher any more."""
+        pushers = await self.people()
+        await pushers.add(pusher())
+        await UserStore(self.db).forget(user("alice"))
+        self.assertEqual(list(await self.of_user(user("alice"))), [])
+
+
+class MemoryTests(InMemory, OwnPushers, TestCase):
+    pass
+
+
+class FileTests(InFile, OwnPushers, TestCase):
+    pass
+
+
+class PostgresTests(OnPostgreSQL, OwnPushers, TestCase):
+    pass
