@@ -42,13 +42,15 @@ class FollowUps:
 @attr.frozen
 class DirectoryNotice:
     """The user directory learns of every new profile (BEHAVIOUR B2.7). ``shown``: newcomers may
-    be found there (``show_users_in_user_directory``)."""
+    be found there (``show_users_in_user_directory``). Unless ``of_ghosts``, it does not learn of
+    the users in application services' exclusive namespaces."""
 
     directory: IUserDirectory
     shown: bool = True
+    of_ghosts: bool = True
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
-        if new.display_name is None:
+        if new.display_name is None or not (self.of_ghosts or new.appservice_id is None):
             return ()
         payload = {"user_id": str(new.user_id), "display_name": new.display_name}
         return (NewJob(kind=TELL_DIRECTORY, payload=payload),)

@@ -91,6 +91,14 @@ class JobsTests(SynchronousTestCase):
         upgrade = NewAccount(key="k", user_id=ALICE, created_ms=1, upgrades_guest=True)
         self.assertEqual(notice.jobs_for(upgrade), ())
 
+    def test_exclusiveGhosts(self) -> None:
+        """Where an exclusive namespace is its service's alone, its users are not told of."""
+        ghost = attr.evolve(self.new, appservice_id="irc")
+        for of_ghosts in (True, False):
+            notice = DirectoryNotice(Directory(), of_ghosts=of_ghosts)
+            self.assertEqual(len(notice.jobs_for(ghost)), of_ghosts)
+            self.assertEqual(len(notice.jobs_for(self.new)), 1)
+
 
 class EmailPusherTests(SynchronousTestCase):
     mail, phone = Threepid("email", MAIL, 1), Threepid("msisdn", "4915112345678", 1)

@@ -92,7 +92,7 @@ def standalone(
         owners=owners,
         passwords=passwords,
         users=users,
-        rooms=rooms,
+        rooms=rooms or parts.rooms,
         endpoints=endpoints,
         expiring=[devices, *watch.expiring],
         activity=watch.activity,
@@ -118,10 +118,10 @@ def embedded(
 
     ``threepids`` tells who has which address; None: an address that is taken is refused only by
     ``store``, when an account is made. ``rooms`` and ``pushers`` are for what follows a
-    registration; None: nobody joins any, or gets one. ``active_users`` counts who uses the server;
-    ValueError if ``limit_usage_by_mau`` is on and nobody counts. regsys keeps its sessions,
-    outcomes and jobs in the database that ``config`` names. /login, /logout, /refresh and
-    /versions are the homeserver's.
+    registration; None: nobody gets a pusher, or joins a room unless the configuration names a
+    homeserver. ``active_users`` counts who uses the server; ValueError if ``limit_usage_by_mau`` is
+    on and nobody counts. regsys keeps its sessions, outcomes and jobs in the database that
+    ``config`` names. /login, /logout, /refresh and /versions are the homeserver's.
     """
     parts = Parts.of(config, clock, backend, hooks)
     parts.notify(pushers)
@@ -146,6 +146,6 @@ def embedded(
         owners=threepids,
         passwords=None if users is None else rules.password_check(parts, users),
         users=users,
-        rooms=rooms,
+        rooms=rooms or parts.rooms,
     )
     return assemble(parts, side)

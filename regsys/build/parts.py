@@ -21,9 +21,12 @@ from regsys.follow_ups import (
     EmailPusher,
     FollowUps,
 )
-from regsys.interfaces import IAppservices, IFollowUps, ILimiter, IPushers
+from regsys.interfaces import IAppservices, IFollowUps, ILimiter, IPushers, IRooms
 from regsys.jobs import JobRunner
 from regsys.outbound.bindings import IdentityServers
+from regsys.outbound.homeserver import Homeserver
+from regsys.outbound.profiles import HomeserverDirectory
+from regsys.outbound.rooms import HomeserverRooms
 from regsys.ratelimit import Buckets
 from regsys.sealed import Sealer
 from regsys.storage.bindings import BindingStore
@@ -83,13 +86,14 @@ class Stores:
 
 @attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor."""
+    """``clock`` is the reactor. ``homeserver`` None: none is configured."""
 
     config: Config
     clock: Any
     backend: Backend
     hooks: Hooks
     services: IAppservices
+    homeserver: Optional[Homeserver]
     stores: Stores
     guests: GuestTokens
     logins: Logins
@@ -114,16 +118,20 @@ class Parts:
         guests = GuestTokens(server_name=config.server_name, secret=secret)
         stores = Stores.of(backend.database, secret)
         runner = JobRunner(stores.jobs, clock, backend.metrics)
+        homeserver = None
+        if config.homeserver is not None:
+            homeserver = Homeserver.of(config.homeserver, config.server_name, backend.http)
         return cls(
             config=config,
             clock=clock,
             backend=backend,
             hooks=chosen,
             services=services,
+            homeserver=homeserver,
             stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=_follow_ups(config, chosen, runner),
+            follow_ups=_follow_ups(config, chosen, homeserver, runner),
             runner=runner,
             unbinder=_unbinder(config, clock, backend, chosen, stores, runner),
             threepid_rules=EmailDomains.of(
@@ -149,6 +157,11 @@ class Parts:
         own = self.config.template_directory
         return [*([own] if own else []), *self.hooks.template_directories]
 
+    @property
+    def rooms(self) -> Optional[IRooms]:
+        """The rooms of the configured homeserver."""
+        return None if self.homeserver is None else HomeserverRooms(homeserver=self.homeserver)
+
     def limit(self, rate: Rate) -> ILimiter:
         return Buckets(
             per_second=rate.per_second,
@@ -157,13 +170,20 @@ class Parts:
         )
 
 
-def _follow_ups(config: Config, chosen: Hooks, runner: JobRunner) -> FollowUps:
+def _follow_ups(
+    config: Config, chosen: Hooks, homeserver: Optional[Homeserver], runner: JobRunner
+) -> FollowUps:
     """What an account brings, and what carries it out in this process, as far as that is known
     here: what needs the homeserver's rooms is added in ``assembly``."""
     parts: list[IFollowUps] = []
     notices: list[IFollowUps] = []
+    notice, shown = None, config.registration.in_directory
     if chosen.directory is not None:
-        notice = DirectoryNotice(chosen.directory, config.registration.in_directory)
+        notice = DirectoryNotice(chosen.directory, shown)
+    elif homeserver is not None:
+        # Names that a service alone may have there are not ours to make.
+        notice = DirectoryNotice(HomeserverDirectory(homeserver), shown, of_ghosts=False)
+    if notice is not None:
         runner.add_handlers({TELL_DIRECTORY: notice.run})
         notices.append(notice)
     addresses = AddressNotice(chosen.threepid_changes)

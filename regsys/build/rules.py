@@ -131,7 +131,7 @@ def warnings(config: Config, rooms: Optional[IRooms]) -> Sequence[str]:
         return ()
     return (
         "auto_join_rooms is set, but there is no homeserver to ask: newcomers are NOT joined to "
-        "any room. Their jobs wait until there is one (regsys jobs).",
+        "any room. Their jobs wait until regsys.homeserver names one (regsys jobs).",
     )
 
 

@@ -19,6 +19,7 @@ from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
 from regsys.config.email_domains import EmailDomainsConfig, read_email_domains
 from regsys.config.files import load_yaml
+from regsys.config.homeserver import HomeserverConfig, read_homeserver
 from regsys.config.identity_servers import IdentityServersConfig, read_identity_servers
 from regsys.config.known_options import unread_options
 from regsys.config.limits import (
@@ -63,6 +64,7 @@ __all__ = [
     "DatabaseConfig",
     "EmailConfig",
     "EmailDomainsConfig",
+    "HomeserverConfig",
     "IdentityServersConfig",
     "LimitsConfig",
     "Listener",
@@ -91,7 +93,7 @@ class Config:
     """Everything that can be set, each part by itself.
 
     ``public_baseurl`` ends with a slash. ``tls`` None: no listener has TLS. ``captcha`` None:
-    nobody is asked for one.
+    nobody is asked for one. ``homeserver`` None: a service of its own has none beside it.
     ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them,
     ``proxies`` those by way of which we ask other servers.
     ``introspection_secret`` None: nobody may ask over HTTP whose a token is. ``log_config``
@@ -120,6 +122,7 @@ class Config:
     phones: PhonesConfig
     email_domains: EmailDomainsConfig
     threepids: ThreepidsConfig
+    homeserver: Optional[HomeserverConfig]
     identity_servers: IdentityServersConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
@@ -187,6 +190,7 @@ def read(reader: Reader) -> Config:
         phones=phones,
         email_domains=read_email_domains(reader.section("regsys").section("email_domains")),
         threepids=threepids,
+        homeserver=read_homeserver(reader.section("regsys").section("homeserver")),
         identity_servers=read_identity_servers(reader),
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),

@@ -19,7 +19,7 @@ LATER = frozenset(
     enable_metrics enable_set_avatar_url instance_map
     listeners[].request_id_header listeners[].resources[].compress
     modules redis
-    regsys.hold_names regsys.homeserver regsys.ignore_missing_modules
+    regsys.hold_names regsys.ignore_missing_modules
     shadow_server
     user_directory worker_listeners worker_log_config worker_name worker_pid_file
     worker_replication_secret worker_replication_secret_path

@@ -7,7 +7,7 @@ from the configuration are used as written; those that clients name are asked by
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence, Union
 from urllib.parse import urlencode
 
 import attr
@@ -33,6 +33,8 @@ BODY_LIMIT = 64 * 1024
 # A host that stalls must not eat up our sockets, however many people wait for it.
 AT_ONCE = 100
 _NONE: Mapping[str, str] = {}
+# Names with their values; as pairs where a name comes more than once.
+Query = Union[Mapping[str, str], Sequence[tuple[str, str]]]
 _OURS = {"User-Agent": "regsys"}
 
 
@@ -57,11 +59,17 @@ class Answer:
 
 @attr.define(eq=False)
 class HTTPClient:
-    """``agent`` verifies certificates, as Twisted's own does. ``clock`` counts the deadline."""
+    """``agent`` verifies certificates, as Twisted's own does. ``clock`` counts the deadline.
+
+    ``attr.evolve`` of one has places of its own, and may have other bounds: a server that is
+    often asked, and then stalls, must not take those of the others.
+    """
 
     agent: IAgent
     clock: IReactorTime
     at_once: int = AT_ONCE
+    deadline_s: float = DEADLINE_S
+    body_limit: int = BODY_LIMIT
     _under_way: int = attr.field(default=0, init=False)
 
     @classmethod
@@ -93,12 +101,17 @@ class HTTPClient:
         self, url: str, value: Mapping[str, Any], headers: Mapping[str, str] = _NONE
     ) -> Answer:
         """The same, with a JSON body."""
-        kind = {"Content-Type": "application/json"}
-        return await self._ask(b"POST", url, {**headers, **kind}, json.dumps(value).encode("ascii"))
+        return await self.send_json("POST", url, value, headers)
 
-    async def get(
-        self, url: str, query: Mapping[str, str], headers: Mapping[str, str] = _NONE
+    async def send_json(
+        self, method: str, url: str, value: Mapping[str, Any], headers: Mapping[str, str] = _NONE
     ) -> Answer:
+        """The same by another method, such as PUT."""
+        kind = {"Content-Type": "application/json"}
+        sent = json.dumps(value).encode("ascii")
+        return await self._ask(method.encode("ascii"), url, {**headers, **kind}, sent)
+
+    async def get(self, url: str, query: Query, headers: Mapping[str, str] = _NONE) -> Answer:
         """GET, with this query. NoAnswer: the same."""
         return await self._ask(b"GET", f"{url}?{urlencode(query)}", headers)
 
@@ -115,7 +128,7 @@ class HTTPClient:
         self._under_way += 1
         try:
             asking = Deferred.fromCoroutine(self._exchange(method, url, headers, body))
-            return await asking.addTimeout(DEADLINE_S, self.clock, _too_slow)
+            return await asking.addTimeout(self.deadline_s, self.clock, _too_slow)
         except NoAnswer:
             raise
         except ConnectError as error:
@@ -132,7 +145,7 @@ class HTTPClient:
     ) -> Answer:
         producer = None if body is None else _Bytes(body)
         response = await self.agent.request(method, url.encode("ascii"), headers, producer)
-        return Answer(response.code, await _read(response))
+        return Answer(response.code, await _read(response, self.body_limit))
 
 
 def _too_slow(result: object, seconds: float) -> Failure:
@@ -145,8 +158,8 @@ def _kind(error: Exception) -> str:
     return ", ".join(reason.type.__name__ for reason in reasons or [Failure(error)])
 
 
-def _read(response: IResponse) -> Deferred[bytes]:
-    reader = _Reader()
+def _read(response: IResponse, limit: int) -> Deferred[bytes]:
+    reader = _Reader(limit)
     reading: Deferred[bytes] = Deferred(lambda _: reader.leave())
     reader.done = reading
     response.deliverBody(reader)
@@ -158,19 +171,20 @@ class _Reader(Protocol):
 
     done: Optional[Deferred[bytes]]
 
-    def __init__(self) -> None:
-        self._body = b""
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._body = bytearray()
 
     def dataReceived(self, data: bytes) -> None:
         self._body += data
-        if len(self._body) > BODY_LIMIT:
-            self._end(NoAnswer(f"the answer is longer than {BODY_LIMIT} bytes"))
+        if len(self._body) > self._limit:
+            self._end(NoAnswer(f"the answer is longer than {self._limit} bytes"))
             self.leave()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # PotentialDataLoss: an old server ends its answer by closing the connection.
         if reason.check(ResponseDone, PotentialDataLoss):
-            self._end(self._body)
+            self._end(bytes(self._body))
         else:
             self._end(reason)
 

@@ -68,8 +68,18 @@ class HTTPClientTests(SynchronousTestCase):
                 *(b"POST", b"/ask?way=this", b'{"a": "\\u00e9"}', "application/json"),
             ),
             (
-                self.http.get("http://other.example/ask", {"a": "b&c=d"}, {"Authorization": "I"}),
+                self.http.send_json("PUT", URL, {"a": 1}, {"Authorization": "me"}),
+                *(b"PUT", b"/ask?way=this", b'{"a": 1}', "application/json"),
+            ),
+            (
+                self.http.get("http://other.example/ask", {"a": "b&c=d"}),
                 *(b"GET", b"/ask?a=b%26c%3Dd", b"", None),
+            ),
+            (
+                self.http.get(
+                    "http://other.example/", [("a", "1"), ("a", "é")], {"Authorization": "me"}
+                ),
+                *(b"GET", b"/?a=1&a=%C3%A9", b"", None),
             ),
         ):
             self.successResultOf(Deferred.fromCoroutine(asking))
@@ -77,7 +87,7 @@ class HTTPClientTests(SynchronousTestCase):
             got = (request.method, request.uri, request.sent, request.getHeader("content-type"))
             self.assertEqual(got, (method, uri, sent, kind))
         headers = [request.getHeader("authorization") for request in self.other.requests]
-        self.assertEqual(headers, ["me", "I"])
+        self.assertEqual(headers, ["me", "me", None, "me"])
 
     def test_keepsNoCookieAndFollowsNoRedirect(self) -> None:
         """An answer of another status is an answer, and leaves nothing behind."""

@@ -1,0 +1,80 @@
+"""Newcomers' names at a homeserver: put there once, and never over what a person chose."""
+
+from __future__ import annotations
+
+from regsys.errors import RoomRefused
+from regsys.interfaces import IUserDirectory
+from regsys.model import JOB_LEASE_MS
+from regsys.outbound.homeserver import AT_ONCE
+from regsys.outbound.profiles import TELL_S, HomeserverDirectory
+from regsys.testing import provides
+from tests.homeserver_double import FORGET, STALL
+from tests.outbound.homeserver_case import HomeserverCase, user
+
+ALICE = user("alice")
+
+
+class HomeserverDirectoryTests(HomeserverCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.directory = HomeserverDirectory(self.homeserver)
+
+    def test_provides(self) -> None:
+        provides(IUserDirectory, self.directory)
+
+    def test_tells(self) -> None:
+        """The account is made there, and has the name; also where it began without any."""
+        for localpart in ("alice", "bob"):
+            if localpart == "bob":
+                self.double.profiles[f"@{localpart}:test.example"] = None
+            self.wait(self.directory.profile_created(user(localpart), "Al Ice", False))
+            self.assertEqual(self.double.profiles[f"@{localpart}:test.example"], "Al Ice")
+
+    def test_nothingToTell(self) -> None:
+        """A name that it has by itself is not put there again; without one there is only the
+        account."""
+        for name in ("alice", None):
+            self.wait(self.directory.profile_created(ALICE, name, False))
+        self.assertEqual(self.double.called("name"), 0)
+        self.assertEqual(self.double.profiles, {str(ALICE): "alice"})
+
+    def test_hidden(self) -> None:
+        """Whom nobody shall find is hidden before the name is there."""
+        self.wait(self.directory.profile_created(ALICE, "Al Ice", True))
+        hidden = {(str(ALICE), "im.vector.hide_profile"): {"hide_profile": True}}
+        self.assertEqual(self.double.account_data, hidden)
+        calls = [name for name, _ in self.double.calls]
+        self.assertLess(calls.index("data"), calls.index("name"))
+
+    def test_ownName(self) -> None:
+        """A job that runs again, its answer lost, leaves the name that the person has chosen
+        since."""
+        self.double.mishaps["name"] = [FORGET]
+        self.refused(self.directory.profile_created(ALICE, "Al Ice", False))
+        self.assertEqual(self.double.profiles[str(ALICE)], "Al Ice")
+        self.double.profiles[str(ALICE)] = "Queen Alice"
+        self.wait(self.directory.profile_created(ALICE, "Al Ice", False))
+        self.assertEqual(self.double.profiles[str(ALICE)], "Queen Alice")
+
+    def test_trouble(self) -> None:
+        """What goes wrong is told, so that the job is tried again."""
+        self.double.mishaps.update({"profile": ["500"], "name": ["429"]})
+        for errcode in ("M_UNKNOWN", "M_LIMIT_EXCEEDED"):
+            self.assertIn(
+                errcode, self.refused(self.directory.profile_created(ALICE, "Al Ice", False))
+            )
+        self.wait(self.directory.profile_created(ALICE, "Al Ice", False))
+
+    def test_deadline(self) -> None:
+        """All of it together ends before the job's lease, turns that it waits for included."""
+        self.double.mishaps["find"] = [STALL] * AT_ONCE * 3
+        for _ in range(3 * AT_ONCE):
+            asking = self.begin(self.homeserver.ask("GET", ("v3", "directory", "room", "#a:b")))
+            asking.addErrback(lambda failure: failure.trap(RoomRefused))
+        telling = self.begin(self.directory.profile_created(ALICE, "Al Ice", False))
+        self.clock.pump([1.0] * (int(TELL_S) - 1))
+        self.assertNoResult(telling)
+        self.clock.advance(1)
+        self.failureResultOf(telling, RoomRefused)
+        self.assertLess(TELL_S, JOB_LEASE_MS / 1000)
+        self.assertEqual(self.double.called("register"), 0)

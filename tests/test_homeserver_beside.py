@@ -1,0 +1,190 @@
+"""A service of its own and the homeserver beside it: what one learns from the other."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Mapping
+
+import attr
+from treq.testing import RequestTraversalAgent
+from twisted.logger import capturedLogs
+
+from regsys.build import embedded
+from regsys.jobs import wait_ms
+from regsys.model import JOB_LEASE_MS, NewAccount
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
+from tests.case import SystemCase
+from tests.client import Client
+from tests.homeserver_double import AS_TOKEN, HomeserverDouble
+from tests.log_canaries import watch
+from tests.test_follow_ups import ALICE, Directory
+
+BESIDE = {"homeserver": {"url": "http://hs.example", "as_token": AS_TOKEN}}
+
+
+class BesideCase(SystemCase):
+    options: ClassVar[Mapping[str, Any]] = {"regsys": {**BESIDE, "rc_availability": False}}
+
+    def setUp(self) -> None:
+        self.double = HomeserverDouble()
+        self.agent = RequestTraversalAgent(self.double)
+        super().setUp()
+
+    def system(self, **options: Any) -> None:
+        super().system(**{"agent": self.agent, **self.options, **options})
+
+    def settle(self) -> None:
+        """Let pass what needs no time."""
+        for _ in range(5):
+            self.agent.flush()
+            self.clock.advance(0)
+
+    def retry(self) -> None:
+        """Try again whatever has failed so far."""
+        self.clock.advance(wait_ms(20) / 1000 * 2)
+        self.wait(self.subsystem.jobs.run_due())
+        self.settle()
+
+
+class ProfileTests(BesideCase):
+    def test_told(self) -> None:
+        """The homeserver learns of a newcomer and the display name."""
+        self.register("alice")
+        self.settle()
+        self.assertEqual(self.double.profiles, {"@alice:test.example": "alice"})
+        self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_hidden(self) -> None:
+        """Where newcomers shall not be found, the homeserver is told that as well."""
+        for shown in (True, False):
+            self.system(show_users_in_user_directory=shown)
+            self.register("alice")
+            self.settle()
+            self.assertEqual(len(self.double.account_data), not shown)
+
+    def test_down(self) -> None:
+        """While the homeserver is down people register as ever; it learns of them later."""
+        for mishap in ("500", "hang-up", "garbage", "429"):
+            self.double.mishaps["register"] = [mishap]
+            self.register(f"a-{mishap}")
+            self.settle()
+            self.assertEqual(self.counts()["jobs"], 1, mishap)
+            self.retry()
+            self.assertIn(f"@a-{mishap}:test.example", self.double.profiles)
+            self.assertEqual(self.counts()["jobs"], 0, mishap)
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+    def test_ownDirectory(self) -> None:
+        """A directory of an embedder's own is told instead."""
+        directory = Directory()
+        self.system(hooks=self.hooks(directory=directory))
+        self.register("alice")
+        self.settle()
+        self.assertEqual(len(directory.told), 1)
+        self.assertEqual(self.double.calls, [])
+
+    def test_ghosts(self) -> None:
+        """Users in the exclusive namespace of a service are not ours to make there."""
+        new = NewAccount(key="k", user_id=ALICE, created_ms=1, display_name="Alice")
+        jobs_for = self.subsystem.handler.follow_ups.jobs_for
+        self.assertEqual(len(jobs_for(new)), 1)
+        self.assertEqual(len(jobs_for(attr.evolve(new, appservice_id="irc"))), 0)
+
+    def test_quiet(self) -> None:
+        """No line of the log has the token, whatever the homeserver answers."""
+        canaries = watch(self, {"as_token": AS_TOKEN})
+        self.double.mishaps.update({"register": ["echo", "hang-up"], "profile": ["echo", "huge"]})
+        self.register("alice")
+        for _ in range(4):
+            self.settle()
+            self.retry()
+        self.assertEqual(self.double.mishaps, {"register": [], "profile": []})
+        self.assertGreater(canaries.heard, 4)
+
+
+class RoomsTests(BesideCase):
+    rooms = tuple(f"#room{number}:test.example" for number in range(5))
+
+    def system(self, **options: Any) -> None:
+        super().system(**{"auto_join_rooms": [*self.rooms], **options})
+
+    def members(self, alias: str) -> set[str]:
+        return self.double.room(alias).all_with("join")
+
+    def test_joined(self) -> None:
+        """The first user makes the rooms, who comes next joins them; of five rooms and a profile,
+        the homeserver is told of each user once."""
+        for name in ("alice", "bob"):
+            self.register(name)
+            self.settle()
+        for alias in self.rooms:
+            self.assertEqual(self.double.room(alias).creator, "@alice:test.example")
+            self.assertEqual(self.members(alias), {"@alice:test.example", "@bob:test.example"})
+        self.assertEqual((self.double.called("register"), self.double.called("create")), (2, 5))
+        self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_embedded(self) -> None:
+        """Who embeds us, brings no rooms and names a homeserver, has its rooms there."""
+        accounts = MemoryAccounts()
+        devices = MemoryDevices(accounts=accounts)
+        chosen = config(auto_join_rooms=[*self.rooms], **self.options)
+        self.subsystem = embedded(
+            chosen,
+            self.clock,
+            store=accounts,
+            devices=devices,
+            auth=MemoryAuth(devices=devices),
+            backend=memory_backend(self, chosen, self.clock, agent=self.agent),
+        )
+        self.client = Client(self, self.subsystem.resource())
+        self.register("alice")
+        self.settle()
+        for alias in self.rooms:
+            self.assertEqual(self.members(alias), {"@alice:test.example"})
+
+    def test_oneRoomInTrouble(self) -> None:
+        """A refusal is that room's alone, and over when the homeserver says so."""
+        self.register("alice")
+        self.settle()
+        self.double.mishaps["join"] = ["consent"]
+        self.register("bob")
+        self.settle()
+        waiting = self.rows("SELECT payload, last_error FROM jobs")
+        self.assertEqual(len(waiting), 1)
+        self.assertIn("M_CONSENT_NOT_GIVEN", waiting[0][1])
+        joined = sum("@bob:test.example" in self.members(alias) for alias in self.rooms)
+        self.assertEqual(joined, 4)
+        self.retry()
+        self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_stalls(self) -> None:
+        """A homeserver that stalls at every step is given up before the jobs' lease ends, and all
+        is done when it does not any more."""
+        calls = ("find", "create", "hierarchy", "join", "register")
+        self.double.mishaps = {call: ["stall"] * 20 for call in calls}
+        self.register("alice")
+        self.clock.pump([1.0] * (JOB_LEASE_MS // 1000))
+        self.settle()
+        failed = self.rows("SELECT last_error FROM jobs")
+        self.assertEqual(len(failed), 6)
+        for (error,) in failed:
+            self.assertIn("no answer", error)
+        self.double.mishaps.clear()
+        self.retry()
+        self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_warned(self) -> None:
+        """Only without a homeserver is the operator told at the start that the rooms wait for one,
+        and how to name it."""
+        self.assertEqual(self.warned(), [])
+        without = {"rc_availability": False}
+        (warning,) = self.warned(regsys=without)
+        self.assertIn("regsys.homeserver", warning)
+        self.assertEqual(self.warned(regsys=without, auto_join_rooms=[]), [])
+
+    def warned(self, **options: Any) -> list[str]:
+        """The warnings of a start with these options."""
+        self.system(**options)
+        with capturedLogs() as events:
+            self.subsystem.start()
+        self.wait(self.subsystem.stop())
+        return [event["sentence"] for event in events if "sentence" in event]

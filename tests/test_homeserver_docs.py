@@ -1,0 +1,58 @@
+"""docs/homeserver.md: its two files fit, and a homeserver that reads them lets us act."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from treq.testing import RequestTraversalAgent
+from twisted.internet.task import Clock
+
+from regsys.config import parse
+from regsys.model import NewRoom, UserID
+from regsys.outbound.homeserver import Homeserver
+from regsys.outbound.http import HTTPClient
+from regsys.outbound.rooms import HomeserverRooms
+from tests.homeserver_double import HomeserverDouble
+from tests.outbound.homeserver_case import HomeserverCase
+
+PAGE = Path(__file__).parent.parent / "docs" / "homeserver.md"
+# What the application-service specification asks of a registration file.
+KEYS = {"id", "url", "as_token", "hs_token", "sender_localpart", "namespaces"}
+
+
+def examples() -> list[Any]:
+    text = PAGE.read_text(encoding="utf-8")
+    return [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+
+
+class HomeserverDocumentTests(HomeserverCase):
+    def test_examples(self) -> None:
+        """With the registration file at the homeserver and the options here, a newcomer of any
+        name gets a room; a user of another server is nobody's to act for."""
+        registration, options = examples()
+        self.assertLessEqual(KEYS, set(registration))
+        self.assertIs(registration["rate_limited"], False)
+        self.assertEqual(set(registration["namespaces"]), {"users", "aliases", "rooms"})
+        (users,) = registration["namespaces"]["users"]
+        self.assertIs(users["exclusive"], True)
+
+        config = parse(options)
+        assert config.homeserver is not None
+        self.double = HomeserverDouble(
+            server=config.server_name,
+            namespace=users["regex"],
+            as_token=registration["as_token"],
+            sender_localpart=registration["sender_localpart"],
+        )
+        http = HTTPClient(RequestTraversalAgent(self.double), Clock())
+        self.homeserver = Homeserver.of(config.homeserver, config.server_name, http)
+        rooms = HomeserverRooms(homeserver=self.homeserver)
+        (alias,) = options["auto_join_rooms"]
+        for name in ("alice", "_Ghost/of=thé"):
+            made = NewRoom(alias=alias.replace("lobby", str(len(name))), preset="public_chat")
+            self.wait(rooms.create(UserID(name, config.server_name), made))
+        self.assertFalse(re.match(users["regex"], "@alice:example.org"))
+        self.assertFalse(re.match(users["regex"], "@alice:examplexcom"))
