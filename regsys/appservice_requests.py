@@ -19,8 +19,8 @@ from regsys.errors import (
 )
 from regsys.ghosts import NOT_ITS_NAME, service_of
 from regsys.handler import RegistrationHandler
-from regsys.interfaces import IAccountStore, IAppservices
-from regsys.model import Appservice, Created, LoggedIn, Secret, UserID
+from regsys.interfaces import IAccountStore, IAppservices, IBlocking
+from regsys.model import Appservice, Created, LoggedIn, Secret, User, UserID
 
 APPLICATION_SERVICE = "m.login.application_service"
 NOT_REGISTERED = "This user is not registered, or not any more."
@@ -38,6 +38,7 @@ class AppserviceRequests:
     handler: RegistrationHandler
     services: IAppservices
     accounts: IAccountStore
+    blocking: IBlocking
     may_set_password: bool
 
     def types(self) -> tuple[str, ...]:
@@ -69,6 +70,7 @@ class AppserviceRequests:
         user_id = UserID(localpart_named(body, names.server_name) or "", names.server_name)
         if not self.services.may_use(service.id, user_id):
             raise UsernameReserved(NOT_ITS_NAME)
+        await self.blocking.check_login(User(user_id=user_id, appservice_id=service.id))
         try:
             login = await self.handler.register_device(
                 user_id,

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.bridges import DEVICE, OTHER_TOKEN, REGISTER, SERVICE, TOKEN, BridgeCase
+from tests.bridges import (
+    DEVICE,
+    OTHER_TOKEN,
+    REGISTER,
+    SERVICE,
+    TOKEN,
+    BridgeCase,
+    other,
+    registration,
+)
+from tests.case import DUMMY, PASSWORD
 from tests.client import V3
 from tests.log_canaries import watch
 from tests.test_log_canaries import Down
@@ -119,3 +129,35 @@ class TroubleTests(BridgeCase):
             canaries.check("an answer", f"{answer}")
         canaries.check("a subsystem's repr", f"{self.subsystem!r}")
         self.assertGreater(canaries.heard, 1)
+
+
+class BlockedTests(BridgeCase):
+    def test_closed(self) -> None:
+        """A server that is closed logs nobody in, ghosts included."""
+        self.made(inhibit_login=True)
+        self.system(database=self.database, hs_disabled=True)
+        self.assertRefused(self.log_in(), 403, "M_RESOURCE_LIMIT_EXCEEDED")
+
+    def test_full(self) -> None:
+        """Of a server that is full ghosts don't take a place, unless they are counted."""
+        self.made(inhibit_login=True)
+        full = {"limit_usage_by_mau": True, "max_mau_value": 0}
+        for counted, status in ((False, 200), (True, 403)):
+            self.system(database=self.database, track_appservice_user_ips=counted, **full)
+            self.assertEqual(self.log_in().status, status, counted)
+
+
+class OwnFileTests(BridgeCase):
+    def test_ownFile(self) -> None:
+        """The registration file by which a homeserver knows us keeps no names here, though it
+        holds all of them; those of others do."""
+        everybody = [{"regex": "@.*:test\\.example", "exclusive": True}]
+        ours = registration(id="regsys", as_token="ours", namespaces={"users": everybody})
+        homeserver = {"url": "http://localhost:1", "as_token": "ours"}
+        for known, status in ((False, 400), (True, 200)):
+            more = {"regsys": {"homeserver": homeserver}} if known else {}
+            self.system(services=(ours, other()), **more)
+            body = {"username": "alice", "password": PASSWORD, "auth": DUMMY}
+            self.assertEqual(self.client.register(**body).status, status, known)
+        taken = self.client.register(username="_other_x", password=PASSWORD, auth=DUMMY)
+        self.assertEqual(taken.status, 400)

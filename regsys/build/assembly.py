@@ -75,7 +75,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
-    appservices = rules.appservices(parts, handler, side.accounts)
+    appservices = rules.appservices(parts, handler, side.accounts, side.blocking)
     if side.rooms is not None:
         usher = rules.usher(parts, side.rooms, side.users)
         parts.runner.add_handlers({AUTO_JOIN: usher.run})

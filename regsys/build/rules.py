@@ -87,12 +87,13 @@ def handler(
 
 
 def appservices(
-    parts: Parts, handler: RegistrationHandler, accounts: IAccountStore
+    parts: Parts, handler: RegistrationHandler, accounts: IAccountStore, blocking: IBlocking
 ) -> AppserviceRequests:
     return AppserviceRequests(
         handler=handler,
         services=parts.services,
         accounts=accounts,
+        blocking=blocking,
         may_set_password=parts.config.registration.appservice_may_set_password,
     )
 

@@ -167,6 +167,7 @@ def read(reader: Reader) -> Config:
     tokens = read_tokens(reader)
     trusted_proxies = read_trusted_proxies(reader)
     template_directory = _read_template_directory(reader.section("templates"))
+    homeserver = read_homeserver(reader.section("regsys").section("homeserver"))
     email = read_email(reader, template_directory)
     phones = read_phones(reader)
     threepids = read_threepids(reader, has_mails=email is not None, has_phones=phones.can_prove)
@@ -177,7 +178,12 @@ def read(reader: Reader) -> Config:
         tls=read_tls(reader, listeners),
         database=read_database(reader),
         registration=registration,
-        appservices=read_appservices(reader, server_name, oauth_only),
+        appservices=tuple(
+            service
+            for service in read_appservices(reader, server_name, oauth_only)
+            # Our own, by which the homeserver knows us, keeps no name from newcomers here.
+            if homeserver is None or service.as_token != homeserver.as_token
+        ),
         blocking=read_blocking(reader),
         captcha=read_captcha(reader),
         tokens=tokens,
@@ -190,7 +196,7 @@ def read(reader: Reader) -> Config:
         phones=phones,
         email_domains=read_email_domains(reader.section("regsys").section("email_domains")),
         threepids=threepids,
-        homeserver=read_homeserver(reader.section("regsys").section("homeserver")),
+        homeserver=homeserver,
         identity_servers=read_identity_servers(reader),
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),
