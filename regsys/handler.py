@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import functools
-import secrets
 from typing import Any, Callable, Mapping, Optional
 
 import attr
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from regsys.config import RegistrationConfig
-from regsys.errors import InvalidParam, NoFreeName, UsernameTaken
+from regsys.drafts import Drafts
+from regsys.errors import NoFreeName, UsernameTaken
 from regsys.interfaces import (
     IAdmission,
     IFarewell,
     IFollowUps,
     IGhosts,
     IHasher,
-    ILogins,
     INames,
     IRegistrationWriter,
     Verdict,
@@ -27,13 +24,10 @@ from regsys.model import (
     Created,
     DeviceRequest,
     Login,
-    LoginTerms,
     NewAccount,
-    NewDevice,
     Outcome,
     Registration,
     Secret,
-    Threepid,
     UserID,
 )
 
@@ -45,22 +39,16 @@ LOST_RACES = 10
 
 @attr.frozen(kw_only=True)
 class RegistrationHandler:
-    """Makes accounts and devices (BEHAVIOUR B2, B4). Every refusal is one of ``regsys.errors``.
-
-    ``replay_window_ms``: how long a finished UIA session repeats its answer.
-    """
+    """Makes accounts and devices (BEHAVIOUR B2, B4). Every refusal is one of ``regsys.errors``."""
 
     names: INames
     admission: IAdmission
     hasher: IHasher
-    logins: ILogins
+    drafts: Drafts
+    ghosts: IGhosts
     follow_ups: IFollowUps
     writer: IRegistrationWriter
-    ghosts: IGhosts
     farewell: IFarewell
-    config: RegistrationConfig
-    clock: IReactorTime
-    replay_window_ms: int = 600_000
 
     async def check_username(
         self,
@@ -180,9 +168,7 @@ class RegistrationHandler:
             auth_provider_id=auth_provider_id,
             auth_provider_session_id=auth_provider_session_id,
         )
-        terms = self.logins.terms(request)
-        login = self.logins.issue(user_id, terms, secrets.token_hex(16))
-        return await self.writer.register_device(user_id, NewDevice.of(request, login))
+        return await self.writer.register_device(user_id, self.drafts.device(user_id, request))
 
     async def post_registration_actions(
         self,
@@ -217,41 +203,20 @@ class RegistrationHandler:
     # --- the steps -----------------------------------------------------------------------
 
     async def _register(self, registration: Registration) -> Created:
-        user_type = registration.user_type or self.config.default_user_type
-        if user_type is not None and user_type not in self.config.user_types:
-            raise InvalidParam(f"There is no user type {user_type!r} here.")
-        terms = None if registration.device is None else self.logins.terms(registration.device)
+        draft = self.drafts.of(registration)
         verdict = await self.admission.judge(registration)
         await self.admission.check(registration)
         guest = await self._check_name(registration)
         password_hash = registration.password_hash
         if registration.password is not None:
             password_hash = await self.hasher.hash(registration.password, registration.session_id)
-        approved = self._approved(registration)
-        created_ms = int(self.clock.seconds() * 1000)
-        proven = {item.address for item in registration.threepids}
-        vouched = tuple(item for item in registration.bind_emails if item not in proven)
-        bound = [Threepid("email", address, created_ms) for address in vouched]
         account = functools.partial(
-            NewAccount,
-            key=registration.key,
-            created_ms=created_ms,
+            draft.account,
             password_hash=password_hash,
-            is_guest=registration.make_guest,
-            upgrades_guest=guest is not None,
-            admin=registration.admin,
-            user_type=user_type,
-            approved=approved,
             shadow_banned=verdict is Verdict.SHADOW_BAN,
-            auth_provider_id=registration.auth_provider_id,
-            threepids=(*registration.threepids, *bound),
-            vouched_emails=vouched,
-            registration_token=registration.registration_token,
-            consents=registration.consents,
-            session_id=registration.session_id,
-            session_until_ms=created_ms + self.replay_window_ms,
+            upgrades_guest=guest is not None,
         )
-        return await self._write(registration, account, terms if approved else None)
+        return await self._write(registration.localpart, account)
 
     async def _check_name(self, registration: Registration) -> Optional[UserID]:
         """The guest who is being upgraded, or None."""
@@ -263,57 +228,20 @@ class RegistrationHandler:
             key=registration.key,
         )
 
-    def _approved(self, registration: Registration) -> bool:
-        if registration.approved is not None:
-            return registration.approved
-        waits = self.config.requires_approval and not registration.make_guest
-        return not waits or registration.admin or registration.by_admin
-
     async def _write(
-        self,
-        registration: Registration,
-        account: Callable[..., NewAccount],
-        terms: Optional[LoginTerms],
+        self, localpart: Optional[str], account: Callable[[UserID], NewAccount]
     ) -> Created:
         """Give the account its name, and write it; a drawn name may be lost to somebody quicker."""
-        if registration.localpart is not None:
-            user_id = UserID(registration.localpart, self.names.server_name)
-            return await self._write_as(user_id, registration, account, terms)
+        if localpart is not None:
+            return await self._write_as(account(UserID(localpart, self.names.server_name)))
         for _ in range(LOST_RACES):
-            user_id = await self.names.draw()
             try:
-                return await self._write_as(user_id, registration, account, terms)
+                return await self._write_as(account(await self.names.draw()))
             except UsernameTaken:
                 continue
         raise NoFreeName()
 
-    async def _write_as(
-        self,
-        user_id: UserID,
-        registration: Registration,
-        account: Callable[..., NewAccount],
-        terms: Optional[LoginTerms],
-    ) -> Created:
+    async def _write_as(self, new: NewAccount) -> Created:
         # Not before: whoever is asked is told whose address it will be.
-        new = self._named(registration, account, user_id, terms)
-        await self.admission.check_additions(user_id, new.threepids)
+        await self.admission.check_additions(new.user_id, new.threepids)
         return await self.register_with_store(new)
-
-    def _named(
-        self,
-        registration: Registration,
-        account: Callable[..., NewAccount],
-        user_id: UserID,
-        terms: Optional[LoginTerms],
-    ) -> NewAccount:
-        """The account under its name: the tokens and the default display name follow from it."""
-        device = None
-        if registration.device is not None and terms is not None:
-            login = self.logins.issue(user_id, terms, registration.key)
-            device = NewDevice.of(registration.device, login)
-        new = account(
-            user_id=user_id,
-            device=device,
-            display_name=registration.display_name or user_id.localpart,
-        )
-        return attr.evolve(new, display_name=None) if new.upgrades_guest else new

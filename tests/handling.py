@@ -13,6 +13,7 @@ from zope.interface import implementer
 from regsys.access_tokens import GuestTokens, Logins
 from regsys.callbacks import ThreepidChanges
 from regsys.config import RegistrationConfig, TokensConfig
+from regsys.drafts import Drafts
 from regsys.farewell import Farewell
 from regsys.ghosts import Ghosts
 from regsys.handler import RegistrationHandler
@@ -224,7 +225,9 @@ class Workshop:
             names=self.names,
             admission=self.admission,
             hasher=self.hasher,
-            logins=self.logins,
+            drafts=Drafts(
+                config=self.config, logins=self.logins, clock=self.clock, replay_window_ms=1000
+            ),
             follow_ups=FollowUps(),
             writer=self.writer,
             ghosts=Ghosts(
@@ -235,9 +238,6 @@ class Workshop:
                 clock=self.clock,
             ),
             farewell=farewell,
-            config=self.config,
-            clock=self.clock,
-            replay_window_ms=1000,
         )
 
 

@@ -14,6 +14,7 @@ from regsys.build.parts import Parts
 from regsys.config import Config, Rate
 from regsys.consent import AFTER_CONSENT, Consents
 from regsys.credentials import LoginLimits, PasswordCheck
+from regsys.drafts import Drafts
 from regsys.farewell import Farewell
 from regsys.ghosts import Ghosts
 from regsys.handler import RegistrationHandler
@@ -69,7 +70,12 @@ def handler(
         names=names,
         admission=admission,
         hasher=parts.backend.hasher,
-        logins=parts.logins,
+        drafts=Drafts(
+            config=config.registration,
+            logins=parts.logins,
+            clock=parts.clock,
+            replay_window_ms=config.sessions.replay_window_ms,
+        ),
         follow_ups=parts.follow_ups,
         writer=CountingWriter(writer=writer, metrics=parts.backend.metrics),
         ghosts=Ghosts(
@@ -80,9 +86,6 @@ def handler(
             clock=parts.clock,
         ),
         farewell=farewell,
-        config=config.registration,
-        clock=parts.clock,
-        replay_window_ms=config.sessions.replay_window_ms,
     )
 
 
