@@ -62,7 +62,7 @@ def sentences() -> Iterator[tuple[str, str]]:
         if isinstance(message, str) and not _NAMED.search(message):
             yield message, name
     for kind in _kinds(RegistrationError):
-        yield kind.sentence, "errors.py"
+        yield kind.sentence, f"{kind.__module__.removeprefix('regsys.').replace('.', '/')}.py"
 
 
 def template() -> Catalog:
@@ -112,7 +112,7 @@ def update(language: str) -> Catalog:
 
 
 def _kinds(kind: type[RegistrationError]) -> Iterator[type[RegistrationError]]:
-    if kind.__module__ == RegistrationError.__module__:
+    if kind.__module__.startswith("regsys.errors."):
         yield kind
     for more in kind.__subclasses__():
         yield from _kinds(more)

@@ -1,0 +1,68 @@
+"""Refusals around tokens, logins and user-interactive authentication."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from regsys.errors.base import Forbidden, RegistrationError
+
+
+class MissingToken(RegistrationError):
+    status, errcode, sentence = 401, "M_MISSING_TOKEN", "An access token is needed."
+
+
+class UnknownToken(RegistrationError):
+    """No such token, or it is spent or expired. ``soft_logout``: its device still lives."""
+
+    status, errcode, sentence = 401, "M_UNKNOWN_TOKEN", "This token is not known or has expired."
+
+    def __init__(self, soft_logout: bool = False, text: Optional[str] = None) -> None:
+        super().__init__(text, **({"soft_logout": True} if soft_logout else {}))
+
+
+class AppserviceLoginUnsupported(RegistrationError):
+    """The users of this application service get no devices and tokens of their own (B3.4)."""
+
+    errcode = "M_APPSERVICE_LOGIN_UNSUPPORTED"
+    sentence = "Application services cannot log users in here: register with inhibit_login."
+
+
+class UnknownLoginType(RegistrationError):
+    sentence = "This way of logging in is not on offer here."
+
+
+class LoginFailed(Forbidden):
+    """One sentence for an unknown user and a wrong password, so that neither is given away."""
+
+    sentence = "The user name or the password is wrong."
+
+
+class UnknownSession(RegistrationError):
+    sentence = "This registration session is unknown or has expired: start again."
+
+
+class SessionFinished(RegistrationError):
+    sentence = "This session has already registered another user name."
+
+
+class WrongSession(Forbidden):
+    sentence = "This session belongs to another request."
+
+
+class UnknownStage(RegistrationError):
+    """A stage type that does not exist, or that this server has switched off (BEHAVIOUR B16.2)."""
+
+    errcode, sentence = "M_UNRECOGNIZED", "This authentication stage is not on offer here."
+
+
+class StageFailed(Exception):
+    """A stage was tried and not passed: becomes a 401 with the flows (BEHAVIOUR B16.2).
+
+    ``undoes``: what the stage had been passed with before does not hold any more either.
+    """
+
+    def __init__(self, errcode: str, text: str, undoes: bool = False) -> None:
+        super().__init__(text)
+        self.errcode = errcode
+        self.text = text
+        self.undoes = undoes
