@@ -30,7 +30,8 @@ def main(folder: str, *options: str) -> int:
     paths: Sequence[str] = [word for word in options if word != "-c"]
     config = load(paths)
     logs.begin(config.log_config)
-    return serve(config, build.standalone(config, reactor, rooms=SlowRooms(Path(folder))), reactor)
+    subsystem = build.standalone(config, reactor, rooms=SlowRooms(Path(folder)))
+    return serve(config, subsystem, reactor, "rooms are kept in a folder")
 
 
 if __name__ == "__main__":
