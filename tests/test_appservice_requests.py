@@ -18,6 +18,8 @@ from tests.bridges import (
 from tests.case import DUMMY, PASSWORD
 from tests.client import V3
 
+OFF = "M_FORBIDDEN"
+
 
 class RegisterTests(BridgeCase):
     def test_login(self) -> None:
@@ -243,3 +245,36 @@ class WithoutLoginsTests(BridgeCase):
             self.assertRefused(self.log_in(), 400, "M_APPSERVICE_LOGIN_UNSUPPORTED", options)
             self.assertEqual(self.acts_as("@_irc_alice:test.example").status, 200)
         self.made("_other_x", token=OTHER_TOKEN)
+
+    def test_nobodyElse(self) -> None:
+        """With OAuth only nobody but services registers, in whatever way; nobody logs in, and
+        addresses are changed elsewhere."""
+        self.system(registration_shared_secret="s")
+        bob = self.register("bob")["access_token"]
+        self.system(
+            database=self.database,
+            matrix_authentication_service={"enabled": True},
+            registration_shared_secret="s",
+            allow_guest_access=True,
+        )
+        before = self.counts()
+        login = {"type": "m.login.password", "user": "bob", "password": PASSWORD}
+        for path, body, token, status, errcode in (
+            ("register", {"username": "c", "password": PASSWORD, "auth": DUMMY}, None, 403, OFF),
+            ("register?kind=guest", {}, None, 403, OFF),
+            ("register/email/requestToken", {}, None, 400, "M_THREEPID_MEDIUM_NOT_SUPPORTED"),
+            ("login", login, None, 400, "M_UNKNOWN"),
+            ("account/3pid/add", {"sid": "1", "client_secret": "s"}, bob, 400, OFF),
+            ("account/3pid/bind", {}, bob, 400, OFF),
+            ("account/3pid/unbind", {}, bob, 400, OFF),
+            ("account/3pid/delete", {}, bob, 400, OFF),
+            ("account/3pid/email/requestToken", {}, bob, 400, OFF),
+            ("account/3pid/msisdn/requestToken", {}, bob, 400, OFF),
+        ):
+            answer = self.client.post(f"{V3}/{path}", body, token=token)
+            self.assertRefused(answer, status, errcode, path)
+        available = self.client.get(f"{V3}/register/available?username=c")
+        self.assertRefused(available, 403, OFF)
+        self.assertRefused(self.client.get("/_synapse/admin/v1/register"), 400, "M_UNKNOWN")
+        flows = self.client.get(f"{V3}/login").json
+        self.assertEqual((flows, self.counts()), ({"flows": []}, before))
