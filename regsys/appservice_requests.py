@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 import attr
 
 from regsys import bodies
 from regsys.access_tokens import device_asked, device_wanted
+from regsys.aftermath import found
 from regsys.credentials import localpart_named
 from regsys.errors import (
     AppserviceLoginUnsupported,
@@ -21,7 +22,7 @@ from regsys.errors import (
 from regsys.ghosts import NOT_ITS_NAME, service_of
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import IAccountStore, IAppservices, IBlocking, ITokenStore
-from regsys.model import Appservice, Created, LoggedIn, Requester, Secret, User, UserID
+from regsys.model import Appservice, Created, LoggedIn, Requester, Secret, Threepid, User, UserID
 
 APPLICATION_SERVICE = "m.login.application_service"
 NOT_REGISTERED = "This user is not registered, or not any more."
@@ -35,7 +36,7 @@ def is_from_service(kind: str, body: Mapping[str, Any]) -> bool:
 @attr.frozen(kw_only=True)
 class AppserviceRequests:
     """``devices`` None: nobody tells who has which device. ``may_set_password``: a service may
-    give an account a password and a display name."""
+    give an account a password, a display name and the addresses that its ``auth_result`` has."""
 
     handler: RegistrationHandler
     services: IAppservices
@@ -53,15 +54,18 @@ class AppserviceRequests:
         """Make the account; the name is taken as it is, capitals included (B16.7)."""
         device = device_wanted(body)
         password = display_name = None
+        threepids: Sequence[Threepid] = ()
         if self.may_set_password:
             password = bodies.string(body, "password", limit=bodies.MAX_PASSWORD)
             display_name = bodies.string(body, "display_name")
+            threepids = found(bodies.mapping(body, "auth_result") or {})
         return await self.handler.appservice_register(
             _name(body),
             as_token,
             password=Secret(password) if password else None,
             display_name=display_name,
             device=device,
+            threepids=threepids,
         )
 
     async def log_in(self, body: Mapping[str, Any], as_token: Optional[Secret]) -> LoggedIn:

@@ -60,6 +60,29 @@ class LoginTests(BridgeCase):
         self.made("ircbot", inhibit_login=True)
         self.assertEqual(self.log_in("ircbot").status, 200)
 
+    def test_knownDevice(self) -> None:
+        """A device that is known keeps its name, and loses its earlier token; r0 is as good, and
+        so is the token in the query."""
+        first = self.log_in(**DEVICE).json["access_token"]
+        body = {"type": SERVICE, "user": "_irc_alice", "device_id": "PHONE"}
+        query = f"?access_token={TOKEN.replace(' ', '+')}"
+        path = f"/_matrix/client/r0/login{query}"
+        again = self.client.post(path, {**body, "initial_device_display_name": "another"})
+        self.assertEqual(
+            again.json.keys(), {"user_id", "home_server", "device_id", "access_token"}, again
+        )
+        self.assertRefused(self.whoami(first), 401, "M_UNKNOWN_TOKEN")
+        self.assertEqual(self.whoami(again.json["access_token"]).json["device_id"], "PHONE")
+        self.assertEqual(self.rows("SELECT display_name FROM devices"), [("my phone",)])
+
+    def test_waiting(self) -> None:
+        """Who waits for an administrator's approval waits there, too."""
+        self.change("UPDATE users SET approved = FALSE")
+        refused = self.log_in()
+        self.assertRefused(refused, 403, "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL")
+        self.assertEqual(refused.json["approval_notice_medium"], "org.matrix.msc3866.none")
+        self.assertEqual(self.counts()["devices"], 0)
+
     def test_refused(self) -> None:
         """Nobody else's users, nor who is not there; and only with a service's token."""
         self.register("bob")

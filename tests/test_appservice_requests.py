@@ -19,6 +19,15 @@ from tests.case import DUMMY, PASSWORD
 from tests.client import V3
 
 OFF = "M_FORBIDDEN"
+PROVEN = {
+    "m.login.email.identity": {
+        "medium": "email",
+        "address": "Alice@Mail.example",
+        "validated_at": 5,
+    },
+    "m.login.msisdn": {"medium": "msisdn", "address": "491701234567", "validated_at": 6},
+    "m.login.dummy": True,
+}
 
 
 class RegisterTests(BridgeCase):
@@ -73,6 +82,24 @@ class RegisterTests(BridgeCase):
         self.assertEqual(answer.json["user_id"], "@_irc_b:test.example")
         answer = self.client.post(REGISTER, {"type": SERVICE}, token=TOKEN)
         self.assertRefused(answer, 400, "M_MISSING_PARAM")
+
+    def test_types(self) -> None:
+        """What is of a wrong type or too long is refused, and nothing is made."""
+        for more, errcode in (
+            ({"inhibit_login": "true"}, "M_BAD_JSON"),
+            ({"inhibit_login": None}, "M_BAD_JSON"),
+            ({"inhibit_login": 1}, "M_BAD_JSON"),
+            ({"refresh_token": "true"}, "M_BAD_JSON"),
+            ({"user": 5}, "M_BAD_JSON"),
+            ({"username": ["_irc_a"]}, "M_BAD_JSON"),
+            ({"device_id": 5}, "M_BAD_JSON"),
+            ({"device_id": "d" * 513}, "M_INVALID_PARAM"),
+            ({"initial_device_display_name": "n" * 101}, "M_INVALID_PARAM"),
+        ):
+            body = {"type": SERVICE, "username": "_irc_a", **more}
+            refused = self.client.post(REGISTER, body, token=TOKEN)
+            self.assertRefused(refused, 400, errcode, more)
+        self.assertEqual(set(self.counts().values()), {0})
 
     def test_historicalNames(self) -> None:
         """Any character that user IDs ever had is taken as it is: capitals, spaces, other scripts;
@@ -218,10 +245,40 @@ class RegisterTests(BridgeCase):
         self.assertEqual(self.rows("SELECT display_name FROM profiles"), [("Alice",)])
         body = {"type": "m.login.password", "user": "_irc_alice", "password": PASSWORD}
         self.assertEqual(self.client.post(f"{V3}/login", body).status, 200)
-        for key in ("password", "display_name"):
+        for key in ("password", "display_name", "auth_result"):
             self.assertRefused(self.ask("_irc_bob", **{key: 5}), 400, "M_BAD_JSON", key)
         self.made("_irc_carol", password="")
         self.assertEqual(self.counts()["users"], 2)
+
+    def test_proofsAreTaken(self) -> None:
+        """So do the addresses that another server says were proven, for good: they are asked
+        about and told of, but no pusher follows; one that is somebody's makes no account."""
+        told: list[object] = []
+        hooks = self.hooks()
+        hooks.threepid_changes.additions.register("m", lambda *args: told.append(args))
+        hooks.threepid_changes.checks.register(
+            "m", lambda user_id, *_: ("M_FORBIDDEN", "No.") if "_irc_c" in user_id else None
+        )
+        mails = {"notif_from": "a@test.example", "enable_notifs": True}
+        self.system(regsys={"appservice_may_set_password": True}, hooks=hooks, email=mails)
+        self.made(auth_result=PROVEN)
+        self.clock.advance(0)
+        held = [("email", "alice@mail.example", 5), ("msisdn", "491701234567", 6)]
+        sql = "SELECT medium, address, validated_at_ms FROM threepids ORDER BY medium"
+        self.assertEqual(self.rows(sql), held)
+        alice = "@_irc_alice:test.example"
+        self.assertEqual(told, [(alice, medium, address) for medium, address, _ in held])
+        self.assertEqual(self.rows("SELECT * FROM pushers"), [])
+        taken = self.ask("_irc_bob", auth_result=PROVEN)
+        self.assertRefused(taken, 400, "M_THREEPID_IN_USE")
+        refused = self.ask("_irc_carol", auth_result=PROVEN)
+        self.assertRefused(refused, 403, "M_FORBIDDEN")
+        sound = {"medium": "email", "address": "odd@mail.example", "validated_at": 1}
+        odd = ({"validated_at": 2**63}, {"validated_at": -1}, {"address": "alice"})
+        for number, change in enumerate(odd):
+            found = {"m.login.email.identity": {**sound, **change}}
+            self.made(f"_irc_{number}", auth_result=found)
+        self.assertEqual(self.rows(sql), held)
 
 
 class WithoutLoginsTests(BridgeCase):

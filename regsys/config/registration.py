@@ -19,7 +19,7 @@ class RegistrationConfig:
     ``server_notices_localpart`` None: there is no such user. ``shared_secret`` None: nobody
     registers users by it. ``in_directory``: newcomers may be found in the user directory.
     ``appservice_may_set_password``: application services may give the accounts that they make a
-    password and a display name.
+    password, a display name and addresses.
     """
 
     enabled: bool = False

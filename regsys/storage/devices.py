@@ -8,7 +8,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys.errors import UserNotFound
+from regsys.errors import AwaitingApproval, UserNotFound
 from regsys.interfaces import IDevices, IExpiring, ITokenStore
 from regsys.model import Login, LoginTerms, NewDevice, StoredLogin, UserID
 from regsys.storage.database import Database, Transaction
@@ -112,11 +112,13 @@ class DeviceStore:
 def _register(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
     # The lock keeps a deactivation from slipping between the check and the login.
     user = txn.one(
-        "SELECT deactivated FROM users WHERE user_id = ?" + txn.dialect.for_update,
+        "SELECT deactivated, approved FROM users WHERE user_id = ?" + txn.dialect.for_update,
         (str(user_id),),
     )
     if user is None or user[0]:
         raise UserNotFound()
+    if not user[1]:
+        raise AwaitingApproval()
     put(txn, user_id, device)
 
 
