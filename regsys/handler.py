@@ -127,8 +127,9 @@ class RegistrationHandler:
         ThreepidInUse, ThreepidChangeRefused.
         """
         new = await self.ghosts.plan(localpart, as_token, password, display_name, device)
-        new = attr.evolve(new, threepids=tuple(threepids))
-        await self.admission.check_additions(new.user_id, new.threepids)
+        if threepids:
+            await self.admission.check_additions(new.user_id, threepids)
+            new = attr.evolve(new, threepids=tuple(threepids))
         created = await self.register_with_store(new)
         log.info(
             "registered {user_id} for an application service (exclusive={exclusive})",
