@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from regsys.callbacks import SpamChecks
 from regsys.model import UserID
 from regsys.testing import MemoryDirectory
@@ -229,6 +231,27 @@ class RegisterTests(BridgeCase):
         for more in ({}, {"type": "m.login.password"}):
             plain = self.client.post(REGISTER, {"username": "bob", **more}, token=TOKEN)
             self.assertRefused(plain, 400, "M_INVALID_PARAM", more)
+
+    def test_order(self) -> None:
+        """Kind, types, whose token, whether its users log in, name: in this order, and before
+        whatever concerns people alone."""
+        msc4190 = registration(**{"io.element.msc4190": True})
+        self.system(services=(msc4190, other()), enable_registration=False)
+        body: dict[str, object] = {"type": SERVICE, "refresh_token": 1, "username": "bob"}
+
+        def refused(status: int, errcode: str, query: str = "", token: Optional[str] = TOKEN) -> None:
+            answer = self.client.post(f"{REGISTER}{query}", body, token=token)
+            self.assertRefused(answer, status, errcode)
+
+        refused(400, "M_UNRECOGNIZED", "?kind=strange", "x")
+        refused(400, "M_BAD_JSON", token="x")
+        body["refresh_token"] = False
+        refused(401, "M_UNKNOWN_TOKEN", token="x")
+        refused(401, "M_MISSING_TOKEN", token=None)
+        refused(400, "M_APPSERVICE_LOGIN_UNSUPPORTED")
+        body["inhibit_login"] = True
+        refused(400, "M_EXCLUSIVE")
+        self.assertEqual(set(self.counts().values()), {0})
 
     def test_passwordIsIgnored(self) -> None:
         """Password, display name and auth_result of the body are not looked at."""
