@@ -19,8 +19,8 @@ from regsys.errors import (
 )
 from regsys.ghosts import NOT_ITS_NAME, service_of
 from regsys.handler import RegistrationHandler
-from regsys.interfaces import IAccountStore, IAppservices, IBlocking
-from regsys.model import Appservice, Created, LoggedIn, Secret, User, UserID
+from regsys.interfaces import IAccountStore, IAppservices, IBlocking, IUserLookup
+from regsys.model import Appservice, Created, LoggedIn, Secret, UserID
 
 APPLICATION_SERVICE = "m.login.application_service"
 NOT_REGISTERED = "This user is not registered, or not any more."
@@ -33,11 +33,13 @@ def is_from_service(kind: str, body: Mapping[str, Any]) -> bool:
 
 @attr.frozen(kw_only=True)
 class AppserviceRequests:
-    """``may_set_password``: a service may give an account a password and a display name."""
+    """``users`` None: nobody tells who a user is, so that nobody is logged in.
+    ``may_set_password``: a service may give an account a password and a display name."""
 
     handler: RegistrationHandler
     services: IAppservices
     accounts: IAccountStore
+    users: Optional[IUserLookup]
     blocking: IBlocking
     may_set_password: bool
 
@@ -70,7 +72,11 @@ class AppserviceRequests:
         user_id = UserID(localpart_named(body, names.server_name) or "", names.server_name)
         if not self.services.may_use(service.id, user_id):
             raise UsernameReserved(NOT_ITS_NAME)
-        await self.blocking.check_login(User(user_id=user_id, appservice_id=service.id))
+        user = None if self.users is None else await self.users.find(user_id.localpart)
+        if user is None or user.user_id != user_id:
+            raise Forbidden(NOT_REGISTERED)
+        # The account names its service only where the namespace is exclusive.
+        await self.blocking.check_login(attr.evolve(user, appservice_id=service.id))
         try:
             login = await self.handler.register_device(
                 user_id,

@@ -131,6 +131,16 @@ class CommandTests(CommandCase):
         self.assertIn("max_upload_size", done.stderr)
         self.assertFalse((self.folder / "homeserver-regsys.db").exists())
 
+    def test_checkRooms(self) -> None:
+        """check-config says ahead of a start that newcomers will join no room, if so."""
+        rooms = {"auto_join_rooms": ["#lobby:test.example"]}
+        beside = {"regsys": {"homeserver": {"url": "http://localhost:8008", "as_token": "x"}}}
+        for more, is_told in (({}, True), (beside, False)):
+            done = self.regsys("check-config", "-c", self.config(**rooms, **more))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            told = [line for line in done.stderr.splitlines() if "NOT joined" in line]
+            self.assertEqual(len(told), is_told, done.stderr)
+
     def test_badConfig(self) -> None:
         """All that is wrong comes in one report, without a traceback."""
         done = self.regsys(

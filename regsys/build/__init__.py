@@ -77,7 +77,7 @@ def standalone(
         config=config.passwords,
     )
     endpoints = [
-        login.login(logins, rules.appservices(parts, handler, users, blocking), clock),
+        login.login(logins, rules.appservices(parts, handler, users, users, blocking), clock),
         login.logout(auth, devices),
         login.logout_all(auth, devices),
         login.refresh(refresher, clock),

@@ -75,7 +75,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
-    appservices = rules.appservices(parts, handler, side.accounts, side.blocking)
+    appservices = rules.appservices(parts, handler, side.accounts, side.users, side.blocking)
     if side.rooms is not None:
         usher = rules.usher(parts, side.rooms, side.users)
         parts.runner.add_handlers({AUTO_JOIN: usher.run})
@@ -127,7 +127,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         in_flight=InFlight(),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
-        warnings=rules.warnings(parts.config, side.rooms),
+        warnings=rules.warnings(config, side.rooms is not None),
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
         activity=side.activity,
     )

@@ -90,12 +90,17 @@ def handler(
 
 
 def appservices(
-    parts: Parts, handler: RegistrationHandler, accounts: IAccountStore, blocking: IBlocking
+    parts: Parts,
+    handler: RegistrationHandler,
+    accounts: IAccountStore,
+    users: Optional[IUserLookup],
+    blocking: IBlocking,
 ) -> AppserviceRequests:
     return AppserviceRequests(
         handler=handler,
         services=parts.services,
         accounts=accounts,
+        users=users,
         blocking=blocking,
         may_set_password=parts.config.registration.appservice_may_set_password,
     )
@@ -129,9 +134,9 @@ def usher(parts: Parts, rooms: IRooms, users: Optional[IUserLookup]) -> Usher:
     )
 
 
-def warnings(config: Config, rooms: Optional[IRooms]) -> Sequence[str]:
+def warnings(config: Config, has_rooms: bool) -> Sequence[str]:
     """What the operator is told at each start: what is configured, and has to wait."""
-    if rooms is not None or not config.rooms.auto_join:
+    if has_rooms or not config.rooms.auto_join:
         return ()
     return (
         "auto_join_rooms is set, but there is no homeserver to ask: newcomers are NOT joined to "
