@@ -58,6 +58,7 @@ from regsys.errors.base import (
 )
 from regsys.errors.rooms import RoomRefused, RoomTaken
 from regsys.errors.threepids import (
+    CodeUsedUp,
     DelegateRefused,
     IdentityServerForbidden,
     IdentityServerRefused,
@@ -75,6 +76,7 @@ from regsys.errors.threepids import (
     ThreepidInUse,
     ThreepidNotProven,
     ValidationRefused,
+    WrongCode,
     WrongValidationToken,
 )
 
@@ -82,6 +84,7 @@ __all__ = [
     "AppserviceLoginUnsupported",
     "AwaitingApproval",
     "BadJSON",
+    "CodeUsedUp",
     "DelegateRefused",
     "Forbidden",
     "GuestForbidden",
@@ -141,6 +144,7 @@ __all__ = [
     "UsernameReserved",
     "UsernameTaken",
     "ValidationRefused",
+    "WrongCode",
     "WrongMethod",
     "WrongSession",
     "WrongValidationToken",
