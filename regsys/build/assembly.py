@@ -127,7 +127,9 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         in_flight=InFlight(),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
-        warnings=rules.warnings(config, side.rooms is not None),
+        warnings=rules.warnings(
+            config, has_rooms=side.rooms is not None, has_texter=parts.hooks.sms is not None
+        ),
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
         activity=side.activity,
     )

@@ -46,7 +46,8 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
     # What ``serve`` says in its log.
-    for warning in rules.warnings(config, has_rooms=config.homeserver is not None):
+    has_rooms = config.homeserver is not None
+    for warning in rules.warnings(config, has_rooms=has_rooms, has_texter=False):
         print(f"regsys: warning: {warning}", file=sys.stderr)
     print(f"The configuration is good. Accounts are kept in {_place(config)}.")
     return 0
