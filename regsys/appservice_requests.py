@@ -21,8 +21,8 @@ from regsys.errors import (
 )
 from regsys.ghosts import NOT_ITS_NAME, service_of
 from regsys.handler import RegistrationHandler
-from regsys.interfaces import IAccountStore, IAppservices, IBlocking, ITokenStore
-from regsys.model import Appservice, Created, LoggedIn, Requester, Secret, Threepid, User, UserID
+from regsys.interfaces import IAccountStore, IAppservices, IBlocking, ITokenStore, IUserLookup
+from regsys.model import Appservice, Created, LoggedIn, Requester, Secret, Threepid, UserID
 
 APPLICATION_SERVICE = "m.login.application_service"
 NOT_REGISTERED = "This user is not registered, or not any more."
@@ -35,12 +35,14 @@ def is_from_service(kind: str, body: Mapping[str, Any]) -> bool:
 
 @attr.frozen(kw_only=True)
 class AppserviceRequests:
-    """``devices`` None: nobody tells who has which device. ``may_set_password``: a service may
-    give an account a password, a display name and the addresses that its ``auth_result`` has."""
+    """``users`` None: nobody tells who a user is, so that nobody is logged in; ``devices`` None:
+    nor who has which device. ``may_set_password``: a service may give an account a password, a
+    display name and the addresses that its ``auth_result`` has."""
 
     handler: RegistrationHandler
     services: IAppservices
     accounts: IAccountStore
+    users: Optional[IUserLookup]
     devices: Optional[ITokenStore]
     blocking: IBlocking
     may_set_password: bool
@@ -78,7 +80,11 @@ class AppserviceRequests:
         user_id = UserID(localpart_named(body, names.server_name) or "", names.server_name)
         if not self.services.may_use(service.id, user_id):
             raise UsernameReserved(NOT_ITS_NAME)
-        await self.blocking.check_login(User(user_id=user_id, appservice_id=service.id))
+        user = None if self.users is None else await self.users.find(user_id.localpart)
+        if user is None or user.user_id != user_id:
+            raise Forbidden(NOT_REGISTERED)
+        # The account names its service only where the namespace is exclusive.
+        await self.blocking.check_login(attr.evolve(user, appservice_id=service.id))
         try:
             login = await self.handler.register_device(
                 user_id,
@@ -103,13 +109,19 @@ class AppserviceRequests:
             raise Forbidden(NOT_ITS_NAME) from None
         if acting.server != server_name or not self.services.may_use(service.id, acting):
             raise Forbidden(NOT_ITS_NAME)
-        if not await self.accounts.is_taken(acting.localpart):
+        if not await self._exists(acting):
             raise Forbidden(NOT_REGISTERED)
         if device_id is None or self.devices is None:
             return Requester(user_id=acting)
         if not await self.devices.has_device(acting, device_id):
             raise UnknownDevice()
         return Requester(user_id=acting, device_id=device_id)
+
+    async def _exists(self, user_id: UserID) -> bool:
+        if self.users is None:
+            return await self.accounts.is_taken(user_id.localpart)
+        user = await self.users.find(user_id.localpart)
+        return user is not None and user.user_id == user_id and not user.deactivated
 
 
 def _name(body: Mapping[str, Any]) -> str:

@@ -212,7 +212,7 @@ class RegistrationHandler:
     async def _register(self, registration: Registration) -> Created:
         draft = self.drafts.of(registration)
         verdict = await self.admission.judge(registration)
-        await self.admission.check(registration)
+        await self.admission.check(draft.registration)
         guest = await self._check_name(registration)
         password_hash = registration.password_hash
         if registration.password is not None:

@@ -196,6 +196,16 @@ class BlockedTests(BridgeCase):
             self.system(database=self.database, track_appservice_user_ips=counted, **full)
             self.assertEqual(self.log_in().status, status, counted)
 
+    def test_trial(self) -> None:
+        """Ghosts that are counted come into a full server while their service's trial lasts."""
+        for name in ("_irc_alice", "_irc_bob"):
+            self.made(name, inhibit_login=True)
+        full = {"limit_usage_by_mau": True, "max_mau_value": 0, "track_appservice_user_ips": True}
+        self.system(database=self.database, mau_appservice_trial_days={"irc": 2}, **full)
+        self.assertEqual(self.log_in("_irc_alice").status, 200)
+        self.clock.advance(3 * 86_400)
+        self.assertRefused(self.log_in("_irc_bob"), 403, "M_RESOURCE_LIMIT_EXCEEDED")
+
 
 class OwnFileTests(BridgeCase):
     def test_ownFile(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.activity import Activity
+from regsys.appservice_requests import AppserviceRequests
 from regsys.autojoin import AUTO_JOIN
 from regsys.build import proofs, rules, stages
 from regsys.build.parts import Parts
@@ -19,7 +20,6 @@ from regsys.interfaces import (
     IBlocking,
     IRooms,
     IThreepidStore,
-    ITokenStore,
     IUserLookup,
 )
 from regsys.jobs import Housekeeping
@@ -49,18 +49,17 @@ from regsys.web.pages import Pages
 class Side:
     """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
     address; ``passwords`` None: nobody knows passwords; ``users`` None: nor who a user is;
-    ``devices`` None: nor which devices he has; ``rooms`` None: what needs them waits.
-    ``endpoints`` are only this side's, and the rows of ``expiring`` come to an end. ``activity``
-    None: nobody looks who is here."""
+    ``rooms`` None: what needs them waits. ``endpoints`` are only this side's, and the rows of
+    ``expiring`` come to an end. ``activity`` None: nobody looks who is here."""
 
     handler: RegistrationHandler
     accounts: IAccountStore
     auth: IAuth
+    appservices: AppserviceRequests
     blocking: IBlocking
     owners: Optional[IThreepidStore]
     passwords: Optional[PasswordCheck]
     users: Optional[IUserLookup] = None
-    devices: Optional[ITokenStore] = None
     rooms: Optional[IRooms] = None
     endpoints: Sequence[Endpoint] = ()
     expiring: Sequence[Any] = ()
@@ -78,16 +77,15 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
-    appservices = rules.appservices(parts, handler, side.accounts, side.devices, side.blocking)
     if side.rooms is not None:
         usher = rules.usher(parts, side.rooms, side.users)
         parts.runner.add_handlers({AUTO_JOIN: usher.run})
     endpoints = [
-        register.register(signup, appservices, parts.clock),
+        register.register(signup, side.appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
         registration_page.registration_page(config, signup.uia.stages.values(), maker),
         availability.availability(handler, config.registration, turnstile, address_key),
-        account.whoami(auth, appservices),
+        account.whoami(auth, side.appservices),
         health.health(),
         pages.static(),
         token_api.validity(tokens, config.registration, token_limit, address_key),
@@ -130,7 +128,9 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         in_flight=InFlight(),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
-        warnings=rules.warnings(parts.config, side.rooms),
+        warnings=rules.warnings(
+            config, has_rooms=side.rooms is not None, has_texter=parts.hooks.sms is not None
+        ),
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
         activity=side.activity,
     )

@@ -183,11 +183,8 @@ def read(reader: Reader) -> Config:
         tls=read_tls(reader, listeners),
         database=read_database(reader),
         registration=registration,
-        appservices=tuple(
-            service
-            for service in read_appservices(reader, server_name, oauth_only)
-            # Our own, by which the homeserver knows us, keeps no name from newcomers here.
-            if homeserver is None or service.as_token != homeserver.as_token
+        appservices=read_appservices(
+            reader, server_name, oauth_only, homeserver.as_token if homeserver else None
         ),
         blocking=read_blocking(reader),
         captcha=read_captcha(reader),

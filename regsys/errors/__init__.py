@@ -59,6 +59,7 @@ from regsys.errors.base import (
 )
 from regsys.errors.rooms import RoomRefused, RoomTaken
 from regsys.errors.threepids import (
+    CodeUsedUp,
     DelegateRefused,
     IdentityServerForbidden,
     IdentityServerRefused,
@@ -76,6 +77,7 @@ from regsys.errors.threepids import (
     ThreepidInUse,
     ThreepidNotProven,
     ValidationRefused,
+    WrongCode,
     WrongValidationToken,
 )
 
@@ -83,6 +85,7 @@ __all__ = [
     "AppserviceLoginUnsupported",
     "AwaitingApproval",
     "BadJSON",
+    "CodeUsedUp",
     "DelegateRefused",
     "Forbidden",
     "GuestForbidden",
@@ -143,6 +146,7 @@ __all__ = [
     "UsernameReserved",
     "UsernameTaken",
     "ValidationRefused",
+    "WrongCode",
     "WrongMethod",
     "WrongSession",
     "WrongValidationToken",

@@ -198,9 +198,10 @@ class Created:
 class Registration:
     """The inputs of a registration, as one value (BEHAVIOUR B2.0).
 
-    ``localpart`` None: a number is drawn. Either ``password`` (hashed once admission is
-    past) or ``password_hash`` or neither. ``device`` None: no login. ``client`` None: the
-    request has no address and knows no limits. ``clients`` are those of every request that
+    ``key``: the same one again finds the account that it has made. ``localpart`` None: a number
+    is drawn. Either ``password`` (hashed once admission is past) or ``password_hash`` or
+    neither. ``device`` None: no login. ``client`` None: the request has no address and knows no
+    limits. ``clients`` are those of every request that
     the UIA session has seen. ``approved`` None: as the configuration says.
     ``name_checked``: ``check_username`` has passed during this very request, so only the
     write itself still decides whether the name is free; ``threepids_checked``: so have the
