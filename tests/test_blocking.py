@@ -140,6 +140,12 @@ class LimitTests(LimitCase):
         self.wait(self.register_with("boss", threepids=(BOSS,)))
         self.assertBlocked(self.ask("carol"), "monthly_active_user")
 
+    def test_supportByDefault(self) -> None:
+        """Where newcomers are support users by default, they need none either."""
+        types = {"default_user_type": "support"}
+        self.restart(user_types=types, **self.options)
+        self.assertEqual(self.ask("carol").status, 200)
+
     def test_theSameAgain(self) -> None:
         """Who took the last place and asks again, having lost the answer, gets it again."""
         registration = Registration(key="k", localpart="carol", password_hash="x")

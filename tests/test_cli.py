@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.model import JOB_LEASE_MS
+from tests.ports import free_port
 from tests.service_process import ROOT
 
 
@@ -66,6 +68,20 @@ class CommandTests(CommandCase):
         )
         self.assertTrue(self.rows("SELECT password_hash FROM users")[0][0].startswith("$2b$04$"))
         self.assertNotIn("swordfish", done.stdout + done.stderr)
+
+    def test_registerUserBeginsItsJobs(self) -> None:
+        """What an account brings has had its first attempt when the command ends, and is not held
+        until its lease would end."""
+        homeserver = {"url": f"http://127.0.0.1:{free_port()}", "as_token": "nobody-is-there"}
+        config = self.config(regsys={"homeserver": homeserver})
+        done = self.regsys("register-user", "-c", config, "alice", stdin="swordfish\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        ((attempts, waits_ms, error),) = self.rows(
+            "SELECT attempts, due_ms - created_ms, last_error FROM jobs"
+        )
+        self.assertEqual(attempts, 1)
+        self.assertLess(waits_ms, JOB_LEASE_MS)
+        self.assertIn("127.0.0.1", error)
 
     def test_registerUserRefused(self) -> None:
         """A taken name is told in one line, without a traceback; nothing is changed."""

@@ -112,6 +112,8 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
         system.backend.start()
         try:
             print(await work(system))
+            # What was begun here would else wait for the end of its lease.
+            await system.jobs.stop()
         except RegistrationError as error:
             print(f"regsys: {error.text}", file=sys.stderr)
             status = 1
