@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import (
@@ -33,6 +34,9 @@ from zope.interface import implementer
 
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import ProxiesConfig
+
+# Of one connection, to be received: TLS, headers, and a body within ``http.BODY_LIMIT``.
+MOST_BYTES = 128 * 1024
 
 
 @implementer(IAgent, IAgentEndpointFactory)
@@ -73,6 +77,24 @@ class GuardedAgent:
         return wrapClientTLS(self.policy.creatorForNetloc(uri.host, uri.port), plain)
 
 
+class _Measuring(ProtocolWrapper):
+    """Hangs up on a stranger who does not come to an end: before the body, nobody counts."""
+
+    left = MOST_BYTES
+
+    def dataReceived(self, data: bytes) -> None:
+        self.left -= len(data)
+        if self.left < 0:
+            self.abortConnection()
+        else:
+            super().dataReceived(data)
+
+
+class _Measured(WrappingFactory[_Measuring]):
+    protocol = _Measuring
+    noisy = False
+
+
 @implementer(IReactorTCP, IReactorTime, IReactorPluggableNameResolver)
 @attr.frozen
 class _Guard:
@@ -92,7 +114,8 @@ class _Guard:
     ) -> IConnector:
         if self.networks.forbids(host):
             raise ConnectError(string="this address may not be connected to")
-        connector: IConnector = self.reactor.connectTCP(host, port, factory, timeout, bindAddress)
+        measured = _Measured(factory)
+        connector: IConnector = self.reactor.connectTCP(host, port, measured, timeout, bindAddress)
         return connector
 
     def __getattr__(self, name: str) -> Any:

@@ -11,6 +11,7 @@ from twisted.internet import reactor, ssl
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorPluggableNameResolver
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import BrowserLikePolicyForHTTPS
@@ -21,7 +22,7 @@ from zope.interface import implementer
 from regsys.config import ProxiesConfig
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import Proxy
-from regsys.outbound.guarded import GuardedAgent
+from regsys.outbound.guarded import MOST_BYTES, GuardedAgent
 from regsys.outbound.http import DEADLINE_S, HTTPClient, NoAnswer
 
 PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
@@ -119,6 +120,25 @@ class Greeter(Resource):
         return b"{}"
 
 
+class Endless(Protocol):
+    """Answers with ``begins``, and then with ``more`` until it is hung up on; ``written`` has the
+    bytes of all."""
+
+    begins, more = b"", b""
+    written = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(self.begins)  # type: ignore[union-attr]
+        self.transport.registerProducer(self, streaming=False)  # type: ignore[union-attr]
+
+    def resumeProducing(self) -> None:
+        self.transport.write(self.more)  # type: ignore[union-attr]
+        Endless.written += len(self.more)
+
+    def stopProducing(self) -> None:
+        self.more = b""
+
+
 class SocketTests(TestCase):
     """Over real sockets, to a real server on this machine."""
 
@@ -139,10 +159,14 @@ class SocketTests(TestCase):
         site = Site(Greeter())
         build = site.buildProtocol
         site.buildProtocol = lambda addr: self.connections.append(addr) or build(addr)  # type: ignore
-        port = reactor.listenSSL(0, site, certificate.options(), interface="127.0.0.1")
+        self.options = certificate.options()
+        self.listen(site)
+        self.policy = BrowserLikePolicyForHTTPS(ssl.trustRootFromCertificates([certificate]))
+
+    def listen(self, factory: Any) -> None:
+        port = reactor.listenSSL(0, factory, self.options, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         self.url = f"https://localhost:{port.getHost().port}/"
-        self.policy = BrowserLikePolicyForHTTPS(ssl.trustRootFromCertificates([certificate]))
 
     async def ask(self, networks: Networks) -> Any:
         agent = GuardedAgent(
@@ -171,3 +195,23 @@ class SocketTests(TestCase):
             self.assertIn("Error", str(reason))
         else:
             self.fail("a stranger's certificate was good enough")
+
+    async def test_endless(self) -> None:
+        """Who goes on and on is hung up on long before the deadline, where nobody would count
+        either: in headers, in answers before the answer."""
+        headers = b"X: " + b"x" * 8000 + b"\r\n"
+        cases = {
+            "headers": (b"HTTP/1.1 200 OK\r\n", headers * 8),
+            "one header": (b"HTTP/1.1 200 OK\r\nX: x\r\n", b" " + headers * 8),
+            "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000),
+        }
+        for case, (begins, more) in cases.items():
+            Endless.written = 0
+            endless = type("Endless", (Endless,), {"begins": begins, "more": more})
+            self.listen(Factory.forProtocol(endless))
+            try:
+                await self.ask(Networks(allowed=("127.0.0.0/8", "::1")))
+            except NoAnswer as reason:
+                self.assertIn("the connection failed", str(reason), case)
+            self.assertGreater(Endless.written, MOST_BYTES, case)
+            self.assertLess(Endless.written, 8 * 1024 * 1024, case)
