@@ -259,6 +259,16 @@ class DirectoryTests(SystemCase):
         self.wait(self.subsystem.jobs.run_due())
         self.assertEqual(self.directory.told, [(ALICE, "alice")])
 
+    def test_goneMeanwhile(self) -> None:
+        """It is not told of who was deactivated while it was away."""
+        self.directory.away = True
+        self.register()
+        self.wait(self.subsystem.handler.deactivated(ALICE))
+        self.directory.away = False
+        self.clock.advance(2)
+        self.wait(self.subsystem.jobs.run_due())
+        self.assertEqual((self.directory.told, self.counts()["jobs"]), ([], 0))
+
     def test_slow(self) -> None:
         """Nobody who registers waits for it; who stops the server does."""
         self.directory.slow = Deferred()

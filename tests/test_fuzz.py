@@ -192,7 +192,9 @@ spoiled_headers = st.tuples(
     | st.binary(max_size=30).map(lambda value: value.translate(None, b"\r\n\0")),
 )
 spoiled_queries = st.tuples(
-    st.sampled_from(["kind", "username", "access_token", "kind[]", "token", "valid", "limit", "user_id", ""]),
+    st.sampled_from(
+        ["kind", "username", "access_token", "kind[]", "token", "valid", "limit", "user_id", ""]
+    ),
     st.sampled_from([b"user", b"guest", b"<access>", b"alice", b"%", b"\0"])
     | st.binary(max_size=12),
 ).map(lambda pair: f"?{pair[0]}={quote_from_bytes(pair[1], safe='<>')}")

@@ -87,7 +87,7 @@ class _Measuring(ProtocolWrapper):
         if self.left < 0:
             self.abortConnection()
         else:
-            super().dataReceived(data)
+            self.wrappedProtocol.dataReceived(data)
 
 
 class _Measured(WrappingFactory[_Measuring]):
@@ -114,7 +114,7 @@ class _Guard:
     ) -> IConnector:
         if self.networks.forbids(host):
             raise ConnectError(string="this address may not be connected to")
-        measured = _Measured(factory)
+        measured = _Measured(factory)  # type: ignore[no-untyped-call]  # Twisted's
         connector: IConnector = self.reactor.connectTCP(host, port, measured, timeout, bindAddress)
         return connector
 

@@ -30,9 +30,7 @@ def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> None:
 def _first_times(txn: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
     """Which words of ``once`` are written now, for the first time."""
     words = {job.once: _row(job.once) for job in new if job.once is not None}
-    return frozenset(
-        word for word in sorted(words) if txn.insert("first_times", word=words[word])
-    )
+    return frozenset(word for word in sorted(words) if txn.insert("first_times", word=words[word]))
 
 
 def _row(word: str) -> str:
