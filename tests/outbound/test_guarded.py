@@ -71,7 +71,8 @@ class GuardedTests(SynchronousTestCase):
         for host in (
             *("127.0.0.1", PRIVATE, "169.254.169.254", "0.0.0.1", "100.64.0.1", "255.255.255.255"),
             *("::1", "::", "fd00::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"),
-            *("2002:a00:1::", "ff02::1"),
+            *("2002:a00:1::", "ff02::1", "::a00:1", "::ffff:0:a00:1", "2001:0:4136:e378::f5ff:fffe"),
+            *("100:0:0:1::1", "2001:10::1", "3fff::1", "5f00::1"),
         ):
             machine = Machine([host])
             self.assertIn("may not be connected to", self.ask(machine), host)
@@ -79,7 +80,7 @@ class GuardedTests(SynchronousTestCase):
 
     def test_public(self) -> None:
         """The internet's are connected to, those that are forbidden beside them are not."""
-        for host in (PUBLIC, "2606:2800:220:1::1", "64:ff9b::5db8:d822"):
+        for host in (PUBLIC, "2606:2800:220:1::1", "64:ff9b::5db8:d822", "2001:200::1"):
             machine = Machine([PRIVATE, host, "::1"])
             self.ask(machine)
             self.assertEqual(machine.tried, [host])
