@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -10,20 +11,23 @@ import attr
 from twisted.internet import reactor, ssl
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorPluggableNameResolver
+from twisted.internet.interfaces import IReactorPluggableNameResolver, IResolutionReceiver
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from zope.interface import implementer
 
+from regsys.backend import open_backend
 from regsys.config import ProxiesConfig
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import Proxy
-from regsys.outbound.guarded import MOST_BYTES, GuardedAgent
+from regsys.outbound.guarded import LOOKUPS, MOST_BYTES, GuardedAgent, lookups
 from regsys.outbound.http import DEADLINE_S, HTTPClient, NoAnswer
+from regsys.testing import config
 
 PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
 
@@ -71,7 +75,13 @@ class GuardedTests(SynchronousTestCase):
         for host in (
             *("127.0.0.1", PRIVATE, "169.254.169.254", "0.0.0.1", "100.64.0.1", "255.255.255.255"),
             *("::1", "::", "fd00::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"),
-            *("2002:a00:1::", "ff02::1", "::a00:1", "::ffff:0:a00:1", "2001:0:4136:e378::f5ff:fffe"),
+            *(
+                "2002:a00:1::",
+                "ff02::1",
+                "::a00:1",
+                "::ffff:0:a00:1",
+                "2001:0:4136:e378::f5ff:fffe",
+            ),
             *("100:0:0:1::1", "2001:10::1", "3fff::1", "5f00::1"),
         ):
             machine = Machine([host])
@@ -98,6 +108,16 @@ class GuardedTests(SynchronousTestCase):
         for host in ("127.0.0.1", "[::1]"):
             self.assertIn("may not be connected", self.ask(machine, f"https://{host}:8090/"))
 
+    def test_ownResolver(self) -> None:
+        """Names are looked up by the resolver that is for them, where there is one."""
+        machine = Machine()
+        resolver: Any = Names([[PUBLIC]])
+        http = HTTPClient.guarded(machine, ProxiesConfig(), Networks(), resolver)
+        asking = Deferred.fromCoroutine(http.get("https://id.example/", {}))
+        machine.pump([0.5] * int(2 * DEADLINE_S))
+        self.failureResultOf(asking, NoAnswer)
+        self.assertEqual(machine.tried, [PUBLIC])
+
     def test_exceptions(self) -> None:
         """What is allowed beside is connected to; another list forbids other networks."""
         machine = Machine([PRIVATE], [PUBLIC])
@@ -112,6 +132,55 @@ class GuardedTests(SynchronousTestCase):
         machine = Machine([PUBLIC])
         self.assertIn("a proxy stands before", self.ask(machine, proxies=proxies))
         self.assertEqual(machine.tried, [])
+
+
+@implementer(IResolutionReceiver)
+class Found:
+    """What a resolver finds; ``complete`` fires at the end."""
+
+    def __init__(self) -> None:
+        self.complete: Deferred[None] = Deferred()
+
+    def resolutionBegan(self, resolution: Any) -> None:
+        """Nobody cancels it."""
+
+    def addressResolved(self, address: Any) -> None:
+        """Whatever it is."""
+
+    def resolutionComplete(self) -> None:
+        self.complete.callback(None)
+
+
+class LookupsTests(TestCase):
+    async def test_silentNameServers(self) -> None:
+        """However many name servers keep silent, the threads of everybody else are free; and a
+        thread that waits for one keeps no process from ending."""
+        silent, threads = threading.Event(), []
+
+        def getaddrinfo(*args: Any) -> Any:
+            threads.append(threading.current_thread())
+            silent.wait(20)
+            return []
+
+        resolver = lookups(reactor, getaddrinfo)
+        found = [Found() for _ in range(20)]
+        try:
+            for one in found:
+                resolver.resolveHostName(one, "silent.example")
+            self.assertEqual(await deferToThread(lambda: "free").addTimeout(5, reactor), "free")
+        finally:
+            silent.set()
+        for one in found:
+            await one.complete
+        self.assertTrue(all(thread.daemon for thread in threads))
+        self.assertEqual(len(set(threads)), LOOKUPS)
+
+    def test_backend(self) -> None:
+        """The real client for strangers has such threads."""
+        database = {"name": "sqlite3", "args": {"database": self.mktemp()}}
+        backend = open_backend(config(database=database), reactor, b"secret")
+        agent: Any = backend.guarded_http.agent
+        self.assertIsNotNone(agent.resolver)
 
 
 class Greeter(Resource):
