@@ -51,7 +51,7 @@ class DirectoryNotice:
     """The user directory learns of every new profile (BEHAVIOUR B2.7). ``shown``: newcomers may
     be found there (``show_users_in_user_directory``). Unless ``of_ghosts``, it does not learn of
     the users in application services' exclusive namespaces, nor, as far as ``users`` knows, of
-    those who are no more when the job is carried out."""
+    those who are no more when the job is carried out late."""
 
     directory: IUserDirectory
     shown: bool = True
@@ -71,9 +71,10 @@ class DirectoryNotice:
         """The handler of TELL_DIRECTORY jobs."""
         user_id = UserID.parse(job.payload["user_id"])
         name = job.payload["display_name"]
-        user = None if self.users is None else await self.users.find(user_id.localpart)
-        if user is not None and user.deactivated:
-            return
+        if self.users is not None and job.is_late:
+            user = await self.users.find(user_id.localpart)
+            if user is not None and user.deactivated:
+                return
         await self.directory.profile_created(user_id, name, not self.shown)
 
 
@@ -122,8 +123,8 @@ class EmailPusher:
 @attr.frozen
 class AddressNotice:
     """Modules learn which identifiers a new account has (BEHAVIOUR B10.4), unless, as far as
-    ``owners`` knows, it has lost them before the job is carried out: a removal that was told first
-    would be taken back."""
+    ``owners`` knows, it has lost them before a late job is carried out: a removal that was told
+    first would be taken back."""
 
     changes: IThreepidChanges
     owners: Optional[IThreepidStore] = None
@@ -148,5 +149,7 @@ class AddressNotice:
         """The handler of TELL_OF_ADDRESS jobs."""
         told = job.payload
         user_id, medium, address = UserID.parse(told["user_id"]), told["medium"], told["address"]
-        if self.owners is None or await self.owners.owner_of(medium, address) == user_id:
-            await self.changes.tell_added(user_id, medium, address)
+        if self.owners is not None and job.is_late:
+            if await self.owners.owner_of(medium, address) != user_id:
+                return
+        await self.changes.tell_added(user_id, medium, address)
