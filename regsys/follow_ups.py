@@ -149,7 +149,6 @@ class AddressNotice:
         """The handler of TELL_OF_ADDRESS jobs."""
         told = job.payload
         user_id, medium, address = UserID.parse(told["user_id"]), told["medium"], told["address"]
-        if self.owners is not None and job.is_late:
-            if await self.owners.owner_of(medium, address) != user_id:
-                return
-        await self.changes.tell_added(user_id, medium, address)
+        owners = self.owners if job.is_late else None
+        if owners is None or await owners.owner_of(medium, address) == user_id:
+            await self.changes.tell_added(user_id, medium, address)

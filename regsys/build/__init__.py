@@ -77,7 +77,7 @@ def standalone(
         config=config.passwords,
     )
     endpoints = [
-        login.login(logins, rules.appservices(parts, handler, users, blocking), clock),
+        login.login(logins, rules.appservices(parts, handler, users, devices, blocking), clock),
         login.logout(auth, devices),
         login.logout_all(auth, devices),
         login.refresh(refresher, clock),
@@ -92,6 +92,7 @@ def standalone(
         owners=owners,
         passwords=passwords,
         users=users,
+        devices=devices,
         rooms=rooms or parts.rooms,
         endpoints=endpoints,
         expiring=[devices, *watch.expiring],

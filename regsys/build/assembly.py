@@ -19,6 +19,7 @@ from regsys.interfaces import (
     IBlocking,
     IRooms,
     IThreepidStore,
+    ITokenStore,
     IUserLookup,
 )
 from regsys.jobs import Housekeeping
@@ -48,8 +49,9 @@ from regsys.web.pages import Pages
 class Side:
     """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
     address; ``passwords`` None: nobody knows passwords; ``users`` None: nor who a user is;
-    ``rooms`` None: what needs them waits. ``endpoints`` are only this side's, and the rows of
-    ``expiring`` come to an end. ``activity`` None: nobody looks who is here."""
+    ``devices`` None: nor which devices he has; ``rooms`` None: what needs them waits.
+    ``endpoints`` are only this side's, and the rows of ``expiring`` come to an end. ``activity``
+    None: nobody looks who is here."""
 
     handler: RegistrationHandler
     accounts: IAccountStore
@@ -58,6 +60,7 @@ class Side:
     owners: Optional[IThreepidStore]
     passwords: Optional[PasswordCheck]
     users: Optional[IUserLookup] = None
+    devices: Optional[ITokenStore] = None
     rooms: Optional[IRooms] = None
     endpoints: Sequence[Endpoint] = ()
     expiring: Sequence[Any] = ()
@@ -75,7 +78,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
-    appservices = rules.appservices(parts, handler, side.accounts, side.blocking)
+    appservices = rules.appservices(parts, handler, side.accounts, side.devices, side.blocking)
     rules.tell(parts, side.owners, side.users)
     if side.rooms is not None:
         usher = rules.usher(parts, side.rooms, side.users)

@@ -187,10 +187,12 @@ def _directory_notice(
 def _follow_ups(config: Config, chosen: Hooks, notice: Optional[DirectoryNotice]) -> FollowUps:
     """What an account brings, as far as that is known here. What carries the notices out, and what
     needs the homeserver's rooms, is added in ``assembly``."""
-    parts: list[IFollowUps] = [AddressNotice(chosen.threepid_changes)]
+    addresses = AddressNotice(chosen.threepid_changes)
+    notices: list[IFollowUps] = [addresses] if notice is None else [notice, addresses]
+    parts: list[IFollowUps] = []
     if config.rooms.auto_join:
         parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
-    return FollowUps(parts, [] if notice is None else [notice])
+    return FollowUps(parts, notices)
 
 
 def _unbinder(

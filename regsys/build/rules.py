@@ -32,6 +32,7 @@ from regsys.interfaces import (
     IRegistrationWriter,
     IRooms,
     IThreepidStore,
+    ITokenStore,
     ITurnstile,
     IUserLookup,
 )
@@ -93,12 +94,17 @@ def handler(
 
 
 def appservices(
-    parts: Parts, handler: RegistrationHandler, accounts: IAccountStore, blocking: IBlocking
+    parts: Parts,
+    handler: RegistrationHandler,
+    accounts: IAccountStore,
+    devices: Optional[ITokenStore],
+    blocking: IBlocking,
 ) -> AppserviceRequests:
     return AppserviceRequests(
         handler=handler,
         services=parts.services,
         accounts=accounts,
+        devices=devices,
         blocking=blocking,
         may_set_password=parts.config.registration.appservice_may_set_password,
     )

@@ -170,7 +170,12 @@ def read(reader: Reader) -> Config:
     homeserver = read_homeserver(reader.section("regsys").section("homeserver"))
     email = read_email(reader, template_directory)
     phones = read_phones(reader)
-    threepids = read_threepids(reader, has_mails=email is not None, has_phones=phones.can_prove)
+    threepids = read_threepids(
+        reader,
+        has_mails=email is not None,
+        has_phones=phones.can_prove,
+        oauth_only=oauth_only,
+    )
     config = Config(
         server_name=server_name,
         public_baseurl=_read_public_baseurl(reader, server_name),

@@ -126,7 +126,7 @@ class NewAccount:
     ``display_name`` None: no profile is written (an upgrading guest keeps its own).
     ``vouched_emails``: those of ``threepids`` that an administrator or a module vouches for, not
     its owner. ``consents``: the policies that were accepted, the version of each by its name.
-    ``is_ghost``: an application service has made it, and nothing but the user directory's notice
+    ``is_ghost``: an application service has made it, and nothing but notices
     follows; ``appservice_id`` names the service only where its namespace is exclusive (B3.3).
     ``session_id`` names the UIA session that is finished by this account; its answer may be
     asked again until ``session_until_ms``. ``device`` None: no login.
