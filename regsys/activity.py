@@ -55,12 +55,12 @@ EVERYBODY = 2**62
 
 class Activity:
     """What this process has seen. ``gauge`` shows how many users are active; None: nobody
-    counts them. ``births`` counts the accounts that were made here."""
+    counts them. ``arrivals`` counts the accounts that were made here, and the logins."""
 
     def __init__(
         self, store: IActivityStore, clock: IReactorTime, gauge: Optional[Gauge] = None
     ) -> None:
-        self.births = 0
+        self.arrivals = 0
         self._store = store
         self._clock = clock
         self._gauge = gauge
@@ -75,12 +75,19 @@ class Activity:
     def seen(self, user_id: UserID) -> None:
         """This user is here now."""
         now_ms = self._now_ms()
-        if now_ms - self._noted_ms.get(user_id, -SEEN_AGAIN_MS) >= SEEN_AGAIN_MS:
+        noted_ms = self._noted_ms.get(user_id)
+        # By a clock that was put back since it may be noted in the future.
+        if noted_ms is None or abs(now_ms - noted_ms) >= SEEN_AGAIN_MS:
             self._note(user_id, now_ms)
+
+    def let_in(self, user_id: UserID) -> None:
+        """This user logs in, perhaps after more than a month."""
+        self.arrivals += 1
+        self.seen(user_id)
 
     def born(self, user_id: UserID) -> None:
         """This account was made just now, perhaps of a guest who has been seen already."""
-        self.births += 1
+        self.arrivals += 1
         self._note(user_id, self._now_ms())
 
     def _note(self, user_id: UserID, now_ms: int) -> None:
@@ -151,20 +158,20 @@ class MonthlyActiveUsers:
         self._activity = activity
         self._clock = clock
         self._counted = self._counted_most = 0
-        self._counted_births = 0
+        self._counted_arrivals = 0
         self._counted_s = -COUNT_KEPT_S
 
     async def count(self, at_most: int) -> int:
-        born = self._activity.births - self._counted_births
-        is_fresh = (
-            at_most <= self._counted_most and self._clock.seconds() - self._counted_s < COUNT_KEPT_S
-        )
-        if is_fresh and (self._counted + born < at_most or not born):
-            return min(self._counted + born, at_most)
-        births = self._activity.births
+        came = self._activity.arrivals - self._counted_arrivals
+        # A clock that was put back makes no count fresh.
+        age_s = self._clock.seconds() - self._counted_s
+        is_fresh = at_most <= self._counted_most and 0 <= age_s < COUNT_KEPT_S
+        if is_fresh and (self._counted + came < at_most or not came):
+            return min(self._counted + came, at_most)
+        arrivals = self._activity.arrivals
         await self._activity.write()
         self._counted = await self._store.count(self._since_ms(), at_most)
-        self._counted_most, self._counted_births = at_most, births
+        self._counted_most, self._counted_arrivals = at_most, arrivals
         self._counted_s = self._clock.seconds()
         return self._counted
 
@@ -213,7 +220,7 @@ class WatchingWriter:
 
     async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
         login = await self.writer.register_device(user_id, device)
-        self.activity.seen(user_id)
+        self.activity.let_in(user_id)
         return login
 
     async def after_registration(

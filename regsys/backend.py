@@ -16,6 +16,7 @@ import attr
 from regsys.config import Config, DatabaseConfig
 from regsys.interfaces import IHasher
 from regsys.metrics import Metrics
+from regsys.outbound.guarded import lookups
 from regsys.outbound.http import HTTPClient
 from regsys.passwords import HashingPool, HashingThreads
 from regsys.storage.database import Database, Dialect, Transaction, connection_pool
@@ -120,7 +121,9 @@ def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backen
         database=database,
         hasher=hasher,
         http=HTTPClient.on(reactor, config.proxies),
-        guarded_http=HTTPClient.guarded(reactor, config.proxies, config.identity_servers.networks),
+        guarded_http=HTTPClient.guarded(
+            reactor, config.proxies, config.identity_servers.networks, lookups(reactor)
+        ),
         macaroon_secret=macaroon_secret,
         metrics=metrics,
         start=start,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Optional, Sequence
 
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IFollowUps, IPushers, IThreepidChanges, IUserDirectory
+from regsys.interfaces import (
+    IFollowUps,
+    IPushers,
+    IThreepidChanges,
+    IThreepidStore,
+    IUserDirectory,
+    IUserLookup,
+)
 from regsys.model import Job, NewAccount, NewJob, Pusher, UserID
 
 TELL_DIRECTORY = "tell_user_directory"
@@ -43,11 +50,13 @@ class FollowUps:
 class DirectoryNotice:
     """The user directory learns of every new profile (BEHAVIOUR B2.7). ``shown``: newcomers may
     be found there (``show_users_in_user_directory``). Unless ``of_ghosts``, it does not learn of
-    the users in application services' exclusive namespaces."""
+    the users in application services' exclusive namespaces, nor, as far as ``users`` knows, of
+    those who are no more when the job is carried out late."""
 
     directory: IUserDirectory
     shown: bool = True
     of_ghosts: bool = True
+    users: Optional[IUserLookup] = None
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         if new.display_name is None or not (self.of_ghosts or new.appservice_id is None):
@@ -62,6 +71,10 @@ class DirectoryNotice:
         """The handler of TELL_DIRECTORY jobs."""
         user_id = UserID.parse(job.payload["user_id"])
         name = job.payload["display_name"]
+        if self.users is not None and job.is_late:
+            user = await self.users.find(user_id.localpart)
+            if user is not None and user.deactivated:
+                return
         await self.directory.profile_created(user_id, name, not self.shown)
 
 
@@ -109,9 +122,12 @@ class EmailPusher:
 @implementer(IFollowUps)
 @attr.frozen
 class AddressNotice:
-    """Modules learn which identifiers a new account has (BEHAVIOUR B10.4)."""
+    """Modules learn which identifiers a new account has (BEHAVIOUR B10.4), unless, as far as
+    ``owners`` knows, it has lost them before a late job is carried out: a removal that was told
+    first would be taken back."""
 
     changes: IThreepidChanges
+    owners: Optional[IThreepidStore] = None
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         if not self.changes.has_listeners():
@@ -132,5 +148,7 @@ class AddressNotice:
     async def run(self, job: Job) -> None:
         """The handler of TELL_OF_ADDRESS jobs."""
         told = job.payload
-        user_id = UserID.parse(told["user_id"])
-        await self.changes.tell_added(user_id, told["medium"], told["address"])
+        user_id, medium, address = UserID.parse(told["user_id"]), told["medium"], told["address"]
+        owners = self.owners if job.is_late else None
+        if owners is None or await owners.owner_of(medium, address) == user_id:
+            await self.changes.tell_added(user_id, medium, address)

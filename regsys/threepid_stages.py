@@ -12,7 +12,7 @@ from zope.interface import implementer
 from regsys.errors import StageFailed, sentence
 from regsys.flows import EMAIL_IDENTITY, MSISDN
 from regsys.interfaces import IPhoneProver, IStage, IValidationStore, StageContext
-from regsys.model import Threepid, UIASession, Validation
+from regsys.model import VALIDATED_MS, Threepid, UIASession, Validation
 from regsys.threepids import is_canonical
 
 # A sid and a client secret, ours and other servers' (B7.4).
@@ -89,10 +89,12 @@ class MsisdnStage(EmailIdentityStage):
 @attr.frozen(kw_only=True)
 class DelegatedMsisdnStage:
     """``m.login.msisdn``, where another server proves phone numbers: what it says has been proven
-    belongs to this dialogue from now on (B7.8, THREATS A6)."""
+    belongs to this dialogue from now on (B7.8, THREATS A6). That is remembered for as long as the
+    proof is good, and it is good for as long as a dialogue may last: so it is good once."""
 
     prover: IPhoneProver
     store: IValidationStore
+    clock: IReactorTime
 
     type = MSISDN
     page = None
@@ -104,11 +106,13 @@ class DelegatedMsisdnStage:
         sid, client_secret = _credentials(auth)
         session = context.session
         proof = await self.prover.proven(sid, client_secret)
+        until_ms = 0 if proof is None else proof.validated_at_ms + VALIDATED_MS
         if not (
             proof is not None
+            and until_ms > self.clock.seconds() * 1000
             # Another form of a number would be a second one of the same phone.
             and is_canonical(proof.medium, proof.address)
-            and await self.store.adopt(proof, session.session_id, session.expires_ms)
+            and await self.store.adopt(proof, session.session_id, max(until_ms, session.expires_ms))
         ):
             remembered = session.results.get(self.type)
             changed = remembered is not None and remembered["sid"] != sid

@@ -86,6 +86,8 @@ class IdentityDouble(Resource):
         self.clock = clock
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.sessions: dict[str, dict[str, Any]] = {}
+        # In a process of its own the moment of PROOF is long ago.
+        self._validated_ms = max(VALIDATED_MS, int(clock.seconds() * 1000))
 
     def render_POST(self, request: Request) -> Any:
         return self._answer(request, json.loads(request.content.read()))
@@ -108,7 +110,7 @@ class IdentityDouble(Resource):
     def _said(self, path: str, mishap: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
         if path == "/validate/msisdn/requestToken":
             sid = f"given{len(self.sessions)}"
-            self.sessions[sid] = {**fields, "since": VALIDATED_MS + len(self.sessions)}
+            self.sessions[sid] = {**fields, "since": self._validated_ms + len(self.sessions)}
             more = {"success": True, "msisdn": "x", "intl_fmt": "+49 …", "nested": {"a": 1}}
             return 200, {"sid": sid, "submit_url": "https://elsewhere.example/", **more}
         session = self.sessions.get(fields["sid"], {})
@@ -117,7 +119,7 @@ class IdentityDouble(Resource):
             session["validated"] = session.get("validated", False) or success
             return 200, {"success": success}
         if mishap == "good":
-            return 200, PROOF
+            return 200, {**PROOF, "validated_at": self._validated_ms}
         if session.get("validated") and session["client_secret"] == fields["client_secret"]:
             return 200, {
                 "medium": "msisdn",

@@ -35,6 +35,7 @@ from regsys.testing import MemoryActiveUsers, provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS
 
+TEN_YEARS_S = 10 * 365 * 24 * 3600
 ALICE, BOB = (UserID(name, "test.example") for name in ("alice", "bob"))
 
 
@@ -125,6 +126,17 @@ class ActivityTests(ActivityCase):
         self.clock.advance(1)
         self.activity.seen(ALICE)
         self.write()
+        self.assertEqual(self.store.batches, [[ALICE]] * 2)
+
+    def test_clockPutBack(self) -> None:
+        """Who was seen while the clock was wrong is seen again once it is right."""
+        self.clock.advance(TEN_YEARS_S)
+        self.activity.seen(ALICE)
+        self.write()
+        self.clock.rightNow -= TEN_YEARS_S
+        for _ in range(3):
+            self.activity.seen(ALICE)
+            self.write()
         self.assertEqual(self.store.batches, [[ALICE]] * 2)
 
     def test_born(self) -> None:
@@ -238,6 +250,21 @@ class CountTests(ActivityCase):
         for _ in range(5):
             self.assertEqual(self.count(2), 2)
         self.assertEqual(self.store.counts, [2])
+
+    def test_arrivals(self) -> None:
+        """Who logs in after more than a month takes a place, too, and at once."""
+        self.activity.seen(ALICE)
+        self.assertEqual(self.count(2), 1)
+        self.activity.let_in(BOB)
+        self.assertEqual(self.count(2), 2)
+
+    def test_clockPutBack(self) -> None:
+        """A count that was made while the clock was wrong does not hold when it is right."""
+        self.clock.advance(TEN_YEARS_S)
+        self.assertEqual(self.count(2), 0)
+        self.clock.rightNow -= TEN_YEARS_S
+        self.store.users.update((ALICE, BOB))
+        self.assertEqual(self.count(2), 2)
 
     def test_away(self) -> None:
         """If it can't be counted, that is an error and no number."""

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from regsys.jobs import JobRunner
-from regsys.model import Registration
+from regsys.model import Registration, UserID
 from tests.case import DUMMY
 from tests.proofs import ALICE, ProofCase
 
@@ -102,6 +102,18 @@ class NewAccountTests(NewAccountCase):
         self.clock.advance(61)
         self.wait(self.subsystem.jobs.run_due())
         self.assertEqual(self.heard.count((*ADDED, 1)), 1)
+        self.assertEqual(self.rows("SELECT kind FROM jobs WHERE kind LIKE 'tell%'"), [])
+
+    def test_lostMeanwhile(self) -> None:
+        """Nobody is told that an account has what it has lost before a process came to tell."""
+        session, sid = self.begin(), self.proven()
+        self.patch(JobRunner, "start_jobs", lambda runner, jobs: None)
+        self.over_again()
+        self.assertRegistered(self.present(session, sid), "alice")
+        self.wait(self.subsystem.handler.deactivated(UserID("alice", "test.example")))
+        self.clock.advance(61)
+        self.wait(self.subsystem.jobs.run_due())
+        self.assertNotIn((*ADDED, 1), self.heard)
         self.assertEqual(self.rows("SELECT kind FROM jobs WHERE kind LIKE 'tell%'"), [])
 
     def test_trouble(self) -> None:

@@ -25,6 +25,7 @@ from regsys.interfaces import IFollowUps, IUserDirectory
 from regsys.model import Job, NewAccount, Pusher, Threepid, UserID
 from regsys.testing import MemoryAccounts, MemoryDevices, MemoryPushers, provides
 from regsys.testing.contracts.case import device
+from tests.accounts import THREEPIDS
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3, Answer
 from tests.handling import FollowUps as Greeting
@@ -185,6 +186,15 @@ class NewcomersPushersTests(ProofCase):
         self.client.post(f"{V3}/logout", {}, token=answer.json["access_token"])
         self.assertEqual(self.rows("SELECT * FROM pushers"), [])
 
+    def test_addressGone(self) -> None:
+        """An address that the account does not have any more, which may be another's tomorrow,
+        gets no more notifications."""
+        answer = self.registered(enable_notifs=True)
+        token = answer.json["access_token"]
+        gone = {"medium": "email", "address": MAIL.upper()}
+        self.assertEqual(self.client.post(f"{THREEPIDS}/delete", gone, token=token).status, 200)
+        self.assertEqual(self.pushers(answer), [])
+
     def test_switchedOff(self) -> None:
         """Nobody has one by default, nor where newcomers are to get none."""
         for options in ({}, {"enable_notifs": True, "notif_for_new_users": False}):
@@ -258,6 +268,16 @@ class DirectoryTests(SystemCase):
         self.clock.advance(2)
         self.wait(self.subsystem.jobs.run_due())
         self.assertEqual(self.directory.told, [(ALICE, "alice")])
+
+    def test_goneMeanwhile(self) -> None:
+        """It is not told of who was deactivated while it was away."""
+        self.directory.away = True
+        self.register()
+        self.wait(self.subsystem.handler.deactivated(ALICE))
+        self.directory.away = False
+        self.clock.advance(2)
+        self.wait(self.subsystem.jobs.run_due())
+        self.assertEqual((self.directory.told, self.counts()["jobs"]), ([], 0))
 
     def test_slow(self) -> None:
         """Nobody who registers waits for it; who stops the server does."""

@@ -14,6 +14,8 @@ from urllib.parse import quote_from_bytes
 import attr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from treq.testing import RequestTraversalAgent
+from twisted.web.resource import Resource
 
 from regsys import http
 from tests import bridges
@@ -58,6 +60,7 @@ SERVICE = (b"Authorization", b"Bearer " + bridges.TOKEN.encode())
 BRIDGE = bridges.SERVICE
 GHOST = {**USER, "type": BRIDGE, "display_name": "Alice"}
 TOKENS = "/_synapse/admin/v1/registration_tokens"
+JOBS = "/_regsys/v1/jobs"
 TOKEN = {
     "token": "<new name>",
     "length": 16,
@@ -123,6 +126,16 @@ GOOD = (
     Request("POST", f"{THREEPIDS}/add", {**PROVEN["threepid_creds"], "auth": CONFIRM}, (BEARER,)),
     Request("POST", f"{THREEPIDS}/delete", BY_EMAIL, (BEARER,)),
     Request("POST", f"{THREEPIDS}/unbind", {**BY_EMAIL, "id_server": "id.example"}, (BEARER,)),
+    Request(
+        "POST",
+        f"{THREEPIDS}/bind",
+        {"id_server": "id.example", "id_access_token": "t", "sid": "1", "client_secret": "secret"},
+        (BEARER,),
+    ),
+    Request("GET", f"{V3}/pushers", {}, (BEARER,)),
+    Request("GET", f"{JOBS}?limit=10", {}, (ADMIN,)),
+    Request("POST", f"{JOBS}/retry", {}, (ADMIN,)),
+    Request("POST", f"{JOBS}/<new name>/retry", {}, (ADMIN,)),
     Request("POST", REGISTER, {**USER, "auth": {**BY_TOKEN, **SESSION}}),
     Request("GET", "/_matrix/client/v1/register/m.login.registration_token/validity?token=welcome"),
     Request("POST", f"{TOKENS}/new", TOKEN, (ADMIN,)),
@@ -179,7 +192,9 @@ spoiled_headers = st.tuples(
     | st.binary(max_size=30).map(lambda value: value.translate(None, b"\r\n\0")),
 )
 spoiled_queries = st.tuples(
-    st.sampled_from(["kind", "username", "access_token", "kind[]", "token", "valid", ""]),
+    st.sampled_from(
+        ["kind", "username", "access_token", "kind[]", "token", "valid", "limit", "user_id", ""]
+    ),
     st.sampled_from([b"user", b"guest", b"<access>", b"alice", b"%", b"\0"])
     | st.binary(max_size=12),
 ).map(lambda pair: f"?{pair[0]}={quote_from_bytes(pair[1], safe='<>')}")
@@ -254,10 +269,21 @@ def examples(count: int) -> Any:
     )
 
 
+class Refusing(Resource):
+    """An identity server that says no, and what else a stranger may say."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> bytes:
+        request.setResponseCode(403)
+        return json.dumps({"errcode": "M_FORBIDDEN", "error": "\0\ud800\r\n"}).encode()
+
+
 class FuzzTests(bridges.BridgeCase):
     services = (bridges.registration(namespaces={"users": [{"regex": "@", "exclusive": False}]}),)
     options = {  # noqa: RUF012 (BridgeCase declares it)
         **MAILS,
+        "agent": RequestTraversalAgent(Refusing()),
         "enable_registration_token_3pid_bypass": True,
         "rc_registration_token_validity": {"per_second": 1000, "burst_count": 1000},
         "regsys": {

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Mapping
 
 from treq.testing import RequestTraversalAgent
 
+from regsys.model import VALIDATED_MS as GOOD_FOR_MS
+from regsys.model import UserID
 from regsys.outbound.http import DEADLINE_S
 from tests.case import PASSWORD, DialogueCase
 from tests.client import V3, Answer
@@ -272,6 +274,30 @@ class StageTests(PhoneCase):
             self.assertRefused(self.present(second, sid), 401, "M_UNAUTHORIZED", sid)
         rows = self.rows("SELECT address, validated_ms, claimed_by FROM validations")
         self.assertEqual([tuple(row) for row in rows], [(CANONICAL, VALIDATED_MS, first)])
+
+    def test_old(self) -> None:
+        """A proof makes one account, also when that is no more, and the session is forgotten: what
+        was proven before the longest dialogue proves nothing."""
+        self.clock.advance((VALIDATED_MS + GOOD_FOR_MS) / 1000 - self.clock.seconds() - 3600)
+        self.assertRegistered(self.present(self.begin("alice"), "good"), "alice")
+        self.wait(self.subsystem.handler.deactivated(UserID("alice", "test.example")))
+        self.assertEqual(self.owners(), {})
+        for hours in (0, 2, 48):
+            self.clock.advance(hours * 3600)
+            self.wait(self.subsystem._housekeeping._sweep())
+            answer = self.present(self.begin(f"bob{hours}"), "good..again")
+            self.assertRefused(answer, 401, "M_UNAUTHORIZED", hours)
+
+    def test_forgottenSession(self) -> None:
+        """A proof is remembered for as long as it is good, also if its session ends before."""
+        self.clock.rightNow -= 47 * 3600
+        session = self.begin("alice")
+        self.clock.advance(47 * 3600)
+        self.assertRegistered(self.present(session, "good"), "alice")
+        self.wait(self.subsystem.handler.deactivated(UserID("alice", "test.example")))
+        self.clock.advance(2 * 3600)
+        self.wait(self.subsystem._housekeeping._sweep())
+        self.assertRefused(self.present(self.begin("bob"), "good"), 401, "M_UNAUTHORIZED")
 
     def test_anotherNumber(self) -> None:
         """Who presents another proof, and fails, has not the first one any more."""

@@ -161,9 +161,11 @@ class OwnActivity(Tables):
     # --- Guests --------------------------------------------------------------------------
 
     async def test_watched(self: Any) -> None:
-        """A watch goes on from call to call, and begins anew after too long a break."""
+        """A watch goes on from call to call, and begins anew after too long a break, or when the
+        clock is put back behind its beginning."""
         store = GuestStore(self.db)
-        for now_ms, since_ms in ((5, 5), (15, 5), (25, 5), (36, 36), (40, 36)):
+        steps = ((5, 5), (15, 5), (25, 5), (36, 36), (40, 36), (900, 900), (45, 45), (50, 45))
+        for now_ms, since_ms in steps:
             self.assertEqual(await store.watched_since(now_ms, 10), since_ms, now_ms)
 
     async def guests(self: Any) -> list[str]:

@@ -77,6 +77,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
+    rules.tell(parts, side.owners, side.users)
     if side.rooms is not None:
         usher = rules.usher(parts, side.rooms, side.users)
         parts.runner.add_handlers({AUTO_JOIN: usher.run})

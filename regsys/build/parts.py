@@ -14,8 +14,6 @@ from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
 from regsys.follow_ups import (
     ADD_PUSHER,
-    TELL_DIRECTORY,
-    TELL_OF_ADDRESS,
     AddressNotice,
     DirectoryNotice,
     EmailPusher,
@@ -86,7 +84,8 @@ class Stores:
 
 @attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor. ``homeserver`` None: none is configured."""
+    """``clock`` is the reactor. ``homeserver`` None: none is configured; ``directory_notice``
+    None: there is no user directory."""
 
     config: Config
     clock: Any
@@ -98,6 +97,7 @@ class Parts:
     guests: GuestTokens
     logins: Logins
     follow_ups: FollowUps
+    directory_notice: Optional[DirectoryNotice]
     runner: JobRunner
     unbinder: Unbinder
     threepid_rules: EmailDomains
@@ -121,6 +121,7 @@ class Parts:
         homeserver = None
         if config.homeserver is not None:
             homeserver = Homeserver.of(config.homeserver, config.server_name, backend.http)
+        directory_notice = _directory_notice(config, chosen, homeserver)
         return cls(
             config=config,
             clock=clock,
@@ -131,7 +132,8 @@ class Parts:
             stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=_follow_ups(config, chosen, homeserver, runner),
+            follow_ups=_follow_ups(config, chosen, directory_notice),
+            directory_notice=directory_notice,
             runner=runner,
             unbinder=_unbinder(config, clock, backend, chosen, stores, runner),
             threepid_rules=EmailDomains.of(
@@ -170,25 +172,24 @@ class Parts:
         )
 
 
-def _follow_ups(
-    config: Config, chosen: Hooks, homeserver: Optional[Homeserver], runner: JobRunner
-) -> FollowUps:
-    """What an account brings, and what carries it out in this process, as far as that is known
-    here: what needs the homeserver's rooms is added in ``assembly``."""
-    parts: list[IFollowUps] = []
-    notices: list[IFollowUps] = []
-    notice, shown = None, config.registration.in_directory
+def _directory_notice(
+    config: Config, chosen: Hooks, homeserver: Optional[Homeserver]
+) -> Optional[DirectoryNotice]:
+    shown = config.registration.in_directory
     if chosen.directory is not None:
-        notice = DirectoryNotice(chosen.directory, shown)
-    elif homeserver is not None:
+        return DirectoryNotice(chosen.directory, shown)
+    if homeserver is not None:
         # Names that a service alone may have there are not ours to make.
-        notice = DirectoryNotice(HomeserverDirectory(homeserver), shown, of_ghosts=False)
-    if notice is not None:
-        runner.add_handlers({TELL_DIRECTORY: notice.run})
-        notices.append(notice)
+        return DirectoryNotice(HomeserverDirectory(homeserver), shown, of_ghosts=False)
+    return None
+
+
+def _follow_ups(config: Config, chosen: Hooks, notice: Optional[DirectoryNotice]) -> FollowUps:
+    """What an account brings, as far as that is known here. What carries the notices out, and what
+    needs the homeserver's rooms, is added in ``assembly``."""
     addresses = AddressNotice(chosen.threepid_changes)
-    runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
-    notices.append(addresses)
+    notices: list[IFollowUps] = [addresses] if notice is None else [notice, addresses]
+    parts: list[IFollowUps] = []
     if config.rooms.auto_join:
         parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts, notices)

@@ -115,7 +115,7 @@ def msisdn_stage(parts: Parts) -> IStage:
     prover, store = phone_prover(parts), parts.stores.validations
     if prover is None:
         return MsisdnStage(store=store, clock=parts.clock)
-    return DelegatedMsisdnStage(prover=prover, store=store)
+    return DelegatedMsisdnStage(prover=prover, store=store, clock=parts.clock)
 
 
 def phone_prover(parts: Parts) -> Optional[IPhoneProver]:

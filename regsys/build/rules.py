@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Optional, Sequence
 
+import attr
+
 from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
 from regsys.aftermath import Aftermath
@@ -16,6 +18,7 @@ from regsys.consent import AFTER_CONSENT, Consents
 from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.drafts import Drafts
 from regsys.farewell import Farewell
+from regsys.follow_ups import TELL_DIRECTORY, TELL_OF_ADDRESS, AddressNotice
 from regsys.ghosts import Ghosts
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
@@ -125,6 +128,15 @@ def aftermath(
     )
     parts.runner.add_handlers({AFTER_CONSENT: after.run})
     return after
+
+
+def tell(parts: Parts, owners: Optional[IThreepidStore], users: Optional[IUserLookup]) -> None:
+    """From now on the notices are carried out that accounts bring."""
+    addresses = AddressNotice(parts.hooks.threepid_changes, owners)
+    parts.runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
+    if parts.directory_notice is not None:
+        notice = attr.evolve(parts.directory_notice, users=users)
+        parts.runner.add_handlers({TELL_DIRECTORY: notice.run})
 
 
 def usher(parts: Parts, rooms: IRooms, users: Optional[IUserLookup]) -> Usher:

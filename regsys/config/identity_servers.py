@@ -17,13 +17,14 @@ PRIVATE = tuple(
     """
     10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24
     192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/3
-    ::1/128 64:ff9b:1::/48 100::/64 2001:db8::/32 2002::/16 fc00::/7 fe80::/10 fec0::/10 ff00::/8
+    ::/96 64:ff9b:1::/48 100::/63 2001::/23 2001:db8::/32 2002::/16 3fff::/20 5f00::/16 fc00::/7
+    fe80::/10 fec0::/10 ff00::/8
     """.split()
 )
 # "This machine", whatever the configuration forbids beside.
 _ALWAYS = ("0.0.0.0/8", "::/128")
-# Behind these 96 bits an IPv4 address is reached by way of a translator.
-_NAT64 = IPv6Network("64:ff9b::/96")
+# Behind these 96 bits an IPv4 address is reached by way of a translator (RFC 6052, RFC 7915).
+_TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("::ffff:0:0:0/96"))
 
 _LABEL = "[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?"
 _NAME = re.compile(
@@ -57,7 +58,7 @@ def _real(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return address.ipv4_mapped
-        if address in _NAT64:
+        if any(address in network for network in _TRANSLATED):
             return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 

@@ -71,3 +71,8 @@ class Job:
     payload: Mapping[str, Any]
     attempts: int
     claimed_until_ms: int
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it may be long since it was written: the first attempt follows at once."""
+        return self.attempts > 1

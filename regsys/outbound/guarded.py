@@ -6,20 +6,26 @@ may mean another address than it did when somebody looked.
 
 from __future__ import annotations
 
+import socket
+import threading
 from typing import Any, Optional
 
 import attr
+from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
     IConnector,
+    IHostnameResolver,
     IProtocolFactory,
     IReactorPluggableNameResolver,
     IReactorTCP,
     IReactorTime,
     IStreamClientEndpoint,
 )
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.threadpool import ThreadPool
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import (
@@ -34,6 +40,11 @@ from zope.interface import implementer
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import ProxiesConfig
 
+# Of one connection, to be received: TLS, headers, and a body within ``http.BODY_LIMIT``.
+MOST_BYTES = 128 * 1024
+# At a time; more of them wait.
+LOOKUPS = 5
+
 
 @implementer(IAgent, IAgentEndpointFactory)
 @attr.frozen(kw_only=True)
@@ -41,13 +52,14 @@ class GuardedAgent:
     """Asks by HTTPS alone, and never an address that ``networks`` forbid.
 
     Nor does it by way of a proxy: that would look the name up itself, and what it connects to
-    nobody here could see.
+    nobody here could see. ``resolver`` None: names are found as by anybody else here.
     """
 
     reactor: Any
     networks: Networks
     proxies: ProxiesConfig
     timeout_s: float
+    resolver: Optional[IHostnameResolver] = None
     policy: IPolicyForHTTPS = attr.field(factory=BrowserLikePolicyForHTTPS)
 
     def request(
@@ -68,9 +80,49 @@ class GuardedAgent:
         return asked
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        guard = _Guard(self.reactor, self.networks)
+        resolver = self.reactor.nameResolver if self.resolver is None else self.resolver
+        guard = _Guard(self.reactor, self.networks, resolver)
         plain = HostnameEndpoint(guard, uri.host, uri.port, self.timeout_s)
         return wrapClientTLS(self.policy.creatorForNetloc(uri.host, uri.port), plain)
+
+
+class _Daemon(threading.Thread):
+    """Ends with the process, whatever it waits for."""
+
+    def start(self) -> None:
+        self.daemon = True
+        super().start()
+
+
+class _Threads(ThreadPool):
+    threadFactory = _Daemon
+
+
+def lookups(reactor: Any, getaddrinfo: Any = socket.getaddrinfo) -> IHostnameResolver:
+    """Finds hosts by this machine's resolver, in threads of its own: name servers that strangers
+    keep silent would else hold up the threads by which we find everybody else."""
+    threads = _Threads(0, LOOKUPS, "regsys-lookups")
+    threads.start()
+    resolver: IHostnameResolver = GAIResolver(reactor, lambda: threads, getaddrinfo)
+    return resolver
+
+
+class _Measuring(ProtocolWrapper):
+    """Hangs up on a stranger who does not come to an end: before the body, nobody counts."""
+
+    left = MOST_BYTES
+
+    def dataReceived(self, data: bytes) -> None:
+        self.left -= len(data)
+        if self.left < 0:
+            self.abortConnection()
+        else:
+            self.wrappedProtocol.dataReceived(data)
+
+
+class _Measured(WrappingFactory[_Measuring]):
+    protocol = _Measuring
+    noisy = False
 
 
 @implementer(IReactorTCP, IReactorTime, IReactorPluggableNameResolver)
@@ -81,6 +133,7 @@ class _Guard:
 
     reactor: Any
     networks: Networks
+    nameResolver: IHostnameResolver
 
     def connectTCP(
         self,
@@ -92,7 +145,8 @@ class _Guard:
     ) -> IConnector:
         if self.networks.forbids(host):
             raise ConnectError(string="this address may not be connected to")
-        connector: IConnector = self.reactor.connectTCP(host, port, factory, timeout, bindAddress)
+        measured = _Measured(factory)  # type: ignore[no-untyped-call]  # Twisted's
+        connector: IConnector = self.reactor.connectTCP(host, port, measured, timeout, bindAddress)
         return connector
 
     def __getattr__(self, name: str) -> Any:

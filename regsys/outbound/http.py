@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import attr
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.interfaces import IConsumer, IHostnameResolver, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -79,10 +79,20 @@ class HTTPClient:
         return cls(agent, reactor)
 
     @classmethod
-    def guarded(cls, reactor: Any, proxies: ProxiesConfig, networks: Networks) -> HTTPClient:
-        """The real one, for hosts that clients name."""
+    def guarded(
+        cls,
+        reactor: Any,
+        proxies: ProxiesConfig,
+        networks: Networks,
+        resolver: Optional[IHostnameResolver] = None,
+    ) -> HTTPClient:
+        """The real one, for hosts that clients name. ``resolver`` None: the reactor's."""
         agent = GuardedAgent(
-            reactor=reactor, networks=networks, proxies=proxies, timeout_s=DEADLINE_S
+            reactor=reactor,
+            networks=networks,
+            proxies=proxies,
+            timeout_s=DEADLINE_S,
+            resolver=resolver,
         )
         return cls(agent, reactor)
 

@@ -28,7 +28,9 @@ def _watched_since(txn: Transaction, now_ms: int, max_gap_ms: int) -> int:
     row = txn.one(
         "INSERT INTO watches (name, since_ms, last_ms) VALUES (?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET last_ms = excluded.last_ms, since_ms ="
-        " CASE WHEN watches.last_ms < ? THEN excluded.since_ms ELSE watches.since_ms END"
+        # A watch that began in the future was begun by a clock that has been put right since.
+        " CASE WHEN watches.last_ms < ? OR watches.since_ms > excluded.since_ms"
+        " THEN excluded.since_ms ELSE watches.since_ms END"
         " RETURNING since_ms",
         (_WATCH, now_ms, now_ms, now_ms - max_gap_ms),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from typing import Optional, Sequence
 
 import attr
@@ -11,6 +13,11 @@ from zope.interface import implementer
 from regsys.interfaces import IJobStore
 from regsys.model import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.storage.database import Database, Transaction
+
+# PostgreSQL's indexes take 2704 bytes, with what they add.
+MAX_WORD_BYTES = 2000
+# What is no text to every database.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> None:
@@ -22,8 +29,15 @@ def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> None:
 
 def _first_times(txn: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
     """Which words of ``once`` are written now, for the first time."""
-    words = {job.once for job in new if job.once is not None}
-    return frozenset(word for word in sorted(words) if txn.insert("first_times", word=word))
+    words = {job.once: _row(job.once) for job in new if job.once is not None}
+    return frozenset(word for word in sorted(words) if txn.insert("first_times", word=words[word]))
+
+
+def _row(word: str) -> str:
+    """What stands in the table for a word: itself, or its digest where the key of a row could not
+    hold it. No word that is itself begins like a digest's."""
+    raw = word.encode("utf-8")
+    return word if len(raw) <= MAX_WORD_BYTES else f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
 
 def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: int) -> None:
@@ -52,7 +66,8 @@ class JobStore:
         await self.db.read("finish_job", _finish, job_id)
 
     async def postpone(self, job_id: str, due_ms: int, error: str) -> None:
-        await self.db.read("postpone_job", _postpone, job_id, due_ms, error)
+        text = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", error)
+        await self.db.read("postpone_job", _postpone, job_id, due_ms, text)
 
     async def add(self, jobs: Sequence[NewJob], now_ms: int) -> None:
         await self.db.write("add_jobs", _add, jobs, now_ms)

@@ -86,4 +86,10 @@ def _remove(txn: Transaction, user_id: UserID, medium: str, address: str) -> boo
         "DELETE FROM threepids WHERE medium = ? AND address = ? AND user_id = ?",
         (medium, address, str(user_id)),
     )
+    if removed:
+        # Tomorrow the address may be another's.
+        txn.run(
+            "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ? AND kind = ?",
+            (str(user_id), "m.email", address, medium),
+        )
     return removed == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -10,19 +11,23 @@ import attr
 from twisted.internet import reactor, ssl
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorPluggableNameResolver
+from twisted.internet.interfaces import IReactorPluggableNameResolver, IResolutionReceiver
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 from zope.interface import implementer
 
+from regsys.backend import open_backend
 from regsys.config import ProxiesConfig
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import Proxy
-from regsys.outbound.guarded import GuardedAgent
+from regsys.outbound.guarded import LOOKUPS, MOST_BYTES, GuardedAgent, lookups
 from regsys.outbound.http import DEADLINE_S, HTTPClient, NoAnswer
+from regsys.testing import config
 
 PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
 
@@ -70,7 +75,14 @@ class GuardedTests(SynchronousTestCase):
         for host in (
             *("127.0.0.1", PRIVATE, "169.254.169.254", "0.0.0.1", "100.64.0.1", "255.255.255.255"),
             *("::1", "::", "fd00::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"),
-            *("2002:a00:1::", "ff02::1"),
+            *(
+                "2002:a00:1::",
+                "ff02::1",
+                "::a00:1",
+                "::ffff:0:a00:1",
+                "2001:0:4136:e378::f5ff:fffe",
+            ),
+            *("100:0:0:1::1", "2001:10::1", "3fff::1", "5f00::1"),
         ):
             machine = Machine([host])
             self.assertIn("may not be connected to", self.ask(machine), host)
@@ -78,7 +90,7 @@ class GuardedTests(SynchronousTestCase):
 
     def test_public(self) -> None:
         """The internet's are connected to, those that are forbidden beside them are not."""
-        for host in (PUBLIC, "2606:2800:220:1::1", "64:ff9b::5db8:d822"):
+        for host in (PUBLIC, "2606:2800:220:1::1", "64:ff9b::5db8:d822", "2001:200::1"):
             machine = Machine([PRIVATE, host, "::1"])
             self.ask(machine)
             self.assertEqual(machine.tried, [host])
@@ -96,6 +108,16 @@ class GuardedTests(SynchronousTestCase):
         for host in ("127.0.0.1", "[::1]"):
             self.assertIn("may not be connected", self.ask(machine, f"https://{host}:8090/"))
 
+    def test_ownResolver(self) -> None:
+        """Names are looked up by the resolver that is for them, where there is one."""
+        machine = Machine()
+        resolver: Any = Names([[PUBLIC]])
+        http = HTTPClient.guarded(machine, ProxiesConfig(), Networks(), resolver)
+        asking = Deferred.fromCoroutine(http.get("https://id.example/", {}))
+        machine.pump([0.5] * int(2 * DEADLINE_S))
+        self.failureResultOf(asking, NoAnswer)
+        self.assertEqual(machine.tried, [PUBLIC])
+
     def test_exceptions(self) -> None:
         """What is allowed beside is connected to; another list forbids other networks."""
         machine = Machine([PRIVATE], [PUBLIC])
@@ -112,11 +134,79 @@ class GuardedTests(SynchronousTestCase):
         self.assertEqual(machine.tried, [])
 
 
+@implementer(IResolutionReceiver)
+class Found:
+    """What a resolver finds; ``complete`` fires at the end."""
+
+    def __init__(self) -> None:
+        self.complete: Deferred[None] = Deferred()
+
+    def resolutionBegan(self, resolution: Any) -> None:
+        """Nobody cancels it."""
+
+    def addressResolved(self, address: Any) -> None:
+        """Whatever it is."""
+
+    def resolutionComplete(self) -> None:
+        self.complete.callback(None)
+
+
+class LookupsTests(TestCase):
+    async def test_silentNameServers(self) -> None:
+        """However many name servers keep silent, the threads of everybody else are free; and a
+        thread that waits for one keeps no process from ending."""
+        silent, threads = threading.Event(), []
+
+        def getaddrinfo(*args: Any) -> Any:
+            threads.append(threading.current_thread())
+            silent.wait(20)
+            return []
+
+        resolver = lookups(reactor, getaddrinfo)
+        found = [Found() for _ in range(20)]
+        try:
+            for one in found:
+                resolver.resolveHostName(one, "silent.example")
+            self.assertEqual(await deferToThread(lambda: "free").addTimeout(5, reactor), "free")
+        finally:
+            silent.set()
+        for one in found:
+            await one.complete
+        self.assertTrue(all(thread.daemon for thread in threads))
+        self.assertEqual(len(set(threads)), LOOKUPS)
+
+    def test_backend(self) -> None:
+        """The real client for strangers has such threads."""
+        database = {"name": "sqlite3", "args": {"database": self.mktemp()}}
+        backend = open_backend(config(database=database), reactor, b"secret")
+        agent: Any = backend.guarded_http.agent
+        self.assertIsNotNone(agent.resolver)
+
+
 class Greeter(Resource):
     isLeaf = True
 
     def render_GET(self, request: Any) -> bytes:
         return b"{}"
+
+
+class Endless(Protocol):
+    """Answers with ``begins``, and then with ``more`` until it is hung up on; ``written`` has the
+    bytes of all."""
+
+    begins, more = b"", b""
+    written = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(self.begins)  # type: ignore[union-attr]
+        self.transport.registerProducer(self, streaming=False)  # type: ignore[union-attr]
+
+    def resumeProducing(self) -> None:
+        self.transport.write(self.more)  # type: ignore[union-attr]
+        Endless.written += len(self.more)
+
+    def stopProducing(self) -> None:
+        self.more = b""
 
 
 class SocketTests(TestCase):
@@ -139,10 +229,14 @@ class SocketTests(TestCase):
         site = Site(Greeter())
         build = site.buildProtocol
         site.buildProtocol = lambda addr: self.connections.append(addr) or build(addr)  # type: ignore
-        port = reactor.listenSSL(0, site, certificate.options(), interface="127.0.0.1")
+        self.options = certificate.options()
+        self.listen(site)
+        self.policy = BrowserLikePolicyForHTTPS(ssl.trustRootFromCertificates([certificate]))
+
+    def listen(self, factory: Any) -> None:
+        port = reactor.listenSSL(0, factory, self.options, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         self.url = f"https://localhost:{port.getHost().port}/"
-        self.policy = BrowserLikePolicyForHTTPS(ssl.trustRootFromCertificates([certificate]))
 
     async def ask(self, networks: Networks) -> Any:
         agent = GuardedAgent(
@@ -171,3 +265,23 @@ class SocketTests(TestCase):
             self.assertIn("Error", str(reason))
         else:
             self.fail("a stranger's certificate was good enough")
+
+    async def test_endless(self) -> None:
+        """Who goes on and on is hung up on long before the deadline, where nobody would count
+        either: in headers, in answers before the answer."""
+        headers = b"X: " + b"x" * 8000 + b"\r\n"
+        cases = {
+            "headers": (b"HTTP/1.1 200 OK\r\n", headers * 8),
+            "one header": (b"HTTP/1.1 200 OK\r\nX: x\r\n", b" " + headers * 8),
+            "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000),
+        }
+        for case, (begins, more) in cases.items():
+            Endless.written = 0
+            endless = type("Endless", (Endless,), {"begins": begins, "more": more})
+            self.listen(Factory.forProtocol(endless))
+            try:
+                await self.ask(Networks(allowed=("127.0.0.0/8", "::1")))
+            except NoAnswer as reason:
+                self.assertIn("the connection failed", str(reason), case)
+            self.assertGreater(Endless.written, MOST_BYTES, case)
+            self.assertLess(Endless.written, 8 * 1024 * 1024, case)

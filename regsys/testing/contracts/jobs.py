@@ -106,6 +106,22 @@ class JobStoreContract(Contract):
             sorted((job.job_id, job.attempts) for job in found), [("one", 2), ("two", 2)]
         )
 
+    async def test_longWord(self) -> None:
+        """A word may be as long as what people choose makes it: a device's id, an address."""
+        store = self.make()
+        signs = "".join(chr(0x10000 + 7919 * number % 0xFFFFF) for number in range(1200))
+        first, other = (NewJob(kind="greet", once=signs + end) for end in "ab")
+        self.assertEqual(list(await store.begin([first], NOW_MS)), [first])
+        self.assertEqual(list(await store.begin([first, other], NOW_MS)), [other])
+
+    async def test_anyError(self) -> None:
+        """Whatever stands in an error, the job waits; what no database takes is replaced."""
+        store = self.make()
+        await store.add(jobs("one"), NOW_MS)
+        await store.postpone("one", NOW_MS + 5, "a\0b\ud800c\nd")
+        (waiting,) = await store.waiting(10)
+        self.assertEqual((waiting.due_ms, waiting.last_error), (NOW_MS + 5, "a\ufffdb\ufffdc\nd"))
+
     async def test_onlyOnce(self) -> None:
         """Jobs of one word are written together and never again, also when they are done; jobs
         without a word always are."""
