@@ -11,11 +11,13 @@ from urllib.parse import urlencode
 
 import attr
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from regsys import tokens
 from regsys.config import ThreepidsConfig
 from regsys.errors import (
     CodeUsedUp,
+    LimitExceeded,
     MediumNotSupported,
     NoSuchValidation,
     NoTriesLeft,
@@ -39,6 +41,8 @@ from regsys.model import (
 from regsys.proof_requests import ProofRequest
 from regsys.stages_first import StagesFirst
 from regsys.threepids import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
+
+_log = Logger()
 
 SEND_MAIL, SEND_SMS = "validation_mail", "validation_sms"
 SUBMIT_PATHS: Mapping[MailPurpose, str] = {
@@ -80,16 +84,30 @@ class ValidationTokens:
 @attr.frozen(kw_only=True)
 class ValidationLimits:
     """``rc_3pid_validation``: tokens asked for, by client and by mailbox; wrong ones submitted.
-    ``key_of`` tells which addresses of clients count as one."""
+    ``total``, by medium: those asked for by everybody together. ``key_of`` tells which addresses
+    of clients count as one."""
 
     client: ILimiter
     mailbox: ILimiter
     submitted: ILimiter
+    total: Mapping[str, ILimiter]
     key_of: Callable[[str], str]
 
     async def take(self, medium: str, address: str, client: Client) -> None:
-        await self.client.take(f"{medium} {self.key_of(client.address)}")
-        await self.mailbox.take(f"{medium} {LIMIT_KEYS[medium](address)}")
+        asker = f"{medium} {self.key_of(client.address)}"
+        mailbox = f"{medium} {LIMIT_KEYS[medium](address)}"
+        await self.client.take(asker)
+        await self.mailbox.take(mailbox)
+        try:
+            # Last: who is over a limit of his own uses up nothing of everybody's.
+            await self.total[medium].take(medium)
+        except LimitExceeded:
+            _log.warn(
+                "all messages that may be sent to prove an {medium} are used up", medium=medium
+            )
+            await self.mailbox.give_back(mailbox)
+            await self.client.give_back(asker)
+            raise
 
 
 @attr.frozen(kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.logger import capturedLogs
+
 from tests.proofs import ALICE, REQUEST, SECRET, SUBMIT, ProofCase
 
 TIGHT = {"per_second": 0.01, "burst_count": 3}
@@ -52,6 +54,31 @@ class LimitTests(ProofCase):
             source = f"2001:db8::{number}"
             answer = self.client.post(REQUEST, body, X_Forwarded_For=source)
             self.assertEqual(answer.status, 200 if number < 3 else 429, number)
+
+    def test_everybody(self) -> None:
+        """All together may ask for so many, whoever they are; who is refused by that alone has
+        used up nothing of his own, the operator is told, and the limit refills."""
+        total = {"email": {"per_second": 0.1, "burst_count": 4}}
+        self.system(rc_3pid_validation=TIGHT, regsys={"rc_validation_total": total})
+        mailboxes = [f"{number}@mail.example" for number in range(10)]
+        with capturedLogs() as events:
+            statuses = self.bombard(10, 10, *mailboxes)
+        self.assertEqual(statuses, [200] * 4 + [429] * 6)
+        told = [event for event in events if "all messages" in str(event.get("log_format"))]
+        self.assertEqual([event["medium"] for event in told], ["email"] * 6)
+        for _ in range(3):
+            self.clock.advance(10)
+            self.assertEqual(self.bombard(1, 1, mailboxes[9]), [200])
+        self.assertEqual(len(self.mails.sent), 7)
+
+    def test_overOnesOwn(self) -> None:
+        """Who is over a limit of his own takes no place of everybody's."""
+        total = {"email": {"per_second": 0.001, "burst_count": 4}}
+        self.system(rc_3pid_validation=TIGHT, regsys={"rc_validation_total": total})
+        self.assertEqual(self.bombard(20, 1, ALICE).count(200), 3)
+        last = {"email": "bob@mail.example", "client_secret": "s", "send_attempt": 1}
+        answer = self.client.post(REQUEST, last, X_Forwarded_For="203.0.113.9")
+        self.assertEqual(answer.status, 200)
 
     def test_registrationOff(self) -> None:
         """No mail ever where nobody may register."""

@@ -20,7 +20,7 @@ from regsys.signup import Signup
 from regsys.stages_first import StagesFirst
 from regsys.templates import Templates
 from regsys.threepid_stages import DelegatedMsisdnStage, MsisdnStage
-from regsys.threepids import NewcomersThreepids
+from regsys.threepids import EMAIL, MSISDN, NewcomersThreepids
 from regsys.validation import (
     SEND_MAIL,
     SEND_SMS,
@@ -62,7 +62,11 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
         )
         parts.runner.add_handlers({SEND_SMS: texter.send})
     limits = ValidationLimits(
-        client=limit(rate), mailbox=limit(rate), submitted=limit(rate), key_of=address_key
+        client=limit(rate),
+        mailbox=limit(rate),
+        submitted=limit(rate),
+        total={EMAIL: limit(config.limits.all_mails), MSISDN: limit(config.limits.all_texts)},
+        key_of=address_key,
     )
     return Validations(
         store=store,

@@ -24,11 +24,14 @@ class Rate:
 @attr.frozen(kw_only=True)
 class LimitsConfig:
     """The rate limits. ``availability`` is a bucket, or the built-in ``turnstile``, which
-    lets one look-up at a time through for each address (BEHAVIOUR B16.9), or ``off``."""
+    lets one look-up at a time through for each address (BEHAVIOUR B16.9), or ``off``.
+    ``all_mails`` and ``all_texts`` hold for everybody together (THREATS A3)."""
 
     registration: Rate = Rate(0.17, 3)
     token_validity: Rate = Rate(0.1, 5)
     validation: Rate = Rate(0.003, 5)
+    all_mails: Rate = Rate(10, 1000)
+    all_texts: Rate = Rate(1, 100)
     login_address: Rate = Rate(0.003, 5)
     login_account: Rate = Rate(0.003, 5)
     login_failed: Rate = Rate(0.17, 3)
@@ -40,10 +43,13 @@ _LIMITS = LimitsConfig()
 
 def read_limits(reader: Reader) -> LimitsConfig:
     login = reader.section("rc_login")
+    total = reader.section("regsys").section("rc_validation_total")
     return LimitsConfig(
         registration=_read_rate(reader, "rc_registration", _LIMITS.registration),
         token_validity=_read_rate(reader, "rc_registration_token_validity", _LIMITS.token_validity),
         validation=_read_rate(reader, "rc_3pid_validation", _LIMITS.validation),
+        all_mails=_read_rate(total, "email", _LIMITS.all_mails),
+        all_texts=_read_rate(total, "msisdn", _LIMITS.all_texts),
         login_address=_read_rate(login, "address", _LIMITS.login_address),
         login_account=_read_rate(login, "account", _LIMITS.login_account),
         login_failed=_read_rate(login, "failed_attempts", _LIMITS.login_failed),
