@@ -16,6 +16,7 @@ from tests.case import PASSWORD, SystemCase
 from tests.client import V3
 from tests.test_phones import PhoneCase
 
+PLENTY = {"per_second": 1000, "burst_count": 1000}
 REQUESTS = "regsys_validation_requests_total"
 
 
@@ -101,6 +102,39 @@ class CountedTests(SystemCase):
             self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
         labels = {"guest": "false", "auth_provider": ""}
         self.assertEqual(value(metrics, "regsys_logins_total", **labels), 1)
+
+    def test_boundedLabels(self) -> None:
+        """However many come, and whatever they send: there are no more series than after the
+        first of them."""
+        self.system(email={"notif_from": "a@test.example"}, rc_3pid_validation=PLENTY)
+        shown = []
+        for number in range(3):
+            self.comes(f"somebody{number}", number)
+            samples = [sample for one in self.registry.collect() for sample in one.samples]
+            shown.append({(sample.name, *sample.labels.items()) for sample in samples})
+        self.assertEqual(shown[1:], shown[:1] * 2)
+        self.assertNotIn("somebody", repr(shown))
+
+    def comes(self, name: str, number: int) -> None:
+        """Register and log in, with everything that a client may choose."""
+        self.register(name, device_id=name, initial_device_display_name=name)
+        self.guest()
+        self.client.register(f"?kind={name}", username=name)
+        self.client.register(username=f"{name}2", password=PASSWORD, auth={"type": name})
+        for password in (PASSWORD, name):
+            identifier = {"type": "m.id.user", "user": name}
+            login = {"type": "m.login.password", "identifier": identifier, "password": password}
+            self.client.post(f"{V3}/login", {**login, "device_id": f"{name}3"})
+        for attempt in (1, 6 + number, -number):
+            wanted = {"email": f"{name}@mail.example", "client_secret": f"{name}{attempt}"}
+            body = {**wanted, "send_attempt": attempt}
+            answer = self.client.post(f"{V3}/register/email/requestToken", body)
+            self.assertEqual(answer.status, 200, answer)
+        self.client.get(f"/{name}")
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        return self.subsystem.backend.metrics.registry
 
     def test_whatWaits(self) -> None:
         """While it runs, the gauges follow what waits, also what nobody here can do."""
