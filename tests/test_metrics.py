@@ -7,16 +7,22 @@ from typing import Optional
 from prometheus_client import CollectorRegistry, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.build import embedded
+from regsys.errors import Unavailable
 from regsys.jobs import POLL_S
 from regsys.metrics import Metrics
 from regsys.model import Backlog, NewJob
 from regsys.storage.jobs import JobStore
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
+from regsys.testing.contracts.case import account
 from tests.accounts import AccountCase
-from tests.case import PASSWORD, SystemCase
-from tests.client import V3
+from tests.case import DUMMY, PASSWORD, SystemCase
+from tests.client import V3, Client
+from tests.homeserver import LATER_S, Watched, failing_at
 from tests.test_phones import PhoneCase
 
 PLENTY = {"per_second": 1000, "burst_count": 1000}
+PERSON = {"guest": "false", "shadow_banned": "false", "auth_provider": ""}
 REQUESTS = "regsys_validation_requests_total"
 
 
@@ -34,7 +40,9 @@ class MetricsTests(SynchronousTestCase):
             (True, False, None),
             (False, True, "oidc"),
         ):
-            metrics.registered(guest, banned, provider)
+            metrics.registered(
+                account("key", is_guest=guest, shadow_banned=banned, auth_provider_id=provider)
+            )
         for guest, banned, provider, count in (
             ("false", "false", "", 2),
             ("true", "false", "", 1),
@@ -157,6 +165,34 @@ class CountedTests(SystemCase):
         labels = {"guest": "false", "shadow_banned": "true", "auth_provider": ""}
         metrics = self.subsystem.backend.metrics
         self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
+
+
+class RecoveredTests(SystemCase):
+    def test_recovered(self) -> None:
+        """An account in a homeserver's store, whose registration broke off behind it, counts once
+        a recovery has finished it; the client that comes back adds nothing."""
+        accounts, chosen = MemoryAccounts(), config()
+        devices = MemoryDevices(accounts)
+        backend = memory_backend(self, chosen, self.clock, self.database)
+        self.subsystem = embedded(
+            chosen,
+            self.clock,
+            store=accounts,
+            devices=Watched(devices, failing_at("before register", Unavailable())),
+            auth=MemoryAuth(devices),
+            backend=backend,
+        )
+        self.client = Client(self, self.subsystem.resource())
+        session = self.challenge(username="alice", password=PASSWORD)["session"]
+        self.clock.advance(0)
+        counts = []
+        for status in (503, 200):
+            answer = self.client.register(auth={**DUMMY, "session": session})
+            self.assertEqual(answer.status, status, answer)
+            self.clock.advance(LATER_S)
+            self.wait(self.subsystem.jobs.run_due())
+            counts.append(value(backend.metrics, "regsys_registrations_total", **PERSON))
+        self.assertEqual(counts, [1, 1])
 
 
 class AddressesTests(AccountCase):
