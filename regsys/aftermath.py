@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from regsys.bodies import MAX_INTEGER
 from regsys.consent import Consents
 from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
 from regsys.flows import EMAIL_IDENTITY, MSISDN, TERMS
@@ -145,6 +146,8 @@ def _threepid(medium: str, result: Any) -> Optional[Threepid]:
         return None
     address, validated_ms = result.get("address"), result.get("validated_at")
     if not isinstance(address, str) or type(validated_ms) is not int:
+        return None
+    if not 0 <= validated_ms <= MAX_INTEGER:
         return None
     try:
         return Threepid(medium, canonical_threepid(medium, address), validated_ms)

@@ -79,8 +79,11 @@ class Usher:
             raise RoomRefused(f"{name}: {type(error).__name__}: {error}") from error
 
     def _is_welcome(self, user: User) -> bool:
-        """Whether he still is to join: it may be long since that was planned."""
-        return not user.deactivated and (self.config.for_guests or not user.is_guest)
+        """Whether he still is to join: it may be long since that was planned, and a service's
+        user may have accepted policies like anybody."""
+        if user.deactivated or user.appservice_id is not None:
+            return False
+        return self.config.for_guests or not user.is_guest
 
     async def _let_in(self, user_id: UserID, user: Optional[User], name: str) -> None:
         room = await self.rooms.find(name)

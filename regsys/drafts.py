@@ -41,8 +41,7 @@ class Drafts:
         approved = self._approved(registration)
         return Draft(
             drafts=self,
-            registration=registration,
-            user_type=user_type,
+            registration=attr.evolve(registration, user_type=user_type),
             approved=approved,
             terms=terms if approved else None,
         )
@@ -61,11 +60,11 @@ class Drafts:
 
 @attr.frozen(kw_only=True)
 class Draft:
-    """``terms`` None: no login, for nobody asked for one, or it has to wait for an approval."""
+    """``registration`` is what was asked for, with the default user type if none was. ``terms``
+    None: no login, for nobody asked for one, or it has to wait for an approval."""
 
     drafts: Drafts
     registration: Registration
-    user_type: Optional[str]
     approved: bool
     terms: Optional[LoginTerms]
 
@@ -90,7 +89,7 @@ class Draft:
             is_guest=asked.make_guest,
             upgrades_guest=upgrades_guest,
             admin=asked.admin,
-            user_type=self.user_type,
+            user_type=asked.user_type,
             approved=self.approved,
             shadow_banned=shadow_banned,
             # A guest who becomes a user keeps its own.

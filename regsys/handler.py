@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import attr
 from twisted.logger import Logger
@@ -28,6 +28,7 @@ from regsys.model import (
     Outcome,
     Registration,
     Secret,
+    Threepid,
     UserID,
 )
 
@@ -115,15 +116,20 @@ class RegistrationHandler:
         password: Optional[Secret] = None,
         display_name: Optional[str] = None,
         device: Optional[DeviceRequest] = None,
+        threepids: Sequence[Threepid] = (),
     ) -> Created:
         """Make an account for the application service whose token this is (BEHAVIOUR B3.2).
 
-        No limit, spam checker or blocking is asked, and nothing but the user directory's notice
-        follows. ``device`` None: no login. Raises MissingToken and UnknownToken,
-        AppserviceLoginUnsupported for a device of a service whose users get none,
-        InvalidUsername, UsernameReserved for what is not this service's, UsernameTaken.
+        No limit, spam checker or blocking is asked, and nothing but notices follows. ``device``
+        None: no login. ``threepids``: what the service vouches for. Raises MissingToken and
+        UnknownToken, AppserviceLoginUnsupported for a device of a service whose users get none,
+        InvalidUsername, UsernameReserved for what is not this service's, UsernameTaken,
+        ThreepidInUse, ThreepidChangeRefused.
         """
         new = await self.ghosts.plan(localpart, as_token, password, display_name, device)
+        if threepids:
+            await self.admission.check_additions(new.user_id, threepids)
+            new = attr.evolve(new, threepids=tuple(threepids))
         created = await self.register_with_store(new)
         log.info(
             "registered {user_id} for an application service (exclusive={exclusive})",
@@ -157,7 +163,8 @@ class RegistrationHandler:
         """Log a device of an existing account in (BEHAVIOUR B4).
 
         ``device_id`` None: one is made up. Raises UserNotFound for an account that does not
-        exist or is deactivated, InvalidParam for an unacceptable id or name.
+        exist or is deactivated, AwaitingApproval for one of ours that waits for an administrator,
+        InvalidParam for an unacceptable id or name.
         """
         request = DeviceRequest(
             device_id=device_id,
@@ -205,7 +212,7 @@ class RegistrationHandler:
     async def _register(self, registration: Registration) -> Created:
         draft = self.drafts.of(registration)
         verdict = await self.admission.judge(registration)
-        await self.admission.check(registration)
+        await self.admission.check(draft.registration)
         guest = await self._check_name(registration)
         password_hash = registration.password_hash
         if registration.password is not None:

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from regsys.errors import SmsRefused, WrongValidationToken
+from regsys.errors import SmsRefused, WrongCode
 from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IValidationStore
 from regsys.model import Client, Job, UserID, masked
 from regsys.templates import Templates
@@ -109,5 +109,5 @@ class DelegatedPhones:
         await limits.submitted.take(key)
         check_client_secret(client_secret)
         if not await self.prover.submit_token(sid, client_secret, token):
-            raise WrongValidationToken()
+            raise WrongCode()
         await limits.submitted.give_back(key)

@@ -15,11 +15,13 @@ from twisted.internet.interfaces import IReactorTime
 from regsys import tokens
 from regsys.config import ThreepidsConfig
 from regsys.errors import (
+    CodeUsedUp,
     MediumNotSupported,
     NoSuchValidation,
     NoTriesLeft,
     RegistrationDisabled,
     ThreepidInUse,
+    WrongCode,
     WrongValidationToken,
 )
 from regsys.flows import EMAIL_IDENTITY
@@ -181,8 +183,8 @@ class Validations:
     ) -> Confirmed:
         """The token of a link, or the code, has come back: the address is proven.
 
-        Twice is as once. Raises NoSuchValidation, WrongValidationToken, NoTriesLeft; each of
-        these is counted against the client's address, which may lead to LimitExceeded.
+        Twice is as once. Raises NoSuchValidation, WrongValidationToken, NoTriesLeft, CodeUsedUp;
+        each of these is counted against the client's address, which may lead to LimitExceeded.
         """
         key = self.limits.key_of(client.address)
         await self.limits.submitted.take(key)
@@ -233,15 +235,16 @@ class Validations:
         if code is None:
             self._check_link(validation, token)
             return
+        texted = validation.medium == MSISDN
         if not await self.store.count_try(validation.sid):
-            raise NoTriesLeft()
-        code_of = self.tokens.digits if validation.medium == MSISDN else self.tokens.code
+            raise CodeUsedUp() if texted else NoTriesLeft()
+        code_of = self.tokens.digits if texted else self.tokens.code
         if not _is_one_of(code, [code_of(validation.sid)]):
-            raise WrongValidationToken()
+            raise WrongCode() if texted else WrongValidationToken()
 
     def _check_link(self, validation: Validation, token: str) -> None:
         if not _is_one_of(token, self._tokens(validation)):
-            raise WrongValidationToken()
+            raise WrongCode() if validation.medium == MSISDN else WrongValidationToken()
 
     def _tokens(self, validation: Validation) -> list[str]:
         """Those that are still good; all that ever were, once they have done their work."""

@@ -31,6 +31,18 @@ class LoginTests(BridgeCase):
         self.assertEqual(self.client.get(f"{V3}/login").json, {"flows": flows[:1]})
         self.assertRefused(self.log_in(), 400, "M_UNKNOWN")
 
+    def test_notOffered(self) -> None:
+        """Where no service logs its users in, none is told that it could."""
+        msc4190 = {"io.element.msc4190": True}
+        for services, offered in (
+            ((registration(**msc4190), other()), True),
+            ((registration(**msc4190), other(**msc4190)), False),
+        ):
+            self.system(database=self.database, services=services)
+            flows = self.client.get(f"{V3}/login").json["flows"]
+            self.assertEqual({"type": SERVICE} in flows, offered)
+            self.assertRefused(self.log_in(), 400, "M_APPSERVICE_LOGIN_UNSUPPORTED")
+
     def test_loggedIn(self) -> None:
         """By name or user ID, in the identifier or the old key, a ghost gets a device."""
         whole = "@_irc_alice:test.example"
@@ -47,6 +59,29 @@ class LoginTests(BridgeCase):
             self.assertEqual(self.whoami(answer.json["access_token"]).json["user_id"], whole)
         self.made("ircbot", inhibit_login=True)
         self.assertEqual(self.log_in("ircbot").status, 200)
+
+    def test_knownDevice(self) -> None:
+        """A device that is known keeps its name, and loses its earlier token; r0 is as good, and
+        so is the token in the query."""
+        first = self.log_in(**DEVICE).json["access_token"]
+        body = {"type": SERVICE, "user": "_irc_alice", "device_id": "PHONE"}
+        query = f"?access_token={TOKEN.replace(' ', '+')}"
+        path = f"/_matrix/client/r0/login{query}"
+        again = self.client.post(path, {**body, "initial_device_display_name": "another"})
+        self.assertEqual(
+            again.json.keys(), {"user_id", "home_server", "device_id", "access_token"}, again
+        )
+        self.assertRefused(self.whoami(first), 401, "M_UNKNOWN_TOKEN")
+        self.assertEqual(self.whoami(again.json["access_token"]).json["device_id"], "PHONE")
+        self.assertEqual(self.rows("SELECT display_name FROM devices"), [("my phone",)])
+
+    def test_waiting(self) -> None:
+        """Who waits for an administrator's approval waits there, too."""
+        self.change("UPDATE users SET approved = FALSE")
+        refused = self.log_in()
+        self.assertRefused(refused, 403, "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL")
+        self.assertEqual(refused.json["approval_notice_medium"], "org.matrix.msc3866.none")
+        self.assertEqual(self.counts()["devices"], 0)
 
     def test_refused(self) -> None:
         """Nobody else's users, nor who is not there; and only with a service's token."""
@@ -96,12 +131,27 @@ class WhoamiTests(BridgeCase):
         self.assertRefused(self.acts_as(None, "x"), 401, "M_UNKNOWN_TOKEN")
         self.assertRefused(self.acts_as("%ff"), 400, "M_INVALID_PARAM")
 
+    def test_devices(self) -> None:
+        """It may act as one of the user's devices, and of no other's."""
+        alice = self.made("_irc_alice", **DEVICE)["user_id"]
+        self.made("ircbot", device_id="BOT")
+        as_phone = self.acts_as(f"{alice}&device_id=PHONE")
+        told = {"user_id": alice, "device_id": "PHONE", "is_guest": False}
+        self.assertEqual((as_phone.status, as_phone.json), (200, told))
+        own = self.client.get(f"{V3}/account/whoami?device_id=BOT", token=TOKEN).json
+        self.assertEqual((own["user_id"], own["device_id"]), ("@ircbot:test.example", "BOT"))
+        for device_id in ("phone", "BOT", ""):
+            refused = self.acts_as(f"{alice}&device_id={device_id}")
+            self.assertRefused(refused, 400, "M_UNKNOWN_DEVICE", device_id)
+        refused = self.acts_as("@_irc_nobody:test.example&device_id=PHONE")
+        self.assertRefused(refused, 403, "M_FORBIDDEN")
+
     def test_peoplesTokens(self) -> None:
-        """A user's token is that user's, whomever the query names."""
-        bob = self.register("bob")["access_token"]
-        self.made("_irc_alice")
-        who = self.acts_as("@_irc_alice:test.example", bob).json
-        self.assertEqual(who["user_id"], "@bob:test.example")
+        """A user's token is that user's, on that device, whomever the query names."""
+        bob = self.register("bob", device_id="BOBS")["access_token"]
+        self.made("_irc_alice", **DEVICE)
+        who = self.acts_as("@_irc_alice:test.example&device_id=PHONE", bob).json
+        self.assertEqual((who["user_id"], who["device_id"]), ("@bob:test.example", "BOBS"))
 
 
 class TroubleTests(BridgeCase):
@@ -145,6 +195,16 @@ class BlockedTests(BridgeCase):
         for counted, status in ((False, 200), (True, 403)):
             self.system(database=self.database, track_appservice_user_ips=counted, **full)
             self.assertEqual(self.log_in().status, status, counted)
+
+    def test_trial(self) -> None:
+        """Ghosts that are counted come into a full server while their service's trial lasts."""
+        for name in ("_irc_alice", "_irc_bob"):
+            self.made(name, inhibit_login=True)
+        full = {"limit_usage_by_mau": True, "max_mau_value": 0, "track_appservice_user_ips": True}
+        self.system(database=self.database, mau_appservice_trial_days={"irc": 2}, **full)
+        self.assertEqual(self.log_in("_irc_alice").status, 200)
+        self.clock.advance(3 * 86_400)
+        self.assertRefused(self.log_in("_irc_bob"), 403, "M_RESOURCE_LIMIT_EXCEEDED")
 
 
 class OwnFileTests(BridgeCase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from regsys.callbacks import SpamChecks
 from regsys.model import UserID
 from regsys.testing import MemoryDirectory
@@ -17,6 +19,16 @@ from tests.bridges import (
 )
 from tests.case import DUMMY, PASSWORD
 from tests.client import V3
+
+PROVEN = {
+    "m.login.email.identity": {
+        "medium": "email",
+        "address": "Alice@Mail.example",
+        "validated_at": 5,
+    },
+    "m.login.msisdn": {"medium": "msisdn", "address": "491701234567", "validated_at": 6},
+    "m.login.dummy": True,
+}
 
 
 class RegisterTests(BridgeCase):
@@ -71,6 +83,24 @@ class RegisterTests(BridgeCase):
         self.assertEqual(answer.json["user_id"], "@_irc_b:test.example")
         answer = self.client.post(REGISTER, {"type": SERVICE}, token=TOKEN)
         self.assertRefused(answer, 400, "M_MISSING_PARAM")
+
+    def test_types(self) -> None:
+        """What is of a wrong type or too long is refused, and nothing is made."""
+        for more, errcode in (
+            ({"inhibit_login": "true"}, "M_BAD_JSON"),
+            ({"inhibit_login": None}, "M_BAD_JSON"),
+            ({"inhibit_login": 1}, "M_BAD_JSON"),
+            ({"refresh_token": "true"}, "M_BAD_JSON"),
+            ({"user": 5}, "M_BAD_JSON"),
+            ({"username": ["_irc_a"]}, "M_BAD_JSON"),
+            ({"device_id": 5}, "M_BAD_JSON"),
+            ({"device_id": "d" * 513}, "M_INVALID_PARAM"),
+            ({"initial_device_display_name": "n" * 101}, "M_INVALID_PARAM"),
+        ):
+            body = {"type": SERVICE, "username": "_irc_a", **more}
+            refused = self.client.post(REGISTER, body, token=TOKEN)
+            self.assertRefused(refused, 400, errcode, more)
+        self.assertEqual(set(self.counts().values()), {0})
 
     def test_historicalNames(self) -> None:
         """Any character that user IDs ever had is taken as it is: capitals, spaces, other scripts;
@@ -201,6 +231,29 @@ class RegisterTests(BridgeCase):
             plain = self.client.post(REGISTER, {"username": "bob", **more}, token=TOKEN)
             self.assertRefused(plain, 400, "M_INVALID_PARAM", more)
 
+    def test_order(self) -> None:
+        """Kind, types, whose token, whether its users log in, name: in this order, and before
+        whatever concerns people alone."""
+        msc4190 = registration(**{"io.element.msc4190": True})
+        self.system(services=(msc4190, other()), enable_registration=False)
+        body: dict[str, object] = {"type": SERVICE, "refresh_token": 1, "username": "bob"}
+
+        def refused(
+            status: int, errcode: str, query: str = "", token: Optional[str] = TOKEN
+        ) -> None:
+            answer = self.client.post(f"{REGISTER}{query}", body, token=token)
+            self.assertRefused(answer, status, errcode)
+
+        refused(400, "M_UNRECOGNIZED", "?kind=strange", "x")
+        refused(400, "M_BAD_JSON", token="x")
+        body["refresh_token"] = False
+        refused(401, "M_UNKNOWN_TOKEN", token="x")
+        refused(401, "M_MISSING_TOKEN", token=None)
+        refused(400, "M_APPSERVICE_LOGIN_UNSUPPORTED")
+        body["inhibit_login"] = True
+        refused(400, "M_EXCLUSIVE")
+        self.assertEqual(set(self.counts().values()), {0})
+
     def test_passwordIsIgnored(self) -> None:
         """Password, display name and auth_result of the body are not looked at."""
         self.made(password="a password", display_name="Alice", auth_result={"m.login.dummy": True})
@@ -216,30 +269,37 @@ class RegisterTests(BridgeCase):
         self.assertEqual(self.rows("SELECT display_name FROM profiles"), [("Alice",)])
         body = {"type": "m.login.password", "user": "_irc_alice", "password": PASSWORD}
         self.assertEqual(self.client.post(f"{V3}/login", body).status, 200)
-        for key in ("password", "display_name"):
+        for key in ("password", "display_name", "auth_result"):
             self.assertRefused(self.ask("_irc_bob", **{key: 5}), 400, "M_BAD_JSON", key)
         self.made("_irc_carol", password="")
         self.assertEqual(self.counts()["users"], 2)
 
-
-class WithoutLoginsTests(BridgeCase):
-    def test_unsupported(self) -> None:
-        """With OAuth only, or MSC4190 in its file, a service's users get no login: asking for one
-        is refused before anything is written."""
-        oauth = {
-            "matrix_authentication_service": {"enabled": True},
-            "enable_registration": False,
-            "allow_guest_access": False,
-        }
-        msc4190 = {"services": (registration(**{"io.element.msc4190": True}), other())}
-        for options in (oauth, msc4190):
-            self.system(**options)
-            before = self.counts()
-            for more in ({}, {"inhibit_login": False}):
-                refused = self.ask(**more)
-                self.assertRefused(refused, 400, "M_APPSERVICE_LOGIN_UNSUPPORTED", options)
-            self.assertEqual(self.counts(), before)
-            self.made(inhibit_login=True)
-            self.assertRefused(self.log_in(), 400, "M_APPSERVICE_LOGIN_UNSUPPORTED", options)
-            self.assertEqual(self.acts_as("@_irc_alice:test.example").status, 200)
-        self.made("_other_x", token=OTHER_TOKEN)
+    def test_proofsAreTaken(self) -> None:
+        """So do the addresses that another server says were proven, for good: they are asked
+        about and told of, but no pusher follows; one that is somebody's makes no account."""
+        told: list[object] = []
+        hooks = self.hooks()
+        hooks.threepid_changes.additions.register("m", lambda *args: told.append(args))
+        hooks.threepid_changes.checks.register(
+            "m", lambda user_id, *_: ("M_FORBIDDEN", "No.") if "_irc_c" in user_id else None
+        )
+        mails = {"notif_from": "a@test.example", "enable_notifs": True}
+        self.system(regsys={"appservice_may_set_password": True}, hooks=hooks, email=mails)
+        self.made(auth_result=PROVEN)
+        self.clock.advance(0)
+        held = [("email", "alice@mail.example", 5), ("msisdn", "491701234567", 6)]
+        sql = "SELECT medium, address, validated_at_ms FROM threepids ORDER BY medium"
+        self.assertEqual(self.rows(sql), held)
+        alice = "@_irc_alice:test.example"
+        self.assertEqual(told, [(alice, medium, address) for medium, address, _ in held])
+        self.assertEqual(self.rows("SELECT * FROM pushers"), [])
+        taken = self.ask("_irc_bob", auth_result=PROVEN)
+        self.assertRefused(taken, 400, "M_THREEPID_IN_USE")
+        refused = self.ask("_irc_carol", auth_result=PROVEN)
+        self.assertRefused(refused, 403, "M_FORBIDDEN")
+        sound = {"medium": "email", "address": "odd@mail.example", "validated_at": 1}
+        odd = ({"validated_at": 2**63}, {"validated_at": -1}, {"address": "alice"})
+        for number, change in enumerate(odd):
+            found = {"m.login.email.identity": {**sound, **change}}
+            self.made(f"_irc_{number}", auth_result=found)
+        self.assertEqual(self.rows(sql), held)

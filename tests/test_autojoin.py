@@ -278,9 +278,11 @@ class JoiningTests(UsherCase):
             self.assertIn(ALICE, self.rooms.by_alias[LOBBY].members, options)
 
     def test_notAnyMore(self) -> None:
-        """Who is deactivated by now, or a guest who is not to join, joins nothing any more."""
+        """Who is deactivated by now, a service's user, or a guest who is not to join, joins nothing
+        any more."""
         for changes, options in (
             ({"deactivated": True}, {}),
+            ({"appservice_id": "irc"}, {}),
             ({"is_guest": True}, {"for_guests": False}),
         ):
             self.run_job(users=users(**changes), **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -130,6 +131,20 @@ class CommandTests(CommandCase):
         self.assertIn("homeserver-regsys.db", done.stdout)
         self.assertIn("max_upload_size", done.stderr)
         self.assertFalse((self.folder / "homeserver-regsys.db").exists())
+
+    def test_checkWhatWaits(self) -> None:
+        """check-config says ahead of a start what will have to wait: rooms without a homeserver,
+        codes without a gateway."""
+        homeserver = {"url": "http://localhost:8008", "as_token": "x"}
+        gateway = {"enabled": True, "url": "http://localhost:1"}
+        for own, told in (
+            ({"sms": {"enabled": True}}, ["NOT joined", "NOT sent"]),
+            ({"sms": gateway, "homeserver": homeserver}, []),
+        ):
+            config = self.config(auto_join_rooms=["#lobby:test.example"], regsys=own)
+            done = self.regsys("check-config", "-c", config)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(re.findall("NOT [a-z]+", done.stderr), told, done.stderr)
 
     def test_badConfig(self) -> None:
         """All that is wrong comes in one report, without a traceback."""

@@ -36,6 +36,10 @@ from tests.handling import (
     somebody,
 )
 
+ADDRESS = Threepid("email", "alice@mail.example", 1)
+MAY_HAVE_IT = f"may alice have {ADDRESS.address}"
+STEPS = ["take", "spam", "blocking", "names", "hash", MAY_HAVE_IT, "write"]
+
 
 class OrderTests(HandlerCase):
     def test_fakes(self) -> None:
@@ -49,18 +53,17 @@ class OrderTests(HandlerCase):
 
     def test_order(self) -> None:
         """Limit, spam checkers, blocking, name, hash, write: the dearest comes last."""
-        self.register(alice())
-        self.assertEqual(self.script.steps, ["take", "spam", "blocking", "names", "hash", "write"])
+        self.register(alice(threepids=(ADDRESS,)))
+        self.assertEqual(self.script.steps, STEPS)
 
     def test_refusalEndsIt(self) -> None:
         """Whoever refuses, nobody after it is asked, and the limit gets back what it gave."""
-        steps = ["take", "spam", "blocking", "names", "hash", "write"]
-        for number, step in enumerate(steps):
+        for number, step in enumerate(STEPS):
             self.make()
             self.script.refuse(step, RegistrationError())
-            self.refused(alice(), RegistrationError)
+            self.refused(alice(threepids=(ADDRESS,)), RegistrationError)
             given_back = [] if step == "take" else ["give back"]
-            self.assertEqual(self.script.steps, [*steps[: number + 1], *given_back])
+            self.assertEqual(self.script.steps, [*STEPS[: number + 1], *given_back])
 
     def test_abandoned(self) -> None:
         """A registration that is cancelled before it is written gives back what it took."""

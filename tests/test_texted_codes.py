@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Mapping
 
 from treq.testing import RequestTraversalAgent
 
-from regsys.errors import SmsRefused
+from regsys.errors import CodeUsedUp, SmsRefused, WrongCode
 from regsys.interfaces import ISmsSender
 from regsys.model import CODE_TRIES, masked
 from regsys.testing import provides
@@ -68,11 +68,20 @@ class TextedCodeTests(Texted, PhoneCase):
         self.assertEqual((len(self.sms.sent), self.code()), (2, code))
 
     def test_tries(self) -> None:
-        """After ten wrong codes the right one is not taken any more."""
-        sid = self.ask().json["sid"]
+        """After ten wrong codes the right one isn't taken any more; another message has another."""
+        sid, spent = self.ask().json["sid"], self.code()
         for _ in range(CODE_TRIES):
-            self.assertRefused(self.submit(sid, "00000000"), 400, "M_UNAUTHORIZED")
-        self.assertRefused(self.submit(sid, self.code()), 400, "M_UNAUTHORIZED")
+            wrong = self.submit(sid, "00000000")
+            self.assertRefused(wrong, 400, "M_UNAUTHORIZED")
+            self.assertEqual(wrong.json["error"], WrongCode.sentence)
+        late = self.submit(sid, spent)
+        self.assertRefused(late, 400, "M_UNAUTHORIZED")
+        self.assertEqual(late.json["error"], CodeUsedUp.sentence)
+        self.assertEqual(self.ask().json["sid"], sid)
+        again = self.ask(send_attempt=2).json["sid"]
+        self.assertEqual(len(self.sms.sent), 2)
+        self.assertRefused(self.submit(sid, spent), 400, "M_NO_VALID_SESSION")
+        self.assertEqual(self.submit(again, self.code()).json, {"success": True})
 
     def test_spelling(self) -> None:
         """Blanks in a code do not count."""

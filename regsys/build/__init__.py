@@ -76,8 +76,9 @@ def standalone(
         threepids=owners,
         config=config.passwords,
     )
+    appservices = rules.appservices(parts, handler, users, users, devices, blocking)
     endpoints = [
-        login.login(logins, rules.appservices(parts, handler, users, blocking), clock),
+        login.login(logins, appservices, clock),
         login.logout(auth, devices),
         login.logout_all(auth, devices),
         login.refresh(refresher, clock),
@@ -88,6 +89,7 @@ def standalone(
         handler=handler,
         accounts=users,
         auth=auth,
+        appservices=appservices,
         blocking=blocking,
         owners=owners,
         passwords=passwords,
@@ -139,10 +141,12 @@ def embedded(
     users, farewell = parts.hooks.users, rules.farewell(parts, None, threepids)
     blocking = people.blocking(parts, active_users, store, threepids)
     people.warn_embedder(parts)
+    handler = rules.handler(parts, store, auth, writer, farewell, blocking)
     side = Side(
-        handler=rules.handler(parts, store, auth, writer, farewell, blocking),
+        handler=handler,
         accounts=store,
         auth=auth,
+        appservices=rules.appservices(parts, handler, store, users, None, blocking),
         blocking=blocking,
         owners=threepids,
         passwords=None if users is None else rules.password_check(parts, users),

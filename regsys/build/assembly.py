@@ -7,6 +7,7 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.activity import Activity
+from regsys.appservice_requests import AppserviceRequests
 from regsys.autojoin import AUTO_JOIN
 from regsys.build import proofs, rules, stages
 from regsys.build.parts import Parts
@@ -54,6 +55,7 @@ class Side:
     handler: RegistrationHandler
     accounts: IAccountStore
     auth: IAuth
+    appservices: AppserviceRequests
     blocking: IBlocking
     owners: Optional[IThreepidStore]
     passwords: Optional[PasswordCheck]
@@ -75,16 +77,15 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
-    appservices = rules.appservices(parts, handler, side.accounts, side.blocking)
     if side.rooms is not None:
         usher = rules.usher(parts, side.rooms, side.users)
         parts.runner.add_handlers({AUTO_JOIN: usher.run})
     endpoints = [
-        register.register(signup, appservices, parts.clock),
+        register.register(signup, side.appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
         registration_page.registration_page(config, signup.uia.stages.values(), maker),
         availability.availability(handler, config.registration, turnstile, address_key),
-        account.whoami(auth, appservices),
+        account.whoami(auth, side.appservices),
         health.health(),
         pages.static(),
         token_api.validity(tokens, config.registration, token_limit, address_key),
@@ -127,7 +128,9 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         in_flight=InFlight(),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
-        warnings=rules.warnings(parts.config, side.rooms),
+        warnings=rules.warnings(
+            config, has_rooms=side.rooms is not None, has_texter=parts.hooks.sms is not None
+        ),
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
         activity=side.activity,
     )

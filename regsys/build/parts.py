@@ -188,7 +188,7 @@ def _follow_ups(
         notices.append(notice)
     addresses = AddressNotice(chosen.threepid_changes)
     runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
-    parts.append(addresses)
+    notices.append(addresses)
     if config.rooms.auto_join:
         parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts, notices)

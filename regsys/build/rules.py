@@ -29,6 +29,7 @@ from regsys.interfaces import (
     IRegistrationWriter,
     IRooms,
     IThreepidStore,
+    ITokenStore,
     ITurnstile,
     IUserLookup,
 )
@@ -90,12 +91,19 @@ def handler(
 
 
 def appservices(
-    parts: Parts, handler: RegistrationHandler, accounts: IAccountStore, blocking: IBlocking
+    parts: Parts,
+    handler: RegistrationHandler,
+    accounts: IAccountStore,
+    users: Optional[IUserLookup],
+    devices: Optional[ITokenStore],
+    blocking: IBlocking,
 ) -> AppserviceRequests:
     return AppserviceRequests(
         handler=handler,
         services=parts.services,
         accounts=accounts,
+        users=users,
+        devices=devices,
         blocking=blocking,
         may_set_password=parts.config.registration.appservice_may_set_password,
     )
@@ -129,14 +137,21 @@ def usher(parts: Parts, rooms: IRooms, users: Optional[IUserLookup]) -> Usher:
     )
 
 
-def warnings(config: Config, rooms: Optional[IRooms]) -> Sequence[str]:
-    """What the operator is told at each start: what is configured, and has to wait."""
-    if rooms is not None or not config.rooms.auto_join:
-        return ()
-    return (
-        "auto_join_rooms is set, but there is no homeserver to ask: newcomers are NOT joined to "
-        "any room. Their jobs wait until regsys.homeserver names one (regsys jobs).",
-    )
+def warnings(config: Config, *, has_rooms: bool, has_texter: bool) -> Sequence[str]:
+    """What the operator is told at each start: what is configured, and has to wait.
+    ``has_texter``: an embedder sends text messages."""
+    told, sms = [], config.phones.sms
+    if config.rooms.auto_join and not has_rooms:
+        told.append(
+            "auto_join_rooms is set, but there is no homeserver to ask: newcomers are NOT joined "
+            "to any room. Their jobs wait until regsys.homeserver names one (regsys jobs)."
+        )
+    if sms is not None and sms.url is None and not has_texter:
+        told.append(
+            "regsys.sms is enabled, but has no url: codes for phone numbers are NOT sent. They "
+            "wait until it names a gateway."
+        )
+    return told
 
 
 def farewell(

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from regsys import build, logs
 from regsys.backend import prepare
+from regsys.build import rules
 from regsys.cli import jobs as waiting_jobs
 from regsys.cli import tokens
 from regsys.config import Config
@@ -44,6 +45,10 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
+    # What ``serve`` says in its log.
+    has_rooms = config.homeserver is not None
+    for warning in rules.warnings(config, has_rooms=has_rooms, has_texter=False):
+        print(f"regsys: warning: {warning}", file=sys.stderr)
     print(f"The configuration is good. Accounts are kept in {_place(config)}.")
     return 0
 

@@ -170,7 +170,12 @@ def read(reader: Reader) -> Config:
     homeserver = read_homeserver(reader.section("regsys").section("homeserver"))
     email = read_email(reader, template_directory)
     phones = read_phones(reader)
-    threepids = read_threepids(reader, has_mails=email is not None, has_phones=phones.can_prove)
+    threepids = read_threepids(
+        reader,
+        has_mails=email is not None,
+        has_phones=phones.can_prove,
+        oauth_only=oauth_only,
+    )
     config = Config(
         server_name=server_name,
         public_baseurl=_read_public_baseurl(reader, server_name),
@@ -178,11 +183,8 @@ def read(reader: Reader) -> Config:
         tls=read_tls(reader, listeners),
         database=read_database(reader),
         registration=registration,
-        appservices=tuple(
-            service
-            for service in read_appservices(reader, server_name, oauth_only)
-            # Our own, by which the homeserver knows us, keeps no name from newcomers here.
-            if homeserver is None or service.as_token != homeserver.as_token
+        appservices=read_appservices(
+            reader, server_name, oauth_only, homeserver.as_token if homeserver else None
         ),
         blocking=read_blocking(reader),
         captcha=read_captcha(reader),

@@ -10,10 +10,16 @@ from regsys.config.values import ConfigError, Reader
 from regsys.model import Appservice, Secret, UserID, UserNamespace
 
 _OPTION = "app_service_config_files"
+# Whoever keeps all of these keeps whatever people would be called.
+_ANYBODY = ("anybody", "somebody", "whoever")
 
 
-def read_appservices(reader: Reader, server_name: str, oauth_only: bool) -> tuple[Appservice, ...]:
+def read_appservices(
+    reader: Reader, server_name: str, oauth_only: bool, own_token: Optional[Secret] = None
+) -> tuple[Appservice, ...]:
     """The services, in the order of their files. ``oauth_only``: none of them logs its users in.
+    ``own_token``: the as_token by which the homeserver beside us knows us; the service that has
+    it is none here, else it would keep every name from newcomers.
 
     A complaint about what is in a file begins with the file's path.
     """
@@ -27,7 +33,9 @@ def read_appservices(reader: Reader, server_name: str, oauth_only: bool) -> tupl
             continue
         service = _read_service(file, server_name, oauth_only)
         _check_unique(file, path, service, places)
-        found.append(service)
+        if service.as_token != own_token:
+            _warn_of_everybody(file, service, server_name)
+            found.append(service)
         reader.problems += [f"{path}: {problem}" for problem in file.problems]
         reader.warnings += [f"{path}: {warning}" for warning in file.warnings]
     return tuple(found)
@@ -110,3 +118,18 @@ def _check_unique(
         file.warnings.append(
             f"sender_localpart: the same as in {earlier}, whose service alone may register it."
         )
+
+
+def _warn_of_everybody(file: Reader, service: Appservice, server_name: str) -> None:
+    names = [str(UserID(localpart, server_name)) for localpart in _ANYBODY]
+    if all(_is_kept(service, name) for name in names):
+        file.warnings.append(
+            "namespaces.users: the service keeps every name for itself, so nobody else can"
+            " register. If a homeserver knows regsys by this file, write its as_token into"
+            " regsys.homeserver."
+        )
+
+
+def _is_kept(service: Appservice, user_id: str) -> bool:
+    deciding = (item.exclusive for item in service.users if item.regex.match(user_id))
+    return next(deciding, False)

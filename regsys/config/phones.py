@@ -62,7 +62,8 @@ def _read_identity_server(reader: Reader) -> Optional[str]:
 
 
 def _read_sms(section: Reader) -> Optional[SmsConfig]:
-    is_on, url = section.flag("enabled"), section.text("url")
+    url = section.text("url")
+    is_on = section.flag("enabled", default=url is not None)
     if url is not None and not is_url(url):
         mend = "write where the gateway takes messages, such as https://sms.example.com/send"
         section.problem("url", "not the address of a website", mend)
@@ -71,7 +72,7 @@ def _read_sms(section: Reader) -> Optional[SmsConfig]:
     authorization = section.secret("authorization")
     if authorization is not None and not authorization.reveal().isprintable():
         section.problem("authorization", "has a control character", "take it out")
-    if not is_on and url is None:
+    if not is_on:
         return None
     return SmsConfig(url=url, as_form=as_form, fields=fields, authorization=authorization)
 

@@ -19,7 +19,7 @@ class RegistrationConfig:
     ``server_notices_localpart`` None: there is no such user. ``shared_secret`` None: nobody
     registers users by it. ``in_directory``: newcomers may be found in the user directory.
     ``appservice_may_set_password``: application services may give the accounts that they make a
-    password and a display name.
+    password, a display name and addresses.
     """
 
     enabled: bool = False
@@ -45,10 +45,11 @@ def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
     allow_guests = reader.flag("allow_guest_access")
     if disabled is not None:
         enabled = not disabled
-    if oauth_only and (enabled or allow_guests):
+    shared_secret = reader.secret("registration_shared_secret")
+    if oauth_only and (enabled or allow_guests or shared_secret is not None):
         reader.warnings.append(
-            "Accounts come from an authentication service (OAuth only): "
-            "enable_registration and allow_guest_access have no effect."
+            "Accounts come from an authentication service (OAuth only): enable_registration, "
+            "allow_guest_access and registration_shared_secret have no effect."
         )
     default_type, types = _read_user_types(reader.section("user_types"))
     return RegistrationConfig(
@@ -64,7 +65,7 @@ def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
         requires_token=reader.flag("registration_requires_token"),
         token_bypasses_3pid=reader.flag("enable_registration_token_3pid_bypass"),
         server_notices_localpart=_read_server_notices(reader.section("server_notices")),
-        shared_secret=reader.secret("registration_shared_secret"),
+        shared_secret=None if oauth_only else shared_secret,
         appservice_may_set_password=reader.section("regsys").flag("appservice_may_set_password"),
         in_directory=reader.flag("show_users_in_user_directory", default=True),
     )

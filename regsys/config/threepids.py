@@ -54,7 +54,10 @@ class ThreepidsConfig:
 _THREEPIDS = ThreepidsConfig()
 
 
-def read_threepids(reader: Reader, has_mails: bool, has_phones: bool) -> ThreepidsConfig:
+def read_threepids(
+    reader: Reader, has_mails: bool, has_phones: bool, oauth_only: bool
+) -> ThreepidsConfig:
+    """``oauth_only``: people change their addresses elsewhere, unless the file says otherwise."""
     lifetime_ms = reader.section("email").duration("validation_token_lifetime")
     addable = frozenset(compress(MEDIA, (has_mails, has_phones)))
     no_phones = reader.flag("disable_msisdn_registration")
@@ -69,7 +72,7 @@ def read_threepids(reader: Reader, has_mails: bool, has_phones: bool) -> Threepi
         hide_taken=reader.flag("request_token_inhibit_3pid_errors"),
         name_from=reader.choice("register_mxid_from_3pid", MEDIA),
         email_is_display_name=reader.flag("register_just_use_email_for_display_name"),
-        may_change=reader.flag("enable_3pid_changes", _THREEPIDS.may_change),
+        may_change=reader.flag("enable_3pid_changes", default=not oauth_only),
         next_link_domains=_read_domains(reader),
         token_lifetime_ms=lifetime_ms or _THREEPIDS.token_lifetime_ms,
         mail_needs_stages=reader.section("regsys").flag("mail_needs_stages"),

@@ -10,6 +10,7 @@ from regsys.errors.access import (
     MissingToken,
     SessionFinished,
     StageFailed,
+    UnknownDevice,
     UnknownLoginType,
     UnknownSession,
     UnknownStage,
@@ -58,6 +59,7 @@ from regsys.errors.base import (
 )
 from regsys.errors.rooms import RoomRefused, RoomTaken
 from regsys.errors.threepids import (
+    CodeUsedUp,
     DelegateRefused,
     IdentityServerForbidden,
     IdentityServerRefused,
@@ -75,6 +77,7 @@ from regsys.errors.threepids import (
     ThreepidInUse,
     ThreepidNotProven,
     ValidationRefused,
+    WrongCode,
     WrongValidationToken,
 )
 
@@ -82,6 +85,7 @@ __all__ = [
     "AppserviceLoginUnsupported",
     "AwaitingApproval",
     "BadJSON",
+    "CodeUsedUp",
     "DelegateRefused",
     "Forbidden",
     "GuestForbidden",
@@ -130,6 +134,7 @@ __all__ = [
     "TokenNotFound",
     "TooLarge",
     "Unavailable",
+    "UnknownDevice",
     "UnknownLoginType",
     "UnknownPath",
     "UnknownSession",
@@ -141,6 +146,7 @@ __all__ = [
     "UsernameReserved",
     "UsernameTaken",
     "ValidationRefused",
+    "WrongCode",
     "WrongMethod",
     "WrongSession",
     "WrongValidationToken",

@@ -27,6 +27,12 @@ class AppserviceLoginUnsupported(RegistrationError):
     sentence = "Application services cannot log users in here: register with inhibit_login."
 
 
+class UnknownDevice(RegistrationError):
+    """An application service asks as a device that its user does not have."""
+
+    errcode, sentence = "M_UNKNOWN_DEVICE", "This user has no such device."
+
+
 class UnknownLoginType(RegistrationError):
     sentence = "This way of logging in is not on offer here."
 

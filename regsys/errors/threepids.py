@@ -116,6 +116,19 @@ class WrongValidationToken(ValidationRefused):
     sentence = "This code or link is not valid, or not any more."
 
 
+class WrongCode(WrongValidationToken):
+    """That of a text message, which has no link."""
+
+    sentence = "This code is not valid, or not any more."
+
+
 class NoTriesLeft(ValidationRefused):
     errcode = "M_UNAUTHORIZED"
     sentence = "Too many codes were wrong: only a link in the message is valid now."
+
+
+class CodeUsedUp(ValidationRefused):
+    """The same for a text message."""
+
+    errcode = "M_UNAUTHORIZED"
+    sentence = "Too many codes were wrong: ask for another message."

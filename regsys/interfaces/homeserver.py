@@ -126,9 +126,10 @@ class IUserDirectory(Interface):
 class IRooms(Interface):
     """The rooms that newcomers join: the ``rooms=`` of ``regsys.embedded`` (BEHAVIOUR B5).
 
-    Called from jobs, which ends within JOB_LEASE_MS and is tried again until it succeeds: what
-    happened already, before a crash or by somebody else, must not be an error. Rate limits don't
-    apply. Whatever is raised is told to the operator; RoomRefused says why in words.
+    Called from jobs, each of which is tried again until it succeeds, and by another process
+    once JOB_LEASE_MS (a minute) are over: end earlier. What happened already, before a crash or
+    by somebody else, must not be an error. Rate limits don't apply. Whatever is raised is told
+    to the operator; RoomRefused says why in words.
     """
 
     def find(room: str) -> Awaitable[Optional[FoundRoom]]:

@@ -26,7 +26,9 @@ class IValidationStore(Interface):
         begun if there is none (BEHAVIOUR B7.5).
 
         A ``send_attempt`` above its last one adds a token, and the job that sends it, in the
-        same transaction; what was there stays good. Another changes nothing.
+        same transaction; what was there stays good. Another changes nothing. A session of a
+        phone number whose code has had its CODE_TRIES ends with a higher attempt: that begins
+        another, with another code.
         """
 
     def get(sid: str, now_ms: int) -> Awaitable[Optional[Validation]]:

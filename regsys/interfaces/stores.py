@@ -38,6 +38,9 @@ class ITokenStore(Interface):
         """Add the pair that replaces ``predecessor`` (an access hash), in place of an
         earlier successor that nobody has used; False if one is in use, or the device gone."""
 
+    def has_device(user_id: UserID, device_id: str) -> Awaitable[bool]:
+        """Whether this device is the user's."""
+
     def log_out(user_id: UserID, device_id: Optional[str]) -> Awaitable[None]:
         """Remove this device and its tokens; None: all of the user's."""
 

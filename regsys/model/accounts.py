@@ -126,7 +126,7 @@ class NewAccount:
     ``display_name`` None: no profile is written (an upgrading guest keeps its own).
     ``vouched_emails``: those of ``threepids`` that an administrator or a module vouches for, not
     its owner. ``consents``: the policies that were accepted, the version of each by its name.
-    ``is_ghost``: an application service has made it, and nothing but the user directory's notice
+    ``is_ghost``: an application service has made it, and nothing but notices
     follows; ``appservice_id`` names the service only where its namespace is exclusive (B3.3).
     ``session_id`` names the UIA session that is finished by this account; its answer may be
     asked again until ``session_until_ms``. ``device`` None: no login.
@@ -200,9 +200,10 @@ class Created:
 class Registration:
     """The inputs of a registration, as one value (BEHAVIOUR B2.0).
 
-    ``localpart`` None: a number is drawn. Either ``password`` (hashed once admission is
-    past) or ``password_hash`` or neither. ``device`` None: no login. ``client`` None: the
-    request has no address and knows no limits. ``clients`` are those of every request that
+    ``key``: the same one again finds the account that it has made. ``localpart`` None: a number
+    is drawn. Either ``password`` (hashed once admission is past) or ``password_hash`` or
+    neither. ``device`` None: no login. ``client`` None: the request has no address and knows no
+    limits. ``clients`` are those of every request that
     the UIA session has seen. ``approved`` None: as the configuration says.
     ``name_checked``: ``check_username`` has passed during this very request, so only the
     write itself still decides whether the name is free; ``threepids_checked``: so have the

@@ -53,6 +53,10 @@ class HomeserverRefused(RoomRefused):
         self.errcode = errcode
 
 
+class HomeserverSilent(RoomRefused):
+    """It has not answered, not in time, or with what makes no sense."""
+
+
 @attr.define(eq=False, kw_only=True)
 class Homeserver:
     """``server_name`` is that of our users, and the homeserver's own."""
@@ -86,7 +90,7 @@ class Homeserver:
         ``acting`` None: the service itself, not one of its users; a refusal then names the one
         whom it is ``about``.
 
-        Raises HomeserverRefused, or RoomRefused where there is no answer.
+        Raises HomeserverRefused and HomeserverSilent.
         """
         pairs = [*query, *([("user_id", str(acting))] if acting else [])]
         url = "/".join([f"{self.config.url}/_matrix/client", *(quote(part, "") for part in path)])
@@ -103,11 +107,11 @@ class Homeserver:
                 raise self._refusal(asked, answer)
             said = answer.json()
         except NoAnswer as reason:
-            raise RoomRefused(f"{self.config.url}: {asked}: {reason}") from None
+            raise HomeserverSilent(f"{self.config.url}: {asked}: {reason}") from None
         finally:
             self._places.release()
         if not isinstance(said, dict):
-            raise RoomRefused(f"{self.config.url}: {asked}: the answer is no object")
+            raise HomeserverSilent(f"{self.config.url}: {asked}: the answer is no object")
         return said
 
     async def act(
@@ -124,11 +128,11 @@ class Homeserver:
             raise
 
     async def within(self, seconds: float, asked: Awaitable[_T]) -> _T:
-        """What comes of all that is asked there, waiting for turns included; RoomRefused, and
+        """What comes of all that is asked there, waiting for turns included; HomeserverSilent, and
         nothing more is asked, if that takes longer."""
 
         def too_slow(result: object, timeout: float) -> Failure:
-            return Failure(RoomRefused(f"{self.config.url}: no answer in {timeout:g} s"))
+            return Failure(HomeserverSilent(f"{self.config.url}: no answer in {timeout:g} s"))
 
         begun: Any = asked
         asking: Deferred[_T] = Deferred.fromCoroutine(begun)

@@ -7,10 +7,10 @@ from typing import Any, Mapping, Optional
 import attr
 from zope.interface import implementer
 
-from regsys.errors import RoomRefused, RoomTaken
+from regsys.errors import RoomTaken
 from regsys.interfaces import IRooms
 from regsys.model import FoundRoom, NewRoom, UserID
-from regsys.outbound.homeserver import Homeserver, HomeserverRefused
+from regsys.outbound.homeserver import Homeserver, HomeserverRefused, HomeserverSilent
 
 # How long each step may take. A job takes each once at most, and looks twice where a rival has
 # made the room meanwhile: together that must stay below its lease, or a second process would
@@ -136,5 +136,5 @@ class HomeserverRooms:
 def _room_id(said: Mapping[str, Any]) -> str:
     room_id = said.get("room_id")
     if not isinstance(room_id, str) or not room_id.startswith("!"):
-        raise RoomRefused("the homeserver's answer has no room_id")
+        raise HomeserverSilent("the homeserver's answer has no room_id")
     return room_id

@@ -8,7 +8,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys.errors import UserNotFound
+from regsys.errors import AwaitingApproval, UserNotFound
 from regsys.interfaces import IDevices, IExpiring, ITokenStore
 from regsys.model import Login, LoginTerms, NewDevice, StoredLogin, UserID
 from regsys.storage.database import Database, Transaction
@@ -96,6 +96,9 @@ class DeviceStore:
     async def succeed(self, predecessor: str, user_id: UserID, login: Login) -> bool:
         return await self.db.write("succeed_login", _succeed, predecessor, user_id, login)
 
+    async def has_device(self, user_id: UserID, device_id: str) -> bool:
+        return await self.db.read("has_device", _has_device, user_id, device_id)
+
     async def log_out(self, user_id: UserID, device_id: Optional[str]) -> None:
         await self.db.read("log_out", _log_out, user_id, device_id)
 
@@ -109,11 +112,13 @@ class DeviceStore:
 def _register(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
     # The lock keeps a deactivation from slipping between the check and the login.
     user = txn.one(
-        "SELECT deactivated FROM users WHERE user_id = ?" + txn.dialect.for_update,
+        "SELECT deactivated, approved FROM users WHERE user_id = ?" + txn.dialect.for_update,
         (str(user_id),),
     )
     if user is None or user[0]:
         raise UserNotFound()
+    if not user[1]:
+        raise AwaitingApproval()
     put(txn, user_id, device)
 
 
@@ -178,6 +183,11 @@ def _succeed(txn: Transaction, predecessor: str, user_id: UserID, login: Login) 
     txn.run("DELETE FROM logins WHERE replaces = ?", (predecessor,))
     _insert_login(txn, user_id, login, replaces=predecessor)
     return True
+
+
+def _has_device(txn: Transaction, user_id: UserID, device_id: str) -> bool:
+    sql = "SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?"
+    return txn.one(sql, (str(user_id), device_id)) is not None
 
 
 def _log_out(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:

@@ -74,8 +74,13 @@ _OPEN = "medium = ? AND address = ? AND client_secret = ? AND user_id = ? AND va
 def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
     asker = "" if new.user_id is None else str(new.user_id)
     key = (new.medium, new.address, new.client_secret, asker)
-    # One that has expired is as good as gone, whether its row is swept away yet or not.
-    txn.run(f"DELETE FROM validations WHERE {_OPEN} AND expires_ms <= ?", (*key, new.now_ms))
+    # One that has expired is as good as gone, whether its row is swept away yet or not; so is one
+    # whose code has had its tries, where messages have no link beside it.
+    txn.run(
+        f"DELETE FROM validations WHERE {_OPEN} AND (expires_ms <= ?"
+        " OR (medium = 'msisdn' AND tries >= ? AND send_attempt < ?))",
+        (*key, new.now_ms, CODE_TRIES, new.send_attempt),
+    )
     while not txn.insert(
         "validations",
         sid=new.sid,

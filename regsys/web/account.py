@@ -22,9 +22,10 @@ def whoami(auth: IAuth, appservices: AppserviceRequests) -> Endpoint:
     async def get(call: Call) -> Reply:
         service = call.access_token and appservices.services.by_token(call.access_token)
         if service:
-            acting = await appservices.acts_as(service, call.query("user_id"))
-            return Reply({"user_id": str(acting), "is_guest": False})
-        who = await requester(call, auth)
+            asked = call.query("user_id"), call.query("device_id")
+            who = await appservices.acts_as(service, *asked)
+        else:
+            who = await requester(call, auth)
         answer: dict[str, Any] = {"user_id": str(who.user_id), "is_guest": who.is_guest}
         if who.device_id is not None:
             answer["device_id"] = who.device_id

@@ -56,14 +56,14 @@ def endpoints(
     confirmation: Optional[Confirmation],
     auth: IAuth,
 ) -> list[Endpoint]:
-    """Without a ``confirmation`` nothing can be added."""
+    """Without a ``confirmation`` nothing can be added; where nothing may be, that is told."""
     found = [
         threepids(held, auth),
         delete(held, bindings, auth),
         bind(held, bindings, auth),
         unbind(held, bindings, auth),
     ]
-    if confirmation is not None:
+    if confirmation is not None or not held.may_change:
         found += [
             request_token(EMAIL, requests.email, held, auth, requests.metrics),
             request_token(MSISDN, requests.msisdn, held, auth, requests.metrics),
@@ -108,9 +108,10 @@ def request_token(
     return Endpoint(f"threepid_{medium}_request_token", paths, {"POST": post})
 
 
-def add(held: AccountThreepids, confirmation: Confirmation, auth: IAuth) -> Endpoint:
+def add(held: AccountThreepids, confirmation: Optional[Confirmation], auth: IAuth) -> Endpoint:
     async def post(call: Call) -> Reply:
         who = await _changer(call, held, auth)
+        assert confirmation is not None  # or nobody may change anything
         body = call.object()
         sid = bodies.required_string(body, "sid")
         client_secret = bodies.required_string(body, "client_secret")

@@ -6,7 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys import bodies
 from regsys.access_tokens import Refresher
-from regsys.appservice_requests import AppserviceRequests
+from regsys.appservice_requests import APPLICATION_SERVICE, AppserviceRequests
 from regsys.errors import Forbidden, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, ITokenStore
@@ -40,7 +40,7 @@ def login(logins: PasswordLogin, appservices: AppserviceRequests, clock: IReacto
 
     async def post(call: Call) -> Reply:
         body = call.object()
-        if body.get("type") in appservices.types():
+        if body.get("type") == APPLICATION_SERVICE and appservices.services.services:
             done = await appservices.log_in(body, call.access_token)
         else:
             done = await logins.attempt(body, call.client)

@@ -58,7 +58,7 @@ class PhoneTests(BrowserCase):
         code = self.code("+33612345678")
         self.page.get_by_label(CODE).fill("12345678" if code != "12345678" else "87654321")
         self.press()
-        self.assertAlert("This code or link is not valid")
+        self.assertAlert("This code is not valid")
         self.assertGood("code")
         self.press("Send the code again")
         self.page.get_by_role("status").filter(has_text="another text message").wait_for()

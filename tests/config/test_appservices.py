@@ -163,6 +163,25 @@ class MistakeTests(AppserviceCase):
         options = {"app_service_config_files": [first, second]}
         self.assertWarning(options, f"{second}: sender_localpart", first)
 
+    def test_everybody(self) -> None:
+        """A service that keeps every name is warned of, unless it is our own at a homeserver."""
+
+        def warnings(regex: str, exclusive: bool = True, **options: Any) -> list[str]:
+            users = [{"regex": regex, "exclusive": exclusive}]
+            path = self.registration(as_token="our-token", namespaces={"users": users})
+            config = self.parse({"app_service_config_files": [path], **options})
+            return [item for item in config.warnings if item.startswith(path)]
+
+        for regex in (r"@.*:example\.com", ".*", "@[a-z]+:"):
+            (warning,) = warnings(regex)
+            self.assertIn("namespaces.users: the service keeps every name", warning)
+        for regex, exclusive in ((".*", False), ("@_irc_.*", True), ("@any.*", True)):
+            self.assertEqual(warnings(regex, exclusive), [], regex)
+        beside = {"url": "http://localhost", "as_token": "our-token"}
+        self.assertEqual(warnings(".*", regsys={"homeserver": beside}), [])
+        beside = {"url": "http://localhost", "as_token": "another-token"}
+        self.assertEqual(len(warnings(".*", regsys={"homeserver": beside})), 1)
+
     def test_notAList(self) -> None:
         """The option is a list of paths."""
         self.assertProblem({"app_service_config_files": "irc.yaml"}, "app_service_config_files")

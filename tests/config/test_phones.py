@@ -61,6 +61,7 @@ class PhonesTests(ConfigCase):
         embedded = self.parse({"regsys": {"sms": {"enabled": True}}})
         self.assertEqual(embedded.phones.sms, SmsConfig())
         self.assertIsNone(self.parse({"regsys": {"sms": {"format": "form"}}}).phones.sms)
+        self.assertIsNone(self.parse(self.sms(enabled=False)).phones.sms)
 
     def test_fields(self) -> None:
         """JSON may nest; all texts in it are templates."""

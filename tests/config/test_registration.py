@@ -50,8 +50,10 @@ class RegistrationTests(ConfigCase):
             self.assertEqual((closed.unused, closed.warnings), ((name,), ()))
 
     def test_withAnAuthenticationServiceNobodyRegistersHere(self) -> None:
-        """OAuth-only mode, in both forms, closes registration, guests and password logins."""
-        asked = {**OPEN, "allow_guest_access": True}
+        """OAuth-only mode, in both forms, closes registration, by the shared secret too, guests and
+        password logins; people change their addresses there, unless the file says otherwise."""
+        secret = {"registration_shared_secret": "s"}
+        asked = {**OPEN, "allow_guest_access": True, **secret}
         for form in (
             {"matrix_authentication_service": {"enabled": True}},
             {"experimental_features": {"msc3861": {"enabled": True}}},
@@ -59,11 +61,16 @@ class RegistrationTests(ConfigCase):
             config = self.parse({**asked, **form})
             self.assertFalse(config.registration.enabled)
             self.assertFalse(config.registration.allow_guest_access)
+            self.assertIsNone(config.registration.shared_secret)
             self.assertFalse(config.passwords.login_enabled)
+            self.assertFalse(config.threepids.may_change)
+            allowed = self.parse({**form, "enable_3pid_changes": True})
+            self.assertTrue(allowed.threepids.may_change)
             self.assertEqual(config.unused, ())
             self.assertWarning({**asked, **form}, "OAuth")
             self.assertWarning({**OPEN, **form}, "OAuth")
             self.assertWarning({"allow_guest_access": True, **form}, "OAuth")
+            self.assertWarning({**secret, **form}, "OAuth")
             self.assertEqual(self.parse(form).warnings, ())
 
     def test_approvalNeedsBothOptions(self) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import attr
 
-from regsys.errors import RoomRefused
-from regsys.outbound.homeserver import AT_ONCE, DEADLINE_S, MAX_KNOWN
+from regsys.outbound.homeserver import (
+    AT_ONCE,
+    DEADLINE_S,
+    MAX_KNOWN,
+    HomeserverRefused,
+    HomeserverSilent,
+)
 from tests.homeserver_double import FORGET, MISHAPS, STALL
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 
@@ -131,9 +136,10 @@ class HomeserverTests(HomeserverCase):
         self.wait(attr.evolve(self.homeserver.http).get(URL, {}))
         self.clock.advance(DEADLINE_S)
         for stalled in asked[:AT_ONCE]:
-            self.failureResultOf(stalled, RoomRefused)
+            self.failureResultOf(stalled, HomeserverSilent)
         self.homeserver.http.agent.flush()  # type: ignore[attr-defined]
-        self.assertIn("M_NOT_FOUND", str(self.failureResultOf(asked[-1], RoomRefused).value))
+        refusal = self.failureResultOf(asked[-1], HomeserverRefused).value
+        self.assertIn("M_NOT_FOUND", str(refusal))
 
     def test_sender(self) -> None:
         """Without anybody to act for, the service itself asks."""

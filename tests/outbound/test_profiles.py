@@ -5,7 +5,7 @@ from __future__ import annotations
 from regsys.errors import RoomRefused
 from regsys.interfaces import IUserDirectory
 from regsys.model import JOB_LEASE_MS
-from regsys.outbound.homeserver import AT_ONCE
+from regsys.outbound.homeserver import AT_ONCE, HomeserverSilent
 from regsys.outbound.profiles import TELL_S, HomeserverDirectory
 from regsys.testing import provides
 from tests.homeserver_double import FORGET, STALL
@@ -75,6 +75,6 @@ class HomeserverDirectoryTests(HomeserverCase):
         self.clock.pump([1.0] * (int(TELL_S) - 1))
         self.assertNoResult(telling)
         self.clock.advance(1)
-        self.failureResultOf(telling, RoomRefused)
+        self.failureResultOf(telling, HomeserverSilent)
         self.assertLess(TELL_S, JOB_LEASE_MS / 1000)
         self.assertEqual(self.double.called("register"), 0)

@@ -5,9 +5,9 @@
             return MyStore(...)
 
 A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, RoomsContract, PushersContract and UserDirectoryContract for what of these it
-has, and WriterContract or AppservicesContract if it brings those.
-The other suites hold the stores that regsys has itself.
+AuthContract, ThreepidStoreContract, RoomsContract, PushersContract, UserDirectoryContract,
+MonthlyActiveUsersContract, RequestSignerContract and AppservicesContract for what of these it
+has. The other suites hold what regsys has itself.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract

@@ -180,6 +180,21 @@ class TokenStoreContract(Contract):
         await self.log_in(user("bob"), login("bobs"))
         return store
 
+    async def test_hasDevice(self) -> None:
+        """A device is its user's alone, until it is logged out."""
+        store = await self.several()
+        for name, device_id, has in (
+            ("alice", "PHONE", True),
+            ("alice", "LAPTOP", True),
+            ("alice", "phone", False),
+            ("bob", "LAPTOP", False),
+            ("nobody", "PHONE", False),
+        ):
+            found = await store.has_device(user(name), device_id)
+            self.assertIs(found, has, (name, device_id))
+        await store.log_out(user("alice"), "PHONE")
+        self.assertFalse(await store.has_device(user("alice"), "PHONE"))
+
     async def test_logOutOne(self) -> None:
         """A device goes with all of its pairs; other devices and users stay. Twice is as once."""
         store = await self.several()

@@ -135,6 +135,22 @@ class ValidationStoreContract(Contract):
         self.assertEqual((begun.sid, begun.job is not None), ("new", True))
         self.assertIsNone(await store.get("old", NOW_MS))
 
+    async def test_newOnceTried(self) -> None:
+        """A phone's session whose code has had all its tries ends with a higher attempt; one by
+        mail goes on, for its links."""
+        for medium, second in (("msisdn", "second"), ("email", "first")):
+            store = self.make()
+            await store.begin(wanted("first", medium=medium))
+            for attempt in range(2, 2 + CODE_TRIES):
+                begun = await store.begin(wanted("second", attempt, medium=medium))
+                self.assertEqual(begun.sid, "first")
+                await store.count_try("first")
+            same = await store.begin(wanted("second", attempt, medium=medium))
+            self.assertEqual((same.sid, same.job), ("first", None), medium)
+            begun = await store.begin(wanted("second", attempt + 1, medium=medium))
+            self.assertEqual(begun.sid, second, medium)
+            self.assertIsNotNone(begun.job, medium)
+
     async def test_begunAtOnce(self) -> None:
         """Of several who ask for the same at once all get one session, and one sends."""
         store = self.make()
