@@ -36,14 +36,13 @@ class AutoJoin:
             return ()
         if any(policy not in new.consents for policy in self.policies):
             return ()
-        if new.upgrades_guest and self.config.for_guests and not self.policies:
-            return ()  # let in as a guest: what has been left since then stays left
         return self._jobs(new.user_id)
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
         return self._jobs(user_id) if self.policies else ()
 
     def _jobs(self, user_id: UserID) -> Sequence[NewJob]:
+        # Who was let in as a guest, or before, is not once more: what he has left stays left.
         once, who = f"auto-join {user_id}", str(user_id)
         return [
             NewJob(kind=AUTO_JOIN, payload={"user_id": who, "room": room}, once=once)
@@ -72,6 +71,8 @@ class Usher:
             user = None if self.users is None else await self.users.find(user_id.localpart)
             if user is None or self._is_welcome(user):
                 await self._let_in(user_id, user, name)
+            else:
+                await self._leave_behind(user, name)
         except RoomRefused as refusal:
             raise RoomRefused(f"{name}: {refusal}") from refusal
         except Exception as error:  # whatever an IRooms raises: the operator learns which room
@@ -97,6 +98,15 @@ class Usher:
             await self._invite(user_id, room)
         await self.rooms.join(user_id, room)
 
+    async def _leave_behind(self, user: User, name: str) -> None:
+        """Who is gone joins nothing; but nobody else will be the first user, so the room that was
+        his to make is made without him, where there is somebody who makes rooms."""
+        if self.config.if_missing or not await self._may_make(user.user_id, user, name):
+            return
+        creator = await self._inviter()
+        if creator is not None and await self.rooms.find(name) is None:
+            await self._create(creator, name)
+
     async def _may_make(self, user_id: UserID, user: Optional[User], name: str) -> bool:
         """Whether a room that is not there is this user's to make."""
         is_ours = name.startswith("#") and name.partition(":")[2] == self.server_name
@@ -110,19 +120,23 @@ class Usher:
         """Make the room and let the user in; False if somebody was quicker to make it."""
         creator = await self._inviter() or user_id
         is_listed = self.config.preset != PUBLIC and creator != user_id
+        made = await self._create(creator, name, *((user_id,) if is_listed else ()))
+        if made is not None and creator != user_id:
+            await self.rooms.join(user_id, made)
+        return made is not None
+
+    async def _create(self, creator: UserID, name: str, *invited: UserID) -> Optional[FoundRoom]:
+        """The room that was made; None if somebody was quicker."""
         new = NewRoom(
             alias=name,
             preset=self.config.preset,
-            invited=(user_id,) if is_listed else (),
+            invited=invited,
             federated=self.config.federated,
         )
         try:
-            made = await self.rooms.create(creator, new)
+            return await self.rooms.create(creator, new)
         except RoomTaken:
-            return False
-        if creator != user_id:
-            await self.rooms.join(user_id, made)
-        return True
+            return None
 
     async def _invite(self, user_id: UserID, room: FoundRoom) -> None:
         inviter = await self._inviter()

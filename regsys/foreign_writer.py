@@ -50,7 +50,8 @@ RECOVERY = "finish_registration"
 @implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
 class ForeignWriter:
-    """Over an embedder's store and devices, with our own record of outcomes beside them."""
+    """Over an embedder's store and devices, with our own record of outcomes beside them.
+    ``recovered`` is told of each account that a recovery has finished, as nobody awaits it."""
 
     accounts: IAccountStore
     devices: IDevices
@@ -59,6 +60,7 @@ class ForeignWriter:
     outcomes: IOutcomeStore
     aftermath: IAftermath
     start_jobs: Callable[[Sequence[NewJob]], None]
+    recovered: Callable[[NewAccount], None]
 
     async def create_account(self, new: NewAccount) -> Created:
         # Operators see a job's id, and the key may be a session's, which nobody else may know.
@@ -106,10 +108,13 @@ class ForeignWriter:
             await self.outcomes.withdraw(new, job.job_id)
             return
         try:
-            await self._finish(new, made, job.job_id)
+            created = await self._finish(new, made, job.job_id)
         except UserNotFound:
             # Deactivated since: there is no end that it could be brought to.
             await self.outcomes.withdraw(new, job.job_id)
+        else:
+            if not created.replayed:
+                self.recovered(new)
 
     async def _finish(self, new: NewAccount, made: Outcome, recovery_id: str) -> Created:
         if made.user_id != new.user_id:
@@ -118,9 +123,11 @@ class ForeignWriter:
         login = None
         if new.device is not None:
             login = await self.devices.register(new.user_id, new.device)
-        if await self.outcomes.settle(new, recovery_id):
-            self.start_jobs(new.jobs)
-        return Created(user_id=new.user_id, login=login, replayed=made.replayed)
+        jobs = await self.outcomes.settle(new, recovery_id)
+        if jobs is not None:
+            self.start_jobs(jobs)
+        # Made is what was settled, and by one alone: the store may have its part from before.
+        return Created(user_id=new.user_id, login=login, replayed=jobs is None)
 
     def _as(self, new: NewAccount, user_id: UserID, terms: Optional[LoginTerms]) -> NewAccount:
         """``new`` for this user and these terms: tokens, names and jobs to match."""
@@ -157,8 +164,10 @@ _REMEMBERED = (
     "is_guest",
     "upgrades_guest",
     "user_type",
+    "shadow_banned",
     "appservice_id",
     "is_ghost",
+    "auth_provider_id",
     "display_name",
     "vouched_emails",
     "registration_token",

@@ -6,7 +6,7 @@ from typing import Optional, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 
-from regsys.model import Backlog
+from regsys.model import Backlog, NewAccount
 
 # The attempts of one proof that are counted each for itself.
 MOST_ATTEMPTS = 5
@@ -71,8 +71,10 @@ class Metrics:
             registry=self.registry,
         )
 
-    def registered(self, guest: bool, shadow_banned: bool, auth_provider: Optional[str]) -> None:
-        self._child(self._registrations, guest, shadow_banned, auth_provider or "").inc()
+    def registered(self, new: NewAccount) -> None:
+        """This account has been made."""
+        labels = new.is_guest, new.shadow_banned, new.auth_provider_id or ""
+        self._child(self._registrations, *labels).inc()
 
     def logged_in(self, guest: bool, auth_provider: Optional[str]) -> None:
         self._child(self._logins, guest, auth_provider or "").inc()

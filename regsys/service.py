@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from regsys import http
 from regsys.config import ALL_ADDRESSES, Config, Listener, TLSFiles
 from regsys.subsystem import Subsystem
+from regsys.web.metrics import exposition
 
 log = Logger()
 
@@ -41,7 +42,8 @@ class Service:
 
     def __init__(self, config: Config, subsystem: Subsystem, reactor: Any) -> None:
         self._config = config
-        self._subsystem = subsystem
+        # Not among the subsystem's own: whoever mounts all of those would show it to clients.
+        self._subsystem = subsystem.having(exposition(subsystem.backend.metrics))
         self._reactor = reactor
         self._ports: list[tuple[Listener, Any]] = []
         self._stopping = False
@@ -139,9 +141,9 @@ class Service:
         )
 
     def _resource(self, listener: Listener) -> Any:
-        names = {"health"} & listener.resources
+        names = {"health", "metrics"} & listener.resources
         if "client" in listener.resources:
-            names |= self._subsystem.endpoints - {"consent", "health"}
+            names |= self._subsystem.endpoints - {"consent", "health", "metrics"}
         if "consent" in listener.resources:
             # Its pages are styled by our files.
             names |= {"consent", "static"} & self._subsystem.endpoints

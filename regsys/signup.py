@@ -278,8 +278,8 @@ class Signup:
             attr.evolve(registration, threepids_checked=True)
         )
         asked = registration.localpart
-        if created.replayed and asked is not None:
-            # Another process has finished this session, perhaps with another name.
+        if asked not in (None, created.user_id.localpart):
+            # Another request has begun, or finished, this session with another name.
             await self.handler.check_username(asked, assigned_user_id=created.user_id)
         return self._registered(created)
 

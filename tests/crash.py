@@ -21,7 +21,7 @@ from regsys.model import UserID
 from regsys.storage.database import Dialect
 from regsys.storage.dialects import PostgreSQL, SQLite
 from regsys.subsystem import Subsystem
-from regsys.testing import inline_database, standalone
+from regsys.testing import MemoryMails, inline_database, standalone
 from regsys.testing.system import SERVER_NAME
 from regsys.tokens import token_hash
 from tests import invariants, postgres
@@ -71,7 +71,8 @@ class Process:
         self.clock = Clock()
         self.clock.advance(NOW_S)
         self.database = WatchedDatabase(*case.place, Hasty(), points)
-        hooks = subsystem.hooks(self.clock, directory=case.directory)
+        # No mail is sent, and so no process need compile the templates of mails.
+        hooks = subsystem.hooks(self.clock, directory=case.directory, mails=MemoryMails())
         self.subsystem = standalone(
             case, self.clock, database=self.database, hooks=hooks, rooms=case.rooms, **case.options
         )

@@ -103,7 +103,7 @@ class Greetings:
 
 class Homeserver:
     """Its stores, and our tables beside them. ``greeted`` are the users whose job has run,
-    ``addresses`` those that a recovered one knew of."""
+    ``addresses`` those that a recovered one knew of, ``recovered`` the accounts that were."""
 
     def __init__(self, case: TestCase) -> None:
         self.clock = Clock()
@@ -115,6 +115,7 @@ class Homeserver:
         self.sessions = SessionStore(self.db)
         self.greeted: list[str] = []
         self.addresses: list[str] = []
+        self.recovered: list[NewAccount] = []
 
     def process(self, at: At = passing) -> tuple[ForeignWriter, JobRunner]:
         """A new process: its writer, whose parts pass ``at``, and what runs its jobs."""
@@ -128,6 +129,7 @@ class Homeserver:
             outcomes=Watched(ForeignOutcomeStore(self.db), at),
             aftermath=self.aftermath(Greetings(), runner.start_jobs),
             start_jobs=runner.start_jobs,
+            recovered=self.recovered.append,
         )
         runner.add_handlers({RECOVERY: writer.recover})
         return writer, runner

@@ -84,9 +84,10 @@ RULES: Mapping[str, str] = {
     "who has used a registration token has an account": """
         SELECT user_id FROM registration_token_uses WHERE user_id NOT IN
         (SELECT user_id FROM users)""",
+    # A ghost whose namespace is not exclusive looks like a user; but people have passwords here.
     "the first real user is known once there is a user": """
         SELECT user_id FROM users WHERE NOT is_guest AND appservice_id IS NULL
-        AND user_type IS NULL AND NOT EXISTS
+        AND user_type IS NULL AND password_hash IS NOT NULL AND NOT EXISTS
         (SELECT 1 FROM milestones WHERE name = 'first_real_user'
          AND user_id IN (SELECT user_id FROM users))""",
 }

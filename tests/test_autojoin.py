@@ -67,8 +67,8 @@ class PlanTests(SynchronousTestCase):
         self.assertEqual({job.once for job in jobs}, {f"auto-join {ALICE}"})
 
     def test_who(self) -> None:
-        """Everybody joins but users of application services, guests where they are not to, guests
-        who become users after they were let in, and who has not accepted what newcomers must."""
+        """Everybody joins but users of application services, guests where they are not to, and
+        who has not accepted what newcomers must; that a guest has been let in, the word tells."""
         guests_stay_out, terms = {"for_guests": False}, {"policies": ("terms", "privacy")}
         upgrade, agreed = {"upgrades_guest": True}, {"consents": {"terms": "1", "privacy": "2"}}
         table: tuple[tuple[dict[str, Any], dict[str, Any], bool], ...] = (
@@ -80,7 +80,7 @@ class PlanTests(SynchronousTestCase):
             ({}, {"user_type": "support"}, True),
             ({}, {"appservice_id": "irc"}, False),
             ({}, {"shadow_banned": True}, True),
-            ({}, upgrade, False),
+            ({}, upgrade, True),
             (guests_stay_out, upgrade, True),
             (terms, upgrade, False),
             (terms, {**upgrade, **agreed}, True),
@@ -278,8 +278,8 @@ class JoiningTests(UsherCase):
             self.assertIn(ALICE, self.rooms.by_alias[LOBBY].members, options)
 
     def test_notAnyMore(self) -> None:
-        """Who is deactivated by now, a service's user, or a guest who is not to join, is left alone
-        for good."""
+        """Who is deactivated by now, a service's user, or a guest who is not to join, joins nothing
+        any more."""
         for changes, options in (
             ({"deactivated": True}, {}),
             ({"appservice_id": "irc"}, {}),
@@ -289,6 +289,29 @@ class JoiningTests(UsherCase):
         self.assertEqual(self.asked(), [])
         self.run_job(users=users(is_guest=True), if_missing=True, inviter="admin")
         self.assertIn(ALICE, self.rooms.by_alias[LOBBY].members)
+
+    def test_firstUserIsGone(self) -> None:
+        """The first user who is deactivated before his rooms were made leaves them behind all the
+        same, if somebody else makes rooms; he joins nothing, and what is there stays."""
+        for first, options, asked in (
+            (ALICE, {"inviter": "admin"}, ["find", "create"]),
+            (ALICE, {}, []),
+            (BOB, {"inviter": "admin"}, []),
+            (ALICE, {"inviter": "admin", "if_missing": True}, []),
+            (ALICE, {"inviter": "admin", "autocreate": False}, []),
+        ):
+            self.rooms = MemoryRooms()
+            gone = users(deactivated=True)
+            self.run_job(first=first, users=gone, **options)  # type: ignore[arg-type]
+            self.assertEqual(self.asked(), asked, (first, options))
+        for preset in ("public_chat", *PRIVATE):
+            self.rooms = MemoryRooms()
+            self.run_job(users=gone, inviter="admin", preset=preset)
+            room = self.rooms.by_alias[LOBBY]
+            made = (room.preset, room.creator, room.members, room.listed)
+            self.assertEqual(made, (preset, ADMIN, {ADMIN}, ()))
+        self.run_job(users=gone, inviter="admin")
+        self.assertEqual(self.asked(), ["find", "create", "find"])
 
     def test_whichRoom(self) -> None:
         """Whatever goes wrong, the operator learns with which room."""

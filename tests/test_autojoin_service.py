@@ -125,6 +125,30 @@ class StandaloneTests(AutoJoinCase):
         self.assertEqual(self.members(LOBBY), {ALICE})
         self.assertEqual(self.counts()["jobs"], 0)
 
+    def test_consentThenUser(self) -> None:
+        """A guest who was let in after a consent is not let in again as a user, by a registration
+        that asks for it once more."""
+        self.serve(regsys={"policies": {"rules": POLICY}})
+        guest = self.guest()
+        who = UserID.parse(guest["user_id"])
+        self.wait(self.subsystem.consents.accept(who, "rules", "1"))
+        self.register("alice", auth=self.agreed(username="alice"))
+        self.go_on()
+        self.assertEqual(self.members(LOBBY), {ALICE, who})
+        self.rooms.by_alias[LOBBY].members.remove(who)
+        more = {"username": who.localpart, "guest_access_token": guest["access_token"]}
+        self.register(auth=self.agreed(**more), **more)
+        self.assertEqual(self.members(LOBBY), {ALICE})
+        self.assertEqual(self.counts()["jobs"], 0)
+
+    def agreed(self, **body: Any) -> Mapping[str, Any]:
+        """The dialogue of this registration, its terms accepted; the last stage to be passed."""
+        session = self.challenge(password=PASSWORD, **body)["session"]
+        answer = self.client.register(auth={"type": "m.login.terms", "session": session}, **body)
+        self.assertEqual(answer.status, 401, answer)
+        self.clock.advance(0)
+        return {"type": "m.login.dummy", "session": session}
+
 
 class WithoutRoomsTests(AutoJoinCase):
     def test_waiting(self) -> None:

@@ -9,7 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import Interface
 
 from regsys import interfaces
+from regsys.metrics import Metrics
 from regsys.testing import standalone
+from regsys.web.metrics import exposition
 from tests.test_signup_terms import RULES
 
 ROOT = Path(__file__).parent.parent
@@ -35,11 +37,31 @@ class DocumentTests(SynchronousTestCase):
         subsystem = standalone(
             self, regsys={"introspection_secret": "x" * 20, "policies": {"rules": RULES}}
         )
+        subsystem = subsystem.having(exposition(subsystem.backend.metrics))
         for endpoint in subsystem._endpoints.values():
             for path in endpoint.paths:
                 if endpoint.name == "static":
                     path = "/_matrix/static/regsys/{file}"
                 self.assertIn(path.replace("/r0/", "/v3/"), text)
+
+    def test_metrics(self) -> None:
+        """docs/metrics.md has every metric with its labels, and no other."""
+        metrics = Metrics()
+        metrics.monthly_active_users()
+        described = re.findall(
+            r"^\| `(regsys_\w+)` \| \w+[^|]*\|([^|]*)\|",
+            (ROOT / "docs/metrics.md").read_text(),
+            re.MULTILINE,
+        )
+        documented = {
+            name: tuple(re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", labels)))
+            for name, labels in described
+        }
+        there = {}
+        for metric in metrics.registry._collector_to_names:
+            name = metric._name + ("_total" if metric._type == "counter" else "")
+            there[name] = metric._labelnames
+        self.assertEqual(documented, there)
 
     def test_embeddersInterfaces(self) -> None:
         """docs/embedding.md speaks of every interface that an embedder may bring."""

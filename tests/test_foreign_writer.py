@@ -66,6 +66,30 @@ class RecoveryTests(TestCase):
             found = await server.rows("SELECT user_id FROM milestones")
             self.assertEqual(found, [(str(user(name)),) for name in first], more)
 
+    async def test_told(self) -> None:
+        """Each account is made once: told of by the recovery that has finished it, or the answer
+        to the request that has, wherever the first process died."""
+        more = {"shadow_banned": True, "auth_provider_id": "oidc"}
+        for point in POINTS:
+            for asks in (False, True):
+                server = Homeserver(self)
+                await server.begin()
+                writer, _ = server.process(failing_at(point, Died()))
+                with self.assertRaises(Died):
+                    await writer.create_account(server.wish(**more))
+                answers = []
+                for _ in range(2):
+                    if asks:
+                        answers.append(await server.process()[0].create_account(server.wish()))
+                    await server.recover()
+                made = [answer for answer in answers if not answer.replayed]
+                has_account = bool(server.accounts.by_name)
+                # What was settled before the death had been answered with, or is nobody's to tell.
+                expected = int(has_account and point != "after settle")
+                self.assertEqual(len(made) + len(server.recovered), expected, f"{point} {asks}")
+                for new in server.recovered:
+                    self.assertEqual((new.shadow_banned, new.auth_provider_id), (True, "oidc"))
+
 
 class Matter:
     """One registration with a homeserver of its own, and what has become of it."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.storage.dialects import SQLite
+from regsys.storage.users import UserStore
 from regsys.testing import inline_database, standalone
+from regsys.testing.contracts.case import account
 from tests import invariants
 from tests.client import V3, Client
 from tests.databases import OnPostgreSQL
@@ -138,6 +141,17 @@ class InvariantsTests(OnPostgreSQL, SynchronousTestCase):
         """Accounts made in every way, on PostgreSQL too, keep every rule."""
         database = self.database()
         populate(self, database)
+        self.assertEqual(invariants.broken(database.pool.connection), {})
+
+    def test_ghosts(self) -> None:
+        """A server that has ghosts alone, of whatever namespace, breaks none: nobody is the first
+        real user there."""
+        database = inline_database(SQLite(self.mktemp()), sqlite3.connect)
+        self.addCleanup(database.pool.close)
+        for name, exclusive in ("open", None), ("exclusive", "irc"):
+            new = account(name, name, is_ghost=True, appservice_id=exclusive)
+            made = Deferred.fromCoroutine(UserStore(database).create_account(new))
+            self.assertEqual(self.successResultOf(made).user_id, new.user_id)
         self.assertEqual(invariants.broken(database.pool.connection), {})
 
     def test_eachRuleFindsItsFault(self) -> None:

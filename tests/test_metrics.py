@@ -7,15 +7,22 @@ from typing import Optional
 from prometheus_client import CollectorRegistry, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.build import embedded
+from regsys.errors import Unavailable
 from regsys.jobs import POLL_S
 from regsys.metrics import Metrics
 from regsys.model import Backlog, NewJob
 from regsys.storage.jobs import JobStore
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
+from regsys.testing.contracts.case import account
 from tests.accounts import AccountCase
-from tests.case import PASSWORD, SystemCase
-from tests.client import V3
+from tests.case import DUMMY, PASSWORD, SystemCase
+from tests.client import V3, Client
+from tests.homeserver import LATER_S, Watched, failing_at
 from tests.test_phones import PhoneCase
 
+PLENTY = {"per_second": 1000, "burst_count": 1000}
+PERSON = {"guest": "false", "shadow_banned": "false", "auth_provider": ""}
 REQUESTS = "regsys_validation_requests_total"
 
 
@@ -33,7 +40,9 @@ class MetricsTests(SynchronousTestCase):
             (True, False, None),
             (False, True, "oidc"),
         ):
-            metrics.registered(guest, banned, provider)
+            metrics.registered(
+                account("key", is_guest=guest, shadow_banned=banned, auth_provider_id=provider)
+            )
         for guest, banned, provider, count in (
             ("false", "false", "", 2),
             ("true", "false", "", 1),
@@ -102,6 +111,39 @@ class CountedTests(SystemCase):
         labels = {"guest": "false", "auth_provider": ""}
         self.assertEqual(value(metrics, "regsys_logins_total", **labels), 1)
 
+    def test_boundedLabels(self) -> None:
+        """However many come, and whatever they send: there are no more series than after the
+        first of them."""
+        self.system(email={"notif_from": "a@test.example"}, rc_3pid_validation=PLENTY)
+        shown = []
+        for number in range(3):
+            self.comes(f"somebody{number}", number)
+            samples = [sample for one in self.registry.collect() for sample in one.samples]
+            shown.append({(sample.name, *sample.labels.items()) for sample in samples})
+        self.assertEqual(shown[1:], shown[:1] * 2)
+        self.assertNotIn("somebody", repr(shown))
+
+    def comes(self, name: str, number: int) -> None:
+        """Register and log in, with everything that a client may choose."""
+        self.register(name, device_id=name, initial_device_display_name=name)
+        self.guest()
+        self.client.register(f"?kind={name}", username=name)
+        self.client.register(username=f"{name}2", password=PASSWORD, auth={"type": name})
+        for password in (PASSWORD, name):
+            identifier = {"type": "m.id.user", "user": name}
+            login = {"type": "m.login.password", "identifier": identifier, "password": password}
+            self.client.post(f"{V3}/login", {**login, "device_id": f"{name}3"})
+        for attempt in (1, 6 + number, -number):
+            wanted = {"email": f"{name}@mail.example", "client_secret": f"{name}{attempt}"}
+            body = {**wanted, "send_attempt": attempt}
+            answer = self.client.post(f"{V3}/register/email/requestToken", body)
+            self.assertEqual(answer.status, 200, answer)
+        self.client.get(f"/{name}")
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        return self.subsystem.backend.metrics.registry
+
     def test_whatWaits(self) -> None:
         """While it runs, the gauges follow what waits, also what nobody here can do."""
         store, new = JobStore(self.database), [NewJob(kind="fly"), NewJob(kind="fly")]
@@ -123,6 +165,34 @@ class CountedTests(SystemCase):
         labels = {"guest": "false", "shadow_banned": "true", "auth_provider": ""}
         metrics = self.subsystem.backend.metrics
         self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
+
+
+class RecoveredTests(SystemCase):
+    def test_recovered(self) -> None:
+        """An account in a homeserver's store, whose registration broke off behind it, counts once
+        a recovery has finished it; the client that comes back adds nothing."""
+        accounts, chosen = MemoryAccounts(), config()
+        devices = MemoryDevices(accounts)
+        backend = memory_backend(self, chosen, self.clock, self.database)
+        self.subsystem = embedded(
+            chosen,
+            self.clock,
+            store=accounts,
+            devices=Watched(devices, failing_at("before register", Unavailable())),
+            auth=MemoryAuth(devices),
+            backend=backend,
+        )
+        self.client = Client(self, self.subsystem.resource())
+        session = self.challenge(username="alice", password=PASSWORD)["session"]
+        self.clock.advance(0)
+        counts = []
+        for status in (503, 200):
+            answer = self.client.register(auth={**DUMMY, "session": session})
+            self.assertEqual(answer.status, status, answer)
+            self.clock.advance(LATER_S)
+            self.wait(self.subsystem.jobs.run_due())
+            counts.append(value(backend.metrics, "regsys_registrations_total", **PERSON))
+        self.assertEqual(counts, [1, 1])
 
 
 class AddressesTests(AccountCase):

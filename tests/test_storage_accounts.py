@@ -158,6 +158,21 @@ class OwnAccounts(Tables):
         (job,) = await store.claim(("greet",), NOW_MS + JOB_LEASE_MS, 1, 5)
         self.assertEqual((job.job_id, job.payload, job.attempts), ("job", {"a": 1}, 2))
 
+    async def test_jobsOnce(self: Any) -> None:
+        """Jobs whose word was written with an earlier account are not written; those that were
+        are told."""
+        jobs = [NewJob(kind="greet", job_id=name, once="word") for name in ("one", "two", "again")]
+        jobs.append(NewJob(kind="greet", job_id="always"))
+        for new, written in (
+            (account("guest", "1", is_guest=True, jobs=tuple(jobs[:2])), jobs[:2]),
+            (upgrade("user", "1", jobs=tuple(jobs[2:])), jobs[3:]),
+        ):
+            outcome = await UserStore(self.db).create_account(new)
+            self.assertEqual(list(outcome.jobs), written)
+        self.assertEqual(
+            sorted(await self.rows("SELECT job_id FROM jobs")), [("always",), ("one",), ("two",)]
+        )
+
     async def test_firstRealUser(self: Any) -> None:
         """The first account that is a person's is noted, once; others are no people."""
         cases: list[tuple[str, dict[str, Any], Optional[str]]] = [

@@ -267,7 +267,8 @@ class ForeignRaces(RaceCase):
         await stores.foreign.reserve(new_account(), RECOVERY)
 
     async def settle(self, stores: Stores) -> bool:
-        return await stores.foreign.settle(new_account(), RECOVERY.job_id)
+        """Whether it was this one that settled."""
+        return await stores.foreign.settle(new_account(), RECOVERY.job_id) is not None
 
     async def withdraw(self, stores: Stores) -> None:
         await stores.foreign.withdraw(new_account(), RECOVERY.job_id)

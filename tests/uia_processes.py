@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from regsys import build, http, subsystem
 from regsys.model import NewJob, NewValidation
 from regsys.storage.validations import ValidationStore
-from regsys.testing import memory_backend
+from regsys.testing import MemoryMails, memory_backend
 from tests.client import Answer, Client
 from tests.riddle import Riddle
 from tests.uia_model import CLIENT_SECRET, FLOWS, LIFETIME_MS, PROOFS, Attempt
@@ -30,7 +30,10 @@ class Process:
             backend=memory_backend(
                 machine.case, machine.config, machine.clock, machine.database, self.run
             ),
-            hooks=subsystem.hooks(machine.clock, stages=[Riddle()], flows=FLOWS),
+            # Nobody is sent a mail: templates need not be compiled in each of hundreds of examples.
+            hooks=subsystem.hooks(
+                machine.clock, stages=[Riddle()], flows=FLOWS, mails=MemoryMails()
+            ),
         )
         self.subsystem.hooks.spam.register("the machine", machine.judge)
         resource = self.subsystem.resource(client_address=http.first_forwarded)

@@ -135,6 +135,7 @@ def embedded(
         outcomes=ForeignOutcomeStore(parts.backend.database),
         aftermath=rules.aftermath(parts, store, auth, threepids),
         start_jobs=parts.runner.start_jobs,
+        recovered=parts.backend.metrics.registered,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
     users, farewell = parts.hooks.users, rules.farewell(parts, None, threepids)

@@ -16,7 +16,7 @@ LATER = frozenset(
     """
     dont_notify_new_devices_for email.client_base_url
     email.invite_client_location email.riot_base_url
-    enable_metrics enable_set_avatar_url instance_map
+    enable_set_avatar_url instance_map
     listeners[].request_id_header listeners[].resources[].compress
     modules redis
     regsys.hold_names regsys.ignore_missing_modules

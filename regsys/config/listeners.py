@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import AbstractSet as Set
 from typing import Optional
 
 import attr
@@ -10,7 +11,8 @@ import attr
 from regsys.config.values import Reader
 
 # What a listener can serve, and what else homeservers know and we pass over.
-SERVED = frozenset({"client", "consent", "health"})
+FOR_CLIENTS = frozenset({"client", "consent", "health"})
+METRICS = "metrics"
 _TYPES = ("http", "metrics", "manhole", "replication")
 
 # What homeservers do where no address is given.
@@ -25,7 +27,7 @@ class Listener:
     With ALL_ADDRESSES one of the two may fail to bind without harm: on a machine without
     IPv6, and where ``::`` takes IPv4 connections too. ``x_forwarded``: the client's address
     is in X-Forwarded-For. ``resources`` has what is served: ``client``, ``consent`` (the pages
-    of policies), ``health``.
+    of policies), ``health``, ``metrics`` (only where they are enabled).
     """
 
     port: Optional[int] = None
@@ -35,7 +37,7 @@ class Listener:
     tls: bool = False
     type: str = "http"
     x_forwarded: bool = False
-    resources: frozenset[str] = SERVED
+    resources: frozenset[str] = FOR_CLIENTS
 
 
 # Reached from this machine only: a reverse proxy stands before it, or nobody else is meant to.
@@ -53,9 +55,10 @@ class TLSFiles:
 def read_listeners(reader: Reader) -> tuple[Listener, ...]:
     """The listeners that serve something of ours; the default one if none is in the file."""
     items = reader.items("listeners")
+    served = FOR_CLIENTS | {METRICS} if reader.flag("enable_metrics") else FOR_CLIENTS
     listeners = []
     for index, item in enumerate(items):
-        listener = _read_listener(item)
+        listener = _read_listener(item, served)
         if listener is None:
             reader.skip(f"listeners[{index}]")
         else:
@@ -69,15 +72,17 @@ def read_listeners(reader: Reader) -> tuple[Listener, ...]:
     return tuple(listeners) if items else (DEFAULT_LISTENER,)
 
 
-def _read_listener(item: Reader) -> Optional[Listener]:
-    """None if nothing of ours is served there."""
+def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
+    """None if nothing that is ``served`` is served there."""
     port, path = item.whole("port", 0, 65535), item.text("path")
     tls, mode = item.flag("tls"), _read_mode(item)
     kind = item.choice("type", _TYPES) or "http"
     x_forwarded = item.flag("x_forwarded", default=path is not None)
     addresses = (*item.texts("bind_addresses"), item.text("bind_address"))
-    resources = _read_resources(item)
-    if kind != "http" or not resources:
+    resources = _read_resources(item, served)
+    if kind != "http":
+        resources = _also_healthy({kind} & served)
+    if not resources:
         return None
     if (port is None) == (path is None):
         item.problem("port", "a listener has either a port or a path", "keep exactly one of them")
@@ -95,16 +100,21 @@ def _read_listener(item: Reader) -> Optional[Listener]:
     )
 
 
-def _read_resources(item: Reader) -> frozenset[str]:
-    """The names that we serve; whatever serves something also answers health checks."""
+def _read_resources(item: Reader, served: Set[str]) -> frozenset[str]:
+    """The names that we serve."""
     found = set()
     for resource in item.items("resources"):
         for index, name in enumerate(resource.texts("names")):
-            if name in SERVED:
+            if name in served:
                 found.add(name)
             else:
                 resource.skip(f"names[{index}] ({name})")
-    return frozenset(found | {"health"}) if found else frozenset()
+    return _also_healthy(found)
+
+
+def _also_healthy(names: Set[str]) -> frozenset[str]:
+    """Whatever serves something also answers health checks."""
+    return frozenset(names | {"health"}) if names else frozenset()
 
 
 def _read_mode(item: Reader) -> int:

@@ -45,6 +45,8 @@ PAGE_POLICY: Mapping[str, tuple[str, ...]] = {
     "frame-ancestors": ("'none'",),
     "base-uri": ("'none'",),
 }
+# For programs that are no browsers: no web page may read it.
+TEXT_HEADERS: Headers = (KEPT_BY_NOBODY, AS_IT_SAYS)
 # The files of pages hold no secrets, and their addresses change with them.
 FILE_HEADERS: Headers = (
     (b"Cache-Control", [b"public, max-age=604800, immutable"]),
@@ -73,11 +75,19 @@ class File:
 
 
 @attr.frozen
+class Text:
+    """Text for programs other than clients; ``type`` is its media type."""
+
+    content: bytes = attr.field(repr=False)
+    type: str
+
+
+@attr.frozen
 class Reply:
     """An answer: its body (a mapping becomes JSON), its status, and headers beside those that
     its kind of body brings."""
 
-    body: Union[Mapping[str, Any], Page, File] = attr.field(factory=dict, repr=False)
+    body: Union[Mapping[str, Any], Page, File, Text] = attr.field(factory=dict, repr=False)
     status: int = 200
     headers: Mapping[str, str] = attr.field(factory=dict)
 
@@ -100,8 +110,9 @@ def rendered(reply: Reply) -> tuple[bytes, Headers]:
     if isinstance(body, Page):
         policy = (b"Content-Security-Policy", [_policy(body.sources).encode("ascii")])
         return body.html.encode("utf-8"), (*PAGE_HEADERS, policy)
-    if isinstance(body, File):
-        return body.content, (*FILE_HEADERS, (b"Content-Type", [body.type.encode("ascii")]))
+    if isinstance(body, (File, Text)):
+        headers = FILE_HEADERS if isinstance(body, File) else TEXT_HEADERS
+        return body.content, (*headers, (b"Content-Type", [body.type.encode("ascii")]))
     return encode_json(body).encode("ascii"), JSON_HEADERS
 
 

@@ -40,7 +40,8 @@ class IAccountStore(Interface):
         A key that has made an account answers with that account's Outcome, ``replayed``,
         and writes nothing. A store that keeps devices too writes ``new.device`` in the
         same transaction and returns its terms; one that leaves them to IDevices returns
-        ``terms=None``. May run again after a lost connection: the key makes that safe.
+        ``terms=None``. ``new.jobs`` are regsys's own. May run again after a lost connection:
+        the key makes that safe.
 
         Raises UsernameTaken (decided by a unique key, not by looking first), UnknownToken
         where ``upgrades_guest`` and the row is no guest any more, ThreepidInUse and

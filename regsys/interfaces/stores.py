@@ -95,11 +95,12 @@ class IOutcomeStore(Interface):
         None: noted now. Otherwise what an earlier call noted under the key, whose
         ``finished`` says whether it got to its end."""
 
-    def settle(new: NewAccount, recovery_id: str) -> Awaitable[bool]:
+    def settle(new: NewAccount, recovery_id: str) -> Awaitable[Optional[Sequence[NewJob]]]:
         """The account exists: record the outcome, count the use of its registration token,
-        finish its session, store its jobs, held.
+        finish its session, store its jobs, held. Returns those that were stored, as
+        ``IJobStore.begin`` does.
 
-        False if that had been done already: then nothing was changed."""
+        None if that had been done already: then nothing was changed."""
 
     def withdraw(new: NewAccount, recovery_id: str) -> Awaitable[None]:
         """The store refused it: its key has made nothing."""

@@ -174,7 +174,8 @@ class Outcome:
     """What a key has led to. ``terms`` None: the account was made without a login.
 
     ``finished`` is False only between the two halves of making an account in somebody
-    else's store (``regsys.foreign_writer``). ``replayed``: found, not made just now.
+    else's store (``regsys.foreign_writer``). ``replayed``: found, not made just now. ``jobs`` are
+    those that were written with the account just now, held by this process: it starts them.
     """
 
     key: str
@@ -183,6 +184,7 @@ class Outcome:
     terms: Optional[LoginTerms] = None
     finished: bool = True
     replayed: bool = False
+    jobs: tuple[NewJob, ...] = ()
 
 
 @attr.frozen(kw_only=True)

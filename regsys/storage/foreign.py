@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
 import attr
 from zope.interface import implementer
@@ -31,7 +31,7 @@ class ForeignOutcomeStore:
     async def reserve(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
         return await self.db.write("reserve_outcome", _reserve, new, recovery)
 
-    async def settle(self, new: NewAccount, recovery_id: str) -> bool:
+    async def settle(self, new: NewAccount, recovery_id: str) -> Optional[Sequence[NewJob]]:
         may_be_first = new.is_real and not self._has_real_users
         settled = await self.db.write("settle_outcome", _settle, new, recovery_id, may_be_first)
         self._has_real_users |= may_be_first
@@ -49,19 +49,21 @@ def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Ou
     return earlier
 
 
-def _settle(txn: Transaction, new: NewAccount, recovery_id: str, may_be_first: bool) -> bool:
+def _settle(
+    txn: Transaction, new: NewAccount, recovery_id: str, may_be_first: bool
+) -> Optional[Sequence[NewJob]]:
     # The outcome first, as in the others: whoever meets waits there.
     settled = outcomes.settle(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))
-    if settled:
-        registration_tokens.use_held(txn, new)
-        validations.use(txn, new)
-        consents.record(txn, new.user_id, new.consents, new.created_ms)
-        if may_be_first:
-            milestones.note_real_user(txn, new)
-        sessions.finish(txn, new)
-        jobs.insert_held(txn, new.jobs, new.created_ms)
-    return settled
+    if not settled:
+        return None
+    registration_tokens.use_held(txn, new)
+    validations.use(txn, new)
+    consents.record(txn, new.user_id, new.consents, new.created_ms)
+    if may_be_first:
+        milestones.note_real_user(txn, new)
+    sessions.finish(txn, new)
+    return jobs.insert_held(txn, new.jobs, new.created_ms)
 
 
 def _withdraw(txn: Transaction, new: NewAccount, recovery_id: str) -> None:

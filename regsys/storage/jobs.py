@@ -20,11 +20,14 @@ MAX_WORD_BYTES = 2000
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> None:
-    """Write jobs that the committing process holds from birth: their first attempt has begun."""
-    _first_times(txn, new)
-    for job in new:
+def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> tuple[NewJob, ...]:
+    """Write jobs that the committing process holds from birth: their first attempt has begun.
+    Returns those that were written, without those whose ``once`` had been before."""
+    first = _first_times(txn, new)
+    written = tuple(job for job in new if job.once is None or job.once in first)
+    for job in written:
         _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + JOB_LEASE_MS)
+    return written
 
 
 def _first_times(txn: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
@@ -73,7 +76,7 @@ class JobStore:
         await self.db.write("add_jobs", _add, jobs, now_ms)
 
     async def begin(self, jobs: Sequence[NewJob], now_ms: int) -> Sequence[NewJob]:
-        return await self.db.write("begin_jobs", _begin, jobs, now_ms)
+        return await self.db.write("begin_jobs", insert_held, jobs, now_ms)
 
     async def waiting(self, at_most: int) -> Sequence[WaitingJob]:
         return await self.db.read("waiting_jobs", _waiting, at_most)
@@ -121,14 +124,6 @@ def _postpone(txn: Transaction, job_id: str, due_ms: int, error: str) -> None:
 def _add(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> None:
     for job in jobs:
         _insert(txn, job, now_ms, attempts=0, due_ms=now_ms)
-
-
-def _begin(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> Sequence[NewJob]:
-    first = _first_times(txn, jobs)
-    begun = [job for job in jobs if job.once is None or job.once in first]
-    for job in begun:
-        _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + JOB_LEASE_MS)
-    return begun
 
 
 def _waiting(txn: Transaction, at_most: int) -> Sequence[WaitingJob]:

@@ -82,12 +82,13 @@ def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Out
     if new.device is not None:
         devices.put(txn, new.user_id, new.device)
     sessions.finish(txn, new)
-    jobs.insert_held(txn, new.jobs, new.created_ms)
+    written = jobs.insert_held(txn, new.jobs, new.created_ms)
     return Outcome(
         key=new.key,
         user_id=new.user_id,
         created_ms=new.created_ms,
         terms=new.device.login.terms if new.device else None,
+        jobs=written,
     )
 
 

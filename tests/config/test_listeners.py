@@ -68,6 +68,25 @@ class ListenerTests(ConfigCase):
             {"listeners[0].resources[0].names[1] (federation)", "listeners[1]", "listeners[2]"},
         )
 
+    def test_metrics(self) -> None:
+        """Metrics have a listener of their own, or are named as a resource; unless they are
+        enabled both are without effect, and said to be so."""
+        options = self.listeners(
+            {"port": 8008, "resources": [{"names": ["client", "metrics"]}]},
+            {"port": 9000, "type": "metrics", "resources": None},
+        )
+        for enabled, resources, unused in (
+            (True, [{"client", "metrics", "health"}, {"metrics", "health"}], set()),
+            (
+                False,
+                [{"client", "health"}],
+                {"listeners[0].resources[0].names[1] (metrics)", "listeners[1]"},
+            ),
+        ):
+            config = self.parse({**options, "enable_metrics": enabled})
+            self.assertEqual([set(item.resources) for item in config.listeners], resources)
+            self.assertEqual(set(config.unused), unused)
+
     def test_impossibleListenersAreRefused(self) -> None:
         """Port and path exclude each other, sockets have no TLS, somebody must serve clients."""
         for listener, name in (

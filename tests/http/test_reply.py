@@ -7,7 +7,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import LimitExceeded, RegistrationError, Unavailable, UnknownToken
-from regsys.http import Call, Endpoint, File, Page, Reply, resource
+from regsys.http import Call, Endpoint, File, Page, Reply, Text, resource
 from tests.http.wire import Answer, Echo, ask
 
 
@@ -56,6 +56,15 @@ class ReplyTests(SynchronousTestCase):
             "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; "
             "base-uri 'none'; script-src 'self'",
         )
+
+    def test_text(self) -> None:
+        """Text comes as it is, with its type; it is kept by nobody, and no web page may read it."""
+        answer = self.answer(Reply(Text(b"up 1\n", "text/plain; version=1")))
+        self.assertEqual((answer.code, answer.content), (200, b"up 1\n"))
+        self.assertEqual(answer.header("Content-Type"), "text/plain; version=1")
+        self.assertEqual(answer.header("Cache-Control"), "no-cache, no-store, must-revalidate")
+        self.assertEqual(answer.header("X-Content-Type-Options"), "nosniff")
+        self.assertIsNone(answer.header("Access-Control-Allow-Origin"))
 
     def test_file(self) -> None:
         """A file of the pages is what it says, and may be kept."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+import attr
+
 from regsys.interfaces import IExpiring, IJobStore, IOutcomeStore, ISessionStore
 from regsys.model import NewAccount, NewJob, Outcome
 from regsys.testing.contracts.case import (
@@ -86,7 +88,8 @@ class OutcomeStoreContract(Contract):
         there is nothing to recover."""
         store = await self.started()
         await store.reserve(new_account(), RECOVERY)
-        self.assertTrue(await store.settle(new_account(), "recovery"))
+        settled = await store.settle(new_account(), "recovery")
+        self.assertEqual(list(settled or ()), [GREETING])
         outcome = await self.outcome()
         assert outcome is not None
         self.assertTrue(outcome.finished)
@@ -102,11 +105,21 @@ class OutcomeStoreContract(Contract):
         await store.reserve(new_account(), RECOVERY)
         await store.settle(new_account(), "recovery")
         await self.jobs.finish("greeting")
-        self.assertFalse(await store.settle(new_account("bob"), "recovery"))
+        self.assertIsNone(await store.settle(new_account("bob"), "recovery"))
         outcome = await self.outcome()
         assert outcome is not None
         self.assertEqual(outcome.user_id, user("alice"))
         self.assertEqual(await self.job_ids(), set())
+
+    async def test_jobsOnce(self) -> None:
+        """Of the jobs that come with an account those are stored whose word is new."""
+        store = await self.started()
+        old, new = (NewJob(kind="greet", job_id=word, once=word) for word in ("old", "new"))
+        await self.jobs.begin([old], NOW_MS)
+        await self.jobs.finish("old")
+        settled = await store.settle(attr.evolve(new_account(), jobs=(old, new)), "recovery")
+        self.assertEqual(list(settled or ()), [new])
+        self.assertEqual(await self.job_ids(), {"new"})
 
     async def test_settledUnderAnotherName(self) -> None:
         """What was made counts, where it is not what was reserved."""

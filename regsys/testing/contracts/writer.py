@@ -171,6 +171,18 @@ class WriterContract(Contract):
         late = writer.create_account(new_account("late", "1", upgrades_guest=True))
         await self.refusal(UnknownToken, late)
 
+    async def test_jobsOnce(self) -> None:
+        """What has been begun for the guest is not begun again for the user: jobs whose word was
+        written before are left out, the others start."""
+        writer = self.writer()
+        guest = (NewJob(kind="greet", once="greet 1"), NewJob(kind="count"))
+        await writer.create_account(new_account("guest", "1", is_guest=True, jobs=guest))
+        self.assertEqual(self.started, ["greet", "count"])
+        jobs = [NewJob(kind="greet", once="greet 1") for _ in range(2)]
+        jobs += [NewJob(kind="count"), NewJob(kind="rooms", once="rooms 1")]
+        await writer.create_account(new_account("user", "1", upgrades_guest=True, jobs=tuple(jobs)))
+        self.assertEqual(self.started[2:], ["count", "rooms"])
+
     async def test_repeat(self) -> None:
         """A finished outcome is repeated with the tokens that it had, which stay in force."""
         writer = self.writer()
