@@ -102,9 +102,7 @@ class ValidationLimits:
             # Last: who is over a limit of his own uses up nothing of everybody's.
             await self.total[medium].take(medium)
         except LimitExceeded:
-            _log.warn(
-                "all messages that may be sent to prove an {medium} are used up", medium=medium
-            )
+            _log.warn("all messages that prove addresses ({medium}) are used up", medium=medium)
             await self.mailbox.give_back(mailbox)
             await self.client.give_back(asker)
             raise
