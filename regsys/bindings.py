@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Optional, Sequence
+from typing import Awaitable, Callable, Iterable, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -16,9 +16,10 @@ from regsys.errors import (
     InvalidParam,
     ThreepidChangeRefused,
     Unavailable,
+    UnknownToken,
 )
 from regsys.interfaces import IBindingChanges, IBindingStore, IIdentityServers, ILimiter
-from regsys.model import Binding, Proof, Secret, UserID
+from regsys.model import Binding, Proof, Secret, UserID, new_binding_id
 from regsys.threepids import canonical_threepid
 from regsys.unbinding import Unbinder
 
@@ -40,12 +41,19 @@ class Bindings:
     may_bind: bool = True
 
     async def bind(
-        self, user_id: UserID, id_server: Optional[str], token: Secret, proof: Proof
+        self,
+        user_id: UserID,
+        id_server: Optional[str],
+        token: Secret,
+        proof: Proof,
+        is_here: Callable[[], Awaitable[bool]],
     ) -> None:
         """Have ``id_server`` (None: the configured one) bind what ``proof`` has proven there.
+        ``is_here`` tells whether it is still the user who asks.
 
         Raises InvalidParam, MissingParam, IdentityServerForbidden, ThreepidChangeRefused and
-        IdentityServerRefused, then nothing is bound; and Unavailable, then perhaps.
+        IdentityServerRefused, then nothing is bound; UnknownToken, then it is unbound again; and
+        Unavailable, then perhaps.
         """
         if not self.may_bind:
             raise Forbidden("Addresses cannot be published from this server.")
@@ -68,6 +76,10 @@ class Bindings:
             if is_new:
                 await self.store.remove(binding.binding_id)
             raise
+        except Unavailable:
+            await self._check_here(binding, is_here)
+            raise
+        await self._check_here(binding, is_here)
         self.changes.updated(binding, True)
 
     async def unbind(
@@ -106,6 +118,16 @@ class Bindings:
         allowed = await self._unopposed(known)
         await self.held.remove(user_id, medium, canonical)
         return await self.unbinder.let_go(allowed) and len(allowed) == len(known)
+
+    async def _check_here(self, binding: Binding, is_here: Callable[[], Awaitable[bool]]) -> None:
+        """Of an account that was deactivated while the server was asked, what was remembered may
+        have been unbound too early: so it is once more. Raises UnknownToken then."""
+        if await is_here():
+            return
+        late = attr.evolve(binding, binding_id=new_binding_id())
+        await self.store.add(late, int(self.clock.seconds() * 1000))
+        await self.unbinder.let_go([late])
+        raise UnknownToken()
 
     async def _known(self, user_id: UserID, medium: str, address: str) -> Sequence[Binding]:
         found = await self.store.of_user(user_id)

@@ -80,10 +80,17 @@ class BindingCase(AccountCase):
 
         self.changes.checks.register("m", check)
 
-    def bind(self, sid: Any = f"ok..{ALICE}", token: Any = TOKEN, **more: Any) -> Answer:
+    def bind(
+        self,
+        sid: Any = f"ok..{ALICE}",
+        token: Any = TOKEN,
+        who: Optional[str] = None,
+        **more: Any,
+    ) -> Answer:
+        """``who``: whose access token it is; None: Alice's."""
         body = {"sid": sid, "client_secret": SECRET, "id_access_token": token, **more}
         body.setdefault("id_server", SERVER)
-        return self.client.post(f"{THREEPIDS}/bind", body, token=self.alice)
+        return self.client.post(f"{THREEPIDS}/bind", body, token=who or self.alice)
 
     def bound(self, sid: str = f"ok..{ALICE}", **more: Any) -> None:
         answer = self.bind(sid, **more)

@@ -8,7 +8,7 @@ A sid is ``ok..<address>``, a session that has proven this address, or
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
@@ -63,6 +63,7 @@ class IdentityV2Double(Resource):
         self.asked: list[tuple[str, dict[str, Any], Optional[str]]] = []
         self.bound: dict[str, tuple[str, tuple[str, str]]] = {}
         self.failed: set[str] = set()
+        self.meanwhile: Mapping[str, Callable[[], object]] = {}
 
     def render_POST(self, request: Request) -> Any:
         return self._answer(request, json.loads(request.content.read()))
@@ -78,6 +79,7 @@ class IdentityV2Double(Resource):
         step = STEPS[request.path.decode().partition(f"{API}/3pid/")[2]]
         authorization = request.getHeader("authorization")
         self.asked.append((step, fields, authorization))
+        self.meanwhile.get(step, lambda: None)()
         wrong, _, address = fields.get("sid", "").rpartition("..")
         at, _, mishap = wrong.partition("=")
         if (at, mishap) == (step, ONCE) and wrong not in self.failed:

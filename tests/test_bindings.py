@@ -9,6 +9,7 @@ from twisted.logger import capturedLogs
 
 from regsys.errors import Unavailable
 from regsys.interfaces import IBindingChanges, IIdentityServers, IRequestSigner
+from regsys.model import UserID
 from regsys.outbound.http import DEADLINE_S
 from regsys.testing import provides
 from tests.accounts import THREEPIDS
@@ -100,6 +101,20 @@ class BindTests(BindingCase):
         for name in LIES:
             self.assertRefused(self.bind(f"proven={name}..{ALICE}"), 503, "M_UNKNOWN", name)
         self.assertEqual((self.heard, set(self.steps)), ([], {"proven"}))
+
+    def test_goneMeanwhile(self) -> None:
+        """Who is deactivated while the server is asked is bound to nothing afterwards, though
+        what was remembered was unbound too early; whatever the server answered."""
+        for name, sid in (("alice", f"ok..{ALICE}"), ("bob", f"bind=500..{ALICE}")):
+            token = self.alice if name == "alice" else self.bob
+            self.double.meanwhile = {"bind": lambda name=name: self.deactivate(name)}
+            self.assertRefused(self.bind(sid, who=token), 401, "M_UNKNOWN_TOKEN", name)
+            self.run_jobs()
+            self.assertEqual((self.double.bound, self.remembered), ({}, []), name)
+
+    def deactivate(self, name: str) -> None:
+        self.double.meanwhile = {}
+        self.wait(self.subsystem.handler.deactivated(UserID(name, "test.example")))
 
     def test_slow(self) -> None:
         """A server that says nothing, or ever so little, is given up after ten seconds."""

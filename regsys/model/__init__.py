@@ -22,7 +22,7 @@ from regsys.model.accounts import (
     UserType,
 )
 from regsys.model.appservices import Appservice, UserNamespace
-from regsys.model.bindings import Binding, Proof
+from regsys.model.bindings import Binding, Proof, new_binding_id
 from regsys.model.dialogues import Challenge, UIASession
 from regsys.model.identity import (
     GUEST_DEVICE_ID,
@@ -100,4 +100,5 @@ __all__ = [
     "ValidationMail",
     "WaitingJob",
     "masked",
+    "new_binding_id",
 ]

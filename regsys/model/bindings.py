@@ -10,6 +10,10 @@ import attr
 from regsys.model.identity import Secret, UserID
 
 
+def new_binding_id() -> str:
+    return secrets.token_hex(12)
+
+
 @attr.frozen(kw_only=True)
 class Proof:
     """What shows an identity server that an address is somebody's: its session there."""
@@ -31,4 +35,4 @@ class Binding:
     address: str
     id_server: str
     proof: Optional[Proof] = None
-    binding_id: str = attr.field(factory=lambda: secrets.token_hex(12))
+    binding_id: str = attr.field(factory=new_binding_id)

@@ -11,7 +11,7 @@ from regsys import bodies
 from regsys.account_threepids import AccountThreepids
 from regsys.bindings import Bindings
 from regsys.confirmation import Confirmation, ConfirmationRequest
-from regsys.errors import InvalidParam
+from regsys.errors import InvalidParam, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, IPhoneProofs
 from regsys.metrics import Metrics
@@ -156,7 +156,15 @@ def bind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         if not _TOKEN.fullmatch(token):
             raise InvalidParam("'id_access_token' holds what no token does.")
         id_server = bodies.string(body, "id_server")
-        await bindings.bind(who.user_id, id_server, Secret(token), proof)
+
+        async def is_here() -> bool:
+            try:
+                return (await requester(call, auth)).user_id == who.user_id
+            except UnknownToken as refusal:
+                # One that has only expired meanwhile is still his.
+                return bool(refusal.extra.get("soft_logout"))
+
+        await bindings.bind(who.user_id, id_server, Secret(token), proof, is_here)
         return Reply()
 
     return Endpoint("threepid_bind", client_paths("account/3pid/bind"), {"POST": post})
