@@ -29,7 +29,7 @@ class ThreepidRaces(RaceCase):
         "email": {"notif_from": "server@test.example"},
         "registrations_require_3pid": ["email"],
         "rc_3pid_validation": PLENTY,
-        "regsys": {"sessions_per_ip": 100_000},
+        "regsys": {"sessions_per_ip": 100_000, "rc_validation_total": {"email": PLENTY}},
     }
 
     def setUp(self: Any) -> None:

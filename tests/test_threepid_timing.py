@@ -50,6 +50,7 @@ class Timing:
             email={"notif_from": "server@test.example"},
             request_token_inhibit_3pid_errors=True,
             rc_3pid_validation=PLENTY,
+            regsys={"rc_availability": False, "rc_validation_total": {"email": PLENTY}},
         )
         service = ServiceProcess(self, config)
         self.own(config, "taken@mail.example")

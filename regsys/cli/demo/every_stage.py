@@ -90,6 +90,9 @@ regsys:
   captcha: {{kind: proof_of_work, difficulty: 100}}
   sms: {{enabled: true}}
   rc_availability: false
+  rc_validation_total:
+    email: {{per_second: 1000, burst_count: 1000}}
+    msisdn: {{per_second: 1000, burst_count: 1000}}
   sessions_per_ip: 10000
   policies:
     terms_of_service:
