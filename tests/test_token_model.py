@@ -183,7 +183,7 @@ class Tokens(RuleBasedStateMachine):
         new = self.begun.pop(holder)
         assert new.registration_token is not None
         if settled:
-            assert self.wait(self.elsewhere.settle(new, f"finish {new.key}"))
+            assert self.wait(self.elsewhere.settle(new, f"finish {new.key}")) is not None
             self.count(new.registration_token, holder, new)
             return
         self.wait(self.elsewhere.withdraw(new, f"finish {new.key}"))
