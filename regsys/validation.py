@@ -7,7 +7,6 @@ import hmac
 import re
 import string
 from typing import Any, Callable, Mapping, Optional, Sequence
-from urllib.parse import urlencode
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -27,16 +26,14 @@ from regsys.errors import (
     WrongValidationToken,
 )
 from regsys.flows import EMAIL_IDENTITY
-from regsys.interfaces import ILimiter, IValidationMails, IValidationStore
+from regsys.interfaces import ILimiter, IValidationStore
 from regsys.model import (
     Client,
-    Job,
     MailPurpose,
     NewJob,
     NewValidation,
     UserID,
     Validation,
-    ValidationMail,
 )
 from regsys.proof_requests import ProofRequest
 from regsys.stages_first import StagesFirst
@@ -292,42 +289,3 @@ def _job(medium: str, send_attempt: int, purpose: MailPurpose, languages: Sequen
         "languages": [tag[:MAX_LANGUAGE] for tag in languages[:MAX_LANGUAGES]],
     }
     return NewJob(kind=SEND_SMS if medium == MSISDN else SEND_MAIL, payload=payload)
-
-
-@attr.frozen(kw_only=True)
-class ValidationMailer:
-    """Carries SEND_MAIL jobs out: their rows hold no token, it is computed here."""
-
-    store: IValidationStore
-    tokens: ValidationTokens
-    mails: IValidationMails
-    public_baseurl: str
-    clock: IReactorTime
-
-    async def send(self, job: Job) -> None:
-        """Send the mail, unless it has come to be of no use: expired, or proven by another."""
-        sid, purpose = job.payload["sid"], MailPurpose(job.payload["purpose"])
-        validation = await self.store.get(sid, int(self.clock.seconds() * 1000))
-        if validation is None or validation.validated_ms is not None:
-            return
-        mail = ValidationMail(
-            purpose=purpose,
-            address=validation.address,
-            languages=tuple(job.payload["languages"]),
-            message_id=job.job_id,
-            registering=validation.user_id is None,
-        )
-        if purpose is not MailPurpose.IN_USE:
-            token = self.tokens.token(sid, job.payload["send_attempt"])
-            link = self._link(validation, token)
-            mail = attr.evolve(mail, link=link, code=self.tokens.code(sid))
-        await self.mails.send(mail)
-
-    def _link(self, validation: Validation, token: str) -> str:
-        query = {
-            "token": token,
-            "client_secret": validation.client_secret,
-            "sid": validation.sid,
-        }
-        path = SUBMIT_PATHS[validation.purpose].format(medium=validation.medium)
-        return f"{self.public_baseurl}{path}?{urlencode(query)}"

@@ -22,7 +22,7 @@ FLOORS: Mapping[int, str] = {
     4: "stages stages_first threepid_stages account_threepids proof_requests captchas "
     "follow_ups aftermath jobs writer foreign_writer handler unbinding",
     5: "signup appservice_requests login confirmation validation bindings",
-    6: "web phones",
+    6: "web phones validation_mailer",
     7: "backend",
     8: "subsystem",
     9: "build",

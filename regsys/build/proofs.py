@@ -26,10 +26,10 @@ from regsys.validation import (
     SEND_SMS,
     SUBMIT_PATHS,
     ValidationLimits,
-    ValidationMailer,
     Validations,
     ValidationTokens,
 )
+from regsys.validation_mailer import ValidationMailer
 from regsys.web.address_pages import AddressPages
 from regsys.web.confirm_address import confirm_address
 from regsys.web.pages import Pages
