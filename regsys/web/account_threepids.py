@@ -22,6 +22,10 @@ from regsys.web.answers import challenged, client_paths
 from regsys.web.login import requester
 from regsys.web.threepids import with_submit_url
 
+MAX_SID = 255
+# What can stand in a header.
+_TOKEN = re.compile(r"[!-~]{1,2048}")
+
 
 @attr.frozen(kw_only=True)
 class Requests:
@@ -42,11 +46,6 @@ class Requests:
         ask = self.phones.request_token
         answer = await ask(body, call.client, call.languages, who.user_id)
         return with_submit_url(answer, self.public_baseurl)
-
-
-MAX_SID = 255
-# What can stand in a header.
-_TOKEN = re.compile(r"[!-~]{1,2048}")
 
 
 def endpoints(
