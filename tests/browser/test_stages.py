@@ -34,8 +34,8 @@ class StageCase(BrowserCase):
         return super().serve(**chosen)
 
     def assertWorked(self) -> None:
-        """The widget has done its work by itself."""
-        self.page.locator("altcha-widget input[name=altcha]").wait_for(state="attached")
+        """The widget has done its work by itself. (Until then it keeps the form from being sent.)"""
+        self.page.locator("altcha-widget [data-state=verified]").wait_for()
 
     def test_register(self) -> None:
         """All of them, one after the other, on the registration page."""
