@@ -5,3 +5,6 @@ from __future__ import annotations
 import os
 
 SCALE = int(os.environ.get("REGSYS_TEST_SCALE", "1"))
+
+# Of races whose rounds nothing demands, beside siblings that are run twenty times.
+FEW_ROUNDS = 5 * SCALE
