@@ -18,7 +18,8 @@ FLOORS: Mapping[int, str] = {
     2: "interfaces config http callbacks metrics sealed templates",
     3: "usernames passwords access_tokens ratelimit admission uia registration_tokens threepids "
     "appservices ghosts drafts blocking approval autojoin flows shared_secret credentials consent "
-    "proof_of_work mails email_domains threepid_names farewell activity guests",
+    "proof_of_work mails email_domains threepid_names farewell activity guests "
+    "threepid_changes",
     4: "stages stages_first threepid_stages account_threepids proof_requests captchas "
     "follow_ups aftermath jobs writer foreign_writer handler unbinding",
     5: "signup appservice_requests login confirmation validation bindings",

@@ -12,13 +12,7 @@ from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.email_domains import EmailDomains
-from regsys.follow_ups import (
-    ADD_PUSHER,
-    AddressNotice,
-    DirectoryNotice,
-    EmailPusher,
-    FollowUps,
-)
+from regsys.follow_ups import ADD_PUSHER, DirectoryNotice, EmailPusher, FollowUps
 from regsys.interfaces import IAppservices, IFollowUps, ILimiter, IPushers, IRooms
 from regsys.jobs import JobRunner
 from regsys.outbound.bindings import IdentityServers
@@ -37,6 +31,7 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
+from regsys.threepid_changes import AddressNotice
 from regsys.threepids import AllowedThreepids
 from regsys.unbinding import UNBIND, Unbinder
 

@@ -69,8 +69,10 @@ from regsys.interfaces.stores import (
     IMilestones,
     INonceStore,
     IOutcomeStore,
+    IOwnThreepidStore,
     IPusherStore,
     IReloadable,
+    IThreepidWriter,
     ITokenStore,
 )
 
@@ -104,6 +106,7 @@ __all__ = [
     "INames",
     "INonceStore",
     "IOutcomeStore",
+    "IOwnThreepidStore",
     "IPhoneProofs",
     "IPhoneProver",
     "IPusherStore",
@@ -120,6 +123,7 @@ __all__ = [
     "IThreepidChanges",
     "IThreepidRules",
     "IThreepidStore",
+    "IThreepidWriter",
     "ITokenStore",
     "ITurnstile",
     "IUserDirectory",

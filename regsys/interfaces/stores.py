@@ -6,7 +6,8 @@ from typing import Awaitable, Mapping, Optional, Sequence
 
 from zope.interface import Interface
 
-from regsys.interfaces.homeserver import IPushers
+from regsys.interfaces.homeserver import IPushers, IThreepidStore
+from regsys.interfaces.registration import IForgetful
 from regsys.model import (
     Backlog,
     Consent,
@@ -17,6 +18,7 @@ from regsys.model import (
     Outcome,
     Pusher,
     StoredLogin,
+    Threepid,
     UserID,
     WaitingJob,
 )
@@ -118,6 +120,36 @@ class IConsentStore(Interface):
 
     def given_by(user_id: UserID) -> Awaitable[Sequence[Consent]]:
         """All that this user has ever accepted, the oldest first."""
+
+
+class IOwnThreepidStore(IThreepidStore):
+    """The identifiers of our own accounts. With a change, or not at all, are stored its ``jobs``,
+    held by us from birth: start them."""
+
+    def add(
+        user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
+    ) -> Awaitable[bool]:
+        """As IThreepidStore.add."""
+
+    def remove(
+        user_id: UserID,
+        medium: str,
+        address: str,
+        jobs: Sequence[NewJob] = (),
+        now_ms: int = 0,
+    ) -> Awaitable[bool]:
+        """As IThreepidStore.remove; ``now_ms`` is when the jobs are born."""
+
+
+class IThreepidWriter(IForgetful):
+    """Changes of what existing accounts have, whoever keeps that; of each the modules are told
+    afterwards, at least once (BEHAVIOUR B10.4). ``forget`` takes all that an account has."""
+
+    def add(user_id: UserID, threepid: Threepid) -> Awaitable[bool]:
+        """As IThreepidStore.add."""
+
+    def remove(user_id: UserID, medium: str, address: str) -> Awaitable[bool]:
+        """As IThreepidStore.remove."""
 
 
 class IPusherStore(IPushers):
