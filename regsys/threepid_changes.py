@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys.interfaces import (
+    IFirstTimes,
     IFollowUps,
     IJobStore,
     IOwnThreepidStore,
@@ -20,6 +21,12 @@ from regsys.interfaces import (
 from regsys.model import Job, NewAccount, NewJob, Threepid, UserID
 
 TELL_OF_ADDRESS = "tell_of_address"
+
+
+def was_held(user_id: UserID, medium: str, address: str) -> str:
+    """The word (IFirstTimes) of an address that the account had once, and may have lost: what
+    follows a registration, called late, does not bring it back (BEHAVIOUR B6.4)."""
+    return f"was held {user_id} {medium} {address}"
 
 
 def _notice(
@@ -73,6 +80,7 @@ class LocalThreepidWriter:
     """Over a store of ours: a change and its job are one."""
 
     store: IOwnThreepidStore
+    firsts: IFirstTimes
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
 
@@ -84,6 +92,7 @@ class LocalThreepidWriter:
         return added
 
     async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
+        await self.firsts.note(was_held(user_id, medium, address))
         jobs = [_notice(user_id, medium, address, added=False)]
         removed = await self.store.remove(user_id, medium, address, jobs, self._now_ms())
         if removed:
@@ -105,6 +114,7 @@ class ForeignThreepidWriter:
     of that, because the store raised or we died, the job comes late, and looks."""
 
     store: IThreepidStore
+    firsts: IFirstTimes
     jobs: IJobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
@@ -117,6 +127,7 @@ class ForeignThreepidWriter:
         # What was never the user's would else be told of as lost, by a job that comes late.
         if await self.store.owner_of(medium, address) != user_id:
             return False
+        await self.firsts.note(was_held(user_id, medium, address))
         jobs = await self._begin(_notice(user_id, medium, address, added=False))
         return await self._end(jobs, await self.store.remove(user_id, medium, address))
 

@@ -23,6 +23,7 @@ from regsys.threepid_changes import (
     AddressNotice,
     ForeignThreepidWriter,
     LocalThreepidWriter,
+    was_held,
 )
 from tests.crash import LATER_S
 
@@ -57,7 +58,10 @@ class ChangesCase(SynchronousTestCase):
         self.accounts: Any = UserStore(self.database)
         self.store: Any = ThreepidStore(self.database)
         self.writer: IThreepidWriter = LocalThreepidWriter(
-            store=self.store, start_jobs=self.runner.start_jobs, clock=self.clock
+            store=self.store,
+            firsts=JobStore(self.database),
+            start_jobs=self.runner.start_jobs,
+            clock=self.clock,
         )
 
     def wait(self, coroutine: Any) -> Any:
@@ -89,6 +93,14 @@ class LocalTests(ChangesCase):
             self.assertIs(self.wait(self.writer.remove(alice, "email", MAIL.address)), changed)
         self.told("alice", (False, MAIL))
         self.assertIsNone(self.wait(self.store.owner_of("email", MAIL.address)))
+
+    def test_wasHeld(self) -> None:
+        """That an account had what it has lost is remembered."""
+        word = was_held(user("alice"), "email", MAIL.address)
+        self.wait(self.writer.add(user("alice"), MAIL))
+        for had in (False, True):
+            self.assertIs(self.wait(JobStore(self.database).has_been(word)), had)
+            self.wait(self.writer.remove(user("alice"), "email", MAIL.address))
 
     def test_refused(self) -> None:
         """Of what is refused, or another's, nobody is told, not even later."""
@@ -125,6 +137,7 @@ class ForeignTests(LocalTests):
     def over(self, store: Any) -> ForeignThreepidWriter:
         return ForeignThreepidWriter(
             store=store,
+            firsts=JobStore(self.database),
             jobs=JobStore(self.database),
             start_jobs=self.runner.start_jobs,
             clock=self.clock,

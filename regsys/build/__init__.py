@@ -66,7 +66,12 @@ def standalone(
         aftermath=rules.aftermath(parts, users, auth, owners),
         start_jobs=parts.runner.start_jobs,
     )
-    addresses = LocalThreepidWriter(store=owners, start_jobs=parts.runner.start_jobs, clock=clock)
+    addresses = LocalThreepidWriter(
+        store=owners,
+        firsts=parts.stores.jobs,
+        start_jobs=parts.runner.start_jobs,
+        clock=clock,
+    )
     farewell = rules.farewell(parts, users, addresses, *watch.traces)
     handler = rules.handler(parts, users, auth, watch.writer(writer), farewell, blocking)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
@@ -145,6 +150,7 @@ def embedded(
     if threepids is not None:
         addresses = ForeignThreepidWriter(
             store=threepids,
+            firsts=parts.stores.jobs,
             jobs=parts.stores.jobs,
             start_jobs=parts.runner.start_jobs,
             clock=clock,

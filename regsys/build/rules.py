@@ -122,6 +122,7 @@ def aftermath(
         accounts=accounts,
         auth=auth,
         threepids=owners,
+        firsts=parts.stores.jobs,
         consents=consents(parts, accounts),
         follow_ups=parts.follow_ups,
         jobs=parts.stores.jobs,

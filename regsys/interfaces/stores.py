@@ -79,6 +79,16 @@ class IJobStore(Interface):
         many were made to wait no longer. What has not failed yet is left alone."""
 
 
+class IFirstTimes(Interface):
+    """The words of NewJob.once, for what else must not happen a second time."""
+
+    def has_been(word: str) -> Awaitable[bool]:
+        """Whether the word has been written, however long ago."""
+
+    def note(word: str) -> Awaitable[None]:
+        """Write it; again is as once."""
+
+
 class IMilestones(Interface):
     """Moments that come once."""
 
