@@ -27,7 +27,8 @@ class Binding:
     """Who asks ``id_server`` (``host`` or ``host:port``) for this address is told of this user.
 
     ``proof`` is what it was bound with, kept to unbind it with; None: a signature does that.
-    ``binding_id`` is a new one each time that the address is bound.
+    ``binding_id`` is a new one each time that the address is bound. Until ``asked_until_ms`` the
+    server may still be asked to bind it; 0: it has answered.
     """
 
     user_id: UserID
@@ -36,3 +37,4 @@ class Binding:
     id_server: str
     proof: Optional[Proof] = None
     binding_id: str = attr.field(factory=new_binding_id)
+    asked_until_ms: int = 0
