@@ -25,7 +25,6 @@ from regsys.interfaces import (
     IRegistrationWriter,
 )
 from regsys.model import (
-    ACTIVE_MS,
     SEEN_AGAIN_MS,
     Created,
     Job,
@@ -135,8 +134,7 @@ class Activity:
         try:
             await self.write()
             if self._gauge is not None and self._rounds % GAUGE_EVERY == 0:
-                since_ms = self._now_ms() - ACTIVE_MS
-                self._gauge.set(await self._store.count(since_ms, EVERYBODY))
+                self._gauge.set(await self._store.count(self._now_ms(), EVERYBODY))
             self._rounds += 1
         except RegistrationError as error:
             log.warn("activity: {error}", error=error.text)
@@ -170,20 +168,20 @@ class MonthlyActiveUsers:
             return min(self._counted + came, at_most)
         arrivals = self._activity.arrivals
         await self._activity.write()
-        self._counted = await self._store.count(self._since_ms(), at_most)
+        self._counted = await self._store.count(self._now_ms(), at_most)
         self._counted_most, self._counted_arrivals = at_most, arrivals
         self._counted_s = self._clock.seconds()
         return self._counted
 
     async def is_active(self, user_id: UserID) -> bool:
         await self._activity.write()
-        return await self._store.is_active(user_id, self._since_ms())
+        return await self._store.is_active(user_id, self._now_ms())
 
     async def add(self, user_id: UserID) -> None:
-        await self._store.add(user_id, int(self._clock.seconds() * 1000))
+        await self._store.add(user_id, self._now_ms())
 
-    def _since_ms(self) -> int:
-        return int(self._clock.seconds() * 1000) - ACTIVE_MS
+    def _now_ms(self) -> int:
+        return int(self._clock.seconds() * 1000)
 
 
 @implementer(IAuth)

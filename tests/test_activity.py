@@ -78,11 +78,11 @@ class Written:
         self.batches.append(user_ids)
         self.users.update(user_ids)
 
-    async def count(self, since_ms: int, at_most: int) -> int:
+    async def count(self, now_ms: int, at_most: int) -> int:
         self.counts.append(at_most)
         return min(len(self.users), at_most)
 
-    async def is_active(self, user_id: UserID, since_ms: int) -> bool:
+    async def is_active(self, user_id: UserID, now_ms: int) -> bool:
         return user_id in self.users
 
     async def add(self, user_id: UserID, now_ms: int) -> None:

@@ -173,13 +173,15 @@ class IActivityStore(Interface):
     """Who was seen when. Who counts as an active user, the store was told when it was made."""
 
     def saw(user_ids: Sequence[UserID], now_ms: int) -> Awaitable[None]:
-        """These have been here just now; those who don't exist are passed over."""
+        """These have been here just now; those who don't exist are passed over. Who was seen
+        later was so, unless that is further in the future than CLOCKS_APART_MS."""
 
-    def count(since_ms: int, at_most: int) -> Awaitable[int]:
-        """How many active users were seen after this; ``at_most`` if as many or more: the cost
-        grows with the answer, and not with the number of accounts."""
+    def count(now_ms: int, at_most: int) -> Awaitable[int]:
+        """How many users were seen in ACTIVE_MS until now, and not further in the future than
+        CLOCKS_APART_MS; ``at_most`` if as many or more: the cost grows with the answer, and not
+        with the number of accounts."""
 
-    def is_active(user_id: UserID, since_ms: int) -> Awaitable[bool]:
+    def is_active(user_id: UserID, now_ms: int) -> Awaitable[bool]:
         """Whether this one is among them."""
 
     def add(user_id: UserID, now_ms: int) -> Awaitable[None]:

@@ -2,6 +2,7 @@
 
 from regsys.model.accounts import (
     ACTIVE_MS,
+    CLOCKS_APART_MS,
     RESERVED_MS,
     SEEN_AGAIN_MS,
     UNREAL_USER_TYPES,
@@ -50,6 +51,7 @@ from regsys.model.rooms import FoundRoom, NewRoom, Pusher
 
 __all__ = [
     "ACTIVE_MS",
+    "CLOCKS_APART_MS",
     "CODE_TRIES",
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
