@@ -6,7 +6,7 @@ that is killed forgets at most what it has seen since it last wrote.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence
+from typing import Optional, Sequence
 
 import attr
 from prometheus_client import Gauge
@@ -22,17 +22,12 @@ from regsys.interfaces import (
     IAuth,
     IFollowUps,
     IMonthlyActiveUsers,
-    IRegistrationWriter,
 )
 from regsys.model import (
     SEEN_AGAIN_MS,
-    Created,
     Job,
-    Login,
     NewAccount,
-    NewDevice,
     NewJob,
-    Outcome,
     Requester,
     Secret,
     UserID,
@@ -197,37 +192,6 @@ class WatchingAuth:
         if requester is not None:
             self.activity.seen(requester.user_id)
         return requester
-
-
-@implementer(IRegistrationWriter)
-@attr.frozen(kw_only=True)
-class WatchingWriter:
-    """Around another: whose account is made, or logs in, is seen."""
-
-    writer: IRegistrationWriter
-    activity: Activity
-
-    async def create_account(self, new: NewAccount) -> Created:
-        created = await self.writer.create_account(new)
-        if not created.replayed:
-            self.activity.born(created.user_id)
-        return created
-
-    async def repeat(self, outcome: Outcome) -> Created:
-        return await self.writer.repeat(outcome)
-
-    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
-        login = await self.writer.register_device(user_id, device)
-        self.activity.let_in(user_id)
-        return login
-
-    async def after_registration(
-        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
-    ) -> None:
-        await self.writer.after_registration(user_id, auth_result, access_token)
-
-    async def after_consent(self, user_id: UserID) -> None:
-        await self.writer.after_consent(user_id)
 
 
 @implementer(IFollowUps)

@@ -20,7 +20,6 @@ from regsys.activity import (
     MonthlyActiveUsers,
     ReservedUsers,
     WatchingAuth,
-    WatchingWriter,
 )
 from regsys.errors import Unavailable
 from regsys.interfaces import (
@@ -34,6 +33,7 @@ from regsys.model import SEEN_AGAIN_MS, NewAccount, UserID
 from regsys.testing import MemoryActiveUsers, provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS
+from regsys.writer import WatchingWriter
 
 TEN_YEARS_S = 10 * 365 * 24 * 3600
 ALICE, BOB = (UserID(name, "test.example") for name in ("alice", "bob"))
