@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 
 import attr
 
-from tests.homeserver_double import AS_TOKEN
+from tests.doubles.homeserver import AS_TOKEN
 from tests.ports import free_port
 
 PATIENCE_S = 40.0
@@ -35,7 +35,7 @@ class HomeserverProcess:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.homeserver_double", str(self.port)],
+            [sys.executable, "-m", "tests.doubles.homeserver", str(self.port)],
             cwd=Path(__file__).parent.parent,
             stdout=subprocess.PIPE,
             encoding="utf-8",

@@ -27,7 +27,7 @@ from regsys.testing import (
     provides,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device, user
-from regsys.threepid_changes import ForeignThreepidWriter
+from regsys.threepids.changes import ForeignThreepidWriter
 from tests.aftermath import aftermath
 
 EMAIL, MSISDN, TERMS = "m.login.email.identity", "m.login.msisdn", "m.login.terms"

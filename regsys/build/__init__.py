@@ -31,7 +31,7 @@ from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem
-from regsys.threepid_changes import ForeignThreepidWriter, LocalThreepidWriter
+from regsys.threepids.changes import ForeignThreepidWriter, LocalThreepidWriter
 from regsys.web import account, login
 from regsys.writer import LocalWriter
 

@@ -7,12 +7,16 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.access_tokens import GuestTokens, Logins
-from regsys.appservices import Appservices
+from regsys.appservices.namespaces import Appservices
 from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
-from regsys.email_domains import EmailDomains
-from regsys.follow_ups import ADD_PUSHER, DirectoryNotice, EmailPusher, FollowUps
+from regsys.follow_ups import (
+    ADD_PUSHER,
+    DirectoryNotice,
+    EmailPusher,
+    FollowUps,
+)
 from regsys.interfaces import IAppservices, IFollowUps, ILimiter, IPushers, IRooms
 from regsys.jobs import JobRunner
 from regsys.outbound.bindings import IdentityServers
@@ -31,9 +35,10 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
-from regsys.threepid_changes import AddressNotice
-from regsys.threepids import AllowedThreepids
-from regsys.unbinding import UNBIND, Unbinder
+from regsys.threepids.addresses import AllowedThreepids
+from regsys.threepids.changes import AddressNotice
+from regsys.threepids.domains import EmailDomains
+from regsys.threepids.unbinding import UNBIND, Unbinder
 
 
 @attr.frozen(kw_only=True)
