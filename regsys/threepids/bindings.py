@@ -18,15 +18,12 @@ from regsys.errors import (
     UnknownToken,
 )
 from regsys.interfaces import IBindingChanges, IBindingStore, IIdentityServers, ILimiter
-from regsys.model import Binding, Proof, Secret, UserID
+from regsys.model import ASKING_MS, Binding, Proof, Secret, UserID
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.unbinding import Unbinder
 
 log = Logger()
-
-# Longer than one question to a server takes.
-ASKING_MS = 20_000
 
 
 @attr.frozen(kw_only=True)

@@ -92,6 +92,9 @@ class LocalThreepidWriter:
         return added
 
     async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
+        # Nobody fills the database with words of what was never his.
+        if await self.store.owner_of(medium, address) != user_id:
+            return False
         await self.firsts.note(was_held(user_id, medium, address))
         jobs = [_notice(user_id, medium, address, added=False)]
         removed = await self.store.remove(user_id, medium, address, jobs, self._now_ms())

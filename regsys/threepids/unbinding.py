@@ -102,7 +102,7 @@ class Unbinder:
 
     async def _unbind(self, binding: Binding) -> bool:
         # Unbound before it is bound, it would stay bound.
-        if self._now_ms() < binding.asked_until_ms:
+        if binding.is_asked_for(self._now_ms()):
             raise Unavailable("The address is being bound at this moment.")
         if not await self.servers.unbind(binding):
             return False

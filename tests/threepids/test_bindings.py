@@ -9,11 +9,10 @@ from twisted.logger import capturedLogs
 
 from regsys.errors import Unavailable
 from regsys.interfaces import IBindingChanges, IIdentityServers, IRequestSigner
-from regsys.model import UserID
+from regsys.model import ASKING_MS, UserID
 from regsys.outbound.http import DEADLINE_S
 from regsys.storage.bindings import BindingStore
 from regsys.testing import provides
-from regsys.threepids.bindings import ASKING_MS
 from tests.accounts import THREEPIDS
 from tests.bindings import HER, NO_SUPPORT, OTHER, SECRET, SERVER, SUCCESS, BindingCase, Signer
 from tests.doubles.identity import DRIP, HANG_UP, NONSENSE, REFUSALS, STALL
@@ -140,6 +139,12 @@ class BindTests(BindingCase):
             "bind": lambda: self.assertRefused(self.unbind(), 503, "M_UNKNOWN")
         }
         self.bound()
+        self.assertUnbound(self.unbind(), SUCCESS)
+
+    def test_wrongClock(self) -> None:
+        """What a wrong clock says is asked for until years from now can be unbound all the same."""
+        self.bound()
+        self.change("UPDATE bindings SET asked_until_ms = ?", self.now_ms + 10**11)
         self.assertUnbound(self.unbind(), SUCCESS)
 
     def deactivate(self, name: str) -> None:

@@ -95,12 +95,12 @@ class LocalTests(ChangesCase):
         self.assertIsNone(self.wait(self.store.owner_of("email", MAIL.address)))
 
     def test_wasHeld(self) -> None:
-        """That an account had what it has lost is remembered."""
+        """That an account had what it has lost is remembered, and nothing of what it never had."""
         word = was_held(user("alice"), "email", MAIL.address)
-        self.wait(self.writer.add(user("alice"), MAIL))
         for had in (False, True):
-            self.assertIs(self.wait(JobStore(self.database).has_been(word)), had)
             self.wait(self.writer.remove(user("alice"), "email", MAIL.address))
+            self.assertIs(self.wait(JobStore(self.database).has_been(word)), had)
+            self.wait(self.writer.add(user("alice"), MAIL))
 
     def test_refused(self) -> None:
         """Of what is refused, or another's, nobody is told, not even later."""
