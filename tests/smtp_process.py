@@ -19,9 +19,8 @@ import attr
 from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineReceiver
 
+from tests.patience import PATIENCE_S
 from tests.smtp_double import Delivered, Fault, MailServer
-
-READY_S = 20.0
 
 
 class SMTPProcess:
@@ -30,23 +29,32 @@ class SMTPProcess:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self.port = int(self._lines.get(timeout=READY_S))
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def listen(self) -> None:
+        """Return once it does, at ``port``."""
+        self.port = int(self._lines.get(timeout=PATIENCE_S))
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._lines.put(line)
 
+    def kill(self) -> None:
+        self._process.kill()
+        # Nobody reads any more when the pipe is closed.
+        self._reader.join()
+
     def be(self, faults: Mapping[str, Fault]) -> None:
         """Have these faults from now on; returns once they hold."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(dict(faults)) + "\n")
         self._process.stdin.flush()
-        said = self._lines.get(timeout=READY_S)
+        said = self._lines.get(timeout=PATIENCE_S)
         assert said == "changed\n", "take the mails before you change the faults"
 
-    def next_mail(self, timeout_s: float = READY_S) -> Optional[Delivered]:
+    def next_mail(self, timeout_s: float = PATIENCE_S) -> Optional[Delivered]:
         """The next mail that has come, or comes within this time; None if none does."""
         try:
             found = json.loads(self._lines.get(timeout=timeout_s))
@@ -65,10 +73,12 @@ def smtp_process(port: int = 0) -> Iterator[SMTPProcess]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
+        server = SMTPProcess(process)
         try:
-            yield SMTPProcess(process)
+            server.listen()
+            yield server
         finally:
-            process.kill()
+            server.kill()
 
 
 class _Telling(MailServer):

@@ -4,7 +4,6 @@ everybody, and nothing half-made (THREATS C13)."""
 from __future__ import annotations
 
 import time
-from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.backend import connect
 from regsys.config import load
+from regsys.service import GRACE_S
 from regsys.tokens import token_hash
 from tests import invariants, postgres
 from tests.crowd import Crowd
+from tests.patience import PATIENCE_S
 from tests.service_process import ServiceProcess, psycopg2, sqlite, write_config
 
 REGISTER = "/_matrix/client/v3/register"
 IN_FLIGHT = 20
+NONE_LEFT = "stopping: 0 calls under way"
 # One hash takes longer than a process may take to end.
 TOO_SLOW = 18
-ARRIVED_S = 0.5
-AT_ONCE_S = 2.0
+# A test machine may be busy with something else for a moment.
+TRIES = 3
 
 
 def registration(number: int) -> dict[str, Any]:
@@ -34,7 +36,7 @@ class Shutdown:
     """``database(folder)`` gives the section of the file."""
 
     def begin(self: Any, rounds: int) -> None:
-        """A service in the middle of twenty registrations."""
+        """A service to which twenty registrations have come."""
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         self.config = write_config(folder, self.database(folder), bcrypt_rounds=rounds)
@@ -43,7 +45,9 @@ class Shutdown:
         self.addCleanup(crowd.close)
         self.addCleanup(self.service.kill)
         self.answers = crowd.start("POST", REGISTER, registration)
-        wait(self.answers, ARRIVED_S, FIRST_COMPLETED)
+        crowd.wait_until_sent()
+        # It reads in the order of arrival: whoever came before this request has been heard.
+        self.assertEqual(self.service.ask("GET", "/_matrix/client/versions").status, 200)
 
     def ended(self: Any) -> list[int]:
         """The status of everybody's answer, 0 for none. All accounts are whole, and everybody
@@ -63,28 +67,35 @@ class Shutdown:
 
     def test_allAnswered(self: Any) -> None:
         """Registrations that are under way when SIGTERM comes end well, all of them."""
-        self.begin(rounds=10)
-        self.service.stop()
-        self.assertEqual(self.ended(), [200] * IN_FLIGHT)
+        for _ in range(TRIES):
+            self.begin(rounds=9)
+            output = self.service.stop()
+            self.assertEqual(self.ended(), [200] * IN_FLIGHT)
+            if NONE_LEFT not in output:
+                return
+        self.fail("each time all were answered before the signal came")
 
     def test_inTime(self: Any) -> None:
-        """Those that take too long are cut off, in time for a good end all the same."""
-        self.begin(rounds=TOO_SLOW)
-        output = self.service.stop()
-        self.assertNotIn("stopping: 0 calls under way", output)
-        self.assertEqual(self.ended(), [0] * IN_FLIGHT)
+        """Those that take too long are cut off, in time for a good end all the same: a process
+        that is there after LAST_S ends with another status."""
+        statuses = []
+        while 0 not in statuses and len(statuses) < TRIES:
+            self.begin(rounds=TOO_SLOW)
+            self.service.process.terminate()
+            statuses.append(self.service.process.wait(PATIENCE_S))
+            self.assertEqual(self.ended(), [0] * IN_FLIGHT)
+            self.assertNotIn(NONE_LEFT, self.service.output)
+        self.assertIn(0, statuses, self.service.output)
 
     def test_secondSignal(self: Any) -> None:
         """A second SIGTERM ends the process at once."""
         self.begin(rounds=TOO_SLOW)
         self.service.process.terminate()
-        while "stopping" not in self.service.output:
-            self.assertIsNone(self.service.process.poll(), self.service.output)
-            time.sleep(0.01)
+        self.service.wait_for("stopping")
         started_s = time.monotonic()
         self.service.process.terminate()
-        self.assertEqual(self.service.process.wait(AT_ONCE_S), 1)
-        self.assertLess(time.monotonic() - started_s, AT_ONCE_S)
+        self.assertEqual(self.service.process.wait(PATIENCE_S), 1)
+        self.assertLess(time.monotonic() - started_s, GRACE_S)
         self.assertEqual(self.ended(), [0] * IN_FLIGHT)
 
 
