@@ -20,6 +20,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from regsys import proof_of_work
 from regsys.errors import StageFailed
 from regsys.proof_of_work import LIFETIME_S, ProofOfWork, solves
+from tests.patience import PATIENCE_S
 
 # Where a payload has what is looked at, and anything that JSON can hold.
 PLACES = (
@@ -184,7 +185,7 @@ class OtherProgramsTests(SynchronousTestCase):
             input=json.dumps(self.challenge),
             capture_output=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         self.assertEqual((run.returncode, run.stderr), (0, ""))
         solution = json.loads(run.stdout)
