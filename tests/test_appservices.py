@@ -16,7 +16,7 @@ from regsys.model import Appservice, Secret, UserID, UserNamespace
 from regsys.testing.contracts import AppservicesContract
 from regsys.testing.contracts.appservices import BRIDGE, OTHER
 from regsys.testing.contracts.case import SERVER
-from tests.test_fuzz import examples
+from tests.scale import examples
 from tests.test_literal_prefixes import regexes, texts_of
 
 Spaces = Sequence[tuple[str, bool]]
