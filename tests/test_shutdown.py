@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys import service
 from regsys.backend import connect
 from regsys.config import load
-from regsys.service import GRACE_S
+from regsys.testing import config, standalone
 from regsys.tokens import token_hash
 from tests import invariants, postgres
 from tests.crowd import Crowd
@@ -95,8 +97,48 @@ class Shutdown:
         started_s = time.monotonic()
         self.service.process.terminate()
         self.assertEqual(self.service.process.wait(PATIENCE_S), 1)
-        self.assertLess(time.monotonic() - started_s, GRACE_S)
+        self.assertLess(time.monotonic() - started_s, service.GRACE_S)
         self.assertEqual(self.ended(), [0] * IN_FLIGHT)
+
+
+class Reactor(MemoryReactorClock):
+    """In memory; shuts down when it is told to."""
+
+    def addSystemEventTrigger(self, phase: str, event: str, call: Any, *args: Any) -> None:
+        self.shut_down = call
+
+    def run(self, **options: Any) -> None:
+        """Its clock is advanced by the test."""
+
+
+class FlushTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.patch(service.signal, "signal", lambda *args: None)
+        self.reactor = Reactor()
+        self.service = service.Service(config(), standalone(self, self.reactor), self.reactor)
+        self.service.run(lambda: None)
+        self.reactor.shut_down()
+
+    def advance(self, looks: int) -> None:
+        self.reactor.pump([service.FLUSH_S] * looks)
+
+    def test_answersLeave(self) -> None:
+        """A process does not end before its last answers have left, and not long after."""
+        connection: Any = object()
+        self.reactor.addWriter(connection)
+        self.advance(3)
+        self.assertFalse(self.service.ended)
+        self.reactor.removeWriter(connection)
+        self.advance(1)
+        self.assertTrue(self.service.ended)
+
+    def test_nobodyTakesIt(self) -> None:
+        """Who does not take his answer is not waited for until the process is cut off."""
+        connection: Any = object()
+        self.reactor.addWriter(connection)
+        self.advance(service.FLUSHES)
+        self.assertTrue(self.service.ended)
+        self.assertLess(self.reactor.seconds(), service.GRACE_S / 2)
 
 
 class SQLiteShutdownTests(Shutdown, SynchronousTestCase):
