@@ -6,7 +6,7 @@ import re
 from typing import Sequence
 
 from benchmarks.measuring import cpu_ms
-from regsys.appservices import Appservices
+from regsys.appservices.namespaces import Appservices
 from regsys.model import Appservice, Secret, UserID, UserNamespace
 
 SERVER = "test.example"

@@ -14,9 +14,9 @@ __version__ = "0.1.0.dev0"
 _PUBLIC = {
     "Config": "regsys.config",
     "ConfigError": "regsys.config",
-    "Confirmation": "regsys.confirmation",
-    "ConfirmationRequest": "regsys.confirmation",
-    "Confirmed": "regsys.confirmation",
+    "Confirmation": "regsys.uia.confirmation",
+    "ConfirmationRequest": "regsys.uia.confirmation",
+    "Confirmed": "regsys.uia.confirmation",
     "Hooks": "regsys.subsystem",
     "RegistrationHandler": "regsys.handler",
     "Subsystem": "regsys.subsystem",

@@ -12,7 +12,6 @@ from zope.interface import implementer
 from regsys.bodies import MAX_INTEGER
 from regsys.consent import Consents
 from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
-from regsys.flows import EMAIL_IDENTITY, MSISDN, TERMS
 from regsys.interfaces import (
     IAccountStore,
     IAftermath,
@@ -33,7 +32,8 @@ from regsys.model import (
     UserID,
     masked,
 )
-from regsys.threepids import canonical_threepid
+from regsys.threepids.addresses import canonical_threepid
+from regsys.uia.flows import EMAIL_IDENTITY, MSISDN, TERMS
 
 log = Logger()
 

@@ -14,7 +14,7 @@ from regsys.errors import BadJSON, InvalidParam, LoginFailed, UnknownLoginType
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import IBlocking, IThreepidStore
 from regsys.model import Client, LoggedIn, Secret
-from regsys.threepids import CANONICAL, MSISDN, canonical_msisdn
+from regsys.threepids.addresses import CANONICAL, MSISDN, canonical_msisdn
 
 
 @attr.frozen(kw_only=True)

@@ -25,7 +25,6 @@ from regsys.errors import (
     StageFailed,
     Unrecognized,
 )
-from regsys.flows import REGISTRATION_TOKEN, TERMS
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import IHasher
 from regsys.model import (
@@ -39,10 +38,11 @@ from regsys.model import (
     UserID,
 )
 from regsys.passwords import check_policy
-from regsys.threepid_names import ThreepidNames
-from regsys.threepid_stages import proven
-from regsys.threepids import NewcomersThreepids
-from regsys.uia import Auth, Flow, Progress, UserInteractiveAuth
+from regsys.threepids.addresses import NewcomersThreepids
+from regsys.threepids.names import ThreepidNames
+from regsys.uia.flows import REGISTRATION_TOKEN, TERMS
+from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
+from regsys.uia.threepid_stages import proven
 from regsys.usernames import ascii_lower
 
 log = Logger()

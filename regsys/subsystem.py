@@ -13,7 +13,6 @@ from regsys import http
 from regsys.activity import Activity
 from regsys.backend import Backend
 from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, ThreepidRules
-from regsys.confirmation import Confirmation
 from regsys.consent import Consents
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight
@@ -31,7 +30,8 @@ from regsys.interfaces import (
 )
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
-from regsys.threepid_names import display_name_of
+from regsys.threepids.names import display_name_of
+from regsys.uia.confirmation import Confirmation
 
 log = Logger()
 

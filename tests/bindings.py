@@ -10,10 +10,10 @@ from zope.interface import implementer
 
 from regsys.callbacks import BindingChanges
 from regsys.interfaces import IRequestSigner
-from regsys.unbinding import RETRY_MS
+from regsys.threepids.unbinding import RETRY_MS
 from tests.accounts import THREEPIDS, AccountCase
 from tests.client import Answer
-from tests.identity_v2_double import TOKEN, IdentityV2Double
+from tests.doubles.identity_v2 import TOKEN, IdentityV2Double
 from tests.log_canaries import watch
 from tests.proofs import ALICE
 

@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from regsys.access_tokens import GuestTokens, Logins
+from regsys.appservices.ghosts import Ghosts
 from regsys.callbacks import ThreepidChanges
 from regsys.config import RegistrationConfig, TokensConfig
 from regsys.drafts import Drafts
 from regsys.farewell import Farewell
-from regsys.ghosts import Ghosts
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAdmission,

@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional
 
 import attr
 
-from tests.homeserver_double import AS_TOKEN
+from tests.doubles.homeserver import AS_TOKEN
 from tests.patience import PATIENCE_S, until
 from tests.ports import free_port
 
@@ -33,7 +33,7 @@ class HomeserverProcess:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.homeserver_double", str(self.port)],
+            [sys.executable, "-m", "tests.doubles.homeserver", str(self.port)],
             cwd=Path(__file__).parent.parent,
             stdout=subprocess.PIPE,
             encoding="utf-8",

@@ -1,4 +1,4 @@
-"""The mail server of ``tests.smtp_double`` beside a test: ``python -m tests.smtp_process PORT``.
+"""The mail server of ``tests.doubles.smtp`` beside a test: ``python -m tests.smtp_process PORT``.
 
 It prints its port, then each mail; what it reads are the faults that it is to have.
 """
@@ -19,8 +19,8 @@ import attr
 from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineReceiver
 
+from tests.doubles.smtp import Delivered, Fault, MailServer
 from tests.patience import PATIENCE_S
-from tests.smtp_double import Delivered, Fault, MailServer
 
 
 class SMTPProcess:

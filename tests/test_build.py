@@ -36,7 +36,7 @@ from regsys.testing.fakes import (
     MemoryPushers,
     MemoryThreepids,
 )
-from tests.bridges import BridgeCase, registration
+from tests.appservices.bridges import BridgeCase, registration
 from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
 from tests.client import V3, Client
 from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT

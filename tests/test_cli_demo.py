@@ -14,7 +14,7 @@ from regsys.cli.demo import every_stage
 from regsys.cli.demo.every_stage import FLOWS, OFFERED
 from tests.patience import until
 from tests.service_process import ServiceProcess
-from tests.test_proof_of_work import solve
+from tests.uia.test_proof_of_work import solve
 
 REGISTER = "/_matrix/client/v3/register"
 SUBMIT = "/_matrix/client/unstable/registration/email/submit_token"

@@ -18,7 +18,7 @@ import nio
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests import asynchronous, npm, postgres
-from tests.captcha_double import GOOD, SECRET, CaptchaProcess
+from tests.doubles.captcha import GOOD, SECRET, CaptchaProcess
 from tests.patience import PATIENCE_S
 from tests.service_process import (
     ROOT,

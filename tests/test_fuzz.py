@@ -18,7 +18,7 @@ from treq.testing import RequestTraversalAgent
 from twisted.web.resource import Resource
 
 from regsys import http
-from tests import bridges
+from tests.appservices import bridges
 from tests.case import DUMMY, PASSWORD
 from tests.client import V3
 from tests.http.wire import Wire

@@ -6,8 +6,8 @@ from __future__ import annotations
 from regsys.errors import UnknownToken
 from regsys.model import Outcome
 from regsys.testing.contracts.case import LATER_MS, account, device, upgrade, user
+from tests.storage.test_races import RaceCase, create, pair
 from tests.stores import Stores
-from tests.test_storage_races import RaceCase, create, pair
 
 GUEST = create(
     account("guest", "1", is_guest=True, device=device("guest", "guest_device", is_guest=True))

@@ -14,7 +14,7 @@ from regsys.model import JOB_LEASE_MS, NewAccount
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
 from tests.case import SystemCase
 from tests.client import Client
-from tests.homeserver_double import AS_TOKEN, HomeserverDouble
+from tests.doubles.homeserver import AS_TOKEN, HomeserverDouble
 from tests.log_canaries import watch
 from tests.test_follow_ups import ALICE, Directory
 

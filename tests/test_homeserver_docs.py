@@ -15,7 +15,7 @@ from regsys.model import NewRoom, UserID
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.rooms import HomeserverRooms
-from tests.homeserver_double import HomeserverDouble
+from tests.doubles.homeserver import HomeserverDouble
 from tests.outbound.homeserver_case import HomeserverCase
 
 PAGE = Path(__file__).parent.parent / "docs" / "homeserver.md"

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.backend import connect
 from regsys.config import load
 from tests import postgres
-from tests.homeserver_double import AS_TOKEN, LIMBO
+from tests.doubles.homeserver import AS_TOKEN, LIMBO
 from tests.homeserver_process import HomeserverProcess
 from tests.log_canaries import told
 from tests.patience import PATIENCE_S

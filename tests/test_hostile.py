@@ -8,8 +8,8 @@ from collections import Counter
 from typing import Any, ClassVar, Iterator, Mapping, Optional
 from urllib.parse import urlencode
 
-from regsys.validation import ValidationTokens
-from tests import bridges
+from regsys.threepids.validation import ValidationTokens
+from tests.appservices import bridges
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Answer
 from tests.databases import InFile

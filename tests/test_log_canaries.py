@@ -30,8 +30,8 @@ from regsys.model import (
 )
 from regsys.signup import SignupRequest, Wish
 from regsys.testing import MemoryMails, config
-from regsys.uia import Auth
-from regsys.validation import ValidationTokens
+from regsys.threepids.validation import ValidationTokens
+from regsys.uia.sessions import Auth
 from tests.case import DUMMY, SystemCase
 from tests.client import V3, Answer
 from tests.databases import OnPostgreSQL

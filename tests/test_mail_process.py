@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.outbound.smtp import ANSWER_S
+from tests.doubles.smtp import STALL, Delivered
 from tests.service_process import ServiceProcess, sqlite, write_config
-from tests.smtp_double import STALL, Delivered
 from tests.smtp_process import SMTPProcess, smtp_process
 
 ASK = "/_matrix/client/v3/register/email/requestToken"

@@ -19,7 +19,7 @@ from regsys.mails import ADD_THREEPID, IN_USE, REGISTRATION, Mails, ValidationPo
 from regsys.model import Mail, MailPurpose, ValidationMail
 from regsys.outbound.message import Letterhead, Mailbox
 from regsys.testing import provides
-from tests.smtp_double import Delivered
+from tests.doubles.smtp import Delivered
 
 LINK = "https://hs.example/_matrix/submit_token?token=link-canary&sid=1"
 CODE = "codecode"

@@ -19,7 +19,7 @@ from tests.accounts import AccountCase
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Client
 from tests.homeserver import LATER_S, Watched, failing_at
-from tests.test_phones import PhoneCase
+from tests.threepids.test_phones import PhoneCase
 
 PLENTY = {"per_second": 1000, "burst_count": 1000}
 PERSON = {"guest": "false", "shadow_banned": "false", "auth_provider": ""}

@@ -8,7 +8,6 @@ from typing import Any
 from regsys import build
 from regsys.interfaces import IStage, StageContext
 from regsys.model import UIASession, UserID
-from regsys.stages import TermsStage
 from regsys.templates import Templates
 from regsys.testing import (
     MemoryAccounts,
@@ -18,6 +17,7 @@ from regsys.testing import (
     memory_backend,
     provides,
 )
+from regsys.uia.stages import TermsStage
 from tests.case import DUMMY, DialogueCase
 from tests.client import Answer, Client
 from tests.policies import CANARY, TERMS, user_consent, write_pages

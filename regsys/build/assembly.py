@@ -7,7 +7,7 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.activity import Activity
-from regsys.appservice_requests import AppserviceRequests
+from regsys.appservices.requests import AppserviceRequests
 from regsys.autojoin import AUTO_JOIN
 from regsys.build import proofs, rules, stages
 from regsys.build.parts import Parts

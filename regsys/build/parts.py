@@ -7,11 +7,10 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.access_tokens import GuestTokens, Logins
-from regsys.appservices import Appservices
+from regsys.appservices.namespaces import Appservices
 from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
-from regsys.email_domains import EmailDomains
 from regsys.follow_ups import (
     ADD_PUSHER,
     AddressNotice,
@@ -37,8 +36,9 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
-from regsys.threepids import AllowedThreepids
-from regsys.unbinding import UNBIND, Unbinder
+from regsys.threepids.addresses import AllowedThreepids
+from regsys.threepids.domains import EmailDomains
+from regsys.threepids.unbinding import UNBIND, Unbinder
 
 
 @attr.frozen(kw_only=True)

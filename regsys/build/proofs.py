@@ -14,14 +14,13 @@ from regsys.model import MailPurpose
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.identity import IdentityServer
 from regsys.outbound.sms import SmsGateway
-from regsys.phones import CodeTexter, DelegatedPhones, OwnPhones
 from regsys.ratelimit import address_key
 from regsys.signup import Signup
-from regsys.stages_first import StagesFirst
 from regsys.templates import Templates
-from regsys.threepid_stages import DelegatedMsisdnStage, MsisdnStage
-from regsys.threepids import EMAIL, MSISDN, NewcomersThreepids
-from regsys.validation import (
+from regsys.threepids.addresses import EMAIL, MSISDN, NewcomersThreepids
+from regsys.threepids.mailer import ValidationMailer
+from regsys.threepids.phones import CodeTexter, DelegatedPhones, OwnPhones
+from regsys.threepids.validation import (
     SEND_MAIL,
     SEND_SMS,
     SUBMIT_PATHS,
@@ -29,7 +28,8 @@ from regsys.validation import (
     Validations,
     ValidationTokens,
 )
-from regsys.validation_mailer import ValidationMailer
+from regsys.uia.stages_first import StagesFirst
+from regsys.uia.threepid_stages import DelegatedMsisdnStage, MsisdnStage
 from regsys.web.address_pages import AddressPages
 from regsys.web.confirm_address import confirm_address
 from regsys.web.pages import Pages

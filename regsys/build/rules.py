@@ -6,12 +6,11 @@ from typing import Optional, Sequence
 
 import attr
 
-from regsys.account_threepids import AccountThreepids
 from regsys.admission import Admission
 from regsys.aftermath import Aftermath
-from regsys.appservice_requests import AppserviceRequests
+from regsys.appservices.ghosts import Ghosts
+from regsys.appservices.requests import AppserviceRequests
 from regsys.autojoin import Usher
-from regsys.bindings import Bindings
 from regsys.build.parts import Parts
 from regsys.config import Config, Rate
 from regsys.consent import AFTER_CONSENT, Consents
@@ -19,7 +18,6 @@ from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.drafts import Drafts
 from regsys.farewell import Farewell
 from regsys.follow_ups import TELL_DIRECTORY, TELL_OF_ADDRESS, AddressNotice
-from regsys.ghosts import Ghosts
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
@@ -38,8 +36,10 @@ from regsys.interfaces import (
 )
 from regsys.ratelimit import LimitedTurnstile, OpenTurnstile, Turnstile, address_key
 from regsys.shared_secret import SharedSecret
-from regsys.threepid_names import ThreepidNames
-from regsys.threepids import NewcomersThreepids
+from regsys.threepids.account import AccountThreepids
+from regsys.threepids.addresses import NewcomersThreepids
+from regsys.threepids.bindings import Bindings
+from regsys.threepids.names import ThreepidNames
 from regsys.usernames import Usernames
 from regsys.writer import CountingWriter
 

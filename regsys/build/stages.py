@@ -6,22 +6,22 @@ from typing import Mapping, Optional, Sequence
 
 from regsys.build import proofs, rules
 from regsys.build.parts import Parts
-from regsys.captchas import CaptchaStage, ProofOfWorkStage
 from regsys.config import CaptchaConfig
-from regsys.confirmation import Confirmation
 from regsys.consent import offer
 from regsys.credentials import PASSWORD, PasswordCheck
-from regsys.flows import CAPTCHAS, PROOF_OF_WORK, TERMS, registration_flows, uses_tokens
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import ILimiter, IStage
 from regsys.outbound.captcha import SiteVerify
-from regsys.proof_of_work import ProofOfWork
 from regsys.ratelimit import address_key
 from regsys.signup import Signup
-from regsys.stages import DummyStage, PasswordStage, RegistrationTokenStage, TermsStage
-from regsys.threepid_stages import EmailIdentityStage
-from regsys.threepids import NewcomersThreepids
-from regsys.uia import Flow, UserInteractiveAuth
+from regsys.threepids.addresses import NewcomersThreepids
+from regsys.uia.captchas import CaptchaStage, ProofOfWorkStage
+from regsys.uia.confirmation import Confirmation
+from regsys.uia.flows import CAPTCHAS, PROOF_OF_WORK, TERMS, registration_flows, uses_tokens
+from regsys.uia.proof_of_work import ProofOfWork
+from regsys.uia.sessions import Flow, UserInteractiveAuth
+from regsys.uia.stages import DummyStage, PasswordStage, RegistrationTokenStage, TermsStage
+from regsys.uia.threepid_stages import EmailIdentityStage
 
 
 def signup(

@@ -6,7 +6,7 @@ import hmac
 from typing import Any, Optional
 from urllib.parse import parse_qs
 
-from regsys.appservice_requests import AppserviceRequests
+from regsys.appservices.requests import AppserviceRequests
 from regsys.errors import MissingParam, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, IPusherStore

@@ -8,16 +8,16 @@ from typing import Any, Awaitable, Callable, Mapping, Optional
 import attr
 
 from regsys import bodies
-from regsys.account_threepids import AccountThreepids
-from regsys.bindings import Bindings
-from regsys.confirmation import Confirmation, ConfirmationRequest
 from regsys.errors import InvalidParam, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, IPhoneProofs
 from regsys.metrics import Metrics
 from regsys.model import AccountThreepid, Challenge, Proof, Requester, Secret
-from regsys.threepids import EMAIL, MSISDN, check_client_secret
-from regsys.validation import Validations
+from regsys.threepids.account import AccountThreepids
+from regsys.threepids.addresses import EMAIL, MSISDN, check_client_secret
+from regsys.threepids.bindings import Bindings
+from regsys.threepids.validation import Validations
+from regsys.uia.confirmation import Confirmation, ConfirmationRequest
 from regsys.web.answers import challenged, client_paths
 from regsys.web.login import requester
 from regsys.web.threepids import with_submit_url

@@ -14,7 +14,7 @@ from regsys.errors import RegistrationError
 from regsys.http import Call, Page, Reply, refusal
 from regsys.model import Validation
 from regsys.templates import Templates
-from regsys.validation import Confirmed
+from regsys.threepids.validation import Confirmed
 from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages
 
 

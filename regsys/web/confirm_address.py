@@ -14,8 +14,8 @@ from regsys import bodies
 from regsys.errors import MediumNotSupported, RegistrationError, WrongValidationToken
 from regsys.http import Call, Endpoint, Handler, Reply
 from regsys.model import Client
-from regsys.threepids import EMAIL
-from regsys.validation import Confirmed, Validations
+from regsys.threepids.addresses import EMAIL
+from regsys.threepids.validation import Confirmed, Validations
 from regsys.web.address_pages import AddressPages
 
 # Our form begins with the name of a field, and JSON never does. Content types are not looked at.

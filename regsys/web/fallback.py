@@ -11,7 +11,7 @@ from regsys.handler import RegistrationHandler
 from regsys.http import Call, Endpoint, Reply, refusal
 from regsys.interfaces import IStage, StagePage
 from regsys.model import UIASession
-from regsys.uia import UserInteractiveAuth, is_passed
+from regsys.uia.sessions import UserInteractiveAuth, is_passed
 from regsys.web.answers import client_paths
 from regsys.web.pages import Pages
 

@@ -6,7 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys import bodies
 from regsys.access_tokens import Refresher
-from regsys.appservice_requests import APPLICATION_SERVICE, AppserviceRequests
+from regsys.appservices.requests import APPLICATION_SERVICE, AppserviceRequests
 from regsys.errors import Forbidden, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, ITokenStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
-from regsys.appservice_requests import AppserviceRequests, is_from_service
+from regsys.appservices.requests import AppserviceRequests, is_from_service
 from regsys.http import Call, Endpoint, Reply
 from regsys.signup import Registered, Signup, SignupRequest
 from regsys.web.answers import challenged, client_paths, registered

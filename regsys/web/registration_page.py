@@ -8,7 +8,7 @@ from regsys.config import Config
 from regsys.errors import RegistrationDisabled
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IStage
-from regsys.threepids import countries
+from regsys.threepids.addresses import countries
 from regsys.web.pages import Pages
 
 PATH = "/_matrix/static/client/register/"

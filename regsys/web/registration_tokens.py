@@ -6,11 +6,11 @@ from typing import Any, Callable, Mapping, Optional
 
 from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam, RegistrationDisabled
-from regsys.flows import uses_tokens
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, ILimiter
 from regsys.model import RegistrationToken
 from regsys.registration_tokens import DEFAULT_LENGTH, RegistrationTokens
+from regsys.uia.flows import uses_tokens
 from regsys.web.answers import client_paths
 from regsys.web.login import administrator
 

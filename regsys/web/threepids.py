@@ -8,7 +8,7 @@ from regsys import bodies
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IPhoneProofs
 from regsys.metrics import Metrics
-from regsys.validation import Validations
+from regsys.threepids.validation import Validations
 from regsys.web.answers import client_paths
 
 SUBMIT_MSISDN_PATH = "_matrix/client/unstable/add_threepid/msisdn/submit_token"

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Mapping
 from urllib.parse import parse_qs, urlsplit
 
 from tests.browser.case import PLENTY, REGISTER, BrowserCase
+from tests.doubles.smtp import Delivered
 from tests.service_process import ServiceProcess
-from tests.smtp_double import Delivered
 from tests.smtp_process import smtp_process
 
 ALICE = "alice@mail.example"

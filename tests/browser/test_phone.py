@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from tests.browser.case import PASSWORD, PLENTY, REGISTER, BrowserCase
+from tests.doubles.sms import SmsDouble
 from tests.service_process import ServiceProcess
-from tests.sms_double import SmsDouble
 
 STEP, NUMBER, CODE = "Confirm your phone number", "Phone number", "Code from the text message"
 

@@ -34,7 +34,7 @@ class StageCase(BrowserCase):
         return super().serve(**chosen)
 
     def assertWorked(self) -> None:
-        """The widget has done its work by itself. Until then it keeps the form from being sent."""
+        """The widget has done its work by itself; until then the form can't be sent."""
         self.page.locator("altcha-widget [data-state=verified]").wait_for()
 
     def test_register(self) -> None:

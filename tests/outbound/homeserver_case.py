@@ -14,7 +14,7 @@ from regsys.errors import RoomRefused
 from regsys.model import Secret, UserID
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.http import HTTPClient
-from tests.homeserver_double import AS_TOKEN, SERVER, HomeserverDouble
+from tests.doubles.homeserver import AS_TOKEN, SERVER, HomeserverDouble
 
 
 def asking(double: HomeserverDouble, clock: Clock, token: str = AS_TOKEN) -> Homeserver:

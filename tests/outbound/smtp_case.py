@@ -17,8 +17,8 @@ from regsys.errors import MailDeferred, MailRefused
 from regsys.model import Mail
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.message import Letterhead
+from tests.doubles.smtp import MailServer
 from tests.log_canaries import Canaries
-from tests.smtp_double import MailServer
 
 SECRETS = {
     "the password": "password-canary",

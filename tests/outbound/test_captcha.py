@@ -16,7 +16,7 @@ from regsys.model import Secret
 from regsys.outbound.captcha import SiteVerify
 from regsys.outbound.http import DEADLINE_S, HTTPClient
 from regsys.testing import provides
-from tests.captcha_double import BAD, DRIP, GOOD, MISHAPS, SECRET, STALL, CaptchaDouble
+from tests.doubles.captcha import BAD, DRIP, GOOD, MISHAPS, SECRET, STALL, CaptchaDouble
 from tests.log_canaries import watch
 
 SAYS = "regsys.outbound.captcha"

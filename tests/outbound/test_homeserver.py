@@ -11,7 +11,7 @@ from regsys.outbound.homeserver import (
     HomeserverRefused,
     HomeserverSilent,
 )
-from tests.homeserver_double import FORGET, MISHAPS, STALL
+from tests.doubles.homeserver import FORGET, MISHAPS, STALL
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 
 ALICE = user("alice")

@@ -17,7 +17,7 @@ from regsys.model import Threepid
 from regsys.outbound.http import DEADLINE_S, HTTPClient
 from regsys.outbound.identity import IdentityServer
 from regsys.testing import provides
-from tests.identity_double import (
+from tests.doubles.identity import (
     API,
     CODE,
     DRIP,

@@ -8,7 +8,7 @@ from regsys.model import JOB_LEASE_MS
 from regsys.outbound.homeserver import AT_ONCE, HomeserverSilent
 from regsys.outbound.profiles import TELL_S, HomeserverDirectory
 from regsys.testing import provides
-from tests.homeserver_double import FORGET, STALL
+from tests.doubles.homeserver import FORGET, STALL
 from tests.outbound.homeserver_case import HomeserverCase, user
 
 ALICE = user("alice")

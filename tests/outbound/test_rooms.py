@@ -13,7 +13,7 @@ from regsys.interfaces import IRooms
 from regsys.model import JOB_LEASE_MS, FoundRoom, NewRoom, UserID
 from regsys.outbound.rooms import STEPS_S, HomeserverRooms
 from regsys.testing.contracts import RoomsContract
-from tests.homeserver_double import FORGET, SERVER, STALL, HomeserverDouble
+from tests.doubles.homeserver import FORGET, SERVER, STALL, HomeserverDouble
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 
 ALICE, BOB, HOST = user("alice"), user("bob"), user("host")

@@ -14,8 +14,8 @@ from regsys.model import JOB_LEASE_MS
 from regsys.outbound.email import AT_ONCE, CONNECT_S, PLACE_S, WHOLE_S
 from regsys.outbound.smtp import ANSWER_S, FAREWELL_S
 from regsys.testing import provides
+from tests.doubles.smtp import DROP, ENDLESS, NONSENSE, STALL, Fault
 from tests.outbound.smtp_case import SMTPCase, mail
-from tests.smtp_double import DROP, ENDLESS, NONSENSE, STALL, Fault
 
 
 class DeliveryTests(SMTPCase):

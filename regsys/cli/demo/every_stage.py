@@ -13,11 +13,15 @@ from zope.interface import implementer
 
 from regsys import build
 from regsys.backend import open_backend, prepare
-from regsys.captchas import CaptchaStage
 from regsys.cli.demo import DIRECTORY, messages, write
 from regsys.config import Config, ConfigError
 from regsys.errors import InvalidParam, Unavailable
-from regsys.flows import (
+from regsys.interfaces import ICaptchaVerifier, INonceStore
+from regsys.mails import Mails, ValidationPost
+from regsys.subsystem import Subsystem, hooks
+from regsys.templates import Templates
+from regsys.uia.captchas import CaptchaStage
+from regsys.uia.flows import (
     DUMMY,
     EMAIL_IDENTITY,
     HCAPTCHA,
@@ -28,10 +32,6 @@ from regsys.flows import (
     TERMS,
     TURNSTILE,
 )
-from regsys.interfaces import ICaptchaVerifier, INonceStore
-from regsys.mails import Mails, ValidationPost
-from regsys.subsystem import Subsystem, hooks
-from regsys.templates import Templates
 from regsys.web.pages import Pages
 
 HERE = Path(__file__).parent

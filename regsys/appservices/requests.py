@@ -1,0 +1,135 @@
+"""What application services ask of us, without HTTP: accounts, logins, who they are (B3.4)."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence
+
+import attr
+
+from regsys import bodies
+from regsys.access_tokens import device_asked, device_wanted
+from regsys.aftermath import found
+from regsys.appservices.ghosts import NOT_ITS_NAME, service_of
+from regsys.credentials import localpart_named
+from regsys.errors import (
+    AppserviceLoginUnsupported,
+    Forbidden,
+    InvalidUsername,
+    MissingParam,
+    UnknownDevice,
+    UsernameReserved,
+    UserNotFound,
+)
+from regsys.handler import RegistrationHandler
+from regsys.interfaces import IAccountStore, IAppservices, IBlocking, ITokenStore, IUserLookup
+from regsys.model import Appservice, Created, LoggedIn, Requester, Secret, Threepid, UserID
+
+APPLICATION_SERVICE = "m.login.application_service"
+NOT_REGISTERED = "This user is not registered, or not any more."
+
+
+def is_from_service(kind: str, body: Mapping[str, Any]) -> bool:
+    """Whether it is a service that asks POST /register; BadJSON for a type that is no text."""
+    return kind == "user" and bodies.string(body, "type") == APPLICATION_SERVICE
+
+
+@attr.frozen(kw_only=True)
+class AppserviceRequests:
+    """``users`` None: nobody tells who a user is, so that nobody is logged in; ``devices`` None:
+    nor who has which device. ``may_set_password``: a service may give an account a password, a
+    display name and the addresses that its ``auth_result`` has."""
+
+    handler: RegistrationHandler
+    services: IAppservices
+    accounts: IAccountStore
+    users: Optional[IUserLookup]
+    devices: Optional[ITokenStore]
+    blocking: IBlocking
+    may_set_password: bool
+
+    def types(self) -> tuple[str, ...]:
+        """The login types on offer: none where no service logs its users in."""
+        offered = any(service.may_log_in for service in self.services.services)
+        return (APPLICATION_SERVICE,) if offered else ()
+
+    async def register(self, body: Mapping[str, Any], as_token: Optional[Secret]) -> Created:
+        """Make the account; the name is taken as it is, capitals included (B16.7)."""
+        device = device_wanted(body)
+        password = display_name = None
+        threepids: Sequence[Threepid] = ()
+        if self.may_set_password:
+            password = bodies.string(body, "password", limit=bodies.MAX_PASSWORD)
+            display_name = bodies.string(body, "display_name")
+            threepids = found(bodies.mapping(body, "auth_result") or {})
+        return await self.handler.appservice_register(
+            _name(body),
+            as_token,
+            password=Secret(password) if password else None,
+            display_name=display_name,
+            device=device,
+            threepids=threepids,
+        )
+
+    async def log_in(self, body: Mapping[str, Any], as_token: Optional[Secret]) -> LoggedIn:
+        """A device for one of the service's users. Forbidden: there is no such user, or no more."""
+        service = service_of(self.services, as_token)
+        if not service.may_log_in:
+            raise AppserviceLoginUnsupported()
+        asked = device_asked(body)
+        names = self.handler.names
+        user_id = UserID(localpart_named(body, names.server_name) or "", names.server_name)
+        if not self.services.may_use(service.id, user_id):
+            raise UsernameReserved(NOT_ITS_NAME)
+        user = None if self.users is None else await self.users.find(user_id.localpart)
+        if user is None or user.user_id != user_id:
+            raise Forbidden(NOT_REGISTERED)
+        # The account names its service only where the namespace is exclusive.
+        await self.blocking.check_login(attr.evolve(user, appservice_id=service.id))
+        try:
+            login = await self.handler.register_device(
+                user_id,
+                asked.device_id,
+                asked.display_name,
+                is_appservice_ghost=True,
+                should_issue_refresh_token=asked.wants_refresh_token,
+            )
+        except UserNotFound:
+            raise Forbidden(NOT_REGISTERED) from None
+        return LoggedIn(user_id=user_id, login=login)
+
+    async def acts_as(
+        self, service: Appservice, user_id: Optional[str], device_id: Optional[str]
+    ) -> Requester:
+        """As whom the service asks: its own user, if it names none. Forbidden: there is no such
+        user, or it is not for this service to be. UnknownDevice: the user has no such device."""
+        server_name = self.handler.names.server_name
+        try:
+            acting = UserID.parse(user_id or f"@{service.sender_localpart}:{server_name}")
+        except ValueError:
+            raise Forbidden(NOT_ITS_NAME) from None
+        if acting.server != server_name or not self.services.may_use(service.id, acting):
+            raise Forbidden(NOT_ITS_NAME)
+        if not await self._exists(acting):
+            raise Forbidden(NOT_REGISTERED)
+        if device_id is None or self.devices is None:
+            return Requester(user_id=acting)
+        if not await self.devices.has_device(acting, device_id):
+            raise UnknownDevice()
+        return Requester(user_id=acting, device_id=device_id)
+
+    async def _exists(self, user_id: UserID) -> bool:
+        if self.users is None:
+            return await self.accounts.is_taken(user_id.localpart)
+        user = await self.users.find(user_id.localpart)
+        return user is not None and user.user_id == user_id and not user.deactivated
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    """The name under ``user``, an old key that some bridges send, or ``username``."""
+    user, username = bodies.string(body, "user"), bodies.string(body, "username")
+    name = username if user is None else user
+    if name is None:
+        raise MissingParam("'username' is missing.")
+    if len(name) > bodies.MAX_NAME:
+        raise InvalidUsername(f"A user name may have at most {bodies.MAX_NAME} characters.")
+    return name

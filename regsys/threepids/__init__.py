@@ -1,0 +1,1 @@
+"""Third-party identifiers: their rules, their proofs, and what is done with them (BEHAVIOUR B7)."""

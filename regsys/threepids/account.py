@@ -1,0 +1,121 @@
+"""What existing accounts do with their third-party identifiers (BEHAVIOUR B7.10, B10.4)."""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+
+from regsys.errors import (
+    GuestForbidden,
+    ThreepidChangesDisabled,
+    ThreepidDenied,
+    ThreepidNotProven,
+)
+from regsys.interfaces import (
+    IPhoneProver,
+    IThreepidChanges,
+    IThreepidRules,
+    IThreepidStore,
+    IValidationStore,
+)
+from regsys.model import (
+    VALIDATED_MS,
+    AccountThreepid,
+    Requester,
+    Threepid,
+    UserID,
+    Validation,
+)
+from regsys.threepids.addresses import canonical_threepid, is_canonical
+
+
+@attr.frozen(kw_only=True)
+class AccountThreepids:
+    """``may_change``: people may change what their accounts have (``enable_3pid_changes``).
+    ``prover``: the other server that proves phone numbers, None: there is none."""
+
+    store: IThreepidStore
+    validations: IValidationStore
+    rules: IThreepidRules
+    changes: IThreepidChanges
+    clock: IReactorTime
+    may_change: bool = True
+    prover: Optional[IPhoneProver] = None
+
+    async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
+        """What the user has, the oldest first."""
+        return await self.store.of_user(user_id)
+
+    def check_changeable(self, requester: Requester) -> None:
+        """Raise ThreepidChangesDisabled or GuestForbidden where nothing may be changed."""
+        if not self.may_change:
+            raise ThreepidChangesDisabled()
+        if requester.is_guest:
+            raise GuestForbidden()
+
+    async def proof(self, user_id: UserID, sid: str, client_secret: str) -> Validation:
+        """What proves an address for this account; ThreepidNotProven if nothing does, or it has
+        been used up for an address that the account does not have any more."""
+        found = await self.validations.get(sid, self._now_ms())
+        if found is None:
+            found = await self._delegated(user_id, sid, client_secret)
+        elif not found.is_known_to(client_secret):
+            raise ThreepidNotProven()
+        if found is None or found.user_id != user_id or found.validated_ms is None:
+            raise ThreepidNotProven()
+        owner = self.store.owner_of
+        if found.used and await owner(found.medium, found.address) != user_id:
+            raise ThreepidNotProven()
+        return found
+
+    async def _delegated(
+        self, user_id: UserID, sid: str, client_secret: str
+    ) -> Optional[Validation]:
+        """What the other server has proven of late; it belongs to the account that first brings
+        it. That is remembered for as long as the proof is good, so that it is good once."""
+        proof = None if self.prover is None else await self.prover.proven(sid, client_secret)
+        if proof is None or not is_canonical(proof.medium, proof.address):
+            return None
+        until_ms = proof.validated_at_ms + VALIDATED_MS
+        if until_ms <= self._now_ms():
+            return None
+        return await self.validations.adopt_for(user_id, proof, until_ms)
+
+    async def add(self, user_id: UserID, sid: str, client_secret: str) -> None:
+        """Add the address that the user has proven, once; again is as once, while he has it.
+
+        Raises ThreepidNotProven, ThreepidDenied, ThreepidChangeRefused, ThreepidInUse; then
+        nothing was written.
+        """
+        proof = await self.proof(user_id, sid, client_secret)
+        if proof.used:
+            return
+        assert proof.validated_ms is not None
+        medium, address = proof.medium, proof.address
+        if not await self.rules.is_allowed(medium, address, False):
+            raise ThreepidDenied()
+        await self.changes.check(user_id, medium, address, True)
+        threepid = Threepid(medium, address, proof.validated_ms)
+        added = await self.store.add(user_id, threepid, self._now_ms())
+        # Afterwards, so that who is cut off in between need not prove the address anew: nobody
+        # else could use what is left.
+        await self.validations.use(proof.sid)
+        if added:
+            self.changes.added(user_id, medium, address)
+
+    async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
+        """Take an identifier, in any spelling, from the account; False if it does not have it.
+
+        Raises InvalidParam for what is no address, ThreepidChangeRefused if somebody objects.
+        """
+        canonical = canonical_threepid(medium, address)
+        await self.changes.check(user_id, medium, canonical, False)
+        removed = await self.store.remove(user_id, medium, canonical)
+        if removed:
+            self.changes.removed(user_id, medium, canonical)
+        return removed
+
+    def _now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)

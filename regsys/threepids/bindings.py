@@ -1,0 +1,154 @@
+"""Having identity servers tell the world whose an address is, and no longer (BEHAVIOUR B7.10)."""
+
+from __future__ import annotations
+
+from typing import Awaitable, Callable, Iterable, Optional, Sequence
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from regsys.errors import (
+    Forbidden,
+    IdentityServerForbidden,
+    IdentityServerRefused,
+    InvalidParam,
+    ThreepidChangeRefused,
+    Unavailable,
+    UnknownToken,
+)
+from regsys.interfaces import IBindingChanges, IBindingStore, IIdentityServers, ILimiter
+from regsys.model import Binding, Proof, Secret, UserID, new_binding_id
+from regsys.threepids.account import AccountThreepids
+from regsys.threepids.addresses import canonical_threepid
+from regsys.threepids.unbinding import Unbinder
+
+log = Logger()
+
+
+@attr.frozen(kw_only=True)
+class Bindings:
+    """``limit`` is an account's, for whatever makes us ask other servers. ``may_bind``: see
+    ``enable_3pid_lookup``."""
+
+    held: AccountThreepids
+    store: IBindingStore
+    servers: IIdentityServers
+    changes: IBindingChanges
+    unbinder: Unbinder
+    limit: ILimiter
+    clock: IReactorTime
+    may_bind: bool = True
+
+    async def bind(
+        self,
+        user_id: UserID,
+        id_server: Optional[str],
+        token: Secret,
+        proof: Proof,
+        is_here: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """Have ``id_server`` (None: the configured one) bind what ``proof`` has proven there.
+        ``is_here`` tells whether it is still the user who asks.
+
+        Raises InvalidParam, MissingParam, IdentityServerForbidden, ThreepidChangeRefused and
+        IdentityServerRefused, then nothing is bound; UnknownToken, then it is unbound again; and
+        Unavailable, then perhaps.
+        """
+        if not self.may_bind:
+            raise Forbidden("Addresses cannot be published from this server.")
+        server = self.servers.named(id_server)
+        await self.limit.take(str(user_id))
+        medium, address = await self._proven(server, token, proof)
+        binding = Binding(
+            user_id=user_id,
+            medium=medium,
+            address=address,
+            id_server=server,
+            proof=proof if self.servers.needs_proof else None,
+        )
+        await self.changes.check(binding, True)
+        # Before it is bound, so that it can be unbound whatever becomes of the answer, or of us.
+        is_new = await self.store.add(binding, int(self.clock.seconds() * 1000))
+        try:
+            await self.servers.bind(binding, token, proof)
+        except IdentityServerRefused:
+            if is_new:
+                await self.store.remove(binding.binding_id)
+            raise
+        except Unavailable:
+            await self._check_here(binding, is_here)
+            raise
+        await self._check_here(binding, is_here)
+        self.changes.updated(binding, True)
+
+    async def unbind(
+        self, user_id: UserID, medium: str, address: str, id_server: Optional[str]
+    ) -> bool:
+        """Have the address unbound at ``id_server`` (None: wherever we have had it bound). False:
+        nothing was bound, or not all of it has been unbound, and that will not change.
+
+        Raises InvalidParam for what is no address or server, Unavailable if it may work later.
+        """
+        canonical = canonical_threepid(medium, address)
+        known = await self._known(user_id, medium, canonical)
+        if id_server is not None:
+            try:
+                name = self.servers.named(id_server)
+            except IdentityServerForbidden:
+                return False
+            known = [binding for binding in known if binding.id_server == name] or [
+                Binding(user_id=user_id, medium=medium, address=canonical, id_server=name)
+            ]
+        allowed = await self._unopposed(known)
+        if not allowed:
+            return False
+        await self.limit.take(str(user_id))
+        return await self.unbinder.unbind(allowed) and len(allowed) == len(known)
+
+    async def delete(self, user_id: UserID, medium: str, address: str) -> bool:
+        """Take the address, in any spelling, from the account, then have it unbound wherever we
+        had it bound; whether all of that was done.
+
+        Raises InvalidParam, ThreepidChangeRefused and Unavailable; then nothing was changed.
+        """
+        canonical = canonical_threepid(medium, address)
+        known = await self._known(user_id, medium, canonical)
+        # Asked before anything is written: a module that fails must leave all as it was.
+        allowed = await self._unopposed(known)
+        await self.held.remove(user_id, medium, canonical)
+        return await self.unbinder.let_go(allowed) and len(allowed) == len(known)
+
+    async def _check_here(self, binding: Binding, is_here: Callable[[], Awaitable[bool]]) -> None:
+        """Of an account that was deactivated while the server was asked, what was remembered may
+        have been unbound too early: so it is once more. Raises UnknownToken then."""
+        if await is_here():
+            return
+        late = attr.evolve(binding, binding_id=new_binding_id())
+        await self.store.add(late, int(self.clock.seconds() * 1000))
+        await self.unbinder.let_go([late])
+        raise UnknownToken()
+
+    async def _known(self, user_id: UserID, medium: str, address: str) -> Sequence[Binding]:
+        found = await self.store.of_user(user_id)
+        return [item for item in found if (item.medium, item.address) == (medium, address)]
+
+    async def _unopposed(self, bindings: Iterable[Binding]) -> Sequence[Binding]:
+        """Those that no module wants to be kept."""
+        found = []
+        for binding in bindings:
+            try:
+                await self.changes.check(binding, False)
+            except ThreepidChangeRefused:
+                continue
+            found.append(binding)
+        return found
+
+    async def _proven(self, server: str, token: Secret, proof: Proof) -> tuple[str, str]:
+        """Medium and address, in its one form."""
+        found = await self.servers.proven(server, token, proof)
+        try:
+            return found.medium, canonical_threepid(found.medium, found.address)
+        except InvalidParam:
+            log.warn("identity server {server} has proven what is no address", server=server)
+            raise Unavailable("The identity server makes no sense.") from None

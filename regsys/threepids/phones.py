@@ -1,0 +1,113 @@
+"""Proving a phone number, without HTTP: by codes of our own, or by another server (B7.8)."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from regsys.errors import SmsRefused, WrongCode
+from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IValidationStore
+from regsys.model import Client, Job, UserID, masked
+from regsys.templates import Templates
+from regsys.threepids.addresses import MSISDN, check_client_secret
+from regsys.threepids.validation import Validations, ValidationTokens
+
+_log = Logger()
+
+
+@implementer(IPhoneProofs)
+@attr.frozen
+class OwnPhones:
+    """As email addresses are proven, but for the medium."""
+
+    validations: Validations
+
+    async def request_token(
+        self,
+        body: Mapping[str, Any],
+        client: Client,
+        languages: Sequence[str],
+        user_id: Optional[UserID] = None,
+    ) -> Mapping[str, Any]:
+        ask = self.validations.request_token
+        return {"sid": await ask(MSISDN, body, client, languages, user_id)}
+
+    async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
+        await self.validations.confirm(MSISDN, sid, client_secret, token, client)
+
+
+@attr.frozen(kw_only=True)
+class CodeTexter:
+    """Carries SEND_SMS jobs out: their rows hold no code, it is computed here."""
+
+    store: IValidationStore
+    tokens: ValidationTokens
+    sender: ISmsSender
+    templates: Templates
+    server_name: str
+    clock: IReactorTime
+
+    async def send(self, job: Job) -> None:
+        """Send the message, unless it has come to be of no use: expired, or proven by another."""
+        sid = job.payload["sid"]
+        validation = await self.store.get(sid, int(self.clock.seconds() * 1000))
+        if validation is None or validation.validated_ms is not None:
+            return
+        text = self.templates.render(
+            f"sms/{job.payload['purpose']}.txt",
+            job.payload["languages"],
+            code=self.tokens.digits(sid),
+            server_name=self.server_name,
+            registering=validation.user_id is None,
+        )
+        try:
+            await self.sender.send(validation.address, text.strip())
+        except SmsRefused as refusal:
+            _log.warn(
+                "text message {job} for {to} is given up: {reason}",
+                job=job.job_id,
+                to=masked(validation.address),
+                reason=refusal.text,
+            )
+
+
+@implementer(IPhoneProofs)
+@attr.frozen
+class DelegatedPhones:
+    """``validations`` checks requests as those of any proof; ``prover`` does all the rest."""
+
+    validations: Validations
+    prover: IPhoneProver
+
+    async def request_token(
+        self,
+        body: Mapping[str, Any],
+        client: Client,
+        languages: Sequence[str],
+        user_id: Optional[UserID] = None,
+    ) -> Mapping[str, Any]:
+        # Where it is hidden that a number is taken, its owner gets a code like anybody: it is
+        # good for no account, and nothing is different for who asked.
+        request, _ = await self.validations.admit(MSISDN, body, client, user_id)
+        link = {} if request.next_link is None else {"next_link": request.next_link}
+        return await self.prover.request_token(
+            {
+                **request.written,
+                "client_secret": request.client_secret,
+                "send_attempt": request.send_attempt,
+                **link,
+            }
+        )
+
+    async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
+        limits = self.validations.limits
+        key = limits.key_of(client.address)
+        await limits.submitted.take(key)
+        check_client_secret(client_secret)
+        if not await self.prover.submit_token(sid, client_secret, token):
+            raise WrongCode()
+        await limits.submitted.give_back(key)

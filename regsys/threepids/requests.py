@@ -1,0 +1,61 @@
+"""What somebody asks for who wants to prove an address (BEHAVIOUR B7.1, B7.4-6)."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+import attr
+
+from regsys import bodies
+from regsys.config import ThreepidsConfig
+from regsys.errors import MissingParam
+from regsys.threepids.addresses import (
+    EMAIL,
+    MAX_EMAIL,
+    canonical_email,
+    canonical_msisdn,
+    check_client_secret,
+    next_link,
+)
+
+# Longer than any number is written.
+MAX_NUMBER, MAX_COUNTRY = 100, 2
+
+
+@attr.frozen(kw_only=True)
+class ProofRequest:
+    """The body of a requestToken, all of it valid. ``written``: the fields of a phone number as
+    they were given."""
+
+    address: str
+    client_secret: str = attr.field(repr=False)
+    send_attempt: int
+    next_link: Optional[str]
+    written: Mapping[str, str] = attr.field(factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, medium: str, body: Mapping[str, Any], config: ThreepidsConfig) -> ProofRequest:
+        """Raises BadJSON, MissingParam, InvalidParam."""
+        client_secret = bodies.required_string(body, "client_secret")
+        check_client_secret(client_secret)
+        written = {} if medium == EMAIL else _number(body)
+        if medium == EMAIL:
+            address = canonical_email(bodies.required_string(body, "email", limit=MAX_EMAIL))
+        else:
+            address = canonical_msisdn(written["phone_number"], written["country"])
+        send_attempt = bodies.integer(body, "send_attempt")
+        if send_attempt is None:
+            raise MissingParam("'send_attempt' is missing.")
+        return cls(
+            address=address,
+            client_secret=client_secret,
+            send_attempt=send_attempt,
+            next_link=next_link(bodies.string(body, "next_link"), config.next_link_domains),
+            written=written,
+        )
+
+
+def _number(body: Mapping[str, Any]) -> Mapping[str, str]:
+    country = bodies.required_string(body, "country", limit=MAX_COUNTRY)
+    number = bodies.required_string(body, "phone_number", limit=MAX_NUMBER)
+    return {"country": country.upper(), "phone_number": number}

@@ -1,0 +1,1 @@
+"""User-interactive authentication: sessions, flows and stages (BEHAVIOUR B8)."""

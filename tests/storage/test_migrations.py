@@ -1,0 +1,248 @@
+"""Bringing the schema up to date: once, whole, under a lock, and beside other people's tables."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Sequence
+from unittest import mock
+
+import yaml
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from regsys.storage import migrations
+from regsys.storage.dialects import PostgreSQL, SQLite
+from regsys.storage.migrations import NewerSchema, migrate, schema_files, statements
+from tests import postgres
+from tests.service_process import psycopg2 as psycopg2_section
+from tests.service_process import sqlite as sqlite_section
+
+ROOT = Path(__file__).parents[2]
+ALL = [number for number, _ in schema_files()]
+# Prepares the database of a configuration, once its standard input is closed.
+PREPARE = """
+import sys
+from regsys.backend import prepare
+from regsys.config import load
+config = load(sys.argv[1:])
+sys.stdin.read()
+applied, secret = prepare(config)
+print(list(applied), secret.decode())
+"""
+
+
+class MigrationContract:
+    """For both databases; ``connect`` opens the test's, as it is opened by ``dialect``."""
+
+    def rows(self: Any, sql: str) -> Sequence[Any]:
+        cursor = self.connect().cursor()
+        cursor.execute(sql)
+        return [tuple(row) for row in cursor.fetchall()]
+
+    def migrate(self: Any) -> list[int]:
+        return migrate(self.connect(), self.dialect)
+
+    def files(self: Any, *files: str) -> Any:
+        """Let these be the schema files, from the first on."""
+        numbered = list(enumerate(files, 1))
+        return mock.patch.object(migrations, "schema_files", return_value=numbered)
+
+    def test_fromNothing(self: Any) -> None:
+        """An empty database gets every file, in order, and says so."""
+        self.assertEqual(self.migrate(), ALL)
+        self.assertEqual(
+            self.rows("SELECT version FROM schema_versions ORDER BY version"),
+            [(number,) for number in ALL],
+        )
+        self.assertEqual(self.rows("SELECT COUNT(*) FROM users"), [(0,)])
+
+    def test_twice(self: Any) -> None:
+        """A database that is up to date is left as it is."""
+        self.migrate()
+        self.rows_before = self.rows("SELECT * FROM schema_versions")
+        self.assertEqual(self.migrate(), [])
+        self.assertEqual(self.rows("SELECT * FROM schema_versions"), self.rows_before)
+
+    def test_onlyWhatIsMissing(self: Any) -> None:
+        """An older database gets the files that came since."""
+        first, second = "CREATE TABLE one (a TEXT);\n", "CREATE TABLE two (b TEXT);\n"
+        with self.files(first):
+            self.assertEqual(self.migrate(), [1])
+        with self.files(first, second):
+            self.assertEqual(self.migrate(), [2])
+        self.assertEqual(self.rows("SELECT * FROM two"), [])
+
+    def test_failure(self: Any) -> None:
+        """Where one statement fails, nothing of all is done, and the next try may go well."""
+        good = "CREATE TABLE one (a TEXT);\n"
+        with self.files(good, "CREATE TABLE two (b TEXT);\nCREATE NONSENSE;\n"):
+            self.assertRaises(self.driver_error, self.migrate)
+        with self.files(good):
+            self.assertEqual(self.migrate(), [1])
+
+    def test_newerSchema(self: Any) -> None:
+        """A database that a newer regsys has migrated is refused, and left as it is."""
+        self.migrate()
+        cursor = self.connect().cursor()
+        cursor.execute("INSERT INTO schema_versions VALUES (999)")
+        refusal = self.assertRaises(NewerSchema, self.migrate)
+        self.assertIn("schema 999", str(refusal))
+        self.assertIn(f"up to {ALL[-1]}", str(refusal))
+        versions = self.rows("SELECT version FROM schema_versions ORDER BY version")
+        self.assertEqual(versions, [(number,) for number in [*ALL, 999]])
+
+    def test_threads(self: Any) -> None:
+        """Of several that migrate at once one does it, and the others find it done."""
+        for _ in range(3):
+            self.fresh()
+            self.assertEqual(sorted(self.at_once(4)), [[], [], [], ALL])
+
+    def at_once(self: Any, number: int) -> list[list[int]]:
+        applied: list[list[int]] = []
+        start = threading.Barrier(number)
+
+        def run() -> None:
+            start.wait()
+            applied.append(self.migrate())
+
+        threads = [threading.Thread(target=run) for _ in range(number)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return applied
+
+    def test_processes(self: Any) -> None:
+        """Processes that start at once agree: one migrates, all have the same secret."""
+        path = Path(self.mktemp()).resolve()
+        path.write_text(yaml.safe_dump({"server_name": "test.example", **self.section()}))
+        command = [sys.executable, "-c", PREPARE, str(path)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        processes = [subprocess.Popen(command, cwd=ROOT, text=True, **pipes) for _ in range(3)]
+        printed = []
+        for process in processes:
+            process.stdin.close()
+        for process in processes:
+            printed.append(process.stdout.read().split("] "))
+            self.assertEqual((process.stderr.read(), process.wait()), ("", 0))
+            process.stdout.close()
+            process.stderr.close()
+        self.assertEqual(sorted(applied for applied, _ in printed), ["[", "[", str(ALL)[:-1]])
+        self.assertEqual(len({secret for _, secret in printed}), 1)
+
+
+class SQLiteTests(MigrationContract, SynchronousTestCase):
+    driver_error = sqlite3.Error
+
+    def setUp(self) -> None:
+        self.fresh()
+
+    def fresh(self) -> None:
+        self.dialect = SQLite(self.mktemp())
+
+    def connect(self) -> Any:
+        connection = sqlite3.connect(**self.dialect.connect_args())
+        self.addCleanup(connection.close)
+        self.dialect.opened(connection)
+        return connection
+
+    def test_opened(self) -> None:
+        """Connections that open a new file at once all get it, whoever turns it to WAL."""
+        for _ in range(50):
+            self.fresh()
+            self.assertEqual(sorted(self.at_once(8)), [*[[]] * 7, ALL])
+
+    def section(self) -> dict[str, Any]:
+        return {"database": sqlite_section(Path(self.mktemp()).resolve().parent)}
+
+
+class PostgreSQLTests(MigrationContract, SynchronousTestCase):
+    def setUp(self) -> None:
+        self.fresh()
+        import psycopg2
+
+        self.driver_error = psycopg2.Error
+
+    def fresh(self) -> None:
+        self.args = postgres.dsn(self)
+        self.dialect = PostgreSQL(self.args)
+
+    def connect(self) -> Any:
+        import psycopg2
+
+        connection = psycopg2.connect(**self.dialect.connect_args())
+        self.addCleanup(connection.close)
+        self.dialect.opened(connection)
+        return connection
+
+    def section(self) -> dict[str, Any]:
+        return {"database": psycopg2_section(self.args)}
+
+    def execute(self, *statements: str) -> None:
+        cursor = self.connect().cursor()
+        for sql in statements:
+            cursor.execute(sql)
+
+    def test_othersTables(self) -> None:
+        """Another program's tables in the same database, of the same names, are not touched."""
+        self.execute(
+            "CREATE TABLE public.users (name TEXT PRIMARY KEY)",
+            "INSERT INTO public.users VALUES ('@old:test.example')",
+            "CREATE TABLE public.schema_versions (version INTEGER)",
+            "INSERT INTO public.schema_versions VALUES (73)",
+        )
+        columns = (
+            "SELECT table_name, column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = 'public'"
+        )
+        before = sorted(self.rows(columns))
+        self.assertEqual(self.migrate(), ALL)
+        self.assertEqual(sorted(self.rows(columns)), before)
+        self.assertEqual(self.rows("SELECT * FROM public.users"), [("@old:test.example",)])
+        self.assertEqual(self.rows("SELECT * FROM public.schema_versions"), [(73,)])
+        self.assertEqual(self.rows("SELECT COUNT(*) FROM regsys.users"), [(0,)])
+
+    def test_schemaNames(self) -> None:
+        """Any name that the configuration lets through is taken as it is, and others too."""
+        for name in ("own", "_7", "user", "select", "x" * 63, "Mixed-Case"):
+            self.dialect = PostgreSQL(self.args, name)
+            self.assertEqual(self.migrate(), ALL)
+            self.assertEqual(self.migrate(), [])
+            found = self.rows("SELECT schemaname FROM pg_tables WHERE tablename = 'users'")
+            self.assertIn((name,), found)
+
+    def test_schemaMadeByTheAdministrator(self) -> None:
+        """A role that may not make schemas is content with the one made for it."""
+        role = f"{self.args['dbname']}_clerk"
+        try:
+            postgres.shared().execute(f"CREATE ROLE {role}")
+        except Exception as error:
+            raise SkipTest("This server lets us make no roles.") from error
+        self.addCleanup(postgres.shared().execute, f"DROP ROLE {role}")
+        self.execute(f"CREATE SCHEMA regsys AUTHORIZATION {role}")
+        own, self.dialect = self.dialect, PostgreSQL({**self.args, "options": f"-c role={role}"})
+        self.assertEqual(self.migrate(), ALL)
+        self.dialect = own
+        self.assertEqual(
+            self.rows("SELECT tableowner FROM pg_tables WHERE tablename = 'users'"), [(role,)]
+        )
+        self.execute(f"DROP OWNED BY {role}")
+
+
+class StatementTests(SynchronousTestCase):
+    def test_statements(self) -> None:
+        """A file's statements come without its comments, and each dialect gets its own."""
+        text = (
+            "-- A comment; with a semicolon\nCREATE TABLE a (b TEXT);\n"
+            "\n-- only: postgres\nCREATE SEQUENCE c;\n-- only: sqlite\nCREATE TABLE c (d TEXT);\n"
+        )
+        first = "CREATE TABLE a (b TEXT)"
+        self.assertEqual(list(statements(text, "postgres")), [first, "CREATE SEQUENCE c"])
+        self.assertEqual(list(statements(text, "sqlite")), [first, "CREATE TABLE c (d TEXT)"])
+
+    def test_numbered(self) -> None:
+        """Our files are numbered from one, without a gap."""
+        self.assertEqual(ALL, list(range(1, len(ALL) + 1)))

@@ -1,0 +1,199 @@
+"""Phone numbers that are added to accounts: with codes of our own, and by an identity server."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Mapping
+from urllib.parse import urlencode
+
+from regsys.model import VALIDATED_MS as GOOD_FOR_MS
+from regsys.testing import MemoryMails
+from tests.accounts import THREEPIDS, AccountCase
+from tests.client import Answer
+from tests.doubles.identity import CODE, NO_PROOFS, ODD_PROOFS, REFUSALS, SILENCES, VALIDATED_MS
+from tests.proofs import MAILS
+from tests.proofs import SUBMIT as PAGE
+from tests.texting import OWN, Texted
+from tests.threepids.test_phones import (
+    CANONICAL,
+    NUMBER,
+    SECRET,
+    STAGE,
+    SUBMIT,
+    UNAVAILABLE,
+    PhoneCase,
+)
+
+REQUEST = f"{THREEPIDS}/msisdn/requestToken"
+NOT_PROVEN = (400, "M_THREEPID_AUTH_FAILED")
+
+
+class AccountPhoneCase(PhoneCase, AccountCase):
+    """Alice and Bob have accounts, and no number yet."""
+
+    options: ClassVar[Mapping[str, Any]] = {**AccountCase.options, **MAILS}
+
+    def ask_for_number(self, token: str, number: str = NUMBER, **more: Any) -> Answer:
+        body = {"phone_number": number, "country": "DE", "client_secret": SECRET}
+        return self.client.post(REQUEST, {**body, "send_attempt": 1, **more}, token=token)
+
+    def number_of(self, token: str) -> list[tuple[str, str]]:
+        listed = self.client.get(THREEPIDS, token=token).json["threepids"]
+        return [(item["medium"], item["address"]) for item in listed]
+
+    def take_away(self, token: str) -> None:
+        self.assertEqual(self.delete(token, CANONICAL, "msisdn").status, 200)
+
+
+class TextedTests(Texted, AccountPhoneCase):
+    """We send the codes."""
+
+    options: ClassVar[Mapping[str, Any]] = {
+        **AccountPhoneCase.options,
+        "account_threepid_delegates": None,
+        "regsys": OWN,
+    }
+
+    def setUp(self) -> None:
+        self.mails = MemoryMails()
+        super().setUp()
+
+    def system(self, **options: Any) -> None:
+        options.setdefault("hooks", self.hooks(sms=self.sms, mails=self.mails))
+        super().system(**options)
+
+    def prove(self, token: str, **more: Any) -> str:
+        answer = self.ask_for_number(token, **more)
+        self.assertEqual(answer.status, 200, answer)
+        sid = answer.json["sid"]
+        assert isinstance(sid, str)
+        self.assertEqual(self.submit(sid, self.code()).json, {"success": True})
+        return sid
+
+    def test_whole(self) -> None:
+        """A code goes out, which says what it is for; it proves the number, which is then the
+        account's, and one can log in by it. A lost answer can be had again."""
+        answer = self.ask_for_number(self.alice)
+        self.assertEqual(answer.json["submit_url"], f"https://test.example{SUBMIT}")
+        ((number, text),) = self.sms.sent
+        self.assertEqual(number, CANONICAL)
+        self.assertIn("adding this number to an account on test.example", text)
+        self.assertLess(len(text), 160)
+        self.assertRefused(self.add(self.alice, answer.json["sid"]), *NOT_PROVEN)
+        sid = self.prove(self.alice)
+        for _ in range(2):
+            self.assertEqual(self.confirmed(self.alice, sid).status, 200)
+        self.assertEqual(self.number_of(self.alice), [("msisdn", CANONICAL)])
+        by_phone = {"type": "m.id.phone", "country": "DE", "phone": NUMBER}
+        login = {"type": "m.login.password", "identifier": by_phone, "password": "correct horse"}
+        answer = self.client.post("/_matrix/client/v3/login", login)
+        self.assertEqual(answer.json.get("user_id"), "@alice:test.example", answer)
+        self.take_away(self.alice)
+        self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
+
+    def test_notToRegisterWith(self) -> None:
+        """Where nobody may register by phone a number can be added all the same."""
+        self.system(database=self.database, disable_msisdn_registration=True)
+        self.assertEqual(self.confirmed(self.alice, self.prove(self.alice)).status, 200)
+        self.assertRefused(self.ask("0151 1"), 400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")
+
+    def test_others(self) -> None:
+        """What one account has proven is of no use to another, nor for a new one."""
+        sid = self.prove(self.alice)
+        self.assertRefused(self.add(self.bob, sid), *NOT_PROVEN)
+        self.system(database=self.database, registrations_require_3pid=["msisdn"])
+        answer = self.present(self.begin("mallory"), sid)
+        self.assertRefused(answer, 401, "M_UNAUTHORIZED")
+
+    def test_inUse(self) -> None:
+        """A number that an account has is refused; where that is hidden its owner is told."""
+        self.confirmed(self.alice, self.prove(self.alice))
+        self.assertRefused(self.ask_for_number(self.bob), 400, "M_THREEPID_IN_USE")
+        self.system(database=self.database, request_token_inhibit_3pid_errors=True)
+        self.assertEqual(self.ask_for_number(self.bob).status, 200)
+        self.assertIn("tried to add this number to an account", self.sms.sent[-1][1])
+
+    def test_media(self) -> None:
+        """A page of mails takes no session of a phone, nor the other way round, though token and
+        secret are right; the person is told so on a page."""
+        sid = self.ask_for_number(self.alice).json["sid"]
+        given = {"sid": sid, "client_secret": SECRET, "token": self.code()}
+        for path in (PAGE, PAGE.replace("registration", "add_threepid")):
+            for answer in (
+                self.client.get(f"{path}?{urlencode(given)}"),
+                self.client.post(path, urlencode(given).encode()),
+            ):
+                self.assertEqual(answer.status, 400, path)
+                self.assertIn("text/html", answer.headers["content-type"])
+            self.assertRefused(self.client.post(path, given), 400, "M_NO_VALID_SESSION", path)
+        self.ask_to_add(self.alice)
+        link = self.link(path=PAGE.replace("registration", "add_threepid"))
+        self.assertRefused(self.client.post(SUBMIT, link), 400, "M_NO_VALID_SESSION")
+        self.assertEqual(self.client.post(SUBMIT, given).json, {"success": True})
+
+
+class DelegatedTests(AccountPhoneCase):
+    """An identity server sends the codes, and knows what has been proven."""
+
+    def prove(self, token: str, **more: Any) -> str:
+        answer = self.ask_for_number(token, **more)
+        self.assertEqual(answer.status, 200, answer)
+        sid = answer.json["sid"]
+        assert isinstance(sid, str)
+        self.assertEqual(self.submit(sid, CODE).json, {"success": True})
+        return sid
+
+    def test_whole(self) -> None:
+        """Its proof adds the number, once; a lost answer can be had again."""
+        answer = self.ask_for_number(self.alice)
+        self.assertEqual(answer.json["submit_url"], f"https://test.example{SUBMIT}")
+        self.assertRefused(self.add(self.alice, answer.json["sid"]), *NOT_PROVEN)
+        sid = self.prove(self.alice)
+        for _ in range(2):
+            self.assertEqual(self.confirmed(self.alice, sid).status, 200)
+        self.assertEqual(self.number_of(self.alice), [("msisdn", CANONICAL)])
+        self.take_away(self.alice)
+        self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
+        self.assertEqual(self.number_of(self.alice), [])
+
+    def test_firstOnes(self) -> None:
+        """It belongs to the account that brings it first, and lets nobody register; nor does an
+        account get what belongs to a registration."""
+        sid = self.prove(self.alice)
+        session = self.session(self.alice, sid)
+        self.assertRefused(self.add(self.bob, sid), *NOT_PROVEN)
+        options = {"registrations_require_3pid": ["msisdn", "email"]}
+        self.system(database=self.database, **options)
+        newcomer = self.begin("mallory")
+        self.assertRefused(self.present(newcomer, "good..1"), 401, "M_UNAUTHORIZED")
+        self.assertIsNotNone(session)
+        other = self.prove(self.alice, number="0151 12345679")
+        self.assertEqual(self.present(newcomer, other).json["completed"], [STAGE])
+        self.assertRefused(self.add(self.alice, other), *NOT_PROVEN)
+
+    def test_old(self) -> None:
+        """What was proven long ago proves nothing any more: it is forgotten whether it has been
+        used."""
+        sid = self.prove(self.alice)
+        end_s = (VALIDATED_MS + GOOD_FOR_MS) / 1000
+        self.clock.advance(end_s - self.clock.seconds() - 1)
+        self.session(self.alice, sid)
+        self.clock.advance(1)
+        self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
+
+    def test_mishaps(self) -> None:
+        """What it does not plainly say is proven adds nothing; while it cannot be asked that is
+        told, and nothing is written."""
+        for name in {*REFUSALS, *NO_PROOFS, "never-heard-of", "empty-object"} - {"limited"}:
+            self.assertRefused(self.add(self.alice, f"{name}..1"), *NOT_PROVEN, name)
+        for name in {*ODD_PROOFS, *SILENCES, "limited"} - {"empty-object"}:
+            self.assertRefused(self.add(self.alice, f"{name}..1"), *UNAVAILABLE, name)
+        self.assertEqual(self.rows("SELECT * FROM validations"), [])
+        self.assertEqual(self.rows("SELECT * FROM uia_sessions"), [])
+
+    def test_inUse(self) -> None:
+        """Of two who have proven one number the second is refused: it is never moved."""
+        sids = self.prove(self.alice), self.prove(self.bob, client_secret=SECRET)
+        self.assertEqual(self.confirmed(self.alice, sids[0]).status, 200)
+        answer = self.confirmed(self.bob, sids[1], "bob")
+        self.assertRefused(answer, 400, "M_THREEPID_IN_USE")
+        self.assertEqual(self.number_of(self.bob), [])

@@ -1,0 +1,86 @@
+"""Processes of one server in one test: what each has of its own, over the database of all."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+import attr
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from regsys import build, http, subsystem
+from regsys.model import NewJob, NewValidation
+from regsys.storage.validations import ValidationStore
+from regsys.testing import MemoryMails, memory_backend
+from tests.client import Answer, Client
+from tests.riddle import Riddle
+from tests.uia.model import CLIENT_SECRET, FLOWS, LIFETIME_MS, PROOFS, Attempt
+
+
+class Process:
+    """One of the processes over the database. While it hashes for a request that is ``held``,
+    it is asked nothing else."""
+
+    def __init__(self, machine: Any) -> None:
+        self.held: Optional[Held] = None
+        self.is_slow = False
+        self.hash: Callable[[], None]
+        self.subsystem = build.standalone(
+            machine.config,
+            machine.clock,
+            backend=memory_backend(
+                machine.case, machine.config, machine.clock, machine.database, self.run
+            ),
+            # Nobody is sent a mail: templates need not be compiled in each of hundreds of examples.
+            hooks=subsystem.hooks(
+                machine.clock, stages=[Riddle()], flows=FLOWS, mails=MemoryMails()
+            ),
+        )
+        self.subsystem.hooks.spam.register("the machine", machine.judge)
+        resource = self.subsystem.resource(client_address=http.first_forwarded)
+        self.client = Client(machine.case, resource)
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        if not self.is_slow:
+            return maybeDeferred(function, *args)
+        hashing: Deferred[Any] = Deferred()
+        self.hash = lambda: hashing.callback(function(*args))
+        return hashing
+
+
+@attr.frozen
+class Held:
+    """A request that waits for its hash, and the account that it is about to make."""
+
+    started: Deferred[Answer]
+    attempt: Attempt
+
+
+def prove(machine: Any) -> None:
+    """Somebody has proven the addresses of PROOFS before."""
+    proofs, now_ms = ValidationStore(machine.database), machine.model.now_ms
+    for sid, address in PROOFS.items():
+        asked = NewValidation(
+            sid=sid,
+            medium="email",
+            address=address,
+            client_secret=CLIENT_SECRET,
+            # Two sessions of one address: the first is proven when the second is begun.
+            send_attempt=1,
+            job=NewJob(kind="nobody's"),
+            now_ms=now_ms,
+            until_ms=now_ms + LIFETIME_MS,
+        )
+        machine.wait(proofs.begin(asked))
+        machine.wait(proofs.confirm(sid, now_ms))
+    # For as long as the machine runs.
+    change = "UPDATE validations SET expires_ms = expires_ms * 2"
+    machine.wait(machine.database.write("test", lambda txn: txn.run(change, ())))
+
+
+def check_addresses(machine: Any) -> None:
+    """Accounts and proofs are whose the model says."""
+    found = machine.rows("SELECT address, user_id FROM threepids")
+    owners = {address: user_id[1:].partition(":")[0] for address, user_id in found}
+    assert owners == machine.model.owners
+    claims = machine.rows("SELECT sid, claimed_by FROM validations WHERE claimed_by IS NOT NULL")
+    assert dict(map(tuple, claims)) == machine.model.claimed

@@ -1,0 +1,318 @@
+"""Any order of requests of two attackers and a victim: who registers, has passed every stage in
+the very session that registers, with the name, device and password it ends with (THREATS A6, A7).
+
+The same examples each time; with REGSYS_TEST_SCALE above 1 more, and other ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from typing import Any, ClassVar, Optional
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from regsys.passwords import prepare, verify_password
+from regsys.storage.registration_tokens import RegistrationTokenStore
+from regsys.storage.sessions import SessionStore
+from regsys.testing import config
+from tests.case import START_S, SystemCase
+from tests.client import Answer
+from tests.riddle import SOLVED
+from tests.scale import examples
+from tests.uia.model import (
+    CHALLENGED,
+    DENIED,
+    DONE,
+    ELSEWHERE,
+    HOUR_MS,
+    LIFETIME_MS,
+    NAMES,
+    PEOPLE,
+    REGISTER,
+    STAGES,
+    TELLING,
+    WAITS_MS,
+    WISHES,
+    Ask,
+    Attempt,
+    Refusal,
+    Server,
+    Session,
+)
+from tests.uia.processes import Held, Process, check_addresses, prove
+
+
+class Dialogues(RuleBasedStateMachine):
+    """Three people and two processes over one database. A session's id is all that a person
+    needs to go on with it, so anybody may do so with anybody's: what must hold, holds of sessions.
+
+    Each request is answered by the real resource and by ``tests.uia.model``, which says what
+    must come: a stage counts in the session, and under the address, where it was passed; what
+    was asked for last is what an account is made with, and what spam checkers have judged; a
+    session makes one account and repeats its answer; a token lets in as many as it may. A
+    request may be held in the middle of its completion, while it hashes, and others of the same
+    session go on in the other process.
+    """
+
+    case: ClassVar[SystemCase]
+    seen: ClassVar[set[Refusal]] = set()
+    sessions: Bundle[Session] = Bundle("sessions")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.clock.advance(START_S)
+        self.config = config(
+            registration_requires_token=True,
+            allow_guest_access=False,
+            rc_registration_token_validity={"per_second": 1000, "burst_count": 1000},
+            email={"notif_from": "a@test.example"},
+        )
+        self.numbers = itertools.count()
+        self.database = None
+        self.judged: list[tuple[Optional[str], set[str]]] = []
+        first = Process(self)
+        self.database = first.subsystem.backend.database
+        self.processes = [first, Process(self)]
+        self.model = Server(now_ms=START_S * 1000, uses={"one": 1, "two": 2})
+        for token, uses in self.model.uses.items():
+            tokens = first.subsystem.registration_tokens
+            self.wait(tokens.create(token=token, settings={"uses_allowed": uses}))
+        prove(self)
+
+    def teardown(self) -> None:
+        assert self.database is not None
+        try:
+            # What has gone wrong already is the one thing to tell.
+            if sys.exc_info()[0] is None:
+                self.come_to_rest()
+        finally:
+            self.database.pool.close()
+
+    def come_to_rest(self) -> None:
+        """At rest nothing is pending, and once its time is over nothing is left of a session."""
+        while any(process.held for process in self.processes):
+            self.hash(0)
+        self.pass_time(LIFETIME_MS + HOUR_MS)
+        self.sweep()
+        for table in ("uia_sessions", "registration_token_reservations"):
+            assert self.rows(f"SELECT * FROM {table}") == [], table
+        self.tokens_are_counted()
+
+    def wait(self, coroutine: Any) -> Any:
+        return self.case.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def rows(self, sql: str, *values: Any) -> Any:
+        assert self.database is not None
+        return list(self.wait(self.database.read("test", lambda txn: txn.all(sql, values))))
+
+    def judge(self, email: Any, name: Optional[str], seen: Any, provider: Any) -> str:
+        self.judged.append((name, {address for _, address in seen}))
+        return "deny" if name == DENIED else "allow"
+
+    # --- Requests ------------------------------------------------------------------------
+
+    def can_ask(self) -> bool:
+        return any(process.held is None for process in self.processes)
+
+    @precondition(can_ask)
+    @rule(target=sessions, person=PEOPLE, stage=STAGES, wishes=WISHES, which=st.booleans())
+    def begin(self, person: str, stage: Any, wishes: Any, which: bool) -> Any:
+        """A new session, or an account at once for who has passed all in one request."""
+        ask = Ask(person, REGISTER, stage, wishes)
+        new = Session("", REGISTER, self.model.now_ms + LIFETIME_MS, people={person})
+        answer = self.send(self.process(which), new, ask)
+        if answer is None or answer.status != CHALLENGED[0]:
+            return multiple()
+        new.session_id, new.lives = answer.json["session"], True
+        return new
+
+    @precondition(can_ask)
+    @rule(session=sessions, person=PEOPLE, stage=STAGES, wishes=WISHES, settled=st.booleans())
+    def go_on(self, session: Session, person: str, stage: Any, wishes: Any, settled: bool) -> None:
+        """Ask in a session, anybody's, maybe before the reactor had the time for what comes
+        after the answer before."""
+        if settled:
+            self.settle()
+        self.send(self.process(settled), session, Ask(person, REGISTER, stage, wishes))
+
+    @precondition(can_ask)
+    @rule(session=sessions, person=PEOPLE, stage=STAGES, name=NAMES, which=st.booleans())
+    def go_on_slowly(
+        self, session: Session, person: str, stage: Any, name: str, which: bool
+    ) -> None:
+        """Ask in a session with a new password: if that completes it, it is held while hashing."""
+        self.settle()
+        wishes = {"username": name, "password": f"password {next(self.numbers)}"}
+        self.send(self.process(which), session, Ask(person, REGISTER, stage, wishes), slow=True)
+
+    @precondition(can_ask)
+    @rule(session=sessions, person=PEOPLE, stage=STAGES, uri=st.sampled_from(ELSEWHERE))
+    def go_astray(self, session: Session, person: str, stage: Any, uri: str) -> None:
+        """Ask in a session under another address than it began at: nothing comes of it."""
+        ask = Ask(person, uri, stage, {"username": "name2", "password": "correct horse"})
+        answer = self.post(self.process(False), session, ask)
+        is_guest = uri.endswith("guest")
+        known = is_guest or self.model.is_known(session)
+        expected = (403, "M_FORBIDDEN") if known else (400, "M_UNKNOWN")
+        assert (answer.status, answer.errcode) == expected, answer
+
+    @precondition(can_ask)
+    @rule(session=consumes(sessions), person=PEOPLE)
+    def replay(self, session: Session, person: str) -> None:
+        """Complete it with all there is, many times: one account, one answer."""
+        ask = Ask(person, REGISTER, SOLVED, {"username": "name1", "password": "battery staple"})
+        for _ in range(3):
+            self.send(self.process(False), session, ask)
+
+    @precondition(lambda self: any(process.held for process in self.processes))
+    @rule(which=st.integers(0, 1))
+    def hash(self, which: int) -> None:
+        """A request that was held goes on."""
+        slow = [process for process in self.processes if process.held]
+        process = slow[which % len(slow)]
+        held, process.held = process.held, None
+        assert held is not None
+        process.hash()
+        self.check_account(held.attempt, process.client.answer(held.started))
+
+    # --- Time ----------------------------------------------------------------------------
+
+    @rule(wait_ms=WAITS_MS)
+    def pass_time(self, wait_ms: int) -> None:
+        self.settle()
+        self.clock.advance(wait_ms / 1000)
+        self.model.now_ms += wait_ms
+
+    @rule()
+    def sweep(self) -> None:
+        """Housekeeping removes what has expired: nobody can tell, but for the room."""
+        for store in (SessionStore, RegistrationTokenStore):
+            self.wait(store(self.database).delete_expired(self.model.now_ms, 1000))
+
+    def settle(self) -> None:
+        self.clock.advance(0)
+        self.model.settle()
+
+    # --- What must come of it ------------------------------------------------------------
+
+    def process(self, which: bool) -> Process:
+        free = [process for process in self.processes if process.held is None]
+        return free[which % len(free)]
+
+    def post(self, process: Process, session: Session, ask: Ask) -> Answer:
+        return process.client.answer(self.start(process, session, ask))
+
+    def start(self, process: Process, session: Session, ask: Ask) -> Deferred[Answer]:
+        auth = {**ask.stage, **({"session": session.session_id} if session.session_id else {})}
+        body = {**ask.wishes, **({"auth": auth} if auth else {})}
+        note(f"{session.session_id} {ask}")
+        return process.client.start("POST", ask.uri, body, X_Forwarded_For=ask.person)
+
+    def send(
+        self, process: Process, session: Session, ask: Ask, slow: bool = False
+    ) -> Optional[Answer]:
+        """The answer, which is as it must be; None if the request is held."""
+        people, self.judged = session.people | {ask.person}, []
+        expected = self.model.read(session, ask)
+        process.is_slow = slow
+        started = self.start(process, session, ask)
+        process.is_slow = False
+        if isinstance(expected, Attempt):
+            assert self.judged == [(expected.name, people)], self.judged
+            if not started.called and slow:
+                process.held = Held(started, expected)
+                return None
+            answer = process.client.answer(started)
+            self.check_account(expected, answer)
+            return answer
+        answer = process.client.answer(started)
+        self.check(answer, expected)
+        if expected == DONE:
+            self.check_same(session, answer)
+        elif answer.status == CHALLENGED[0]:
+            self.check_completed(session, answer)
+        return answer
+
+    def check(self, answer: Answer, expected: Refusal) -> None:
+        assert (answer.status, answer.errcode) == expected, (answer, expected)
+        self.seen.add(expected)
+
+    def check_completed(self, session: Session, answer: Answer) -> None:
+        passed = {stage for stage, found in session.passed.items() if found is not None}
+        assert set(answer.json.get("completed", ())) == passed, answer
+
+    def check_same(self, session: Session, answer: Answer) -> None:
+        """The answer that its session has had before."""
+        assert answer.json == session.answer, (answer, session.answer)
+
+    def check_account(self, attempt: Attempt, answer: Answer) -> None:
+        """An account as it was asked for, or the refusal that must come."""
+        session = attempt.session
+        expected = self.model.write(attempt)
+        self.check(answer, expected)
+        if expected == DONE and session.answer is not None:
+            self.check_same(session, answer)
+        elif expected == DONE:
+            session.answer = answer.json
+            self.check_new(attempt, answer)
+
+    def check_new(self, attempt: Attempt, answer: Answer) -> None:
+        user_id = answer.json["user_id"]
+        name = user_id[1:].partition(":")[0]
+        assert name == (attempt.name or name) and name not in self.model.names
+        self.model.keep(attempt, name)
+        assert answer.json["device_id"] == attempt.params.get("device_id", answer.json["device_id"])
+        ((stored,),) = self.rows("SELECT password_hash FROM users WHERE user_id = ?", user_id)
+        assert verify_password(prepare(attempt.password, ""), stored), attempt
+
+    @invariant()
+    def accounts_are_known(self) -> None:
+        """There is no account but those that were told, and none of a name that is denied."""
+        names = {row[0][1:].partition(":")[0] for row in self.rows("SELECT user_id FROM users")}
+        assert names == set(self.model.names)
+        assert DENIED not in names
+
+    @invariant()
+    def addresses_are_theirs(self) -> None:
+        """An address is the account's whose session has brought its proof, and of no other."""
+        check_addresses(self)
+
+    @invariant()
+    def tokens_are_counted(self) -> None:
+        """A token's uses are those that sessions hold now, and those that let somebody in."""
+        tokens = self.processes[0].subsystem.registration_tokens
+        for found in self.wait(tokens.list()):
+            assert found.uses_allowed is not None
+            left = found.uses_allowed - found.completed
+            assert (found.pending, left) == (
+                self.model.pending(found.token),
+                self.model.uses[found.token],
+            )
+            assert left >= 0
+            assert found.completed == len(self.wait(tokens.uses(found.token)))
+
+
+class MachineTests(SystemCase):
+    def test_anyOrder(self) -> None:
+        """Whatever is asked in whatever order, no session gets what it has not passed itself."""
+        machine = type("Machine", (Dialogues,), {"case": self, "seen": set()})
+        run_state_machine_as_test(
+            machine,
+            settings=examples(200, stateful_step_count=40),
+        )
+        self.assertEqual(TELLING - machine.seen, set())

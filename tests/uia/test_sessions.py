@@ -1,0 +1,320 @@
+"""User-interactive authentication by itself: sessions, stages, and what is left to do."""
+
+from __future__ import annotations
+
+from typing import Any, Coroutine
+
+import attr
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.errors import (
+    BadJSON,
+    InvalidParam,
+    LimitExceeded,
+    StageFailed,
+    Unavailable,
+    UnknownSession,
+    UnknownStage,
+    WrongSession,
+)
+from regsys.model import Challenge, Client, UIASession
+from regsys.ratelimit import address_key
+from regsys.storage.sessions import SessionStore
+from regsys.testing import memory_database
+from regsys.uia.sessions import Auth, Progress, UserInteractiveAuth
+from regsys.uia.stages import DummyStage
+from tests.riddle import RIDDLE, SOLVED, Riddle
+
+DUMMY = "m.login.dummy"
+URI = "/_matrix/client/v3/register"
+CLIENT = Client("192.0.2.1", "curl")
+HOUR_S = 3600
+
+
+class AuthTests(SynchronousTestCase):
+    def test_parts(self) -> None:
+        """The auth object names a session, a stage, and holds what the stage wants."""
+        fields = {"session": "S", "type": DUMMY, "more": 1}
+        self.assertEqual(Auth.of({"auth": fields}), Auth("S", DUMMY, fields, given=True))
+
+    def test_noneOrEmpty(self) -> None:
+        """An empty auth object is none: both begin a dialogue."""
+        for body in ({}, {"auth": {}}):
+            self.assertEqual(Auth.of(body), Auth())
+        self.assertTrue(Auth.of({"auth": {"session": "S"}}).given)
+        self.assertTrue(Auth.of({"auth": {"else": None}}).given)
+
+    def test_wrongTypes(self) -> None:
+        """Auth is an object, and its session and type are strings."""
+        for auth in (None, [], "S", 1, {"session": None}, {"session": 1}, {"type": ["x"]}):
+            self.assertRaises(BadJSON, Auth.of, {"auth": auth})
+
+    def test_repr(self) -> None:
+        """What a stage is given may be secret, and is not shown."""
+        self.assertNotIn("hunter2", repr(Auth.of({"auth": {"password": "hunter2"}})))
+
+
+class ProgressTests(SynchronousTestCase):
+    flows = ((RIDDLE, DUMMY), ("m.login.terms",))
+
+    def test_completes(self) -> None:
+        """A dialogue is complete with every stage of one flow, in whatever order."""
+        for passed, complete in (
+            ((), False),
+            ((DUMMY,), False),
+            ((RIDDLE, DUMMY), True),
+            ((DUMMY, RIDDLE), True),
+            (("m.login.terms",), True),
+            (("m.login.terms", DUMMY), True),
+        ):
+            progress = Progress(dict.fromkeys(passed, True))
+            self.assertEqual(progress.completes(self.flows), complete, passed)
+
+    def test_failureNeverCompletes(self) -> None:
+        """A request whose stage failed does not complete, whatever was passed before."""
+        progress = Progress({"m.login.terms": True}, StageFailed("M_UNAUTHORIZED", "no"))
+        self.assertFalse(progress.completes(self.flows))
+
+
+class UIACase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.riddle = Riddle()
+        self.database = memory_database(self, self.clock)
+        self.sessions = SessionStore(self.database)
+        self.uia = UserInteractiveAuth(
+            sessions=self.sessions,
+            stages={DUMMY: DummyStage(), RIDDLE: self.riddle},
+            clock=self.clock,
+            key_of=address_key,
+            per_address=2,
+        )
+
+    def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def refused(self, coroutine: Coroutine[Any, Any, Any], error: type[Exception]) -> Any:
+        return self.failureResultOf(Deferred.fromCoroutine(coroutine), error).value
+
+    def begin(self, client: Client = CLIENT) -> UIASession:
+        return self.uia.begin("POST", URI, client, {"username": "alice"})
+
+    def stored(self, client: Client = CLIENT) -> UIASession:
+        session = self.wait(self.uia.store(self.begin(client), Progress({})))
+        assert isinstance(session, UIASession)
+        return session
+
+    def attempt(self, session: UIASession, auth: Any) -> Progress:
+        progress = self.wait(self.uia.attempt(session, Auth.of({"auth": auth}), CLIENT))
+        assert isinstance(progress, Progress)
+        return progress
+
+
+class SessionTests(UIACase):
+    def test_begin(self) -> None:
+        """A new session has 24 letters for a name, 48 hours to live, and no row yet."""
+        first, second = self.begin(), self.begin()
+        self.assertRegex(first.session_id, r"\A[A-Za-z]{24}\Z")
+        self.assertNotEqual(first.session_id, second.session_id)
+        self.assertEqual(first.expires_ms - first.created_ms, 48 * HOUR_S * 1000)
+        self.assertEqual((first.created_ms, first.clients), (1_000_000, (CLIENT,)))
+        self.refused(self.uia.find(first.session_id, "POST", URI), UnknownSession)
+
+    def test_uriOfRegistration(self) -> None:
+        """Nobody needs a request address of more than 1024 characters."""
+        self.uia.begin("POST", "/" * 1024, CLIENT, {})
+        self.assertRaises(InvalidParam, self.uia.begin, "POST", "/" * 1025, CLIENT, {})
+
+    def test_storedAndFound(self) -> None:
+        """A stored session is found as it was, with what it has passed."""
+        session = self.wait(self.uia.store(self.begin(), Progress({DUMMY: True})))
+        self.assertEqual(session.results, {DUMMY: True})
+        self.assertEqual(self.wait(self.uia.find(session.session_id, "POST", URI)), session)
+
+    def test_expiry(self) -> None:
+        """48 hours after its beginning a session is unknown."""
+        session = self.stored()
+        self.clock.advance(48 * HOUR_S - 0.001)
+        self.wait(self.uia.find(session.session_id, "POST", URI))
+        self.clock.advance(0.001)
+        self.refused(self.uia.find(session.session_id, "POST", URI), UnknownSession)
+
+    def test_oneRequest(self) -> None:
+        """A session belongs to one method and one address, its version and query included."""
+        session = self.stored()
+        for method, uri in (
+            ("PUT", URI),
+            ("POST", URI.replace("v3", "r0")),
+            ("POST", f"{URI}?kind=user"),
+            ("POST", f"{URI}/"),
+        ):
+            self.refused(self.uia.find(session.session_id, method, uri), WrongSession)
+
+    def test_sessionsPerAddress(self) -> None:
+        """An address, or a /64 of IPv6, has so many unfinished sessions and no more."""
+        for first, neighbour in (
+            (CLIENT, CLIENT),
+            (Client("2001:db8::1"), Client("2001:db8::2")),
+        ):
+            self.stored(first)
+            self.stored(neighbour)
+            refusal = self.refused(self.uia.store(self.begin(first), Progress({})), LimitExceeded)
+            self.assertEqual(refusal.retry_after_ms, 60_000)
+        self.stored(Client("192.0.2.2"))
+
+    def test_onlyUnfinishedSessionsCount(self) -> None:
+        """Sessions that have made their account, or whose time is over, make room."""
+        session = self.stored()
+        self.stored()
+        self.wait(
+            self.database.write(
+                "test",
+                lambda txn: txn.run(
+                    "UPDATE uia_sessions SET finished = TRUE WHERE session_id = ?",
+                    (session.session_id,),
+                ),
+            )
+        )
+        self.stored()
+        self.refused(self.uia.store(self.begin(), Progress({})), LimitExceeded)
+        self.clock.advance(48 * HOUR_S)
+        self.stored()
+
+
+class AttemptTests(UIACase):
+    def test_passed(self) -> None:
+        """What a passed stage found is added to what the session has passed before."""
+        session = attr.evolve(self.begin(), results={DUMMY: True})
+        progress = self.attempt(session, SOLVED)
+        self.assertEqual(progress, Progress({DUMMY: True, RIDDLE: {"answered": "a mirror"}}))
+
+    def test_context(self) -> None:
+        """A stage knows the session it is tried in, and where this request came from."""
+        session = self.begin(Client("192.0.2.99"))
+        self.attempt(session, SOLVED)
+        (context,) = self.riddle.contexts
+        self.assertEqual((context.session, context.client), (session, CLIENT))
+
+    def test_failed(self) -> None:
+        """A failed stage leaves the session as it was, and says why."""
+        session = attr.evolve(self.begin(), results={DUMMY: True})
+        progress = self.attempt(session, {"type": RIDDLE, "answer": "a book"})
+        self.assertEqual(progress.results, {DUMMY: True})
+        assert progress.failure is not None
+        self.assertEqual(progress.failure.errcode, "M_UNAUTHORIZED")
+
+    def test_withoutType(self) -> None:
+        """Without a type nothing is tried: how does it stand?"""
+        session = attr.evolve(self.begin(), results={DUMMY: True})
+        self.assertEqual(self.attempt(session, {"session": "S"}), Progress({DUMMY: True}))
+
+    def test_notOnOffer(self) -> None:
+        """A stage that doesn't exist here is no failed stage."""
+        auth = Auth.of({"auth": {"type": "m.login.terms"}})
+        self.refused(self.uia.attempt(self.begin(), auth, CLIENT), UnknownStage)
+
+    def test_backendDown(self) -> None:
+        """A stage that can't be judged now is neither passed nor failed."""
+
+        class Down(Riddle):
+            async def check(self, auth: Any, context: Any) -> Any:
+                raise Unavailable()
+
+        uia = attr.evolve(self.uia, stages={RIDDLE: Down()})
+        auth = Auth.of({"auth": SOLVED})
+        self.refused(uia.attempt(self.begin(), auth, CLIENT), Unavailable)
+
+
+class ChallengeTests(UIACase):
+    flows = ((RIDDLE, DUMMY), (DUMMY,))
+
+    def test_first(self) -> None:
+        """The first challenge has the flows in their order, and params for stages with
+        something to say; it says nothing of what is completed."""
+        session = self.begin()
+        self.assertEqual(
+            self.uia.challenge(session, Progress({}), self.flows, asked=False),
+            Challenge(
+                session_id=session.session_id,
+                flows=self.flows,
+                params={RIDDLE: self.riddle.params(session)},
+            ),
+        )
+
+    def test_asked(self) -> None:
+        """A client that asked hears what is completed, in the order in which it was."""
+        for results, completed in (
+            ({}, ()),
+            ({DUMMY: True, RIDDLE: {}}, (DUMMY, RIDDLE)),
+        ):
+            challenge = self.uia.challenge(self.begin(), Progress(results), self.flows, True)
+            self.assertEqual((challenge.completed, challenge.errcode), (completed, None))
+
+    def test_failed(self) -> None:
+        """After a failed stage the challenge says why."""
+        progress = Progress({DUMMY: True}, StageFailed("M_UNAUTHORIZED", "No."))
+        challenge = self.uia.challenge(self.begin(), progress, self.flows, asked=True)
+        self.assertEqual(
+            (challenge.completed, challenge.errcode, challenge.error),
+            ((DUMMY,), "M_UNAUTHORIZED", "No."),
+        )
+
+
+class TurnTests(UIACase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.events: list[str] = []
+
+    def enter(self, name: str, session_id: str, until: Deferred[None]) -> Deferred[None]:
+        async def entering() -> None:
+            async with self.uia.turn(session_id):
+                self.events.append(f"{name} in")
+                await until
+                self.events.append(f"{name} out")
+
+        return Deferred.fromCoroutine(entering())
+
+    def test_oneAfterTheOther(self) -> None:
+        """Requests of one session wait for one another; those of others don't."""
+        ends: list[Deferred[None]] = [Deferred() for _ in range(3)]
+        self.enter("first", "S", ends[0])
+        second = self.enter("second", "S", ends[1])
+        self.enter("other", "T", ends[2])
+        self.assertEqual(self.events, ["first in", "other in"])
+        ends[0].callback(None)
+        self.assertEqual(self.events[2:], ["first out", "second in"])
+        ends[1].callback(None)
+        self.assertIsNone(self.successResultOf(second))
+
+    def test_failing(self) -> None:
+        """A request that fails gives its turn to the next."""
+        ends: list[Deferred[None]] = [Deferred(), Deferred()]
+        first = self.enter("first", "S", ends[0])
+        self.enter("second", "S", ends[1])
+        ends[0].errback(ValueError())
+        self.failureResultOf(first, ValueError)
+        self.assertEqual(self.events, ["first in", "second in"])
+
+    def test_goneWhileWaiting(self) -> None:
+        """A request that is cancelled while it waits is not waited for."""
+        ends: list[Deferred[None]] = [Deferred() for _ in range(3)]
+        self.enter("first", "S", ends[0])
+        second = self.enter("second", "S", ends[1])
+        self.enter("third", "S", ends[2])
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        ends[0].callback(None)
+        self.assertEqual(self.events, ["first in", "first out", "third in"])
+
+    def test_nothingIsKept(self) -> None:
+        """Once nobody is in or waits, a session takes no memory: strangers choose the names."""
+        ends: list[Deferred[None]] = [Deferred(), Deferred()]
+        self.enter("first", "S", ends[0])
+        self.enter("second", "S", ends[1])
+        ends[0].callback(None)
+        self.assertEqual(len(self.uia._turns), 1)
+        ends[1].callback(None)
+        self.assertEqual(len(self.uia._turns), 0)
