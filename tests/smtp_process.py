@@ -34,12 +34,19 @@ class SMTPProcess:
 
     def listen(self) -> None:
         """Return once it does, at ``port``."""
-        self.port = int(self._lines.get(timeout=PATIENCE_S))
+        self.port = int(self._next_line())
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._lines.put(line)
+        self._lines.put("")
+
+    def _next_line(self, timeout_s: float = PATIENCE_S) -> str:
+        """Raises queue.Empty."""
+        line = self._lines.get(timeout=timeout_s)
+        assert line, "the mail server has ended, and printed why"
+        return line
 
     def kill(self) -> None:
         self._process.kill()
@@ -51,13 +58,13 @@ class SMTPProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(dict(faults)) + "\n")
         self._process.stdin.flush()
-        said = self._lines.get(timeout=PATIENCE_S)
+        said = self._next_line()
         assert said == "changed\n", "take the mails before you change the faults"
 
     def next_mail(self, timeout_s: float = PATIENCE_S) -> Optional[Delivered]:
         """The next mail that has come, or comes within this time; None if none does."""
         try:
-            found = json.loads(self._lines.get(timeout=timeout_s))
+            found = json.loads(self._next_line(timeout_s))
         except queue.Empty:
             return None
         return Delivered(**{**found, "raw": base64.b64decode(found["raw"])})

@@ -60,7 +60,7 @@ class Clients:
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             check=True,
-            capture_output=True,
+            stdout=subprocess.DEVNULL,
         )
         return ServiceProcess(self, config)
 
