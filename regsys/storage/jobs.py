@@ -46,10 +46,9 @@ def _has_been(txn: Transaction, word: str) -> bool:
 
 
 def _row(word: str) -> str:
-    """What stands in the table for a word: itself, or its digest where the key of a row could not
-    hold it. No word that is itself begins like a digest's."""
-    raw = word.encode("utf-8")
-    return word if len(raw) <= MAX_WORD_BYTES else f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    """What stands in the table for a word: its digest. Words are of any length, and have the
+    names and addresses of people in them, who may be gone one day."""
+    return hashlib.sha256(word.encode("utf-8")).hexdigest()
 
 
 def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: int) -> None:
