@@ -14,8 +14,6 @@ from regsys.interfaces import IFirstTimes, IJobStore
 from regsys.model import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.storage.database import Database, Transaction
 
-# PostgreSQL's indexes take 2704 bytes, with what they add.
-MAX_WORD_BYTES = 2000
 # What is no text to every database.
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 

@@ -56,6 +56,9 @@ class OwnJobs(Tables, JobStoreContract):
         begun = [NewJob(kind="greet", once=word) for word in (long, "é")]
         self.assertEqual(list(await store.begin(begun, NOW_MS)), begun[1:])
         self.assertIs(await store.has_been("é"), True)
+        # They name people, who may be gone one day, and nobody removes them.
+        stored = await self.rows("SELECT word FROM first_times")
+        self.assertEqual({len(word) for (word,) in stored}, {64})
 
 
 class OwnOutcomes(Tables, OutcomeStoreContract):
