@@ -46,7 +46,6 @@ from regsys.uia.threepid_stages import proven
 from regsys.usernames import ascii_lower
 
 log = Logger()
-
 METHOD = "POST"
 
 
@@ -152,6 +151,8 @@ class Signup:
             return await self._dialogue(request, wish, password, auth, session, stored=False)
         async with self.uia.turn(auth.session_id):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
+            if not wish.empty:
+                session = attr.evolve(session, params=wish.remembered)
             return await self._dialogue(request, wish, password, auth, session, stored=True)
 
     async def _guest(self, request: SignupRequest) -> Registered:
@@ -184,11 +185,8 @@ class Signup:
         stored: bool,
     ) -> Union[Registered, Challenge]:
         """A session from its parameters to its end, or to what is still missing."""
-        if not wish.empty:
-            session = attr.evolve(session, params=wish.remembered)
-        registration = self._registration(request, wish, password, session, stored)
         finished = session.outcome if session.outcome and session.outcome.finished else None
-        await self._check(registration, finished.user_id if finished else None)
+        await self._check(wish, session, finished.user_id if finished else None, stored)
         if finished is not None:
             return self._registered(await self.handler.repeat(finished))
         progress = self._current(await self.uia.attempt(session, auth, request.client))
@@ -199,14 +197,9 @@ class Signup:
                 session = await self.uia.store(session, progress)
             self._hash_soon(session, password)
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
-        registration = attr.evolve(
-            registration,
-            registration_token=progress.results.get(REGISTRATION_TOKEN),
-            consents=self.policies if TERMS in progress.completed else {},
-            threepids=proven(progress.results),
-        )
+        registration = self._registration(request, wish, password, session, progress, stored)
         try:
-            return await self._complete(registration, session)
+            return await self._complete(registration)
         except RegistrationError as error:
             if isinstance(error, InvalidRegistrationToken):
                 # It has ended, or was revoked, since its stage was passed.
@@ -226,57 +219,60 @@ class Signup:
             return progress
         return attr.evolve(progress, results={**progress.results, TERMS: None})
 
+    async def _check(
+        self, wish: Wish, session: UIASession, assigned: Optional[UserID], stored: bool
+    ) -> None:
+        """What can be refused of the name before any stage is tried."""
+        localpart = _localpart(session)
+        if localpart is not None:
+            await self.handler.check_username(
+                localpart,
+                guest_access_token=wish.guest_access_token,
+                assigned_user_id=assigned,
+                early=True,
+                # Another process may have finished this session since it was looked up.
+                key=session.session_id if stored else None,
+            )
+        elif wish.guest_access_token is not None:
+            raise MissingParam("'username' must name the guest who is to become a user.")
+
     def _registration(
         self,
         request: SignupRequest,
         wish: Wish,
         password: Optional[Secret],
         session: UIASession,
+        progress: Progress,
         stored: bool,
     ) -> Registration:
-        """What the session's parameters ask for, with the password of this request."""
-        username = session.params.get("username")
-        localpart = None if username is None else ascii_lower(username)
+        """What is asked for, with this request's password or the hash of an earlier one's."""
         return Registration(
             key=session.session_id,
             session_id=session.session_id if stored else None,
-            localpart=localpart,
+            localpart=_localpart(session),
             password=password,
+            password_hash=session.password_hash if password is None else None,
             guest_access_token=wish.guest_access_token,
             client=request.client,
             clients=tuple(dict.fromkeys((*session.clients, request.client))),
             device=wish.device(session.params),
-            # The check that follows looks the name up, unless it must keep silent about it.
+            registration_token=progress.results.get(REGISTRATION_TOKEN),
+            consents=self.policies if TERMS in progress.completed else {},
+            threepids=proven(progress.results),
+            # _check has looked the name up, unless it must keep silent about it.
             name_checked=not self.registration.inhibit_user_in_use_error
             and wish.guest_access_token is None,
+            threepids_checked=True,  # by _complete, beforehand
         )
 
-    async def _check(self, registration: Registration, assigned: Optional[UserID]) -> None:
-        """What can be refused of the name before any stage is tried."""
-        if registration.localpart is not None:
-            await self.handler.check_username(
-                registration.localpart,
-                guest_access_token=registration.guest_access_token,
-                assigned_user_id=assigned,
-                early=True,
-                # Another process may have finished this session since it was looked up.
-                key=registration.session_id,
-            )
-        elif registration.guest_access_token is not None:
-            raise MissingParam("'username' must name the guest who is to become a user.")
-
-    async def _complete(self, registration: Registration, session: UIASession) -> Registered:
+    async def _complete(self, registration: Registration) -> Registered:
         for threepid in registration.threepids:
             await self.newcomers.check_allowed(threepid.medium, threepid.address)
-        if registration.password is None:
-            if session.password_hash is None:
-                raise MissingParam("'password' is missing.")
-            registration = attr.evolve(registration, password_hash=session.password_hash)
+        if registration.password is None and registration.password_hash is None:
+            raise MissingParam("'password' is missing.")
         registration = await self.names.named(registration)
         await self.newcomers.check_free(registration.threepids, registration.key)
-        created = await self.handler.register_user(
-            attr.evolve(registration, threepids_checked=True)
-        )
+        created = await self.handler.register_user(registration)
         asked = registration.localpart
         if asked not in (None, created.user_id.localpart):
             # Another request has begun, or finished, this session with another name.
@@ -327,3 +323,8 @@ class Signup:
                 await self.uia.sessions.keep_hash(session_id, password_hash)
             except RegistrationError as error:
                 log.info("a session's password hash was not kept: {error}", error=error.text)
+
+
+def _localpart(session: UIASession) -> Optional[str]:
+    username = session.params.get("username")
+    return None if username is None else ascii_lower(username)
