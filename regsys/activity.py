@@ -6,7 +6,7 @@ that is killed forgets at most what it has seen since it last wrote.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence
+from typing import Optional, Sequence
 
 import attr
 from prometheus_client import Gauge
@@ -22,18 +22,12 @@ from regsys.interfaces import (
     IAuth,
     IFollowUps,
     IMonthlyActiveUsers,
-    IRegistrationWriter,
 )
 from regsys.model import (
-    ACTIVE_MS,
     SEEN_AGAIN_MS,
-    Created,
     Job,
-    Login,
     NewAccount,
-    NewDevice,
     NewJob,
-    Outcome,
     Requester,
     Secret,
     UserID,
@@ -135,8 +129,7 @@ class Activity:
         try:
             await self.write()
             if self._gauge is not None and self._rounds % GAUGE_EVERY == 0:
-                since_ms = self._now_ms() - ACTIVE_MS
-                self._gauge.set(await self._store.count(since_ms, EVERYBODY))
+                self._gauge.set(await self._store.count(self._now_ms(), EVERYBODY))
             self._rounds += 1
         except RegistrationError as error:
             log.warn("activity: {error}", error=error.text)
@@ -170,20 +163,20 @@ class MonthlyActiveUsers:
             return min(self._counted + came, at_most)
         arrivals = self._activity.arrivals
         await self._activity.write()
-        self._counted = await self._store.count(self._since_ms(), at_most)
+        self._counted = await self._store.count(self._now_ms(), at_most)
         self._counted_most, self._counted_arrivals = at_most, arrivals
         self._counted_s = self._clock.seconds()
         return self._counted
 
     async def is_active(self, user_id: UserID) -> bool:
         await self._activity.write()
-        return await self._store.is_active(user_id, self._since_ms())
+        return await self._store.is_active(user_id, self._now_ms())
 
     async def add(self, user_id: UserID) -> None:
-        await self._store.add(user_id, int(self._clock.seconds() * 1000))
+        await self._store.add(user_id, self._now_ms())
 
-    def _since_ms(self) -> int:
-        return int(self._clock.seconds() * 1000) - ACTIVE_MS
+    def _now_ms(self) -> int:
+        return int(self._clock.seconds() * 1000)
 
 
 @implementer(IAuth)
@@ -199,37 +192,6 @@ class WatchingAuth:
         if requester is not None:
             self.activity.seen(requester.user_id)
         return requester
-
-
-@implementer(IRegistrationWriter)
-@attr.frozen(kw_only=True)
-class WatchingWriter:
-    """Around another: whose account is made, or logs in, is seen."""
-
-    writer: IRegistrationWriter
-    activity: Activity
-
-    async def create_account(self, new: NewAccount) -> Created:
-        created = await self.writer.create_account(new)
-        if not created.replayed:
-            self.activity.born(created.user_id)
-        return created
-
-    async def repeat(self, outcome: Outcome) -> Created:
-        return await self.writer.repeat(outcome)
-
-    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
-        login = await self.writer.register_device(user_id, device)
-        self.activity.let_in(user_id)
-        return login
-
-    async def after_registration(
-        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
-    ) -> None:
-        await self.writer.after_registration(user_id, auth_result, access_token)
-
-    async def after_consent(self, user_id: UserID) -> None:
-        await self.writer.after_consent(user_id)
 
 
 @implementer(IFollowUps)

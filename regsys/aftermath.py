@@ -16,6 +16,7 @@ from regsys.interfaces import (
     IAccountStore,
     IAftermath,
     IAuth,
+    IFirstTimes,
     IFollowUps,
     IJobStore,
     IThreepidStore,
@@ -33,6 +34,7 @@ from regsys.model import (
     masked,
 )
 from regsys.threepids.addresses import canonical_threepid
+from regsys.threepids.changes import was_held
 from regsys.uia.flows import EMAIL_IDENTITY, MSISDN, TERMS
 
 log = Logger()
@@ -47,6 +49,7 @@ class Aftermath:
     accounts: IAccountStore
     auth: IAuth
     threepids: Optional[IThreepidStore]
+    firsts: IFirstTimes
     consents: Consents
     follow_ups: IFollowUps
     jobs: IJobStore
@@ -109,18 +112,24 @@ class Aftermath:
         return NewDevice(login=Login(terms=terms, access_token=token))
 
     async def _is_held(self, user_id: UserID, threepid: Threepid) -> bool:
-        """Whether the address is the user's, now that it has been added if nobody had it."""
+        """Whether the address is the user's, now that it has been added if nobody had it. What the
+        user has had before is not: he may have removed it since."""
         if self.threepids is None:
             return True
+        medium, address = threepid.medium, threepid.address
+        word = was_held(user_id, medium, address)
+        if await self.firsts.has_been(word):
+            return await self.threepids.owner_of(medium, address) == user_id
         try:
             await self.threepids.add(user_id, threepid, self._now_ms())
         except ThreepidInUse:
             log.warn(
                 "{address} was proven for {user_id}, and is another's",
-                address=masked(threepid.address),
+                address=masked(address),
                 user_id=str(user_id),
             )
             return False
+        await self.firsts.note(word)
         return True
 
     def _now_ms(self) -> int:

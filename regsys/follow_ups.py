@@ -7,18 +7,10 @@ from typing import Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import (
-    IFollowUps,
-    IPushers,
-    IThreepidChanges,
-    IThreepidStore,
-    IUserDirectory,
-    IUserLookup,
-)
+from regsys.interfaces import IFollowUps, IPushers, IUserDirectory, IUserLookup
 from regsys.model import Job, NewAccount, NewJob, Pusher, UserID
 
 TELL_DIRECTORY = "tell_user_directory"
-TELL_OF_ADDRESS = "tell_of_added_address"
 ADD_PUSHER = "add_email_pusher"
 
 
@@ -117,38 +109,3 @@ class EmailPusher:
                 pushkey=address,
             )
         )
-
-
-@implementer(IFollowUps)
-@attr.frozen
-class AddressNotice:
-    """Modules learn which identifiers a new account has (BEHAVIOUR B10.4), unless, as far as
-    ``owners`` knows, it has lost them before a late job is carried out: a removal that was told
-    first would be taken back."""
-
-    changes: IThreepidChanges
-    owners: Optional[IThreepidStore] = None
-
-    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
-        if not self.changes.has_listeners():
-            return ()
-        user_id = str(new.user_id)
-        return [
-            NewJob(
-                kind=TELL_OF_ADDRESS,
-                payload={"user_id": user_id, "medium": item.medium, "address": item.address},
-                once=f"{TELL_OF_ADDRESS} {user_id} {item.medium} {item.address}",
-            )
-            for item in new.threepids
-        ]
-
-    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
-        return ()
-
-    async def run(self, job: Job) -> None:
-        """The handler of TELL_OF_ADDRESS jobs."""
-        told = job.payload
-        user_id, medium, address = UserID.parse(told["user_id"]), told["medium"], told["address"]
-        owners = self.owners if job.is_late else None
-        if owners is None or await owners.owner_of(medium, address) == user_id:
-            await self.changes.tell_added(user_id, medium, address)

@@ -6,19 +6,14 @@ import secrets
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import attr
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from regsys import bodies
-from regsys.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
 from regsys.config import PasswordsConfig, RegistrationConfig
 from regsys.errors import (
     AwaitingApproval,
     Forbidden,
     InvalidParam,
     InvalidRegistrationToken,
-    InvalidUsername,
     MissingParam,
     RegistrationDisabled,
     RegistrationError,
@@ -26,7 +21,7 @@ from regsys.errors import (
     Unrecognized,
 )
 from regsys.handler import RegistrationHandler
-from regsys.interfaces import IHasher
+from regsys.kept_hashes import KeptHashes, marked
 from regsys.model import (
     Challenge,
     Client,
@@ -44,8 +39,7 @@ from regsys.uia.flows import REGISTRATION_TOKEN, TERMS
 from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
 from regsys.uia.threepid_stages import proven
 from regsys.usernames import ascii_lower
-
-log = Logger()
+from regsys.wishes import Wish
 
 METHOD = "POST"
 
@@ -69,55 +63,6 @@ class Registered:
 
 
 @attr.frozen(kw_only=True)
-class Wish:
-    """What the client asks for, types checked. ``remembered`` is what a session keeps of it."""
-
-    remembered: Mapping[str, Any]
-    wants_refresh_token: bool = False
-    guest_access_token: Optional[Secret] = attr.field(default=None, repr=False)
-    empty: bool = False
-
-    @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Wish:
-        """Raises BadJSON for wrong types, InvalidUsername or InvalidParam for what is too long."""
-        refresh = bodies.boolean(body, "refresh_token")
-        username = bodies.string(body, "username")
-        if username is not None and len(username) > bodies.MAX_NAME:
-            raise InvalidUsername(f"A user name may have at most {bodies.MAX_NAME} characters.")
-        guest = bodies.string(body, "guest_access_token")
-        # A known client sends the display name of its device alone, meaning nothing (B16.4).
-        stray = {"auth"} if "password" in body else {"auth", "initial_device_display_name"}
-        remembered = {
-            "username": username,
-            "device_id": bodies.string(body, "device_id", limit=MAX_DEVICE_ID),
-            "initial_device_display_name": bodies.string(
-                body, "initial_device_display_name", limit=MAX_DISPLAY_NAME
-            ),
-            "inhibit_login": bodies.boolean(body, "inhibit_login") or None,
-        }
-        return cls(
-            remembered={
-                name: value
-                for name, value in remembered.items()
-                if value is not None and name not in stray
-            },
-            wants_refresh_token=refresh,
-            guest_access_token=None if guest is None else Secret(guest),
-            empty=body.keys() <= stray,
-        )
-
-    def device(self, params: Mapping[str, Any]) -> Optional[DeviceRequest]:
-        """The device asked for by the parameters that hold now; None if no login is wanted."""
-        if params.get("inhibit_login"):
-            return None
-        return DeviceRequest(
-            device_id=params.get("device_id"),
-            display_name=params.get("initial_device_display_name"),
-            wants_refresh_token=self.wants_refresh_token,
-        )
-
-
-@attr.frozen(kw_only=True)
 class Signup:
     """``flows``: the ways in that this server offers, each a tuple of stages (B8.6).
     ``policies``: what our terms stage stands for, the version of each policy by its name."""
@@ -126,11 +71,10 @@ class Signup:
     uia: UserInteractiveAuth
     newcomers: NewcomersThreepids
     names: ThreepidNames
-    hasher: IHasher
+    hashes: KeptHashes
     flows: Sequence[Flow]
     registration: RegistrationConfig
     passwords: PasswordsConfig
-    clock: IReactorTime
     policies: Mapping[str, str] = attr.field(factory=dict)
 
     async def attempt(self, request: SignupRequest) -> Union[Registered, Challenge]:
@@ -149,9 +93,13 @@ class Signup:
         auth = Auth.of(request.body)
         if auth.session_id is None:
             session = self.uia.begin(METHOD, request.uri, request.client, wish.remembered)
+            session = marked(session, password)
             return await self._dialogue(request, wish, password, auth, session, stored=False)
         async with self.uia.turn(auth.session_id):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
+            if not wish.empty:
+                session = attr.evolve(session, params=wish.remembered)
+            session = marked(session, password)
             return await self._dialogue(request, wish, password, auth, session, stored=True)
 
     async def _guest(self, request: SignupRequest) -> Registered:
@@ -184,11 +132,8 @@ class Signup:
         stored: bool,
     ) -> Union[Registered, Challenge]:
         """A session from its parameters to its end, or to what is still missing."""
-        if not wish.empty:
-            session = attr.evolve(session, params=wish.remembered)
-        registration = self._registration(request, wish, password, session, stored)
         finished = session.outcome if session.outcome and session.outcome.finished else None
-        await self._check(registration, finished.user_id if finished else None)
+        await self._check(wish, session, finished.user_id if finished else None, stored)
         if finished is not None:
             return self._registered(await self.handler.repeat(finished))
         progress = self._current(await self.uia.attempt(session, auth, request.client))
@@ -197,16 +142,11 @@ class Signup:
                 await self._save(request, session, progress, password)
             else:
                 session = await self.uia.store(session, progress)
-            self._hash_soon(session, password)
+            self.hashes.make_soon(session, password)
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
-        registration = attr.evolve(
-            registration,
-            registration_token=progress.results.get(REGISTRATION_TOKEN),
-            consents=self.policies if TERMS in progress.completed else {},
-            threepids=proven(progress.results),
-        )
+        registration = self._registration(request, wish, password, session, progress, stored)
         try:
-            return await self._complete(registration, session)
+            return await self._complete(registration)
         except RegistrationError as error:
             if isinstance(error, InvalidRegistrationToken):
                 # It has ended, or was revoked, since its stage was passed.
@@ -215,7 +155,7 @@ class Signup:
             # The session lives on, with what it has passed (B16.1): nothing is lost.
             if stored:
                 await self._save(request, session, progress, password)
-                self._hash_soon(session, password)
+                self.hashes.make_soon(session, password)
             if progress.failure is None:
                 raise
             return self.uia.challenge(session, progress, self.flows, asked=True)
@@ -226,57 +166,60 @@ class Signup:
             return progress
         return attr.evolve(progress, results={**progress.results, TERMS: None})
 
+    async def _check(
+        self, wish: Wish, session: UIASession, assigned: Optional[UserID], stored: bool
+    ) -> None:
+        """What can be refused of the name before any stage is tried."""
+        localpart = _localpart(session)
+        if localpart is not None:
+            await self.handler.check_username(
+                localpart,
+                guest_access_token=wish.guest_access_token,
+                assigned_user_id=assigned,
+                early=True,
+                # Another process may have finished this session since it was looked up.
+                key=session.session_id if stored else None,
+            )
+        elif wish.guest_access_token is not None:
+            raise MissingParam("'username' must name the guest who is to become a user.")
+
     def _registration(
         self,
         request: SignupRequest,
         wish: Wish,
         password: Optional[Secret],
         session: UIASession,
+        progress: Progress,
         stored: bool,
     ) -> Registration:
-        """What the session's parameters ask for, with the password of this request."""
-        username = session.params.get("username")
-        localpart = None if username is None else ascii_lower(username)
+        """What is asked for, with this request's password or the hash of an earlier one's."""
         return Registration(
             key=session.session_id,
             session_id=session.session_id if stored else None,
-            localpart=localpart,
+            localpart=_localpart(session),
             password=password,
+            password_hash=session.password_hash if password is None else None,
             guest_access_token=wish.guest_access_token,
             client=request.client,
             clients=tuple(dict.fromkeys((*session.clients, request.client))),
             device=wish.device(session.params),
-            # The check that follows looks the name up, unless it must keep silent about it.
+            registration_token=progress.results.get(REGISTRATION_TOKEN),
+            consents=self.policies if TERMS in progress.completed else {},
+            threepids=proven(progress.results),
+            # _check has looked the name up, unless it must keep silent about it.
             name_checked=not self.registration.inhibit_user_in_use_error
             and wish.guest_access_token is None,
+            threepids_checked=True,  # by _complete, beforehand
         )
 
-    async def _check(self, registration: Registration, assigned: Optional[UserID]) -> None:
-        """What can be refused of the name before any stage is tried."""
-        if registration.localpart is not None:
-            await self.handler.check_username(
-                registration.localpart,
-                guest_access_token=registration.guest_access_token,
-                assigned_user_id=assigned,
-                early=True,
-                # Another process may have finished this session since it was looked up.
-                key=registration.session_id,
-            )
-        elif registration.guest_access_token is not None:
-            raise MissingParam("'username' must name the guest who is to become a user.")
-
-    async def _complete(self, registration: Registration, session: UIASession) -> Registered:
+    async def _complete(self, registration: Registration) -> Registered:
         for threepid in registration.threepids:
             await self.newcomers.check_allowed(threepid.medium, threepid.address)
-        if registration.password is None:
-            if session.password_hash is None:
-                raise MissingParam("'password' is missing.")
-            registration = attr.evolve(registration, password_hash=session.password_hash)
+        if registration.password is None and registration.password_hash is None:
+            raise MissingParam("'password' is missing.")
         registration = await self.names.named(registration)
         await self.newcomers.check_free(registration.threepids, registration.key)
-        created = await self.handler.register_user(
-            attr.evolve(registration, threepids_checked=True)
-        )
+        created = await self.handler.register_user(registration)
         asked = registration.localpart
         if asked not in (None, created.user_id.localpart):
             # Another request has begun, or finished, this session with another name.
@@ -302,28 +245,10 @@ class Signup:
             request.client,
             session.params,
             progress.results,
-            new_password=password is not None,
+            None if password is None else session.password_mark,
         )
 
-    def _hash_soon(self, session: UIASession, password: Optional[Secret]) -> None:
-        """Once the answer is on its way, hash the password and keep the hash with the session
-        (B8.3): so the plain password reaches no disk, and the last request need not wait."""
-        if password is not None:
-            self.clock.callLater(0, self._start_hash, session.session_id, password)
 
-    def _start_hash(self, session_id: str, password: Secret) -> None:
-        keeping = Deferred.fromCoroutine(self._keep_hash(session_id, password))
-        keeping.addErrback(lambda failure: log.failure("keeping a password hash", failure))
-
-    async def _keep_hash(self, session_id: str, password: Secret) -> None:
-        # In the session's turn: its next request waits, and finds what is kept here. Without
-        # room for a hash none is kept: the client's last request brings the password again,
-        # or is asked for it.
-        async with self.uia.turn(session_id):
-            if not self.hasher.has_room():
-                return
-            try:
-                password_hash = await self.hasher.hash(password, session_id)
-                await self.uia.sessions.keep_hash(session_id, password_hash)
-            except RegistrationError as error:
-                log.info("a session's password hash was not kept: {error}", error=error.text)
+def _localpart(session: UIASession) -> Optional[str]:
+    username = session.params.get("username")
+    return None if username is None else ascii_lower(username)

@@ -6,13 +6,14 @@ import string
 from typing import Optional
 
 import attr
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from regsys.config import RegistrationConfig
 from regsys.errors import (
     Forbidden,
     InvalidUsername,
-    NoFreeName,
+    NamesKept,
     SessionFinished,
     UnknownToken,
     UsernameReserved,
@@ -24,6 +25,10 @@ from regsys.model import MAX_USER_ID_BYTES, Secret, UserID
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
 # More numbers than this in a row that are all taken or reserved: somebody reserves them all.
 STEPS = 10_000
+# One of each length that there will be: if these are reserved, it is useless to try more.
+NUMBERS = tuple("1234567890123456789"[:length] for length in range(1, 20))
+
+log = Logger()
 
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -41,6 +46,8 @@ class Usernames:
     accounts: IAccountStore
     services: IAppservices
     auth: IAuth
+    # What the operator has been told of.
+    _blamed: set[str] = attr.field(init=False, factory=set, repr=False)
 
     async def check(
         self,
@@ -93,16 +100,37 @@ class Usernames:
             raise UsernameReserved()
 
     async def draw(self) -> UserID:
-        for _ in range(STEPS):
+        for step in range(STEPS):
             localpart = str(await self.accounts.next_number())
-            user_id = UserID(localpart, self.server_name)
-            try:
-                self.check_not_reserved(user_id)
-            except UsernameReserved:
-                continue
-            if not await self.accounts.is_taken(localpart):
-                return user_id
-        raise NoFreeName()
+            if self._is_reserved(localpart):
+                if step == 0 and all(map(self._is_reserved, NUMBERS)):
+                    break
+            elif not await self.accounts.is_taken(localpart):
+                return UserID(localpart, self.server_name)
+        self._blame(localpart)
+        raise NamesKept()
+
+    def _is_reserved(self, localpart: str) -> bool:
+        try:
+            self.check_not_reserved(UserID(localpart, self.server_name))
+        except UsernameReserved:
+            return True
+        return False
+
+    def _blame(self, localpart: str) -> None:
+        """Tell the operator, once, who keeps this name."""
+        keepers = self.services.reserved_for(UserID(localpart, self.server_name))
+        services = ", ".join(sorted(keepers)) or "none"
+        if services in self._blamed:
+            return
+        self._blamed.add(services)
+        log.error(
+            "no user name can be generated: {localpart}, like the numbers before it, is taken or "
+            "kept for application services ({services}). Guests, and who registers without a "
+            "name, are REFUSED until namespaces leave some numbers to others",
+            localpart=localpart,
+            services=services,
+        )
 
     def _check_grammar(self, localpart: str) -> None:
         if not ALLOWED.issuperset(localpart):

@@ -1,4 +1,5 @@
-"""The operations that only a master does, over our own stores: one transaction an account."""
+"""The operations that only a master does: over our own stores, one transaction an account; and what
+stands around a writer, whichever that is."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
+from regsys.activity import Activity
 from regsys.interfaces import IAccountStore, IAftermath, IDevices, ILogins, IRegistrationWriter
 from regsys.metrics import Metrics
 from regsys.model import Created, Login, NewAccount, NewDevice, NewJob, Outcome, Secret, UserID
@@ -48,27 +50,14 @@ class LocalWriter:
         await self.aftermath.after_consent(user_id)
 
 
-@implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
-class CountingWriter:
-    """Around another writer: counts what it made when it was asked (BEHAVIOUR B2.7)."""
+class _Around:
+    """What those around another writer pass on as it is."""
 
     writer: IRegistrationWriter
-    metrics: Metrics
-
-    async def create_account(self, new: NewAccount) -> Created:
-        created = await self.writer.create_account(new)
-        if not created.replayed:
-            self.metrics.registered(new)
-        return created
 
     async def repeat(self, outcome: Outcome) -> Created:
         return await self.writer.repeat(outcome)
-
-    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
-        login = await self.writer.register_device(user_id, device)
-        self.metrics.logged_in(login.terms.is_guest, device.auth_provider_id)
-        return login
 
     async def after_registration(
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
@@ -77,3 +66,41 @@ class CountingWriter:
 
     async def after_consent(self, user_id: UserID) -> None:
         await self.writer.after_consent(user_id)
+
+
+@implementer(IRegistrationWriter)
+@attr.frozen(kw_only=True)
+class CountingWriter(_Around):
+    """Counts what the other has made when it was asked (BEHAVIOUR B2.7)."""
+
+    metrics: Metrics
+
+    async def create_account(self, new: NewAccount) -> Created:
+        created = await self.writer.create_account(new)
+        if not created.replayed:
+            self.metrics.registered(new)
+        return created
+
+    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
+        login = await self.writer.register_device(user_id, device)
+        self.metrics.logged_in(login.terms.is_guest, device.auth_provider_id)
+        return login
+
+
+@implementer(IRegistrationWriter)
+@attr.frozen(kw_only=True)
+class WatchingWriter(_Around):
+    """Whose account the other makes, or logs in, is seen."""
+
+    activity: Activity
+
+    async def create_account(self, new: NewAccount) -> Created:
+        created = await self.writer.create_account(new)
+        if not created.replayed:
+            self.activity.born(created.user_id)
+        return created
+
+    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
+        login = await self.writer.register_device(user_id, device)
+        self.activity.let_in(user_id)
+        return login

@@ -46,10 +46,11 @@ def types() -> Tally:
 
 def tests() -> Tally:
     """Run all trial tests in this process; an unexpected success counts as a failure."""
-    from twisted.trial.reporter import TreeReporter
     from twisted.trial.runner import TestLoader, TrialRunner
 
-    result = TrialRunner(TreeReporter).run(TestLoader().loadByName("tests", recurse=True))
+    from tests.witnesses import Reporter
+
+    result = TrialRunner(Reporter).run(TestLoader().loadByName("tests", recurse=True))
     for reason, count in Counter(str(reason) for _, reason in result.skips).items():
         print(f"\n*** {count} tests were SKIPPED: {reason}")
     return Tally(

@@ -40,6 +40,7 @@ def aftermath(
         accounts=accounts,
         auth=auth,
         threepids=owners,
+        firsts=JobStore(database),
         consents=consents,
         follow_ups=follow_ups,
         jobs=JobStore(database),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import attr
 
-PATIENCE_S = 60.0
+from tests.patience import PATIENCE_S
 
 
 @attr.frozen
@@ -33,19 +33,25 @@ class Answer:
 
 
 class Caller:
-    """One client, with one connection that is kept open and opened anew after it was closed."""
+    """One client, with one connection that is kept open and opened anew after it was closed.
+
+    ``sent`` is set while nothing is left to be sent of its latest request.
+    """
 
     def __init__(self, base_url: str) -> None:
         place = urlsplit(base_url).netloc
         self._connection = http.client.HTTPConnection(place, timeout=PATIENCE_S)
         self._connection.connect()
+        self.sent = threading.Event()
 
     def ask(self, method: str, path: str, body: Any = None, token: Optional[str] = None) -> Answer:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         data = None if body is None else json.dumps(body)
+        self.sent.clear()
         started_s = time.monotonic()
         try:
             self._connection.request(method, path, data, headers)
+            self.sent.set()
             response = self._connection.getresponse()
             status, content = response.status, response.read()
         except (http.client.HTTPException, ConnectionError):
@@ -68,12 +74,19 @@ class Crowd:
     def start(self, method: str, path: str, body: Callable[[int], Any]) -> list[Future[Answer]]:
         """Every client asks, all at the same moment; ``body`` of its number is what it sends."""
         barrier = threading.Barrier(self.size)
+        for caller in self._callers:
+            caller.sent.clear()
 
         def ask(number: int) -> Answer:
             barrier.wait()
             return self._callers[number].ask(method, path, body(number))
 
         return [self._threads.submit(ask, number) for number in range(self.size)]
+
+    def wait_until_sent(self) -> None:
+        """Return once all have sent what they were started with."""
+        for caller in self._callers:
+            assert caller.sent.wait(PATIENCE_S), "not sent"
 
     def ask(self, method: str, path: str, body: Callable[[int], Any]) -> list[Answer]:
         """The same, and wait for all answers."""

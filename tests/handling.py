@@ -12,7 +12,6 @@ from zope.interface import implementer
 
 from regsys.access_tokens import GuestTokens, Logins
 from regsys.appservices.ghosts import Ghosts
-from regsys.callbacks import ThreepidChanges
 from regsys.config import RegistrationConfig, TokensConfig
 from regsys.drafts import Drafts
 from regsys.farewell import Farewell
@@ -218,9 +217,6 @@ class Workshop:
             guests=GuestTokens(server_name=SERVER, secret=b"key"),
             clock=self.clock,
         )
-        farewell = Farewell(
-            account=None, threepids=None, changes=ThreepidChanges.on(self.clock), traces=[]
-        )
         self.handler = RegistrationHandler(
             names=self.names,
             admission=self.admission,
@@ -237,7 +233,7 @@ class Workshop:
                 hasher=self.hasher,
                 clock=self.clock,
             ),
-            farewell=farewell,
+            farewell=Farewell([]),
         )
 
 

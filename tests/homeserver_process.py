@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import unittest
 import urllib.request
 from pathlib import Path
@@ -15,9 +14,8 @@ from typing import Any, Callable, Optional
 import attr
 
 from tests.doubles.homeserver import AS_TOKEN
+from tests.patience import PATIENCE_S, until
 from tests.ports import free_port
-
-PATIENCE_S = 40.0
 
 
 @attr.define(eq=False)
@@ -56,15 +54,16 @@ class HomeserverProcess:
         body = json.dumps(mishaps).encode() if mishaps else None
         asked = f"http://127.0.0.1:{self.port}/double"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(asked, body, timeout=10) as response:
+        with opener.open(asked, body, timeout=PATIENCE_S) as response:
             return json.load(response)
 
     def until(self, done: Callable[[Any], bool]) -> Any:
         """Its state once ``done`` says so of it."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            state = self.state()
-            if done(state):
-                return state
-            time.sleep(0.05)
-        raise AssertionError(f"not within {PATIENCE_S} s: {state}")
+        states: list[Any] = []
+
+        def is_done() -> bool:
+            states[:] = [self.state()]
+            return done(states[0])
+
+        until(is_done, lambda: f"the homeserver's state is {states[0]}")
+        return states[0]

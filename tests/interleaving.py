@@ -19,13 +19,13 @@ from regsys.testing import inline_database
 from regsys.testing.contracts.case import NOW_MS
 from tests import faults, invariants, postgres
 from tests.faultpoints import FaultPoints, WatchedDatabase
+from tests.patience import PATIENCE_S
 from tests.stores import Stores
 from tests.tables import ALL
 
 # What somebody does with the stores.
 Step = Callable[[Stores], Awaitable[Any]]
 
-PATIENCE_S = 20.0
 TICK_S = 0.002
 
 

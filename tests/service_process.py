@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 import unittest
 import urllib.error
 import urllib.request
@@ -20,14 +19,15 @@ from typing import Any, Mapping, Optional, Sequence
 import attr
 import yaml
 
-from tests.ports import free_port
+from tests.patience import PATIENCE_S, until
+from tests.witnesses import witness
 
 ROOT = Path(__file__).parent.parent
 READY = re.compile(r"regsys is ready\b.*?(https?://[^\s/]+)")
-READY_S = 20.0
-STOP_S = 10.0
 SERVER_NAME = "test.example"
 MACAROON_SECRET = "a key of this test's own"
+# Lines of the log that a failure shows.
+TAIL = 40
 
 
 @attr.frozen
@@ -53,14 +53,14 @@ def psycopg2(args: Mapping[str, Any]) -> dict[str, Any]:
 def write_config(folder: Path, database: Mapping[str, Any], **options: Any) -> Path:
     """Write a configuration that is open to everybody, hashes quickly and limits nothing.
 
-    It listens on a free loopback port. ``options`` are top-level ones that replace ours.
+    It listens on any free loopback port. ``options`` are top-level ones that replace ours.
     """
     plenty = {"per_second": 10_000, "burst_count": 10_000}
     config = {
         "server_name": SERVER_NAME,
         "listeners": [
             {
-                "port": free_port(),
+                "port": 0,
                 "bind_addresses": ["127.0.0.1"],
                 "type": "http",
                 "resources": [{"names": ["client", "consent", "health"]}],
@@ -115,6 +115,7 @@ class ServiceProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         case.addCleanup(self.kill)
+        witness(case, f"regsys {self.process.pid}", self.tail)
         self.base_url = self._wait_until_ready()
 
     @property
@@ -122,20 +123,21 @@ class ServiceProcess:
         """All that it has written so far, to standard output and error."""
         return "".join(self._output)
 
+    def tail(self) -> str:
+        """The last of what it has written."""
+        return "".join(self._output[-TAIL:])
+
     def wait_for(self, words: str) -> None:
         """Return once it has written them."""
-        end = time.monotonic() + READY_S
-        while words not in self.output:
-            assert time.monotonic() < end, f"{words!r} is not in:\n{self.output}"
-            time.sleep(0.01)
+        until(lambda: words in self.output, lambda: f"{words!r} is not in:\n{self.output}")
 
     def stop(self) -> str:
-        """End it by SIGTERM; returns its output. It must end well, and within ten seconds."""
+        """End it by SIGTERM; returns its output. It must end well."""
         self.process.terminate()
         try:
-            code = self.process.wait(STOP_S)
+            code = self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"no end {STOP_S} s after SIGTERM:\n{self.output}") from None
+            raise AssertionError(f"no end after SIGTERM:\n{self.output}") from None
         self._reader.join()
         assert code == 0, f"exit code {code} after SIGTERM:\n{self.output}"
         return self.output
@@ -165,7 +167,7 @@ class ServiceProcess:
         if token is not None:
             request.add_header("Authorization", f"Bearer {token}")
         try:
-            response = _OPENER.open(request, timeout=30)
+            response = _OPENER.open(request, timeout=PATIENCE_S)
         except urllib.error.HTTPError as error:
             response = error
         with response:
@@ -189,9 +191,9 @@ class ServiceProcess:
     def _wait_until_ready(self) -> str:
         while True:
             try:
-                line = self._lines.get(timeout=READY_S)
+                line = self._lines.get(timeout=PATIENCE_S)
             except queue.Empty:
-                raise AssertionError(f"not ready after {READY_S} s:\n{self.output}") from None
+                raise AssertionError(f"not ready after {PATIENCE_S} s:\n{self.output}") from None
             if line is None:
                 raise AssertionError(f"ended before it was ready:\n{self.output}")
             ready = READY.search(line)

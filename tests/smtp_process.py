@@ -20,8 +20,7 @@ from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineReceiver
 
 from tests.doubles.smtp import Delivered, Fault, MailServer
-
-READY_S = 20.0
+from tests.patience import PATIENCE_S
 
 
 class SMTPProcess:
@@ -30,26 +29,42 @@ class SMTPProcess:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self.port = int(self._lines.get(timeout=READY_S))
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def listen(self) -> None:
+        """Return once it does, at ``port``."""
+        self.port = int(self._next_line())
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._lines.put(line)
+        self._lines.put("")
+
+    def _next_line(self, timeout_s: float = PATIENCE_S) -> str:
+        """Raises queue.Empty."""
+        line = self._lines.get(timeout=timeout_s)
+        assert line, "the mail server has ended, and printed why"
+        return line
+
+    def kill(self) -> None:
+        self._process.kill()
+        # Nobody reads any more when the pipe is closed.
+        self._reader.join()
 
     def be(self, faults: Mapping[str, Fault]) -> None:
         """Have these faults from now on; returns once they hold."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(dict(faults)) + "\n")
         self._process.stdin.flush()
-        said = self._lines.get(timeout=READY_S)
+        said = self._next_line()
         assert said == "changed\n", "take the mails before you change the faults"
 
-    def next_mail(self, timeout_s: float = READY_S) -> Optional[Delivered]:
+    def next_mail(self, timeout_s: float = PATIENCE_S) -> Optional[Delivered]:
         """The next mail that has come, or comes within this time; None if none does."""
         try:
-            found = json.loads(self._lines.get(timeout=timeout_s))
+            found = json.loads(self._next_line(timeout_s))
         except queue.Empty:
             return None
         return Delivered(**{**found, "raw": base64.b64decode(found["raw"])})
@@ -65,10 +80,12 @@ def smtp_process(port: int = 0) -> Iterator[SMTPProcess]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
+        server = SMTPProcess(process)
         try:
-            yield SMTPProcess(process)
+            server.listen()
+            yield server
         finally:
-            process.kill()
+            server.kill()
 
 
 class _Telling(MailServer):

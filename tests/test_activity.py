@@ -20,7 +20,6 @@ from regsys.activity import (
     MonthlyActiveUsers,
     ReservedUsers,
     WatchingAuth,
-    WatchingWriter,
 )
 from regsys.errors import Unavailable
 from regsys.interfaces import (
@@ -34,6 +33,7 @@ from regsys.model import SEEN_AGAIN_MS, NewAccount, UserID
 from regsys.testing import MemoryActiveUsers, provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS
+from regsys.writer import WatchingWriter
 
 TEN_YEARS_S = 10 * 365 * 24 * 3600
 ALICE, BOB = (UserID(name, "test.example") for name in ("alice", "bob"))
@@ -78,11 +78,11 @@ class Written:
         self.batches.append(user_ids)
         self.users.update(user_ids)
 
-    async def count(self, since_ms: int, at_most: int) -> int:
+    async def count(self, now_ms: int, at_most: int) -> int:
         self.counts.append(at_most)
         return min(len(self.users), at_most)
 
-    async def is_active(self, user_id: UserID, since_ms: int) -> bool:
+    async def is_active(self, user_id: UserID, now_ms: int) -> bool:
         return user_id in self.users
 
     async def add(self, user_id: UserID, now_ms: int) -> None:

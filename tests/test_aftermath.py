@@ -27,6 +27,7 @@ from regsys.testing import (
     provides,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device, user
+from regsys.threepids.changes import ForeignThreepidWriter
 from tests.aftermath import aftermath
 
 EMAIL, MSISDN, TERMS = "m.login.email.identity", "m.login.msisdn", "m.login.terms"
@@ -114,6 +115,26 @@ class RegistrationTests(AftermathCase):
         held = self.wait(self.owners.of_user(user("alice")))
         self.assertEqual([item.added_ms for item in held], [NOW_MS, NOW_MS])
         self.assertEqual(self.started, ["welcome"])
+
+    def test_removedSince(self) -> None:
+        """What the user has removed meanwhile is not brought back, whoever has taken it away, and
+        whether these actions had added it; what follows from it does not happen either."""
+        alice, mail, phone = user("alice"), *HERS
+        self.register(email=MAIL)
+        self.wait(self.owners.remove(alice, mail.medium, mail.address))
+        writer = ForeignThreepidWriter(
+            store=self.owners,
+            firsts=JobStore(self.database),
+            jobs=JobStore(self.database),
+            start_jobs=self.start_jobs,
+            clock=self.clock,
+        )
+        self.wait(self.owners.add(alice, phone, NOW_MS))
+        self.wait(writer.remove(alice, phone.medium, phone.address))
+        self.assertEqual(list(self.register(email=MAIL, msisdn=PHONE).threepids), [])
+        self.assertEqual(self.wait(self.owners.of_user(alice)), [])
+        self.wait(self.owners.add(alice, mail, NOW_MS))
+        self.assertEqual(list(self.register(email=MAIL, msisdn=PHONE).threepids), [mail])
 
     def test_notMoved(self) -> None:
         """An address that is another's stays there, nothing follows from it, and a log line

@@ -3,7 +3,6 @@ and everybody gets in (THREATS C5)."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar, Mapping
@@ -11,11 +10,11 @@ from typing import Any, ClassVar, Mapping
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.folder_rooms import FolderRooms
+from tests.patience import until
 from tests.races import CONTENDERS, PASSWORD, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase
 from tests.service_process import SERVER_NAME, ServiceProcess
 
 ROOMS = [f"#{name}:{SERVER_NAME}" for name in ("lobby", "news")]
-PATIENCE_S = 60
 
 
 class AutoJoinRaces(RaceCase):
@@ -38,9 +37,7 @@ class AutoJoinRaces(RaceCase):
             }
         )
         self.assertEqual([answer.status for answer in answers], [200] * CONTENDERS)
-        due = time.monotonic() + PATIENCE_S
-        while len(self.rooms.log()) < 2 + 2 * CONTENDERS and time.monotonic() < due:
-            time.sleep(0.1)
+        until(lambda: len(self.rooms.log()) >= 2 + 2 * CONTENDERS, lambda: f"{self.rooms.log()}")
         done = Counter(" ".join(line.split()[:2]) for line in self.rooms.log())
         expected = {f"create {room}": 1 for room in ROOMS}
         expected.update({f"join {room}": CONTENDERS for room in ROOMS})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +18,7 @@ from regsys.errors import (
     NotJSON,
     RegistrationError,
 )
+from tests.scale import examples
 
 NUL = "\\u0000"
 LONE_SURROGATES = ("\\ud800", "\\udfff", "\\ude00\\ud83d", "x\\uD83Dy")
@@ -112,7 +113,7 @@ class ParseObjectTests(SynchronousTestCase):
             bodies.parse_object(raw), {"username": "a", "tab": "\t", "text": "\\u0000"}
         )
 
-    @settings(max_examples=300, deadline=None, database=None)
+    @examples(300)
     @given(
         st.binary(max_size=40)
         | st.text(alphabet='{}[]",:\\u0d8ae19.-nulltrfsNI \0é', max_size=60).map(str.encode)

@@ -15,6 +15,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.model import JOB_LEASE_MS
+from tests.patience import PATIENCE_S
 from tests.ports import free_port
 from tests.service_process import ROOT
 
@@ -44,7 +45,7 @@ class CommandCase(SynchronousTestCase):
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
 

@@ -71,13 +71,20 @@ class ActionTests(SynchronousTestCase):
 class ProcessTests(CommandCase):
     def test_jobs(self) -> None:
         """Who registers where there is no homeserver waits for it, and the operator sees it;
-        without an action the jobs are listed."""
+        without an action the jobs are listed, with the same options."""
         config = self.config(auto_join_rooms=["#lobby:test.example"])
         self.regsys("register-user", "-c", config, "alice", stdin="swordfish\n")
-        for arguments in (["jobs", "-c", config], ["jobs", "list", "-c", config, "--most", "5"]):
-            listed = self.regsys(*arguments)
+        for arguments, bounded in (
+            ([], False),
+            (["list"], False),
+            (["list", "--most", "1"], True),
+            (["--most", "1"], True),
+            (["--most", "1", "list"], True),
+        ):
+            listed = self.regsys("jobs", "-c", config, *arguments)
             self.assertEqual(listed.returncode, 0, listed.stderr)
             self.assertIn("auto_join  @alice:test.example #lobby:test.example", listed.stdout)
+            self.assertEqual("the oldest 1;" in listed.stdout, bounded, arguments)
         retried = self.regsys("jobs", "retry", "--all", "-c", config)
         self.assertIn("0 to be tried again", retried.stdout)
         refused = self.regsys("jobs", "-c", config, "retry", "gone")

@@ -19,6 +19,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests import asynchronous, npm, postgres
 from tests.doubles.captcha import GOOD, SECRET, CaptchaProcess
+from tests.patience import PATIENCE_S
 from tests.service_process import (
     ROOT,
     SERVER_NAME,
@@ -59,7 +60,7 @@ class Clients:
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             check=True,
-            capture_output=True,
+            stdout=subprocess.DEVNULL,
         )
         return ServiceProcess(self, config)
 
@@ -195,7 +196,7 @@ class Clients:
             script.stdin.write(f"{json.dumps(wish)}\n")
             script.stdin.flush()
             proof = json.dumps({"code": self.code(mails)}) if mails else ""
-            told, _ = script.communicate(f"{proof}\n", timeout=60)
+            told, _ = script.communicate(f"{proof}\n", timeout=PATIENCE_S)
         self.assertEqual(script.returncode, 0, told)
         return json.loads(told.splitlines()[-1])
 

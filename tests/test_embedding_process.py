@@ -8,17 +8,16 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.client import V3
+from tests.patience import PATIENCE_S, until
 from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
-START_S = 20.0
 DIED = 9
 DOOR = "org.example.door_code"
 # The example, but that it dies once an account is there and its device is not.
@@ -47,14 +46,11 @@ class ExampleProcessTests(SynchronousTestCase):
         )
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
-        deadline = time.monotonic() + START_S
-        while not self.listens():
-            self.assertIsNone(process.poll(), "ended before it listened")
-            self.assertLess(time.monotonic(), deadline, "does not listen")
-            time.sleep(0.05)
+        until(lambda: self.listens(process), lambda: "does not listen")
         return process
 
-    def listens(self) -> bool:
+    def listens(self, process: subprocess.Popen[bytes]) -> bool:
+        self.assertIsNone(process.poll(), "ended before it listened")
         try:
             self.ask("GET", "/")
         except ConnectionError:
@@ -65,7 +61,7 @@ class ExampleProcessTests(SynchronousTestCase):
         self, method: str, path: str, body: Any = None, token: Optional[str] = None
     ) -> tuple[int, Any]:
         """Status and body of an answer; ConnectionError if there is none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         self.addCleanup(connection.close)
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -111,4 +107,4 @@ class ExampleProcessTests(SynchronousTestCase):
         self.assertEqual((status, logged_in["user_id"]), (200, "@alice:example.org"))
         self.assertEqual(self.ask("GET", "/elsewhere")[0], 404)
         process.terminate()
-        self.assertEqual(process.wait(10), 0)
+        self.assertEqual(process.wait(PATIENCE_S), 0)

@@ -7,16 +7,13 @@ from typing import Any, Optional
 
 import attr
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from regsys.callbacks import ThreepidChanges
 from regsys.errors import Unavailable
 from regsys.follow_ups import (
     ADD_PUSHER,
     TELL_DIRECTORY,
-    AddressNotice,
     DirectoryNotice,
     EmailPusher,
     FollowUps,
@@ -60,13 +57,10 @@ class Directory:
 class JobsTests(SynchronousTestCase):
     new = NewAccount(key="k", user_id=ALICE, created_ms=1, display_name="Alice")
 
-    def setUp(self) -> None:
-        self.addresses = AddressNotice(ThreepidChanges.on(Clock()))
-
     def test_provides(self) -> None:
         """All that brings jobs offers the whole of IFollowUps."""
         pushers = EmailPusher(MemoryPushers(MemoryDevices(MemoryAccounts())))
-        for follow_ups in (FollowUps(), DirectoryNotice(Directory()), pushers, self.addresses):
+        for follow_ups in (FollowUps(), DirectoryNotice(Directory()), pushers):
             provides(IFollowUps, follow_ups)
 
     def test_together(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 from urllib.parse import quote_from_bytes
 
 import attr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from treq.testing import RequestTraversalAgent
 from twisted.web.resource import Resource
@@ -23,7 +23,7 @@ from tests.case import DUMMY, PASSWORD
 from tests.client import V3
 from tests.http.wire import Wire
 from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
-from tests.scale import SCALE
+from tests.scale import examples
 
 # What only the test knows takes the place of these, in whatever part of a request.
 LIVE = (
@@ -257,16 +257,6 @@ def filled(data: bytes, live: Mapping[str, str]) -> bytes:
     for mark, value in live.items():
         data = data.replace(mark.encode(), value.encode())
     return data
-
-
-def examples(count: int) -> Any:
-    return settings(
-        max_examples=count * SCALE,
-        derandomize=SCALE == 1,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 class Refusing(Resource):

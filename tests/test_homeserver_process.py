@@ -16,6 +16,7 @@ from tests import postgres
 from tests.doubles.homeserver import AS_TOKEN, LIMBO
 from tests.homeserver_process import HomeserverProcess
 from tests.log_canaries import told
+from tests.patience import PATIENCE_S
 from tests.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
 
 LOBBY, NEWS = ROOMS = ("#lobby:test.example", "#news:test.example")
@@ -66,7 +67,9 @@ class BesideFlows:
     def jobs(self, action: str = "list") -> str:
         """What ``regsys jobs`` says."""
         command = [sys.executable, "-m", "regsys", "jobs", action, "-c", str(self.config)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=PATIENCE_S
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 

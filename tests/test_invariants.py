@@ -62,7 +62,7 @@ DAMAGE = (
         " WHERE upgraded_ms IS NOT NULL",
     ),
     (
-        "a proof that is used up belongs to a finished session, and was valid",
+        "a proof that is used up belongs to an account or a finished session, and was valid",
         "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, user_id,"
         " tries, validated_ms, claimed_by, used, expires_ms)"
         " VALUES ('sid', 'email', 'a@x.example', 's', 1, '', 0, 5, 'nobody', TRUE, 9)",

@@ -28,10 +28,11 @@ from regsys.model import (
     Validation,
     ValidationMail,
 )
-from regsys.signup import SignupRequest, Wish
+from regsys.signup import SignupRequest
 from regsys.testing import MemoryMails, config
 from regsys.threepids.validation import ValidationTokens
 from regsys.uia.sessions import Auth
+from regsys.wishes import Wish
 from tests.case import DUMMY, SystemCase
 from tests.client import V3, Answer
 from tests.databases import OnPostgreSQL

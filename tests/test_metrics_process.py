@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any, Optional
@@ -10,12 +9,12 @@ from typing import Any, Optional
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.patience import PATIENCE_S, until
 from tests.ports import free_port
 from tests.service_process import SERVER_NAME, ServiceProcess, sqlite, write_config
 
 REGISTER = "/_matrix/client/v3/register"
 PATHS = ("/_synapse/metrics", "/metrics")
-PATIENCE_S = 20.0
 
 
 class ScrapeTests(SynchronousTestCase):
@@ -26,7 +25,7 @@ class ScrapeTests(SynchronousTestCase):
 
     def serve(self, **options: Any) -> ServiceProcess:
         local = {"bind_addresses": ["127.0.0.1"]}
-        clients = {**local, "port": free_port(), "resources": [{"names": ["client"]}]}
+        clients = {**local, "port": 0, "resources": [{"names": ["client"]}]}
         listeners = [clients, {**local, "port": self.port, "type": "metrics"}]
         options = {
             "listeners": listeners,
@@ -38,7 +37,8 @@ class ScrapeTests(SynchronousTestCase):
 
     def scrape(self, path: str = PATHS[0]) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         """The samples by their names and labels, as Prometheus' own parser reads them."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             self.assertTrue(answer.headers["Content-Type"].startswith("text/plain; version="))
             self.assertIsNone(answer.headers["Access-Control-Allow-Origin"])
             text = answer.read().decode()
@@ -65,10 +65,7 @@ class ScrapeTests(SynchronousTestCase):
         self.assertEqual(set(self.scrape(PATHS[1])), set(self.scrape()))
         service.stop()
         service = self.serve()
-        due = time.monotonic() + PATIENCE_S
-        while not self.value("regsys_jobs_waiting", kind="auto_join"):
-            assert time.monotonic() < due, service.output
-            time.sleep(0.05)
+        until(lambda: self.value("regsys_jobs_waiting", kind="auto_join"))
         self.assertEqual(self.value("regsys_jobs_waiting", kind="auto_join"), 2)
         self.assertIsNone(self.value("regsys_registrations_total", **people))
         service.stop()

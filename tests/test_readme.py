@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.patience import PATIENCE_S
 from tests.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
 
 SHOWN = "http://localhost:8008"
@@ -46,7 +47,7 @@ class TranscriptTests(CurlTests):
                     command = command.replace(f"${name}", value)
                 arguments = shlex.split(command.replace(SHOWN, base_url))
                 done = subprocess.run(
-                    arguments, capture_output=True, text=True, check=True, timeout=30
+                    arguments, capture_output=True, text=True, check=True, timeout=PATIENCE_S
                 )
                 pattern = re.escape(expected).replace(re.escape(ANY), ".+")
                 shown = done.stdout.replace(":test.example", ":localhost")
@@ -99,5 +100,7 @@ class DemonstrationTests(CurlTests):
         command = re.search(r"^ *(curl .*)$", introduction, re.MULTILINE)
         assert command is not None, introduction
         shown = command[1].replace(SHOWN, service.base_url)
-        done = subprocess.run(shlex.split(shown), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            shlex.split(shown), capture_output=True, text=True, timeout=PATIENCE_S
+        )
         self.assertEqual(json.loads(done.stdout)["user_id"], "@alice:localhost")

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import as_completed
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.passwords import TWELVE_ROUNDS_S
 from tests import postgres
 from tests.crowd import Caller, Crowd
 from tests.service_process import ServiceProcess, psycopg2, sqlite, write_config
@@ -21,6 +23,8 @@ TOO_MANY = 32 + (os.cpu_count() or 1) + 14
 REQUESTS = 200
 P99_S = 0.100
 REFUSED_S = 0.050
+# Where a hash takes longer than on the machine of those limits, they are longer in proportion.
+HASH_S = TWELVE_ROUNDS_S
 # A test machine may be busy with something else for a moment.
 TRIES = 3
 
@@ -44,50 +48,62 @@ class Responsive:
         self.addCleanup(service.kill)
         return service, crowd
 
-    def best(self: Any, measure: Any, limit_s: float) -> None:
-        """``measure`` gives less than the limit at one of its tries."""
-        measured = []
+    def best(self: Any, measure: Callable[[], tuple[float, list[float]]], limit_s: float) -> None:
+        """At one of its tries ``measure`` gives less than the limit. It tells what a hash takes,
+        and what was measured: nothing, if there was no occasion."""
+        tries = []
         for _ in range(TRIES):
-            measured.append(measure())
-            if measured[-1] < limit_s:
+            tries.append(measure())
+            hash_s, took_s = tries[-1]
+            if took_s and max(took_s) < limit_s * max(1, hash_s / HASH_S):
                 return
-        self.fail(f"{measured} s, and the limit is {limit_s} s")
+        self.fail(f"the limit is {limit_s} s where a hash takes {HASH_S} s: {tries}")
+
+    def hashed(self: Any, caller: Caller) -> tuple[str, float]:
+        """Register somebody, while nobody else does; his token, and what the hash took."""
+        answer = caller.ask("POST", f"{V3}/register", registration(-1))
+        self.assertEqual(answer.status, 200)
+        return answer.json["access_token"], answer.took_s
 
     def test_cheapRequests(self: Any) -> None:
         """Of two hundred cheap requests, while eight hashes and more wait, 99 in a hundred take
         less than a tenth of a second."""
 
-        def measure() -> float:
+        def measure() -> tuple[float, list[float]]:
             service, crowd = self.begin(3 * WAITING)
             first = Caller(service.base_url)
-            token = first.ask("POST", f"{V3}/register", registration(-1)).json["access_token"]
+            token, hash_s = self.hashed(first)
             hashing = crowd.start("POST", f"{V3}/register", registration)
+            crowd.wait_until_sent()
             paths = (f"{V3}/register/available?username=free", f"{V3}/account/whoami")
             answers = [first.ask("GET", paths[turn % 2], token=token) for turn in range(REQUESTS)]
             under_way = sum(not answer.done() for answer in hashing)
             first.close()
             service.kill()
             self.assertEqual({answer.status for answer in answers}, {200})
-            self.assertGreater(under_way, WAITING, "the hashes were done before the requests")
-            return sorted(answer.took_s for answer in answers)[REQUESTS * 99 // 100 - 1]
+            took_s = sorted(answer.took_s for answer in answers)[: REQUESTS * 99 // 100]
+            # If the hashes are done before the requests there is nothing to be learnt.
+            return hash_s, took_s[-1:] if under_way > WAITING else []
 
         self.best(measure, P99_S)
 
     def test_fullQueue(self: Any) -> None:
         """Who comes when too many hashes wait is told at once when to come again."""
 
-        def measure() -> float:
+        def measure() -> tuple[float, list[float]]:
             service, crowd = self.begin(TOO_MANY)
             late = Caller(service.base_url)
+            _, hash_s = self.hashed(late)
             hashing = crowd.start("POST", f"{V3}/register", registration)
             told = next(as_completed(hashing)).result()
-            answers = [late.ask("POST", f"{V3}/register", registration(-1)) for _ in range(5)]
+            asked = (late.ask("POST", f"{V3}/register", registration(-2)) for _ in range(5))
+            # One that finds a place just then has to wait for its hash.
+            refused = list(takewhile(lambda answer: answer.status == 429, asked))
             late.close()
             service.kill()
             self.assertEqual((told.status, told.errcode), (429, "M_LIMIT_EXCEEDED"))
             self.assertGreater(told.json["retry_after_ms"], 0)
-            # One that found a place just then has had to wait for its hash.
-            return max(answer.took_s for answer in answers)
+            return hash_s, [answer.took_s for answer in refused]
 
         self.best(measure, REFUSED_S)
 

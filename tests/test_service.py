@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.patience import PATIENCE_S
 from tests.policies import user_consent, write_pages
 from tests.service_process import ROOT, ServiceProcess, sqlite, write_config
 
@@ -208,7 +209,7 @@ class ServiceTests(SynchronousTestCase):
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=PATIENCE_S,
             )
         self.assertEqual(done.returncode, 2)
         self.assertIn(f"cannot listen on port {port}", done.stderr)

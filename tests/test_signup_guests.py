@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
 
 from regsys.access_tokens import MAX_DISPLAY_NAME
+from regsys.appservices.namespaces import Appservices
+from regsys.model import Appservice, Secret, UserNamespace
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Answer
 from tests.riddle import RIDDLE, SOLVED, Riddle
@@ -31,6 +34,24 @@ class GuestTests(SystemCase):
         self.clock.advance(365 * 24 * 3600)
         expected = {"user_id": "@1:test.example", "device_id": "guest_device", "is_guest": True}
         self.assertEqual(self.whoami(token).json, expected)
+
+    def test_everyNameKept(self) -> None:
+        """Where a service keeps every name, guests and who leaves the name to us are refused in
+        plain words, and nothing is written."""
+        everything = UserNamespace(regex=re.compile(".*"), exclusive=True)
+        greedy = Appservice(
+            id="greedy",
+            as_token=Secret("as"),
+            sender_localpart="greedy",
+            users=(everything,),
+        )
+        services = Appservices.of([greedy], "test.example")
+        self.system(hooks=self.hooks(services=services), allow_guest_access=True)
+        for query, body in (("?kind=guest", {}), ("", {"password": PASSWORD, "auth": DUMMY})):
+            answer = self.client.register(query, **body)
+            self.assertRefused(answer, 403, "M_FORBIDDEN", query)
+            self.assertIn("no user name to give", answer.json["error"])
+        self.assertEqual(set(self.counts().values()), {0})
 
     def test_rows(self) -> None:
         """A guest is a user without a password, with a profile and a device; its token is not

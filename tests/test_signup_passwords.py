@@ -176,6 +176,20 @@ class LaterPasswordTests(HashingCase):
         self.system(database=self.database)
         self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
         self.assertEqual(self.counts()["users"], 0)
+        self.hash_all()  # too late, and no harm
+        self.assertEqual(self.counts()["users"], 0)
+
+    def test_slowerProcess(self) -> None:
+        """Of two processes that hash, the one with the later password wins, not the slower."""
+        session = self.begin_with(FIRST)
+        self.clock.advance(0)
+        (of_first,) = self.waiting
+        self.waiting.clear()
+        self.system(database=self.database)
+        self.go_on(session, {}, username="alice", password=SECOND)
+        self.hash_all()
+        of_first()
+        self.assertPassword(self.complete(session), SECOND)
 
     def test_emptyPassword(self) -> None:
         """An empty password is none: it is asked for, or the earlier one is used."""

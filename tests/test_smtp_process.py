@@ -6,12 +6,13 @@ import smtplib
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.patience import PATIENCE_S
 from tests.smtp_process import SMTPProcess, smtp_process
 
 
 class SMTPProcessTests(SynchronousTestCase):
     def send(self, server: SMTPProcess) -> None:
-        with smtplib.SMTP("127.0.0.1", server.port, timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", server.port, timeout=PATIENCE_S) as client:
             client.sendmail("a@hs.example", ["b@hs.example"], "Subject: x\n\nhello")
 
     def test_faults(self) -> None:

@@ -11,7 +11,6 @@ import sqlite3
 from typing import Any, Optional
 
 import attr
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -33,7 +32,7 @@ from regsys.storage.users import UserStore
 from regsys.testing import inline_database
 from regsys.testing.contracts.case import NOW_MS, account
 from regsys.testing.contracts.registration_tokens import token
-from tests.scale import SCALE
+from tests.scale import examples
 
 NAMES = st.sampled_from(["a", "b"])
 SESSIONS = st.sampled_from(["s1", "s2", "s3"])
@@ -242,12 +241,5 @@ class ModelTests(SynchronousTestCase):
         """Whatever happens in whatever order, no use is lost, held twice or given away twice."""
         run_state_machine_as_test(
             Tokens,
-            settings=settings(
-                max_examples=150 * SCALE,
-                stateful_step_count=40,
-                deadline=None,
-                database=None,
-                derandomize=SCALE == 1,
-                suppress_health_check=list(HealthCheck),
-            ),
+            settings=examples(150, stateful_step_count=40),
         )

@@ -7,11 +7,12 @@ from typing import Any, Collection, Coroutine
 
 import attr
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 
 from regsys.errors import (
     Forbidden,
     InvalidUsername,
-    NoFreeName,
+    NamesKept,
     RegistrationError,
     SessionFinished,
     UnknownToken,
@@ -21,7 +22,7 @@ from regsys.errors import (
 from regsys.interfaces import IAccountStore, IAuth, INames
 from regsys.model import Outcome, Secret, UserID
 from regsys.testing import MemoryAppservices, provides
-from regsys.usernames import Usernames, ascii_lower
+from regsys.usernames import STEPS, Usernames, ascii_lower
 from tests.naming import SERVER, Accounts, Auth, UsernamesCase, user
 
 # What the specification allows in a new name.
@@ -233,11 +234,31 @@ class DrawingTests(UsernamesCase):
         self.assertEqual(self.draw(names), user("601"))
 
     def test_everyNumberReserved(self) -> None:
-        """Where a service has reserved all numbers the draw ends, and says so."""
-        names = attr.evolve(self.names, services=Everything())
-        self.failureResultOf(Deferred.fromCoroutine(names.draw()), NoFreeName)
+        """Where a service has reserved all numbers the draw ends at once, and the operator is
+        told, once, whose fault it is."""
+        names = attr.evolve(self.names, services=Greedy(most=99))
+        with capturedLogs() as logs:
+            for _ in range(2):
+                self.failureResultOf(Deferred.fromCoroutine(names.draw()), NamesKept)
+        self.assertEqual(self.draw(self.names), user("3"))
+        (line,) = logs
+        self.assertEqual((line["log_level"].name, line["services"]), ("error", "greedy"))
+        self.assertEqual(line["localpart"], "1")
+
+    def test_manyNumbersReserved(self) -> None:
+        """Where there are free ones far away, it is not refused before they have been sought."""
+        names = attr.evolve(self.names, services=Greedy(most=3))
+        self.assertEqual(self.draw(names), user("1000"))
+        names = attr.evolve(self.names, services=Greedy(most=6))
+        self.failureResultOf(Deferred.fromCoroutine(names.draw()), NamesKept)
+        self.assertEqual(self.draw(self.names), user(str(1001 + STEPS)))
 
 
-class Everything(MemoryAppservices):
+@attr.frozen
+class Greedy(MemoryAppservices):
+    """Keeps every name of up to so many characters."""
+
+    most: int = 0
+
     def reserved_for(self, user_id: UserID) -> Collection[str]:
-        return ["greedy"]
+        return ["greedy"] if len(user_id.localpart) <= self.most else ()

@@ -31,6 +31,7 @@ from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem
+from regsys.threepids.changes import ForeignThreepidWriter, LocalThreepidWriter
 from regsys.web import account, login
 from regsys.writer import LocalWriter
 
@@ -65,7 +66,13 @@ def standalone(
         aftermath=rules.aftermath(parts, users, auth, owners),
         start_jobs=parts.runner.start_jobs,
     )
-    farewell = rules.farewell(parts, users, owners, watch.traces)
+    addresses = LocalThreepidWriter(
+        store=owners,
+        firsts=parts.stores.jobs,
+        start_jobs=parts.runner.start_jobs,
+        clock=clock,
+    )
+    farewell = rules.farewell(parts, users, addresses, *watch.traces)
     handler = rules.handler(parts, users, auth, watch.writer(writer), farewell, blocking)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
     passwords = rules.password_check(parts, users)
@@ -92,6 +99,7 @@ def standalone(
         appservices=appservices,
         blocking=blocking,
         owners=owners,
+        addresses=addresses,
         passwords=passwords,
         users=users,
         rooms=rooms or parts.rooms,
@@ -138,7 +146,16 @@ def embedded(
         recovered=parts.backend.metrics.registered,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
-    users, farewell = parts.hooks.users, rules.farewell(parts, None, threepids)
+    addresses = None
+    if threepids is not None:
+        addresses = ForeignThreepidWriter(
+            store=threepids,
+            firsts=parts.stores.jobs,
+            jobs=parts.stores.jobs,
+            start_jobs=parts.runner.start_jobs,
+            clock=clock,
+        )
+    users, farewell = parts.hooks.users, rules.farewell(parts, addresses)
     blocking = people.blocking(parts, active_users, store, threepids)
     people.warn_embedder(parts)
     handler = rules.handler(parts, store, auth, writer, farewell, blocking)
@@ -149,6 +166,7 @@ def embedded(
         appservices=rules.appservices(parts, handler, store, users, None, blocking),
         blocking=blocking,
         owners=threepids,
+        addresses=addresses,
         passwords=None if users is None else rules.password_check(parts, users),
         users=users,
         rooms=rooms or parts.rooms,

@@ -20,6 +20,7 @@ from regsys.interfaces import (
     IBlocking,
     IRooms,
     IThreepidStore,
+    IThreepidWriter,
     IUserLookup,
 )
 from regsys.jobs import Housekeeping
@@ -48,9 +49,10 @@ from regsys.web.pages import Pages
 @attr.frozen(kw_only=True)
 class Side:
     """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
-    address; ``passwords`` None: nobody knows passwords; ``users`` None: nor who a user is;
-    ``rooms`` None: what needs them waits. ``endpoints`` are only this side's, and the rows of
-    ``expiring`` come to an end. ``activity`` None: nobody looks who is here."""
+    address, nor changes it: ``addresses`` is None, too; ``passwords`` None: nobody knows passwords;
+    ``users`` None: nor who a user is; ``rooms`` None: what needs them waits. ``endpoints`` are only
+    this side's, and the rows of ``expiring`` come to an end. ``activity`` None: nobody looks who is
+    here."""
 
     handler: RegistrationHandler
     accounts: IAccountStore
@@ -58,6 +60,7 @@ class Side:
     appservices: AppserviceRequests
     blocking: IBlocking
     owners: Optional[IThreepidStore]
+    addresses: Optional[IThreepidWriter]
     passwords: Optional[PasswordCheck]
     users: Optional[IUserLookup] = None
     rooms: Optional[IRooms] = None
@@ -101,8 +104,10 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         *side.endpoints,
     ]
     confirmation = stages.confirmation(parts, side.passwords)
-    if side.owners is not None:
-        held = rules.account_threepids(parts, side.owners, proofs.phone_prover(parts))
+    if side.owners is not None and side.addresses is not None:
+        held = rules.account_threepids(
+            parts, side.owners, side.addresses, proofs.phone_prover(parts)
+        )
         requests = account_threepids.Requests(
             validations=validations,
             phones=phones,

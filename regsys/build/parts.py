@@ -13,7 +13,6 @@ from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.follow_ups import (
     ADD_PUSHER,
-    AddressNotice,
     DirectoryNotice,
     EmailPusher,
     FollowUps,
@@ -37,6 +36,7 @@ from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
 from regsys.threepids.addresses import AllowedThreepids
+from regsys.threepids.changes import AddressNotice
 from regsys.threepids.domains import EmailDomains
 from regsys.threepids.unbinding import UNBIND, Unbinder
 

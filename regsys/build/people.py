@@ -13,7 +13,6 @@ from regsys.activity import (
     MonthlyActiveUsers,
     ReservedUsers,
     WatchingAuth,
-    WatchingWriter,
 )
 from regsys.admission import NoBlocking
 from regsys.blocking import Blocking
@@ -30,6 +29,7 @@ from regsys.interfaces import (
 )
 from regsys.storage.activity import ActivityStore
 from regsys.storage.guests import GuestStore
+from regsys.writer import WatchingWriter
 
 log = Logger()
 

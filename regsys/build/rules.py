@@ -17,7 +17,7 @@ from regsys.consent import AFTER_CONSENT, Consents
 from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.drafts import Drafts
 from regsys.farewell import Farewell
-from regsys.follow_ups import TELL_DIRECTORY, TELL_OF_ADDRESS, AddressNotice
+from regsys.follow_ups import TELL_DIRECTORY
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
@@ -30,6 +30,7 @@ from regsys.interfaces import (
     IRegistrationWriter,
     IRooms,
     IThreepidStore,
+    IThreepidWriter,
     ITokenStore,
     ITurnstile,
     IUserLookup,
@@ -39,6 +40,7 @@ from regsys.shared_secret import SharedSecret
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import NewcomersThreepids
 from regsys.threepids.bindings import Bindings
+from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice
 from regsys.threepids.names import ThreepidNames
 from regsys.usernames import Usernames
 from regsys.writer import CountingWriter
@@ -120,6 +122,7 @@ def aftermath(
         accounts=accounts,
         auth=auth,
         threepids=owners,
+        firsts=parts.stores.jobs,
         consents=consents(parts, accounts),
         follow_ups=parts.follow_ups,
         jobs=parts.stores.jobs,
@@ -131,7 +134,7 @@ def aftermath(
 
 
 def tell(parts: Parts, owners: Optional[IThreepidStore], users: Optional[IUserLookup]) -> None:
-    """From now on the notices are carried out that accounts bring."""
+    """From now on the notices of accounts and their changes are carried out."""
     addresses = AddressNotice(parts.hooks.threepid_changes, owners)
     parts.runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
     if parts.directory_notice is not None:
@@ -166,18 +169,10 @@ def warnings(config: Config, *, has_rooms: bool, has_texter: bool) -> Sequence[s
     return told
 
 
-def farewell(
-    parts: Parts,
-    account: Optional[IForgetful],
-    threepids: Optional[IThreepidStore],
-    traces: Sequence[IForgetful] = (),
-) -> Farewell:
-    return Farewell(
-        account=account,
-        threepids=threepids,
-        changes=parts.hooks.threepid_changes,
-        traces=[parts.stores.sessions, parts.stores.validations, parts.unbinder, *traces],
-    )
+def farewell(parts: Parts, *kept: Optional[IForgetful]) -> Farewell:
+    """``kept`` is what the accounts' side keeps, in the order in which it is forgotten."""
+    ours = (parts.stores.sessions, parts.stores.validations, parts.unbinder)
+    return Farewell([part for part in (*kept, *ours) if part is not None])
 
 
 def password_check(parts: Parts, users: IUserLookup) -> PasswordCheck:
@@ -215,10 +210,14 @@ def threepid_names(parts: Parts, names: INames) -> ThreepidNames:
 
 
 def account_threepids(
-    parts: Parts, store: IThreepidStore, prover: Optional[IPhoneProver]
+    parts: Parts,
+    store: IThreepidStore,
+    writer: IThreepidWriter,
+    prover: Optional[IPhoneProver],
 ) -> AccountThreepids:
     return AccountThreepids(
         store=store,
+        writer=writer,
         validations=parts.stores.validations,
         rules=parts.threepid_rules,
         changes=parts.hooks.threepid_changes,

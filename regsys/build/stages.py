@@ -11,6 +11,7 @@ from regsys.consent import offer
 from regsys.credentials import PASSWORD, PasswordCheck
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import ILimiter, IStage
+from regsys.kept_hashes import KeptHashes
 from regsys.outbound.captcha import SiteVerify
 from regsys.ratelimit import address_key
 from regsys.signup import Signup
@@ -36,16 +37,16 @@ def signup(
     if flows is None:
         flows = registration_flows(parts.config)
     terms = stages[TERMS]
+    uia = _uia(parts, flows, stages)
     return Signup(
         handler=handler,
-        uia=_uia(parts, flows, stages),
+        uia=uia,
         newcomers=newcomers,
         names=rules.threepid_names(parts, handler.names),
-        hasher=parts.backend.hasher,
+        hashes=KeptHashes(uia=uia, hasher=parts.backend.hasher, clock=parts.clock),
         flows=flows,
         registration=parts.config.registration,
         passwords=parts.config.passwords,
-        clock=parts.clock,
         policies=terms.versions if isinstance(terms, TermsStage) else {},
     )
 

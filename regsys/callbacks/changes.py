@@ -147,21 +147,13 @@ class ThreepidChanges:
     def has_listeners(self) -> bool:
         return bool(self.additions.hooks or self.old_additions.hooks)
 
-    async def tell_added(self, user_id: UserID, medium: str, address: str) -> None:
-        await DeferredList(self._tell_added(user_id, medium, address))
-
-    def added(self, user_id: UserID, medium: str, address: str) -> None:
-        self._tell_added(user_id, medium, address)
-
-    def _tell_added(self, user_id: UserID, medium: str, address: str) -> list[Deferred[None]]:
+    async def tell(self, user_id: UserID, medium: str, address: str, added: bool) -> None:
         args = (str(user_id), medium, address)
-        return [
-            *self.additions.tell(*args),
-            *self.old_additions.tell_but(self.additions, *args),
-        ]
-
-    def removed(self, user_id: UserID, medium: str, address: str) -> None:
-        self.removals.tell(str(user_id), medium, address)
+        if added:
+            told = self.additions.tell(*args) + self.old_additions.tell_but(self.additions, *args)
+        else:
+            told = self.removals.tell(*args)
+        await DeferredList(told)
 
 
 @implementer(IBindingChanges)

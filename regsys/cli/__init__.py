@@ -97,9 +97,15 @@ def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser)
     actions = jobs.add_subparsers(dest="action", metavar="ACTION")
     text = "The jobs that wait, a line each: what, how often tried, when next, why it failed."
     listing = actions.add_parser("list", help=text, description=text, parents=[common])
-    most = "so many, the oldest first (default: 100)"
-    listing.add_argument("--most", type=_count, default=100, metavar="N", help=most)
     jobs.set_defaults(action="list", most=100)
+    for parser in (jobs, listing):
+        parser.add_argument(
+            "--most",
+            type=_count,
+            default=argparse.SUPPRESS,  # as above
+            metavar="N",
+            help="so many, the oldest first (default: 100)",
+        )
     text = "Let jobs that have failed be tried again at once."
     retry = actions.add_parser("retry", help=text, description=text, parents=[common])
     which = retry.add_mutually_exclusive_group(required=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Optional
+from typing import Iterable, Optional
 
 from regsys.config.files import load_yaml
 from regsys.config.values import ConfigError, Reader
@@ -12,6 +12,7 @@ from regsys.model import Appservice, Secret, UserID, UserNamespace
 _OPTION = "app_service_config_files"
 # Whoever keeps all of these keeps whatever people would be called.
 _ANYBODY = ("anybody", "somebody", "whoever")
+_NUMBERS = ("1", "23", "456", "1234567")
 
 
 def read_appservices(
@@ -121,12 +122,19 @@ def _check_unique(
 
 
 def _warn_of_everybody(file: Reader, service: Appservice, server_name: str) -> None:
-    names = [str(UserID(localpart, server_name)) for localpart in _ANYBODY]
-    if all(_is_kept(service, name) for name in names):
+    def keeps(localparts: Iterable[str]) -> bool:
+        return all(_is_kept(service, str(UserID(name, server_name))) for name in localparts)
+
+    if keeps(_ANYBODY):
         file.warnings.append(
             "namespaces.users: the service keeps every name for itself, so nobody else can"
             " register. If a homeserver knows regsys by this file, write its as_token into"
             " regsys.homeserver."
+        )
+    elif keeps(_NUMBERS):
+        file.warnings.append(
+            "namespaces.users: the service keeps every number for itself, so no name can be"
+            " generated: guests, and who registers without a name, are refused."
         )
 
 

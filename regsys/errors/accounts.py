@@ -67,6 +67,12 @@ class NoFreeName(RegistrationError):
     status, sentence = 500, "No free user name could be generated: try again."
 
 
+class NamesKept(Forbidden):
+    """No name can be generated: application services keep them all, or somebody has them."""
+
+    sentence = "This server has no user name to give: all of them are kept for others."
+
+
 class InvalidRegistrationToken(RegistrationError):
     """The registration token is unknown, expired or used up (BEHAVIOUR B8.8)."""
 

@@ -46,5 +46,8 @@ class IBindingStore(Interface):
     def get(binding_id: str) -> Awaitable[Optional[Binding]]:
         """The one of this id; None: it is gone, or has been bound anew since."""
 
+    def answered(binding_id: str) -> Awaitable[None]:
+        """The server is not asked to bind it any more: ``asked_until_ms`` is 0."""
+
     def remove(binding_id: str) -> Awaitable[bool]:
         """Forget it; False if there is none."""

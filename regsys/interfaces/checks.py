@@ -53,15 +53,9 @@ class IThreepidChanges(Interface):
     def has_listeners() -> bool:
         """Whether anybody is told of additions."""
 
-    def tell_added(user_id: UserID, medium: str, address: str) -> Awaitable[None]:
-        """As ``added``, for a job: returns when all have been told. What goes wrong with one of
-        them is logged, and the others are told all the same."""
-
-    def added(user_id: UserID, medium: str, address: str) -> None:
-        """An account has one more. Who is told can neither fail nor delay the change."""
-
-    def removed(user_id: UserID, medium: str, address: str) -> None:
-        """An account has it no more."""
+    def tell(user_id: UserID, medium: str, address: str, added: bool) -> Awaitable[None]:
+        """The account has it now, or (not ``added``) has it no more. Returns when all have been
+        told: what goes wrong with one of them is logged, and the others are told all the same."""
 
 
 class IBindingChanges(Interface):

@@ -87,7 +87,8 @@ class INames(Interface):
         service's names, unless it is ``allowed_appservice`` (an id) itself (B1.5)."""
 
     def draw() -> Awaitable[UserID]:
-        """The next generated name that is neither taken nor reserved (B2.5)."""
+        """The next generated name that is neither taken nor reserved (B2.5); NamesKept if there is
+        none."""
 
 
 class Verdict(enum.Enum):

@@ -69,14 +69,15 @@ class ISessionStore(Interface):
         client: Client,
         params: Optional[Mapping[str, Any]],
         results: Mapping[str, Any],
-        new_password: bool = False,
+        password_mark: Optional[str] = None,
     ) -> Awaitable[None]:
         """Keep progress: ``params`` replace those remembered (None leaves them), ``client``
-        and ``results`` are added to what is there. With ``new_password`` the hash that was kept
-        is forgotten. A session that is gone stays gone."""
+        and ``results`` are added to what is there. A ``password_mark`` is that of a new password,
+        and the hash that was kept is forgotten. A session that is gone stays gone."""
 
-    def keep_hash(session_id: str, password_hash: str) -> Awaitable[None]:
-        """Keep the hash of the session's password, unless the session is finished."""
+    def keep_hash(session_id: str, password_mark: str, password_hash: str) -> Awaitable[None]:
+        """Keep the hash of the password that has this mark, unless there has been a newer
+        password or the session is finished."""
 
     def remove(session_id: str) -> Awaitable[bool]:
         """Forget the session; False if there is none. Of several who do, at most one is told

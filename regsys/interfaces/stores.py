@@ -6,7 +6,8 @@ from typing import Awaitable, Mapping, Optional, Sequence
 
 from zope.interface import Interface
 
-from regsys.interfaces.homeserver import IPushers
+from regsys.interfaces.homeserver import IPushers, IThreepidStore
+from regsys.interfaces.registration import IForgetful
 from regsys.model import (
     Backlog,
     Consent,
@@ -17,6 +18,7 @@ from regsys.model import (
     Outcome,
     Pusher,
     StoredLogin,
+    Threepid,
     UserID,
     WaitingJob,
 )
@@ -77,6 +79,16 @@ class IJobStore(Interface):
         many were made to wait no longer. What has not failed yet is left alone."""
 
 
+class IFirstTimes(Interface):
+    """The words of NewJob.once, for what else must not happen a second time."""
+
+    def has_been(word: str) -> Awaitable[bool]:
+        """Whether the word has been written, however long ago."""
+
+    def note(word: str) -> Awaitable[None]:
+        """Write it; again is as once."""
+
+
 class IMilestones(Interface):
     """Moments that come once."""
 
@@ -120,6 +132,36 @@ class IConsentStore(Interface):
         """All that this user has ever accepted, the oldest first."""
 
 
+class IOwnThreepidStore(IThreepidStore):
+    """The identifiers of our own accounts. With a change, or not at all, are stored its ``jobs``,
+    held by us from birth: start them."""
+
+    def add(
+        user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
+    ) -> Awaitable[bool]:
+        """As IThreepidStore.add."""
+
+    def remove(
+        user_id: UserID,
+        medium: str,
+        address: str,
+        jobs: Sequence[NewJob] = (),
+        now_ms: int = 0,
+    ) -> Awaitable[bool]:
+        """As IThreepidStore.remove; ``now_ms`` is when the jobs are born."""
+
+
+class IThreepidWriter(IForgetful):
+    """Changes of what existing accounts have, whoever keeps that; of each the modules are told
+    afterwards, at least once (BEHAVIOUR B10.4). ``forget`` takes all that an account has."""
+
+    def add(user_id: UserID, threepid: Threepid) -> Awaitable[bool]:
+        """As IThreepidStore.add."""
+
+    def remove(user_id: UserID, medium: str, address: str) -> Awaitable[bool]:
+        """As IThreepidStore.remove."""
+
+
 class IPusherStore(IPushers):
     """The pushers of our own accounts."""
 
@@ -131,13 +173,15 @@ class IActivityStore(Interface):
     """Who was seen when. Who counts as an active user, the store was told when it was made."""
 
     def saw(user_ids: Sequence[UserID], now_ms: int) -> Awaitable[None]:
-        """These have been here just now; those who don't exist are passed over."""
+        """These have been here just now; those who don't exist are passed over. Who was seen
+        later was so, unless that is further in the future than CLOCKS_APART_MS."""
 
-    def count(since_ms: int, at_most: int) -> Awaitable[int]:
-        """How many active users were seen after this; ``at_most`` if as many or more: the cost
-        grows with the answer, and not with the number of accounts."""
+    def count(now_ms: int, at_most: int) -> Awaitable[int]:
+        """How many users were seen in ACTIVE_MS until now, and not further in the future than
+        CLOCKS_APART_MS; ``at_most`` if as many or more: the cost grows with the answer, and not
+        with the number of accounts."""
 
-    def is_active(user_id: UserID, since_ms: int) -> Awaitable[bool]:
+    def is_active(user_id: UserID, now_ms: int) -> Awaitable[bool]:
         """Whether this one is among them."""
 
     def add(user_id: UserID, now_ms: int) -> Awaitable[None]:

@@ -2,6 +2,7 @@
 
 from regsys.model.accounts import (
     ACTIVE_MS,
+    CLOCKS_APART_MS,
     RESERVED_MS,
     SEEN_AGAIN_MS,
     UNREAL_USER_TYPES,
@@ -22,7 +23,7 @@ from regsys.model.accounts import (
     UserType,
 )
 from regsys.model.appservices import Appservice, UserNamespace
-from regsys.model.bindings import Binding, Proof, new_binding_id
+from regsys.model.bindings import ASKING_MS, Binding, Proof
 from regsys.model.dialogues import Challenge, UIASession
 from regsys.model.identity import (
     GUEST_DEVICE_ID,
@@ -50,6 +51,8 @@ from regsys.model.rooms import FoundRoom, NewRoom, Pusher
 
 __all__ = [
     "ACTIVE_MS",
+    "ASKING_MS",
+    "CLOCKS_APART_MS",
     "CODE_TRIES",
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
@@ -100,5 +103,4 @@ __all__ = [
     "ValidationMail",
     "WaitingJob",
     "masked",
-    "new_binding_id",
 ]

@@ -25,6 +25,9 @@ UNREAL_USER_TYPES = frozenset(item.value for item in UserType)
 ACTIVE_MS = 30 * 24 * 3600 * 1000
 # Who is seen twice within this is noted once.
 SEEN_AGAIN_MS = 3600 * 1000
+# By how much the clocks of processes may differ; what lies further in the future was written by a
+# wrong one.
+CLOCKS_APART_MS = 3600 * 1000
 
 
 @attr.frozen(kw_only=True)

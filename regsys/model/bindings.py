@@ -7,11 +7,11 @@ from typing import Optional
 
 import attr
 
+from regsys.model.accounts import CLOCKS_APART_MS
 from regsys.model.identity import Secret, UserID
 
-
-def new_binding_id() -> str:
-    return secrets.token_hex(12)
+# Longer than one question to a server takes.
+ASKING_MS = 20_000
 
 
 @attr.frozen(kw_only=True)
@@ -27,7 +27,8 @@ class Binding:
     """Who asks ``id_server`` (``host`` or ``host:port``) for this address is told of this user.
 
     ``proof`` is what it was bound with, kept to unbind it with; None: a signature does that.
-    ``binding_id`` is a new one each time that the address is bound.
+    ``binding_id`` is a new one each time that the address is bound. Until ``asked_until_ms`` the
+    server may still be asked to bind it; 0: it has answered.
     """
 
     user_id: UserID
@@ -35,4 +36,10 @@ class Binding:
     address: str
     id_server: str
     proof: Optional[Proof] = None
-    binding_id: str = attr.field(factory=new_binding_id)
+    binding_id: str = attr.field(factory=lambda: secrets.token_hex(12))
+    asked_until_ms: int = 0
+
+    def is_asked_for(self, now_ms: int) -> bool:
+        """Whether its server may still be asked to bind it; what lies too far in the future was
+        written by a wrong clock."""
+        return 0 < self.asked_until_ms - now_ms <= ASKING_MS + CLOCKS_APART_MS

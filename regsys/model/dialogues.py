@@ -16,7 +16,9 @@ class UIASession:
 
     ``user_id`` is set on account endpoints only. ``params`` are the remembered parameters
     of the request, never its password. ``results`` maps a stage passed to what it found.
-    ``held_name`` is kept for this session. ``outcome`` is set once it has made its account.
+    ``password_mark`` stands for the latest password that came, and ``password_hash`` is of that
+    one: None until it is made. ``held_name`` is kept for this session. ``outcome`` is set once it
+    has made its account.
     """
 
     session_id: str
@@ -27,6 +29,7 @@ class UIASession:
     address: str = ""
     user_id: Optional[UserID] = None
     params: Mapping[str, Any] = attr.field(factory=dict)
+    password_mark: Optional[str] = None
     password_hash: Optional[str] = attr.field(default=None, repr=False)
     results: Mapping[str, Any] = attr.field(factory=dict)
     clients: tuple[Client, ...] = ()

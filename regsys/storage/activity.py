@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from regsys.config import BlockingConfig
 from regsys.interfaces import IActivityStore, IExpiring, IForgetful
-from regsys.model import ACTIVE_MS, UserID, UserType
+from regsys.model import ACTIVE_MS, CLOCKS_APART_MS, UserID, UserType
 from regsys.storage.database import Database, Transaction
 
 
@@ -26,11 +26,11 @@ class ActivityStore:
     async def saw(self, user_ids: Sequence[UserID], now_ms: int) -> None:
         await self.db.write("saw_users", self._saw, [str(item) for item in user_ids], now_ms)
 
-    async def count(self, since_ms: int, at_most: int) -> int:
-        return await self.db.read("count_active_users", _count, since_ms, at_most)
+    async def count(self, now_ms: int, at_most: int) -> int:
+        return await self.db.read("count_active_users", _count, now_ms, at_most)
 
-    async def is_active(self, user_id: UserID, since_ms: int) -> bool:
-        return await self.db.read("is_active_user", _is_active, user_id, since_ms)
+    async def is_active(self, user_id: UserID, now_ms: int) -> bool:
+        return await self.db.read("is_active_user", _is_active, user_id, now_ms)
 
     async def add(self, user_id: UserID, now_ms: int) -> None:
         await self.db.read("add_active_user", _add, user_id, now_ms)
@@ -46,8 +46,9 @@ class ActivityStore:
         if self.watches_guests:
             txn.run(
                 f"UPDATE users SET seen_ms = ? WHERE user_id IN ({places})"
-                " AND is_guest AND NOT deactivated AND COALESCE(seen_ms, created_ms) < ?",
-                (now_ms, *user_ids, now_ms),
+                " AND is_guest AND NOT deactivated"
+                " AND COALESCE(seen_ms, created_ms) NOT BETWEEN ? AND ?",
+                (now_ms, *user_ids, now_ms, now_ms + CLOCKS_APART_MS),
             )
         if self.config.counts_users:
             born_by, values = self._born_by(now_ms)
@@ -61,7 +62,7 @@ class ActivityStore:
                 f" AND (a.user_id IS NOT NULL OR u.created_ms <= {born_by})"
                 f"{'' if self.config.counts_services else ' AND u.appservice_id IS NULL'}"
                 " ORDER BY u.user_id" + _SEEN_LATER,
-                (now_ms, *user_ids, UserType.SUPPORT.value, *values),
+                (now_ms, *user_ids, UserType.SUPPORT.value, *values, CLOCKS_APART_MS),
             )
 
     def _born_by(self, now_ms: int) -> tuple[str, Sequence[Any]]:
@@ -73,25 +74,32 @@ class ActivityStore:
         return (f"CASE u.appservice_id{cases} ELSE ? END" if cases else "?"), [*values, default]
 
 
+# Nobody was seen later by another process, unless its clock was wrong. The value: CLOCKS_APART_MS.
 _SEEN_LATER = (
     " ON CONFLICT (user_id) DO UPDATE SET seen_ms = excluded.seen_ms"
-    " WHERE active_users.seen_ms < excluded.seen_ms"
+    " WHERE active_users.seen_ms NOT BETWEEN excluded.seen_ms AND excluded.seen_ms + ?"
 )
+_ACTIVE = "seen_ms > ? AND seen_ms <= ?"
 
 
-def _count(txn: Transaction, since_ms: int, at_most: int) -> int:
+def _month(now_ms: int) -> tuple[int, int]:
+    """The values of ``_ACTIVE``."""
+    return now_ms - ACTIVE_MS, now_ms + CLOCKS_APART_MS
+
+
+def _count(txn: Transaction, now_ms: int, at_most: int) -> int:
     row = txn.one(
         "SELECT COUNT(*) FROM"
-        " (SELECT 1 AS one FROM active_users WHERE seen_ms > ? LIMIT ?) AS found",
-        (since_ms, at_most),
+        f" (SELECT 1 AS one FROM active_users WHERE {_ACTIVE} LIMIT ?) AS found",
+        (*_month(now_ms), at_most),
     )
     assert row is not None
     return int(row[0])
 
 
-def _is_active(txn: Transaction, user_id: UserID, since_ms: int) -> bool:
-    sql = "SELECT 1 FROM active_users WHERE user_id = ? AND seen_ms > ?"
-    return txn.one(sql, (str(user_id), since_ms)) is not None
+def _is_active(txn: Transaction, user_id: UserID, now_ms: int) -> bool:
+    sql = f"SELECT 1 FROM active_users WHERE user_id = ? AND {_ACTIVE}"
+    return txn.one(sql, (str(user_id), *_month(now_ms))) is not None
 
 
 def _add(txn: Transaction, user_id: UserID, now_ms: int) -> None:
@@ -99,7 +107,7 @@ def _add(txn: Transaction, user_id: UserID, now_ms: int) -> None:
     txn.run(
         "INSERT INTO active_users (user_id, seen_ms)"
         " SELECT user_id, ? FROM users WHERE user_id = ? AND NOT deactivated" + _SEEN_LATER,
-        (now_ms, str(user_id)),
+        (now_ms, str(user_id), CLOCKS_APART_MS),
     )
 
 

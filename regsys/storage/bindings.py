@@ -13,7 +13,7 @@ from regsys.model import Binding, Proof, Secret, UserID
 from regsys.sealed import Sealer
 from regsys.storage.database import Database, Transaction
 
-_COLUMNS = "user_id, medium, address, id_server, binding_id, proof"
+_COLUMNS = "user_id, medium, address, id_server, binding_id, proof, asked_until_ms"
 
 
 @implementer(IBindingStore)
@@ -36,6 +36,9 @@ class BindingStore:
         row = await self.db.read("get_binding", _get, binding_id)
         return None if row is None else self._binding(row)
 
+    async def answered(self, binding_id: str) -> None:
+        await self.db.read("binding_answered", _answered, binding_id)
+
     async def remove(self, binding_id: str) -> bool:
         return await self.db.read("remove_binding", _remove, binding_id)
 
@@ -44,7 +47,7 @@ class BindingStore:
         return self.sealer.seal(text, binding.binding_id)
 
     def _binding(self, row: Any) -> Binding:
-        user_id, medium, address, id_server, binding_id, sealed = row
+        user_id, medium, address, id_server, binding_id, sealed, asked_until_ms = row
         # What another secret has sealed is lost, and with it the proof.
         text = None if sealed is None else self.sealer.opened(sealed, binding_id)
         sid, client_secret = json.loads(text or "[null, null]")
@@ -55,6 +58,7 @@ class BindingStore:
             id_server=id_server,
             binding_id=binding_id,
             proof=None if sid is None else Proof(sid=sid, client_secret=Secret(client_secret)),
+            asked_until_ms=asked_until_ms,
         )
 
 
@@ -64,9 +68,10 @@ def _add(txn: Transaction, binding: Binding, proof: Optional[str], now_ms: int) 
         (str(binding.user_id), binding.medium, binding.address, binding.id_server),
     )
     txn.run(
-        f"INSERT INTO bindings ({_COLUMNS}, bound_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        f"INSERT INTO bindings ({_COLUMNS}, bound_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (user_id, medium, address, id_server) DO UPDATE SET"
-        " binding_id = excluded.binding_id, proof = excluded.proof, bound_ms = excluded.bound_ms",
+        " binding_id = excluded.binding_id, proof = excluded.proof, bound_ms = excluded.bound_ms,"
+        " asked_until_ms = excluded.asked_until_ms",
         (
             str(binding.user_id),
             binding.medium,
@@ -74,6 +79,7 @@ def _add(txn: Transaction, binding: Binding, proof: Optional[str], now_ms: int) 
             binding.id_server,
             binding.binding_id,
             proof,
+            binding.asked_until_ms,
             now_ms,
         ),
     )
@@ -89,6 +95,10 @@ def _of_user(txn: Transaction, user_id: UserID) -> Sequence[Any]:
 
 def _get(txn: Transaction, binding_id: str) -> Optional[Any]:
     return txn.one(f"SELECT {_COLUMNS} FROM bindings WHERE binding_id = ?", (binding_id,))
+
+
+def _answered(txn: Transaction, binding_id: str) -> None:
+    txn.run("UPDATE bindings SET asked_until_ms = 0 WHERE binding_id = ?", (binding_id,))
 
 
 def _remove(txn: Transaction, binding_id: str) -> bool:

@@ -10,12 +10,10 @@ from typing import Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IJobStore
+from regsys.interfaces import IFirstTimes, IJobStore
 from regsys.model import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.storage.database import Database, Transaction
 
-# PostgreSQL's indexes take 2704 bytes, with what they add.
-MAX_WORD_BYTES = 2000
 # What is no text to every database.
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -32,15 +30,23 @@ def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> tuple[N
 
 def _first_times(txn: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
     """Which words of ``once`` are written now, for the first time."""
-    words = {job.once: _row(job.once) for job in new if job.once is not None}
-    return frozenset(word for word in sorted(words) if txn.insert("first_times", word=words[word]))
+    words = {job.once for job in new if job.once is not None}
+    return frozenset(word for word in sorted(words) if _note(txn, word))
+
+
+def _note(txn: Transaction, word: str) -> bool:
+    """Whether it is written now, for the first time."""
+    return txn.insert("first_times", word=_row(word))
+
+
+def _has_been(txn: Transaction, word: str) -> bool:
+    return txn.one("SELECT 1 FROM first_times WHERE word = ?", (_row(word),)) is not None
 
 
 def _row(word: str) -> str:
-    """What stands in the table for a word: itself, or its digest where the key of a row could not
-    hold it. No word that is itself begins like a digest's."""
-    raw = word.encode("utf-8")
-    return word if len(raw) <= MAX_WORD_BYTES else f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    """What stands in the table for a word: its digest. Words are of any length, and have the
+    names and addresses of people in them, who may be gone one day."""
+    return hashlib.sha256(word.encode("utf-8")).hexdigest()
 
 
 def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: int) -> None:
@@ -55,7 +61,7 @@ def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: i
     )
 
 
-@implementer(IJobStore)
+@implementer(IJobStore, IFirstTimes)
 @attr.frozen
 class JobStore:
     db: Database
@@ -86,6 +92,12 @@ class JobStore:
 
     async def retry(self, job_id: Optional[str], now_ms: int) -> int:
         return await self.db.write("retry_jobs", _retry, job_id, now_ms)
+
+    async def has_been(self, word: str) -> bool:
+        return await self.db.read("has_been", _has_been, word)
+
+    async def note(self, word: str) -> None:
+        await self.db.read("note_first_time", _note, word)
 
 
 def _claim(

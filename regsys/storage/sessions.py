@@ -45,14 +45,14 @@ class SessionStore:
         client: Client,
         params: Optional[Mapping[str, Any]],
         results: Mapping[str, Any],
-        new_password: bool = False,
+        password_mark: Optional[str] = None,
     ) -> None:
         await self.db.write(
-            "save_session", _save, session_id, client, params, results, new_password
+            "save_session", _save, session_id, client, params, results, password_mark
         )
 
-    async def keep_hash(self, session_id: str, password_hash: str) -> None:
-        await self.db.read("keep_hash", _keep_hash, session_id, password_hash)
+    async def keep_hash(self, session_id: str, password_mark: str, password_hash: str) -> None:
+        await self.db.read("keep_hash", _keep_hash, session_id, password_mark, password_hash)
 
     async def remove(self, session_id: str) -> bool:
         return await self.db.read("remove_session", _remove, session_id)
@@ -79,6 +79,7 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
         _json(session.params),
         _json(session.results),
         _clients(session.clients),
+        session.password_mark,
         session.created_ms,
         session.expires_ms,
         session.address,
@@ -88,8 +89,8 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
     )
     added = txn.run(
         "INSERT INTO uia_sessions (session_id, method, uri, user_id, address, params, results,"
-        " clients, created_ms, expires_ms, finished)"
-        " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE WHERE (SELECT COUNT(*) FROM"
+        " clients, password_mark, created_ms, expires_ms, finished)"
+        " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE WHERE (SELECT COUNT(*) FROM"
         " (SELECT 1 FROM uia_sessions WHERE address = ? AND expires_ms > ? AND NOT finished"
         " LIMIT ?) AS unfinished) < ? ON CONFLICT (session_id) DO NOTHING",
         values,
@@ -105,7 +106,7 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
 def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]:
     row = txn.one(
         "SELECT s.method, s.uri, s.user_id, s.address, s.params, s.password_hash, s.results,"
-        " s.clients, s.held_name, s.created_ms, s.expires_ms,"
+        " s.clients, s.password_mark, s.held_name, s.created_ms, s.expires_ms,"
         " o.user_id, o.terms, o.finished, o.created_ms"
         " FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id"
         " WHERE s.session_id = ? AND s.expires_ms > ?",
@@ -123,10 +124,11 @@ def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]
         password_hash=row[5],
         results=json.loads(row[6]),
         clients=tuple(Client(*client) for client in json.loads(row[7])),
-        held_name=row[8],
-        created_ms=row[9],
-        expires_ms=row[10],
-        outcome=None if row[11] is None else outcomes.from_row(session_id, *row[11:]),
+        password_mark=row[8],
+        held_name=row[9],
+        created_ms=row[10],
+        expires_ms=row[11],
+        outcome=None if row[12] is None else outcomes.from_row(session_id, *row[12:]),
     )
 
 
@@ -136,34 +138,38 @@ def _save(
     client: Client,
     params: Optional[Mapping[str, Any]],
     results: Mapping[str, Any],
-    new_password: bool,
+    password_mark: Optional[str],
 ) -> None:
     row = txn.one(
-        "SELECT params, results, clients, password_hash FROM uia_sessions WHERE session_id = ?"
-        + txn.dialect.for_update,
+        "SELECT params, results, clients, password_mark, password_hash FROM uia_sessions"
+        " WHERE session_id = ?" + txn.dialect.for_update,
         (session_id,),
     )
     if row is None:
         return
     seen = [Client(*item) for item in json.loads(row[2])]
     clients = row[2] if client in seen else _clients([*seen, client])
+    # Again with the same mark is a try whose answer was lost: a hash may have been kept since.
+    is_new = password_mark not in (None, row[3])
     txn.run(
-        "UPDATE uia_sessions SET params = ?, results = ?, clients = ?, password_hash = ?"
-        " WHERE session_id = ?",
+        "UPDATE uia_sessions SET params = ?, results = ?, clients = ?, password_mark = ?,"
+        " password_hash = ? WHERE session_id = ?",
         (
             row[0] if params is None else _json(params),
             _json({**json.loads(row[1]), **results}),
             clients if len(clients.encode("utf-8")) <= CLIENTS_BYTES else row[2],
-            None if new_password else row[3],
+            password_mark if is_new else row[3],
+            None if is_new else row[4],
             session_id,
         ),
     )
 
 
-def _keep_hash(txn: Transaction, session_id: str, password_hash: str) -> None:
+def _keep_hash(txn: Transaction, session_id: str, password_mark: str, password_hash: str) -> None:
     txn.run(
-        "UPDATE uia_sessions SET password_hash = ? WHERE session_id = ? AND NOT finished",
-        (password_hash, session_id),
+        "UPDATE uia_sessions SET password_hash = ?"
+        " WHERE session_id = ? AND password_mark = ? AND NOT finished",
+        (password_hash, session_id, password_mark),
     )
 
 

@@ -8,8 +8,9 @@ import attr
 from zope.interface import implementer
 
 from regsys.errors import ThreepidInUse, UserNotFound
-from regsys.interfaces import IThreepidStore
-from regsys.model import AccountThreepid, NewAccount, Threepid, UserID
+from regsys.interfaces import IOwnThreepidStore
+from regsys.model import AccountThreepid, NewAccount, NewJob, Threepid, UserID
+from regsys.storage import jobs as job_rows
 from regsys.storage.database import Database, Transaction
 
 
@@ -21,7 +22,7 @@ def add(txn: Transaction, new: NewAccount) -> None:
             raise ThreepidInUse()
 
 
-@implementer(IThreepidStore)
+@implementer(IOwnThreepidStore)
 @attr.frozen
 class ThreepidStore:
     db: Database
@@ -32,11 +33,22 @@ class ThreepidStore:
     async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
         return await self.db.read("threepids_of_user", _of_user, user_id)
 
-    async def add(self, user_id: UserID, threepid: Threepid, now_ms: int) -> bool:
-        return await self.db.write("add_threepid", _add, user_id, threepid, now_ms)
+    async def add(
+        self, user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
+    ) -> bool:
+        return await self.db.write("add_threepid", _add, user_id, threepid, now_ms, jobs)
 
-    async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
-        return await self.db.read("remove_threepid", _remove, user_id, medium, address)
+    async def remove(
+        self,
+        user_id: UserID,
+        medium: str,
+        address: str,
+        jobs: Sequence[NewJob] = (),
+        now_ms: int = 0,
+    ) -> bool:
+        return await self.db.write(
+            "remove_threepid", _remove, user_id, medium, address, jobs, now_ms
+        )
 
 
 def _insert(txn: Transaction, user_id: UserID, threepid: Threepid, now_ms: int) -> bool:
@@ -66,7 +78,9 @@ def _of_user(txn: Transaction, user_id: UserID) -> Sequence[AccountThreepid]:
     return [AccountThreepid(*row) for row in rows]
 
 
-def _add(txn: Transaction, user_id: UserID, threepid: Threepid, now_ms: int) -> bool:
+def _add(
+    txn: Transaction, user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob]
+) -> bool:
     # The lock keeps a deactivation from slipping between the check and the row.
     user = txn.one(
         "SELECT deactivated FROM users WHERE user_id = ?" + txn.dialect.for_update,
@@ -75,21 +89,31 @@ def _add(txn: Transaction, user_id: UserID, threepid: Threepid, now_ms: int) -> 
     if user is None or user[0]:
         raise UserNotFound()
     if _insert(txn, user_id, threepid, now_ms):
+        job_rows.insert_held(txn, jobs, now_ms)
         return True
     if _owner_of(txn, threepid.medium, threepid.address) != user_id:
         raise ThreepidInUse()
     return False
 
 
-def _remove(txn: Transaction, user_id: UserID, medium: str, address: str) -> bool:
+def _remove(
+    txn: Transaction,
+    user_id: UserID,
+    medium: str,
+    address: str,
+    jobs: Sequence[NewJob],
+    now_ms: int,
+) -> bool:
     removed = txn.run(
         "DELETE FROM threepids WHERE medium = ? AND address = ? AND user_id = ?",
         (medium, address, str(user_id)),
     )
-    if removed:
-        # Tomorrow the address may be another's.
-        txn.run(
-            "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ? AND kind = ?",
-            (str(user_id), "m.email", address, medium),
-        )
-    return removed == 1
+    if not removed:
+        return False
+    # Tomorrow the address may be another's.
+    txn.run(
+        "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ? AND kind = ?",
+        (str(user_id), "m.email", address, medium),
+    )
+    job_rows.insert_held(txn, jobs, now_ms)
+    return True

@@ -18,6 +18,7 @@ from regsys.interfaces import (
     IThreepidChanges,
     IThreepidRules,
     IThreepidStore,
+    IThreepidWriter,
     IValidationStore,
 )
 from regsys.model import (
@@ -37,6 +38,7 @@ class AccountThreepids:
     ``prover``: the other server that proves phone numbers, None: there is none."""
 
     store: IThreepidStore
+    writer: IThreepidWriter
     validations: IValidationStore
     rules: IThreepidRules
     changes: IThreepidChanges
@@ -98,12 +100,10 @@ class AccountThreepids:
             raise ThreepidDenied()
         await self.changes.check(user_id, medium, address, True)
         threepid = Threepid(medium, address, proof.validated_ms)
-        added = await self.store.add(user_id, threepid, self._now_ms())
+        await self.writer.add(user_id, threepid)
         # Afterwards, so that who is cut off in between need not prove the address anew: nobody
         # else could use what is left.
         await self.validations.use(proof.sid)
-        if added:
-            self.changes.added(user_id, medium, address)
 
     async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
         """Take an identifier, in any spelling, from the account; False if it does not have it.
@@ -112,10 +112,7 @@ class AccountThreepids:
         """
         canonical = canonical_threepid(medium, address)
         await self.changes.check(user_id, medium, canonical, False)
-        removed = await self.store.remove(user_id, medium, canonical)
-        if removed:
-            self.changes.removed(user_id, medium, canonical)
-        return removed
+        return await self.writer.remove(user_id, medium, canonical)
 
     def _now_ms(self) -> int:
         return int(self.clock.seconds() * 1000)

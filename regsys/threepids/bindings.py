@@ -18,7 +18,7 @@ from regsys.errors import (
     UnknownToken,
 )
 from regsys.interfaces import IBindingChanges, IBindingStore, IIdentityServers, ILimiter
-from regsys.model import Binding, Proof, Secret, UserID, new_binding_id
+from regsys.model import ASKING_MS, Binding, Proof, Secret, UserID
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.unbinding import Unbinder
@@ -51,9 +51,8 @@ class Bindings:
         """Have ``id_server`` (None: the configured one) bind what ``proof`` has proven there.
         ``is_here`` tells whether it is still the user who asks.
 
-        Raises InvalidParam, MissingParam, IdentityServerForbidden, ThreepidChangeRefused and
-        IdentityServerRefused, then nothing is bound; UnknownToken, then it is unbound again; and
-        Unavailable, then perhaps.
+        Raises InvalidParam, MissingParam, IdentityServerForbidden, ThreepidChangeRefused,
+        IdentityServerRefused and UnknownToken, then nothing is bound; Unavailable, then perhaps.
         """
         if not self.may_bind:
             raise Forbidden("Addresses cannot be published from this server.")
@@ -66,20 +65,23 @@ class Bindings:
             address=address,
             id_server=server,
             proof=proof if self.servers.needs_proof else None,
+            asked_until_ms=self._now_ms() + ASKING_MS,
         )
         await self.changes.check(binding, True)
-        # Before it is bound, so that it can be unbound whatever becomes of the answer, or of us.
-        is_new = await self.store.add(binding, int(self.clock.seconds() * 1000))
+        # Before it is bound, so that it is unbound whatever becomes of the answer, or of us: who is
+        # deactivated from now on has it among what is unbound, once the server is not asked any
+        # more. Who was before has not.
+        is_new = await self.store.add(binding, self._now_ms())
+        if not await is_here():
+            await self.unbinder.let_go([binding])
+            raise UnknownToken()
         try:
             await self.servers.bind(binding, token, proof)
         except IdentityServerRefused:
             if is_new:
                 await self.store.remove(binding.binding_id)
             raise
-        except Unavailable:
-            await self._check_here(binding, is_here)
-            raise
-        await self._check_here(binding, is_here)
+        await self.store.answered(binding.binding_id)
         self.changes.updated(binding, True)
 
     async def unbind(
@@ -119,16 +121,6 @@ class Bindings:
         await self.held.remove(user_id, medium, canonical)
         return await self.unbinder.let_go(allowed) and len(allowed) == len(known)
 
-    async def _check_here(self, binding: Binding, is_here: Callable[[], Awaitable[bool]]) -> None:
-        """Of an account that was deactivated while the server was asked, what was remembered may
-        have been unbound too early: so it is once more. Raises UnknownToken then."""
-        if await is_here():
-            return
-        late = attr.evolve(binding, binding_id=new_binding_id())
-        await self.store.add(late, int(self.clock.seconds() * 1000))
-        await self.unbinder.let_go([late])
-        raise UnknownToken()
-
     async def _known(self, user_id: UserID, medium: str, address: str) -> Sequence[Binding]:
         found = await self.store.of_user(user_id)
         return [item for item in found if (item.medium, item.address) == (medium, address)]
@@ -152,3 +144,6 @@ class Bindings:
         except InvalidParam:
             log.warn("identity server {server} has proven what is no address", server=server)
             raise Unavailable("The identity server makes no sense.") from None
+
+    def _now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)

@@ -47,7 +47,7 @@ class ThreepidNames:
     async def named(self, registration: Registration) -> Registration:
         """The same, with the names that its addresses make, where they are to be used. A guest
         who becomes a user keeps its own."""
-        if registration.guest_access_token is not None:
+        if registration.guest_access_token is not None or not registration.threepids:
             return registration
         registration = attr.evolve(registration, display_name=self._display_name(registration))
         source = _first(registration, self.config.name_from)

@@ -101,6 +101,9 @@ class Unbinder:
         return done
 
     async def _unbind(self, binding: Binding) -> bool:
+        # Unbound before it is bound, it would stay bound.
+        if binding.is_asked_for(self._now_ms()):
+            raise Unavailable("The address is being bound at this moment.")
         if not await self.servers.unbind(binding):
             return False
         await self.store.remove(binding.binding_id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -19,7 +20,9 @@ from typing import Any, ClassVar, Mapping
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.npm import Missing, packages
+from tests.patience import PATIENCE_S
 from tests.service_process import ServiceProcess, sqlite, write_config
+from tests.witnesses import witness
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # As root there is no sandbox; the rest keeps it from talking to anybody but us.
@@ -32,7 +35,10 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WAIT_MS = 30_000
+WAIT_MS = int(PATIENCE_S * 1000)
+# What the console shows as an error, and is none: a status of 400 or above, and that a test has
+# taken the page offline.
+NO_COMPLAINT = re.compile("the server responded|net::ERR_INTERNET_DISCONNECTED")
 DESKTOP = {"width": 1100, "height": 800}
 REGISTER = "/_matrix/static/client/register/"
 PASSWORD = "correct horse battery staple"
@@ -53,7 +59,7 @@ def browser() -> Any:
         raise Missing("playwright, of the extra 'dev', is not installed.") from None
     playwright = sync_playwright().start()
     atexit.register(playwright.stop)
-    started = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+    started = playwright.chromium.launch(executable_path=found, args=list(FLAGS), timeout=WAIT_MS)
     atexit.register(started.close)
     return started
 
@@ -69,6 +75,9 @@ class BrowserCase(SynchronousTestCase):
 
     What a page logs as an error or a warning fails the test, so whatever its policy
     (Content-Security-Policy) had to stop does. ``asked`` are the addresses it has asked for.
+
+    Wait for what the next step needs, not for what stands beside it: Playwright waits for an
+    element before it acts on it, and for nothing where a test only reads.
     """
 
     options: ClassVar[Mapping[str, Any]] = {}
@@ -85,6 +94,7 @@ class BrowserCase(SynchronousTestCase):
         self.service = self.serve(**self.options)
         self.complaints: list[str] = []
         self.asked: list[str] = []
+        witness(self, "the pages", self.seen)
         self.page = self.open()
 
     def tearDown(self) -> None:
@@ -108,9 +118,14 @@ class BrowserCase(SynchronousTestCase):
         self.page.goto(f"{self.service.base_url}{path}")
 
     def _console(self, message: Any) -> None:
-        # A status of 400 or above is logged too, and is nothing wrong.
-        if message.type in ("error", "warning") and "the server responded" not in message.text:
+        if message.type in ("error", "warning") and not NO_COMPLAINT.search(message.text):
             self.complaints.append(message.text)
+
+    def seen(self) -> str:
+        """What a person sees in each tab now, and what the console has."""
+        pages = [page for context in self.browser.contexts for page in context.pages]
+        texts = [f"{page.url}\n{page.locator('body').inner_text(timeout=5000)}" for page in pages]
+        return "\n".join([*texts, *self.complaints])
 
     def registration(self, **body: Any) -> Any:
         """Ask to register; the body of the 401."""

@@ -164,7 +164,8 @@ class MistakeTests(AppserviceCase):
         self.assertWarning(options, f"{second}: sender_localpart", first)
 
     def test_everybody(self) -> None:
-        """A service that keeps every name is warned of, unless it is our own at a homeserver."""
+        """A service that keeps every name, or every number, is warned of, unless it is our own at
+        a homeserver."""
 
         def warnings(regex: str, exclusive: bool = True, **options: Any) -> list[str]:
             users = [{"regex": regex, "exclusive": exclusive}]
@@ -177,6 +178,9 @@ class MistakeTests(AppserviceCase):
             self.assertIn("namespaces.users: the service keeps every name", warning)
         for regex, exclusive in ((".*", False), ("@_irc_.*", True), ("@any.*", True)):
             self.assertEqual(warnings(regex, exclusive), [], regex)
+        (warning,) = warnings("@[0-9]+:.*")
+        self.assertIn("namespaces.users: the service keeps every number", warning)
+        self.assertEqual(warnings("@[0-9]{,6}:.*"), [])
         beside = {"url": "http://localhost", "as_token": "our-token"}
         self.assertEqual(warnings(".*", regsys={"homeserver": beside}), [])
         beside = {"url": "http://localhost", "as_token": "another-token"}

@@ -7,6 +7,7 @@ mishap by the response that it sends. ``python -m tests.doubles.captcha PORT`` s
 from __future__ import annotations
 
 import json
+import urllib.request
 from typing import Any, Mapping
 
 from twisted.internet.interfaces import IReactorTime
@@ -14,6 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from tests.doubles.process import DoubleProcess, serve
+from tests.patience import PATIENCE_S, until
 
 SECRET = "the-double's-private-key-canary"
 GOOD, BAD, STALL, DRIP = "good", "bad", "stall", "drip"
@@ -66,6 +68,10 @@ class CaptchaDouble(Resource):
         self.asked: list[dict[str, str]] = []
         self.paths: list[bytes] = []
 
+    def render_GET(self, request: Request) -> bytes:
+        """For tests, where it is a process: the responses that it was asked about."""
+        return json.dumps([fields.get("response") for fields in self.asked]).encode()
+
     def render_POST(self, request: Request) -> Any:
         self.paths.append(request.uri)
         given = request.args.items()
@@ -104,6 +110,16 @@ class CaptchaProcess(DoubleProcess):
     def url(self) -> str:
         """Its siteverify address."""
         return f"http://127.0.0.1:{self.port}/siteverify?kept=yes"
+
+    def wait_for(self, response: str) -> None:
+        """Return once it is asked about this response."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+        def is_asked() -> bool:
+            with opener.open(self.url, timeout=PATIENCE_S) as answer:
+                return response in json.load(answer)
+
+        until(is_asked, lambda: f"nobody asks about {response!r}")
 
 
 if __name__ == "__main__":

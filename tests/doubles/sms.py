@@ -9,9 +9,9 @@ import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Optional
 
+from tests.patience import PATIENCE_S
 from tests.ports import free_port
 
-PATIENCE_S = 30.0
 AUTHORIZATION = "Bearer of-the-gateway"
 # Answered instead of a status: nothing, until the double stops.
 STALL = 0

@@ -28,6 +28,7 @@ from regsys.config.proxies import Proxy
 from regsys.outbound.guarded import LOOKUPS, MOST_BYTES, GuardedAgent, lookups
 from regsys.outbound.http import DEADLINE_S, HTTPClient, NoAnswer
 from regsys.testing import config
+from tests.patience import PATIENCE_S
 
 PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
 
@@ -159,7 +160,7 @@ class LookupsTests(TestCase):
 
         def getaddrinfo(*args: Any) -> Any:
             threads.append(threading.current_thread())
-            silent.wait(20)
+            silent.wait(PATIENCE_S)
             return []
 
         resolver = lookups(reactor, getaddrinfo)
@@ -167,7 +168,9 @@ class LookupsTests(TestCase):
         try:
             for one in found:
                 resolver.resolveHostName(one, "silent.example")
-            self.assertEqual(await deferToThread(lambda: "free").addTimeout(5, reactor), "free")
+            self.assertEqual(
+                await deferToThread(lambda: "free").addTimeout(PATIENCE_S / 2, reactor), "free"
+            )
         finally:
             silent.set()
         for one in found:

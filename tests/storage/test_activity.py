@@ -17,7 +17,7 @@ from regsys.interfaces import (
     IGuestStore,
     IMonthlyActiveUsers,
 )
-from regsys.model import ACTIVE_MS, NewAccount, UserID
+from regsys.model import ACTIVE_MS, CLOCKS_APART_MS, NewAccount, UserID
 from regsys.storage.activity import ActivityStore
 from regsys.storage.guests import GuestStore
 from regsys.storage.users import UserStore
@@ -92,7 +92,7 @@ class OwnActivity(Tables):
         don't."""
         await self.store().saw(await self.everybody(), NOW_MS)
         self.assertEqual(await self.active(), ["alice", "bot"])
-        self.assertEqual(await self.store().count(NOW_MS - 1, 10), 2)
+        self.assertEqual(await self.store().count(NOW_MS, 10), 2)
 
     async def test_services(self: Any) -> None:
         """With track_appservice_user_ips services' users count, too."""
@@ -129,8 +129,7 @@ class OwnActivity(Tables):
         await store.add(user("reserved"), NOW_MS)
         for day, counted in enumerate((2, 2, 4, 5)):
             await store.saw(everybody, NOW_MS + day * DAY_MS)
-            since_ms = NOW_MS + day * DAY_MS - 1
-            self.assertEqual(await store.count(since_ms, 10), counted, day)
+            self.assertEqual(await store.count(NOW_MS + day * DAY_MS, 10), counted, day)
 
     async def test_neverBack(self: Any) -> None:
         """Who was seen later, by another process, is not seen earlier."""
@@ -139,6 +138,28 @@ class OwnActivity(Tables):
             await self.store().saw([alice], now_ms)
             await self.store().add(alice, now_ms)
         self.assertEqual(await self.rows("SELECT seen_ms FROM active_users"), [(NOW_MS + 5,)])
+
+    async def test_wrongClock(self: Any) -> None:
+        """Whom a wrong clock saw in the future does not count now, but for what clocks may differ
+        by; and when seen again, he was seen then, as a guest was."""
+        alice, bob = await self.create("alice"), await self.create("bob")
+        guest = await self.create("1", is_guest=True, device=GUEST)
+        store, wrong_ms = self.store(), NOW_MS + 1000 * DAY_MS
+        await store.saw([alice, guest], wrong_ms)
+        await store.add(bob, NOW_MS + CLOCKS_APART_MS)
+        self.assertEqual(await store.count(NOW_MS, 10), 1)
+        active = [await store.is_active(user_id, NOW_MS) for user_id in (alice, bob)]
+        self.assertEqual(active, [False, True])
+        await store.saw([alice, bob, guest], NOW_MS)
+        self.assertEqual(await store.count(NOW_MS, 10), 2)
+        self.assertEqual(
+            await self.rows("SELECT seen_ms FROM active_users ORDER BY user_id"),
+            [(NOW_MS,), (NOW_MS + CLOCKS_APART_MS,)],
+        )
+        self.assertEqual(await self.rows("SELECT seen_ms FROM users WHERE is_guest"), [(NOW_MS,)])
+        await store.saw([alice], wrong_ms)
+        await store.add(alice, NOW_MS)
+        self.assertTrue(await store.is_active(alice, NOW_MS))
 
     async def test_forgotten(self: Any) -> None:
         """Whose account is no more does not count."""

@@ -101,7 +101,7 @@ async def save_session(sound: Stores, other: Stores) -> Any:
 
 async def keep_hash(sound: Stores, other: Stores) -> Any:
     await sound.sessions.add(session(), 1)
-    return await other.sessions.keep_hash("session", "hash")
+    return await other.sessions.keep_hash("session", "mark", "hash")
 
 
 async def expire_sessions(sound: Stores, other: Stores) -> None:

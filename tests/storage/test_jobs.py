@@ -6,12 +6,14 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IExpiring, IJobStore, IOutcomeStore, ISessionStore
+from regsys.interfaces import IExpiring, IFirstTimes, IJobStore, IOutcomeStore, ISessionStore
+from regsys.model import NewJob
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.outcomes import KEPT_MS, OutcomeStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
+from regsys.testing import provides
 from regsys.testing.contracts import (
     ExpiringContract,
     JobStoreContract,
@@ -39,6 +41,24 @@ class OwnJobs(Tables, JobStoreContract):
             await self.rows("SELECT attempts, last_error, created_ms FROM jobs"),
             [(1, "no luck", NOW_MS)],
         )
+
+    async def test_words(self: Any) -> None:
+        """A word is known once it was noted, or a job has borne it; and then no job that bears it
+        is written any more."""
+        store = self.make()
+        provides(IFirstTimes, store)
+        long = "é" * 3000
+        self.assertIs(await store.has_been(long), False)
+        for _ in range(2):
+            await store.note(long)
+            self.assertIs(await store.has_been(long), True)
+        self.assertIs(await store.has_been("é"), False)
+        begun = [NewJob(kind="greet", once=word) for word in (long, "é")]
+        self.assertEqual(list(await store.begin(begun, NOW_MS)), begun[1:])
+        self.assertIs(await store.has_been("é"), True)
+        # They name people, who may be gone one day, and nobody removes them.
+        stored = await self.rows("SELECT word FROM first_times")
+        self.assertEqual({len(word) for (word,) in stored}, {64})
 
 
 class OwnOutcomes(Tables, OutcomeStoreContract):

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,6 +14,7 @@ from unittest import mock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests import postgres
+from tests.patience import until
 
 # Starts a server of its own, says where it keeps its files, and waits to be killed.
 VICTIM = """
@@ -108,9 +108,6 @@ class ServerTests(SynchronousTestCase):
         home, port = victim.stdout.readline().split()
         self.assertTrue(Path(home).exists())
         os.kill(victim.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while Path(home).exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        self.assertFalse(Path(home).exists())
+        until(lambda: not Path(home).exists(), lambda: "its files are still there")
         with socket.socket() as client:
             self.assertNotEqual(client.connect_ex(("127.0.0.1", int(port))), 0)

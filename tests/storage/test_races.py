@@ -132,7 +132,7 @@ class SessionRaces(RaceCase):
 
         async def save(stores: Stores) -> None:
             await stores.sessions.save("key", CLIENT, {"a": 1}, {"stage": True})
-            await stores.sessions.keep_hash("key", "hash")
+            await stores.sessions.keep_hash("key", "mark", "hash")
 
         for meeting in self.meetings(self.before, self.finished(), save):
             self.assertIsNone(meeting.second, meeting)

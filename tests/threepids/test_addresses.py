@@ -6,7 +6,7 @@ import re
 from typing import Any, Optional
 
 import phonenumbers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -29,6 +29,7 @@ from regsys.threepids.addresses import (
     mailbox,
     next_link,
 )
+from tests.scale import examples
 
 # A letter that folds, one that grows when it is folded, separators, controls, other scripts.
 SIGNS = some.sampled_from(
@@ -72,7 +73,7 @@ class EmailTests(SynchronousTestCase):
         ):
             self.assertRaises(InvalidParam, canonical_email, text)
 
-    @settings(max_examples=1000, deadline=None, database=None)
+    @examples(1000)
     @given(some.text(SIGNS, max_size=12) | some.text(max_size=12), some.text(SIGNS, max_size=6))
     def test_idempotent(self, local: str, domain: str) -> None:
         """The canonical form of a canonical form is itself, and safe in a header."""

@@ -9,8 +9,9 @@ from twisted.logger import capturedLogs
 
 from regsys.errors import Unavailable
 from regsys.interfaces import IBindingChanges, IIdentityServers, IRequestSigner
-from regsys.model import UserID
+from regsys.model import ASKING_MS, UserID
 from regsys.outbound.http import DEADLINE_S
+from regsys.storage.bindings import BindingStore
 from regsys.testing import provides
 from tests.accounts import THREEPIDS
 from tests.bindings import HER, NO_SUPPORT, OTHER, SECRET, SERVER, SUCCESS, BindingCase, Signer
@@ -22,11 +23,15 @@ from tests.proofs import ALICE
 SILENCES = sorted(set(NONSENSE) - {"401", "empty-object"} | {HANG_UP})
 
 
+async def dying(store: BindingStore, binding_id: str) -> None:
+    raise Unavailable()
+
+
 class BindTests(BindingCase):
     def test_provides(self) -> None:
         """The parts are what is asked for."""
         provides(IBindingChanges, self.changes)
-        provides(IIdentityServers, self.subsystem.handler.farewell.traces[-1].servers)
+        provides(IIdentityServers, self.subsystem.handler.farewell.parts[-1].servers)
 
     def test_bound(self) -> None:
         """What the session has proven is learned first, then modules are asked, then it is bound,
@@ -103,14 +108,44 @@ class BindTests(BindingCase):
         self.assertEqual((self.heard, set(self.steps)), ([], {"proven"}))
 
     def test_goneMeanwhile(self) -> None:
-        """Who is deactivated while the server is asked is bound to nothing afterwards, though
-        what was remembered was unbound too early; whatever the server answered."""
-        for name, sid in (("alice", f"ok..{ALICE}"), ("bob", f"bind=500..{ALICE}")):
-            token = self.alice if name == "alice" else self.bob
+        """Who is deactivated while the server is asked to bind is bound to nothing afterwards,
+        whatever the server answers, and also if we die of its answer."""
+        for name, sid, status in (
+            ("alice", f"ok..{ALICE}", 200),
+            ("bob", f"bind=500..{ALICE}", 503),
+            ("carol", f"ok..{ALICE}", 503),
+        ):
+            token = {"alice": self.alice, "bob": self.bob}.get(name)
+            token = token or self.register(name)["access_token"]
+            if name == "carol":
+                self.patch(BindingStore, "answered", dying)
             self.double.meanwhile = {"bind": lambda name=name: self.deactivate(name)}
-            self.assertRefused(self.bind(sid, who=token), 401, "M_UNKNOWN_TOKEN", name)
-            self.run_jobs()
+            self.assertEqual(self.bind(sid, who=token).status, status, name)
+            self.run_jobs(ASKING_MS)
             self.assertEqual((self.double.bound, self.remembered), ({}, []), name)
+
+    def test_goneBefore(self) -> None:
+        """Who is deactivated before it is asked for is bound to nothing at all."""
+        self.bound()
+        self.double.meanwhile = {"proven": lambda: self.deactivate("alice")}
+        self.assertRefused(self.bind(), 401, "M_UNKNOWN_TOKEN")
+        self.run_jobs(ASKING_MS)
+        self.assertEqual((self.double.bound, self.remembered), ({}, []))
+        self.assertEqual(self.steps.count("bind"), 1)
+
+    def test_notWhileItIsBound(self) -> None:
+        """What is being bound cannot be unbound yet: it would be, afterwards."""
+        self.double.meanwhile = {
+            "bind": lambda: self.assertRefused(self.unbind(), 503, "M_UNKNOWN")
+        }
+        self.bound()
+        self.assertUnbound(self.unbind(), SUCCESS)
+
+    def test_wrongClock(self) -> None:
+        """What a wrong clock says is asked for until years from now can be unbound all the same."""
+        self.bound()
+        self.change("UPDATE bindings SET asked_until_ms = ?", self.now_ms + 10**11)
+        self.assertUnbound(self.unbind(), SUCCESS)
 
     def deactivate(self, name: str) -> None:
         self.double.meanwhile = {}

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.outbound.http import DEADLINE_S
 from tests import postgres
 from tests.doubles.identity import CODE, NO_PROOFS, ODD_PROOFS, SILENCES, IdentityProcess
 from tests.log_canaries import told
@@ -18,7 +19,8 @@ V3 = "/_matrix/client/v3"
 STAGE = "m.login.msisdn"
 NUMBER, CANONICAL = "0151 12345678", "4915112345678"
 PASSWORD = "correct horse battery staple"
-PATIENCE_S = 12.0
+# The service gives up by its deadline; the rest is a slow machine's share.
+IN_TIME_S = 2 * DEADLINE_S
 
 
 class PhoneFlows:
@@ -92,7 +94,7 @@ class PhoneFlows:
         before = time.monotonic()
         self.double.pause()
         self.assertEqual(self.present(session, sid).status, 503)
-        self.assertLess(time.monotonic() - before, PATIENCE_S)
+        self.assertLess(time.monotonic() - before, IN_TIME_S)
         self.double.resume()
 
 

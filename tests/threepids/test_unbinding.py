@@ -20,7 +20,7 @@ class DeleteTests(BindingCase):
 
     def test_provides(self) -> None:
         """It is what is told of accounts that are no more."""
-        provides(IForgetful, self.subsystem.handler.farewell.traces[-1])
+        provides(IForgetful, self.subsystem.handler.farewell.parts[-1])
 
     def test_unbound(self) -> None:
         """A deleted address is unbound wherever it was bound."""

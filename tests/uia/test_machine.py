@@ -10,7 +10,7 @@ import itertools
 import sys
 from typing import Any, ClassVar, Optional
 
-from hypothesis import HealthCheck, note, settings
+from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -32,7 +32,7 @@ from regsys.testing import config
 from tests.case import START_S, SystemCase
 from tests.client import Answer
 from tests.riddle import SOLVED
-from tests.scale import SCALE
+from tests.scale import examples
 from tests.uia.model import (
     CHALLENGED,
     DENIED,
@@ -313,13 +313,6 @@ class MachineTests(SystemCase):
         machine = type("Machine", (Dialogues,), {"case": self, "seen": set()})
         run_state_machine_as_test(
             machine,
-            settings=settings(
-                max_examples=200 * SCALE,
-                stateful_step_count=40,
-                deadline=None,
-                database=None,
-                derandomize=SCALE == 1,
-                suppress_health_check=list(HealthCheck),
-            ),
+            settings=examples(200, stateful_step_count=40),
         )
         self.assertEqual(TELLING - machine.seen, set())

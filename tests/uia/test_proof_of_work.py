@@ -12,7 +12,7 @@ from typing import Any, Mapping
 from unittest import mock
 
 import attr
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -20,6 +20,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from regsys.errors import StageFailed
 from regsys.uia import proof_of_work
 from regsys.uia.proof_of_work import LIFETIME_S, ProofOfWork, solves
+from tests.patience import PATIENCE_S
+from tests.scale import examples
 
 # Where a payload has what is looked at, and anything that JSON can hold.
 PLACES = (
@@ -129,7 +131,7 @@ class ProofOfWorkTests(SynchronousTestCase):
         surrogate = {**self.challenge, "signature": "\ud800"}
         self.assertEqual(self.refused(payload(surrogate, 1)), "M_UNAUTHORIZED")
 
-    @settings(max_examples=200, derandomize=True, database=None, deadline=None)
+    @examples(200)
     @given(st.sampled_from(PLACES), ANYTHING)
     def test_whateverArrives(self, place: tuple[str, ...], value: Any) -> None:
         """A payload that is spoilt anywhere is refused, and nothing worse happens."""
@@ -184,7 +186,7 @@ class OtherProgramsTests(SynchronousTestCase):
             input=json.dumps(self.challenge),
             capture_output=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         self.assertEqual((run.returncode, run.stderr), (0, ""))
         solution = json.loads(run.stdout)

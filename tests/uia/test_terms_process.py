@@ -13,7 +13,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import postgres
 from tests.log_canaries import told
 from tests.policies import FORM_SECRET, TERMS, user_consent, write_pages
-from tests.ports import free_port
 from tests.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
 
 V3 = "/_matrix/client/v3"
@@ -33,7 +32,7 @@ class Policies:
         folder = Path(self.mktemp()).resolve()
         pages = write_pages(folder / "pages", "1.0")
         listener = {
-            "port": free_port(),
+            "port": 0,
             "bind_addresses": ["127.0.0.1"],
             "resources": [{"names": ["client", "consent"]}],
         }

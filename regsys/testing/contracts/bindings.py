@@ -52,6 +52,19 @@ class BindingStoreContract(Contract):
         self.assertEqual(list(await store.of_user(user("alice"))), [new, other])
         self.assertIsNone(await store.get(old.binding_id))
 
+    async def test_answered(self) -> None:
+        """Until when it may still be asked for is known, until there is an answer."""
+        store = self.make()
+        asked = binding("a.example", asked_until_ms=NOW_MS + 5)
+        other = binding("b.example", asked_until_ms=NOW_MS + 5)
+        for item in (binding("a.example"), asked, other):
+            await store.add(item, NOW_MS)
+        self.assertEqual(await store.get(asked.binding_id), asked)
+        for _ in range(2):
+            await store.answered(asked.binding_id)
+        known = [attr.evolve(asked, asked_until_ms=0), other]
+        self.assertEqual(list(await store.of_user(user("alice"))), known)
+
     async def test_removed(self) -> None:
         """What is removed is gone, once."""
         store = self.make()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from regsys.interfaces import ISessionStore
 from regsys.model import Client, NewAccount, UIASession
@@ -153,7 +153,7 @@ class SessionStoreContract(Contract):
         """Saving to a session that is not there brings none to life."""
         store = self.make()
         await store.save("session", CLIENT, {}, {"one": True})
-        await store.keep_hash("session", "hash")
+        await store.keep_hash("session", "mark", "hash")
         self.assertIsNone(await store.get("session", NOW_MS))
 
     async def test_removed(self) -> None:
@@ -169,17 +169,26 @@ class SessionStoreContract(Contract):
     # --- The password's hash, and the end ------------------------------------------------
 
     async def test_hash(self) -> None:
-        """The hash of the session's password is kept; a later one takes its place, and it is
-        forgotten when a new password comes."""
+        """The hash of the session's password is kept until a new password comes; the hash of a
+        password that is not the latest is not kept, however late it was made."""
         store = self.make()
-        await store.add(session(), PLENTY)
-        for password_hash in ("first", "second"):
-            await store.keep_hash("session", password_hash)
-            found = await self.saved(store)
-            self.assertEqual(found.password_hash, password_hash)
-        await store.save("session", CLIENT, None, {}, new_password=True)
-        found = await self.saved(store)
-        self.assertIsNone(found.password_hash)
+        await store.add(session(password_mark="first"), PLENTY)
+
+        async def kept() -> Optional[str]:
+            return (await self.saved(store)).password_hash
+
+        await store.keep_hash("session", "other", "of no password")
+        self.assertIsNone(await kept())
+        await store.keep_hash("session", "first", "of the first")
+        self.assertEqual(await kept(), "of the first")
+        await store.save("session", CLIENT, None, {}, password_mark="second")
+        self.assertIsNone(await kept())
+        await store.keep_hash("session", "second", "of the second")
+        await store.keep_hash("session", "first", "of the first")
+        await store.save("session", CLIENT, None, {"passed": True})
+        self.assertEqual(await kept(), "of the second")
+        await store.save("session", CLIENT, None, {}, password_mark="second")
+        self.assertEqual(await kept(), "of the second")
 
     async def test_finished(self) -> None:
         """A finished session tells what it has made, until its new end."""
@@ -198,9 +207,9 @@ class SessionStoreContract(Contract):
     async def test_noHashForAFinishedSession(self) -> None:
         """A hash that is made too late is not kept."""
         store = self.make()
-        await store.add(session(), PLENTY)
+        await store.add(session(password_mark="mark"), PLENTY)
         await self.finish()
-        await store.keep_hash("session", "late")
+        await store.keep_hash("session", "mark", "late")
         found = await store.get("session", NOW_MS)
         assert found is not None
         self.assertIsNone(found.password_hash)

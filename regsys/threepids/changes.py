@@ -1,0 +1,153 @@
+"""Modules learn what an account has, and has no more: by a job of the very transaction that changes
+it, be it the account's own or a later one (BEHAVIOUR B10.4)."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, Sequence
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from regsys.interfaces import (
+    IFirstTimes,
+    IFollowUps,
+    IJobStore,
+    IOwnThreepidStore,
+    IThreepidChanges,
+    IThreepidStore,
+    IThreepidWriter,
+)
+from regsys.model import Job, NewAccount, NewJob, Threepid, UserID
+
+TELL_OF_ADDRESS = "tell_of_address"
+
+
+def was_held(user_id: UserID, medium: str, address: str) -> str:
+    """The word (IFirstTimes) of an address that the account had once, and may have lost: what
+    follows a registration, called late, does not bring it back (BEHAVIOUR B6.4)."""
+    return f"was held {user_id} {medium} {address}"
+
+
+def _notice(
+    user_id: UserID, medium: str, address: str, added: bool, once: Optional[str] = None
+) -> NewJob:
+    told = {"user_id": str(user_id), "medium": medium, "address": address, "added": added}
+    return NewJob(kind=TELL_OF_ADDRESS, payload=told, once=once)
+
+
+@implementer(IFollowUps)
+@attr.frozen
+class AddressNotice:
+    """``owners`` None: nobody tells who has which address."""
+
+    changes: IThreepidChanges
+    owners: Optional[IThreepidStore] = None
+
+    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        if not self.changes.has_listeners():
+            return ()
+        return [
+            _notice(
+                new.user_id,
+                item.medium,
+                item.address,
+                added=True,
+                once=f"{TELL_OF_ADDRESS} {new.user_id} {item.medium} {item.address}",
+            )
+            for item in new.threepids
+        ]
+
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        return ()
+
+    async def run(self, job: Job) -> None:
+        """The handler of TELL_OF_ADDRESS jobs. One that comes late tells only what is still so:
+        a change that was told of first would be taken back."""
+        told = job.payload
+        user_id, medium, address = UserID.parse(told["user_id"]), told["medium"], told["address"]
+        owners = self.owners if job.is_late else None
+        if owners is not None:
+            has_it = await owners.owner_of(medium, address) == user_id
+            if has_it != told["added"]:
+                return
+        await self.changes.tell(user_id, medium, address, told["added"])
+
+
+@implementer(IThreepidWriter)
+@attr.frozen(kw_only=True)
+class LocalThreepidWriter:
+    """Over a store of ours: a change and its job are one."""
+
+    store: IOwnThreepidStore
+    firsts: IFirstTimes
+    start_jobs: Callable[[Sequence[NewJob]], None]
+    clock: IReactorTime
+
+    async def add(self, user_id: UserID, threepid: Threepid) -> bool:
+        jobs = [_notice(user_id, threepid.medium, threepid.address, added=True)]
+        added = await self.store.add(user_id, threepid, self._now_ms(), jobs)
+        if added:
+            self.start_jobs(jobs)
+        return added
+
+    async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
+        # Nobody fills the database with words of what was never his.
+        if await self.store.owner_of(medium, address) != user_id:
+            return False
+        await self.firsts.note(was_held(user_id, medium, address))
+        jobs = [_notice(user_id, medium, address, added=False)]
+        removed = await self.store.remove(user_id, medium, address, jobs, self._now_ms())
+        if removed:
+            self.start_jobs(jobs)
+        return removed
+
+    async def forget(self, user_id: UserID) -> None:
+        for item in await self.store.of_user(user_id):
+            await self.remove(user_id, item.medium, item.address)
+
+    def _now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)
+
+
+@implementer(IThreepidWriter)
+@attr.frozen(kw_only=True)
+class ForeignThreepidWriter:
+    """Over a homeserver's: the job is there before the change. Where nobody says what has become
+    of that, because the store raised or we died, the job comes late, and looks."""
+
+    store: IThreepidStore
+    firsts: IFirstTimes
+    jobs: IJobStore
+    start_jobs: Callable[[Sequence[NewJob]], None]
+    clock: IReactorTime
+
+    async def add(self, user_id: UserID, threepid: Threepid) -> bool:
+        jobs = await self._begin(_notice(user_id, threepid.medium, threepid.address, added=True))
+        return await self._end(jobs, await self.store.add(user_id, threepid, self._now_ms()))
+
+    async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
+        # What was never the user's would else be told of as lost, by a job that comes late.
+        if await self.store.owner_of(medium, address) != user_id:
+            return False
+        await self.firsts.note(was_held(user_id, medium, address))
+        jobs = await self._begin(_notice(user_id, medium, address, added=False))
+        return await self._end(jobs, await self.store.remove(user_id, medium, address))
+
+    async def forget(self, user_id: UserID) -> None:
+        for item in await self.store.of_user(user_id):
+            await self.remove(user_id, item.medium, item.address)
+
+    async def _begin(self, notice: NewJob) -> Sequence[NewJob]:
+        return await self.jobs.begin([notice], self._now_ms())
+
+    async def _end(self, jobs: Sequence[NewJob], changed: bool) -> bool:
+        if changed:
+            self.start_jobs(jobs)
+        else:
+            for job in jobs:
+                await self.jobs.finish(job.job_id)
+        return changed
+
+    def _now_ms(self) -> int:
+        return int(self.clock.seconds() * 1000)

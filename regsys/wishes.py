@@ -1,0 +1,61 @@
+"""What a client asks for by POST /register, read from its body (BEHAVIOUR B13, B16.4)."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+import attr
+
+from regsys import bodies
+from regsys.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
+from regsys.errors import InvalidUsername
+from regsys.model import DeviceRequest, Secret
+
+
+@attr.frozen(kw_only=True)
+class Wish:
+    """What the client asks for, types checked. ``remembered`` is what a session keeps of it."""
+
+    remembered: Mapping[str, Any]
+    wants_refresh_token: bool = False
+    guest_access_token: Optional[Secret] = attr.field(default=None, repr=False)
+    empty: bool = False
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Wish:
+        """Raises BadJSON for wrong types, InvalidUsername or InvalidParam for what is too long."""
+        refresh = bodies.boolean(body, "refresh_token")
+        username = bodies.string(body, "username")
+        if username is not None and len(username) > bodies.MAX_NAME:
+            raise InvalidUsername(f"A user name may have at most {bodies.MAX_NAME} characters.")
+        guest = bodies.string(body, "guest_access_token")
+        # A known client sends the display name of its device alone, meaning nothing (B16.4).
+        stray = {"auth"} if "password" in body else {"auth", "initial_device_display_name"}
+        remembered = {
+            "username": username,
+            "device_id": bodies.string(body, "device_id", limit=MAX_DEVICE_ID),
+            "initial_device_display_name": bodies.string(
+                body, "initial_device_display_name", limit=MAX_DISPLAY_NAME
+            ),
+            "inhibit_login": bodies.boolean(body, "inhibit_login") or None,
+        }
+        return cls(
+            remembered={
+                name: value
+                for name, value in remembered.items()
+                if value is not None and name not in stray
+            },
+            wants_refresh_token=refresh,
+            guest_access_token=None if guest is None else Secret(guest),
+            empty=body.keys() <= stray,
+        )
+
+    def device(self, params: Mapping[str, Any]) -> Optional[DeviceRequest]:
+        """The device asked for by the parameters that hold now; None if no login is wanted."""
+        if params.get("inhibit_login"):
+            return None
+        return DeviceRequest(
+            device_id=params.get("device_id"),
+            display_name=params.get("initial_device_display_name"),
+            wants_refresh_token=self.wants_refresh_token,
+        )

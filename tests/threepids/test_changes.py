@@ -1,0 +1,232 @@
+"""Changes of what an account has, and who is told of them (B10.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.callbacks import ThreepidChanges
+from regsys.errors import ThreepidInUse
+from regsys.interfaces import IFollowUps, IThreepidWriter
+from regsys.jobs import JobRunner
+from regsys.model import Job, NewAccount, Threepid
+from regsys.storage.jobs import JobStore
+from regsys.storage.threepids import ThreepidStore
+from regsys.storage.users import UserStore
+from regsys.testing import MemoryAccounts, MemoryThreepids, memory_database, provides
+from regsys.testing.contracts.case import NOW_MS, account, user
+from regsys.threepids.changes import (
+    TELL_OF_ADDRESS,
+    AddressNotice,
+    ForeignThreepidWriter,
+    LocalThreepidWriter,
+    was_held,
+)
+from tests.crash import LATER_S
+
+MAIL = Threepid("email", "alice@mail.example", NOW_MS)
+PHONE = Threepid("msisdn", "4915112345678", NOW_MS)
+BOBS = Threepid("email", "bob@mail.example", NOW_MS)
+
+
+class Died(Exception):
+    """The process is no more, as far as the caller is concerned."""
+
+
+class ChangesCase(SynchronousTestCase):
+    """Alice and Bob have accounts. ``self.heard`` is what a module was told."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW_MS / 1000)
+        self.database = memory_database(self, self.clock)
+        self.heard: list[Any] = []
+        self.changes = ThreepidChanges.on(self.clock)
+        self.changes.additions.register("m", lambda *args: self.heard.append((True, *args)))
+        self.changes.removals.register("m", lambda *args: self.heard.append((False, *args)))
+        self.runner = JobRunner(JobStore(self.database), self.clock)
+        self.make()
+        self.runner.add_handlers({TELL_OF_ADDRESS: AddressNotice(self.changes, self.store).run})
+        for name in ("alice", "bob"):
+            self.wait(self.accounts.create_account(account(name, name)))
+
+    def make(self) -> None:
+        """Give ``self`` its accounts, store and writer."""
+        self.accounts: Any = UserStore(self.database)
+        self.store: Any = ThreepidStore(self.database)
+        self.writer: IThreepidWriter = LocalThreepidWriter(
+            store=self.store,
+            firsts=JobStore(self.database),
+            start_jobs=self.runner.start_jobs,
+            clock=self.clock,
+        )
+
+    def wait(self, coroutine: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def told(self, name: str, *changes: tuple[bool, Threepid]) -> None:
+        """The module has heard this of the user, in any order, and nothing waits any more."""
+        expected = [(added, str(user(name)), of.medium, of.address) for added, of in changes]
+        self.assertEqual(sorted(self.heard), sorted(expected))
+        self.heard.clear()
+        self.assertEqual(self.wait(JobStore(self.database).waiting(9)), [])
+
+
+class LocalTests(ChangesCase):
+    """Over a store of ours; ``ForeignTests`` are these over somebody else's."""
+
+    def test_provides(self) -> None:
+        """It has its methods, with the arguments that it will be called with."""
+        provides(IThreepidWriter, self.writer)
+
+    def test_told(self) -> None:
+        """What changes something is told of, once it has; what changes nothing is not."""
+        alice = user("alice")
+        for change, changed in ((self.writer.add, True), (self.writer.add, False)):
+            self.assertIs(self.wait(change(alice, MAIL)), changed)
+        self.told("alice", (True, MAIL))
+        self.assertEqual(self.wait(self.store.owner_of("email", MAIL.address)), alice)
+        for changed in (True, False):
+            self.assertIs(self.wait(self.writer.remove(alice, "email", MAIL.address)), changed)
+        self.told("alice", (False, MAIL))
+        self.assertIsNone(self.wait(self.store.owner_of("email", MAIL.address)))
+
+    def test_wasHeld(self) -> None:
+        """That an account had what it has lost is remembered, and nothing of what it never had."""
+        word = was_held(user("alice"), "email", MAIL.address)
+        for had in (False, True):
+            self.wait(self.writer.remove(user("alice"), "email", MAIL.address))
+            self.assertIs(self.wait(JobStore(self.database).has_been(word)), had)
+            self.wait(self.writer.add(user("alice"), MAIL))
+
+    def test_refused(self) -> None:
+        """Of what is refused, or another's, nobody is told, not even later."""
+        self.wait(self.writer.add(user("bob"), MAIL))
+        self.heard.clear()
+        asked = self.writer.add(user("alice"), MAIL)
+        self.failureResultOf(Deferred.fromCoroutine(asked), ThreepidInUse)
+        self.assertIs(self.wait(self.writer.remove(user("alice"), "email", MAIL.address)), False)
+        self.clock.advance(LATER_S)
+        self.wait(self.runner.run_due())
+        self.told("alice")
+        self.assertEqual(self.wait(self.store.owner_of("email", MAIL.address)), user("bob"))
+
+    def test_forget(self) -> None:
+        """All that an account has is taken from it; others keep theirs."""
+        for name, threepid in (("alice", MAIL), ("alice", PHONE), ("bob", BOBS)):
+            self.wait(self.writer.add(user(name), threepid))
+        self.heard.clear()
+        for _ in range(2):
+            self.wait(self.writer.forget(user("alice")))
+        self.told("alice", (False, MAIL), (False, PHONE))
+        self.assertEqual(self.wait(self.store.of_user(user("alice"))), [])
+        self.assertEqual(len(self.wait(self.store.of_user(user("bob")))), 1)
+
+
+class ForeignTests(LocalTests):
+    """Where a homeserver keeps who has which address."""
+
+    def make(self) -> None:
+        self.accounts = MemoryAccounts()
+        self.store = MemoryThreepids(self.accounts)
+        self.writer = self.over(self.store)
+
+    def over(self, store: Any) -> ForeignThreepidWriter:
+        return ForeignThreepidWriter(
+            store=store,
+            firsts=JobStore(self.database),
+            jobs=JobStore(self.database),
+            start_jobs=self.runner.start_jobs,
+            clock=self.clock,
+        )
+
+    def test_cutOff(self) -> None:
+        """Whoever dies after a change leaves a job that tells of it; who dies before, one that
+        finds nothing to tell."""
+        alice = user("alice")
+        for is_done in (False, True):
+            dying = self.over(Dying(self.store, is_done))
+            for added, asked in (
+                (True, dying.add(alice, MAIL)),
+                (False, dying.remove(alice, "email", MAIL.address)),
+            ):
+                self.failureResultOf(Deferred.fromCoroutine(asked), Died)
+                self.assertEqual(self.heard, [])
+                self.clock.advance(LATER_S)
+                self.wait(self.runner.run_due())
+                self.told("alice", *[(added, MAIL)] * is_done)
+                if added and not is_done:
+                    self.wait(self.store.add(alice, MAIL, NOW_MS))
+            self.wait(self.store.remove(alice, "email", MAIL.address))
+        self.assertIs(self.wait(dying.remove(alice, "email", MAIL.address)), False)
+        self.told("alice")
+
+
+class Dying:
+    """A store whose callers die of a change: once it ``is_done``, or before."""
+
+    def __init__(self, store: MemoryThreepids, is_done: bool) -> None:
+        self.store = store
+        self.is_done = is_done
+        self.owner_of = store.owner_of
+
+    async def add(self, *args: Any) -> bool:
+        if self.is_done:
+            await self.store.add(*args)
+        raise Died()
+
+    async def remove(self, *args: Any) -> bool:
+        if self.is_done:
+            await self.store.remove(*args)
+        raise Died()
+
+
+class NoticeTests(ChangesCase):
+    def test_provides(self) -> None:
+        """It offers the whole of IFollowUps."""
+        provides(IFollowUps, AddressNotice(self.changes))
+
+    def test_born(self) -> None:
+        """Each address of a new account is a job, the same one however often it is planned, if
+        there is anybody to be told."""
+        new = NewAccount(key="k", user_id=user("alice"), created_ms=1, threepids=(MAIL, PHONE))
+        jobs, again = (AddressNotice(self.changes).jobs_for(new) for _ in range(2))
+        self.assertEqual(len({job.once for job in jobs}), 2)
+        self.assertEqual([job.once for job in jobs], [job.once for job in again])
+        self.assertNotIn(None, [job.once for job in jobs])
+        self.assertEqual(AddressNotice(ThreepidChanges.on(self.clock)).jobs_for(new), ())
+
+    def test_late(self) -> None:
+        """Who comes late tells only what is still so; who comes at once, or has nobody to ask,
+        what has happened."""
+        for owner, attempts, told in (
+            ("alice", 2, [True]),
+            (None, 2, [False]),
+            ("bob", 2, [False]),
+            ("alice", 1, [True, False]),
+            (None, 1, [True, False]),
+        ):
+            if owner is not None:
+                self.wait(self.store.add(user(owner), MAIL, NOW_MS))
+            for added in (True, False):
+                self.tell(AddressNotice(self.changes, self.store), attempts, added)
+            self.assertEqual([item[0] for item in self.heard], told, (owner, attempts))
+            self.heard.clear()
+            if owner is not None:
+                self.wait(self.store.remove(user(owner), "email", MAIL.address))
+        self.tell(AddressNotice(self.changes), 2, True)
+        self.assertEqual(len(self.heard), 1)
+
+    def tell(self, notice: AddressNotice, attempts: int, added: bool) -> None:
+        payload = {"user_id": str(user("alice")), "medium": "email", "address": MAIL.address}
+        job = Job(
+            job_id="1",
+            kind=TELL_OF_ADDRESS,
+            payload={**payload, "added": added},
+            attempts=attempts,
+            claimed_until_ms=NOW_MS,
+        )
+        self.wait(notice.run(job))
