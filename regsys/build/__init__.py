@@ -31,7 +31,7 @@ from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem
-from regsys.threepids.changes import ForeignThreepidWriter, LocalThreepidWriter
+from regsys.threepids.changes import ForeignThreepids
 from regsys.web import account, login
 from regsys.writer import LocalWriter
 
@@ -66,12 +66,7 @@ def standalone(
         aftermath=rules.aftermath(parts, users, auth, owners),
         start_jobs=parts.runner.start_jobs,
     )
-    addresses = LocalThreepidWriter(
-        store=owners,
-        firsts=parts.stores.jobs,
-        start_jobs=parts.runner.start_jobs,
-        clock=clock,
-    )
+    addresses = rules.threepid_writer(parts, owners)
     farewell = rules.farewell(parts, users, addresses, *watch.traces)
     handler = rules.handler(parts, users, auth, watch.writer(writer), farewell, blocking)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
@@ -148,13 +143,8 @@ def embedded(
     parts.runner.add_handlers({RECOVERY: writer.recover})
     addresses = None
     if threepids is not None:
-        addresses = ForeignThreepidWriter(
-            store=threepids,
-            firsts=parts.stores.jobs,
-            jobs=parts.stores.jobs,
-            start_jobs=parts.runner.start_jobs,
-            clock=clock,
-        )
+        foreign = ForeignThreepids(store=threepids, jobs=parts.stores.jobs)
+        addresses = rules.threepid_writer(parts, foreign)
     users, farewell = parts.hooks.users, rules.farewell(parts, addresses)
     blocking = people.blocking(parts, active_users, store, threepids)
     people.warn_embedder(parts)

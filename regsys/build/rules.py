@@ -26,6 +26,7 @@ from regsys.interfaces import (
     IFarewell,
     IForgetful,
     INames,
+    IOwnThreepidStore,
     IPhoneProver,
     IRegistrationWriter,
     IRooms,
@@ -40,7 +41,7 @@ from regsys.shared_secret import SharedSecret
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import NewcomersThreepids
 from regsys.threepids.bindings import Bindings
-from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice
+from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice, ThreepidWriter
 from regsys.threepids.names import ThreepidNames
 from regsys.usernames import Usernames
 from regsys.writer import CountingWriter
@@ -206,6 +207,15 @@ def newcomers(
 def threepid_names(parts: Parts, names: INames) -> ThreepidNames:
     return ThreepidNames(
         names=names, config=parts.config.threepids, display_name=parts.hooks.display_name
+    )
+
+
+def threepid_writer(parts: Parts, store: IOwnThreepidStore) -> ThreepidWriter:
+    return ThreepidWriter(
+        store=store,
+        firsts=parts.stores.jobs,
+        start_jobs=parts.runner.start_jobs,
+        clock=parts.clock,
     )
 
 
