@@ -105,9 +105,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     ]
     confirmation = stages.confirmation(parts, side.passwords)
     if side.owners is not None and side.addresses is not None:
-        held = rules.account_threepids(
-            parts, side.owners, side.addresses, proofs.phone_prover(parts)
-        )
+        held = rules.account_threepids(parts, side.owners, side.addresses)
         requests = account_threepids.Requests(
             validations=validations,
             phones=phones,

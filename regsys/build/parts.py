@@ -17,10 +17,11 @@ from regsys.follow_ups import (
     EmailPusher,
     FollowUps,
 )
-from regsys.interfaces import IAppservices, IFollowUps, ILimiter, IPushers, IRooms
+from regsys.interfaces import IAppservices, IFollowUps, ILimiter, IPhoneProver, IPushers, IRooms
 from regsys.jobs import JobRunner
 from regsys.outbound.bindings import IdentityServers
 from regsys.outbound.homeserver import Homeserver
+from regsys.outbound.identity import IdentityServer
 from regsys.outbound.profiles import HomeserverDirectory
 from regsys.outbound.rooms import HomeserverRooms
 from regsys.ratelimit import Buckets
@@ -85,7 +86,7 @@ class Stores:
 @attr.frozen(kw_only=True)
 class Parts:
     """``clock`` is the reactor. ``homeserver`` None: none is configured; ``directory_notice``
-    None: there is no user directory."""
+    None: there is no user directory; ``phone_prover`` None: no other server proves numbers."""
 
     config: Config
     clock: Any
@@ -100,6 +101,7 @@ class Parts:
     directory_notice: Optional[DirectoryNotice]
     runner: JobRunner
     unbinder: Unbinder
+    phone_prover: Optional[IPhoneProver]
     threepid_rules: EmailDomains
 
     @classmethod
@@ -136,6 +138,7 @@ class Parts:
             directory_notice=directory_notice,
             runner=runner,
             unbinder=_unbinder(config, clock, backend, chosen, stores, runner),
+            phone_prover=_phone_prover(config, backend),
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
@@ -193,6 +196,12 @@ def _follow_ups(config: Config, chosen: Hooks, notice: Optional[DirectoryNotice]
     if config.rooms.auto_join:
         parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
     return FollowUps(parts, notices)
+
+
+def _phone_prover(config: Config, backend: Backend) -> Optional[IPhoneProver]:
+    """One for all who ask it, so that together they have one service's places."""
+    url = config.phones.identity_server
+    return None if url is None else IdentityServer(url=url, http=backend.http.apart())
 
 
 def _unbinder(

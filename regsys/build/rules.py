@@ -27,7 +27,6 @@ from regsys.interfaces import (
     IForgetful,
     INames,
     IOwnThreepidStore,
-    IPhoneProver,
     IRegistrationWriter,
     IRooms,
     IThreepidStore,
@@ -220,10 +219,7 @@ def threepid_writer(parts: Parts, store: IOwnThreepidStore) -> ThreepidWriter:
 
 
 def account_threepids(
-    parts: Parts,
-    store: IThreepidStore,
-    writer: IThreepidWriter,
-    prover: Optional[IPhoneProver],
+    parts: Parts, store: IThreepidStore, writer: IThreepidWriter
 ) -> AccountThreepids:
     return AccountThreepids(
         store=store,
@@ -233,7 +229,7 @@ def account_threepids(
         changes=parts.hooks.threepid_changes,
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,
-        prover=prover,
+        prover=parts.phone_prover,
     )
 
 
