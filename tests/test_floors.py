@@ -20,7 +20,7 @@ FLOORS: Mapping[int, str] = {
     "drafts blocking approval autojoin shared_secret credentials consent mails farewell activity "
     "guests "
     "uia/sessions uia/flows uia/proof_of_work threepids/addresses threepids/changes "
-    "threepids/domains threepids/names appservices/namespaces appservices/ghosts",
+    "threepids/domains threepids/names threepids/tokens appservices/namespaces appservices/ghosts",
     4: "wishes hashing kept_hashes follow_ups aftermath jobs writer foreign_writer handler "
     "uia/stages uia/stages_first uia/threepid_stages uia/captchas threepids/account "
     "threepids/requests threepids/unbinding",

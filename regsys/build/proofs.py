@@ -19,13 +19,13 @@ from regsys.templates import Templates
 from regsys.threepids.addresses import EMAIL, MSISDN, NewcomersThreepids
 from regsys.threepids.mailer import ValidationMailer
 from regsys.threepids.phones import CodeTexter, DelegatedPhones, OwnPhones
+from regsys.threepids.tokens import ValidationTokens
 from regsys.threepids.validation import (
     SEND_MAIL,
     SEND_SMS,
     SUBMIT_PATHS,
     ValidationLimits,
     Validations,
-    ValidationTokens,
 )
 from regsys.uia.stages_first import StagesFirst
 from regsys.uia.threepid_stages import DelegatedMsisdnStage, MsisdnStage

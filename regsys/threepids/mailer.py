@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys.interfaces import IValidationMails, IValidationStore
 from regsys.model import Job, MailPurpose, Validation, ValidationMail
-from regsys.threepids.validation import SUBMIT_PATHS, ValidationTokens
+from regsys.threepids.tokens import ValidationTokens
+from regsys.threepids.validation import SUBMIT_PATHS
 
 
 @attr.frozen(kw_only=True)

@@ -14,7 +14,8 @@ from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IValidatio
 from regsys.model import Client, Job, UserID, masked
 from regsys.templates import Templates
 from regsys.threepids.addresses import MSISDN, check_client_secret
-from regsys.threepids.validation import Validations, ValidationTokens
+from regsys.threepids.tokens import ValidationTokens
+from regsys.threepids.validation import Validations
 
 _log = Logger()
 

@@ -4,8 +4,6 @@ back (BEHAVIOUR B7.2-7)."""
 from __future__ import annotations
 
 import hmac
-import re
-import string
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 import attr
@@ -36,6 +34,7 @@ from regsys.model import (
 )
 from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
 from regsys.threepids.requests import ProofRequest
+from regsys.threepids.tokens import ValidationTokens, as_code
 from regsys.uia.flows import EMAIL_IDENTITY
 from regsys.uia.stages_first import StagesFirst
 
@@ -48,34 +47,8 @@ SUBMIT_PATHS: Mapping[MailPurpose, str] = {
 }
 
 SID_LETTERS = 16
-TOKEN_LETTERS = 32
-CODE_LETTERS = 8
 # Of a reader's languages, and of the name of one, so much goes into a job.
 MAX_LANGUAGES, MAX_LANGUAGE = 5, 35
-
-
-@attr.frozen
-class ValidationTokens:
-    """What proves an address: computed from the server's secret, so that no row holds it."""
-
-    secret: bytes = attr.field(repr=False)
-
-    def token(self, sid: str, send_attempt: int) -> str:
-        """The token of the link that this attempt sends."""
-        key = f"{sid} {send_attempt}"
-        return tokens.derived_letters(self.secret, "validation token", key, TOKEN_LETTERS)
-
-    def code(self, sid: str) -> str:
-        """The short code of a mail, the same in all messages of a session."""
-        return tokens.derived_letters(
-            self.secret, "validation code", sid, CODE_LETTERS, tokens.CAPITALS
-        )
-
-    def digits(self, sid: str) -> str:
-        """The same of a text message: as long, but easily typed on a phone."""
-        return tokens.derived_letters(
-            self.secret, "validation digits", sid, CODE_LETTERS, string.digits
-        )
 
 
 @attr.frozen(kw_only=True)
@@ -224,7 +197,7 @@ class Validations:
         key = self.limits.key_of(client.address)
         await self.limits.submitted.take(key)
         validation = await self.find(medium, sid, client_secret)
-        if token and _as_code(token) is None:
+        if token and as_code(token) is None:
             self._check_link(validation, token)
         await self.limits.submitted.give_back(key)
         return validation
@@ -244,7 +217,7 @@ class Validations:
 
     async def _check(self, validation: Validation, token: str) -> None:
         """Raise unless this is one of the session's tokens, or its code."""
-        code = _as_code(token)
+        code = as_code(token)
         if code is None:
             self._check_link(validation, token)
             return
@@ -270,12 +243,6 @@ class Validations:
 
     def _now_ms(self) -> int:
         return int(self.clock.seconds() * 1000)
-
-
-def _as_code(token: str) -> Optional[str]:
-    """The code that was typed, as we write it; None: it is none, but the token of a link."""
-    code = re.sub(r"[\s-]", "", token).upper()
-    return code if len(code) == CODE_LETTERS else None
 
 
 def _is_one_of(given: str, good: Sequence[str]) -> bool:
