@@ -9,6 +9,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.interfaces import (
     IFirstTimes,
     IFollowUps,
@@ -86,7 +87,7 @@ class ThreepidWriter:
 
     async def add(self, user_id: UserID, threepid: Threepid) -> bool:
         jobs = [_notice(user_id, threepid.medium, threepid.address, added=True)]
-        added = await self.store.add(user_id, threepid, self._now_ms(), jobs)
+        added = await self.store.add(user_id, threepid, clocks.now_ms(self.clock), jobs)
         if added:
             self.start_jobs(jobs)
         return added
@@ -98,7 +99,7 @@ class ThreepidWriter:
             return False
         await self.firsts.note(was_held(user_id, medium, address))
         jobs = [_notice(user_id, medium, address, added=False)]
-        removed = await self.store.remove(user_id, medium, address, jobs, self._now_ms())
+        removed = await self.store.remove(user_id, medium, address, jobs, clocks.now_ms(self.clock))
         if removed:
             self.start_jobs(jobs)
         return removed
@@ -106,9 +107,6 @@ class ThreepidWriter:
     async def forget(self, user_id: UserID) -> None:
         for item in await self.store.of_user(user_id):
             await self.remove(user_id, item.medium, item.address)
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
 
 
 @implementer(IOwnThreepidStore)

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.errors import SmsRefused, WrongCode
 from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IValidationStore
 from regsys.model import Client, Job, UserID, masked
@@ -55,7 +56,7 @@ class CodeTexter:
     async def send(self, job: Job) -> None:
         """Send the message, unless it has come to be of no use: expired, or proven by another."""
         sid = job.payload["sid"]
-        validation = await self.store.get(sid, int(self.clock.seconds() * 1000))
+        validation = await self.store.get(sid, clocks.now_ms(self.clock))
         if validation is None or validation.validated_ms is not None:
             return
         text = self.templates.render(

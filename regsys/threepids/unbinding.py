@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.errors import Unavailable
 from regsys.interfaces import (
     IBindingChanges,
@@ -61,13 +62,13 @@ class Unbinder:
     async def run(self, job: Job) -> None:
         """The handler of UNBIND jobs."""
         binding_id = job.payload["binding_id"]
-        if self._now_ms() < job.payload["until_ms"]:
+        if clocks.now_ms(self.clock) < job.payload["until_ms"]:
             await self._end(binding_id)
         elif await self.store.remove(binding_id):
             log.warn("binding {binding_id} is given up: its server is gone", binding_id=binding_id)
 
     async def _begin(self, bindings: Iterable[Binding]) -> Sequence[NewJob]:
-        until_ms = self._now_ms() + GIVE_UP_MS
+        until_ms = clocks.now_ms(self.clock) + GIVE_UP_MS
         jobs = [
             NewJob(
                 kind=UNBIND,
@@ -77,14 +78,14 @@ class Unbinder:
             )
             for binding in bindings
         ]
-        return await self.jobs.begin(jobs, self._now_ms()) if jobs else ()
+        return await self.jobs.begin(jobs, clocks.now_ms(self.clock)) if jobs else ()
 
     async def _try(self, job: NewJob) -> bool:
         """What the job does, at once; else it is left to those who run jobs."""
         try:
             done = await self._end(job.payload["binding_id"])
         except Unavailable as error:
-            await self.jobs.postpone(job.job_id, self._now_ms() + RETRY_MS, error.text)
+            await self.jobs.postpone(job.job_id, clocks.now_ms(self.clock) + RETRY_MS, error.text)
             return False
         await self.jobs.finish(job.job_id)
         return done
@@ -102,16 +103,13 @@ class Unbinder:
 
     async def _unbind(self, binding: Binding) -> bool:
         # Unbound before it is bound, it would stay bound.
-        if binding.is_asked_for(self._now_ms()):
+        if binding.is_asked_for(clocks.now_ms(self.clock)):
             raise Unavailable("The address is being bound at this moment.")
         if not await self.servers.unbind(binding):
             return False
         await self.store.remove(binding.binding_id)
         self.changes.updated(binding, False)
         return True
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
 
 
 async def _all(asked: Iterable[Awaitable[bool]]) -> bool:

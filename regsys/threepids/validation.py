@@ -10,7 +10,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from regsys import tokens
+from regsys import clocks, tokens
 from regsys.config import ThreepidsConfig
 from regsys.errors import (
     CodeUsedUp,
@@ -121,7 +121,7 @@ class Validations:
         request, is_taken = await self.admit(medium, body, client, user_id)
         wanted = MailPurpose.REGISTRATION if user_id is None else MailPurpose.ADD_THREEPID
         purpose = MailPurpose.IN_USE if is_taken else wanted
-        now_ms = self._now_ms()
+        now_ms = clocks.now_ms(self.clock)
         begun = await self.store.begin(
             NewValidation(
                 sid=tokens.random_letters(SID_LETTERS),
@@ -176,7 +176,7 @@ class Validations:
         await self.limits.submitted.take(key)
         validation = await self.find(medium, sid, client_secret)
         await self._check(validation, token)
-        if not await self.store.confirm(sid, self._now_ms()):
+        if not await self.store.confirm(sid, clocks.now_ms(self.clock)):
             raise NoSuchValidation()
         await self.limits.submitted.give_back(key)
         return Confirmed(
@@ -208,7 +208,7 @@ class Validations:
 
     async def find(self, medium: str, sid: str, client_secret: str) -> Validation:
         """The session, for who knows its client secret and medium; else NoSuchValidation."""
-        validation = await self.store.get(sid, self._now_ms())
+        validation = await self.store.get(sid, clocks.now_ms(self.clock))
         if validation is None or validation.medium != medium:
             raise NoSuchValidation()
         if not validation.is_known_to(client_secret):
@@ -234,15 +234,12 @@ class Validations:
 
     def _tokens(self, validation: Validation) -> list[str]:
         """Those that are still good; all that ever were, once they have done their work."""
-        oldest_ms = self._now_ms() - self.config.token_lifetime_ms
+        oldest_ms = clocks.now_ms(self.clock) - self.config.token_lifetime_ms
         return [
             self.tokens.token(validation.sid, attempt)
             for attempt, made_ms in validation.tokens.items()
             if made_ms > oldest_ms or validation.validated_ms is not None
         ]
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
 
 
 def _is_one_of(given: str, good: Sequence[str]) -> bool:

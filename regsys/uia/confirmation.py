@@ -9,6 +9,7 @@ from typing import Any, Mapping, Optional, Sequence, Union
 import attr
 from twisted.internet.interfaces import IReactorTime
 
+from regsys import clocks
 from regsys.errors import UnknownSession
 from regsys.model import Challenge, Client, Requester, UserID
 from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
@@ -99,7 +100,7 @@ class Confirmation:
         return key is not None and self._until_ms.get(key, 0) > self._now_ms()
 
     def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
+        return clocks.now_ms(self.clock)
 
 
 def _device(requester: Requester) -> Optional[tuple[UserID, str]]:
