@@ -82,7 +82,8 @@ class Aftermath:
         await self._begin(self.follow_ups.jobs_after_consent(user_id))
 
     async def run(self, job: Job) -> None:
-        """The handler of AFTER_CONSENT jobs: who has accepted but a part of it waits on."""
+        """The handler of AFTER_CONSENT jobs: begins what waited if by now the user has accepted
+        all that newcomers must; else a later consent brings another such job."""
         user_id = UserID.parse(job.payload["user_id"])
         if await self.consents.is_admitted(user_id):
             await self.after_consent(user_id)

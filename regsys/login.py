@@ -19,6 +19,9 @@ from regsys.threepids.addresses import CANONICAL, MSISDN, canonical_msisdn
 
 @attr.frozen(kw_only=True)
 class PasswordLogin:
+    """``m.login.password``: ``check`` compares, ``blocking`` may object, ``handler`` logs in.
+    ``threepids`` finds who is named by an address."""
+
     handler: RegistrationHandler
     check: PasswordCheck
     blocking: IBlocking

@@ -44,6 +44,8 @@ def service_of(services: IAppservices, as_token: Optional[Secret]) -> Appservice
 @implementer(IGhosts)
 @attr.frozen(kw_only=True)
 class Ghosts:
+    """Checks what a service asks for: its token, its namespaces, the name. Nothing is written."""
+
     services: IAppservices
     names: INames
     logins: ILogins

@@ -48,11 +48,13 @@ from regsys.web.pages import Pages
 
 @attr.frozen(kw_only=True)
 class Side:
-    """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
-    address, nor changes it: ``addresses`` is None, too; ``passwords`` None: nobody knows passwords;
-    ``users`` None: nor who a user is; ``rooms`` None: what needs them waits. ``endpoints`` are only
-    this side's, and the rows of ``expiring`` come to an end. ``activity`` None: nobody looks who is
-    here."""
+    """What differs with who keeps the accounts: regsys, or a homeserver.
+
+    ``owners`` and ``addresses`` (both or neither) find and change who has which address; None:
+    nobody does. ``users`` None: nobody finds a user's account; ``passwords`` None: nobody compares
+    passwords; ``rooms`` None: jobs that need rooms wait; ``activity`` None: nobody is counted.
+    ``endpoints`` are added to those of both sides, the rows of ``expiring`` to the housekeeping.
+    """
 
     handler: RegistrationHandler
     accounts: IAccountStore
@@ -70,6 +72,7 @@ class Side:
 
 
 def assemble(parts: Parts, side: Side) -> Subsystem:
+    """The rules over this side's stores, their endpoints, and what starts and stops with them."""
     config, stores, auth, handler = parts.config, parts.stores, side.auth, side.handler
     token_limit = parts.limit(config.limits.token_validity)
     tokens = RegistrationTokens(store=stores.registration_tokens, clock=parts.clock)

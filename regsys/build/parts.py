@@ -188,8 +188,8 @@ def _directory_notice(
 
 
 def _follow_ups(config: Config, chosen: Hooks, notice: Optional[DirectoryNotice]) -> FollowUps:
-    """What an account brings, as far as that is known here. What carries the notices out, and what
-    needs the homeserver's rooms, is added in ``assembly``."""
+    """Which jobs a new account brings. The handlers that carry them out are added by ``assembly``,
+    which knows who keeps the accounts and the rooms."""
     addresses = AddressNotice(chosen.threepid_changes)
     notices: list[IFollowUps] = [addresses] if notice is None else [notice, addresses]
     parts: list[IFollowUps] = []

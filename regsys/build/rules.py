@@ -134,7 +134,8 @@ def aftermath(
 
 
 def tell(parts: Parts, owners: Optional[IThreepidStore], users: Optional[IUserLookup]) -> None:
-    """From now on the notices of accounts and their changes are carried out."""
+    """Add the handlers of notices: to modules about addresses, to the user directory about
+    profiles. ``owners`` and ``users`` are looked at by jobs that come late; None: none looks."""
     addresses = AddressNotice(parts.hooks.threepid_changes, owners)
     parts.runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
     if parts.directory_notice is not None:

@@ -34,6 +34,12 @@ log = Logger()
 @implementer(IForgetful)
 @attr.frozen(kw_only=True)
 class Unbinder:
+    """Asks identity servers to unbind what we have had bound, and forgets it once they have.
+
+    Of addresses that are nobody's any more (``let_go``, ``forget``) a server that cannot be asked
+    is asked again, by an UNBIND job, for GIVE_UP_MS at most.
+    """
+
     store: IBindingStore
     servers: IIdentityServers
     changes: IBindingChanges
@@ -113,7 +119,8 @@ class Unbinder:
 
 
 async def _all(asked: Iterable[Awaitable[bool]]) -> bool:
-    """Whether there is something, and all of it is true; asked together, and all waited for."""
+    """Whether there is at least one answer, and all are True. All are asked at the same time and
+    waited for, then the first error is raised."""
     waiting = [Deferred.fromCoroutine(_awaited(one)) for one in asked]
     answers = [answer for _, answer in await DeferredList(waiting, consumeErrors=True)]
     for answer in answers:
