@@ -58,7 +58,6 @@ def standalone(
     blocking = people.blocking(parts, watch.users, users, owners)
     auth = watch.auth(TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock))
     pushers = PusherStore(database)
-    parts.notify(pushers)
     writer = LocalWriter(
         accounts=users,
         devices=devices,
@@ -98,6 +97,7 @@ def standalone(
         passwords=passwords,
         users=users,
         rooms=rooms or parts.rooms,
+        pushers=pushers,
         endpoints=endpoints,
         expiring=[devices, *watch.expiring],
         activity=watch.activity,
@@ -129,7 +129,6 @@ def embedded(
     ``config`` names. /login, /logout, /refresh and /versions are the homeserver's.
     """
     parts = Parts.of(config, clock, backend, hooks)
-    parts.notify(pushers)
     writer = ForeignWriter(
         accounts=store,
         devices=devices,
@@ -160,5 +159,6 @@ def embedded(
         passwords=None if users is None else rules.password_check(parts, users),
         users=users,
         rooms=rooms or parts.rooms,
+        pushers=pushers,
     )
     return assemble(parts, side)

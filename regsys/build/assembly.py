@@ -8,8 +8,7 @@ import attr
 
 from regsys.activity import Activity
 from regsys.appservices.requests import AppserviceRequests
-from regsys.autojoin import AUTO_JOIN
-from regsys.build import proofs, rules, stages
+from regsys.build import follow_ups, proofs, rules, stages
 from regsys.build.parts import Parts
 from regsys.credentials import PasswordCheck
 from regsys.handler import RegistrationHandler
@@ -18,6 +17,7 @@ from regsys.interfaces import (
     IAccountStore,
     IAuth,
     IBlocking,
+    IPushers,
     IRooms,
     IThreepidStore,
     IThreepidWriter,
@@ -52,8 +52,8 @@ class Side:
 
     ``owners`` and ``addresses`` (both or neither) find and change who has which address; None:
     nobody does. ``users`` None: nobody finds a user's account; ``passwords`` None: nobody compares
-    passwords; ``rooms`` None: jobs that need rooms wait; ``activity`` None: nobody is counted.
-    ``endpoints`` are added to those of both sides, the rows of ``expiring`` to the housekeeping.
+    passwords; ``rooms`` None: jobs that need rooms wait; ``pushers`` None: nobody keeps pushers;
+    ``activity`` None: nobody is counted. ``endpoints`` are added to those of both sides, the rows of ``expiring`` to the housekeeping.
     """
 
     handler: RegistrationHandler
@@ -66,6 +66,7 @@ class Side:
     passwords: Optional[PasswordCheck]
     users: Optional[IUserLookup] = None
     rooms: Optional[IRooms] = None
+    pushers: Optional[IPushers] = None
     endpoints: Sequence[Endpoint] = ()
     expiring: Sequence[Any] = ()
     activity: Optional[Activity] = None
@@ -83,10 +84,9 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
-    rules.tell(parts, side.owners, side.users)
-    if side.rooms is not None:
-        usher = rules.usher(parts, side.rooms, side.users)
-        parts.runner.add_handlers({AUTO_JOIN: usher.run})
+    follow_ups.notices(parts, side.owners, side.users)
+    follow_ups.rooms(parts, side.rooms, side.users)
+    follow_ups.pushers(parts, side.pushers)
     endpoints = [
         register.register(signup, side.appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),

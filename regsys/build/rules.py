@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import Optional, Sequence
 
-import attr
-
 from regsys.admission import Admission
 from regsys.aftermath import Aftermath
 from regsys.appservices.ghosts import Ghosts
 from regsys.appservices.requests import AppserviceRequests
-from regsys.autojoin import Usher
 from regsys.build.parts import Parts
 from regsys.config import Config, Rate
 from regsys.consent import AFTER_CONSENT, Consents
 from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.drafts import Drafts
 from regsys.farewell import Farewell
-from regsys.follow_ups import TELL_DIRECTORY
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
@@ -28,7 +24,6 @@ from regsys.interfaces import (
     INames,
     IOwnThreepidStore,
     IRegistrationWriter,
-    IRooms,
     IThreepidStore,
     IThreepidWriter,
     ITokenStore,
@@ -40,7 +35,7 @@ from regsys.shared_secret import SharedSecret
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import NewcomersThreepids
 from regsys.threepids.bindings import Bindings
-from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice, ThreepidWriter
+from regsys.threepids.changes import ThreepidWriter
 from regsys.threepids.names import ThreepidNames
 from regsys.usernames import Usernames
 from regsys.writer import CountingWriter
@@ -131,26 +126,6 @@ def aftermath(
     )
     parts.runner.add_handlers({AFTER_CONSENT: after.run})
     return after
-
-
-def tell(parts: Parts, owners: Optional[IThreepidStore], users: Optional[IUserLookup]) -> None:
-    """Add the handlers of notices: to modules about addresses, to the user directory about
-    profiles. ``owners`` and ``users`` are looked at by jobs that come late; None: none looks."""
-    addresses = AddressNotice(parts.hooks.threepid_changes, owners)
-    parts.runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
-    if parts.directory_notice is not None:
-        notice = attr.evolve(parts.directory_notice, users=users)
-        parts.runner.add_handlers({TELL_DIRECTORY: notice.run})
-
-
-def usher(parts: Parts, rooms: IRooms, users: Optional[IUserLookup]) -> Usher:
-    return Usher(
-        rooms=rooms,
-        milestones=parts.stores.milestones,
-        users=users,
-        config=parts.config.rooms,
-        server_name=parts.config.server_name,
-    )
 
 
 def warnings(config: Config, *, has_rooms: bool, has_texter: bool) -> Sequence[str]:
