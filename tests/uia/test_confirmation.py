@@ -101,7 +101,7 @@ class DialogueTests(ConfirmationCase):
             ({"password": "wrong"}, "M_FORBIDDEN"),
             ({"identifier": {"type": "m.id.user", "user": "bob"}}, "M_FORBIDDEN"),
             ({"identifier": {"type": "m.id.user", "user": "@alice:else"}}, "M_FORBIDDEN"),
-            ({"identifier": {"type": "m.id.phone"}}, "M_INVALID_PARAM"),
+            ({"identifier": {"type": "m.id.sign"}}, "M_INVALID_PARAM"),
             ({"identifier": {}}, "M_MISSING_PARAM"),
             ({"identifier": "alice"}, "M_INVALID_PARAM"),
             ({"password": 1}, "M_INVALID_PARAM"),
