@@ -240,6 +240,12 @@ class TimeoutTests(ConfirmationCase):
         self.clock.advance(0.001)
         self.assertEqual(self.ask().status, 401)
 
+    def test_clockPutBack(self) -> None:
+        """Who has confirmed while the clock was wrong is not trusted until the time it showed."""
+        self.ask(ALICE)
+        self.clock.rightNow -= 3600
+        self.assertEqual(self.ask().status, 401)
+
     def test_forgotten(self) -> None:
         """Whose time is over is not kept in memory."""
         self.ask(ALICE)
