@@ -61,6 +61,7 @@ def handler(
         accounts=accounts,
         services=parts.services,
         auth=auth,
+        clock=parts.clock,
     )
     per_second = config.limits.registration.per_second
     admission = Admission(
