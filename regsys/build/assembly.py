@@ -53,7 +53,8 @@ class Side:
     ``owners`` and ``addresses`` (both or neither) find and change who has which address; None:
     nobody does. ``users`` None: nobody finds a user's account; ``passwords`` None: nobody compares
     passwords; ``rooms`` None: jobs that need rooms wait; ``pushers`` None: nobody keeps pushers;
-    ``activity`` None: nobody is counted. ``endpoints`` are added to those of both sides, the rows of ``expiring`` to the housekeeping.
+    ``activity`` None: nobody is counted. ``endpoints`` are added to those of both sides, the rows
+    of ``expiring`` to the housekeeping.
     """
 
     handler: RegistrationHandler
