@@ -101,7 +101,7 @@ class DemoTests(SynchronousTestCase):
         """Mails are shown, the newest first, and their links lead to the page that confirms; the
         last twenty are kept."""
         service = self.serve("--flow", "email")
-        self.messages(service, "There is none yet.")
+        self.messages(service, "There are no messages yet.")
         for number in range(22):
             body = {"email": f"{number}@mail.example", "client_secret": "secret", "send_attempt": 1}
             service.ask("POST", f"{REGISTER}/email/requestToken", body)
