@@ -40,7 +40,9 @@ class ServerDisabled(ResourceLimitExceeded):
 
 class ServerFull(ResourceLimitExceeded):
     limit_type = "monthly_active_user"
-    sentence = "This server has as many active users as it allows: nobody else can join at the moment."
+    sentence = (
+        "This server has as many active users as it allows: nobody else can join at the moment."
+    )
 
 
 class UserNotFound(RegistrationError):
@@ -99,7 +101,7 @@ class TokenNotFound(RegistrationError):
 
 class JobNotFound(RegistrationError):
     status, errcode = 404, "M_NOT_FOUND"
-    sentence = "No failed job of this id is waiting: it may be done by now."
+    sentence = "No failed job with this id is waiting: it may be done by now."
 
 
 class PasswordTooShort(RegistrationError):
