@@ -60,11 +60,12 @@ def begin(log_config: Optional[str]) -> Optional[str]:
 
 def _with_causes(error: Optional[BaseException]) -> str:
     """``logging`` says only which handler failed; why is in what that was raised from."""
-    reasons = []
+    told = str(error)
     while error is not None:
-        reasons.append(str(error))
         error = error.__cause__
-    return ": ".join(reasons)
+        if error is not None and str(error) not in told:
+            told = f"{told}: {error}"
+    return told
 
 
 @implementer(ILogObserver)

@@ -65,7 +65,7 @@ class ActionTests(SynchronousTestCase):
         self.wait(self.jobs.finish(job.job_id))
         self.failureResultOf(self.start("retry", job_id="gone"), JobNotFound)
         self.assertIn("1 to be", self.do("retry", job_id=None, all=True))
-        self.assertIn("No failed jobs", self.do("retry", job_id=None, all=True))
+        self.assertIn("Nothing to retry", self.do("retry", job_id=None, all=True))
 
 
 class ProcessTests(CommandCase):
@@ -86,7 +86,7 @@ class ProcessTests(CommandCase):
             self.assertIn("auto_join  @alice:test.example #lobby:test.example", listed.stdout)
             self.assertEqual("the oldest 1;" in listed.stdout, bounded, arguments)
         retried = self.regsys("jobs", "retry", "--all", "-c", config)
-        self.assertIn("No failed jobs are waiting.", retried.stdout)
+        self.assertIn("Nothing to retry", retried.stdout)
         refused = self.regsys("jobs", "-c", config, "retry", "gone")
         self.assertEqual(refused.returncode, 1)
         self.assertIn("No failed job with this id", refused.stderr)

@@ -27,7 +27,7 @@ async def _retry(jobs: IJobStore, arguments: Namespace, now_ms: int) -> str:
     if not (count or arguments.all):
         raise JobNotFound()
     if not count:
-        return "No failed jobs are waiting."
+        return "Nothing to retry: no failed job is waiting for a later attempt."
     return f"{count} to be tried again, within seconds, by regsys serve."
 
 
