@@ -10,12 +10,14 @@ from regsys import bodies
 from regsys.errors import (
     AwaitingApproval,
     BadJSON,
+    InvalidParam,
     LoginFailed,
     MissingParam,
     UserDeactivated,
 )
-from regsys.interfaces import IHasher, ILimiter, IUserLookup
+from regsys.interfaces import IHasher, ILimiter, IThreepidStore, IUserLookup
 from regsys.model import Secret, User
+from regsys.threepids.addresses import CANONICAL, MSISDN, canonical_msisdn
 
 PASSWORD = "m.login.password"  # noqa: S105 (the name of a login type, and of a stage)
 
@@ -32,16 +34,24 @@ class LoginLimits:
 
 @attr.frozen(kw_only=True)
 class PasswordCheck:
-    """The one place where a password is compared, so that all who do share its limits."""
+    """The one place where a password is compared, so that all who do share its limits.
+    ``threepids`` None: nobody tells who has which address, so that users are named by name."""
 
     server_name: str
     accounts: IUserLookup
+    threepids: Optional[IThreepidStore]
     hasher: IHasher
     limits: LoginLimits
 
-    def localpart(self, fields: Mapping[str, Any]) -> Optional[str]:
-        """As ``localpart_named``, on this server."""
-        return localpart_named(fields, self.server_name)
+    async def localpart(self, fields: Mapping[str, Any]) -> Optional[str]:
+        """Of the user who is named on this server, as by ``localpart_named``, or who has the
+        address that is given. LoginFailed for what can be nobody's address."""
+        named = None if self.threepids is None else _threepid(fields)
+        if named is None or self.threepids is None:
+            return localpart_named(fields, self.server_name)
+        owner = await self.threepids.owner_of(*named)
+        # Nobody bears a name with a colon: it fails like any other, under a limit of its own.
+        return ":".join(named) if owner is None else owner.localpart
 
     async def user(self, localpart: Optional[str], password: Secret) -> User:
         """The user whose password it is, within the limits of the account.
@@ -90,3 +100,24 @@ def _user_named(fields: Mapping[str, Any]) -> str:
     if kind != "m.id.user":
         raise BadJSON("This kind of identifier is not known here.")
     return bodies.required_string(identifier, "user", limit=bodies.MAX_NAME)
+
+
+def _threepid(fields: Mapping[str, Any]) -> Optional[tuple[str, str]]:
+    """The medium and address that the user is meant by, in ``m.id.thirdparty``, ``m.id.phone`` or
+    the old flat keys; None: by neither. LoginFailed for what can be nobody's."""
+    identifier = bodies.mapping(fields, "identifier")
+    kind = "m.id.thirdparty" if identifier is None else identifier.get("type")
+    given = fields if identifier is None else identifier
+    try:
+        if kind == "m.id.phone":
+            number = "phone" if "phone" in given else "number"
+            country = bodies.required_string(given, "country")
+            return MSISDN, canonical_msisdn(bodies.required_string(given, number), country)
+        if kind != "m.id.thirdparty" or (identifier is None and "medium" not in fields):
+            return None
+        medium = bodies.required_string(given, "medium")
+        if medium not in CANONICAL:
+            raise BadJSON("'medium' must be email or msisdn.")
+        return medium, CANONICAL[medium](bodies.required_string(given, "address"))
+    except InvalidParam:
+        raise LoginFailed() from None

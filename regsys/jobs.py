@@ -18,19 +18,18 @@ from twisted.logger import Logger
 from regsys.errors import RegistrationError
 from regsys.interfaces import IExpiring, IJobStore
 from regsys.metrics import Metrics
-from regsys.model import JOB_LEASE_MS, Job, NewJob
+from regsys.model import JOB_LEASE_MS, JOB_LONGEST_WAIT_MS, Job, NewJob
 
 log = Logger()
 
 POLL_S = 5.0
 BATCH = 20
-LONGEST_WAIT_MS = 3_600_000
 Handler = Callable[[Job], Awaitable[None]]
 
 
 def wait_ms(attempts: int) -> int:
     """How long to wait after so many failed attempts: doubling from a second to an hour."""
-    longest = min(1000 << min(attempts - 1, 20), LONGEST_WAIT_MS)
+    longest = min(1000 << min(attempts - 1, 20), JOB_LONGEST_WAIT_MS)
     return longest // 2 + secrets.randbelow(longest // 2 + 1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping
 
 import attr
 
@@ -10,11 +10,10 @@ from regsys import bodies
 from regsys.access_tokens import device_asked
 from regsys.config import PasswordsConfig
 from regsys.credentials import PASSWORD, PasswordCheck
-from regsys.errors import BadJSON, InvalidParam, LoginFailed, UnknownLoginType
+from regsys.errors import UnknownLoginType
 from regsys.handler import RegistrationHandler
-from regsys.interfaces import IBlocking, IThreepidStore
+from regsys.interfaces import IBlocking
 from regsys.model import Client, LoggedIn, Secret
-from regsys.threepids.addresses import CANONICAL, MSISDN, canonical_msisdn
 
 
 @attr.frozen(kw_only=True)
@@ -22,7 +21,6 @@ class PasswordLogin:
     handler: RegistrationHandler
     check: PasswordCheck
     blocking: IBlocking
-    threepids: IThreepidStore
     config: PasswordsConfig
 
     def types(self) -> tuple[str, ...]:
@@ -36,7 +34,7 @@ class PasswordLogin:
         await limits.address.take(limits.key_of(client.address))
         if bodies.required_string(body, "type") not in self.types():
             raise UnknownLoginType()
-        localpart = await self._localpart(body)
+        localpart = await self.check.localpart(body)
         password = Secret(bodies.required_string(body, "password", limit=bodies.MAX_PASSWORD))
         device = device_asked(body)
         user = await self.check.user(localpart, password)
@@ -48,33 +46,3 @@ class PasswordLogin:
             should_issue_refresh_token=device.wants_refresh_token,
         )
         return LoggedIn(user_id=user.user_id, login=login)
-
-    async def _localpart(self, body: Mapping[str, Any]) -> Optional[str]:
-        """Of the user who is named, or has the address that is given."""
-        named = _threepid(body)
-        if named is None:
-            return self.check.localpart(body)
-        owner = await self.threepids.owner_of(*named)
-        # Nobody bears a name with a colon: it fails like any other, under a limit of its own.
-        return ":".join(named) if owner is None else owner.localpart
-
-
-def _threepid(body: Mapping[str, Any]) -> Optional[tuple[str, str]]:
-    """The medium and address that the user is meant by, in ``m.id.thirdparty``, ``m.id.phone`` or
-    the old flat keys; None: by neither. LoginFailed for what can be nobody's."""
-    identifier = bodies.mapping(body, "identifier")
-    kind = "m.id.thirdparty" if identifier is None else identifier.get("type")
-    given = body if identifier is None else identifier
-    try:
-        if kind == "m.id.phone":
-            number = "phone" if "phone" in given else "number"
-            country = bodies.required_string(given, "country")
-            return MSISDN, canonical_msisdn(bodies.required_string(given, number), country)
-        if kind != "m.id.thirdparty" or (identifier is None and "medium" not in body):
-            return None
-        medium = bodies.required_string(given, "medium")
-        if medium not in CANONICAL:
-            raise BadJSON("'medium' must be email or msisdn.")
-        return medium, CANONICAL[medium](bodies.required_string(given, "address"))
-    except InvalidParam:
-        raise LoginFailed() from None

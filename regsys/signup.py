@@ -133,7 +133,9 @@ class Signup:
     ) -> Union[Registered, Challenge]:
         """A session from its parameters to its end, or to what is still missing."""
         finished = session.outcome if session.outcome and session.outcome.finished else None
-        await self._check(wish, session, finished.user_id if finished else None, stored)
+        # Where it may have got another name, asking for that one again is no new wish.
+        if finished is None or not self.names.may_replace:
+            await self._check(wish, session, finished.user_id if finished else None, stored)
         if finished is not None:
             return self._registered(await self.handler.repeat(finished))
         progress = self._current(await self.uia.attempt(session, auth, request.client))

@@ -6,6 +6,7 @@ import string
 from typing import Optional
 
 import attr
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -25,6 +26,8 @@ from regsys.model import MAX_USER_ID_BYTES, Secret, UserID
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
 # More numbers than this in a row that are all taken or reserved: somebody reserves them all.
 STEPS = 10_000
+# So long nobody has us go on when so many were in vain: each costs a write, and anybody may ask.
+GAVE_UP_S = 60.0
 # One of each length that there will be: if these are reserved, it is useless to try more.
 NUMBERS = tuple("1234567890123456789"[:length] for length in range(1, 20))
 
@@ -39,15 +42,17 @@ def ascii_lower(name: str) -> str:
 
 
 @implementer(INames)
-@attr.frozen(kw_only=True)
+@attr.define(eq=False, kw_only=True)
 class Usernames:
     server_name: str
     config: RegistrationConfig
     accounts: IAccountStore
     services: IAppservices
     auth: IAuth
+    clock: IReactorTime
     # What the operator has been told of.
     _blamed: set[str] = attr.field(init=False, factory=set, repr=False)
+    _gave_up_s: Optional[float] = attr.field(init=False, default=None, repr=False)
 
     async def check(
         self,
@@ -100,6 +105,9 @@ class Usernames:
             raise UsernameReserved()
 
     async def draw(self) -> UserID:
+        now_s = self.clock.seconds()
+        if self._gave_up_s is not None and 0 <= now_s - self._gave_up_s < GAVE_UP_S:
+            raise NamesKept()
         for step in range(STEPS):
             localpart = str(await self.accounts.next_number())
             if self._is_reserved(localpart):
@@ -107,6 +115,7 @@ class Usernames:
                     break
             elif not await self.accounts.is_taken(localpart):
                 return UserID(localpart, self.server_name)
+        self._gave_up_s = self.clock.seconds()
         self._blame(localpart)
         raise NamesKept()
 

@@ -26,6 +26,7 @@ from regsys.testing.system import SERVER_NAME
 from regsys.tokens import token_hash
 from tests import invariants, postgres
 from tests.client import V3, Answer, Client
+from tests.databases import sqlite_file
 from tests.faultpoints import DIED, FaultPoints, WatchedDatabase, die_at, in_child
 
 DUMMY = {"type": "m.login.dummy"}
@@ -220,7 +221,7 @@ class OnSQLite:
     """In a file, which outlives a process."""
 
     def make_place(self: Any) -> tuple[Dialect, Callable[..., Any]]:
-        return SQLite(self.mktemp()), sqlite3.connect
+        return SQLite(sqlite_file(self)), sqlite3.connect
 
 
 class OnPostgreSQL:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import sqlite3
+import tempfile
 import unittest
-from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from regsys.storage.database import Database
 from regsys.storage.dialects import PostgreSQL, SQLite
 from regsys.testing import inline_database, memory_database
 from tests import postgres
+from tests.tables import ALL
+
+MEMORY = "/dev/shm"  # of Linux
 
 
 class InMemory:
@@ -20,12 +26,24 @@ class InMemory:
         return memory_database(self, clock)
 
 
+def sqlite_file(case: Any) -> str:
+    """A path for an SQLite database that goes when the test ends.
+
+    Where the system has a file system in memory it lies there: what processes leave behind that
+    die is the same, and no commit has to wait for a disk.
+    """
+    if not os.access(MEMORY, os.W_OK):
+        return str(case.mktemp())
+    folder = tempfile.mkdtemp(prefix="regsys-", dir=MEMORY)
+    case.addCleanup(shutil.rmtree, folder)
+    return f"{folder}/homeserver.db"
+
+
 class InFile:
     """SQLite in a file, with WAL."""
 
     def database(self: Any, clock: Any = None) -> Database:
-        path = Path(self.mktemp())
-        database = inline_database(SQLite(str(path)), sqlite3.connect, clock)
+        database = inline_database(SQLite(sqlite_file(self)), sqlite3.connect, clock)
         self.addCleanup(database.pool.close)
         return database
 
@@ -34,15 +52,64 @@ class OnPostgreSQL:
     """A real PostgreSQL; skipped loudly where there is none, failed under CI=true."""
 
     def database(self: Any, clock: Any = None) -> Database:
-        return postgres_database(self, clock)
+        return postgres_database(self, clock, emptied(self))
 
 
-def postgres_database(
-    case: unittest.TestCase, clock: Any = None, args: Optional[dict[str, Any]] = None
-) -> Database:
+def postgres_database(case: unittest.TestCase, clock: Any, args: postgres.Args) -> Database:
     import psycopg2
 
-    dialect = PostgreSQL(args or postgres.dsn(case))
-    database = inline_database(dialect, psycopg2.connect, clock)
+    database = inline_database(PostgreSQL(args), psycopg2.connect, clock)
     case.addCleanup(database.pool.close)  # type: ignore[attr-defined]
     return database
+
+
+# Databases that no test has now, with our schema and without a row.
+_free: list[postgres.Args] = []
+
+
+def emptied(case: unittest.TestCase) -> postgres.Args:
+    """Arguments to connect to a PostgreSQL database with our schema, and no row in its tables.
+
+    A new one costs ten times what most tests do in it: so one test after the other has it. It
+    is for tests that leave the schema alone.
+    """
+    if not _free:
+        _free.append(_made(case))
+    args = _free.pop()
+    case.addCleanup(_give_back, args)
+    return args
+
+
+def _made(case: unittest.TestCase) -> postgres.Args:
+    import psycopg2
+
+    with postgres.needed_by(case):
+        server = postgres.shared()
+    args = server.create_database()
+    atexit.register(server.drop_database, args)
+    inline_database(PostgreSQL(args), psycopg2.connect).pool.close()
+    return args
+
+
+def _give_back(args: postgres.Args) -> None:
+    """Where this fails its test has an error, and no other one gets the database."""
+    import psycopg2
+
+    connection = psycopg2.connect(**PostgreSQL(args).connect_args())
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(_EMPTY)
+    finally:
+        connection.close()
+    _free.append(args)
+
+
+# Whoever is still connected may hold a lock.
+_EMPTY = "; ".join(
+    [
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        *(f"DELETE FROM {table}" for table in [*reversed(ALL), "secrets"]),
+        "ALTER SEQUENCE user_number RESTART",
+    ]
+)

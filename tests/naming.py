@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 import attr
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -57,6 +58,7 @@ def user(localpart: str) -> UserID:
 
 class UsernamesCase(SynchronousTestCase):
     def setUp(self) -> None:
+        self.clock = Clock()
         self.accounts = Accounts({"taken", "42"})
         self.names = self.make()
 
@@ -72,6 +74,7 @@ class UsernamesCase(SynchronousTestCase):
             accounts=self.accounts,
             services=MemoryAppservices({name: {"bridge"} for name in reserved}),
             auth=Auth(guests),
+            clock=self.clock,
         )
 
     def check(self, localpart: str, names: Optional[Usernames] = None, **more: Any) -> Any:

@@ -9,6 +9,7 @@ from regsys.backend import connect
 from regsys.config import load
 from tests import invariants, postgres
 from tests.crowd import Answer, Crowd
+from tests.databases import sqlite_file
 from tests.log_canaries import told
 from tests.service_process import ServiceProcess, psycopg2, sqlite, write_config
 
@@ -67,8 +68,8 @@ class RaceCase:
 
 
 class OnSQLite:
-    def database(self, folder: Path) -> dict[str, Any]:
-        return sqlite(folder)
+    def database(self: Any, folder: Path) -> dict[str, Any]:
+        return sqlite(Path(sqlite_file(self)).parent)
 
 
 class OnPostgreSQL:

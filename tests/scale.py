@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, settings
 
 SCALE = int(os.environ.get("REGSYS_TEST_SCALE", "1"))
 
+# Of races whose rounds nothing demands, beside siblings that are run twenty times.
+FEW_ROUNDS = 5 * SCALE
+
 
 def examples(count: int, **more: Any) -> Any:
     """Hypothesis' settings for so many examples, however long each takes: the same each time, so

@@ -17,13 +17,14 @@ FLOORS: Mapping[int, str] = {
     1: "tokens model bodies appservices/literal_prefixes",
     2: "interfaces config http callbacks metrics sealed templates",
     3: "usernames passwords access_tokens ratelimit admission registration_tokens drafts blocking "
-    "approval autojoin shared_secret credentials consent mails farewell activity guests "
+    "approval autojoin shared_secret consent mails farewell activity guests "
     "uia/sessions uia/flows uia/proof_of_work threepids/addresses threepids/changes "
     "threepids/domains threepids/names appservices/namespaces appservices/ghosts",
-    4: "wishes kept_hashes follow_ups aftermath jobs writer foreign_writer handler "
-    "uia/stages uia/stages_first uia/threepid_stages uia/captchas threepids/account "
+    4: "credentials wishes kept_hashes follow_ups aftermath jobs writer foreign_writer handler "
+    "uia/stages_first uia/threepid_stages uia/captchas threepids/account "
     "threepids/requests threepids/unbinding",
-    5: "signup login uia/confirmation threepids/validation threepids/bindings appservices/requests",
+    5: "signup login uia/stages uia/confirmation threepids/validation threepids/bindings "
+    "appservices/requests",
     6: "web threepids/phones threepids/mailer",
     7: "backend",
     8: "subsystem",

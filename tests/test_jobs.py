@@ -10,9 +10,9 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
-from regsys.jobs import BATCH, LONGEST_WAIT_MS, POLL_S, Housekeeping, JobRunner, wait_ms
+from regsys.jobs import BATCH, POLL_S, Housekeeping, JobRunner, wait_ms
 from regsys.metrics import Metrics
-from regsys.model import JOB_LEASE_MS, Job, NewJob
+from regsys.model import JOB_LEASE_MS, JOB_LONGEST_WAIT_MS, Job, NewJob
 from regsys.storage import jobs
 from regsys.storage.jobs import JobStore
 from regsys.testing import memory_database
@@ -28,8 +28,8 @@ class WaitTests(SynchronousTestCase):
             (2, 2000),
             (5, 16_000),
             (12, 2_048_000),
-            (13, LONGEST_WAIT_MS),
-            (10_000, LONGEST_WAIT_MS),
+            (13, JOB_LONGEST_WAIT_MS),
+            (10_000, JOB_LONGEST_WAIT_MS),
         ):
             waits = {wait_ms(attempts) for _ in range(100)}
             self.assertGreater(len(waits), 1)

@@ -33,9 +33,10 @@ from regsys.testing import MemoryMails, config
 from regsys.threepids.validation import ValidationTokens
 from regsys.uia.sessions import Auth
 from regsys.wishes import Wish
+from tests import postgres
 from tests.case import DUMMY, SystemCase
 from tests.client import V3, Answer
-from tests.databases import OnPostgreSQL
+from tests.databases import postgres_database
 from tests.log_canaries import Canaries, told, watch
 from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
 
@@ -262,13 +263,13 @@ class Down:
         """There is nothing to close."""
 
 
-class RowQuotedTests(OnPostgreSQL, SystemCase):
+class RowQuotedTests(SystemCase):
     """PostgreSQL quotes whole rows in its complaints."""
 
     def test_brokenRule(self) -> None:
         """What is logged of a statement that the database refuses holds nothing of its row."""
         canaries = watch(self, SECRETS)
-        database = OnPostgreSQL.database(self, self.clock)
+        database = postgres_database(self, self.clock, postgres.dsn(self))
         self.system(database=database, **OPTIONS)
         for change in (
             "ALTER TABLE users ADD CHECK (name_key <> 'alice')",

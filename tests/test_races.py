@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.races import CONTENDERS, PASSWORD, V3, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase
-from tests.scale import SCALE
+from tests.scale import FEW_ROUNDS, SCALE
 
 DUMMY = {"type": "m.login.dummy"}
 ROUNDS = 20 * SCALE
@@ -37,11 +37,11 @@ class Races(RaceCase):
     def test_guests(self: Any) -> None:
         """Sixteen guests get sixteen names."""
         names = set()
-        for _ in range(ROUNDS):
+        for _ in range(FEW_ROUNDS):
             answers = self.race(lambda contender: {}, "?kind=guest")
             names |= {answer.json["user_id"] for answer in answers}
-        self.assertEqual(len(names), ROUNDS * CONTENDERS)
-        self.assertAccounts(ROUNDS * CONTENDERS)
+        self.assertEqual(len(names), FEW_ROUNDS * CONTENDERS)
+        self.assertAccounts(FEW_ROUNDS * CONTENDERS)
 
     def test_oneSession(self: Any) -> None:
         """Whoever completes a session gets the same account, device and tokens as all others."""
@@ -66,7 +66,7 @@ class Races(RaceCase):
 
     def test_oneSessionManyNames(self: Any) -> None:
         """A session that sixteen complete with sixteen names gets one of them."""
-        for number in range(ROUNDS):
+        for number in range(FEW_ROUNDS):
             challenge = self.services[0].ask("POST", f"{V3}/register", {"password": PASSWORD})
             auth = {**DUMMY, "session": challenge.json["session"]}
             answers = self.race(
@@ -80,7 +80,7 @@ class Races(RaceCase):
                 Counter(answer.errcode for answer in answers),
                 {None: 1, "M_UNKNOWN": CONTENDERS - 1},
             )
-        self.assertAccounts(ROUNDS)
+        self.assertAccounts(FEW_ROUNDS)
 
     def test_guestUpgrade(self: Any) -> None:
         """A guest becomes a user once; the others learn that its token, or its name, is gone."""

@@ -176,6 +176,8 @@ class LaterPasswordTests(HashingCase):
         self.system(database=self.database)
         self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
         self.assertEqual(self.counts()["users"], 0)
+        self.hash_all()  # too late, and no harm
+        self.assertEqual(self.counts()["users"], 0)
 
     def test_slowerProcess(self) -> None:
         """Of two processes that hash, the one with the later password wins, not the slower."""

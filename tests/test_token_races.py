@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.crowd import Answer
 from tests.races import CONTENDERS, PASSWORD, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase
-from tests.scale import SCALE
+from tests.scale import FEW_ROUNDS, SCALE
 
 STAGE = "m.login.registration_token"
 DUMMY = "m.login.dummy"
@@ -115,7 +115,7 @@ class TokenRaces(RaceCase):
 
     def test_oneSession(self: Any) -> None:
         """A session that brings it sixteen times at once holds one use, and uses one."""
-        for number in range(ROUNDS):
+        for number in range(FEW_ROUNDS):
             token, sessions = self.token(1, number), self.sessions()[:1] * CONTENDERS
             answers = self.present(sessions, token)
             self.assertEqual({answer.errcode for answer in answers}, {None}, answers)

@@ -22,7 +22,7 @@ from regsys.errors import (
 from regsys.interfaces import IAccountStore, IAuth, INames
 from regsys.model import Outcome, Secret, UserID
 from regsys.testing import MemoryAppservices, provides
-from regsys.usernames import STEPS, Usernames, ascii_lower
+from regsys.usernames import GAVE_UP_S, STEPS, Usernames, ascii_lower
 from tests.naming import SERVER, Accounts, Auth, UsernamesCase, user
 
 # What the specification allows in a new name.
@@ -240,6 +240,7 @@ class DrawingTests(UsernamesCase):
         with capturedLogs() as logs:
             for _ in range(2):
                 self.failureResultOf(Deferred.fromCoroutine(names.draw()), NamesKept)
+                self.clock.advance(GAVE_UP_S)
         self.assertEqual(self.draw(self.names), user("3"))
         (line,) = logs
         self.assertEqual((line["log_level"].name, line["services"]), ("error", "greedy"))
@@ -252,6 +253,19 @@ class DrawingTests(UsernamesCase):
         names = attr.evolve(self.names, services=Greedy(most=6))
         self.failureResultOf(Deferred.fromCoroutine(names.draw()), NamesKept)
         self.assertEqual(self.draw(self.names), user(str(1001 + STEPS)))
+
+    def test_soughtInVain(self) -> None:
+        """Numbers that were sought in vain are sought on no sooner than in a minute, whoever asks
+        how often: each is a write, and a guest is anybody."""
+        names = attr.evolve(self.names, services=Greedy(most=4))
+        self.accounts.taken |= {str(number) for number in range(10_000, 10_010)}
+        for seconds in (0, GAVE_UP_S - 1):
+            self.clock.advance(seconds)
+            self.failureResultOf(Deferred.fromCoroutine(names.draw()), NamesKept)
+        self.assertEqual(self.accounts.number, STEPS)
+        self.clock.advance(1)
+        self.assertEqual(self.draw(names), user("10010"))
+        self.assertEqual(self.draw(names), user("10011"))
 
 
 @attr.frozen

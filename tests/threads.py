@@ -21,6 +21,7 @@ from regsys.storage.database import DEADLINE_S, Database, Dialect, connection_po
 from regsys.storage.dialects import PostgreSQL
 from regsys.storage.migrations import migrate
 from tests import postgres
+from tests.databases import emptied
 
 
 def threaded_database(
@@ -52,7 +53,7 @@ class InThreads:
     """
 
     def database(self: Any, clock: Any = None) -> Database:
-        return threaded_database(self, migrated(self))
+        return threaded_database(self, PostgreSQL(emptied(self)))
 
 
 class _Half(Protocol):

@@ -75,12 +75,11 @@ def standalone(
     farewell = rules.farewell(parts, users, addresses, *watch.traces)
     handler = rules.handler(parts, users, auth, watch.writer(writer), farewell, blocking)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
-    passwords = rules.password_check(parts, users)
+    passwords = rules.password_check(parts, users, owners)
     logins = PasswordLogin(
         handler=handler,
         check=passwords,
         blocking=blocking,
-        threepids=owners,
         config=config.passwords,
     )
     appservices = rules.appservices(parts, handler, users, users, devices, blocking)
@@ -167,7 +166,7 @@ def embedded(
         blocking=blocking,
         owners=threepids,
         addresses=addresses,
-        passwords=None if users is None else rules.password_check(parts, users),
+        passwords=None if users is None else rules.password_check(parts, users, threepids),
         users=users,
         rooms=rooms or parts.rooms,
     )

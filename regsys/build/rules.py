@@ -61,6 +61,7 @@ def handler(
         accounts=accounts,
         services=parts.services,
         auth=auth,
+        clock=parts.clock,
     )
     per_second = config.limits.registration.per_second
     admission = Admission(
@@ -175,11 +176,14 @@ def farewell(parts: Parts, *kept: Optional[IForgetful]) -> Farewell:
     return Farewell([part for part in (*kept, *ours) if part is not None])
 
 
-def password_check(parts: Parts, users: IUserLookup) -> PasswordCheck:
+def password_check(
+    parts: Parts, users: IUserLookup, owners: Optional[IThreepidStore]
+) -> PasswordCheck:
     limits = parts.config.limits
     return PasswordCheck(
         server_name=parts.config.server_name,
         accounts=users,
+        threepids=owners,
         hasher=parts.backend.hasher,
         limits=LoginLimits(
             address=parts.limit(limits.login_address),

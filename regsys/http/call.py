@@ -8,6 +8,7 @@ from typing import Any, Mapping, Optional, Sequence
 from urllib.parse import unquote
 
 import attr
+from twisted.web import http
 from twisted.web.iweb import IRequest
 
 from regsys import bodies
@@ -85,20 +86,22 @@ def read_call(
     body = request.content.read(BODY_LIMIT + 1)
     if len(body) > BODY_LIMIT:
         raise TooLarge()
+    # Not request.args: an embedder's site may have put the fields of a form among them.
+    query = http.parse_qs(request.uri.partition(b"?")[2], True)
     return Call(
         method=request.method.decode("latin-1"),
         path=request.path.decode("latin-1"),
         uri=_without_token(request.uri.decode("latin-1")),
         client=Client(client_address(request), _user_agent(request)),
-        access_token=_access_token(request),
+        access_token=_access_token(request, query),
         path_args=path_args,
-        query_args=request.args,
+        query_args=query,
         body=body,
         languages=_languages(request),
     )
 
 
-def _access_token(request: IRequest) -> Optional[Secret]:
+def _access_token(request: IRequest, query: Mapping[bytes, Sequence[bytes]]) -> Optional[Secret]:
     """The bearer token, else the legacy ``?access_token=``. Whatever leaves open which
     token is meant (two headers, two parameters) is nobody's."""
     headers = request.requestHeaders.getRawHeaders(b"Authorization")
@@ -108,7 +111,7 @@ def _access_token(request: IRequest) -> Optional[Secret]:
         scheme, _, value = headers[0].partition(b" ")
         if scheme.lower() == b"bearer":
             return _token(value.strip(b" "))
-    values = request.args.get(b"access_token")
+    values = query.get(b"access_token")
     if not values:
         return None
     return _token(values[0]) if len(values) == 1 else NOBODYS_TOKEN

@@ -53,7 +53,9 @@ class IJobStore(Interface):
     def claim(
         kinds: Sequence[str], now_ms: int, lease_ms: int, at_most: int
     ) -> Awaitable[Sequence[Job]]:
-        """Take over up to ``at_most`` jobs of these kinds that are due and that nobody holds."""
+        """Take over up to ``at_most`` jobs of these kinds that are due and that nobody holds; last
+        those that would be due later than JOB_LONGEST_WAIT_MS allows: a wrong clock has put them
+        off."""
 
     def finish(job_id: str) -> Awaitable[None]:
         """It is done: forget it."""

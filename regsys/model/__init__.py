@@ -36,7 +36,15 @@ from regsys.model.identity import (
     UserID,
     masked,
 )
-from regsys.model.jobs import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
+from regsys.model.jobs import (
+    JOB_LEASE_MS,
+    JOB_LONGEST_WAIT_MS,
+    MOST_COUNTED,
+    Backlog,
+    Job,
+    NewJob,
+    WaitingJob,
+)
 from regsys.model.proofs import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -56,6 +64,7 @@ __all__ = [
     "CODE_TRIES",
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
+    "JOB_LONGEST_WAIT_MS",
     "MAX_USER_ID_BYTES",
     "MOST_COUNTED",
     "RESERVED_MS",

@@ -60,6 +60,8 @@ MOST_COUNTED = 1000
 
 # How long a process may sit on a job before others take it over.
 JOB_LEASE_MS = 60_000
+# The longest that a job is put off between two attempts.
+JOB_LONGEST_WAIT_MS = 3600 * 1000
 
 
 @attr.frozen(kw_only=True)

@@ -11,7 +11,16 @@ import attr
 from zope.interface import implementer
 
 from regsys.interfaces import IFirstTimes, IJobStore
-from regsys.model import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
+from regsys.model import (
+    CLOCKS_APART_MS,
+    JOB_LEASE_MS,
+    JOB_LONGEST_WAIT_MS,
+    MOST_COUNTED,
+    Backlog,
+    Job,
+    NewJob,
+    WaitingJob,
+)
 from regsys.storage.database import Database, Transaction
 
 # What is no text to every database.
@@ -103,15 +112,27 @@ class JobStore:
 def _claim(
     txn: Transaction, kinds: Sequence[str], now_ms: int, lease_ms: int, at_most: int
 ) -> Sequence[Job]:
-    if not kinds:
+    due = _claim_where(txn, kinds, "<= ?", now_ms, now_ms + lease_ms, at_most)
+    # What is put off further than anything ever is, was so by a clock that was wrong: nobody may
+    # have to wait until then.
+    latest_ms = now_ms + JOB_LONGEST_WAIT_MS + CLOCKS_APART_MS
+    left = at_most - len(due)
+    return [*due, *_claim_where(txn, kinds, "> ?", latest_ms, now_ms + lease_ms, left)]
+
+
+def _claim_where(
+    txn: Transaction, kinds: Sequence[str], due: str, bound_ms: int, until_ms: int, at_most: int
+) -> Sequence[Job]:
+    """``due``: how ``due_ms`` compares to ``bound_ms``, in SQL."""
+    if not kinds or not at_most:
         return []
     places = ", ".join("?" for _ in kinds)
     rows = txn.all(
         "UPDATE jobs SET due_ms = ?, attempts = attempts + 1 WHERE job_id IN"
-        f" (SELECT job_id FROM jobs WHERE kind IN ({places}) AND due_ms <= ?"
+        f" (SELECT job_id FROM jobs WHERE kind IN ({places}) AND due_ms {due}"
         f" ORDER BY due_ms LIMIT ?{txn.dialect.skip_locked})"
         " RETURNING job_id, kind, payload, attempts, due_ms",
-        (now_ms + lease_ms, *kinds, now_ms, at_most),
+        (until_ms, *kinds, bound_ms, at_most),
     )
     return [
         Job(

@@ -56,6 +56,11 @@ class ThreepidNames:
         localpart = await self._free(localpart_of(source), registration.key)
         return attr.evolve(registration, localpart=localpart, name_checked=localpart is not None)
 
+    @property
+    def may_replace(self) -> bool:
+        """Whether an account may have got another name than was asked for."""
+        return self.config.name_from is not None
+
     async def _free(self, name: str, key: str) -> Optional[str]:
         """The name, with the first number that makes it free; the one that this ``key`` has taken
         is still its own. None: a number is to be drawn."""

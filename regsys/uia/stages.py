@@ -120,15 +120,17 @@ class PasswordStage:
         user_id = context.session.user_id
         if user_id is None:
             raise UnknownStage()
+        # As the specification has it, and /login: here M_UNAUTHORIZED would say less.
+        refused = StageFailed("M_FORBIDDEN", "The user name or the password is wrong.")
         try:
-            named = self.passwords.localpart(auth)
+            named = await self.passwords.localpart(auth)
             password = bodies.required_string(auth, "password", limit=bodies.MAX_PASSWORD)
         except MissingParam as error:
             raise StageFailed("M_MISSING_PARAM", error.text) from None
         except (BadJSON, InvalidParam) as error:
             raise StageFailed("M_INVALID_PARAM", error.text) from None
-        # As the specification has it, and /login: here M_UNAUTHORIZED would say less.
-        refused = StageFailed("M_FORBIDDEN", "The user name or the password is wrong.")
+        except LoginFailed:
+            raise refused from None
         if named is None or named.lower() != user_id.name_key:
             raise refused
         try:

@@ -23,6 +23,8 @@ from regsys.web.login import requester
 from regsys.web.threepids import with_submit_url
 
 MAX_SID = 255
+# Element for Android asks for some of these by the prefix that they had before they were stable.
+VERSIONS = ("v3", "r0", "unstable")
 # What can stand in a header.
 _TOKEN = re.compile(r"[!-~]{1,2048}")
 
@@ -127,7 +129,7 @@ def add(held: AccountThreepids, confirmation: Optional[Confirmation], auth: IAut
         await held.add(who.user_id, sid, client_secret)
         return Reply()
 
-    return Endpoint("threepid_add", client_paths("account/3pid/add"), {"POST": post})
+    return Endpoint("threepid_add", client_paths("account/3pid/add", *VERSIONS), {"POST": post})
 
 
 def delete(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
@@ -138,7 +140,9 @@ def delete(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         address = bodies.required_string(body, "address")
         return _unbound(await bindings.delete(who.user_id, medium, address))
 
-    return Endpoint("threepid_delete", client_paths("account/3pid/delete"), {"POST": post})
+    return Endpoint(
+        "threepid_delete", client_paths("account/3pid/delete", *VERSIONS), {"POST": post}
+    )
 
 
 def bind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
@@ -166,7 +170,7 @@ def bind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         await bindings.bind(who.user_id, id_server, Secret(token), proof, is_here)
         return Reply()
 
-    return Endpoint("threepid_bind", client_paths("account/3pid/bind"), {"POST": post})
+    return Endpoint("threepid_bind", client_paths("account/3pid/bind", *VERSIONS), {"POST": post})
 
 
 def unbind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
@@ -178,7 +182,9 @@ def unbind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         id_server = bodies.string(body, "id_server")
         return _unbound(await bindings.unbind(who.user_id, medium, address, id_server))
 
-    return Endpoint("threepid_unbind", client_paths("account/3pid/unbind"), {"POST": post})
+    return Endpoint(
+        "threepid_unbind", client_paths("account/3pid/unbind", *VERSIONS), {"POST": post}
+    )
 
 
 def _unbound(is_done: bool) -> Reply:

@@ -56,6 +56,15 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(call.query("e"), "")
         self.assertIsNone(call.query("none"))
 
+    def test_queryOnly(self) -> None:
+        """What a body says is no query, nor a token, where an embedder's site reads forms."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        body = b'{"password": "x&kind=guest&a=2&access_token=t"}'
+        call = self.call("/echo?a=1", "POST", data=body, headers=headers)
+        self.assertEqual(
+            (call.query("a"), call.query("kind"), call.access_token), ("1", None, None)
+        )
+
     def test_requiredQuery(self) -> None:
         """A missing query parameter that is needed is M_MISSING_PARAM."""
         call = self.call("/echo?a=1")

@@ -22,7 +22,7 @@ from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
 
 NOTIFIED = {**MAILS, "email": {**MAILS["email"], "enable_notifs": True}}
 USERS = 1_000_000
-SOME = 100_000
+SOME = 20_000
 # What fills the tables, in one statement each: {n} rows, numbered i. Keys between the tables are
 # not checked, which would take a minute.
 ROWS: Mapping[str, tuple[int, str]] = {

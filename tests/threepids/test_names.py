@@ -81,10 +81,14 @@ class NameTests(NamedCase):
         self.assertEqual(names, ["bob-mail.example", "bob-mail.example2", "bob-mail.example3"])
 
     def test_again(self) -> None:
-        """A client that lost the answer gets the same account, not the next number."""
-        first = self.finish("bob@mail.example").json
-        again = self.present(*self.session)
-        self.assertEqual((again.status, again.json), (200, first))
+        """A client that lost the answer gets the same account, not the next number; nor is it told
+        that it is another's name which it had asked for."""
+        first = self.finish("bob@mail.example", username="rob").json
+        for again in (
+            self.present(*self.session),
+            self.present(*self.session, username="rob", password="correct horse"),
+        ):
+            self.assertEqual((again.status, again.json), (200, first))
         self.assertEqual(len(self.shown()), 1)
 
     def test_begunBefore(self) -> None:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.crowd import Caller
 from tests.doubles.identity import CODE, IdentityProcess
 from tests.races import CONTENDERS, PASSWORD, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase
-from tests.scale import SCALE
+from tests.scale import FEW_ROUNDS, SCALE
 from tests.threepids.test_phones import REQUEST, SECRET, STAGE, SUBMIT
 
 PLENTY = {"per_second": 10_000, "burst_count": 10_000}
@@ -77,19 +77,19 @@ class PhoneRaces(RaceCase):
 
     def test_oneProof(self: Any) -> None:
         """Of sixteen sessions that present one proof at once, one gets it."""
-        for number in range(ROUNDS):
+        for number in range(FEW_ROUNDS):
             sids = [self.proof(number)] * CONTENDERS
             answers = self.present(self.sessions(), sids)
             self.assertEqual(answers, {None: 1, "M_UNAUTHORIZED": CONTENDERS - 1})
-        self.assertOwned(ROUNDS)
+        self.assertOwned(FEW_ROUNDS)
 
     def test_oneSession(self: Any) -> None:
         """A session that presents its proof sixteen times at once makes one account."""
-        for number in range(ROUNDS):
+        for number in range(FEW_ROUNDS):
             sids = [self.proof(number)] * CONTENDERS
             answers = self.present(self.sessions()[:1] * CONTENDERS, sids)
             self.assertEqual(answers, {None: CONTENDERS})
-        self.assertOwned(ROUNDS)
+        self.assertOwned(FEW_ROUNDS)
 
 
 class SQLitePhoneRacesTests(OnSQLite, PhoneRaces, SynchronousTestCase):

@@ -14,7 +14,7 @@ from regsys.threepids.validation import ValidationTokens
 from tests.crowd import Answer
 from tests.proofs import REQUEST, STAGE, SUBMIT
 from tests.races import CONTENDERS, PASSWORD, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase
-from tests.scale import SCALE
+from tests.scale import FEW_ROUNDS, SCALE
 from tests.service_process import MACAROON_SECRET
 
 PLENTY = {"per_second": 10_000, "burst_count": 10_000}
@@ -102,7 +102,7 @@ class ThreepidRaces(RaceCase):
     def test_oneProof(self: Any) -> None:
         """Of sixteen sessions that present one proof at once, one gets it."""
         secrets = ["secret"] * CONTENDERS
-        for number in range(ROUNDS):
+        for number in range(FEW_ROUNDS):
             address = f"user{number}@mail.example"
             sids, sessions = self.sids(address, "secret"), self.sessions()
             self.assertEqual(len({*sids}), 1, "all asked for the same, so there is one session")
@@ -110,24 +110,24 @@ class ThreepidRaces(RaceCase):
             answers = self.present(sessions, sids, secrets)
             self.assertEqual(answers, {None: 1, "M_UNAUTHORIZED": CONTENDERS - 1})
             self.assertOwned(address)
-        self.assertAccounts(ROUNDS)
+        self.assertAccounts(FEW_ROUNDS)
 
     def test_oneSession(self: Any) -> None:
         """A session that presents its proof sixteen times at once makes one account, and is
         answered alike each time: its own address is not in its way."""
         secrets = ["secret"] * CONTENDERS
-        for number in range(ROUNDS):
+        for number in range(FEW_ROUNDS):
             address = f"user{number}@mail.example"
             sids, sessions = self.sids(address, "secret"), self.sessions()
             self.confirm(sids, secrets)
             answers = self.present(sessions[:1] * CONTENDERS, sids, secrets)
             self.assertEqual(answers, {None: CONTENDERS})
             self.assertOwned(address)
-        self.assertAccounts(ROUNDS)
+        self.assertAccounts(FEW_ROUNDS)
 
     def test_oneCode(self: Any) -> None:
         """However many guess codes at once, a session takes ten of them."""
-        for number in range(ROUNDS):
+        for number in range(FEW_ROUNDS):
             sids = self.sids(f"user{number}@mail.example", "secret")
             answers = self.crowded(
                 SUBMIT,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from twisted.logger import capturedLogs
 
 from regsys.interfaces import IForgetful
-from regsys.jobs import LONGEST_WAIT_MS
-from regsys.model import UserID
+from regsys.model import JOB_LONGEST_WAIT_MS, UserID
 from regsys.testing import provides
 from regsys.threepids.unbinding import GIVE_UP_MS
 from tests.bindings import HER, NO_SUPPORT, OTHER, SERVER, SUCCESS, BindingCase, Signer
@@ -49,7 +48,7 @@ class DeleteTests(BindingCase):
         self.assertEqual(self.remembered, [(ALICE, SERVER)])
         self.over_again(signer=Signer())
         self.listen(("M_FORBIDDEN", "Stay."))
-        self.run_jobs(LONGEST_WAIT_MS)
+        self.run_jobs(JOB_LONGEST_WAIT_MS)
         self.assertEqual((self.double.bound, self.remembered), ({}, []))
 
     def test_boundAnew(self) -> None:

@@ -101,7 +101,7 @@ class DialogueTests(ConfirmationCase):
             ({"password": "wrong"}, "M_FORBIDDEN"),
             ({"identifier": {"type": "m.id.user", "user": "bob"}}, "M_FORBIDDEN"),
             ({"identifier": {"type": "m.id.user", "user": "@alice:else"}}, "M_FORBIDDEN"),
-            ({"identifier": {"type": "m.id.phone"}}, "M_INVALID_PARAM"),
+            ({"identifier": {"type": "m.id.sign"}}, "M_INVALID_PARAM"),
             ({"identifier": {}}, "M_MISSING_PARAM"),
             ({"identifier": "alice"}, "M_INVALID_PARAM"),
             ({"password": 1}, "M_INVALID_PARAM"),
@@ -238,6 +238,12 @@ class TimeoutTests(ConfirmationCase):
         self.clock.advance(599.999)
         self.assertEqual(self.ask().status, 200)
         self.clock.advance(0.001)
+        self.assertEqual(self.ask().status, 401)
+
+    def test_clockPutBack(self) -> None:
+        """Who has confirmed while the clock was wrong is not trusted until the time it showed."""
+        self.ask(ALICE)
+        self.clock.rightNow -= 3600
         self.assertEqual(self.ask().status, 401)
 
     def test_forgotten(self) -> None:

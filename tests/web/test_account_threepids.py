@@ -83,6 +83,13 @@ class AddTests(AccountCase):
         self.assertRefused(self.add(self.alice, sid), 400, "M_THREEPID_AUTH_FAILED")
         self.assertEqual(self.rows("SELECT * FROM uia_sessions"), [])
 
+    def test_unstable(self) -> None:
+        """Clients that know these endpoints from before they were stable find them."""
+        for name in ("add", "bind", "delete", "unbind"):
+            path = f"{THREEPIDS}/{name}".replace("v3", "unstable")
+            answer = self.client.post(path, {}, token=self.alice)
+            self.assertRefused(answer, 400, "M_MISSING_PARAM", name)
+
     def test_others(self) -> None:
         """An address that is somebody's is refused when its proof is asked for, and where two
         have proven it, the second is: it is never moved."""
@@ -184,6 +191,23 @@ class AttackTests(AccountCase):
         own = {**auth, "session": self.session(self.alice, mine)}
         self.assertRefused(self.add(self.alice, mine, own), 401, "M_FORBIDDEN")
         self.assertEqual(self.rows("SELECT * FROM threepids"), [])
+
+    def test_confirmedByAddress(self) -> None:
+        """Whoever confirms may name the account by an address that it has, in any spelling, and by
+        no other."""
+        self.added(self.alice)
+        self.added(self.bob, OTHER, "bob")
+        by = {"type": "m.id.thirdparty", "medium": "email"}
+        sid = self.proven_by(self.alice, "new@mail.example")
+        auth = {**CONFIRMED, "session": self.session(self.alice, sid)}
+        for wrong in (OTHER, "nobody@mail.example", "no address"):
+            answer = self.add(self.alice, sid, {**auth, "identifier": {**by, "address": wrong}})
+            self.assertRefused(answer, 401, "M_FORBIDDEN", wrong)
+        answer = self.add(self.alice, sid, {**auth, "identifier": by})
+        self.assertRefused(answer, 401, "M_MISSING_PARAM")
+        auth["identifier"] = {**by, "address": " ALICE@mail.example"}
+        answer = self.add(self.alice, sid, auth)
+        self.assertEqual((answer.status, answer.json), (200, {}), answer)
 
     def test_confirmationOnce(self) -> None:
         """A dialogue confirms one addition."""

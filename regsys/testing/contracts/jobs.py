@@ -7,7 +7,16 @@ from typing import Any, Sequence
 import attr
 
 from regsys.interfaces import IJobStore
-from regsys.model import JOB_LEASE_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
+from regsys.model import (
+    CLOCKS_APART_MS,
+    JOB_LEASE_MS,
+    JOB_LONGEST_WAIT_MS,
+    MOST_COUNTED,
+    Backlog,
+    Job,
+    NewJob,
+    WaitingJob,
+)
 from regsys.testing.contracts.case import NOW_MS, Contract, together
 from regsys.testing.provides import provides
 
@@ -83,6 +92,21 @@ class JobStoreContract(Contract):
         store = self.make()
         await store.add(jobs("one"), NOW_MS + 1)
         self.assertEqual(await self.claim(store), [])
+
+    async def test_wrongClock(self) -> None:
+        """What a clock that was wrong has put off, further than anything is, is due now; and is
+        claimed behind what is due rightly."""
+        store = self.make()
+        latest_ms = JOB_LONGEST_WAIT_MS + CLOCKS_APART_MS
+        due = {"usual": NOW_MS, "latest": NOW_MS + latest_ms, "wrong": NOW_MS + latest_ms + 1}
+        for name, due_ms in due.items():
+            await store.add(jobs(name), NOW_MS)
+            await store.postpone(name, due_ms, "no answer")
+        claimed = [await self.claim(store, at_most=1) for _ in due]
+        self.assertEqual(claimed, [["usual"], ["wrong"], []])
+        # Both are held for a lease now, like any other.
+        again = await self.claim(store, NOW_MS + LEASE_MS)
+        self.assertEqual(sorted(again), ["usual", "wrong"])
 
     async def test_kinds(self) -> None:
         """Jobs of another kind stay for whoever asks for them, ahead in the queue or not."""
