@@ -128,4 +128,4 @@ class DemoTests(SynchronousTestCase):
         down = self.register(service, {**auth, "response": "down"})
         self.assertEqual(down.status, 503)
         page = f"/_matrix/client/v3/auth/m.login.recaptcha/fallback/web?session={auth['session']}"
-        self.assertIn("stands where the captcha of a real server is", service.ask("GET", page).text)
+        self.assertIn("A real server shows its captcha here", service.ask("GET", page).text)

@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     approve = command("approve-user", "Let an account that waits for approval log in.")
     approve.add_argument("name", help="the user name, the part before the colon")
     _token_parser(command("token", "Make, list, show or revoke registration tokens."), common)
-    _jobs_parser(command("jobs", "Show or retry what is still to be done after registrations."), common)
+    _jobs_parser(
+        command("jobs", "Show or retry what is still to be done after registrations."), common
+    )
     return parser
 
 
@@ -110,7 +112,12 @@ def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser)
     text = "Have jobs that have failed tried again at once."
     retry = actions.add_parser("retry", help=text, description=text, parents=[common])
     which = retry.add_mutually_exclusive_group(required=True)
-    which.add_argument("job_id", nargs="?", metavar="ID", help="the job's id, the first word of its line in the list")
+    which.add_argument(
+        "job_id",
+        nargs="?",
+        metavar="ID",
+        help="the job's id, the first word of its line in the list",
+    )
     which.add_argument("--all", action="store_true", help="all of them")
 
 
@@ -128,8 +135,12 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
 
     create = action("create", "Make a token and print it.")
     create.add_argument("--token", help="the token itself (default: one is made up)")
-    create.add_argument("--length", type=int, default=16, help="how long a made-up token is (default: 16)")
-    create.add_argument("--uses", type=int, metavar="N", help="how many accounts it may make (default: any number)")
+    create.add_argument(
+        "--length", type=int, default=16, help="how long a made-up token is (default: 16)"
+    )
+    create.add_argument(
+        "--uses", type=int, metavar="N", help="how many accounts it may make (default: any number)"
+    )
     create.add_argument("--expires", metavar="7d", help="after how long it ends (default: never)")
     create.add_argument("--note", help="what it is for")
     action("list", "All tokens, one a line.")
