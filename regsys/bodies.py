@@ -56,7 +56,7 @@ def parse_form(raw: bytes) -> dict[str, str]:
     except ValueError:
         raise InvalidParam("This form cannot be read.") from None
     if any("\0" in text for pair in pairs for text in pair):
-        raise InvalidParam("A field holds a character that is not allowed.")
+        raise InvalidParam("A field contains a character that is not allowed.")
     return dict(pairs)
 
 
@@ -135,7 +135,7 @@ def _inspect(body: dict[str, Any]) -> None:
     for _ in range(MAX_DEPTH):
         inside = [item for container in level for item in _items(container)]
         if not all(_is_text(item) for item in inside if isinstance(item, str)):
-            raise InvalidParam("A string holds a character that is not allowed.")
+            raise InvalidParam("A string contains a character that is not allowed.")
         level = [item for item in inside if isinstance(item, (dict, list))]
         if not level:
             return

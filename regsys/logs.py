@@ -44,7 +44,10 @@ def begin(log_config: Optional[str]) -> Optional[str]:
             ImportError,
             yaml.YAMLError,
         ) as error:
-            problem = f"log_config: {log_config} cannot be used, logging to standard error: {error}"
+            problem = (
+                f"log_config: {log_config} cannot be used, so the log goes to standard error:"
+                f" {_with_causes(error)} (if it is another program's, give regsys one of its own)"
+            )
     levels = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
     # Twisted's own lines about connections are noise here, and a query may be in them.
     levels.setLogLevelForNamespace("twisted.web", LogLevel.warn)
@@ -53,6 +56,16 @@ def begin(log_config: Optional[str]) -> Optional[str]:
         [FilteringLogObserver(observer, [levels])], redirectStandardIO=False
     )
     return problem
+
+
+def _with_causes(error: Optional[BaseException]) -> str:
+    """``logging`` says only which handler failed; why is in what that was raised from."""
+    told = str(error)
+    while error is not None:
+        error = error.__cause__
+        if error is not None and str(error) not in told:
+            told = f"{told}: {error}"
+    return told
 
 
 @implementer(ILogObserver)

@@ -52,7 +52,7 @@ class Metrics:
         )
         self._oldest_job = Gauge(
             "regsys_oldest_job_age_seconds",
-            "Since when the oldest of them is to be done",
+            "Seconds since the oldest of them was written",
             ["kind"],
             registry=self.registry,
         )

@@ -54,7 +54,7 @@ class RegistrationTokens:
         if not 0 < (length if token is None else len(token)) <= MAX_LENGTH:
             raise InvalidParam(f"A token has 1 to {MAX_LENGTH} characters.")
         if token is not None and not set(token) <= set(ALPHABET):
-            raise InvalidParam("A token is made of the characters A-Z a-z 0-9 . _ ~ -")
+            raise InvalidParam("A token can contain only the characters A-Z a-z 0-9 . _ ~ -")
         for _ in range(TRIES if token is None else 1):
             new = RegistrationToken(
                 token=token or tokens.random_letters(length, PLAIN),
@@ -64,7 +64,7 @@ class RegistrationTokens:
             )
             if await self.store.create(new):
                 return new
-        raise InvalidParam("There is such a token already.")
+        raise InvalidParam("There is already a token of that name.")
 
     async def get(self, token: str) -> RegistrationToken:
         found = await self.store.get(token, self.now_ms())

@@ -208,9 +208,13 @@ def _write_pid(path: str) -> None:
         with open(path, "w", encoding="ascii") as file:
             file.write(f"{os.getpid()}\n")
     except PermissionError:
-        log.warn("pid_file: {path} is another user's, or of one's process", path=path)
+        log.warn(
+            "pid_file: {path} is not written: the file, or the process that it names, is another"
+            " user's",
+            path=path,
+        )
     else:
-        log.warn("pid_file: {path} is a running process's and stays as it is", path=path)
+        log.warn("pid_file: {path} is not written: it names a process that runs", path=path)
 
 
 def _remove_pid(path: str) -> None:

@@ -86,7 +86,7 @@ class Signup:
             raise Unrecognized("There is no such kind of registration.")
         wish = Wish.of(request.body)
         if request.access_token is not None:
-            raise InvalidParam("Registering a user takes no access token.")
+            raise InvalidParam("Registering takes no access token: leave it out.")
         if not self.registration.enabled:
             raise RegistrationDisabled()
         password = self._password(request.body)

@@ -149,7 +149,9 @@ class Subsystem:
         """Take up now what has changed in the files that may change while it runs, and say in the
         log what that was."""
         changes = [change for part in self._reloadable for change in part.reload()]
-        log.info("reloaded: {changes}", changes=", ".join(changes) or "nothing has changed")
+        # Whoever has changed the configuration itself must not take this for a yes.
+        unchanged = "nothing has changed (a changed configuration needs a restart)"
+        log.info("reloaded: {changes}", changes=", ".join(changes) or unchanged)
 
     async def stop(self) -> None:
         """Let the calls and jobs under way end, then give the threads up."""

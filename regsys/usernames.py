@@ -96,7 +96,7 @@ class Usernames:
         if not silent and await self.accounts.is_taken(localpart):
             raise UsernameTaken()
         if localpart.isdigit():
-            raise InvalidUsername("Names of digits alone are kept for generated users.")
+            raise InvalidUsername("Names made up of digits only are kept for generated users.")
         return None
 
     def check_not_reserved(self, user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
@@ -145,7 +145,7 @@ class Usernames:
 
     def _check_grammar(self, localpart: str) -> None:
         if not ALLOWED.issuperset(localpart):
-            raise InvalidUsername("A user name consists of the characters a-z 0-9 . _ = - / +")
+            raise InvalidUsername("A user name can contain only the characters a-z 0-9 . _ = - / +")
         if not localpart:
             raise InvalidUsername("A user name cannot be empty.")
         if localpart[0] == "_" and not self.config.allow_underscore_prefixed_localpart:

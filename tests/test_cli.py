@@ -99,6 +99,11 @@ class CommandTests(CommandCase):
         self.assertIn("regsys: options without effect here: max_upload_size\n", done.stderr)
         self.assertIn("emial is not an option: did you mean email?", done.stderr)
 
+    def test_warningsWhereAskedFor(self) -> None:
+        """A command that does something else does not repeat the configuration's warnings."""
+        done = self.regsys("migrate", "-c", self.config(emial={}))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
     def test_emptyPassword(self) -> None:
         """An empty password makes no account."""
         done = self.regsys("register-user", "-c", self.config(), "root", stdin="\n")

@@ -101,7 +101,7 @@ class DemoTests(SynchronousTestCase):
         """Mails are shown, the newest first, and their links lead to the page that confirms; the
         last twenty are kept."""
         service = self.serve("--flow", "email")
-        self.messages(service, "There is none yet.")
+        self.messages(service, "There are no messages yet.")
         for number in range(22):
             body = {"email": f"{number}@mail.example", "client_secret": "secret", "send_attempt": 1}
             service.ask("POST", f"{REGISTER}/email/requestToken", body)
@@ -128,4 +128,4 @@ class DemoTests(SynchronousTestCase):
         down = self.register(service, {**auth, "response": "down"})
         self.assertEqual(down.status, 503)
         page = f"/_matrix/client/v3/auth/m.login.recaptcha/fallback/web?session={auth['session']}"
-        self.assertIn("stands where the captcha of a real server is", service.ask("GET", page).text)
+        self.assertIn("A real server shows its captcha here", service.ask("GET", page).text)

@@ -43,7 +43,7 @@ class ActionTests(SynchronousTestCase):
     def test_list(self) -> None:
         """A line a job: whom and what it is about, since when it waits or why it failed; nothing
         else of what it holds."""
-        self.assertEqual(self.do("list"), "There are no jobs: all is done.")
+        self.assertEqual(self.do("list"), "There are no jobs: everything is done.")
         self.add("one")
         self.add("two", fail=False)
         about = "auto_join  @alice:test.example #lobby:test.example"
@@ -52,7 +52,7 @@ class ActionTests(SynchronousTestCase):
             [
                 f"one  {about}  failed, attempt 1, again 2023-11-14 22:14:20 UTC"
                 "  RoomRefused: full",
-                f"two  {about}  waits since 2023-11-14 22:13:20 UTC",
+                f"two  {about}  waiting since 2023-11-14 22:13:20 UTC",
             ],
         )
         self.assertIn("oldest 1;", self.do("list", most=1))
@@ -65,7 +65,7 @@ class ActionTests(SynchronousTestCase):
         self.wait(self.jobs.finish(job.job_id))
         self.failureResultOf(self.start("retry", job_id="gone"), JobNotFound)
         self.assertIn("1 to be", self.do("retry", job_id=None, all=True))
-        self.assertIn("0 to be", self.do("retry", job_id=None, all=True))
+        self.assertIn("Nothing to retry", self.do("retry", job_id=None, all=True))
 
 
 class ProcessTests(CommandCase):
@@ -86,10 +86,10 @@ class ProcessTests(CommandCase):
             self.assertIn("auto_join  @alice:test.example #lobby:test.example", listed.stdout)
             self.assertEqual("the oldest 1;" in listed.stdout, bounded, arguments)
         retried = self.regsys("jobs", "retry", "--all", "-c", config)
-        self.assertIn("0 to be tried again", retried.stdout)
+        self.assertIn("Nothing to retry", retried.stdout)
         refused = self.regsys("jobs", "-c", config, "retry", "gone")
         self.assertEqual(refused.returncode, 1)
-        self.assertIn("There is no such job", refused.stderr)
+        self.assertIn("No failed job with this id", refused.stderr)
         for wrong in (["retry"], ["retry", "x", "--all"], ["mend"], ["list", "--most", "0"]):
             done = self.regsys("jobs", *wrong, "-c", config)
             self.assertEqual(done.returncode, 2, wrong)

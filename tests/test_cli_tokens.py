@@ -100,7 +100,7 @@ class ActionTests(SynchronousTestCase):
             self.do("show", token="a").splitlines(),
             [
                 "a  valid  2 of any number used, 0 under way  never ends",
-                "made 2023-11-14 22:13 UTC by the command line",
+                "made 2023-11-14 22:13 UTC on the command line",
                 "2023-11-14 22:14 UTC  @alice:contract.example",
                 "2023-11-14 22:14 UTC  @bob:contract.example",
             ],

@@ -88,7 +88,7 @@ class WordsTests(MailsCase):
         administrator's words stay as they are."""
         add = {"kind": IN_USE, "to": "anna@hs.example", "languages": (), "registering": False}
         mail = self.mails().compose(**add)
-        self.assertEqual(mail.subject, "[hs.example] An account has your address already")
+        self.assertEqual(mail.subject, "[hs.example] Your address already belongs to an account")
         for part in (mail.text, mail.html):
             self.assertIn("anna@hs.example", part)
             self.assertIn("remove it from that account first", part)

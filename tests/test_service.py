@@ -113,7 +113,7 @@ class ServiceTests(SynchronousTestCase):
         path = "/_matrix/client/v3/register/email/requestToken"
         self.assertEqual(service.ask("POST", path, body).json["errcode"], "M_THREEPID_DENIED")
         service.process.send_signal(signal.SIGHUP)
-        service.wait_for("reloaded: nothing has changed")
+        service.wait_for("reloaded: nothing has changed (a changed configuration needs a restart)")
         service.stop()
 
     def test_policies(self) -> None:
@@ -193,7 +193,9 @@ class ServiceTests(SynchronousTestCase):
         log_config.write_text("version: 1\nformatters: {x: {(): nowhere.Formatter}}\n")
         service = self.start(log_config=str(log_config))
         self.assertEqual(service.ask("GET", VERSIONS).status, 200)
-        self.assertIn("warning: log_config", service.stop())
+        told = service.stop()
+        self.assertIn("warning: log_config", told)
+        self.assertIn("No module named 'nowhere'", told)
 
     def test_portTaken(self) -> None:
         """A port that somebody has is told in one line, with a status that says so."""

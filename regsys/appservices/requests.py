@@ -25,7 +25,7 @@ from regsys.interfaces import IAccountStore, IAppservices, IBlocking, ITokenStor
 from regsys.model import Appservice, Created, LoggedIn, Requester, Secret, Threepid, UserID
 
 APPLICATION_SERVICE = "m.login.application_service"
-NOT_REGISTERED = "This user is not registered, or not any more."
+NOT_REGISTERED = "This user is not registered, or no longer registered."
 
 
 def is_from_service(kind: str, body: Mapping[str, Any]) -> bool:

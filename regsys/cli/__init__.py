@@ -26,7 +26,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         # Suppressed where it was not given, see below.
         arguments.config = getattr(arguments, "config", None)
         config = load(arguments.config or [_demonstration(arguments)])
-        _report(config, whole=arguments.command in ("serve", "check-config"))
+        if arguments.command in ("serve", "check-config"):
+            _report(config)
         return int(getattr(commands, arguments.command.replace("-", "_"))(config, arguments))
     except (ConfigError, BackendError, CannotListen, NewerSchema) as error:
         print(f"regsys: {error}", file=sys.stderr)
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=argparse.SUPPRESS,  # else the default of an action would undo `token -c FILE`
         metavar="FILE",
-        help="a configuration file; a later one overrides an earlier one "
+        help="a configuration file; may be repeated, a later one overriding an earlier one "
         "(without any: a demonstration server's, kept in ./regsys-demo)",
     )
     parser = argparse.ArgumentParser(
@@ -55,15 +56,17 @@ def _parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, parents=[common])
 
     _serve_parser(command("serve", "Serve until told to stop."))
-    command("check-config", "Read the configuration, say what is wrong with it, and end.")
-    command("migrate", "Bring the database's tables up to date, and end.")
+    command("check-config", "Read the configuration and say what is wrong with it.")
+    command("migrate", "Bring the database's tables up to date.")
     register = command("register-user", "Make an account; its password is asked for.")
     register.add_argument("name", help="the user name, the part before the colon")
     register.add_argument("--admin", action="store_true", help="make the user a server admin")
     approve = command("approve-user", "Let an account that waits for approval log in.")
     approve.add_argument("name", help="the user name, the part before the colon")
-    _token_parser(command("token", "Registration tokens: make, list, look at, revoke."), common)
-    _jobs_parser(command("jobs", "What is still to be done after registrations."), common)
+    _token_parser(command("token", "Make, list, show or revoke registration tokens."), common)
+    _jobs_parser(
+        command("jobs", "Show or retry what is still to be done after registrations."), common
+    )
     return parser
 
 
@@ -95,7 +98,7 @@ def _demonstration(arguments: argparse.Namespace) -> str:
 
 def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
     actions = jobs.add_subparsers(dest="action", metavar="ACTION")
-    text = "The jobs that wait, a line each: what, how often tried, when next, why it failed."
+    text = "The jobs that wait, one a line: what for, how often tried, when next, why it failed."
     listing = actions.add_parser("list", help=text, description=text, parents=[common])
     jobs.set_defaults(action="list", most=100)
     for parser in (jobs, listing):
@@ -104,18 +107,23 @@ def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser)
             type=_count,
             default=argparse.SUPPRESS,  # as above
             metavar="N",
-            help="so many, the oldest first (default: 100)",
+            help="show at most this many, the oldest first (default: 100)",
         )
-    text = "Let jobs that have failed be tried again at once."
+    text = "Have jobs that have failed tried again at once."
     retry = actions.add_parser("retry", help=text, description=text, parents=[common])
     which = retry.add_mutually_exclusive_group(required=True)
-    which.add_argument("job_id", nargs="?", metavar="ID", help="as the list shows it")
+    which.add_argument(
+        "job_id",
+        nargs="?",
+        metavar="ID",
+        help="the job's id, the first word of its line in the list",
+    )
     which.add_argument("--all", action="store_true", help="all of them")
 
 
 def _count(text: str) -> int:
-    if not 1 <= int(text) <= 1_000_000:
-        raise ValueError(text)
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
     return int(text)
 
 
@@ -127,19 +135,23 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
 
     create = action("create", "Make a token and print it.")
     create.add_argument("--token", help="the token itself (default: one is made up)")
-    create.add_argument("--length", type=int, default=16, help="of a made-up token (default: 16)")
-    create.add_argument("--uses", type=int, metavar="N", help="how many may use it (default: all)")
+    create.add_argument(
+        "--length", type=int, default=16, help="how long a made-up token is (default: 16)"
+    )
+    create.add_argument(
+        "--uses", type=int, metavar="N", help="how many accounts it may make (default: any number)"
+    )
     create.add_argument("--expires", metavar="7d", help="after how long it ends (default: never)")
     create.add_argument("--note", help="what it is for")
-    action("list", "All tokens, a line each.")
+    action("list", "All tokens, one a line.")
     show = action("show", "One token, and who used it when.")
     show.add_argument("token")
-    revoke = action("revoke", "Let nobody in with it any more.")
+    revoke = action("revoke", "Let nobody else in with a token.")
     revoke.add_argument("token")
     revoke.add_argument("--undo", action="store_true", help="let people in with it again")
 
 
-def _report(config: Config, whole: bool) -> None:
+def _report(config: Config) -> None:
     for warning in config.warnings:
         print(f"regsys: warning: {warning}", file=sys.stderr)
     # What a warning speaks of is not listed once more.
@@ -148,5 +160,5 @@ def _report(config: Config, whole: bool) -> None:
         for name in config.unused
         if not any(warning.startswith(f"{name} ") for warning in config.warnings)
     ]
-    if whole and unused:
+    if unused:
         print(f"regsys: options without effect here: {', '.join(unused)}", file=sys.stderr)

@@ -63,7 +63,7 @@ def migrate(config: Config, arguments: argparse.Namespace) -> int:
 def register_user(config: Config, arguments: argparse.Namespace) -> int:
     password = _ask_password()
     if not password:
-        print("regsys: the password is empty, or was not repeated alike", file=sys.stderr)
+        print("regsys: the password is empty, or the two entries differ", file=sys.stderr)
         return 1
 
     async def register(subsystem: Subsystem) -> str:

@@ -18,14 +18,16 @@ async def _list(jobs: IJobStore, arguments: Namespace, now_ms: int) -> str:
     found = await jobs.waiting(arguments.most)
     lines = [_line(job) for job in found]
     if len(found) == arguments.most:
-        lines.append(f"These are the oldest {arguments.most}; see --most.")
-    return "\n".join(lines) or "There are no jobs: all is done."
+        lines.append(f"These are the oldest {arguments.most}; --most N shows more.")
+    return "\n".join(lines) or "There are no jobs: everything is done."
 
 
 async def _retry(jobs: IJobStore, arguments: Namespace, now_ms: int) -> str:
     count = await jobs.retry(None if arguments.all else arguments.job_id, now_ms)
     if not (count or arguments.all):
         raise JobNotFound()
+    if not count:
+        return "Nothing to retry: no failed job is waiting for a later attempt."
     return f"{count} to be tried again, within seconds, by regsys serve."
 
 
@@ -38,7 +40,7 @@ ACTIONS: Mapping[str, Callable[[IJobStore, Namespace, int], Awaitable[str]]] = {
 def _line(job: WaitingJob) -> str:
     about = " ".join(job.about.values())
     if job.last_error is None:
-        state = f"waits since {_moment(job.created_ms)}"
+        state = f"waiting since {_moment(job.created_ms)}"
     else:
         state = f"failed, attempt {job.attempts}, again {_moment(job.due_ms)}"
     return "  ".join(filter(None, [job.job_id, job.kind, about, state, job.last_error]))

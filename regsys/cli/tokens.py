@@ -30,7 +30,8 @@ async def _list(tokens: RegistrationTokens, arguments: Namespace) -> str:
 
 async def _show(tokens: RegistrationTokens, arguments: Namespace) -> str:
     found = await tokens.get(arguments.token)
-    made = f"made {_day(found.created_ms)} by {found.creator or 'the command line'}"
+    whence = f"by {found.creator}" if found.creator else "on the command line"
+    made = f"made {_day(found.created_ms)} {whence}"
     uses = [f"{_day(use.used_ms)}  {use.user_id}" for use in await tokens.uses(found.token)]
     return "\n".join([_line(found, tokens.now_ms()), made, *uses])
 
@@ -64,5 +65,5 @@ def _day(moment_ms: int) -> str:
 def _duration(text: str) -> int:
     duration = duration_ms(text)
     if duration is None:
-        raise InvalidParam(f"{text!r} is no duration: write 90s, 5m, 1h, 2d, 1w or 1y")
+        raise InvalidParam(f"{text!r} is not a duration: write 90s, 5m, 1h, 2d, 1w or 1y")
     return duration

@@ -126,7 +126,7 @@ def _read_policies(section: Reader) -> Mapping[str, Policy]:
             found[name] = _read_policy(section.section(name))
         else:
             section.take(name)
-            mend = "write small letters, digits and _, such as terms_of_service"
+            mend = "write lower-case letters, digits and _, such as terms_of_service"
             section.problem(name, "not a name for a policy", mend)
     return found
 

@@ -40,7 +40,9 @@ class ServerDisabled(ResourceLimitExceeded):
 
 class ServerFull(ResourceLimitExceeded):
     limit_type = "monthly_active_user"
-    sentence = "This server has as many active users as it takes: nobody else can come in now."
+    sentence = (
+        "This server has as many active users as it allows: nobody else can join at the moment."
+    )
 
 
 class UserNotFound(RegistrationError):
@@ -70,7 +72,7 @@ class NoFreeName(RegistrationError):
 class NamesKept(Forbidden):
     """No name can be generated: application services keep them all, or somebody has them."""
 
-    sentence = "This server has no user name to give: all of them are kept for others."
+    sentence = "This server has no user name to give out: all of them are reserved."
 
 
 class InvalidRegistrationToken(RegistrationError):
@@ -99,7 +101,7 @@ class TokenNotFound(RegistrationError):
 
 class JobNotFound(RegistrationError):
     status, errcode = 404, "M_NOT_FOUND"
-    sentence = "There is no such job that has failed and waits: it may be done by now."
+    sentence = "No failed job with this id is waiting: it may be done by now."
 
 
 class PasswordTooShort(RegistrationError):

@@ -62,7 +62,7 @@ class UnknownPath(Unrecognized):
 
 
 class WrongMethod(Unrecognized):
-    status, sentence = 405, "This address does not take that method."
+    status, sentence = 405, "This address does not support that method."
 
 
 class Forbidden(RegistrationError):

@@ -11,7 +11,7 @@ class MailDeferred(Unavailable):
     """The mail server could not be reached, was too slow or would not take the mail now, or we
     could not agree with it on security or login: the same mail may go out later."""
 
-    sentence = "The mail server does not take the mail now: it will be tried again."
+    sentence = "The mail server is not accepting the mail at the moment: it will be tried again."
 
 
 class MailRefused(RegistrationError):
@@ -23,7 +23,7 @@ class MailRefused(RegistrationError):
 class SmsDeferred(Unavailable):
     """No text message could be handed over: the same may go out later."""
 
-    sentence = "No text message can be sent now: it will be tried again."
+    sentence = "The text message cannot be sent at the moment: it will be tried again."
 
 
 class SmsRefused(RegistrationError):
@@ -36,7 +36,7 @@ class StagesMissing(RegistrationError):
     """No message is sent yet (``regsys.mail_needs_stages``)."""
 
     status, errcode = 401, "M_UNAUTHORIZED"
-    sentence = "Nothing is sent yet: first complete the steps of this registration before this one."
+    sentence = "Nothing is sent yet: first complete the earlier steps of this registration."
 
 
 class ThreepidInUse(RegistrationError):
@@ -113,13 +113,13 @@ class NoSuchValidation(ValidationRefused):
 
 class WrongValidationToken(ValidationRefused):
     errcode = "M_UNAUTHORIZED"
-    sentence = "This code or link is not valid, or not any more."
+    sentence = "This code or link is not valid, or no longer valid."
 
 
 class WrongCode(WrongValidationToken):
     """That of a text message, which has no link."""
 
-    sentence = "This code is not valid, or not any more."
+    sentence = "This code is not valid, or no longer valid."
 
 
 class NoTriesLeft(ValidationRefused):

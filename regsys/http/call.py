@@ -67,7 +67,7 @@ class Call:
             return None
         value = _text(values[0])
         if value is None:
-            raise InvalidParam(f"'{name}' holds a character that is not allowed.")
+            raise InvalidParam(f"'{name}' contains a character that is not allowed.")
         return value
 
     def required_query(self, name: str) -> str:

@@ -48,10 +48,10 @@ def canonical_email(text: str) -> str:
         raise InvalidParam("This is not an email address.")
     # Such a local part would be decoded where a mail's headers are made, line ends included.
     if "=?" in address:
-        raise InvalidParam("This email address holds a character that is not allowed.")
+        raise InvalidParam("This email address contains a character that is not allowed.")
     # What isn't printable: controls, white space but the blank, invisible signs, surrogates.
     if not address.isprintable() or " " in address or not _SPECIAL.isdisjoint(address):
-        raise InvalidParam("This email address holds a character that is not allowed.")
+        raise InvalidParam("This email address contains a character that is not allowed.")
     return address
 
 
@@ -80,7 +80,7 @@ def canonical_msisdn(number: str, country: Optional[str] = None) -> str:
     except phonenumbers.NumberParseException:
         raise InvalidParam("This is not a phone number.") from None
     if not phonenumbers.is_possible_number(parsed):
-        raise InvalidParam("There can be no such phone number.")
+        raise InvalidParam("No phone number can look like this.")
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).lstrip("+")
 
 

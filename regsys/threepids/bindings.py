@@ -144,7 +144,7 @@ class Bindings:
             return found.medium, canonical_threepid(found.medium, found.address)
         except InvalidParam:
             log.warn("identity server {server} has proven what is no address", server=server)
-            raise Unavailable("The identity server makes no sense.") from None
+            raise Unavailable("The identity server's answer makes no sense.") from None
 
     def _now_ms(self) -> int:
         return clocks.now_ms(self.clock)

@@ -72,7 +72,10 @@ class ValidationLimits:
             # Last: who is over a limit of his own uses up nothing of everybody's.
             await self.total[medium].take(medium)
         except LimitExceeded:
-            _log.warn("all messages that prove addresses ({medium}) are used up", medium=medium)
+            _log.warn(
+                "no message is sent for now: regsys.rc_validation_total is reached ({medium})",
+                medium=medium,
+            )
             await self.mailbox.give_back(mailbox)
             await self.client.give_back(asker)
             raise

@@ -93,7 +93,7 @@ class RegistrationTokenStage:
             raise StageFailed("M_INVALID_PARAM", "'token' must be a string.")
         held = context.session.results.get(self.type)
         if held is not None and held != token:
-            raise StageFailed("M_INVALID_PARAM", "This session holds another token already.")
+            raise StageFailed("M_INVALID_PARAM", "This session already uses another token.")
         await self.limiter.take(self.key_of(context.client.address))
         now_ms = clocks.now_ms(self.clock)
         session_id = context.session.session_id

@@ -44,11 +44,11 @@ class OpenTests(BrowserCase):
         taken = {"username": "bob", "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
         self.service.ask("POST", "/_matrix/client/v3/register", taken)
         self.name("Bob", "This user name is taken.")
-        self.name("bo b", "consists of the characters")
+        self.name("bo b", "can contain only the characters")
         self.assertAccessible("name-refused")
         self.page.get_by_label("Password", exact=True).fill(PASSWORD)
         self.press()
-        self.assertAlert("consists of the characters")
+        self.assertAlert("can contain only the characters")
         self.assertEqual(self.page.evaluate("document.activeElement.id"), "username")
         self.name("alice", "@alice:test.example is free.")
         self.press()

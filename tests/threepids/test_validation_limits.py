@@ -64,7 +64,7 @@ class LimitTests(ProofCase):
         with capturedLogs() as events:
             statuses = self.bombard(10, 10, *mailboxes)
         self.assertEqual(statuses, [200] * 4 + [429] * 6)
-        told = [event for event in events if "all messages" in str(event.get("log_format"))]
+        told = [event for event in events if "rc_validation_total" in str(event.get("log_format"))]
         self.assertEqual([event["medium"] for event in told], ["email"] * 6)
         for _ in range(5):
             self.assertEqual(set(self.bombard(10, 10, *mailboxes)[4:]), {429})

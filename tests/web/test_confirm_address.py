@@ -14,7 +14,7 @@ from tests.web.test_page_headers import SafePages
 
 NEXT = "https://app.example/#/go?on=1"
 CONFIRMED, REFUSED = "Your address is confirmed", "Your address is not confirmed"
-WRONG = "This code or link is not valid, or not any more."
+WRONG = "This code or link is not valid, or no longer valid."
 
 
 class PageCase(SafePages, ProofCase):
