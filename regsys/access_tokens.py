@@ -9,7 +9,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys import bodies, tokens
+from regsys import bodies, clocks, tokens
 from regsys.config import TokensConfig
 from regsys.errors import Forbidden, InvalidParam, UnknownToken
 from regsys.interfaces import IAuth, ILogins, ITokenStore, IUserLookup
@@ -26,10 +26,6 @@ from regsys.model import (
 
 MAX_DEVICE_ID = 512
 MAX_DISPLAY_NAME = 100
-
-
-def now_ms(clock: IReactorTime) -> int:
-    return int(clock.seconds() * 1000)
 
 
 def earliest(*moments: Optional[int]) -> Optional[int]:
@@ -116,7 +112,7 @@ class Logins:
         return Login(terms=terms, access_token=access, refresh_token=refresh)
 
     def _after(self, lifetime_ms: Optional[int]) -> Optional[int]:
-        return None if lifetime_ms is None else now_ms(self.clock) + lifetime_ms
+        return None if lifetime_ms is None else clocks.now_ms(self.clock) + lifetime_ms
 
 
 @attr.frozen(kw_only=True)
@@ -178,7 +174,7 @@ class TokenAuth:
         login = await self.logins.by_access(tokens.token_hash(token.reveal()))
         if login is None or login.deactivated:
             return None
-        check_live(login, login.terms.valid_until_ms, now_ms(self.clock))
+        check_live(login, login.terms.valid_until_ms, clocks.now_ms(self.clock))
         if login.replaces is not None:
             await self.logins.confirm(login.access_hash)
         return Requester(
@@ -217,7 +213,7 @@ class Refresher:
         old = await self.store.by_refresh(tokens.token_hash(token.reveal()))
         if old is None or old.deactivated:
             raise UnknownToken()
-        check_live(old, old.terms.refresh_until_ms, now_ms(self.clock))
+        check_live(old, old.terms.refresh_until_ms, clocks.now_ms(self.clock))
         if self.logins.config.refreshable_access_token_lifetime_ms is None:
             raise UnknownToken(soft_logout=True)
         if old.replaces is not None:

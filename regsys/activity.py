@@ -16,6 +16,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.errors import RegistrationError
 from regsys.interfaces import (
     IActivityStore,
@@ -68,7 +69,7 @@ class Activity:
 
     def seen(self, user_id: UserID) -> None:
         """This user is here now."""
-        now_ms = self._now_ms()
+        now_ms = clocks.now_ms(self._clock)
         noted_ms = self._noted_ms.get(user_id)
         # By a clock that was put back since it may be noted in the future.
         if noted_ms is None or abs(now_ms - noted_ms) >= SEEN_AGAIN_MS:
@@ -82,7 +83,7 @@ class Activity:
     def born(self, user_id: UserID) -> None:
         """This account was made just now, perhaps of a guest who has been seen already."""
         self.arrivals += 1
-        self._note(user_id, self._now_ms())
+        self._note(user_id, clocks.now_ms(self._clock))
 
     def _note(self, user_id: UserID, now_ms: int) -> None:
         # While the database is away they cannot all be kept: who is left out will be seen again.
@@ -117,7 +118,7 @@ class Activity:
         waiting = sorted(self._pending, key=str)
         for start in range(0, len(waiting), BATCH):
             batch = waiting[start : start + BATCH]
-            await self._store.saw(batch, self._now_ms())
+            await self._store.saw(batch, clocks.now_ms(self._clock))
             self._pending.difference_update(batch)
 
     def _round(self) -> Deferred[None]:
@@ -129,13 +130,10 @@ class Activity:
         try:
             await self.write()
             if self._gauge is not None and self._rounds % GAUGE_EVERY == 0:
-                self._gauge.set(await self._store.count(self._now_ms(), EVERYBODY))
+                self._gauge.set(await self._store.count(clocks.now_ms(self._clock), EVERYBODY))
             self._rounds += 1
         except RegistrationError as error:
             log.warn("activity: {error}", error=error.text)
-
-    def _now_ms(self) -> int:
-        return int(self._clock.seconds() * 1000)
 
 
 @implementer(IMonthlyActiveUsers)
@@ -163,20 +161,17 @@ class MonthlyActiveUsers:
             return min(self._counted + came, at_most)
         arrivals = self._activity.arrivals
         await self._activity.write()
-        self._counted = await self._store.count(self._now_ms(), at_most)
+        self._counted = await self._store.count(clocks.now_ms(self._clock), at_most)
         self._counted_most, self._counted_arrivals = at_most, arrivals
         self._counted_s = self._clock.seconds()
         return self._counted
 
     async def is_active(self, user_id: UserID) -> bool:
         await self._activity.write()
-        return await self._store.is_active(user_id, self._now_ms())
+        return await self._store.is_active(user_id, clocks.now_ms(self._clock))
 
     async def add(self, user_id: UserID) -> None:
-        await self._store.add(user_id, self._now_ms())
-
-    def _now_ms(self) -> int:
-        return int(self._clock.seconds() * 1000)
+        await self._store.add(user_id, clocks.now_ms(self._clock))
 
 
 @implementer(IAuth)

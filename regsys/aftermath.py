@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.bodies import MAX_INTEGER
 from regsys.consent import Consents
 from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
@@ -69,7 +70,7 @@ class Aftermath:
         account = NewAccount(
             key=f"after {user_id}",
             user_id=user_id,
-            created_ms=self._now_ms(),
+            created_ms=clocks.now_ms(self.clock),
             is_guest=device is not None and device.login.terms.is_guest,
             threepids=tuple(held),
             consents=accepted,
@@ -81,14 +82,15 @@ class Aftermath:
         await self._begin(self.follow_ups.jobs_after_consent(user_id))
 
     async def run(self, job: Job) -> None:
-        """The handler of AFTER_CONSENT jobs: who has accepted but a part of it waits on."""
+        """The handler of AFTER_CONSENT jobs: begins what waited if by now the user has accepted
+        all that newcomers must; else a later consent brings another such job."""
         user_id = UserID.parse(job.payload["user_id"])
         if await self.consents.is_admitted(user_id):
             await self.after_consent(user_id)
 
     async def _begin(self, jobs: Sequence[NewJob]) -> None:
         if jobs:
-            self.start_jobs(await self.jobs.begin(jobs, self._now_ms()))
+            self.start_jobs(await self.jobs.begin(jobs, clocks.now_ms(self.clock)))
 
     def _accepted(self, result: Any) -> Mapping[str, str]:
         """What passing the terms meant: our stage says it, of another it is what we require."""
@@ -121,7 +123,7 @@ class Aftermath:
         if await self.firsts.has_been(word):
             return await self.threepids.owner_of(medium, address) == user_id
         try:
-            await self.threepids.add(user_id, threepid, self._now_ms())
+            await self.threepids.add(user_id, threepid, clocks.now_ms(self.clock))
         except ThreepidInUse:
             log.warn(
                 "{address} was proven for {user_id}, and is another's",
@@ -131,9 +133,6 @@ class Aftermath:
             return False
         await self.firsts.note(word)
         return True
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
 
 
 def found(auth_result: Mapping[str, Any]) -> Sequence[Threepid]:

@@ -14,11 +14,12 @@ from typing import Any, Callable, Optional, Sequence
 import attr
 
 from regsys.config import Config, DatabaseConfig
+from regsys.hashing import HashingPool
+from regsys.hashing_threads import HashingThreads
 from regsys.interfaces import IHasher
 from regsys.metrics import Metrics
 from regsys.outbound.guarded import lookups
 from regsys.outbound.http import HTTPClient
-from regsys.passwords import HashingPool, HashingThreads
 from regsys.storage.database import Database, Dialect, Transaction, connection_pool
 from regsys.storage.dialects import PostgreSQL, SQLite
 from regsys.storage.migrations import migrate

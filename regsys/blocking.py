@@ -8,6 +8,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.config import BlockingConfig
 from regsys.errors import ServerDisabled, ServerFull
 from regsys.interfaces import IAccountStore, IBlocking, IMonthlyActiveUsers, IThreepidStore
@@ -87,7 +88,7 @@ class Blocking:
     def _is_in_trial(self, user: User) -> bool:
         config = self.config
         trial_ms = config.service_trial_ms.get(user.appservice_id or "", config.trial_ms)
-        return user.created_ms + trial_ms > self.clock.seconds() * 1000
+        return user.created_ms + trial_ms > clocks.now_ms(self.clock)
 
     async def _is_full(self) -> bool:
         most = self.config.max_users

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import attr
 from twisted.internet.interfaces import IReactorTime
 
+from regsys import clocks
 from regsys.config import TermsConfig
 from regsys.config.terms import PRIVACY_POLICY, Policy
 from regsys.errors import Forbidden, UserNotFound
@@ -97,7 +98,7 @@ class Consents:
         Whether that is all he had to, is found out by a job that is stored with it: afterwards,
         so that of two consents at once the later one sees both.
         """
-        now_ms = int(self.clock.seconds() * 1000)
+        now_ms = clocks.now_ms(self.clock)
         jobs = []
         if self.follow_ups.jobs_after_consent(user_id):
             jobs.append(NewJob(kind=AFTER_CONSENT, payload={"user_id": str(user_id)}))

@@ -8,6 +8,7 @@ from typing import Optional
 import attr
 from twisted.internet.interfaces import IReactorTime
 
+from regsys import clocks
 from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam
 from regsys.interfaces import ILogins
@@ -78,7 +79,7 @@ class Draft:
     ) -> NewAccount:
         """The account under this name: its tokens and its default display name follow from that."""
         asked = self.registration
-        created_ms = int(self.drafts.clock.seconds() * 1000)
+        created_ms = clocks.now_ms(self.drafts.clock)
         proven = {item.address for item in asked.threepids}
         vouched = tuple(item for item in asked.bind_emails if item not in proven)
         return NewAccount(

@@ -14,8 +14,8 @@ from regsys.model import UserID
 @implementer(IFarewell)
 @attr.frozen
 class Farewell:
-    """``parts`` forget in their order. Where the accounts are ours theirs comes first, so that
-    nothing is added meanwhile."""
+    """``parts`` forget in their order. Where the accounts are ours, their store is the first: once
+    it has deactivated the account, nothing is added to it while the others forget."""
 
     parts: Sequence[IForgetful]
 

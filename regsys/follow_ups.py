@@ -22,11 +22,7 @@ class FollowUps:
     application service has made only ``notices`` are asked (BEHAVIOUR B3.2), which come first."""
 
     parts: list[IFollowUps] = attr.field(factory=list)
-    notices: Sequence[IFollowUps] = ()
-
-    def add(self, part: IFollowUps) -> None:
-        """This one too, of a capability that is made later than the others."""
-        self.parts.append(part)
+    notices: list[IFollowUps] = attr.field(factory=list)
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         asked = self.notices if new.is_ghost else (*self.notices, *self.parts)

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from regsys import clocks
 from regsys.errors import RegistrationError
 from regsys.interfaces import IExpiring, IJobStore
 from regsys.metrics import Metrics
@@ -140,7 +141,7 @@ class JobRunner:
         await self._store.postpone(job.job_id, due_ms, error[:500])
 
     def _now_ms(self) -> int:
-        return int(self._clock.seconds() * 1000)
+        return clocks.now_ms(self._clock)
 
 
 class Housekeeping:
@@ -167,7 +168,7 @@ class Housekeeping:
         return sweeping.addErrback(lambda failure: log.failure("sweep", failure))
 
     async def _sweep(self) -> None:
-        now_ms = int(self._clock.seconds() * 1000)
+        now_ms = clocks.now_ms(self._clock)
         for store in self._stores:
             try:
                 while await store.delete_expired(now_ms, self.AT_MOST) >= self.AT_MOST:

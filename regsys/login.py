@@ -18,6 +18,9 @@ from regsys.model import Client, LoggedIn, Secret
 
 @attr.frozen(kw_only=True)
 class PasswordLogin:
+    """``m.login.password``: ``check`` compares, ``blocking`` may object, ``handler`` logs in.
+    ``threepids`` finds who is named by an address."""
+
     handler: RegistrationHandler
     check: PasswordCheck
     blocking: IBlocking

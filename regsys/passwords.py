@@ -1,55 +1,27 @@
-"""Passwords: the policy, the hash, and the pool that makes hashes (BEHAVIOUR B14, B8.3)."""
+"""Passwords: the policy that they must meet, and their hashes (BEHAVIOUR B14)."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import os
-import secrets
-import sys
-import threading
 import unicodedata
-from collections import OrderedDict
-from typing import Any, Callable, Optional, TypeVar, Union
 
-import attr
 import bcrypt
-from twisted.internet.defer import Deferred, DeferredSemaphore, maybeDeferred
-from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
-from zope.interface import implementer
 
 from regsys.config import PasswordPolicy
 from regsys.errors import (
     InvalidParam,
-    LimitExceeded,
     PasswordNoDigit,
     PasswordNoLowercase,
     PasswordNoSymbol,
     PasswordNoUppercase,
     PasswordTooShort,
 )
-from regsys.interfaces import IHasher
-from regsys.model import Secret
-
-T = TypeVar("T")
-# Calls a function in a thread; the Deferred fires in the reactor's with what it returned.
-Runner = Callable[..., "Deferred[Any]"]
 
 # bcrypt reads no further than this, and its library refuses more.
 BCRYPT_BYTES = 72
 # Stands before the stored hash of an input that was longer, and so was pre-hashed.
 PREHASHED = "sha384:"
-# Until there is something to measure, a hash is taken to last so long at twelve rounds.
-TWELVE_ROUNDS_S = 0.3
-# How long, and for how many dialogues, the pool remembers which password gave which hash.
-REMEMBERED_S = 3600.0
-REMEMBERED_DIALOGUES = 4096
-# How much lower than the process's own the threads' priority is, on the scale of nice(1).
-NICENESS = 10
 
 
 def check_policy(policy: PasswordPolicy, password: str) -> None:
@@ -66,9 +38,6 @@ def check_policy(policy: PasswordPolicy, password: str) -> None:
         raise PasswordNoUppercase()
     if policy.require_lowercase and not any(map(str.islower, password)):
         raise PasswordNoLowercase()
-
-
-# --- The hash ----------------------------------------------------------------------------
 
 
 def prepare(password: str, pepper: str) -> bytes:
@@ -112,204 +81,3 @@ def _readable(prepared: bytes, marked: bool) -> bytes:
         return prepared[:BCRYPT_BYTES]
     # In base 64, since some bcrypts stop at a zero byte.
     return base64.b64encode(hashlib.sha384(prepared).digest())
-
-
-# --- The pool ----------------------------------------------------------------------------
-
-
-@attr.define(eq=False)
-class _Hashing:
-    """One hash of one dialogue, under way or made lately; any number of callers wait for it."""
-
-    fingerprint: bytes = attr.field(repr=False)
-    until_s: float
-    outcome: Union[str, Failure, None] = attr.field(default=None, repr=False)
-    waiting: list[Deferred[str]] = attr.field(factory=list)
-
-    def result(self) -> Deferred[str]:
-        """A Deferred of the caller's own: cancelling it leaves the others theirs."""
-        mine: Deferred[str] = Deferred()
-        if self.outcome is None:
-            self.waiting.append(mine)
-        else:
-            mine.callback(self.outcome)
-        return mine
-
-    def finish(self, outcome: Union[str, Failure]) -> None:
-        self.outcome = outcome
-        for deferred in self.waiting:
-            deferred.callback(outcome)
-        self.waiting.clear()
-
-
-@implementer(IHasher)
-@attr.define(kw_only=True, eq=False)
-class HashingPool:
-    """Hashes and verifies passwords first come first served, never more at once than threads.
-
-    ``run`` calls a function in one of ``threads`` threads. ``seconds`` is a monotonic clock
-    that threads may read. While ``waiting_limit`` wait for a thread, whoever comes is told
-    to try again when those should be done.
-    """
-
-    run: Runner
-    threads: int
-    seconds: Callable[[], float]
-    rounds: int = 12
-    pepper: str = attr.field(default="", repr=False)
-    truncate: bool = False
-    waiting_limit: int = 32
-
-    _turns: DeferredSemaphore = attr.field(init=False)
-    _hash_s: float = attr.field(init=False)
-    _hashings: OrderedDict[str, _Hashing] = attr.field(init=False, factory=OrderedDict)
-    # Keyed anew in each process, so that a fingerprint is worth nothing outside of it.
-    _key: bytes = attr.field(init=False, repr=False, factory=lambda: secrets.token_bytes(32))
-
-    def __attrs_post_init__(self) -> None:
-        self._turns = DeferredSemaphore(self.threads)
-        self._hash_s = TWELVE_ROUNDS_S * 2.0 ** (self.rounds - 12)
-
-    @property
-    def waiting(self) -> int:
-        """How many hashes wait for a thread."""
-        return len(self._turns.waiting)
-
-    def has_room(self) -> bool:
-        """Whether the queue is less than half full."""
-        return self.waiting < self.waiting_limit / 2
-
-    async def hash(self, password: Secret, once: Optional[str] = None) -> str:
-        """The hash to store; InvalidParam for a lone surrogate; else as IHasher.hash.
-
-        Within the dialogue ``once`` another password takes the place of the one before.
-        """
-        prepared = self._prepare(password)
-        if once is None:
-            return await self._queue(hash_password, prepared, self.rounds, self.truncate)
-        fingerprint = hashlib.blake2b(prepared, key=self._key).digest()
-        hashing = self._remembered(once)
-        if hashing is None or not secrets.compare_digest(hashing.fingerprint, fingerprint):
-            hashing = self._begin(once, fingerprint, prepared)
-        return await hashing.result()
-
-    def running(self, once: str) -> Optional[Deferred[str]]:
-        """The hash of this dialogue, under way or made within the hour; None: there is none."""
-        hashing = self._remembered(once)
-        return None if hashing is None else hashing.result()
-
-    async def verify(self, password: Secret, stored: Optional[str]) -> bool:
-        """Whether the password fits; LimitExceeded and InvalidParam as for ``hash``."""
-        prepared = self._prepare(password)
-        if stored is None:
-            # As much work as for an account with a password, so that time tells nothing.
-            await self._queue(hash_password, prepared, self.rounds, self.truncate)
-            return False
-        return await self._queue(verify_password, prepared, stored)
-
-    def _prepare(self, password: Secret) -> bytes:
-        return prepare(password.reveal(), self.pepper)
-
-    # The queue
-
-    def _queue(self, function: Callable[..., T], *args: object) -> Deferred[T]:
-        """Call the function in a thread when its turn comes; LimitExceeded if the queue is full."""
-        if self.waiting >= self.waiting_limit:
-            ahead_s = self._hash_s * (self.waiting + 1) / self.threads
-            raise LimitExceeded(round(ahead_s * 1000), "The server is busy: try again shortly.")
-        return Deferred.fromCoroutine(self._in_turn(function, args))
-
-    async def _in_turn(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
-        await self._turns.acquire()
-        done: Deferred[T] = Deferred()
-        # A caller who goes away cancels ``done`` only: a thread can't be called back, and its
-        # place is not free before it has finished.
-        working: Deferred[T] = maybeDeferred(self.run, self._timed, function, args)
-        working.addBoth(self._release)
-        working.chainDeferred(done)
-        return await done
-
-    def _timed(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
-        """Runs in a thread. The estimate it sharpens is one float: no lock is needed."""
-        started_s = self.seconds()
-        try:
-            return function(*args)
-        finally:
-            self._hash_s += (self.seconds() - started_s - self._hash_s) / 8
-
-    def _release(self, outcome: T) -> T:
-        self._turns.release()
-        return outcome
-
-    # The memory
-
-    def _begin(self, once: str, fingerprint: bytes, prepared: bytes) -> _Hashing:
-        # Queued before it is remembered: a full queue leaves the earlier hash in its place.
-        working = self._queue(hash_password, prepared, self.rounds, self.truncate)
-        hashing = _Hashing(fingerprint, self.seconds() + REMEMBERED_S)
-        self._hashings[once] = hashing
-        self._hashings.move_to_end(once)
-        if len(self._hashings) > REMEMBERED_DIALOGUES:
-            self._hashings.popitem(last=False)
-        working.addErrback(self._forget, once, hashing).addBoth(hashing.finish)
-        return hashing
-
-    def _forget(self, failure: Failure, once: str, hashing: _Hashing) -> Failure:
-        if self._hashings.get(once) is hashing:
-            del self._hashings[once]
-        return failure
-
-    def _remembered(self, once: str) -> Optional[_Hashing]:
-        # The oldest come first, and all live equally long.
-        while self._hashings and next(iter(self._hashings.values())).until_s <= self.seconds():
-            self._hashings.popitem(last=False)
-        return self._hashings.get(once)
-
-
-# --- The threads -------------------------------------------------------------------------
-
-
-class _NicedThread(threading.Thread):
-    """A thread that leaves the processor to the reactor's whenever that wants it."""
-
-    def run(self) -> None:
-        # Elsewhere than on Linux priorities belong to the whole process.
-        if sys.platform == "linux":
-            nice = os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS
-            # A sandbox may forbid it; hashes are right at any priority.
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(nice, 19))
-        super().run()
-
-
-class _NicedThreadPool(ThreadPool):
-    threadFactory = _NicedThread
-
-
-class HashingThreads:
-    """The threads that hash, apart from everybody else's: one for each core we may use.
-
-    ``run`` is HashingPool's runner; call ``start`` before and ``stop`` after it is used.
-    """
-
-    def __init__(self, reactor: IReactorFromThreads, size: Optional[int] = None) -> None:
-        self.size = size or _usable_cores()
-        self._reactor = reactor
-        self._pool = _NicedThreadPool(0, self.size, "regsys-hashing")
-
-    def start(self) -> None:
-        self._pool.start()
-
-    def stop(self) -> None:
-        """End the threads. Blocks for as long as the hashes under way still take."""
-        self._pool.stop()
-
-    def run(self, function: Callable[..., T], *args: object) -> Deferred[T]:
-        """Call the function in a thread; fires in the reactor's with what it returned."""
-        return deferToThreadPool(self._reactor, self._pool, function, *args)
-
-
-def _usable_cores() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -8,7 +8,7 @@ from typing import Any, Mapping, Optional, Sequence
 import attr
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import tokens
+from regsys import clocks, tokens
 from regsys.bodies import MAX_INTEGER
 from regsys.errors import InvalidParam, TokenNotFound
 from regsys.interfaces import IRegistrationTokenStore
@@ -105,4 +105,4 @@ class RegistrationTokens:
 
     def now_ms(self) -> int:
         """The time that decides what has expired."""
-        return int(self.clock.seconds() * 1000)
+        return clocks.now_ms(self.clock)

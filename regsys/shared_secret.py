@@ -12,7 +12,7 @@ from typing import Optional
 import attr
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import tokens
+from regsys import clocks, tokens
 from regsys.errors import Forbidden, InvalidNonce
 from regsys.interfaces import INonceStore
 from regsys.model import Secret
@@ -31,7 +31,7 @@ class SharedSecret:
 
     def new_nonce(self) -> str:
         """Good for one attempt within a minute, in any process of this server."""
-        body = f"{self._now_ms()}.{tokens.random_letters(16)}"
+        body = f"{clocks.now_ms(self.clock)}.{tokens.random_letters(16)}"
         return f"{body}.{self._signature(body)}"
 
     async def check(
@@ -50,7 +50,7 @@ class SharedSecret:
         old or used, Forbidden for a wrong ``mac``.
         """
         made_ms = self._made_ms(nonce)
-        if made_ms is None or not 0 <= self._now_ms() - made_ms < LIFETIME_MS:
+        if made_ms is None or not 0 <= clocks.now_ms(self.clock) - made_ms < LIFETIME_MS:
             raise InvalidNonce()
         if not await self.nonces.use(nonce, made_ms + LIFETIME_MS):
             raise InvalidNonce()
@@ -71,6 +71,3 @@ class SharedSecret:
 
     def _signature(self, body: str) -> str:
         return tokens.derived_letters(self.server_secret, "nonce", body, 20)
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)

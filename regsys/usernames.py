@@ -44,6 +44,8 @@ def ascii_lower(name: str) -> str:
 @implementer(INames)
 @attr.define(eq=False, kw_only=True)
 class Usernames:
+    """The rules of names, asked in this order: grammar, reservations, length, who has it (B1)."""
+
     server_name: str
     config: RegistrationConfig
     accounts: IAccountStore

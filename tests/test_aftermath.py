@@ -27,7 +27,7 @@ from regsys.testing import (
     provides,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device, user
-from regsys.threepids.changes import ForeignThreepidWriter
+from regsys.threepids.changes import ForeignThreepids, ThreepidWriter
 from tests.aftermath import aftermath
 
 EMAIL, MSISDN, TERMS = "m.login.email.identity", "m.login.msisdn", "m.login.terms"
@@ -122,10 +122,10 @@ class RegistrationTests(AftermathCase):
         alice, mail, phone = user("alice"), *HERS
         self.register(email=MAIL)
         self.wait(self.owners.remove(alice, mail.medium, mail.address))
-        writer = ForeignThreepidWriter(
-            store=self.owners,
-            firsts=JobStore(self.database),
-            jobs=JobStore(self.database),
+        jobs = JobStore(self.database)
+        writer = ThreepidWriter(
+            store=ForeignThreepids(store=self.owners, jobs=jobs),
+            firsts=jobs,
             start_jobs=self.start_jobs,
             clock=self.clock,
         )

@@ -69,7 +69,7 @@ class AftermathCrashTests(CrashCase):
         self.door = Door(Path(self.mktemp()))  # type: ignore[attr-defined]
 
     def equip(self, made: Subsystem) -> None:
-        made.handler.follow_ups.add(self.door)
+        made.handler.follow_ups.parts.append(self.door)
         made.jobs.add_handlers({"open_door": self.door.run})
 
     def assertFollowed(self: Any, process: Process) -> None:

@@ -63,6 +63,18 @@ OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES
 STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
 
 
+@implementer(IAgent)
+class Stalled:
+    """Other servers, none of which ever answers. ``asked``: the host of each request."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def request(self, method: bytes, uri: bytes, *_: Any) -> Deferred[Any]:
+        self.asked.append(urlsplit(uri.decode()).netloc)
+        return Deferred()
+
+
 class EndpointTests(SystemCase):
     def test_standalone(self) -> None:
         """A server of our own offers all that a client needs to use what it registered; asking
@@ -74,16 +86,9 @@ class EndpointTests(SystemCase):
     def test_placesOfTheirOwn(self) -> None:
         """A captcha service that stalls holds up neither the proving of phone numbers nor what
         identity servers are asked."""
-        waiting: list[str] = []
-
-        @implementer(IAgent)
-        class Stalled:
-            def request(self, method: bytes, uri: bytes, *_: Any) -> Deferred[Any]:
-                waiting.append(urlsplit(uri.decode()).netloc)
-                return Deferred()
-
+        stalled = Stalled()
         self.system(
-            agent=Stalled(),
+            agent=stalled,
             enable_registration_captcha=True,
             recaptcha_public_key="p",
             recaptcha_private_key="k",
@@ -105,7 +110,22 @@ class EndpointTests(SystemCase):
         bind = {"sid": "s", "client_secret": "s", "id_access_token": "t"}
         self.client.start("POST", f"{V3}/account/3pid/bind", bind, token=token)
         others = {"captcha.example": AT_ONCE, "phones.example": 1, "chosen.example": 1}
-        self.assertEqual(Counter(waiting), others)
+        self.assertEqual(Counter(stalled.asked), others)
+
+    def test_placesTogether(self) -> None:
+        """The server that proves phone numbers has the places of one, whatever it is asked for."""
+        stalled = Stalled()
+        delegates = {"msisdn": "https://phones.example"}
+        self.system(agent=stalled, account_threepid_delegates=delegates)
+        token = self.registered_by_the_way()
+        proof = {"sid": "s", "client_secret": "s"}
+        for _ in range(AT_ONCE):
+            self.client.start("POST", f"{V3}/account/3pid/add", proof, token=token)
+        phone = {"country": "DE", "phone_number": "0151 12345678", "send_attempt": 1}
+        body = {**phone, "client_secret": "s"}
+        answer = self.client.post(f"{V3}/register/msisdn/requestToken", body)
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(len(stalled.asked), AT_ONCE)
 
     def registered_by_the_way(self) -> str:
         """An account, made by no dialogue; its access token."""

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any, ClassVar, Iterator, Mapping, Optional
 from urllib.parse import urlencode
 
-from regsys.threepids.validation import ValidationTokens
+from regsys.threepids.tokens import ValidationTokens
 from tests.appservices import bridges
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Answer

@@ -30,7 +30,7 @@ from regsys.model import (
 )
 from regsys.signup import SignupRequest
 from regsys.testing import MemoryMails, config
-from regsys.threepids.validation import ValidationTokens
+from regsys.threepids.tokens import ValidationTokens
 from regsys.uia.sessions import Auth
 from regsys.wishes import Wish
 from tests import postgres

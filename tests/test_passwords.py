@@ -1,17 +1,13 @@
-"""Passwords (BEHAVIOUR B14): the policy, the hash, the threads."""
+"""Passwords (BEHAVIOUR B14): the policy, the hash."""
 
 from __future__ import annotations
 
-import os
 import random
-import sys
-import threading
 import unicodedata
 
 import attr
 import bcrypt
-from twisted.internet import reactor
-from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import passwords
 from regsys.config import PasswordPolicy
@@ -23,11 +19,8 @@ from regsys.errors import (
     PasswordNoUppercase,
     PasswordTooShort,
 )
-from regsys.model import Secret
 from regsys.passwords import (
     PREHASHED,
-    HashingPool,
-    HashingThreads,
     check_policy,
     hash_password,
     prepare,
@@ -36,8 +29,6 @@ from regsys.passwords import (
 
 # The cheapest hash that bcrypt makes.
 ROUNDS = 4
-# This process's, before any thread of ours has run.
-PRIORITY = os.getpriority(os.PRIO_PROCESS, 0)
 
 
 class PolicyTests(SynchronousTestCase):
@@ -191,49 +182,3 @@ def _random_text(chance: random.Random) -> str:
     length = chance.randint(1, chance.choice([20, 600]))
     points = (chance.randint(1, 0x10FFFF - 0x800) for _ in range(length))
     return "".join(chr(point if point < 0xD800 else point + 0x800) for point in points)
-
-
-class ThreadsTests(TestCase):
-    def setUp(self) -> None:
-        self.threads = HashingThreads(reactor, 2)  # type: ignore[arg-type]  # a module, to mypy
-        self.threads.start()
-        self.addCleanup(self.threads.stop)
-
-    async def test_worksOutsideTheReactorsThread(self) -> None:
-        """What runs in the threads runs elsewhere; its result and its error come back here."""
-        there = await self.threads.run(threading.get_ident)
-        self.assertNotEqual(there, threading.get_ident())
-        with self.assertRaises(ValueError):
-            await self.threads.run(int, "x")
-
-    async def test_threadsYieldToTheReactor(self) -> None:
-        """On Linux the threads have a lower priority than the process; the process keeps its."""
-        if sys.platform != "linux":
-            raise SkipTest("priorities of single threads are Linux's")
-        there = await self.threads.run(os.getpriority, os.PRIO_PROCESS, 0)
-        self.assertEqual(there, min(PRIORITY + 10, 19))
-        self.assertEqual(os.getpriority(os.PRIO_PROCESS, 0), PRIORITY)
-
-    async def test_poolOverThreads(self) -> None:
-        """A pool over real threads hashes and verifies."""
-        pool = HashingPool(
-            run=self.threads.run, threads=self.threads.size, seconds=reactor.seconds, rounds=ROUNDS
-        )
-        stored = await pool.hash(Secret("password"))
-        self.assertTrue(await pool.verify(Secret("password"), stored))
-        self.assertFalse(await pool.verify(Secret("Password"), stored))
-
-    async def test_stopEndsThem(self) -> None:
-        """Once stopped, no thread is left."""
-        threads = HashingThreads(reactor, 2)  # type: ignore[arg-type]  # likewise
-        threads.start()
-        there = await threads.run(threading.current_thread)
-        self.assertTrue(there.is_alive())
-        threads.stop()
-        self.assertFalse(there.is_alive())
-
-    def test_oneForEachCore(self) -> None:
-        """Unless told otherwise there are as many threads as cores that we may use."""
-        threads = HashingThreads(reactor)  # type: ignore[arg-type]  # likewise
-        self.assertGreaterEqual(threads.size, 1)
-        self.assertLessEqual(threads.size, os.cpu_count() or 1)

@@ -9,6 +9,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.errors import (
     AppserviceLoginUnsupported,
     InvalidUsername,
@@ -43,6 +44,8 @@ def service_of(services: IAppservices, as_token: Optional[Secret]) -> Appservice
 @implementer(IGhosts)
 @attr.frozen(kw_only=True)
 class Ghosts:
+    """Checks what a service asks for: its token, its namespaces, the name. Nothing is written."""
+
     services: IAppservices
     names: INames
     logins: ILogins
@@ -71,7 +74,7 @@ class Ghosts:
         new = NewAccount(
             key=secrets.token_hex(16),
             user_id=user_id,
-            created_ms=int(self.clock.seconds() * 1000),
+            created_ms=clocks.now_ms(self.clock),
             password_hash=password_hash,
             display_name=display_name or localpart,
             appservice_id=service.id if service.id in self.services.reserved_for(user_id) else None,

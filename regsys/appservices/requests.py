@@ -35,9 +35,12 @@ def is_from_service(kind: str, body: Mapping[str, Any]) -> bool:
 
 @attr.frozen(kw_only=True)
 class AppserviceRequests:
-    """``users`` None: nobody tells who a user is, so that nobody is logged in; ``devices`` None:
-    nor who has which device. ``may_set_password``: a service may give an account a password, a
-    display name and the addresses that its ``auth_result`` has."""
+    """What application services ask at /register, /login and /whoami.
+
+    ``users`` None: no account can be looked up, so nobody is logged in; ``devices`` None: which
+    device a service names is not looked at. ``may_set_password``: a service may give an account a
+    password, a display name and the addresses that its ``auth_result`` has.
+    """
 
     handler: RegistrationHandler
     services: IAppservices

@@ -31,7 +31,7 @@ from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem
-from regsys.threepids.changes import ForeignThreepidWriter, LocalThreepidWriter
+from regsys.threepids.changes import ForeignThreepids
 from regsys.web import account, login
 from regsys.writer import LocalWriter
 
@@ -58,7 +58,6 @@ def standalone(
     blocking = people.blocking(parts, watch.users, users, owners)
     auth = watch.auth(TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock))
     pushers = PusherStore(database)
-    parts.notify(pushers)
     writer = LocalWriter(
         accounts=users,
         devices=devices,
@@ -66,12 +65,7 @@ def standalone(
         aftermath=rules.aftermath(parts, users, auth, owners),
         start_jobs=parts.runner.start_jobs,
     )
-    addresses = LocalThreepidWriter(
-        store=owners,
-        firsts=parts.stores.jobs,
-        start_jobs=parts.runner.start_jobs,
-        clock=clock,
-    )
+    addresses = rules.threepid_writer(parts, owners)
     farewell = rules.farewell(parts, users, addresses, *watch.traces)
     handler = rules.handler(parts, users, auth, watch.writer(writer), farewell, blocking)
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
@@ -102,6 +96,7 @@ def standalone(
         passwords=passwords,
         users=users,
         rooms=rooms or parts.rooms,
+        pushers=pushers,
         endpoints=endpoints,
         expiring=[devices, *watch.expiring],
         activity=watch.activity,
@@ -133,7 +128,6 @@ def embedded(
     ``config`` names. /login, /logout, /refresh and /versions are the homeserver's.
     """
     parts = Parts.of(config, clock, backend, hooks)
-    parts.notify(pushers)
     writer = ForeignWriter(
         accounts=store,
         devices=devices,
@@ -147,13 +141,8 @@ def embedded(
     parts.runner.add_handlers({RECOVERY: writer.recover})
     addresses = None
     if threepids is not None:
-        addresses = ForeignThreepidWriter(
-            store=threepids,
-            firsts=parts.stores.jobs,
-            jobs=parts.stores.jobs,
-            start_jobs=parts.runner.start_jobs,
-            clock=clock,
-        )
+        foreign = ForeignThreepids(store=threepids, jobs=parts.stores.jobs)
+        addresses = rules.threepid_writer(parts, foreign)
     users, farewell = parts.hooks.users, rules.farewell(parts, addresses)
     blocking = people.blocking(parts, active_users, store, threepids)
     people.warn_embedder(parts)
@@ -169,5 +158,6 @@ def embedded(
         passwords=None if users is None else rules.password_check(parts, users, threepids),
         users=users,
         rooms=rooms or parts.rooms,
+        pushers=pushers,
     )
     return assemble(parts, side)

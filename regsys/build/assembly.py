@@ -8,8 +8,7 @@ import attr
 
 from regsys.activity import Activity
 from regsys.appservices.requests import AppserviceRequests
-from regsys.autojoin import AUTO_JOIN
-from regsys.build import proofs, rules, stages
+from regsys.build import follow_ups, proofs, rules, stages
 from regsys.build.parts import Parts
 from regsys.credentials import PasswordCheck
 from regsys.handler import RegistrationHandler
@@ -18,6 +17,7 @@ from regsys.interfaces import (
     IAccountStore,
     IAuth,
     IBlocking,
+    IPushers,
     IRooms,
     IThreepidStore,
     IThreepidWriter,
@@ -48,11 +48,14 @@ from regsys.web.pages import Pages
 
 @attr.frozen(kw_only=True)
 class Side:
-    """What differs with who keeps the accounts. ``owners`` None: nobody tells who has which
-    address, nor changes it: ``addresses`` is None, too; ``passwords`` None: nobody knows passwords;
-    ``users`` None: nor who a user is; ``rooms`` None: what needs them waits. ``endpoints`` are only
-    this side's, and the rows of ``expiring`` come to an end. ``activity`` None: nobody looks who is
-    here."""
+    """What differs with who keeps the accounts: regsys, or a homeserver.
+
+    ``owners`` and ``addresses`` (both or neither) find and change who has which address; None:
+    nobody does. ``users`` None: nobody finds a user's account; ``passwords`` None: nobody compares
+    passwords; ``rooms`` None: jobs that need rooms wait; ``pushers`` None: nobody keeps pushers;
+    ``activity`` None: nobody is counted. ``endpoints`` are added to those of both sides, the rows
+    of ``expiring`` to the housekeeping.
+    """
 
     handler: RegistrationHandler
     accounts: IAccountStore
@@ -64,12 +67,14 @@ class Side:
     passwords: Optional[PasswordCheck]
     users: Optional[IUserLookup] = None
     rooms: Optional[IRooms] = None
+    pushers: Optional[IPushers] = None
     endpoints: Sequence[Endpoint] = ()
     expiring: Sequence[Any] = ()
     activity: Optional[Activity] = None
 
 
 def assemble(parts: Parts, side: Side) -> Subsystem:
+    """The rules over this side's stores, their endpoints, and what starts and stops with them."""
     config, stores, auth, handler = parts.config, parts.stores, side.auth, side.handler
     token_limit = parts.limit(config.limits.token_validity)
     tokens = RegistrationTokens(store=stores.registration_tokens, clock=parts.clock)
@@ -80,10 +85,9 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = rules.consents(parts, side.accounts)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
-    rules.tell(parts, side.owners, side.users)
-    if side.rooms is not None:
-        usher = rules.usher(parts, side.rooms, side.users)
-        parts.runner.add_handlers({AUTO_JOIN: usher.run})
+    follow_ups.notices(parts, side.owners, side.users)
+    follow_ups.rooms(parts, side.rooms, side.users)
+    follow_ups.pushers(parts, side.pushers)
     endpoints = [
         register.register(signup, side.appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
@@ -105,9 +109,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     ]
     confirmation = stages.confirmation(parts, side.passwords)
     if side.owners is not None and side.addresses is not None:
-        held = rules.account_threepids(
-            parts, side.owners, side.addresses, proofs.phone_prover(parts)
-        )
+        held = rules.account_threepids(parts, side.owners, side.addresses)
         requests = account_threepids.Requests(
             validations=validations,
             phones=phones,

@@ -8,20 +8,14 @@ import attr
 
 from regsys.access_tokens import GuestTokens, Logins
 from regsys.appservices.namespaces import Appservices
-from regsys.autojoin import AutoJoin
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
-from regsys.follow_ups import (
-    ADD_PUSHER,
-    DirectoryNotice,
-    EmailPusher,
-    FollowUps,
-)
-from regsys.interfaces import IAppservices, IFollowUps, ILimiter, IPushers, IRooms
+from regsys.follow_ups import FollowUps
+from regsys.interfaces import IAppservices, ILimiter, IPhoneProver, IRooms
 from regsys.jobs import JobRunner
 from regsys.outbound.bindings import IdentityServers
 from regsys.outbound.homeserver import Homeserver
-from regsys.outbound.profiles import HomeserverDirectory
+from regsys.outbound.identity import IdentityServer
 from regsys.outbound.rooms import HomeserverRooms
 from regsys.ratelimit import Buckets
 from regsys.sealed import Sealer
@@ -36,7 +30,6 @@ from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
 from regsys.threepids.addresses import AllowedThreepids
-from regsys.threepids.changes import AddressNotice
 from regsys.threepids.domains import EmailDomains
 from regsys.threepids.unbinding import UNBIND, Unbinder
 
@@ -84,8 +77,8 @@ class Stores:
 
 @attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor. ``homeserver`` None: none is configured; ``directory_notice``
-    None: there is no user directory."""
+    """``clock`` is the reactor. ``homeserver`` None: none is configured; ``phone_prover`` None: no
+    other server proves phone numbers. ``follow_ups`` gets its parts from ``build.follow_ups``."""
 
     config: Config
     clock: Any
@@ -97,9 +90,9 @@ class Parts:
     guests: GuestTokens
     logins: Logins
     follow_ups: FollowUps
-    directory_notice: Optional[DirectoryNotice]
     runner: JobRunner
     unbinder: Unbinder
+    phone_prover: Optional[IPhoneProver]
     threepid_rules: EmailDomains
 
     @classmethod
@@ -121,7 +114,6 @@ class Parts:
         homeserver = None
         if config.homeserver is not None:
             homeserver = Homeserver.of(config.homeserver, config.server_name, backend.http)
-        directory_notice = _directory_notice(config, chosen, homeserver)
         return cls(
             config=config,
             clock=clock,
@@ -132,26 +124,16 @@ class Parts:
             stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=_follow_ups(config, chosen, directory_notice),
-            directory_notice=directory_notice,
+            follow_ups=FollowUps(),
             runner=runner,
             unbinder=_unbinder(config, clock, backend, chosen, stores, runner),
+            phone_prover=_phone_prover(config, backend),
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
                 backend.seconds,
             ),
         )
-
-    def notify(self, pushers: Optional[IPushers]) -> None:
-        """Let newcomers have email pushers, where that is configured; None: nobody keeps them."""
-        if pushers is None:
-            return
-        pusher, email = EmailPusher(pushers), self.config.email
-        # Also without new ones: what newcomers have brought before is carried out.
-        self.runner.add_handlers({ADD_PUSHER: pusher.run})
-        if email is not None and email.notifies_newcomers:
-            self.follow_ups.add(pusher)
 
     @property
     def template_directories(self) -> Sequence[str]:
@@ -172,27 +154,10 @@ class Parts:
         )
 
 
-def _directory_notice(
-    config: Config, chosen: Hooks, homeserver: Optional[Homeserver]
-) -> Optional[DirectoryNotice]:
-    shown = config.registration.in_directory
-    if chosen.directory is not None:
-        return DirectoryNotice(chosen.directory, shown)
-    if homeserver is not None:
-        # Names that a service alone may have there are not ours to make.
-        return DirectoryNotice(HomeserverDirectory(homeserver), shown, of_ghosts=False)
-    return None
-
-
-def _follow_ups(config: Config, chosen: Hooks, notice: Optional[DirectoryNotice]) -> FollowUps:
-    """What an account brings, as far as that is known here. What carries the notices out, and what
-    needs the homeserver's rooms, is added in ``assembly``."""
-    addresses = AddressNotice(chosen.threepid_changes)
-    notices: list[IFollowUps] = [addresses] if notice is None else [notice, addresses]
-    parts: list[IFollowUps] = []
-    if config.rooms.auto_join:
-        parts.append(AutoJoin(config=config.rooms, policies=[*config.terms.at_registration]))
-    return FollowUps(parts, notices)
+def _phone_prover(config: Config, backend: Backend) -> Optional[IPhoneProver]:
+    """One for all who ask it, so that together they have one service's places."""
+    url = config.phones.identity_server
+    return None if url is None else IdentityServer(url=url, http=backend.http.apart())
 
 
 def _unbinder(

@@ -83,7 +83,7 @@ def blocking(
     config = parts.config.blocking
     if config.reserved and users is not None:
         reserved = ReservedUsers(reserved=config.reserved, users=users)
-        parts.follow_ups.add(reserved)
+        parts.follow_ups.parts.append(reserved)
         parts.runner.add_handlers({COUNT_USER: reserved.run})
     if parts.hooks.blocking is not None:
         return parts.hooks.blocking

@@ -8,11 +8,10 @@ from jinja2 import Undefined
 
 from regsys.build.parts import Parts
 from regsys.http import Endpoint
-from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IStage, IValidationMails
+from regsys.interfaces import IPhoneProofs, ISmsSender, IStage, IValidationMails
 from regsys.mails import Mails, ValidationPost
 from regsys.model import MailPurpose
 from regsys.outbound.email import SMTPMailer
-from regsys.outbound.identity import IdentityServer
 from regsys.outbound.sms import SmsGateway
 from regsys.ratelimit import address_key
 from regsys.signup import Signup
@@ -20,13 +19,13 @@ from regsys.templates import Templates
 from regsys.threepids.addresses import EMAIL, MSISDN, NewcomersThreepids
 from regsys.threepids.mailer import ValidationMailer
 from regsys.threepids.phones import CodeTexter, DelegatedPhones, OwnPhones
+from regsys.threepids.tokens import ValidationTokens
 from regsys.threepids.validation import (
     SEND_MAIL,
     SEND_SMS,
     SUBMIT_PATHS,
     ValidationLimits,
     Validations,
-    ValidationTokens,
 )
 from regsys.uia.stages_first import StagesFirst
 from regsys.uia.threepid_stages import DelegatedMsisdnStage, MsisdnStage
@@ -111,21 +110,15 @@ def confirmation_pages(parts: Parts, validations: Validations, pages: Pages) -> 
 
 def phones(parts: Parts, validations: Validations) -> IPhoneProofs:
     """The dialogue by which phone numbers are proven."""
-    prover = phone_prover(parts)
+    prover = parts.phone_prover
     return OwnPhones(validations) if prover is None else DelegatedPhones(validations, prover)
 
 
 def msisdn_stage(parts: Parts) -> IStage:
-    prover, store = phone_prover(parts), parts.stores.validations
+    prover, store = parts.phone_prover, parts.stores.validations
     if prover is None:
         return MsisdnStage(store=store, clock=parts.clock)
     return DelegatedMsisdnStage(prover=prover, store=store, clock=parts.clock)
-
-
-def phone_prover(parts: Parts) -> Optional[IPhoneProver]:
-    """The other server that proves phone numbers, if one is configured."""
-    url = parts.config.phones.identity_server
-    return None if url is None else IdentityServer(url=url, http=parts.backend.http.apart())
 
 
 def _sms_sender(parts: Parts) -> Optional[ISmsSender]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from typing import Optional, Sequence
 
-import attr
-
 from regsys.admission import Admission
 from regsys.aftermath import Aftermath
 from regsys.appservices.ghosts import Ghosts
 from regsys.appservices.requests import AppserviceRequests
-from regsys.autojoin import Usher
 from regsys.build.parts import Parts
 from regsys.config import Config, Rate
 from regsys.consent import AFTER_CONSENT, Consents
 from regsys.credentials import LoginLimits, PasswordCheck
 from regsys.drafts import Drafts
 from regsys.farewell import Farewell
-from regsys.follow_ups import TELL_DIRECTORY
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import (
     IAccountStore,
@@ -26,9 +22,8 @@ from regsys.interfaces import (
     IFarewell,
     IForgetful,
     INames,
-    IPhoneProver,
+    IOwnThreepidStore,
     IRegistrationWriter,
-    IRooms,
     IThreepidStore,
     IThreepidWriter,
     ITokenStore,
@@ -40,7 +35,7 @@ from regsys.shared_secret import SharedSecret
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import NewcomersThreepids
 from regsys.threepids.bindings import Bindings
-from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice
+from regsys.threepids.changes import ThreepidWriter
 from regsys.threepids.names import ThreepidNames
 from regsys.usernames import Usernames
 from regsys.writer import CountingWriter
@@ -134,25 +129,6 @@ def aftermath(
     return after
 
 
-def tell(parts: Parts, owners: Optional[IThreepidStore], users: Optional[IUserLookup]) -> None:
-    """From now on the notices of accounts and their changes are carried out."""
-    addresses = AddressNotice(parts.hooks.threepid_changes, owners)
-    parts.runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
-    if parts.directory_notice is not None:
-        notice = attr.evolve(parts.directory_notice, users=users)
-        parts.runner.add_handlers({TELL_DIRECTORY: notice.run})
-
-
-def usher(parts: Parts, rooms: IRooms, users: Optional[IUserLookup]) -> Usher:
-    return Usher(
-        rooms=rooms,
-        milestones=parts.stores.milestones,
-        users=users,
-        config=parts.config.rooms,
-        server_name=parts.config.server_name,
-    )
-
-
 def warnings(config: Config, *, has_rooms: bool, has_texter: bool) -> Sequence[str]:
     """What the operator is told at each start: what is configured, and has to wait.
     ``has_texter``: an embedder sends text messages."""
@@ -213,11 +189,17 @@ def threepid_names(parts: Parts, names: INames) -> ThreepidNames:
     )
 
 
+def threepid_writer(parts: Parts, store: IOwnThreepidStore) -> ThreepidWriter:
+    return ThreepidWriter(
+        store=store,
+        firsts=parts.stores.jobs,
+        start_jobs=parts.runner.start_jobs,
+        clock=parts.clock,
+    )
+
+
 def account_threepids(
-    parts: Parts,
-    store: IThreepidStore,
-    writer: IThreepidWriter,
-    prover: Optional[IPhoneProver],
+    parts: Parts, store: IThreepidStore, writer: IThreepidWriter
 ) -> AccountThreepids:
     return AccountThreepids(
         store=store,
@@ -227,7 +209,7 @@ def account_threepids(
         changes=parts.hooks.threepid_changes,
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,
-        prover=prover,
+        prover=parts.phone_prover,
     )
 
 

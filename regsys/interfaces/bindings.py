@@ -38,7 +38,8 @@ class IBindingStore(Interface):
     server."""
 
     def add(binding: Binding, now_ms: int) -> Awaitable[bool]:
-        """Remember it, in the place of what was; False if there was something."""
+        """Remember it, in place of an earlier one of this user, address and server; True if there
+        was none."""
 
     def of_user(user_id: UserID) -> Awaitable[Sequence[Binding]]:
         """All of this user's, in the order of their servers' names."""

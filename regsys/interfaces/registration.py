@@ -145,6 +145,8 @@ class IForgetful(Interface):
 
 
 class IFarewell(Interface):
+    """What is done about an account that has been deactivated."""
+
     def deactivated(user_id: UserID) -> Awaitable[None]:
         """Forget all that is kept of an account that is no more. Again is as once, so that who
         was interrupted simply asks again."""

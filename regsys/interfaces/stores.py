@@ -135,8 +135,9 @@ class IConsentStore(Interface):
 
 
 class IOwnThreepidStore(IThreepidStore):
-    """The identifiers of our own accounts. With a change, or not at all, are stored its ``jobs``,
-    held by us from birth: start them."""
+    """The identifiers of accounts, with the jobs that a change brings, held by us from birth: start
+    them. A store of ours writes both or neither; ``ForeignThreepids`` writes the jobs first, and
+    whoever carries one out late looks whether the change was made."""
 
     def add(
         user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()

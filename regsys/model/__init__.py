@@ -3,22 +3,13 @@
 from regsys.model.accounts import (
     ACTIVE_MS,
     CLOCKS_APART_MS,
-    RESERVED_MS,
     SEEN_AGAIN_MS,
     UNREAL_USER_TYPES,
     Consent,
     Created,
-    DeviceRequest,
-    LoggedIn,
-    Login,
-    LoginTerms,
     NewAccount,
-    NewDevice,
     Outcome,
     Registration,
-    RegistrationToken,
-    StoredLogin,
-    TokenUse,
     User,
     UserType,
 )
@@ -45,6 +36,14 @@ from regsys.model.jobs import (
     NewJob,
     WaitingJob,
 )
+from regsys.model.logins import (
+    DeviceRequest,
+    LoggedIn,
+    Login,
+    LoginTerms,
+    NewDevice,
+    StoredLogin,
+)
 from regsys.model.proofs import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -55,6 +54,7 @@ from regsys.model.proofs import (
     ValidationBegun,
     ValidationMail,
 )
+from regsys.model.registration_tokens import RESERVED_MS, RegistrationToken, TokenUse
 from regsys.model.rooms import FoundRoom, NewRoom, Pusher
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Accounts, their devices and logins, and what makes them."""
+"""Accounts, and what makes them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import attr
 
 from regsys.model.identity import Client, Secret, Threepid, UserID
 from regsys.model.jobs import NewJob
+from regsys.model.logins import DeviceRequest, Login, LoginTerms, NewDevice
 
 
 class UserType(str, enum.Enum):
@@ -47,77 +48,8 @@ class User:
 
     @property
     def is_real(self) -> bool:
-        """As NewAccount's."""
+        """Whether this is a person's account, by the same measure as NewAccount's."""
         return _is_real(self)
-
-
-@attr.frozen(kw_only=True)
-class DeviceRequest:
-    """What a client asks of its new device. ``device_id`` None: one is made up."""
-
-    device_id: Optional[str] = None
-    display_name: Optional[str] = None
-    is_guest: bool = False
-    is_appservice_ghost: bool = False
-    wants_refresh_token: bool = False
-    auth_provider_id: Optional[str] = None
-    auth_provider_session_id: Optional[str] = None
-
-
-@attr.frozen(kw_only=True)
-class LoginTerms:
-    """What a login grants, without its secrets: enough to make the same tokens once more.
-
-    ``…_until_ms`` None: no end. ``session_until_ms`` is the cap that no refresh can pass.
-    """
-
-    device_id: str
-    is_guest: bool = False
-    refreshable: bool = False
-    valid_until_ms: Optional[int] = None
-    refresh_until_ms: Optional[int] = None
-    session_until_ms: Optional[int] = None
-
-
-@attr.frozen(kw_only=True)
-class Login:
-    """A device's tokens and what they are good for. ``refresh_token`` None: none was issued."""
-
-    terms: LoginTerms
-    access_token: Secret
-    refresh_token: Optional[Secret] = None
-
-    @property
-    def device_id(self) -> str:
-        return self.terms.device_id
-
-
-@attr.frozen(kw_only=True)
-class LoggedIn:
-    """Who has logged in, and what came of it."""
-
-    user_id: UserID
-    login: Login
-
-
-@attr.frozen(kw_only=True)
-class NewDevice:
-    """A device about to be written, with its login. The tokens of a guest are not stored."""
-
-    login: Login
-    display_name: Optional[str] = None
-    auth_provider_id: Optional[str] = None
-    auth_provider_session_id: Optional[str] = None
-
-    @classmethod
-    def of(cls, request: DeviceRequest, login: Login) -> NewDevice:
-        """The device that was asked for, with this login."""
-        return cls(
-            login=login,
-            display_name=request.display_name,
-            auth_provider_id=request.auth_provider_id,
-            auth_provider_session_id=request.auth_provider_session_id,
-        )
 
 
 @attr.frozen(kw_only=True)
@@ -238,47 +170,6 @@ class Registration:
     threepids_checked: bool = False
 
 
-# How long a session holds a use of a token. One that has run out is taken again, if it can be,
-# when the account is made.
-RESERVED_MS = 3600 * 1000
-
-
-@attr.frozen(kw_only=True)
-class RegistrationToken:
-    """A token that lets people register (MSC3231, BEHAVIOUR B8.8).
-
-    ``uses_allowed`` None: without limit. ``pending`` counts the sessions that hold a use,
-    ``completed`` the accounts made. ``expiry_ms`` None: never. A revoked token lets nobody
-    in until it is un-revoked. ``creator`` None: made from the command line.
-    """
-
-    token: str = attr.field(repr=False)
-    uses_allowed: Optional[int] = None
-    pending: int = 0
-    completed: int = 0
-    expiry_ms: Optional[int] = None
-    revoked: bool = False
-    note: Optional[str] = None
-    creator: Optional[str] = None
-    created_ms: int = 0
-
-    def is_valid(self, now_ms: int) -> bool:
-        """Whether one more person may begin to register with it."""
-        expired = self.expiry_ms is not None and self.expiry_ms <= now_ms
-        used_up = self.uses_allowed is not None and (
-            self.pending + self.completed >= self.uses_allowed
-        )
-        return not (self.revoked or expired or used_up)
-
-
-@attr.frozen
-class TokenUse:
-    """An account that a registration token has let in."""
-
-    user_id: str
-    used_ms: int
-
-
 @attr.frozen
 class Consent:
     """That somebody has accepted a policy, in this version."""
@@ -286,20 +177,3 @@ class Consent:
     policy: str
     version: str
     accepted_ms: int
-
-
-@attr.frozen(kw_only=True)
-class StoredLogin:
-    """One pair of tokens as the store knows it: by their hashes.
-
-    ``spent``: its successor is in use. ``replaces`` is the access hash of the pair that
-    this one was refreshed from, until one of the new tokens is used; then None.
-    """
-
-    access_hash: str
-    user_id: UserID
-    terms: LoginTerms
-    replaces: Optional[str] = None
-    spent: bool = False
-    deactivated: bool = False
-    admin: bool = False

@@ -8,6 +8,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.errors import AwaitingApproval, UserNotFound
 from regsys.interfaces import IDevices, IExpiring, ITokenStore
 from regsys.model import Login, LoginTerms, NewDevice, StoredLogin, UserID
@@ -91,7 +92,7 @@ class DeviceStore:
         return await self.db.read("login_by_refresh", _by_refresh, refresh_hash)
 
     async def confirm(self, access_hash: str) -> None:
-        await self.db.write("confirm_login", _confirm, access_hash, self._now_ms())
+        await self.db.write("confirm_login", _confirm, access_hash, clocks.now_ms(self.clock))
 
     async def succeed(self, predecessor: str, user_id: UserID, login: Login) -> bool:
         return await self.db.write("succeed_login", _succeed, predecessor, user_id, login)
@@ -104,9 +105,6 @@ class DeviceStore:
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.write("expire_logins", _delete_expired, now_ms, at_most)
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
 
 
 def _register(txn: Transaction, user_id: UserID, device: NewDevice) -> None:

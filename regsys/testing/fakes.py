@@ -12,6 +12,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
@@ -250,13 +251,10 @@ class MemoryActiveUsers:
         return self._is_active(user_id)
 
     async def add(self, user_id: UserID) -> None:
-        self.seen_ms[user_id] = self._now_ms()
+        self.seen_ms[user_id] = clocks.now_ms(self.clock)
 
     def _is_active(self, user_id: UserID) -> bool:
-        return self.seen_ms.get(user_id, 0) > self._now_ms() - ACTIVE_MS
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
+        return self.seen_ms.get(user_id, 0) > clocks.now_ms(self.clock) - ACTIVE_MS
 
 
 @implementer(IValidationMails)

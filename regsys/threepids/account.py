@@ -7,6 +7,7 @@ from typing import Optional, Sequence
 import attr
 from twisted.internet.interfaces import IReactorTime
 
+from regsys import clocks
 from regsys.errors import (
     GuestForbidden,
     ThreepidChangesDisabled,
@@ -60,7 +61,7 @@ class AccountThreepids:
     async def proof(self, user_id: UserID, sid: str, client_secret: str) -> Validation:
         """What proves an address for this account; ThreepidNotProven if nothing does, or it has
         been used up for an address that the account does not have any more."""
-        found = await self.validations.get(sid, self._now_ms())
+        found = await self.validations.get(sid, clocks.now_ms(self.clock))
         if found is None:
             found = await self._delegated(user_id, sid, client_secret)
         elif not found.is_known_to(client_secret):
@@ -81,7 +82,7 @@ class AccountThreepids:
         if proof is None or not is_canonical(proof.medium, proof.address):
             return None
         until_ms = proof.validated_at_ms + VALIDATED_MS
-        if until_ms <= self._now_ms():
+        if until_ms <= clocks.now_ms(self.clock):
             return None
         return await self.validations.adopt_for(user_id, proof, until_ms)
 
@@ -113,6 +114,3 @@ class AccountThreepids:
         canonical = canonical_threepid(medium, address)
         await self.changes.check(user_id, medium, canonical, False)
         return await self.writer.remove(user_id, medium, canonical)
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)

@@ -25,9 +25,8 @@ MSISDN = "msisdn"
 
 MIN_EMAIL, MAX_EMAIL = 3, 500
 MAX_NEXT_LINK = 2048
-# They mean something to who reads the header or the envelope of a mail, and stand in an address
-# only between quotes, which no mailbox of a person needs.
-# Signs with a meaning of their own in a mail's header, and what mail servers take for a dot.
+# What means something in a mail's header or envelope, and may stand in an address only between
+# quotes, which no mailbox of a person needs; and the three signs that IDNA reads as dots.
 _SPECIAL = frozenset('()<>[],;:\\"\u3002\uff0e\uff61')
 
 _CLIENT_SECRET = re.compile(r"[0-9A-Za-z.=_-]{1,255}")

@@ -8,6 +8,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from regsys import clocks
 from regsys.errors import (
     Forbidden,
     IdentityServerForbidden,
@@ -146,4 +147,4 @@ class Bindings:
             raise Unavailable("The identity server's answer makes no sense.") from None
 
     def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
+        return clocks.now_ms(self.clock)

@@ -9,6 +9,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.interfaces import (
     IFirstTimes,
     IFollowUps,
@@ -18,7 +19,7 @@ from regsys.interfaces import (
     IThreepidStore,
     IThreepidWriter,
 )
-from regsys.model import Job, NewAccount, NewJob, Threepid, UserID
+from regsys.model import AccountThreepid, Job, NewAccount, NewJob, Threepid, UserID
 
 TELL_OF_ADDRESS = "tell_of_address"
 
@@ -76,8 +77,8 @@ class AddressNotice:
 
 @implementer(IThreepidWriter)
 @attr.frozen(kw_only=True)
-class LocalThreepidWriter:
-    """Over a store of ours: a change and its job are one."""
+class ThreepidWriter:
+    """Has the job that tells of a change written with the change, and started after it."""
 
     store: IOwnThreepidStore
     firsts: IFirstTimes
@@ -86,18 +87,19 @@ class LocalThreepidWriter:
 
     async def add(self, user_id: UserID, threepid: Threepid) -> bool:
         jobs = [_notice(user_id, threepid.medium, threepid.address, added=True)]
-        added = await self.store.add(user_id, threepid, self._now_ms(), jobs)
+        added = await self.store.add(user_id, threepid, clocks.now_ms(self.clock), jobs)
         if added:
             self.start_jobs(jobs)
         return added
 
     async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
-        # Nobody fills the database with words of what was never his.
+        # Of what was never the user's nothing is written: nobody fills the database with it, and
+        # no job that comes late tells of it as lost.
         if await self.store.owner_of(medium, address) != user_id:
             return False
         await self.firsts.note(was_held(user_id, medium, address))
         jobs = [_notice(user_id, medium, address, added=False)]
-        removed = await self.store.remove(user_id, medium, address, jobs, self._now_ms())
+        removed = await self.store.remove(user_id, medium, address, jobs, clocks.now_ms(self.clock))
         if removed:
             self.start_jobs(jobs)
         return removed
@@ -106,48 +108,42 @@ class LocalThreepidWriter:
         for item in await self.store.of_user(user_id):
             await self.remove(user_id, item.medium, item.address)
 
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
 
-
-@implementer(IThreepidWriter)
+@implementer(IOwnThreepidStore)
 @attr.frozen(kw_only=True)
-class ForeignThreepidWriter:
-    """Over a homeserver's: the job is there before the change. Where nobody says what has become
-    of that, because the store raised or we died, the job comes late, and looks."""
+class ForeignThreepids:
+    """A homeserver's store, whose transactions know no jobs of ours: they are written before the
+    change, and forgotten if it changes nothing. Where nobody says what has become of the change,
+    because the store raised or we died, they come late, and look (``AddressNotice.run``)."""
 
     store: IThreepidStore
-    firsts: IFirstTimes
     jobs: IJobStore
-    start_jobs: Callable[[Sequence[NewJob]], None]
-    clock: IReactorTime
 
-    async def add(self, user_id: UserID, threepid: Threepid) -> bool:
-        jobs = await self._begin(_notice(user_id, threepid.medium, threepid.address, added=True))
-        return await self._end(jobs, await self.store.add(user_id, threepid, self._now_ms()))
+    async def owner_of(self, medium: str, address: str) -> Optional[UserID]:
+        return await self.store.owner_of(medium, address)
 
-    async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
-        # What was never the user's would else be told of as lost, by a job that comes late.
-        if await self.store.owner_of(medium, address) != user_id:
-            return False
-        await self.firsts.note(was_held(user_id, medium, address))
-        jobs = await self._begin(_notice(user_id, medium, address, added=False))
-        return await self._end(jobs, await self.store.remove(user_id, medium, address))
+    async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
+        return await self.store.of_user(user_id)
 
-    async def forget(self, user_id: UserID) -> None:
-        for item in await self.store.of_user(user_id):
-            await self.remove(user_id, item.medium, item.address)
+    async def add(
+        self, user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
+    ) -> bool:
+        await self.jobs.begin(jobs, now_ms)
+        return await self._needed(jobs, await self.store.add(user_id, threepid, now_ms))
 
-    async def _begin(self, notice: NewJob) -> Sequence[NewJob]:
-        return await self.jobs.begin([notice], self._now_ms())
+    async def remove(
+        self,
+        user_id: UserID,
+        medium: str,
+        address: str,
+        jobs: Sequence[NewJob] = (),
+        now_ms: int = 0,
+    ) -> bool:
+        await self.jobs.begin(jobs, now_ms)
+        return await self._needed(jobs, await self.store.remove(user_id, medium, address))
 
-    async def _end(self, jobs: Sequence[NewJob], changed: bool) -> bool:
-        if changed:
-            self.start_jobs(jobs)
-        else:
+    async def _needed(self, jobs: Sequence[NewJob], changed: bool) -> bool:
+        if not changed:
             for job in jobs:
                 await self.jobs.finish(job.job_id)
         return changed
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)

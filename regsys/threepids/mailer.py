@@ -7,9 +7,11 @@ from urllib.parse import urlencode
 import attr
 from twisted.internet.interfaces import IReactorTime
 
+from regsys import clocks
 from regsys.interfaces import IValidationMails, IValidationStore
 from regsys.model import Job, MailPurpose, Validation, ValidationMail
-from regsys.threepids.validation import SUBMIT_PATHS, ValidationTokens
+from regsys.threepids.tokens import ValidationTokens
+from regsys.threepids.validation import SUBMIT_PATHS
 
 
 @attr.frozen(kw_only=True)
@@ -25,7 +27,7 @@ class ValidationMailer:
     async def send(self, job: Job) -> None:
         """Send the mail, unless it has come to be of no use: expired, or proven by another."""
         sid, purpose = job.payload["sid"], MailPurpose(job.payload["purpose"])
-        validation = await self.store.get(sid, int(self.clock.seconds() * 1000))
+        validation = await self.store.get(sid, clocks.now_ms(self.clock))
         if validation is None or validation.validated_ms is not None:
             return
         mail = ValidationMail(

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.errors import Unavailable
 from regsys.interfaces import (
     IBindingChanges,
@@ -33,6 +34,12 @@ log = Logger()
 @implementer(IForgetful)
 @attr.frozen(kw_only=True)
 class Unbinder:
+    """Asks identity servers to unbind what we have had bound, and forgets it once they have.
+
+    Of addresses that are nobody's any more (``let_go``, ``forget``) a server that cannot be asked
+    is asked again, by an UNBIND job, for GIVE_UP_MS at most.
+    """
+
     store: IBindingStore
     servers: IIdentityServers
     changes: IBindingChanges
@@ -61,13 +68,13 @@ class Unbinder:
     async def run(self, job: Job) -> None:
         """The handler of UNBIND jobs."""
         binding_id = job.payload["binding_id"]
-        if self._now_ms() < job.payload["until_ms"]:
+        if clocks.now_ms(self.clock) < job.payload["until_ms"]:
             await self._end(binding_id)
         elif await self.store.remove(binding_id):
             log.warn("binding {binding_id} is given up: its server is gone", binding_id=binding_id)
 
     async def _begin(self, bindings: Iterable[Binding]) -> Sequence[NewJob]:
-        until_ms = self._now_ms() + GIVE_UP_MS
+        until_ms = clocks.now_ms(self.clock) + GIVE_UP_MS
         jobs = [
             NewJob(
                 kind=UNBIND,
@@ -77,14 +84,14 @@ class Unbinder:
             )
             for binding in bindings
         ]
-        return await self.jobs.begin(jobs, self._now_ms()) if jobs else ()
+        return await self.jobs.begin(jobs, clocks.now_ms(self.clock)) if jobs else ()
 
     async def _try(self, job: NewJob) -> bool:
         """What the job does, at once; else it is left to those who run jobs."""
         try:
             done = await self._end(job.payload["binding_id"])
         except Unavailable as error:
-            await self.jobs.postpone(job.job_id, self._now_ms() + RETRY_MS, error.text)
+            await self.jobs.postpone(job.job_id, clocks.now_ms(self.clock) + RETRY_MS, error.text)
             return False
         await self.jobs.finish(job.job_id)
         return done
@@ -102,7 +109,7 @@ class Unbinder:
 
     async def _unbind(self, binding: Binding) -> bool:
         # Unbound before it is bound, it would stay bound.
-        if binding.is_asked_for(self._now_ms()):
+        if binding.is_asked_for(clocks.now_ms(self.clock)):
             raise Unavailable("The address is being bound at this moment.")
         if not await self.servers.unbind(binding):
             return False
@@ -110,12 +117,10 @@ class Unbinder:
         self.changes.updated(binding, False)
         return True
 
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
-
 
 async def _all(asked: Iterable[Awaitable[bool]]) -> bool:
-    """Whether there is something, and all of it is true; asked together, and all waited for."""
+    """Whether there is at least one answer, and all are True. All are asked at the same time and
+    waited for, then the first error is raised."""
     waiting = [Deferred.fromCoroutine(_awaited(one)) for one in asked]
     answers = [answer for _, answer in await DeferredList(waiting, consumeErrors=True)]
     for answer in answers:

@@ -4,15 +4,13 @@ back (BEHAVIOUR B7.2-7)."""
 from __future__ import annotations
 
 import hmac
-import re
-import string
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from regsys import tokens
+from regsys import clocks, tokens
 from regsys.config import ThreepidsConfig
 from regsys.errors import (
     CodeUsedUp,
@@ -36,6 +34,7 @@ from regsys.model import (
 )
 from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
 from regsys.threepids.requests import ProofRequest
+from regsys.threepids.tokens import ValidationTokens, as_code
 from regsys.uia.flows import EMAIL_IDENTITY
 from regsys.uia.stages_first import StagesFirst
 
@@ -48,34 +47,8 @@ SUBMIT_PATHS: Mapping[MailPurpose, str] = {
 }
 
 SID_LETTERS = 16
-TOKEN_LETTERS = 32
-CODE_LETTERS = 8
 # Of a reader's languages, and of the name of one, so much goes into a job.
 MAX_LANGUAGES, MAX_LANGUAGE = 5, 35
-
-
-@attr.frozen
-class ValidationTokens:
-    """What proves an address: computed from the server's secret, so that no row holds it."""
-
-    secret: bytes = attr.field(repr=False)
-
-    def token(self, sid: str, send_attempt: int) -> str:
-        """The token of the link that this attempt sends."""
-        key = f"{sid} {send_attempt}"
-        return tokens.derived_letters(self.secret, "validation token", key, TOKEN_LETTERS)
-
-    def code(self, sid: str) -> str:
-        """The short code of a mail, the same in all messages of a session."""
-        return tokens.derived_letters(
-            self.secret, "validation code", sid, CODE_LETTERS, tokens.CAPITALS
-        )
-
-    def digits(self, sid: str) -> str:
-        """The same of a text message: as long, but easily typed on a phone."""
-        return tokens.derived_letters(
-            self.secret, "validation digits", sid, CODE_LETTERS, string.digits
-        )
 
 
 @attr.frozen(kw_only=True)
@@ -151,7 +124,7 @@ class Validations:
         request, is_taken = await self.admit(medium, body, client, user_id)
         wanted = MailPurpose.REGISTRATION if user_id is None else MailPurpose.ADD_THREEPID
         purpose = MailPurpose.IN_USE if is_taken else wanted
-        now_ms = self._now_ms()
+        now_ms = clocks.now_ms(self.clock)
         begun = await self.store.begin(
             NewValidation(
                 sid=tokens.random_letters(SID_LETTERS),
@@ -206,7 +179,7 @@ class Validations:
         await self.limits.submitted.take(key)
         validation = await self.find(medium, sid, client_secret)
         await self._check(validation, token)
-        if not await self.store.confirm(sid, self._now_ms()):
+        if not await self.store.confirm(sid, clocks.now_ms(self.clock)):
             raise NoSuchValidation()
         await self.limits.submitted.give_back(key)
         return Confirmed(
@@ -227,7 +200,7 @@ class Validations:
         key = self.limits.key_of(client.address)
         await self.limits.submitted.take(key)
         validation = await self.find(medium, sid, client_secret)
-        if token and _as_code(token) is None:
+        if token and as_code(token) is None:
             self._check_link(validation, token)
         await self.limits.submitted.give_back(key)
         return validation
@@ -238,7 +211,7 @@ class Validations:
 
     async def find(self, medium: str, sid: str, client_secret: str) -> Validation:
         """The session, for who knows its client secret and medium; else NoSuchValidation."""
-        validation = await self.store.get(sid, self._now_ms())
+        validation = await self.store.get(sid, clocks.now_ms(self.clock))
         if validation is None or validation.medium != medium:
             raise NoSuchValidation()
         if not validation.is_known_to(client_secret):
@@ -247,7 +220,7 @@ class Validations:
 
     async def _check(self, validation: Validation, token: str) -> None:
         """Raise unless this is one of the session's tokens, or its code."""
-        code = _as_code(token)
+        code = as_code(token)
         if code is None:
             self._check_link(validation, token)
             return
@@ -264,21 +237,12 @@ class Validations:
 
     def _tokens(self, validation: Validation) -> list[str]:
         """Those that are still good; all that ever were, once they have done their work."""
-        oldest_ms = self._now_ms() - self.config.token_lifetime_ms
+        oldest_ms = clocks.now_ms(self.clock) - self.config.token_lifetime_ms
         return [
             self.tokens.token(validation.sid, attempt)
             for attempt, made_ms in validation.tokens.items()
             if made_ms > oldest_ms or validation.validated_ms is not None
         ]
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
-
-
-def _as_code(token: str) -> Optional[str]:
-    """The code that was typed, as we write it; None: it is none, but the token of a link."""
-    code = re.sub(r"[\s-]", "", token).upper()
-    return code if len(code) == CODE_LETTERS else None
 
 
 def _is_one_of(given: str, good: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.errors import StageFailed
 from regsys.interfaces import ICaptchaVerifier, INonceStore, IStage, StageContext, StagePage
 from regsys.model import UIASession
@@ -96,7 +97,7 @@ class CaptchaStage:
         if not await self.verifier.verify(response, context.client.address):
             raise refused
         # Only now: a response that nobody could check is not used up.
-        until_ms = int(self.clock.seconds() * 1000) + REMEMBERED_MS
+        until_ms = clocks.now_ms(self.clock) + REMEMBERED_MS
         if not await self.used.use(fingerprint, until_ms):
             raise refused
         return fingerprint

@@ -9,6 +9,7 @@ from typing import Any, Mapping, Optional, Sequence, Union
 import attr
 from twisted.internet.interfaces import IReactorTime
 
+from regsys import clocks
 from regsys.errors import UnknownSession
 from regsys.model import Challenge, Client, Requester, UserID
 from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
@@ -102,7 +103,7 @@ class Confirmation:
         )
 
     def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)
+        return clocks.now_ms(self.clock)
 
 
 def _device(requester: Requester) -> Optional[tuple[UserID, str]]:

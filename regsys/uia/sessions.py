@@ -13,7 +13,7 @@ import attr
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import tokens
+from regsys import clocks, tokens
 from regsys.errors import (
     BadJSON,
     InvalidParam,
@@ -122,7 +122,7 @@ class UserInteractiveAuth:
         ``user_id``: to whom it belongs; None: to nobody yet."""
         if len(uri) > MAX_URI:
             raise InvalidParam("The address of this request is too long.")
-        now_ms = self._now_ms()
+        now_ms = clocks.now_ms(self.clock)
         return UIASession(
             session_id=tokens.random_letters(SESSION_ID_LETTERS),
             method=method,
@@ -148,7 +148,7 @@ class UserInteractiveAuth:
     async def open(self, session_id: str) -> UIASession:
         """The stored session, whichever request began it: for its pages, which are open to
         whoever knows its id. UnknownSession if there is none."""
-        session = await self.sessions.get(session_id, self._now_ms())
+        session = await self.sessions.get(session_id, clocks.now_ms(self.clock))
         if session is None:
             raise UnknownSession()
         return session
@@ -209,6 +209,3 @@ class UserInteractiveAuth:
             errcode=progress.failure.errcode if progress.failure else None,
             error=progress.failure.text if progress.failure else None,
         )
-
-    def _now_ms(self) -> int:
-        return int(self.clock.seconds() * 1000)

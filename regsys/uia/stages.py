@@ -8,7 +8,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys import bodies
+from regsys import bodies, clocks
 from regsys.credentials import PASSWORD, PasswordCheck
 from regsys.errors import (
     BadJSON,
@@ -95,7 +95,7 @@ class RegistrationTokenStage:
         if held is not None and held != token:
             raise StageFailed("M_INVALID_PARAM", "This session already uses another token.")
         await self.limiter.take(self.key_of(context.client.address))
-        now_ms = int(self.clock.seconds() * 1000)
+        now_ms = clocks.now_ms(self.clock)
         session_id = context.session.session_id
         if not await self.store.reserve(token, session_id, now_ms):
             raise StageFailed("M_UNAUTHORIZED", "This registration token is not valid.")

@@ -9,6 +9,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.errors import StageFailed, sentence
 from regsys.interfaces import IPhoneProver, IStage, IValidationStore, StageContext
 from regsys.model import VALIDATED_MS, Threepid, UIASession, Validation
@@ -54,7 +55,7 @@ class EmailIdentityStage:
         sid, client_secret = _credentials(auth)
         session = context.session
         remembered = session.results.get(self.type)
-        now_ms = int(self.clock.seconds() * 1000)
+        now_ms = clocks.now_ms(self.clock)
         found = await self.store.get(sid, now_ms)
         if not (
             self._is_proven(found, client_secret)
@@ -109,7 +110,7 @@ class DelegatedMsisdnStage:
         until_ms = 0 if proof is None else proof.validated_at_ms + VALIDATED_MS
         if not (
             proof is not None
-            and until_ms > self.clock.seconds() * 1000
+            and until_ms > clocks.now_ms(self.clock)
             # Another form of a number would be a second one of the same phone.
             and is_canonical(proof.medium, proof.address)
             and await self.store.adopt(proof, session.session_id, max(until_ms, session.expires_ms))

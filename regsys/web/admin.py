@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional
 
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import bodies
+from regsys import bodies, clocks
 from regsys.access_tokens import device_wanted
 from regsys.errors import BadJSON, NoSharedSecret
 from regsys.handler import RegistrationHandler
@@ -58,7 +58,7 @@ def shared_secret_registration(
             user_type=user_type,
         )
         created = await handler.register_user(registration)
-        return Reply(registered(created, int(clock.seconds() * 1000)))
+        return Reply(registered(created, clocks.now_ms(clock)))
 
     path = "/_synapse/admin/v1/register"
     return Endpoint("shared_secret", (path,), {"GET": get, "POST": post})

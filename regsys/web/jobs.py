@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
+from regsys import clocks
 from regsys.errors import InvalidParam, JobNotFound
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, IJobStore
@@ -19,7 +20,7 @@ DEFAULT = 100
 
 def endpoints(jobs: IJobStore, auth: IAuth, clock: IReactorTime) -> list[Endpoint]:
     def now_ms() -> int:
-        return int(clock.seconds() * 1000)
+        return clocks.now_ms(clock)
 
     async def get(call: Call) -> Reply:
         await administrator(call, auth)

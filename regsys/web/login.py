@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import bodies
+from regsys import bodies, clocks
 from regsys.access_tokens import Refresher
 from regsys.appservices.requests import APPLICATION_SERVICE, AppserviceRequests
 from regsys.errors import Forbidden, MissingToken, UnknownToken
@@ -44,7 +44,7 @@ def login(logins: PasswordLogin, appservices: AppserviceRequests, clock: IReacto
             done = await appservices.log_in(body, call.access_token)
         else:
             done = await logins.attempt(body, call.client)
-        return Reply({**who(done.user_id), **access(done.login, int(clock.seconds() * 1000))})
+        return Reply({**who(done.user_id), **access(done.login, clocks.now_ms(clock))})
 
     return Endpoint("login", client_paths("login"), {"GET": get, "POST": post})
 
@@ -74,6 +74,6 @@ def logout_all(auth: IAuth, store: ITokenStore) -> Endpoint:
 def refresh(refresher: Refresher, clock: IReactorTime) -> Endpoint:
     async def post(call: Call) -> Reply:
         token = Secret(bodies.required_string(call.object(), "refresh_token"))
-        return Reply(tokens(await refresher.refresh(token), int(clock.seconds() * 1000)))
+        return Reply(tokens(await refresher.refresh(token), clocks.now_ms(clock)))
 
     return Endpoint("refresh", client_paths("refresh", "v3", "v1"), {"POST": post})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
+from regsys import clocks
 from regsys.appservices.requests import AppserviceRequests, is_from_service
 from regsys.http import Call, Endpoint, Reply
 from regsys.signup import Registered, Signup, SignupRequest
@@ -15,7 +16,7 @@ def register(signup: Signup, appservices: AppserviceRequests, clock: IReactorTim
         kind, body = call.query("kind") or "user", call.object()
         if is_from_service(kind, body):
             created = await appservices.register(body, call.access_token)
-            return Reply(registered(created, int(clock.seconds() * 1000)))
+            return Reply(registered(created, clocks.now_ms(clock)))
         request = SignupRequest(
             kind=kind,
             body=body,
@@ -25,7 +26,7 @@ def register(signup: Signup, appservices: AppserviceRequests, clock: IReactorTim
         )
         outcome = await signup.attempt(request)
         if isinstance(outcome, Registered):
-            return Reply(registered(outcome.created, int(clock.seconds() * 1000)))
+            return Reply(registered(outcome.created, clocks.now_ms(clock)))
         return Reply(challenged(outcome), status=401)
 
     return Endpoint("register", client_paths("register"), {"POST": post})

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.callbacks import ThreepidChanges
 from regsys.errors import ThreepidInUse
-from regsys.interfaces import IFollowUps, IThreepidWriter
+from regsys.interfaces import IFollowUps, IOwnThreepidStore, IThreepidWriter
 from regsys.jobs import JobRunner
 from regsys.model import Job, NewAccount, Threepid
 from regsys.storage.jobs import JobStore
@@ -21,8 +21,8 @@ from regsys.testing.contracts.case import NOW_MS, account, user
 from regsys.threepids.changes import (
     TELL_OF_ADDRESS,
     AddressNotice,
-    ForeignThreepidWriter,
-    LocalThreepidWriter,
+    ForeignThreepids,
+    ThreepidWriter,
     was_held,
 )
 from tests.crash import LATER_S
@@ -57,8 +57,11 @@ class ChangesCase(SynchronousTestCase):
         """Give ``self`` its accounts, store and writer."""
         self.accounts: Any = UserStore(self.database)
         self.store: Any = ThreepidStore(self.database)
-        self.writer: IThreepidWriter = LocalThreepidWriter(
-            store=self.store,
+        self.writer = self.over(self.store)
+
+    def over(self, store: Any) -> ThreepidWriter:
+        return ThreepidWriter(
+            store=store,
             firsts=JobStore(self.database),
             start_jobs=self.runner.start_jobs,
             clock=self.clock,
@@ -132,23 +135,21 @@ class ForeignTests(LocalTests):
     def make(self) -> None:
         self.accounts = MemoryAccounts()
         self.store = MemoryThreepids(self.accounts)
-        self.writer = self.over(self.store)
+        self.writer = self.over(self.foreign(self.store))
 
-    def over(self, store: Any) -> ForeignThreepidWriter:
-        return ForeignThreepidWriter(
-            store=store,
-            firsts=JobStore(self.database),
-            jobs=JobStore(self.database),
-            start_jobs=self.runner.start_jobs,
-            clock=self.clock,
-        )
+    def foreign(self, store: Any) -> ForeignThreepids:
+        return ForeignThreepids(store=store, jobs=JobStore(self.database))
+
+    def test_providesOwn(self) -> None:
+        """To the writer it is a store that knows jobs."""
+        provides(IOwnThreepidStore, self.foreign(self.store))
 
     def test_cutOff(self) -> None:
         """Whoever dies after a change leaves a job that tells of it; who dies before, one that
         finds nothing to tell."""
         alice = user("alice")
         for is_done in (False, True):
-            dying = self.over(Dying(self.store, is_done))
+            dying = self.over(self.foreign(Dying(self.store, is_done)))
             for added, asked in (
                 (True, dying.add(alice, MAIL)),
                 (False, dying.remove(alice, "email", MAIL.address)),

@@ -10,11 +10,12 @@ from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys import passwords
+from regsys import hashing
 from regsys.errors import InvalidParam, LimitExceeded
+from regsys.hashing import HashingPool
 from regsys.interfaces import IHasher
 from regsys.model import Secret
-from regsys.passwords import HashingPool, verify_password
+from regsys.passwords import verify_password
 from regsys.testing import provides
 
 # The cheapest hash that bcrypt makes.
@@ -74,10 +75,10 @@ class QueueTests(PoolCase):
 
     def test_hashFits(self) -> None:
         """The hash is made with the pool's pepper and rounds, and fits its password only."""
-        hashing = self.hash("password")
-        self.assertNoResult(hashing)
+        hashed = self.hash("password")
+        self.assertNoResult(hashed)
         self.workers.finish()
-        stored = self.successResultOf(hashing)
+        stored = self.successResultOf(hashed)
         self.assertTrue(stored.startswith("$2b$04$"))
         self.assertTrue(verify_password(b"passwordpepper", stored))
         answers = [self.verify("password", stored), self.verify("Password", stored)]
@@ -87,19 +88,19 @@ class QueueTests(PoolCase):
     def test_truncates(self) -> None:
         """A pool that truncates makes hashes that a truncating server reads."""
         self.pool.truncate = True
-        hashing = self.hash("x" * 100)
+        hashed = self.hash("x" * 100)
         self.workers.finish()
-        stored = self.successResultOf(hashing)
+        stored = self.successResultOf(hashed)
         self.assertTrue(bcrypt.checkpw(b"x" * 72, stored.encode()))
 
     def test_firstComeFirstServed(self) -> None:
         """No more hashes are under way than threads; the others follow in their order."""
         hashings = self.fill(3)
         self.assertEqual(len(self.workers.calls), 2)
-        for done, hashing in enumerate(hashings):
-            self.assertNoResult(hashing)
+        for done, hashed in enumerate(hashings):
+            self.assertNoResult(hashed)
             self.workers.finish()
-            stored = self.successResultOf(hashing)
+            stored = self.successResultOf(hashed)
             self.assertTrue(verify_password(f"password {done}pepper".encode(), stored))
             self.assertLessEqual(len(self.workers.calls), 2)
 
@@ -202,11 +203,11 @@ class QueueTests(PoolCase):
 
     def test_noSecretIsShown(self) -> None:
         """Neither pepper, password nor hash stands in the pool's repr."""
-        hashing = self.hash("hunter2", "dialogue")
+        hashed = self.hash("hunter2", "dialogue")
         self.workers.finish()
         shown = repr(self.pool)
         self.assertIn("dialogue", shown)
-        for secret in ["'pepper'", "hunter2", self.successResultOf(hashing)]:
+        for secret in ["'pepper'", "hunter2", self.successResultOf(hashed)]:
             self.assertNotIn(secret, shown)
 
 
@@ -216,7 +217,7 @@ class OnceTests(PoolCase):
         together = [self.hash("password", "dialogue") for _ in range(16)]
         self.assertEqual(len(self.workers.calls), 1)
         self.workers.finish()
-        results = {self.successResultOf(hashing) for hashing in together}
+        results = {self.successResultOf(hashed) for hashed in together}
         results.add(self.successResultOf(self.hash("password", "dialogue")))
         self.assertEqual(len(results), 1)
         self.assertTrue(verify_password(b"passwordpepper", results.pop()))
@@ -225,7 +226,7 @@ class OnceTests(PoolCase):
         """Two dialogues with the same password have hashes of their own, and so has none."""
         hashings = [self.hash("password", once) for once in ("one", "two", None, None)]
         self.workers.finish_all()
-        self.assertEqual(len({self.successResultOf(hashing) for hashing in hashings}), 4)
+        self.assertEqual(len({self.successResultOf(hashed) for hashed in hashings}), 4)
 
     def test_anotherPasswordTakesItsPlace(self) -> None:
         """A new password is hashed; from then on it is the dialogue's, the old one is not."""
@@ -241,14 +242,14 @@ class OnceTests(PoolCase):
     def test_runningIsTheHashOfTheDialogue(self) -> None:
         """Before, while and after a hash is made: None, its outcome to come, its outcome."""
         self.assertIsNone(self.pool.running("dialogue"))
-        hashing = self.hash("password", "dialogue")
+        hashed = self.hash("password", "dialogue")
         early = self.pool.running("dialogue")
         assert early is not None
         self.assertNoResult(early)
         self.workers.finish()
         late = self.pool.running("dialogue")
         assert late is not None
-        stored = self.successResultOf(hashing)
+        stored = self.successResultOf(hashed)
         self.assertEqual([self.successResultOf(early), self.successResultOf(late)], [stored] * 2)
 
     def test_cancellingLeavesTheOthersTheirs(self) -> None:
@@ -263,8 +264,8 @@ class OnceTests(PoolCase):
         """A hash that failed fails for all who wait for it, and is made anew for the next."""
         hashings = [self.hash("password", "dialogue") for _ in range(2)]
         self.workers.fail()
-        for hashing in hashings:
-            self.failureResultOf(hashing, MemoryError)
+        for hashed in hashings:
+            self.failureResultOf(hashed, MemoryError)
         self.assertIsNone(self.pool.running("dialogue"))
         again = self.hash("password", "dialogue")
         self.workers.finish()
@@ -281,12 +282,12 @@ class OnceTests(PoolCase):
 
     def test_fullQueueLeavesTheEarlierHash(self) -> None:
         """With the queue full a remembered hash still answers, and a refusal replaces nothing."""
-        hashing = self.hash("password", "dialogue")
+        hashed = self.hash("password", "dialogue")
         self.workers.finish()
         self.fill()
         self.failureResultOf(self.hash("other", "dialogue"), LimitExceeded)
         again = self.hash("password", "dialogue")
-        self.assertEqual(self.successResultOf(again), self.successResultOf(hashing))
+        self.assertEqual(self.successResultOf(again), self.successResultOf(hashed))
 
     def test_memoryExpires(self) -> None:
         """An hour later the dialogue's hash is forgotten; the younger one is not."""
@@ -299,7 +300,7 @@ class OnceTests(PoolCase):
 
     def test_memoryIsBounded(self) -> None:
         """Of more dialogues than the pool may remember, the one begun first is forgotten."""
-        self.patch(passwords, "REMEMBERED_DIALOGUES", 2)
+        self.patch(hashing, "REMEMBERED_DIALOGUES", 2)
         for password, once in [("1", "one"), ("1", "two"), ("2", "one"), ("1", "three")]:
             self.hash(password, once)
         known = [once for once in ("one", "two", "three") if self.pool.running(once) is not None]

@@ -1,0 +1,47 @@
+"""Tokens that let people register (MSC3231, BEHAVIOUR B8.8)."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+
+# How long a session holds a use of a token. One that has run out is taken again, if it can be,
+# when the account is made.
+RESERVED_MS = 3600 * 1000
+
+
+@attr.frozen(kw_only=True)
+class RegistrationToken:
+    """A token that lets people register (MSC3231, BEHAVIOUR B8.8).
+
+    ``uses_allowed`` None: without limit. ``pending`` counts the sessions that hold a use,
+    ``completed`` the accounts made. ``expiry_ms`` None: never. A revoked token lets nobody
+    in until it is un-revoked. ``creator`` None: made from the command line.
+    """
+
+    token: str = attr.field(repr=False)
+    uses_allowed: Optional[int] = None
+    pending: int = 0
+    completed: int = 0
+    expiry_ms: Optional[int] = None
+    revoked: bool = False
+    note: Optional[str] = None
+    creator: Optional[str] = None
+    created_ms: int = 0
+
+    def is_valid(self, now_ms: int) -> bool:
+        """Whether one more person may begin to register with it."""
+        expired = self.expiry_ms is not None and self.expiry_ms <= now_ms
+        used_up = self.uses_allowed is not None and (
+            self.pending + self.completed >= self.uses_allowed
+        )
+        return not (self.revoked or expired or used_up)
+
+
+@attr.frozen
+class TokenUse:
+    """An account that a registration token has let in."""
+
+    user_id: str
+    used_ms: int
