@@ -73,7 +73,7 @@ class JobRunner:
 
     def start_jobs(self, new: Sequence[NewJob]) -> None:
         """Begin jobs that a transaction of this process has just written, held from birth."""
-        until_ms = self._now_ms() + JOB_LEASE_MS
+        until_ms = clocks.now_ms(self._clock) + JOB_LEASE_MS
         for job in new:
             if job.kind not in self._handlers:
                 continue
@@ -90,7 +90,7 @@ class JobRunner:
     async def run_due(self) -> int:
         """Claim what is due and run it to its end; returns how many there were."""
         kinds = sorted(self._handlers)
-        jobs = await self._store.claim(kinds, self._now_ms(), JOB_LEASE_MS, BATCH)
+        jobs = await self._store.claim(kinds, clocks.now_ms(self._clock), JOB_LEASE_MS, BATCH)
         await DeferredList([self._begin(job) for job in jobs])
         return len(jobs)
 
@@ -99,7 +99,7 @@ class JobRunner:
             while await self.run_due() == BATCH and self._loop.running:
                 continue
             if self._metrics is not None:
-                self._metrics.jobs_waiting(await self._store.backlog(), self._now_ms())
+                self._metrics.jobs_waiting(await self._store.backlog(), clocks.now_ms(self._clock))
         except RegistrationError as error:
             # The database is away; the next round asks again.
             log.warn("jobs: {error}", error=error.text)
@@ -128,7 +128,7 @@ class JobRunner:
             await self._store.finish(job.job_id)
 
     async def _failed(self, job: Job, error: str) -> None:
-        due_ms = self._now_ms() + wait_ms(job.attempts)
+        due_ms = clocks.now_ms(self._clock) + wait_ms(job.attempts)
         log.warn(
             "job {kind} {job_id} failed (attempt {attempts}): {error}",
             kind=job.kind,
@@ -139,9 +139,6 @@ class JobRunner:
         if self._metrics is not None:
             self._metrics.jobs_failed.labels(job.kind).inc()
         await self._store.postpone(job.job_id, due_ms, error[:500])
-
-    def _now_ms(self) -> int:
-        return clocks.now_ms(self._clock)
 
 
 class Housekeeping:

@@ -66,13 +66,13 @@ class Bindings:
             address=address,
             id_server=server,
             proof=proof if self.servers.needs_proof else None,
-            asked_until_ms=self._now_ms() + ASKING_MS,
+            asked_until_ms=clocks.now_ms(self.clock) + ASKING_MS,
         )
         await self.changes.check(binding, True)
         # Before it is bound, so that it is unbound whatever becomes of the answer, or of us: who is
         # deactivated from now on has it among what is unbound, once the server is not asked any
         # more. Who was before has not.
-        is_new = await self.store.add(binding, self._now_ms())
+        is_new = await self.store.add(binding, clocks.now_ms(self.clock))
         if not await is_here():
             await self.unbinder.let_go([binding])
             raise UnknownToken()
@@ -145,6 +145,3 @@ class Bindings:
         except InvalidParam:
             log.warn("identity server {server} has proven what is no address", server=server)
             raise Unavailable("The identity server's answer makes no sense.") from None
-
-    def _now_ms(self) -> int:
-        return clocks.now_ms(self.clock)

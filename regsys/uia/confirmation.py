@@ -85,7 +85,7 @@ class Confirmation:
             return self._confirmed(request.requester, progress)
 
     def _confirmed(self, requester: Requester, progress: Progress) -> Confirmed:
-        now_ms = self._now_ms()
+        now_ms = clocks.now_ms(self.clock)
         ended = itertools.takewhile(lambda item: item[1] <= now_ms, self._until_ms.items())
         for device, _ in list(ended):
             del self._until_ms[device]
@@ -99,11 +99,9 @@ class Confirmation:
         key = _device(requester)
         # By a clock that was put back since it would be trusted for longer.
         return (
-            key is not None and 0 < self._until_ms.get(key, 0) - self._now_ms() <= self.timeout_ms
+            key is not None
+            and 0 < self._until_ms.get(key, 0) - clocks.now_ms(self.clock) <= self.timeout_ms
         )
-
-    def _now_ms(self) -> int:
-        return clocks.now_ms(self.clock)
 
 
 def _device(requester: Requester) -> Optional[tuple[UserID, str]]:
