@@ -161,8 +161,11 @@ class IThreepidWriter(IForgetful):
     def add(user_id: UserID, threepid: Threepid) -> Awaitable[bool]:
         """As IThreepidStore.add."""
 
-    def remove(user_id: UserID, medium: str, address: str) -> Awaitable[bool]:
-        """As IThreepidStore.remove."""
+    def remove(
+        user_id: UserID, medium: str, address: str, also: Sequence[NewJob] = ()
+    ) -> Awaitable[bool]:
+        """As IThreepidStore.remove. ``also``: jobs that are written with the removal, and not
+        without it; whoever brings them starts them."""
 
 
 class IPusherStore(IPushers):

@@ -25,6 +25,7 @@ from regsys.interfaces import (
 from regsys.model import (
     VALIDATED_MS,
     AccountThreepid,
+    NewJob,
     Requester,
     Threepid,
     UserID,
@@ -106,11 +107,14 @@ class AccountThreepids:
         # else could use what is left.
         await self.validations.use(proof.sid)
 
-    async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
+    async def remove(
+        self, user_id: UserID, medium: str, address: str, also: Sequence[NewJob] = ()
+    ) -> bool:
         """Take an identifier, in any spelling, from the account; False if it does not have it.
+        ``also``: jobs that are written with the removal.
 
         Raises InvalidParam for what is no address, ThreepidChangeRefused if somebody objects.
         """
         canonical = canonical_threepid(medium, address)
         await self.changes.check(user_id, medium, canonical, False)
-        return await self.writer.remove(user_id, medium, canonical)
+        return await self.writer.remove(user_id, medium, canonical, also)

@@ -119,8 +119,10 @@ class Bindings:
         known = await self._known(user_id, medium, canonical)
         # Asked before anything is written: a module that fails must leave all as it was.
         allowed = await self._unopposed(known)
-        await self.held.remove(user_id, medium, canonical)
-        return await self.unbinder.let_go(allowed) and len(allowed) == len(known)
+        jobs = self.unbinder.plan(allowed)
+        if not await self.held.remove(user_id, medium, canonical, also=jobs):
+            await self.unbinder.begin(jobs)  # what it does not have may be bound all the same
+        return await self.unbinder.try_now(jobs) and len(allowed) == len(known)
 
     async def _known(self, user_id: UserID, medium: str, address: str) -> Sequence[Binding]:
         found = await self.store.of_user(user_id)

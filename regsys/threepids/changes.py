@@ -92,16 +92,19 @@ class ThreepidWriter:
             self.start_jobs(jobs)
         return added
 
-    async def remove(self, user_id: UserID, medium: str, address: str) -> bool:
+    async def remove(
+        self, user_id: UserID, medium: str, address: str, also: Sequence[NewJob] = ()
+    ) -> bool:
         # Of what was never the user's nothing is written: nobody fills the database with it, and
         # no job that comes late tells of it as lost.
         if await self.store.owner_of(medium, address) != user_id:
             return False
         await self.firsts.note(was_held(user_id, medium, address))
-        jobs = [_notice(user_id, medium, address, added=False)]
-        removed = await self.store.remove(user_id, medium, address, jobs, clocks.now_ms(self.clock))
+        notice = _notice(user_id, medium, address, added=False)
+        now_ms = clocks.now_ms(self.clock)
+        removed = await self.store.remove(user_id, medium, address, [notice, *also], now_ms)
         if removed:
-            self.start_jobs(jobs)
+            self.start_jobs([notice])
         return removed
 
     async def forget(self, user_id: UserID) -> None:

@@ -58,12 +58,35 @@ class Unbinder:
     async def let_go(self, bindings: Iterable[Binding]) -> bool:
         """The same for addresses that their accounts do not have any more: who can't be asked now
         is asked again, by a job, and whatever is refused is forgotten."""
-        begun = await self._begin(bindings)
-        return await _all(self._try(job) for job in begun)
+        jobs = self.plan(bindings)
+        await self.begin(jobs)
+        return await self.try_now(jobs)
+
+    def plan(self, bindings: Iterable[Binding]) -> Sequence[NewJob]:
+        """The jobs that let go of these, for who writes them with something else."""
+        until_ms = clocks.now_ms(self.clock) + GIVE_UP_MS
+        return [
+            NewJob(
+                kind=UNBIND,
+                payload={"binding_id": binding.binding_id, "until_ms": until_ms},
+                # However often it is asked for while the server is away.
+                once=f"unbind {binding.binding_id}",
+            )
+            for binding in bindings
+        ]
+
+    async def begin(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
+        """Write these, held by us; returns those that were not written before."""
+        return await self.jobs.begin(jobs, clocks.now_ms(self.clock)) if jobs else ()
+
+    async def try_now(self, jobs: Sequence[NewJob]) -> bool:
+        """Do at once what these do; whether all is unbound. What can't be done now is left to
+        those who run jobs."""
+        return await _all(self._try(job) for job in jobs)
 
     async def forget(self, user_id: UserID) -> None:
         """The account is no more: unbind all of it, by jobs."""
-        self.start_jobs(await self._begin(await self.store.of_user(user_id)))
+        self.start_jobs(await self.begin(self.plan(await self.store.of_user(user_id))))
 
     async def run(self, job: Job) -> None:
         """The handler of UNBIND jobs."""
@@ -73,21 +96,7 @@ class Unbinder:
         elif await self.store.remove(binding_id):
             log.warn("binding {binding_id} is given up: its server is gone", binding_id=binding_id)
 
-    async def _begin(self, bindings: Iterable[Binding]) -> Sequence[NewJob]:
-        until_ms = clocks.now_ms(self.clock) + GIVE_UP_MS
-        jobs = [
-            NewJob(
-                kind=UNBIND,
-                payload={"binding_id": binding.binding_id, "until_ms": until_ms},
-                # However often it is asked for while the server is away.
-                once=f"unbind {binding.binding_id}",
-            )
-            for binding in bindings
-        ]
-        return await self.jobs.begin(jobs, clocks.now_ms(self.clock)) if jobs else ()
-
     async def _try(self, job: NewJob) -> bool:
-        """What the job does, at once; else it is left to those who run jobs."""
         try:
             done = await self._end(job.payload["binding_id"])
         except Unavailable as error:

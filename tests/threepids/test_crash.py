@@ -3,6 +3,7 @@ module with a wrong idea of it: the change and the job that tells of it are one 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Mapping
 from urllib.parse import parse_qsl, urlsplit
@@ -94,6 +95,35 @@ class ThreepidCrashTests(CrashCase):
     def test_removed(self) -> None:
         """The same for a removal."""
         self.crash_everywhere(self.delete, lambda process, given, issued: None, self.held)
+
+    def bound(self: Any, process: Process, name: str) -> tuple[str, str, str]:
+        """An account whose address an identity server has bound that is not to be reached: as
+        ``proven``."""
+        given = self.held(process, name)
+        process.change(
+            "INSERT INTO bindings (user_id, medium, address, id_server, binding_id, bound_ms)"
+            f" VALUES ('@{name}:test.example', 'email', '{name}@mail.example', 'id.example',"
+            f" 'of {name}', 1)"
+        )
+        return given
+
+    def test_unbound(self) -> None:
+        """What was bound of an address that is gone is being unbound, also if nobody asks again."""
+
+        def check(process: Process, given: tuple[str, str, str], issued: set[str]) -> None:
+            gone = process.rows(
+                "SELECT binding_id FROM bindings b WHERE NOT EXISTS"
+                " (SELECT 1 FROM threepids t WHERE t.address = b.address)"
+            )
+            unbinding = "FROM jobs WHERE kind = 'unbind_threepid'"
+            planned = {
+                json.loads(row)["binding_id"] for row in process.rows(f"SELECT payload {unbinding}")
+            }
+            self.assertLessEqual(gone, planned)
+            process.change(f"DELETE {unbinding}")
+            process.change("DELETE FROM bindings")
+
+        self.crash_everywhere(self.delete, check, self.bound)
 
     def test_deactivated(self) -> None:
         """And for all that a deactivation takes away, once that has come to its end."""
