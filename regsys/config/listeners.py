@@ -84,7 +84,7 @@ def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
         resources = _also_healthy({kind} & served)
     if not resources:
         return None
-    if (port is None) == (path is None):
+    if (item.peek("port") is None) == (item.peek("path") is None):
         item.problem("port", "a listener has either a port or a path", "keep exactly one of them")
     if path is not None and tls:
         item.problem("tls", "not possible on a Unix socket", "leave it out")

@@ -104,6 +104,8 @@ class ListenerTests(ConfigCase):
             ({"port": 1, "resources": "client"}, "listeners[0].resources"),
         ):
             self.assertIn(name, self.problems(self.listeners(listener))[0])
+        for listener, name in (({"port": "http"}, "port"), ({"path": 8008}, "path")):
+            self.assertProblem(self.listeners(listener), f"listeners[0].{name}: not")
         tls = {"tls_certificate_path": __file__, "tls_private_key_path": __file__}
         socket = self.listeners({"path": "s", "tls": True})
         self.assertProblem({**socket, **tls}, "listeners[0].tls")
