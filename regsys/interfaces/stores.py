@@ -136,8 +136,8 @@ class IConsentStore(Interface):
 
 class IOwnThreepidStore(IThreepidStore):
     """The identifiers of accounts, with the jobs that a change brings, held by us from birth: start
-    them. A store of ours writes both or neither; ``ForeignThreepids`` writes the jobs first, and
-    whoever carries one out late looks whether the change was made."""
+    them. A store of ours writes both or neither. ``ForeignThreepids`` writes the job that tells of
+    the change first, which looks whether it was made if it comes late, and the others after it."""
 
     def add(
         user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
@@ -164,8 +164,8 @@ class IThreepidWriter(IForgetful):
     def remove(
         user_id: UserID, medium: str, address: str, also: Sequence[NewJob] = ()
     ) -> Awaitable[bool]:
-        """As IThreepidStore.remove. ``also``: jobs that are written with the removal, and not
-        without it; whoever brings them starts them."""
+        """As IThreepidStore.remove. ``also``: jobs that are written with the removal, over a
+        homeserver's store after it, and never without it; whoever brings them starts them."""
 
 
 class IPusherStore(IPushers):

@@ -115,9 +115,10 @@ class ThreepidWriter:
 @implementer(IOwnThreepidStore)
 @attr.frozen(kw_only=True)
 class ForeignThreepids:
-    """A homeserver's store, whose transactions know no jobs of ours: they are written before the
-    change, and forgotten if it changes nothing. Where nobody says what has become of the change,
-    because the store raised or we died, they come late, and look (``AddressNotice.run``)."""
+    """A homeserver's store, whose transactions know no jobs of ours: what tells of a change is
+    written before it, and forgotten if it changes nothing. Where nobody says what has become of
+    the change, because the store raised or we died, it comes late, and looks
+    (``AddressNotice.run``). Other jobs do not look: they are written once the change is made."""
 
     store: IThreepidStore
     jobs: IJobStore
@@ -131,8 +132,8 @@ class ForeignThreepids:
     async def add(
         self, user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
     ) -> bool:
-        await self.jobs.begin(jobs, now_ms)
-        return await self._needed(jobs, await self.store.add(user_id, threepid, now_ms))
+        await self._begin(jobs, now_ms, looking=True)
+        return await self._end(jobs, await self.store.add(user_id, threepid, now_ms), now_ms)
 
     async def remove(
         self,
@@ -142,11 +143,19 @@ class ForeignThreepids:
         jobs: Sequence[NewJob] = (),
         now_ms: int = 0,
     ) -> bool:
-        await self.jobs.begin(jobs, now_ms)
-        return await self._needed(jobs, await self.store.remove(user_id, medium, address))
+        await self._begin(jobs, now_ms, looking=True)
+        removed = await self.store.remove(user_id, medium, address)
+        return await self._end(jobs, removed, now_ms)
 
-    async def _needed(self, jobs: Sequence[NewJob], changed: bool) -> bool:
-        if not changed:
+    async def _begin(self, jobs: Sequence[NewJob], now_ms: int, *, looking: bool) -> None:
+        chosen = [job for job in jobs if (job.kind == TELL_OF_ADDRESS) is looking]
+        if chosen:
+            await self.jobs.begin(chosen, now_ms)
+
+    async def _end(self, jobs: Sequence[NewJob], changed: bool, now_ms: int) -> bool:
+        if changed:
+            await self._begin(jobs, now_ms, looking=False)
+        else:
             for job in jobs:
                 await self.jobs.finish(job.job_id)
         return changed

@@ -12,7 +12,7 @@ from regsys.callbacks import ThreepidChanges
 from regsys.errors import ThreepidInUse
 from regsys.interfaces import IFollowUps, IOwnThreepidStore, IThreepidWriter
 from regsys.jobs import JobRunner
-from regsys.model import Job, NewAccount, Threepid
+from regsys.model import Job, NewAccount, NewJob, Threepid
 from regsys.storage.jobs import JobStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
@@ -117,6 +117,29 @@ class LocalTests(ChangesCase):
         self.told("alice")
         self.assertEqual(self.wait(self.store.owner_of("email", MAIL.address)), user("bob"))
 
+    def also(self) -> NewJob:
+        """Another job for a removal; what it does is heard of, too."""
+
+        async def hear(job: Job) -> None:
+            self.heard.append(job.kind)
+
+        self.runner.add_handlers({"other": hear})
+        return NewJob(kind="other")
+
+    def carry_out(self) -> None:
+        self.clock.advance(LATER_S)
+        self.wait(self.runner.run_due())
+
+    def test_also(self) -> None:
+        """What is to be done with a removal is written with it, and not without it."""
+        other = self.also()
+        for is_held in (False, True):
+            asked = self.writer.remove(user("alice"), "email", MAIL.address, [other])
+            self.assertIs(self.wait(asked), is_held)
+            self.carry_out()
+            self.assertIs("other" in self.heard, is_held)
+            self.wait(self.writer.add(user("alice"), MAIL))
+
     def test_forget(self) -> None:
         """All that an account has is taken from it; others keep theirs."""
         for name, threepid in (("alice", MAIL), ("alice", PHONE), ("bob", BOBS)):
@@ -163,6 +186,16 @@ class ForeignTests(LocalTests):
                     self.wait(self.store.add(alice, MAIL, NOW_MS))
             self.wait(self.store.remove(alice, "email", MAIL.address))
         self.assertIs(self.wait(dying.remove(alice, "email", MAIL.address)), False)
+        self.told("alice")
+
+    def test_alsoCutOff(self) -> None:
+        """A removal that has failed brings none of the jobs that do not look."""
+        self.wait(self.writer.add(user("alice"), MAIL))
+        self.heard.clear()
+        dying = self.over(self.foreign(Dying(self.store, is_done=False)))
+        asked = dying.remove(user("alice"), "email", MAIL.address, [self.also()])
+        self.failureResultOf(Deferred.fromCoroutine(asked), Died)
+        self.carry_out()
         self.told("alice")
 
 

@@ -46,9 +46,9 @@ class ThreepidCrashTests(CrashCase):
         "rc_3pid_validation": PLENTY,
     }
 
-    def setUp(self) -> None:
+    def setUp(self: Any) -> None:
         super().setUp()
-        self.module = Module(Path(self.mktemp()))  # type: ignore[attr-defined]
+        self.module = Module(Path(self.mktemp()))
 
     def equip(self, made: Subsystem) -> None:
         changes = made.hooks.threepid_changes
