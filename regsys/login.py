@@ -18,8 +18,8 @@ from regsys.model import Client, LoggedIn, Secret
 
 @attr.frozen(kw_only=True)
 class PasswordLogin:
-    """``m.login.password``: ``check`` compares, ``blocking`` may object, ``handler`` logs in.
-    ``threepids`` finds who is named by an address."""
+    """``m.login.password``: ``check`` finds who is meant and compares, ``blocking`` may object,
+    ``handler`` logs in."""
 
     handler: RegistrationHandler
     check: PasswordCheck
