@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
-from regsys.jobs import BATCH, POLL_S, Housekeeping, JobRunner, wait_ms
+from regsys.jobs import PLACES, POLL_S, Housekeeping, JobRunner, wait_ms
 from regsys.metrics import Metrics
 from regsys.model import JOB_LEASE_MS, JOB_LONGEST_WAIT_MS, Job, NewJob
 from regsys.storage import jobs
@@ -157,7 +157,8 @@ class RunTests(RunnerCase):
         self.runner.start_jobs([self.born("a")])
         self.behaviour = self.fail
         self.runner.start_jobs([self.born("b")])
-        self.assertEqual(len(self.runner._running), 0)
+        self.assertEqual(len(self.runner._under_way), 0)
+        self.assertEqual(self.runner._taken.total(), 0)
 
     def test_backendDownAfterwards(self) -> None:
         """Where even the failure can't be stored, the job is held until its lease ends, and the
@@ -186,9 +187,9 @@ class LoopTests(RunnerCase):
 
     def test_many(self) -> None:
         """However many are due, one round runs them all."""
-        self.add(*(f"{number:03}" for number in range(2 * BATCH + 5)))
+        self.add(*(f"{number:03}" for number in range(2 * PLACES + 5)))
         self.runner.start()
-        self.assertEqual(len(self.done), 2 * BATCH + 5)
+        self.assertEqual(len(self.done), 2 * PLACES + 5)
 
     def test_leases(self) -> None:
         """What another process holds is left to it, until its lease ends because it died."""
@@ -219,6 +220,179 @@ class LoopTests(RunnerCase):
             self.wait(runner.stop())
 
 
+class PlacesTests(RunnerCase):
+    """Each kind has its places, so many as PLACES."""
+
+    MAIL, ROOM = "mail", "room"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.runner.add_handlers({self.MAIL: self.handle, self.ROOM: self.handle})
+        self.ends: dict[str, Deferred[None]] = {}
+        self.behaviour = self.stall
+
+    def stall(self, job: Job) -> Optional[Awaitable[None]]:
+        """Rooms are quick, mails and greetings last until they are ended."""
+        if job.kind == self.ROOM:
+            return None
+        self.ends[job.job_id] = Deferred()
+        return self.ends[job.job_id]
+
+    def end(self, *job_ids: str) -> None:
+        for job_id in job_ids:
+            self.ends.pop(job_id).callback(None)
+
+    def names(self, kind: str, count: int) -> list[str]:
+        return [f"{kind}{number:03}" for number in range(count)]
+
+    def begun(self) -> list[str]:
+        """The ids of the jobs begun since this was asked last."""
+        begun, self.done[:] = sorted(job.job_id for job in self.done), []
+        return begun
+
+    def test_anotherKindStalls(self) -> None:
+        """A job due behind 60 of a kind that stalls starts at once, and so does one that is due
+        later, at the next round."""
+        self.add(*self.names("mail", 60), kind=self.MAIL)
+        self.clock.advance(1)
+        self.add("room", kind=self.ROOM)
+        self.runner.start()
+        self.assertEqual(self.begun(), [*self.names("mail", PLACES), "room"])
+        self.add("later", kind=self.ROOM)
+        self.clock.advance(POLL_S)
+        self.assertEqual(self.begun(), ["later"])
+
+    def test_slowOne(self) -> None:
+        """One slow job holds no other up: as others of its kind end, the next ones begin."""
+        names = self.names("mail", 3 * PLACES)
+        self.add(*names, kind=self.MAIL)
+        self.runner.start()
+        slow, *quick = self.begun()
+        for job_id, following in zip(quick, names[PLACES:], strict=False):
+            self.end(job_id)
+            self.assertEqual(self.begun(), [following])
+        self.assertIn(slow, self.ends)
+        self.assertEqual(len(self.ends), PLACES)
+
+    def test_noMoreThanPlaces(self) -> None:
+        """What has no place is held by nobody, so another process runs it meanwhile."""
+        self.add(*self.names("mail", PLACES + 5), kind=self.MAIL)
+        self.runner.start()
+        for _ in range(3):
+            self.clock.advance(POLL_S)
+        self.assertEqual(len(self.begun()), PLACES)
+        other = self.make()
+        other.add_handlers({self.MAIL: self.handle})
+        self.wait_for(other)
+        self.assertEqual(self.begun(), self.names("mail", PLACES + 5)[PLACES:])
+
+    def wait_for(self, runner: JobRunner) -> None:
+        runner.start()
+        self.addCleanup(runner._loop.stop)
+
+    def test_nothingMoreIsDue(self) -> None:
+        """A job that ends asks for no more where nothing else was due."""
+        self.add(*self.names("mail", 3), kind=self.MAIL)
+        store = Counted(self.store)
+        runner = self.make(store)
+        runner.add_handlers({self.MAIL: self.handle})
+        runner.start()
+        self.end(*self.names("mail", 3))
+        self.assertEqual((len(self.begun()), store.claims), (3, 1))
+
+    def test_born(self) -> None:
+        """Jobs that this process has just written count like any other: those without a place are
+        released, and begin, here or elsewhere, as soon as there is one."""
+        self.runner.start()
+        names = self.names("mail", PLACES + 5)
+        self.runner.start_jobs([self.born(name, self.MAIL) for name in names])
+        self.runner.start_jobs([self.born("room", self.ROOM)])
+        self.assertEqual(self.begun(), [*names[:PLACES], "room"])
+        now_ms = int(self.clock.seconds() * 1000)
+        free = [due_ms <= now_ms for (due_ms,) in self.rows("due_ms")]
+        self.assertEqual(free, [False] * PLACES + [True] * 5)
+        self.end(*names[:2])
+        self.assertEqual(self.begun(), names[PLACES : PLACES + 2])
+        self.end(names[2])
+        self.assertEqual(self.begun(), [names[PLACES + 2]])
+
+    def test_releaseFails(self) -> None:
+        """Where they can't be released, they are taken over when their first lease ends."""
+        runner = self.make(Away(self.store, "release", Unavailable()))
+        runner.start_jobs([self.born(name) for name in self.names("mail", PLACES + 1)])
+        self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
+        self.end(*self.begun())
+        self.clock.advance(JOB_LEASE_MS / 1000)
+        self.behaviour = lambda job: None
+        self.assertEqual(self.wait(runner.run_due()), 1)
+
+    def test_troubleWhileLooking(self) -> None:
+        """While the database can't be asked, jobs that end don't ask it: the next round does."""
+        for error, logged in ((Unavailable(), 0), (TypeError("a bug"), 1)):
+            self.add(*self.names("mail", 2 * PLACES), kind=self.MAIL)
+            store = Away(self.store, "claim", None)
+            runner = self.make(store)
+            runner.add_handlers({self.MAIL: self.handle})
+            runner.start()
+            first, second = self.begun()[:2]
+            store.error = error
+            self.end(first, second)
+            store.error = None
+            self.assertEqual(len(self.flushLoggedErrors(TypeError)), logged)
+            self.assertEqual(self.begun(), [])
+            self.clock.advance(POLL_S)
+            self.assertEqual(self.begun(), self.names("mail", PLACES + 2)[PLACES:])
+            stopping = Deferred.fromCoroutine(runner.stop())
+            self.end(*self.ends)
+            self.successResultOf(stopping)
+            self.wait(self.database.write("test", lambda txn: txn.run("DELETE FROM jobs")))
+
+    def test_stopWhileOthersAreDue(self) -> None:
+        """Stopping waits for all that is under way, and what ends takes no further job up."""
+        names = self.names("mail", 2 * PLACES)
+        self.add(*names, kind=self.MAIL)
+        self.runner.start()
+        stopping = Deferred.fromCoroutine(self.runner.stop())
+        begun = self.begun()
+        self.end(*begun[1:])
+        self.assertNoResult(stopping)
+        self.end(begun[0])
+        self.successResultOf(stopping)
+        self.assertEqual((self.begun(), len(self.rows("job_id"))), ([], PLACES))
+
+    def test_stopWhileLookingForMore(self) -> None:
+        """A claim that a job's end has begun is waited for, and so are the jobs that it brings."""
+        self.add(*self.names("mail", PLACES + 1), kind=self.MAIL)
+        store = Away(self.store, "claim", None)
+        runner = self.make(store)
+        runner.add_handlers({self.MAIL: self.handle})
+        runner.start()
+        claim: Deferred[None] = Deferred()
+        store.error = claim
+        begun = self.begun()
+        self.end(*begun)
+        stopping = Deferred.fromCoroutine(runner.stop())
+        self.assertNoResult(stopping)
+        claim.callback(None)
+        self.assertNoResult(stopping)
+        (last,) = self.begun()
+        self.end(last)
+        self.successResultOf(stopping)
+        self.assertEqual(self.rows("job_id"), [])
+
+
+class Counted:
+    """A job store that counts the claims."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self.claims = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.claims += name == "claim"
+        return getattr(self._store, name)
+
+
 class StopTests(RunnerCase):
     def test_underWay(self) -> None:
         """Stopping waits for the jobs under way, and takes no more."""
@@ -237,7 +411,7 @@ class StopTests(RunnerCase):
 
     def test_inTheMiddleOfAClaim(self) -> None:
         """Stopping in the middle of a claim waits for what it takes, and for no second batch."""
-        self.add(*(f"{number:03}" for number in range(2 * BATCH)))
+        self.add(*(f"{number:03}" for number in range(2 * PLACES)))
         claim: Deferred[None] = Deferred()
         runner = self.make(Away(self.store, "claim", claim))
         runner.start()
@@ -245,7 +419,7 @@ class StopTests(RunnerCase):
         self.assertNoResult(stopping)
         claim.callback(None)
         self.successResultOf(stopping)
-        self.assertEqual(len(self.done), BATCH)
+        self.assertEqual(len(self.done), PLACES)
 
     def test_neverStarted(self) -> None:
         """What was never started stops at once, and so does what was stopped before."""

@@ -16,6 +16,7 @@ from regsys.bodies import MAX_INTEGER
 from regsys.errors import InvalidRegistrationToken
 from regsys.interfaces import IExpiring, IRegistrationTokenStore
 from regsys.model import RESERVED_MS, NewAccount, RegistrationToken, TokenUse
+from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Row, Transaction
 
 CHANGEABLE = ("uses_allowed", "expiry_ms", "revoked", "note")
@@ -210,9 +211,5 @@ def _give_back(txn: Transaction, holder: str) -> None:
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
-    return txn.run(
-        "DELETE FROM registration_token_reservations WHERE session_id IN (SELECT session_id"
-        " FROM registration_token_reservations WHERE expires_ms <= ?"
-        f" LIMIT ?{txn.dialect.skip_locked})",
-        (now_ms, at_most),
-    )
+    table = "registration_token_reservations"
+    return delete_some(txn, table, "session_id", "expires_ms <= ?", (now_ms,), at_most)

@@ -22,7 +22,7 @@ from regsys.testing.contracts import (
 from regsys.testing.contracts.case import LATER_MS, NOW_MS, account
 from regsys.testing.contracts.jobs import jobs
 from regsys.testing.contracts.outcomes import RECOVERY
-from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.tables import Tables
 from tests.threads import InThreads
 
@@ -35,7 +35,7 @@ class OwnJobs(Tables, JobStoreContract):
         """Why a job failed at last is to be seen in its row."""
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
-        await store.claim(("greet",), NOW_MS, 1, 1)
+        await store.claim({"greet": 1}, NOW_MS, 1)
         await store.postpone("one", NOW_MS + 1, "no luck")
         self.assertEqual(
             await self.rows("SELECT attempts, last_error, created_ms FROM jobs"),
@@ -116,3 +116,11 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringOutcomes, TestCase):
 
 class ThreadedJobTests(InThreads, OwnJobs, TestCase):
     """Here the races are real ones."""
+
+
+class AwkwardJobTests(OnAwkwardPostgreSQL, OwnJobs, TestCase):
+    pass
+
+
+class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringOutcomes, TestCase):
+    pass

@@ -15,7 +15,7 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts import ExpiringContract, RegistrationTokenStoreContract
 from regsys.testing.contracts.case import NOW_MS, account
 from regsys.testing.contracts.registration_tokens import OVER_MS, TOKEN, token, using
-from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.tables import Tables
 
 RECOVERY = NewJob(kind="recover", job_id="recovery")
@@ -173,4 +173,8 @@ class MemoryExpiringTests(InMemory, ExpiringReservations, TestCase):
 
 
 class PostgresExpiringTests(OnPostgreSQL, ExpiringReservations, TestCase):
+    pass
+
+
+class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringReservations, TestCase):
     pass
