@@ -11,7 +11,7 @@ import secrets
 from collections import Counter
 from typing import Any, Awaitable, Callable, Coroutine, Iterable, Mapping, Optional, Sequence
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -212,7 +212,8 @@ class JobRunner:
 
 
 class Housekeeping:
-    """Removes rows whose time is over, a few at a time, once a minute."""
+    """Removes rows whose time is over, a few at a time, once a minute. Between one batch and the
+    next it rests, since SQLite has one thread for everybody."""
 
     EVERY_S = 60.0
     AT_MOST = 500
@@ -222,6 +223,7 @@ class Housekeeping:
         self._clock = clock
         self._loop = LoopingCall(self._round)
         self._loop.clock = clock
+        self._rest: Optional[Deferred[None]] = None
 
     def start(self) -> None:
         self._loop.start(self.EVERY_S)
@@ -229,16 +231,35 @@ class Housekeeping:
     def stop(self) -> None:
         if self._loop.running:
             self._loop.stop()
+        if self._rest is not None:
+            self._rest.cancel()
 
     def _round(self) -> Deferred[None]:
-        sweeping = Deferred.fromCoroutine(self._sweep())
+        sweeping = Deferred.fromCoroutine(self._sweep_all())
         return sweeping.addErrback(lambda failure: log.failure("sweep", failure))
 
-    async def _sweep(self) -> None:
-        now_ms = clocks.now_ms(self._clock)
+    async def _sweep_all(self) -> None:
         for store in self._stores:
+            if not self._loop.running:
+                return
+            name = type(store).__name__
             try:
-                while await store.delete_expired(now_ms, self.AT_MOST) >= self.AT_MOST:
-                    continue
+                await self._sweep(store)
             except RegistrationError as error:
-                log.warn("sweep: {error}", error=error.text)
+                log.warn("could not sweep {store}: {error}", store=name, error=error.text)
+            except CancelledError:
+                return
+            except Exception:  # a bug in one store, or an embedder's, is no trouble of the others
+                log.failure("could not sweep {store}", store=name)
+
+    async def _sweep(self, store: IExpiring) -> None:
+        now_ms, began_s = clocks.now_ms(self._clock), self._clock.seconds()
+        while await store.delete_expired(now_ms, self.AT_MOST) >= self.AT_MOST:
+            if not self._loop.running:
+                return
+            self._rest = Deferred.fromCoroutine(clocks.rest(self._clock, began_s))
+            try:
+                await self._rest
+            finally:
+                self._rest = None
+            began_s = self._clock.seconds()
