@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from regsys.interfaces import IExpiring, IFirstTimes, IJobStore, IOutcomeStore, ISessionStore
 from regsys.model import NewJob
+from regsys.storage import jobs as jobs_module
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.outcomes import KEPT_MS, OutcomeStore
@@ -59,6 +61,35 @@ class OwnJobs(Tables, JobStoreContract):
         # They name people, who may be gone one day, and nobody removes them.
         stored = await self.rows("SELECT word FROM first_times")
         self.assertEqual({len(word) for (word,) in stored}, {64})
+
+
+class RetriedInBatches(Tables):
+    """Very many jobs are tried again some at a time, each time in a transaction of its own."""
+
+    async def test_retryMany(self: Any) -> None:
+        """All that have failed are, each once and whatever their order; the others are left alone.
+        Between one batch and the next the database belongs to others."""
+        self.patch(jobs_module, "RETRIED_AT_ONCE", 3)
+        store, names = JobStore(self.db), [f"{number:02}" for number in range(11)]
+        await store.add(jobs(*names), NOW_MS)
+        failed = [name for name in names if name not in ("00", "03", "04", "05", "10")]
+        for number, name in enumerate(reversed(failed)):
+            await store.postpone(name, NOW_MS + 1000 + number, "no luck")
+        for name in ("00", "03"):  # held
+            await self.change("UPDATE jobs SET due_ms = ? WHERE job_id = ?", NOW_MS + 1000, name)
+        retrying = Deferred.fromCoroutine(store.retry(None, NOW_MS + 1))
+        # Fails anew while we go on: not once more by this call.
+        await store.postpone("01", NOW_MS + 2000, "no luck")
+        for _ in range(3):
+            self.assertFalse(retrying.called)
+            self.db.clock.advance(1)
+        self.assertEqual(await retrying, len(failed))
+        due = await self.rows("SELECT job_id FROM jobs WHERE due_ms = ? ORDER BY 1", NOW_MS + 1)
+        self.assertEqual([row[0] for row in due], [name for name in failed if name != "01"])
+
+    async def test_retryNone(self: Any) -> None:
+        """Where there is no job there is nothing to wait for."""
+        self.assertEqual(await JobStore(self.db).retry(None, NOW_MS), 0)
 
 
 class OwnOutcomes(Tables, OutcomeStoreContract):
@@ -123,4 +154,12 @@ class AwkwardJobTests(OnAwkwardPostgreSQL, OwnJobs, TestCase):
 
 
 class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringOutcomes, TestCase):
+    pass
+
+
+class MemoryRetryTests(InMemory, RetriedInBatches, TestCase):
+    pass
+
+
+class PostgresRetryTests(OnPostgreSQL, RetriedInBatches, TestCase):
     pass

@@ -9,6 +9,7 @@ from twisted.trial.unittest import TestCase
 from regsys.errors import InvalidRegistrationToken
 from regsys.interfaces import IExpiring, IRegistrationTokenStore
 from regsys.model import RESERVED_MS, NewAccount, NewJob
+from regsys.storage.database import Transaction
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
@@ -38,6 +39,24 @@ class OwnTokens(Tables, RegistrationTokenStoreContract):
         for new in (using("one"), using("two"), using("three", "other")):
             await self.refusal(InvalidRegistrationToken, self.create_account(new))
         self.assertEqual(await self.contents(), before)
+
+    async def test_withoutLimit(self: Any) -> None:
+        """Whether a token without a limit has a use left doesn't depend on who holds one, so those
+        are not counted: very many may. What it has is told all the same."""
+        store = await self.started()
+        texts: list[str] = []
+        run = Transaction.one
+
+        def one(txn: Transaction, sql: str, values: Any = ()) -> Any:
+            texts.append(sql)
+            return run(txn, sql, values)
+
+        self.patch(Transaction, "one", one)
+        for name in ("one", "two"):
+            self.assertTrue(await store.reserve(TOKEN, name, NOW_MS))
+        await self.create_account(using("two"))
+        self.assertNotIn("COUNT", " ".join(texts))
+        self.assertEqual(await self.uses(), (1, 1))
 
 
 class AccountsElsewhere(Tables):
