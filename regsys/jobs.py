@@ -8,9 +8,10 @@ So a job may run twice, and every handler makes that harmless.
 from __future__ import annotations
 
 import secrets
-from typing import Awaitable, Callable, Mapping, Optional, Sequence
+from collections import Counter
+from typing import Any, Awaitable, Callable, Coroutine, Iterable, Mapping, Optional, Sequence
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -24,7 +25,8 @@ from regsys.model import JOB_LEASE_MS, JOB_LONGEST_WAIT_MS, Job, NewJob
 log = Logger()
 
 POLL_S = 5.0
-BATCH = 20
+# How many jobs of a kind one process runs at a time.
+PLACES = 20
 Handler = Callable[[Job], Awaitable[None]]
 
 
@@ -37,6 +39,8 @@ def wait_ms(attempts: int) -> int:
 class JobRunner:
     """Runs the jobs of this process, and takes over those that nobody holds.
 
+    Each kind has places of its own, so that one that stalls delays no other; and no more of it are
+    claimed than have a place, since a claimed job that waited here would use its lease up.
     Jobs of a kind that has no handler here wait for a process that has one.
     """
 
@@ -50,7 +54,11 @@ class JobRunner:
         self._clock = clock
         self._handlers: dict[str, Handler] = {}
         self._metrics = metrics
-        self._running: set[Deferred[None]] = set()
+        self._taken: Counter[str] = Counter()
+        # Kinds of which more may be due than there was a place for.
+        self._waiting: set[str] = set()
+        self._is_claiming = False
+        self._under_way: set[Deferred[None]] = set()
         self._loop = LoopingCall(self._poll)
         self._loop.clock = clock
         self._looping: Optional[Deferred[LoopingCall]] = None
@@ -64,18 +72,24 @@ class JobRunner:
         looping, self._looping = self._looping, None
         if looping is not None:
             self._loop.stop()
-            # It may be in the middle of a claim, and then runs what it has got.
             await looping
-        await DeferredList(list(self._running))
+        # A claim in the middle of which it was stopped runs what it gets.
+        while self._under_way:
+            await DeferredList(list(self._under_way))
 
     def add_handlers(self, handlers: Mapping[str, Handler]) -> None:
         self._handlers.update(handlers)
 
     def start_jobs(self, new: Sequence[NewJob]) -> None:
-        """Begin jobs that a transaction of this process has just written, held from birth."""
+        """Begin jobs that a transaction of this process has just written, held from birth. Those
+        that find no place are released, for whoever has one next."""
         until_ms = clocks.now_ms(self._clock) + JOB_LEASE_MS
+        released = []
         for job in new:
             if job.kind not in self._handlers:
+                continue
+            if self._taken[job.kind] >= PLACES:
+                released.append(job)
                 continue
             self._begin(
                 Job(
@@ -86,38 +100,94 @@ class JobRunner:
                     claimed_until_ms=until_ms,
                 )
             )
+        if released:
+            self._follow(self._release(released), "releasing jobs")
 
     async def run_due(self) -> int:
-        """Claim what is due and run it to its end; returns how many there were."""
-        kinds = sorted(self._handlers)
-        jobs = await self._store.claim(kinds, clocks.now_ms(self._clock), JOB_LEASE_MS, BATCH)
-        await DeferredList([self._begin(job) for job in jobs])
-        return len(jobs)
+        """Claim what is due, as far as there are places, and run it to its end; returns how many
+        there were."""
+        begun = await self._claim(self._free(self._handlers))
+        await DeferredList(begun)
+        return len(begun)
+
+    def _free(self, kinds: Iterable[str]) -> Mapping[str, int]:
+        """How many places each of these kinds has, without those that have none."""
+        free = {kind: PLACES - self._taken[kind] for kind in kinds}
+        return {kind: count for kind, count in free.items() if count > 0}
+
+    async def _claim(self, places: Mapping[str, int]) -> list[Deferred[None]]:
+        """Begin what is due; a kind that has used its places up may have more."""
+        jobs = await self._store.claim(places, clocks.now_ms(self._clock), JOB_LEASE_MS)
+        found = Counter(job.kind for job in jobs)
+        for kind, count in places.items():
+            if found[kind] < count:
+                self._waiting.discard(kind)
+        return [self._begin(job) for job in jobs]
+
+    async def _fill(self) -> None:
+        """Claim until nothing is due of the kinds that have places. Meanwhile others may ask for
+        the same: this then sees to it."""
+        if self._is_claiming:
+            return
+        self._is_claiming = True
+        try:
+            while places := self._free(self._waiting):
+                await self._claim(places)
+                if not self._loop.running:
+                    break
+        except Exception as error:
+            # The next round asks again, and no job that ends before does.
+            self._waiting.clear()
+            if not isinstance(error, RegistrationError):
+                raise
+            log.warn("jobs: {error}", error=error.text)
+        finally:
+            self._is_claiming = False
 
     async def _poll_once(self) -> None:
-        try:
-            while await self.run_due() == BATCH and self._loop.running:
-                continue
-            if self._metrics is not None:
+        self._waiting.update(self._handlers)
+        await self._fill()
+        if self._metrics is not None:
+            try:
                 self._metrics.jobs_waiting(await self._store.backlog(), clocks.now_ms(self._clock))
-        except RegistrationError as error:
-            # The database is away; the next round asks again.
-            log.warn("jobs: {error}", error=error.text)
+            except RegistrationError as error:
+                log.warn("jobs: {error}", error=error.text)
 
     def _poll(self) -> Deferred[None]:
         # Whatever happens in one round must not end the loop.
         polling = Deferred.fromCoroutine(self._poll_once())
         return polling.addErrback(lambda failure: log.failure("looking for jobs", failure))
 
-    def _begin(self, job: Job) -> Deferred[None]:
-        running = Deferred.fromCoroutine(self._run(job))
-        self._running.add(running)
+    def _follow(self, coroutine: Coroutine[Any, Any, None], what: str) -> Deferred[None]:
+        """Run it; ``stop`` waits for it. ``what``: for the log, if it raises."""
+        running = Deferred.fromCoroutine(coroutine)
+        self._under_way.add(running)
 
         def ended(result: None) -> None:
-            self._running.discard(running)
+            self._under_way.discard(running)
 
-        running.addErrback(lambda failure: log.failure("job {kind}", failure, kind=job.kind))
+        running.addErrback(lambda failure: log.failure("{what}", failure, what=what))
         return running.addCallback(ended)
+
+    def _begin(self, job: Job) -> Deferred[None]:
+        self._taken[job.kind] += 1
+
+        def ended(result: None) -> None:
+            self._taken[job.kind] -= 1
+            self._fill_again(job.kind)
+
+        return self._follow(self._run(job), f"job {job.kind}").addCallback(ended)
+
+    def _fill_again(self, kind: str) -> None:
+        """Look for more of this kind, if there may be more."""
+        if self._loop.running and kind in self._waiting and not self._is_claiming:
+            self._follow(self._fill(), "looking for jobs")
+
+    async def _release(self, jobs: Sequence[NewJob]) -> None:
+        await self._store.release([job.job_id for job in jobs], clocks.now_ms(self._clock))
+        for kind in {job.kind for job in jobs}:
+            self._waiting.add(kind)
+            self._fill_again(kind)
 
     async def _run(self, job: Job) -> None:
         try:
@@ -142,7 +212,8 @@ class JobRunner:
 
 
 class Housekeeping:
-    """Removes rows whose time is over, a few at a time, once a minute."""
+    """Removes rows whose time is over, a few at a time, once a minute. Between one batch and the
+    next it rests, since SQLite has one thread for everybody."""
 
     EVERY_S = 60.0
     AT_MOST = 500
@@ -152,6 +223,7 @@ class Housekeeping:
         self._clock = clock
         self._loop = LoopingCall(self._round)
         self._loop.clock = clock
+        self._rest: Optional[Deferred[None]] = None
 
     def start(self) -> None:
         self._loop.start(self.EVERY_S)
@@ -159,16 +231,35 @@ class Housekeeping:
     def stop(self) -> None:
         if self._loop.running:
             self._loop.stop()
+        if self._rest is not None:
+            self._rest.cancel()
 
     def _round(self) -> Deferred[None]:
-        sweeping = Deferred.fromCoroutine(self._sweep())
+        sweeping = Deferred.fromCoroutine(self._sweep_all())
         return sweeping.addErrback(lambda failure: log.failure("sweep", failure))
 
-    async def _sweep(self) -> None:
-        now_ms = clocks.now_ms(self._clock)
+    async def _sweep_all(self) -> None:
         for store in self._stores:
+            if not self._loop.running:
+                return
+            name = type(store).__name__
             try:
-                while await store.delete_expired(now_ms, self.AT_MOST) >= self.AT_MOST:
-                    continue
+                await self._sweep(store)
             except RegistrationError as error:
-                log.warn("sweep: {error}", error=error.text)
+                log.warn("could not sweep {store}: {error}", store=name, error=error.text)
+            except CancelledError:
+                return
+            except Exception:  # a bug in one store, or an embedder's, is no trouble of the others
+                log.failure("could not sweep {store}", store=name)
+
+    async def _sweep(self, store: IExpiring) -> None:
+        now_ms, began_s = clocks.now_ms(self._clock), self._clock.seconds()
+        while await store.delete_expired(now_ms, self.AT_MOST) >= self.AT_MOST:
+            if not self._loop.running:
+                return
+            self._rest = Deferred.fromCoroutine(clocks.rest(self._clock, began_s))
+            try:
+                await self._rest
+            finally:
+                self._rest = None
+            began_s = self._clock.seconds()

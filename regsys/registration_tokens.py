@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, AsyncGenerator, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -12,7 +12,7 @@ from regsys import clocks, tokens
 from regsys.bodies import MAX_INTEGER
 from regsys.errors import InvalidParam, TokenNotFound
 from regsys.interfaces import IRegistrationTokenStore
-from regsys.model import RegistrationToken, TokenUse
+from regsys.model import TOKENS_A_PAGE, USES_A_PAGE, RegistrationToken, TokenUse
 
 # Of these a token is made up, so that none begins like an option or ends like a sentence.
 PLAIN = string.ascii_letters + string.digits
@@ -74,9 +74,17 @@ class RegistrationTokens:
 
     async def list(self, valid: Optional[bool] = None) -> Sequence[RegistrationToken]:
         """All tokens, or those that are valid (True) or not (False) now."""
+        return [token async for page in self.pages(valid) for token in page]
+
+    async def pages(
+        self, valid: Optional[bool] = None
+    ) -> AsyncGenerator[Sequence[RegistrationToken], None]:
+        """As ``list``, up to TOKENS_A_PAGE at a time; pages may be empty."""
         now_ms = self.now_ms()
-        found = await self.store.list(now_ms)
-        return [item for item in found if valid is None or item.is_valid(now_ms) is valid]
+        after: Optional[RegistrationToken] = None
+        while page := await self.store.list(now_ms, after, TOKENS_A_PAGE):
+            yield [item for item in page if valid is None or item.is_valid(now_ms) is valid]
+            after = page[-1]
 
     async def change(self, token: str, settings: Mapping[str, Any]) -> RegistrationToken:
         """Set any of ``uses_allowed``, ``expiry_ms``, ``note``, ``revoked``; the token then."""
@@ -91,7 +99,21 @@ class RegistrationTokens:
 
     async def uses(self, token: str) -> Sequence[TokenUse]:
         """The accounts it has let in, also after it was deleted."""
-        return await self.store.uses(token)
+        return [use async for page in self.pages_of_uses(token) for use in page]
+
+    async def pages_of_uses(
+        self, token: str, after: Optional[TokenUse] = None
+    ) -> AsyncGenerator[Sequence[TokenUse], None]:
+        """As ``uses``, up to USES_A_PAGE at a time, those that follow ``after``."""
+        while page := await self.store.uses(token, after, USES_A_PAGE):
+            yield page
+            after = page[-1]
+
+    async def first_uses(
+        self, tokens: Sequence[str], at_most: int
+    ) -> Mapping[str, Sequence[TokenUse]]:
+        """The first uses of each of these tokens, up to ``at_most``; nothing of one without any."""
+        return await self.store.first_uses(tokens, at_most)
 
     def _check(self, settings: Mapping[str, Any]) -> None:
         uses, expiry_ms = settings.get("uses_allowed"), settings.get("expiry_ms")

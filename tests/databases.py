@@ -55,6 +55,18 @@ class OnPostgreSQL:
         return postgres_database(self, clock, emptied(self))
 
 
+class OnAwkwardPostgreSQL:
+    """A real PostgreSQL that may use none of its usual plans: what holds here holds by the SQL, not
+    by what the planner likes today."""
+
+    def database(self: Any, clock: Any = None) -> Database:
+        options = " ".join(f"-c enable_{method}=off" for method in USUAL_PLANS)
+        return postgres_database(self, clock, {**emptied(self), "options": options})
+
+
+USUAL_PLANS = ("hashjoin", "hashagg", "mergejoin", "material", "sort")
+
+
 def postgres_database(case: unittest.TestCase, clock: Any, args: postgres.Args) -> Database:
     import psycopg2
 

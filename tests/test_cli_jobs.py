@@ -37,7 +37,7 @@ class ActionTests(SynchronousTestCase):
         new = [NewJob(kind="auto_join", payload=ABOUT, job_id=name) for name in names]
         self.wait(self.jobs.add(new, NOW_MS))
         if fail:
-            for job in self.wait(self.jobs.claim(("auto_join",), NOW_MS, 1, 100)):
+            for job in self.wait(self.jobs.claim({"auto_join": 100}, NOW_MS, 1)):
                 self.wait(self.jobs.postpone(job.job_id, NOW_MS + 60_000, "RoomRefused: full"))
 
     def test_list(self) -> None:
@@ -61,7 +61,7 @@ class ActionTests(SynchronousTestCase):
         """One is tried again, or all that have failed; who names one that is not there is told."""
         self.add("one", "two")
         self.assertIn("1 to be tried again", self.do("retry", job_id="one"))
-        (job,) = self.wait(self.jobs.claim(("auto_join",), NOW_MS, 1, 9))
+        (job,) = self.wait(self.jobs.claim({"auto_join": 9}, NOW_MS, 1))
         self.wait(self.jobs.finish(job.job_id))
         self.failureResultOf(self.start("retry", job_id="gone"), JobNotFound)
         self.assertIn("1 to be", self.do("retry", job_id=None, all=True))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Awaitable, Callable, Coroutine, Optional
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.internet.task import Clock, deferLater
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
-from regsys.jobs import BATCH, POLL_S, Housekeeping, JobRunner, wait_ms
+from regsys.jobs import PLACES, POLL_S, Housekeeping, JobRunner, wait_ms
 from regsys.metrics import Metrics
 from regsys.model import JOB_LEASE_MS, JOB_LONGEST_WAIT_MS, Job, NewJob
 from regsys.storage import jobs
@@ -157,7 +157,8 @@ class RunTests(RunnerCase):
         self.runner.start_jobs([self.born("a")])
         self.behaviour = self.fail
         self.runner.start_jobs([self.born("b")])
-        self.assertEqual(len(self.runner._running), 0)
+        self.assertEqual(len(self.runner._under_way), 0)
+        self.assertEqual(self.runner._taken.total(), 0)
 
     def test_backendDownAfterwards(self) -> None:
         """Where even the failure can't be stored, the job is held until its lease ends, and the
@@ -186,9 +187,9 @@ class LoopTests(RunnerCase):
 
     def test_many(self) -> None:
         """However many are due, one round runs them all."""
-        self.add(*(f"{number:03}" for number in range(2 * BATCH + 5)))
+        self.add(*(f"{number:03}" for number in range(2 * PLACES + 5)))
         self.runner.start()
-        self.assertEqual(len(self.done), 2 * BATCH + 5)
+        self.assertEqual(len(self.done), 2 * PLACES + 5)
 
     def test_leases(self) -> None:
         """What another process holds is left to it, until its lease ends because it died."""
@@ -219,6 +220,179 @@ class LoopTests(RunnerCase):
             self.wait(runner.stop())
 
 
+class PlacesTests(RunnerCase):
+    """Each kind has its places, so many as PLACES."""
+
+    MAIL, ROOM = "mail", "room"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.runner.add_handlers({self.MAIL: self.handle, self.ROOM: self.handle})
+        self.ends: dict[str, Deferred[None]] = {}
+        self.behaviour = self.stall
+
+    def stall(self, job: Job) -> Optional[Awaitable[None]]:
+        """Rooms are quick, mails and greetings last until they are ended."""
+        if job.kind == self.ROOM:
+            return None
+        self.ends[job.job_id] = Deferred()
+        return self.ends[job.job_id]
+
+    def end(self, *job_ids: str) -> None:
+        for job_id in job_ids:
+            self.ends.pop(job_id).callback(None)
+
+    def names(self, kind: str, count: int) -> list[str]:
+        return [f"{kind}{number:03}" for number in range(count)]
+
+    def begun(self) -> list[str]:
+        """The ids of the jobs begun since this was asked last."""
+        begun, self.done[:] = sorted(job.job_id for job in self.done), []
+        return begun
+
+    def test_anotherKindStalls(self) -> None:
+        """A job due behind 60 of a kind that stalls starts at once, and so does one that is due
+        later, at the next round."""
+        self.add(*self.names("mail", 60), kind=self.MAIL)
+        self.clock.advance(1)
+        self.add("room", kind=self.ROOM)
+        self.runner.start()
+        self.assertEqual(self.begun(), [*self.names("mail", PLACES), "room"])
+        self.add("later", kind=self.ROOM)
+        self.clock.advance(POLL_S)
+        self.assertEqual(self.begun(), ["later"])
+
+    def test_slowOne(self) -> None:
+        """One slow job holds no other up: as others of its kind end, the next ones begin."""
+        names = self.names("mail", 3 * PLACES)
+        self.add(*names, kind=self.MAIL)
+        self.runner.start()
+        slow, *quick = self.begun()
+        for job_id, following in zip(quick, names[PLACES:], strict=False):
+            self.end(job_id)
+            self.assertEqual(self.begun(), [following])
+        self.assertIn(slow, self.ends)
+        self.assertEqual(len(self.ends), PLACES)
+
+    def test_noMoreThanPlaces(self) -> None:
+        """What has no place is held by nobody, so another process runs it meanwhile."""
+        self.add(*self.names("mail", PLACES + 5), kind=self.MAIL)
+        self.runner.start()
+        for _ in range(3):
+            self.clock.advance(POLL_S)
+        self.assertEqual(len(self.begun()), PLACES)
+        other = self.make()
+        other.add_handlers({self.MAIL: self.handle})
+        self.wait_for(other)
+        self.assertEqual(self.begun(), self.names("mail", PLACES + 5)[PLACES:])
+
+    def wait_for(self, runner: JobRunner) -> None:
+        runner.start()
+        self.addCleanup(runner._loop.stop)
+
+    def test_nothingMoreIsDue(self) -> None:
+        """A job that ends asks for no more where nothing else was due."""
+        self.add(*self.names("mail", 3), kind=self.MAIL)
+        store = Counted(self.store)
+        runner = self.make(store)
+        runner.add_handlers({self.MAIL: self.handle})
+        runner.start()
+        self.end(*self.names("mail", 3))
+        self.assertEqual((len(self.begun()), store.claims), (3, 1))
+
+    def test_born(self) -> None:
+        """Jobs that this process has just written count like any other: those without a place are
+        released, and begin, here or elsewhere, as soon as there is one."""
+        self.runner.start()
+        names = self.names("mail", PLACES + 5)
+        self.runner.start_jobs([self.born(name, self.MAIL) for name in names])
+        self.runner.start_jobs([self.born("room", self.ROOM)])
+        self.assertEqual(self.begun(), [*names[:PLACES], "room"])
+        now_ms = int(self.clock.seconds() * 1000)
+        free = [due_ms <= now_ms for (due_ms,) in self.rows("due_ms")]
+        self.assertEqual(free, [False] * PLACES + [True] * 5)
+        self.end(*names[:2])
+        self.assertEqual(self.begun(), names[PLACES : PLACES + 2])
+        self.end(names[2])
+        self.assertEqual(self.begun(), [names[PLACES + 2]])
+
+    def test_releaseFails(self) -> None:
+        """Where they can't be released, they are taken over when their first lease ends."""
+        runner = self.make(Away(self.store, "release", Unavailable()))
+        runner.start_jobs([self.born(name) for name in self.names("mail", PLACES + 1)])
+        self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
+        self.end(*self.begun())
+        self.clock.advance(JOB_LEASE_MS / 1000)
+        self.behaviour = lambda job: None
+        self.assertEqual(self.wait(runner.run_due()), 1)
+
+    def test_troubleWhileLooking(self) -> None:
+        """While the database can't be asked, jobs that end don't ask it: the next round does."""
+        for error, logged in ((Unavailable(), 0), (TypeError("a bug"), 1)):
+            self.add(*self.names("mail", 2 * PLACES), kind=self.MAIL)
+            store = Away(self.store, "claim", None)
+            runner = self.make(store)
+            runner.add_handlers({self.MAIL: self.handle})
+            runner.start()
+            first, second = self.begun()[:2]
+            store.error = error
+            self.end(first, second)
+            store.error = None
+            self.assertEqual(len(self.flushLoggedErrors(TypeError)), logged)
+            self.assertEqual(self.begun(), [])
+            self.clock.advance(POLL_S)
+            self.assertEqual(self.begun(), self.names("mail", PLACES + 2)[PLACES:])
+            stopping = Deferred.fromCoroutine(runner.stop())
+            self.end(*self.ends)
+            self.successResultOf(stopping)
+            self.wait(self.database.write("test", lambda txn: txn.run("DELETE FROM jobs")))
+
+    def test_stopWhileOthersAreDue(self) -> None:
+        """Stopping waits for all that is under way, and what ends takes no further job up."""
+        names = self.names("mail", 2 * PLACES)
+        self.add(*names, kind=self.MAIL)
+        self.runner.start()
+        stopping = Deferred.fromCoroutine(self.runner.stop())
+        begun = self.begun()
+        self.end(*begun[1:])
+        self.assertNoResult(stopping)
+        self.end(begun[0])
+        self.successResultOf(stopping)
+        self.assertEqual((self.begun(), len(self.rows("job_id"))), ([], PLACES))
+
+    def test_stopWhileLookingForMore(self) -> None:
+        """A claim that a job's end has begun is waited for, and so are the jobs that it brings."""
+        self.add(*self.names("mail", PLACES + 1), kind=self.MAIL)
+        store = Away(self.store, "claim", None)
+        runner = self.make(store)
+        runner.add_handlers({self.MAIL: self.handle})
+        runner.start()
+        claim: Deferred[None] = Deferred()
+        store.error = claim
+        begun = self.begun()
+        self.end(*begun)
+        stopping = Deferred.fromCoroutine(runner.stop())
+        self.assertNoResult(stopping)
+        claim.callback(None)
+        self.assertNoResult(stopping)
+        (last,) = self.begun()
+        self.end(last)
+        self.successResultOf(stopping)
+        self.assertEqual(self.rows("job_id"), [])
+
+
+class Counted:
+    """A job store that counts the claims."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self.claims = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.claims += name == "claim"
+        return getattr(self._store, name)
+
+
 class StopTests(RunnerCase):
     def test_underWay(self) -> None:
         """Stopping waits for the jobs under way, and takes no more."""
@@ -237,7 +411,7 @@ class StopTests(RunnerCase):
 
     def test_inTheMiddleOfAClaim(self) -> None:
         """Stopping in the middle of a claim waits for what it takes, and for no second batch."""
-        self.add(*(f"{number:03}" for number in range(2 * BATCH)))
+        self.add(*(f"{number:03}" for number in range(2 * PLACES)))
         claim: Deferred[None] = Deferred()
         runner = self.make(Away(self.store, "claim", claim))
         runner.start()
@@ -245,7 +419,7 @@ class StopTests(RunnerCase):
         self.assertNoResult(stopping)
         claim.callback(None)
         self.successResultOf(stopping)
-        self.assertEqual(len(self.done), BATCH)
+        self.assertEqual(len(self.done), PLACES)
 
     def test_neverStarted(self) -> None:
         """What was never started stops at once, and so does what was stopped before."""
@@ -292,36 +466,93 @@ class Shelf:
         return gone
 
 
+class Broken(Shelf):
+    """Named by the log."""
+
+
+class Slow(Shelf):
+    """Each go takes its time."""
+
+    def __init__(self, rows: int, clock: Clock, took_s: float) -> None:
+        super().__init__(rows)
+        self._clock = clock
+        self._took_s = took_s
+        self.is_busy = False
+
+    async def delete_expired(self, now_ms: int, at_most: int) -> int:
+        if self._took_s:
+            self.is_busy = True
+            await deferLater(self._clock, self._took_s, lambda: None)
+            self.is_busy = False
+        return await super().delete_expired(now_ms, at_most)
+
+
 class HousekeepingTests(SynchronousTestCase):
     def test_everyMinute(self) -> None:
-        """At the start and then every minute what has expired goes, some rows at a time, until
-        there are no more."""
+        """At the start and then every minute what has expired goes."""
         clock = Clock()
         clock.advance(7)
-        shelves = Shelf(1200), Shelf(3)
+        shelves = Shelf(20), Shelf(3)
         housekeeping = Housekeeping(shelves, clock)
         housekeeping.start()
         self.assertEqual([shelf.rows for shelf in shelves], [0, 0])
-        self.assertEqual([shelf.goes for shelf in shelves], [[7000] * 3, [7000]])
         clock.advance(60)
-        self.assertEqual(shelves[1].goes, [7000, 67_000])
+        self.assertEqual([shelf.goes for shelf in shelves], [[7000, 67_000]] * 2)
         housekeeping.stop()
         clock.advance(60)
         self.assertEqual(len(shelves[1].goes), 2)
 
+    def test_batches(self) -> None:
+        """Many rows go some at a time. Between one batch and the next the database belongs to
+        others for three times as long as the batch took, and for a moment at least."""
+        for took_s, rest_s in ((0.2, 0.6), (0.0, 0.01)):
+            clock = Clock()
+            shelf = Slow(1200, clock, took_s)
+            Housekeeping([shelf], clock).start()
+            for left in (700, 200, 0):
+                clock.advance(took_s)
+                self.assertEqual(shelf.rows, left)
+                clock.advance(rest_s * 0.9)
+                self.assertFalse(shelf.is_busy)
+                clock.advance(rest_s * 0.11)
+                self.assertIs(shelf.is_busy, left != 0 and took_s != 0)
+
+    def test_stopped(self) -> None:
+        """Once it is stopped no further batch begins, and nothing is left behind on the clock."""
+        for took_s, advance_s in ((0.2, 0.1), (0.2, 0.3), (0.0, 0.0)):
+            clock = Clock()
+            shelves = Slow(1200, clock, took_s), Shelf(1)
+            housekeeping = Housekeeping(shelves, clock)
+            housekeeping.start()
+            clock.advance(advance_s)
+            housekeeping.stop()
+            clock.pump([0.1] * 20)
+            self.assertEqual((shelves[0].rows, shelves[1].rows), (700, 1))
+            self.assertEqual(clock.getDelayedCalls(), [])
+
     def test_trouble(self) -> None:
-        """A shelf that can't be reached keeps nobody from the others, and trouble of no kind
-        ends the housekeeping."""
+        """Whatever goes wrong with one store, it is logged with that store's name, the others are
+        swept in the same round, and the next round tries again."""
         clock = Clock()
-        shelves = Shelf(1, Unavailable()), Shelf(1)
+        shelves = Shelf(1), Broken(1), Shelf(1)
         Housekeeping(shelves, clock).start()
-        self.assertEqual(shelves[1].rows, 0)
-        shelves[0].error = TypeError("a bug")
-        clock.advance(60)
-        shelves[0].error = None
-        clock.advance(60)
-        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
-        self.assertEqual(shelves[0].rows, 0)
+        for error, text in (
+            (Unavailable(), "could not sweep Broken: "),
+            (TypeError("a bug"), "could not sweep Broken"),
+            (KeyError("user_id"), "could not sweep Broken"),
+        ):
+            shelves[1].error = error
+            for shelf in shelves:
+                shelf.rows = 1
+            with capturedLogs() as events:
+                clock.advance(60)
+            self.assertEqual([shelf.rows for shelf in shelves], [0, 1, 0])
+            (event,) = events
+            self.assertIn(text, formatEvent(event))
+            shelves[1].error = None
+            clock.advance(60)
+            self.assertEqual(shelves[1].rows, 0)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError, KeyError)), 2)
 
     def test_neverStarted(self) -> None:
         """What was never started can be stopped."""

@@ -6,7 +6,7 @@ This package is the only place that writes a status or a header. Handlers are pl
 
 from regsys.http.addresses import first_forwarded, peer_address, rightmost_untrusted
 from regsys.http.call import BODY_LIMIT, Call
-from regsys.http.reply import File, Page, Reply, Text, refusal
+from regsys.http.reply import File, LongJSON, Page, Reply, Text, encode_json, refusal
 from regsys.http.routing import Endpoint, resource
 from regsys.http.server import site
 from regsys.http.serving import Handler, InFlight
@@ -18,9 +18,11 @@ __all__ = [
     "File",
     "Handler",
     "InFlight",
+    "LongJSON",
     "Page",
     "Reply",
     "Text",
+    "encode_json",
     "first_forwarded",
     "peer_address",
     "refusal",

@@ -6,7 +6,8 @@ The headers that keep pages safe are here and nowhere else (BEHAVIOUR B8.10, THR
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Mapping, Union
+from contextlib import aclosing
+from typing import Any, AsyncGenerator, Callable, Iterable, Mapping, Union
 
 import attr
 from twisted.web.iweb import IRequest
@@ -83,11 +84,22 @@ class Text:
 
 
 @attr.frozen
+class LongJSON:
+    """JSON that is too long to be made at once, piece by piece: others are served in between, as
+    often as ``pieces`` waits for something, and no more is made once the client has left."""
+
+    pieces: AsyncGenerator[str, None] = attr.field(repr=False)
+
+
+Body = Union[Mapping[str, Any], Page, File, Text, LongJSON]
+
+
+@attr.frozen
 class Reply:
     """An answer: its body (a mapping becomes JSON), its status, and headers beside those that
     its kind of body brings."""
 
-    body: Union[Mapping[str, Any], Page, File, Text] = attr.field(factory=dict, repr=False)
+    body: Body = attr.field(factory=dict, repr=False)
     status: int = 200
     headers: Mapping[str, str] = attr.field(factory=dict)
 
@@ -104,9 +116,24 @@ def refusal(error: RegistrationError) -> Reply:
     return Reply(body, error.status, headers)
 
 
+async def render(reply: Reply, is_wanted: Callable[[], bool]) -> tuple[bytes, Headers]:
+    """As ``rendered``, also what takes its time, as long as it ``is_wanted``."""
+    if not isinstance(reply.body, LongJSON):
+        return rendered(reply)
+    pieces: list[str] = []
+    async with aclosing(reply.body.pieces) as more:
+        async for piece in more:
+            if not is_wanted():
+                break
+            pieces.append(piece)
+    return "".join(pieces).encode("ascii"), JSON_HEADERS
+
+
 def rendered(reply: Reply) -> tuple[bytes, Headers]:
     """The bytes of a body and the headers of its kind. ValueError: it cannot be JSON."""
     body = reply.body
+    if isinstance(body, LongJSON):
+        raise TypeError("it takes its time: await render")
     if isinstance(body, Page):
         policy = (b"Content-Security-Policy", [_policy(body.sources).encode("ascii")])
         return body.html.encode("utf-8"), (*PAGE_HEADERS, policy)

@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from regsys.errors import RegistrationError
 from regsys.http.addresses import AddressPolicy
 from regsys.http.call import Call, read_call
-from regsys.http.reply import INTERNAL_ERROR, Headers, Reply, refusal, rendered, write
+from regsys.http.reply import INTERNAL_ERROR, Headers, Reply, refusal, render, rendered, write
 
 Handler = Callable[[Call], Awaitable[Reply]]
 
@@ -77,16 +77,18 @@ class Leaf(Resource):
         gone = request.notifyFinish()
         gone.addErrback(lambda reason: None)
         with self.in_flight:
-            reply, content, headers = await self._answer(request)
+            reply, content, headers = await self._answer(request, lambda: not gone.called)
             if not gone.called:
                 write(request, reply, content, headers)
                 request.finish()
 
-    async def _answer(self, request: IRequest) -> tuple[Reply, bytes, Headers]:
+    async def _answer(
+        self, request: IRequest, is_wanted: Callable[[], bool]
+    ) -> tuple[Reply, bytes, Headers]:
         handler = self.methods.get(request.method, self.fallback)
         try:
             reply = await handler(read_call(request, self.path_args, self.client_address))
-            return (reply, *rendered(reply))
+            return (reply, *await render(reply, is_wanted))
         except RegistrationError as error:
             reply = refusal(error)
         except Exception:

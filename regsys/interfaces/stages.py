@@ -7,7 +7,14 @@ from typing import Any, Awaitable, Mapping, Optional, Sequence
 import attr
 from zope.interface import Attribute, Interface
 
-from regsys.model import Client, RegistrationToken, TokenUse, UIASession
+from regsys.model import (
+    TOKENS_A_PAGE,
+    USES_A_PAGE,
+    Client,
+    RegistrationToken,
+    TokenUse,
+    UIASession,
+)
 
 
 @attr.frozen(kw_only=True)
@@ -93,8 +100,11 @@ class IRegistrationTokenStore(Interface):
     def get(token: str, now_ms: int) -> Awaitable[Optional[RegistrationToken]]:
         """The token with its uses as they stand now; None: there is none."""
 
-    def list(now_ms: int) -> Awaitable[Sequence[RegistrationToken]]:
-        """All tokens, the oldest first."""
+    def list(
+        now_ms: int, after: Optional[RegistrationToken] = None, at_most: int = TOKENS_A_PAGE
+    ) -> Awaitable[Sequence[RegistrationToken]]:
+        """Up to ``at_most`` tokens, the oldest first, that follow ``after`` (None: from the
+        beginning)."""
 
     def change(token: str, changes: Mapping[str, Any]) -> Awaitable[bool]:
         """Set ``uses_allowed``, ``expiry_ms``, ``revoked`` or ``note``; False: no such token."""
@@ -102,8 +112,16 @@ class IRegistrationTokenStore(Interface):
     def delete(token: str) -> Awaitable[bool]:
         """Forget it, and the uses that are held; False: no such token."""
 
-    def uses(token: str) -> Awaitable[Sequence[TokenUse]]:
-        """The accounts that it has let in, the oldest first."""
+    def uses(
+        token: str, after: Optional[TokenUse] = None, at_most: int = USES_A_PAGE
+    ) -> Awaitable[Sequence[TokenUse]]:
+        """Up to ``at_most`` accounts that it has let in, the oldest first, that follow ``after``
+        (None: from the beginning)."""
+
+    def first_uses(
+        tokens: Sequence[str], at_most: int
+    ) -> Awaitable[Mapping[str, Sequence[TokenUse]]]:
+        """The first ``at_most`` uses of each of these tokens; nothing of one that has none."""
 
     def reserve(token: str, session_id: str, now_ms: int) -> Awaitable[bool]:
         """Hold a use for this session, for RESERVED_MS; False if none is left.

@@ -50,12 +50,14 @@ class ITokenStore(Interface):
 class IJobStore(Interface):
     """Jobs, each held by at most one process at a time, by a lease."""
 
-    def claim(
-        kinds: Sequence[str], now_ms: int, lease_ms: int, at_most: int
-    ) -> Awaitable[Sequence[Job]]:
-        """Take over up to ``at_most`` jobs of these kinds that are due and that nobody holds; last
-        those that would be due later than JOB_LONGEST_WAIT_MS allows: a wrong clock has put them
-        off."""
+    def claim(places: Mapping[str, int], now_ms: int, lease_ms: int) -> Awaitable[Sequence[Job]]:
+        """Take over jobs that are due and that nobody holds, of each kind at most as many as
+        ``places`` says: those that have been due longest, and last those that would be due later
+        than JOB_LONGEST_WAIT_MS allows, since a wrong clock has put them off."""
+
+    def release(job_ids: Sequence[str], now_ms: int) -> Awaitable[None]:
+        """Let anybody claim these jobs, which were held from birth and have not begun. One that
+        has been claimed since is left to whoever did."""
 
     def finish(job_id: str) -> Awaitable[None]:
         """It is done: forget it."""

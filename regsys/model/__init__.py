@@ -54,7 +54,13 @@ from regsys.model.proofs import (
     ValidationBegun,
     ValidationMail,
 )
-from regsys.model.registration_tokens import RESERVED_MS, RegistrationToken, TokenUse
+from regsys.model.registration_tokens import (
+    RESERVED_MS,
+    TOKENS_A_PAGE,
+    USES_A_PAGE,
+    RegistrationToken,
+    TokenUse,
+)
 from regsys.model.rooms import FoundRoom, NewRoom, Pusher
 
 __all__ = [
@@ -69,7 +75,9 @@ __all__ = [
     "MOST_COUNTED",
     "RESERVED_MS",
     "SEEN_AGAIN_MS",
+    "TOKENS_A_PAGE",
     "UNREAL_USER_TYPES",
+    "USES_A_PAGE",
     "VALIDATED_MS",
     "AccountThreepid",
     "Appservice",

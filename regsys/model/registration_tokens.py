@@ -10,6 +10,10 @@ import attr
 # when the account is made.
 RESERVED_MS = 3600 * 1000
 
+# How many tokens, and how many uses of one, are read at a time: nobody has to wait for long.
+TOKENS_A_PAGE = 200
+USES_A_PAGE = 1000
+
 
 @attr.frozen(kw_only=True)
 class RegistrationToken:

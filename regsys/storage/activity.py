@@ -10,6 +10,7 @@ from zope.interface import implementer
 from regsys.config import BlockingConfig
 from regsys.interfaces import IActivityStore, IExpiring, IForgetful
 from regsys.model import ACTIVE_MS, CLOCKS_APART_MS, UserID, UserType
+from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
 
@@ -116,9 +117,5 @@ def _forget(txn: Transaction, user_id: UserID) -> None:
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
-    return txn.run(
-        "DELETE FROM active_users WHERE seen_ms <= ? AND user_id IN"
-        " (SELECT user_id FROM active_users WHERE seen_ms <= ?"
-        f" ORDER BY seen_ms LIMIT ?{txn.dialect.skip_locked})",
-        (now_ms - ACTIVE_MS, now_ms - ACTIVE_MS, at_most),
-    )
+    condition = "seen_ms <= ? ORDER BY seen_ms"
+    return delete_some(txn, "active_users", "user_id", condition, (now_ms - ACTIVE_MS,), at_most)

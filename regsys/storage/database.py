@@ -211,6 +211,11 @@ class Database:
         self._deadline_s = deadline_s
         self._observe = observe
 
+    @property
+    def clock(self) -> IReactorTime:
+        """The clock of its deadlines."""
+        return self._clock
+
     async def write(self, name: str, body: Callable[..., T], *values: Any) -> T:
         """Run ``body(txn, *values)`` as one transaction; its result once that is committed."""
         return await self._run(name, True, body, values)

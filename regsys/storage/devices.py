@@ -12,10 +12,12 @@ from regsys import clocks
 from regsys.errors import AwaitingApproval, UserNotFound
 from regsys.interfaces import IDevices, IExpiring, ITokenStore
 from regsys.model import Login, LoginTerms, NewDevice, StoredLogin, UserID
+from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 from regsys.tokens import token_hash
 
-# A spent pair is kept this long, to tell its client that the device still lives.
+# A pair that is spent, or whose session has ended, is kept this long: the former tells its client
+# that the device still lives. One that has only expired does so as long as the device is there.
 SPENT_KEPT_MS = 24 * 3600 * 1000
 
 
@@ -198,8 +200,7 @@ def _log_out(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> Non
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
-    return txn.run(
-        "DELETE FROM logins WHERE access_hash IN"
-        " (SELECT access_hash FROM logins WHERE spent_ms < ? LIMIT ?)",
-        (now_ms - SPENT_KEPT_MS, at_most),
-    )
+    before_ms = (now_ms - SPENT_KEPT_MS,)
+    spent = delete_some(txn, "logins", "access_hash", "spent_ms < ?", before_ms, at_most)
+    ended = "session_until_ms < ?"
+    return spent + delete_some(txn, "logins", "access_hash", ended, before_ms, at_most - spent)

@@ -7,6 +7,7 @@ from zope.interface import implementer
 
 from regsys.interfaces import IGuestStore
 from regsys.model import GUEST_DEVICE_ID
+from regsys.storage.batches import chosen
 from regsys.storage.database import Database, Transaction
 
 _WATCH = "guests"
@@ -42,10 +43,14 @@ def _end_idle(txn: Transaction, idle_since_ms: int, at_most: int) -> int:
     # One statement decides. Who is about to become a user holds the row, and is passed over; who
     # has become one meanwhile is no guest any more when the row is looked at.
     ended = txn.all(
-        "UPDATE users SET deactivated = TRUE WHERE user_id IN (SELECT user_id FROM users"
-        " WHERE is_guest AND NOT deactivated AND COALESCE(seen_ms, created_ms) < ?"
-        f" ORDER BY COALESCE(seen_ms, created_ms) LIMIT ?{txn.dialect.skip_locked})"
-        " RETURNING user_id",
+        chosen(
+            txn,
+            "SELECT user_id FROM users"
+            " WHERE is_guest AND NOT deactivated AND COALESCE(seen_ms, created_ms) < ?"
+            " ORDER BY COALESCE(seen_ms, created_ms) LIMIT ?",
+        )
+        + "UPDATE users SET deactivated = TRUE"
+        " WHERE user_id IN (SELECT user_id FROM chosen) RETURNING user_id",
         (idle_since_ms, at_most),
     )
     user_ids = [row[0] for row in ended]

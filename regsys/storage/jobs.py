@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
-from typing import Optional, Sequence
+from collections import Counter
+from typing import Mapping, Optional, Sequence
 
 import attr
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.interfaces import IFirstTimes, IJobStore
 from regsys.model import (
     CLOCKS_APART_MS,
@@ -21,8 +24,11 @@ from regsys.model import (
     NewJob,
     WaitingJob,
 )
+from regsys.storage.batches import chosen
 from regsys.storage.database import Database, Transaction
 
+# How many jobs are looked at in one go where all are to be tried again.
+RETRIED_AT_ONCE = 1000
 # What is no text to every database.
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -75,10 +81,11 @@ def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: i
 class JobStore:
     db: Database
 
-    async def claim(
-        self, kinds: Sequence[str], now_ms: int, lease_ms: int, at_most: int
-    ) -> Sequence[Job]:
-        return await self.db.write("claim_jobs", _claim, kinds, now_ms, lease_ms, at_most)
+    async def claim(self, places: Mapping[str, int], now_ms: int, lease_ms: int) -> Sequence[Job]:
+        return await self.db.write("claim_jobs", _claim, places, now_ms, lease_ms)
+
+    async def release(self, job_ids: Sequence[str], now_ms: int) -> None:
+        await self.db.read("release_jobs", _release, job_ids, now_ms)
 
     async def finish(self, job_id: str) -> None:
         await self.db.read("finish_job", _finish, job_id)
@@ -100,7 +107,19 @@ class JobStore:
         return await self.db.read("backlog", _backlog)
 
     async def retry(self, job_id: Optional[str], now_ms: int) -> int:
-        return await self.db.write("retry_jobs", _retry, job_id, now_ms)
+        if job_id is not None:
+            return await self.db.write("retry_job", _retry, "job_id = ?", (job_id,), now_ms)
+        count, after, began_s = 0, "", 0.0
+        while last := await self.db.read("next_jobs", _last_of, after, RETRIED_AT_ONCE):
+            if after:
+                await clocks.rest(self.db.clock, began_s)
+            began_s = self.db.clock.seconds()
+            values = (after, last)
+            count += await self.db.write(
+                "retry_jobs", _retry, "job_id > ? AND job_id <= ?", values, now_ms
+            )
+            after = last
+        return count
 
     async def has_been(self, word: str) -> bool:
         return await self.db.read("has_been", _has_been, word)
@@ -110,29 +129,33 @@ class JobStore:
 
 
 def _claim(
-    txn: Transaction, kinds: Sequence[str], now_ms: int, lease_ms: int, at_most: int
+    txn: Transaction, places: Mapping[str, int], now_ms: int, lease_ms: int
 ) -> Sequence[Job]:
-    due = _claim_where(txn, kinds, "<= ?", now_ms, now_ms + lease_ms, at_most)
+    due = _claim_where(txn, places, "<= ?", now_ms, now_ms + lease_ms)
     # What is put off further than anything ever is, was so by a clock that was wrong: nobody may
     # have to wait until then.
     latest_ms = now_ms + JOB_LONGEST_WAIT_MS + CLOCKS_APART_MS
-    left = at_most - len(due)
-    return [*due, *_claim_where(txn, kinds, "> ?", latest_ms, now_ms + lease_ms, left)]
+    left = Counter(places)
+    left.subtract(job.kind for job in due)
+    return [*due, *_claim_where(txn, left, "> ?", latest_ms, now_ms + lease_ms)]
 
 
 def _claim_where(
-    txn: Transaction, kinds: Sequence[str], due: str, bound_ms: int, until_ms: int, at_most: int
+    txn: Transaction, places: Mapping[str, int], due: str, bound_ms: int, until_ms: int
 ) -> Sequence[Job]:
     """``due``: how ``due_ms`` compares to ``bound_ms``, in SQL."""
-    if not kinds or not at_most:
+    wanted = [(kind, bound_ms, count) for kind, count in sorted(places.items()) if count > 0]
+    if not wanted:
         return []
-    places = ", ".join("?" for _ in kinds)
+    # Kind by kind: so the index (kind, due_ms) has the first of each in their order, and no backlog
+    # is sorted for them.
+    of_a_kind = f"SELECT job_id FROM jobs WHERE kind = ? AND due_ms {due} ORDER BY due_ms LIMIT ?"
     rows = txn.all(
-        "UPDATE jobs SET due_ms = ?, attempts = attempts + 1 WHERE job_id IN"
-        f" (SELECT job_id FROM jobs WHERE kind IN ({places}) AND due_ms {due}"
-        f" ORDER BY due_ms LIMIT ?{txn.dialect.skip_locked})"
+        chosen(txn, *(of_a_kind for _ in wanted))
+        + "UPDATE jobs SET due_ms = ?, attempts = attempts + 1"
+        " WHERE job_id IN (SELECT job_id FROM chosen)"
         " RETURNING job_id, kind, payload, attempts, due_ms",
-        (until_ms, *kinds, bound_ms, at_most),
+        (*itertools.chain.from_iterable(wanted), until_ms),
     )
     return [
         Job(
@@ -144,6 +167,17 @@ def _claim_where(
         )
         for job_id, kind, payload, attempts, due_ms in rows
     ]
+
+
+def _release(txn: Transaction, job_ids: Sequence[str], now_ms: int) -> None:
+    if not job_ids:
+        return
+    # Who has claimed one after its first lease holds it rightly.
+    marks = ", ".join("?" for _ in job_ids)
+    txn.run(
+        f"UPDATE jobs SET due_ms = ? WHERE attempts = 1 AND job_id IN ({marks})",
+        (now_ms, *job_ids),
+    )
 
 
 def _finish(txn: Transaction, job_id: str) -> None:
@@ -197,10 +231,20 @@ def _backlog(txn: Transaction) -> Sequence[Backlog]:
             found.append(Backlog(kind=kind, count=counted[0], oldest_ms=counted[1]))
 
 
-def _retry(txn: Transaction, job_id: Optional[str], now_ms: int) -> int:
+def _last_of(txn: Transaction, after: str, at_most: int) -> str:
+    """The id of the last of the next jobs; empty if there are no more."""
+    row = txn.one(
+        "SELECT MAX(job_id) FROM"
+        " (SELECT job_id FROM jobs WHERE job_id > ? ORDER BY job_id LIMIT ?) AS following",
+        (after, at_most),
+    )
+    return "" if row is None else row[0] or ""
+
+
+def _retry(txn: Transaction, which: str, values: Sequence[str], now_ms: int) -> int:
+    """``which``: a condition in SQL."""
     # An attempt under way after a failure can't be told from a wait; another beside it is harmless.
     return txn.run(
-        "UPDATE jobs SET due_ms = ? WHERE due_ms > ? AND last_error IS NOT NULL"
-        " AND (job_id = ? OR CAST(? AS TEXT) IS NULL)",
-        (now_ms, now_ms, job_id, job_id),
+        f"UPDATE jobs SET due_ms = ? WHERE {which} AND due_ms > ? AND last_error IS NOT NULL",
+        (now_ms, *values, now_ms),
     )

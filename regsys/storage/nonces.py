@@ -6,6 +6,7 @@ import attr
 from zope.interface import implementer
 
 from regsys.interfaces import IExpiring, INonceStore
+from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
 
@@ -26,8 +27,4 @@ def _use(txn: Transaction, nonce: str, until_ms: int) -> bool:
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
-    return txn.run(
-        "DELETE FROM used_nonces WHERE nonce IN"
-        " (SELECT nonce FROM used_nonces WHERE expires_ms <= ? LIMIT ?)",
-        (now_ms, at_most),
-    )
+    return delete_some(txn, "used_nonces", "nonce", "expires_ms <= ?", (now_ms,), at_most)

@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from regsys.interfaces import IExpiring
 from regsys.model import LoginTerms, NewAccount, Outcome, UserID
+from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
 # A repeated call gets the first outcome for this long (BEHAVIOUR B11.4).
@@ -80,8 +81,5 @@ class OutcomeStore:
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
-    return txn.run(
-        "DELETE FROM outcomes WHERE key IN"
-        " (SELECT key FROM outcomes WHERE created_ms < ? AND finished LIMIT ?)",
-        (now_ms - KEPT_MS, at_most),
-    )
+    condition = "created_ms < ? AND finished"
+    return delete_some(txn, "outcomes", "key", condition, (now_ms - KEPT_MS,), at_most)

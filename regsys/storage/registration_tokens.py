@@ -15,7 +15,15 @@ from zope.interface import implementer
 from regsys.bodies import MAX_INTEGER
 from regsys.errors import InvalidRegistrationToken
 from regsys.interfaces import IExpiring, IRegistrationTokenStore
-from regsys.model import RESERVED_MS, NewAccount, RegistrationToken, TokenUse
+from regsys.model import (
+    RESERVED_MS,
+    TOKENS_A_PAGE,
+    USES_A_PAGE,
+    NewAccount,
+    RegistrationToken,
+    TokenUse,
+)
+from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Row, Transaction
 
 CHANGEABLE = ("uses_allowed", "expiry_ms", "revoked", "note")
@@ -89,8 +97,10 @@ class RegistrationTokenStore:
     async def get(self, token: str, now_ms: int) -> Optional[RegistrationToken]:
         return await self.db.read("get_token", _get, token, now_ms)
 
-    async def list(self, now_ms: int) -> Sequence[RegistrationToken]:
-        return await self.db.read("list_tokens", _list, now_ms)
+    async def list(
+        self, now_ms: int, after: Optional[RegistrationToken] = None, at_most: int = TOKENS_A_PAGE
+    ) -> Sequence[RegistrationToken]:
+        return await self.db.read("list_tokens", _list, now_ms, after, at_most)
 
     async def change(self, token: str, changes: Mapping[str, Any]) -> bool:
         return await self.db.write("change_token", _change, token, changes)
@@ -98,8 +108,15 @@ class RegistrationTokenStore:
     async def delete(self, token: str) -> bool:
         return await self.db.write("delete_token", _delete, token)
 
-    async def uses(self, token: str) -> Sequence[TokenUse]:
-        return await self.db.read("token_uses", _uses, token)
+    async def uses(
+        self, token: str, after: Optional[TokenUse] = None, at_most: int = USES_A_PAGE
+    ) -> Sequence[TokenUse]:
+        return await self.db.read("token_uses", _uses, token, after, at_most)
+
+    async def first_uses(
+        self, tokens: Sequence[str], at_most: int
+    ) -> Mapping[str, Sequence[TokenUse]]:
+        return await self.db.read("first_token_uses", _first_uses, tokens, at_most)
 
     async def reserve(self, token: str, session_id: str, now_ms: int) -> bool:
         return await self.db.write("reserve_token", _reserve, token, session_id, now_ms)
@@ -147,8 +164,14 @@ def _get(txn: Transaction, token: str, now_ms: int) -> Optional[RegistrationToke
     return None if row is None else _from_row(row)
 
 
-def _list(txn: Transaction, now_ms: int) -> Sequence[RegistrationToken]:
-    rows = txn.all(f"{_COUNTED} ORDER BY t.created_ms, t.token", (now_ms,))
+def _list(
+    txn: Transaction, now_ms: int, after: Optional[RegistrationToken], at_most: int
+) -> Sequence[RegistrationToken]:
+    place = (-1, "") if after is None else (after.created_ms, after.token)
+    rows = txn.all(
+        f"{_COUNTED} WHERE (t.created_ms, t.token) > (?, ?) ORDER BY t.created_ms, t.token LIMIT ?",
+        (now_ms, *place, at_most),
+    )
     return [_from_row(row) for row in rows]
 
 
@@ -165,13 +188,35 @@ def _delete(txn: Transaction, token: str) -> bool:
     return txn.run("DELETE FROM registration_tokens WHERE token = ?", (token,)) == 1
 
 
-def _uses(txn: Transaction, token: str) -> Sequence[TokenUse]:
+def _uses(
+    txn: Transaction, token: str, after: Optional[TokenUse], at_most: int
+) -> Sequence[TokenUse]:
+    place = (-1, "") if after is None else (after.used_ms, after.user_id)
     rows = txn.all(
-        "SELECT user_id, used_ms FROM registration_token_uses WHERE token = ?"
-        " ORDER BY used_ms, user_id",
-        (token,),
+        "SELECT user_id, used_ms FROM registration_token_uses"
+        " WHERE token = ? AND (used_ms, user_id) > (?, ?) ORDER BY used_ms, user_id LIMIT ?",
+        (token, *place, at_most),
     )
     return [TokenUse(*row) for row in rows]
+
+
+def _first_uses(
+    txn: Transaction, tokens: Sequence[str], at_most: int
+) -> Mapping[str, Sequence[TokenUse]]:
+    if not tokens:
+        return {}
+    of_each = (
+        "SELECT * FROM (SELECT token, user_id, used_ms FROM registration_token_uses WHERE token = ?"
+        " ORDER BY used_ms, user_id LIMIT ?) AS part{}"
+    )
+    rows = txn.all(
+        " UNION ALL ".join(of_each.format(number) for number in range(len(tokens))),
+        [value for token in tokens for value in (token, at_most)],
+    )
+    found: dict[str, list[TokenUse]] = {}
+    for token, user_id, used_ms in rows:
+        found.setdefault(token, []).append(TokenUse(user_id, used_ms))
+    return found
 
 
 def _reserve(txn: Transaction, token: str, session_id: str, now_ms: int) -> bool:
@@ -186,6 +231,10 @@ def _has_room(txn: Transaction, name: str, holder: str, now_ms: int) -> bool:
     row = txn.one(f"{_UNCOUNTED} WHERE t.token = ?{txn.dialect.for_update}", (name,))
     if row is None:
         return False
+    found = _from_row(row)
+    if found.uses_allowed is None:
+        # Whoever holds it takes nothing from others: very many may.
+        return found.is_valid(now_ms)
     # Counted after the lock was granted: a count within that statement could be older.
     others = txn.one(
         "SELECT COUNT(*) FROM registration_token_reservations"
@@ -193,7 +242,7 @@ def _has_room(txn: Transaction, name: str, holder: str, now_ms: int) -> bool:
         (name, now_ms, holder),
     )
     assert others is not None
-    return attr.evolve(_from_row(row), pending=others[0]).is_valid(now_ms)
+    return attr.evolve(found, pending=others[0]).is_valid(now_ms)
 
 
 def _put(txn: Transaction, token: str, holder: str, until_ms: int) -> None:
@@ -210,9 +259,5 @@ def _give_back(txn: Transaction, holder: str) -> None:
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
-    return txn.run(
-        "DELETE FROM registration_token_reservations WHERE session_id IN (SELECT session_id"
-        " FROM registration_token_reservations WHERE expires_ms <= ?"
-        f" LIMIT ?{txn.dialect.skip_locked})",
-        (now_ms, at_most),
-    )
+    table = "registration_token_reservations"
+    return delete_some(txn, table, "session_id", "expires_ms <= ?", (now_ms,), at_most)

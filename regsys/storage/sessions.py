@@ -11,6 +11,7 @@ from zope.interface import implementer
 from regsys.interfaces import IExpiring, IForgetful, ISessionStore
 from regsys.model import Client, NewAccount, UIASession, UserID
 from regsys.storage import outcomes
+from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
 # As JSON: enough to judge a registration by, and little for somebody who sends a longer user
@@ -190,8 +191,4 @@ def _clients(clients: Iterable[Client]) -> str:
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
-    return txn.run(
-        "DELETE FROM uia_sessions WHERE session_id IN (SELECT session_id FROM uia_sessions"
-        f" WHERE expires_ms <= ? LIMIT ?{txn.dialect.skip_locked})",
-        (now_ms, at_most),
-    )
+    return delete_some(txn, "uia_sessions", "session_id", "expires_ms <= ?", (now_ms,), at_most)

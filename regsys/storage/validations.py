@@ -22,6 +22,7 @@ from regsys.model import (
     ValidationBegun,
 )
 from regsys.storage import jobs
+from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
 
@@ -235,8 +236,4 @@ def _forget(txn: Transaction, user_id: UserID) -> None:
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
-    return txn.run(
-        "DELETE FROM validations WHERE sid IN (SELECT sid FROM validations"
-        f" WHERE expires_ms <= ? LIMIT ?{txn.dialect.skip_locked})",
-        (now_ms, at_most),
-    )
+    return delete_some(txn, "validations", "sid", "expires_ms <= ?", (now_ms,), at_most)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, AsyncGenerator, Callable, Mapping, Optional, Sequence
 
 from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam, RegistrationDisabled
-from regsys.http import Call, Endpoint, Reply
+from regsys.http import Call, Endpoint, LongJSON, Reply, encode_json
 from regsys.interfaces import IAuth, ILimiter
-from regsys.model import RegistrationToken
+from regsys.model import RegistrationToken, TokenUse
 from regsys.registration_tokens import DEFAULT_LENGTH, RegistrationTokens
 from regsys.uia.flows import uses_tokens
 from regsys.web.answers import client_paths
 from regsys.web.login import administrator
 
 ADMIN = "/_synapse/admin/v1/registration_tokens"
+# How many uses of each token of a page are read together; most have no more.
+USES_AT_FIRST = 20
 
 
 def validity(
@@ -52,14 +54,16 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
 
     async def list_all(call: Call) -> Reply:
         await administrator(call, auth)
-        found = await tokens.list(_flag(call, "valid"))
-        details = _flag(call, "details")
-        return Reply({"registration_tokens": [await _told(item, details) for item in found]})
+        valid, details = _flag(call, "valid"), _flag(call, "details")
+        return Reply(LongJSON(_list(tokens, valid, bool(details))))
 
     async def get(call: Call) -> Reply:
         await administrator(call, auth)
         found = await tokens.get(call.path_args["token"])
-        return Reply(await _told(found, _flag(call, "details")))
+        if _flag(call, "details"):
+            uses = await tokens.first_uses([found.token], USES_AT_FIRST)
+            return Reply(LongJSON(_details(tokens, found, uses.get(found.token, ()))))
+        return Reply(_shown(found))
 
     async def put(call: Call) -> Reply:
         await administrator(call, auth)
@@ -74,19 +78,6 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
         await tokens.delete(call.path_args["token"])
         return Reply()
 
-    async def _told(token: RegistrationToken, details: Optional[bool]) -> dict[str, Any]:
-        if not details:
-            return _shown(token)
-        uses = await tokens.uses(token.token)
-        return {
-            **_shown(token),
-            "revoked": token.revoked,
-            "note": token.note,
-            "creator": token.creator,
-            "created_ts": token.created_ms,
-            "uses": [{"user_id": use.user_id, "used_ts": use.used_ms} for use in uses],
-        }
-
     return [
         Endpoint("registration_token_new", (f"{ADMIN}/new",), {"POST": create}),
         Endpoint("registration_tokens", (ADMIN,), {"GET": list_all}),
@@ -94,6 +85,49 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
             "registration_token", (ADMIN + "/{token}",), {"GET": get, "PUT": put, "DELETE": delete}
         ),
     ]
+
+
+async def _list(
+    tokens: RegistrationTokens, valid: Optional[bool], details: bool
+) -> AsyncGenerator[str, None]:
+    """All tokens as JSON."""
+    yield '{"registration_tokens":['
+    comma = ""
+    async for page in tokens.pages(valid):
+        uses: Mapping[str, Sequence[TokenUse]] = {}
+        if details:
+            uses = await tokens.first_uses([token.token for token in page], USES_AT_FIRST)
+        for token in page:
+            yield comma
+            comma = ","
+            if not details:
+                yield encode_json(_shown(token))
+                continue
+            async for piece in _details(tokens, token, uses.get(token.token, ())):
+                yield piece
+    yield "]}"
+
+
+async def _details(
+    tokens: RegistrationTokens, token: RegistrationToken, first: Sequence[TokenUse]
+) -> AsyncGenerator[str, None]:
+    """A token as JSON with all its uses, of which the ``first`` USES_AT_FIRST are known."""
+    details = {
+        **_shown(token),
+        "revoked": token.revoked,
+        "note": token.note,
+        "creator": token.creator,
+        "created_ts": token.created_ms,
+    }
+    yield f'{encode_json(details).removesuffix("}")},"uses":[{_uses(first)}'
+    if len(first) == USES_AT_FIRST:
+        async for page in tokens.pages_of_uses(token.token, first[-1]):
+            yield "," + _uses(page)
+    yield "]}"
+
+
+def _uses(uses: Sequence[TokenUse]) -> str:
+    return ",".join(encode_json({"user_id": use.user_id, "used_ts": use.used_ms}) for use in uses)
 
 
 def _shown(token: RegistrationToken) -> dict[str, Any]:

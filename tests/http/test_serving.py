@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import AsyncGenerator
 
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.http import Call, Endpoint, InFlight, Reply, resource
+from regsys.errors import Unavailable
+from regsys.http import Call, Endpoint, InFlight, LongJSON, Reply, resource
 from tests.http.wire import Echo, Wire, ask
 
 GET = b"GET %s HTTP/1.1\r\nHost: hs.test\r\n\r\n"
@@ -77,6 +79,55 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(self.wire.received(), b"")
         self.assertEqual(self.in_flight.count, 0)
         self.assertEqual(events, [])
+
+    def test_longJSON(self) -> None:
+        """JSON that is made piece by piece goes out as one answer when the last piece is there."""
+        self.wire = Wire(resource([Endpoint("long", ("/long",), {"GET": self.long})]))
+        self.wire.send(GET % b"/long")
+        for _ in range(2):
+            self.assertEqual(self.wire.received(), b"")
+            self.gates[-1].callback(None)
+        answer = self.wire.received()
+        self.assertTrue(answer.endswith(b"\r\n\r\n[0,1]"), answer)
+        for header in (b"Content-Length: 5", b"Content-Type: application/json"):
+            self.assertIn(header.lower(), answer.lower())
+        self.assertEqual(self.finished, ["0", "1", "end"])
+
+    def test_longJSONFails(self) -> None:
+        """If a piece can't be made, the answer says why, and nothing of the others has gone out."""
+        self.wire = Wire(resource([Endpoint("long", ("/long",), {"GET": self.long})]))
+        self.wire.send(GET % b"/long")
+        self.gates[0].callback(None)
+        self.gates[1].errback(Unavailable())
+        answer = self.wire.received()
+        self.assertTrue(answer.startswith(b"HTTP/1.1 503"), answer)
+        self.assertNotIn(b"[0", answer)
+        self.assertEqual(self.finished, ["0", "end"])
+
+    def test_clientLeavesInTheMiddle(self) -> None:
+        """Once the client has left, no further piece is made."""
+        long = Endpoint("long", ("/long",), {"GET": self.long})
+        self.wire = Wire(resource([long], in_flight=self.in_flight))
+        self.wire.send(GET % b"/long")
+        self.wire.hang_up()
+        self.gates[0].callback(None)
+        self.assertEqual((len(self.gates), self.finished), (1, ["0", "end"]))
+        self.assertEqual(self.in_flight.count, 0)
+
+    async def long(self, call: Call) -> Reply:
+        return Reply(LongJSON(self.pieces()))
+
+    async def pieces(self) -> AsyncGenerator[str, None]:
+        try:
+            for number in range(2):
+                gate: Deferred[None] = Deferred()
+                self.gates.append(gate)
+                await gate
+                self.finished.append(f"{number}")
+                yield f"{',' if number else '['}{number}"
+            yield "]"
+        finally:
+            self.finished.append("end")
 
     def test_clientLeavesAndWorkFails(self) -> None:
         """A bug is logged even if nobody waits for the answer."""

@@ -154,8 +154,8 @@ class OwnAccounts(Tables):
         """The account's jobs are the committing process's until their lease ends."""
         await self.create("key", jobs=(NewJob(kind="greet", payload={"a": 1}, job_id="job"),))
         store = JobStore(self.db)
-        self.assertEqual(await store.claim(("greet",), NOW_MS + JOB_LEASE_MS - 1, 1, 5), [])
-        (job,) = await store.claim(("greet",), NOW_MS + JOB_LEASE_MS, 1, 5)
+        self.assertEqual(await store.claim({"greet": 5}, NOW_MS + JOB_LEASE_MS - 1, 1), [])
+        (job,) = await store.claim({"greet": 5}, NOW_MS + JOB_LEASE_MS, 1)
         self.assertEqual((job.job_id, job.payload, job.attempts), ("job", {"a": 1}, 2))
 
     async def test_jobsOnce(self: Any) -> None:

@@ -24,7 +24,7 @@ from regsys.storage.users import UserStore
 from regsys.testing import provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
-from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.tables import Tables
 
 DAY_MS = 24 * 3600 * 1000
@@ -256,4 +256,8 @@ class FileActivityTests(InFile, OwnActivity, TestCase):
 
 
 class PostgresActivityTests(OnPostgreSQL, OwnActivity, TestCase):
+    pass
+
+
+class AwkwardActivityTests(OnAwkwardPostgreSQL, OwnActivity, TestCase):
     pass

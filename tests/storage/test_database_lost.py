@@ -208,8 +208,8 @@ class LostAnswerTests(SynchronousTestCase):
         self.addCleanup(db.pool.close)
         store = JobStore(db)
         self.wait(store.add(jobs("one"), NOW_MS))
-        self.assertEqual(self.wait(store.claim(("greet",), NOW_MS, LEASE_MS, 5)), [])
-        (job,) = self.wait(store.claim(("greet",), NOW_MS + LEASE_MS, LEASE_MS, 5))
+        self.assertEqual(self.wait(store.claim({"greet": 5}, NOW_MS, LEASE_MS)), [])
+        (job,) = self.wait(store.claim({"greet": 5}, NOW_MS + LEASE_MS, LEASE_MS))
         self.assertEqual((job.job_id, job.attempts), ("one", 2))
 
     def test_number(self) -> None:

@@ -8,14 +8,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.access_tokens import GuestTokens, TokenAuth
+from regsys.errors import UnknownToken
 from regsys.interfaces import IAuth, IDevices, IExpiring, ITokenStore
-from regsys.model import Login, NewDevice, UserID
+from regsys.model import Login, NewDevice, Secret, UserID
 from regsys.storage.devices import SPENT_KEPT_MS, DeviceStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts import DevicesContract, ExpiringContract, TokenStoreContract
 from regsys.testing.contracts.case import NOW_MS, account, device, login, user
 from regsys.testing.contracts.tokens import TERMS, access_hash
-from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.tables import Tables
 
 
@@ -90,11 +91,38 @@ class OwnDevices(Devices):
 
     async def test_onlySpentPairsExpire(self: Any) -> None:
         """A pair in force stays, however old it is: it tells its client that the device lives."""
-        await self.register("first", **TERMS)
-        await self.succeed("first", "second")
+        terms = {**TERMS, "session_until_ms": None}
+        await self.register("first", **terms)
+        await self.store.succeed(access_hash("first"), user("alice"), login("second", **terms))
         century_ms = NOW_MS + 100 * 366 * 24 * 3600 * 1000
         self.assertEqual(await self.store.delete_expired(century_ms, 10), 0)
         self.assertEqual(len(await self.logins()), 2)
+
+    async def test_endedSessions(self: Any) -> None:
+        """Nobody can tell that the pairs of a session that has ended are removed a day later: the
+        answer to them is what it was before, and the device stays."""
+        await self.register("first", **TERMS)
+        await self.register("other", device_id="LAPTOP", **{**TERMS, "session_until_ms": None})
+        auth = TokenAuth(
+            logins=self.store,
+            accounts=self.users,
+            guests=GuestTokens(server_name="contract.example", secret=b"a secret"),
+            clock=self.clock,
+        )
+        self.clock.advance(SPENT_KEPT_MS / 1000 + 1)
+        answers = []
+        for gone in (1, 0):
+            for text in ("syt_first", "syt_other"):
+                try:
+                    answers.append(await auth.whose(Secret(text)))
+                except UnknownToken as error:
+                    answers.append(error.extra)
+            now_ms = NOW_MS + SPENT_KEPT_MS + TERMS["session_until_ms"] - NOW_MS
+            self.assertEqual(await self.store.delete_expired(now_ms, 10), 0)
+            self.assertEqual(await self.store.delete_expired(now_ms + 1, 10), gone)
+        self.assertEqual(answers, [{}, {"soft_logout": True}, None, {"soft_logout": True}])
+        self.assertEqual(await self.logins(), [access_hash("other")])
+        self.assertTrue(await self.store.has_device(user("alice"), "PHONE"))
 
 
 class ExpiringLogins(Devices, ExpiringContract):
@@ -110,6 +138,18 @@ class ExpiringLogins(Devices, ExpiringContract):
         await self.store.succeed(access_hash(old), alice, login(new, old, **TERMS))
         self.clock.advance((ends_ms - SPENT_KEPT_MS) / 1000 - self.clock.seconds())
         await self.store.confirm(access_hash(new))
+
+
+class EndedLogins(Devices, ExpiringContract):
+    """Pairs whose session ended a day ago."""
+
+    def make(self) -> IExpiring:
+        return self.store
+
+    async def add(self, number: int, ends_ms: int) -> None:
+        terms = {**TERMS, "session_until_ms": ends_ms - SPENT_KEPT_MS}
+        new = device(f"{number}", device_id=f"{number}", **terms)
+        await self.store.register(await self.add_user("alice"), new)
 
 
 class MemoryDeviceTests(InMemory, DeviceStoreContract, TestCase):
@@ -145,4 +185,20 @@ class MemoryExpiringTests(InMemory, ExpiringLogins, TestCase):
 
 
 class PostgresExpiringTests(OnPostgreSQL, ExpiringLogins, TestCase):
+    pass
+
+
+class MemoryEndedTests(InMemory, EndedLogins, TestCase):
+    pass
+
+
+class PostgresEndedTests(OnPostgreSQL, EndedLogins, TestCase):
+    pass
+
+
+class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringLogins, TestCase):
+    pass
+
+
+class AwkwardEndedTests(OnAwkwardPostgreSQL, EndedLogins, TestCase):
     pass

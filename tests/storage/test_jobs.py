@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from regsys.interfaces import IExpiring, IFirstTimes, IJobStore, IOutcomeStore, ISessionStore
 from regsys.model import NewJob
+from regsys.storage import jobs as jobs_module
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.outcomes import KEPT_MS, OutcomeStore
@@ -22,7 +24,7 @@ from regsys.testing.contracts import (
 from regsys.testing.contracts.case import LATER_MS, NOW_MS, account
 from regsys.testing.contracts.jobs import jobs
 from regsys.testing.contracts.outcomes import RECOVERY
-from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.tables import Tables
 from tests.threads import InThreads
 
@@ -35,7 +37,7 @@ class OwnJobs(Tables, JobStoreContract):
         """Why a job failed at last is to be seen in its row."""
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
-        await store.claim(("greet",), NOW_MS, 1, 1)
+        await store.claim({"greet": 1}, NOW_MS, 1)
         await store.postpone("one", NOW_MS + 1, "no luck")
         self.assertEqual(
             await self.rows("SELECT attempts, last_error, created_ms FROM jobs"),
@@ -59,6 +61,42 @@ class OwnJobs(Tables, JobStoreContract):
         # They name people, who may be gone one day, and nobody removes them.
         stored = await self.rows("SELECT word FROM first_times")
         self.assertEqual({len(word) for (word,) in stored}, {64})
+
+
+class RetriedInBatches(Tables):
+    """Very many jobs are tried again some at a time, each time in a transaction of its own."""
+
+    async def test_retryMany(self: Any) -> None:
+        """All that have failed are, each once and whatever their order; the others are left alone.
+        Between one batch and the next the database belongs to others."""
+        self.patch(jobs_module, "RETRIED_AT_ONCE", 3)
+        store, names = JobStore(self.db), [f"{number:02}" for number in range(11)]
+        await store.add(jobs(*names), NOW_MS)
+        failed = [name for name in names if name not in ("00", "03", "04", "05", "10")]
+        for number, name in enumerate(reversed(failed)):
+            await store.postpone(name, NOW_MS + 1000 + number, "no luck")
+        for name in ("00", "03"):  # held
+            await self.change("UPDATE jobs SET due_ms = ? WHERE job_id = ?", NOW_MS + 1000, name)
+        retrying = Deferred.fromCoroutine(store.retry(None, NOW_MS + 1))
+        # Fails anew while we go on: not once more by this call.
+        await store.postpone("01", NOW_MS + 2000, "no luck")
+        found = []
+        for _ in range(3):
+            self.assertFalse(retrying.called)
+            found.append(await self.due_at(NOW_MS + 1))
+            self.db.clock.advance(1)
+        self.assertEqual(await retrying, len(failed))
+        # In the first batch there was also "01", and in the second there is none.
+        self.assertEqual(found, [["02"], ["02"], ["02", "06", "07", "08"]])
+        self.assertEqual(await self.due_at(NOW_MS + 1), [*found[-1], "09"])
+
+    async def due_at(self, moment_ms: int) -> list[str]:
+        due = await self.rows("SELECT job_id FROM jobs WHERE due_ms = ? ORDER BY 1", moment_ms)
+        return [row[0] for row in due]
+
+    async def test_retryNone(self: Any) -> None:
+        """Where there is no job there is nothing to wait for."""
+        self.assertEqual(await JobStore(self.db).retry(None, NOW_MS), 0)
 
 
 class OwnOutcomes(Tables, OutcomeStoreContract):
@@ -116,3 +154,19 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringOutcomes, TestCase):
 
 class ThreadedJobTests(InThreads, OwnJobs, TestCase):
     """Here the races are real ones."""
+
+
+class AwkwardJobTests(OnAwkwardPostgreSQL, OwnJobs, TestCase):
+    pass
+
+
+class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringOutcomes, TestCase):
+    pass
+
+
+class MemoryRetryTests(InMemory, RetriedInBatches, TestCase):
+    pass
+
+
+class PostgresRetryTests(OnPostgreSQL, RetriedInBatches, TestCase):
+    pass

@@ -315,7 +315,7 @@ class JobRaces(RaceCase):
         """Two that claim at once share what there is, and neither waits for the other."""
 
         async def claim(stores: Stores) -> list[str]:
-            return [job.job_id for job in await stores.jobs.claim(("greet",), NOW_MS, 1000, 3)]
+            return [job.job_id for job in await stores.jobs.claim({"greet": 3}, NOW_MS, 1000)]
 
         for meeting in self.meetings(self.before, claim, claim):
             self.assertEqual(len({*meeting.first, *meeting.second}), 6, meeting)

@@ -13,7 +13,7 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts import ExpiringContract, SessionStoreContract
 from regsys.testing.contracts.case import CLIENT, NOW_MS
 from regsys.testing.contracts.sessions import session
-from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.tables import Tables
 
 
@@ -69,4 +69,8 @@ class MemoryExpiringTests(InMemory, ExpiringSessions, TestCase):
 
 
 class PostgresExpiringTests(OnPostgreSQL, ExpiringSessions, TestCase):
+    pass
+
+
+class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringSessions, TestCase):
     pass

@@ -20,7 +20,7 @@ from regsys.testing.contracts import (
 )
 from regsys.testing.contracts.case import NOW_MS, account
 from regsys.testing.contracts.validations import ALICE, LIFE_MS, wanted
-from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.tables import Tables
 
 
@@ -106,4 +106,8 @@ class MemoryExpiringTests(InMemory, ExpiringValidations, TestCase):
 
 
 class PostgresExpiringTests(OnPostgreSQL, ExpiringValidations, TestCase):
+    pass
+
+
+class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringValidations, TestCase):
     pass

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
+from regsys.model import TOKENS_A_PAGE, USES_A_PAGE
+from regsys.storage.database import Database
+from regsys.web.registration_tokens import USES_AT_FIRST
 from tests.case import SystemCase
 from tests.client import Answer
 from tests.tables import ALL
@@ -258,6 +261,44 @@ class AdministrationTests(TokenCase):
         listed = self.good(self.ask("GET", "?details=true"))["registration_tokens"]
         self.assertEqual(listed, [expected])
         self.assertEqual(self.good(self.ask("GET", "/good?details=false")).keys(), KEYS)
+
+    def test_many(self) -> None:
+        """However many tokens there are, and uses of one, the answer is one list. What it costs in
+        statements grows with the pages, and not with the tokens."""
+        count, uses = 2 * TOKENS_A_PAGE + 1, 2 * USES_A_PAGE + USES_AT_FIRST
+        numbers = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)"
+        self.change(
+            f"{numbers} INSERT INTO registration_tokens SELECT"
+            " printf('t%05d', i), NULL, 0, NULL, FALSE, NULL, NULL, i / 3 FROM n",
+            count,
+        )
+        self.change(
+            f"{numbers} INSERT INTO registration_token_uses SELECT"
+            " printf('@u%05d:test.example', i), 't00007', i / 3 FROM n",
+            uses,
+        )
+        self.change("INSERT INTO registration_token_uses VALUES ('@a:test.example', 't00300', 1)")
+        asked: list[str] = []
+        read = Database.read
+
+        def counted(database: Any, name: str, *more: Any) -> Any:
+            asked.append(name)
+            return read(database, name, *more)
+
+        self.patch(Database, "read", counted)
+        names = [f"t{number:05}" for number in range(count)]
+        found = self.good(self.ask("GET"))["registration_tokens"]
+        self.assertEqual([item["token"] for item in found], names)
+        self.assertEqual(asked.count("list_tokens"), 4)
+        found = self.good(self.ask("GET", "?details=true"))["registration_tokens"]
+        self.assertEqual([item["token"] for item in found], names)
+        by_token = {item["token"]: item["uses"] for item in found if item["uses"]}
+        self.assertEqual(by_token.keys(), {"t00007", "t00300"})
+        users = [f"@u{number:05}:test.example" for number in range(uses)]
+        self.assertEqual([use["user_id"] for use in by_token["t00007"]], users)
+        self.assertEqual((asked.count("first_token_uses"), asked.count("token_uses")), (3, 3))
+        self.assertEqual(self.good(self.ask("GET", "/t00007?details=true")), found[7])
+        self.assertEqual(self.good(self.ask("GET", "?valid=false"))["registration_tokens"], [])
 
     def test_revoked(self) -> None:
         """A revoked token is not valid until it is un-revoked."""

@@ -22,6 +22,7 @@ from regsys.testing.provides import provides
 
 LEASE_MS = 1000
 KINDS = ("greet", "wave")
+PLACES = dict.fromkeys(KINDS, 10)
 PAYLOAD = {"text": "zoë 🦊", "list": [1, None, {"deep": True}]}
 
 
@@ -37,8 +38,9 @@ class JobStoreContract(Contract):
         raise NotImplementedError()
 
     async def claim(self, store: IJobStore, now_ms: int = NOW_MS, at_most: int = 10) -> list[str]:
-        """The ids of the jobs that are claimed now."""
-        return [job.job_id for job in await store.claim(KINDS, now_ms, LEASE_MS, at_most)]
+        """The ids of the jobs that are claimed now, at most so many of each kind."""
+        places = dict.fromkeys(KINDS, at_most)
+        return [job.job_id for job in await store.claim(places, now_ms, LEASE_MS)]
 
     def test_provides(self) -> None:
         """It has all methods, with the arguments that they will be called with."""
@@ -49,7 +51,7 @@ class JobStoreContract(Contract):
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
         self.assertEqual(
-            list(await store.claim(KINDS, NOW_MS, LEASE_MS, 10)),
+            list(await store.claim(PLACES, NOW_MS, LEASE_MS)),
             [
                 Job(
                     job_id="one",
@@ -75,7 +77,7 @@ class JobStoreContract(Contract):
         await store.add(jobs("one"), NOW_MS)
         await self.claim(store)
         self.assertEqual(await self.claim(store, NOW_MS + LEASE_MS - 1), [])
-        (job,) = await store.claim(KINDS, NOW_MS + LEASE_MS, LEASE_MS, 10)
+        (job,) = await store.claim(PLACES, NOW_MS + LEASE_MS, LEASE_MS)
         self.assertEqual((job.job_id, job.attempts), ("one", 2))
 
     async def test_oldestFirst(self) -> None:
@@ -115,9 +117,46 @@ class JobStoreContract(Contract):
         await store.add(jobs("one"), NOW_MS + 1)
         later = NOW_MS + 2
         self.assertEqual(await self.claim(store, later, at_most=1), ["one"])
-        self.assertEqual(await store.claim((), later, LEASE_MS, 10), [])
-        (job,) = await store.claim(("fly",), later, LEASE_MS, 10)
+        for nothing in ({}, {"fly": 0}):
+            self.assertEqual(list(await store.claim(nothing, later, LEASE_MS)), [])
+        (job,) = await store.claim({"fly": 10}, later, LEASE_MS)
         self.assertEqual((job.job_id, job.attempts), ("other", 1))
+
+    async def test_placesByKind(self) -> None:
+        """Of each kind so many are claimed as there are places for it, the oldest, however many of
+        another are due, and for longer."""
+        store = self.make()
+        for number in range(6):
+            await store.add([NewJob(kind="greet", job_id=f"greet{number}")], NOW_MS + number)
+        for number in range(3):
+            await store.add([NewJob(kind="wave", job_id=f"wave{number}")], NOW_MS + 10 + number)
+        await store.add([NewJob(kind="fly", job_id="fly")], NOW_MS)
+        wrong_ms = NOW_MS + JOB_LONGEST_WAIT_MS + CLOCKS_APART_MS + 1000
+        await store.postpone("greet0", wrong_ms, "no answer")
+        later, places = NOW_MS + 20, {"greet": 4, "wave": 2}
+        claimed = [await store.claim(places, later, LEASE_MS) for _ in range(3)]
+        self.assertEqual(
+            [sorted(job.job_id for job in share) for share in claimed],
+            [
+                ["greet1", "greet2", "greet3", "greet4", "wave0", "wave1"],
+                ["greet0", "greet5", "wave2"],
+                [],
+            ],
+        )
+
+    async def test_released(self) -> None:
+        """What was held from birth can be had at once when it is released, by anybody, as one
+        attempt more; what somebody has claimed since stays theirs."""
+        store = self.make()
+        await store.begin(jobs("one", "two", "three"), NOW_MS)
+        await store.release([], NOW_MS)
+        await store.release(["one", "three", "gone"], NOW_MS + 5)
+        self.assertEqual(await self.claim(store, NOW_MS + 4), [])
+        found = await store.claim(PLACES, NOW_MS + 5, LEASE_MS)
+        attempts = sorted((job.job_id, job.attempts) for job in found)
+        self.assertEqual(attempts, [("one", 2), ("three", 2)])
+        await store.release(["one"], NOW_MS + 6)
+        self.assertEqual(await self.claim(store, NOW_MS + 7), [])
 
     async def test_begun(self) -> None:
         """What is begun is held until its lease ends, and its first attempt has begun."""
@@ -125,7 +164,7 @@ class JobStoreContract(Contract):
         new = jobs("one", "two")
         self.assertEqual(list(await store.begin(new, NOW_MS)), new)
         self.assertEqual(await self.claim(store, NOW_MS + JOB_LEASE_MS - 1), [])
-        found = await store.claim(KINDS, NOW_MS + JOB_LEASE_MS, LEASE_MS, 10)
+        found = await store.claim(PLACES, NOW_MS + JOB_LEASE_MS, LEASE_MS)
         self.assertEqual(
             sorted((job.job_id, job.attempts) for job in found), [("one", 2), ("two", 2)]
         )
@@ -180,7 +219,7 @@ class JobStoreContract(Contract):
         await store.add(jobs(*names), NOW_MS)
         claimed: list[str] = []
         while len(claimed) < len(names):
-            shares = await together(store.claim(KINDS, NOW_MS, LEASE_MS, 3) for _ in range(4))
+            shares = await together(store.claim({"greet": 3}, NOW_MS, LEASE_MS) for _ in range(4))
             found = [job for share in shares for job in checked(share)]
             self.assertTrue(found, f"only {claimed} were to be had")
             claimed += [job.job_id for job in found]
@@ -201,7 +240,7 @@ class JobStoreContract(Contract):
         await self.claim(store)
         await store.postpone("one", NOW_MS + 5, "no luck: '%s' 🦊")
         self.assertEqual(await self.claim(store, NOW_MS + 4), [])
-        (job,) = await store.claim(KINDS, NOW_MS + 5, LEASE_MS, 10)
+        (job,) = await store.claim(PLACES, NOW_MS + 5, LEASE_MS)
         self.assertEqual((job.attempts, job.payload), (2, PAYLOAD))
 
     async def test_postponedTooLate(self) -> None:
@@ -219,7 +258,7 @@ class JobStoreContract(Contract):
         for later_ms, name in ((2, "b"), (1, "c"), (3, "a")):
             await store.add(jobs(name), NOW_MS + later_ms)
         await store.begin([NewJob(kind="fly", job_id="begun")], NOW_MS + 4)
-        await store.claim(KINDS, NOW_MS + 1, LEASE_MS, 1)
+        await self.claim(store, NOW_MS + 1, at_most=1)
         await store.postpone("c", NOW_MS + 9, "no luck: 'ö'")
         found = await store.waiting(10)
         self.assertEqual([job.job_id for job in found], ["c", "b", "a", "begun"])

@@ -52,7 +52,8 @@ class OutcomeStoreContract(Contract):
 
     async def job_ids(self, now_ms: int = LATER_MS) -> set[str]:
         """The jobs that are anybody's at this time."""
-        return {job.job_id for job in await self.jobs.claim(("recover", "greet"), now_ms, 1, 10)}
+        places = {"recover": 10, "greet": 10}
+        return {job.job_id for job in await self.jobs.claim(places, now_ms, 1)}
 
     async def outcome(self) -> Optional[Outcome]:
         """What the session's key has led to."""

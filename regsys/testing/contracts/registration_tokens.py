@@ -91,6 +91,48 @@ class RegistrationTokenStoreContract(Contract):
         self.assertEqual(found, [("c", 0, 1), ("a", 0, 0), ("b", 1, 0)])
         self.assertEqual([item.pending for item in await store.list(OVER_MS)], [0, 0, 0])
 
+    async def test_pages(self) -> None:
+        """Tokens are listed a page at a time, each one once, also where several were made at one
+        moment; so are the accounts that one has let in."""
+        store = await self.started()
+        for number in range(4):
+            await store.create(token(f"t{number}", created_ms=NOW_MS + number // 3))
+            used_ms = NOW_MS + number // 3
+            await self.create_account(using(f"u{number}", created_ms=used_ms))
+            await self.create_account(using(f"v{number}", f"t{number}", created_ms=used_ms))
+        pages, after = [], None
+        while page := await store.list(NOW_MS, after, 2):
+            pages.append([item.token for item in page])
+            after = page[-1]
+        self.assertEqual(pages, [["t0", "t1"], ["t2", TOKEN], ["t3"]])
+        used: list[list[str]] = []
+        last: Optional[TokenUse] = None
+        while uses := await store.uses(TOKEN, last, 3):
+            used.append([use.user_id for use in uses])
+            last = uses[-1]
+        users = [str(user(f"u{number}")) for number in range(4)]
+        self.assertEqual(used, [users[:3], users[3:]])
+
+    async def test_firstUses(self) -> None:
+        """Of several tokens the first uses are told together, so many of each as were asked for."""
+        store = await self.started()
+        for name in ("other", "none", "another"):
+            await store.create(token(name))
+        self.assertEqual(dict(await store.first_uses([], 2)), {})
+        for number in range(3):
+            moment = NOW_MS + 3 - number
+            await self.create_account(using(f"u{number}", created_ms=moment))
+        for name in ("other", "another"):
+            await self.create_account(using(f"of{name}", name))
+        found = await store.first_uses([TOKEN, "other", "none", "gone"], 2)
+        self.assertEqual(
+            {name: [(use.user_id, use.used_ms) for use in uses] for name, uses in found.items()},
+            {
+                TOKEN: [(str(user("u2")), NOW_MS + 1), (str(user("u1")), NOW_MS + 2)],
+                "other": [(str(user("ofother")), NOW_MS)],
+            },
+        )
+
     async def test_changed(self) -> None:
         """What is named is set, to None too, and nothing else; one that isn't there is told."""
         store = await self.started(uses_allowed=3, note="old", expiry_ms=OVER_MS)
