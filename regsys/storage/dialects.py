@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import threading
 import time
-from typing import Any, Mapping
+from typing import Any, Mapping, Union
 
 import attr
 
@@ -248,3 +248,6 @@ class PostgreSQL:
         if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
             return Trouble.LOST
         return Trouble.BUG
+
+
+Dialect = Union[SQLite, PostgreSQL]
