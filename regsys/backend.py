@@ -20,9 +20,10 @@ from regsys.interfaces import IHasher
 from regsys.metrics import Metrics
 from regsys.outbound.guarded import lookups
 from regsys.outbound.http import HTTPClient
-from regsys.storage.database import Database, Dialect, Transaction, connection_pool
-from regsys.storage.dialects import PostgreSQL, SQLite
+from regsys.storage.database import Database, Transaction
+from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
 from regsys.storage.migrations import migrate
+from regsys.storage.pool import connection_pool
 from regsys.storage.secrets import get_or_keep
 
 

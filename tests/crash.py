@@ -18,8 +18,7 @@ from zope.interface import implementer
 from regsys import subsystem
 from regsys.interfaces import IRooms, IUserDirectory
 from regsys.model import UserID
-from regsys.storage.database import Dialect
-from regsys.storage.dialects import PostgreSQL, SQLite
+from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
 from regsys.subsystem import Subsystem
 from regsys.testing import MemoryMails, inline_database, standalone
 from regsys.testing.system import SERVER_NAME

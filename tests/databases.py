@@ -8,11 +8,13 @@ import shutil
 import sqlite3
 import tempfile
 import unittest
-from typing import Any
+from typing import Any, Callable
+
+from twisted.internet.defer import Deferred
 
 from regsys.storage.database import Database
 from regsys.storage.dialects import PostgreSQL, SQLite
-from regsys.testing import inline_database, memory_database
+from regsys.testing import InlinePool, inline_database, memory_database
 from tests import postgres
 from tests.tables import ALL
 
@@ -73,6 +75,24 @@ def postgres_database(case: unittest.TestCase, clock: Any, args: postgres.Args) 
     database = inline_database(PostgreSQL(args), psycopg2.connect, clock)
     case.addCleanup(database.pool.close)  # type: ignore[attr-defined]
     return database
+
+
+class HeldPool:
+    """A pool whose threads are busy: ``run`` lets the calls begin that have been made so far."""
+
+    def __init__(self, pool: InlinePool) -> None:
+        self.pool = pool
+        self.calls: list[Callable[[], None]] = []
+
+    def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        answer: Deferred[Any] = Deferred()
+        self.calls.append(lambda: self.pool.runWithConnection(func, *args).chainDeferred(answer))
+        return answer
+
+    def run(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
 
 
 # Databases that no test has now, with our schema and without a row.

@@ -15,7 +15,8 @@ from typing import Any, Callable, Optional, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
-from regsys.storage.database import Database, Dialect
+from regsys.storage.database import Database
+from regsys.storage.dialects import Dialect
 from regsys.testing import InlinePool
 
 # What a child ends with at its fault point, so that the parent knows that it was reached.

@@ -12,7 +12,7 @@ from typing import Any, Callable, Coroutine
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from regsys.storage.database import Dialect
+from regsys.storage.dialects import Dialect
 from tests.faultpoints import FaultPoints, WatchedDatabase
 
 # Does what is to go wrong, given the driver's connection.

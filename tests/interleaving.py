@@ -69,12 +69,20 @@ class Caller:
 
 
 class Interleaving:
-    """For tests; makes a database that goes with ``case``."""
+    """For tests; makes a database that goes with ``case``.
 
-    def __init__(self, case: Any) -> None:
+    ``isolation``: the database's default for transactions; None: the server's.
+    """
+
+    def __init__(self, case: Any, isolation: Optional[str] = None) -> None:
         import psycopg2
 
         self._dialect = PostgreSQL(postgres.dsn(case))
+        if isolation is not None:
+            name = self._dialect.args["dbname"]
+            postgres.shared().execute(
+                f"ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'"
+            )
         self._db = inline_database(self._dialect, psycopg2.connect)
         case.addCleanup(self._db.pool.close)
 

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 import attr
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
+from regsys import deadlines
 from regsys.build import embedded, standalone
 from regsys.foreign_writer import RECOVERY
 from regsys.model import (
@@ -24,6 +26,7 @@ from regsys.model import (
     UserID,
 )
 from regsys.outbound.http import AT_ONCE
+from regsys.storage.database import Database
 from regsys.storage.foreign import ForeignOutcomeStore
 from regsys.subsystem import hooks
 from regsys.testing import config, memory_backend
@@ -39,6 +42,7 @@ from regsys.testing.fakes import (
 from tests.appservices.bridges import BridgeCase, registration
 from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
 from tests.client import V3, Client
+from tests.databases import HeldPool
 from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
 from tests.riddle import RIDDLE, Riddle
 
@@ -227,6 +231,28 @@ class LifeTests(SystemCase):
         self.successResultOf(stopping)
         self.assertEqual(self.events, ["start", "stop"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_silentDatabase(self) -> None:
+        """A request whose database falls silent is answered within ten seconds of its coming,
+        whatever it has asked before; the next one does not suffer for it."""
+        body = {"username": "alice", "password": PASSWORD, "auth": DUMMY}
+        held = HeldPool(self.database.pool)
+        database = Database(held, self.database.dialect, self.clock)
+        self.system(database=database)
+        with capturedLogs():
+            waiting = self.client.start("POST", f"{V3}/register", body)
+            self.clock.advance(5.0)
+            held.run()
+            self.assertEqual(len(held.calls), 1)
+            self.clock.advance(deadlines.REQUEST_S - 5.0)
+            answer = self.client.answer(waiting)
+        self.assertRefused(answer, 503, "M_UNKNOWN")
+        self.assertEqual(answer.headers["retry-after"], "2")
+        waiting = self.client.start("POST", f"{V3}/register", body)
+        for _ in range(4):
+            held.run()
+            self.clock.advance(0.1)
+        self.assertEqual(self.client.answer(waiting).status, 200)
 
     def test_housekeeping(self) -> None:
         """While it runs, sessions, outcomes and spent tokens go when their time is over."""

@@ -17,9 +17,10 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.protocol import Factory, Protocol
 
-from regsys.storage.database import DEADLINE_S, Database, Dialect, connection_pool
-from regsys.storage.dialects import PostgreSQL
+from regsys.storage.database import DEADLINE_S, Database
+from regsys.storage.dialects import Dialect, PostgreSQL
 from regsys.storage.migrations import migrate
+from regsys.storage.pool import connection_pool
 from tests import postgres
 from tests.databases import emptied
 
@@ -63,9 +64,10 @@ class _Half(Protocol):
         self.proxy = proxy
         self.other: Optional[_Half] = None
         self.early: list[bytes] = []
+        self.is_forgotten = False
 
     def dataReceived(self, data: bytes) -> None:
-        if self.proxy.is_stalled:
+        if self.proxy.is_stalled or self.is_forgotten:
             return
         if self.other is None or self.other.transport is None:
             self.early.append(data)
@@ -79,12 +81,22 @@ class _Half(Protocol):
 
 
 class Proxy(Factory):
-    """Stands before a PostgreSQL. While ``is_stalled`` it swallows whatever either side says."""
+    """Stands before a PostgreSQL. While ``is_stalled`` it swallows whatever either side says.
+
+    ``made``: how many connections there have been.
+    """
 
     def __init__(self, args: dict[str, Any]) -> None:
-        self._args = args
+        self.args = args
         self.is_stalled = False
+        self.made = 0
         self.halves: set[_Half] = set()
+
+    def forget(self) -> None:
+        """From now on swallow what is said on the connections of today, as a firewall does that
+        has forgotten them. New ones are taken."""
+        for half in self.halves:
+            half.is_forgotten = True
 
     async def listen(self, case: Any) -> dict[str, Any]:
         """Returns the arguments to connect to PostgreSQL through the proxy."""
@@ -93,9 +105,10 @@ class Proxy(Factory):
         case.addCleanup(shutil.rmtree, home)
         port = await UNIXServerEndpoint(reactor, f"{home}/.s.PGSQL.5432").listen(self)
         case.addCleanup(self._close, port)
-        return {**self._args, "host": home, "port": 5432}
+        return {**self.args, "host": home, "port": 5432}
 
     def buildProtocol(self, address: Any) -> _Half:
+        self.made += 1
         client, server = _Half(self), _Half(self)
         client.other, server.other = server, client
         self.halves |= {client, server}
@@ -109,7 +122,7 @@ class Proxy(Factory):
         return client
 
     def _endpoint(self) -> Any:
-        host, port = str(self._args.get("host", "/tmp")), int(self._args.get("port", 5432))
+        host, port = str(self.args.get("host", "/tmp")), int(self.args.get("port", 5432))
         if host.startswith("/"):
             return UNIXClientEndpoint(reactor, str(Path(host) / f".s.PGSQL.{port}"))
         return TCP4ClientEndpoint(reactor, host, port)

@@ -133,7 +133,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         hooks=parts.hooks,
         jobs=parts.runner,
         backend=parts.backend,
-        in_flight=InFlight(),
+        in_flight=InFlight(parts.clock),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
         warnings=rules.warnings(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Awaitable, Callable, Mapping, Optional
 
 import attr
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from regsys import deadlines
 from regsys.errors import RegistrationError
 from regsys.http.addresses import AddressPolicy
 from regsys.http.call import Call, read_call
@@ -24,10 +27,14 @@ log = Logger()
 
 
 class InFlight:
-    """Counts the calls under way, those included whose client has gone away."""
+    """Counts the calls under way, those included whose client has gone away.
 
-    def __init__(self) -> None:
+    ``clock``: by which each has a deadline for its database calls; None: they have none in common.
+    """
+
+    def __init__(self, clock: Optional[IReactorTime] = None) -> None:
         self.count = 0
+        self._clock = clock
         self._waiting: list[Deferred[None]] = []
 
     def idle(self) -> Deferred[None]:
@@ -37,6 +44,10 @@ class InFlight:
         waiting: Deferred[None] = Deferred()
         self._waiting.append(waiting)
         return waiting
+
+    def deadline(self) -> AbstractContextManager[None]:
+        """In force within the block of a call."""
+        return nullcontext() if self._clock is None else deadlines.of_request(self._clock)
 
     def __enter__(self) -> None:
         self.count += 1
@@ -76,7 +87,7 @@ class Leaf(Resource):
         of no return must be finished. Only the answer is then not written."""
         gone = request.notifyFinish()
         gone.addErrback(lambda reason: None)
-        with self.in_flight:
+        with self.in_flight, self.in_flight.deadline():
             reply, content, headers = await self._answer(request, lambda: not gone.called)
             if not gone.called:
                 write(request, reply, content, headers)

@@ -5,8 +5,9 @@ BEGIN … COMMIT, ``read`` runs one in autocommit. Both are retried when the dat
 "lost a race" or the connection drops, so a function may run more than once, even after a
 commit whose answer was lost: whatever it inserts is keyed so that again is harmless.
 A deadline covers the whole call: waiting for a thread, the statements, the commit, the
-retries. When it passes the caller gets Unavailable, and the connection is cut, since
-nothing else frees a thread whose database has stalled.
+retries; and where the call is made on behalf of a request, all calls of that request. When it
+passes the caller gets Unavailable, and the connection is cut, since nothing else frees a
+thread whose database has stalled.
 """
 
 from __future__ import annotations
@@ -14,61 +15,26 @@ from __future__ import annotations
 import functools
 import secrets
 import threading
-from typing import Any, Callable, Generic, Optional, Protocol, Sequence, TypeVar, Union, cast
+from typing import Any, Callable, Generic, Optional, Sequence, TypeVar, Union, cast
 
 import attr
-from twisted.enterprise import adbapi
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from regsys import deadlines
 from regsys.errors import Unavailable
-from regsys.storage.dialects import PostgreSQL, SQLite, Trouble
+from regsys.storage.dialects import Dialect, SQLite, Trouble
+from regsys.storage.pool import Place, Pool
 
 log = Logger()
 T = TypeVar("T")
-Dialect = Union[SQLite, PostgreSQL]
 Row = Sequence[Any]
 
 DEADLINE_S = 10.0
 ATTEMPTS = 6
-
-
-class Pool(Protocol):
-    """What we use of adbapi.ConnectionPool."""
-
-    def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
-
-
-class Place(Protocol):
-    """One thread's place in a pool, where a connection may be."""
-
-    def open(self) -> Any:
-        """The driver's connection, made now if there is none; raises what the driver raises."""
-
-    def discard(self, connection: Any) -> None:
-        """Close this connection: the next call makes another."""
-
-
-class _Place:
-    """What adbapi takes for its connection, but that opening and transactions are left to us."""
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-
-    def open(self) -> Any:
-        return self._pool.connect()
-
-    def discard(self, connection: Any) -> None:
-        self._pool.disconnect(connection)
-
-    def commit(self) -> None:
-        """Nothing: ``_Call`` has sent COMMIT itself."""
-
-    def rollback(self) -> None:
-        """Nothing: ``_Call`` has sent ROLLBACK itself."""
 
 
 @functools.lru_cache(maxsize=512)
@@ -144,20 +110,22 @@ class _Call(Generic[T]):
         raw = None
         try:
             self._use(None)
-            raw = place.open()
-            self._use(raw)
+            connection = place.open()
+            # A call that was given up meanwhile has asked nothing: the next one has the connection.
+            self._use(connection)
+            raw = connection
             return self._transact(raw)
         except Exception as error:
             self.dialect.hush(error)
             trouble = self.dialect.trouble(error, raw)
+            self._release()
             if raw is not None and (trouble is Trouble.LOST or self.given_up or self.is_broken):
                 place.discard(raw)
             if trouble is Trouble.BUG:
                 raise
             raise _Failed(trouble, error) from error
         finally:
-            with self.lock:
-                self.using = None
+            self._release()
 
     def _use(self, raw: Any) -> None:
         """From now on ``give_up`` cuts this connection; raises if that was called already."""
@@ -165,6 +133,12 @@ class _Call(Generic[T]):
             if self.given_up:
                 raise _Failed(Trouble.DOWN, TimeoutError("given up while waiting"))
             self.using = raw
+
+    def _release(self) -> None:
+        """From now on ``give_up`` leaves the connection alone: whoever has it next, or its
+        descriptor, must not be cut."""
+        with self.lock:
+            self.using = None
 
     def _transact(self, raw: Any) -> T:
         cursor = raw.cursor()
@@ -228,12 +202,14 @@ class Database:
         self, name: str, writes: bool, body: Callable[..., T], values: Sequence[Any]
     ) -> T:
         started = self._clock.seconds()
+        request = deadlines.current()
+        ends = started + self._time_for(request, started)
         work = lambda txn: body(txn, *values)  # noqa: E731
         trouble: Optional[_Failed] = None
         for attempt in range(ATTEMPTS):
             if attempt:
                 await self._pause(attempt - 1)
-            left = self._deadline_s - (self._clock.seconds() - started)
+            left = ends - self._clock.seconds()
             if left <= 0:
                 break
             try:
@@ -246,9 +222,16 @@ class Database:
                 if self._observe is not None:
                     self._observe(name, self._clock.seconds() - started)
                 return result
+        if request is not None and self._clock.seconds() >= ends:
+            request.miss()
         cause = trouble.cause if trouble else TimeoutError("no answer within the deadline")
         log.error("database: {name} failed: {cause}", name=name, cause=str(cause).strip())
         raise Unavailable() from cause
+
+    def _time_for(self, request: Optional[deadlines.Deadline], now_s: float) -> float:
+        """How many seconds a call has, with all its tries."""
+        left_s = None if request is None else request.left_s(now_s)
+        return self._deadline_s if left_s is None else min(left_s, self._deadline_s)
 
     def _attempt(self, call: _Call[T], left_s: float) -> Deferred[T]:
         answer: Deferred[T] = Deferred()
@@ -273,20 +256,3 @@ class Database:
         """Back off: up to 10, 20, 40 … 320 ms, so that rivals don't meet again in step."""
         jitter_s = secrets.randbelow(10_000) / 1_000_000 * 2**attempt
         await deferLater(self._clock, jitter_s, lambda: None)
-
-
-def connection_pool(dialect: Dialect, reactor: Any, smallest: int, largest: int) -> Any:
-    """adbapi's pool, set up for the dialect. SQLite gets one thread: it has one writer."""
-    if isinstance(dialect, SQLite):
-        smallest = largest = 1
-    pool: Any = adbapi.ConnectionPool(
-        dialect.module,
-        **dialect.connect_args(),
-        cp_min=smallest,
-        cp_max=largest,
-        cp_openfun=dialect.opened,
-        cp_reactor=reactor,
-        cp_noisy=False,
-    )
-    pool.connectionFactory = _Place
-    return pool

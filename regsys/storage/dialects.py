@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import socket
 import sqlite3
+import threading
 import time
-from typing import Any, Mapping
+from typing import Any, Mapping, Union
 
 import attr
 
@@ -54,6 +56,10 @@ class SQLite:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
 
+    def is_alive(self, connection: Any) -> bool:
+        """Always: nobody is at the other end who could be gone."""
+        return True
+
     def text(self, sql: str) -> str:
         return sql
 
@@ -92,17 +98,51 @@ def _switch_to_wal(connection: Any) -> None:
             time.sleep(0.01)
 
 
-# Serialization failure, deadlock, a unique key that a concurrent transaction has won, and a
-# row that a foreign key names and that one has removed.
-_RETRIED = frozenset({"40001", "40P01", "23505", "23503"})
+# Serialization failure, deadlock, a unique key that a concurrent transaction has won, a
+# row that a foreign key names and that one has removed, and a lock that could not be had.
+_RETRIED = frozenset({"40001", "40P01", "23505", "23503", "55P03"})
 # Read-only: a new connection may find the primary, or the server's new mind.
 _LOST_CODE = "25006"
 # Classes: exhausted resources, an operator's intervention, system errors.
 _DOWN_CLASSES = frozenset({"53", "57", "58"})
 
-# Longer than anybody waits for an answer. A client that is gone, or has cut its connection, is
-# noticed by the server late or never: so long would its transaction keep rows locked.
-_LIMITS = "-c statement_timeout=15s -c idle_in_transaction_session_timeout=15s"
+# The operator's own options come after these and win. The timeouts are longer than anybody waits
+# for an answer: a client that is gone, or has cut its connection, is noticed by the server late or
+# never, and so long would its transaction keep rows locked.
+_LIMITS = (
+    "-c statement_timeout=15s -c idle_in_transaction_session_timeout=15s -c lock_timeout=0"
+    " -c datestyle=ISO"
+)
+# What our statements mean depends on these, so that no default of a server, database or role, and
+# no option of the operator's, may change them. Whether transactions may write is left alone: a
+# database that is read-only is meant to be.
+_MEANING = (
+    "-c default_transaction_isolation=read\\ committed -c default_transaction_deferrable=off"
+    " -c standard_conforming_strings=on"
+)
+# A default of "off" would let a crash of the server lose accounts that were acknowledged. Levels
+# that wait for standbys stay as they are.
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') = 'off'"
+)
+
+# So long may the server take to answer what costs it nothing, before it counts as silent.
+SILENCE_S = 1.0
+_OPENING_S = 5.0
+# A server that cannot be reached holds a thread for so long. libpq takes no less.
+_CONNECT_S = 2
+# Kernels notice by these that the other side is gone: while nothing is sent, and when what was
+# sent is not acknowledged.
+_KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+_UNACKNOWLEDGED_MS = 3000
+# The first libpq that knows tcp_user_timeout.
+_LIBPQ_12 = 120000
 
 
 @attr.frozen
@@ -114,7 +154,9 @@ class PostgreSQL:
 
     name = "postgres"
     module = "psycopg2"
-    begin = "BEGIN"
+    # A database or role may have another default, and rivals for a row must see each other's
+    # commits. (The option above is for statements without BEGIN.)
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
     for_update = " FOR UPDATE"
     skip_locked = " FOR UPDATE SKIP LOCKED"
     next_number = "SELECT nextval('user_number')"
@@ -125,12 +167,55 @@ class PostgreSQL:
         return f'"{self.schema}"'
 
     def connect_args(self) -> Mapping[str, Any]:
-        args = {"connect_timeout": 10, "application_name": "regsys", **self.args}
-        given = args.get("options") or ""
-        return {**args, "options": f"{_LIMITS} {given} -c search_path={self.quoted_schema}"}
+        import psycopg2.extensions
+
+        args: dict[str, Any] = {"connect_timeout": _CONNECT_S, "application_name": "regsys"}
+        args.update(_KEEPALIVES)
+        if psycopg2.extensions.libpq_version() >= _LIBPQ_12:
+            args["tcp_user_timeout"] = _UNACKNOWLEDGED_MS
+        options = f"{_LIMITS} {self._options} {_MEANING} -c search_path={self.quoted_schema}"
+        return {**args, **self.args, "client_encoding": "UTF8", "options": options}
+
+    @property
+    def _options(self) -> str:
+        return str(self.args.get("options") or "")
 
     def opened(self, connection: Any) -> None:
+        """Set a new connection up: commits reach the disk."""
         connection.autocommit = True
+        if "synchronous_commit" not in self._options:
+            self._execute_within(_OPENING_S, connection, _DURABLE)
+
+    def is_alive(self, connection: Any) -> bool:
+        """Whether the server still answers on this connection; asked of it, for ``SILENCE_S``."""
+        import psycopg2
+
+        try:
+            self._execute_within(SILENCE_S, connection, "SELECT 1")
+        except psycopg2.Error:
+            return False
+        return True
+
+    def _execute_within(self, seconds: float, connection: Any, sql: str) -> None:
+        """Execute what costs nothing; where no answer comes in time the connection is cut.
+
+        ``Database`` cannot do that: it has not been given this connection yet.
+        """
+
+        def cut() -> None:
+            with contextlib.suppress(Exception):  # it may have ended by itself just now
+                self.cut(connection)
+
+        patience = threading.Timer(seconds, cut)
+        patience.daemon = True
+        patience.start()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+        finally:
+            patience.cancel()
+            # Lest it cuts what has this descriptor next.
+            patience.join()
 
     def text(self, sql: str) -> str:
         return sql.replace("?", "%s")
@@ -163,3 +248,6 @@ class PostgreSQL:
         if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
             return Trouble.LOST
         return Trouble.BUG
+
+
+Dialect = Union[SQLite, PostgreSQL]

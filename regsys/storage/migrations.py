@@ -6,8 +6,7 @@ import re
 from importlib import resources
 from typing import Any, Iterator
 
-from regsys.storage.database import Dialect
-from regsys.storage.dialects import PostgreSQL
+from regsys.storage.dialects import Dialect, PostgreSQL
 
 # Any two processes that migrate one database take this lock; the number means nothing.
 _LOCK = 8_206_420_947

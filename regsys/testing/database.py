@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
-from regsys.storage.database import Database, Dialect
-from regsys.storage.dialects import SQLite
+from regsys.storage.database import Database
+from regsys.storage.dialects import Dialect, SQLite
 from regsys.storage.migrations import migrate
 
 

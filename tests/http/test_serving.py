@@ -6,9 +6,11 @@ import json
 from typing import AsyncGenerator
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys import deadlines
 from regsys.errors import Unavailable
 from regsys.http import Call, Endpoint, InFlight, LongJSON, Reply, resource
 from tests.http.wire import Echo, Wire, ask
@@ -61,6 +63,26 @@ class WaitingTests(SynchronousTestCase):
         await gate
         self.finished.append(call.path_args["name"])
         return Reply({"name": call.path_args["name"]})
+
+    def test_deadline(self) -> None:
+        """Each call has its own deadline for the database while it goes on, by the subsystem's
+        clock; what it has begun beside has none once it is answered."""
+        clock = Clock()
+        found = []
+
+        async def get(call: Call) -> Reply:
+            found.append(deadlines.current())
+            return Reply({})
+
+        slow = Endpoint("quick", ("/quick",), {"GET": get})
+        in_flight = InFlight(clock)
+        wire = Wire(resource([slow], in_flight=in_flight))
+        for _ in range(2):
+            wire.send(GET % b"/quick")
+        first, second = found
+        self.assertIsNot(first, second)
+        self.assertIsNone(first.left_s(clock.seconds()))
+        self.assertIsNone(deadlines.current())
 
     def test_lateAnswer(self) -> None:
         """An answer goes out when it is there."""

@@ -6,14 +6,17 @@ import sqlite3
 from typing import Any, Callable, Optional, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys import deadlines
 from regsys.errors import Unavailable, UsernameTaken
+from regsys.http import InFlight
 from regsys.storage.database import ATTEMPTS, DEADLINE_S, Database, Transaction
 from regsys.storage.dialects import SQLite
 from regsys.testing import InlinePool
+from tests.databases import HeldPool
 
 INSERT = "INSERT INTO things VALUES (?)"
 
@@ -42,24 +45,6 @@ class Connection(sqlite3.Connection):
     def close(self) -> None:
         self.is_closed = True
         super().close()
-
-
-class HeldPool:
-    """A pool whose threads are busy: ``run`` lets the calls begin that have been made so far."""
-
-    def __init__(self, pool: InlinePool) -> None:
-        self.pool = pool
-        self.calls: list[Callable[[], None]] = []
-
-    def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        answer: Deferred[Any] = Deferred()
-        self.calls.append(lambda: self.pool.runWithConnection(func, *args).chainDeferred(answer))
-        return answer
-
-    def run(self) -> None:
-        calls, self.calls = self.calls, []
-        for call in calls:
-            call()
 
 
 class DatabaseTests(SynchronousTestCase):
@@ -240,6 +225,17 @@ class DatabaseTests(SynchronousTestCase):
         pool.run()
         self.assertIsNone(self.pool.connection)
 
+    def test_givenUpWhileConnecting(self) -> None:
+        """A connection that came too late for one call is there for the next."""
+        self.pool.close()
+        connect = self.connect
+        self.connect = lambda: self.clock.advance(DEADLINE_S) or connect()  # type: ignore
+        self.pool = InlinePool(self.connect)
+        self.pool.close()
+        self.refusal(self.database(self.pool).write("add", self.fails(None, 0)))
+        self.assertFalse(self.connection.is_closed)
+        self.assertEqual(self.connection.executed, [])
+
     def test_deadlineCoversAllTries(self) -> None:
         """All tries share one deadline: the time that one has used up is missing to the next."""
         locked = sqlite3.OperationalError("database is locked")
@@ -267,3 +263,99 @@ class DatabaseTests(SynchronousTestCase):
         self.assertNotIn("COMMIT", used.executed)
         self.assertEqual(self.wait(self.db.read("ask", lambda txn: txn.all("SELECT 1"))), [(1,)])
         self.assertEqual(self.things(), [])
+
+    # --- Requests ------------------------------------------------------------------------
+
+    def answer(self, *waits_s: float, calls: int = 1) -> Deferred[Any]:
+        """A request that waits so long before its calls, of which each is refused or answered."""
+
+        async def serve() -> list[Any]:
+            with InFlight(self.clock).deadline():
+                for wait_s in waits_s:
+                    await deferLater(self.clock, wait_s)
+                return await calling()
+
+        async def calling() -> list[Any]:
+            ended: list[Any] = []
+            for _ in range(calls):
+                try:
+                    ended.append(await self.db.read("ask", lambda txn: txn.one("SELECT 1")))
+                except Unavailable as refusal:
+                    ended.append(refusal)
+            return ended
+
+        return self.start(serve())
+
+    def test_oneDeadlineForARequest(self) -> None:
+        """A request waits for the database once, however many calls it makes: the answer is there
+        within ten seconds."""
+        self.db = self.database(HeldPool(self.pool))
+        with capturedLogs():
+            answered = self.answer(calls=3)
+            self.clock.advance(deadlines.REQUEST_S - 0.001)
+            self.assertNoResult(answered)
+            self.clock.advance(0.002)
+        refusals = self.successResultOf(answered)
+        self.assertEqual([type(refusal) for refusal in refusals], [Unavailable] * 3)
+        self.assertLess(deadlines.REQUEST_S + deadlines.LAST_CALL_S, 10)
+
+    def test_waitedElsewhere(self) -> None:
+        """What a request has waited for beside the database is missing to its calls, but for a
+        last one: a database that is well is not blamed for slow hashes."""
+        self.db = self.database(HeldPool(self.pool))
+        with capturedLogs():
+            answered = self.answer(5.0)
+            self.clock.advance(5.0)
+            self.clock.advance(deadlines.REQUEST_S - 5.0 - 0.001)
+            self.assertNoResult(answered)
+            self.clock.advance(0.002)
+            self.assertIsInstance(self.successResultOf(answered)[0], Unavailable)
+            answered = self.answer(60.0)
+            self.clock.advance(60.0)
+            self.clock.advance(deadlines.LAST_CALL_S - 0.001)
+            self.assertNoResult(answered)
+            self.clock.advance(0.002)
+            self.assertIsInstance(self.successResultOf(answered)[0], Unavailable)
+        self.db = self.database(self.pool)
+        answered = self.answer(60.0, calls=2)
+        self.clock.advance(60.0)
+        self.assertEqual(self.successResultOf(answered), [(1,), (1,)])
+
+    def test_begunByARequest(self) -> None:
+        """What a request has begun, and goes on after its answer, has its time for each call."""
+        pool = HeldPool(self.pool)
+        self.db = self.database(pool)
+        begun: list[Deferred[Any]] = []
+
+        async def work() -> Any:
+            await deferLater(self.clock, 60.0)
+            return await self.db.read("ask", lambda txn: txn.one("SELECT 1"))
+
+        async def serve() -> None:
+            with InFlight(self.clock).deadline():
+                begun.append(self.start(work()))
+
+        self.wait(serve())
+        self.clock.advance(60.0)
+        self.clock.advance(DEADLINE_S - 0.001)
+        self.assertNoResult(begun[0])
+        pool.run()
+        self.assertEqual(self.successResultOf(begun[0]), (1,))
+
+    def test_neighbours(self) -> None:
+        """The deadline of one request is nobody else's."""
+        pool = HeldPool(self.pool)
+        self.db = self.database(pool)
+        with capturedLogs():
+            first = self.answer()
+            self.clock.advance(5.0)
+            second = self.answer()
+            other = self.start(self.db.read("ask", lambda txn: txn.one("SELECT 1")))
+            self.clock.advance(deadlines.REQUEST_S - 5.0)
+            self.successResultOf(first)
+            self.assertNoResult(second)
+            self.clock.advance(5.0)
+            self.successResultOf(second)
+            self.assertNoResult(other)
+        pool.run()
+        self.assertEqual(self.successResultOf(other), (1,))

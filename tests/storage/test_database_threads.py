@@ -9,13 +9,15 @@ from typing import Any, Callable
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
 from regsys.errors import Unavailable
 from regsys.storage.database import Database, Transaction
-from regsys.storage.dialects import PostgreSQL, SQLite
+from regsys.storage.dialects import SILENCE_S, PostgreSQL, SQLite
 from regsys.storage.migrations import migrate
+from regsys.storage.pool import IDLE_S
 from tests import postgres
 from tests.threads import Proxy, migrated, threaded_database
 
@@ -23,6 +25,9 @@ DEADLINE_S = 0.4
 # A slow machine's share; none of it is waited for where all is well. With it, it is still less than
 # the deadline that calls have otherwise.
 GRACE_S = 9.0
+# The same where something must be sooner than the deadline by far.
+SLOW_S = 4.0
+TEN = 10
 
 
 def add(txn: Transaction) -> None:
@@ -160,6 +165,107 @@ class PostgreSQLTests(ThreadCase):
         """Where no server is to be found, that is said soon."""
         self.db = threaded_database(self, PostgreSQL({"host": "/nowhere"}), 1, DEADLINE_S)
         await self.refused(self.db.read("names", names))
+
+
+class ForgottenTests(TestCase):
+    """A pool of ten whose connections a firewall has forgotten, or a server has closed."""
+
+    async def setUp(self) -> None:
+        self.proxy = Proxy(migrated(self).args)
+        dialect = PostgreSQL(await self.proxy.listen(self))
+        self.db = threaded_database(self, dialect, TEN)
+        self.meeting = threading.Barrier(TEN)
+        await self.fill()
+
+    def begin(self, seconds: float = 0.0) -> Deferred[Any]:
+        """A read that takes so long in the database."""
+        read = lambda txn: txn.one("SELECT 1 FROM pg_sleep(?)", (seconds,))  # noqa: E731
+        return Deferred.fromCoroutine(self.db.read("ask", read))
+
+    async def fill(self) -> None:
+        """Each thread has a connection, and has used it just now."""
+
+        def read(txn: Transaction) -> Any:
+            self.meeting.wait(GRACE_S)
+            return txn.one("SELECT 1")
+
+        for call in [Deferred.fromCoroutine(self.db.read("ask", read)) for _ in range(TEN)]:
+            await call
+        self.proxy.made = 0
+
+    async def rest(self) -> None:
+        """Nothing is asked for so long that connections count as idle."""
+        await deferLater(reactor, IDLE_S + 0.05)
+
+    async def assertSoon(self) -> None:
+        """The next call, and ten more after it, are answered while nobody's deadline passes."""
+        started = time.monotonic()
+        self.assertEqual(await self.begin(), (1,))
+        for call in [self.begin() for _ in range(TEN)]:
+            self.assertEqual(await call, (1,))
+        self.assertLess(time.monotonic() - started, SILENCE_S + SLOW_S)
+
+    def connect(self) -> Any:
+        """A cursor that does not go through the proxy."""
+        import psycopg2
+
+        connection = psycopg2.connect(**self.proxy.args)
+        self.addCleanup(connection.close)
+        connection.autocommit = True
+        return connection.cursor()
+
+    async def test_forgotten(self) -> None:
+        """The first call finds out by asking, and all the others are spared that."""
+        self.proxy.forget()
+        await self.rest()
+        await self.assertSoon()
+        self.assertLessEqual(self.proxy.made, TEN)
+
+    async def test_callsUnderWay(self) -> None:
+        """Whoever waits on a forgotten connection already is freed when another proves dead."""
+        # None of them is idle, so that nobody asks before using it.
+        self.proxy.forget()
+        waiting = [self.begin() for _ in range(TEN - 1)]
+        await self.rest()
+        started = time.monotonic()
+        self.assertEqual(await self.begin(), (1,))
+        for call in waiting:
+            self.assertEqual(await call, (1,))
+        self.assertLess(time.monotonic() - started, SILENCE_S + SLOW_S)
+
+    async def test_slow(self) -> None:
+        """A connection that is closed by the server leads to none being closed that is in use."""
+        slow = self.begin(0.5)
+        cursor = self.connect()
+        sleeping = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        while cursor.execute(sleeping) or cursor.fetchone() is None:
+            await deferLater(reactor, 0.01)
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'"
+        )
+        await self.assertSoon()
+        self.assertEqual(await slow, (1,))
+        self.assertLessEqual(self.proxy.made, TEN - 1)
+
+    async def test_idle(self) -> None:
+        """Connections that were only idle are kept."""
+        await self.rest()
+        await self.assertSoon()
+        self.assertEqual(self.proxy.made, 0)
+
+    async def test_stalledServer(self) -> None:
+        """While a server is stopped no thread is held for long at connecting: when it goes on,
+        the next call is answered soon."""
+        self.proxy.is_stalled = True
+        await self.rest()
+        with capturedLogs():
+            hurried = Database(self.db.pool, self.db.dialect, reactor, deadline_s=2.5)
+            calls = [hurried.read("ask", names) for _ in range(2 * TEN)]
+            for call in [Deferred.fromCoroutine(call) for call in calls]:
+                await self.assertFailure(call, Unavailable)
+        self.proxy.is_stalled = False
+        await self.assertSoon()
 
 
 class SQLiteTests(ThreadCase):

@@ -140,10 +140,77 @@ class PostgreSQLTests(SynchronousTestCase):
         self.assertEqual(self.show("search_path"), '"Mixed-Case"')
         self.assertEqual(self.dialect.connect_args()["connect_timeout"], 3)
 
+    def test_defaults(self) -> None:
+        """No default of the database, and no option of the operator's, changes what our statements
+        mean or how long they may wait."""
+        changed = {
+            "default_transaction_isolation": ("serializable", "read committed"),
+            "default_transaction_deferrable": ("on", "off"),
+            "standard_conforming_strings": ("off", "on"),
+            "client_encoding": ("LATIN1", "UTF8"),
+            "search_path": ("public", '"regsys"'),
+            "lock_timeout": ("1ms", "0"),
+            "datestyle": ("German, DMY", "ISO, MDY"),
+            "synchronous_commit": ("off", "on"),
+        }
+        name = self.dialect.args["dbname"]
+        for setting, (default, _) in changed.items():
+            postgres.shared().execute(f"ALTER DATABASE {name} SET {setting} = '{default}'")
+        self.connection = self.connect()
+        self.assertEqual(
+            {setting: self.show(setting) for setting in changed},
+            {setting: ours for setting, (_, ours) in changed.items()},
+        )
+        given = " ".join(
+            f"-c {setting}={changed[setting][0]}"
+            for setting in ("default_transaction_isolation", "standard_conforming_strings")
+        )
+        self.dialect = PostgreSQL({**self.dialect.args, "options": given})
+        self.connection = self.connect()
+        self.assertEqual(self.show("default_transaction_isolation"), "read committed")
+        self.assertEqual(self.show("standard_conforming_strings"), "on")
+
+    def test_begun(self) -> None:
+        """A transaction is at READ COMMITTED, whatever the session was told."""
+        self.connection.cursor().execute("SET default_transaction_isolation = 'repeatable read'")
+        self.connection.cursor().execute(self.dialect.begin)
+        self.assertEqual(self.show("transaction_isolation"), "read committed")
+
+    def test_durability(self) -> None:
+        """A level of synchronous_commit that promises more than ours stays, and so does the
+        operator's own."""
+        name = self.dialect.args["dbname"]
+        for default, expected in {"remote_apply": "remote_apply", "local": "local"}.items():
+            sql = f"ALTER DATABASE {name} SET synchronous_commit = '{default}'"
+            postgres.shared().execute(sql)
+            self.connection = self.connect()
+            self.assertEqual(self.show("synchronous_commit"), expected)
+        options = {"options": "-c synchronous_commit=off"}
+        self.dialect = PostgreSQL({**self.dialect.args, **options})
+        self.connection = self.connect()
+        self.assertEqual(self.show("synchronous_commit"), "off")
+
+    def test_silence(self) -> None:
+        """Connections don't wait for a server that is gone: for its kernel, nor at connecting; what
+        the operator asks for holds."""
+        args = self.dialect.connect_args()
+        self.assertEqual((args["connect_timeout"], args["tcp_user_timeout"]), (2, 3000))
+        self.assertLessEqual(args["keepalives_idle"], 30)
+        given = {"keepalives_idle": 99, "tcp_user_timeout": 0}
+        args = PostgreSQL({**self.dialect.args, **given}).connect_args()
+        self.assertEqual((args["keepalives_idle"], args["tcp_user_timeout"]), (99, 0))
+
+    def test_alive(self) -> None:
+        """A session that was ended while nobody looked is known by asking."""
+        self.assertTrue(self.dialect.is_alive(self.connection))
+        session = self.connection.info.backend_pid
+        self.connect().cursor().execute(f"SELECT pg_terminate_backend({session}, 10000)")
+        self.assertFalse(self.dialect.is_alive(self.connection))
+
     def test_states(self) -> None:
         """Each code that the server may give, and what it means."""
         for trouble, codes in {
-            Trouble.RETRY: "40001 40P01 23505 23503",
+            Trouble.RETRY: "40001 40P01 23505 23503 55P03",
             Trouble.DOWN: "53000 53100 53200 57014 58030",
             Trouble.LOST: "08006 25006",
             Trouble.BUG: "42P01 42601 22003 23502 25P02 42501",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, Iterator, Sequence
+from typing import Any, ClassVar, Iterator, Optional, Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import InvalidRegistrationToken, ThreepidInUse, UnknownToken, UsernameTaken
 from regsys.model import NewAccount, NewDevice, NewJob, Outcome, Threepid
+from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts.case import (
     CLIENT,
     LATER_MS,
@@ -41,13 +42,23 @@ async def nothing(stores: Stores) -> None:
     return
 
 
+async def one_use(stores: Stores) -> None:
+    """A registration token that is good for one account."""
+    sql = (
+        "INSERT INTO registration_tokens (token, uses_allowed, completed, revoked, created_ms)"
+        " VALUES ('welcome', 1, 0, FALSE, 0)"
+    )
+    await stores.db.write("test", lambda txn: txn.run(sql))
+
+
 class RaceCase(SynchronousTestCase):
-    """``beside``: invariants that have nothing to say here."""
+    """``beside``: invariants that have nothing to say here. ``isolation``: see Interleaving."""
 
     beside: ClassVar[Sequence[str]] = ()
+    isolation: ClassVar[Optional[str]] = None
 
     def setUp(self) -> None:
-        self.races = Interleaving(self)
+        self.races = Interleaving(self, self.isolation)
 
     def meetings(self, before: Step, first: Step, second: Step) -> Iterator[Meeting]:
         """After each the tables must be in order; nobody had to be run again for it."""
@@ -92,17 +103,25 @@ class AccountRaces(RaceCase):
 
     def test_lastUse(self) -> None:
         """Two that want the last use of a registration token: one gets it."""
+        first, second = (account(name, name, registration_token="welcome") for name in "ab")
+        for meeting in self.meetings(one_use, create(first), create(second)):
+            self.assertOneLoses(meeting, InvalidRegistrationToken)
+
+    def test_lastUseReserved(self) -> None:
+        """Two sessions that want to reserve it: one does, and can use it."""
 
         async def before(stores: Stores) -> None:
-            sql = (
-                "INSERT INTO registration_tokens (token, uses_allowed, completed, revoked,"
-                " created_ms) VALUES ('welcome', 1, 0, FALSE, 0)"
-            )
-            await stores.db.write("test", lambda txn: txn.run(sql))
+            await one_use(stores)
+            for name in "ab":
+                await stores.sessions.add(session(name), 10)
 
-        first, second = (account(name, name, registration_token="welcome") for name in "ab")
-        for meeting in self.meetings(before, create(first), create(second)):
-            self.assertOneLoses(meeting, InvalidRegistrationToken)
+        def reserve(session_id: str) -> Step:
+            return lambda stores: RegistrationTokenStore(stores.db).reserve(
+                "welcome", session_id, NOW_MS
+            )
+
+        for meeting in self.meetings(before, reserve("a"), reserve("b")):
+            self.assertEqual({meeting.first, meeting.second}, {True, False}, meeting)
 
     def test_threepids(self) -> None:
         """Two with the same addresses, in whatever order each brings them: one gets both."""
@@ -117,6 +136,12 @@ class AccountRaces(RaceCase):
         for meeting in self.meetings(nothing, create(first), create(second)):
             self.assertIsInstance(meeting.first, Outcome, meeting)
             self.assertIsInstance(meeting.second, Outcome, meeting)
+
+
+class StricterAccountRaces(AccountRaces):
+    """In a database whose transactions are at another level unless they say which they want."""
+
+    isolation = "repeatable read"
 
 
 class SessionRaces(RaceCase):

@@ -39,7 +39,7 @@ class Cost:
         alone: list[str] = []
         place: Optional[list[str]] = None
         for text in statements:
-            if text == "BEGIN":
+            if text.startswith("BEGIN"):
                 place = []
                 transactions.append(place)
             elif text == "COMMIT":

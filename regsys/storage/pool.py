@@ -1,0 +1,184 @@
+"""adbapi's pool of connections, in which one that proves dead tells what the others are worth.
+
+A firewall that forgets idle connections, or a server that goes away without a word, forgets all
+of them at once. Without this each of them would cost somebody a deadline of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, Protocol
+
+import attr
+from twisted.enterprise import adbapi
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from regsys.storage.dialects import SILENCE_S, Dialect, SQLite
+
+log = Logger()
+
+# A connection that has not been used for so long is asked whether it is alive, before it is used.
+IDLE_S = 1.0
+
+
+class Pool(Protocol):
+    """What we use of adbapi.ConnectionPool."""
+
+    def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+
+
+class Place(Protocol):
+    """One thread's place in a pool, where a connection may be."""
+
+    def open(self) -> Any:
+        """The driver's connection, made now if there is none; raises what the driver raises."""
+
+    def discard(self, connection: Any) -> None:
+        """Close this connection: the next call makes another."""
+
+
+@attr.define
+class _Record:
+    """When this connection last proved to be alive, and whether a call is using it since."""
+
+    heard_s: float
+    in_use: bool = True
+
+
+class Connections:
+    """What is known of a pool's connections. Used by its threads, and safe for them."""
+
+    def __init__(
+        self, cut: Callable[[Any], None], seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.seconds = seconds
+        self._cut = cut
+        self._lock = threading.Lock()
+        self._records: dict[Any, _Record] = {}
+        # Who has not been heard since these moments is to be closed, or to be asked.
+        self._condemned_s = self._doubted_s = -1.0
+
+    def use(self, connection: Any) -> None:
+        """A call begins on it. It was heard just now if it is new, or was asked."""
+        with self._lock:
+            record = self._records.setdefault(connection, _Record(self.seconds()))
+            record.in_use = True
+
+    def hear(self, connection: Any) -> None:
+        """The database has answered on it, and the call has ended."""
+        with self._lock:
+            if connection in self._records:
+                self._records[connection] = _Record(self.seconds(), in_use=False)
+
+    def release(self, connection: Any) -> None:
+        """The call has ended, and it is not known whether the database has said anything."""
+        with self._lock:
+            if connection in self._records:
+                self._records[connection].in_use = False
+
+    def forget(self, connection: Any) -> None:
+        """It is about to be closed: from here on nobody cuts it."""
+        with self._lock:
+            self._records.pop(connection, None)
+
+    def is_condemned(self, connection: Any) -> bool:
+        with self._lock:
+            return self._heard_s(connection) < self._condemned_s
+
+    def is_doubtful(self, connection: Any) -> bool:
+        """Whether it must be asked before it is used."""
+        with self._lock:
+            heard_s = self._heard_s(connection)
+            return heard_s < self._doubted_s or self.seconds() - heard_s > IDLE_S
+
+    def _heard_s(self, connection: Any) -> float:
+        record = self._records.get(connection)
+        return self.seconds() if record is None else record.heard_s
+
+    def prove_dead(self, since_s: float) -> None:
+        """One has not answered since then. If it was silent, those that nobody has heard since
+        are as dead, and who waits for one of them is freed to try another; if it was closed, they
+        are to be asked."""
+        with self._lock:
+            if self.seconds() - since_s < SILENCE_S:
+                self._doubted_s = max(self._doubted_s, since_s)
+                return
+            self._condemned_s = max(self._condemned_s, since_s)
+            for connection, record in self._records.items():
+                if record.in_use and record.heard_s < since_s:
+                    self._cut_in_use(connection)
+
+    def _cut_in_use(self, connection: Any) -> None:
+        try:
+            self._cut(connection)
+        except Exception as error:  # the driver may have closed it by itself just now
+            log.debug("could not cut a connection: {error}", error=str(error))
+
+
+class _Place:
+    """What adbapi takes for its connection, but that opening and transactions are left to us."""
+
+    def __init__(self, pool: Any, dialect: Dialect, connections: Connections) -> None:
+        self._pool = pool
+        self._dialect = dialect
+        self._connections = connections
+        self._connection: Any = None
+        self._since_s = 0.0
+
+    def open(self) -> Any:
+        kept = self._pool.connections.get(self._pool.threadID())
+        if kept is not None:
+            self._check(kept)
+        self._connection = self._pool.connect()
+        self._connections.use(self._connection)
+        self._since_s = self._connections.seconds()
+        return self._connection
+
+    def _check(self, connection: Any) -> None:
+        """Close a connection of an earlier call that is of no use any more."""
+        if self._connections.is_condemned(connection):
+            self._close(connection)
+        elif self._connections.is_doubtful(connection):
+            since_s = self._connections.seconds()
+            if self._dialect.is_alive(connection):
+                self._connections.hear(connection)
+            else:
+                self._close(connection)
+                self._connections.prove_dead(since_s)
+
+    def discard(self, connection: Any) -> None:
+        self._connection = None
+        self._close(connection)
+        self._connections.prove_dead(self._since_s)
+
+    def _close(self, connection: Any) -> None:
+        self._connections.forget(connection)
+        self._pool.disconnect(connection)
+
+    def commit(self) -> None:
+        """The call has ended well. (``_Call`` has sent COMMIT itself.)"""
+        self._connections.hear(self._connection)
+
+    def rollback(self) -> None:
+        """The call has failed. (``_Call`` has sent ROLLBACK itself.)"""
+        self._connections.release(self._connection)
+
+
+def connection_pool(dialect: Dialect, reactor: Any, smallest: int, largest: int) -> Any:
+    """adbapi's pool, set up for the dialect. SQLite gets one thread: it has one writer."""
+    if isinstance(dialect, SQLite):
+        smallest = largest = 1
+    pool: Any = adbapi.ConnectionPool(
+        dialect.module,
+        **dialect.connect_args(),
+        cp_min=smallest,
+        cp_max=largest,
+        cp_openfun=dialect.opened,
+        cp_reactor=reactor,
+        cp_noisy=False,
+    )
+    connections = Connections(dialect.cut)
+    pool.connectionFactory = lambda pool: _Place(pool, dialect, connections)
+    return pool
