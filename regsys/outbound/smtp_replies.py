@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Collection, Optional
 
-from regsys.model import masked
+from regsys.model import masked_text
 
 MAX_WORDS = 200
 
@@ -31,7 +31,6 @@ _OUR_WORDS = re.compile(
     r"|delivery is not allowed",
     re.I,
 )
-_ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"'@]+@[^\s<>()\[\]:;,\"'@]+")
 # Shorter lines, such as an empty one, are in every text.
 _MIN_SECRET = 4
 
@@ -55,5 +54,4 @@ def readable(words: str, secrets: Collection[str]) -> Optional[str]:
     if any(len(secret) >= _MIN_SECRET and secret in words for secret in secrets):
         return None
     line = " ".join("".join(it if it.isprintable() else " " for it in words).split())
-    line = _ADDRESS.sub(lambda found: masked(found[0]), line)
-    return line[:MAX_WORDS] or None
+    return masked_text(line)[:MAX_WORDS] or None
