@@ -53,7 +53,7 @@ class Admission:
     async def judge(self, registration: Registration) -> Verdict:
         verdict = await self.spam.judge(registration)
         if verdict is Verdict.DENY:
-            raise LimitExceeded(self.denied_ms)
+            raise LimitExceeded(self.denied_ms, reason="a spam checker denied it")
         return verdict
 
     async def check(self, registration: Registration) -> None:

@@ -48,14 +48,20 @@ def begin(log_config: Optional[str]) -> Optional[str]:
                 f"log_config: {log_config} cannot be used, so the log goes to standard error:"
                 f" {_with_causes(error)} (if it is another program's, give regsys one of its own)"
             )
-    levels = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
-    # Twisted's own lines about connections are noise here, and a query may be in them.
-    levels.setLogLevelForNamespace("twisted.web", LogLevel.warn)
-    levels.setLogLevelForNamespace("regsys.http.site", LogLevel.warn)
     globalLogBeginner.beginLoggingTo(
-        [FilteringLogObserver(observer, [levels])], redirectStandardIO=False
+        [FilteringLogObserver(observer, [levels()])], redirectStandardIO=False
     )
     return problem
+
+
+def levels() -> LogLevelFilterPredicate:
+    """What is for operators: from level info upward, with exceptions."""
+    levels = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
+    # Twisted's own lines about connections are noise here, and a query may be in them. Those of
+    # its channels bear the name of our class.
+    levels.setLogLevelForNamespace("twisted.web", LogLevel.warn)
+    levels.setLogLevelForNamespace("regsys.http.server", LogLevel.warn)
+    return levels
 
 
 def _with_causes(error: Optional[BaseException]) -> str:

@@ -15,7 +15,7 @@ from regsys.backend import Backend
 from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.consent import Consents
 from regsys.handler import RegistrationHandler
-from regsys.http import Endpoint, InFlight
+from regsys.http import Endpoint, InFlight, RefusalLog
 from regsys.interfaces import (
     IAppservices,
     IAuth,
@@ -104,6 +104,7 @@ class Subsystem:
     jobs: JobRunner
     backend: Backend
     in_flight: InFlight
+    _refusals: RefusalLog
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
     _reloadable: Sequence[IReloadable] = ()
@@ -134,6 +135,7 @@ class Subsystem:
             otherwise=otherwise,
             client_address=client_address,
             in_flight=self.in_flight,
+            refusals=self._refusals,
         )
 
     def start(self) -> None:

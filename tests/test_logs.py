@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from twisted.logger import Logger, LogLevel, textFileLogObserver
+from twisted.logger import Logger, LogLevel, PredicateResult, capturedLogs, textFileLogObserver
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.logs import Lines
+from regsys.http import resource
+from regsys.logs import Lines, levels
+from tests.http.wire import Echo, Wire
 
 
 class Unspeakable:
@@ -53,3 +55,17 @@ class LineTests(SynchronousTestCase):
         log = Logger(namespace="regsys.test", observer=Lines(out))
         log.warn("{count} left", count=2)
         self.assertRegex(out.getvalue(), r"^\d{4}-\d\d-\d\dT.{13} \[regsys\.test#warn\] 2 left\n$")
+
+
+class LevelTests(SynchronousTestCase):
+    def test_idleConnection(self) -> None:
+        """That a silent connection was closed is no news for operators; what we say at the same
+        level is."""
+        wire = Wire(resource([Echo("/x").endpoint]), idle_timeout_s=30)
+        with capturedLogs() as events:
+            wire.clock.advance(31)
+            Logger(namespace="regsys.http.refusals").info("refused")
+        (timed_out, refused) = events
+        self.assertIn("Timing out client", timed_out["log_format"])
+        judged = [levels()(event) for event in (timed_out, refused)]
+        self.assertEqual(judged, [PredicateResult.no, PredicateResult.maybe])

@@ -12,7 +12,7 @@ from regsys.build import follow_ups, proofs, rules, stages
 from regsys.build.parts import Parts
 from regsys.credentials import PasswordCheck
 from regsys.handler import RegistrationHandler
-from regsys.http import Endpoint, InFlight
+from regsys.http import Endpoint, InFlight, RefusalLog
 from regsys.interfaces import (
     IAccountStore,
     IAuth,
@@ -134,6 +134,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         jobs=parts.runner,
         backend=parts.backend,
         in_flight=InFlight(parts.clock),
+        refusals=RefusalLog(parts.clock, address_key, frozenset(signup.uia.stages)),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
         warnings=rules.warnings(

@@ -46,7 +46,7 @@ from regsys.config.logins import (
 )
 from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
-from regsys.config.refusals import check_addresses, check_process, check_registration
+from regsys.config.refusals import address_warnings, check_process, check_registration
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
 from regsys.config.rooms import RoomsConfig, read_rooms
 from regsys.config.terms import TermsConfig, read_terms
@@ -211,9 +211,10 @@ def read(reader: Reader) -> Config:
     )
     check_process(reader)
     check_registration(reader, registration, tokens, threepids)
-    check_addresses(reader, listeners, trusted_proxies)
     unused, slips = unread_options(reader)
-    return attr.evolve(config, unused=unused, warnings=(*reader.warnings, *slips))
+    # The last, because much else matters more where the proxy sets the header anew.
+    addresses = address_warnings(listeners, trusted_proxies)
+    return attr.evolve(config, unused=unused, warnings=(*reader.warnings, *slips, *addresses))
 
 
 def _read_server_name(reader: Reader) -> str:

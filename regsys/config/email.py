@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from email.errors import MessageError
 from email.policy import default as HEADERS
 from typing import Mapping, Optional, Sequence
 
 import attr
-import idna
 
+from regsys.config.hosts import ascii_host
 from regsys.config.values import Reader, knows_only
 from regsys.model import Secret
 
@@ -30,6 +31,11 @@ _PAGES = {"failure_html": "_failure.html", "success_html": "_success.html"}
 # Stands for %(app)s while notif_from is taken apart: no header gives it a meaning.
 _APP_MARK = "\ue000"
 _PLAIN_PORT, _TLS_PORT = 25, 465
+_HOST_AND_PORT = re.compile(r"(\[[^]]*\]|[^:]*):([0-9]+)")
+_PORT_MEND = "write its name alone, such as mail.example.com, without smtp:// and port"
+_TLS_NAME_MEND = "write the one name that the certificate of the mail server is asked for"
+# What the parser says of "Example.com Chat <…>": only quotes are missing.
+_DOT_IN_NAME = "period in 'phrase'"
 
 
 @attr.frozen(kw_only=True)
@@ -74,7 +80,7 @@ def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[Em
     section = reader.section("email")
     is_set = _says_something(section.data)
     force_tls, starttls = section.flag("force_tls"), section.flag("enable_tls", True)
-    host = section.text("smtp_host") or "localhost"
+    host = _read_host(section, "smtp_host", _PORT_MEND) or "localhost"
     user, password = section.text("smtp_user"), section.secret("smtp_pass")
     app_name = _line(section, "app_name") or "Matrix"
     from_name, from_address = _read_sender(section, app_name, is_set)
@@ -90,7 +96,7 @@ def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[Em
         force_tls=force_tls,
         starttls=starttls,
         require_tls=section.flag("require_transport_security"),
-        tls_name=section.text("tlsname") or host,
+        tls_name=_read_host(section, "tlsname", _TLS_NAME_MEND) or host,
         from_name=from_name,
         from_address=from_address,
         app_name=app_name,
@@ -103,6 +109,20 @@ def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[Em
         return None
     _check_security(section, config)
     return config
+
+
+def _read_host(section: Reader, name: str, mend: str) -> Optional[str]:
+    text = section.text(name)
+    if text is None:
+        return None
+    host = ascii_host(text)
+    if host is None:
+        found = _HOST_AND_PORT.fullmatch(text)
+        if found is not None:
+            mend = f"the port has an option of its own: write {name}: {found[1]}"
+            mend += f" and smtp_port: {found[2]}" if name == "smtp_host" else ""
+        section.problem(name, "not the name of a host", mend, text)
+    return host
 
 
 def _says_something(value: object) -> bool:
@@ -145,7 +165,8 @@ def _line(section: Reader, name: str) -> Optional[str]:
 
 def _read_sender(section: Reader, app_name: str, is_needed: bool) -> tuple[str, str]:
     """The name and the address of ``notif_from``."""
-    mend = 'write an address, such as "%(app)s <noreply@example.com>"'
+    mend = 'write an address, such as "%(app)s <noreply@example.com>"; a name with a comma in it'
+    mend += " stands in quotes of its own"
     written = _line(section, "notif_from")
     if written is None:
         if is_needed and section.data.get("notif_from") in (None, ""):
@@ -163,15 +184,12 @@ def _parse_sender(written: str) -> Optional[tuple[str, str]]:
     try:
         header = HEADERS.header_factory("From", written % {"app": _APP_MARK})
         (found,) = header.addresses
-        address = f"{found.addr_spec.rpartition('@')[0]}@{_a_labels(found.domain)}"
+        domain = None if found.domain.startswith("[") else ascii_host(found.domain)
+        address = f"{found.addr_spec.rpartition('@')[0]}@{domain}"
     except (ValueError, MessageError):
         return None
-    return (found.display_name, address) if found.domain and not header.defects else None
-
-
-def _a_labels(domain: str) -> str:
-    """The domain as mail servers know it; ValueError if it is none."""
-    return domain if domain.isascii() else idna.encode(domain).decode("ascii")
+    is_sound = all(str(defect) == _DOT_IN_NAME for defect in header.defects)
+    return (found.display_name, address) if domain and is_sound else None
 
 
 def _read_subjects(section: Reader) -> Mapping[str, str]:

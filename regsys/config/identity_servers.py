@@ -26,7 +26,7 @@ _ALWAYS = ("0.0.0.0/8", "::/128")
 # Behind these 96 bits an IPv4 address is reached by way of a translator (RFC 6052, RFC 7915).
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("::ffff:0:0:0/96"))
 
-_LABEL = "[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?"
+_LABEL = "[0-9a-z_](?:[0-9a-z_-]{0,61}[0-9a-z_])?"
 _NAME = re.compile(
     rf"(?P<host>(?:{_LABEL}\.)*{_LABEL}|\[[0-9a-f:.]{{2,45}}\])(?::(?P<port>[1-9][0-9]{{0,4}}))?"
 )

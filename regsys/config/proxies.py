@@ -9,6 +9,7 @@ from urllib.request import getproxies_environment
 
 import attr
 
+from regsys.config.hosts import ascii_host
 from regsys.config.values import Reader
 
 _PORTS = {"http": 80, "https": 443}
@@ -29,14 +30,15 @@ class Proxy:
         """From ``http://user:password@host:port``, of which the host suffices. ValueError for
         what isn't one; the text of the error holds no password."""
         parts = urlsplit(text if "://" in text else f"http://{text}")
-        if parts.scheme not in _PORTS or not parts.hostname or not text.isascii():
+        host = ascii_host(parts.hostname or "")
+        if parts.scheme not in _PORTS or host is None or not text.isascii():
             raise ValueError("not the address of a proxy")
         authorization = None
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             authorization = b"Basic " + base64.b64encode(pair.encode())
         port = parts.port or _PORTS[parts.scheme]
-        return cls(parts.hostname, port, parts.scheme == "https", authorization)
+        return cls(host, port, parts.scheme == "https", authorization)
 
 
 @attr.frozen(kw_only=True)

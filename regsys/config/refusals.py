@@ -60,14 +60,14 @@ def check_process(reader: Reader) -> None:
         )
 
 
-def check_addresses(
-    reader: Reader, listeners: Sequence[Listener], trusted_proxies: Sequence[str]
-) -> None:
-    """Warn where anybody can claim any address (BEHAVIOUR B16.10)."""
+def address_warnings(
+    listeners: Sequence[Listener], trusted_proxies: Sequence[str]
+) -> tuple[str, ...]:
+    """A warning where anybody can claim any address (BEHAVIOUR B16.10)."""
     if trusted_proxies or not any(listener.x_forwarded for listener in listeners):
-        return
-    reader.warnings.append(
+        return ()
+    return (
         "A listener has x_forwarded, but regsys.trusted_proxies is not set: the first address "
         "of X-Forwarded-For counts, and a client can write there what it likes. "
-        "List your reverse proxies."
+        "List your reverse proxies.",
     )

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import attr
 
+from regsys.config.hosts import ascii_host
 from regsys.model import Secret
 
 MINUTE_MS = 60_000
@@ -68,7 +69,8 @@ def is_url(text: str) -> bool:
     """Whether it is a whole address on the web: http or https, a host, nothing odd in it."""
     try:
         parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        good = parts.scheme in ("http", "https") and parts.port != 0
+        good = good and ascii_host(parts.hostname or "") is not None
     except ValueError:
         return False
     return good and text.isascii() and text.isprintable() and " " not in text

@@ -14,12 +14,14 @@ class RegistrationError(Exception):
     """A refusal that a client is told about.
 
     ``extra`` are further keys of the JSON answer. ``retry_after_ms`` (None: no hint) also
-    becomes the ``Retry-After`` header.
+    becomes the ``Retry-After`` header. ``reason``: what the log says instead of the text, where
+    clients must not learn it; None: the text.
     """
 
     status: int = 400
     errcode: str = "M_UNKNOWN"
     sentence: ClassVar[str] = "The request was refused."
+    reason: Optional[str] = None
 
     def __init__(self, text: Optional[str] = None, **extra: Any) -> None:
         super().__init__(text or self.sentence)
@@ -78,8 +80,11 @@ class LimitExceeded(RegistrationError):
 
     status, errcode, sentence = 429, "M_LIMIT_EXCEEDED", "Too many requests: try again later."
 
-    def __init__(self, retry_after_ms: int, text: Optional[str] = None) -> None:
+    def __init__(
+        self, retry_after_ms: int, text: Optional[str] = None, reason: Optional[str] = None
+    ) -> None:
         super().__init__(text, retry_after_ms=max(1, retry_after_ms))
+        self.reason = reason
 
 
 class Unavailable(RegistrationError):

@@ -6,6 +6,7 @@ This package is the only place that writes a status or a header. Handlers are pl
 
 from regsys.http.addresses import first_forwarded, peer_address, rightmost_untrusted
 from regsys.http.call import BODY_LIMIT, Call
+from regsys.http.refusals import RefusalLog
 from regsys.http.reply import File, LongJSON, Page, Reply, Text, encode_json, refusal
 from regsys.http.routing import Endpoint, resource
 from regsys.http.server import site
@@ -20,6 +21,7 @@ __all__ = [
     "InFlight",
     "LongJSON",
     "Page",
+    "RefusalLog",
     "Reply",
     "Text",
     "encode_json",

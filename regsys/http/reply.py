@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing
-from typing import Any, AsyncGenerator, Callable, Iterable, Mapping, Union
+from typing import Any, AsyncGenerator, Callable, Iterable, Mapping, Optional, Union
 
 import attr
 from twisted.web.iweb import IRequest
@@ -97,11 +97,13 @@ Body = Union[Mapping[str, Any], Page, File, Text, LongJSON]
 @attr.frozen
 class Reply:
     """An answer: its body (a mapping becomes JSON), its status, and headers beside those that
-    its kind of body brings."""
+    its kind of body brings. ``refused``: why it is a refusal, for the log alone; None where it is
+    none, or where the body has an ``errcode`` and tells."""
 
     body: Body = attr.field(factory=dict, repr=False)
     status: int = 200
     headers: Mapping[str, str] = attr.field(factory=dict)
+    refused: Optional[str] = attr.field(default=None, repr=False)
 
 
 INTERNAL_ERROR = Reply({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
@@ -113,7 +115,7 @@ def refusal(error: RegistrationError) -> Reply:
     if error.retry_after_ms is not None:
         headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
     body = {"errcode": error.errcode, "error": error.text, **error.extra}
-    return Reply(body, error.status, headers)
+    return Reply(body, error.status, headers, f"{error.errcode}: {error.reason or error.text}")
 
 
 async def render(reply: Reply, is_wanted: Callable[[], bool]) -> tuple[bytes, Headers]:

@@ -13,6 +13,7 @@ from twisted.web.server import Request
 from regsys.errors import UnknownPath, WrongMethod
 from regsys.http.addresses import AddressPolicy, peer_address
 from regsys.http.call import Call
+from regsys.http.refusals import RefusalLog
 from regsys.http.reply import Reply, refusal
 from regsys.http.serving import Handler, InFlight, Leaf
 
@@ -37,20 +38,22 @@ def resource(
     otherwise: Optional[IResource] = None,
     client_address: AddressPolicy = peer_address,
     in_flight: Optional[InFlight] = None,
+    refusals: Optional[RefusalLog] = None,
 ) -> IResource:
     """The endpoints as one resource, for the root of a site or below it by ``putChild``.
 
     Wherever it hangs, the full path of a request decides. Other paths go on to
     ``otherwise`` as if that hung here instead; None: they are answered with a 404.
     ``client_address`` says whose address a request counts for. ``in_flight`` counts the
-    calls under way; several resources may share one. ValueError: two endpoints claim the
+    calls under way, ``refusals`` tells of them in the log; several resources may share one.
+    ValueError: two endpoints claim the
     same path.
     """
-    in_flight = in_flight or InFlight()
+    in_flight, refusals = in_flight or InFlight(), refusals or RefusalLog()
 
     def leaf(pattern: str, handlers: Mapping[str, Handler], fallback: Handler) -> Leaf:
         methods = {name.encode("ascii"): handler for name, handler in handlers.items()}
-        return Leaf(pattern, methods, fallback, client_address, in_flight)
+        return Leaf(pattern, methods, fallback, client_address, in_flight, refusals)
 
     leaves: dict[str, Leaf] = {}
     for endpoint in endpoints:

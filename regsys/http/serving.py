@@ -19,6 +19,7 @@ from regsys import deadlines
 from regsys.errors import RegistrationError
 from regsys.http.addresses import AddressPolicy
 from regsys.http.call import Call, read_call
+from regsys.http.refusals import RefusalLog
 from regsys.http.reply import INTERNAL_ERROR, Headers, Reply, refusal, render, rendered, write
 
 Handler = Callable[[Call], Awaitable[Reply]]
@@ -74,6 +75,7 @@ class Leaf(Resource):
     fallback: Handler
     client_address: AddressPolicy
     in_flight: InFlight
+    refusals: RefusalLog
     path_args: Mapping[str, str] = attr.field(factory=dict)
 
     isLeaf = True
@@ -98,7 +100,8 @@ class Leaf(Resource):
     ) -> tuple[Reply, bytes, Headers]:
         handler = self.methods.get(request.method, self.fallback)
         try:
-            reply = await handler(read_call(request, self.path_args, self.client_address))
+            call = read_call(request, self.path_args, self.client_address)
+            reply = await self._handled(handler, call)
             return (reply, *await render(reply, is_wanted))
         except RegistrationError as error:
             reply = refusal(error)
@@ -107,6 +110,15 @@ class Leaf(Resource):
             self._log_failure(Failure(), request)
             reply = INTERNAL_ERROR
         return (reply, *rendered(reply))
+
+    async def _handled(self, handler: Handler, call: Call) -> Reply:
+        try:
+            reply = await handler(call)
+        except RegistrationError as error:
+            reply = refusal(error)
+        if handler is not self.fallback:
+            self.refusals.note(call, self.pattern, reply)
+        return reply
 
     def _log_failure(self, failure: Failure, request: IRequest) -> None:
         # The pattern, because a path or a query as sent may hold a secret.

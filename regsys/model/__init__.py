@@ -26,6 +26,7 @@ from regsys.model.identity import (
     Threepid,
     UserID,
     masked,
+    masked_text,
 )
 from regsys.model.jobs import (
     JOB_LEASE_MS,
@@ -120,4 +121,5 @@ __all__ = [
     "ValidationMail",
     "WaitingJob",
     "masked",
+    "masked_text",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Optional
 
 import attr
 
 GUEST_DEVICE_ID = "guest_device"
 MAX_USER_ID_BYTES = 255
+_MAIL_ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"'@]+@[^\s<>()\[\]:;,\"'@]+")
 
 
 @attr.frozen(order=True)
@@ -80,6 +82,11 @@ def masked(address: str) -> str:
     """What a log may hold of a mail address or a phone number: ``a…@example.org``, ``49…78``."""
     local, at, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}" if at else f"{address[:2]}…{address[-2:]}"
+
+
+def masked_text(text: str) -> str:
+    """Somebody's words, with every mail address in them masked."""
+    return _MAIL_ADDRESS.sub(lambda found: masked(found[0]), text)
 
 
 @attr.frozen(kw_only=True)

@@ -6,11 +6,10 @@ from typing import Any, Awaitable, Optional, TypeVar
 
 import attr
 from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -19,6 +18,7 @@ from regsys.config.email import EmailConfig
 from regsys.errors import MailDeferred
 from regsys.interfaces import IMailer
 from regsys.model import Mail, masked
+from regsys.outbound.hosts import HostEndpoint, tls_to
 from regsys.outbound.message import Letterhead, Mailbox
 from regsys.outbound.smtp import Account, Sending
 
@@ -53,8 +53,8 @@ class SMTPMailer:
         cls, reactor: Any, config: EmailConfig, server_name: str, trust_root: Any = None
     ) -> SMTPMailer:
         """The real one. ``trust_root`` None: whom this machine trusts with certificates."""
-        tls = optionsForClientTLS(config.tls_name, trust_root)
-        endpoint = HostnameEndpoint(reactor, config.host, config.port, timeout=CONNECT_S)
+        tls = tls_to(config.tls_name, trust_root)
+        endpoint = HostEndpoint(reactor, config.host, config.port, timeout=CONNECT_S)
         return cls(
             config=config,
             letterhead=Letterhead(
@@ -91,6 +91,7 @@ class SMTPMailer:
             introduces_as=self.letterhead.host,
             account=self._account(),
             tls=self.tls,
+            tls_name=self.config.tls_name,
             is_encrypted=self.config.force_tls,
             require_tls=self.config.require_tls,
             clock=self.clock,

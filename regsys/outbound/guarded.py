@@ -13,7 +13,7 @@ from typing import Any, Optional
 import attr
 from twisted.internet._resolver import GAIResolver
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import (
     IConnector,
@@ -26,7 +26,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.threadpool import ThreadPool
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import (
     IAgent,
@@ -39,6 +39,7 @@ from zope.interface import implementer
 
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import ProxiesConfig
+from regsys.outbound.hosts import HostEndpoint, TLSPolicy
 
 # Of one connection, to be received: TLS, headers, and a body within ``http.BODY_LIMIT``.
 MOST_BYTES = 128 * 1024
@@ -60,7 +61,7 @@ class GuardedAgent:
     proxies: ProxiesConfig
     timeout_s: float
     resolver: Optional[IHostnameResolver] = None
-    policy: IPolicyForHTTPS = attr.field(factory=BrowserLikePolicyForHTTPS)
+    policy: IPolicyForHTTPS = attr.field(factory=TLSPolicy)
 
     def request(
         self,
@@ -82,7 +83,7 @@ class GuardedAgent:
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         resolver = self.reactor.nameResolver if self.resolver is None else self.resolver
         guard = _Guard(self.reactor, self.networks, resolver)
-        plain = HostnameEndpoint(guard, uri.host, uri.port, self.timeout_s)
+        plain = HostEndpoint(guard, uri.host, uri.port, self.timeout_s)
         return wrapClientTLS(self.policy.creatorForNetloc(uri.host, uri.port), plain)
 
 
@@ -128,7 +129,7 @@ class _Measured(WrappingFactory[_Measuring]):
 @implementer(IReactorTCP, IReactorTime, IReactorPluggableNameResolver)
 @attr.frozen
 class _Guard:
-    """A reactor as far as HostnameEndpoint makes use of one: once a name has been resolved, it
+    """A reactor as far as HostEndpoint makes use of one: once a name has been resolved, it
     connects to each address in turn, and every connection begins here."""
 
     reactor: Any

@@ -25,6 +25,7 @@ from zope.interface import implementer
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import ProxiesConfig
 from regsys.outbound.guarded import GuardedAgent
+from regsys.outbound.hosts import certificate_problem
 from regsys.outbound.proxies import ProxyingAgent
 
 # Connect, headers and body together.
@@ -146,7 +147,7 @@ class HTTPClient:
         except Exception as error:
             # Whatever else may go wrong between two machines. The kind says enough: the text
             # of some quotes what was sent.
-            raise NoAnswer(f"the connection failed, or is no HTTP: {_kind(error)}") from None
+            raise NoAnswer(_reason(error)) from None
         finally:
             self._under_way -= 1
 
@@ -162,10 +163,15 @@ def _too_slow(result: object, seconds: float) -> Failure:
     return Failure(NoAnswer(f"no answer within {seconds:g} s"))
 
 
-def _kind(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """The class of an error; where Twisted wraps a list of reasons, those of the reasons."""
-    reasons: Any = getattr(error, "reasons", None)
-    return ", ".join(reason.type.__name__ for reason in reasons or [Failure(error)])
+    reasons: Any = getattr(error, "reasons", None) or [Failure(error)]
+    for reason in reasons:
+        problem = certificate_problem(reason)
+        if problem is not None:
+            return f"it has a certificate that {problem}"
+    kinds = ", ".join(reason.type.__name__ for reason in reasons)
+    return f"the connection failed, or is no HTTP: {kinds}"
 
 
 def _read(response: IResponse, limit: int) -> Deferred[bytes]:

@@ -11,12 +11,12 @@ from typing import Any, Optional
 
 import attr
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ProxyAgent
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ProxyAgent
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import (
     IAgent,
@@ -28,6 +28,7 @@ from twisted.web.iweb import (
 from zope.interface import implementer
 
 from regsys.config.proxies import ProxiesConfig, Proxy
+from regsys.outbound.hosts import DirectEndpoints, HostEndpoint, TLSPolicy
 
 # A proxy has little to say before the tunnel is open.
 HEAD_LIMIT = 8 * 1024
@@ -42,7 +43,7 @@ class ProxyingAgent:
     reactor: Any
     proxies: ProxiesConfig
     timeout_s: float
-    policy: IPolicyForHTTPS = attr.field(factory=BrowserLikePolicyForHTTPS)
+    policy: IPolicyForHTTPS = attr.field(factory=TLSPolicy)
 
     def request(
         self,
@@ -53,7 +54,8 @@ class ProxyingAgent:
     ) -> Deferred[IResponse]:
         wanted, headers = URI.fromBytes(uri), headers or Headers()
         pool = HTTPConnectionPool(self.reactor, persistent=False)
-        agent: Any = Agent(self.reactor, self.policy, self.timeout_s, pool=pool)
+        direct = DirectEndpoints(self.reactor, self.policy, self.timeout_s)
+        agent: Any = Agent.usingEndpointFactory(self.reactor, direct, pool)
         proxy = self.proxies.proxy_for(wanted.scheme.decode(), wanted.host.decode(), wanted.port)
         if proxy is not None:
             endpoint = self._endpoint(proxy)
@@ -69,7 +71,7 @@ class ProxyingAgent:
 
     def _endpoint(self, proxy: Proxy) -> IStreamClientEndpoint:
         host = proxy.host.encode("ascii")
-        plain = HostnameEndpoint(self.reactor, host, proxy.port, self.timeout_s)
+        plain = HostEndpoint(self.reactor, host, proxy.port, self.timeout_s)
         if not proxy.tls:
             return plain
         return wrapClientTLS(self.policy.creatorForNetloc(host, proxy.port), plain)

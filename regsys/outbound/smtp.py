@@ -21,7 +21,9 @@ from twisted.python.failure import Failure
 
 from regsys.errors import MailDeferred, MailRefused, RegistrationError
 from regsys.model import Secret
+from regsys.outbound.hosts import OTHER_NAME, UNTRUSTED, certificate_problem
 from regsys.outbound.message import Mailbox
+from regsys.outbound.smtp_replies import is_about_mail, readable
 
 # How long a server may think about each thing it is told, and about a farewell.
 ANSWER_S = 20.0
@@ -30,6 +32,12 @@ FAREWELL_S = 5.0
 _MOST_LINES = 100
 _VERBS = frozenset(b"EHLO HELO STARTTLS AUTH MAIL RCPT DATA QUIT".split())
 _FINE = range(200, 300)
+_CERTIFICATE_MENDS = {
+    OTHER_NAME: "if it is the right server, set email.tlsname to the name in its certificate"
+    " (now {name})",
+    UNTRUSTED: "renew it, or name the file of its authority in the environment variable"
+    " SSL_CERT_FILE; email.enable_tls: false sends mails without encryption",
+}
 
 
 @attr.frozen
@@ -45,8 +53,9 @@ class Sending(smtp.ESMTPClient):
     """Sends one message to one mailbox.
 
     ``done`` fires once: with None when the server has taken the message, else MailRefused or
-    MailDeferred, whose text has the server's code and never its words: those may repeat the
-    address, or what we said. Whoever connects it calls ``close`` in the end.
+    MailDeferred, whose text has the server's code, and its words where they cannot repeat the
+    login or the message. ``tls_name``: what its certificate must be made out to. Whoever
+    connects it calls ``close`` in the end.
     """
 
     transport: Any
@@ -64,6 +73,7 @@ class Sending(smtp.ESMTPClient):
         introduces_as: str,
         account: Optional[Account],
         tls: Any,
+        tls_name: str,
         is_encrypted: bool,
         require_tls: bool,
         clock: IReactorTime,
@@ -75,11 +85,12 @@ class Sending(smtp.ESMTPClient):
         self._clock = clock
         self.done: Deferred[None] = Deferred()
         self._sender, self._to, self._message = sender, to, message
-        self._account, self._is_encrypted = account, is_encrypted
+        self._account, self._is_encrypted, self._tls_name = account, is_encrypted, tls_name
         self._takes_utf8 = False
         self._is_settled = False
         self._may_say_goodbye = False
         self._said = "our connection"
+        self._login_said = [account.password.reveal()] if account else []
 
     def callLater(self, period: float, func: Any) -> Any:
         """Twisted's way of asking for a clock."""
@@ -114,7 +125,12 @@ class Sending(smtp.ESMTPClient):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         self.connected = 0
-        self._fail(f"hung up after {self._said}: {reason.getErrorMessage().rstrip('.')}")
+        problem = certificate_problem(reason)
+        if problem is None:
+            self._fail(f"hung up after {self._said}: {reason.getErrorMessage().rstrip('.')}")
+        else:
+            mend = _CERTIFICATE_MENDS[problem].format(name=self._tls_name)
+            self._fail(f"has a certificate that {problem}: {mend}")
 
     def timeoutConnection(self) -> None:
         self._fail(f"did not answer {self._said} within {ANSWER_S:g} s")
@@ -138,6 +154,10 @@ class Sending(smtp.ESMTPClient):
         verb = line.split(b" ")[0]
         if verb in _VERBS:
             self._said = verb.decode("ascii")
+        elif self._said == "AUTH":
+            self._login_said.append(line.decode("ascii"))
+        if line.startswith(b"AUTH PLAIN "):
+            self._login_said.append(line[11:].decode("ascii"))
         super().sendLine(line)
 
     def lineReceived(self, line: bytes) -> Any:
@@ -159,7 +179,11 @@ class Sending(smtp.ESMTPClient):
         # The first line is the server's name; extensions may be written in any case.
         _, *offered = resp.upper().splitlines() or [b""]
         self._takes_utf8 = b"SMTPUTF8" in offered
-        super().esmtpState_serverConfig(code, b"\n".join(offered))
+        # Old servers write AUTH=LOGIN PLAIN, some of them both ways.
+        logins = [line[5:] for line in offered if line[:5] in (b"AUTH ", b"AUTH=")]
+        others = [line for line in offered if line[:5] not in (b"AUTH ", b"AUTH=")]
+        login = [b"AUTH " + b" ".join(logins)] if logins else []
+        super().esmtpState_serverConfig(code, b"\n".join([*others, *login]))
 
     def esmtpState_starttls(self, code: int, resp: bytes) -> None:
         # What came along with the permission was said by whoever could: it must not count as
@@ -221,10 +245,14 @@ class Sending(smtp.ESMTPClient):
         self.sendLine(line.encode())
 
     def _on_refused(self, code: int, resp: bytes) -> None:
-        """No to the mail. For good if it is about the recipient or the message; what there is
-        against the sender an administrator can mend."""
+        """No to the mail. For good if it is about the recipient or the message; what it has
+        against the sender an administrator can correct."""
         self._may_say_goodbye = True
-        if code >= 500 and self._said != "MAIL":
-            self._settle(MailRefused(f"The mail server said {code} to {self._said}."))
+        words = resp.decode("utf-8", "replace")
+        # Nothing of the message has been said before DATA: no answer can repeat a link.
+        shown = None if self._said == "the message" else readable(words, self._login_said)
+        reason = f"said {code} to {self._said}{f': {shown}' if shown else ''}".rstrip(".")
+        if code >= 500 and self._said != "MAIL" and is_about_mail(code, words):
+            self._settle(MailRefused(f"The mail server {reason}."))
         else:
-            self._fail(f"said {code} to {self._said}")
+            self._fail(reason)

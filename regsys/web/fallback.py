@@ -47,7 +47,10 @@ def fallback(handler: RegistrationHandler, uia: UserInteractiveAuth, pages: Page
             again = _form(call, stage, page, session, error.text)
             return attr.evolve(refusal(error), body=again.body)
         if progress.failure is not None:
-            return _form(call, stage, page, session, progress.failure.text)
+            again = _form(call, stage, page, session, progress.failure.text)
+            return attr.evolve(
+                again, refused=f"{progress.failure.errcode}: {progress.failure.text}"
+            )
         return _passed(call)
 
     def _stage(call: Call) -> tuple[IStage, StagePage]:

@@ -101,6 +101,9 @@ class SenderTests(EmailCase):
             ('"A, B %(app)s" <a@hs.example>', f"A, B {app}", "a@hs.example"),
             ("100%% Größe <a@hs.example>", "100% Größe", "a@hs.example"),
             ("a@bücher.example", "", "a@xn--bcher-kva.example"),
+            ("Example.com Chat <a@b.example>", "Example.com Chat", "a@b.example"),
+            ("Dr. A. Who at %(app)s <a@b.example>", f"Dr. A. Who at {app}", "a@b.example"),
+            ("a@mail_relay", "", "a@mail_relay"),
         ):
             email = self.email(notif_from=written, app_name=app)
             self.assertEqual((email.from_name, email.from_address), (name, address))
@@ -112,8 +115,11 @@ class SenderTests(EmailCase):
             "a@%(app)s",
             "%(server)s <a@hs.example>", "%s <a@hs.example>", "50% <a@hs.example>",
             "jörg@hs.example", "a@☃.example", "A <a@hs.example", "<>", "a b@hs.example",
+            "Example.com, Chat <a@hs.example>", "a@[192.0.2.1]", "A <@hs.example:a@hs.example>",
+            f"a@{'x' * 64}.example",
         ):  # fmt: skip
             self.assertRefused({"notif_from": written}, "email.notif_from: not one address")
+        self.assertRefused({"notif_from": "A, B <a@b.example>"}, "a comma in it stands in quotes")
 
     def test_lineEnds(self) -> None:
         """Nothing that stands in a header may have a line end or another control character."""
@@ -126,6 +132,41 @@ class SenderTests(EmailCase):
             self.assertRefused(
                 {"subjects": subjects}, "email.subjects.email_validation: has a line"
             )
+
+
+class HostTests(EmailCase):
+    def test_names(self) -> None:
+        """Whatever a resolver knows is a host: an underscore is fine, an address may have
+        brackets, and letters beyond ASCII are written in A-labels."""
+        for written, host in (
+            ("mail_relay", "mail_relay"),
+            ("Mail.Example", "mail.example"),
+            ("a--b.example.", "a--b.example."),
+            ("[::1]", "::1"),
+            ("2001:DB8::1", "2001:db8::1"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("bücher.example", "xn--bcher-kva.example"),
+        ):
+            email = self.email(smtp_host=written)
+            self.assertEqual((email.host, email.tls_name), (host, host))
+            self.assertEqual(self.email(tlsname=written).tls_name, host)
+
+    def test_refused(self) -> None:
+        """What no resolver knows is told of at the start, with what to write instead."""
+        for written, mend in (
+            ("mail.example:587", "write smtp_host: mail.example and smtp_port: 587"),
+            ("[::1]:25", "write smtp_host: [::1] and smtp_port: 25"),
+            ("smtp://mail.example", "without smtp:// and port"),
+            (f"{'x' * 70}.example", "write its name alone"),
+            ("mail example", "write its name alone"),
+            ("*.example", "write its name alone"),
+            ("mail..example", "write its name alone"),
+            ("192.0.2.256", "write its name alone"),
+            ("☃.example", "write its name alone"),
+        ):
+            self.assertRefused({"smtp_host": written}, "email.smtp_host: not the name", mend)
+        self.assertRefused({"tlsname": "*.example.com"}, "email.tlsname: not the name", "one name")
+        self.assertRefused({"tlsname": "a.example:25"}, "write tlsname: a.example")
 
 
 class SubjectTests(EmailCase):

@@ -40,7 +40,7 @@ class IdentityServerTests(ConfigCase):
 
     def test_wrong(self) -> None:
         """What is no address of a server is refused, and told where it stands."""
-        for text in ("ftp://a", "https://", "https://u:p@a.example", "a.example?b", "a b", "a_b"):
+        for text in ("ftp://a", "https://", "https://u:p@a.example", "a.example?b", "a b", "a:b_"):
             (problem,) = self.problems({"default_identity_server": text})
             self.assertTrue(problem.startswith("default_identity_server: not the add"), problem)
             (problem,) = self.problems({"regsys": {"identity_servers": ["a.example", text]}})

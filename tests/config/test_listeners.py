@@ -126,6 +126,15 @@ class ListenerTests(ConfigCase):
         """X-Forwarded-For is believed as far as the operator wishes, who is told."""
         options = self.listeners({"port": 1, "x_forwarded": True})
         self.assertWarning(options, "x_forwarded", "trusted_proxies")
+        everything = {
+            **options,
+            "session_lifetime": "1h",
+            "allow_guest_access": True,
+            "public_url": 1,
+        }
+        *more, last = self.parse(everything).warnings
+        self.assertTrue(more)
+        self.assertIn("x_forwarded", last)
         proxies = ["192.0.2.7", "10.0.0.0/8", "::1"]
         config = self.parse({**options, "regsys": {"trusted_proxies": proxies}})
         self.assertEqual((config.trusted_proxies, config.warnings), (tuple(proxies), ()))

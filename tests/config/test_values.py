@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from regsys.config import parse
-from regsys.config.values import duration_ms
+from regsys.config.values import duration_ms, is_url
 from regsys.model import Secret
 from tests.config.case import ConfigCase
 
@@ -32,6 +34,7 @@ class ValueTests(ConfigCase):
             ({"password_config": {"enabled": 1}}, "password_config.enabled", "(1)"),
             ({"server_name": "https://a.example"}, "server_name", "('https://a.example')"),
             ({"public_baseurl": "example.com"}, "public_baseurl", "('example.com')"),
+            ({"public_baseurl": f"https://{'x' * 64}.example"}, "public_baseurl", "('https://x"),
             ({"server_notices": {"system_mxid_localpart": "@n:a"}}, "system_mxid", "('@n:a')"),
             ({"regsys": {"database_schema": "public"}}, "database_schema", "('public')"),
             ({"regsys": {"database_schema": "a-b"}}, "database_schema", "('a-b')"),
@@ -134,3 +137,18 @@ class SecretTests(ConfigCase):
         config = parse({"server_name": "example.com"})
         self.assertIsNone(config.tokens.macaroon_secret_key)
         self.assertIn("macaroon_secret_key", config.warnings[0])
+
+
+class URLTests(SynchronousTestCase):
+    def test_urls(self) -> None:
+        """Whatever host a resolver may know is one in a URL too; what it cannot know is refused."""
+        for host in (
+            "captcha_service",
+            "captcha_service:8080",
+            "a--b.example",
+            "[::1]:8008",
+            "A.b",
+        ):
+            self.assertTrue(is_url(f"http://{host}/x"), host)
+        for host in ("", f"{'x' * 64}.example", "a..b", "*.example", "[::1", "a:0", "-a", "a b"):
+            self.assertFalse(is_url(f"http://{host}/x"), host)

@@ -27,8 +27,9 @@ from zope.interface import implementer
 
 # What a fault can befall: a greeting, an answer to a command, or to the whole message.
 STEPS = ("greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "message")
-# A code to answer with; or no answer; no connection any more; an answer that is none.
-Fault = Union[int, str]
+# A code to answer with, or code and words; or no answer; no connection any more; an answer that
+# is none.
+Fault = Union[int, str, tuple[int, bytes]]
 STALL, DROP, NONSENSE, ENDLESS = "stall", "drop", "nonsense", "endless"
 _ADDRESS = re.compile(rb"(?:FROM|TO):<([^>]*)>(.*)", re.I)
 
@@ -60,13 +61,15 @@ class Delivered:
 @attr.define(eq=False)
 class MailServer(ServerFactory):
     """``faults`` by step; may be changed at any time. ``tls``: offers STARTTLS with it, None:
-    does not. ``login``: name and password that are required. ``mechanisms`` None: all of them."""
+    does not. ``login``: name and password that are required. ``mechanisms`` None: all of them.
+    ``writes_auth_the_old_way``: as ``AUTH=LOGIN PLAIN`` and in no other form."""
 
     faults: Mapping[str, Fault] = attr.field(factory=dict)
     tls: Any = None
     login: Optional[tuple[str, str]] = None
     mechanisms: Optional[tuple[bytes, ...]] = None
     takes_utf8: bool = False
+    writes_auth_the_old_way: bool = False
     is_encrypted: bool = False
     mails: list[Delivered] = attr.field(factory=list)
     connections: int = 0
@@ -135,7 +138,9 @@ class Connection(smtp.ESMTP):
             super().sendCode(code, message)
         elif isinstance(fault, int):
             # As real ones do, it repeats what was said to it.
-            super().sendCode(fault, b"5.7.1 no: " + b" ".join(self.server.said[-3:]))
+            super().sendCode(fault, b"no: " + b" ".join(self.server.said[-3:]))
+        elif isinstance(fault, tuple):
+            super().sendCode(*fault)
         elif fault == DROP:
             self.transport.abortConnection()
         elif fault == NONSENSE:
@@ -147,6 +152,10 @@ class Connection(smtp.ESMTP):
     def extensions(self) -> Any:
         found = super().extensions()
         return {**found, b"smtputf8": None} if self.server.takes_utf8 else found
+
+    def listExtensions(self) -> bytes:
+        lines: bytes = super().listExtensions()
+        return lines.replace(b"AUTH ", b"AUTH=") if self.server.writes_auth_the_old_way else lines
 
     def ext_STARTTLS(self, rest: bytes) -> None:
         if "STARTTLS" in self.server.faults:
@@ -194,7 +203,7 @@ class _Arriving:
     def eomReceived(self) -> Deferred[None]:
         server = self.connection.server
         self.connection.step = "message"
-        if not isinstance(server.faults.get("message"), int):
+        if not isinstance(server.faults.get("message"), (int, tuple)):
             server.came(
                 Delivered(
                     **self.envelope,

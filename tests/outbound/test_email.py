@@ -89,13 +89,19 @@ class SocketTests(SocketCase):
         in plain neither; tlsname is the name that counts."""
         server = MailServer(tls=self.context)
         port = listening(self, server)
-        self.assertIn("certificate", await self.deferral(port, None))
-        self.assertIn("other.example", await self.deferral(port, tls_name="other.example"))
+        self.assertIn("SSL_CERT_FILE", await self.deferral(port, None))
+        told = await self.deferral(port, tls_name="other.example")
+        self.assertIn(
+            "made out to another name: if it is the right server, set email.tlsname", told
+        )
+        self.assertIn("now other.example", told)
         self.assertEqual(server.mails, [])
         await self.send(port, host="127.0.0.1")
         secure = MailServer()
         port = listening(self, secure, self.context)
-        self.assertIn("certificate", await self.deferral(port, None, force_tls=True))
+        self.assertIn("SSL_CERT_FILE", await self.deferral(port, None, force_tls=True))
+        told = await self.deferral(port, force_tls=True, tls_name="other.example")
+        self.assertIn("email.tlsname", told)
         self.assertEqual(secure.mails, [])
 
     async def test_startTLSFails(self) -> None:

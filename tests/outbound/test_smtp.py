@@ -98,15 +98,58 @@ class DeliveryTests(SMTPCase):
 class FaultTests(SMTPCase):
     def test_refused(self) -> None:
         """A no to the recipient or the message is for good, unless the server says that it is
-        for now; a no to anything else is ours or the server's to mend."""
+        for now; a no to anything else is ours or the server's to mend. So is a 500 anywhere: the
+        server has not understood us."""
         for step in ("greeting", "MAIL", "RCPT", "DATA", "message"):
             for code in (421, 451, 500, 550):
                 self.server.faults = {step: code}
                 sending = self.send()
                 is_about_mail = step in ("RCPT", "DATA", "message")
-                judge = self.refusal if is_about_mail and code >= 500 else self.deferral
+                judge = self.refusal if is_about_mail and code == 550 else self.deferral
                 self.assertIn(str(code), judge(sending), (step, code))
                 self.assertEqual((self.server.mails, self.server.open), ([], 0), (step, code))
+
+    def test_ourFault(self) -> None:
+        """A final no to the recipient that speaks of us is not the recipient's fault: the mail is
+        tried again, and the operator reads what the server said."""
+        for code, words in (
+            (554, "Relay access denied"),
+            (554, "5.7.1 <b@hs.example>: Relay access denied"),
+            (550, "relay not permitted"),
+            (553, "sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"),
+            (553, "5.7.1 Sender address rejected: not owned by user robot"),
+            (550, "5.1.8 Sender address rejected: Domain not found"),
+            (530, "5.7.0 Authentication required"),
+            (550, "5.7.26 unauthenticated mail is not accepted"),
+            (504, "5.5.2 Helo command rejected: need fully-qualified hostname"),
+            (550, "Client host blocked using a blocklist"),
+            (554, "Transaction failed"),
+        ):
+            self.server.faults = {"RCPT": (code, words.encode())}
+            told = self.deferral(self.send())
+            self.assertIn(f"said {code} to RCPT: ", told)
+            self.assertIn(words.replace("b@hs", "b…@hs"), told)
+
+    def test_recipientsFault(self) -> None:
+        """A final no that speaks of the recipient ends it, and who it was is masked."""
+        for code, words in (
+            (550, "5.1.1 <address-canary@hs.example>: user unknown"),
+            (550, "no such user"),
+            (554, "5.7.1 Recipient address rejected: Access denied"),
+            (550, "5.4.1 Recipient address rejected: Access denied"),
+            (552, "5.2.2 mailbox full"),
+            (551, "5.0.0 user has moved"),
+            (553, "mailbox name not allowed"),
+        ):
+            self.server.faults = {"RCPT": (code, words.encode())}
+            told = self.refusal(self.send())
+            self.assertIn(words.replace("address-canary@", "a…@"), told)
+
+    def test_wordsAfterTheMessage(self) -> None:
+        """Once the server has the message, its words may quote it: its code alone is told."""
+        words = b"5.7.1 https://hs.example/link-canary is on a block list"
+        self.server.faults = {"message": (554, words)}
+        self.assertIn("said 554 to the message.", self.deferral(self.send()))
 
     def test_oldServer(self) -> None:
         """A server that has never heard of EHLO gets its mail all the same."""

@@ -26,6 +26,22 @@ class LoginTests(SMTPCase):
             self.successResultOf(self.send(self.with_login(starttls=False)))
             self.assertEqual(self.server.mails.pop().user, "robot", mechanism)
 
+    def test_oldOffer(self) -> None:
+        """The login of a server that writes AUTH= and no other way is used."""
+        self.server.writes_auth_the_old_way = True
+        for mechanism in (b"PLAIN", b"LOGIN"):
+            self.server.mechanisms = (mechanism,)
+            self.successResultOf(self.send(self.with_login(starttls=False)))
+            self.assertEqual(self.server.mails.pop().user, "robot", mechanism)
+
+    def test_answerRepeatsTheLogin(self) -> None:
+        """Words that repeat how we logged in are kept out of the error."""
+        self.server.mechanisms = (b"PLAIN",)
+        for repeated in (b"AHJvYm90AHBhc3N3b3JkLWNhbmFyeQ==", b"password-canary"):
+            self.server.faults = {"RCPT": (554, b"relay denied after " + repeated)}
+            told = self.deferral(self.send(self.with_login(starttls=False)))
+            self.assertIn("said 554 to RCPT.", told)
+
     def with_login(self, **changed: Any) -> SMTPMailer:
         return self.mailer(user="robot", password=Secret("password-canary"), **changed)
 
@@ -87,6 +103,7 @@ class PlainTests(SMTPCase):
             introduces_as="hs.example",
             account=Account("robot", Secret("password-canary"), may_go_plain=False),
             tls=object(),
+            tls_name="hs.example",
             is_encrypted=False,
             require_tls=True,
             clock=self.clock,
