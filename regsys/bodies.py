@@ -1,6 +1,7 @@
 """Bodies, JSON's and forms': parsed strictly, then read by key and type (BEHAVIOUR B13, B16.2).
 
-A refusal names the key and never the value.
+A refusal names the key and never the value. Null for a key that may be left out counts as left
+out, because known tools send it; for a required key it is a wrong type.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ MAX_FIELDS = 100
 MAX_NAME = 512
 MAX_PASSWORD = 512
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+# These may be left out, but null is a wrong type for them (BEHAVIOUR B13).
+NEVER_NULL = frozenset({"username", "refresh_token"})
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
@@ -60,10 +63,15 @@ def parse_form(raw: bytes) -> dict[str, str]:
     return dict(pairs)
 
 
+def has(body: Mapping[str, Any], key: str) -> bool:
+    """Whether the body brings this key, which may be left out: as null it does not."""
+    return key in body and (body[key] is not None or key in NEVER_NULL)
+
+
 def string(body: Mapping[str, Any], key: str, *, limit: Optional[int] = None) -> Optional[str]:
     """The string under ``key``, at most ``limit`` characters long; None if there is none.
 
-    BadJSON: not a string (null included). InvalidParam: too long.
+    BadJSON: not a string. InvalidParam: too long.
     """
     value = _typed(body, key, str, "a string")
     if value is not None and limit is not None and len(value) > limit:
@@ -72,15 +80,12 @@ def string(body: Mapping[str, Any], key: str, *, limit: Optional[int] = None) ->
 
 
 def required_string(body: Mapping[str, Any], key: str, *, limit: Optional[int] = None) -> str:
-    """As ``string``; MissingParam if there is none."""
-    value = string(body, key, limit=limit)
-    if value is None:
-        raise MissingParam(f"'{key}' is missing.")
-    return value
+    """As ``string``; MissingParam if there is none, BadJSON for null."""
+    return _required(body, key, string(body, key, limit=limit), "a string")
 
 
 def boolean(body: Mapping[str, Any], key: str, default: bool = False) -> bool:
-    """The boolean under ``key``, or ``default``. BadJSON: something else (null included)."""
+    """The boolean under ``key``, or ``default``. BadJSON: something else."""
     value = _typed(body, key, bool, "true or false")
     return default if value is None else value
 
@@ -88,13 +93,18 @@ def boolean(body: Mapping[str, Any], key: str, default: bool = False) -> bool:
 def integer(body: Mapping[str, Any], key: str) -> Optional[int]:
     """The integer under ``key``; None if there is none.
 
-    BadJSON: something else (null, booleans and floats included). InvalidParam: it does
-    not fit 64 bits.
+    BadJSON: something else (booleans and floats included). InvalidParam: it does not fit
+    64 bits.
     """
     value = _typed(body, key, int, "an integer")
     if value is not None and not MIN_INTEGER <= value <= MAX_INTEGER:
         raise InvalidParam(f"'{key}' is out of range.")
     return value
+
+
+def required_integer(body: Mapping[str, Any], key: str) -> int:
+    """As ``integer``; MissingParam if there is none, BadJSON for null."""
+    return _required(body, key, integer(body, key), "an integer")
 
 
 def mapping(body: Mapping[str, Any], key: str) -> Optional[dict[str, Any]]:
@@ -103,12 +113,20 @@ def mapping(body: Mapping[str, Any], key: str) -> Optional[dict[str, Any]]:
 
 
 def _typed(body: Mapping[str, Any], key: str, kind: type[T], name: str) -> Optional[T]:
-    if key not in body:
+    if not has(body, key):
         return None
     value = body[key]
     if type(value) is not kind:  # isinstance would take True for an integer
         raise BadJSON(f"'{key}' must be {name}.")
     return value
+
+
+def _required(body: Mapping[str, Any], key: str, value: Optional[T], name: str) -> T:
+    if value is not None:
+        return value
+    if key in body:
+        raise BadJSON(f"'{key}' must be {name}.")
+    raise MissingParam(f"'{key}' is missing.")
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -12,7 +12,6 @@ from regsys.errors import (
     BadJSON,
     InvalidParam,
     LoginFailed,
-    MissingParam,
     UserDeactivated,
 )
 from regsys.interfaces import IHasher, ILimiter, IThreepidStore, IUserLookup
@@ -94,10 +93,7 @@ def _user_named(fields: Mapping[str, Any]) -> str:
     identifier = bodies.mapping(fields, "identifier")
     if identifier is None:
         return bodies.required_string(fields, "user", limit=bodies.MAX_NAME)
-    kind = bodies.string(identifier, "type")
-    if kind is None:
-        raise MissingParam("'identifier.type' is missing.")
-    if kind != "m.id.user":
+    if bodies.required_string(identifier, "type") != "m.id.user":
         raise BadJSON("This kind of identifier is not known here.")
     return bodies.required_string(identifier, "user", limit=bodies.MAX_NAME)
 
@@ -110,10 +106,10 @@ def _threepid(fields: Mapping[str, Any]) -> Optional[tuple[str, str]]:
     given = fields if identifier is None else identifier
     try:
         if kind == "m.id.phone":
-            number = "phone" if "phone" in given else "number"
+            number = "phone" if bodies.has(given, "phone") else "number"
             country = bodies.required_string(given, "country")
             return MSISDN, canonical_msisdn(bodies.required_string(given, number), country)
-        if kind != "m.id.thirdparty" or (identifier is None and "medium" not in fields):
+        if kind != "m.id.thirdparty" or (identifier is None and not bodies.has(fields, "medium")):
             return None
         medium = bodies.required_string(given, "medium")
         if medium not in CANONICAL:

@@ -1,13 +1,13 @@
-"""What is forgotten when an account is no more."""
+"""What is forgotten when an account or a device is no more."""
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Optional, Sequence
 
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IFarewell, IForgetful
+from regsys.interfaces import IFarewell, IForgetful, ISessionStore
 from regsys.model import UserID
 
 
@@ -18,7 +18,11 @@ class Farewell:
     it has deactivated the account, nothing is added to it while the others forget."""
 
     parts: Sequence[IForgetful]
+    sessions: ISessionStore
 
     async def deactivated(self, user_id: UserID) -> None:
         for part in self.parts:
             await part.forget(user_id)
+
+    async def logged_out(self, user_id: UserID, device_id: Optional[str]) -> None:
+        await self.sessions.end_replays(user_id, device_id)

@@ -207,6 +207,13 @@ class RegistrationHandler:
         """
         await self.farewell.deactivated(user_id)
 
+    async def logged_out(self, user_id: UserID, device_id: Optional[str] = None) -> None:
+        """Tell that this device (None: each of the user's) has been removed from a homeserver's
+        own list: the registration that logged it in does not repeat its answer any more (B8.4).
+        Idempotent. Where regsys keeps the devices, logging out does this by itself.
+        """
+        await self.farewell.logged_out(user_id, device_id)
+
     # --- the steps -----------------------------------------------------------------------
 
     async def _register(self, registration: Registration) -> Created:

@@ -30,7 +30,8 @@ class Wish:
             raise InvalidUsername(f"A user name may have at most {bodies.MAX_NAME} characters.")
         guest = bodies.string(body, "guest_access_token")
         # A known client sends the display name of its device alone, meaning nothing (B16.4).
-        stray = {"auth"} if "password" in body else {"auth", "initial_device_display_name"}
+        given = {key for key in body if bodies.has(body, key)}
+        stray = {"auth"} if "password" in given else {"auth", "initial_device_display_name"}
         remembered = {
             "username": username,
             "device_id": bodies.string(body, "device_id", limit=MAX_DEVICE_ID),
@@ -47,7 +48,7 @@ class Wish:
             },
             wants_refresh_token=refresh,
             guest_access_token=None if guest is None else Secret(guest),
-            empty=body.keys() <= stray,
+            empty=given <= stray,
         )
 
     def device(self, params: Mapping[str, Any]) -> Optional[DeviceRequest]:

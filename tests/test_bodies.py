@@ -136,10 +136,11 @@ class GetterTests(SynchronousTestCase):
         self.assertNotIn("hidden", str(error))
 
     def test_string(self) -> None:
-        """A string is itself, an absent one None, anything else M_BAD_JSON."""
+        """A string is itself, an absent one or null None, anything else M_BAD_JSON."""
         self.assertEqual(bodies.string({"the_key": ""}, "the_key"), "")
-        self.assertIsNone(bodies.string({}, "the_key"))
-        for value in (None, 1, True, 1.5, ["hidden"], {"hidden": 1}):
+        for body in ({}, {"the_key": None}):
+            self.assertIsNone(bodies.string(body, "the_key"))
+        for value in (1, True, 1.5, ["hidden"], {"hidden": 1}):
             self.refused(BadJSON, bodies.string, value)
 
     def test_stringLimit(self) -> None:
@@ -160,15 +161,18 @@ class GetterTests(SynchronousTestCase):
         self.assertIs(bodies.boolean({"k": True}, "k"), True)
         self.assertIs(bodies.boolean({"k": False}, "k", True), False)
         self.assertIs(bodies.boolean({}, "k"), False)
-        self.assertIs(bodies.boolean({}, "k", True), True)
-        for value in (None, 0, 1, "true", []):
+        for body in ({}, {"k": None}):
+            self.assertIs(bodies.boolean(body, "k", True), True)
+            self.assertIs(bodies.boolean(body, "k"), False)
+        for value in (0, 1, "true", []):
             self.refused(BadJSON, bodies.boolean, value)
 
     def test_integer(self) -> None:
-        """An integer is itself; booleans, floats and null are M_BAD_JSON."""
+        """An integer is itself, an absent one or null None; booleans and floats are M_BAD_JSON."""
         self.assertEqual(bodies.integer({"k": -3}, "k"), -3)
-        self.assertIsNone(bodies.integer({}, "k"))
-        for value in (None, True, False, 1.0, "1", []):
+        for body in ({}, {"k": None}):
+            self.assertIsNone(bodies.integer(body, "k"))
+        for value in (True, False, 1.0, "1", []):
             self.refused(BadJSON, bodies.integer, value)
 
     def test_integerRange(self) -> None:
@@ -178,9 +182,26 @@ class GetterTests(SynchronousTestCase):
         for value in (2**63, -(2**63) - 1, 10**4000):
             self.refused(InvalidParam, bodies.integer, value)
 
+    def test_requiredInteger(self) -> None:
+        """A missing integer is M_MISSING_PARAM, null and other types are M_BAD_JSON."""
+        self.assertEqual(bodies.required_integer({"k": 0}, "k"), 0)
+        self.assertRaises(MissingParam, bodies.required_integer, {}, "k")
+        for value in (None, True, "1"):
+            self.refused(BadJSON, bodies.required_integer, value)
+
+    def test_neverNull(self) -> None:
+        """Two keys may be left out, but null is a wrong type for them."""
+        for key in ("username", "refresh_token"):
+            for getter in (bodies.string, bodies.boolean):
+                self.assertRaises(BadJSON, getter, {key: None}, key)
+            self.assertTrue(bodies.has({key: None}, key))
+        self.assertFalse(bodies.has({"k": None}, "k"))
+        self.assertFalse(bodies.has({}, "username"))
+
     def test_mapping(self) -> None:
-        """An object is itself, an absent one None, anything else M_BAD_JSON."""
+        """An object is itself, an absent one or null None, anything else M_BAD_JSON."""
         self.assertEqual(bodies.mapping({"k": {"a": 1}}, "k"), {"a": 1})
-        self.assertIsNone(bodies.mapping({}, "k"))
-        for value in (None, [], "hidden", 1):
+        for body in ({}, {"k": None}):
+            self.assertIsNone(bodies.mapping(body, "k"))
+        for value in ([], "hidden", 1):
             self.refused(BadJSON, bodies.mapping, value)

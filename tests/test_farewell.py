@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import attr
 from twisted.internet.defer import Deferred
 
 from regsys.build import embedded
 from regsys.errors import UserNotFound
 from regsys.interfaces import IFarewell
 from regsys.model import NewAccount, NewJob, NewValidation, Threepid, UserID
+from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.testing import (
     MemoryAccounts,
@@ -20,6 +23,8 @@ from regsys.testing import (
     memory_backend,
     provides,
 )
+from regsys.testing.contracts.case import NOW_MS, account, device
+from regsys.testing.contracts.sessions import END_MS, session
 from tests.accounts import AccountCase
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3
@@ -130,3 +135,34 @@ class EmbeddedTests(SystemCase):
         self.wait(subsystem.handler.deactivated(HER))
         self.assertEqual(accounts.threepids, {})
         self.assertIsNone(self.wait(validations.get("sid", self.now_ms)))
+
+    def test_loggedOut(self) -> None:
+        """A homeserver that keeps the devices says which of them are gone: what registered them
+        is not repeated, as nothing is of an account that is no more."""
+        accounts, chosen = MemoryAccounts(), config()
+        devices = MemoryDevices(accounts)
+        backend = memory_backend(self, chosen, self.clock)
+        handler = embedded(
+            chosen,
+            self.clock,
+            store=accounts,
+            devices=devices,
+            auth=MemoryAuth(devices),
+            backend=backend,
+        ).handler
+        sessions, outcomes = SessionStore(backend.database), ForeignOutcomeStore(backend.database)
+        names = ("PHONE", "LAPTOP", "TABLET")
+        for name in names:
+            self.wait(sessions.add(session(name), 9))
+            new = account(name, session_id=name, session_until_ms=END_MS, device=device(name, name))
+            self.wait(outcomes.settle(attr.evolve(new, user_id=HER), name))
+
+        def left() -> list[str]:
+            return [name for name in names if self.wait(sessions.get(name, NOW_MS)) is not None]
+
+        self.wait(handler.logged_out(HER, "PHONE"))
+        self.assertEqual(left(), ["LAPTOP", "TABLET"])
+        self.wait(handler.logged_out(UserID("bob", "test.example")))
+        self.assertEqual(left(), ["LAPTOP", "TABLET"])
+        self.wait(handler.deactivated(HER))
+        self.assertEqual(left(), [])

@@ -133,6 +133,23 @@ class RequestTests(LoginCase):
         ):
             self.assertRefused(self.ask(**wrong), 400, "M_BAD_JSON", wrong)
 
+    def test_nullIsLeftOut(self) -> None:
+        """Null for what may be left out counts as left out; for the rest it is a wrong type."""
+        nulls = dict.fromkeys(("device_id", "initial_device_display_name"), None)
+        self.assertEqual(self.ask(**nulls).status, 200)
+        nulls.update(dict.fromkeys(("identifier", "medium"), None))
+        flat = {**nulls, "type": "m.login.password", "user": "alice", "password": PASSWORD}
+        answer = self.client.post(f"{V3}/login", flat)
+        self.assertEqual(answer.status, 200, answer)
+        for wrong in (
+            {"type": None},
+            {"password": None},
+            {"refresh_token": None},
+            {"identifier": {"type": None, "user": "alice"}},
+            {"identifier": {"type": "m.id.user", "user": None}},
+        ):
+            self.assertRefused(self.ask(**wrong), 400, "M_BAD_JSON", wrong)
+
     def test_lengths(self) -> None:
         """Name and password have 512 characters at most, a device id too, its name 100."""
         for changed in (

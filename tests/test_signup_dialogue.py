@@ -219,11 +219,13 @@ class ParameterTests(DialogueCase):
         self.assertLess(len(params.encode()), 8192)
 
     def test_emptyFollowUp(self) -> None:
-        """A follow-up of auth alone uses what was asked before."""
-        session = self.begin(device_id="PHONE")
-        answer = self.go_on(session)
-        self.assertRegistered(answer, "alice")
-        self.assertEqual(answer.json["device_id"], "PHONE")
+        """A follow-up of auth alone, or of nothing else but nulls, uses what was asked before."""
+        nulls = dict.fromkeys(("device_id", "inhibit_login", "password", "unknown"), None)
+        for name, more in (("alice", {}), ("bob", nulls)):
+            session = self.begin(name, device_id="PHONE")
+            answer = self.go_on(session, **more)
+            self.assertRegistered(answer, name)
+            self.assertEqual(answer.json["device_id"], "PHONE")
 
     def test_fullFollowUp(self) -> None:
         """A follow-up with more than auth replaces all that was asked before."""

@@ -8,6 +8,7 @@ from typing import Any, Callable, Optional
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from regsys.model import UserID
 from tests.case import DUMMY, PASSWORD, DialogueCase
 from tests.client import V3, Answer
 
@@ -92,6 +93,38 @@ class ReplayTests(DialogueCase):
         self.assertEqual(self.finish(session), first)
         self.assertRefused(self.whoami(first["access_token"]), 401, "M_UNKNOWN_TOKEN")
         self.assertEqual(self.whoami(login.json["access_token"]).status, 200)
+
+    def test_loggedOut(self) -> None:
+        """With the device that it has made a session is gone, however that was logged out, and
+        whoever logs in as this device afterwards; other devices and users have nothing to do
+        with it."""
+        for name, ways_out in (
+            ("alice", lambda token: self.client.post(f"{V3}/logout", token=token)),
+            ("bob", lambda token: self.client.post(f"{V3}/logout/all", token=token)),
+            ("carl", lambda token: self.wait(self.deactivate("carl"))),
+        ):
+            sessions = {who: self.begin(who, device_id="PHONE") for who in (name, f"not.{name}")}
+            first = {who: self.finish(session) for who, session in sessions.items()}
+            other = self.log_in(name, "LAPTOP")
+            self.client.post(f"{V3}/logout", token=other)
+            self.assertEqual(self.finish(sessions[name]), first[name])
+            ways_out(first[name]["access_token"])
+            self.assertRefused(self.go_on(sessions[name]), 400, "M_UNKNOWN", name)
+            if name != "carl":
+                self.log_in(name, "PHONE")
+            again = self.go_on(sessions[name], username=name, password=PASSWORD)
+            self.assertRefused(again, 400, "M_UNKNOWN", name)
+            bystander = f"not.{name}"
+            self.assertEqual(self.finish(sessions[bystander]), first[bystander])
+
+    def log_in(self, user: str, device_id: str) -> str:
+        body = {"type": "m.login.password", "user": user, "password": PASSWORD}
+        answer = self.client.post(f"{V3}/login", {**body, "device_id": device_id})
+        token: str = answer.json["access_token"]
+        return token
+
+    async def deactivate(self, user: str) -> None:
+        await self.subsystem.handler.deactivated(UserID(user, "test.example"))
 
     def test_lifetimeFromNowOn(self) -> None:
         """``expires_in_ms`` counts from each answer, and is never negative, whichever way the

@@ -127,7 +127,7 @@ class Parts:
             follow_ups=FollowUps(),
             runner=runner,
             unbinder=_unbinder(config, clock, backend, chosen, stores, runner),
-            phone_prover=_phone_prover(config, backend),
+            phone_prover=_phone_prover(config, clock, backend),
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
@@ -154,10 +154,12 @@ class Parts:
         )
 
 
-def _phone_prover(config: Config, backend: Backend) -> Optional[IPhoneProver]:
+def _phone_prover(config: Config, clock: Any, backend: Backend) -> Optional[IPhoneProver]:
     """One for all who ask it, so that together they have one service's places."""
     url = config.phones.identity_server
-    return None if url is None else IdentityServer(url=url, http=backend.http.apart())
+    if url is None:
+        return None
+    return IdentityServer(url=url, http=backend.http.apart(), clock=clock)
 
 
 def _unbinder(

@@ -148,8 +148,9 @@ def warnings(config: Config, *, has_rooms: bool, has_texter: bool) -> Sequence[s
 
 def farewell(parts: Parts, *kept: Optional[IForgetful]) -> Farewell:
     """``kept`` is what the accounts' side keeps, in the order in which it is forgotten."""
-    ours = (parts.stores.sessions, parts.stores.validations, parts.unbinder)
-    return Farewell([part for part in (*kept, *ours) if part is not None])
+    sessions = parts.stores.sessions
+    ours = (sessions, parts.stores.validations, parts.unbinder)
+    return Farewell([part for part in (*kept, *ours) if part is not None], sessions)
 
 
 def password_check(

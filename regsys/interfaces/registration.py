@@ -145,11 +145,14 @@ class IForgetful(Interface):
 
 
 class IFarewell(Interface):
-    """What is done about an account that has been deactivated."""
+    """What is done about an account that has been deactivated, or a device that has been removed."""
 
     def deactivated(user_id: UserID) -> Awaitable[None]:
         """Forget all that is kept of an account that is no more. Again is as once, so that who
         was interrupted simply asks again."""
+
+    def logged_out(user_id: UserID, device_id: Optional[str]) -> Awaitable[None]:
+        """This device is logged out, None: all of the user's. Idempotent."""
 
 
 class IHasher(Interface):

@@ -14,6 +14,7 @@ from regsys.model import (
     RegistrationToken,
     TokenUse,
     UIASession,
+    UserID,
 )
 
 
@@ -89,6 +90,10 @@ class ISessionStore(Interface):
     def remove(session_id: str) -> Awaitable[bool]:
         """Forget the session; False if there is none. Of several who do, at most one is told
         True (nobody, where the answer to him was lost)."""
+
+    def end_replays(user_id: UserID, device_id: Optional[str]) -> Awaitable[None]:
+        """Forget the finished sessions whose answers log this device in, None: any of the user's
+        devices."""
 
 
 class IRegistrationTokenStore(Interface):

@@ -44,7 +44,8 @@ class ITokenStore(Interface):
         """Whether this device is the user's."""
 
     def log_out(user_id: UserID, device_id: Optional[str]) -> Awaitable[None]:
-        """Remove this device and its tokens; None: all of the user's."""
+        """Remove this device and its tokens, None: all of the user's; the sessions in which they
+        were registered do not repeat their answers any more."""
 
 
 class IJobStore(Interface):

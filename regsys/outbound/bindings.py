@@ -19,7 +19,7 @@ from regsys.errors import (
     Unavailable,
 )
 from regsys.interfaces import IIdentityServers, IRequestSigner
-from regsys.model import Binding, Proof, Secret, Threepid
+from regsys.model import Binding, Proof, Secret
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 from regsys.outbound.identity_answers import said
 
@@ -27,7 +27,6 @@ API = "/_matrix/identity/v2"
 UNBIND = f"{API}/3pid/unbind"
 
 _IP = re.compile(r"[0-9.]+|.*:.*")
-_LATEST_MS = 2**63
 # Of a proxy on the way.
 _PROXY = frozenset({407})
 # A no that is about the moment.
@@ -66,7 +65,7 @@ class IdentityServers:
             raise IdentityServerForbidden()
         return name
 
-    async def proven(self, server: str, token: Secret, proof: Proof) -> Threepid:
+    async def proven(self, server: str, token: Secret, proof: Proof) -> tuple[str, str]:
         return await self._answered(server, self._proven(server, token, proof))
 
     async def bind(self, binding: Binding, token: Secret, proof: Proof) -> None:
@@ -77,18 +76,15 @@ class IdentityServers:
             return False
         return await self._answered(binding.id_server, self._unbind(binding))
 
-    async def _proven(self, server: str, token: Secret, proof: Proof) -> Threepid:
+    async def _proven(self, server: str, token: Secret, proof: Proof) -> tuple[str, str]:
         http, url = self._way(server)
         url = f"{url}{API}/3pid/getValidated3pid"
         answer = _said(await http.get(url, _shown(proof), _bearing(token)))
-        medium, address, proven_ms = (
-            answer.get(name) for name in ("medium", "address", "validated_at")
-        )
-        if type(proven_ms) is not int or not 0 < proven_ms < _LATEST_MS:
-            raise NoAnswer("the answer holds no moment")
+        # Nothing depends on when that was, and some servers say 0 or nothing.
+        medium, address = answer.get("medium"), answer.get("address")
         if not isinstance(medium, str) or not isinstance(address, str):
             raise NoAnswer("the answer holds no address")
-        return Threepid(medium, address, proven_ms)
+        return medium, address
 
     async def _bind(self, binding: Binding, token: Secret, proof: Proof) -> None:
         http, url = self._way(binding.id_server)

@@ -6,9 +6,11 @@ import re
 from typing import Any, Awaitable, Mapping, Optional, TypeVar
 
 import attr
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from regsys import clocks
 from regsys.errors import DelegateRefused, Unavailable
 from regsys.interfaces import IPhoneProver
 from regsys.model import Threepid
@@ -20,7 +22,8 @@ MSISDN = "msisdn"
 
 _SID = re.compile(r"[0-9A-Za-z.=_-]{1,255}")
 _NUMBER = re.compile(r"\+?([1-9][0-9]{3,14})")
-_LATEST_MS = 2**63
+# How far its clock may be ahead of ours.
+AHEAD_MS = 5 * 60 * 1000
 # Of us, not of the person: that we lack a login there, or that a proxy on the way wants one.
 _OUR_FAULT = frozenset({401, 407})
 
@@ -39,6 +42,7 @@ class IdentityServer:
 
     url: str
     http: HTTPClient
+    clock: IReactorTime
 
     async def request_token(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         return await self._answered(self._request_token(fields))
@@ -81,8 +85,12 @@ class IdentityServer:
         if medium != MSISDN or validated_ms is None:
             return None
         number = _NUMBER.fullmatch(address) if isinstance(address, str) else None
-        if number is None or type(validated_ms) is not int or not 0 < validated_ms < _LATEST_MS:
-            raise NoAnswer("the answer holds no phone number, or no moment")
+        if number is None:
+            raise NoAnswer("the answer holds no phone number")
+        # A proof from the future would be good for longer than any other.
+        latest_ms = clocks.now_ms(self.clock) + AHEAD_MS
+        if type(validated_ms) is not int or not 0 < validated_ms <= latest_ms:
+            raise NoAnswer("its 'validated_at' is no moment of the past: compare the clocks")
         return Threepid(MSISDN, number[1], validated_ms)
 
     async def _answered(self, asking: Awaitable[_T]) -> _T:

@@ -12,6 +12,7 @@ from regsys import clocks
 from regsys.errors import AwaitingApproval, UserNotFound
 from regsys.interfaces import IDevices, IExpiring, ITokenStore
 from regsys.model import Login, LoginTerms, NewDevice, StoredLogin, UserID
+from regsys.storage import sessions
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 from regsys.tokens import token_hash
@@ -50,6 +51,15 @@ def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
             return False
         # Logged out just now.
     return True
+
+
+def remove(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
+    """Log the device out, None: all of the user's. Its tokens go with it, and so does the session
+    in which it was registered, which would repeat them (BEHAVIOUR B8.4)."""
+    one = "" if device_id is None else " AND device_id = ?"
+    values = (str(user_id),) if device_id is None else (str(user_id), device_id)
+    txn.run(f"DELETE FROM devices WHERE user_id = ?{one}", values)
+    sessions.end_replays(txn, user_id, device_id)
 
 
 def lock(txn: Transaction, user_id: str, device_id: str) -> bool:
@@ -103,7 +113,7 @@ class DeviceStore:
         return await self.db.read("has_device", _has_device, user_id, device_id)
 
     async def log_out(self, user_id: UserID, device_id: Optional[str]) -> None:
-        await self.db.read("log_out", _log_out, user_id, device_id)
+        await self.db.write("log_out", remove, user_id, device_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.write("expire_logins", _delete_expired, now_ms, at_most)
@@ -188,15 +198,6 @@ def _succeed(txn: Transaction, predecessor: str, user_id: UserID, login: Login) 
 def _has_device(txn: Transaction, user_id: UserID, device_id: str) -> bool:
     sql = "SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?"
     return txn.one(sql, (str(user_id), device_id)) is not None
-
-
-def _log_out(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
-    if device_id is None:
-        txn.run("DELETE FROM devices WHERE user_id = ?", (str(user_id),))
-    else:
-        txn.run(
-            "DELETE FROM devices WHERE user_id = ? AND device_id = ?", (str(user_id), device_id)
-        )
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:

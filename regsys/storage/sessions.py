@@ -22,11 +22,20 @@ CLIENTS_BYTES = 8192
 def finish(txn: Transaction, new: NewAccount) -> None:
     """The session of ``new`` has made its account: it lives on only to repeat its answer."""
     if new.session_id is not None:
+        device_id = None if new.device is None else new.device.login.device_id
         txn.run(
-            "UPDATE uia_sessions SET finished = TRUE, expires_ms = ?, held_name = NULL"
-            " WHERE session_id = ?",
-            (new.session_until_ms, new.session_id),
+            "UPDATE uia_sessions SET finished = TRUE, expires_ms = ?, held_name = NULL,"
+            " made_user_id = ?, made_device_id = ? WHERE session_id = ?",
+            (new.session_until_ms, str(new.user_id), device_id, new.session_id),
         )
+
+
+def end_replays(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
+    """The user's device is logged out (None: all of them are): what it was registered in does
+    not repeat its answer any more."""
+    one = "made_device_id IS NOT NULL" if device_id is None else "made_device_id = ?"
+    values = (str(user_id),) if device_id is None else (str(user_id), device_id)
+    txn.run(f"DELETE FROM uia_sessions WHERE made_user_id = ? AND {one}", values)
 
 
 @implementer(ISessionStore, IExpiring, IForgetful)
@@ -58,6 +67,9 @@ class SessionStore:
     async def remove(self, session_id: str) -> bool:
         return await self.db.read("remove_session", _remove, session_id)
 
+    async def end_replays(self, user_id: UserID, device_id: Optional[str]) -> None:
+        await self.db.read("end_replays", end_replays, user_id, device_id)
+
     async def forget(self, user_id: UserID) -> None:
         await self.db.read("forget_sessions", _forget, user_id)
 
@@ -66,7 +78,10 @@ class SessionStore:
 
 
 def _forget(txn: Transaction, user_id: UserID) -> None:
-    txn.run("DELETE FROM uia_sessions WHERE user_id = ?", (str(user_id),))
+    txn.run(
+        "DELETE FROM uia_sessions WHERE user_id = ? OR made_user_id = ?",
+        (str(user_id), str(user_id)),
+    )
 
 
 def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:

@@ -119,7 +119,7 @@ def _deactivate(txn: Transaction, user_id: UserID) -> None:
         "UPDATE users SET deactivated = TRUE, password_hash = NULL WHERE user_id = ?",
         (str(user_id),),
     )
-    txn.run("DELETE FROM devices WHERE user_id = ?", (str(user_id),))
+    devices.remove(txn, user_id, None)
 
 
 def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:

@@ -141,9 +141,9 @@ class Bindings:
 
     async def _proven(self, server: str, token: Secret, proof: Proof) -> tuple[str, str]:
         """Medium and address, in its one form."""
-        found = await self.servers.proven(server, token, proof)
+        medium, address = await self.servers.proven(server, token, proof)
         try:
-            return found.medium, canonical_threepid(found.medium, found.address)
+            return medium, canonical_threepid(medium, address)
         except InvalidParam:
             log.warn("identity server {server} has proven what is no address", server=server)
             raise Unavailable("The identity server's answer makes no sense.") from None

@@ -8,7 +8,6 @@ import attr
 
 from regsys import bodies
 from regsys.config import ThreepidsConfig
-from regsys.errors import MissingParam
 from regsys.threepids.addresses import (
     EMAIL,
     MAX_EMAIL,
@@ -43,13 +42,10 @@ class ProofRequest:
             address = canonical_email(bodies.required_string(body, "email", limit=MAX_EMAIL))
         else:
             address = canonical_msisdn(written["phone_number"], written["country"])
-        send_attempt = bodies.integer(body, "send_attempt")
-        if send_attempt is None:
-            raise MissingParam("'send_attempt' is missing.")
         return cls(
             address=address,
             client_secret=client_secret,
-            send_attempt=send_attempt,
+            send_attempt=bodies.required_integer(body, "send_attempt"),
             next_link=next_link(bodies.string(body, "next_link"), config.next_link_domains),
             written=written,
         )

@@ -13,9 +13,8 @@ import attr
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import clocks, tokens
+from regsys import bodies, clocks, tokens
 from regsys.errors import (
-    BadJSON,
     InvalidParam,
     LimitExceeded,
     StageFailed,
@@ -46,13 +45,15 @@ class Auth:
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Auth:
         """From a request's body; raises BadJSON for a wrong shape."""
-        fields = body.get("auth", {})
-        if not isinstance(fields, dict):
-            raise BadJSON("'auth' must be an object.")
-        for name in ("session", "type"):
-            if name in fields and not isinstance(fields[name], str):
-                raise BadJSON(f"'auth.{name}' must be a string.")
-        return cls(fields.get("session"), fields.get("type"), fields, bool(fields))
+        given = bodies.mapping(body, "auth") or {}
+        # These two may be left out; what else is null is a wrong type to the stage that needs it.
+        fields = {
+            name: value
+            for name, value in given.items()
+            if value is not None or name not in ("session", "type")
+        }
+        session_id, stage = bodies.string(fields, "session"), bodies.string(fields, "type")
+        return cls(session_id, stage, fields, bool(fields))
 
 
 @attr.frozen

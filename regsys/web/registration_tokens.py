@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, AsyncGenerator, Callable, Mapping, Optional, Sequence
 
+from regsys import bodies
 from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam, RegistrationDisabled
 from regsys.http import Call, Endpoint, LongJSON, Reply, encode_json
@@ -69,7 +70,7 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
         await administrator(call, auth)
         body = call.object()
         settings = _settings(body)
-        if "revoked" in body:
+        if bodies.has(body, "revoked"):
             settings["revoked"] = _of_type(body, "revoked", bool, "true or false")
         return Reply(_shown(await tokens.change(call.path_args["token"], settings)))
 

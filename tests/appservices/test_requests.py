@@ -88,7 +88,7 @@ class RegisterTests(BridgeCase):
         """What is of a wrong type or too long is refused, and nothing is made."""
         for more, errcode in (
             ({"inhibit_login": "true"}, "M_BAD_JSON"),
-            ({"inhibit_login": None}, "M_BAD_JSON"),
+            ({"refresh_token": None}, "M_BAD_JSON"),
             ({"inhibit_login": 1}, "M_BAD_JSON"),
             ({"refresh_token": "true"}, "M_BAD_JSON"),
             ({"user": 5}, "M_BAD_JSON"),

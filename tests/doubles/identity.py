@@ -66,6 +66,9 @@ ODD_PROOFS: Mapping[str, Any] = {
     "text-moment": {**PROOF, "validated_at": "1700000000000"},
     "float-moment": {**PROOF, "validated_at": 1.5},
     "no-such-moment": {**PROOF, "validated_at": 2**63},
+    "last-moment": {**PROOF, "validated_at": 2**63 - 1},
+    "far-future": {**PROOF, "validated_at": 9_000_000_000_000},
+    "negative": {**PROOF, "validated_at": -1},
     "zero": {**PROOF, "validated_at": 0},
     "list-address": {**PROOF, "address": ["4915112345678"]},
 }

@@ -33,8 +33,15 @@ LIES: Mapping[str, Any] = {
     "injected": {"address": "alice@mail.example\r\nBcc: bob@mail.example"},
     "list": {"address": ["alice@mail.example"]},
     "null": {"medium": None},
-    "no-moment": {"validated_at": "now"},
 }
+# What it may say of the moment, in which nobody is interested.
+MOMENTS: Mapping[str, Any] = {
+    "moment-zero": {"validated_at": 0},
+    "moment-words": {"validated_at": "now"},
+    "moment-huge": {"validated_at": 2**70},
+    "moment-never": {"validated_at": None},
+}
+ODD = {**LIES, **MOMENTS}
 # What it may say has been bound, though it was asked for something else.
 OTHER_BINDINGS: Mapping[str, Any] = {
     "other-address": {"address": "mallory@mail.example"},
@@ -113,7 +120,7 @@ class IdentityV2Double(Resource):
             return (403, NO_TERMS) if authorization == f"Bearer {UNSIGNED}" else (401, NO_TOKEN)
         told = {"medium": "email", "address": address}
         if step == "proven":
-            return 200, {**told, "validated_at": VALIDATED_MS, **LIES.get(mishap, {})}
+            return 200, {**told, "validated_at": VALIDATED_MS, **ODD.get(mishap, {})}
         self.bound[address] = (fields["mxid"], (fields["sid"], fields["client_secret"]))
         more = {"mxid": fields["mxid"], "signatures": {}, **OTHER_BINDINGS.get(mishap, {})}
         return 200, {**told, **more} if mishap != "silent-yes" else {}

@@ -15,7 +15,7 @@ from regsys.errors import DelegateRefused, Unavailable
 from regsys.interfaces import IPhoneProver
 from regsys.model import Threepid
 from regsys.outbound.http import DEADLINE_S, HTTPClient
-from regsys.outbound.identity import IdentityServer
+from regsys.outbound.identity import AHEAD_MS, IdentityServer
 from regsys.testing import provides
 from tests.doubles.identity import (
     API,
@@ -41,9 +41,10 @@ FIELDS = {"country": "DE", "phone_number": NUMBER, "send_attempt": 1}
 class IdentityServerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
+        self.clock.advance(VALIDATED_MS / 1000)
         self.double = IdentityDouble(self.clock)
         http = HTTPClient(RequestTraversalAgent(self.double), self.clock)
-        self.server = IdentityServer(url=URL, http=http)
+        self.server = IdentityServer(url=URL, http=http, clock=self.clock)
 
     def ways(self, mishap: str) -> dict[str, Any]:
         """Each of its methods, called so that the double has this mishap."""
@@ -142,3 +143,14 @@ class IdentityServerTests(SynchronousTestCase):
             asking = Deferred.fromCoroutine(self.server.proven(name, "secret"))
             self.failureResultOf(asking, Unavailable)
         self.assertEqual(self.result(self.server.proven("good", "s")).address, PROOF["address"])
+
+    def test_clocksApart(self) -> None:
+        """Its clock may be five minutes ahead of ours, and no more."""
+        good = Threepid("msisdn", PROOF["address"], VALIDATED_MS)
+        for apart_ms, is_proven in ((AHEAD_MS, True), (AHEAD_MS + 1, False)):
+            self.clock.rightNow = (VALIDATED_MS - apart_ms) / 1000
+            asking = Deferred.fromCoroutine(self.server.proven("good", "secret"))
+            if is_proven:
+                self.assertEqual(self.successResultOf(asking), good)
+            else:
+                self.failureResultOf(asking, Unavailable)

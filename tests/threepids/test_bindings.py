@@ -16,7 +16,7 @@ from regsys.testing import provides
 from tests.accounts import THREEPIDS
 from tests.bindings import HER, NO_SUPPORT, OTHER, SECRET, SERVER, SUCCESS, BindingCase, Signer
 from tests.doubles.identity import DRIP, HANG_UP, NONSENSE, REFUSALS, STALL
-from tests.doubles.identity_v2 import LIES, NEVER, OTHER_BINDINGS, TOKEN, UNSIGNED
+from tests.doubles.identity_v2 import LIES, MOMENTS, NEVER, OTHER_BINDINGS, TOKEN, UNSIGNED
 from tests.proofs import ALICE
 
 # What is neither yes nor no, at every step.
@@ -106,6 +106,11 @@ class BindTests(BindingCase):
         for name in LIES:
             self.assertRefused(self.bind(f"proven={name}..{ALICE}"), 503, "M_UNKNOWN", name)
         self.assertEqual((self.heard, set(self.steps)), ([], {"proven"}))
+
+    def test_whateverTheMoment(self) -> None:
+        """Medium and address are what a bind needs: when they were proven is not looked at."""
+        for name in MOMENTS:
+            self.bound(f"proven={name}..{ALICE}")
 
     def test_goneMeanwhile(self) -> None:
         """Who is deactivated while the server is asked to bind is bound to nothing afterwards,

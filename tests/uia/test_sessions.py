@@ -40,15 +40,15 @@ class AuthTests(SynchronousTestCase):
         self.assertEqual(Auth.of({"auth": fields}), Auth("S", DUMMY, fields, given=True))
 
     def test_noneOrEmpty(self) -> None:
-        """An empty auth object is none: both begin a dialogue."""
-        for body in ({}, {"auth": {}}):
+        """An empty auth object is none, and so is null: all of them begin a dialogue."""
+        for body in ({}, {"auth": {}}, {"auth": None}, {"auth": {"session": None, "type": None}}):
             self.assertEqual(Auth.of(body), Auth())
         self.assertTrue(Auth.of({"auth": {"session": "S"}}).given)
         self.assertTrue(Auth.of({"auth": {"else": None}}).given)
 
     def test_wrongTypes(self) -> None:
         """Auth is an object, and its session and type are strings."""
-        for auth in (None, [], "S", 1, {"session": None}, {"session": 1}, {"type": ["x"]}):
+        for auth in ([], "S", 1, {"session": 1}, {"type": ["x"]}):
             self.assertRaises(BadJSON, Auth.of, {"auth": auth})
 
     def test_repr(self) -> None:

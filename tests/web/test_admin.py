@@ -116,10 +116,22 @@ class SharedSecretTests(SharedSecretCase):
             for bad in ({}, {key: None}, {key: 5}, {key: ""}):
                 body = {**{name: good[name] for name in good if name != key}, **bad}
                 self.assertRefused(self.client.post(REGISTER, body), 400, "M_BAD_JSON", bad)
-        for wrong in ({"admin": "yes"}, {"admin": None}, {"user_type": 1}, {"device_id": 1}):
-            answer = self.client.post(REGISTER, {**good, **wrong})
-            self.assertRefused(answer, 400, "M_BAD_JSON", wrong)
+        wrong = {"admin": "yes", "refresh_token": None, "user_type": 1, "device_id": 1}
+        for key, value in wrong.items():
+            answer = self.client.post(REGISTER, {**good, key: value})
+            self.assertRefused(answer, 400, "M_BAD_JSON", key)
         self.assertEqual(self.client.post(REGISTER, good).status, 200)
+
+    def test_nullIsLeftOut(self) -> None:
+        """What may be left out may be null too, as a known tool sends it; so it is no part of
+        the mac."""
+        nulls = dict.fromkeys(
+            ("user_type", "admin", "displayname", "device_id", "inhibit_login"), None
+        )
+        who = {"username": "bob", "password": "swordfish"}
+        nonce = self.nonce()
+        body = {**who, **nulls, "nonce": nonce, "mac": mac_of(who, nonce)}
+        self.assertEqual(self.client.post(REGISTER, body).status, 200)
 
     def test_nameRules(self) -> None:
         """Taken and impossible names are refused as everywhere; the policy of passwords isn't

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from regsys.bodies import NEVER_NULL
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3
 
@@ -17,6 +18,7 @@ STRINGS = (
     "initial_device_display_name",
     "guest_access_token",
 )
+OPTIONAL = ("device_id", "initial_device_display_name", "guest_access_token", "inhibit_login")
 PATH = f"{V3}/register"
 
 
@@ -91,22 +93,32 @@ class RequestTests(SystemCase):
         self.assertEqual(set(self.counts().values()), {0})
 
     def test_wrongTypes(self) -> None:
-        """A value of the wrong type, null included, is M_BAD_JSON, and nothing is written."""
+        """A value of the wrong type is M_BAD_JSON, and nothing is written."""
         flags = ("inhibit_login", "refresh_token")
         for keys, wrong in (
-            (STRINGS, (None, 1, 1.5, True, [], {}, ["alice"])),
-            (flags, (None, 0, 1, "true", [], {})),
-            (("auth",), (None, 1, "S", [], False)),
+            (STRINGS, (1, 1.5, True, [], {}, ["alice"])),
+            (flags, (0, 1, "true", [], {})),
+            (("auth",), (1, "S", [], False)),
+            (NEVER_NULL, (None,)),
         ):
             for key in keys:
                 for value in wrong:
                     answer = self.ask(**{key: value})
                     self.assertRefused(answer, 400, "M_BAD_JSON", (key, value))
         for key in ("session", "type"):
-            for value in (None, 1, [], {}, True):
+            for value in (1, [], {}, True):
                 answer = self.ask(auth={**DUMMY, key: value})
                 self.assertRefused(answer, 400, "M_BAD_JSON", (key, value))
         self.assertNothingWritten()
+
+    def test_nullIsLeftOut(self) -> None:
+        """Null for what may be left out counts as left out, in the body and in ``auth``."""
+        nulls = dict.fromkeys((*OPTIONAL, "unknown"), None)
+        self.assertEqual(self.ask(**nulls, auth={**DUMMY, "session": None}).status, 200)
+        for auth in (None, {"session": None}, {"session": None, "type": None}):
+            self.assertEqual(self.ask(username="bob", auth=auth).status, 401)
+        refused = self.ask(username="bob", password=None)
+        self.assertRefused(refused, 400, "M_MISSING_PARAM")
 
     def test_oddCharacters(self) -> None:
         """NUL and lone surrogates are refused wherever they stand, in a name as an invalid one;

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+import attr
+
 from regsys.interfaces import ISessionStore
 from regsys.model import Client, NewAccount, UIASession
 from regsys.testing.contracts.case import (
@@ -203,6 +205,33 @@ class SessionStoreContract(Contract):
         self.assertEqual(found.outcome.user_id, user("alice"))
         self.assertTrue(found.outcome.finished)
         self.assertIsNone(await store.get("session", END_MS + 5))
+
+    async def test_endReplays(self) -> None:
+        """With a device ends the session that has registered it; others' sessions and those
+        without a login stay, and so do those that have not made their account."""
+        store = self.make()
+        made = {"alice": "PHONE", "bob": "PHONE", "carl": "LAPTOP", "dora": None}
+        await store.add(session("open", user_id=user("alice")), PLENTY)
+        for name, device_id in made.items():
+            await store.add(session(name), PLENTY)
+            new = account(name, name, session_id=name, session_until_ms=END_MS)
+            if device_id is not None:
+                new = attr.evolve(new, device=device(name, device_id))
+            await self.create_account(new)
+
+        async def left() -> set[str]:
+            names = ("open", *made)
+            return {name for name in names if await store.get(name, NOW_MS) is not None}
+
+        for name, device_id, gone in (
+            ("alice", "LAPTOP", set()),
+            ("alice", "PHONE", {"alice"}),
+            ("alice", "PHONE", {"alice"}),
+            ("carl", None, {"alice", "carl"}),
+            ("dora", None, {"alice", "carl"}),
+        ):
+            await store.end_replays(user(name), device_id)
+            self.assertEqual(await left(), {"open", *made} - gone, (name, device_id))
 
     async def test_noHashForAFinishedSession(self) -> None:
         """A hash that is made too late is not kept."""
