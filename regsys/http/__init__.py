@@ -6,6 +6,7 @@ This package is the only place that writes a status or a header. Handlers are pl
 
 from regsys.http.addresses import first_forwarded, peer_address, rightmost_untrusted
 from regsys.http.call import BODY_LIMIT, Call
+from regsys.http.connections import Connections, counted_by_address, most_connections
 from regsys.http.reply import File, Page, Reply, Text, refusal
 from regsys.http.routing import Endpoint, resource
 from regsys.http.server import site
@@ -14,6 +15,7 @@ from regsys.http.serving import Handler, InFlight
 __all__ = [
     "BODY_LIMIT",
     "Call",
+    "Connections",
     "Endpoint",
     "File",
     "Handler",
@@ -21,7 +23,9 @@ __all__ = [
     "Page",
     "Reply",
     "Text",
+    "counted_by_address",
     "first_forwarded",
+    "most_connections",
     "peer_address",
     "refusal",
     "resource",
