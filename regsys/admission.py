@@ -25,7 +25,7 @@ from regsys.model import Registration, Threepid, User, UserID
 class Admission:
     """The parts that say no, each asked in the way that IAdmission tells.
 
-    ``key_of`` makes the limiter's key of an address (``regsys.ratelimit.address_key``).
+    ``key_of`` makes the limiter's key of an address (``regsys.networks.address_key``).
     A registration without an address knows no limit. ``denied_ms``: the hint that goes with
     a spam checker's refusal, so that it looks like the limit's.
     """

@@ -1,25 +1,25 @@
 """Limits: how often, and how many at a time (BEHAVIOUR B16.9-10).
 
-A limit is kept for a key. Whoever asks makes the key: ``address_key`` of an address, a
-user's name, or several things in one.
+A limit is kept for a key. Whoever asks makes the key: ``networks.address_key`` of an address,
+a user's name, or several things in one.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from itertools import islice
 from typing import Callable
 
 import attr
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from regsys.errors import LimitExceeded
 from regsys.interfaces import ILimiter, ITurnstile
+from regsys.networks import WHOLE_SITE, site_key
 
 # The hint for those whom no wait would help, because the limit never refills.
 NEVER_MS = 24 * 60 * 60 * 1000
@@ -30,23 +30,8 @@ ROUNDING = 1e-7
 # Within this time of the one before, a request must wait before it passes a turnstile.
 WINDOW_S = 2.0
 PAUSE_S = 1.0
-
-
-def address_key(address: str) -> str:
-    """Whose limit an address falls under: its own, or for IPv6 that of its /64.
-
-    IPv4 written as IPv6 counts as IPv4; what is no IP address (the peer at a Unix socket)
-    stays as it is.
-    """
-    if ":" not in address:
-        return address
-    try:
-        ip = ipaddress.IPv6Address(address)
-    except ValueError:
-        return address
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(ip) >> 64 << 64, 64)))
+# So many may wait for each request that a turnstile lets through.
+WAITING = 2
 
 
 # --- How often ---------------------------------------------------------------------------
@@ -110,60 +95,141 @@ class Buckets:
                 del self._buckets[key]
 
 
+@implementer(ILimiter)
+@attr.frozen
+class AddressBuckets:
+    """A limit for addresses: ``own`` for the keys that ``address_key`` makes, and a larger one,
+    ``sites``, for the /48s that they are in. What one of the two refuses counts for neither.
+
+    A key may have other words before the address's."""
+
+    own: ILimiter
+    sites: ILimiter
+
+    async def peek(self, key: str) -> None:
+        await self.own.peek(key)
+        site = site_key(key)
+        if site is not None:
+            await self.sites.peek(site)
+
+    async def take(self, key: str) -> None:
+        await self.own.take(key)
+        site = site_key(key)
+        if site is None:
+            return
+        try:
+            await self.sites.take(site)
+        except LimitExceeded:
+            await self.own.give_back(key)
+            raise
+
+    async def give_back(self, key: str) -> None:
+        await self.own.give_back(key)
+        site = site_key(key)
+        if site is not None:
+            await self.sites.give_back(site)
+
+
 # --- How many at a time ------------------------------------------------------------------
 
 
 @attr.define(eq=False)
 class _Gate:
-    last_s: float = -math.inf
-    has_waiting: bool = False
-    turn: DeferredLock = attr.field(factory=DeferredLock)
+    """``entered_s``: when the latest requests came, as many as may pass without a pause."""
 
-    def is_recent(self, now_s: float) -> bool:
-        # A request in the future is one from before the clock was set back.
-        return 0 <= now_s - self.last_s < WINDOW_S
+    entered_s: deque[float]
+    turn: DeferredSemaphore
+    waiting: int = 0
+
+    def is_crowded(self, now_s: float) -> bool:
+        """Whether all places were taken within the window."""
+        full = len(self.entered_s) == self.entered_s.maxlen
+        return full and _is_recent(self.entered_s[0], now_s)
+
+
+def _is_recent(then_s: float, now_s: float) -> bool:
+    # A request in the future is one from before the clock was set back.
+    return 0 <= now_s - then_s < WINDOW_S
 
 
 @implementer(ITurnstile)
 @attr.define(kw_only=True, eq=False)
 class Turnstile:
-    """One request of a key at a time, one more may wait for it (BEHAVIOUR B16.9).
+    """``places`` requests of a key at a time; twice as many more may wait (BEHAVIOUR B16.9).
 
-    One that comes within two seconds of the one before waits for a second at least. A
-    caller who stops waiting cancels, and is not there any more.
+    A request that comes within two seconds of the one that had its place before waits for a
+    second at least. A caller who stops waiting cancels, and gives up the place in the queue.
     """
 
     clock: IReactorTime
+    places: int = 1
     # In the order of their last request.
     _gates: OrderedDict[str, _Gate] = attr.field(init=False, factory=OrderedDict)
 
     async def enter(self, key: str) -> None:
         now_s = self.clock.seconds()
-        gate = self._gates.setdefault(key, _Gate())
-        if gate.has_waiting:
+        gate = self._gates.get(key) or self._new_gate(key)
+        if gate.waiting >= WAITING * self.places:
             raise LimitExceeded(round(WINDOW_S * 1000))
-        is_early = gate.is_recent(now_s)
-        gate.last_s = now_s
+        is_early = gate.is_crowded(now_s)
+        gate.entered_s.append(now_s)
+        gate.waiting += 1
         self._gates.move_to_end(key)
         self._prune(now_s)
-        gate.has_waiting = True
         try:
             if is_early:
                 await deferLater(self.clock, PAUSE_S)
             await gate.turn.acquire()
         finally:
-            gate.has_waiting = False
+            gate.waiting -= 1
 
     def leave(self, key: str) -> None:
         self._gates[key].turn.release()
 
+    def _new_gate(self, key: str) -> _Gate:
+        gate = _Gate(deque(maxlen=self.places), DeferredSemaphore(self.places))
+        self._gates[key] = gate
+        return gate
+
     def _prune(self, now_s: float) -> None:
         # As in Buckets; a gate in use goes behind the others instead.
         for key, gate in list(islice(self._gates.items(), 2)):
-            if gate.turn.locked or gate.has_waiting:
+            if gate.turn.tokens < self.places or gate.waiting:
                 self._gates.move_to_end(key)
-            elif not gate.is_recent(now_s):
+            elif not _is_recent(gate.entered_s[-1], now_s):
                 del self._gates[key]
+
+
+@implementer(ITurnstile)
+@attr.frozen
+class AddressTurnstile:
+    """A turnstile for addresses: ``own`` for the keys that ``address_key`` makes, and a wider
+    one, ``sites``, for the /48s that they are in."""
+
+    own: ITurnstile
+    sites: ITurnstile
+
+    @classmethod
+    def on(cls, clock: IReactorTime) -> AddressTurnstile:
+        return cls(Turnstile(clock=clock), Turnstile(clock=clock, places=WHOLE_SITE))
+
+    async def enter(self, key: str) -> None:
+        await self.own.enter(key)
+        site = site_key(key)
+        if site is None:
+            return
+        try:
+            await self.sites.enter(site)
+        except BaseException:
+            # LimitExceeded, or a caller who stops waiting.
+            self.own.leave(key)
+            raise
+
+    def leave(self, key: str) -> None:
+        site = site_key(key)
+        if site is not None:
+            self.sites.leave(site)
+        self.own.leave(key)
 
 
 @implementer(ITurnstile)

@@ -15,7 +15,8 @@ from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.errors import Forbidden, LimitExceeded, ThreepidDenied, Unavailable
 from regsys.interfaces import IAdmission, IBlocking, Verdict
 from regsys.model import Client, Registration, Threepid
-from regsys.ratelimit import Buckets, address_key
+from regsys.networks import address_key
+from regsys.ratelimit import Buckets
 from regsys.testing import provides
 
 REGISTRATION = Registration(key="key", client=Client("2001:db8::1"))

@@ -12,33 +12,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys import ratelimit
 from regsys.errors import LimitExceeded
 from regsys.interfaces import ILimiter, ITurnstile
+from regsys.networks import address_key
 from regsys.ratelimit import (
     NEVER_MS,
+    AddressBuckets,
+    AddressTurnstile,
     Buckets,
     LimitedTurnstile,
     OpenTurnstile,
     Turnstile,
-    address_key,
 )
 from regsys.testing import provides
-
-
-class AddressKeyTests(SynchronousTestCase):
-    def test_keys(self) -> None:
-        """IPv4 counts by address however it is written, IPv6 by its /64, the rest as it is."""
-        for address, key in [
-            ("192.0.2.7", "192.0.2.7"),
-            ("::ffff:192.0.2.7", "192.0.2.7"),
-            ("::FFFF:c000:0207", "192.0.2.7"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-            ("2001:DB8:1:2::", "2001:db8:1:2::/64"),
-            ("2001:db8:1:3::", "2001:db8:1:3::/64"),
-            ("fe80::1%eth0", "fe80::/64"),
-            ("::1", "::/64"),
-            ("/run/regsys.sock", "/run/regsys.sock"),
-            ("", ""),
-        ]:
-            self.assertEqual(address_key(address), key)
 
 
 class LimitCase(SynchronousTestCase):
@@ -64,7 +48,7 @@ class LimitCase(SynchronousTestCase):
         self.assertIsInstance(hint_ms, int)
         return int(hint_ms)
 
-    def count_passing(self, limiter: Buckets, key: str, tries: int) -> int:
+    def count_passing(self, limiter: Any, key: str, tries: int) -> int:
         outcomes = [self.wait(limiter.take(key)) for _ in range(tries)]
         refused = [outcome for outcome in outcomes if isinstance(outcome.result, Failure)]
         for outcome in refused:
@@ -238,18 +222,37 @@ class TurnstileTests(LimitCase):
         self.gate.leave("a")
         self.successResultOf(entering)
 
-    def test_oneMayWait(self) -> None:
-        """Whoever comes while another one waits is refused, and may come in two seconds."""
+    def test_twoMayWait(self) -> None:
+        """Of four at once one is served and two wait a second; the fourth is refused, and may
+        come in two seconds (BEHAVIOUR B16.9)."""
         self.successResultOf(self.enter())
-        entering = self.enter()
-        self.assertEqual(self.refused(self.gate.enter("a")), 2000)
         self.gate.leave("a")
+        second, third = self.enter(), self.enter()
         self.assertEqual(self.refused(self.gate.enter("a")), 2000)
-        self.clock.advance(1)
-        self.successResultOf(entering)
+        self.clock.advance(0.9375)
+        self.assertNoResult(second)
+        self.assertEqual(self.refused(self.gate.enter("a")), 2000)
+        self.clock.advance(0.0625)
+        self.successResultOf(second)
+        self.assertNoResult(third)
+        self.gate.leave("a")
+        self.successResultOf(third)
         self.gate.leave("a")
         self.clock.advance(1)
         self.successResultOf(self.enter())
+
+    def test_thoseWhoWaitForASlowOne(self) -> None:
+        """Behind a request that takes its time two wait too, and get in one after the other."""
+        self.successResultOf(self.enter())
+        self.clock.advance(10)
+        second, third = self.enter(), self.enter()
+        self.refused(self.gate.enter("a"))
+        self.clock.advance(10)
+        self.assertNoResult(second)
+        self.gate.leave("a")
+        self.successResultOf(second)
+        self.assertNoResult(third)
+        self.successResultOf(self.enter("b"))
 
     def test_whoeverGoesAwayWaitsNoMore(self) -> None:
         """A waiter who cancels, in its second or after it, leaves its place to another."""
@@ -295,6 +298,129 @@ class TurnstileTests(LimitCase):
         self.gate.leave("a")
         self.clock.rightNow = 0
         self.successResultOf(self.enter())
+
+
+class WideTurnstileTests(LimitCase):
+    """A turnstile that lets several through at a time."""
+
+    def test_places(self) -> None:
+        """As many as there are places get in at once, twice as many wait, and each who leaves
+        lets one of them in."""
+        gate = Turnstile(clock=self.clock, places=3)
+        entering = [self.wait(gate.enter("a")) for _ in range(9)]
+        self.assertEqual(self.refused(gate.enter("a")), 2000)
+        self.assertEqual([outcome.called for outcome in entering], [True] * 3 + [False] * 6)
+        self.clock.advance(1)
+        for inside in range(3, 9):
+            self.assertNoResult(entering[inside])
+            gate.leave("a")
+            self.successResultOf(entering[inside])
+
+    def test_pause(self) -> None:
+        """Only who comes within two seconds of the one so many places before waits a second."""
+        gate = Turnstile(clock=self.clock, places=3)
+        for _ in range(9):
+            self.successResultOf(self.wait(gate.enter("a")))
+            gate.leave("a")
+            self.clock.advance(0.75)
+        self.clock.advance(-0.5)
+        early = self.wait(gate.enter("a"))
+        self.assertNoResult(early)
+        self.clock.advance(1)
+        self.successResultOf(early)
+
+
+def subnets(count: int, prefix: str = "2001:db8:7") -> list[str]:
+    """The keys of as many /64s of one /48."""
+    return [address_key(f"{prefix}:{number:x}::1") for number in range(count)]
+
+
+class AddressBucketsTests(LimitCase):
+    """Limits for addresses (THREATS A29)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.limit = AddressBuckets(self.buckets(0.5, 3), self.buckets(4, 24))
+        provides(ILimiter, self.limit)
+
+    def test_oneSite(self) -> None:
+        """600 networks of one site get together what eight networks get, the rate included."""
+        keys = subnets(600)
+        self.assertEqual(sum(self.count_passing(self.limit, key, 3) for key in keys), 24)
+        self.clock.advance(1)
+        self.assertEqual(sum(self.count_passing(self.limit, key, 3) for key in keys), 4)
+        other = subnets(1, "2001:db8:8")[0]
+        self.assertEqual(self.count_passing(self.limit, other, 9), 3)
+
+    def test_oneNetwork(self) -> None:
+        """One network alone does not use up its site's, nor what is refused anything of it."""
+        first, *others = subnets(8)
+        self.assertEqual(self.count_passing(self.limit, first, 100), 3)
+        self.assertEqual([self.count_passing(self.limit, key, 9) for key in others], [3] * 7)
+
+    def test_refusedBySite(self) -> None:
+        """What the site's limit refuses does not count for the network's own."""
+        *full, last = subnets(9)
+        for key in full:
+            self.count_passing(self.limit, key, 3)
+        self.assertEqual(self.refused(self.limit.peek(last)), 250)
+        self.assertEqual(self.count_passing(self.limit, last, 3), 0)
+        self.passes(self.limit.own.peek(last))
+        self.clock.advance(1)
+        self.assertEqual(self.count_passing(self.limit, last, 9), 3)
+
+    def test_givenBack(self) -> None:
+        """What is given back is there again for both; looking uses up nothing of either."""
+        keys = subnets(24)
+        for key in keys:
+            self.passes(self.limit.peek(key))
+            self.passes(self.limit.take(key))
+        self.refused(self.limit.peek(keys[0]))
+        self.passes(self.limit.give_back(keys[0]))
+        self.passes(self.limit.peek(keys[1]))
+        self.assertEqual(self.count_passing(self.limit, keys[0], 3), 1)
+
+    def test_words(self) -> None:
+        """Words before the address stay apart for the site as well."""
+        for kind in ("email", "msisdn"):
+            keys = [f"{kind} {key}" for key in subnets(30)]
+            self.assertEqual(sum(self.count_passing(self.limit, key, 1) for key in keys), 24)
+
+    def test_noSites(self) -> None:
+        """IPv4, sockets and names have no site around them."""
+        for key in ("192.0.2.7", "unix", "email 192.0.2.8"):
+            self.assertEqual(self.count_passing(self.limit, key, 9), 3)
+
+
+class AddressTurnstileTests(LimitCase):
+    def test_oneSite(self) -> None:
+        """Of one site's networks eight are let in at a time, and sixteen wait."""
+        gate = AddressTurnstile.on(self.clock)
+        provides(ITurnstile, gate)
+        keys = subnets(600)
+        entering = [self.wait(gate.enter(key)) for key in keys]
+        refused = [
+            outcome for outcome in entering if isinstance(getattr(outcome, "result", None), Failure)
+        ]
+        for outcome in refused:
+            self.failureResultOf(outcome, LimitExceeded)
+        self.assertEqual(len(refused), 600 - 24)
+        self.assertEqual([outcome.called for outcome in entering[:24]], [True] * 8 + [False] * 16)
+        self.clock.advance(2)
+        gate.leave(keys[0])
+        self.successResultOf(entering[8])
+        self.assertNoResult(self.wait(gate.enter(keys[599])))
+
+    def test_ownTurn(self) -> None:
+        """Each network has its own turn, and IPv4 no other."""
+        gate = AddressTurnstile.on(self.clock)
+        for key in (subnets(1)[0], "192.0.2.7"):
+            self.successResultOf(self.wait(gate.enter(key)))
+            second = self.wait(gate.enter(key))
+            self.clock.advance(1)
+            self.assertNoResult(second)
+            gate.leave(key)
+            self.successResultOf(second)
 
 
 class OtherTurnstileTests(LimitCase):

@@ -24,7 +24,7 @@ from regsys.interfaces import (
     IUserLookup,
 )
 from regsys.jobs import Housekeeping
-from regsys.ratelimit import address_key
+from regsys.networks import address_key
 from regsys.registration_tokens import RegistrationTokens
 from regsys.subsystem import Subsystem
 from regsys.templates import Templates
@@ -76,7 +76,7 @@ class Side:
 def assemble(parts: Parts, side: Side) -> Subsystem:
     """The rules over this side's stores, their endpoints, and what starts and stops with them."""
     config, stores, auth, handler = parts.config, parts.stores, side.auth, side.handler
-    token_limit = parts.limit(config.limits.token_validity)
+    token_limit = parts.limit_by_address(config.limits.token_validity)
     tokens = RegistrationTokens(store=stores.registration_tokens, clock=parts.clock)
     newcomers = rules.newcomers(parts, side.accounts, side.owners)
     signup = stages.signup(parts, handler, newcomers, token_limit)

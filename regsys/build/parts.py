@@ -13,11 +13,12 @@ from regsys.config import Config, Rate
 from regsys.follow_ups import FollowUps
 from regsys.interfaces import IAppservices, ILimiter, IPhoneProver, IRooms
 from regsys.jobs import JobRunner
+from regsys.networks import WHOLE_SITE
 from regsys.outbound.bindings import IdentityServers
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.identity import IdentityServer
 from regsys.outbound.rooms import HomeserverRooms
-from regsys.ratelimit import Buckets
+from regsys.ratelimit import AddressBuckets, Buckets
 from regsys.sealed import Sealer
 from regsys.storage.bindings import BindingStore
 from regsys.storage.consents import ConsentStore
@@ -152,6 +153,11 @@ class Parts:
             burst_count=rate.burst_count,
             seconds=self.backend.seconds,
         )
+
+    def limit_by_address(self, rate: Rate) -> ILimiter:
+        """For keys that end in an ``address_key``: an IPv6 site has a larger limit beside."""
+        site = Rate(rate.per_second * WHOLE_SITE, rate.burst_count * WHOLE_SITE)
+        return AddressBuckets(self.limit(rate), self.limit(site))
 
 
 def _phone_prover(config: Config, clock: Any, backend: Backend) -> Optional[IPhoneProver]:

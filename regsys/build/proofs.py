@@ -11,9 +11,9 @@ from regsys.http import Endpoint
 from regsys.interfaces import IPhoneProofs, ISmsSender, IStage, IValidationMails
 from regsys.mails import Mails, ValidationPost
 from regsys.model import MailPurpose
+from regsys.networks import address_key
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.sms import SmsGateway
-from regsys.ratelimit import address_key
 from regsys.signup import Signup
 from regsys.templates import Templates
 from regsys.threepids.addresses import EMAIL, MSISDN, NewcomersThreepids
@@ -61,9 +61,9 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
         )
         parts.runner.add_handlers({SEND_SMS: texter.send})
     limits = ValidationLimits(
-        client=limit(rate),
+        client=parts.limit_by_address(rate),
         mailbox=limit(rate),
-        submitted=limit(rate),
+        submitted=parts.limit_by_address(rate),
         total={EMAIL: limit(config.limits.all_mails), MSISDN: limit(config.limits.all_texts)},
         key_of=address_key,
     )

@@ -30,7 +30,8 @@ from regsys.interfaces import (
     ITurnstile,
     IUserLookup,
 )
-from regsys.ratelimit import LimitedTurnstile, OpenTurnstile, Turnstile, address_key
+from regsys.networks import address_key
+from regsys.ratelimit import AddressTurnstile, LimitedTurnstile, OpenTurnstile
 from regsys.shared_secret import SharedSecret
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import NewcomersThreepids
@@ -60,7 +61,7 @@ def handler(
     )
     per_second = config.limits.registration.per_second
     admission = Admission(
-        limiter=parts.limit(config.limits.registration),
+        limiter=parts.limit_by_address(config.limits.registration),
         key_of=address_key,
         spam=parts.hooks.spam,
         blocking=blocking,
@@ -163,7 +164,7 @@ def password_check(
         threepids=owners,
         hasher=parts.backend.hasher,
         limits=LoginLimits(
-            address=parts.limit(limits.login_address),
+            address=parts.limit_by_address(limits.login_address),
             account=parts.limit(limits.login_account),
             failed=parts.limit(limits.login_failed),
             key_of=address_key,
@@ -174,8 +175,8 @@ def password_check(
 def turnstile(parts: Parts) -> ITurnstile:
     chosen = parts.config.limits.availability
     if isinstance(chosen, Rate):
-        return LimitedTurnstile(parts.limit(chosen))
-    return OpenTurnstile() if chosen == "off" else Turnstile(clock=parts.clock)
+        return LimitedTurnstile(parts.limit_by_address(chosen))
+    return OpenTurnstile() if chosen == "off" else AddressTurnstile.on(parts.clock)
 
 
 def newcomers(

@@ -12,8 +12,8 @@ from regsys.credentials import PASSWORD, PasswordCheck
 from regsys.handler import RegistrationHandler
 from regsys.interfaces import ILimiter, IStage
 from regsys.kept_hashes import KeptHashes
+from regsys.networks import address_key
 from regsys.outbound.captcha import SiteVerify
-from regsys.ratelimit import address_key
 from regsys.signup import Signup
 from regsys.threepids.addresses import NewcomersThreepids
 from regsys.uia.captchas import CaptchaStage, ProofOfWorkStage

@@ -6,6 +6,7 @@ This package is the only place that writes a status or a header. Handlers are pl
 
 from regsys.http.addresses import first_forwarded, peer_address, rightmost_untrusted
 from regsys.http.call import BODY_LIMIT, Call
+from regsys.http.connections import Connections, counted_by_address, most_connections
 from regsys.http.refusals import RefusalLog
 from regsys.http.reply import File, LongJSON, Page, Reply, Text, encode_json, refusal
 from regsys.http.routing import Endpoint, resource
@@ -15,6 +16,7 @@ from regsys.http.serving import Handler, InFlight
 __all__ = [
     "BODY_LIMIT",
     "Call",
+    "Connections",
     "Endpoint",
     "File",
     "Handler",
@@ -24,8 +26,10 @@ __all__ = [
     "RefusalLog",
     "Reply",
     "Text",
+    "counted_by_address",
     "encode_json",
     "first_forwarded",
+    "most_connections",
     "peer_address",
     "refusal",
     "resource",

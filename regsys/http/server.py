@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Optional
+from typing import Any, Optional
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import http, server
@@ -14,45 +14,65 @@ from twisted.web.resource import IResource
 
 from regsys.errors import TooLarge
 from regsys.http.call import BODY_LIMIT
+from regsys.http.channel import Channel, Turns
+from regsys.http.connections import (
+    MOST_CONNECTIONS,
+    Connections,
+    PeerKeys,
+    counted_by_address,
+)
 from regsys.http.reply import refusal, rendered, write
 
 # A client that reads its answer only after sending all of its body gets to see the
 # refusal up to here, in bytes; after that it is cut off.
 DRAIN_LIMIT = 16 * 1024 * 1024
 IDLE_TIMEOUT_S = 60
+# Where every peer is a client.
+CLIENTS = counted_by_address()
 
 
 def site(
-    resource: IResource, *, clock: IReactorTime, idle_timeout_s: int = IDLE_TIMEOUT_S
+    resource: IResource,
+    *,
+    clock: IReactorTime,
+    connections: Optional[Connections] = None,
+    keys: PeerKeys = CLIENTS,
+    idle_timeout_s: int = IDLE_TIMEOUT_S,
 ) -> server.Site:
     """A site for ``resource``, whose clients may send bodies of up to ``BODY_LIMIT`` bytes.
 
-    A connection that is silent for ``idle_timeout_s`` seconds is closed, unless it is
-    waiting for an answer. There is no access log: queries may hold secrets.
+    A connection on which nothing comes for ``idle_timeout_s`` seconds is closed, unless it is
+    waiting for an answer; for a request that has begun, ``channel.HEAD_S`` and ``BODY_S`` hold.
+    ``connections`` bounds their number, together with that of other sites (None: this site's own,
+    generously); ``keys`` are what a peer's are counted under. There is no access log: queries
+    may hold secrets.
     """
-    return _Site(
+    made = _Site(
         resource,
         requestFactory=_Request,
         parsePOSTFormSubmission=False,
         timeout=idle_timeout_s,
         reactor=clock,
     )
-
-
-class _Channel(http.HTTPChannel):
-    def headerReceived(self, line: bytes) -> bool:
-        try:
-            return bool(super().headerReceived(line))
-        except ValueError:
-            # A Content-Length of more digits than int() takes.
-            self._respondToBadRequestAndDisconnect()
-            return False
+    made.connections = connections or Connections.within(MOST_CONNECTIONS, clock.seconds)
+    made.turns = Turns(clock.callLater)
+    made.keys = keys
+    return made
 
 
 class _Site(server.Site):
     noisy = False
     # HTTP/1.1 only: the limit below knows how its channel receives a body.
-    protocol = _Channel  # type: ignore[assignment]  # declared for the proxy to HTTP/2
+    protocol = Channel  # type: ignore[assignment]  # declared for the proxy to HTTP/2
+    connections: Connections
+    turns: Turns
+    keys: PeerKeys
+
+    def buildProtocol(self, addr: Any) -> Any:
+        channel: Any = super().buildProtocol(addr)
+        channel.connections, channel.turns = self.connections, self.turns
+        channel.keys = self.keys(addr)
+        return channel
 
     def acceptableProtocols(self) -> list[bytes]:
         return [b"http/1.1"]

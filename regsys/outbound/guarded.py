@@ -24,7 +24,6 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.threadpool import ThreadPool
 from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
@@ -40,14 +39,15 @@ from zope.interface import implementer
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import ProxiesConfig
 from regsys.outbound.hosts import HostEndpoint, TLSPolicy
+from regsys.outbound.measured import Meter
 
-# Of one connection, to be received: TLS, headers, and a body within ``http.BODY_LIMIT``.
-MOST_BYTES = 128 * 1024
+# Once the headers are there, for a body within ``http.BODY_LIMIT`` and how it is sent.
+BODY_BYTES = 128 * 1024
 # At a time; more of them wait.
 LOOKUPS = 5
 
 
-@implementer(IAgent, IAgentEndpointFactory)
+@implementer(IAgent)
 @attr.frozen(kw_only=True)
 class GuardedAgent:
     """Asks by HTTPS alone, and never an address that ``networks`` forbid.
@@ -75,15 +75,26 @@ class GuardedAgent:
             return fail(ConnectError(string="hosts that clients name are asked by HTTPS alone"))
         if self.proxies.proxy_for("https", wanted.host.decode(), wanted.port) is not None:
             return fail(ConnectError(string="a proxy stands before hosts that clients name"))
+        resolver = self.reactor.nameResolver if self.resolver is None else self.resolver
+        meter = Meter(self.reactor)
+        guard = _Guard(meter, self.networks, resolver)
+        endpoints = _Endpoints(guard, self.timeout_s, self.policy)
         pool = HTTPConnectionPool(self.reactor, persistent=False)
-        agent: Any = Agent.usingEndpointFactory(self.reactor, self, pool)
-        asked: Deferred[IResponse] = agent.request(method, uri, headers, bodyProducer)
-        return asked
+        agent: Any = Agent.usingEndpointFactory(self.reactor, endpoints, pool)
+        return meter.then(agent.request(method, uri, headers, bodyProducer), BODY_BYTES)
+
+
+@implementer(IAgentEndpointFactory)
+@attr.frozen
+class _Endpoints:
+    """TLS with a host, over a connection that ``guard`` makes."""
+
+    guard: _Guard
+    timeout_s: float
+    policy: IPolicyForHTTPS
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        resolver = self.reactor.nameResolver if self.resolver is None else self.resolver
-        guard = _Guard(self.reactor, self.networks, resolver)
-        plain = HostEndpoint(guard, uri.host, uri.port, self.timeout_s)
+        plain = HostEndpoint(self.guard, uri.host, uri.port, self.timeout_s)
         return wrapClientTLS(self.policy.creatorForNetloc(uri.host, uri.port), plain)
 
 
@@ -108,24 +119,6 @@ def lookups(reactor: Any, getaddrinfo: Any = socket.getaddrinfo) -> IHostnameRes
     return resolver
 
 
-class _Measuring(ProtocolWrapper):
-    """Hangs up on a stranger who does not come to an end: before the body, nobody counts."""
-
-    left = MOST_BYTES
-
-    def dataReceived(self, data: bytes) -> None:
-        self.left -= len(data)
-        if self.left < 0:
-            self.abortConnection()
-        else:
-            self.wrappedProtocol.dataReceived(data)
-
-
-class _Measured(WrappingFactory[_Measuring]):
-    protocol = _Measuring
-    noisy = False
-
-
 @implementer(IReactorTCP, IReactorTime, IReactorPluggableNameResolver)
 @attr.frozen
 class _Guard:
@@ -146,8 +139,7 @@ class _Guard:
     ) -> IConnector:
         if self.networks.forbids(host):
             raise ConnectError(string="this address may not be connected to")
-        measured = _Measured(factory)  # type: ignore[no-untyped-call]  # Twisted's
-        connector: IConnector = self.reactor.connectTCP(host, port, measured, timeout, bindAddress)
+        connector: IConnector = self.reactor.connectTCP(host, port, factory, timeout, bindAddress)
         return connector
 
     def __getattr__(self, name: str) -> Any:

@@ -29,9 +29,12 @@ from zope.interface import implementer
 
 from regsys.config.proxies import ProxiesConfig, Proxy
 from regsys.outbound.hosts import DirectEndpoints, HostEndpoint, TLSPolicy
+from regsys.outbound.measured import Meter
 
 # A proxy has little to say before the tunnel is open.
 HEAD_LIMIT = 8 * 1024
+# Once the headers are there, for the longest body that anybody here reads (a homeserver's).
+BODY_BYTES = 2 * 1024 * 1024
 
 
 @implementer(IAgent)
@@ -53,12 +56,12 @@ class ProxyingAgent:
         bodyProducer: Optional[IBodyProducer] = None,
     ) -> Deferred[IResponse]:
         wanted, headers = URI.fromBytes(uri), headers or Headers()
-        pool = HTTPConnectionPool(self.reactor, persistent=False)
-        direct = DirectEndpoints(self.reactor, self.policy, self.timeout_s)
+        pool, meter = HTTPConnectionPool(self.reactor, persistent=False), Meter(self.reactor)
+        direct = DirectEndpoints(meter, self.policy, self.timeout_s)
         agent: Any = Agent.usingEndpointFactory(self.reactor, direct, pool)
         proxy = self.proxies.proxy_for(wanted.scheme.decode(), wanted.host.decode(), wanted.port)
         if proxy is not None:
-            endpoint = self._endpoint(proxy)
+            endpoint = self._endpoint(proxy, meter)
             if wanted.scheme == b"https":
                 tunnels = _Tunnels(endpoint, proxy.authorization, self.policy)
                 agent = Agent.usingEndpointFactory(self.reactor, tunnels, pool)
@@ -66,12 +69,11 @@ class ProxyingAgent:
                 agent = ProxyAgent(endpoint, self.reactor, pool)
                 if proxy.authorization is not None:
                     headers.addRawHeader(b"Proxy-Authorization", proxy.authorization)
-        asked: Deferred[IResponse] = agent.request(method, uri, headers, bodyProducer)
-        return asked
+        return meter.then(agent.request(method, uri, headers, bodyProducer), BODY_BYTES)
 
-    def _endpoint(self, proxy: Proxy) -> IStreamClientEndpoint:
+    def _endpoint(self, proxy: Proxy, meter: Meter) -> IStreamClientEndpoint:
         host = proxy.host.encode("ascii")
-        plain = HostEndpoint(self.reactor, host, proxy.port, self.timeout_s)
+        plain = HostEndpoint(meter, host, proxy.port, self.timeout_s)
         if not proxy.tls:
             return plain
         return wrapClientTLS(self.policy.creatorForNetloc(host, proxy.port), plain)

@@ -16,6 +16,9 @@ def post(*headers: bytes, body: bytes = b"") -> bytes:
     return b"\r\n".join([b"POST /echo HTTP/1.1", b"Host: hs.test", *headers, b"", body])
 
 
+GET = b"GET /echo HTTP/1.1\r\nHost: hs.test\r\n\r\n"
+
+
 def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
@@ -123,12 +126,16 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(call.body, body)
 
     def test_silentConnection(self) -> None:
-        """A connection on which nothing comes is closed."""
-        self.wire.send(b"POST /echo HTTP/1.1\r\n")
+        """A connection on which nothing comes is closed, a new one as one that was used."""
+        self.wire.clock.advance(29)
+        self.wire.send(GET)
         self.wire.clock.advance(29)
         self.assertFalse(self.wire.closed)
         self.wire.clock.advance(1)
         self.assertTrue(self.wire.closed)
+        new = Wire(self.wire.site.resource, idle_timeout_s=30)
+        new.clock.advance(30)
+        self.assertTrue(new.closed)
 
     def test_noAccessLog(self) -> None:
         """Requests are not logged: a query may hold a token."""

@@ -165,6 +165,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(len(self.gates), 1)
         self.gates[0].callback(None)
         self.assertIn(b'{"name":"a"}', self.wire.received())
+        self.wire.clock.advance(0)
         self.gates[1].callback(None)
         self.assertIn(b'{"name":"b"}', self.wire.received())
         self.assertFalse(self.wire.closed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from treq.testing import StubTreq
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -60,10 +60,21 @@ class Wire:
     """A connection to a site of ours, byte by byte. ``clock`` drives its timeouts."""
 
     def __init__(self, resource: IResource, **more: Any) -> None:
-        self.clock = Clock()
-        self.site: Site = site(resource, clock=self.clock, **more)
-        self.transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.7", 4711))
-        self.channel = self.site.buildProtocol(self.transport.getPeer())
+        clock = Clock()
+        self._connect(site(resource, clock=clock, **more), clock, "192.0.2.7")
+
+    @classmethod
+    def to(cls, site: Site, clock: Clock, host: str = "192.0.2.7") -> Wire:
+        """A further connection to a site, from this address."""
+        wire = cls.__new__(cls)
+        wire._connect(site, clock, host)
+        return wire
+
+    def _connect(self, site: Site, clock: Clock, host: str) -> None:
+        self.clock, self.site = clock, site
+        kind = IPv6Address if ":" in host else IPv4Address
+        self.transport = StringTransport(peerAddress=kind("TCP", host, 4711))
+        self.channel = site.buildProtocol(self.transport.getPeer())
         self.channel.makeConnection(self.transport)
 
     def send(self, data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from twisted.internet import reactor, ssl
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorPluggableNameResolver, IResolutionReceiver
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -25,9 +25,11 @@ from regsys.backend import open_backend
 from regsys.config import ProxiesConfig
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import Proxy
-from regsys.outbound.guarded import LOOKUPS, MOST_BYTES, GuardedAgent, lookups
+from regsys.outbound.guarded import LOOKUPS, GuardedAgent, lookups
 from regsys.outbound.http import DEADLINE_S, HTTPClient, NoAnswer
+from regsys.outbound.measured import HEAD_BYTES
 from regsys.testing import config
+from tests.outbound.endless import ENDLESS
 from tests.patience import PATIENCE_S
 
 PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
@@ -193,25 +195,6 @@ class Greeter(Resource):
         return b"{}"
 
 
-class Endless(Protocol):
-    """Answers with ``begins``, and then with ``more`` until it is hung up on; ``written`` has the
-    bytes of all."""
-
-    begins, more = b"", b""
-    written = 0
-
-    def dataReceived(self, data: bytes) -> None:
-        self.transport.write(self.begins)  # type: ignore[union-attr]
-        self.transport.registerProducer(self, streaming=False)  # type: ignore[union-attr]
-
-    def resumeProducing(self) -> None:
-        self.transport.write(self.more)  # type: ignore[union-attr]
-        Endless.written += len(self.more)
-
-    def stopProducing(self) -> None:
-        self.more = b""
-
-
 class SocketTests(TestCase):
     """Over real sockets, to a real server on this machine."""
 
@@ -272,19 +255,11 @@ class SocketTests(TestCase):
     async def test_endless(self) -> None:
         """Who goes on and on is hung up on long before the deadline, where nobody would count
         either: in headers, in answers before the answer."""
-        headers = b"X: " + b"x" * 8000 + b"\r\n"
-        cases = {
-            "headers": (b"HTTP/1.1 200 OK\r\n", headers * 8),
-            "one header": (b"HTTP/1.1 200 OK\r\nX: x\r\n", b" " + headers * 8),
-            "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000),
-        }
-        for case, (begins, more) in cases.items():
-            Endless.written = 0
-            endless = type("Endless", (Endless,), {"begins": begins, "more": more})
+        for case, endless in ENDLESS.items():
             self.listen(Factory.forProtocol(endless))
             try:
                 await self.ask(Networks(allowed=("127.0.0.0/8", "::1")))
             except NoAnswer as reason:
                 self.assertIn("the connection failed", str(reason), case)
-            self.assertGreater(Endless.written, MOST_BYTES, case)
-            self.assertLess(Endless.written, 8 * 1024 * 1024, case)
+            self.assertGreater(endless.written, HEAD_BYTES, case)
+            self.assertLess(endless.written, 8 * 1024 * 1024, case)

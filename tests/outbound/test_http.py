@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, Mapping, Sequence
 
+import attr
 from treq.testing import RequestTraversalAgent
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from regsys.config import ProxiesConfig
+from regsys.config.proxies import Proxy
 from regsys.outbound.http import BODY_LIMIT, DEADLINE_S, HTTPClient, NoAnswer
+from regsys.outbound.measured import HEAD_BYTES
+from tests.outbound.endless import ENDLESS, Endless
 
 URL = "http://other.example/ask?way=this"
 
@@ -190,3 +197,28 @@ class HTTPClientTests(SynchronousTestCase):
             self.failureResultOf(asking, NoAnswer)
         self.other.answer = b"{}"
         self.successResultOf(self.ask())
+
+
+class EndlessTests(TestCase):
+    """Over real sockets: servers from the configuration that go on and on."""
+
+    async def ask(self, endless: type[Endless], proxies: Mapping[str, Proxy] = {}) -> str:
+        port = reactor.listenTCP(0, Factory.forProtocol(endless), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        here = port.getHost().port
+        ways = {scheme: attr.evolve(proxy, port=here) for scheme, proxy in proxies.items()}
+        client = HTTPClient.on(reactor, ProxiesConfig(by_scheme=ways))
+        try:
+            await client.post_form(f"http://127.0.0.1:{here}/", {"a": "b"})
+        except NoAnswer as reason:
+            return str(reason)
+        raise AssertionError("that was an answer")
+
+    async def test_endless(self) -> None:
+        """They are hung up on long before the deadline, whatever it is that does not end, also
+        behind a proxy (THREATS C9)."""
+        ways: Sequence[Mapping[str, Proxy]] = ({}, {"http": Proxy("127.0.0.1", 0)})
+        for (case, endless), way in itertools.product(ENDLESS.items(), ways):
+            self.assertIn("the connection failed", await self.ask(endless, way), case)
+            self.assertGreater(endless.written, HEAD_BYTES, case)
+            self.assertLess(endless.written, 8 * 1024 * 1024, case)

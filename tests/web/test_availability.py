@@ -82,19 +82,23 @@ class TurnstileTests(AvailabilityCase):
         self.clock.advance(0)
         return started
 
-    def test_secondWaits(self) -> None:
-        """A second question within two seconds is answered after one; a third meanwhile is
-        refused, with a hint."""
+    def test_twoWait(self) -> None:
+        """Of four questions within two seconds the first is answered at once, the second and the
+        third after a second, and the fourth is refused, with a hint (BEHAVIOUR B16.9)."""
         self.assertAvailable(self.client.answer(self.start()))
         self.clock.advance(1.9)
-        second, third = self.start(), self.start()
-        self.assertNoResult(second)
-        refused = self.client.answer(third)
+        second, third, fourth = self.start(), self.start(), self.start()
+        refused = self.client.answer(fourth)
         self.assertRefused(refused, 429, "M_LIMIT_EXCEEDED")
+        self.assertEqual(refused.json["retry_after_ms"], 2000)
         self.assertEqual(refused.headers["retry-after"], "2")
         self.assertAvailable(self.client.answer(self.start("192.0.2.2")))
-        self.clock.advance(1)
+        self.clock.advance(0.9)
+        self.assertNoResult(second)
+        self.assertNoResult(third)
+        self.clock.advance(0.1)
         self.assertAvailable(self.client.answer(second))
+        self.assertAvailable(self.client.answer(third))
 
     def test_leftAlsoWhenRefused(self) -> None:
         """A question that is refused holds up nobody: two seconds later the next one is
@@ -108,6 +112,12 @@ class TurnstileTests(AvailabilityCase):
         """A /64 of IPv6 is one asker."""
         self.client.answer(self.start("2001:db8::1"))
         self.assertNoResult(self.start("2001:db8::2"))
+
+    def test_oneSite(self) -> None:
+        """The networks of a /48 of IPv6 are eight askers together (THREATS A29)."""
+        for number in range(8):
+            self.assertAvailable(self.client.answer(self.start(f"2001:db8:0:{number}::1")))
+        self.assertNoResult(self.start("2001:db8:0:8::1"))
 
     def test_bucket(self) -> None:
         """A bucket takes the turnstile's place: so many at once, and nobody waits."""

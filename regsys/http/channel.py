@@ -1,0 +1,208 @@
+"""One connection of a client: what it may send, for how long, and whose turn it is.
+
+Twisted's channel parses HTTP. This one adds what keeps one client from holding up the others: the
+next request of a connection waits for a later turn of the reactor (THREATS A26), and a request
+has a time by which all of it must be there (A27).
+"""
+
+# Twisted's channel is not annotated, and ours inherits from it.
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Callable
+
+import attr
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from twisted.web import http
+
+from regsys.http.connections import Connections
+from regsys.http.reply import Reply, rendered
+
+# Seconds from the first byte of a request until its headers must be there, and from then on
+# until its body must.
+HEAD_S = 10
+BODY_S = 30
+# So many requests that waited behind others of their connections begin in a turn of the reactor.
+# A page takes a few milliseconds to make.
+A_TURN = 4
+
+BAD_REQUEST = Reply({"errcode": "M_UNKNOWN", "error": "This is not a valid HTTP request."}, 400)
+
+log = Logger()
+
+
+@attr.define(eq=False)
+class Turns:
+    """Connections whose next request is there already. A few of them begin in each turn of the
+    reactor, however many wait, so that others who come in the meantime do not wait behind them.
+    """
+
+    call_later: Callable[..., Any]
+    _waiting: OrderedDict[Channel, None] = attr.field(init=False, factory=OrderedDict)
+    _is_called: bool = attr.field(init=False, default=False)
+
+    def add(self, channel: Channel) -> None:
+        self._waiting[channel] = None
+        if not self._is_called:
+            self._is_called = True
+            self.call_later(0, self._take)
+
+    def discard(self, channel: Channel) -> None:
+        self._waiting.pop(channel, None)
+
+    def _take(self) -> None:
+        self._is_called = False
+        now = [self._waiting.popitem(last=False)[0] for _ in range(min(A_TURN, len(self._waiting)))]
+        if self._waiting:
+            self._is_called = True
+            self.call_later(0, self._take)
+        for channel in now:
+            try:
+                channel.begin_next_request()
+            except Exception:
+                # As the reactor does with what comes in: the connection ends, the others go on.
+                log.failure("a request could not be read")
+                channel.give_way()
+
+
+class Channel(http.HTTPChannel):
+    """``connections`` and ``turns`` are those of its site; ``keys`` are what it is counted under.
+
+    Between two requests ``paused`` keeps LineReceiver from parsing what is there of the next one.
+    """
+
+    transport: Any
+    connections: Connections
+    turns: Turns
+    keys: tuple[str, ...]
+    # Whether the next byte is the first one of a request.
+    _is_between = True
+
+    def connectionMade(self) -> None:
+        self._idle_s = self.timeOut  # which becomes whatever setTimeout is told
+        super().connectionMade()
+        if not self.connections.admit(self, self.keys):
+            self.give_way()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.turns.discard(self)
+        self.connections.closed(self)
+        super().connectionLost(reason)
+
+    def give_way(self) -> None:
+        """Close at once: another connection takes this one's place."""
+        self.transport.abortConnection()
+
+    # --- What comes in -------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_between and not self.paused and (data or self._buffer):
+            self._is_between = False
+            self.setTimeout(HEAD_S)
+        LineReceiver.dataReceived(self, data)
+        if self.paused:
+            self._pause_if_enough_waits()
+
+    def lineReceived(self, line: bytes) -> None:
+        if line[:1] in (b" ", b"\t"):
+            # A header on several lines, which programs read in different ways (RFC 9112, 5.2).
+            self._respondToBadRequestAndDisconnect()
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._respondToBadRequestAndDisconnect()
+
+    def headerReceived(self, line: bytes) -> bool:
+        name, _, value = line.partition(b":")
+        if not self._is_clear(name.lower(), value.strip(b" \t").lower()):
+            self._respondToBadRequestAndDisconnect()
+            return False
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            # A Content-Length of more digits than int() takes.
+            self._respondToBadRequestAndDisconnect()
+            return False
+
+    def _is_clear(self, name: bytes, value: bytes) -> bool:
+        """Whether this header leaves one way to tell where the request ends and whom it is for: a
+        proxy before us might choose the other. Two lengths, or a length beside chunks, Twisted
+        refuses itself; ``identity`` it would pass over."""
+        if name == b"transfer-encoding":
+            return value == b"chunked" and self._version == b"HTTP/1.1"
+        return name != b"host" or not self.requests[-1].requestHeaders.hasHeader(b"Host")
+
+    def allHeadersReceived(self) -> None:
+        super().allHeadersReceived()
+        self.setTimeout(BODY_S)
+
+    def allContentReceived(self) -> None:
+        self.connections.is_served(self)
+        super().allContentReceived()
+
+    # --- From one request to the next ----------------------------------------------------
+
+    def requestDone(self, request: http.Request) -> None:
+        # What is left of a connection that is about to be closed is dropped.
+        self.paused = bool(self.persistent)
+        super().requestDone(request)
+        self._is_between = True
+        self.setTimeout(self._idle_s)
+        self.connections.falls_silent(self)
+        if self.paused and not (self._buffer or self._waitingForTransport):
+            self.paused = False
+        if self.paused:
+            self._pause_if_enough_waits()
+            self.turns.add(self)
+
+    def begin_next_request(self) -> None:
+        """The turn of this connection has come."""
+        # One that does not take its answers gets no further ones: ``resumeProducing`` goes on.
+        if self._waitingForTransport or self.transport.disconnecting:
+            return
+        self.paused = False
+        self._networkProducer.resumeProducing()
+        self.dataReceived(b"")
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self.paused:
+            self._pause_if_enough_waits()
+            self.turns.add(self)
+
+    def _pause_if_enough_waits(self) -> None:
+        if self._waitingForTransport or len(self._buffer) > self._optimisticEagerReadSize:
+            self._networkProducer.pauseProducing()
+
+    # --- The end -------------------------------------------------------------------------
+
+    def timeoutConnection(self) -> None:
+        # As Twisted's, but without a line of the log for each client that is slow.
+        if self.transport.disconnecting:
+            self.transport.abortConnection()
+        else:
+            self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+            self.loseConnection()
+
+    def forceAbortClient(self) -> None:
+        self._abortingCall = None
+        self.transport.abortConnection()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        content, headers = rendered(BAD_REQUEST)
+        fields = [(name, value) for name, (value,) in headers]
+        fields += [(b"Content-Length", b"%d" % len(content)), (b"Connection", b"close")]
+        lines = [
+            b"HTTP/1.1 400 Bad Request",
+            *(b"%b: %b" % field for field in fields),
+            b"",
+            content,
+        ]
+        self.transport.write(b"\r\n".join(lines))
+        self.loseConnection()
