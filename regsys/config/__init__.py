@@ -81,6 +81,7 @@ __all__ = [
     "ThreepidsConfig",
     "TokensConfig",
     "load",
+    "load_yaml",
     "parse",
     "read",
 ]

@@ -13,6 +13,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from regsys import log_context
 from regsys.errors import RegistrationError
 from regsys.http.addresses import AddressPolicy
 from regsys.http.call import Call, read_call
@@ -74,6 +75,7 @@ class Leaf(Resource):
     async def _serve(self, request: Request) -> None:
         """Run the handler to its end, even if the client leaves: an account past its point
         of no return must be finished. Only the answer is then not written."""
+        log_context.begin_request(request.method.decode("latin-1"))
         gone = request.notifyFinish()
         gone.addErrback(lambda reason: None)
         with self.in_flight:
@@ -85,7 +87,9 @@ class Leaf(Resource):
     async def _answer(self, request: IRequest) -> tuple[Reply, bytes, Headers]:
         handler = self.methods.get(request.method, self.fallback)
         try:
-            reply = await handler(read_call(request, self.path_args, self.client_address))
+            call = read_call(request, self.path_args, self.client_address)
+            log_context.note_address(call.client.address)
+            reply = await handler(call)
             return (reply, *rendered(reply))
         except RegistrationError as error:
             reply = refusal(error)
