@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import signal
@@ -194,7 +195,9 @@ def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str)
         if config.pid_file is not None:
             _remove_pid(config.pid_file)
     if not service.ended:
-        # The interpreter would wait for threads in the middle of hashes that nobody wants.
+        # What a log handler still holds back; the interpreter's own end, which would write it,
+        # would wait for threads in the middle of hashes that nobody wants.
+        logging.shutdown()
         os._exit(status)
     return status
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from regsys.config import (
@@ -38,12 +39,99 @@ class FileTests(ConfigCase):
         self.assertTrue(config.passwords.login_enabled)
 
     def test_everyUnusableFileIsReported(self) -> None:
-        """Missing files, lists and directories are told together, by path."""
+        """Missing files and lists are told together, by path."""
         listing = self.file("[a, b]")
-        error = self.assertRaises(ConfigError, load, ["gone.yaml", listing, "/"])
+        error = self.assertRaises(ConfigError, load, ["gone.yaml", listing])
         self.assertEqual(
-            [problem.split(":")[0] for problem in error.problems], ["gone.yaml", listing, "/"]
+            [problem.split(":")[0] for problem in error.problems], ["gone.yaml", listing]
         )
+
+    def test_aDirectoryIsItsYamlFilesByName(self) -> None:
+        """Of a directory the *.yaml count, in the order of their names and at its place among the
+        others; one with another ending that was probably meant is told."""
+        folder = Path(self.mktemp())
+        (folder / "below.yaml").mkdir(parents=True)
+        (folder / "below.yaml").rmdir()
+        for name, text in (
+            ("b.yaml", "bcrypt_rounds: 6"),
+            ("a.yaml", "server_name: a.example\nmacaroon_secret_key: k\nbcrypt_rounds: 5"),
+            ("c.yml", "bcrypt_rounds: 7"),
+            ("d.yaml~", "bcrypt_rounds: 8"),
+        ):
+            (folder / name).write_text(text)
+        before = self.file("bcrypt_rounds: 4\nserver_name: b.example")
+        config = load([before, str(folder)])
+        self.assertEqual((config.server_name, config.passwords.bcrypt_rounds), ("a.example", 6))
+        (warning,) = config.warnings
+        self.assertIn("c.yml is not read: its name must end in .yaml", warning)
+        self.assertEqual(load([str(folder), before]).passwords.bcrypt_rounds, 4)
+
+    def test_duplicateKeys(self) -> None:
+        """Of a key that is there twice the last counts, wherever it stands, and both lines are
+        told; a value that is merged in or used again is no duplicate, and none is quoted."""
+        path = self.file(
+            """
+            server_name: example.com
+            macaroon_secret_key: hunter2
+            base: &base {per_second: 1, burst_count: 2}
+            rc_registration: {<<: *base, burst_count: 3}
+            rc_registration_token_validity: *base
+            email: {notif_from: a@example.com}
+            password_config:
+              pepper: hunter3
+              pepper: hunter4
+            email: {notif_from: b@example.com}
+            """
+        )
+        config = load([path])
+        assert config.email is not None
+        self.assertEqual(config.email.from_address, "b@example.com")
+        self.assertEqual(config.passwords.pepper, Secret("hunter4"))
+        self.assertEqual(config.limits.registration.burst_count, 3)
+        self.assertEqual(len(config.warnings), 2, config.warnings)
+        inner, outer = config.warnings
+        self.assertIn(f"{path}: password_config.pepper is set twice, at lines 9 and 10", inner)
+        self.assertIn(f"{path}: email is set twice, at lines 7 and 11", outer)
+        self.assertNotIn("hunter", inner + outer)
+
+    def test_replacedSections(self) -> None:
+        """Where a later file takes something of an earlier one away without a word, that is told;
+        where it changes what it names itself, it is not."""
+        first = self.file(
+            """
+            server_name: example.com
+            macaroon_secret_key: k
+            email: {notif_from: a@example.com, smtp_host: mail.example.com, app_name: One}
+            auto_join_rooms: ["#a:example.com", "#b:example.com"]
+            password_config: {pepper: salt}
+            bcrypt_rounds: 4
+            """
+        )
+        second = self.file(
+            """
+            email: {notif_from: b@example.com}
+            auto_join_rooms: ["#b:example.com"]
+            password_config: {pepper: salt, enabled: true}
+            bcrypt_rounds: 5
+            regsys: {homeserver: {url: "http://localhost:1", as_token: x}}
+            """
+        )
+        warnings = load([first, second]).warnings
+        self.assertEqual(len(warnings), 2, warnings)
+        self.assertIn(f"email: {second} replaces the whole of what {first} says there", warnings[0])
+        self.assertIn("app_name, smtp_host are not set any more", warnings[0])
+        self.assertIn("auto_join_rooms: ", warnings[1])
+        self.assertIn("1 of its 2 entries", warnings[1])
+
+    def test_hintsComeFirst(self) -> None:
+        """What may be the cause of a refusal, such as a misspelt name, is told before it."""
+        path = self.file("server_nmae: a.example\nmacaroon_secret_key: k\nmacaroon_secret_key: k")
+        error = self.assertRaises(ConfigError, load, [path])
+        self.assertEqual([problem.split(":")[0] for problem in error.problems], ["server_name"])
+        lines = str(error).splitlines()
+        self.assertIn("macaroon_secret_key is set twice", lines[1])
+        self.assertIn("server_nmae is not an option: did you mean server_name?", lines[2])
+        self.assertIn("server_name: missing", lines[3])
 
     def test_brokenYamlIsPlacedButNotQuoted(self) -> None:
         """A syntax error names its line, and nothing of the text around it, which may be secret."""

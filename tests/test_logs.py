@@ -59,13 +59,16 @@ class LineTests(SynchronousTestCase):
 
 class LevelTests(SynchronousTestCase):
     def test_idleConnection(self) -> None:
-        """That a silent connection was closed is no news for operators; what we say at the same
-        level is."""
+        """That a silent connection was closed is no news for operators."""
         wire = Wire(resource([Echo("/x").endpoint]), idle_timeout_s=30)
         with capturedLogs() as events:
             wire.clock.advance(31)
+        self.assertEqual(events, [])
+
+    def test_levels(self) -> None:
+        """Lines of level info are for operators, but for those of Twisted about connections."""
+        with capturedLogs() as events:
             Logger(namespace="regsys.http.refusals").info("refused")
-        (timed_out, refused) = events
-        self.assertIn("Timing out client", timed_out["log_format"])
-        judged = [levels()(event) for event in (timed_out, refused)]
-        self.assertEqual(judged, [PredicateResult.no, PredicateResult.maybe])
+            Logger(namespace="twisted.web.http").info("opened")
+        judged = [levels()(event) for event in events]
+        self.assertEqual(judged, [PredicateResult.maybe, PredicateResult.no])

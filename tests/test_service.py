@@ -187,16 +187,6 @@ class ServiceTests(SynchronousTestCase):
         service.stop()
         self.assertIn("registered @alice:", (self.folder / "regsys.log").read_text())
 
-    def test_logConfigOfAnotherProgram(self) -> None:
-        """A log_config that needs another program's classes is told of, and hinders nothing."""
-        log_config = self.folder / "log.yaml"
-        log_config.write_text("version: 1\nformatters: {x: {(): nowhere.Formatter}}\n")
-        service = self.start(log_config=str(log_config))
-        self.assertEqual(service.ask("GET", VERSIONS).status, 200)
-        told = service.stop()
-        self.assertIn("warning: log_config", told)
-        self.assertIn("No module named 'nowhere'", told)
-
     def test_portTaken(self) -> None:
         """A port that somebody has is told in one line, with a status that says so."""
         with socket.socket() as taken:

@@ -32,9 +32,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
 
     from regsys.cli.demo import every_stage, introduction
 
-    problem = logs.begin(config.log_config)
-    if problem is not None:
-        print(f"regsys: warning: {problem}", file=sys.stderr)
+    logs.begin(config.log_config, config.server_name)
     place = f"regsys: accounts are kept in {_place(config)}"
     if arguments.demo:
         told = f"{every_stage.introduction(config, arguments.flow)}\n{place}"

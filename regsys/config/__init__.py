@@ -18,7 +18,7 @@ from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
 from regsys.config.email_domains import EmailDomainsConfig, read_email_domains
-from regsys.config.files import load_yaml
+from regsys.config.files import Merged, expanded, load_yaml
 from regsys.config.homeserver import HomeserverConfig, read_homeserver
 from regsys.config.identity_servers import IdentityServersConfig, read_identity_servers
 from regsys.config.known_options import unread_options
@@ -46,7 +46,12 @@ from regsys.config.logins import (
 )
 from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
-from regsys.config.refusals import address_warnings, check_process, check_registration
+from regsys.config.refusals import (
+    address_warnings,
+    check_guards,
+    check_process,
+    check_registration,
+)
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
 from regsys.config.rooms import RoomsConfig, read_rooms
 from regsys.config.terms import TermsConfig, read_terms
@@ -81,6 +86,7 @@ __all__ = [
     "ThreepidsConfig",
     "TokensConfig",
     "load",
+    "load_yaml",
     "parse",
     "read",
 ]
@@ -134,28 +140,36 @@ class Config:
     warnings: tuple[str, ...]
 
 
-def load(paths: Sequence[str]) -> Config:
-    """The configuration in these files; a top-level option of a later one replaces an
-    earlier one's. Raises ConfigError."""
-    merged: dict[Any, Any] = {}
-    problems = []
-    for path in paths:
+def load(paths: Sequence[str], *, makes_files: bool = True) -> Config:
+    """The configuration in these files, and in the ``*.yaml`` of these directories; a top-level
+    option of a later one replaces an earlier one's. Raises ConfigError.
+
+    ``makes_files``: a file that ``registration_shared_secret_path`` names is made if there is none.
+    """
+    merged, problems = Merged(), []
+    files, warnings = expanded(paths)
+    merged.warnings += warnings
+    for path in files:
         try:
-            merged.update(load_yaml(path))
+            merged.add(path, load_yaml(path))
         except ConfigError as error:
             problems += error.problems
     if problems:
-        raise ConfigError(problems)
-    return parse(merged)
+        raise ConfigError(problems, merged.warnings)
+    return _checked(Reader(merged.data, makes_files=makes_files), merged.warnings)
 
 
 def parse(data: Mapping[str, Any]) -> Config:
     """The configuration in this mapping, as YAML gives it. Raises ConfigError."""
-    reader = Reader(data)
+    return _checked(Reader(data), ())
+
+
+def _checked(reader: Reader, warnings: Sequence[str]) -> Config:
     config = read(reader)
     if reader.problems:
-        raise ConfigError(reader.problems)
-    return config
+        _, slips = unread_options(reader)
+        raise ConfigError(reader.problems, [*warnings, *slips])
+    return attr.evolve(config, warnings=(*warnings, *config.warnings))
 
 
 def read(reader: Reader) -> Config:
@@ -210,6 +224,7 @@ def read(reader: Reader) -> Config:
         warnings=(),
     )
     check_process(reader)
+    check_guards(reader)
     check_registration(reader, registration, tokens, threepids)
     unused, slips = unread_options(reader)
     # The last, because much else matters more where the proxy sets the header anew.

@@ -6,7 +6,7 @@ import re
 from typing import Iterable, Optional
 
 from regsys.config.files import load_yaml
-from regsys.config.values import ConfigError, Reader
+from regsys.config.values import ConfigError, Reader, is_given
 from regsys.model import Appservice, Secret, UserID, UserNamespace
 
 _OPTION = "app_service_config_files"
@@ -28,10 +28,12 @@ def read_appservices(
     places: dict[tuple[str, str], str] = {}
     for path in reader.texts(_OPTION):
         try:
-            file = Reader(load_yaml(path))
+            loaded = load_yaml(path)
         except ConfigError as error:
             reader.problems += [f"{_OPTION}: {problem}" for problem in error.problems]
             continue
+        reader.warnings += loaded.warnings
+        file = Reader(loaded.data)
         service = _read_service(file, server_name, oauth_only)
         _check_unique(file, path, service, places)
         if service.as_token != own_token:
@@ -66,7 +68,7 @@ def _required(file: Reader, name: str, mend: str) -> str:
 
 def _required_secret(file: Reader, name: str) -> Secret:
     value = file.secret(name)
-    if file.data.get(name) is None and value is None and f"{name}_path" not in file.data:
+    if not is_given(file.data.get(name)) and value is None and f"{name}_path" not in file.data:
         file.problem(name, "missing", "give it a long random value, the one that the service has")
     return value or Secret("")
 

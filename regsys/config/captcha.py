@@ -6,7 +6,7 @@ from typing import Any, Literal, Mapping, Optional
 
 import attr
 
-from regsys.config.values import Reader, is_url
+from regsys.config.values import Reader, is_given, is_url
 from regsys.model import Secret
 
 Kind = Literal["recaptcha", "hcaptcha", "turnstile", "proof_of_work"]
@@ -88,7 +88,7 @@ def _refuse_what_does_not_fit(reader: Reader, own: Reader, kind: str) -> None:
     else:
         wrong, mend = ("difficulty",), "leave it out: only proof_of_work has a difficulty"
     for name in wrong:
-        if own.data.get(name) is not None:
+        if is_given(own.data.get(name)):
             own.problem(name, f"has no effect with the kind {kind}", mend)
 
 

@@ -12,7 +12,7 @@ from typing import Mapping, Optional, Sequence
 import attr
 
 from regsys.config.hosts import ascii_host
-from regsys.config.values import Reader, knows_only
+from regsys.config.values import Reader, is_given, knows_only
 from regsys.model import Secret
 
 # The mails that there are. The names of templates and options follow from them.
@@ -81,7 +81,7 @@ def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[Em
     is_set = _says_something(section.data)
     force_tls, starttls = section.flag("force_tls"), section.flag("enable_tls", True)
     host = _read_host(section, "smtp_host", _PORT_MEND) or "localhost"
-    user, password = section.text("smtp_user"), section.secret("smtp_pass")
+    user, password = _read_user(section), section.secret("smtp_pass")
     app_name = _line(section, "app_name") or "Matrix"
     from_name, from_address = _read_sender(section, app_name, is_set)
     template_dir = _read_directory(section)
@@ -125,15 +125,25 @@ def _read_host(section: Reader, name: str, mend: str) -> Optional[str]:
     return host
 
 
+def _read_user(section: Reader) -> Optional[str]:
+    user = section.text("smtp_user")
+    if section.data.get("smtp_user") == "":
+        section.warnings.append(
+            "email.smtp_user is empty and counts as not set: the mail server is asked without a"
+            " login. Leave it out if that is meant."
+        )
+    return user
+
+
 def _says_something(value: object) -> bool:
     if isinstance(value, Mapping):
         return any(_says_something(item) for item in value.values())
-    return value is not None
+    return is_given(value)
 
 
 def _check_security(section: Reader, config: EmailConfig) -> None:
     # One that is there but no good has been complained of already.
-    has_password = any(section.data.get(it) is not None for it in ("smtp_pass", "smtp_pass_path"))
+    has_password = any(is_given(section.data.get(it)) for it in ("smtp_pass", "smtp_pass_path"))
     if (config.user is None) == has_password:
         name, other = ("smtp_pass", "smtp_user") if config.user else ("smtp_user", "smtp_pass")
         section.problem(name, f"missing, though {other} is set", "set both, or neither")

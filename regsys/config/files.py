@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+import os
+from typing import Any, Iterator, Mapping, Sequence
 
+import attr
 import yaml
 
 from regsys.config.values import ConfigError
 
 
-def load_yaml(path: str) -> Mapping[Any, Any]:
-    """The mapping in this file; an empty one for an empty file. Raises ConfigError."""
+@attr.frozen
+class File:
+    """``warnings``: a sentence for each key that is there more than once."""
+
+    data: Mapping[Any, Any]
+    warnings: Sequence[str]
+
+
+def load_yaml(path: str) -> File:
+    """What is in this file; an empty mapping for an empty file. Raises ConfigError."""
     try:
         with open(path, encoding="utf-8") as file:
-            data = yaml.safe_load(file)
+            data, duplicates = _read(yaml.SafeLoader(file))
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read — {error.strerror}"]) from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         # Without the parser's own words: they quote the file, secrets included.
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -28,4 +38,93 @@ def load_yaml(path: str) -> Mapping[Any, Any]:
         ) from None
     if data is not None and not isinstance(data, Mapping):
         raise ConfigError([f"{path}: not a mapping — write options as name: value"])
-    return data or {}
+    return File(data or {}, [f"{path}: {duplicate}" for duplicate in duplicates])
+
+
+def _read(loader: yaml.SafeLoader) -> tuple[Any, Sequence[str]]:
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, ()
+        # Before the data is made of it: that moves merged keys into the mappings.
+        duplicates = list(_duplicates(node, "", set()))
+        return loader.construct_document(node), duplicates
+    finally:
+        loader.dispose()
+
+
+def _duplicates(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
+    """A sentence for each key that comes again in the same mapping: YAML lets the last win."""
+    if id(node) in seen:
+        return  # an alias
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _duplicates(item, f"{path}[{index}]", seen)
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name = f"{path}.{key.value}" if path else str(key.value)
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in lines:
+                    yield (
+                        f"{name} is set twice, at lines {lines[key.value]} and {line}: the last"
+                        " one counts, and nothing of the first."
+                    )
+                lines[key.value] = line
+            yield from _duplicates(value, name, seen)
+
+
+@attr.define
+class Merged:
+    """Several files as one mapping: each top-level option is the last file's that has it."""
+
+    data: dict[Any, Any] = attr.field(factory=dict)
+    warnings: list[str] = attr.field(factory=list)
+    _origins: dict[Any, str] = attr.field(factory=dict)
+
+    def add(self, path: str, file: File) -> None:
+        self.warnings += file.warnings
+        for name, value in file.data.items():
+            lost = _lost(self.data.get(name), value)
+            if lost:
+                self.warnings.append(
+                    f"{name}: {path} replaces the whole of what {self._origins[name]} says there:"
+                    f" {lost}."
+                )
+            self.data[name], self._origins[name] = value, path
+
+
+def _lost(earlier: object, later: object) -> str:
+    """What of an earlier file's section or list is not in the later one; empty: nothing."""
+    if isinstance(earlier, Mapping):
+        names = earlier.keys() - (later.keys() if isinstance(later, Mapping) else ())
+        told = ", ".join(sorted(map(str, names)))
+        return f"{told} {'is' if len(names) == 1 else 'are'} not set any more" if names else ""
+    if isinstance(earlier, list):
+        kept = later if isinstance(later, list) else []
+        gone = sum(item not in kept for item in earlier)
+        return f"{gone} of its {len(earlier)} entries do not count any more" if gone else ""
+    return ""
+
+
+def expanded(paths: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The files of these paths, of a directory its ``*.yaml`` by name; and warnings."""
+    found: list[str] = []
+    warnings = []
+    for path in paths:
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        try:
+            names = sorted(os.listdir(path))
+        except OSError as error:
+            raise ConfigError([f"{path}: cannot be read — {error.strerror}"]) from None
+        found += [os.path.join(path, name) for name in names if name.endswith(".yaml")]
+        warnings += [
+            f"{os.path.join(path, name)} is not read: its name must end in .yaml."
+            for name in names
+            if name.endswith(".yml")
+        ]
+    return found, warnings

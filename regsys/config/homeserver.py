@@ -6,7 +6,7 @@ from typing import Optional
 
 import attr
 
-from regsys.config.values import Reader, is_url
+from regsys.config.values import Reader, is_given, is_url
 from regsys.model import Secret
 
 
@@ -23,7 +23,7 @@ def read_homeserver(section: Reader) -> Optional[HomeserverConfig]:
     """``regsys.homeserver``; None: there is none."""
     url, as_token = section.text("url"), section.secret("as_token")
     names = ("url", "as_token", "as_token_path")
-    given = [name for name in names if section.data.get(name) is not None]
+    given = [name for name in names if is_given(section.data.get(name))]
     if url is not None and (not is_url(url) or "?" in url or "#" in url or "@" in url):
         mend = "write where its client-server API answers, such as http://localhost:8008"
         section.problem("url", "not the address of a homeserver", mend)

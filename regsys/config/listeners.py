@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from typing import AbstractSet as Set
 from typing import Optional
 
@@ -78,7 +80,7 @@ def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
     tls, mode = item.flag("tls"), _read_mode(item)
     kind = item.choice("type", _TYPES) or "http"
     x_forwarded = item.flag("x_forwarded", default=path is not None)
-    addresses = (*item.texts("bind_addresses"), item.text("bind_address"))
+    addresses = _read_addresses(item)
     resources = _read_resources(item, served)
     if kind != "http":
         resources = _also_healthy({kind} & served)
@@ -90,7 +92,7 @@ def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
         item.problem("tls", "not possible on a Unix socket", "leave it out")
     return Listener(
         port=port,
-        bind_addresses=() if path else tuple(filter(None, addresses)) or ALL_ADDRESSES,
+        bind_addresses=() if path else addresses or ALL_ADDRESSES,
         path=path,
         mode=mode,
         tls=tls,
@@ -100,10 +102,41 @@ def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
     )
 
 
+def _read_addresses(item: Reader) -> tuple[str, ...]:
+    """The addresses of both options; those of IPv6 without the brackets that URLs have."""
+    written = {
+        f"bind_addresses[{index}]": text for index, text in enumerate(item.texts("bind_addresses"))
+    }
+    written["bind_address"] = item.text("bind_address") or ""
+    found = []
+    for name, text in written.items():
+        bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]", text)
+        address = bracketed[1] if bracketed else text
+        if address and not _is_address(address):
+            mend = "write an IP address of this machine alone: the port has an option of its own"
+            item.problem(name, "not an address", mend, text)
+        elif address:
+            found.append(address)
+    return tuple(found)
+
+
+def _is_address(text: str) -> bool:
+    """Whether one may listen there: an IP address (of IPv6 with its scope), or a host's name."""
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        # All digits and dots is an address that went wrong, or a network.
+        return bool(re.fullmatch(r"(?![0-9.]*$)[0-9A-Za-z_.-]+", text))
+    return True
+
+
 def _read_resources(item: Reader, served: Set[str]) -> frozenset[str]:
     """The names that we serve."""
     found = set()
     for resource in item.items("resources"):
+        if "name" in resource.data:
+            mend = "write names, with a list: names: [client]"
+            resource.problem("name", "not an option", mend, resource.take("name"))
         for index, name in enumerate(resource.texts("names")):
             if name in served:
                 found.add(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from regsys.config.listeners import Listener
 from regsys.config.logins import TokensConfig
@@ -12,10 +12,40 @@ from regsys.config.values import Reader, is_on
 
 # What counts as the verification of people who register.
 _VERIFICATIONS = ("registration_requires_token", "enable_registration_captcha")
-# What else matters once people register, and what it means that it is not done.
-_MISSED = {
-    "modules": "no module is asked whether somebody may register",
+# Options that decide who may register or log in, and are not acted on: what each guards.
+_GUARDS = {
+    "modules": "no module is loaded or asked whether somebody may register or log in, and what its"
+    " callbacks do does not happen",
+    "spam_checker": "no spam checker is asked about who registers",
+    "third_party_event_rules": "no such rules are asked about addresses or events",
+    "password_providers": "passwords are compared with regsys's own accounts alone, not with LDAP"
+    " or whatever else the providers ask",
+    "ldap_config": "passwords are not compared with LDAP",
+    "oidc_providers": "nobody registers or logs in through OpenID Connect",
+    "oidc_config": "nobody registers or logs in through OpenID Connect",
+    "saml2_config": "nobody registers or logs in through SAML",
+    "cas_config": "nobody registers or logs in through CAS",
+    "jwt_config": "nobody registers or logs in with a JSON Web Token",
+    "sso": "there is no single sign-on, so its rules bind nobody",
+    "account_validity": "accounts do not expire, and nobody is kept out because his has",
+    "login_via_existing_session": "no session can let another one in",
 }
+
+
+def _is_used(value: object) -> bool:
+    """Whether an option asks for something: not where it is empty, or switches itself off."""
+    if isinstance(value, Mapping):
+        if "enabled" in value:
+            return is_on(value["enabled"])
+        return any(_is_used(item) for item in value.values())
+    return value not in (None, False, "", [])
+
+
+def check_guards(reader: Reader) -> None:
+    """Warn of each option that should keep somebody out, or let somebody in, and does not."""
+    for name, meaning in _GUARDS.items():
+        if _is_used(reader.peek(name)):
+            reader.warnings.append(f"{name} has no effect in regsys: {meaning}.")
 
 
 def check_registration(
@@ -24,7 +54,7 @@ def check_registration(
     tokens: TokensConfig,
     threepids: ThreepidsConfig,
 ) -> None:
-    """Refuse to let in people whom the file means to keep out; warn of what is not done."""
+    """Refuse to let in people whom the file means to keep out; warn of guests who would be."""
     if registration.allow_guest_access and tokens.session_lifetime_ms is not None:
         reader.warnings.append(
             "session_lifetime is set, but a guest's login cannot end: "
@@ -43,9 +73,6 @@ def check_registration(
             "enable_registration_without_verification",
             True,
         )
-    for name, meaning in _MISSED.items():
-        if reader.peek(name):
-            reader.warnings.append(f"{name} has no effect yet, but registration is on: {meaning}.")
 
 
 def check_process(reader: Reader) -> None:

@@ -45,7 +45,7 @@ def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
     allow_guests = reader.flag("allow_guest_access")
     if disabled is not None:
         enabled = not disabled
-    shared_secret = reader.secret("registration_shared_secret")
+    shared_secret = reader.secret("registration_shared_secret", makes_file=True)
     if oauth_only and (enabled or allow_guests or shared_secret is not None):
         reader.warnings.append(
             "Accounts come from an authentication service (OAuth only): enable_registration, "

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
 import attr
 
 from regsys.config.hosts import ascii_host
+from regsys.config.secret_files import secret_in_file
 from regsys.model import Secret
 
 MINUTE_MS = 60_000
@@ -46,11 +45,16 @@ _HIDDEN = object()
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. ``problems`` has one line for each thing to mend."""
+    """The configuration cannot be used. ``problems`` has one line for each thing to mend.
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n  ".join(["The configuration cannot be used:", *self.problems]))
+    ``hints``: what is odd in the same files, such as a misspelt name, and may be the cause. They
+    are told first.
+    """
+
+    def __init__(self, problems: Sequence[str], hints: Sequence[str] = ()) -> None:
+        self.problems, self.hints = list(problems), list(hints)
+        lines = ["The configuration cannot be used:", *self.hints, *self.problems]
+        super().__init__("\n  ".join(lines))
 
 
 def duration_ms(value: object) -> Optional[int]:
@@ -63,6 +67,11 @@ def duration_ms(value: object) -> Optional[int]:
 def is_on(value: object) -> bool:
     """Whether an option is switched on: true, a word for it, or anything that isn't empty."""
     return _WORDS.get(str(value).lower(), bool(value))
+
+
+def is_given(value: object) -> bool:
+    """Whether an option has a value: null is none, and neither is the empty string."""
+    return value is not None and not (isinstance(value, str) and not value.strip())
 
 
 def is_url(text: str) -> bool:
@@ -103,6 +112,7 @@ class Reader:
     all complaints come together. ``path`` is where the mapping stands in the file;
     ``problems`` and ``warnings`` are shared by all readers of one file. ``asked`` holds the
     names that this one was asked for, ``skipped`` those that turned out not to be used.
+    ``makes_files``: a secret's file that may be made, and is not there, is made.
     """
 
     data: Mapping[Any, Any]
@@ -112,6 +122,7 @@ class Reader:
     asked: set[str] = attr.field(factory=set)
     skipped: list[str] = attr.field(factory=list)
     children: dict[str, Reader] = attr.field(factory=dict)
+    makes_files: bool = True
 
     def name_of(self, name: str) -> str:
         """The full, dotted name of an option of this mapping."""
@@ -163,7 +174,9 @@ class Reader:
                 self.problem(name, f"{_kind(value)}, not a mapping", "write options below it")
             data = value if isinstance(value, Mapping) else {}
             path = self.name_of(name)
-            self.children[name] = Reader(data, path, self.problems, self.warnings)
+            self.children[name] = Reader(
+                data, path, self.problems, self.warnings, makes_files=self.makes_files
+            )
         return self.children[name]
 
     def _list(self, name: str) -> list[Any]:
@@ -242,35 +255,25 @@ class Reader:
         )
         return duration_ms(value)
 
-    def secret(self, name: str) -> Optional[Secret]:
-        """A secret, inline or from the file that ``<name>_path`` names, white space stripped."""
+    def secret(self, name: str, *, makes_file: bool = False) -> Optional[Secret]:
+        """A secret, inline or from the file that ``<name>_path`` names, white space stripped.
+
+        The empty string is as good as none, with a warning: modules of distributions write it.
+        ``makes_file``: a file that is not there is made.
+        """
         inline, path = self.take(name), self.text(f"{name}_path")
+        if inline is not None and not is_given(inline):
+            self.warnings.append(
+                f"{self.name_of(name)} is empty and counts as not set: give it a long random"
+                " value, or leave it out."
+            )
+            inline = None
         if inline is not None and path is not None:
             self.problem(name, f"given twice, here and by {name}_path", "keep one of the two")
         elif path is not None:
-            return self._secret_file(f"{name}_path", path)
+            return secret_in_file(self, f"{name}_path", path, makes_file)
         elif inline is not None and not isinstance(inline, str):
             self.problem(name, f"{_kind(inline)}, not text", "put it in quotes")
-        elif inline is not None and not inline.strip():
-            self.problem(name, "empty", "give it a long random value, or leave the option out")
         else:
             return None if inline is None else Secret(inline)
         return None
-
-    def _secret_file(self, name: str, path: str) -> Optional[Secret]:
-        try:
-            with open(path, encoding="utf-8") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                value = file.read().strip()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            self.problem(name, f"cannot be read: {reason}", "mend the path or the file", path)
-            return None
-        if mode & 0o077:
-            self.warnings.append(
-                f"{self.name_of(name)}: other users of this machine may open {path} "
-                f"(mode {mode:04o}): run chmod 600 on it."
-            )
-        if not value:
-            self.problem(name, "the file is empty", "write a long random value to it", path)
-        return Secret(value) if value else None

@@ -15,7 +15,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from regsys import deadlines
+from regsys import deadlines, log_context
 from regsys.errors import RegistrationError
 from regsys.http.addresses import AddressPolicy
 from regsys.http.call import Call, read_call
@@ -87,6 +87,7 @@ class Leaf(Resource):
     async def _serve(self, request: Request) -> None:
         """Run the handler to its end, even if the client leaves: an account past its point
         of no return must be finished. Only the answer is then not written."""
+        log_context.begin_request(request.method.decode("latin-1"))
         gone = request.notifyFinish()
         gone.addErrback(lambda reason: None)
         with self.in_flight, self.in_flight.deadline():
@@ -101,6 +102,7 @@ class Leaf(Resource):
         handler = self.methods.get(request.method, self.fallback)
         try:
             call = read_call(request, self.path_args, self.client_address)
+            log_context.note_address(call.client.address)
             reply = await self._handled(handler, call)
             return (reply, *await render(reply, is_wanted))
         except RegistrationError as error:

@@ -13,7 +13,7 @@ import attr
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import bodies, clocks, tokens
+from regsys import bodies, clocks, log_context, tokens
 from regsys.errors import (
     InvalidParam,
     LimitExceeded,
@@ -123,9 +123,10 @@ class UserInteractiveAuth:
         ``user_id``: to whom it belongs; None: to nobody yet."""
         if len(uri) > MAX_URI:
             raise InvalidParam("The address of this request is too long.")
-        now_ms = clocks.now_ms(self.clock)
+        now_ms, session_id = clocks.now_ms(self.clock), tokens.random_letters(SESSION_ID_LETTERS)
+        log_context.note_session(session_id)
         return UIASession(
-            session_id=tokens.random_letters(SESSION_ID_LETTERS),
+            session_id=session_id,
             method=method,
             uri=uri,
             created_ms=now_ms,
@@ -152,6 +153,7 @@ class UserInteractiveAuth:
         session = await self.sessions.get(session_id, clocks.now_ms(self.clock))
         if session is None:
             raise UnknownSession()
+        log_context.note_session(session_id)
         return session
 
     async def step(

@@ -84,7 +84,7 @@ class MistakeTests(AppserviceCase):
             ({"id": 5}, "id: not text (5)"),
             ({"as_token": ...}, "as_token: missing"),
             ({"as_token": 5}, "as_token: a number, not text"),
-            ({"as_token": " "}, "as_token: empty"),
+            ({"as_token": " "}, "as_token: missing"),
             ({"hs_token": ...}, "hs_token: missing"),
             ({"sender_localpart": ...}, "sender_localpart: missing"),
             ({"sender_localpart": "@bot:example.com"}, "sender_localpart: not the localpart"),

@@ -190,7 +190,7 @@ class SecurityTests(EmailCase):
         path = self.file("s")
         for wrong in (
             {"smtp_pass": "s", "smtp_pass_path": path},
-            {"smtp_pass": ""},
+            {"smtp_pass": "", "smtp_pass_path": None},
             {"smtp_pass": 5},
             {"smtp_pass_path": "/nowhere"},
         ):

@@ -28,7 +28,12 @@ class HomeserverTests(ConfigCase):
         self.assertNotIn("abc", repr(config))
 
     def test_none(self) -> None:
-        for nothing in ({}, {"url": None}, {"url": None, "as_token": None}):
+        for nothing in (
+            {},
+            {"url": None},
+            {"url": None, "as_token": None},
+            {"url": "", "as_token": ""},
+        ):
             self.assertIsNone(self.parse(section(**nothing)).homeserver)
 
     def test_refused(self) -> None:

@@ -44,3 +44,23 @@ class UnusedTests(ConfigCase):
         ):
             self.assertWarning(options, meant)
             self.assertEqual(len(self.parse(options).unused), 1)
+
+    def test_guards(self) -> None:
+        """What should keep somebody out, or let somebody in, and is not acted on has a sentence of
+        its own that says what it guards; what is empty or switched off has none."""
+        for name, used, guarded in (
+            ("modules", [{"module": "x.Y"}], "no module is loaded"),
+            ("spam_checker", {"module": "x.Y"}, "no spam checker"),
+            ("third_party_event_rules", {"module": "x.Y"}, "no such rules"),
+            ("password_providers", [{"module": "ldap"}], "regsys's own accounts alone"),
+            ("oidc_providers", [{"idp_id": "x"}], "OpenID Connect"),
+            ("saml2_config", {"sp_config": {"metadata": {"local": ["x"]}}}, "SAML"),
+            ("cas_config", {"enabled": True, "server_url": "x"}, "CAS"),
+            ("jwt_config", {"enabled": True, "secret": "x"}, "JSON Web Token"),
+            ("account_validity", {"enabled": True, "period": "6w"}, "do not expire"),
+            ("sso", {"client_whitelist": ["https://x/"]}, "no single sign-on"),
+        ):
+            self.assertWarning({name: used}, f"{name} has no effect", guarded)
+            self.assertEqual(self.parse({name: used}).unused, (name,))
+            for nothing in (None, [], {}, {"enabled": False, "x": 1}, {"x": None, "y": []}):
+                self.assertEqual(self.parse({name: nothing}).warnings, (), (name, nothing))

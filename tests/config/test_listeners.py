@@ -26,6 +26,8 @@ class ListenerTests(ConfigCase):
             ({"bind_addresses": []}, ALL_ADDRESSES),
             ({"bind_address": "::1"}, ("::1",)),
             ({"bind_addresses": ["::1", "127.0.0.1"]}, ("::1", "127.0.0.1")),
+            ({"bind_addresses": ["[::1]", "localhost"]}, ("::1", "localhost")),
+            ({"bind_address": "fe80::1%eth0"}, ("fe80::1%eth0",)),
         ):
             for port in (0, 65535):
                 (listener,) = self.parse(self.listeners({"port": port, **named})).listeners
@@ -102,6 +104,12 @@ class ListenerTests(ConfigCase):
             ({"port": 1, "resources": [{"names": ["federation"]}]}, "listeners: none"),
             ({"port": 1, "resources": [{"names": ["health"]}]}, "listeners: none"),
             ({"port": 1, "resources": "client"}, "listeners[0].resources"),
+            ({"port": 1, "resources": [{"name": "client"}]}, "listeners[0].resources[0].name: not"),
+            ({"port": 1, "bind_addresses": ["127.0.0.1:8008"]}, "listeners[0].bind_addresses[0]"),
+            ({"port": 1, "bind_address": "[::1]:8008"}, "listeners[0].bind_address: not"),
+            ({"port": 1, "bind_address": "10.0.0.0/8"}, "listeners[0].bind_address: not"),
+            ({"port": 1, "bind_address": "127.0.0.256"}, "listeners[0].bind_address: not"),
+            ({"port": 1, "bind_address": "*"}, "listeners[0].bind_address: not"),
         ):
             self.assertIn(name, self.problems(self.listeners(listener))[0])
         for listener, name in (({"port": "http"}, "port"), ({"path": 8008}, "path")):

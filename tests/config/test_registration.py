@@ -42,13 +42,6 @@ class RegistrationTests(ConfigCase):
         registration = self.parse({**OPEN, **bypass}).registration
         self.assertEqual((registration.requires_token, registration.token_bypasses_3pid), (0, 1))
 
-    def test_whatIsMissedWhileRegistrationIsOnIsWarnedOf(self) -> None:
-        """Modules: unused, with a sentence if it matters."""
-        for name in ("modules",):
-            self.assertWarning({**OPEN, name: ["x"]}, name)
-            closed = self.parse({name: ["x"]})
-            self.assertEqual((closed.unused, closed.warnings), ((name,), ()))
-
     def test_withAnAuthenticationServiceNobodyRegistersHere(self) -> None:
         """OAuth-only mode, in both forms, closes registration, by the shared secret too, guests and
         password logins; people change their addresses there, unless the file says otherwise."""

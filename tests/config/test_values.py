@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.config import parse
+from regsys.config import load, parse
+from regsys.config.secret_files import make_secret_file
 from regsys.config.values import duration_ms, is_url
 from regsys.model import Secret
 from tests.config.case import ConfigCase
@@ -112,12 +115,11 @@ class SecretTests(ConfigCase):
         config = self.parse({"database": {"name": "psycopg2", "args": args}})
         self.assertNotIn("hunter2", repr(config))
 
-    def test_twiceEmptyOrUnreadableIsRefused(self) -> None:
-        """A secret given twice, an empty one and a file that can't be read are problems."""
+    def test_twiceOrUnreadableIsRefused(self) -> None:
+        """A secret given twice and a file that is empty, or can't be read, are problems."""
         path = self.file("hunter2")
         for options, wrong in (
             (self.introspection(**{"": "hunter2", "_path": path}), "given twice"),
-            (self.introspection(**{"": " "}), "introspection_secret: empty"),
             (self.introspection(_path=self.file("\n")), "the file is empty"),
             (self.introspection(_path="gone"), "No such file"),
             (self.introspection(_path=self.binary()), "not UTF-8"),
@@ -125,6 +127,42 @@ class SecretTests(ConfigCase):
         ):
             self.assertProblem(options, "regsys.introspection_secret", wrong)
             self.assertNotIn("hunter2", self.problems(options)[0])
+
+    def test_emptyIsNotSet(self) -> None:
+        """An empty secret counts as not set, whichever it is, with a warning that names it; a file
+        may stand beside it. Nothing that must be there comes to be so by it."""
+        path = self.file("hunter2")
+        for options, name in (
+            ({"registration_shared_secret": ""}, "registration_shared_secret"),
+            ({"form_secret": ""}, "form_secret"),
+            ({"recaptcha_private_key": "", "recaptcha_public_key": ""}, "recaptcha_private_key"),
+            (self.introspection(**{"": " "}), "regsys.introspection_secret"),
+            (self.introspection(**{"": "", "_path": path}), "regsys.introspection_secret"),
+            ({"regsys": {"sms": {"authorization": ""}}}, "regsys.sms.authorization"),
+            ({"regsys": {"captcha": {"private_key": ""}}}, "regsys.captcha.private_key"),
+            ({"regsys": {"homeserver": {"as_token": ""}}}, "regsys.homeserver.as_token"),
+            ({"email": {"smtp_pass": ""}}, "email.smtp_pass"),
+            ({"email": {"smtp_user": ""}}, "email.smtp_user"),
+        ):
+            self.assertWarning(options, f"{name} is empty and counts as not set")
+        config = self.parse({"registration_shared_secret": "", "macaroon_secret_key": ""})
+        self.assertIsNone(config.registration.shared_secret)
+        self.assertIsNone(config.tokens.macaroon_secret_key)
+        self.assertEqual(len(config.warnings), 3, config.warnings)  # the key is made up, too
+        both = self.parse(self.introspection(**{"": "", "_path": path}))
+        self.assertEqual(both.introspection_secret, Secret("hunter2"))
+        self.assertEqual(self.parse({"password_config": {"pepper": ""}}).warnings, ())
+        captcha = {"enable_registration_captcha": True, "recaptcha_public_key": "p"}
+        self.assertProblem({**captcha, "recaptcha_private_key": ""}, "recaptcha_private_key: miss")
+
+    def test_anEmptyLoginIsNone(self) -> None:
+        """A mail server with an empty login is asked without one; half of one stays refused."""
+        email = {"notif_from": "a@example.com", "smtp_user": "", "smtp_pass": ""}
+        config = self.parse({"email": email})
+        assert config.email is not None
+        self.assertEqual((config.email.user, config.email.password), (None, None))
+        self.assertProblem({"email": {**email, "smtp_pass": "s"}}, "smtp_user: missing")
+        self.assertProblem({"email": {**email, "smtp_user": "u"}}, "smtp_pass: missing")
 
     def test_aFileOpenToOthersBringsAWarning(self) -> None:
         """A file that the group or others may open is used, with a warning that names it."""
@@ -152,3 +190,51 @@ class URLTests(SynchronousTestCase):
             self.assertTrue(is_url(f"http://{host}/x"), host)
         for host in ("", f"{'x' * 64}.example", "a..b", "*.example", "[::1", "a:0", "-a", "a b"):
             self.assertFalse(is_url(f"http://{host}/x"), host)
+
+
+class MadeTests(ConfigCase):
+    """The file of registration_shared_secret_path, which may not be there yet."""
+
+    OPTION = "registration_shared_secret_path"
+
+    def test_made(self) -> None:
+        """It is made whole, random, for its owner alone, with a warning; then it is read."""
+        made = []
+        for _ in range(2):
+            path = self.mktemp()
+            first, second = (self.parse({self.OPTION: path}) for _ in range(2))
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+            self.assertIn(f"{self.OPTION}: there was no {path}: it was made", first.warnings[0])
+            self.assertEqual(second.warnings, ())
+            self.assertEqual(first.registration.shared_secret, second.registration.shared_secret)
+            self.assertEqual(os.listdir(os.path.dirname(path)), [os.path.basename(path)])
+            assert first.registration.shared_secret is not None
+            made.append(first.registration.shared_secret.reveal())
+        self.assertNotEqual(*made)
+        self.assertGreater(len(made[0]), 40)
+
+    def test_anothersStays(self) -> None:
+        """Of two processes that make it at once both have the one file that is there."""
+        path = self.mktemp()
+        self.assertTrue(make_secret_file(path))
+        before = Path(path).read_text()
+        self.assertFalse(make_secret_file(path))
+        self.assertEqual(Path(path).read_text(), before)
+        self.assertEqual(os.listdir(os.path.dirname(path)), [os.path.basename(path)])
+
+    def test_notWhereOnlyLookedAt(self) -> None:
+        """Who only looks at a configuration makes nothing, and is told that a start would."""
+        path = self.mktemp()
+        file = self.file(f"server_name: a.example\nmacaroon_secret_key: k\n{self.OPTION}: {path}")
+        (warning,) = load([file], makes_files=False).warnings
+        self.assertIn(f"{self.OPTION}: there is no {path} yet: serve will make it", warning)
+        self.assertFalse(os.path.exists(path))
+
+    def test_refused(self) -> None:
+        """Without its directory it cannot be made, and neither can any other secret's file."""
+        self.assertProblem({self.OPTION: "/nowhere/key"}, "no directory to make it in")
+        self.assertProblem({self.OPTION: "/proc/key"}, "cannot be made: ")
+        for name in ("recaptcha_private_key_path", "form_secret_path"):
+            path = self.mktemp()
+            self.assertProblem({name: path}, f"{name}: cannot be read: No such file")
+            self.assertFalse(os.path.exists(path))

@@ -1,0 +1,88 @@
+"""Secrets in files of their own: read, or made where there is none yet (BEHAVIOUR B15)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import tempfile
+from typing import TYPE_CHECKING, Optional
+
+from regsys.model import Secret
+
+if TYPE_CHECKING:
+    from regsys.config.values import Reader
+
+
+def secret_in_file(
+    reader: Reader, name: str, path: str, makes_file: bool = False
+) -> Optional[Secret]:
+    """The secret in the file that this option names, white space stripped; None after a complaint.
+
+    ``makes_file``: a file that is not there is made. If the reader makes none, that is only told,
+    and None.
+    """
+    if makes_file and not os.path.lexists(path) and not _make(reader, name, path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            value = file.read().strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        reader.problem(name, f"cannot be read: {reason}", "mend the path or the file", path)
+        return None
+    if mode & 0o077:
+        reader.warnings.append(
+            f"{reader.name_of(name)}: other users of this machine may open {path} "
+            f"(mode {mode:04o}): run chmod 600 on it."
+        )
+    if not value:
+        reader.problem(name, "the file is empty", "write a long random value to it", path)
+    return Secret(value) if value else None
+
+
+def _make(reader: Reader, name: str, path: str) -> bool:
+    """Whether the file is there now; if not, why not has been told."""
+    directory = os.path.dirname(path) or "."
+    mend = "make its directory, and let the user that regsys runs as write there"
+    if not os.path.isdir(directory):
+        reader.problem(name, "there is no such file, and no directory to make it in", mend, path)
+        return False
+    if not reader.makes_files:
+        if os.access(directory, os.W_OK | os.X_OK):
+            told = f"there is no {path} yet: serve will make it, with a random secret."
+            reader.warnings.append(f"{reader.name_of(name)}: {told}")
+        else:
+            reader.problem(name, "cannot be made: Permission denied", mend, path)
+        return False
+    try:
+        is_ours = make_secret_file(path)
+    except OSError as error:
+        reader.problem(name, f"cannot be made: {error.strerror}", mend, path)
+        return False
+    if is_ours:
+        told = f"there was no {path}: it was made (mode 0600), with a random secret."
+        reader.warnings.append(f"{reader.name_of(name)}: {told}")
+    return True
+
+
+def make_secret_file(path: str) -> bool:
+    """Write a random secret to a file for its owner's eyes; False: another process was faster, and
+    its file is there. OSError: it cannot be written.
+
+    The file appears with all that is in it: whoever reads it meanwhile, or after this process was
+    killed, never finds half a secret.
+    """
+    descriptor, draft = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".secret-")
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{secrets.token_urlsafe(32)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(draft)
+    return True
