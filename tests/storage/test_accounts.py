@@ -228,7 +228,8 @@ class OwnAccounts(Tables):
         sessions = SessionStore(self.db)
         for name in ("one", "two"):
             await sessions.add(session(name), 5)
-        await self.change("UPDATE uia_sessions SET held_name = session_id")
+            held = "UPDATE uia_sessions SET held_name = session_id WHERE session_id = ?"
+            await self.change(held, name)
         await self.create("one", session_id="one", session_until_ms=END_MS + 7)
         self.assertEqual(
             await self.rows(

@@ -76,7 +76,8 @@ class OwnActivity(Tables):
     async def everybody(self: Any) -> list[UserID]:
         """One of each kind, and one who does not exist."""
         await self.create("gone")
-        await self.change("UPDATE users SET deactivated = TRUE")
+        gone = str(user("gone"))
+        await self.change("UPDATE users SET deactivated = TRUE WHERE user_id = ?", gone)
         return [
             user("gone"),
             user("nobody"),
