@@ -47,10 +47,11 @@ class Tables:
     db: Database
 
     def setUp(self: Any) -> Deferred[None]:
-        self.db = self.database()
-        return Deferred.fromCoroutine(self._furnish(self.db))
+        return Deferred.fromCoroutine(self.begin())
 
-    async def _furnish(self: Any, db: Database) -> None:
+    async def begin(self: Any) -> None:
+        """A new database, with the bystander in it."""
+        self.db = db = self.database()
         await bystander.furnish(db)
         before = await contents(db)
 

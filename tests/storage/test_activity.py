@@ -169,12 +169,21 @@ class OwnActivity(Tables):
         await self.store().forget(alice)
         self.assertEqual(await self.active(), ["bob"])
 
+    async def test_addedTooLate(self: Any) -> None:
+        """Who was deactivated before the job came to add them does not count."""
+        gone = (await self.everybody())[0]
+        await self.store().add(gone, NOW_MS)
+        self.assertEqual(await self.active(), [])
+
     async def test_expired(self: Any) -> None:
         """Who counts no longer is removed, a few at a time."""
         for number in range(3):
             await self.store().saw([await self.create(f"u{number}")], NOW_MS)
         await self.store().saw([await self.create("later")], NOW_MS + 1)
         store = self.store()
+        self.assertEqual(await store.count(NOW_MS + ACTIVE_MS - 1, 10), 4)
+        self.assertEqual(await store.count(NOW_MS + ACTIVE_MS, 10), 1)
+        self.assertFalse(await store.is_active(user("u0"), NOW_MS + ACTIVE_MS))
         self.assertEqual(await store.delete_expired(NOW_MS + ACTIVE_MS - 1, 10), 0)
         self.assertEqual(await store.delete_expired(NOW_MS + ACTIVE_MS, 2), 2)
         self.assertEqual(await store.delete_expired(NOW_MS + ACTIVE_MS, 2), 1)

@@ -26,6 +26,7 @@ from regsys.testing.contracts.rooms import RoomsContract
 from regsys.testing.contracts.sessions import SessionStoreContract
 from regsys.testing.contracts.threepids import ThreepidStoreContract
 from regsys.testing.contracts.tokens import TokenStoreContract
+from regsys.testing.contracts.validation_neighbours import ValidationNeighboursContract
 from regsys.testing.contracts.validations import ValidationStoreContract
 from regsys.testing.contracts.writer import WriterContract
 
@@ -50,6 +51,7 @@ __all__ = [
     "ThreepidStoreContract",
     "TokenStoreContract",
     "UserDirectoryContract",
+    "ValidationNeighboursContract",
     "ValidationStoreContract",
     "WriterContract",
 ]
