@@ -114,6 +114,14 @@ class OwnActivity(Tables):
         await self.store().saw([user("1")], later_ms)
         self.assertEqual(await self.rows(seen), [(str(user("1")),)])
 
+    async def test_onlyGuestsAreWatched(self: Any) -> None:
+        """When somebody was seen is kept of guests alone, as long as they are there."""
+        everybody = await self.everybody()
+        await self.change("UPDATE users SET is_guest = TRUE WHERE user_id = ?", str(user("gone")))
+        await self.store().saw(everybody, NOW_MS + 1)
+        seen = await self.rows("SELECT user_id FROM users WHERE seen_ms IS NOT NULL")
+        self.assertEqual(seen, [(str(user("1")),)])
+
     async def test_trial(self: Any) -> None:
         """Who is on trial does not count until it is over, each service's users as theirs says;
         who was added needs none, and who counts once goes on."""

@@ -18,6 +18,7 @@ from regsys.testing.contracts.bindings import BindingStoreContract, RequestSigne
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
+from regsys.testing.contracts.forgetful import ForgetfulContract
 from regsys.testing.contracts.jobs import JobStoreContract
 from regsys.testing.contracts.limits import LimiterContract
 from regsys.testing.contracts.outcomes import ExpiringContract, OutcomeStoreContract
@@ -39,6 +40,7 @@ __all__ = [
     "Contract",
     "DevicesContract",
     "ExpiringContract",
+    "ForgetfulContract",
     "JobStoreContract",
     "LimiterContract",
     "MonthlyActiveUsersContract",

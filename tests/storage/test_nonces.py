@@ -1,0 +1,70 @@
+"""Nonces that are used up, in our own tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from regsys.interfaces import IExpiring, INonceStore
+from regsys.storage.nonces import NonceStore
+from regsys.testing import provides
+from regsys.testing.contracts import ExpiringContract
+from regsys.testing.contracts.case import NOW_MS, together
+from tests.databases import InFile, InMemory, OnPostgreSQL
+from tests.tables import Tables
+
+
+class Nonces(Tables):
+    def test_provides(self: Any) -> None:
+        """It has its method, with the arguments that it will be called with."""
+        provides(INonceStore, NonceStore(self.db))
+
+    async def test_used(self: Any) -> None:
+        """A nonce is used once, whatever end is named the second time; others as often."""
+        store = NonceStore(self.db)
+        for nonce, until_ms, used in (
+            ("one", NOW_MS, True),
+            ("one", NOW_MS, False),
+            ("one", NOW_MS + 1, False),
+            ("One", NOW_MS, True),
+        ):
+            self.assertIs(await store.use(nonce, until_ms), used, (nonce, until_ms))
+        self.assertEqual(
+            sorted(await self.rows("SELECT nonce, expires_ms FROM used_nonces")),
+            [("One", NOW_MS), ("one", NOW_MS)],
+        )
+
+    async def test_usedAtOnce(self: Any) -> None:
+        """Of several that use one at once, one has used it."""
+        store = NonceStore(self.db)
+        ended = await together(store.use("nonce", NOW_MS) for _ in range(6))
+        self.assertEqual((ended.count(True), ended.count(False)), (1, 5), ended)
+
+
+class ExpiringNonces(Tables, ExpiringContract):
+    def make(self) -> IExpiring:
+        return NonceStore(self.db)
+
+    async def add(self, number: int, ends_ms: int) -> None:
+        await NonceStore(self.db).use(f"{number}", ends_ms)
+
+
+class MemoryTests(InMemory, Nonces, TestCase):
+    pass
+
+
+class FileTests(InFile, Nonces, TestCase):
+    pass
+
+
+class PostgresTests(OnPostgreSQL, Nonces, TestCase):
+    pass
+
+
+class MemoryExpiringTests(InMemory, ExpiringNonces, TestCase):
+    pass
+
+
+class PostgresExpiringTests(OnPostgreSQL, ExpiringNonces, TestCase):
+    pass
