@@ -16,6 +16,7 @@ from regsys.storage.database import Database
 from regsys.subsystem import Hooks, hooks
 from regsys.testing import config, memory_backend
 from tests.client import V3, Answer, Client
+from tests.failed_jobs import FailedJobs
 
 START_S = 1_700_000_000
 DUMMY = {"type": "m.login.dummy"}
@@ -25,13 +26,15 @@ TABLES = ("users", "profiles", "devices", "logins", "outcomes", "uia_sessions", 
 
 
 class SystemCase(SynchronousTestCase):
-    """``options`` are those of the subsystem that every test of the class begins with."""
+    """``options`` are those of the subsystem that every test of the class begins with. Jobs that
+    fail fail the test, unless it flushes ``failed_jobs``."""
 
     options: ClassVar[Mapping[str, Any]] = {}
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(START_S)
+        self.failed_jobs = FailedJobs(self)
         self.system(**self.options)
 
     def system(

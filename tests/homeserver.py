@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Sequence
+from typing import Any, Awaitable, Callable, Optional, Sequence
 
 import attr
 from twisted.internet.defer import Deferred
@@ -29,6 +29,7 @@ from regsys.testing.contracts.case import NOW_MS
 from regsys.testing.contracts.sessions import session
 from regsys.testing.contracts.writer import logins, new_account
 from tests.aftermath import aftermath
+from tests.failed_jobs import FailedJobs
 
 # Past the lease of whatever a dead process held.
 LATER_S = JOB_LEASE_MS / 1000 + 1
@@ -94,7 +95,11 @@ class Greetings:
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         addresses = [item.address for item in new.threepids]
-        payload = {"user_id": str(new.user_id), "addresses": addresses}
+        payload = {
+            "user_id": str(new.user_id),
+            "display_name": new.display_name,
+            "addresses": addresses,
+        }
         return (NewJob(kind="greet", payload=payload),)
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
@@ -103,7 +108,8 @@ class Greetings:
 
 class Homeserver:
     """Its stores, and our tables beside them. ``greeted`` are the users whose job has run,
-    ``addresses`` those that a recovered one knew of, ``recovered`` the accounts that were."""
+    ``named`` how they were greeted, ``addresses`` those that a recovered one knew of, ``recovered``
+    the accounts that were."""
 
     def __init__(self, case: TestCase) -> None:
         self.clock = Clock()
@@ -112,8 +118,10 @@ class Homeserver:
         self.devices = MemoryDevices(self.accounts)
         self.auth = MemoryAuth(self.devices)
         self.db = memory_database(case, self.clock)
+        self.failed_jobs = FailedJobs(case)
         self.sessions = SessionStore(self.db)
         self.greeted: list[str] = []
+        self.named: list[Optional[str]] = []
         self.addresses: list[str] = []
         self.recovered: list[NewAccount] = []
 
@@ -178,4 +186,5 @@ class Homeserver:
 
     async def _greet(self, job: Job) -> None:
         self.greeted.append(job.payload["user_id"])
+        self.named.append(job.payload.get("display_name"))
         self.addresses += job.payload.get("addresses", [])

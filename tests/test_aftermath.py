@@ -29,6 +29,7 @@ from regsys.testing import (
 from regsys.testing.contracts.case import NOW_MS, account, device, user
 from regsys.threepids.changes import ForeignThreepids, ThreepidWriter
 from tests.aftermath import aftermath
+from tests.failed_jobs import FailedJobs
 
 EMAIL, MSISDN, TERMS = "m.login.email.identity", "m.login.msisdn", "m.login.terms"
 MAIL = {"medium": "email", "address": "Alice@Mail.example", "validated_at": 5}
@@ -69,6 +70,7 @@ class AftermathCase(SynchronousTestCase):
         self.parts = Everything()
         self.admitted: list[str] = []
         self.runner = JobRunner(JobStore(self.database), self.clock)
+        self.failed_jobs = FailedJobs(self)
         self.started: list[str] = []
         self.after = aftermath(
             self.database,

@@ -43,6 +43,7 @@ class AutoJoinCase(SystemCase):
 
     def go_on(self, seconds: float = 3700) -> None:
         """Whatever has failed is due, and tried again."""
+        self.failed_jobs.flush()
         self.clock.advance(seconds)
         self.wait(self.subsystem.jobs.run_due())
 
@@ -213,6 +214,8 @@ class EmbeddedTests(AutoJoinCase):
         self.embed()
         self.register("bob")
         self.assertIsNone(self.members(LOBBY))
+        errors = self.failed_jobs.flush()
+        self.assertEqual({LOBBY in error for error in errors}, {True, False})
 
     def test_ifMissing(self) -> None:
         """With if_missing it is whoever comes when there is none."""

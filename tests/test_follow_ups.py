@@ -259,6 +259,7 @@ class DirectoryTests(SystemCase):
         self.assertEqual(self.counts()["jobs"], 1)
         self.system(database=self.database, hooks=self.hooks(directory=self.directory))
         self.directory.away = False
+        self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.clock.advance(2)
         self.wait(self.subsystem.jobs.run_due())
         self.assertEqual(self.directory.told, [(ALICE, "alice")])
@@ -269,6 +270,7 @@ class DirectoryTests(SystemCase):
         self.register()
         self.wait(self.subsystem.handler.deactivated(ALICE))
         self.directory.away = False
+        self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.clock.advance(2)
         self.wait(self.subsystem.jobs.run_due())
         self.assertEqual((self.directory.told, self.counts()["jobs"]), ([], 0))

@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 
 from regsys.errors import Unavailable, UsernameTaken
 from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
-from regsys.model import Created, NewAccount, Threepid
+from regsys.model import RESERVED_MS, Created, NewAccount, Threepid
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts import WriterContract
 from regsys.testing.contracts.case import NOW_MS, user
@@ -302,12 +302,41 @@ class RefusalTests(TestCase):
             writer, _ = matter.server.process()
             created = await writer.create_account(matter.server.wish("bob"))
             await matter.assertWhole(new, created)
+            if point != "after settle":  # then the dead process had written the job
+                self.assertEqual(matter.server.named, ["alice"], point)
+
+    async def test_anotherNameBeforeACrash(self) -> None:
+        """A recovery finds the account under the name that was asked for last, and tells of it by
+        that name, unless it has a display name of its own."""
+        for given, told in (("alice", "bob"), ("Alice L.", "Alice L.")):
+            matter = Matter(self)
+            await matter.begin()
+            matter.more = {"display_name": given}
+            await matter.die(matter.wish(), "before create_account")
+            renamed = matter.server.wish("bob")
+            await matter.die(renamed, "after create_account")
+            await matter.server.recover()
+            self.assertEqual(matter.server.greeted, [str(user("bob"))])
+            self.assertEqual(matter.server.named, [told])
+            self.assertEqual(
+                await matter.server.rows("SELECT user_id, finished FROM outcomes"),
+                [(str(user("bob")), True)],
+            )
 
     async def test_deactivatedMeanwhile(self) -> None:
-        """An account that is deactivated before its recovery gets no device, and no more tries."""
-        matter = Matter(self)
+        """An account that is deactivated before its recovery gets no device and no more tries;
+        its key is released, and its use of a token given back."""
+        matter = Matter(self, "token")
         await matter.die(await matter.begin(), "after create_account")
+        await matter.assertUses(1, 0)
         matter.server.accounts.deactivated.add(user("alice"))
         await matter.server.recover()
         self.assertEqual(matter.server.devices.by_id, {})
-        self.assertEqual(await matter.server.rows("SELECT * FROM jobs"), [])
+        for table in ("jobs", "outcomes", "registration_token_uses"):
+            self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [], table)
+        # The session holds the use for its hour, as it did before it registered.
+        ((until_ms,),) = await matter.server.rows(
+            "SELECT expires_ms FROM registration_token_reservations"
+        )
+        self.assertEqual(until_ms, NOW_MS + RESERVED_MS)
+        self.assertEqual(matter.server.recovered, [])

@@ -40,6 +40,7 @@ class BesideCase(SystemCase):
 
     def retry(self) -> None:
         """Try again whatever has failed so far."""
+        self.failed_jobs.flush()
         self.clock.advance(wait_ms(20) / 1000 * 2)
         self.wait(self.subsystem.jobs.run_due())
         self.settle()

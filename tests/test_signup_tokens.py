@@ -173,6 +173,7 @@ class StageTests(TokenCase):
         self.assertFailed(self.present(session, "other"), "M_INVALID_PARAM", completed=[STAGE])
         answer = self.present(session)
         self.assertEqual((answer.status, answer.json["completed"]), (401, [STAGE]))
+        self.assertNotIn("errcode", answer.json)
         self.assertUses(1, 0)
         self.assertUses(0, 0, "other")
         self.assertRegistered(self.go_on(session), "alice")

@@ -200,19 +200,36 @@ class OwnAccounts(Tables):
     # --- Guests --------------------------------------------------------------------------
 
     async def test_upgradedGuest(self: Any) -> None:
-        """The guest's row becomes the user's: its own name and profile stay, its device goes."""
+        """The guest's row becomes the user's: its own name and profile stay, its device goes.
+        What the registration has decided of the user stands in it, whatever stood there."""
         guest = device("guest", "guest_device", is_guest=True)
         await self.create("guest", "1", is_guest=True, display_name="Guest 1", device=guest)
-        new = upgrade(
-            "user", "1", password_hash="hash", device=device("token"), created_ms=NOW_MS + 9
-        )
+        decided = {
+            "password_hash": "hash",
+            "admin": True,
+            "user_type": "special",
+            "approved": False,
+            "shadow_banned": True,
+        }
+        new = upgrade("user", "1", device=device("token"), created_ms=NOW_MS + 9, **decided)
         await UserStore(self.db).create_account(new)
         stored = await UserStore(self.db).find("1")
-        self.assertFalse(stored.is_guest)
-        self.assertEqual((stored.password_hash, stored.created_ms), ("hash", NOW_MS))
+        self.assertEqual(stored, User(user_id=user("1"), created_ms=NOW_MS, **decided))
         self.assertEqual(await self.rows("SELECT upgraded_ms FROM users"), [(NOW_MS + 9,)])
         self.assertEqual(await self.rows("SELECT display_name FROM profiles"), [("Guest 1",)])
         self.assertEqual(await self.rows("SELECT device_id FROM devices"), [("PHONE",)])
+
+    async def test_upgradedBesideGuests(self: Any) -> None:
+        """Other guests stay guests, without a password, and keep their devices."""
+        for name in ("1", "2"):
+            guest = device(name, "guest_device", is_guest=True)
+            await self.create(name, name, is_guest=True, device=guest)
+        other = await UserStore(self.db).find("2")
+        await UserStore(self.db).create_account(upgrade("user", "1", password_hash="hash"))
+        self.assertEqual(await UserStore(self.db).find("2"), other)
+        self.assertTrue(other.is_guest)
+        devices = await self.rows("SELECT user_id, device_id FROM devices")
+        self.assertEqual(devices, [(str(user("2")), "guest_device")])
 
     async def test_guestsTokenIsNotStored(self: Any) -> None:
         """A guest has a device, but no row for its token."""
@@ -228,7 +245,8 @@ class OwnAccounts(Tables):
         sessions = SessionStore(self.db)
         for name in ("one", "two"):
             await sessions.add(session(name), 5)
-        await self.change("UPDATE uia_sessions SET held_name = session_id")
+            held = "UPDATE uia_sessions SET held_name = session_id WHERE session_id = ?"
+            await self.change(held, name)
         await self.create("one", session_id="one", session_until_ms=END_MS + 7)
         self.assertEqual(
             await self.rows(

@@ -76,7 +76,8 @@ class OwnActivity(Tables):
     async def everybody(self: Any) -> list[UserID]:
         """One of each kind, and one who does not exist."""
         await self.create("gone")
-        await self.change("UPDATE users SET deactivated = TRUE")
+        gone = str(user("gone"))
+        await self.change("UPDATE users SET deactivated = TRUE WHERE user_id = ?", gone)
         return [
             user("gone"),
             user("nobody"),
@@ -112,6 +113,14 @@ class OwnActivity(Tables):
         self.assertEqual(await self.rows(seen), [])
         await self.store().saw([user("1")], later_ms)
         self.assertEqual(await self.rows(seen), [(str(user("1")),)])
+
+    async def test_onlyGuestsAreWatched(self: Any) -> None:
+        """When somebody was seen is kept of guests alone, as long as they are there."""
+        everybody = await self.everybody()
+        await self.change("UPDATE users SET is_guest = TRUE WHERE user_id = ?", str(user("gone")))
+        await self.store().saw(everybody, NOW_MS + 1)
+        seen = await self.rows("SELECT user_id FROM users WHERE seen_ms IS NOT NULL")
+        self.assertEqual(seen, [(str(user("1")),)])
 
     async def test_trial(self: Any) -> None:
         """Who is on trial does not count until it is over, each service's users as theirs says;
@@ -168,12 +177,21 @@ class OwnActivity(Tables):
         await self.store().forget(alice)
         self.assertEqual(await self.active(), ["bob"])
 
+    async def test_addedTooLate(self: Any) -> None:
+        """Who was deactivated before the job came to add them does not count."""
+        gone = (await self.everybody())[0]
+        await self.store().add(gone, NOW_MS)
+        self.assertEqual(await self.active(), [])
+
     async def test_expired(self: Any) -> None:
         """Who counts no longer is removed, a few at a time."""
         for number in range(3):
             await self.store().saw([await self.create(f"u{number}")], NOW_MS)
         await self.store().saw([await self.create("later")], NOW_MS + 1)
         store = self.store()
+        self.assertEqual(await store.count(NOW_MS + ACTIVE_MS - 1, 10), 4)
+        self.assertEqual(await store.count(NOW_MS + ACTIVE_MS, 10), 1)
+        self.assertFalse(await store.is_active(user("u0"), NOW_MS + ACTIVE_MS))
         self.assertEqual(await store.delete_expired(NOW_MS + ACTIVE_MS - 1, 10), 0)
         self.assertEqual(await store.delete_expired(NOW_MS + ACTIVE_MS, 2), 2)
         self.assertEqual(await store.delete_expired(NOW_MS + ACTIVE_MS, 2), 1)

@@ -33,6 +33,8 @@ class OwnBindings(Tables, BindingStoreContract):
             self.assertNotIn(PROOF.client_secret.reveal(), proof)
         await self.change(
             "UPDATE bindings SET proof = (SELECT proof FROM bindings WHERE id_server = 'b.example')"
+            " WHERE user_id = ?",
+            str(user("alice")),
         )
         self.assertEqual(await self.make().of_user(user("alice")), [bare[0], both[1]])
 

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.access_tokens import GuestTokens, TokenAuth
-from regsys.errors import UnknownToken
+from regsys.errors import AwaitingApproval, UnknownToken
 from regsys.interfaces import IAuth, IDevices, IExpiring, ITokenStore
 from regsys.model import Login, NewDevice, Secret, UserID
 from regsys.storage.devices import SPENT_KEPT_MS, DeviceStore
@@ -88,6 +88,17 @@ class OwnDevices(Devices):
             await self.register("guest", device_id="guest_device", is_guest=True)
         self.assertEqual(await self.rows("SELECT device_id FROM devices"), [("guest_device",)])
         self.assertEqual(await self.logins(), [])
+
+    async def test_awaitingApproval(self: Any) -> None:
+        """Nobody whose account waits for approval gets a device."""
+        for name in ("alice", "bob"):
+            await self.users.create_account(account(name, name, approved=name == "bob"))
+        with self.assertRaises(AwaitingApproval):
+            await self.store.register(user("alice"), device("token"))
+        self.assertEqual(await self.rows("SELECT * FROM devices"), [])
+        await self.users.approve("alice")
+        await self.store.register(user("alice"), device("token"))
+        self.assertEqual(await self.rows("SELECT user_id FROM devices"), [(str(user("alice")),)])
 
     async def test_onlySpentPairsExpire(self: Any) -> None:
         """A pair in force stays, however old it is: it tells its client that the device lives."""

@@ -10,33 +10,65 @@ from regsys.interfaces import IExpiring, INonceStore
 from regsys.storage.nonces import NonceStore
 from regsys.testing import provides
 from regsys.testing.contracts import ExpiringContract
-from regsys.testing.contracts.case import NOW_MS
-from tests.databases import InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from regsys.testing.contracts.case import NOW_MS, together
+from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.tables import Tables
 
 
-class OwnNonces(Tables, ExpiringContract):
+class Nonces(Tables):
+    def test_provides(self: Any) -> None:
+        """It has its method, with the arguments that it will be called with."""
+        provides(INonceStore, NonceStore(self.db))
+
+    async def test_used(self: Any) -> None:
+        """A nonce is used once, whatever end is named the second time; others as often."""
+        store = NonceStore(self.db)
+        for nonce, until_ms, used in (
+            ("one", NOW_MS, True),
+            ("one", NOW_MS, False),
+            ("one", NOW_MS + 1, False),
+            ("One", NOW_MS, True),
+        ):
+            self.assertIs(await store.use(nonce, until_ms), used, (nonce, until_ms))
+        self.assertEqual(
+            sorted(await self.rows("SELECT nonce, expires_ms FROM used_nonces")),
+            [("One", NOW_MS), ("one", NOW_MS)],
+        )
+
+    async def test_usedAtOnce(self: Any) -> None:
+        """Of several that use one at once, one has used it."""
+        store = NonceStore(self.db)
+        ended = await together(store.use("nonce", NOW_MS) for _ in range(6))
+        self.assertEqual((ended.count(True), ended.count(False)), (1, 5), ended)
+
+
+class ExpiringNonces(Tables, ExpiringContract):
     def make(self) -> IExpiring:
         return NonceStore(self.db)
 
     async def add(self, number: int, ends_ms: int) -> None:
         await NonceStore(self.db).use(f"{number}", ends_ms)
 
-    async def test_used(self: Any) -> None:
-        """A nonce is good once, whatever was used beside it, until it is forgotten."""
-        store = NonceStore(self.db)
-        provides(INonceStore, store)
-        used = [await store.use(nonce, NOW_MS) for nonce in ("one", "two", "one")]
-        self.assertEqual(used, [True, True, False])
 
-
-class MemoryNonceTests(InMemory, OwnNonces, TestCase):
+class MemoryTests(InMemory, Nonces, TestCase):
     pass
 
 
-class PostgresNonceTests(OnPostgreSQL, OwnNonces, TestCase):
+class FileTests(InFile, Nonces, TestCase):
     pass
 
 
-class AwkwardNonceTests(OnAwkwardPostgreSQL, OwnNonces, TestCase):
+class PostgresTests(OnPostgreSQL, Nonces, TestCase):
+    pass
+
+
+class MemoryExpiringTests(InMemory, ExpiringNonces, TestCase):
+    pass
+
+
+class PostgresExpiringTests(OnPostgreSQL, ExpiringNonces, TestCase):
+    pass
+
+
+class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringNonces, TestCase):
     pass

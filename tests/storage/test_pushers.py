@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
+import attr
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.interfaces import IPushers, IPusherStore
-from regsys.model import NewAccount, Pusher, UserID
+from regsys.model import NewAccount, Pusher, Threepid, UserID
 from regsys.storage.devices import DeviceStore
 from regsys.storage.pushers import PusherStore
+from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.testing import provides
 from regsys.testing.contracts import PushersContract
-from regsys.testing.contracts.aftermath import pusher
-from regsys.testing.contracts.case import user
+from regsys.testing.contracts.aftermath import MAIL, pusher
+from regsys.testing.contracts.case import NOW_MS, user
 from tests.databases import InFile, InMemory, OnPostgreSQL
 from tests.tables import Tables
 
@@ -43,6 +45,33 @@ class OwnPushers(Tables, PushersContract):
         await pushers.add(pusher())
         await UserStore(self.db).forget(user("alice"))
         self.assertEqual(list(await self.of_user(user("alice"))), [])
+
+    async def test_withItsAddress(self) -> None:
+        """The mail pusher of an address goes when its owner removes the address; pushers of
+        another app, address, kind or user stay."""
+        pushers, threepids = await self.people(), ThreepidStore(self.db)
+        await threepids.add(user("alice"), Threepid("email", MAIL, NOW_MS), NOW_MS)
+        stays = [
+            attr.evolve(pusher(), app_id="z.example"),
+            pusher(pushkey="z@mail.example"),
+        ]
+        for item in (pusher(), *stays, pusher("bob")):
+            await pushers.add(item)
+        self.assertTrue(await threepids.remove(user("alice"), "email", MAIL))
+        self.assertEqual(
+            sorted(item.app_id for item in await self.of_user(user("alice"))),
+            sorted(item.app_id for item in stays),
+        )
+        self.assertEqual(list(await self.of_user(user("bob"))), [pusher("bob")])
+
+    async def test_otherKind(self) -> None:
+        """What is no mail pusher stays, though it is named like one."""
+        pushers, threepids = await self.people(), ThreepidStore(self.db)
+        await threepids.add(user("alice"), Threepid("email", MAIL, NOW_MS), NOW_MS)
+        http = attr.evolve(pusher(), kind="http")
+        await pushers.add(http)
+        self.assertTrue(await threepids.remove(user("alice"), "email", MAIL))
+        self.assertEqual(list(await self.of_user(user("alice"))), [http])
 
 
 class MemoryTests(InMemory, OwnPushers, TestCase):

@@ -78,7 +78,7 @@ class AccountsElsewhere(Tables):
 
     async def each(self: Any, check: Any) -> None:
         for new in self.KINDS:
-            await self.change("DELETE FROM registration_tokens")
+            await self.change("DELETE FROM registration_tokens WHERE token = ?", TOKEN)
             await self.begin(new, uses_allowed=1)
             await check(new)
 
@@ -97,14 +97,14 @@ class AccountsElsewhere(Tables):
             self.assertEqual(await self.uses(), (0, 1))
             (use,) = await self.tokens.uses(TOKEN)
             self.assertEqual((use.user_id, use.used_ms), (str(new.user_id), NOW_MS))
-            await self.change("DELETE FROM registration_token_uses")
+            await self.change("DELETE FROM registration_token_uses WHERE token = ?", TOKEN)
 
         await self.each(check)
 
     async def test_withdrawn(self: Any) -> None:
         """What the store refused gives the use back: to its session for its time, else to all."""
         for new, pending in zip(self.KINDS, (1, 0), strict=True):
-            await self.change("DELETE FROM registration_tokens")
+            await self.change("DELETE FROM registration_tokens WHERE token = ?", TOKEN)
             await self.begin(new, uses_allowed=1)
             for _ in range(2):
                 await self.outcomes.reserve(new, RECOVERY)

@@ -16,6 +16,7 @@ from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts import (
     ExpiringContract,
     ThreepidStoreContract,
+    ValidationNeighboursContract,
     ValidationStoreContract,
 )
 from regsys.testing.contracts.case import NOW_MS, account
@@ -32,7 +33,7 @@ class OwnThreepids(Tables, ThreepidStoreContract):
         await UserStore(self.db).create_account(new)
 
 
-class OwnValidations(Tables, ValidationStoreContract):
+class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContract):
     def make(self) -> IValidationStore:
         return ValidationStore(self.db)
 

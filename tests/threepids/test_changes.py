@@ -26,6 +26,7 @@ from regsys.threepids.changes import (
     was_held,
 )
 from tests.crash import LATER_S
+from tests.failed_jobs import FailedJobs
 
 MAIL = Threepid("email", "alice@mail.example", NOW_MS)
 PHONE = Threepid("msisdn", "4915112345678", NOW_MS)
@@ -48,6 +49,7 @@ class ChangesCase(SynchronousTestCase):
         self.changes.additions.register("m", lambda *args: self.heard.append((True, *args)))
         self.changes.removals.register("m", lambda *args: self.heard.append((False, *args)))
         self.runner = JobRunner(JobStore(self.database), self.clock)
+        self.failed_jobs = FailedJobs(self)
         self.make()
         self.runner.add_handlers({TELL_OF_ADDRESS: AddressNotice(self.changes, self.store).run})
         for name in ("alice", "bob"):

@@ -113,6 +113,7 @@ class TextedCodeTests(Texted, PhoneCase):
             self.sms.trouble = trouble
             self.assertEqual(self.ask(client_secret=f"s{type(trouble).__name__}").status, 200)
         self.flushLoggedErrors(ValueError)
+        self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.assertGreater(canaries.heard, 0)
         self.assertEqual(masked(CANONICAL), "49…78")
 
@@ -121,6 +122,7 @@ class TextedCodeTests(Texted, PhoneCase):
         self.sms.trouble = ValueError("no")
         self.ask()
         self.flushLoggedErrors(ValueError)
+        self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.sms.trouble = None
         self.clock.advance(1800)
         self.wait(self.subsystem.jobs.run_due())
@@ -137,6 +139,7 @@ class TextedCodeTests(Texted, PhoneCase):
         self.sms.trouble = ValueError("no")
         self.ask()
         self.flushLoggedErrors(ValueError)
+        self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.sms.trouble = None
         self.clock.advance(3600)
         self.wait(self.subsystem.jobs.run_due())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
+from tests.accounts import AccountCase
 from tests.client import Answer
 from tests.proofs import ALICE, ProofCase
 
@@ -68,3 +69,18 @@ class StagesFirstTests(ProofCase):
         self.system(**{**self.options, "regsys": {"rc_availability": False}})
         self.asked()
         self.assertEqual(len(self.mails.sent), 1)
+
+
+class AccountTests(AccountCase):
+    """Of a server on which mails for newcomers wait for other stages."""
+
+    options: ClassVar[Mapping[str, Any]] = {
+        **AccountCase.options,
+        "regsys": {"rc_availability": False, "mail_needs_stages": True},
+    }
+
+    def test_account(self) -> None:
+        """The owner of an account has no registration under way, and needs no session."""
+        self.added(self.alice)
+        self.assertEqual(self.held(self.alice), [ALICE])
+        self.assertRefused(self.ask("bob@mail.example"), 400, "M_MISSING_PARAM")

@@ -163,6 +163,7 @@ class AcceptingTests(ConsentCase):
         self.assertPage(self.accept(**self.link(v="0.9")), 200, "Thank you")
         self.assertPage(self.accept(**self.link(v="1.0")), 200, "Thank you")
         self.assertEqual(part.admitted, [])
+        self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.clock.advance(2)
         self.wait(self.subsystem.jobs.run_due())
         self.assertPage(self.accept(**self.link(v="1.0")), 200, "Thank you")

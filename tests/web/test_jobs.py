@@ -14,6 +14,7 @@ from tests.client import Answer
 
 JOBS = "/_regsys/v1/jobs"
 LOBBY = "#lobby:test.example"
+FLOODED = f"RoomRefused: {LOBBY}: flooded"
 
 
 class JobsCase(SystemCase):
@@ -26,6 +27,7 @@ class JobsCase(SystemCase):
         self.rooms = MemoryRooms(troubles={LOBBY: RoomRefused("flooded")})
         self.system(database=self.database, rooms=self.rooms, auto_join_rooms=[LOBBY])
         self.alice = self.register("alice")["access_token"]
+        self.assertEqual(self.failed_jobs.flush(), [FLOODED])
 
     def ask(self, method: str = "GET", path: str = "") -> Answer:
         return self.client.ask(method, JOBS + path, token=self.root)
@@ -51,7 +53,7 @@ class ListTests(JobsCase):
                 "room": LOBBY,
                 "attempts": 1,
                 "created_ts": self.now_ms,
-                "last_error": f"RoomRefused: {LOBBY}: flooded",
+                "last_error": FLOODED,
             },
         )
         waiting = {"auto_join": {"count": 1, "oldest_ts": self.now_ms}}
@@ -102,6 +104,7 @@ class RetryTests(JobsCase):
         self.assertEqual(self.ask("POST", "/retry").json, {"retried": 2})
         self.run_due()
         self.assertEqual([job["attempts"] for job in self.listed()], [2, 2])
+        self.assertEqual(self.failed_jobs.flush(), [FLOODED] * 3)
 
     def test_administratorsOnly(self) -> None:
         """Nobody else is told or obeyed."""

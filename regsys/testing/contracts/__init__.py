@@ -18,6 +18,7 @@ from regsys.testing.contracts.bindings import BindingStoreContract, RequestSigne
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
+from regsys.testing.contracts.forgetful import ForgetfulContract
 from regsys.testing.contracts.jobs import JobStoreContract
 from regsys.testing.contracts.limits import LimiterContract
 from regsys.testing.contracts.outcomes import ExpiringContract, OutcomeStoreContract
@@ -26,6 +27,7 @@ from regsys.testing.contracts.rooms import RoomsContract
 from regsys.testing.contracts.sessions import SessionStoreContract
 from regsys.testing.contracts.threepids import ThreepidStoreContract
 from regsys.testing.contracts.tokens import TokenStoreContract
+from regsys.testing.contracts.validation_neighbours import ValidationNeighboursContract
 from regsys.testing.contracts.validations import ValidationStoreContract
 from regsys.testing.contracts.writer import WriterContract
 
@@ -38,6 +40,7 @@ __all__ = [
     "Contract",
     "DevicesContract",
     "ExpiringContract",
+    "ForgetfulContract",
     "JobStoreContract",
     "LimiterContract",
     "MonthlyActiveUsersContract",
@@ -50,6 +53,7 @@ __all__ = [
     "ThreepidStoreContract",
     "TokenStoreContract",
     "UserDirectoryContract",
+    "ValidationNeighboursContract",
     "ValidationStoreContract",
     "WriterContract",
 ]

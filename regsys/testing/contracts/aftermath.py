@@ -65,12 +65,16 @@ class PushersContract(Contract):
             self.assertEqual(list(await self.of_user(added.user_id)), [added])
 
     async def test_again(self) -> None:
-        """Again is as once; what is said anew of an address takes the place of the old."""
+        """Adding a pusher is idempotent; what is said anew of an address takes the place of the
+        old, and of nothing that somebody else has."""
         pushers = await self.people()
         other = attr.evolve(pusher(), device_display_name="another name")
+        bystanders = attr.evolve(pusher("bob"), device_display_name="a bystander's")
+        await pushers.add(bystanders)
         for added in (pusher(), pusher(), other):
             await pushers.add(added)
             self.assertEqual(list(await self.of_user(user("alice"))), [added])
+            self.assertEqual(list(await self.of_user(user("bob"))), [bystanders])
 
     async def test_several(self) -> None:
         """Another address, or another app, is another pusher."""

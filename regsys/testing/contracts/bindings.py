@@ -46,10 +46,17 @@ class BindingStoreContract(Contract):
         store = self.make()
         old = binding("a.example")
         new = binding("a.example", proof=Proof(sid="other", client_secret=Secret("secret")))
-        other = binding("a.example", medium="msisdn", address="49123")
-        for item, is_new in ((old, True), (other, True), (new, False)):
-            self.assertIs(await store.add(item, NOW_MS), is_new)
-        self.assertEqual(list(await store.of_user(user("alice"))), [new, other])
+        others = [
+            binding("a.example", address="bob@mail.example"),
+            binding("a.example", medium="msisdn"),
+            binding("b.example"),
+        ]
+        hers = binding("a.example", "bob")
+        for item in (old, *others, hers):
+            self.assertIs(await store.add(item, NOW_MS), True, item)
+        self.assertIs(await store.add(new, NOW_MS), False)
+        self.assertEqual(list(await store.of_user(user("alice"))), [new, *others])
+        self.assertEqual(list(await store.of_user(user("bob"))), [hers])
         self.assertIsNone(await store.get(old.binding_id))
 
     async def test_answered(self) -> None:

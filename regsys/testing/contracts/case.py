@@ -21,6 +21,8 @@ NOW_MS = 1_700_000_000_000
 # Longer than any lease: by then, what a dead process held is anybody's.
 LATER_MS = NOW_MS + 3_600_000
 CLIENT = Client("192.0.2.1", "a browser")
+# In the name of whatever belongs to nobody a test is about: no call may change it.
+BYSTANDER = "bystander"
 
 
 class Contract(_TestCase):

@@ -17,7 +17,7 @@ from regsys.model import (
     NewJob,
     WaitingJob,
 )
-from regsys.testing.contracts.case import NOW_MS, Contract, together
+from regsys.testing.contracts.case import BYSTANDER, NOW_MS, Contract, together
 from regsys.testing.provides import provides
 
 LEASE_MS = 1000
@@ -34,13 +34,19 @@ class JobStoreContract(Contract):
     """An IJobStore."""
 
     def make(self) -> IJobStore:
-        """A store without any job."""
+        """A store without any job, but for those of the kind BYSTANDER, which are never due."""
         raise NotImplementedError()
 
     async def claim(self, store: IJobStore, now_ms: int = NOW_MS, at_most: int = 10) -> list[str]:
         """The ids of the jobs that are claimed now, at most so many of each kind."""
         places = dict.fromkeys(KINDS, at_most)
         return [job.job_id for job in await store.claim(places, now_ms, LEASE_MS)]
+
+    async def waiting(self, store: IJobStore) -> list[WaitingJob]:
+        return [job for job in await store.waiting(100) if job.kind != BYSTANDER]
+
+    async def backlog(self, store: IJobStore) -> list[Backlog]:
+        return [item for item in await store.backlog() if item.kind != BYSTANDER]
 
     def test_provides(self) -> None:
         """It has all methods, with the arguments that they will be called with."""
@@ -182,7 +188,7 @@ class JobStoreContract(Contract):
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
         await store.postpone("one", NOW_MS + 5, "a\0b\ud800c\nd")
-        (waiting,) = await store.waiting(10)
+        (waiting,) = await self.waiting(store)
         self.assertEqual((waiting.due_ms, waiting.last_error), (NOW_MS + 5, "a\ufffdb\ufffdc\nd"))
 
     async def test_onlyOnce(self) -> None:
@@ -260,7 +266,7 @@ class JobStoreContract(Contract):
         await store.begin([NewJob(kind="fly", job_id="begun")], NOW_MS + 4)
         await self.claim(store, NOW_MS + 1, at_most=1)
         await store.postpone("c", NOW_MS + 9, "no luck: 'ö'")
-        found = await store.waiting(10)
+        found = await self.waiting(store)
         self.assertEqual([job.job_id for job in found], ["c", "b", "a", "begun"])
         self.assertEqual(
             found[0],
@@ -280,7 +286,7 @@ class JobStoreContract(Contract):
     async def test_backlog(self) -> None:
         """Of each kind it is known how many there are, and since when the oldest is."""
         store = self.make()
-        self.assertEqual(list(await store.backlog()), [])
+        self.assertEqual(await self.backlog(store), [])
         for number in (2, 1):
             await store.add(jobs(f"{number}"), NOW_MS + number)
         await store.begin([NewJob(kind="fly", job_id="begun")], NOW_MS + 4)
@@ -288,13 +294,13 @@ class JobStoreContract(Contract):
             Backlog(kind="fly", count=1, oldest_ms=NOW_MS + 4),
             Backlog(kind="greet", count=2, oldest_ms=NOW_MS + 1),
         ]
-        self.assertEqual(list(await store.backlog()), expected)
+        self.assertEqual(await self.backlog(store), expected)
 
     async def test_backlogIsBounded(self) -> None:
         """Of very many it counts no more than the first."""
         store = self.make()
         await store.add(jobs(*map(str, range(MOST_COUNTED + 1))), NOW_MS)
-        (counted,) = await store.backlog()
+        (counted,) = await self.backlog(store)
         self.assertEqual((counted.count, counted.oldest_ms), (MOST_COUNTED, NOW_MS))
 
     async def test_retry(self) -> None:

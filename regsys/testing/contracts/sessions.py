@@ -174,7 +174,8 @@ class SessionStoreContract(Contract):
         """The hash of the session's password is kept until a new password comes; the hash of a
         password that is not the latest is not kept, however late it was made."""
         store = self.make()
-        await store.add(session(password_mark="first"), PLENTY)
+        for name in ("session", "another"):
+            await store.add(session(name, password_mark="first"), PLENTY)
 
         async def kept() -> Optional[str]:
             return (await self.saved(store)).password_hash
@@ -183,6 +184,9 @@ class SessionStoreContract(Contract):
         self.assertIsNone(await kept())
         await store.keep_hash("session", "first", "of the first")
         self.assertEqual(await kept(), "of the first")
+        another = await store.get("another", NOW_MS)
+        assert another is not None
+        self.assertIsNone(another.password_hash)
         await store.save("session", CLIENT, None, {}, password_mark="second")
         self.assertIsNone(await kept())
         await store.keep_hash("session", "second", "of the second")

@@ -1,0 +1,46 @@
+"""The contract of IForgetful: what is kept of one user goes, and nothing of anybody else."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from regsys.interfaces import IForgetful
+from regsys.model import UserID
+from regsys.testing.contracts.case import Contract, user
+from regsys.testing.provides import provides
+
+
+class ForgetfulContract(Contract):
+    """An IForgetful."""
+
+    def make(self) -> IForgetful:
+        """One that keeps nothing yet."""
+        raise NotImplementedError()
+
+    async def keep(self, user_id: UserID) -> None:
+        """Let it keep something of this user, who has no account yet."""
+        raise NotImplementedError()
+
+    async def kept(self, user_id: UserID) -> Sequence[object]:
+        """All that it keeps of this user."""
+        raise NotImplementedError()
+
+    def test_provides(self) -> None:
+        """It has its method, with the argument that it will be called with."""
+        provides(IForgetful, self.make())
+
+    async def test_forgotten(self) -> None:
+        """What it keeps of a user is gone, and stays gone when it is told again; what it keeps of
+        others is as it was."""
+        store, alice, bob = self.make(), user("alice"), user("bob")
+        for user_id in (alice, bob):
+            await self.keep(user_id)
+        before = list(await self.kept(bob))
+        for user_id in (alice, bob):
+            self.assertNotEqual(list(await self.kept(user_id)), [], user_id)
+        await store.forget(user("nobody"))
+        self.assertNotEqual(list(await self.kept(alice)), [])
+        for _ in range(2):
+            await store.forget(alice)
+            self.assertEqual(list(await self.kept(alice)), [])
+            self.assertEqual(list(await self.kept(bob)), before)

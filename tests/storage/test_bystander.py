@@ -1,0 +1,32 @@
+"""The bystander is in every table, and whoever harms it is found out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from tests.databases import InMemory, OnPostgreSQL
+from tests.tables import ALL, Tables
+
+
+class Bystanders(Tables):
+    async def test_everyTable(self: Any) -> None:
+        """It has a row in each of our tables, and none where a test looks into them."""
+        contents = await self.contents()
+        self.assertEqual([table for table in ALL if not contents[table]], [])
+        seen = {table: await self.rows(f"SELECT * FROM {table}") for table in ALL}
+        self.assertEqual([table for table, rows in seen.items() if rows], ["first_times"])
+        self.assertEqual(await self.contents(), contents)
+
+
+class MemoryTests(InMemory, Bystanders, TestCase):
+    async def test_allTables(self: Any) -> None:
+        """``ALL`` names every table that holds what calls write."""
+        found = await self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        others = {"secrets", "schema_versions", "user_number"}
+        self.assertEqual({name for (name,) in found} - others, set(ALL))
+
+
+class PostgresTests(OnPostgreSQL, Bystanders, TestCase):
+    pass
