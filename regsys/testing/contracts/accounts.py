@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
+import attr
+
 from regsys.errors import UnknownToken, UsernameTaken
 from regsys.interfaces import IAccountStore
 from regsys.model import Outcome, UserID
-from regsys.testing.contracts.case import NOW_MS, Contract, account, together, upgrade, user
+from regsys.testing.contracts.case import (
+    NEIGHBOUR,
+    NOW_MS,
+    Contract,
+    account,
+    together,
+    upgrade,
+    user,
+)
 from regsys.testing.provides import provides
 
 CONTENDERS = 8
+GUEST = f"{NEIGHBOUR}-guest"
 # What a name is to be in all its spellings: one.
 SPELLINGS = ("alice", "ALICE", "Alice", "aLICE")
 
@@ -24,6 +37,27 @@ class AccountStoreContract(Contract):
         """Deactivate this account, as your homeserver does; SkipTest if it never does."""
         raise NotImplementedError()
 
+    async def beside_others(self) -> IAccountStore:
+        """A store with a user and a guest whom nothing that the test does may change."""
+        store = self.make()
+        made = [
+            await store.create_account(account(NEIGHBOUR, NEIGHBOUR)),
+            await store.create_account(account(GUEST, GUEST, is_guest=True)),
+        ]
+        self.addCleanup(self._unharmed, store, made)
+        return store
+
+    async def _unharmed(self, store: IAccountStore, made: Sequence[Outcome]) -> None:
+        for outcome in made:
+            found = await store.outcome(outcome.key)
+            assert found is not None, outcome.key
+            self.assertEqual(attr.evolve(found, replayed=False), attr.evolve(outcome, jobs=()))
+            self.assertTrue(await store.is_taken(outcome.user_id.localpart))
+        # The user is no guest, and the guest still is one.
+        await self.refusal(UnknownToken, store.create_account(upgrade("of a user", NEIGHBOUR)))
+        upgraded = await store.create_account(upgrade("of a guest", GUEST))
+        self.assertEqual((upgraded.user_id, upgraded.replayed), (user(GUEST), False))
+
     # --- Making an account ---------------------------------------------------------------
 
     def test_provides(self) -> None:
@@ -32,7 +66,8 @@ class AccountStoreContract(Contract):
 
     async def test_created(self) -> None:
         """A new account's Outcome says under which key, for whom and when it was made."""
-        outcome = await self.make().create_account(account("key"))
+        store = await self.beside_others()
+        outcome = await store.create_account(account("key"))
         made = (outcome.key, outcome.user_id, outcome.created_ms)
         self.assertEqual(made, ("key", user("alice"), NOW_MS))
         self.assertTrue(outcome.finished)
@@ -40,7 +75,7 @@ class AccountStoreContract(Contract):
 
     async def test_nameIsTakenWhateverItsCase(self) -> None:
         """A name is free until there is an account, and then taken in every spelling."""
-        store = self.make()
+        store = await self.beside_others()
         self.assertFalse(await store.is_taken("alice"))
         await store.create_account(account("key", "aLiCe"))
         self.assertEqual([await store.is_taken(name) for name in SPELLINGS], [True] * 4)
@@ -48,7 +83,7 @@ class AccountStoreContract(Contract):
 
     async def test_secondOfANameIsRefused(self) -> None:
         """The unique key refuses a second account of a name; nothing of it is left."""
-        store = self.make()
+        store = await self.beside_others()
         await store.create_account(account("first", "alice"))
         for number, name in enumerate(SPELLINGS):
             await self.refusal(UsernameTaken, store.create_account(account(f"{number}", name)))
@@ -56,7 +91,7 @@ class AccountStoreContract(Contract):
 
     async def test_deactivatedAccountKeepsItsName(self) -> None:
         """The name of a deactivated account is never given out again."""
-        store = self.make()
+        store = await self.beside_others()
         await store.create_account(account("first"))
         await self.deactivate(user("alice"))
         self.assertTrue(await store.is_taken("ALICE"))
@@ -64,7 +99,7 @@ class AccountStoreContract(Contract):
 
     async def test_raceForAName(self) -> None:
         """Of several that ask for one name at once one gets it, and the others are refused."""
-        store = self.make()
+        store = await self.beside_others()
         asked = [
             store.create_account(account(f"{number}", SPELLINGS[number % 4]))
             for number in range(CONTENDERS)
@@ -77,7 +112,7 @@ class AccountStoreContract(Contract):
 
     async def test_outcome(self) -> None:
         """What a key has made can be asked; a key that has made nothing has no outcome."""
-        store = self.make()
+        store = await self.beside_others()
         self.assertIsNone(await store.outcome("key"))
         made = await store.create_account(account("key"))
         found = await store.outcome("key")
@@ -86,7 +121,7 @@ class AccountStoreContract(Contract):
 
     async def test_sameKeySameAccount(self) -> None:
         """The key again answers with the account that it has made, and makes no other."""
-        store = self.make()
+        store = await self.beside_others()
         first = await store.create_account(account("key", "alice"))
         for name in ("alice", "bob"):
             again = await store.create_account(account("key", name, created_ms=NOW_MS + 1))
@@ -97,7 +132,7 @@ class AccountStoreContract(Contract):
 
     async def test_sameKeyAtOnce(self) -> None:
         """Of several calls with one key at once one makes the account, all answer with it."""
-        store = self.make()
+        store = await self.beside_others()
         names = [f"user{number}" for number in range(CONTENDERS)]
         ended = await together(store.create_account(account("key", name)) for name in names)
         outcomes = [item for item in ended if isinstance(item, Outcome)]
@@ -108,7 +143,7 @@ class AccountStoreContract(Contract):
 
     async def test_refusedKeyMayTryAgain(self) -> None:
         """A key whose registration was refused makes its account under another name."""
-        store = self.make()
+        store = await self.beside_others()
         await store.create_account(account("first"))
         await self.refusal(UsernameTaken, store.create_account(account("second")))
         outcome = await store.create_account(account("second", "bob"))
@@ -118,7 +153,7 @@ class AccountStoreContract(Contract):
 
     async def test_upgrade(self) -> None:
         """A guest becomes a user under its own name; the key again answers the same."""
-        store = self.make()
+        store = await self.beside_others()
         await store.create_account(account("guest", "1", is_guest=True))
         for replayed in (False, True):
             outcome = await store.create_account(upgrade("user", "1"))
@@ -126,7 +161,7 @@ class AccountStoreContract(Contract):
 
     async def test_upgradeHappensOnce(self) -> None:
         """Of several upgrades of one guest at once one wins; to the others its token is dead."""
-        store = self.make()
+        store = await self.beside_others()
         await store.create_account(account("guest", "1", is_guest=True))
         keys = [f"{number}" for number in range(CONTENDERS)]
         ended = await together(store.create_account(upgrade(key, "1")) for key in keys)
@@ -136,7 +171,7 @@ class AccountStoreContract(Contract):
 
     async def test_onlyAGuestIsUpgraded(self) -> None:
         """Who is no guest, or not there, cannot be upgraded."""
-        store = self.make()
+        store = await self.beside_others()
         await store.create_account(account("user", "alice"))
         for name in ("alice", "nobody"):
             await self.refusal(UnknownToken, store.create_account(upgrade("key", name)))
@@ -145,7 +180,7 @@ class AccountStoreContract(Contract):
 
     async def test_deactivatedGuestIsNotUpgraded(self) -> None:
         """Nor can a guest that is deactivated."""
-        store = self.make()
+        store = await self.beside_others()
         await store.create_account(account("guest", "1", is_guest=True))
         await self.deactivate(user("1"))
         await self.refusal(UnknownToken, store.create_account(upgrade("key", "1")))
@@ -155,7 +190,7 @@ class AccountStoreContract(Contract):
 
     async def test_numbersAreGivenOutOnce(self) -> None:
         """However many ask at once, and whatever names exist, no number comes twice."""
-        store = self.make()
+        store = await self.beside_others()
         numbers = await together(store.next_number() for _ in range(CONTENDERS))
         numbers += await together(store.next_number() for _ in range(CONTENDERS))
         self.assertTrue(all(isinstance(number, int) for number in numbers), numbers)

@@ -8,7 +8,7 @@ import attr
 
 from regsys.interfaces import IPushers, IUserDirectory
 from regsys.model import NewAccount, Pusher, UserID
-from regsys.testing.contracts.case import Contract, account, device, user
+from regsys.testing.contracts.case import NEIGHBOUR, Contract, account, device, user
 from regsys.testing.provides import provides
 
 MAIL = "alice@mail.example"
@@ -47,11 +47,17 @@ class PushersContract(Contract):
         raise NotImplementedError()
 
     async def people(self) -> IPushers:
-        """Alice and Bob, each with a PHONE."""
-        pushers = self.make()
-        for name in ("alice", "bob"):
+        """Alice and Bob, each with a PHONE; and somebody with one and a pusher, which nothing that
+        the test does may change."""
+        pushers, neighbours = self.make(), pusher(NEIGHBOUR)
+        for name in ("alice", "bob", NEIGHBOUR):
             await self.create_account(account(name, name, device=device(name)))
+        await pushers.add(neighbours)
+        self.addCleanup(self._unharmed, neighbours)
         return pushers
+
+    async def _unharmed(self, neighbours: Pusher) -> None:
+        self.assertEqual(list(await self.of_user(neighbours.user_id)), [neighbours])
 
     def test_provides(self) -> None:
         """It has its method, with the argument that it will be called with."""
@@ -69,12 +75,12 @@ class PushersContract(Contract):
         old, and of nothing that somebody else has."""
         pushers = await self.people()
         other = attr.evolve(pusher(), device_display_name="another name")
-        bystanders = attr.evolve(pusher("bob"), device_display_name="a bystander's")
-        await pushers.add(bystanders)
+        neighbours = attr.evolve(pusher("bob"), device_display_name="a neighbour's")
+        await pushers.add(neighbours)
         for added in (pusher(), pusher(), other):
             await pushers.add(added)
             self.assertEqual(list(await self.of_user(user("alice"))), [added])
-            self.assertEqual(list(await self.of_user(user("bob"))), [bystanders])
+            self.assertEqual(list(await self.of_user(user("bob"))), [neighbours])
 
     async def test_several(self) -> None:
         """Another address, or another app, is another pusher."""
@@ -123,13 +129,26 @@ class UserDirectoryContract(Contract):
         """Whether somebody else would find this user there."""
         raise NotImplementedError()
 
+    async def beside_others(self) -> IUserDirectory:
+        """A directory in which somebody is found, and somebody is not, whatever the test does."""
+        directory, found, hidden = self.make(), NEIGHBOUR, f"{NEIGHBOUR}-hidden"
+        for name in (found, hidden):
+            await self.create_account(account(name, name))
+            await directory.profile_created(user(name), name, name == hidden)
+        self.addCleanup(self._unharmed, found, hidden)
+        return directory
+
+    async def _unharmed(self, found: str, hidden: str) -> None:
+        self.assertTrue(await self.finds(user(found)))
+        self.assertFalse(await self.finds(user(hidden)))
+
     def test_provides(self) -> None:
         """It has its method, with the arguments that it will be called with."""
         provides(IUserDirectory, self.make())
 
     async def test_told(self) -> None:
         """Who has a profile is found, once the directory has been told; again is as once."""
-        directory = self.make()
+        directory = await self.beside_others()
         for key, name in (("1", "alice"), ("2", "bob")):
             await self.create_account(account(key, name))
         for _ in range(2):
@@ -138,7 +157,7 @@ class UserDirectoryContract(Contract):
 
     async def test_hidden(self) -> None:
         """Who shall not be found is not; again is as once."""
-        directory = self.make()
+        directory = await self.beside_others()
         await self.create_account(account("1", "alice"))
         for _ in range(2):
             await directory.profile_created(user("alice"), "Alice", True)
@@ -146,6 +165,6 @@ class UserDirectoryContract(Contract):
 
     async def test_withoutName(self) -> None:
         """A profile may have no name."""
-        directory = self.make()
+        directory = await self.beside_others()
         await self.create_account(account("1", "alice", display_name=None))
         await directory.profile_created(user("alice"), None, False)

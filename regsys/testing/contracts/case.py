@@ -21,8 +21,9 @@ NOW_MS = 1_700_000_000_000
 # Longer than any lease: by then, what a dead process held is anybody's.
 LATER_MS = NOW_MS + 3_600_000
 CLIENT = Client("192.0.2.1", "a browser")
-# In the name of whatever belongs to nobody a test is about: no call may change it.
-BYSTANDER = "bystander"
+# Whom no test is about: no call may change what is theirs. The first may be in a store before a
+# test begins, the second is put there by the suites of a homeserver's parts.
+BYSTANDER, NEIGHBOUR = "bystander", "neighbour"
 
 
 class Contract(_TestCase):

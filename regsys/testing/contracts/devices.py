@@ -7,7 +7,7 @@ from typing import Optional
 from regsys.errors import UnknownToken, UserNotFound
 from regsys.interfaces import IAuth, IDevices
 from regsys.model import Requester, Secret, UserID
-from regsys.testing.contracts.case import Contract, device, login
+from regsys.testing.contracts.case import NEIGHBOUR, Contract, device, login
 from regsys.testing.provides import provides
 
 
@@ -34,6 +34,17 @@ class DevicesContract(Contract):
             return None
         return None if requester is None else (requester.user_id, requester.device_id)
 
+    async def beside_others(self) -> tuple[IDevices, IAuth]:
+        """Devices, one of which nothing that the test does may log out."""
+        devices, auth = self.make()
+        neighbour = await self.add_user(NEIGHBOUR)
+        made = await devices.register(neighbour, device(NEIGHBOUR))
+        self.addCleanup(self._unharmed, auth, made.access_token, neighbour)
+        return devices, auth
+
+    async def _unharmed(self, auth: IAuth, token: Secret, neighbour: UserID) -> None:
+        self.assertEqual(await self.owner(auth, token), (neighbour, "PHONE"))
+
     def test_provides(self) -> None:
         """Both have all methods, with the arguments that they will be called with."""
         devices, auth = self.make()
@@ -42,7 +53,7 @@ class DevicesContract(Contract):
 
     async def test_registered(self) -> None:
         """A registered device's token is in force, for its user and device."""
-        devices, auth = self.make()
+        devices, auth = await self.beside_others()
         alice = await self.add_user("alice")
         made = await devices.register(alice, device("token"))
         self.assertEqual(made.device_id, "PHONE")
@@ -50,7 +61,7 @@ class DevicesContract(Contract):
 
     async def test_sameLoginAgain(self) -> None:
         """The same login again gives the same tokens, and they stay in force."""
-        devices, auth = self.make()
+        devices, auth = await self.beside_others()
         alice = await self.add_user("alice")
         first = await devices.register(alice, device("token"))
         again = await devices.register(alice, device("token"))
@@ -59,7 +70,7 @@ class DevicesContract(Contract):
 
     async def test_knownDeviceLosesItsEarlierTokens(self) -> None:
         """A device that logs in anew has its new token only; the other devices keep theirs."""
-        devices, auth = self.make()
+        devices, auth = await self.beside_others()
         alice = await self.add_user("alice")
         old = await devices.register(alice, device("old"))
         other = await devices.register(alice, device("other", "LAPTOP"))
@@ -70,7 +81,7 @@ class DevicesContract(Contract):
 
     async def test_devicesOfTwoUsers(self) -> None:
         """Devices of two users are two, though their ids are the same."""
-        devices, auth = self.make()
+        devices, auth = await self.beside_others()
         alice, bob = await self.add_user("alice"), await self.add_user("bob")
         hers = await devices.register(alice, device("hers"))
         his = await devices.register(bob, device("his"))
@@ -79,14 +90,14 @@ class DevicesContract(Contract):
 
     async def test_nobody(self) -> None:
         """Who does not exist gets no device."""
-        devices, auth = self.make()
+        devices, auth = await self.beside_others()
         nobody = UserID("nobody", (await self.add_user("somebody")).server)
         await self.refusal(UserNotFound, devices.register(nobody, device("token")))
         self.assertIsNone(await self.owner(auth, login("token").access_token))
 
     async def test_deactivated(self) -> None:
         """Nor does who is deactivated."""
-        devices, auth = self.make()
+        devices, auth = await self.beside_others()
         gone = await self.add_user("gone")
         await self.deactivate(gone)
         await self.refusal(UserNotFound, devices.register(gone, device("token")))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from regsys.errors import ThreepidInUse, UserNotFound
 from regsys.interfaces import IThreepidStore
 from regsys.model import AccountThreepid, NewAccount, Threepid, UserID
-from regsys.testing.contracts.case import NOW_MS, Contract, account, together, user
+from regsys.testing.contracts.case import NEIGHBOUR, NOW_MS, Contract, account, together, user
 from regsys.testing.provides import provides
 
 ALICE = "alice@mail.example"
@@ -23,13 +25,30 @@ class ThreepidStoreContract(Contract):
         """Make this account, with its identifiers."""
         raise NotImplementedError()
 
+    async def beside_others(self) -> IThreepidStore:
+        """A store in which somebody has two addresses that nothing the test does may change."""
+        store, neighbour = self.make(), user(NEIGHBOUR)
+        held = (
+            Threepid("email", f"{NEIGHBOUR}@mail.example", NOW_MS),
+            Threepid("msisdn", "4915100000000", NOW_MS),
+        )
+        await self.create_account(account(NEIGHBOUR, NEIGHBOUR, threepids=held))
+        self.addCleanup(self._unharmed, store, list(await store.of_user(neighbour)))
+        return store
+
+    async def _unharmed(self, store: IThreepidStore, held: Sequence[AccountThreepid]) -> None:
+        self.assertEqual(list(await store.of_user(user(NEIGHBOUR))), held)
+        for item in held:
+            owner = await store.owner_of(item.medium, item.address)
+            self.assertEqual(owner, user(NEIGHBOUR), item)
+
     def test_provides(self) -> None:
         """It has its method, with the arguments that it will be called with."""
         provides(IThreepidStore, self.make())
 
     async def test_owner(self) -> None:
         """An address is the user's who registered with it, in its medium; others are nobody's."""
-        store = self.make()
+        store = await self.beside_others()
         self.assertIsNone(await store.owner_of("email", ALICE))
         proven = (Threepid("email", ALICE, NOW_MS), Threepid("msisdn", "4915112345678", NOW_MS))
         await self.create_account(account("alice", "alice", threepids=proven))
@@ -43,7 +62,7 @@ class ThreepidStoreContract(Contract):
 
     async def test_neverMoved(self) -> None:
         """An address stays whose it is: another account with it is refused, and not made."""
-        store = self.make()
+        store = await self.beside_others()
         proven = (Threepid("email", ALICE, NOW_MS),)
         await self.create_account(account("alice", "alice", threepids=proven))
         refused = self.create_account(account("bob", "bob", threepids=proven))
@@ -53,7 +72,7 @@ class ThreepidStoreContract(Contract):
 
     async def test_added(self) -> None:
         """What is added is told with its times, the oldest first; once more changes nothing."""
-        store = self.make()
+        store = await self.beside_others()
         mail, phone = Threepid("email", ALICE, NOW_MS), Threepid("msisdn", "4915112345678", 7)
         await self.create_account(account("alice", "alice", threepids=(mail,)))
         await self.create_account(account("bob", "bob"))
@@ -70,7 +89,7 @@ class ThreepidStoreContract(Contract):
 
     async def test_addedToNobody(self) -> None:
         """Who doesn't exist, or is another's of that name, is given nothing."""
-        store = self.make()
+        store = await self.beside_others()
         await self.create_account(account("alice", "alice"))
         mail = Threepid("email", ALICE, NOW_MS)
         for nobody in (user("bob"), UserID("alice", "other.example")):
@@ -79,7 +98,7 @@ class ThreepidStoreContract(Contract):
 
     async def test_addedAtOnce(self) -> None:
         """Of several accounts that are to have one address at once, one gets it."""
-        store = self.make()
+        store = await self.beside_others()
         names = [f"user{number}" for number in range(CONTENDERS)]
         for name in names:
             await self.create_account(account(name, name))
@@ -92,7 +111,7 @@ class ThreepidStoreContract(Contract):
 
     async def test_removed(self) -> None:
         """Its user alone can lose an identifier, once; then another may have it."""
-        store = self.make()
+        store = await self.beside_others()
         proven = (Threepid("email", ALICE, NOW_MS), Threepid("msisdn", "4915112345678", NOW_MS))
         await self.create_account(account("alice", "alice", threepids=proven))
         await self.create_account(account("bob", "bob"))
