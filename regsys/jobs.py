@@ -224,38 +224,41 @@ class Housekeeping:
         self._loop = LoopingCall(self._round)
         self._loop.clock = clock
         self._rest: Optional[Deferred[None]] = None
+        self._is_stopped = False
 
     def start(self) -> None:
+        self._is_stopped = False
         self._loop.start(self.EVERY_S)
 
     def stop(self) -> None:
+        self._is_stopped = True
         if self._loop.running:
             self._loop.stop()
         if self._rest is not None:
             self._rest.cancel()
 
     def _round(self) -> Deferred[None]:
-        sweeping = Deferred.fromCoroutine(self._sweep_all())
+        sweeping = Deferred.fromCoroutine(self._sweep())
         return sweeping.addErrback(lambda failure: log.failure("sweep", failure))
 
-    async def _sweep_all(self) -> None:
+    async def _sweep(self) -> None:
         for store in self._stores:
-            if not self._loop.running:
+            if self._is_stopped:
                 return
             name = type(store).__name__
             try:
-                await self._sweep(store)
+                await self._sweep_store(store)
             except RegistrationError as error:
                 log.warn("could not sweep {store}: {error}", store=name, error=error.text)
-            except CancelledError:
-                return
-            except Exception:  # a bug in one store, or an embedder's, is no trouble of the others
+            except Exception as error:  # a bug in one store is no trouble of the others
+                if self._is_stopped and isinstance(error, CancelledError):
+                    return
                 log.failure("could not sweep {store}", store=name)
 
-    async def _sweep(self, store: IExpiring) -> None:
+    async def _sweep_store(self, store: IExpiring) -> None:
         now_ms, began_s = clocks.now_ms(self._clock), self._clock.seconds()
         while await store.delete_expired(now_ms, self.AT_MOST) >= self.AT_MOST:
-            if not self._loop.running:
+            if self._is_stopped:
                 return
             self._rest = Deferred.fromCoroutine(clocks.rest(self._clock, began_s))
             try:
