@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import secrets
 from importlib import resources
 from typing import Any, Iterator
 
-from regsys.storage.dialects import Dialect, PostgreSQL
+from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
 
 # Any two processes that migrate one database take this lock; the number means nothing.
 _LOCK = 8_206_420_947
@@ -70,6 +71,8 @@ def migrate(connection: Any, dialect: Dialect) -> list[int]:
 
 
 def _apply(cursor: Any, dialect: Dialect) -> list[int]:
+    if isinstance(dialect, SQLite):
+        _sign(cursor)
     cursor.execute("CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER PRIMARY KEY)")
     cursor.execute("SELECT COALESCE(MAX(version), 0) FROM schema_versions")
     current = int(cursor.fetchone()[0])
@@ -85,3 +88,11 @@ def _apply(cursor: Any, dialect: Dialect) -> list[int]:
             cursor.execute(statement)
         cursor.execute(dialect.text("INSERT INTO schema_versions VALUES (?)"), (number,))
     return [number for number, _ in todo]
+
+
+def _sign(cursor: Any) -> None:
+    """Give the file a number of its own, by which another one that is copied over it is known
+    (``DatabaseFile``)."""
+    cursor.execute("PRAGMA user_version")
+    if not cursor.fetchone()[0]:
+        cursor.execute(f"PRAGMA user_version = {1 + secrets.randbelow(2**31 - 1)}")
