@@ -21,9 +21,9 @@ from regsys.interfaces import IHasher
 from regsys.metrics import Metrics
 from regsys.outbound.guarded import lookups
 from regsys.outbound.http import HTTPClient
+from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
-from regsys.storage.migrations import migrate
 from regsys.storage.pool import connection_pool
 from regsys.storage.secrets import get_or_keep
 
@@ -103,18 +103,21 @@ def _patient(chosen: Dialect) -> Dialect:
     return attr.evolve(chosen, args={"connect_timeout": 10, **chosen.args})
 
 
-def prepare(config: Config) -> tuple[Sequence[int], bytes]:
+def prepare(
+    config: Config, tell: Callable[[str], None] = migrations.warn
+) -> tuple[Sequence[int], bytes]:
     """Bring the schema up to date and fetch the macaroon secret, making one if none is set.
 
     Returns the schema numbers that were applied, and the secret. Blocks: call it before
-    the reactor runs, or in a thread. Raises BackendError and NewerSchema.
+    the reactor runs, or in a thread. ``tell`` hears, in a sentence, what it waits for.
+    Raises BackendError and NewerSchema.
     """
     if config.database.path == ":memory:":
         raise BackendError("an SQLite database in memory cannot be served: name a file")
     connection = connect(config.database)
     chosen = dialect(config.database)
     with contextlib.closing(connection), told(chosen, "the database cannot be prepared"):
-        applied = migrate(connection, chosen)
+        applied = migrations.migrate(connection, chosen, tell)
         if config.tokens.macaroon_secret_key is not None:
             secret = config.tokens.macaroon_secret_key.reveal()
         else:

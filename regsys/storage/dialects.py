@@ -132,6 +132,8 @@ def _switch_to_wal(connection: Any) -> None:
 # Serialization failure, deadlock, a unique key that a concurrent transaction has won, a
 # row that a foreign key names and that one has removed, and a lock that could not be had.
 _RETRIED = frozenset({"40001", "40P01", "23505", "23503", "55P03"})
+# Of these, the two that mean somebody else had a lock.
+_LOCK_CONFLICTS = frozenset({"55P03", "40P01"})
 # Read-only: a new connection may find the primary, or the server's new mind.
 _LOST_CODE = "25006"
 # Classes: exhausted resources, an operator's intervention, system errors.
@@ -301,6 +303,10 @@ class PostgreSQL:
         if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
             return Trouble.LOST
         return Trouble.BUG
+
+    def is_lock_conflict(self, error: Exception) -> bool:
+        """Whether the same again may go well once somebody else has ended a transaction."""
+        return getattr(error, "pgcode", None) in _LOCK_CONFLICTS
 
 
 Dialect = Union[SQLite, PostgreSQL]
