@@ -5,11 +5,12 @@ The only file besides ``build`` that knows which implementations are used.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
 from importlib import import_module
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 import attr
 
@@ -20,9 +21,9 @@ from regsys.interfaces import IHasher
 from regsys.metrics import Metrics
 from regsys.outbound.guarded import lookups
 from regsys.outbound.http import HTTPClient
+from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
-from regsys.storage.migrations import migrate
 from regsys.storage.pool import connection_pool
 from regsys.storage.secrets import get_or_keep
 
@@ -61,52 +62,76 @@ def dialect(config: DatabaseConfig) -> Dialect:
 def connect(config: DatabaseConfig) -> Any:
     """One connection of our own, outside of any pool; BackendError if there is none to be had."""
     chosen = dialect(config)
+    with told(chosen, "the database cannot be opened"):
+        if isinstance(chosen, SQLite):
+            # Password hashes will be in it: for nobody else's eyes, from the first moment.
+            os.close(os.open(chosen.path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = _driver(chosen).connect(**_patient(chosen).connect_args())
+        chosen.opened(connection)
+    objection = chosen.objection(connection)
+    if objection is not None:
+        connection.close()
+        raise BackendError(objection)
+    return connection
+
+
+@contextlib.contextmanager
+def told(chosen: Dialect, what: str) -> Iterator[None]:
+    """What the database or its driver raises within the block becomes a BackendError that says
+    ``what`` and why."""
+    driver = _driver(chosen)
     try:
-        driver = import_module(chosen.module)
+        yield
+    except (driver.Error, OSError) as error:
+        chosen.hush(error)
+        raise BackendError(f"{what}: {chosen.explain(error)}") from None
+
+
+def _driver(chosen: Dialect) -> Any:
+    try:
+        return import_module(chosen.module)
     except ImportError:
         raise BackendError(
             "PostgreSQL needs its driver: run pip install 'regsys[postgres]'"
         ) from None
-    try:
-        if isinstance(chosen, SQLite):
-            # Password hashes will be in it: for nobody else's eyes, from the first moment.
-            os.close(os.open(chosen.path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = driver.connect(**chosen.connect_args())
-        chosen.opened(connection)
-    except (driver.Error, OSError) as error:
-        raise BackendError(f"the database cannot be opened: {str(error).strip()}") from None
-    return connection
 
 
-def prepare(config: Config) -> tuple[Sequence[int], bytes]:
+def _patient(chosen: Dialect) -> Dialect:
+    """The same for somebody who tries once: it may take longer to connect."""
+    if isinstance(chosen, SQLite):
+        return chosen
+    return attr.evolve(chosen, args={"connect_timeout": 10, **chosen.args})
+
+
+def prepare(
+    config: Config, tell: Callable[[str], None] = migrations.warn
+) -> tuple[Sequence[int], bytes]:
     """Bring the schema up to date and fetch the macaroon secret, making one if none is set.
 
     Returns the schema numbers that were applied, and the secret. Blocks: call it before
-    the reactor runs, or in a thread. Raises BackendError and NewerSchema.
+    the reactor runs, or in a thread. ``tell`` hears, in a sentence, what it waits for.
+    Raises BackendError and NewerSchema.
     """
     if config.database.path == ":memory:":
         raise BackendError("an SQLite database in memory cannot be served: name a file")
     connection = connect(config.database)
     chosen = dialect(config.database)
-    try:
-        applied = migrate(connection, chosen)
+    with contextlib.closing(connection), told(chosen, "the database cannot be prepared"):
+        applied = migrations.migrate(connection, chosen, tell)
         if config.tokens.macaroon_secret_key is not None:
             secret = config.tokens.macaroon_secret_key.reveal()
         else:
             txn = Transaction(connection.cursor(), chosen)
             secret = get_or_keep(txn, "macaroon_secret_key", secrets.token_urlsafe(32))
-    finally:
-        connection.close()
     return applied, secret.encode("utf-8")
 
 
 def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backend:
     """The real thing: adbapi's pool over our dialect, and a hashing pool of niced threads."""
     metrics = Metrics()
-    pool = connection_pool(
-        dialect(config.database), reactor, config.database.pool_min, config.database.pool_max
-    )
-    database = Database(pool, dialect(config.database), reactor, observe=metrics.database_call)
+    chosen = dialect(config.database)
+    pool = connection_pool(chosen, reactor, config.database.pool_min, config.database.pool_max)
+    database = Database(pool, chosen, reactor, observe=metrics.database_call)
     threads = HashingThreads(reactor)
     hasher = hashing_pool(config, threads.run, threads.size)
     metrics.hashes_waiting.set_function(lambda: hasher.waiting)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import sqlite3
 import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.model import JOB_LEASE_MS
+from tests import postgres
 from tests.patience import PATIENCE_S
 from tests.ports import free_port
 from tests.service_process import ROOT
+from tests.service_process import psycopg2 as psycopg2_section
 
 
 class CommandCase(SynchronousTestCase):
@@ -38,7 +41,15 @@ class CommandCase(SynchronousTestCase):
         (self.folder / "homeserver.yaml").write_text(yaml.safe_dump(data))
         return "homeserver.yaml"
 
-    def regsys(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def regsys(
+        self, *arguments: str, stdin: str = "", file_limit: Optional[int] = None
+    ) -> subprocess.CompletedProcess[str]:
+        """``file_limit``: no file that it writes may grow larger."""
+
+        def limit() -> None:
+            if file_limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+
         return subprocess.run(
             [sys.executable, "-m", "regsys", *arguments],
             cwd=self.folder,
@@ -46,7 +57,9 @@ class CommandCase(SynchronousTestCase):
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            # A limit must not leave us half of a compiled file.
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+            preexec_fn=limit,
         )
 
     def rows(self, sql: str) -> list[Any]:
@@ -192,6 +205,46 @@ class CommandTests(CommandCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("the database cannot be opened", done.stderr)
         self.assertNotIn("Traceback", done.stderr)
+
+    def test_fullDisk(self) -> None:
+        """Where there is no room for the database, its path is told, what is free, and a way out:
+        in one line, whether there is a database already or none yet."""
+
+        place = self.folder / "homeserver-regsys.db"
+        for _ in range(2):
+            done = self.regsys("migrate", "-c", self.config(), file_limit=4096)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(f"(the SQLite file {place}; ", done.stderr)
+            self.assertRegex(done.stderr, r"MB are free on its disk\): make room there")
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+            place.unlink()
+            self.assertEqual(self.regsys("migrate", "-c", self.config()).returncode, 0)
+
+    def test_notADatabase(self) -> None:
+        """Another program's file is left as it is, and named."""
+        place = self.folder / "homeserver-regsys.db"
+        place.write_text("a diary\n" * 1000)
+        done = self.regsys("migrate", "-c", self.config())
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"(the SQLite file {place}): it is another program's file", done.stderr)
+        self.assertEqual(place.read_text(), "a diary\n" * 1000)
+
+    def test_encoding(self) -> None:
+        """A PostgreSQL database that cannot hold every name is refused, with its mend."""
+        args = postgres.dsn(self)
+        for encoding in ("SQL_ASCII", "LATIN1"):
+            name = f"{args['dbname']}_{encoding.lower()}"
+            postgres.shared().execute(
+                f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+                " TEMPLATE template0"
+            )
+            self.addCleanup(postgres.shared().drop_database, {"dbname": name})
+            database = psycopg2_section({**args, "dbname": name})
+            done = self.regsys("migrate", "-c", self.config(database=database))
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(f"database '{name}' has the encoding {encoding}", done.stderr)
+            self.assertIn("ENCODING 'UTF8'", done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
 
     def test_databaseInMemory(self) -> None:
         """An SQLite database in memory would be another one for each connection: refused."""

@@ -60,6 +60,23 @@ class ServiceTests(SynchronousTestCase):
             connection.close()
             service.kill()
 
+    def test_databaseTakenAway(self) -> None:
+        """Where SQLite's file is gone nobody is told that something was kept, /health says so at
+        once, and the log soon; when the file is back all goes on."""
+        service = self.start()
+        place, aside = self.folder / "homeserver-regsys.db", self.folder / "aside.db"
+        body = {"username": "alice", "password": "secret", "auth": {"type": "m.login.dummy"}}
+        register = "/_matrix/client/v3/register"
+        place.rename(aside)
+        self.assertEqual(service.ask("GET", "/health").status, 503)
+        answer = service.ask("POST", register, body)
+        self.assertEqual((answer.status, answer.json["errcode"]), (503, "M_UNKNOWN"))
+        service.wait_for(f"{place} was removed while regsys was running")
+        self.assertFalse(place.exists())
+        aside.rename(place)
+        self.assertEqual(service.ask("GET", "/health").status, 200)
+        self.assertEqual(service.ask("POST", register, body).status, 200)
+
     def test_tls(self) -> None:
         """A TLS listener shows its certificate with the chain, and serves."""
         self.make_certificate()

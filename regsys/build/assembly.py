@@ -94,7 +94,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         registration_page.registration_page(config, signup.uia.stages.values(), maker),
         availability.availability(handler, config.registration, turnstile, address_key),
         account.whoami(auth, side.appservices),
-        health.health(),
+        health.health(parts.backend.database.is_lost),
         pages.static(),
         token_api.validity(tokens, config.registration, token_limit, address_key),
         *token_api.administration(tokens, auth),

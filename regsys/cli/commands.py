@@ -52,7 +52,7 @@ def check_config(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def migrate(config: Config, arguments: argparse.Namespace) -> int:
-    applied, _ = prepare(config)
+    applied, _ = prepare(config, lambda told: print(f"regsys: {told}", file=sys.stderr, flush=True))
     done = f"applied schema {', '.join(map(str, applied))}" if applied else "was up to date"
     print(f"{_place(config)}: {done}.")
     return 0

@@ -141,22 +141,29 @@ class _Call(Generic[T]):
             self.using = None
 
     def _transact(self, raw: Any) -> T:
+        self.dialect.check()
         cursor = raw.cursor()
         try:
             if not self.writes:
                 return self.work(Transaction(cursor, self.dialect))
-            cursor.execute(self.dialect.begin)
-            try:
-                result = self.work(Transaction(cursor, self.dialect))
-                # Better nothing than what the caller has been told is not there.
-                self._use(raw)
-                cursor.execute("COMMIT")
-                return result
-            except BaseException:
-                self._roll_back(cursor)
-                raise
+            result = self._write(raw, cursor)
         finally:
             cursor.close()
+        # What has gone nowhere must not be acknowledged.
+        self.dialect.check()
+        return result
+
+    def _write(self, raw: Any, cursor: Any) -> T:
+        cursor.execute(self.dialect.begin)
+        try:
+            result = self.work(Transaction(cursor, self.dialect))
+            # Better nothing than what the caller has been told is not there.
+            self._use(raw)
+            cursor.execute("COMMIT")
+            return result
+        except BaseException:
+            self._roll_back(cursor)
+            raise
 
     def _roll_back(self, cursor: Any) -> None:
         try:
@@ -198,6 +205,16 @@ class Database:
         """Run ``body(txn, *values)`` in autocommit: each statement stands for itself."""
         return await self._run(name, False, body, values)
 
+    def is_lost(self) -> bool:
+        """Whether the database has been taken away under us, for all that can be seen without
+        asking it; blocks for microseconds."""
+        try:
+            self.dialect.check()
+        except Exception as error:
+            log.error("database: {cause}", cause=self.dialect.explain(error))
+            return True
+        return False
+
     async def _run(
         self, name: str, writes: bool, body: Callable[..., T], values: Sequence[Any]
     ) -> T:
@@ -225,7 +242,7 @@ class Database:
         if request is not None and self._clock.seconds() >= ends:
             request.miss()
         cause = trouble.cause if trouble else TimeoutError("no answer within the deadline")
-        log.error("database: {name} failed: {cause}", name=name, cause=str(cause).strip())
+        log.error("database: {name} failed: {cause}", name=name, cause=self.dialect.explain(cause))
         raise Unavailable() from cause
 
     def _time_for(self, request: Optional[deadlines.Deadline], now_s: float) -> float:

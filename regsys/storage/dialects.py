@@ -9,9 +9,12 @@ import socket
 import sqlite3
 import threading
 import time
-from typing import Any, Mapping, Union
+from typing import Any, Mapping, Optional, Union
+from urllib.parse import quote
 
 import attr
+
+from regsys.storage.sqlite_file import DatabaseFile, FileReplaced
 
 
 class Trouble(enum.Enum):
@@ -32,6 +35,12 @@ class SQLite:
     """SQLite, in one file of our own; ``path`` may be ``:memory:`` for one connection's life."""
 
     path: str
+    file: DatabaseFile = attr.field(
+        init=False,
+        eq=False,
+        repr=False,
+        default=attr.Factory(lambda self: DatabaseFile(self.path), takes_self=True),
+    )
 
     name = "sqlite"
     module = "sqlite3"
@@ -50,11 +59,31 @@ class SQLite:
             "timeout": _BUSY_S,
         }
 
+    def pool_args(self) -> Mapping[str, Any]:
+        """As ``connect_args``, of a database that is there: where it is not, none is made."""
+        if not self.file.is_on_disk:
+            return self.connect_args()
+        url = f"file://{quote(self.file.path)}?mode=rw"
+        return {**self.connect_args(), "database": url, "uri": True}
+
     def opened(self, connection: Any) -> None:
         """Set a new connection up: commits reach the disk, readers don't wait for writers."""
+        self.file.open()
         _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+
+    def check(self) -> None:
+        """Raises what ``trouble`` calls DOWN if what is committed now would be lost."""
+        self.file.check()
+
+    def objection(self, connection: Any) -> Optional[str]:
+        """Why this database is no good for us; None: it is good."""
+        return None
+
+    def explain(self, error: Exception) -> str:
+        """An error in words for the operator."""
+        return self.file.explain(error)
 
     def is_alive(self, connection: Any) -> bool:
         """Always: nobody is at the other end who could be gone."""
@@ -71,6 +100,8 @@ class SQLite:
         """Nothing: SQLite's messages quote no values."""
 
     def trouble(self, error: Exception, connection: Any) -> Trouble:
+        if isinstance(error, FileReplaced):
+            return Trouble.DOWN
         if not isinstance(error, sqlite3.Error):
             return Trouble.BUG
         message = str(error)
@@ -101,6 +132,8 @@ def _switch_to_wal(connection: Any) -> None:
 # Serialization failure, deadlock, a unique key that a concurrent transaction has won, a
 # row that a foreign key names and that one has removed, and a lock that could not be had.
 _RETRIED = frozenset({"40001", "40P01", "23505", "23503", "55P03"})
+# Of these, the two that mean somebody else had a lock.
+_LOCK_CONFLICTS = frozenset({"55P03", "40P01"})
 # Read-only: a new connection may find the primary, or the server's new mind.
 _LOST_CODE = "25006"
 # Classes: exhausted resources, an operator's intervention, system errors.
@@ -176,6 +209,9 @@ class PostgreSQL:
         options = f"{_LIMITS} {self._options} {_MEANING} -c search_path={self.quoted_schema}"
         return {**args, **self.args, "client_encoding": "UTF8", "options": options}
 
+    def pool_args(self) -> Mapping[str, Any]:
+        return self.connect_args()
+
     @property
     def _options(self) -> str:
         return str(self.args.get("options") or "")
@@ -185,6 +221,25 @@ class PostgreSQL:
         connection.autocommit = True
         if "synchronous_commit" not in self._options:
             self._execute_within(_OPENING_S, connection, _DURABLE)
+
+    def check(self) -> None:
+        """Nothing: what the server has committed is the server's to keep."""
+
+    def objection(self, connection: Any) -> Optional[str]:
+        """Why this database is no good for us; None: it is good."""
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding == "UTF8":
+            return None
+        name = connection.info.dbname
+        return (
+            f"the PostgreSQL database {name!r} has the encoding {encoding}, it must have UTF8: make"
+            " another one (CREATE DATABASE … ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE"
+            " template0), and name it in database.args, or for us alone in regsys.database"
+        )
+
+    def explain(self, error: Exception) -> str:
+        """An error in words for the operator."""
+        return str(error).strip()
 
     def is_alive(self, connection: Any) -> bool:
         """Whether the server still answers on this connection; asked of it, for ``SILENCE_S``."""
@@ -248,6 +303,10 @@ class PostgreSQL:
         if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
             return Trouble.LOST
         return Trouble.BUG
+
+    def is_lock_conflict(self, error: Exception) -> bool:
+        """Whether the same again may go well once somebody else has ended a transaction."""
+        return getattr(error, "pgcode", None) in _LOCK_CONFLICTS
 
 
 Dialect = Union[SQLite, PostgreSQL]

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import re
+import secrets
+import time
 from importlib import resources
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
-from regsys.storage.dialects import Dialect, PostgreSQL
+from twisted.logger import Logger
+
+from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
+
+log = Logger()
 
 # Any two processes that migrate one database take this lock; the number means nothing.
 _LOCK = 8_206_420_947
+
+# While one try waits for its locks, whoever uses these tables waits behind it: for so long
+# altogether (longer than PostgreSQL takes to send its own vacuum away). A try that has worked on
+# large tables before may wait a little for each further lock.
+LOCKS_S = 1.2
+LAST_LOCK_S = 0.3
+# From one try to the next they are let through. An operator hears of pauses of this length.
+TOLD_FROM_S = 1.0
+LONGEST_PAUSE_S = 15.0
+
+_HOLDERS = """
+    SELECT pid, application_name, usename,
+        CAST(EXTRACT(EPOCH FROM clock_timestamp() - xact_start) AS DOUBLE PRECISION)
+    FROM pg_stat_activity
+    WHERE pid <> pg_backend_pid() AND pid IN (
+        SELECT locks.pid FROM pg_locks locks
+            JOIN pg_class ON pg_class.oid = locks.relation
+            JOIN pg_namespace ON pg_namespace.oid = pg_class.relnamespace
+            JOIN pg_database ON pg_database.oid = locks.database
+        WHERE locks.granted AND nspname = %s AND datname = current_database()
+    )
+    ORDER BY xact_start LIMIT 3
+"""
 
 
 class NewerSchema(Exception):
@@ -38,38 +67,104 @@ def statements(sql: str, dialect_name: str) -> Iterator[str]:
             yield body
 
 
-def migrate(connection: Any, dialect: Dialect) -> list[int]:
+def warn(sentence: str) -> None:
+    """Tell an operator by the log."""
+    log.warn("{sentence}", sentence=sentence)
+
+
+def migrate(
+    connection: Any,
+    dialect: Dialect,
+    tell: Callable[[str], None] = warn,
+    wait: Callable[[float], None] = time.sleep,
+) -> list[int]:
     """Bring the schema up to date; returns the numbers that were applied.
 
     Blocks: call it before the reactor runs, or in a thread. Several processes may call it
-    at once. Raises NewerSchema, with nothing changed.
+    at once, and others may serve meanwhile. ``tell`` is told, in a sentence for the operator, what
+    it waits for. Raises NewerSchema, with nothing changed.
     """
     cursor = connection.cursor()
-    if isinstance(dialect, PostgreSQL):
-        # Large tables take their time, and so does the wait for another process.
-        cursor.execute("SET statement_timeout = 0")
-        # Not in the transaction below, because CREATE SCHEMA can race itself.
-        cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    try:
+        if isinstance(dialect, PostgreSQL):
+            return _migrate_beside_others(cursor, dialect, tell, wait)
+        return _migrate_once(cursor, dialect)
+    finally:
+        cursor.close()
+
+
+def _migrate_beside_others(
+    cursor: Any, dialect: PostgreSQL, tell: Callable[[str], None], wait: Callable[[float], None]
+) -> list[int]:
+    # Large tables take their time.
+    cursor.execute("SET statement_timeout = 0")
+    pauses_s = _pauses_s()
+    # Not in the transaction, because CREATE SCHEMA can race itself.
+    while not _locked(cursor):
+        pause_s = next(pauses_s)
+        if pause_s >= TOLD_FROM_S:
+            tell("migrating waits: another process of regsys is migrating this database")
+        wait(pause_s)
+    try:
         # A role that may make no schema may have been given one: IF NOT EXISTS would refuse it.
         cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (dialect.schema,))
         if cursor.fetchone() is None:
             cursor.execute(f"CREATE SCHEMA {dialect.quoted_schema}")
-    try:
-        cursor.execute(dialect.begin)
-        try:
-            applied = _apply(cursor, dialect)
-            cursor.execute("COMMIT")
-        except BaseException:
-            cursor.execute("ROLLBACK")
-            raise
+        while True:
+            try:
+                return _migrate_once(cursor, dialect)
+            except Exception as error:
+                if not dialect.is_lock_conflict(error):
+                    raise
+            pause_s = max(next(pauses_s), TOLD_FROM_S)
+            tell(_waits_for(cursor, dialect, pause_s))
+            wait(pause_s)
     finally:
-        if isinstance(dialect, PostgreSQL):
-            cursor.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
-        cursor.close()
-    return applied
+        cursor.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+def _locked(cursor: Any) -> bool:
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+    return bool(cursor.fetchone()[0])
+
+
+def _pauses_s() -> Iterator[float]:
+    pause_s = 0.05
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def _waits_for(cursor: Any, dialect: PostgreSQL, pause_s: float) -> str:
+    """Who may have kept the last try from a lock: as far as our role may see, and without
+    statements, which may hold secrets."""
+    cursor.execute(_HOLDERS, (dialect.schema,))
+    others = [
+        f"process {pid} ({application or 'without a name'}, user {role},"
+        f" in a transaction{'' if seconds is None else f' for {seconds:.0f} s'})"
+        for pid, application, role, seconds in cursor.fetchall()
+    ]
+    return (
+        "migrating waits for a table that is in use"
+        f"{' by ' if others else ''}{', '.join(others)}; other processes go on meanwhile,"
+        f" and it is tried again in {pause_s:.0f} s"
+    )
+
+
+def _migrate_once(cursor: Any, dialect: Dialect) -> list[int]:
+    cursor.execute(dialect.begin)
+    try:
+        applied = _apply(cursor, dialect)
+        cursor.execute("COMMIT")
+        return applied
+    except BaseException:
+        cursor.execute("ROLLBACK")
+        raise
 
 
 def _apply(cursor: Any, dialect: Dialect) -> list[int]:
+    if isinstance(dialect, SQLite):
+        _sign(cursor)
     cursor.execute("CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER PRIMARY KEY)")
     cursor.execute("SELECT COALESCE(MAX(version), 0) FROM schema_versions")
     current = int(cursor.fetchone()[0])
@@ -80,8 +175,20 @@ def _apply(cursor: Any, dialect: Dialect) -> list[int]:
             f"{files[-1][0]}: run the newer regsys, or restore the backup made before it"
         )
     todo = [(number, sql) for number, sql in files if number > current]
+    ends_s = time.monotonic() + LOCKS_S
     for number, sql in todo:
         for statement in statements(sql, dialect.name):
+            if isinstance(dialect, PostgreSQL):
+                left_s = max(ends_s - time.monotonic(), LAST_LOCK_S)
+                cursor.execute(f"SET LOCAL lock_timeout = {left_s * 1000:.0f}")
             cursor.execute(statement)
         cursor.execute(dialect.text("INSERT INTO schema_versions VALUES (?)"), (number,))
     return [number for number, _ in todo]
+
+
+def _sign(cursor: Any) -> None:
+    """Give the file a number of its own, by which another one that is copied over it is known
+    (``DatabaseFile``)."""
+    cursor.execute("PRAGMA user_version")
+    if not cursor.fetchone()[0]:
+        cursor.execute(f"PRAGMA user_version = {1 + secrets.randbelow(2**31 - 1)}")

@@ -172,7 +172,7 @@ def connection_pool(dialect: Dialect, reactor: Any, smallest: int, largest: int)
         smallest = largest = 1
     pool: Any = adbapi.ConnectionPool(
         dialect.module,
-        **dialect.connect_args(),
+        **dialect.pool_args(),
         cp_min=smallest,
         cp_max=largest,
         cp_openfun=dialect.opened,

@@ -1,12 +1,20 @@
-"""GET /health: the process answers."""
+"""GET /health: the process answers, and its database has not been taken away."""
 
 from __future__ import annotations
 
+from typing import Callable
+
+from regsys.errors import Unavailable
 from regsys.http import Call, Endpoint, Reply
 
 
-def health() -> Endpoint:
+def health(is_lost: Callable[[], bool]) -> Endpoint:
+    """``is_lost``: whether nothing can be kept any more until an operator does something. A
+    database that is only away for a while leaves the process healthy."""
+
     async def get(call: Call) -> Reply:
+        if is_lost():
+            raise Unavailable()
         return Reply({"status": "ok"})
 
     return Endpoint("health", ("/health",), {"GET": get})

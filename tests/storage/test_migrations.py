@@ -6,17 +6,25 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, Sequence
 from unittest import mock
 
 import yaml
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from regsys.storage import migrations
+from regsys.storage.database import Database
 from regsys.storage.dialects import PostgreSQL, SQLite
 from regsys.storage.migrations import NewerSchema, migrate, schema_files, statements
-from tests import postgres
+from regsys.storage.users import UserStore
+from regsys.testing import InlinePool
+from regsys.testing.contracts.case import account
+from tests import faults, postgres
+from tests.patience import PATIENCE_S, until
 from tests.service_process import psycopg2 as psycopg2_section
 from tests.service_process import sqlite as sqlite_section
 
@@ -32,6 +40,10 @@ sys.stdin.read()
 applied, secret = prepare(config)
 print(list(applied), secret.decode())
 """
+
+
+def inline_database_of(connection: Any, dialect: PostgreSQL) -> Database:
+    return Database(InlinePool(lambda: connection), dialect, Clock())
 
 
 class MigrationContract:
@@ -204,6 +216,97 @@ class PostgreSQLTests(MigrationContract, SynchronousTestCase):
         self.assertEqual(self.rows("SELECT * FROM public.users"), [("@old:test.example",)])
         self.assertEqual(self.rows("SELECT * FROM public.schema_versions"), [(73,)])
         self.assertEqual(self.rows("SELECT COUNT(*) FROM regsys.users"), [(0,)])
+
+    # --- While others use the tables ------------------------------------------------------
+
+    def begin_beside(self) -> Any:
+        """A schema file more, and a long reader whom its change must wait for."""
+        self.migrate()
+        more = [*schema_files(), (ALL[-1] + 1, "ALTER TABLE users ADD COLUMN extra TEXT;\n")]
+        patched = mock.patch.object(migrations, "schema_files", return_value=more)
+        patched.start()
+        self.addCleanup(patched.stop)
+        self.told: list[str] = []
+        reader = self.connect()
+        reader.cursor().execute("SET application_name = 'a long dump'")
+        reader.cursor().execute("SET idle_in_transaction_session_timeout = 0")
+        reader.cursor().execute("BEGIN; SELECT COUNT(*) FROM users")
+        return reader
+
+    def test_longReader(self) -> None:
+        """Whoever holds a table is waited for in short tries, between which others get through,
+        and the operator is told whom it waits for; then it is done, once."""
+        reader = self.begin_beside()
+        users = UserStore(inline_database_of(self.connect(), self.dialect))
+        pauses: list[float] = []
+
+        def wait(pause_s: float) -> None:
+            pauses.append(pause_s)
+            name = f"user{len(pauses)}"
+            self.successResultOf(Deferred.fromCoroutine(users.create_account(account(name, name))))
+            if len(pauses) == 3:
+                reader.cursor().execute("COMMIT")
+
+        applied = migrate(self.connect(), self.dialect, self.told.append, wait)
+        self.assertEqual(applied, [ALL[-1] + 1])
+        self.assertEqual(len(self.told), 3)
+        self.assertEqual(pauses, sorted(pauses))
+        session = f"process {reader.info.backend_pid} (a long dump, user "
+        for sentence in self.told:
+            self.assertIn(session, sentence)
+            self.assertIn("in a transaction for ", sentence)
+        self.assertEqual(self.rows("SELECT COUNT(extra), COUNT(*) FROM users"), [(0, 3)])
+
+    def test_registrationBehind(self) -> None:
+        """Who comes behind a try that waits for a table does not wait for long."""
+        reader = self.begin_beside()
+        database = inline_database_of(self.connect(), self.dialect)
+        migrating = self.connect()
+        waited_s: list[float] = []
+
+        def register() -> None:
+            cursor = self.connect().cursor()
+            waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND pid = %s"
+            until(lambda: cursor.execute(waiting, (migrating.info.backend_pid,)) or cursor.rowcount)
+            started = time.monotonic()
+            faults.finish(Clock(), UserStore(database).create_account(account("behind")))
+            waited_s.append(time.monotonic() - started)
+
+        thread = threading.Thread(target=register)
+        thread.start()
+
+        def wait(pause_s: float) -> None:
+            thread.join(PATIENCE_S)
+            reader.cursor().execute("COMMIT")
+
+        applied = migrate(migrating, self.dialect, self.told.append, wait)
+        self.assertEqual(applied, [ALL[-1] + 1])
+        self.assertEqual(len(self.told), 1)
+        # What the machine is slow by is not ours; ten seconds is what a request would give it.
+        self.assertLess(waited_s[0], migrations.LOCKS_S + 3)
+        self.assertEqual(self.rows("SELECT COUNT(*) FROM users"), [(1,)])
+
+    def test_rivalTold(self) -> None:
+        """A process that migrates for long is waited for, too, and told of."""
+        rival = self.connect().cursor()
+        rival.execute("SELECT pg_advisory_lock(%s)", (migrations._LOCK,))
+        told: list[str] = []
+
+        def wait(pause_s: float) -> None:
+            if told:
+                rival.execute("SELECT pg_advisory_unlock(%s)", (migrations._LOCK,))
+
+        self.assertEqual(migrate(self.connect(), self.dialect, told.append, wait), ALL)
+        self.assertEqual(len(told), 1)
+        self.assertIn("another process of regsys is migrating", told[0])
+
+    def test_othersErrors(self) -> None:
+        """What no waiting mends is raised at once, and no lock is left."""
+        told: list[str] = []
+        with self.files("CREATE NONSENSE;\n"), self.assertRaises(self.driver_error):
+            migrate(self.connect(), self.dialect, told.append)
+        self.assertEqual(told, [])
+        self.assertEqual(self.migrate(), ALL)
 
     def test_schemaNames(self) -> None:
         """Any name that the configuration lets through is taken as it is, and others too."""
