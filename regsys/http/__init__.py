@@ -6,7 +6,13 @@ This package is the only place that writes a status or a header. Handlers are pl
 
 from regsys.http.addresses import first_forwarded, peer_address, rightmost_untrusted
 from regsys.http.call import BODY_LIMIT, Call
-from regsys.http.connections import Connections, counted_by_address, most_connections
+from regsys.http.connections import (
+    MOST_CONNECTIONS,
+    Connections,
+    PeerKeys,
+    counted_by_address,
+    most_connections,
+)
 from regsys.http.reply import File, Page, Reply, Text, refusal
 from regsys.http.routing import Endpoint, resource
 from regsys.http.server import site
@@ -14,6 +20,7 @@ from regsys.http.serving import Handler, InFlight
 
 __all__ = [
     "BODY_LIMIT",
+    "MOST_CONNECTIONS",
     "Call",
     "Connections",
     "Endpoint",
@@ -21,6 +28,7 @@ __all__ = [
     "Handler",
     "InFlight",
     "Page",
+    "PeerKeys",
     "Reply",
     "Text",
     "counted_by_address",
