@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import resource
 import signal
 import sys
 import threading
@@ -13,11 +14,12 @@ from typing import Any, Callable, Optional
 
 from twisted.internet import defer, ssl
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from regsys import http
-from regsys.config import ALL_ADDRESSES, Config, Listener, TLSFiles
+from regsys.config import ALL_ADDRESSES, Config, LimitsConfig, Listener, TLSFiles
 from regsys.subsystem import Subsystem
 from regsys.web.metrics import exposition
 
@@ -48,6 +50,7 @@ class Service:
         # Not among the subsystem's own: whoever mounts all of those would show it to clients.
         self._subsystem = subsystem.having(exposition(subsystem.backend.metrics))
         self._reactor = reactor
+        self._connections = http.Connections.within(http.MOST_CONNECTIONS, reactor.seconds)
         self._ports: list[tuple[Listener, Any]] = []
         self._stopping = False
         self.ended = False
@@ -57,6 +60,7 @@ class Service:
 
         Raises CannotListen, with nothing started.
         """
+        self._connections = connections(self._config.limits, self._reactor)
         for listener in self._config.listeners:
             self._ports += [(listener, port) for port in self._listen(listener)]
         self._reactor.callWhenRunning(self._start, ready)
@@ -117,7 +121,12 @@ class Service:
         self.ended = True
 
     def _listen(self, listener: Listener) -> list[Any]:
-        site = http.site(self._resource(listener), clock=self._reactor)
+        site = http.site(
+            self._resource(listener),
+            clock=self._reactor,
+            connections=self._connections,
+            keys=self._keys(listener),
+        )
         if listener.path is not None:
             if os.path.exists(listener.path):
                 os.unlink(listener.path)
@@ -162,6 +171,42 @@ class Service:
         if self._config.trusted_proxies:
             return http.rightmost_untrusted(self._config.trusted_proxies)
         return http.first_forwarded
+
+    def _keys(self, listener: Listener) -> http.PeerKeys:
+        """Proxies speak for many clients: where none are named, every peer may be one."""
+        proxies = self._config.trusted_proxies if listener.x_forwarded else ()
+        return http.counted_by_address(None if listener.x_forwarded and not proxies else proxies)
+
+
+def connections(limits: LimitsConfig, clock: IReactorTime) -> http.Connections:
+    """As many as are configured, and as this process can hold: from now on it may open as many
+    descriptors as its hard limit allows."""
+    possible = http.most_connections(raise_descriptor_limit())
+    if limits.connections is not None and limits.connections > possible:
+        log.warn(
+            "regsys.connections is {wanted}, but this process may open too few descriptors:"
+            " {possible} connections at a time (raise its limit, LimitNOFILE= for systemd)",
+            wanted=limits.connections,
+            possible=possible,
+        )
+    total = min(limits.connections or possible, possible)
+    made = http.Connections.within(total, clock.seconds, limits.connections_per_ip)
+    log.info(
+        "at most {total} connections at a time, {per_address} of one address",
+        total=made.total,
+        per_address=made.per_address,
+    )
+    return made
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open descriptors to the hard one; how many may be open now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        # Some systems have a lower limit than the hard one says.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return http.MOST_CONNECTIONS * 2 if soft == resource.RLIM_INFINITY else soft
 
 
 def tls_context(files: TLSFiles) -> ssl.CertificateOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Literal, Mapping, Union
+from typing import Literal, Mapping, Optional, Union
 
 import attr
 
@@ -25,7 +25,9 @@ class Rate:
 class LimitsConfig:
     """The rate limits. ``availability`` is a bucket, or the built-in ``turnstile``, which
     lets one look-up at a time through for each address (BEHAVIOUR B16.9), or ``off``.
-    ``all_mails`` and ``all_texts`` hold for everybody together (THREATS A3)."""
+    ``all_mails`` and ``all_texts`` hold for everybody together (THREATS A3). ``connections`` is
+    the most at a time of the service, ``connections_per_ip`` of an address; None: what suits the
+    machine."""
 
     registration: Rate = Rate(0.17, 3)
     token_validity: Rate = Rate(0.1, 5)
@@ -36,6 +38,8 @@ class LimitsConfig:
     login_account: Rate = Rate(0.003, 5)
     login_failed: Rate = Rate(0.17, 3)
     availability: Union[Rate, Literal["turnstile", "off"]] = "turnstile"
+    connections: Optional[int] = None
+    connections_per_ip: Optional[int] = None
 
 
 _LIMITS = LimitsConfig()
@@ -43,7 +47,8 @@ _LIMITS = LimitsConfig()
 
 def read_limits(reader: Reader) -> LimitsConfig:
     login = reader.section("rc_login")
-    total = reader.section("regsys").section("rc_validation_total")
+    own = reader.section("regsys")
+    total = own.section("rc_validation_total")
     return LimitsConfig(
         registration=_read_rate(reader, "rc_registration", _LIMITS.registration),
         token_validity=_read_rate(reader, "rc_registration_token_validity", _LIMITS.token_validity),
@@ -53,7 +58,9 @@ def read_limits(reader: Reader) -> LimitsConfig:
         login_address=_read_rate(login, "address", _LIMITS.login_address),
         login_account=_read_rate(login, "account", _LIMITS.login_account),
         login_failed=_read_rate(login, "failed_attempts", _LIMITS.login_failed),
-        availability=_read_availability(reader.section("regsys")),
+        availability=_read_availability(own),
+        connections=own.whole("connections", 1, 10**6),
+        connections_per_ip=own.whole("connections_per_ip", 1, 10**6),
     )
 
 

@@ -6,7 +6,13 @@ This package is the only place that writes a status or a header. Handlers are pl
 
 from regsys.http.addresses import first_forwarded, peer_address, rightmost_untrusted
 from regsys.http.call import BODY_LIMIT, Call
-from regsys.http.connections import Connections, counted_by_address, most_connections
+from regsys.http.connections import (
+    MOST_CONNECTIONS,
+    Connections,
+    PeerKeys,
+    counted_by_address,
+    most_connections,
+)
 from regsys.http.refusals import RefusalLog
 from regsys.http.reply import File, LongJSON, Page, Reply, Text, encode_json, refusal
 from regsys.http.routing import Endpoint, resource
@@ -15,6 +21,7 @@ from regsys.http.serving import Handler, InFlight
 
 __all__ = [
     "BODY_LIMIT",
+    "MOST_CONNECTIONS",
     "Call",
     "Connections",
     "Endpoint",
@@ -23,6 +30,7 @@ __all__ = [
     "InFlight",
     "LongJSON",
     "Page",
+    "PeerKeys",
     "RefusalLog",
     "Reply",
     "Text",

@@ -39,6 +39,16 @@ class LimitTests(ConfigCase):
         sessions = self.parse({"regsys": own}).sessions
         self.assertEqual((sessions.replay_window_ms, sessions.per_address), (60_000, 300))
 
+    def test_connections(self) -> None:
+        """How many connections there may be follows from the machine, unless it is said."""
+        limits = self.parse({}).limits
+        self.assertEqual((limits.connections, limits.connections_per_ip), (None, None))
+        own = {"connections": 2000, "connections_per_ip": 500}
+        limits = self.parse({"regsys": own}).limits
+        self.assertEqual((limits.connections, limits.connections_per_ip), (2000, 500))
+        for name in own:
+            self.assertProblem({"regsys": {name: 0}}, f"regsys.{name}", "(0)")
+
     def test_confirmation(self) -> None:
         """How long a confirmation holds is a duration, or 0: not at all."""
         for value, expected in ((0, 0), ("0", 0), ("10m", 600_000), (5000, 5000), (None, 0)):

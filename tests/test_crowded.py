@@ -1,0 +1,111 @@
+"""Clients who take all that they can get do not keep a stranger from being served: requests
+without end on a few connections, connections without end (THREATS A26, A27)."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.crowd import Caller
+from tests.patience import until
+from tests.service_process import ServiceProcess, sqlite, write_config
+
+V3 = "/_matrix/client/v3"
+VERSIONS = "/_matrix/client/versions"
+# One that is answered in the turn in which it comes, a page, and one that asks the database.
+PATHS = (
+    VERSIONS,
+    "/_matrix/static/client/register/",
+    f"{V3}/register/available?username=free",
+)
+# THREATS A26 has forty connections of 1,500 requests, and a limit for the slowest of a hundred.
+CLIENTS, PIPELINED = 12, 500
+STRANGERS = 10
+SLOWEST_S = 0.25
+# A test machine may be busy with something else for a moment.
+TRIES = 4
+DESCRIPTORS, DRIPPERS = 256, 400
+DRIPPING_S = 2.0
+# regsys serve, as a process that may open so few descriptors.
+FEW = (
+    "import resource, runpy, sys; sys.argv[:1] = ['regsys', 'serve'];"
+    f" resource.setrlimit(resource.RLIMIT_NOFILE, ({DESCRIPTORS // 4}, {DESCRIPTORS}));"
+    " runpy.run_module('regsys', run_name='__main__')"
+)
+
+
+class CrowdedCase(SynchronousTestCase):
+    def begin(self, **more: Any) -> None:
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        # Loopback addresses speak for many, as proxies do: what holds here holds for all alike.
+        self.service = ServiceProcess(self, write_config(folder, sqlite(folder)), **more)
+        host, _, port = self.service.base_url.rpartition("/")[2].partition(":")
+        self.address = (host, int(port))
+
+    def connect(self, sends: bytes) -> socket.socket:
+        connection = socket.create_connection(self.address)
+        self.addCleanup(connection.close)
+        connection.sendall(sends)
+        return connection
+
+    def stranger_s(self) -> float:
+        """How long somebody who comes now waits for an answer."""
+        started_s = time.monotonic()
+        caller = Caller(self.service.base_url)
+        try:
+            self.assertEqual(caller.ask("GET", VERSIONS).status, 200)
+        finally:
+            caller.close()
+        return time.monotonic() - started_s
+
+
+class PipeliningTests(CrowdedCase):
+    def test_strangers(self) -> None:
+        """While a dozen clients send five hundred requests each without reading one answer,
+        strangers are answered soon, whatever it is that is asked for."""
+        self.begin()
+        self.stranger_s()
+        for path in PATHS:
+            request = f"GET {path} HTTP/1.1\r\nHost: test.example\r\n\r\n".encode()
+            slowest: list[float] = []
+            while len(slowest) < TRIES and not (slowest and slowest[-1] < SLOWEST_S):
+                crowd = [self.connect(request * PIPELINED) for _ in range(CLIENTS)]
+                slowest.append(max(self.stranger_s() for _ in range(STRANGERS)))
+                for connection in crowd:
+                    connection.close()
+            self.assertLess(slowest[-1], SLOWEST_S, f"{path} {slowest}")
+
+
+class DrippingTests(CrowdedCase):
+    def test_stranger(self) -> None:
+        """Where few descriptors may be open and four hundred clients send a byte now and then, a
+        stranger is served within two seconds, from the beginning and on and on."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.begin(program=("-c", FEW))
+        head = b"POST /_matrix/client/v3/register HTTP/1.1\r\n"
+        drippers = [self.connect(head[:1]) for _ in range(DRIPPERS)]
+        for number in range(1, 6):
+            self.assertLess(self.stranger_s(), DRIPPING_S)
+            for place, dripper in enumerate(drippers):
+                try:
+                    dripper.sendall(head[number : number + 1])
+                except OSError:
+                    # It had to give way, and comes again.
+                    drippers[place] = self.connect(head[:1])
+        open_ = len(os.listdir(f"/proc/{self.service.process.pid}/fd"))
+        self.assertGreater(open_, DESCRIPTORS // 4, "the limit was not raised")
+        self.assertIn("at most 128 connections at a time, 16 of one address", self.service.output)
+        self.assertIn("all 128 connections are taken", self.service.output)
+        self.assertNotIn("EMFILE", self.service.output)
+        for dripper in drippers:
+            dripper.close()
+        self.assertLess(self.stranger_s(), DRIPPING_S)
+        until(lambda: len(os.listdir(f"/proc/{self.service.process.pid}/fd")) < 40, str)
