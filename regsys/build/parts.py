@@ -17,7 +17,7 @@ from regsys.outbound.bindings import IdentityServers
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.identity import IdentityServer
 from regsys.outbound.rooms import HomeserverRooms
-from regsys.ratelimit import Buckets
+from regsys.ratelimit import Buckets, address_key
 from regsys.sealed import Sealer
 from regsys.storage.bindings import BindingStore
 from regsys.storage.consents import ConsentStore
@@ -30,6 +30,7 @@ from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
 from regsys.threepids.addresses import AllowedThreepids
+from regsys.threepids.attempts import ProofAttempts
 from regsys.threepids.domains import EmailDomains
 from regsys.threepids.unbinding import UNBIND, Unbinder
 
@@ -94,6 +95,7 @@ class Parts:
     unbinder: Unbinder
     phone_prover: Optional[IPhoneProver]
     threepid_rules: EmailDomains
+    proof_attempts: ProofAttempts
 
     @classmethod
     def of(
@@ -133,6 +135,9 @@ class Parts:
                 config.email_domains,
                 backend.seconds,
             ),
+            proof_attempts=ProofAttempts(
+                limiter=_buckets(backend, config.limits.validation), key_of=address_key
+            ),
         )
 
     @property
@@ -147,11 +152,13 @@ class Parts:
         return None if self.homeserver is None else HomeserverRooms(homeserver=self.homeserver)
 
     def limit(self, rate: Rate) -> ILimiter:
-        return Buckets(
-            per_second=rate.per_second,
-            burst_count=rate.burst_count,
-            seconds=self.backend.seconds,
-        )
+        return _buckets(self.backend, rate)
+
+
+def _buckets(backend: Backend, rate: Rate) -> ILimiter:
+    return Buckets(
+        per_second=rate.per_second, burst_count=rate.burst_count, seconds=backend.seconds
+    )
 
 
 def _phone_prover(config: Config, clock: Any, backend: Backend) -> Optional[IPhoneProver]:

@@ -145,7 +145,7 @@ class IForgetful(Interface):
 
 
 class IFarewell(Interface):
-    """What is done about an account that has been deactivated, or a device that has been removed."""
+    """What is done about accounts that have been deactivated and devices that have been removed."""
 
     def deactivated(user_id: UserID) -> Awaitable[None]:
         """Forget all that is kept of an account that is no more. Again is as once, so that who

@@ -34,9 +34,10 @@ class OwnPhones:
         client: Client,
         languages: Sequence[str],
         user_id: Optional[UserID] = None,
+        registering: bool = True,
     ) -> Mapping[str, Any]:
         ask = self.validations.request_token
-        return {"sid": await ask(MSISDN, body, client, languages, user_id)}
+        return {"sid": await ask(MSISDN, body, client, languages, user_id, registering)}
 
     async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
         await self.validations.confirm(MSISDN, sid, client_secret, token, client)
@@ -64,7 +65,7 @@ class CodeTexter:
             job.payload["languages"],
             code=self.tokens.digits(sid),
             server_name=self.server_name,
-            registering=validation.user_id is None,
+            registering=not validation.for_account,
         )
         try:
             await self.sender.send(validation.address, text.strip())
@@ -91,10 +92,11 @@ class DelegatedPhones:
         client: Client,
         languages: Sequence[str],
         user_id: Optional[UserID] = None,
+        registering: bool = True,
     ) -> Mapping[str, Any]:
         # Where it is hidden that a number is taken, its owner gets a code like anybody: it is
         # good for no account, and nothing is different for who asked.
-        request, _ = await self.validations.admit(MSISDN, body, client, user_id)
+        request, _ = await self.validations.admit(MSISDN, body, client, user_id, registering)
         link = {} if request.next_link is None else {"next_link": request.next_link}
         return await self.prover.request_token(
             {
@@ -106,10 +108,7 @@ class DelegatedPhones:
         )
 
     async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
-        limits = self.validations.limits
-        key = limits.key_of(client.address)
-        await limits.submitted.take(key)
-        check_client_secret(client_secret)
-        if not await self.prover.submit_token(sid, client_secret, token):
-            raise WrongCode()
-        await limits.submitted.give_back(key)
+        async with self.validations.limits.attempts.counted(client):
+            check_client_secret(client_secret)
+            if not await self.prover.submit_token(sid, client_secret, token):
+                raise WrongCode()
