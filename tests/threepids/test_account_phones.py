@@ -91,6 +91,18 @@ class TextedTests(Texted, AccountPhoneCase):
         self.take_away(self.alice)
         self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
 
+    def test_oddNumberThatItHas(self) -> None:
+        """A number that an account has is good for a login, and can be removed, also where nobody
+        could add it today."""
+        self.confirmed(self.alice, self.prove(self.alice))
+        self.change("UPDATE threepids SET address = '49110' WHERE medium = 'msisdn'")
+        self.assertRefused(self.ask_for_number(self.alice, "110"), 400, "M_INVALID_PARAM")
+        by_phone = {"type": "m.id.phone", "country": "DE", "phone": "110"}
+        login = {"type": "m.login.password", "identifier": by_phone, "password": "correct horse"}
+        self.assertEqual(self.client.post("/_matrix/client/v3/login", login).status, 200)
+        self.assertEqual(self.delete(self.alice, "+49 110", "msisdn").status, 200)
+        self.assertEqual(self.number_of(self.alice), [])
+
     def test_notToRegisterWith(self) -> None:
         """Where nobody may register by phone a number can be added all the same."""
         self.system(database=self.database, disable_msisdn_registration=True)
