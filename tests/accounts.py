@@ -69,8 +69,10 @@ class AccountCase(ProofCase):
         answer = self.confirmed(token, self.proven_by(token, email), user)
         self.assertEqual((answer.status, answer.json), (200, {}), answer)
 
-    def delete(self, token: str, address: Any = ALICE, medium: Any = "email") -> Answer:
-        body = {"medium": medium, "address": address}
+    def delete(
+        self, token: str, address: Any = ALICE, medium: Any = "email", **more: Any
+    ) -> Answer:
+        body = {"medium": medium, "address": address, **more}
         return self.client.post(f"{THREEPIDS}/delete", body, token=token)
 
     def held(self, token: str) -> list[str]:

@@ -120,7 +120,8 @@ class EndpointTests(SystemCase):
         """The server that proves phone numbers has the places of one, whatever it is asked for."""
         stalled = Stalled()
         delegates = {"msisdn": "https://phones.example"}
-        self.system(agent=stalled, account_threepid_delegates=delegates)
+        plenty = {"per_second": 1000, "burst_count": 1000}
+        self.system(agent=stalled, account_threepid_delegates=delegates, rc_3pid_validation=plenty)
         token = self.registered_by_the_way()
         proof = {"sid": "s", "client_secret": "s"}
         for _ in range(AT_ONCE):

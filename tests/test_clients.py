@@ -35,6 +35,7 @@ PLENTY = {"per_second": 1000, "burst_count": 1000}
 TOKEN = "abc.def"
 SCRIPT = npm.HERE / "interactive_auth.mjs"
 ADDRESS = "alice@mail.example"
+OTHER_ADDRESS = "other@mail.example"
 ALICE = f"@alice:{SERVER_NAME}"
 VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"
 POLICY = {"version": "1", "en": {"name": "Rules", "url": "https://test.example/rules"}}
@@ -156,29 +157,37 @@ class Clients:
     def test_jsSDKProvesAnAddress(self) -> None:
         """The SDK has a mail sent, and passes the stage once the mail's code has come back; it
         asks for the mail at once, while other stages are still to be passed. It logs in by the
-        address, lists it, and removes it."""
+        address, lists it, and removes it. Then it adds another one: it asks for that mail without
+        an access token, and confirms the addition by password."""
         with smtp_process() as mails:
             service = self.serve(
                 registrations_require_3pid=["email"],
                 email={"notif_from": "a@test.example", "smtp_port": mails.port},
             )
             answers = {"m.login.registration_token": {"token": TOKEN}}
-            told = self.interactive_auth(service, answers, mails)
+            told = self.interactive_auth(service, answers, mails, OTHER_ADDRESS)
         self.assertEqual(told["asked"][:1], ["m.login.registration_token"], told)
-        self.assertEqual(set(told["asked"][1:]), {"m.login.email.identity"}, told)
+        self.assertEqual(told["asked"][-1:], ["m.login.password"], told)
+        self.assertEqual(set(told["asked"][1:-1]), {"m.login.email.identity"}, told)
         self.assertEqual(told["me"]["user_id"], ALICE)
         before, after = told["held"]
         self.assertEqual([(it["medium"], it["address"]) for it in before], [("email", ADDRESS)])
         self.assertEqual(after, [])
+        before, after = told["added"]
+        self.assertEqual(before, [])
+        self.assertEqual(
+            [(it["medium"], it["address"]) for it in after], [("email", OTHER_ADDRESS)]
+        )
 
     def interactive_auth(
         self,
         service: ServiceProcess,
         answers: Mapping[str, Any],
         mails: Optional[SMTPProcess] = None,
+        more: Optional[str] = None,
     ) -> Any:
         """What the script prints that registers alice; ``answers``: auth fields by stage. With
-        ``mails`` it proves ADDRESS by the code of the mail that comes there."""
+        ``mails`` it proves ADDRESS by the code of the mail that comes there, and adds ``more``."""
         node = shutil.which("node")
         try:
             if node is None:
@@ -187,7 +196,7 @@ class Clients:
         except npm.Missing as missing:
             raise SkipTest(f"matrix-js-sdk was not tried: {missing}") from None
         who = {"baseUrl": service.base_url, "username": "alice", "password": PASSWORD}
-        wish = {**who, "answers": answers, "email": ADDRESS if mails else None}
+        wish = {**who, "answers": answers, "email": ADDRESS if mails else None, "more": more}
         with subprocess.Popen(
             [node, str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as script:
@@ -195,15 +204,20 @@ class Clients:
             assert script.stdin is not None
             script.stdin.write(f"{json.dumps(wish)}\n")
             script.stdin.flush()
-            proof = json.dumps({"code": self.code(mails)}) if mails else ""
-            told, _ = script.communicate(f"{proof}\n", timeout=PATIENCE_S)
+            addresses = [ADDRESS, more] if more else [ADDRESS]
+            for address in addresses if mails else ():
+                assert mails is not None
+                proof = json.dumps({"code": self.code(mails, address)})
+                script.stdin.write(f"{proof}\n")
+                script.stdin.flush()
+            told, _ = script.communicate(timeout=PATIENCE_S)
         self.assertEqual(script.returncode, 0, told)
         return json.loads(told.splitlines()[-1])
 
-    def code(self, mails: SMTPProcess) -> str:
+    def code(self, mails: SMTPProcess, address: str = ADDRESS) -> str:
         mail = mails.next_mail()
         assert mail is not None, "no mail has come"
-        self.assertEqual(mail.to, ADDRESS)
+        self.assertEqual(mail.to, address)
         found = re.search(r"^ +([A-Z]{8})$", mail.part("plain"), re.MULTILINE)
         assert found is not None, mail.part("plain")
         return found[1]

@@ -19,7 +19,8 @@ FLOORS: Mapping[int, str] = {
     3: "usernames passwords hashing_threads access_tokens ratelimit admission registration_tokens "
     "drafts blocking approval autojoin shared_secret consent mails farewell activity guests "
     "uia/sessions uia/flows uia/proof_of_work threepids/addresses threepids/changes "
-    "threepids/domains threepids/names threepids/tokens appservices/namespaces appservices/ghosts",
+    "threepids/domains threepids/names threepids/tokens threepids/attempts "
+    "appservices/namespaces appservices/ghosts",
     4: "credentials wishes hashing kept_hashes follow_ups aftermath jobs writer foreign_writer "
     "handler uia/stages_first uia/threepid_stages uia/captchas threepids/account "
     "threepids/requests threepids/unbinding",

@@ -13,7 +13,7 @@ from regsys.config import Config, Rate
 from regsys.follow_ups import FollowUps
 from regsys.interfaces import IAppservices, ILimiter, IPhoneProver, IRooms
 from regsys.jobs import JobRunner
-from regsys.networks import WHOLE_SITE
+from regsys.networks import WHOLE_SITE, address_key
 from regsys.outbound.bindings import IdentityServers
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.identity import IdentityServer
@@ -31,6 +31,7 @@ from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.subsystem import Hooks, hooks
 from regsys.threepids.addresses import AllowedThreepids
+from regsys.threepids.attempts import ProofAttempts
 from regsys.threepids.domains import EmailDomains
 from regsys.threepids.unbinding import UNBIND, Unbinder
 
@@ -95,6 +96,7 @@ class Parts:
     unbinder: Unbinder
     phone_prover: Optional[IPhoneProver]
     threepid_rules: EmailDomains
+    proof_attempts: ProofAttempts
 
     @classmethod
     def of(
@@ -134,6 +136,10 @@ class Parts:
                 config.email_domains,
                 backend.seconds,
             ),
+            proof_attempts=ProofAttempts(
+                limiter=_buckets_by_address(backend, config.limits.validation),
+                key_of=address_key,
+            ),
         )
 
     @property
@@ -148,16 +154,22 @@ class Parts:
         return None if self.homeserver is None else HomeserverRooms(homeserver=self.homeserver)
 
     def limit(self, rate: Rate) -> ILimiter:
-        return Buckets(
-            per_second=rate.per_second,
-            burst_count=rate.burst_count,
-            seconds=self.backend.seconds,
-        )
+        return _buckets(self.backend, rate)
 
     def limit_by_address(self, rate: Rate) -> ILimiter:
         """For keys that end in an ``address_key``: an IPv6 site has a larger limit beside."""
-        site = Rate(rate.per_second * WHOLE_SITE, rate.burst_count * WHOLE_SITE)
-        return AddressBuckets(self.limit(rate), self.limit(site))
+        return _buckets_by_address(self.backend, rate)
+
+
+def _buckets(backend: Backend, rate: Rate) -> ILimiter:
+    return Buckets(
+        per_second=rate.per_second, burst_count=rate.burst_count, seconds=backend.seconds
+    )
+
+
+def _buckets_by_address(backend: Backend, rate: Rate) -> ILimiter:
+    site = Rate(rate.per_second * WHOLE_SITE, rate.burst_count * WHOLE_SITE)
+    return AddressBuckets(_buckets(backend, rate), _buckets(backend, site))
 
 
 def _phone_prover(config: Config, clock: Any, backend: Backend) -> Optional[IPhoneProver]:

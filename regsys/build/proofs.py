@@ -63,7 +63,7 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
     limits = ValidationLimits(
         client=parts.limit_by_address(rate),
         mailbox=limit(rate),
-        submitted=parts.limit_by_address(rate),
+        attempts=parts.proof_attempts,
         total={EMAIL: limit(config.limits.all_mails), MSISDN: limit(config.limits.all_texts)},
         key_of=address_key,
     )
@@ -118,7 +118,9 @@ def msisdn_stage(parts: Parts) -> IStage:
     prover, store = parts.phone_prover, parts.stores.validations
     if prover is None:
         return MsisdnStage(store=store, clock=parts.clock)
-    return DelegatedMsisdnStage(prover=prover, store=store, clock=parts.clock)
+    return DelegatedMsisdnStage(
+        prover=prover, store=store, attempts=parts.proof_attempts, clock=parts.clock
+    )
 
 
 def _sms_sender(parts: Parts) -> Optional[ISmsSender]:

@@ -209,6 +209,7 @@ def account_threepids(
         validations=parts.stores.validations,
         rules=parts.threepid_rules,
         changes=parts.hooks.threepid_changes,
+        attempts=parts.proof_attempts,
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,
         prover=parts.phone_prover,

@@ -45,6 +45,10 @@ class IValidationStore(Interface):
         """It belongs to this UIA session from now on, and lives as long; False if it belongs to
         another or to an account (``user_id``), or is not validated."""
 
+    def claim_for(user_id: UserID, sid: str) -> Awaitable[bool]:
+        """It belongs to this account from now on; False if it belongs to another, is to register
+        with, or is not validated."""
+
     def use(sid: str) -> Awaitable[bool]:
         """What it proves has been added to the account that it is for: it is used up; False if
         it had been, or is for no account."""
@@ -68,10 +72,12 @@ class IPhoneProofs(Interface):
         client: Client,
         languages: Sequence[str],
         user_id: Optional[UserID] = None,
+        registering: bool = True,
     ) -> Awaitable[Mapping[str, Any]]:
         """Have a code sent, in the first of these languages that there is; what the client is to
         know, its ``sid`` above all. ``user_id``: whose account the number is for; None: for one
-        yet to be made. Raises what a requestToken is refused with (BEHAVIOUR B7.2-3).
+        yet to be made or, where this is not about ``registering``, the one that brings the proof
+        first. Raises what a requestToken is refused with (BEHAVIOUR B7.2-3).
         """
 
     def submit_token(sid: str, client_secret: str, token: str, client: Client) -> Awaitable[None]:

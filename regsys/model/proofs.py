@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import hmac
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional
 
 import attr
 
@@ -44,13 +44,16 @@ class MailPurpose(str, enum.Enum):
     IN_USE = "already_in_use"
 
 
+_HAS_USER: Any = attr.Factory(lambda self: self.user_id is not None, takes_self=True)
+
+
 @attr.frozen(kw_only=True)
 class NewValidation:
     """Somebody asks for a token to prove an address with.
 
     ``sid`` is the session's if one is begun. ``job`` sends the token; the sid is added to its
-    payload. ``until_ms``: how long the token is good. ``user_id``: who asks, to have the address
-    on his account; None: somebody who wants to register.
+    payload. ``until_ms``: how long the token is good. ``for_account``: to have the address on an
+    account, ``user_id``, None: the one that brings the proof first; else to register with it.
     """
 
     sid: str
@@ -63,6 +66,7 @@ class NewValidation:
     until_ms: int
     next_link: Optional[str] = None
     user_id: Optional[UserID] = None
+    for_account: bool = attr.field(default=_HAS_USER)
 
 
 @attr.frozen
@@ -81,8 +85,9 @@ class Validation:
     ``validated_ms`` None: not proven yet. ``claimed_by``: the UIA session it belongs to, None:
     to nobody yet; ``used``: that session has made its account. Gone after ``expires_ms``.
 
-    ``user_id``: the account for which the address is proven, and which no other session can
-    claim it from; ``used`` is then that it has been added. None: for one yet to be made.
+    ``for_account``: the address is proven to be added to an account, ``user_id``, None: the one
+    that brings the proof first; no session can claim it, and ``used`` is then that it has been
+    added. Else it is for an account yet to be made.
     """
 
     sid: str
@@ -96,11 +101,12 @@ class Validation:
     claimed_by: Optional[str] = None
     used: bool = False
     user_id: Optional[UserID] = None
+    for_account: bool = attr.field(default=_HAS_USER)
 
     @property
     def purpose(self) -> MailPurpose:
         """What the person confirms with it."""
-        return MailPurpose.REGISTRATION if self.user_id is None else MailPurpose.ADD_THREEPID
+        return MailPurpose.ADD_THREEPID if self.for_account else MailPurpose.REGISTRATION
 
     def is_known_to(self, client_secret: str) -> bool:
         """Whether this is its client secret; the time does not tell how much of it."""

@@ -20,7 +20,8 @@ const kinds = {
             { country: country.value, phone_number: phone_number.value }
         ),
         first: "phone_number",
-        address: ({ phone_number }) => phone_number,
+        // Where it went, and not what was typed.
+        address: ({ phone_number }, { intl_fmt }) => intl_fmt ?? phone_number,
         done: (_, address) => _("We have sent a text message to {address}.", { address }),
         again: (_, address) => _("We have sent another text message to {address}.", { address }),
         prepare: nameCountries,
@@ -36,7 +37,7 @@ export async function proveAddress(stage, forms, page, failure) {
     if (!steps.has(stage)) {
         const [addressForm, codeForm] = forms.content.querySelectorAll("form");
         kinds[stage].prepare?.(addressForm);
-        // sent: what was asked for and the sid of its proof, once there is one.
+        // sent: what was asked for and what the answer was, once there is one.
         const parts = { ...forms.dataset, addressForm, codeForm };
         steps.set(stage, { ...kinds[stage], ...parts, sent: null, attempts: 0 });
     }
@@ -48,7 +49,7 @@ export async function proveAddress(stage, forms, page, failure) {
         failure = undefined;
         await askForAddress(page, step);
     }
-    return { type: stage, threepid_creds: { sid: step.sent.sid, client_secret } };
+    return { type: stage, threepid_creds: { sid: step.sent.answer.sid, client_secret } };
 }
 
 /** Give countries their names in the reader's language, in its order; choose the likeliest. */
@@ -81,7 +82,7 @@ async function askForAddress(page, step) {
 
 /** Whether the person says that the address is proven, and not that it is another one. */
 async function askForProof(page, step, failure) {
-    const address = step.address(step.sent.wish);
+    const address = step.address(step.sent.wish, step.sent.answer);
     const form = page.place(step.codeForm, failure);
     const field = form.elements.code;
     const status = form.querySelector("[role=status]");
@@ -105,11 +106,11 @@ async function askForProof(page, step, failure) {
 async function send(page, step, wish) {
     step.attempts += 1;
     const body = { ...wish, client_secret, send_attempt: step.attempts, session: page.session() };
-    step.sent = { wish, sid: (await page.post(step.request, body)).sid };
+    step.sent = { wish, answer: await page.post(step.request, body) };
 }
 
 function confirm(page, step, token) {
-    return page.post(step.submit, { sid: step.sent.sid, client_secret, token });
+    return page.post(step.submit, { sid: step.sent.answer.sid, client_secret, token });
 }
 
 function submitted(form) {

@@ -25,6 +25,9 @@ from regsys.storage import jobs
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
+# In the column user_id: for the account that brings the proof first.
+ANY_ACCOUNT = "*"
+
 
 def use(txn: Transaction, new: NewAccount) -> None:
     """What the session of this account has claimed is used up with it."""
@@ -59,6 +62,9 @@ class ValidationStore:
     ) -> Optional[Validation]:
         return await self.db.write("adopt_proof_for", _adopt_for, user_id, proof, until_ms)
 
+    async def claim_for(self, user_id: UserID, sid: str) -> bool:
+        return await self.db.read("claim_validation_for", _claim_for, user_id, sid)
+
     async def use(self, sid: str) -> bool:
         return await self.db.read("use_validation", _use, sid)
 
@@ -73,7 +79,9 @@ _OPEN = "medium = ? AND address = ? AND client_secret = ? AND user_id = ? AND va
 
 
 def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
-    asker = "" if new.user_id is None else str(new.user_id)
+    asker = ANY_ACCOUNT if new.for_account else ""
+    if new.user_id is not None:
+        asker = str(new.user_id)
     key = (new.medium, new.address, new.client_secret, asker)
     # One that has expired is as good as gone, whether its row is swept away yet or not; so is one
     # whose code has had its tries, where messages have no link beside it.
@@ -143,7 +151,8 @@ def _get(txn: Transaction, sid: str, now_ms: int) -> Optional[Validation]:
         validated_ms=row[5],
         claimed_by=row[6],
         used=bool(row[7]),
-        user_id=UserID.parse(row[8]) if row[8] else None,
+        user_id=UserID.parse(row[8]) if row[8] not in ("", ANY_ACCOUNT) else None,
+        for_account=row[8] != "",
         tokens={send_attempt: made_ms for *_, send_attempt, made_ms in rows},
     )
 
@@ -172,6 +181,15 @@ def _claim(txn: Transaction, sid: str, session_id: str, until_ms: int) -> bool:
         " WHERE sid = ? AND validated_ms IS NOT NULL AND user_id = ''"
         " AND COALESCE(claimed_by, ?) = ?",
         (session_id, until_ms, until_ms, sid, session_id, session_id),
+    )
+    return changed == 1
+
+
+def _claim_for(txn: Transaction, user_id: UserID, sid: str) -> bool:
+    changed = txn.run(
+        "UPDATE validations SET user_id = ?"
+        " WHERE sid = ? AND validated_ms IS NOT NULL AND user_id IN (?, ?)",
+        (str(user_id), sid, ANY_ACCOUNT, str(user_id)),
     )
     return changed == 1
 

@@ -25,6 +25,7 @@ from regsys.interfaces import (
 from regsys.model import (
     VALIDATED_MS,
     AccountThreepid,
+    Client,
     NewJob,
     Requester,
     Threepid,
@@ -32,18 +33,21 @@ from regsys.model import (
     Validation,
 )
 from regsys.threepids.addresses import canonical_threepid, is_canonical
+from regsys.threepids.attempts import ProofAttempts
 
 
 @attr.frozen(kw_only=True)
 class AccountThreepids:
     """``may_change``: people may change what their accounts have (``enable_3pid_changes``).
-    ``prover``: the other server that proves phone numbers, None: there is none."""
+    ``prover``: the other server that proves phone numbers, None: there is none; it is asked within
+    the limit of ``attempts``."""
 
     store: IThreepidStore
     writer: IThreepidWriter
     validations: IValidationStore
     rules: IThreepidRules
     changes: IThreepidChanges
+    attempts: ProofAttempts
     clock: IReactorTime
     may_change: bool = True
     prover: Optional[IPhoneProver] = None
@@ -52,22 +56,30 @@ class AccountThreepids:
         """What the user has, the oldest first."""
         return await self.store.of_user(user_id)
 
-    def check_changeable(self, requester: Requester) -> None:
-        """Raise ThreepidChangesDisabled or GuestForbidden where nothing may be changed."""
+    def check_changeable(self, requester: Optional[Requester]) -> None:
+        """Raise ThreepidChangesDisabled or GuestForbidden where nothing may be changed.
+        ``requester`` None: it is not known yet whose account it is about."""
         if not self.may_change:
             raise ThreepidChangesDisabled()
-        if requester.is_guest:
+        if requester is not None and requester.is_guest:
             raise GuestForbidden()
 
-    async def proof(self, user_id: UserID, sid: str, client_secret: str) -> Validation:
+    async def proof(
+        self, user_id: UserID, sid: str, client_secret: str, client: Client
+    ) -> Validation:
         """What proves an address for this account; ThreepidNotProven if nothing does, or it has
         been used up for an address that the account does not have any more."""
         found = await self.validations.get(sid, clocks.now_ms(self.clock))
         if found is None:
-            found = await self._delegated(user_id, sid, client_secret)
+            found = await self._delegated(user_id, sid, client_secret, client)
         elif not found.is_known_to(client_secret):
             raise ThreepidNotProven()
-        if found is None or found.user_id != user_id or found.validated_ms is None:
+        if found.validated_ms is None or not found.for_account:
+            raise ThreepidNotProven()
+        # Asked for without an access token: it belongs to the account that first brings it.
+        if found.user_id is None and await self.validations.claim_for(user_id, sid):
+            found = attr.evolve(found, user_id=user_id)
+        if found.user_id != user_id:
             raise ThreepidNotProven()
         owner = self.store.owner_of
         if found.used and await owner(found.medium, found.address) != user_id:
@@ -75,25 +87,31 @@ class AccountThreepids:
         return found
 
     async def _delegated(
-        self, user_id: UserID, sid: str, client_secret: str
-    ) -> Optional[Validation]:
+        self, user_id: UserID, sid: str, client_secret: str, client: Client
+    ) -> Validation:
         """What the other server has proven of late; it belongs to the account that first brings
         it. That is remembered for as long as the proof is good, so that it is good once."""
-        proof = None if self.prover is None else await self.prover.proven(sid, client_secret)
-        if proof is None or not is_canonical(proof.medium, proof.address):
-            return None
-        until_ms = proof.validated_at_ms + VALIDATED_MS
-        if until_ms <= clocks.now_ms(self.clock):
-            return None
-        return await self.validations.adopt_for(user_id, proof, until_ms)
+        if self.prover is None:
+            raise ThreepidNotProven()
+        async with self.attempts.counted(client):
+            proof = await self.prover.proven(sid, client_secret)
+            if proof is None or not is_canonical(proof.medium, proof.address):
+                raise ThreepidNotProven()
+            until_ms = proof.validated_at_ms + VALIDATED_MS
+            if until_ms <= clocks.now_ms(self.clock):
+                raise ThreepidNotProven()
+            adopted = await self.validations.adopt_for(user_id, proof, until_ms)
+            if adopted is None:
+                raise ThreepidNotProven()
+            return adopted
 
-    async def add(self, user_id: UserID, sid: str, client_secret: str) -> None:
+    async def add(self, user_id: UserID, sid: str, client_secret: str, client: Client) -> None:
         """Add the address that the user has proven, once; again is as once, while he has it.
 
         Raises ThreepidNotProven, ThreepidDenied, ThreepidChangeRefused, ThreepidInUse; then
         nothing was written.
         """
-        proof = await self.proof(user_id, sid, client_secret)
+        proof = await self.proof(user_id, sid, client_secret, client)
         if proof.used:
             return
         assert proof.validated_ms is not None

@@ -84,6 +84,19 @@ def canonical_msisdn(number: str, country: Optional[str] = None) -> str:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).lstrip("+")
 
 
+def check_assignable(msisdn: str) -> None:
+    """Raise InvalidParam for a number, in its one form, that nobody can have: a code sent there
+    would only cost. Numbers that accounts have are not asked about, because the ranges change."""
+    if not phonenumbers.is_valid_number(phonenumbers.parse(f"+{msisdn}")):
+        raise InvalidParam("Nobody can have this phone number: check its digits and its country.")
+
+
+def international(msisdn: str) -> str:
+    """A number, in its one form, as people write it in any country: ``+49 1511 2345678``."""
+    parsed = phonenumbers.parse(f"+{msisdn}")
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
 @functools.cache
 def countries() -> Sequence[tuple[str, int]]:
     """The countries whose numbers can be written as they are dialled there: two letters, and the

@@ -97,32 +97,65 @@ class Bindings:
         known = await self._known(user_id, medium, canonical)
         if id_server is not None:
             try:
-                name = self.servers.named(id_server)
+                known = [self._at(id_server, known, user_id, medium, canonical)]
             except IdentityServerForbidden:
                 return False
-            known = [binding for binding in known if binding.id_server == name] or [
-                Binding(user_id=user_id, medium=medium, address=canonical, id_server=name)
-            ]
         allowed = await self._unopposed(known)
         if not allowed:
             return False
         await self.limit.take(str(user_id))
         return await self.unbinder.unbind(allowed) and len(allowed) == len(known)
 
-    async def delete(self, user_id: UserID, medium: str, address: str) -> bool:
+    async def delete(
+        self, user_id: UserID, medium: str, address: str, id_server: Optional[str] = None
+    ) -> bool:
         """Take the address, in any spelling, from the account, then have it unbound wherever we
-        had it bound; whether all of that was done.
+        had it bound, and at ``id_server``, None: nowhere else; whether all of that was done.
 
-        Raises InvalidParam, ThreepidChangeRefused and Unavailable; then nothing was changed.
+        Raises InvalidParam, LimitExceeded, ThreepidChangeRefused and Unavailable; then nothing
+        was changed.
         """
         canonical = canonical_threepid(medium, address)
         known = await self._known(user_id, medium, canonical)
+        asked, can_ask = known, True
+        if id_server is not None:
+            asked, can_ask = await self._with_named(id_server, known, user_id, medium, canonical)
         # Asked before anything is written: a module that fails must leave all as it was.
-        allowed = await self._unopposed(known)
+        allowed = await self._unopposed(asked)
+        for binding in allowed:
+            if binding not in known:
+                await self.store.add(binding, clocks.now_ms(self.clock))  # its job looks it up
         jobs = self.unbinder.plan(allowed)
         if not await self.held.remove(user_id, medium, canonical, also=jobs):
             await self.unbinder.begin(jobs)  # what it does not have may be bound all the same
-        return await self.unbinder.try_now(jobs) and len(allowed) == len(known)
+        done = await self.unbinder.try_now(jobs)
+        return done and can_ask and len(allowed) == len(asked)
+
+    async def _with_named(
+        self, id_server: str, known: Sequence[Binding], user_id: UserID, medium: str, address: str
+    ) -> tuple[Sequence[Binding], bool]:
+        """The known bindings and the one at this server; False: that one cannot be undone."""
+        try:
+            named = self._at(id_server, known, user_id, medium, address)
+        except IdentityServerForbidden:
+            return known, False
+        if named in known:
+            return known, True
+        if self.servers.needs_proof:
+            return known, False  # there is none of what somebody else had bound
+        await self.limit.take(str(user_id))
+        return [*known, named], True
+
+    def _at(
+        self, id_server: str, known: Sequence[Binding], user_id: UserID, medium: str, address: str
+    ) -> Binding:
+        """The binding at this server: a known one, or one that others may have had made. Raises
+        InvalidParam, IdentityServerForbidden."""
+        name = self.servers.named(id_server)
+        for binding in known:
+            if binding.id_server == name:
+                return binding
+        return Binding(user_id=user_id, medium=medium, address=address, id_server=name)
 
     async def _known(self, user_id: UserID, medium: str, address: str) -> Sequence[Binding]:
         found = await self.store.of_user(user_id)

@@ -35,7 +35,7 @@ class ValidationMailer:
             address=validation.address,
             languages=tuple(job.payload["languages"]),
             message_id=job.job_id,
-            registering=validation.user_id is None,
+            registering=not validation.for_account,
         )
         if purpose is not MailPurpose.IN_USE:
             token = self.tokens.token(sid, job.payload["send_attempt"])

@@ -14,7 +14,8 @@ from regsys.errors import SmsRefused, WrongCode
 from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IValidationStore
 from regsys.model import Client, Job, UserID, masked
 from regsys.templates import Templates
-from regsys.threepids.addresses import MSISDN, check_client_secret
+from regsys.threepids.addresses import MSISDN, check_client_secret, international
+from regsys.threepids.requests import ProofRequest
 from regsys.threepids.tokens import ValidationTokens
 from regsys.threepids.validation import Validations
 
@@ -34,9 +35,11 @@ class OwnPhones:
         client: Client,
         languages: Sequence[str],
         user_id: Optional[UserID] = None,
+        registering: bool = True,
     ) -> Mapping[str, Any]:
         ask = self.validations.request_token
-        return {"sid": await ask(MSISDN, body, client, languages, user_id)}
+        sid = await ask(MSISDN, body, client, languages, user_id, registering)
+        return {"sid": sid, **_told(ProofRequest.of(MSISDN, body, self.validations.config))}
 
     async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
         await self.validations.confirm(MSISDN, sid, client_secret, token, client)
@@ -64,7 +67,7 @@ class CodeTexter:
             job.payload["languages"],
             code=self.tokens.digits(sid),
             server_name=self.server_name,
-            registering=validation.user_id is None,
+            registering=not validation.for_account,
         )
         try:
             await self.sender.send(validation.address, text.strip())
@@ -91,12 +94,13 @@ class DelegatedPhones:
         client: Client,
         languages: Sequence[str],
         user_id: Optional[UserID] = None,
+        registering: bool = True,
     ) -> Mapping[str, Any]:
         # Where it is hidden that a number is taken, its owner gets a code like anybody: it is
         # good for no account, and nothing is different for who asked.
-        request, _ = await self.validations.admit(MSISDN, body, client, user_id)
+        request, _ = await self.validations.admit(MSISDN, body, client, user_id, registering)
         link = {} if request.next_link is None else {"next_link": request.next_link}
-        return await self.prover.request_token(
+        answer = await self.prover.request_token(
             {
                 **request.written,
                 "client_secret": request.client_secret,
@@ -104,12 +108,16 @@ class DelegatedPhones:
                 **link,
             }
         )
+        return {**_told(request), **answer}
 
     async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
-        limits = self.validations.limits
-        key = limits.key_of(client.address)
-        await limits.submitted.take(key)
-        check_client_secret(client_secret)
-        if not await self.prover.submit_token(sid, client_secret, token):
-            raise WrongCode()
-        await limits.submitted.give_back(key)
+        async with self.validations.limits.attempts.counted(client):
+            check_client_secret(client_secret)
+            if not await self.prover.submit_token(sid, client_secret, token):
+                raise WrongCode()
+
+
+def _told(request: ProofRequest) -> Mapping[str, str]:
+    """Where the code goes, under the names that identity servers have for it: so a page need not
+    repeat what was typed."""
+    return {"msisdn": request.address, "intl_fmt": international(request.address)}

@@ -13,6 +13,7 @@ from regsys.threepids.addresses import (
     MAX_EMAIL,
     canonical_email,
     canonical_msisdn,
+    check_assignable,
     check_client_secret,
     next_link,
 )
@@ -42,6 +43,7 @@ class ProofRequest:
             address = canonical_email(bodies.required_string(body, "email", limit=MAX_EMAIL))
         else:
             address = canonical_msisdn(written["phone_number"], written["country"])
+            check_assignable(address)
         return cls(
             address=address,
             client_secret=client_secret,

@@ -16,6 +16,7 @@ from regsys.errors import (
     CodeUsedUp,
     LimitExceeded,
     MediumNotSupported,
+    MissingToken,
     NoSuchValidation,
     NoTriesLeft,
     RegistrationDisabled,
@@ -33,6 +34,7 @@ from regsys.model import (
     Validation,
 )
 from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
+from regsys.threepids.attempts import ProofAttempts
 from regsys.threepids.requests import ProofRequest
 from regsys.threepids.tokens import ValidationTokens, as_code
 from regsys.uia.flows import EMAIL_IDENTITY
@@ -53,13 +55,14 @@ MAX_LANGUAGES, MAX_LANGUAGE = 5, 35
 
 @attr.frozen(kw_only=True)
 class ValidationLimits:
-    """``rc_3pid_validation``: tokens asked for, by client and by mailbox; wrong ones submitted.
+    """``rc_3pid_validation``: tokens asked for, by client and by mailbox; wrong ones submitted
+    (``attempts``).
     ``total``, by medium: those asked for by everybody together. ``key_of`` tells which addresses
     of clients count as one."""
 
     client: ILimiter
     mailbox: ILimiter
-    submitted: ILimiter
+    attempts: ProofAttempts
     total: Mapping[str, ILimiter]
     key_of: Callable[[str], str]
 
@@ -114,15 +117,17 @@ class Validations:
         client: Client,
         languages: Sequence[str] = (),
         user_id: Optional[UserID] = None,
+        registering: bool = True,
     ) -> str:
-        """Have a token sent to somebody who wants to register, or to have the address on his
-        account, ``user_id``; the sid of its session.
+        """Have a token sent to somebody who wants to register, or to have the address on an
+        account; the sid of its session. ``user_id``: that account; None: the one to be made or,
+        where this is not about ``registering``, the one that brings the proof first.
 
         Where it is hidden that an address is taken, its owner is told instead, and nothing else
         is different: the same rows, a mail, the same answer.
         """
-        request, is_taken = await self.admit(medium, body, client, user_id)
-        wanted = MailPurpose.REGISTRATION if user_id is None else MailPurpose.ADD_THREEPID
+        request, is_taken = await self.admit(medium, body, client, user_id, registering)
+        wanted = MailPurpose.REGISTRATION if registering else MailPurpose.ADD_THREEPID
         purpose = MailPurpose.IN_USE if is_taken else wanted
         now_ms = clocks.now_ms(self.clock)
         begun = await self.store.begin(
@@ -137,6 +142,7 @@ class Validations:
                 now_ms=now_ms,
                 until_ms=now_ms + self.config.token_lifetime_ms,
                 user_id=user_id,
+                for_account=not registering,
             )
         )
         if begun.job is not None:
@@ -149,17 +155,20 @@ class Validations:
         body: Mapping[str, Any],
         client: Client,
         user_id: Optional[UserID] = None,
+        registering: bool = True,
     ) -> tuple[ProofRequest, bool]:
         """What is asked for, checked in the order of B7.2, and whether the address is taken:
-        that is refused unless it is hidden. ``user_id`` None: it is to register with."""
-        registering = user_id is None
+        that is refused unless it is hidden. The rest as of ``request_token``."""
         if medium not in (self.config.offered if registering else self.config.addable):
             raise MediumNotSupported()
         if registering and not self.registration_open:
             raise RegistrationDisabled()
         request = ProofRequest.of(medium, body, self.config)
-        if self.stages_first is not None and registering and medium == EMAIL:
-            await self.stages_first.check(EMAIL_IDENTITY, body)
+        if self.stages_first is not None and medium == EMAIL:
+            if registering:
+                await self.stages_first.check(EMAIL_IDENTITY, body)
+            elif user_id is None:
+                raise MissingToken()  # or this would be the way around those stages
         await self.newcomers.check_allowed(medium, request.address, registering=registering)
         await self.limits.take(medium, request.address, client)
         is_taken = await self.newcomers.is_taken(medium, request.address)
@@ -175,13 +184,11 @@ class Validations:
         Twice is as once. Raises NoSuchValidation, WrongValidationToken, NoTriesLeft, CodeUsedUp;
         each of these is counted against the client's address, which may lead to LimitExceeded.
         """
-        key = self.limits.key_of(client.address)
-        await self.limits.submitted.take(key)
-        validation = await self.find(medium, sid, client_secret)
-        await self._check(validation, token)
-        if not await self.store.confirm(sid, clocks.now_ms(self.clock)):
-            raise NoSuchValidation()
-        await self.limits.submitted.give_back(key)
+        async with self.limits.attempts.counted(client):
+            validation = await self.find(medium, sid, client_secret)
+            await self._check(validation, token)
+            if not await self.store.confirm(sid, clocks.now_ms(self.clock)):
+                raise NoSuchValidation()
         return Confirmed(
             medium=validation.medium,
             address=validation.address,
@@ -197,12 +204,10 @@ class Validations:
         A wrong token of a link raises as in ``confirm``, and counts; whether a code is right is
         not told before it is submitted. ``token`` may be empty.
         """
-        key = self.limits.key_of(client.address)
-        await self.limits.submitted.take(key)
-        validation = await self.find(medium, sid, client_secret)
-        if token and as_code(token) is None:
-            self._check_link(validation, token)
-        await self.limits.submitted.give_back(key)
+        async with self.limits.attempts.counted(client):
+            validation = await self.find(medium, sid, client_secret)
+            if token and as_code(token) is None:
+                self._check_link(validation, token)
         return validation
 
     def leads_to(self, validation: Validation) -> Optional[str]:

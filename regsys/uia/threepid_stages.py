@@ -14,6 +14,7 @@ from regsys.errors import StageFailed, sentence
 from regsys.interfaces import IPhoneProver, IStage, IValidationStore, StageContext
 from regsys.model import VALIDATED_MS, Threepid, UIASession, Validation
 from regsys.threepids.addresses import is_canonical
+from regsys.threepids.attempts import ProofAttempts
 from regsys.uia.flows import EMAIL_IDENTITY, MSISDN
 
 # A sid and a client secret, ours and other servers' (B7.4).
@@ -91,10 +92,14 @@ class MsisdnStage(EmailIdentityStage):
 class DelegatedMsisdnStage:
     """``m.login.msisdn``, where another server proves phone numbers: what it says has been proven
     belongs to this dialogue from now on (B7.8, THREATS A6). That is remembered for as long as the
-    proof is good, and it is good for as long as a dialogue may last: so it is good once."""
+    proof is good, and it is good for as long as a dialogue may last: so it is good once.
+
+    That server is asked within the limit of ``attempts``, of which only what proves nothing counts.
+    """
 
     prover: IPhoneProver
     store: IValidationStore
+    attempts: ProofAttempts
     clock: IReactorTime
 
     type = MSISDN
@@ -105,7 +110,10 @@ class DelegatedMsisdnStage:
 
     async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
         sid, client_secret = _credentials(auth)
-        session = context.session
+        async with self.attempts.counted(context.client):
+            return await self._proven(sid, client_secret, context.session)
+
+    async def _proven(self, sid: str, client_secret: str, session: UIASession) -> Any:
         proof = await self.prover.proven(sid, client_secret)
         until_ms = 0 if proof is None else proof.validated_at_ms + VALIDATED_MS
         if not (

@@ -8,11 +8,11 @@ from typing import Any, Awaitable, Callable, Mapping, Optional
 import attr
 
 from regsys import bodies
-from regsys.errors import InvalidParam, UnknownToken
+from regsys.errors import InvalidParam, MissingParam, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, IPhoneProofs
 from regsys.metrics import Metrics
-from regsys.model import AccountThreepid, Challenge, Proof, Requester, Secret
+from regsys.model import AccountThreepid, Challenge, Proof, Requester, Secret, UserID
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import EMAIL, MSISDN, check_client_secret
 from regsys.threepids.bindings import Bindings
@@ -38,15 +38,17 @@ class Requests:
     public_baseurl: str
     metrics: Metrics
 
-    async def email(self, body: Mapping[str, Any], call: Call, who: Requester) -> Mapping[str, Any]:
+    async def email(
+        self, body: Mapping[str, Any], call: Call, user_id: Optional[UserID]
+    ) -> Mapping[str, Any]:
         ask = self.validations.request_token
-        return {"sid": await ask(EMAIL, body, call.client, call.languages, who.user_id)}
+        return {"sid": await ask(EMAIL, body, call.client, call.languages, user_id, False)}
 
     async def msisdn(
-        self, body: Mapping[str, Any], call: Call, who: Requester
+        self, body: Mapping[str, Any], call: Call, user_id: Optional[UserID]
     ) -> Mapping[str, Any]:
         ask = self.phones.request_token
-        answer = await ask(body, call.client, call.languages, who.user_id)
+        answer = await ask(body, call.client, call.languages, user_id, False)
         return with_submit_url(answer, self.public_baseurl)
 
 
@@ -58,13 +60,14 @@ def endpoints(
     auth: IAuth,
 ) -> list[Endpoint]:
     """Without a ``confirmation`` nothing can be added; where nothing may be, that is told."""
+    may_add = confirmation is not None or not held.may_change
     found = [
-        threepids(held, auth),
+        threepids(held, auth, may_add),
         delete(held, bindings, auth),
         bind(held, bindings, auth),
         unbind(held, bindings, auth),
     ]
-    if confirmation is not None or not held.may_change:
+    if may_add:
         found += [
             request_token(EMAIL, requests.email, held, auth, requests.metrics),
             request_token(MSISDN, requests.msisdn, held, auth, requests.metrics),
@@ -73,13 +76,28 @@ def endpoints(
     return found
 
 
-def threepids(held: AccountThreepids, auth: IAuth) -> Endpoint:
+def threepids(held: AccountThreepids, auth: IAuth, may_add: bool) -> Endpoint:
+    """The list, and the old way to add to it (``may_add``): without a confirmation."""
+
     async def get(call: Call) -> Reply:
         who = await requester(call, auth)
         found = await held.of_user(who.user_id)
         return Reply({"threepids": [_told(item) for item in found]})
 
-    return Endpoint("threepids", client_paths("account/3pid"), {"GET": get})
+    async def post(call: Call) -> Reply:
+        who = await _changer(call, held, auth)
+        body = call.object()
+        creds = bodies.mapping(body, "three_pid_creds")
+        if creds is None:
+            creds = bodies.mapping(body, "threePidCreds")  # as some old clients write it
+        if creds is None:
+            raise MissingParam("'three_pid_creds' is missing.")
+        sid, client_secret = _credentials(creds)
+        await held.add(who.user_id, sid, client_secret, call.client)
+        return Reply()
+
+    methods = {"GET": get, "POST": post} if may_add else {"GET": get}
+    return Endpoint("threepids", client_paths("account/3pid"), methods)
 
 
 def _told(item: AccountThreepid) -> dict[str, Any]:
@@ -93,15 +111,18 @@ def _told(item: AccountThreepid) -> dict[str, Any]:
 
 def request_token(
     medium: str,
-    ask: Callable[[Mapping[str, Any], Call, Requester], Awaitable[Mapping[str, Any]]],
+    ask: Callable[[Mapping[str, Any], Call, Optional[UserID]], Awaitable[Mapping[str, Any]]],
     held: AccountThreepids,
     auth: IAuth,
     metrics: Metrics,
 ) -> Endpoint:
+    """No access token is needed, because clients send none; one that is sent must be good."""
+
     async def post(call: Call) -> Reply:
-        who = await _changer(call, held, auth)
+        who = None if call.access_token is None else await requester(call, auth)
+        held.check_changeable(who)
         body = call.object()
-        answer = await ask(body, call, who)
+        answer = await ask(body, call, None if who is None else who.user_id)
         metrics.validation_requested(medium, "add_threepid", body["send_attempt"])
         return Reply(answer)
 
@@ -114,11 +135,9 @@ def add(held: AccountThreepids, confirmation: Optional[Confirmation], auth: IAut
         who = await _changer(call, held, auth)
         assert confirmation is not None  # or nobody may change anything
         body = call.object()
-        sid = bodies.required_string(body, "sid")
-        client_secret = bodies.required_string(body, "client_secret")
-        check_client_secret(client_secret)
+        sid, client_secret = _credentials(body)
         # Nobody need type a password for what cannot be added anyway.
-        await held.proof(who.user_id, sid, client_secret)
+        await held.proof(who.user_id, sid, client_secret, call.client)
         answer = await confirmation.confirm(
             ConfirmationRequest(
                 requester=who, method=call.method, uri=call.uri, body=body, client=call.client
@@ -126,10 +145,18 @@ def add(held: AccountThreepids, confirmation: Optional[Confirmation], auth: IAut
         )
         if isinstance(answer, Challenge):
             return Reply(challenged(answer), status=401)
-        await held.add(who.user_id, sid, client_secret)
+        await held.add(who.user_id, sid, client_secret, call.client)
         return Reply()
 
     return Endpoint("threepid_add", client_paths("account/3pid/add", *VERSIONS), {"POST": post})
+
+
+def _credentials(body: Mapping[str, Any]) -> tuple[str, str]:
+    """The sid and the client secret of a proof."""
+    sid = bodies.required_string(body, "sid")
+    client_secret = bodies.required_string(body, "client_secret")
+    check_client_secret(client_secret)
+    return sid, client_secret
 
 
 def delete(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
@@ -138,7 +165,8 @@ def delete(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         body = call.object()
         medium = bodies.required_string(body, "medium")
         address = bodies.required_string(body, "address")
-        return _unbound(await bindings.delete(who.user_id, medium, address))
+        id_server = bodies.string(body, "id_server")
+        return _unbound(await bindings.delete(who.user_id, medium, address, id_server))
 
     return Endpoint(
         "threepid_delete", client_paths("account/3pid/delete", *VERSIONS), {"POST": post}

@@ -71,6 +71,7 @@ class IdentityV2Double(Resource):
         self.bound: dict[str, tuple[str, tuple[str, str]]] = {}
         self.failed: set[str] = set()
         self.meanwhile: Mapping[str, Callable[[], object]] = {}
+        self.away = False
 
     def render_POST(self, request: Request) -> Any:
         return self._answer(request, json.loads(request.content.read()))
@@ -87,6 +88,9 @@ class IdentityV2Double(Resource):
         authorization = request.getHeader("authorization")
         self.asked.append((step, fields, authorization))
         self.meanwhile.get(step, lambda: None)()
+        if self.away:
+            request.setResponseCode(502)
+            return b""
         wrong, _, address = fields.get("sid", "").rpartition("..")
         at, _, mishap = wrong.partition("=")
         if (at, mishap) == (step, ONCE) and wrong not in self.failed:

@@ -24,6 +24,7 @@ from tests.threepids.test_phones import (
 )
 
 REQUEST = f"{THREEPIDS}/msisdn/requestToken"
+NUMBERS = {"registrations_require_3pid": ["msisdn"]}
 NOT_PROVEN = (400, "M_THREEPID_AUTH_FAILED")
 
 
@@ -89,6 +90,18 @@ class TextedTests(Texted, AccountPhoneCase):
         self.assertEqual(answer.json.get("user_id"), "@alice:test.example", answer)
         self.take_away(self.alice)
         self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
+
+    def test_oddNumberThatItHas(self) -> None:
+        """A number that an account has is good for a login, and can be removed, also where nobody
+        could add it today."""
+        self.confirmed(self.alice, self.prove(self.alice))
+        self.change("UPDATE threepids SET address = '49110' WHERE medium = 'msisdn'")
+        self.assertRefused(self.ask_for_number(self.alice, "110"), 400, "M_INVALID_PARAM")
+        by_phone = {"type": "m.id.phone", "country": "DE", "phone": "110"}
+        login = {"type": "m.login.password", "identifier": by_phone, "password": "correct horse"}
+        self.assertEqual(self.client.post("/_matrix/client/v3/login", login).status, 200)
+        self.assertEqual(self.delete(self.alice, "+49 110", "msisdn").status, 200)
+        self.assertEqual(self.number_of(self.alice), [])
 
     def test_notToRegisterWith(self) -> None:
         """Where nobody may register by phone a number can be added all the same."""
@@ -189,6 +202,36 @@ class DelegatedTests(AccountPhoneCase):
             self.assertRefused(self.add(self.alice, f"{name}..1"), *UNAVAILABLE, name)
         self.assertEqual(self.rows("SELECT * FROM validations"), [])
         self.assertEqual(self.rows("SELECT * FROM uia_sessions"), [])
+
+    def test_withoutToken(self) -> None:
+        """Who asks without an access token proves it for the account that brings it first."""
+        body = {"phone_number": NUMBER, "country": "DE", "client_secret": SECRET, "send_attempt": 1}
+        answer = self.client.post(REQUEST, body)
+        self.assertEqual(answer.status, 200, answer)
+        self.submit(answer.json["sid"], CODE)
+        self.assertEqual(self.confirmed(self.alice, answer.json["sid"]).status, 200)
+        self.assertRefused(self.add(self.bob, answer.json["sid"]), *NOT_PROVEN)
+
+    def test_limit(self) -> None:
+        """The other server is asked only so often for what it has not proven, by one client; what
+        it has proven costs nothing. Our own sessions need nobody to be asked."""
+        tight = {"per_second": 0.001, "burst_count": 3}
+        self.system(database=self.database, rc_3pid_validation=tight)
+        sid = self.prove(self.alice)
+        for _ in range(5):
+            self.session(self.alice, sid)
+        self.double.asked.clear()
+        for number in range(9):
+            answer = self.add(self.alice, f"never-heard-of..{number}")
+            if number < 3:
+                self.assertRefused(answer, *NOT_PROVEN)
+            else:
+                self.assertRefused(answer, 429, "M_LIMIT_EXCEEDED")
+        self.assertEqual(len(self.double.asked), 3)
+        self.system(database=self.database, rc_3pid_validation=tight, **NUMBERS)
+        session = self.begin("carol")
+        statuses = [self.present(session, f"never-heard-of..{i}").status for i in range(5)]
+        self.assertEqual((statuses, len(self.double.asked)), ([401, 401, 401, 429, 429], 3))
 
     def test_inUse(self) -> None:
         """Of two who have proven one number the second is refused: it is never moved."""

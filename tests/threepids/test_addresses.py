@@ -23,8 +23,10 @@ from regsys.threepids.addresses import (
     NewcomersThreepids,
     canonical_email,
     canonical_msisdn,
+    check_assignable,
     check_client_secret,
     followed,
+    international,
     is_safe_link,
     mailbox,
     next_link,
@@ -128,6 +130,33 @@ class PhoneTests(SynchronousTestCase):
                 text = phonenumbers.format_number(number, style)
                 self.assertEqual(canonical_msisdn(text, region), expected, (region, text))
             self.assertEqual(canonical_msisdn(expected), expected, region)
+
+    def test_assignable(self) -> None:
+        """Some numbers can be read, and are nobody's: short codes, local ones, digits that no
+        range has. Mobile numbers of every country are somebody's."""
+        for number, country in (
+            *(("12", "DE"), ("110", "DE"), ("0151 1", "DE"), ("5551234", "US")),
+            *(("(111) 555-0123", "US"), ("06 00 00 00", "DK")),
+        ):
+            found = canonical_msisdn(number, country)
+            self.assertRaises(InvalidParam, check_assignable, found)
+        for region in phonenumbers.SUPPORTED_REGIONS:
+            number = phonenumbers.example_number_for_type(
+                region, phonenumbers.PhoneNumberType.MOBILE
+            )
+            if number is not None:
+                found = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+                check_assignable(found[1:])
+
+    def test_international(self) -> None:
+        """People read a number with its country's code and spaces."""
+        for msisdn, text in (
+            ("4915112345678", "+49 1511 2345678"),
+            ("33612345678", "+33 6 12 34 56 78"),
+            ("12015550123", "+1 201-555-0123"),
+            ("390612345678", "+39 06 1234 5678"),
+        ):
+            self.assertEqual(international(msisdn), text)
 
     def test_refused(self) -> None:
         """What can't be read as a number, or can't be one."""

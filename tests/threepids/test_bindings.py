@@ -278,6 +278,49 @@ class UnbindTests(BindingCase):
         uri = "/_matrix/identity/v2/3pid/unbind"
         self.assertEqual(signer.asked, [("POST", uri, SERVER, fields)])
 
+    def test_deletedAtAServer(self) -> None:
+        """Deleting an address unbinds what we had bound, and at the server that is named, where we
+        can: one that may not be asked, or wants a proof that only others have, is no support.
+        The address is gone all the same."""
+        for signer, id_server, result, asked in (
+            (None, SERVER, SUCCESS, [SERVER]),
+            (None, "elsewhere.example", NO_SUPPORT, [SERVER]),
+            (None, "127.0.0.1", NO_SUPPORT, [SERVER]),
+            (Signer(), "elsewhere.example", NO_SUPPORT, [SERVER, "elsewhere.example"]),
+        ):
+            self.over_again(signer)
+            self.added(self.alice)
+            self.bound()
+            self.listen()
+            self.heard.clear()
+            answer = self.delete(self.alice, id_server=id_server)
+            self.assertUnbound(answer, result, id_server)
+            self.assertEqual([name for kind, name, *_ in self.heard if kind == "check"], asked)
+            self.assertEqual((self.held(self.alice), self.remembered), ([], []), id_server)
+
+    def test_deletedWhatOthersBound(self) -> None:
+        """With a signature, what was bound before regsys came is unbound with the address; the
+        server is asked again later if it is away, also if the process dies. So often one may name
+        one, and an odd name changes nothing."""
+        self.over_again(Signer(), rc_3pid_validation={"per_second": 0.001, "burst_count": 3})
+        self.added(self.alice)
+        self.assertRefused(self.delete(self.alice, id_server="a b"), 400, "M_INVALID_PARAM")
+        self.assertEqual(self.held(self.alice), [ALICE])
+        self.double.bound[ALICE] = (HER, ("unknown", "to us"))
+        self.assertUnbound(self.delete(self.alice, id_server=SERVER), SUCCESS)
+        self.assertEqual((self.held(self.alice), self.double.bound), ([], {}))
+        self.double.bound[ALICE] = (HER, ("unknown", "to us"))
+        self.double.away = True
+        self.assertUnbound(self.delete(self.alice, id_server=SERVER), NO_SUPPORT)
+        self.assertEqual(self.remembered, [(ALICE, SERVER)])
+        self.double.away = False
+        self.run_jobs()
+        self.assertEqual((self.remembered, self.double.bound), ([], {}))
+        self.delete(self.alice, id_server="one.example")
+        limited = self.delete(self.alice, id_server="two.example")
+        self.assertRefused(limited, 429, "M_LIMIT_EXCEEDED")
+        self.assertEqual(self.delete(self.alice).status, 200)
+
     def test_signerFails(self) -> None:
         """One that fails is logged, and can be asked again."""
         self.bound()

@@ -39,7 +39,8 @@ class TextedCodeTests(Texted, PhoneCase):
         """A code goes to the number in its one form; with it the number is the account's."""
         answer = self.ask()
         url = f"https://test.example{SUBMIT}"
-        self.assertEqual(answer.json, {"sid": answer.json["sid"], "submit_url": url})
+        told = {"msisdn": CANONICAL, "intl_fmt": "+49 1511 2345678", "submit_url": url}
+        self.assertEqual(answer.json, {"sid": answer.json["sid"], **told})
         ((number, text),) = self.sms.sent
         self.assertEqual(number, CANONICAL)
         self.assertIn("a new account on test.example", text)
@@ -102,7 +103,8 @@ class TextedCodeTests(Texted, PhoneCase):
         self.assertRefused(self.ask(client_secret="other"), 400, "M_THREEPID_IN_USE")
         self.system(database=self.database, request_token_inhibit_3pid_errors=True)
         answer = self.ask(client_secret="other")
-        self.assertEqual((answer.status, answer.json.keys()), (200, {"sid", "submit_url"}))
+        told = {"sid", "submit_url", "msisdn", "intl_fmt"}
+        self.assertEqual((answer.status, answer.json.keys()), (200, told))
         number, text = self.sms.sent[-1]
         self.assertEqual((number, re.findall(r"\d{4}", text)), (CANONICAL, []))
 

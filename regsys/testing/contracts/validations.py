@@ -271,6 +271,30 @@ class ValidationStoreContract(Contract):
                 assert isinstance(found, Validation), found
                 self.assertEqual(found.user_id, who)
 
+    async def test_claimedForAnAccount(self) -> None:
+        """What is for whichever account brings it first belongs to that one, and never to a
+        session; what is to register with, is another's or not validated belongs to none."""
+        store = await self.validated("first", for_account=True)
+        await store.begin(wanted("open", address="open@mail.example", for_account=True))
+        others: dict[str, Any] = {"user_id": user("carl")}
+        for sid, more in (("newcomer", {}), ("others", others)):
+            await store.begin(wanted(sid, **more))
+            await store.confirm(sid, NOW_MS)
+        self.assertFalse(await store.claim("first", "session", NOW_MS))
+        users = [user(f"user{number}") for number in range(CONTENDERS)]
+        ended = await together(store.claim_for(who, "first") for who in users)
+        self.assertEqual((ended.count(True), ended.count(False)), (1, CONTENDERS - 1), ended)
+        winner = users[ended.index(True)]
+        self.assertTrue(await store.claim_for(winner, "first"))
+        for sid in ("newcomer", "others", "open", "nobodys"):
+            self.assertFalse(await store.claim_for(winner, sid), sid)
+        owners = {"first": winner, "others": user("carl"), "open": None, "newcomer": None}
+        for sid, owner in owners.items():
+            found = await store.get(sid, NOW_MS)
+            assert found is not None
+            told = (found.user_id, found.for_account)
+            self.assertEqual(told, (owner, sid != "newcomer"), sid)
+
     async def test_used(self) -> None:
         """The account uses up what its session has claimed, and nothing else."""
         store = await self.validated("mine")

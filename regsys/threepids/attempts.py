@@ -1,0 +1,30 @@
+"""How often somebody may bring what proves no address (BEHAVIOUR B7.9, THREATS A4)."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import AsyncIterator, Callable
+
+import attr
+
+from regsys.interfaces import ILimiter
+from regsys.model import Client
+
+
+@attr.frozen(kw_only=True)
+class ProofAttempts:
+    """``key_of`` tells which addresses of clients count as one."""
+
+    limiter: ILimiter
+    key_of: Callable[[str], str]
+
+    @asynccontextmanager
+    async def counted(self, client: Client) -> AsyncIterator[None]:
+        """What is tried in this block counts against the client's address unless it succeeds.
+
+        Raises LimitExceeded before it begins: so nobody else is asked beyond the limit.
+        """
+        key = self.key_of(client.address)
+        await self.limiter.take(key)
+        yield
+        await self.limiter.give_back(key)
