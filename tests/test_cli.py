@@ -76,6 +76,10 @@ class CommandTests(CommandCase):
         homeserver = {"url": f"http://127.0.0.1:{free_port()}", "as_token": "nobody-is-there"}
         config = self.config(regsys={"homeserver": homeserver})
         done = self.regsys("register-user", "-c", config, "alice", stdin="swordfish\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the homeserver does not say whether this name is free: http", done.stderr)
+        command = ("register-user", "--existing", "-c", config, "alice")
+        done = self.regsys(*command, stdin="swordfish\n")
         self.assertEqual(done.returncode, 0, done.stderr)
         ((attempts, waits_ms, error),) = self.rows(
             "SELECT attempts, due_ms - created_ms, last_error FROM jobs"

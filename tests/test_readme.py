@@ -97,6 +97,7 @@ class DemonstrationTests(CurlTests):
         service = ServiceProcess(self, cwd=folder)
         introduction = service.output
         self.assertIn("on this machine only, open for registration", introduction)
+        self.assertIn("this is not a homeserver", introduction)
         command = re.search(r"^ *(curl .*)$", introduction, re.MULTILINE)
         assert command is not None, introduction
         shown = command[1].replace(SHOWN, service.base_url)

@@ -74,7 +74,7 @@ class ServiceTests(SynchronousTestCase):
         port = int(service.base_url.rpartition(":")[2])
         connection = http.client.HTTPSConnection("127.0.0.1", port, context=context)
         connection.request("GET", VERSIONS)
-        self.assertIn("v1.18", json.loads(connection.getresponse().read())["versions"])
+        self.assertIn("v1.1", json.loads(connection.getresponse().read())["versions"])
         connection.close()
 
     def make_certificate(self) -> None:

@@ -61,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     register = command("register-user", "Make an account; its password is asked for.")
     register.add_argument("name", help="the user name, the part before the colon")
     register.add_argument("--admin", action="store_true", help="make the user a server admin")
+    register.add_argument(
+        "--existing",
+        action="store_true",
+        help="the homeserver beside this service has an account of this name already, and it is "
+        "this person's",
+    )
     approve = command("approve-user", "Let an account that waits for approval log in.")
     approve.add_argument("name", help="the user name, the part before the colon")
     _token_parser(command("token", "Make, list, show or revoke registration tokens."), common)
