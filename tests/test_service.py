@@ -215,6 +215,8 @@ class ServiceTests(SynchronousTestCase):
             )
         self.assertEqual(done.returncode, 2)
         self.assertIn(f"cannot listen on port {port}", done.stderr)
+        self.assertIn("another program has it", done.stderr)
+        self.assertIn("regsys serve --port", done.stderr)
         self.assertNotIn("accounts are kept", done.stderr)
         self.assertNotIn("Traceback", done.stderr)
 
