@@ -19,6 +19,9 @@ from regsys.interfaces import (
 )
 from regsys.model import Registration, Threepid, User, UserID
 
+# For the log alone: the client must not learn it.
+DENIED = "a spam checker denied it"
+
 
 @implementer(IAdmission)
 @attr.frozen(kw_only=True)
@@ -53,7 +56,7 @@ class Admission:
     async def judge(self, registration: Registration) -> Verdict:
         verdict = await self.spam.judge(registration)
         if verdict is Verdict.DENY:
-            raise LimitExceeded(self.denied_ms, reason="a spam checker denied it")
+            raise LimitExceeded(self.denied_ms, reason=DENIED)
         return verdict
 
     async def check(self, registration: Registration) -> None:

@@ -240,6 +240,7 @@ class RegistrationHandler:
             registration.localpart,
             guest_access_token=registration.guest_access_token,
             key=registration.key,
+            takes_over=registration.takes_over,
         )
 
     async def _write(

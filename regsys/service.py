@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -145,7 +146,7 @@ class Service:
         if refused is not None and not (
             ports and set(listener.bind_addresses) <= set(ALL_ADDRESSES)
         ):
-            raise CannotListen(f"cannot listen on port {listener.port}: {refused.socketError}")
+            raise CannotListen(_way_out(listener, refused.socketError))
         return ports
 
     def _bind(self, listener: Listener, address: str, site: Any) -> Any:
@@ -207,6 +208,21 @@ def raise_descriptor_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
     return http.MOST_CONNECTIONS * 2 if soft == resource.RLIM_INFINITY else soft
+
+
+def _way_out(listener: Listener, error: Any) -> str:
+    """Why there is no listening on its port, and what to do."""
+    mends = {
+        errno.EADDRINUSE: "another program has it. Stop that one, or choose another port: with"
+        " regsys serve --port for now, with listeners in the configuration for good",
+        errno.EACCES: "only root may take ports this low. Choose one from 1024, and let a reverse"
+        " proxy pass requests on",
+        errno.EADDRNOTAVAIL: "no interface of this machine has that address. Correct"
+        " bind_addresses in listeners",
+    }
+    reason = mends.get(getattr(error, "errno", 0) or 0)
+    where = f"port {listener.port} of {', '.join(listener.bind_addresses)}"
+    return f"cannot listen on {where}: {error}{f' — {reason}' if reason else ''}"
 
 
 def tls_context(files: TLSFiles) -> ssl.CertificateOptions:

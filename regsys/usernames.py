@@ -16,11 +16,12 @@ from regsys.errors import (
     InvalidUsername,
     NamesKept,
     SessionFinished,
+    Unavailable,
     UnknownToken,
     UsernameReserved,
     UsernameTaken,
 )
-from regsys.interfaces import IAccountStore, IAppservices, IAuth, INames
+from regsys.interfaces import IAccountStore, IAppservices, IAuth, IHomeserverAccounts, INames
 from regsys.model import MAX_USER_ID_BYTES, Secret, UserID
 
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
@@ -28,6 +29,8 @@ ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
 STEPS = 10_000
 # So long nobody has us go on when so many were in vain: each costs a write, and anybody may ask.
 GAVE_UP_S = 60.0
+# So many numbers the homeserver is asked for at one drawing; the next goes on from there.
+ASKED_AT_ONCE = 500
 # One of each length that there will be: if these are reserved, it is useless to try more.
 NUMBERS = tuple("1234567890123456789"[:length] for length in range(1, 20))
 
@@ -44,7 +47,8 @@ def ascii_lower(name: str) -> str:
 @implementer(INames)
 @attr.define(eq=False, kw_only=True)
 class Usernames:
-    """The rules of names, asked in this order: grammar, reservations, length, who has it (B1)."""
+    """The rules of names, asked in this order: grammar, reservations, length, who has it (B1).
+    ``elsewhere``: the accounts of a homeserver beside us; None if there is none."""
 
     server_name: str
     config: RegistrationConfig
@@ -52,6 +56,7 @@ class Usernames:
     services: IAppservices
     auth: IAuth
     clock: IReactorTime
+    elsewhere: Optional[IHomeserverAccounts] = None
     # What the operator has been told of.
     _blamed: set[str] = attr.field(init=False, factory=set, repr=False)
     _gave_up_s: Optional[float] = attr.field(init=False, default=None, repr=False)
@@ -64,10 +69,16 @@ class Usernames:
         assigned_user_id: Optional[UserID] = None,
         early: bool = False,
         key: Optional[str] = None,
+        takes_over: bool = False,
     ) -> Optional[UserID]:
         user_id = UserID(localpart, self.server_name)
+        silent = early and self.config.inhibit_user_in_use_error
         try:
-            return await self._check(user_id, guest_access_token, assigned_user_id, early)
+            guest = await self._check(user_id, guest_access_token, assigned_user_id, silent)
+            # Last, because it costs the most. A guest's own account is known to be ours.
+            if guest is None and assigned_user_id is None and not (silent or takes_over):
+                await self.check_elsewhere(user_id)
+            return guest
         except (UsernameTaken, UnknownToken):
             made = None if key is None else await self.accounts.outcome(key)
             if made is None or made.user_id != user_id:
@@ -79,7 +90,7 @@ class Usernames:
         user_id: UserID,
         guest_access_token: Optional[Secret],
         assigned_user_id: Optional[UserID],
-        early: bool,
+        silent: bool,
     ) -> Optional[UserID]:
         localpart = user_id.localpart
         self._check_grammar(localpart)
@@ -92,7 +103,6 @@ class Usernames:
             raise InvalidUsername(f"A user ID may have at most {MAX_USER_ID_BYTES} bytes.")
         if guest_access_token is not None:
             return await self._check_guest(user_id, guest_access_token)
-        silent = early and self.config.inhibit_user_in_use_error
         if not silent and await self.accounts.is_taken(localpart):
             raise UsernameTaken()
         if localpart.isdigit():
@@ -106,17 +116,28 @@ class Usernames:
         if any(owner != allowed_appservice for owner in self.services.reserved_for(user_id)):
             raise UsernameReserved()
 
+    async def check_elsewhere(self, user_id: UserID) -> None:
+        if self.elsewhere is not None and await self.elsewhere.exists(user_id):
+            raise UsernameTaken()
+
     async def draw(self) -> UserID:
         now_s = self.clock.seconds()
         if self._gave_up_s is not None and 0 <= now_s - self._gave_up_s < GAVE_UP_S:
             raise NamesKept()
+        asked = 0
         for step in range(STEPS):
             localpart = str(await self.accounts.next_number())
             if self._is_reserved(localpart):
                 if step == 0 and all(map(self._is_reserved, NUMBERS)):
                     break
             elif not await self.accounts.is_taken(localpart):
-                return UserID(localpart, self.server_name)
+                user_id = UserID(localpart, self.server_name)
+                if self.elsewhere is None or not await self.elsewhere.exists(user_id):
+                    return user_id
+                asked += 1
+                if asked == ASKED_AT_ONCE:
+                    # Whoever tries again finds these numbers passed.
+                    raise Unavailable()
         self._gave_up_s = self.clock.seconds()
         self._blame(localpart)
         raise NamesKept()

@@ -83,6 +83,7 @@ class Names:
         assigned_user_id: Optional[UserID] = None,
         early: bool = False,
         key: Optional[str] = None,
+        takes_over: bool = False,
     ) -> Optional[UserID]:
         self.script.step("names")
         self.asked.append((localpart, guest_access_token, assigned_user_id, early, key))
@@ -90,6 +91,9 @@ class Names:
 
     def check_not_reserved(self, user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
         self.asked.append((user_id, allowed_appservice))
+
+    async def check_elsewhere(self, user_id: UserID) -> None:
+        self.script.step("elsewhere")
 
     async def draw(self) -> UserID:
         self.script.step("draw")

@@ -50,7 +50,8 @@ class HomeserverProcess:
             self._process = None
 
     def state(self, **mishaps: list[str]) -> Any:
-        """What it knows, as ``/double`` tells it, after these mishaps were ordered."""
+        """What it knows, as ``/double`` tells it, after these mishaps were ordered, and the
+        ``accounts`` added to its own."""
         body = json.dumps(mishaps).encode() if mishaps else None
         asked = f"http://127.0.0.1:{self.port}/double"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -89,6 +89,10 @@ class CommandTests(CommandCase):
         homeserver = {"url": f"http://127.0.0.1:{free_port()}", "as_token": "nobody-is-there"}
         config = self.config(regsys={"homeserver": homeserver})
         done = self.regsys("register-user", "-c", config, "alice", stdin="swordfish\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("the homeserver does not say whether this name is free: http", done.stderr)
+        command = ("register-user", "--existing", "-c", config, "alice")
+        done = self.regsys(*command, stdin="swordfish\n")
         self.assertEqual(done.returncode, 0, done.stderr)
         ((attempts, waits_ms, error),) = self.rows(
             "SELECT attempts, due_ms - created_ms, last_error FROM jobs"
@@ -96,6 +100,24 @@ class CommandTests(CommandCase):
         self.assertEqual(attempts, 1)
         self.assertLess(waits_ms, JOB_LEASE_MS)
         self.assertIn("127.0.0.1", error)
+
+    def test_version(self) -> None:
+        """--version says which one it is, and needs no configuration."""
+        done = self.regsys("--version")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"^regsys [0-9(]")
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_wrongPort(self) -> None:
+        """A port that is none, or whose listener is not clear, stops the start."""
+        for port in ("0", "65536", "x", "-1"):
+            done = self.regsys("serve", "--port", port)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("is not a port" if port != "-1" else "--port", done.stderr)
+        two = [{"port": port, "resources": [{"names": ["client"]}]} for port in (8011, 8012)]
+        done = self.regsys("serve", "-c", self.config(listeners=two), "--port", "8010")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("not exactly one listener", done.stderr)
 
     def test_registerUserRefused(self) -> None:
         """A taken name is told in one line, without a traceback; nothing is changed."""

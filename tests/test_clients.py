@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -188,17 +187,15 @@ class Clients:
     ) -> Any:
         """What the script prints that registers alice; ``answers``: auth fields by stage. With
         ``mails`` it proves ADDRESS by the code of the mail that comes there, and adds ``more``."""
-        node = shutil.which("node")
         try:
-            if node is None:
-                raise npm.Missing("Node was not found (Debian: nodejs, npm).")
+            node = npm.node()
             npm.packages()
         except npm.Missing as missing:
             raise SkipTest(f"matrix-js-sdk was not tried: {missing}") from None
         who = {"baseUrl": service.base_url, "username": "alice", "password": PASSWORD}
         wish = {**who, "answers": answers, "email": ADDRESS if mails else None, "more": more}
         with subprocess.Popen(
-            [node, str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(node), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as script:
             self.addCleanup(script.kill)
             assert script.stdin is not None

@@ -112,11 +112,18 @@ class BesideFlows:
             self.assertEqual(room["history"], steps)
 
     def test_down(self) -> None:
-        """With the homeserver away people register as ever; what waits is shown, and done when it
-        comes back."""
+        """While the homeserver is away nobody registers, as nobody knows its names; what newcomers
+        before that still wait for is shown, and done when it comes back."""
+        self.double.start()
         self.serve()
+        away = ["502"] * 10
+        self.double.state(register=away, find=away, create=away, join=away)
         self.register("alice")
         self.register("bob")
+        self.double.stop()
+        body = {"username": "carol", "password": PASSWORD, "auth": DUMMY}
+        answer = self.service.ask("POST", "/_matrix/client/v3/register", body)
+        self.assertEqual(answer.status, 503)
         listed = self.jobs()
         for word in (*ROOMS, who("alice"), who("bob"), "auto_join"):
             self.assertIn(word, listed)
@@ -124,6 +131,27 @@ class BesideFlows:
         state = self.joined("alice", "bob")
         creators = {room["creator"] for room in state["rooms"].values()}
         self.assertEqual(creators, {who("alice")})
+        self.register("carol")
+
+    def test_taken(self) -> None:
+        """A name that the homeserver has is nobody's here, but by an administrator's word."""
+        self.double.start()
+        self.serve()
+        self.double.state(accounts=[who("alice")])
+        body = {"username": "alice", "password": PASSWORD, "auth": DUMMY}
+        answer = self.service.ask("POST", "/_matrix/client/v3/register", body)
+        self.assertEqual((answer.status, answer.json["errcode"]), (400, "M_USER_IN_USE"))
+        command = [sys.executable, "-m", "regsys", "register-user", "alice", "-c", str(self.config)]
+        for more, status in ([], 1), (["--existing"], 0):
+            done = subprocess.run(
+                [*command, *more],
+                cwd=ROOT,
+                input=f"{PASSWORD}\n",
+                capture_output=True,
+                encoding="utf-8",
+                timeout=PATIENCE_S,
+            )
+            self.assertEqual(done.returncode, status, done.stderr)
 
     def test_killed(self) -> None:
         """The service dies after the homeserver has acted, and before it hears so: after a restart

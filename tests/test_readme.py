@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.patience import PATIENCE_S
+from tests.ports import free_port
 from tests.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
 
 SHOWN = "http://localhost:8008"
@@ -81,25 +80,17 @@ class DemonstrationTests(CurlTests):
     def test_serveWithNothingConfigured(self) -> None:
         """``regsys serve`` alone explains itself, and the command that it prints registers."""
         folder = Path(self.mktemp()).resolve()
-        (folder / "regsys-demo").mkdir(parents=True)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        make = "from regsys.cli import demo; print(demo.config_file(create=True))"
-        made = subprocess.run(
-            [sys.executable, "-c", make],
-            cwd=folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-        )
-        config = folder / made.stdout.decode().strip()
+        folder.mkdir()
         # The port of the demonstration may be somebody's: any free one will do.
-        config.write_text(config.read_text().replace("port: 8008", "port: 0"))
-        service = ServiceProcess(self, cwd=folder)
+        port = free_port()
+        service = ServiceProcess(self, cwd=folder, options=["--port", str(port)])
         introduction = service.output
         self.assertIn("on this machine only, open for registration", introduction)
+        self.assertIn("this is not a homeserver", introduction)
         command = re.search(r"^ *(curl .*)$", introduction, re.MULTILINE)
         assert command is not None, introduction
-        shown = command[1].replace(SHOWN, service.base_url)
+        shown = command[1]
+        self.assertIn(f"http://localhost:{port}/", shown)
         done = subprocess.run(
             shlex.split(shown), capture_output=True, text=True, timeout=PATIENCE_S
         )

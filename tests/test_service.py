@@ -91,7 +91,7 @@ class ServiceTests(SynchronousTestCase):
         port = int(service.base_url.rpartition(":")[2])
         connection = http.client.HTTPSConnection("127.0.0.1", port, context=context)
         connection.request("GET", VERSIONS)
-        self.assertIn("v1.18", json.loads(connection.getresponse().read())["versions"])
+        self.assertIn("v1.1", json.loads(connection.getresponse().read())["versions"])
         connection.close()
 
     def make_certificate(self) -> None:
@@ -222,6 +222,8 @@ class ServiceTests(SynchronousTestCase):
             )
         self.assertEqual(done.returncode, 2)
         self.assertIn(f"cannot listen on port {port}", done.stderr)
+        self.assertIn("another program has it", done.stderr)
+        self.assertIn("regsys serve --port", done.stderr)
         self.assertNotIn("accounts are kept", done.stderr)
         self.assertNotIn("Traceback", done.stderr)
 

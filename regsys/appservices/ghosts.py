@@ -68,6 +68,10 @@ class Ghosts:
         if not self.services.may_use(service.id, user_id):
             raise UsernameReserved(NOT_ITS_NAME)
         self.names.check_not_reserved(user_id, service.id)
+        exclusive = service.id in self.services.reserved_for(user_id)
+        if not exclusive:
+            # A name that this service alone may have is its own at the homeserver as well.
+            await self.names.check_elsewhere(user_id)
         terms = None if device is None else self.logins.terms(device)
         # Last, as it costs the most.
         password_hash = None if password is None else await self.hasher.hash(password)
@@ -77,7 +81,7 @@ class Ghosts:
             created_ms=clocks.now_ms(self.clock),
             password_hash=password_hash,
             display_name=display_name or localpart,
-            appservice_id=service.id if service.id in self.services.reserved_for(user_id) else None,
+            appservice_id=service.id if exclusive else None,
             is_ghost=True,
         )
         if device is None or terms is None:

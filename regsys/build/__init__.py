@@ -67,7 +67,15 @@ def standalone(
     )
     addresses = rules.threepid_writer(parts, owners)
     farewell = rules.farewell(parts, users, addresses, *watch.traces)
-    handler = rules.handler(parts, users, auth, watch.writer(writer), farewell, blocking)
+    handler = rules.handler(
+        parts,
+        users,
+        auth,
+        watch.writer(writer),
+        farewell,
+        blocking,
+        elsewhere=parts.homeserver_accounts,
+    )
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
     passwords = rules.password_check(parts, users, owners)
     logins = PasswordLogin(

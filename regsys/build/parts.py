@@ -11,9 +11,10 @@ from regsys.appservices.namespaces import Appservices
 from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
 from regsys.follow_ups import FollowUps
-from regsys.interfaces import IAppservices, ILimiter, IPhoneProver, IRooms
+from regsys.interfaces import IAppservices, IHomeserverAccounts, ILimiter, IPhoneProver, IRooms
 from regsys.jobs import JobRunner
 from regsys.networks import WHOLE_SITE, address_key
+from regsys.outbound.accounts import HomeserverAccounts
 from regsys.outbound.bindings import IdentityServers
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.identity import IdentityServer
@@ -152,6 +153,15 @@ class Parts:
     def rooms(self) -> Optional[IRooms]:
         """The rooms of the configured homeserver."""
         return None if self.homeserver is None else HomeserverRooms(homeserver=self.homeserver)
+
+    @property
+    def homeserver_accounts(self) -> Optional[IHomeserverAccounts]:
+        """Those of the configured homeserver. Asking for them has places of its own: people wait
+        for it, and jobs may hold all others."""
+        if self.config.homeserver is None:
+            return None
+        own = Homeserver.of(self.config.homeserver, self.config.server_name, self.backend.http)
+        return HomeserverAccounts(own)
 
     def limit(self, rate: Rate) -> ILimiter:
         return _buckets(self.backend, rate)

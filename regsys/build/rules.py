@@ -21,6 +21,7 @@ from regsys.interfaces import (
     IBlocking,
     IFarewell,
     IForgetful,
+    IHomeserverAccounts,
     INames,
     IOwnThreepidStore,
     IRegistrationWriter,
@@ -49,7 +50,9 @@ def handler(
     writer: IRegistrationWriter,
     farewell: IFarewell,
     blocking: IBlocking,
+    elsewhere: Optional[IHomeserverAccounts] = None,
 ) -> RegistrationHandler:
+    """``elsewhere``: whose names nobody gets here; None where the accounts are the homeserver's."""
     config = parts.config
     names = Usernames(
         server_name=config.server_name,
@@ -58,6 +61,7 @@ def handler(
         services=parts.services,
         auth=auth,
         clock=parts.clock,
+        elsewhere=elsewhere,
     )
     per_second = config.limits.registration.per_second
     admission = Admission(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import metadata
 from typing import Optional, Sequence
+
+import attr
 
 from regsys.config import Config, ConfigError, load
 
@@ -26,6 +29,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         # Suppressed where it was not given, see below.
         arguments.config = getattr(arguments, "config", None)
         config = load(arguments.config or [_demonstration(arguments)])
+        if arguments.command == "serve" and arguments.port is not None:
+            config = _on_port(config, arguments.port)
         if arguments.command in ("serve", "check-config"):
             _report(config)
         return int(getattr(commands, arguments.command.replace("-", "_"))(config, arguments))
@@ -50,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="regsys", description="The registration subsystem of a Matrix homeserver."
     )
+    parser.add_argument("--version", action="version", version=f"regsys {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
@@ -61,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     register = command("register-user", "Make an account; its password is asked for.")
     register.add_argument("name", help="the user name, the part before the colon")
     register.add_argument("--admin", action="store_true", help="make the user a server admin")
+    register.add_argument(
+        "--existing",
+        action="store_true",
+        help="the homeserver beside this service has an account of this name already, and it is "
+        "this person's",
+    )
     approve = command("approve-user", "Let an account that waits for approval log in.")
     approve.add_argument("name", help="the user name, the part before the colon")
     _token_parser(command("token", "Make, list, show or revoke registration tokens."), common)
@@ -79,12 +91,44 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
         help="offer every stage, on this machine, for the developers of clients",
     )
     serve.add_argument(
+        "--port",
+        type=_port,
+        metavar="N",
+        help="listen on this port in place of the listener's",
+    )
+    serve.add_argument(
         "--flow",
         action="append",
         choices=tuple(FLOWS),
         metavar="NAME",
         help=f"with --demo: offer only this flow; may be repeated ({', '.join(FLOWS)})",
     )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 1 to 65535")
+    return int(text)
+
+
+def _on_port(config: Config, port: int) -> Config:
+    """The same, listening there. Where clients find it follows, if that was this machine's port."""
+    if len(config.listeners) != 1 or config.listeners[0].path is not None:
+        raise ConfigError(
+            ["--port: there is not exactly one listener on a port — change listeners instead"]
+        )
+    (listener,) = config.listeners
+    url = config.public_baseurl
+    if url == f"http://localhost:{listener.port}/":
+        url = f"http://localhost:{port}/"
+    return attr.evolve(config, listeners=(attr.evolve(listener, port=port),), public_baseurl=url)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("regsys")
+    except metadata.PackageNotFoundError:
+        return "(not installed: run from its files)"
 
 
 def _demonstration(arguments: argparse.Namespace) -> str:

@@ -26,6 +26,13 @@ from regsys.storage.users import UserStore
 from regsys.subsystem import Subsystem
 from regsys.usernames import ascii_lower
 
+# What people take it for who have read its name beside a homeserver's.
+NO_HOMESERVER = (
+    "regsys: this is not a homeserver: it keeps accounts and logins, without rooms and /sync, and"
+    " only a\n  homeserver that embeds regsys or asks it whose a token is can use them; Synapse,"
+    " Dendrite and\n  Conduit as they are cannot (docs/homeserver.md)"
+)
+
 
 def serve(config: Config, arguments: argparse.Namespace) -> int:
     from twisted.internet import reactor
@@ -33,7 +40,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
     from regsys.cli.demo import every_stage, introduction
 
     logs.begin(config.log_config, config.server_name)
-    place = f"regsys: accounts are kept in {_place(config)}"
+    place = f"regsys: accounts are kept in {_place(config)}\n{NO_HOMESERVER}"
     if arguments.demo:
         told = f"{every_stage.introduction(config, arguments.flow)}\n{place}"
         subsystem = every_stage.subsystem(config, reactor, arguments.flow)
@@ -71,6 +78,7 @@ def register_user(config: Config, arguments: argparse.Namespace) -> int:
             password=Secret(password),
             admin=arguments.admin,
             by_admin=True,
+            takes_over=arguments.existing,
         )
         created = await subsystem.handler.register_user(registration)
         return f"{created.user_id} is registered."
@@ -113,7 +121,7 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
             # What was begun here would else wait for the end of its lease.
             await system.jobs.stop()
         except RegistrationError as error:
-            print(f"regsys: {error.text}", file=sys.stderr)
+            print(f"regsys: {error.reason or error.text}", file=sys.stderr)
             status = 1
         finally:
             system.backend.stop()

@@ -71,6 +71,7 @@ class INames(Interface):
         assigned_user_id: Optional[UserID] = None,
         early: bool = False,
         key: Optional[str] = None,
+        takes_over: bool = False,
     ) -> Awaitable[Optional[UserID]]:
         """Pass silently or raise the first refusal of B1.
 
@@ -78,6 +79,8 @@ class INames(Interface):
         request does not complete, so that with ``inhibit_user_in_use_error`` a taken name
         passes. ``key``: the registration's; a name that it has taken itself passes, since
         the answer may have been lost, or another process be about to give it.
+        ``takes_over``: the account that a homeserver beside us has under this name is this
+        person's, as an administrator says.
 
         Returns the guest who is being upgraded, or None.
         """
@@ -85,6 +88,10 @@ class INames(Interface):
     def check_not_reserved(user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
         """Raises UsernameReserved for the server-notices user and for an application
         service's names, unless it is ``allowed_appservice`` (an id) itself (B1.5)."""
+
+    def check_elsewhere(user_id: UserID) -> Awaitable[None]:
+        """Raises UsernameTaken for a name that a homeserver beside us has, Unavailable where that
+        cannot be told."""
 
     def draw() -> Awaitable[UserID]:
         """The next generated name that is neither taken nor reserved (B2.5); NamesKept if there is

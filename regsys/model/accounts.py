@@ -143,7 +143,7 @@ class Registration:
     ``name_checked``: ``check_username`` has passed during this very request, so only the
     write itself still decides whether the name is free; ``threepids_checked``: so have the
     rules about ``threepids``. ``bind_emails``: addresses, in canonical form, that the account
-    gets unproven. ``consents`` as of NewAccount.
+    gets unproven. ``consents`` as of NewAccount. ``takes_over`` as of INames.check.
     """
 
     key: str
@@ -167,6 +167,7 @@ class Registration:
     session_id: Optional[str] = None
     device: Optional[DeviceRequest] = None
     name_checked: bool = False
+    takes_over: bool = False
     threepids_checked: bool = False
 
 

@@ -139,8 +139,9 @@ class Homeserver:
         return await asking.addTimeout(seconds, self.http.clock, too_slow)
 
     async def introduce(self, user_id: UserID) -> None:
-        """Make the account there, unless there is one. One request at a time for each user:
-        the jobs of a newcomer begin together."""
+        """Make the account there, unless an earlier job has: that there was none is known from
+        before the name was given out here. One request at a time for each user: the jobs of a
+        newcomer begin together."""
         lock = self._turns.setdefault(user_id, DeferredLock())
         await lock.acquire()
         try:

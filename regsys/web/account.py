@@ -14,8 +14,10 @@ from regsys.model import Pusher, Requester, Secret
 from regsys.web.answers import client_paths
 from regsys.web.login import requester
 
-# The versions of the specification whose registration API this is.
-VERSIONS = ("r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 19)))
+# A version stands for a whole homeserver, which this is not: so no more of them are claimed than
+# clients ask for before they let anybody register. matrix-js-sdk wants one of v1.1 to v1.5,
+# depending on its age, older clients one of r0.6.
+VERSIONS = ("r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 6)))
 
 
 def whoami(auth: IAuth, appservices: AppserviceRequests) -> Endpoint:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from treq.testing import RequestTraversalAgent
+
 from tests.appservices.bridges import (
     DEVICE,
     OTHER_TOKEN,
@@ -14,6 +16,7 @@ from tests.appservices.bridges import (
 )
 from tests.case import DUMMY, PASSWORD
 from tests.client import V3
+from tests.doubles.homeserver import HomeserverDouble
 from tests.log_canaries import watch
 from tests.test_log_canaries import Down
 
@@ -213,10 +216,11 @@ class OwnFileTests(BridgeCase):
         holds all of them; those of others do."""
         everybody = [{"regex": "@.*:test\\.example", "exclusive": True}]
         ours = registration(id="regsys", as_token="ours", namespaces={"users": everybody})
-        homeserver = {"url": "http://localhost:1", "as_token": "ours"}
+        homeserver = {"url": "http://hs.example", "as_token": "ours"}
+        agent = RequestTraversalAgent(HomeserverDouble(as_token="ours"))
         for known, status in ((False, 400), (True, 200)):
             more = {"regsys": {"homeserver": homeserver}} if known else {}
-            self.system(services=(ours, other()), **more)
+            self.system(services=(ours, other()), agent=agent, **more)
             body = {"username": "alice", "password": PASSWORD, "auth": DUMMY}
             self.assertEqual(self.client.register(**body).status, status, known)
         taken = self.client.register(username="_other_x", password=PASSWORD, auth=DUMMY)

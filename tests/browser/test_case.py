@@ -34,5 +34,7 @@ class AbsentTests(SynchronousTestCase):
         with mock.patch.object(case.shutil, "which", return_value=None):
             with mock.patch.dict(os.environ, {"REGSYS_TEST_CHROMIUM": ""}):
                 self.assertRaises(case.Missing, case.browser.__wrapped__)
-            with mock.patch.object(npm, "HERE", Path("nowhere")):
+            nowhere = mock.patch.object(npm, "HERE", Path("nowhere"))
+            with nowhere, mock.patch.object(npm, "_wheel", return_value=None):
                 self.assertRaises(case.Missing, npm.packages.__wrapped__)
+                self.assertRaises(case.Missing, npm.node)

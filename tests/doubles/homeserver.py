@@ -2,7 +2,7 @@
 Matrix specification v1.18 says of accounts, aliases, rooms and profiles, and its mishaps.
 
 ``python -m tests.doubles.homeserver PORT`` serves it, with ``/double`` for tests to look in
-(GET) and to order mishaps (POST).
+(GET), and to order mishaps and add ``accounts`` (POST).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ INSTEAD: Mapping[str, tuple[int, bytes]] = {
     ),
     "consent": (403, b'{"errcode": "M_CONSENT_NOT_GIVEN", "error": "Agree", "consent_uri": "x"}'),
     "echo": (403, b'{"errcode": "M_FORBIDDEN", "error": "%s"}' % AS_TOKEN.encode()),
+    "deactivated": (403, b'{"errcode": "M_USER_DEACTIVATED", "error": "Gone"}'),
     "garbage": (200, b"<html>It works!</html>"),
     "list": (200, b"[]"),
     "null": (200, b"null"),
@@ -167,6 +168,8 @@ class HomeserverDouble(Resource):
         if acting is None:
             return self.sender
         user_id = acting.decode("utf-8")
+        if user_id == self.sender:
+            return user_id
         if not re.match(self.namespace, user_id) or user_id not in self.profiles:
             raise Refused(403, "M_FORBIDDEN")
         return user_id
@@ -175,6 +178,8 @@ class HomeserverDouble(Resource):
         match [method, *path]:
             case ["POST", "v3", "register"]:
                 return "register", self._register
+            case ["GET", "v3", "account", "whoami"]:
+                return "whoami", lambda who, *call: {"user_id": who}
             case ["GET", "v3", "directory", "room", alias]:
                 return "find", lambda *call: self._find(alias)
             case ["POST", "v3", "createRoom"]:
@@ -298,6 +303,7 @@ class HomeserverDouble(Resource):
 
     def _looked_into(self, request: Request, body: Any) -> bytes:
         if request.method == b"POST":
+            self.profiles.update(dict.fromkeys(body.pop("accounts", ())))
             self.mishaps.update(body)
         rooms = {alias: attr.asdict(self.room(alias)) for alias in self.aliases}
         shown = {"calls": self.calls, "profiles": self.profiles, "rooms": rooms}

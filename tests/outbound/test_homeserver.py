@@ -24,6 +24,7 @@ SAID = {
     "429": "rate_limited: false",
     "consent": "M_CONSENT_NOT_GIVEN",
     "echo": "403 M_FORBIDDEN",
+    "deactivated": "403 M_USER_DEACTIVATED",
     "garbage": "not JSON",
     "list": "no object",
     "null": "no object",

@@ -1,0 +1,64 @@
+"""Which accounts the homeserver beside us has: a stranger must not get the name of one."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from regsys.errors import RoomRefused, Unavailable
+from regsys.interfaces import IHomeserverAccounts
+from regsys.model import UserID
+from regsys.outbound.homeserver import Homeserver, HomeserverRefused
+
+# The person who waits for it is to be answered within ten.
+ASK_S = 5.0
+# While the homeserver is away, one line in the log in so many seconds is enough.
+TELL_EVERY_S = 30.0
+
+_WHOAMI = ("v3", "account", "whoami")
+
+log = Logger()
+
+
+@implementer(IHomeserverAccounts)
+@attr.define(eq=False)
+class HomeserverAccounts:
+    """Asks as whom an application service may act there: only as an account that exists, in
+    whatever state (application service API, "Identity assertion"). Unlike /register/available
+    this has no limit of one request in two seconds, works while registration is off there, and
+    tells of names in our own exclusive namespace; unlike /register it makes nothing."""
+
+    homeserver: Homeserver
+    _told_s: Optional[float] = attr.field(default=None, init=False)
+
+    async def exists(self, user_id: UserID) -> bool:
+        try:
+            asking = self.homeserver.ask("GET", _WHOAMI, acting=user_id)
+            answer = await self.homeserver.within(ASK_S, asking)
+        except HomeserverRefused as refusal:
+            if (refusal.status, refusal.errcode) == (403, "M_FORBIDDEN"):
+                return False
+            # Deactivated, locked, suspended: there all the same.
+            if (refusal.errcode or "").startswith("M_USER_"):
+                return True
+            raise self._unavailable(str(refusal)) from None
+        except RoomRefused as silence:
+            raise self._unavailable(str(silence)) from None
+        if answer.get("user_id") != str(user_id):
+            raise self._unavailable(f"{self.homeserver.config.url}: it is not asked as {user_id}")
+        return True
+
+    def _unavailable(self, reason: str) -> Unavailable:
+        now_s = self.homeserver.http.clock.seconds()
+        if self._told_s is None or not 0 <= now_s - self._told_s < TELL_EVERY_S:
+            self._told_s = now_s
+            log.error(
+                "the homeserver does not say which names it has, so nobody can register: {reason}",
+                reason=reason,
+            )
+        error = Unavailable()
+        error.reason = f"the homeserver does not say whether this name is free: {reason}"
+        return error
