@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Optional, Sequence
 
 import attr
-from jinja2 import TemplateError, Undefined
+from jinja2 import Undefined
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -15,7 +16,7 @@ from regsys.config.values import ConfigError
 from regsys.errors import MailRefused
 from regsys.interfaces import IMailer, IValidationMails
 from regsys.model import Mail, ValidationMail, masked
-from regsys.templates import Templates
+from regsys.templates import Templates, fault
 
 __all__ = ["ADD_THREEPID", "IN_USE", "REGISTRATION", "Mails", "ValidationPost"]
 
@@ -52,7 +53,8 @@ class Mails:
             # Written for a homeserver, where what is undefined is empty.
             Templates.load(public_baseurl, [*directories, *own], Undefined),
         )
-        mails._try_out()
+        if directories or own:
+            mails._try_out()
         return mails
 
     def compose(
@@ -73,6 +75,19 @@ class Mails:
         has been tried, and has neither; ``registering`` says whether for a new account.
         ``message_id`` as in Mail.
         """
+        shown = self._values(to, link, code, registering)
+        text, html = (self._render(f"mails/{kind}.{part}", languages, shown) for part in _PARTS)
+        return Mail(
+            to=to,
+            subject=_CONTROLS.sub("", self._subject(kind, languages, registering)),
+            text=text,
+            html=html,
+            message_id=message_id,
+        )
+
+    def _values(
+        self, to: str, link: Optional[str], code: Optional[str], registering: bool
+    ) -> dict[str, object]:
         values = {
             "link": link or "",
             "code": code or "",
@@ -84,19 +99,15 @@ class Mails:
             name: _CONTROLS.sub("", value) for name, value in values.items()
         }
         shown["registering"] = registering
-        text, html = (self._render(f"mails/{kind}.{part}", languages, shown) for part in _PARTS)
-        return Mail(
-            to=to,
-            subject=_CONTROLS.sub("", self._subject(kind, languages, registering)),
-            text=text,
-            html=html,
-            message_id=message_id,
-        )
+        return shown
 
     def _render(self, name: str, languages: Sequence[str], values: dict[str, object]) -> str:
         replaced = self.config.templates.get(name)
         if replaced is not None:
-            return self.theirs.render(replaced, languages, **values)
+            try:
+                return self.theirs.render_strictly(replaced, languages, **values)
+            except Exception as error:  # it was tried at the start, and changed since
+                _log.error("{told}: ours takes its place", told=fault(replaced, error))
         return self.ours.render(name, languages, **values)
 
     def _subject(self, kind: str, languages: Sequence[str], registering: bool) -> str:
@@ -114,15 +125,21 @@ class Mails:
         return f"[{self.server_name}] {subject.strip()}"
 
     def _try_out(self) -> None:
-        for kind in KINDS:
-            try:
-                self.compose(
-                    kind, "a@example.com", (), link="https://example.com/", code="abcdefgh"
-                )
-            except (TemplateError, TypeError, ValueError, OSError) as error:
-                raise ConfigError(
-                    [f"the template of the mail {kind!r}: {error} — mend it, or take it away"]
-                ) from None
+        problems = []
+        for kind, part, registering in itertools.product(KINDS, _PARTS, (True, False)):
+            shown = self._values("a@example.com", "https://example.com/", "abcdefgh", registering)
+            name = f"mails/{kind}.{part}"
+            chosen = self.config.templates.get(name)
+            templates = self.ours if chosen is None else self.theirs
+            subject = {"kind": kind, "app_name": "", "registering": registering}
+            for file, values in ((chosen or name, shown), ("mails/subject.txt", subject)):
+                try:
+                    for language in templates.languages:
+                        templates.render_strictly(file, (language,), **values)
+                except Exception as error:  # whatever its author made it do
+                    problems.append(f"{fault(file, error)} — mend it, or take it away")
+        if problems:
+            raise ConfigError(list(dict.fromkeys(problems)))
 
 
 @implementer(IValidationMails)

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from regsys import http
+from regsys import http, pid_file
 from regsys.config import ALL_ADDRESSES, Config, LimitsConfig, Listener, TLSFiles
 from regsys.subsystem import Subsystem
 from regsys.web.metrics import exposition
@@ -246,7 +246,7 @@ def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str)
 
     def ready() -> None:
         if config.pid_file is not None:
-            _write_pid(config.pid_file)
+            pid_file.write(config.pid_file)
         print(introduction, file=sys.stderr, flush=True)
         print(f"regsys is ready: {' '.join(service.addresses())}", flush=True)
 
@@ -254,36 +254,10 @@ def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str)
         status = service.run(ready)
     finally:
         if config.pid_file is not None:
-            _remove_pid(config.pid_file)
+            pid_file.remove(config.pid_file)
     if not service.ended:
         # What a log handler still holds back; the interpreter's own end, which would write it,
         # would wait for threads in the middle of hashes that nobody wants.
         logging.shutdown()
         os._exit(status)
     return status
-
-
-def _write_pid(path: str) -> None:
-    """Unless it holds the ID of a process that lives: a homeserver's, whose file this also is."""
-    try:
-        with open(path, encoding="ascii") as file:
-            os.kill(int(file.read()), 0)
-    except (FileNotFoundError, ProcessLookupError, ValueError):
-        with open(path, "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()}\n")
-    except PermissionError:
-        log.warn(
-            "pid_file: {path} is not written: the file, or the process that it names, is another"
-            " user's",
-            path=path,
-        )
-    else:
-        log.warn("pid_file: {path} is not written: it names a process that runs", path=path)
-
-
-def _remove_pid(path: str) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        with open(path, encoding="ascii") as file:
-            is_ours = int(file.read()) == os.getpid()
-        if is_ours:
-            os.unlink(path)

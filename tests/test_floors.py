@@ -14,7 +14,8 @@ REGSYS = Path(__file__).parent.parent / "regsys"
 # capabilities hold files of several floors. Names that are not there yet have their floor.
 FLOORS: Mapping[int, str] = {
     0: "errors",
-    1: "clocks deadlines log_context tokens model bodies networks appservices/literal_prefixes",
+    1: "clocks deadlines log_context pid_file tokens model bodies networks "
+    "appservices/literal_prefixes",
     2: "interfaces config http callbacks metrics sealed templates",
     3: "usernames passwords hashing_threads access_tokens ratelimit admission registration_tokens "
     "drafts blocking approval autojoin shared_secret consent mails farewell activity guests "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Optional
@@ -188,7 +189,23 @@ class TheirTemplatesTests(MailsCase):
         ):
             self.write("registration.html", text)
             error = self.assertRaises(ConfigError, self.mails)
-            self.assertIn("'registration'", str(error))
+            self.assertIn("'registration.html'", str(error))
+
+    def test_brokenLater(self) -> None:
+        """One that breaks while the service runs hinders no mail: ours goes out, and the log says
+        why; it tells nothing of what is in the mail."""
+        for name in ("registration.html", "mails/registration.html"):
+            self.write(name, "theirs {{ link }}")
+            mails = self.mails()
+            self.assertIn("theirs", self.compose(mails).html)
+            self.write(name, "{{ link|nowhere }}")
+            os.utime(self.directory / name, (1, 1))
+            with capturedLogs() as logs:
+                self.assertIn("is creating", self.compose(mails).html)
+            (told,) = map(formatEvent, logs)
+            self.assertIn(f"{name!r} cannot be rendered: TemplateAssertionError", told)
+            self.assertNotIn("canary", told)
+            (self.directory / name).unlink()
 
 
 class InjectionTests(MailsCase):

@@ -8,8 +8,9 @@ import attr
 
 from regsys.activity import Activity
 from regsys.appservices.requests import AppserviceRequests
-from regsys.build import follow_ups, proofs, rules, stages
+from regsys.build import follow_ups, proofs, rules, stages, template_checks
 from regsys.build.parts import Parts
+from regsys.config import ConfigError
 from regsys.credentials import PasswordCheck
 from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight, RefusalLog
@@ -26,6 +27,7 @@ from regsys.interfaces import (
 from regsys.jobs import Housekeeping
 from regsys.networks import address_key
 from regsys.registration_tokens import RegistrationTokens
+from regsys.signup import Signup
 from regsys.subsystem import Subsystem
 from regsys.templates import Templates
 from regsys.web import (
@@ -83,6 +85,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     validations = proofs.validations(parts, newcomers, signup)
     phones = proofs.phones(parts, validations)
     consents = rules.consents(parts, side.accounts)
+    _check_templates(parts, signup)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     turnstile = rules.turnstile(parts)
     follow_ups.notices(parts, side.owners, side.users)
@@ -143,3 +146,11 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
         activity=side.activity,
     )
+
+
+def _check_templates(parts: Parts, signup: Signup) -> None:
+    """ConfigError: some template of an administrator or embedder cannot be rendered."""
+    own = [stage.page for stage in signup.uia.stages.values() if stage.page is not None]
+    found = template_checks.problems(parts.config, parts.template_directories, own)
+    if found:
+        raise ConfigError(found)

@@ -28,7 +28,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         # Suppressed where it was not given, see below.
         arguments.config = getattr(arguments, "config", None)
-        config = load(arguments.config or [_demonstration(arguments)])
+        only_looks = arguments.command == "check-config"
+        files = arguments.config or [_demonstration(arguments)]
+        config = load(files, makes_files=not only_looks)
         if arguments.command == "serve" and arguments.port is not None:
             config = _on_port(config, arguments.port)
         if arguments.command in ("serve", "check-config"):
@@ -49,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=argparse.SUPPRESS,  # else the default of an action would undo `token -c FILE`
         metavar="FILE",
-        help="a configuration file; may be repeated, a later one overriding an earlier one "
+        help="a configuration file, or a directory of *.yaml; may be repeated, a later one "
+        "overriding an earlier one "
         "(without any: a demonstration server's, kept in ./regsys-demo)",
     )
     parser = argparse.ArgumentParser(
@@ -62,7 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, parents=[common])
 
     _serve_parser(command("serve", "Serve until told to stop."))
-    command("check-config", "Read the configuration and say what is wrong with it.")
+    check = command("check-config", "Read the configuration and say what is wrong with it.")
+    check.add_argument(
+        "--connect",
+        action="store_true",
+        help="also ask the database and the other servers that it names whether they are there",
+    )
     command("migrate", "Bring the database's tables up to date.")
     register = command("register-user", "Make an account; its password is asked for.")
     register.add_argument("name", help="the user name, the part before the colon")

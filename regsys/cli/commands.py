@@ -7,7 +7,7 @@ import getpass
 import secrets
 import sys
 import time
-from typing import Any, Awaitable, Callable
+from typing import Any, Awaitable, Callable, Iterator, Sequence
 
 from twisted.internet import task
 from twisted.internet.defer import Deferred
@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from regsys import build, logs
 from regsys.backend import prepare
 from regsys.build import rules
+from regsys.cli import checks, connect, tokens
 from regsys.cli import jobs as waiting_jobs
-from regsys.cli import tokens
 from regsys.config import Config
 from regsys.errors import RegistrationError
 from regsys.model import Registration, Secret
@@ -39,6 +39,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
 
     from regsys.cli.demo import every_stage, introduction
 
+    checks.before_start(config)
     logs.begin(config.log_config, config.server_name)
     place = f"regsys: accounts are kept in {_place(config)}\n{NO_HOMESERVER}"
     if arguments.demo:
@@ -52,10 +53,42 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
     # What ``serve`` says in its log.
     has_rooms = config.homeserver is not None
-    for warning in rules.warnings(config, has_rooms=has_rooms, has_texter=False):
+    told = rules.warnings(config, has_rooms=has_rooms, has_texter=False)
+    for warning in (*told, *checks.without_start(config)):
         print(f"regsys: warning: {warning}", file=sys.stderr)
+    reached, unreachable = connect.problems(config) if arguments.connect else ((), ())
+    for problem in unreachable:
+        print(f"regsys: {problem}", file=sys.stderr)
+    if unreachable:
+        return 1
     print(f"The configuration is good. Accounts are kept in {_place(config)}.")
+    print(f"Looked at: {', '.join(_looked_at(config, arguments.config or []))}.")
+    if arguments.connect:
+        print(f"Reached: {', '.join(reached)}.")
+    else:
+        print("Not looked at: the database and other servers, which --connect asks.")
     return 0
+
+
+def _looked_at(config: Config, files: Sequence[str]) -> Iterator[str]:
+    yield from files
+    for option, path in (("log_config", config.log_config), ("pid_file", config.pid_file)):
+        if path is not None:
+            yield f"{option} ({path})"
+    if config.appservices:
+        yield f"{len(config.appservices)} registration files of application services"
+    places = [
+        listener.path or f"port {listener.port} of {address}"
+        for listener in config.listeners
+        for address in listener.bind_addresses or ("",)
+    ]
+    yield f"where it listens ({', '.join(places)})"
+    if config.tls is not None:
+        yield "the TLS files"
+    if config.template_directory or (config.email and config.email.template_dir):
+        yield "the templates"
+    if config.terms.policies:
+        yield "the pages of policies"
 
 
 def migrate(config: Config, arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import re
 from typing import Iterable, Optional
 
 from regsys.config.files import load_yaml
+from regsys.config.namespace_checks import is_kept, nobody_here, shadowed
 from regsys.config.values import ConfigError, Reader, is_given
 from regsys.model import Appservice, Secret, UserID, UserNamespace
 
@@ -26,6 +27,7 @@ def read_appservices(
     """
     found: list[Appservice] = []
     places: dict[tuple[str, str], str] = {}
+    paths: dict[str, str] = {}
     for path in reader.texts(_OPTION):
         try:
             loaded = load_yaml(path)
@@ -38,9 +40,17 @@ def read_appservices(
         _check_unique(file, path, service, places)
         if service.as_token != own_token:
             _warn_of_everybody(file, service, server_name)
+            _warn_of_nobody(file, service, server_name)
             found.append(service)
+            paths[service.id] = path
         reader.problems += [f"{path}: {problem}" for problem in file.problems]
         reader.warnings += [f"{path}: {warning}" for warning in file.warnings]
+    for service, place, other in shadowed(found, server_name) if not reader.problems else ():
+        reader.warnings.append(
+            f"{paths[service.id]}: namespaces.users[{place}].regex"
+            f" ({service.users[place].regex.pattern}): the service of {paths[other.id]} keeps all"
+            " of these names for itself, too, so neither of the two can make such a user."
+        )
     return tuple(found)
 
 
@@ -125,7 +135,7 @@ def _check_unique(
 
 def _warn_of_everybody(file: Reader, service: Appservice, server_name: str) -> None:
     def keeps(localparts: Iterable[str]) -> bool:
-        return all(_is_kept(service, str(UserID(name, server_name))) for name in localparts)
+        return all(is_kept(service, str(UserID(name, server_name))) for name in localparts)
 
     if keeps(_ANYBODY):
         file.warnings.append(
@@ -140,6 +150,11 @@ def _warn_of_everybody(file: Reader, service: Appservice, server_name: str) -> N
         )
 
 
-def _is_kept(service: Appservice, user_id: str) -> bool:
-    deciding = (item.exclusive for item in service.users if item.regex.match(user_id))
-    return next(deciding, False)
+def _warn_of_nobody(file: Reader, service: Appservice, server_name: str) -> None:
+    for place, namespace in enumerate(service.users):
+        why = nobody_here(namespace, server_name)
+        if why is not None:
+            file.warnings.append(
+                f"namespaces.users[{place}].regex ({namespace.regex.pattern}) matches nobody here:"
+                f" {why}."
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gettext
 import hashlib
+import traceback
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -13,10 +14,14 @@ from jinja2 import (
     Environment,
     FileSystemLoader,
     StrictUndefined,
+    TemplateError,
+    TemplateSyntaxError,
     Undefined,
     select_autoescape,
 )
+from twisted.logger import Logger
 
+_log = Logger()
 HERE = Path(__file__).parent
 LOCALES = HERE.parent / "locale"
 STATIC = HERE.parent / "static"
@@ -56,9 +61,11 @@ class Catalogue(gettext.GNUTranslations):
 
 @attr.frozen
 class Templates:
-    """Renders templates by their file name."""
+    """Renders templates by their file name. ``_ours`` has ours alone, and is empty where there are
+    no others."""
 
     _environments: Mapping[str, Environment]
+    _ours: Mapping[str, Environment] = attr.field(factory=dict)
 
     @classmethod
     def load(
@@ -75,13 +82,15 @@ class Templates:
             name: f"{root}{STATIC_PATH}{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
             for name, path in static_files().items()
         }
-        languages = [path.name for path in sorted(LOCALES.glob("*/"))]
-        return cls(
-            {
+        languages = [SOURCE_LANGUAGE, *(path.name for path in sorted(LOCALES.glob("*/")))]
+
+        def environments(directories: Sequence[str]) -> Mapping[str, Environment]:
+            return {
                 language: _environment(language, root, addresses, directories, undefined)
-                for language in (SOURCE_LANGUAGE, *languages)
+                for language in languages
             }
-        )
+
+        return cls(environments(directories), environments(()) if directories else {})
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -91,9 +100,50 @@ class Templates:
         """The template, in the best of the reader's ``languages``; it sees ``values``, and
         ``language``, ``root`` (the path that all our addresses begin with), ``static(file)``,
         ``translated(sentence)`` and, for scripts, the whole ``catalogue`` of its language;
-        ``wanted``, which are the ``languages``, and ``best_language`` for what has its own."""
+        ``wanted``, which are the ``languages``, and ``best_language`` for what has its own.
+
+        One that fails, though all were tried at the start, has been changed since: ours takes its
+        place, if we have one of that name, and the log says so.
+        """
+        language = best_language(languages, self.languages)
+        try:
+            return self.render_strictly(name, languages, **values)
+        except Exception as error:  # a template may do anything
+            if language not in self._ours or not (HERE / name).is_file():
+                raise
+            _log.error("{told}: ours takes its place", told=fault(name, error))
+        return self._ours[language].get_template(name).render(wanted=languages, **values)
+
+    def render_strictly(self, name: str, languages: Sequence[str], **values: Any) -> str:
+        """The same, but what fails is raised."""
         language = best_language(languages, self.languages)
         return self._environments[language].get_template(name).render(wanted=languages, **values)
+
+    def compile(self, name: str) -> None:
+        """Raises what is wrong with the form of a template, without rendering it."""
+        self._environments[SOURCE_LANGUAGE].get_template(name)
+
+
+def fault(name: str, error: Exception) -> str:
+    """What is wrong with a template, in a line without any value that it was given. The place may
+    be in another one, which it includes."""
+    kind = type(error).__name__
+    # Whatever else is raised may quote a value.
+    told = (
+        f"{kind}: {' '.join((error.message or '').split())}"
+        if isinstance(error, TemplateError)
+        else kind
+    )
+    return f"the template {name!r} cannot be rendered: {told}{_place(error)}"
+
+
+def _place(error: Exception) -> str:
+    """Jinja puts the lines of templates into tracebacks."""
+    if isinstance(error, TemplateSyntaxError):
+        return f" (line {error.lineno} of {error.filename or error.name})"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame for frame in frames if not frame.filename.endswith(".py")]
+    return f" (line {lines[-1].lineno} of {lines[-1].filename})" if lines else ""
 
 
 def _environment(

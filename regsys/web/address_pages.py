@@ -7,15 +7,17 @@ from typing import Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
 import attr
-from jinja2 import TemplateError
+from twisted.logger import Logger
 
 from regsys.config import ConfigError
 from regsys.errors import RegistrationError
 from regsys.http import Call, Page, Reply, refusal
 from regsys.model import Validation
-from regsys.templates import Templates
+from regsys.templates import Templates, fault
 from regsys.threepids.validation import Confirmed
 from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages
+
+_log = Logger()
 
 
 @attr.frozen(kw_only=True)
@@ -36,12 +38,12 @@ class AddressPages:
 
     def __attrs_post_init__(self) -> None:
         for ending in ("failure", "success"):
+            name = f"{self.kind}_{ending}.html"
             try:
-                self._chosen(f"{self.kind}_{ending}", (), failure_reason="")
-            except (TemplateError, TypeError, ValueError, OSError) as error:
-                name = f"{self.kind}_{ending}.html"
-                problem = f"the template of the page {name!r}: {error} — mend it, or take it away"
-                raise ConfigError([problem]) from None
+                self._chosen(name, (), failure_reason="")
+            except Exception as error:  # whatever its author made it do
+                told = fault(self.chosen[name], error)
+                raise ConfigError([f"{told} — mend it, or take it away"]) from None
 
     def ask(
         self, call: Call, validation: Validation, token: str, next_link: Optional[str]
@@ -92,14 +94,19 @@ class AddressPages:
         return attr.evolve(plain, body=page.body)
 
     def _chosen_reply(self, name: str, call: Call, **values: str) -> Optional[Reply]:
-        html = self._chosen(name, call.languages, **values)
+        """None: there is no such file, or it was changed since the start and fails now."""
+        try:
+            html = self._chosen(f"{name}.html", call.languages, **values)
+        except Exception as error:  # whatever its author made it do
+            _log.error("{told}: ours takes its place", told=fault(f"{name}.html", error))
+            return None
         return None if html is None else Reply(Page(html, ADMINISTRATORS_SOURCES))
 
     def _chosen(self, name: str, languages: Sequence[str], **values: str) -> Optional[str]:
-        file = self.chosen.get(f"{name}.html")
+        file = self.chosen.get(name)
         if file is None:
             return None
-        return self.theirs.render(file, languages, server_name=self.server_name, **values)
+        return self.theirs.render_strictly(file, languages, server_name=self.server_name, **values)
 
 
 def _way_to(link: Optional[str]) -> Mapping[str, tuple[str, ...]]:

@@ -19,8 +19,8 @@ from regsys.config.terms import PRIVACY_POLICY, SUCCESS, VERSION
 from regsys.consent import Consents
 from regsys.errors import PolicyNotFound
 from regsys.http import Call, Endpoint, Page, Reply
-from regsys.templates import best_language
-from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages
+from regsys.templates import best_language, fault
+from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages, cannot_render
 
 # A directory of templates, and a file below it.
 Place = tuple[str, str]
@@ -71,7 +71,32 @@ class PolicyTemplates:
         if directory not in self._environments:
             loader = FileSystemLoader(directory or ".")
             self._environments[directory] = Environment(loader=loader, autoescape=True)
-        return self._environments[directory].get_template(file)
+        try:
+            return self._environments[directory].get_template(file)
+        except Exception as error:  # it may have been changed since the start
+            raise cannot_render(file, error) from None
+
+    def problems(self) -> list[str]:
+        """What is wrong with the current pages of all policies, in each language."""
+        found = []
+        for name, policy in self.terms.policies.items():
+            places = [
+                *self._places(name, policy.version).values(),
+                *self._places(name, SUCCESS).values(),
+            ]
+            for directory, file in places:
+                if not os.path.isfile(os.path.join(directory, file)):
+                    continue  # the configuration has been asked which must be there
+                loader = FileSystemLoader(directory or ".")
+                environment = Environment(loader=loader, autoescape=True)
+                try:
+                    for who in ("", "alice"):
+                        values = _values(name, policy.version, who, "0" * 64, bool(who))
+                        environment.get_template(file).render(values)
+                except Exception as error:  # whatever its author made it do
+                    told = fault(os.path.join(directory, file), error)
+                    found.append(f"{told} — mend it")
+        return found
 
 
 def policies(consents: Consents, pages: Pages) -> Endpoint:
@@ -86,14 +111,7 @@ def policies(consents: Consents, pages: Pages) -> Endpoint:
         if who:
             user_id = await consents.owner(who, signature)
             accepted = await consents.has_accepted(user_id, name, version)
-        html = template.render(
-            policy=name,
-            version=version,
-            user=who,
-            userhmac=signature if who else "",
-            has_consented=accepted,
-            public_version=not who,
-        )
+        html = _render(template, _values(name, version, who, signature, accepted))
         return Reply(Page(html, ADMINISTRATORS_SOURCES))
 
     async def post(call: Call) -> Reply:
@@ -106,10 +124,31 @@ def policies(consents: Consents, pages: Pages) -> Endpoint:
         thanks = templates.thanks(name, call.languages)
         if thanks is None:
             return pages.reply(call, "consent_given.html")
-        return Reply(Page(thanks.render(), ADMINISTRATORS_SOURCES))
+        return Reply(Page(_render(thanks, {}), ADMINISTRATORS_SOURCES))
 
     handlers = {"GET": pages.handler(get), "POST": pages.handler(post)}
     return Endpoint("consent", (f"/{consent.PATH}",), handlers)
+
+
+def _values(
+    name: str, version: str, who: str, signature: str, accepted: bool
+) -> Mapping[str, object]:
+    """What a policy's page sees."""
+    return {
+        "policy": name,
+        "version": version,
+        "user": who,
+        "userhmac": signature if who else "",
+        "has_consented": accepted,
+        "public_version": not who,
+    }
+
+
+def _render(template: Template, values: Mapping[str, object]) -> str:
+    try:
+        return template.render(values)
+    except Exception as error:  # an administrator's template may do anything
+        raise cannot_render(template.name or "", error) from None
 
 
 def _current(terms: TermsConfig, name: str) -> str:

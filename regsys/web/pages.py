@@ -8,10 +8,13 @@ import mimetypes
 from typing import Any, Mapping
 
 import attr
+from twisted.logger import Logger
 
-from regsys.errors import RegistrationError
+from regsys.errors import RegistrationError, Unavailable
 from regsys.http import Call, Endpoint, File, Handler, Page, Reply, refusal
-from regsys.templates import STATIC_PATH, Templates, static_files
+from regsys.templates import STATIC_PATH, Templates, fault, static_files
+
+_log = Logger()
 
 # What administrators' own pages have always been allowed: styles of their own. Never a script.
 ADMINISTRATORS_SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -35,8 +38,12 @@ class Pages:
         sources: Mapping[str, tuple[str, ...]] = {},
         **values: Any,
     ) -> Reply:
-        """The template as a page; ``sources`` as of ``regsys.http.Page``."""
-        html = self.templates.render(template, call.languages, **values)
+        """The template as a page; ``sources`` as of ``regsys.http.Page``. Unavailable: it cannot be
+        rendered, and is none that we have one of our own for."""
+        try:
+            html = self.templates.render(template, call.languages, **values)
+        except Exception as error:  # an embedder's template may do anything
+            raise cannot_render(template, error) from None
         return Reply(Page(html, sources), status)
 
     def script_source(self, template: str) -> str:
@@ -57,6 +64,12 @@ class Pages:
                 return attr.evolve(plain, body=page.body)
 
         return handle
+
+
+def cannot_render(template: str, error: Exception) -> Unavailable:
+    """What a visitor is told of a template that fails; the operator finds the reason in the log."""
+    _log.error("{told}", told=fault(template, error))
+    return Unavailable()
 
 
 def static() -> Endpoint:

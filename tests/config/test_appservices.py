@@ -158,7 +158,7 @@ class MistakeTests(AppserviceCase):
         """Two services with the same user of their own are warned of."""
         first, second = (
             self.registration(),
-            self.registration(**{**OTHER, "sender_localpart": "IRCbot"}),
+            self.registration(**{**OTHER, "sender_localpart": "IRCbot", "namespaces": ...}),
         )
         options = {"app_service_config_files": [first, second]}
         self.assertWarning(options, f"{second}: sender_localpart", first)
@@ -190,3 +190,72 @@ class MistakeTests(AppserviceCase):
         """The option is a list of paths."""
         self.assertProblem({"app_service_config_files": "irc.yaml"}, "app_service_config_files")
         self.assertProblem({"app_service_config_files": [5]}, "app_service_config_files[0]")
+
+    def test_nobody(self) -> None:
+        """A namespace that can match nobody of this server is warned of; one that might is not."""
+        for regex, why in (
+            (r"@_irc_.*:example\.org", "another server's than example.com"),
+            (r"^@_irc_.*:example\.org$", "another server's"),
+            (r"@_irc_.*\:(one|two)\.example", "another server's"),
+            (r"@bot:matrix\.example\.com", "another server's"),
+            ("@_irc_.*:EXAMPLE.com", "another server's"),
+            ("_irc_.*", "does not begin with @"),
+            (r"^_irc_.*:example\.com", "does not begin with @"),
+            (r"\#_irc_.*:example\.com", "does not begin with @"),
+            ("@_irc_.*", None),
+            ("@_irc_", None),
+            (r"^@_irc_.*:example\.com$", None),
+            ("@_irc_.*:example.com", None),
+            ("@_irc_.*:.*", None),
+            ("@_irc_[^:]*:example", None),
+            ("@_irc_[]:]*:(other|example).com", None),
+            (r"@a:one\.org|@b:example\.com", None),
+            (r"(?i)@_irc_.*:EXAMPLE\.com", None),
+            (r"(?:@|%)x.*(:other\.org)?", None),
+            (r"x?@_irc_.*", None),
+            (r"@_irc_.*:?other", None),
+            (r".*_irc_.*", None),
+            (r"[@]_irc_.*", None),
+        ):
+            users = [{"regex": regex, "exclusive": False}]
+            path = self.registration(namespaces={"users": users})
+            warnings = self.parse({"app_service_config_files": [path]}).warnings
+            told = (
+                [f"{path}: namespaces.users[0].regex ({regex}) matches nobody here: "]
+                if why
+                else []
+            )
+            self.assertEqual([item.partition("here: ")[0] + "here: " for item in warnings], told)
+            self.assertIn(why or "", "".join(warnings))
+
+    def test_shadowed(self) -> None:
+        """Of two exclusive namespaces one of which contains the other a warning tells; where they
+        only overlap, or are of one service, or one is not exclusive, there is none."""
+        for first, second, told in (
+            ("@_irc_.*", "@_irc_bot_.*", "@_irc_bot_.*"),
+            (r"@_irc_bot_.*:example\.com", "@_irc_.*", r"@_irc_bot_.*:example\.com"),
+            ("@_irc_.*", "@_irc_.*", "@_irc_.*"),
+            ("@_irc_.*", r"@_irc_helper:example\.com", r"@_irc_helper:example\.com"),
+            ("@_irc_.*", "^@_irc_[0-9]+", "^@_irc_[0-9]+"),
+            ("@_irc_[0-9]+:.*", "@_irc_[a-z]+:.*", None),
+            ("@_irc_.*", "@_xmpp_.*", None),
+            ("@_irc_a.*", "@_irc_b.*", None),
+            ("@_irc_[ab]:.*", "@_irc_[ac]:.*", None),
+            ("@_irc_.*", r"@_irc_.*:example\.org", None),
+            ("@_irc_(a|b).*", "@_irc_.*_c", None),
+        ):
+            one = self.registration(namespaces={"users": [{"regex": first, "exclusive": True}]})
+            users = [{"regex": second, "exclusive": True}]
+            two = self.registration(**{**OTHER, "namespaces": {"users": users}})
+            warnings = self.parse({"app_service_config_files": [one, two]}).warnings
+            found = [item for item in warnings if "neither of the two" in item]
+            self.assertEqual(len(found), 0 if told is None else 1, (first, second, warnings))
+            if told is not None:
+                self.assertIn(f"namespaces.users[0].regex ({told}): the service of", found[0])
+                for path in (one, two):
+                    self.assertIn(path, found[0])
+        open_users = [{"regex": "@_irc_bot_.*", "exclusive": False}]
+        both = [{"regex": "@_irc_.*", "exclusive": True}, {"regex": "@_irc_b.*", "exclusive": True}]
+        one = self.registration(namespaces={"users": both})
+        two = self.registration(**{**OTHER, "namespaces": {"users": open_users}})
+        self.assertEqual(self.parse({"app_service_config_files": [one, two]}).warnings, ())

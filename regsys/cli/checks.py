@@ -1,0 +1,108 @@
+"""What a start needs of this machine: looked at before anything is begun, and by check-config."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from typing import Iterator, Optional
+
+from regsys import logs, pid_file
+from regsys.build import template_checks
+from regsys.config import ALL_ADDRESSES, Config, ConfigError, Listener, TLSFiles
+from regsys.service import tls_context
+
+
+def before_start(config: Config) -> None:
+    """ConfigError: a file or a directory is not as a start needs it. Nothing is changed."""
+    found = list(_problems(config))
+    if found:
+        raise ConfigError(found)
+
+
+def without_start(config: Config) -> list[str]:
+    """Look at the same and more, for somebody who may be another user, while regsys may be running.
+    ConfigError as above; returns warnings."""
+    warnings: list[str] = []
+    found = list(_problems(config))
+    directories = [config.template_directory] if config.template_directory else []
+    found += template_checks.problems(config, directories)
+    found += template_checks.mail_problems(config, directories)
+    if config.log_config is not None:
+        try:
+            logs.LogFile.load(config.log_config).check(config.server_name)
+        except ConfigError as error:
+            found += error.problems
+    for listener in config.listeners:
+        for address in listener.bind_addresses:
+            refused = _binding(listener, address)
+            missing = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+            # Of "every address" one family is enough.
+            is_spare = address in ALL_ADDRESSES and refused is not None
+            if refused is None or (is_spare and refused.errno in missing):
+                continue
+            if isinstance(refused, socket.gaierror) or refused.errno in missing:
+                mend = "write one of this machine's, or leave it out for all of them"
+                found.append(f"listeners: bind address {address}: {refused.strerror} — {mend}")
+            else:
+                warnings.append(
+                    f"listeners: port {listener.port} of {address} is not to be had now"
+                    f" ({refused.strerror}): is it regsys itself that has it?"
+                )
+    if found:
+        raise ConfigError(found)
+    return warnings
+
+
+def _problems(config: Config) -> Iterator[str]:
+    if config.pid_file is not None:
+        wrong = pid_file.problem(config.pid_file)
+        if wrong is not None:
+            yield f"pid_file: {config.pid_file}: {wrong}"
+    for listener in config.listeners:
+        wrong = None if listener.path is None else _socket_problem(listener.path)
+        if wrong is not None:
+            yield f"listeners: path {listener.path}: {wrong}"
+    if config.tls is not None:
+        yield from _tls_problems(config.tls)
+
+
+def _socket_problem(path: str) -> Optional[str]:
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory):
+        return f"there is no directory {directory} — make it, or name another place"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"{directory} cannot be written — let the user that regsys runs as write there"
+    # A socket that is left over is taken over; whatever else would be lost.
+    if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return "something is there that is no socket — take it away, or name another place"
+    return None
+
+
+def _tls_problems(files: TLSFiles) -> Iterator[str]:
+    try:
+        tls_context(files).getContext()
+    except Exception as error:  # of three libraries, each with its own
+        told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        yield (
+            f"tls_certificate_path: {files.certificate} and {files.private_key} (of"
+            f" tls_private_key_path) cannot be used together: {told} — write a PEM certificate with"
+            " its chain, and the key that belongs to it"
+        )
+
+
+def _binding(listener: Listener, address: str) -> Optional[OSError]:
+    """Why nobody can listen there; None: one can."""
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(
+            address, listener.port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind(place)
+    except OSError as error:
+        return error
+    return None

@@ -1,0 +1,180 @@
+"""check-config --connect: whether those that a configuration names can be reached from here.
+
+Nothing is changed anywhere: no table is made, no mail or message sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import smtplib
+import sqlite3
+from typing import Any, Awaitable, Callable, Optional, Sequence
+from urllib.parse import quote, urlsplit
+
+import attr
+from twisted.internet import task
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+
+from regsys.backend import BackendError, connect
+from regsys.config import CaptchaConfig, Config, DatabaseConfig, EmailConfig, HomeserverConfig
+from regsys.outbound.http import HTTPClient, NoAnswer
+
+# For each of them; all are asked at the same time.
+DEADLINE_S = 5.0
+
+
+class Unreachable(Exception):
+    """One of them is not as it should be; the text says why."""
+
+
+@attr.frozen
+class Peer:
+    """``option``: by which it is known; ``ask`` raises Unreachable or NoAnswer."""
+
+    option: str
+    place: str
+    ask: Callable[[], Awaitable[None]]
+
+
+def problems(config: Config) -> tuple[Sequence[str], Sequence[str]]:
+    """Ask all; who answered, and a sentence for each that did not. Runs the reactor."""
+    reached: list[str] = []
+    found: list[str] = []
+
+    async def run(reactor: Any) -> None:
+        peers = _peers(config, reactor)
+        asked = [Deferred.fromCoroutine(_asked(peer)) for peer in peers]
+        answers: Any = await DeferredList(asked, consumeErrors=True)
+        for peer, (is_there, result) in zip(peers, answers, strict=True):
+            if is_there:
+                reached.append(f"{peer.option} ({peer.place})")
+            else:
+                found.append(f"{peer.option}: {peer.place}: {_reason(result)}")
+
+    with contextlib.suppress(SystemExit):
+        task.react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
+    return reached, found
+
+
+async def _asked(peer: Peer) -> None:
+    await peer.ask()
+
+
+def _reason(failure: Failure) -> str:
+    error = failure.value
+    if isinstance(error, (Unreachable, NoAnswer, BackendError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _peers(config: Config, reactor: Any) -> list[Peer]:
+    http = attr.evolve(HTTPClient.on(reactor, config.proxies), deadline_s=DEADLINE_S)
+    database, email = config.database, config.email
+    peers = [Peer("database", _where(database), lambda: _in_thread(_ask_database, database))]
+    if email is not None:
+        place = f"{email.host} port {email.port}"
+        peers.append(Peer("email.smtp_host", place, lambda: _in_thread(_ask_smtp, email)))
+    server, sms = config.phones.identity_server, config.phones.sms
+    if server is not None:
+        peers.append(_website("account_threepid_delegates.msisdn", server, http))
+    if sms is not None and sms.url is not None:
+        peers.append(_website("regsys.sms.url", sms.url, http))
+    if config.captcha is not None and config.captcha.siteverify_api:
+        peers.append(_captcha(config.captcha, http))
+    default = config.identity_servers.default
+    if default is not None:
+        url = config.identity_servers.urls[default]
+        peers.append(_website("default_identity_server", url, http))
+    if config.homeserver is not None:
+        peers.append(_homeserver(config.homeserver, http))
+    return peers
+
+
+async def _in_thread(ask: Callable[[Any], None], section: Any) -> None:
+    await deferToThread(ask, section)
+
+
+def _where(config: DatabaseConfig) -> str:
+    if config.engine == "sqlite":
+        return str(config.path)
+    host = config.args.get("host") or "this machine"
+    return f"PostgreSQL at {host}, schema {config.schema}"
+
+
+def _ask_database(config: DatabaseConfig) -> None:
+    if config.engine == "postgres":
+        args = {"connect_timeout": int(DEADLINE_S), **config.args}
+        connect(attr.evolve(config, args=args)).close()
+        return
+    path = config.path or ""
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
+        raise Unreachable(f"{directory} is not there, or cannot be written")
+    if not os.path.exists(path):
+        return  # the start makes it
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise Unreachable("the file cannot be written")
+    try:
+        connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise Unreachable(str(error)) from None
+
+
+def _ask_smtp(config: EmailConfig) -> None:
+    """As far as its greeting, and whether it offers what the configuration needs."""
+    kind = smtplib.SMTP_SSL if config.force_tls else smtplib.SMTP
+    try:
+        with kind(config.host, config.port, timeout=DEADLINE_S) as server:
+            server.ehlo()
+            if config.require_tls and not (config.force_tls or server.has_extn("starttls")):
+                raise Unreachable(
+                    "it offers no STARTTLS, which email.require_transport_security asks for"
+                )
+    except (OSError, smtplib.SMTPException) as error:
+        raise Unreachable(str(error) or type(error).__name__) from None
+
+
+def _website(option: str, url: str, http: HTTPClient) -> Peer:
+    async def ask() -> None:
+        # Any answer will do; OPTIONS sends no message and spends nothing.
+        await http.send_json("OPTIONS", url, {})
+
+    return Peer(option, _shown(url), ask)
+
+
+def _captcha(config: CaptchaConfig, http: HTTPClient) -> Peer:
+    option = "recaptcha_siteverify_api"
+    if config.kind != "recaptcha":
+        option = "regsys.captcha.siteverify_api"
+    return _website(option, config.siteverify_api, http)
+
+
+def _homeserver(config: HomeserverConfig, http: HTTPClient) -> Peer:
+    async def ask() -> None:
+        answer = await http.get(f"{config.url}/_matrix/client/versions", {})
+        if answer.status != 200:
+            raise Unreachable(f"it answers {answer.status}: does a homeserver answer there?")
+        headers = {"Authorization": f"Bearer {config.as_token.reveal()}"}
+        answer = await http.get(f"{config.url}/_matrix/client/v3/account/whoami", {}, headers)
+        if answer.status == 401:
+            raise Unreachable(
+                "it does not know our as_token: is the registration file among its"
+                " app_service_config_files, and was it started since?"
+            )
+
+    return Peer("regsys.homeserver.url", _shown(config.url), ask)
+
+
+def _shown(url: str) -> str:
+    """Without what may be a secret: a login, or a key in the path or the query."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port: Optional[int] = parts.port
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"

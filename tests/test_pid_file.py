@@ -1,0 +1,84 @@
+"""The file of the process ID: what is found before a start, and what it never does."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys import pid_file
+
+
+class PidFileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.path = str(self.folder / "regsys.pid")
+
+    def test_fine(self) -> None:
+        """A new file in a directory, one that is left over, nothing at all."""
+        self.assertIsNone(pid_file.problem(self.path))
+        self.assertIsNone(pid_file.problem("regsys-of-a-test.pid"))
+        self.assertIsNone(pid_file.problem("/dev/null"))
+        for left in ("", "12", "garbage", "\xff"):
+            Path(self.path).write_text(left, "latin-1")
+            self.assertIsNone(pid_file.problem(self.path))
+
+    def test_refused(self) -> None:
+        """A directory, a file in one that is missing or cannot be written, what is no file: each
+        with what to do."""
+        listening = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listening.close)
+        listening.bind("s.sock")
+        self.addCleanup(os.unlink, "s.sock")
+        for path, told in (
+            (str(self.folder), "a directory — name a file in it"),
+            ("/nowhere/regsys.pid", "there is no directory /nowhere — make it"),
+            (f"{__file__}/regsys.pid", "Not a directory — "),
+            ("s.sock", "neither a file nor new"),
+        ):
+            self.assertIn(told, pid_file.problem(path) or "", path)
+        self.patch(os, "access", lambda path, mode: False)
+        for _ in range(2):
+            # First its directory, then the file that is there.
+            self.assertIn("cannot be written — let the", pid_file.problem(self.path) or "")
+            Path(self.path).write_text("")
+        # A homeserver's, which may be another user's.
+        Path(self.path).write_text(str(os.getpid()))
+        self.assertIsNone(pid_file.problem(self.path))
+
+    def test_otherProcesses(self) -> None:
+        """Only the ID of one process that lives counts as one."""
+        for text, lives in (
+            (str(os.getpid()), True),
+            (f" {os.getpid()}\n", True),
+            ("1", True),
+            ("0", False),
+            ("-1", False),
+            ("99999999999999999999", False),
+            (str(2**31 - 1), False),
+            ("", False),
+            ("9" * 5000, False),
+        ):
+            Path(self.path).write_text(text)
+            self.assertEqual(pid_file.names_process(self.path), lives, text)
+
+    def test_writtenAndRemoved(self) -> None:
+        """It holds our ID until the end; another's is left; what goes wrong is logged, no more."""
+        pid_file.write(self.path)
+        self.assertEqual(Path(self.path).read_text(), f"{os.getpid()}\n")
+        pid_file.remove(self.path)
+        pid_file.remove(self.path)
+        self.assertEqual(os.listdir(self.folder), [])
+        Path(self.path).write_text("1")
+        with capturedLogs() as logs:
+            pid_file.write(self.path)
+            pid_file.remove(self.path)
+            pid_file.write("/nowhere/regsys.pid")
+        self.assertEqual(Path(self.path).read_text(), "1")
+        told = [formatEvent(event) for event in logs]
+        self.assertIn("it names a process that runs", told[0])
+        self.assertIn("/nowhere/regsys.pid is not written: No such file", told[1])
