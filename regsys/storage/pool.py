@@ -4,6 +4,9 @@ A firewall that forgets idle connections, or a server that goes away without a w
 of them at once. Without this each of them would cost somebody a deadline of its own.
 """
 
+# Twisted's pool is not annotated, and ours inherits from it.
+# mypy: disallow-untyped-calls=False
+
 from __future__ import annotations
 
 import threading
@@ -13,6 +16,7 @@ from typing import Any, Callable, Protocol
 import attr
 from twisted.enterprise import adbapi
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from regsys.storage.dialects import SILENCE_S, Dialect, SQLite
@@ -20,7 +24,10 @@ from regsys.storage.dialects import SILENCE_S, Dialect, SQLite
 log = Logger()
 
 # A connection that has not been used for so long is asked whether it is alive, before it is used.
-IDLE_S = 1.0
+IDLE_S = 0.5
+# When a call has waited for so long, another connection is asked: if that proves dead, the call
+# is freed. A call that is only slow does not notice.
+PROBE_S = IDLE_S + 0.1
 
 
 class Pool(Protocol):
@@ -166,11 +173,45 @@ class _Place:
         self._connections.release(self._connection)
 
 
+class _ProbingPool(adbapi.ConnectionPool):
+    """Looks after calls that wait for long, since a connection that was in use just now is not
+    asked before it is used again."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._doubts: set[IDelayedCall] = set()
+
+    def runWithConnection(self, func: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        doubt = self._reactor.callLater(PROBE_S, self._probe)
+        self._doubts.add(doubt)
+
+        def ended(result: Any) -> Any:
+            self._doubts.discard(doubt)
+            if doubt.active():
+                doubt.cancel()
+            return result
+
+        return super().runWithConnection(func, *args, **more).addBoth(ended)
+
+    def _probe(self) -> None:
+        """Have a connection that is not in use looked at, if there is a thread for it."""
+        probing = super().runWithConnection(lambda place: place.open())
+        probing.addErrback(lambda failure: None)  # whoever needs it finds out
+
+    def finalClose(self) -> None:
+        for doubt in self._doubts:
+            if doubt.active():
+                doubt.cancel()
+        self._doubts.clear()
+        super().finalClose()
+
+
 def connection_pool(dialect: Dialect, reactor: Any, smallest: int, largest: int) -> Any:
     """adbapi's pool, set up for the dialect. SQLite gets one thread: it has one writer."""
+    kind: Any = _ProbingPool
     if isinstance(dialect, SQLite):
-        smallest = largest = 1
-    pool: Any = adbapi.ConnectionPool(
+        kind, smallest, largest = adbapi.ConnectionPool, 1, 1
+    pool = kind(
         dialect.module,
         **dialect.pool_args(),
         cp_min=smallest,

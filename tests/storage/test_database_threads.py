@@ -221,6 +221,12 @@ class ForgottenTests(TestCase):
         await self.assertSoon()
         self.assertLessEqual(self.proxy.made, TEN)
 
+    async def test_usedJustNow(self) -> None:
+        """A call alone, on a connection that was used just now and is not asked therefore, is
+        freed as well: another connection is asked on its behalf."""
+        self.proxy.forget()
+        await self.assertSoon()
+
     async def test_callsUnderWay(self) -> None:
         """Whoever waits on a forgotten connection already is freed when another proves dead."""
         # None of them is idle, so that nobody asks before using it.
