@@ -25,6 +25,7 @@ from regsys.errors import (
 )
 from regsys.interfaces import ISessionStore, IStage, StageContext
 from regsys.model import Challenge, Client, UIASession, UserID
+from regsys.networks import site_key
 
 SESSION_LIFETIME_MS = 48 * 3600 * 1000
 SESSION_ID_LETTERS = 24
@@ -122,14 +123,15 @@ class UserInteractiveAuth:
         ``user_id``: to whom it belongs; None: to nobody yet."""
         if len(uri) > MAX_URI:
             raise InvalidParam("The address of this request is too long.")
-        now_ms = clocks.now_ms(self.clock)
+        now_ms, address = clocks.now_ms(self.clock), self.key_of(client.address)
         return UIASession(
             session_id=tokens.random_letters(SESSION_ID_LETTERS),
             method=method,
             uri=uri,
             created_ms=now_ms,
             expires_ms=now_ms + SESSION_LIFETIME_MS,
-            address=self.key_of(client.address),
+            address=address,
+            site=site_key(address),
             user_id=user_id,
             params=params,
             clients=(client,),
