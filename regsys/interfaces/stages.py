@@ -67,7 +67,8 @@ class ISessionStore(Interface):
     """The UIA sessions. They survive a restart (BEHAVIOUR B16.19)."""
 
     def add(session: UIASession, at_most: int) -> Awaitable[bool]:
-        """Store a new session, unless its address has ``at_most`` unfinished ones: False."""
+        """Store a new session, unless its address has ``at_most`` unfinished ones, or its site
+        eight times as many: False."""
 
     def get(session_id: str, now_ms: int) -> Awaitable[Optional[UIASession]]:
         """The session, if it exists and has not expired, with its outcome if it has one."""

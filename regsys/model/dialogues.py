@@ -17,8 +17,9 @@ class UIASession:
     ``user_id`` is set on account endpoints only. ``params`` are the remembered parameters
     of the request, never its password. ``results`` maps a stage passed to what it found.
     ``password_mark`` stands for the latest password that came, and ``password_hash`` is of that
-    one: None until it is made. ``held_name`` is kept for this session. ``outcome`` is set once it
-    has made its account.
+    one: None until it is made. ``address`` is whose cap of open sessions it counts for, ``site``
+    the /48 that this is in, None: in none. ``held_name`` is kept for this session. ``outcome`` is
+    set once it has made its account.
     """
 
     session_id: str
@@ -27,6 +28,7 @@ class UIASession:
     created_ms: int
     expires_ms: int
     address: str = ""
+    site: Optional[str] = None
     user_id: Optional[UserID] = None
     params: Mapping[str, Any] = attr.field(factory=dict)
     password_mark: Optional[str] = None

@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from regsys.interfaces import IExpiring, IForgetful, ISessionStore
 from regsys.model import Client, NewAccount, UIASession, UserID
+from regsys.networks import WHOLE_SITE
 from regsys.storage import outcomes
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
@@ -85,13 +86,14 @@ def _forget(txn: Transaction, user_id: UserID) -> None:
 
 
 def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
-    # The count stops at the cap, and is part of the one statement.
+    # The counts stop at their caps, and are part of the one statement.
     values = (
         session.session_id,
         session.method,
         session.uri,
         None if session.user_id is None else str(session.user_id),
         session.address,
+        session.site,
         _json(session.params),
         _json(session.results),
         _clients(session.clients),
@@ -102,13 +104,19 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
         session.created_ms,
         at_most,
         at_most,
+        session.site,
+        session.created_ms,
+        at_most * WHOLE_SITE,
+        at_most * WHOLE_SITE,
     )
     added = txn.run(
-        "INSERT INTO uia_sessions (session_id, method, uri, user_id, address, params, results,"
-        " clients, password_mark, created_ms, expires_ms, finished)"
-        " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE WHERE (SELECT COUNT(*) FROM"
+        "INSERT INTO uia_sessions (session_id, method, uri, user_id, address, site, params,"
+        " results, clients, password_mark, created_ms, expires_ms, finished)"
+        " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE WHERE (SELECT COUNT(*) FROM"
         " (SELECT 1 FROM uia_sessions WHERE address = ? AND expires_ms > ? AND NOT finished"
-        " LIMIT ?) AS unfinished) < ? ON CONFLICT (session_id) DO NOTHING",
+        " LIMIT ?) AS of_address) < ? AND (SELECT COUNT(*) FROM"
+        " (SELECT 1 FROM uia_sessions WHERE site = ? AND expires_ms > ? AND NOT finished"
+        " LIMIT ?) AS of_site) < ? ON CONFLICT (session_id) DO NOTHING",
         values,
     )
     # A row of this very id is ours, from a try whose answer was lost.
@@ -122,7 +130,7 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
 def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]:
     row = txn.one(
         "SELECT s.method, s.uri, s.user_id, s.address, s.params, s.password_hash, s.results,"
-        " s.clients, s.password_mark, s.held_name, s.created_ms, s.expires_ms,"
+        " s.clients, s.password_mark, s.held_name, s.created_ms, s.expires_ms, s.site,"
         " o.user_id, o.terms, o.finished, o.created_ms"
         " FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id"
         " WHERE s.session_id = ? AND s.expires_ms > ?",
@@ -144,7 +152,8 @@ def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]
         held_name=row[9],
         created_ms=row[10],
         expires_ms=row[11],
-        outcome=None if row[12] is None else outcomes.from_row(session_id, *row[12:]),
+        site=row[12],
+        outcome=None if row[13] is None else outcomes.from_row(session_id, *row[13:]),
     )
 
 

@@ -24,6 +24,7 @@ from regsys.errors import (
 )
 from regsys.interfaces import ISessionStore, IStage, StageContext
 from regsys.model import Challenge, Client, UIASession, UserID
+from regsys.networks import site_key
 
 SESSION_LIFETIME_MS = 48 * 3600 * 1000
 SESSION_ID_LETTERS = 24
@@ -123,7 +124,8 @@ class UserInteractiveAuth:
         ``user_id``: to whom it belongs; None: to nobody yet."""
         if len(uri) > MAX_URI:
             raise InvalidParam("The address of this request is too long.")
-        now_ms, session_id = clocks.now_ms(self.clock), tokens.random_letters(SESSION_ID_LETTERS)
+        now_ms, address = clocks.now_ms(self.clock), self.key_of(client.address)
+        session_id = tokens.random_letters(SESSION_ID_LETTERS)
         log_context.note_session(session_id)
         return UIASession(
             session_id=session_id,
@@ -131,7 +133,8 @@ class UserInteractiveAuth:
             uri=uri,
             created_ms=now_ms,
             expires_ms=now_ms + SESSION_LIFETIME_MS,
-            address=self.key_of(client.address),
+            address=address,
+            site=site_key(address),
             user_id=user_id,
             params=params,
             clients=(client,),

@@ -48,7 +48,8 @@ ROWS: Mapping[str, tuple[int, str]] = {
     "uia_sessions": (
         SOME,
         "md5('s' || i), 'POST', '/register', NULL, '192.0.' || i % 256 || '.' || i % 199, '{}',"
-        " NULL, '{}', '[]', NULL, i, 2000000000000 + i, i % 2 = 0",
+        " NULL, '{}', '[]', NULL, i, 2000000000000 + i, i % 2 = 0, NULL,"
+        " CASE WHEN i % 3 = 0 THEN '2001:db8:' || i || '::/48' END",
     ),
     "threepids": (SOME, "'email', 'u' || i || '@a.example', '@u' || i || ':test.example', i, i"),
     "validations": (
@@ -123,6 +124,7 @@ class ExplainTests(SystemCase):
         registered = self.register("alice", refresh_token=True)
         self.whoami(registered["access_token"])
         session = self.challenge(username="bob", password=PASSWORD)["session"]
+        self.client.post(f"{V3}/register", {}, X_Forwarded_For="2001:db8:7::1")
         self.clock.advance(0)
         self.challenge(auth={"session": session}, username="bob")
         auth = {**DUMMY, "session": session}

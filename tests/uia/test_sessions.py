@@ -128,6 +128,14 @@ class SessionTests(UIACase):
         self.uia.begin("POST", "/" * 1024, CLIENT, {})
         self.assertRaises(InvalidParam, self.uia.begin, "POST", "/" * 1025, CLIENT, {})
 
+    def test_sessionsOfASite(self) -> None:
+        """The networks of a /48 of IPv6 have eight times an address's sessions together."""
+        for number in range(16):
+            self.stored(Client(f"2001:db8:0:{number:x}::1", ""))
+        one_more = self.begin(Client("2001:db8:0:ff::1", ""))
+        self.refused(self.uia.store(one_more, Progress({})), LimitExceeded)
+        self.stored(Client("2001:db8:1:ff::1", ""))
+
     def test_storedAndFound(self) -> None:
         """A stored session is found as it was, with what it has passed."""
         session = self.wait(self.uia.store(self.begin(), Progress({DUMMY: True})))

@@ -108,6 +108,26 @@ class SessionStoreContract(Contract):
         self.assertIsNone(await store.get("third", NOW_MS))
         self.assertTrue(await store.add(session("elsewhere", address="192.0.2.2"), 2))
 
+    async def test_capOfASite(self) -> None:
+        """The networks of a /48 have eight times as many together; other sites, and addresses
+        without one, have theirs."""
+        store = self.make()
+
+        def of(number: int, site: str) -> UIASession:
+            return session(f"{site} {number}", address=f"{site} {number // 2}", site=site)
+
+        self.assertTrue(await store.add(session("no site"), 2))
+        for number in range(16):
+            self.assertTrue(await store.add(of(number, "2001:db8::/48"), 2))
+        self.assertFalse(await store.add(of(16, "2001:db8::/48"), 2))
+        self.assertTrue(await store.add(of(16, "2001:db8:1::/48"), 2))
+        self.assertTrue(await store.add(session("no site either"), 2))
+        found = await store.get("2001:db8::/48 7", NOW_MS)
+        self.assertEqual(found, of(7, "2001:db8::/48"))
+        await self.finish("2001:db8::/48 7")
+        self.assertTrue(await store.add(of(17, "2001:db8::/48"), 2))
+        self.assertFalse(await store.add(of(18, "2001:db8::/48"), 2))
+
     async def test_capCountsWhatIsOpen(self) -> None:
         """Neither finished sessions nor expired ones count against an address."""
         store = self.make()
