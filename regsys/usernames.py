@@ -64,10 +64,12 @@ class Usernames:
         assigned_user_id: Optional[UserID] = None,
         early: bool = False,
         key: Optional[str] = None,
+        guest_id: Optional[UserID] = None,
     ) -> Optional[UserID]:
         user_id = UserID(localpart, self.server_name)
+        shown = guest_id if guest_id == user_id else None
         try:
-            return await self._check(user_id, guest_access_token, assigned_user_id, early)
+            return await self._check(user_id, guest_access_token, assigned_user_id, early, shown)
         except (UsernameTaken, UnknownToken):
             made = None if key is None else await self.accounts.outcome(key)
             if made is None or made.user_id != user_id:
@@ -80,6 +82,7 @@ class Usernames:
         guest_access_token: Optional[Secret],
         assigned_user_id: Optional[UserID],
         early: bool,
+        guest_id: Optional[UserID],
     ) -> Optional[UserID]:
         localpart = user_id.localpart
         self._check_grammar(localpart)
@@ -92,6 +95,8 @@ class Usernames:
             raise InvalidUsername(f"A user ID may have at most {MAX_USER_ID_BYTES} bytes.")
         if guest_access_token is not None:
             return await self._check_guest(user_id, guest_access_token)
+        if guest_id is not None:
+            return guest_id
         silent = early and self.config.inhibit_user_in_use_error
         if not silent and await self.accounts.is_taken(localpart):
             raise UsernameTaken()

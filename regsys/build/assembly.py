@@ -139,6 +139,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         warnings=rules.warnings(
             config, has_rooms=side.rooms is not None, has_texter=parts.hooks.sms is not None
         ),
+        hashes=signup.hashes,
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
         activity=side.activity,
     )

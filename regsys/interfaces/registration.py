@@ -71,13 +71,16 @@ class INames(Interface):
         assigned_user_id: Optional[UserID] = None,
         early: bool = False,
         key: Optional[str] = None,
+        guest_id: Optional[UserID] = None,
     ) -> Awaitable[Optional[UserID]]:
         """Pass silently or raise the first refusal of B1.
 
         ``assigned_user_id``: what the UIA session has already registered. ``early``: the
         request does not complete, so that with ``inhibit_user_in_use_error`` a taken name
         passes. ``key``: the registration's; a name that it has taken itself passes, since
-        the answer may have been lost, or another process be about to give it.
+        the answer may have been lost, or another process be about to give it. ``guest_id``: a
+        guest whose access token was shown earlier, so that its name passes without; whether it
+        is a guest still, the account's transaction decides.
 
         Returns the guest who is being upgraded, or None.
         """
@@ -157,13 +160,15 @@ class IHasher(Interface):
 
     def hash(password: Secret, once: Optional[str] = None) -> Awaitable[str]:
         """The hash to store. ``once`` names a dialogue in which the same password is hashed
-        only one time. Raises LimitExceeded when too many are waiting."""
+        only one time. Raises LimitExceeded when too many are waiting, Unavailable when the
+        process is about to end."""
 
     def verify(password: Secret, stored: Optional[str]) -> Awaitable[bool]:
         """Whether the password fits; takes as long for None (an account without one)."""
 
-    def has_room() -> bool:
-        """Whether the queue is less than half full: time for work that can be put off."""
+    def room() -> Awaitable[None]:
+        """Return once the queue is less than half full: time for work that can be put off. May
+        be cancelled."""
 
 
 class IFollowUps(Interface):

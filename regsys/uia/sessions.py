@@ -81,8 +81,7 @@ class Progress:
 
 def is_passed(session: UIASession, stage: str) -> bool:
     """Whether nothing is left to do of this stage; nothing is in a finished session."""
-    finished = session.outcome is not None and session.outcome.finished
-    return finished or session.results.get(stage) is not None
+    return session.finished is not None or session.results.get(stage) is not None
 
 
 @attr.frozen(kw_only=True)
