@@ -180,6 +180,12 @@ class KeptHashes:
 
         Raises UnknownSession when it has ended meanwhile, Unavailable when this process ends.
         """
+        if session.password_hash is not None or session.finished is not None:
+            return session
+        with self.uia.turns.asking_others(session.session_id):
+            return await self._awaited(session)
+
+    async def _awaited(self, session: UIASession) -> UIASession:
         until_s = self.clock.seconds() + PATIENCE_S
         while session.password_hash is None and session.finished is None:
             left_s = until_s - self.clock.seconds()

@@ -6,6 +6,7 @@ import secrets
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import attr
+from twisted.internet.defer import Deferred
 
 from regsys import bodies
 from regsys.config import PasswordsConfig, RegistrationConfig
@@ -47,13 +48,15 @@ METHOD = "POST"
 
 @attr.frozen(kw_only=True)
 class SignupRequest:
-    """One POST /register. ``uri`` is path and query as sent; ``access_token`` None: none came."""
+    """One POST /register. ``uri`` is path and query as sent; ``access_token`` None: none came.
+    ``gone`` fires when the client has left; None: nobody tells."""
 
     kind: str
     body: Mapping[str, Any] = attr.field(repr=False)
     uri: str
     client: Client
     access_token: Optional[Secret] = None
+    gone: Optional[Deferred[Any]] = attr.field(default=None, eq=False, repr=False)
 
 
 @attr.frozen(kw_only=True)
@@ -96,7 +99,7 @@ class Signup:
             session = self.uia.begin(METHOD, request.uri, request.client, wish.remembered)
             session = self.hashes.marked(session, password)
             return await self._dialogue(request, wish, password, auth, session, stored=False)
-        async with self.uia.turn(auth.session_id):
+        async with self.uia.turn(auth.session_id, request.gone):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
             if not wish.empty:
                 session = attr.evolve(session, params=wish.remembered)

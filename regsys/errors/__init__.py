@@ -45,6 +45,7 @@ from regsys.errors.accounts import (
 )
 from regsys.errors.base import (
     BadJSON,
+    ClientLeft,
     Forbidden,
     GuestForbidden,
     InvalidParam,
@@ -87,6 +88,7 @@ __all__ = [
     "AppserviceLoginUnsupported",
     "AwaitingApproval",
     "BadJSON",
+    "ClientLeft",
     "CodeUsedUp",
     "DelegateRefused",
     "Forbidden",

@@ -82,7 +82,7 @@ class Leaf(Resource):
                 write(request, reply, content, headers)
                 request.finish()
 
-    async def _answer(self, request: IRequest) -> tuple[Reply, bytes, Headers]:
+    async def _answer(self, request: Request) -> tuple[Reply, bytes, Headers]:
         handler = self.methods.get(request.method, self.fallback)
         try:
             reply = await handler(read_call(request, self.path_args, self.client_address))

@@ -5,12 +5,11 @@ Knows stages only by their interface, and nothing of HTTP or of registration.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 import attr
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import clocks, tokens
@@ -25,6 +24,7 @@ from regsys.errors import (
 )
 from regsys.interfaces import ISessionStore, IStage, StageContext
 from regsys.model import Challenge, Client, UIASession, UserID
+from regsys.uia.turns import Turns
 
 SESSION_LIFETIME_MS = 48 * 3600 * 1000
 SESSION_ID_LETTERS = 24
@@ -94,20 +94,18 @@ class UserInteractiveAuth:
     clock: IReactorTime
     key_of: Callable[[str], str]
     per_address: int = 200
-    _turns: dict[str, DeferredLock] = attr.field(factory=dict, init=False, repr=False)
+    turns: Turns = attr.field(init=False)
 
-    @asynccontextmanager
-    async def turn(self, session_id: str) -> AsyncIterator[None]:
+    @turns.default
+    def _turns_of_its_own(self) -> Turns:
+        return Turns(clock=self.clock)
+
+    def turn(
+        self, session_id: str, gone: Optional[Deferred[Any]] = None
+    ) -> AbstractAsyncContextManager[None]:
         """Requests of one session follow one another in this process: the second finds what
-        the first has done. Between processes the database decides."""
-        lock = self._turns.setdefault(session_id, DeferredLock())
-        await lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-            if not lock.locked:
-                self._turns.pop(session_id, None)
+        the first has done. Between processes the database decides. See ``Turns.turn``."""
+        return self.turns.turn(session_id, gone)
 
     def begin(
         self,
@@ -153,11 +151,16 @@ class UserInteractiveAuth:
         return session
 
     async def step(
-        self, session_id: str, stage: str, fields: Mapping[str, Any], client: Client
+        self,
+        session_id: str,
+        stage: str,
+        fields: Mapping[str, Any],
+        client: Client,
+        gone: Optional[Deferred[Any]] = None,
     ) -> Progress:
         """Try one stage of a session by itself, as its page does, and keep what it found. What
-        is passed already, or finished, is left as it is."""
-        async with self.turn(session_id):
+        is passed already, or finished, is left as it is. ``gone`` as of ``Turns.turn``."""
+        async with self.turn(session_id, gone):
             session = await self.open(session_id)
             if is_passed(session, stage):
                 return Progress(session.results)
@@ -176,7 +179,8 @@ class UserInteractiveAuth:
             raise UnknownStage()
         try:
             context = StageContext(session=session, client=client)
-            result = await stage.check(auth.fields, context)
+            with self.turns.asking_others(session.session_id):
+                result = await stage.check(auth.fields, context)
         except StageFailed as failure:
             progress = Progress(session.results, failure)
             return progress.undone(auth.stage, failure) if failure.undoes else progress
