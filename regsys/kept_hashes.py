@@ -86,10 +86,19 @@ class KeptHashes:
         where this request brings none."""
         if password is None:
             return session
-        promised = not self._is_closed and len(self._line) < MOST_IN_LINE
-        until_ms = clocks.now_ms(self.clock) + LEASE_MS if promised else None
+        until_ms = clocks.now_ms(self.clock) + LEASE_MS if self._has_place() else None
         mark = secrets.token_hex(8)
         return attr.evolve(session, password_mark=mark, hashing_until_ms=until_ms)
+
+    def _has_place(self) -> bool:
+        if len(self._line) >= MOST_IN_LINE:
+            # Those whom nobody waits for any more give way; else they are hashed all the same.
+            now_ms = clocks.now_ms(self.clock)
+            for pending in list(self._line.values()):
+                if pending.until_ms <= now_ms:
+                    del self._line[pending.session_id]
+                    pending.finish(None)
+        return not self._is_closed and len(self._line) < MOST_IN_LINE
 
     def make_soon(self, session: UIASession, password: Optional[Secret]) -> None:
         """Once the answer is on its way, hash the password that ``marked`` has marked, and keep
@@ -145,9 +154,7 @@ class KeptHashes:
                 self._idle.pop(0).callback(None)
 
     async def _hash(self, pending: _Pending) -> Optional[str]:
-        """None: the hashing queue takes no more, or the lease has ended."""
-        if clocks.now_ms(self.clock) >= pending.until_ms:
-            return None
+        """None: nobody makes it, for the process is about to end."""
         try:
             return await self.hasher.hash(pending.password, pending.session_id)
         except RegistrationError as error:

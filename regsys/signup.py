@@ -23,6 +23,7 @@ from regsys.errors import (
     Unrecognized,
 )
 from regsys.handler import RegistrationHandler
+from regsys.interfaces import IStage
 from regsys.kept_hashes import KeptHashes
 from regsys.model import (
     Challenge,
@@ -80,6 +81,11 @@ class Signup:
     registration: RegistrationConfig
     passwords: PasswordsConfig
     policies: Mapping[str, str] = attr.field(factory=dict)
+
+    def asked_for(self) -> Sequence[IStage]:
+        """The stages that some flow has."""
+        names = dict.fromkeys(name for flow in self.flows for name in flow)
+        return [self.uia.stages[name] for name in names]
 
     async def attempt(self, request: SignupRequest) -> Union[Registered, Challenge]:
         """One request of the dialogue, checked in the order of BEHAVIOUR B13."""

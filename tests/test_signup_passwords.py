@@ -345,14 +345,23 @@ class WaitingTests(HashingCase):
             self.assertRegistered(self.go_on(other), f"user{number}")
         self.assertLives(session)
 
-    def test_tooLateForALine(self) -> None:
-        """A password that has waited for as long as its lease is dropped, unhashed."""
-        self.fill_queue(16)
-        session = self.begin()
-        self.clock.advance(kept_hashes.LEASE_MS / 1000)
-        self.hash_all()
-        self.assertEqual(self.started, 17)
-        self.assertAsked(self.go_on(session))
+    def test_longLine(self) -> None:
+        """A password that has waited for longer than its lease is hashed all the same, unless
+        others need its place."""
+        self.patch(kept_hashes, "MOST_IN_LINE", 2)
+        for others in (1, 2):
+            self.system()
+            self.fill_queue(16)
+            session = self.begin()
+            self.clock.advance(kept_hashes.LEASE_MS / 1000)
+            for number in range(others):
+                self.begin(f"user{number}")
+            self.hash_all()
+            answer = self.go_on(session)
+            if others == 1:
+                self.assertRegistered(answer, "alice")
+            else:
+                self.assertAsked(answer)
 
     def test_databaseAway(self) -> None:
         """A hash that can't be kept yet is kept when the database is back; this process knows it

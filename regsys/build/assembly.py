@@ -91,7 +91,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     endpoints = [
         register.register(signup, side.appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
-        registration_page.registration_page(config, signup.uia.stages.values(), maker),
+        registration_page.registration_page(config, signup.asked_for(), maker),
         availability.availability(handler, config.registration, turnstile, address_key),
         account.whoami(auth, side.appservices),
         health.health(),

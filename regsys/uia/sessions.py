@@ -52,7 +52,8 @@ class Auth:
         for name in ("session", "type"):
             if name in fields and not isinstance(fields[name], str):
                 raise BadJSON(f"'auth.{name}' must be a string.")
-        return cls(fields.get("session"), fields.get("type"), fields, bool(fields))
+        # An empty session is none: known clients send it with their first request.
+        return cls(fields.get("session") or None, fields.get("type"), fields, bool(fields))
 
 
 @attr.frozen
