@@ -38,7 +38,8 @@ class Backend:
 
     ``http`` asks other servers, such as a captcha's (each service by a client ``apart``);
     ``guarded_http`` those that clients name. ``start`` and ``stop`` are for its
-    threads; ``stop`` blocks until those have ended.
+    threads; ``stop`` blocks until those have ended, unless ``refuse_hashes`` was called: from then
+    on nobody gets a hash, and those that threads are making are for nobody.
     """
 
     database: Database
@@ -50,6 +51,7 @@ class Backend:
     seconds: Callable[[], float] = time.monotonic
     start: Callable[[], None] = lambda: None
     stop: Callable[[], None] = lambda: None
+    refuse_hashes: Callable[[], None] = lambda: None
 
 
 def dialect(config: DatabaseConfig) -> Dialect:
@@ -142,7 +144,8 @@ def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backen
 
     def stop() -> None:
         pool.close()
-        threads.stop()
+        if not hasher.refuses:
+            threads.stop()
 
     return Backend(
         database=database,
@@ -155,6 +158,7 @@ def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backen
         metrics=metrics,
         start=start,
         stop=stop,
+        refuse_hashes=hasher.refuse,
     )
 
 

@@ -80,13 +80,13 @@ class PasswordCheck:
 
 def localpart_named(fields: Mapping[str, Any], server_name: str) -> Optional[str]:
     """Of the user named by the ``m.id.user`` identifier, or by the old flat ``user`` key:
-    a localpart or a whole user ID. None for another server's user; MissingParam, BadJSON
-    or InvalidParam where nobody is named."""
+    a localpart or a whole user ID (the server's name in any case, as host names are). None for
+    another server's user; MissingParam, BadJSON or InvalidParam where nobody is named."""
     name = _user_named(fields)
     if not name.startswith("@"):
         return name
     localpart, _, server = name[1:].partition(":")
-    return localpart if server == server_name else None
+    return localpart if server.lower() == server_name.lower() else None
 
 
 def _user_named(fields: Mapping[str, Any]) -> str:

@@ -58,20 +58,24 @@ class RegistrationHandler:
         assigned_user_id: Optional[UserID] = None,
         early: bool = False,
         key: Optional[str] = None,
-    ) -> None:
-        """Return if the name may be registered, else raise the first refusal of B1.
+        guest_id: Optional[UserID] = None,
+    ) -> Optional[UserID]:
+        """Return if the name may be registered, else raise the first refusal of B1. What is
+        returned is the guest who is to become a user, or None.
 
         ``assigned_user_id``: what the UIA session has already registered, or None.
         ``early``: the request does not complete a registration, so that with
         ``inhibit_user_in_use_error`` a taken name passes. ``key``: the registration's; a
-        name that it has taken itself passes.
+        name that it has taken itself passes. ``guest_id``: a guest whose access token was shown
+        earlier, so that its name passes without.
         """
-        await self.names.check(
+        return await self.names.check(
             localpart,
             guest_access_token=guest_access_token,
             assigned_user_id=assigned_user_id,
             early=early,
             key=key,
+            guest_id=guest_id,
         )
 
     def check_user_id_not_appservice_exclusive(
@@ -241,6 +245,7 @@ class RegistrationHandler:
             guest_access_token=registration.guest_access_token,
             key=registration.key,
             takes_over=registration.takes_over,
+            guest_id=registration.guest_id,
         )
 
     async def _write(

@@ -8,11 +8,11 @@ from collections import OrderedDict
 from typing import Any, Callable, Optional, TypeVar, Union
 
 import attr
-from twisted.internet.defer import Deferred, DeferredSemaphore, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, maybeDeferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from regsys.errors import LimitExceeded
+from regsys.errors import LimitExceeded, Unavailable
 from regsys.interfaces import IHasher
 from regsys.model import Secret
 from regsys.passwords import hash_password, prepare, verify_password
@@ -60,7 +60,7 @@ class HashingPool:
 
     ``run`` calls a function in one of ``threads`` threads. ``seconds`` is a monotonic clock
     that threads may read. While ``waiting_limit`` wait for a thread, whoever comes is told
-    to try again when those should be done.
+    to try again when those should be done. After ``refuse`` everybody is told so.
     """
 
     run: Runner
@@ -73,6 +73,10 @@ class HashingPool:
 
     _turns: DeferredSemaphore = attr.field(init=False)
     _hash_s: float = attr.field(init=False)
+    # What was asked of the pool and is not answered yet.
+    _asked: set[Deferred[Any]] = attr.field(init=False, factory=set)
+    _for_room: list[Deferred[None]] = attr.field(init=False, factory=list)
+    refuses: bool = attr.field(init=False, default=False)
     _hashings: OrderedDict[str, _Hashing] = attr.field(init=False, factory=OrderedDict)
     # Keyed anew in each process, so that a fingerprint is worth nothing outside of it.
     _key: bytes = attr.field(init=False, repr=False, factory=lambda: secrets.token_bytes(32))
@@ -89,6 +93,19 @@ class HashingPool:
     def has_room(self) -> bool:
         """Whether the queue is less than half full."""
         return self.waiting < self.waiting_limit / 2
+
+    async def room(self) -> None:
+        while not self.has_room():
+            place: Deferred[None] = Deferred(self._for_room.remove)
+            self._for_room.append(place)
+            await place
+
+    def refuse(self) -> None:
+        """The process is about to end: Unavailable for all who wait, now and from now on. What a
+        thread has begun it finishes, for nobody."""
+        self.refuses = True
+        for asked in list(self._asked):
+            asked.cancel()
 
     async def hash(self, password: Secret, once: Optional[str] = None) -> str:
         """The hash to store; InvalidParam for a lone surrogate; else as IHasher.hash.
@@ -125,10 +142,27 @@ class HashingPool:
 
     def _queue(self, function: Callable[..., T], *args: object) -> Deferred[T]:
         """Call the function in a thread when its turn comes; LimitExceeded if the queue is full."""
+        if self.refuses:
+            raise _stopping()
         if self.waiting >= self.waiting_limit:
             ahead_s = self._hash_s * (self.waiting + 1) / self.threads
             raise LimitExceeded(round(ahead_s * 1000), "The server is busy: try again shortly.")
-        return Deferred.fromCoroutine(self._in_turn(function, args))
+        asked = Deferred.fromCoroutine(self._answered(function, args))
+        self._asked.add(asked)
+        asked.addBoth(self._was_answered, asked)
+        return asked
+
+    def _was_answered(self, outcome: T, asked: Deferred[T]) -> T:
+        self._asked.discard(asked)
+        return outcome
+
+    async def _answered(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
+        try:
+            return await self._in_turn(function, args)
+        except CancelledError:
+            if self.refuses:
+                raise _stopping() from None
+            raise
 
     async def _in_turn(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
         await self._turns.acquire()
@@ -150,6 +184,8 @@ class HashingPool:
 
     def _release(self, outcome: T) -> T:
         self._turns.release()
+        while self._for_room and self.has_room():
+            self._for_room.pop(0).callback(None)
         return outcome
 
     # The memory
@@ -175,3 +211,7 @@ class HashingPool:
         while self._hashings and next(iter(self._hashings.values())).until_s <= self.seconds():
             self._hashings.popitem(last=False)
         return self._hashings.get(once)
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("The server is about to stop: try again shortly.")

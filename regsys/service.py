@@ -30,6 +30,9 @@ log = Logger()
 # they do. What is cut off then, the database rolls back.
 GRACE_S = 8.0
 LAST_S = 9.5
+# Before that: from then on who waits for a password hash is told to try again, so that everybody
+# is answered.
+HURRY_S = 6.0
 # The last answers are written, but not sent yet, when their calls end: so often is looked whether
 # they have left, before those who do not take theirs are left behind.
 FLUSH_S = 0.05
@@ -43,7 +46,7 @@ class CannotListen(Exception):
 class Service:
     """Serves a subsystem on the configured listeners until it is told to stop.
 
-    ``ended``: it has stopped, and nothing had to be cut off.
+    ``ended``: it has stopped, and no call or thread had to be left behind.
     """
 
     def __init__(self, config: Config, subsystem: Subsystem, reactor: Any) -> None:
@@ -54,6 +57,7 @@ class Service:
         self._connections = http.Connections.within(http.MOST_CONNECTIONS, reactor.seconds)
         self._ports: list[tuple[Listener, Any]] = []
         self._stopping = False
+        self._hurried = False
         self.ended = False
 
     def run(self, ready: Callable[[], None]) -> int:
@@ -107,10 +111,15 @@ class Service:
             defer.maybeDeferred(port.stopListening).addErrback(
                 lambda failure: log.failure("closing a listener", failure)
             )
+        self._reactor.callLater(HURRY_S, self._hurry)
         ended = defer.Deferred.fromCoroutine(self._end())
         ended.addErrback(lambda failure: log.failure("stopping", failure))
         patience = deferLater(self._reactor, GRACE_S, lambda: None)
         return defer.DeferredList([ended, patience], fireOnOneCallback=True)
+
+    def _hurry(self) -> None:
+        self._hurried = True
+        self._subsystem.hurry()
 
     async def _end(self) -> None:
         await self._subsystem.stop()
@@ -119,7 +128,7 @@ class Service:
             await deferLater(self._reactor, FLUSH_S)
             if not self._reactor.getWriters():
                 break
-        self.ended = True
+        self.ended = not self._hurried
 
     def _listen(self, listener: Listener) -> list[Any]:
         site = http.site(

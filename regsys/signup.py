@@ -6,6 +6,7 @@ import secrets
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import attr
+from twisted.internet.defer import Deferred
 
 from regsys import bodies
 from regsys.config import PasswordsConfig, RegistrationConfig
@@ -15,13 +16,15 @@ from regsys.errors import (
     InvalidParam,
     InvalidRegistrationToken,
     MissingParam,
+    PasswordNeededAgain,
     RegistrationDisabled,
     RegistrationError,
     StageFailed,
     Unrecognized,
 )
 from regsys.handler import RegistrationHandler
-from regsys.kept_hashes import KeptHashes, marked
+from regsys.interfaces import IStage
+from regsys.kept_hashes import KeptHashes
 from regsys.model import (
     Challenge,
     Client,
@@ -46,13 +49,15 @@ METHOD = "POST"
 
 @attr.frozen(kw_only=True)
 class SignupRequest:
-    """One POST /register. ``uri`` is path and query as sent; ``access_token`` None: none came."""
+    """One POST /register. ``uri`` is path and query as sent; ``access_token`` None: none came.
+    ``gone`` fires when the client has left; None: nobody tells."""
 
     kind: str
     body: Mapping[str, Any] = attr.field(repr=False)
     uri: str
     client: Client
     access_token: Optional[Secret] = None
+    gone: Optional[Deferred[Any]] = attr.field(default=None, eq=False, repr=False)
 
 
 @attr.frozen(kw_only=True)
@@ -77,6 +82,11 @@ class Signup:
     passwords: PasswordsConfig
     policies: Mapping[str, str] = attr.field(factory=dict)
 
+    def asked_for(self) -> Sequence[IStage]:
+        """The stages that some flow has."""
+        names = dict.fromkeys(name for flow in self.flows for name in flow)
+        return [self.uia.stages[name] for name in names]
+
     async def attempt(self, request: SignupRequest) -> Union[Registered, Challenge]:
         """One request of the dialogue, checked in the order of BEHAVIOUR B13."""
         await self.handler.check_registration_ratelimit(request.client.address)
@@ -93,13 +103,13 @@ class Signup:
         auth = Auth.of(request.body)
         if auth.session_id is None:
             session = self.uia.begin(METHOD, request.uri, request.client, wish.remembered)
-            session = marked(session, password)
+            session = self.hashes.marked(session, password)
             return await self._dialogue(request, wish, password, auth, session, stored=False)
-        async with self.uia.turn(auth.session_id):
+        async with self.uia.turn(auth.session_id, request.gone):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
             if not wish.empty:
                 session = attr.evolve(session, params=wish.remembered)
-            session = marked(session, password)
+            session = self.hashes.marked(session, password)
             return await self._dialogue(request, wish, password, auth, session, stored=True)
 
     async def _guest(self, request: SignupRequest) -> Registered:
@@ -132,12 +142,15 @@ class Signup:
         stored: bool,
     ) -> Union[Registered, Challenge]:
         """A session from its parameters to its end, or to what is still missing."""
-        finished = session.outcome if session.outcome and session.outcome.finished else None
+        finished, guest = session.finished, None
         # Where it may have got another name, asking for that one again is no new wish.
         if finished is None or not self.names.may_replace:
-            await self._check(wish, session, finished.user_id if finished else None, stored)
+            guest = await self._check(wish, session, finished.user_id if finished else None, stored)
         if finished is not None:
             return self._registered(await self.handler.repeat(finished))
+        if guest is not None:
+            # Its token is not kept; that it was shown is (B2.4).
+            session = attr.evolve(session, guest_id=guest)
         progress = self._current(await self.uia.attempt(session, auth, request.client))
         if not progress.completes(self.flows):
             if stored:
@@ -148,7 +161,7 @@ class Signup:
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
         registration = self._registration(request, wish, password, session, progress, stored)
         try:
-            return await self._complete(registration)
+            return await self._complete(attr.evolve(registration, guest_id=guest), session)
         except RegistrationError as error:
             if isinstance(error, InvalidRegistrationToken):
                 # It has ended, or was revoked, since its stage was passed.
@@ -170,20 +183,23 @@ class Signup:
 
     async def _check(
         self, wish: Wish, session: UIASession, assigned: Optional[UserID], stored: bool
-    ) -> None:
-        """What can be refused of the name before any stage is tried."""
+    ) -> Optional[UserID]:
+        """What can be refused of the name before any stage is tried. Returns the guest who is to
+        become a user, or None."""
         localpart = _localpart(session)
         if localpart is not None:
-            await self.handler.check_username(
+            return await self.handler.check_username(
                 localpart,
                 guest_access_token=wish.guest_access_token,
                 assigned_user_id=assigned,
                 early=True,
                 # Another process may have finished this session since it was looked up.
                 key=session.session_id if stored else None,
+                guest_id=session.guest_id,
             )
-        elif wish.guest_access_token is not None:
+        if wish.guest_access_token is not None:
             raise MissingParam("'username' must name the guest who is to become a user.")
+        return None
 
     def _registration(
         self,
@@ -194,13 +210,12 @@ class Signup:
         progress: Progress,
         stored: bool,
     ) -> Registration:
-        """What is asked for, with this request's password or the hash of an earlier one's."""
+        """What is asked for, with the password that this request brings."""
         return Registration(
             key=session.session_id,
             session_id=session.session_id if stored else None,
             localpart=_localpart(session),
             password=password,
-            password_hash=session.password_hash if password is None else None,
             guest_access_token=wish.guest_access_token,
             client=request.client,
             clients=tuple(dict.fromkeys((*session.clients, request.client))),
@@ -210,19 +225,28 @@ class Signup:
             threepids=proven(progress.results),
             # _check has looked the name up, unless it must keep silent about it.
             name_checked=not self.registration.inhibit_user_in_use_error
-            and wish.guest_access_token is None,
+            and session.guest_id is None,
             threepids_checked=True,  # by _complete, beforehand
         )
 
-    async def _complete(self, registration: Registration) -> Registered:
+    async def _complete(self, registration: Registration, session: UIASession) -> Registered:
         for threepid in registration.threepids:
             await self.newcomers.check_allowed(threepid.medium, threepid.address)
-        if registration.password is None and registration.password_hash is None:
-            raise MissingParam("'password' is missing.")
+        if registration.password is None:
+            session = await self.hashes.awaited(session)
+            if session.finished is not None:
+                # Another process has finished it meanwhile.
+                created = await self.handler.repeat(session.finished)
+                return await self._answer(created, registration.localpart)
+            if session.password_hash is None:
+                raise _no_password(session)
+            registration = attr.evolve(registration, password_hash=session.password_hash)
         registration = await self.names.named(registration)
         await self.newcomers.check_free(registration.threepids, registration.key)
         created = await self.handler.register_user(registration)
-        asked = registration.localpart
+        return await self._answer(created, registration.localpart)
+
+    async def _answer(self, created: Created, asked: Optional[str]) -> Registered:
         if asked not in (None, created.user_id.localpart):
             # Another request has begun, or finished, this session with another name.
             await self.handler.check_username(asked, assigned_user_id=created.user_id)
@@ -247,8 +271,16 @@ class Signup:
             request.client,
             session.params,
             progress.results,
-            None if password is None else session.password_mark,
+            password_mark=None if password is None else session.password_mark,
+            hashing_until_ms=session.hashing_until_ms,
+            guest_id=session.guest_id,
         )
+
+
+def _no_password(session: UIASession) -> MissingParam:
+    if session.password_mark is not None:
+        return PasswordNeededAgain()
+    return MissingParam("'password' is missing.")
 
 
 def _localpart(session: UIASession) -> Optional[str]:

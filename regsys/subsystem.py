@@ -29,6 +29,7 @@ from regsys.interfaces import (
     IValidationMails,
 )
 from regsys.jobs import Housekeeping, JobRunner
+from regsys.kept_hashes import KeptHashes
 from regsys.registration_tokens import RegistrationTokens
 from regsys.threepids.names import display_name_of
 from regsys.uia.confirmation import Confirmation
@@ -89,7 +90,8 @@ def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
 class Subsystem:
     """A registration subsystem, ready to be mounted.
 
-    Call ``start`` once the reactor runs, and await ``stop`` before it ends. ``confirmation``
+    Call ``start`` once the reactor runs, and await ``stop`` before it ends; ``hurry`` where that
+    takes too long. ``confirmation``
     None: there is no stage by which a user could confirm anything. ``blocking``: whether anybody
     may come in, for a /login of your own.
     """
@@ -107,6 +109,7 @@ class Subsystem:
     _refusals: RefusalLog
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
+    _hashes: KeptHashes
     _reloadable: Sequence[IReloadable] = ()
     _warnings: Sequence[str] = ()
     _activity: Optional[Activity] = None
@@ -156,10 +159,19 @@ class Subsystem:
         log.info("reloaded: {changes}", changes=", ".join(changes) or unchanged)
 
     async def stop(self) -> None:
-        """Let the calls and jobs under way end, then give the threads up."""
+        """Let the calls and jobs under way end, and the hashes that sessions were promised, then
+        give the threads up."""
         await self.in_flight.idle()
+        await self._hashes.idle()
         self._housekeeping.stop()
         await self.jobs.stop()
         if self._activity is not None:
             await self._activity.stop()
         self.backend.stop()
+
+    def hurry(self) -> None:
+        """There is no time left for password hashes: who waits for one is told to try again
+        (503), and no process waits any longer for those that sessions were promised. ``stop`` goes
+        on from there, without waiting for what threads still do."""
+        self.backend.refuse_hashes()
+        self._hashes.close()

@@ -70,11 +70,13 @@ class Usernames:
         early: bool = False,
         key: Optional[str] = None,
         takes_over: bool = False,
+        guest_id: Optional[UserID] = None,
     ) -> Optional[UserID]:
         user_id = UserID(localpart, self.server_name)
         silent = early and self.config.inhibit_user_in_use_error
+        shown = guest_id if guest_id == user_id else None
         try:
-            guest = await self._check(user_id, guest_access_token, assigned_user_id, silent)
+            guest = await self._check(user_id, guest_access_token, assigned_user_id, silent, shown)
             # Last, because it costs the most. A guest's own account is known to be ours.
             if guest is None and assigned_user_id is None and not (silent or takes_over):
                 await self.check_elsewhere(user_id)
@@ -91,6 +93,7 @@ class Usernames:
         guest_access_token: Optional[Secret],
         assigned_user_id: Optional[UserID],
         silent: bool,
+        guest_id: Optional[UserID],
     ) -> Optional[UserID]:
         localpart = user_id.localpart
         self._check_grammar(localpart)
@@ -103,6 +106,8 @@ class Usernames:
             raise InvalidUsername(f"A user ID may have at most {MAX_USER_ID_BYTES} bytes.")
         if guest_access_token is not None:
             return await self._check_guest(user_id, guest_access_token)
+        if guest_id is not None:
+            return guest_id
         if not silent and await self.accounts.is_taken(localpart):
             raise UsernameTaken()
         if localpart.isdigit():

@@ -84,6 +84,7 @@ class Names:
         early: bool = False,
         key: Optional[str] = None,
         takes_over: bool = False,
+        guest_id: Optional[UserID] = None,
     ) -> Optional[UserID]:
         self.script.step("names")
         self.asked.append((localpart, guest_access_token, assigned_user_id, early, key))
@@ -147,8 +148,8 @@ class Hasher:
     async def verify(self, password: Secret, stored: Optional[str]) -> bool:
         return stored == password.reveal()[::-1]
 
-    def has_room(self) -> bool:
-        return True
+    async def room(self) -> None:
+        return
 
 
 @implementer(IFollowUps)

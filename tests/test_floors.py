@@ -16,7 +16,7 @@ FLOORS: Mapping[int, str] = {
     0: "errors",
     1: "clocks deadlines log_context pid_file tokens model bodies networks "
     "appservices/literal_prefixes",
-    2: "interfaces config http callbacks metrics sealed templates",
+    2: "interfaces config http callbacks metrics sealed templates uia/turns",
     3: "usernames passwords hashing_threads access_tokens ratelimit admission registration_tokens "
     "drafts blocking approval autojoin shared_secret consent mails farewell activity guests "
     "uia/sessions uia/flows uia/proof_of_work threepids/addresses threepids/changes "

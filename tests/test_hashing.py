@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import hashing
-from regsys.errors import InvalidParam, LimitExceeded
+from regsys.errors import InvalidParam, LimitExceeded, Unavailable
 from regsys.hashing import HashingPool
 from regsys.interfaces import IHasher
 from regsys.model import Secret
@@ -144,6 +144,32 @@ class QueueTests(PoolCase):
         self.hash("one more")
         self.assertEqual(self.pool.waiting, 16)
         self.assertFalse(self.pool.has_room())
+
+    def test_waitingForRoom(self) -> None:
+        """Who waits for room hears of it when the queue is less than half full again, unless it was
+        cancelled."""
+        self.successResultOf(Deferred.fromCoroutine(self.pool.room()))
+        self.fill(17)
+        patient, gone = (Deferred.fromCoroutine(self.pool.room()) for _ in range(2))
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        self.workers.finish()
+        self.assertNoResult(patient)
+        self.workers.finish()
+        self.successResultOf(patient)
+
+    def test_refused(self) -> None:
+        """Before the process ends all who wait are refused, those whose hash a thread is making
+        included, and so is whoever comes later; what was made is there."""
+        made = self.hash("password", "dialogue")
+        self.workers.finish()
+        hashings = [*self.fill(1), self.hash("other", "other"), self.verify("password", None)]
+        self.pool.refuse()
+        for refused in (*hashings, self.hash("late"), self.verify("late", None)):
+            self.assertEqual(self.failureResultOf(refused, Unavailable).value.retry_after_ms, 2000)
+        self.workers.finish_all()
+        again = self.hash("password", "dialogue")
+        self.assertEqual(self.successResultOf(again), self.successResultOf(made))
 
     def test_whoeverGoesAwayWhileWaitingIsNotHashed(self) -> None:
         """A caller who cancels before its turn leaves the queue."""

@@ -10,6 +10,7 @@ from regsys.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3, Answer
 
+ANY_CASE = "@alice:TEST.Example"
 LARGE = {"per_second": 1000, "burst_count": 1000}
 
 
@@ -36,7 +37,7 @@ class NameTests(LoginCase):
     def test_waysToName(self) -> None:
         """A user is named by localpart or whole ID, in any case, in the identifier or in the
         old flat key, under v3 and r0."""
-        for name in ("alice", "Alice", "@alice:test.example", "@ALICE:test.example"):
+        for name in ("alice", "Alice", "@alice:test.example", "@ALICE:test.example", ANY_CASE):
             self.assertLoggedIn(self.ask(name), name)
             flat = {"type": "m.login.password", "user": name, "password": PASSWORD}
             for version in ("v3", "r0"):

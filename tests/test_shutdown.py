@@ -1,5 +1,5 @@
-"""SIGTERM in the middle of registrations: an end in time, an answer or a closed connection for
-everybody, and nothing half-made (THREATS C13)."""
+"""SIGTERM in the middle of registrations: an end in time, an answer for everybody, and nothing
+half-made (THREATS C13)."""
 
 from __future__ import annotations
 
@@ -82,15 +82,16 @@ class Shutdown:
         self.fail("each time all were answered before the signal came, or it took too long")
 
     def test_inTime(self: Any) -> None:
-        """Those that take too long are cut off, in time for a good end all the same: a process
-        that is there after LAST_S ends with another status."""
+        """Those that take too long are told to try again, in time for a good end all the same: a
+        process that is there after LAST_S ends with another status."""
         statuses = []
         while 0 not in statuses and len(statuses) < TRIES:
             self.begin(rounds=TOO_SLOW)
             self.service.process.terminate()
             statuses.append(self.service.process.wait(PATIENCE_S))
-            self.assertEqual(self.ended(), [0] * IN_FLIGHT)
             self.assertNotIn(NONE_LEFT, self.service.output)
+            if statuses[-1] == 0:
+                self.assertEqual(self.ended(), [503] * IN_FLIGHT, self.service.output)
         self.assertIn(0, statuses, self.service.output)
 
     def test_secondSignal(self: Any) -> None:

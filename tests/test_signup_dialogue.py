@@ -41,9 +41,18 @@ class ChallengeTests(DialogueCase):
 
     def test_unknownSession(self) -> None:
         """A session that nobody has is refused, and does not become one."""
-        for unknown in ("nobodys", "", "\N{SNOWMAN}"):
+        for unknown in ("nobodys", " ", "\N{SNOWMAN}"):
             self.assertRefused(self.go_on(unknown), 400, "M_UNKNOWN", unknown)
         self.assertEqual(self.counts()["uia_sessions"], 0)
+
+    def test_emptySession(self) -> None:
+        """An empty session is none: it begins a dialogue, or completes one at once."""
+        for auth in ({"session": ""}, {"session": "", "type": "m.login.nothing"}):
+            answer = self.client.register(username="alice", password=PASSWORD, auth=auth)
+            expected = (400, "M_UNRECOGNIZED") if "type" in auth else (401, None)
+            self.assertEqual((answer.status, answer.errcode), expected, answer)
+        self.assertEqual(self.counts()["uia_sessions"], 1)
+        self.assertRegistered(self.go_on("", username="alice", password=PASSWORD), "alice")
 
     def test_lifetime(self) -> None:
         """A session lives for 48 hours, not longer."""

@@ -15,6 +15,9 @@ from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Answer
 from tests.riddle import RIDDLE, SOLVED, Riddle
 
+# The guest of UpgradeCase.
+USER = "@1:test.example"
+
 
 class GuestTests(SystemCase):
     def test_answer(self) -> None:
@@ -182,18 +185,60 @@ class UpgradeTests(UpgradeCase):
         )
         self.assertEqual(self.rows("SELECT display_name FROM profiles"), [("A guest",)])
 
-    def test_inTwoSteps(self) -> None:
-        """An upgrade in a session brings the token each time: the session doesn't keep it."""
-        body = {"username": "1", "password": PASSWORD, "guest_access_token": self.token}
+    def begin(self, **body: Any) -> dict[str, Any]:
+        """Begin an upgrade in a session; the ``auth`` that completes it."""
+        body = {"username": "1", "guest_access_token": self.token, "password": PASSWORD, **body}
         session = self.challenge(**body)["session"]
         self.clock.advance(0)
-        self.assertNotIn(self.token, repr(self.rows("SELECT * FROM uia_sessions")))
-        auth = {"session": session, **DUMMY}
-        self.assertRefused(self.client.register(auth=auth), 400, "M_USER_IN_USE")
-        first = self.client.register(**body, auth=auth)
-        self.assertEqual(first.status, 200, first)
-        again = self.client.register(**body, auth=auth)
-        self.assertEqual(again.json, first.json)
+        return {"session": session, **DUMMY}
+
+    def test_inTwoSteps(self) -> None:
+        """The last request of an upgrade may bring ``auth`` alone, or its parameters without the
+        token: the session knows that the token was shown, and not the token."""
+        for body in ({}, {"username": "1", "password": PASSWORD}):
+            self.setUp()
+            auth = self.begin()
+            self.assertNotIn(self.token, repr(self.rows("SELECT * FROM uia_sessions")))
+            first = self.client.register(**body, auth=auth)
+            self.assertEqual(first.status, 200, first)
+            self.assertEqual(self.rows("SELECT user_id, is_guest FROM users"), [(USER, 0)])
+            self.assertRefused(self.whoami(self.token), 401, "M_UNKNOWN_TOKEN")
+            self.assertEqual(self.client.register(auth=auth).json, first.json)
+
+    def test_tokenShownLater(self) -> None:
+        """A token that comes in a later request of the session is remembered as well."""
+        session = self.challenge(username="somebody", password=PASSWORD)["session"]
+        body = {"username": "1", "guest_access_token": self.token}
+        self.assertEqual(self.client.register(auth={"session": session}, **body).status, 401)
+        self.clock.advance(0)
+        answer = self.client.register(auth={"session": session, **DUMMY})
+        self.assertEqual(answer.json["user_id"], USER, answer)
+
+    def test_rememberedForItsNameOnly(self) -> None:
+        """A guest's token that was shown opens no other name: not another guest's, and a free one
+        makes an account of its own."""
+        self.guest()
+        auth = self.begin()
+        answer = self.client.register(auth=auth, username="2", password=PASSWORD)
+        self.assertRefused(answer, 400, "M_USER_IN_USE")
+        answer = self.client.register(auth=auth, username="alice", password=PASSWORD)
+        self.assertEqual(answer.json["user_id"], "@alice:test.example", answer)
+        self.assertEqual(
+            self.rows("SELECT user_id, is_guest FROM users ORDER BY user_id"),
+            [(USER, 1), ("@2:test.example", 1), ("@alice:test.example", 0)],
+        )
+
+    def test_noGuestAnyMore(self) -> None:
+        """What was shown is looked at again with the account: who has been upgraded, or
+        deactivated, since is no guest."""
+        auth = self.begin()
+        self.assertEqual(self.upgrade(password="the winner's").status, 200)
+        self.assertRefused(self.client.register(auth=auth), 401, "M_UNKNOWN_TOKEN")
+        self.setUp()
+        auth = self.begin()
+        self.change("UPDATE users SET deactivated = TRUE")
+        self.assertRefused(self.client.register(auth=auth), 401, "M_UNKNOWN_TOKEN")
+        self.assertEqual(self.rows("SELECT is_guest, password_hash FROM users"), [(1, None)])
 
     def test_withSilenceAboutNames(self) -> None:
         """Silence about taken names changes nothing about whose token it is."""
@@ -248,9 +293,10 @@ class RefusedUpgradeTests(UpgradeCase):
         self.assertRefused(answer, 400, "M_MISSING_PARAM")
 
     def test_tokenIsAString(self) -> None:
-        """A guest's token is a string."""
-        for token in (None, 1, [self.token]):
+        """A guest's token is a string, or null where there is none."""
+        for token in (1, [self.token]):
             self.assertRefused(self.upgrade(guest_access_token=token), 400, "M_BAD_JSON")
+        self.assertRefused(self.upgrade(guest_access_token=None), 400, "M_USER_IN_USE")
 
     def test_onlyOnce(self) -> None:
         """Once upgraded the guest is gone, and its token with it."""

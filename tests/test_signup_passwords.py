@@ -6,6 +6,9 @@ from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
 
+from regsys import kept_hashes
+from regsys.errors import PasswordNeededAgain, Unavailable
+from regsys.storage.sessions import SessionStore
 from tests.case import DUMMY, PASSWORD, DialogueCase
 from tests.client import V3, Answer
 
@@ -34,6 +37,10 @@ class HashingCase(DialogueCase):
         self.clock.advance(0)
         while self.waiting:
             self.waiting.pop(0)()
+
+    def look(self) -> None:
+        """Let so much time pass that a process looks once what another has done."""
+        self.clock.advance(kept_hashes.LOOK_S)
 
     def complete(self, session: str, **body: Any) -> Deferred[Answer]:
         """Start the last request of a session."""
@@ -158,26 +165,29 @@ class LaterPasswordTests(HashingCase):
             self.assertPassword(self.complete(session), SECOND)
 
     def test_onTheWayWithoutRoom(self) -> None:
-        """Where there was no room to hash the later one ahead, the earlier one is forgotten:
-        the client is asked once more."""
+        """Where there is no room to hash the later one ahead it waits for room, and the earlier
+        one is forgotten already."""
         session = self.begin_with(FIRST)
         self.hash_all()
         self.fill_queue(16)
         self.go_on(session, {}, username="alice", password=SECOND)
-        self.hash_all()
-        self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
-        self.assertPassword(self.complete(session, username="alice", password=SECOND), SECOND)
+        last = self.complete(session)
+        self.assertNoResult(last)
+        self.assertPassword(last, SECOND)
 
     def test_onTheWayInAnotherProcess(self) -> None:
-        """While another process hashes the later one, the earlier one is forgotten already."""
+        """A process that gets the last request waits for the hash that another one makes of the
+        later password."""
         session = self.begin_with(FIRST)
         self.hash_all()
         self.go_on(session, {}, username="alice", password=SECOND)
         self.system(database=self.database)
-        self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
-        self.assertEqual(self.counts()["users"], 0)
-        self.hash_all()  # too late, and no harm
-        self.assertEqual(self.counts()["users"], 0)
+        last = self.complete(session)
+        self.look()
+        self.assertNoResult(last)
+        self.hash_all()
+        self.look()
+        self.assertPassword(last, SECOND)
 
     def test_slowerProcess(self) -> None:
         """Of two processes that hash, the one with the later password wins, not the slower."""
@@ -203,17 +213,17 @@ class LaterPasswordTests(HashingCase):
 
 class QueueTests(HashingCase):
     def test_halfFull(self) -> None:
-        """While the queue is half full, challenges leave hashing for later; then the last
-        request is asked for the password, and the session lives."""
+        """While the queue is half full, challenges leave hashing for later: their passwords wait,
+        and so do the last requests, in the order of their coming."""
         self.fill_queue(16)
-        session = self.begin()
+        sessions = [self.begin(f"user{number}") for number in range(20)]
         self.clock.advance(0)
+        self.assertEqual(self.started, 1)
+        last = [self.complete(session) for session in sessions]
         self.hash_all()
-        self.assertEqual(self.started, 17)
-        self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
-        last = self.complete(session, username="alice", password=PASSWORD)
-        self.hash_all()
-        self.assertRegistered(self.client.answer(last), "alice")
+        for number, answer in enumerate(last):
+            self.assertRegistered(self.client.answer(answer), f"user{number}")
+        self.assertEqual(self.started, 17 + 20)
 
     def test_lessThanHalfFull(self) -> None:
         """Below that they hash ahead."""
@@ -253,6 +263,198 @@ class QueueTests(HashingCase):
         self.assertEqual(answer.status, 429)
         self.hash_all()
         self.assertEqual(self.started, 1)
+
+
+class WaitingTests(HashingCase):
+    """What the last request waits for, and when it gives up."""
+
+    def assertAsked(self, answer: Answer) -> None:
+        """The password is asked for once more; nothing says that it was missing."""
+        self.assertRefused(answer, 400, "M_MISSING_PARAM")
+        self.assertEqual(answer.json["error"], PasswordNeededAgain.sentence)
+
+    def assertLives(self, session: str) -> None:
+        """The session goes on once the password is there again."""
+        last = self.complete(session, username="alice", password=PASSWORD)
+        self.hash_all()
+        self.assertRegistered(self.client.answer(last), "alice")
+
+    def test_neverSent(self) -> None:
+        """A password that nobody has sent is missing, and not waited for."""
+        session = self.challenge(username="alice")["session"]
+        answer = self.go_on(session)
+        self.assertRefused(answer, 400, "M_MISSING_PARAM")
+        self.assertIn("missing", answer.json["error"])
+
+    def test_deadProcess(self) -> None:
+        """A process that died before it hashed is waited for ten seconds, and not at all once its
+        lease has ended."""
+        session = self.begin()
+        self.waiting.clear()
+        self.system(database=self.database)
+        last = self.complete(session)
+        self.clock.pump([kept_hashes.LOOK_S] * int(9.5 / kept_hashes.LOOK_S))
+        self.assertNoResult(last)
+        self.clock.pump([kept_hashes.LOOK_S] * 5)
+        self.assertAsked(self.client.answer(last))
+        self.clock.advance(kept_hashes.LEASE_MS / 1000)
+        self.assertAsked(self.client.answer(self.complete(session)))
+        self.assertLives(session)
+
+    def test_slowHash(self) -> None:
+        """A hash of this process that takes too long is waited for ten seconds as well; it is kept
+        when it is made."""
+        session = self.begin()
+        self.clock.advance(0)
+        last = self.complete(session)
+        self.clock.advance(kept_hashes.PATIENCE_S)
+        self.assertAsked(self.client.answer(last))
+        self.hash_all()
+        self.assertRegistered(self.go_on(session), "alice")
+
+    def test_followUpsDoNotWait(self) -> None:
+        """A request that does not complete the session is answered while the hash is made."""
+        session = self.begin()
+        self.clock.advance(0)
+        self.assertEqual(self.go_on(session, {}).status, 401)
+        self.assertEqual(self.started, 1)
+
+    def test_finishedMeanwhile(self) -> None:
+        """Where another process finishes the session meanwhile, its answer is the answer."""
+        session = self.begin()
+        here, clock = self.client, self.clock
+        self.system(database=self.database)
+        last = self.complete(session)
+        ours, self.client = self.client, here
+        with_password = self.complete(session, username="alice", password=SECOND)
+        self.hash_all()
+        made = self.client.answer(with_password)
+        self.client = ours
+        clock.advance(kept_hashes.LOOK_S)
+        self.assertEqual(self.client.answer(last).json, made.json)
+
+    def test_lineIsFull(self) -> None:
+        """More passwords than may wait are not kept: their sessions are told so at once."""
+        self.patch(kept_hashes, "MOST_IN_LINE", 2)
+        self.fill_queue(16)
+        kept = [self.begin("user1"), self.begin("user2")]
+        session = self.begin()
+        self.assertAsked(self.go_on(session))
+        self.hash_all()
+        for number, other in enumerate(kept, 1):
+            self.assertRegistered(self.go_on(other), f"user{number}")
+        self.assertLives(session)
+
+    def test_longLine(self) -> None:
+        """A password that has waited for longer than its lease is hashed all the same, unless
+        others need its place."""
+        self.patch(kept_hashes, "MOST_IN_LINE", 2)
+        for others in (1, 2):
+            self.system()
+            self.fill_queue(16)
+            session = self.begin()
+            self.clock.advance(kept_hashes.LEASE_MS / 1000)
+            for number in range(others):
+                self.begin(f"user{number}")
+            self.hash_all()
+            answer = self.go_on(session)
+            if others == 1:
+                self.assertRegistered(answer, "alice")
+            else:
+                self.assertAsked(answer)
+
+    def test_databaseAway(self) -> None:
+        """A hash that can't be kept yet is kept when the database is back; this process knows it
+        meanwhile."""
+        for here in (False, True):
+            self.system()
+            self.keep_late(here)
+
+    def keep_late(self, here: bool) -> None:
+        session = self.begin()
+        self.clock.advance(0)
+        keep, tries = SessionStore.keep_hash, []
+
+        async def away(self: Any, *args: Any) -> None:
+            tries.append(args)
+            if len(tries) < 3:
+                raise Unavailable()
+            await keep(self, *args)
+
+        patched = self.patch(SessionStore, "keep_hash", away)
+        self.hash_all()
+        if here:
+            self.assertRegistered(self.go_on(session), "alice")
+        self.clock.pump([kept_hashes.RETRY_S] * 2)
+        self.assertEqual(len(tries), 3)
+        patched.restore()
+        self.system(database=self.database)
+        self.assertRegistered(self.go_on(session), "alice")
+
+
+class StopTests(HashingCase):
+    def test_stopWaits(self) -> None:
+        """A stop waits for the hashes that are promised, those in line included."""
+        self.fill_queue(16)
+        session = self.begin()
+        stopped = Deferred.fromCoroutine(self.subsystem.stop())
+        self.clock.advance(0)
+        self.assertNoResult(stopped)
+        self.hash_all()
+        self.successResultOf(stopped)
+        self.system(database=self.database)
+        self.assertRegistered(self.go_on(session), "alice")
+
+    def test_givenUp(self) -> None:
+        """Where a process can't wait any longer it gives its hashes up, so that no other waits for
+        them, and those who wait here are told to come again."""
+        self.fill_queue(16)
+        session, other = self.begin(), self.begin("bob")
+        self.clock.advance(0)
+        last = self.complete(session)
+        stopped = Deferred.fromCoroutine(self.subsystem.stop())
+        self.subsystem.hurry()
+        self.assertRefused(self.client.answer(last), 400, "M_MISSING_PARAM")
+        self.successResultOf(stopped)
+        self.system(database=self.database)
+        for given_up in (session, other):
+            self.assertRefused(self.go_on(given_up), 400, "M_MISSING_PARAM")
+
+    def test_anotherProcessIsWaitedFor(self) -> None:
+        """Who waits here for a hash of another process is told to try again: it may go on at
+        that one."""
+        session = self.begin()
+        self.system(database=self.database)
+        last = self.complete(session)
+        self.subsystem.hurry()
+        self.look()
+        answer = self.client.answer(last)
+        self.assertRefused(answer, 503, "M_UNKNOWN")
+        self.assertIn("retry-after", answer.headers)
+
+    def test_everybodyIsAnswered(self) -> None:
+        """When a stop can't wait any longer, who waits for a hash is told to try again, and
+        nothing is made; the session lives."""
+        begun = self.begin()
+        self.hash_all()
+        body = {"username": "alice", "password": SECOND}
+        waiting = [self.complete(begun, **body)]
+        for number in range(3):
+            one = {"username": f"user{number}", "password": PASSWORD, "auth": DUMMY}
+            waiting.append(self.client.start("POST", f"{V3}/register", one))
+        login = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
+        waiting.append(self.client.start("POST", f"{V3}/login", login))
+        self.subsystem.hurry()
+        for started in waiting:
+            answer = self.client.answer(started)
+            self.assertRefused(answer, 503, "M_UNKNOWN")
+            self.assertIn("retry-after", answer.headers)
+        self.hash_all()
+        self.assertEqual(self.counts()["users"], 0)
+        self.system(database=self.database)
+        last = self.complete(begun, **body)
+        self.hash_all()
+        self.assertRegistered(self.client.answer(last), "alice")
 
 
 class PolicyTests(DialogueCase):

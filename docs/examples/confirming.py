@@ -32,6 +32,7 @@ def deactivation(
             uri=call.uri,
             body=call.object(),
             client=call.client,
+            gone=call.gone,
         )
         answer = await confirmation.confirm(request)
         if isinstance(answer, Challenge):

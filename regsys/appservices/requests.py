@@ -110,15 +110,23 @@ class AppserviceRequests:
             acting = UserID.parse(user_id or f"@{service.sender_localpart}:{server_name}")
         except ValueError:
             raise Forbidden(NOT_ITS_NAME) from None
-        if acting.server != server_name or not self.services.may_use(service.id, acting):
+        is_ours = acting.server.lower() == server_name.lower()
+        acting = UserID(acting.localpart, server_name)
+        if not is_ours or not self.services.may_use(service.id, acting):
             raise Forbidden(NOT_ITS_NAME)
-        if not await self._exists(acting):
+        if not await self._exists(acting) and not await self._is_sender_to_be(service, acting):
             raise Forbidden(NOT_REGISTERED)
         if device_id is None or self.devices is None:
             return Requester(user_id=acting)
         if not await self.devices.has_device(acting, device_id):
             raise UnknownDevice()
         return Requester(user_id=acting, device_id=device_id)
+
+    async def _is_sender_to_be(self, service: Appservice, user_id: UserID) -> bool:
+        """Whether it is the service's own user, not registered yet: bridges ask who they are before
+        they register it (B16.11)."""
+        is_sender = user_id.localpart == service.sender_localpart
+        return is_sender and not await self.accounts.is_taken(user_id.localpart)
 
     async def _exists(self, user_id: UserID) -> bool:
         if self.users is None:

@@ -94,7 +94,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     endpoints = [
         register.register(signup, side.appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
-        registration_page.registration_page(config, signup.uia.stages.values(), maker),
+        registration_page.registration_page(config, signup.asked_for(), maker),
         availability.availability(handler, config.registration, turnstile, address_key),
         account.whoami(auth, side.appservices),
         health.health(parts.backend.database.is_lost),
@@ -143,6 +143,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         warnings=rules.warnings(
             config, has_rooms=side.rooms is not None, has_texter=parts.hooks.sms is not None
         ),
+        hashes=signup.hashes,
         housekeeping=Housekeeping((*stores.expiring, *side.expiring), parts.clock),
         activity=side.activity,
     )

@@ -96,7 +96,8 @@ def _ours(parts: Parts, token_limit: ILimiter) -> list[IStage]:
                 clock=parts.clock,
             )
         )
-    if "msisdn" in config.threepids.offered:
+    # Also where no flow asks for it: who has proven a number may bring it along (B16.2).
+    if "msisdn" in config.threepids.addable:
         offered.append(proofs.msisdn_stage(parts))
     if "email" in config.threepids.offered:
         offered.append(EmailIdentityStage(store=parts.stores.validations, clock=parts.clock))

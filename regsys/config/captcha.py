@@ -27,19 +27,28 @@ _KEYS = ("public_key", "private_key", "private_key_path", "siteverify_api")
 
 @attr.frozen(kw_only=True)
 class CaptchaConfig:
-    """The one captcha on offer. A proof of work has a ``difficulty``, which grows with the
-    time that it takes, and no keys; any other has keys and the ``siteverify_api``'s URL."""
+    """The one captcha on offer; ``required``: every flow asks for it. A proof of work has a
+    ``difficulty``, which grows with the time that it takes, and no keys; any other has keys and
+    the ``siteverify_api``'s URL."""
 
     kind: Kind
+    required: bool = True
     public_key: str = ""
     private_key: Secret = Secret("")
     siteverify_api: str = ""
     difficulty: int = DIFFICULTY
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has the keys that it needs."""
+        has_keys = bool(self.public_key and self.private_key.reveal())
+        return has_keys or self.kind == PROOF_OF_WORK
+
 
 def read_captcha(reader: Reader) -> Optional[CaptchaConfig]:
     """The captcha of ``regsys.captcha``; without a kind there, the reCAPTCHA that the
-    ``recaptcha_…`` options set up. None unless ``enable_registration_captcha``."""
+    ``recaptcha_…`` options set up. Without ``enable_registration_captcha`` it is not required, and
+    None where its keys are not there (B16.2)."""
     own = reader.section("regsys").section("captcha")
     kind: Any = own.choice("kind", (*SERVICES, PROOF_OF_WORK)) or "recaptcha"
     theirs = _read_service(reader, "recaptcha", "recaptcha_")
@@ -48,20 +57,21 @@ def read_captcha(reader: Reader) -> Optional[CaptchaConfig]:
     _refuse_what_does_not_fit(reader, own, kind)
     if kind != "recaptcha":
         _skip(reader, "recaptcha_")
+    chosen = theirs if kind == "recaptcha" else ours
+    if kind == PROOF_OF_WORK:
+        chosen = CaptchaConfig(kind=kind, difficulty=difficulty or DIFFICULTY)
     if not reader.word_flag("enable_registration_captcha"):
         if kind != "recaptcha":
             reader.warnings.append(
-                "regsys.captcha has no effect without enable_registration_captcha: "
-                "nobody is asked for a captcha."
+                "regsys.captcha is asked of nobody without enable_registration_captcha: "
+                "people may register without a captcha."
             )
-        return None
-    if kind == PROOF_OF_WORK:
-        return CaptchaConfig(kind=kind, difficulty=difficulty or DIFFICULTY)
+        return attr.evolve(chosen, required=False) if chosen.is_complete else None
     if kind == "recaptcha":
-        _need_keys(reader, "recaptcha_", theirs)
-        return theirs
-    _need_keys(own, "", ours)
-    return ours
+        _need_keys(reader, "recaptcha_", chosen)
+    elif kind != PROOF_OF_WORK:
+        _need_keys(own, "", chosen)
+    return chosen
 
 
 def _read_service(reader: Reader, kind: Any, prefix: str = "") -> CaptchaConfig:

@@ -26,6 +26,7 @@ from regsys.errors.accounts import (
     NamesKept,
     NoFreeName,
     NoSharedSecret,
+    PasswordNeededAgain,
     PasswordNoDigit,
     PasswordNoLowercase,
     PasswordNoSymbol,
@@ -44,6 +45,7 @@ from regsys.errors.accounts import (
 )
 from regsys.errors.base import (
     BadJSON,
+    ClientLeft,
     Forbidden,
     GuestForbidden,
     InvalidParam,
@@ -86,6 +88,7 @@ __all__ = [
     "AppserviceLoginUnsupported",
     "AwaitingApproval",
     "BadJSON",
+    "ClientLeft",
     "CodeUsedUp",
     "DelegateRefused",
     "Forbidden",
@@ -110,6 +113,7 @@ __all__ = [
     "NoSuchValidation",
     "NoTriesLeft",
     "NotJSON",
+    "PasswordNeededAgain",
     "PasswordNoDigit",
     "PasswordNoLowercase",
     "PasswordNoSymbol",

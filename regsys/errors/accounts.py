@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Optional
 
-from regsys.errors.base import Forbidden, RegistrationError
+from regsys.errors.base import Forbidden, MissingParam, RegistrationError
 
 
 class RegistrationDisabled(Forbidden):
@@ -102,6 +102,12 @@ class TokenNotFound(RegistrationError):
 class JobNotFound(RegistrationError):
     status, errcode = 404, "M_NOT_FOUND"
     sentence = "No failed job with this id is waiting: it may be done by now."
+
+
+class PasswordNeededAgain(MissingParam):
+    """The session's password was sent, and its hash never made or never kept (BEHAVIOUR B8.3)."""
+
+    sentence = "Please send your password again: the server no longer has it."
 
 
 class PasswordTooShort(RegistrationError):

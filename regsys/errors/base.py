@@ -87,6 +87,13 @@ class LimitExceeded(RegistrationError):
         self.reason = reason
 
 
+class ClientLeft(RegistrationError):
+    """The client has closed its connection before its request's turn came: nothing was done, and
+    nobody reads this."""
+
+    sentence = "The client has left."
+
+
 class Unavailable(RegistrationError):
     """A backend of ours is down or too slow; nothing was changed, a later try may work."""
 

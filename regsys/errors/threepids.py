@@ -112,7 +112,7 @@ class NoSuchValidation(ValidationRefused):
 
 
 class WrongValidationToken(ValidationRefused):
-    errcode = "M_UNAUTHORIZED"
+    errcode = "M_TOKEN_INCORRECT"
     sentence = "This code or link is not valid, or no longer valid."
 
 
@@ -123,12 +123,12 @@ class WrongCode(WrongValidationToken):
 
 
 class NoTriesLeft(ValidationRefused):
-    errcode = "M_UNAUTHORIZED"
+    errcode = "M_TOKEN_INCORRECT"
     sentence = "Too many codes were wrong: only a link in the message is valid now."
 
 
 class CodeUsedUp(ValidationRefused):
     """The same for a text message."""
 
-    errcode = "M_UNAUTHORIZED"
+    errcode = "M_TOKEN_INCORRECT"
     sentence = "Too many codes were wrong: ask for another message."

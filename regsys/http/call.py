@@ -8,8 +8,10 @@ from typing import Any, Mapping, Optional, Sequence
 from urllib.parse import unquote
 
 import attr
+from twisted.internet.defer import Deferred
 from twisted.web import http
 from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 
 from regsys import bodies
 from regsys.errors import InvalidParam, MissingParam, TooLarge
@@ -36,7 +38,8 @@ class Call:
     token in the query: ``uri`` is remembered with sessions, and has none;
     ``path_args`` are the decoded ``{name}`` segments of the endpoint's path. A query may
     hold secrets, like a body: neither is shown by ``repr``. ``access_token`` None: none
-    was sent; what cannot be a token has become one that nobody has.
+    was sent; what cannot be a token has become one that nobody has. ``gone`` fires when the client
+    has left, or was answered; None: nobody tells.
     """
 
     method: str
@@ -48,6 +51,7 @@ class Call:
     query_args: Mapping[bytes, Sequence[bytes]] = attr.field(factory=dict, repr=False)
     body: bytes = attr.field(default=b"", repr=False)
     languages: Sequence[str] = ()
+    gone: Optional[Deferred[Any]] = attr.field(default=None, eq=False, repr=False)
 
     def object(self) -> dict[str, Any]:
         """The body as a JSON object; errors as of ``regsys.bodies.parse_object``."""
@@ -79,15 +83,18 @@ class Call:
 
 
 def read_call(
-    request: IRequest, path_args: Mapping[str, str], client_address: AddressPolicy
+    request: Request, path_args: Mapping[str, str], client_address: AddressPolicy
 ) -> Call:
     """The Call that a fully received request amounts to. TooLarge: its body is."""
     # In a site of ours the limit has held already; in an embedder's this is the place.
+    assert request.content is not None  # or it is not fully received
     body = request.content.read(BODY_LIMIT + 1)
     if len(body) > BODY_LIMIT:
         raise TooLarge()
     # Not request.args: an embedder's site may have put the fields of a form among them.
     query = http.parse_qs(request.uri.partition(b"?")[2], True)
+    gone = request.notifyFinish()
+    gone.addErrback(lambda reason: None)
     return Call(
         method=request.method.decode("latin-1"),
         path=request.path.decode("latin-1"),
@@ -98,6 +105,7 @@ def read_call(
         query_args=query,
         body=body,
         languages=_languages(request),
+        gone=gone,
     )
 
 

@@ -97,7 +97,7 @@ class Leaf(Resource):
                 request.finish()
 
     async def _answer(
-        self, request: IRequest, is_wanted: Callable[[], bool]
+        self, request: Request, is_wanted: Callable[[], bool]
     ) -> tuple[Reply, bytes, Headers]:
         handler = self.methods.get(request.method, self.fallback)
         try:

@@ -72,6 +72,7 @@ class INames(Interface):
         early: bool = False,
         key: Optional[str] = None,
         takes_over: bool = False,
+        guest_id: Optional[UserID] = None,
     ) -> Awaitable[Optional[UserID]]:
         """Pass silently or raise the first refusal of B1.
 
@@ -80,7 +81,9 @@ class INames(Interface):
         passes. ``key``: the registration's; a name that it has taken itself passes, since
         the answer may have been lost, or another process be about to give it.
         ``takes_over``: the account that a homeserver beside us has under this name is this
-        person's, as an administrator says.
+        person's, as an administrator says. ``guest_id``: a guest whose access token was shown
+        earlier, so that its name passes without; whether it is a guest still, the account's
+        transaction decides.
 
         Returns the guest who is being upgraded, or None.
         """
@@ -167,13 +170,15 @@ class IHasher(Interface):
 
     def hash(password: Secret, once: Optional[str] = None) -> Awaitable[str]:
         """The hash to store. ``once`` names a dialogue in which the same password is hashed
-        only one time. Raises LimitExceeded when too many are waiting."""
+        only one time. Raises LimitExceeded when too many are waiting, Unavailable when the
+        process is about to end."""
 
     def verify(password: Secret, stored: Optional[str]) -> Awaitable[bool]:
         """Whether the password fits; takes as long for None (an account without one)."""
 
-    def has_room() -> bool:
-        """Whether the queue is less than half full: time for work that can be put off."""
+    def room() -> Awaitable[None]:
+        """Return once the queue is less than half full: time for work that can be put off. May
+        be cancelled."""
 
 
 class IFollowUps(Interface):

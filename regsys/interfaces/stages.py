@@ -79,14 +79,22 @@ class ISessionStore(Interface):
         params: Optional[Mapping[str, Any]],
         results: Mapping[str, Any],
         password_mark: Optional[str] = None,
+        hashing_until_ms: Optional[int] = None,
+        guest_id: Optional[UserID] = None,
     ) -> Awaitable[None]:
         """Keep progress: ``params`` replace those remembered (None leaves them), ``client``
-        and ``results`` are added to what is there. A ``password_mark`` is that of a new password,
-        and the hash that was kept is forgotten. A session that is gone stays gone."""
+        and ``results`` are added to what is there. A ``password_mark`` is that of a new password:
+        the hash that was kept is forgotten, and ``hashing_until_ms`` is until when the new one
+        may be in the making (None: nobody makes it). ``guest_id`` None leaves the guest that is
+        remembered. A session that is gone stays gone."""
 
     def keep_hash(session_id: str, password_mark: str, password_hash: str) -> Awaitable[None]:
         """Keep the hash of the password that has this mark, unless there has been a newer
         password or the session is finished."""
+
+    def give_up_hashes(password_marks: Mapping[str, str]) -> Awaitable[None]:
+        """Nobody makes the hashes of these passwords any more: ``hashing_until_ms`` becomes None.
+        The marks are by session id; a session that has a newer password is left alone."""
 
     def remove(session_id: str) -> Awaitable[bool]:
         """Forget the session; False if there is none. Of several who do, at most one is told

@@ -142,7 +142,8 @@ class Registration:
     the UIA session has seen. ``approved`` None: as the configuration says.
     ``name_checked``: ``check_username`` has passed during this very request, so only the
     write itself still decides whether the name is free; ``threepids_checked``: so have the
-    rules about ``threepids``. ``bind_emails``: addresses, in canonical form, that the account
+    rules about ``threepids``. ``guest_id``: the guest who is to become a user, where its access
+    token was shown earlier. ``bind_emails``: addresses, in canonical form, that the account
     gets unproven. ``consents`` as of NewAccount. ``takes_over`` as of INames.check.
     """
 
@@ -151,6 +152,7 @@ class Registration:
     password: Optional[Secret] = None
     password_hash: Optional[str] = attr.field(default=None, repr=False)
     guest_access_token: Optional[Secret] = None
+    guest_id: Optional[UserID] = None
     make_guest: bool = False
     admin: bool = False
     threepids: tuple[Threepid, ...] = ()

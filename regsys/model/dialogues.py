@@ -17,9 +17,10 @@ class UIASession:
     ``user_id`` is set on account endpoints only. ``params`` are the remembered parameters
     of the request, never its password. ``results`` maps a stage passed to what it found.
     ``password_mark`` stands for the latest password that came, and ``password_hash`` is of that
-    one: None until it is made. ``address`` is whose cap of open sessions it counts for, ``site``
-    the /48 that this is in, None: in none. ``held_name`` is kept for this session. ``outcome`` is
-    set once it has made its account.
+    one: None until it is made. ``hashing_until_ms``: until then a process may be making it; None:
+    no process is. ``guest_id``: the guest whose access token a request has shown. ``address`` is
+    whose cap of open sessions it counts for, ``site`` the /48 that this is in, None: in none.
+    ``held_name`` is kept for this session. ``outcome`` is set once it has made its account.
     """
 
     session_id: str
@@ -33,10 +34,17 @@ class UIASession:
     params: Mapping[str, Any] = attr.field(factory=dict)
     password_mark: Optional[str] = None
     password_hash: Optional[str] = attr.field(default=None, repr=False)
+    hashing_until_ms: Optional[int] = None
+    guest_id: Optional[UserID] = None
     results: Mapping[str, Any] = attr.field(factory=dict)
     clients: tuple[Client, ...] = ()
     held_name: Optional[str] = None
     outcome: Optional[Outcome] = None
+
+    @property
+    def finished(self) -> Optional[Outcome]:
+        """What it has made; None while it is under way."""
+        return self.outcome if self.outcome is not None and self.outcome.finished else None
 
 
 @attr.frozen(kw_only=True)

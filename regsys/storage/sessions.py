@@ -57,13 +57,27 @@ class SessionStore:
         params: Optional[Mapping[str, Any]],
         results: Mapping[str, Any],
         password_mark: Optional[str] = None,
+        hashing_until_ms: Optional[int] = None,
+        guest_id: Optional[UserID] = None,
     ) -> None:
         await self.db.write(
-            "save_session", _save, session_id, client, params, results, password_mark
+            "save_session",
+            _save,
+            session_id,
+            client,
+            params,
+            results,
+            password_mark,
+            hashing_until_ms,
+            guest_id,
         )
 
     async def keep_hash(self, session_id: str, password_mark: str, password_hash: str) -> None:
         await self.db.read("keep_hash", _keep_hash, session_id, password_mark, password_hash)
+
+    async def give_up_hashes(self, password_marks: Mapping[str, str]) -> None:
+        if password_marks:
+            await self.db.read("give_up_hashes", _give_up_hashes, password_marks)
 
     async def remove(self, session_id: str) -> bool:
         return await self.db.read("remove_session", _remove, session_id)
@@ -98,6 +112,8 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
         _json(session.results),
         _clients(session.clients),
         session.password_mark,
+        session.hashing_until_ms,
+        None if session.guest_id is None else str(session.guest_id),
         session.created_ms,
         session.expires_ms,
         session.address,
@@ -111,8 +127,9 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
     )
     added = txn.run(
         "INSERT INTO uia_sessions (session_id, method, uri, user_id, address, site, params,"
-        " results, clients, password_mark, created_ms, expires_ms, finished)"
-        " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE WHERE (SELECT COUNT(*) FROM"
+        " results, clients, password_mark, hashing_until_ms, guest_id, created_ms, expires_ms,"
+        " finished)"
+        " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE WHERE (SELECT COUNT(*) FROM"
         " (SELECT 1 FROM uia_sessions WHERE address = ? AND expires_ms > ? AND NOT finished"
         " LIMIT ?) AS of_address) < ? AND (SELECT COUNT(*) FROM"
         " (SELECT 1 FROM uia_sessions WHERE site = ? AND expires_ms > ? AND NOT finished"
@@ -130,7 +147,8 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
 def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]:
     row = txn.one(
         "SELECT s.method, s.uri, s.user_id, s.address, s.params, s.password_hash, s.results,"
-        " s.clients, s.password_mark, s.held_name, s.created_ms, s.expires_ms, s.site,"
+        " s.clients, s.password_mark, s.hashing_until_ms, s.guest_id, s.held_name,"
+        " s.created_ms, s.expires_ms, s.site,"
         " o.user_id, o.terms, o.finished, o.created_ms"
         " FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id"
         " WHERE s.session_id = ? AND s.expires_ms > ?",
@@ -149,11 +167,13 @@ def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]
         results=json.loads(row[6]),
         clients=tuple(Client(*client) for client in json.loads(row[7])),
         password_mark=row[8],
-        held_name=row[9],
-        created_ms=row[10],
-        expires_ms=row[11],
-        site=row[12],
-        outcome=None if row[13] is None else outcomes.from_row(session_id, *row[13:]),
+        hashing_until_ms=row[9],
+        guest_id=None if row[10] is None else UserID.parse(row[10]),
+        held_name=row[11],
+        created_ms=row[12],
+        expires_ms=row[13],
+        site=row[14],
+        outcome=None if row[15] is None else outcomes.from_row(session_id, *row[15:]),
     )
 
 
@@ -164,10 +184,12 @@ def _save(
     params: Optional[Mapping[str, Any]],
     results: Mapping[str, Any],
     password_mark: Optional[str],
+    hashing_until_ms: Optional[int],
+    guest_id: Optional[UserID],
 ) -> None:
     row = txn.one(
-        "SELECT params, results, clients, password_mark, password_hash FROM uia_sessions"
-        " WHERE session_id = ?" + txn.dialect.for_update,
+        "SELECT params, results, clients, password_mark, password_hash, hashing_until_ms,"
+        " guest_id FROM uia_sessions WHERE session_id = ?" + txn.dialect.for_update,
         (session_id,),
     )
     if row is None:
@@ -178,13 +200,15 @@ def _save(
     is_new = password_mark not in (None, row[3])
     txn.run(
         "UPDATE uia_sessions SET params = ?, results = ?, clients = ?, password_mark = ?,"
-        " password_hash = ? WHERE session_id = ?",
+        " password_hash = ?, hashing_until_ms = ?, guest_id = ? WHERE session_id = ?",
         (
             row[0] if params is None else _json(params),
             _json({**json.loads(row[1]), **results}),
             clients if len(clients.encode("utf-8")) <= CLIENTS_BYTES else row[2],
             password_mark if is_new else row[3],
             None if is_new else row[4],
+            hashing_until_ms if is_new else row[5],
+            row[6] if guest_id is None else str(guest_id),
             session_id,
         ),
     )
@@ -192,9 +216,19 @@ def _save(
 
 def _keep_hash(txn: Transaction, session_id: str, password_mark: str, password_hash: str) -> None:
     txn.run(
-        "UPDATE uia_sessions SET password_hash = ?"
+        "UPDATE uia_sessions SET password_hash = ?, hashing_until_ms = NULL"
         " WHERE session_id = ? AND password_mark = ? AND NOT finished",
         (password_hash, session_id, password_mark),
+    )
+
+
+def _give_up_hashes(txn: Transaction, password_marks: Mapping[str, str]) -> None:
+    places = ", ".join("?" * len(password_marks))
+    # A mark is of one password alone, so the two lists need not be paired.
+    txn.run(
+        "UPDATE uia_sessions SET hashing_until_ms = NULL"
+        f" WHERE session_id IN ({places}) AND password_mark IN ({places})",
+        (*password_marks, *password_marks.values()),
     )
 
 

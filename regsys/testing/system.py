@@ -60,9 +60,11 @@ def memory_backend(
     """
     assert chosen.tokens.macaroon_secret_key is not None
     http = HTTPClient(agent or _Alone(), clock)
+    hasher = hashing_pool(chosen, run, threads=1, seconds=clock.seconds)
     return Backend(
         database=database or memory_database(testcase, clock),
-        hasher=hashing_pool(chosen, run, threads=1, seconds=clock.seconds),
+        hasher=hasher,
+        refuse_hashes=hasher.refuse,
         http=http,
         guarded_http=http.apart(),
         macaroon_secret=chosen.tokens.macaroon_secret_key.reveal().encode(),

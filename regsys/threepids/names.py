@@ -47,7 +47,8 @@ class ThreepidNames:
     async def named(self, registration: Registration) -> Registration:
         """The same, with the names that its addresses make, where they are to be used. A guest
         who becomes a user keeps its own."""
-        if registration.guest_access_token is not None or not registration.threepids:
+        is_guest = registration.guest_access_token is not None or registration.guest_id is not None
+        if is_guest or not registration.threepids:
             return registration
         registration = attr.evolve(registration, display_name=self._display_name(registration))
         source = _first(registration, self.config.name_from)

@@ -7,6 +7,7 @@ import itertools
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import attr
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import clocks
@@ -18,13 +19,15 @@ from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
 @attr.frozen(kw_only=True)
 class ConfirmationRequest:
     """A request that its user, whose access token it bears, is to confirm. ``uri`` is path and
-    query as sent; of ``body`` nothing is looked at but ``auth``, and nothing is remembered."""
+    query as sent; of ``body`` nothing is looked at but ``auth``, and nothing is remembered.
+    ``gone`` fires when the client has left (``Request.notifyFinish``); None: nobody tells."""
 
     requester: Requester
     method: str
     uri: str
     body: Mapping[str, Any] = attr.field(repr=False)
     client: Client
+    gone: Optional[Deferred[Any]] = attr.field(default=None, eq=False, repr=False)
 
 
 @attr.frozen(kw_only=True)
@@ -72,7 +75,7 @@ class Confirmation:
                 return self._confirmed(request.requester, progress)
             session = await self.uia.store(session, progress)
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
-        async with self.uia.turn(auth.session_id):
+        async with self.uia.turn(auth.session_id, request.gone):
             session = await self.uia.find(auth.session_id, request.method, request.uri, user_id)
             progress = await self.uia.attempt(session, auth, request.client)
             if not progress.completes(self.flows):

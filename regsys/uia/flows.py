@@ -50,9 +50,10 @@ def _ways_in(config: Config) -> list[tuple[str, ...]]:
 
 def _asked_of_everybody(config: Config) -> tuple[str, ...]:
     """The stages that come before every way in, unless they are part of it."""
+    captcha = config.captcha
     table = (
         (REGISTRATION_TOKEN, config.registration.requires_token),
-        (CAPTCHAS[config.captcha.kind] if config.captcha else "", config.captcha is not None),
+        (CAPTCHAS[captcha.kind] if captcha else "", captcha is not None and captcha.required),
         (TERMS, bool(config.terms.at_registration)),
     )
     return tuple(stage for stage, asked in table if asked)

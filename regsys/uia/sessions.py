@@ -5,12 +5,11 @@ Knows stages only by their interface, and nothing of HTTP or of registration.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 import attr
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import bodies, clocks, log_context, tokens
@@ -25,6 +24,7 @@ from regsys.errors import (
 from regsys.interfaces import ISessionStore, IStage, StageContext
 from regsys.model import Challenge, Client, UIASession, UserID
 from regsys.networks import site_key
+from regsys.uia.turns import Turns
 
 SESSION_LIFETIME_MS = 48 * 3600 * 1000
 SESSION_ID_LETTERS = 24
@@ -54,7 +54,8 @@ class Auth:
             if value is not None or name not in ("session", "type")
         }
         session_id, stage = bodies.string(fields, "session"), bodies.string(fields, "type")
-        return cls(session_id, stage, fields, bool(fields))
+        # An empty session is none: known clients send it with their first request.
+        return cls(session_id or None, stage, fields, bool(fields))
 
 
 @attr.frozen
@@ -83,8 +84,7 @@ class Progress:
 
 def is_passed(session: UIASession, stage: str) -> bool:
     """Whether nothing is left to do of this stage; nothing is in a finished session."""
-    finished = session.outcome is not None and session.outcome.finished
-    return finished or session.results.get(stage) is not None
+    return session.finished is not None or session.results.get(stage) is not None
 
 
 @attr.frozen(kw_only=True)
@@ -97,20 +97,18 @@ class UserInteractiveAuth:
     clock: IReactorTime
     key_of: Callable[[str], str]
     per_address: int = 200
-    _turns: dict[str, DeferredLock] = attr.field(factory=dict, init=False, repr=False)
+    turns: Turns = attr.field(init=False)
 
-    @asynccontextmanager
-    async def turn(self, session_id: str) -> AsyncIterator[None]:
+    @turns.default
+    def _turns_of_its_own(self) -> Turns:
+        return Turns(clock=self.clock)
+
+    def turn(
+        self, session_id: str, gone: Optional[Deferred[Any]] = None
+    ) -> AbstractAsyncContextManager[None]:
         """Requests of one session follow one another in this process: the second finds what
-        the first has done. Between processes the database decides."""
-        lock = self._turns.setdefault(session_id, DeferredLock())
-        await lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-            if not lock.locked:
-                self._turns.pop(session_id, None)
+        the first has done. Between processes the database decides. See ``Turns.turn``."""
+        return self.turns.turn(session_id, gone)
 
     def begin(
         self,
@@ -160,11 +158,16 @@ class UserInteractiveAuth:
         return session
 
     async def step(
-        self, session_id: str, stage: str, fields: Mapping[str, Any], client: Client
+        self,
+        session_id: str,
+        stage: str,
+        fields: Mapping[str, Any],
+        client: Client,
+        gone: Optional[Deferred[Any]] = None,
     ) -> Progress:
         """Try one stage of a session by itself, as its page does, and keep what it found. What
-        is passed already, or finished, is left as it is."""
-        async with self.turn(session_id):
+        is passed already, or finished, is left as it is. ``gone`` as of ``Turns.turn``."""
+        async with self.turn(session_id, gone):
             session = await self.open(session_id)
             if is_passed(session, stage):
                 return Progress(session.results)
@@ -183,7 +186,8 @@ class UserInteractiveAuth:
             raise UnknownStage()
         try:
             context = StageContext(session=session, client=client)
-            result = await stage.check(auth.fields, context)
+            with self.turns.asking_others(session.session_id):
+                result = await stage.check(auth.fields, context)
         except StageFailed as failure:
             progress = Progress(session.results, failure)
             return progress.undone(auth.stage, failure) if failure.undoes else progress

@@ -83,7 +83,7 @@ class RegistrationTokenStage:
         return None
 
     async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
-        if "session" not in auth:
+        if not auth.get("session"):
             # The use is held by the session: one that nobody can come back to holds none.
             raise StageFailed("M_MISSING_PARAM", "'session' is missing.")
         if "token" not in auth:

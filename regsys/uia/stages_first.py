@@ -25,7 +25,7 @@ class StagesFirst:
         Raises MissingParam, UnknownSession (also for one that has its account), StagesMissing.
         """
         session_id = bodies.string(body, "session")
-        if session_id is None:
+        if not session_id:
             text = "'session' is missing: it must name a registration that has come this far."
             raise MissingParam(text)
         session = await self.uia.open(session_id)

@@ -136,7 +136,7 @@ class DelegatedMsisdnStage:
 
 def _credentials(auth: Mapping[str, Any]) -> tuple[str, str]:
     """The sid and the client secret of ``threepid_creds``."""
-    if "session" not in auth:
+    if not auth.get("session"):
         # The proof becomes the session's: one that nobody can come back to would take it along.
         raise StageFailed("M_MISSING_PARAM", "'session' is missing.")
     credentials = auth.get("threepid_creds")

@@ -140,7 +140,12 @@ def add(held: AccountThreepids, confirmation: Optional[Confirmation], auth: IAut
         await held.proof(who.user_id, sid, client_secret, call.client)
         answer = await confirmation.confirm(
             ConfirmationRequest(
-                requester=who, method=call.method, uri=call.uri, body=body, client=call.client
+                requester=who,
+                method=call.method,
+                uri=call.uri,
+                body=body,
+                client=call.client,
+                gone=call.gone,
             )
         )
         if isinstance(answer, Challenge):

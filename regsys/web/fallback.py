@@ -41,7 +41,9 @@ def fallback(handler: RegistrationHandler, uia: UserInteractiveAuth, pages: Page
             return attr.evolve(refusal(MissingParam()), body=again.body)
         fields = {key: form[name] for name, key in page.fields.items()}
         try:
-            progress = await uia.step(session.session_id, stage.type, fields, call.client)
+            progress = await uia.step(
+                session.session_id, stage.type, fields, call.client, call.gone
+            )
         except (LimitExceeded, Unavailable) as error:
             # Nothing is lost: the same form, to be sent again later.
             again = _form(call, stage, page, session, error.text)

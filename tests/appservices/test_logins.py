@@ -26,6 +26,11 @@ class LoginTests(BridgeCase):
         super().setUp()
         self.made(inhibit_login=True)
 
+    def test_serversNameInAnyCase(self) -> None:
+        """The server's name within the user ID is as good in capitals."""
+        answer = self.log_in("@_irc_alice:TEST.EXAMPLE")
+        self.assertEqual(answer.json["user_id"], "@_irc_alice:test.example", answer)
+
     def test_offered(self) -> None:
         """The way in is on offer where there is a service, and unknown elsewhere."""
         flows = [{"type": "m.login.password"}, {"type": SERVICE}]
@@ -104,8 +109,13 @@ class LoginTests(BridgeCase):
 
 class WhoamiTests(BridgeCase):
     def test_whoami(self) -> None:
-        """A service is its own user, or the one that it names, once that is registered."""
-        self.assertRefused(self.acts_as(None), 403, "M_FORBIDDEN")
+        """A service is its own user, registered or not, or the one that it names, once that is
+        registered; its server's name may be in any case."""
+        sender = {"user_id": "@ircbot:test.example", "is_guest": False}
+        for asked in (None, "", "@ircbot:test.example", "@ircbot:TEST.example"):
+            answer = self.acts_as(asked)
+            self.assertEqual((answer.status, answer.json), (200, sender))
+        self.assertEqual(self.counts()["users"], 0)
         for name in ("ircbot", "_irc_alice", "_open_x"):
             self.made(name, inhibit_login=True)
             user_id = f"@{name}:test.example"
@@ -113,6 +123,12 @@ class WhoamiTests(BridgeCase):
                 answer = self.acts_as(asked)
                 told = {"user_id": user_id, "is_guest": False}
                 self.assertEqual((answer.status, answer.json), (200, told))
+
+    def test_deactivatedSender(self) -> None:
+        """A service whose own user was deactivated is nobody."""
+        self.made("ircbot", inhibit_login=True)
+        self.change("UPDATE users SET deactivated = TRUE")
+        self.assertRefused(self.acts_as(None), 403, "M_FORBIDDEN")
 
     def test_refused(self) -> None:
         """Nobody outside its namespaces, nobody who is not registered, nobody of another server."""
@@ -126,7 +142,6 @@ class WhoamiTests(BridgeCase):
             "@otherbot:test.example",
             "bob",
             "@",
-            "",
         ):
             self.assertRefused(self.acts_as(user_id), 403, "M_FORBIDDEN", user_id)
         theirs = self.acts_as("@_irc_alice:test.example", OTHER_TOKEN)

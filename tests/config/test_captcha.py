@@ -47,10 +47,17 @@ class CaptchaTests(ConfigCase):
 
     def test_switchedOff(self) -> None:
         """Keys alone ask nobody; our own section without the switch is warned of."""
-        self.assertIsNone(self.parse(KEYS).captcha)
         self.assertEqual(self.parse(KEYS).warnings, ())
-        self.assertIsNone(self.parse({"enable_registration_captcha": "off", **KEYS}).captcha)
-        self.assertIsNone(self.parse(own(kind="proof_of_work")).captcha)
+        off = {"enable_registration_captcha": "off"}
+        for options in (KEYS, {**off, **KEYS}, own(kind="proof_of_work")):
+            captcha = self.parse(options).captcha
+            assert captcha is not None
+            self.assertFalse(captcha.required)
+            captcha = self.parse({**options, **ON}).captcha
+            assert captcha is not None
+            self.assertTrue(captcha.required)
+        for name in KEYS:
+            self.assertIsNone(self.parse({**KEYS, name: None}).captcha)
         self.assertWarning(own(kind="proof_of_work"), "regsys.captcha", "enable_registration_capt")
 
     def test_missingKeys(self) -> None:

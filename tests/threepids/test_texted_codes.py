@@ -73,10 +73,10 @@ class TextedCodeTests(Texted, PhoneCase):
         sid, spent = self.ask().json["sid"], self.code()
         for _ in range(CODE_TRIES):
             wrong = self.submit(sid, "00000000")
-            self.assertRefused(wrong, 400, "M_UNAUTHORIZED")
+            self.assertRefused(wrong, 400, "M_TOKEN_INCORRECT")
             self.assertEqual(wrong.json["error"], WrongCode.sentence)
         late = self.submit(sid, spent)
-        self.assertRefused(late, 400, "M_UNAUTHORIZED")
+        self.assertRefused(late, 400, "M_TOKEN_INCORRECT")
         self.assertEqual(late.json["error"], CodeUsedUp.sentence)
         self.assertEqual(self.ask().json["sid"], sid)
         again = self.ask(send_attempt=2).json["sid"]

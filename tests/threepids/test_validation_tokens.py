@@ -48,12 +48,12 @@ class ConfirmTests(ProofCase):
             ({"sid": "ä"}, "M_NO_VALID_SESSION"),
             ({"client_secret": "other"}, "M_NO_VALID_SESSION"),
             ({"client_secret": "Ä"}, "M_NO_VALID_SESSION"),
-            ({"token": "x" * 32}, "M_UNAUTHORIZED"),
-            ({"token": strangers}, "M_UNAUTHORIZED"),
-            ({"token": self.good["token"].lower()}, "M_UNAUTHORIZED"),
-            ({"token": ""}, "M_UNAUTHORIZED"),
-            ({"token": "ÄÖÜ"}, "M_UNAUTHORIZED"),
-            ({"sid": other}, "M_UNAUTHORIZED"),
+            ({"token": "x" * 32}, "M_TOKEN_INCORRECT"),
+            ({"token": strangers}, "M_TOKEN_INCORRECT"),
+            ({"token": self.good["token"].lower()}, "M_TOKEN_INCORRECT"),
+            ({"token": ""}, "M_TOKEN_INCORRECT"),
+            ({"token": "ÄÖÜ"}, "M_TOKEN_INCORRECT"),
+            ({"sid": other}, "M_TOKEN_INCORRECT"),
         ):
             answer = self.submit(**{**self.good, **changes})
             self.assertRefused(answer, 400, errcode, changes)
@@ -72,10 +72,10 @@ class ConfirmTests(ProofCase):
     def test_tenCodes(self) -> None:
         """After ten codes only the link is good, and no new mail gives more of them."""
         for _ in range(CODE_TRIES):
-            self.assertRefused(self.code("ABCDEFGH"), 400, "M_UNAUTHORIZED")
+            self.assertRefused(self.code("ABCDEFGH"), 400, "M_TOKEN_INCORRECT")
         self.assertEqual(self.code(self.mail.code).json["error"], NoTriesLeft.sentence)
         self.asked(attempt=2)
-        self.assertRefused(self.code(self.mail.code), 400, "M_UNAUTHORIZED")
+        self.assertRefused(self.code(self.mail.code), 400, "M_TOKEN_INCORRECT")
         self.assertProven(False)
         self.assertEqual(self.submit(**self.good).json, {"success": True})
 
@@ -85,7 +85,7 @@ class ConfirmTests(ProofCase):
         self.clock.advance(LIFE_S - 1)
         self.asked(attempt=2)
         self.clock.advance(1)
-        self.assertRefused(self.submit(**self.good), 400, "M_UNAUTHORIZED")
+        self.assertRefused(self.submit(**self.good), 400, "M_TOKEN_INCORRECT")
         self.clock.advance(LIFE_S - 2)
         second = self.link()
         self.assertEqual(self.code(self.mail.code).status, 200)
@@ -108,7 +108,7 @@ class ConfirmTests(ProofCase):
         self.system(database=self.database)
         self.assertEqual(self.submit(**self.good).json, {"success": True})
         self.system(database=self.database, macaroon_secret_key="another")
-        self.assertRefused(self.submit(**self.good), 400, "M_UNAUTHORIZED")
+        self.assertRefused(self.submit(**self.good), 400, "M_TOKEN_INCORRECT")
 
     def test_swept(self) -> None:
         """Once its time is over, a session is swept away with its tokens."""

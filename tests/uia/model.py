@@ -172,7 +172,7 @@ class Server:
         complete = failure is None and any(
             all(passed.get(stage) for stage in flow) for flow in FLOWS
         )
-        password = ask.password or session.hashed
+        password = ask.password or session.hashed or self._coming(session)
         is_taken = complete and self.address(passed) in self.owners
         if complete and password is not None and not is_taken and name != DENIED:
             return Attempt(session, ask, params, passed, password)
@@ -183,6 +183,10 @@ class Server:
         if password is None:
             return 400, "M_MISSING_PARAM"
         return (400, "M_THREEPID_IN_USE") if is_taken else (429, "M_LIMIT_EXCEEDED")
+
+    def _coming(self, session: Session) -> Optional[str]:
+        """The password whose hash the last request of the session waits for."""
+        return next((word for it, word in reversed(self.unhashed) if it is session), None)
 
     def write(self, attempt: Attempt) -> Refusal:
         """How the transaction ends that was to make an account; other requests may have come

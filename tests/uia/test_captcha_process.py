@@ -3,9 +3,13 @@ that does all that a service may do wrong (BEHAVIOUR B8.7, THREATS C9)."""
 
 from __future__ import annotations
 
+import json
+import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -98,6 +102,42 @@ class CaptchaFlows:
             self.double.wait_for(STALL)
             self.double.stop()
             return answer.result()
+
+    def test_sessionsQueue(self) -> None:
+        """Behind a captcha's service that stalls four requests of a session wait, the others are
+        told to come again; who hangs up while waiting is not served (THREATS A28)."""
+        self.serve(
+            "m.login.recaptcha",
+            recaptcha_public_key="public",
+            recaptcha_private_key=SECRET,
+            recaptcha_siteverify_api=self.double.url,
+        )
+        session = self.begin("alice")["session"]
+        waiting = [self.stalled(session, f"{STALL}#{number}") for number in range(5)]
+        self.double.wait_for(f"{STALL}#0")
+        started_s = time.monotonic()
+        answer = self.answer(session, GOOD)
+        self.assertEqual((answer.status, answer.json["errcode"]), (429, "M_LIMIT_EXCEEDED"))
+        self.assertGreater(answer.json["retry_after_ms"], 0)
+        for connection in waiting[1:]:
+            connection.close()
+        self.assertEqual(self.answer(session, GOOD).json["completed"], [self.stage])
+        # The first one's ten seconds, and not those of the four behind it.
+        self.assertLess(time.monotonic() - started_s, 20)
+
+    def stalled(self, session: str, response: str) -> socket.socket:
+        """A connection on which this response was sent."""
+        place = urlsplit(self.service.base_url)
+        assert place.hostname is not None and place.port is not None
+        connection = socket.create_connection((place.hostname, place.port))
+        self.addCleanup(connection.close)
+        auth = {"session": session, "type": self.stage, "response": response}
+        body = json.dumps({"auth": auth}).encode()
+        head = f"POST {REGISTER} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        # It reads in the order of arrival: whoever came before this request has been heard.
+        self.assertEqual(self.service.ask("GET", "/_matrix/client/versions").status, 200)
+        return connection
 
     def test_otherServices(self) -> None:
         """hCaptcha and Turnstile, by their own stages."""

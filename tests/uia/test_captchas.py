@@ -179,13 +179,24 @@ class CaptchaStageTests(DialogueCase):
         self.assertEqual(self.failureResultOf(checks[1], StageFailed).value.errcode, REFUSED)
 
     def test_disabled(self) -> None:
-        """Keys alone put no stage on offer; nor is another service's stage on offer."""
+        """Without its keys a captcha is not on offer; nor is another service's."""
         auth = {"type": "org.regsys.hcaptcha", "response": GOOD}
         self.assertRefused(self.go_on(self.begin(), auth), 400, "M_UNRECOGNIZED")
         keys = {**RECAPTCHA, "enable_registration_captcha": False}
-        self.system(agent=self.agent, **keys)
+        self.system(agent=self.agent, **{**keys, "recaptcha_private_key": None})
         self.assertRefused(self.answer(self.begin()), 400, "M_UNRECOGNIZED")
         self.assertEqual(self.double.asked, [])
+
+    def test_notRequired(self) -> None:
+        """Keys alone put it on offer: no flow has it, and who passes it is told so."""
+        keys = {**RECAPTCHA, "enable_registration_captcha": False}
+        self.system(agent=self.agent, **keys)
+        begun = self.challenge(username="alice", password=PASSWORD)
+        self.assertEqual((begun["flows"], begun["params"]), ([{"stages": [DUMMY["type"]]}], {}))
+        passed = self.answer(begun["session"])
+        self.assertEqual((passed.status, passed.json["completed"]), (401, [self.stage]), passed)
+        self.assertRegistered(self.go_on(begun["session"]), "alice")
+        self.assertRegistered(self.go_on(self.begin("bob")), "bob")
 
     def test_otherServices(self) -> None:
         """hCaptcha and Turnstile are the same stage under names of ours."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Coroutine
+from typing import Any, Coroutine, Optional
 
 import attr
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import (
     BadJSON,
+    ClientLeft,
     InvalidParam,
     LimitExceeded,
     StageFailed,
@@ -25,6 +26,7 @@ from regsys.storage.sessions import SessionStore
 from regsys.testing import memory_database
 from regsys.uia.sessions import Auth, Progress, UserInteractiveAuth
 from regsys.uia.stages import DummyStage
+from regsys.uia.turns import MOST, RETRY_MS, STALLED_S
 from tests.riddle import RIDDLE, SOLVED, Riddle
 
 DUMMY = "m.login.dummy"
@@ -276,14 +278,71 @@ class TurnTests(UIACase):
         super().setUp()
         self.events: list[str] = []
 
-    def enter(self, name: str, session_id: str, until: Deferred[None]) -> Deferred[None]:
+    def enter(
+        self,
+        name: str,
+        session_id: str,
+        until: Deferred[None],
+        gone: Optional[Deferred[None]] = None,
+    ) -> Deferred[None]:
         async def entering() -> None:
-            async with self.uia.turn(session_id):
+            async with self.uia.turn(session_id, gone):
                 self.events.append(f"{name} in")
-                await until
+                with self.uia.turns.asking_others(session_id):
+                    await until
                 self.events.append(f"{name} out")
 
         return Deferred.fromCoroutine(entering())
+
+    def enter_many(self, how_many: int) -> tuple[Deferred[None], list[Deferred[None]]]:
+        """One that goes on when the first of these is fired, and so many behind it."""
+        first: Deferred[None] = Deferred()
+        entered = [self.enter("first", "S", first)]
+        entered += [self.enter(f"{number}", "S", succeed(None)) for number in range(how_many)]
+        return first, entered
+
+    def test_manyAtOnce(self) -> None:
+        """Behind a request that goes on in a moment many may wait, if not any number."""
+        first, entered = self.enter_many(MOST)
+        self.failureResultOf(self.enter("late", "S", first), LimitExceeded)
+        self.clock.advance(STALLED_S - 0.01)
+        first.callback(None)
+        for done in entered:
+            self.successResultOf(done)
+        self.assertEqual(self.events[-1], f"{MOST - 1} out")
+
+    def test_stalled(self) -> None:
+        """Behind one that has stalled four may wait; the others, and who comes later, are told to
+        come again. When it goes on, there is room again."""
+        first, (_, *behind) = self.enter_many(6)
+        self.clock.advance(STALLED_S)
+        for refused in (*behind[4:], self.enter("late", "S", first)):
+            error = self.failureResultOf(refused, LimitExceeded).value
+            self.assertEqual(error.retry_after_ms, RETRY_MS)
+        first.callback(None)
+        for done in behind[:4]:
+            self.successResultOf(done)
+        self.assertEqual(self.events[-1], "3 out")
+        first, entered = self.enter_many(6)
+        first.callback(None)
+        self.successResultOf(entered[-1])
+
+    def test_hungUp(self) -> None:
+        """Who hangs up while waiting is not served, and leaves the place to others; who hangs up
+        later is served to the end."""
+        ends: list[Deferred[None]] = [Deferred() for _ in range(2)]
+        gone: list[Deferred[None]] = [Deferred() for _ in range(2)]
+        first = self.enter("first", "S", ends[0], gone[0])
+        second = self.enter("second", "S", ends[1], gone[1])
+        third = self.enter("third", "S", succeed(None))
+        for left in gone:
+            left.callback(None)
+        self.failureResultOf(second, ClientLeft)
+        self.failureResultOf(self.enter("fourth", "S", ends[1], gone[1]), ClientLeft)
+        ends[0].callback(None)
+        self.successResultOf(first)
+        self.successResultOf(third)
+        self.assertEqual(self.events, ["first in", "first out", "third in", "third out"])
 
     def test_oneAfterTheOther(self) -> None:
         """Requests of one session wait for one another; those of others don't."""
@@ -323,6 +382,6 @@ class TurnTests(UIACase):
         self.enter("first", "S", ends[0])
         self.enter("second", "S", ends[1])
         ends[0].callback(None)
-        self.assertEqual(len(self.uia._turns), 1)
+        self.assertEqual(len(self.uia.turns._queues), 1)
         ends[1].callback(None)
-        self.assertEqual(len(self.uia._turns), 0)
+        self.assertEqual(len(self.uia.turns._queues), 0)

@@ -77,6 +77,9 @@ class SessionStoreContract(Contract):
             params=PARAMS,
             results={"m.login.dummy": True, "m.login.terms": {"a": "1"}},
             clients=(CLIENT, OTHER_CLIENT),
+            password_mark="mark",
+            hashing_until_ms=END_MS,
+            guest_id=user("1"),
         )
         self.assertTrue(await store.add(added, PLENTY))
         self.assertEqual(await store.get("session", NOW_MS), added)
@@ -215,6 +218,50 @@ class SessionStoreContract(Contract):
         self.assertEqual(await kept(), "of the second")
         await store.save("session", CLIENT, None, {}, password_mark="second")
         self.assertEqual(await kept(), "of the second")
+
+    async def test_hashing(self) -> None:
+        """Until when a hash may be in the making is told with each new password, and no longer once
+        the hash is kept, or given up; another session's is left alone."""
+        store = self.make()
+        await store.add(session(password_mark="first", hashing_until_ms=1), PLENTY)
+        await store.add(session("neighbour", password_mark="theirs", hashing_until_ms=7), PLENTY)
+
+        async def until_ms() -> Optional[int]:
+            neighbour = await store.get("neighbour", NOW_MS)
+            assert neighbour is not None
+            self.assertEqual((neighbour.hashing_until_ms, neighbour.password_hash), (7, None))
+            return (await self.saved(store)).hashing_until_ms
+
+        self.assertEqual(await until_ms(), 1)
+        await store.save("session", CLIENT, None, {}, "second", hashing_until_ms=2)
+        self.assertEqual(await until_ms(), 2)
+        await store.keep_hash("session", "first", "late")
+        await store.give_up_hashes({"session": "first"})
+        await store.give_up_hashes({})
+        self.assertEqual(await until_ms(), 2)
+        await store.keep_hash("session", "second", "hash")
+        self.assertIsNone(await until_ms())
+        await store.save("session", CLIENT, None, {}, "second", hashing_until_ms=2)
+        self.assertIsNone(await until_ms())
+        await store.save("session", CLIENT, None, {}, "third", hashing_until_ms=3)
+        self.assertEqual(await until_ms(), 3)
+        await store.give_up_hashes({"session": "third", "gone": "fourth"})
+        self.assertIsNone(await until_ms())
+        await store.save("session", CLIENT, None, {}, "fifth", hashing_until_ms=None)
+        self.assertIsNone(await until_ms())
+
+    async def test_guest(self) -> None:
+        """The guest whose token was shown is remembered until another one's is."""
+        store = self.make()
+        await store.add(session(), PLENTY)
+        await store.add(session("neighbour"), PLENTY)
+        self.assertIsNone((await self.saved(store)).guest_id)
+        for guest in (user("1"), user("2")):
+            await store.save("session", CLIENT, None, {}, guest_id=guest)
+            self.assertEqual((await self.saved(store)).guest_id, guest)
+        neighbour = await store.get("neighbour", NOW_MS)
+        assert neighbour is not None
+        self.assertIsNone(neighbour.guest_id)
 
     async def test_finished(self) -> None:
         """A finished session tells what it has made, until its new end."""
