@@ -251,6 +251,19 @@ class CommandTests(CommandCase):
         self.assertIn(f"(the SQLite file {place}): it is another program's file", done.stderr)
         self.assertEqual(place.read_text(), "a diary\n" * 1000)
 
+    def test_noRights(self) -> None:
+        """What keeps the tables from being made is told in one line, too."""
+        args = postgres.dsn(self)
+        role = f"{args['dbname']}_clerk"
+        postgres.shared().execute(f"CREATE ROLE {role}")
+        self.addCleanup(postgres.shared().execute, f"DROP ROLE {role}")
+        database = psycopg2_section({**args, "options": f"-c role={role}"})
+        done = self.regsys("migrate", "-c", self.config(database=database))
+        self.assertEqual(done.returncode, 2)
+        expected = "regsys: the database cannot be prepared: permission denied for database"
+        self.assertTrue(done.stderr.startswith(expected), done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
     def test_encoding(self) -> None:
         """A PostgreSQL database that cannot hold every name is refused, with its mend."""
         args = postgres.dsn(self)

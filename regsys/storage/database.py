@@ -141,7 +141,7 @@ class _Call(Generic[T]):
             self.using = None
 
     def _transact(self, raw: Any) -> T:
-        self.dialect.check()
+        self.dialect.check_before()
         cursor = raw.cursor()
         try:
             if not self.writes:
@@ -150,7 +150,7 @@ class _Call(Generic[T]):
         finally:
             cursor.close()
         # What has gone nowhere must not be acknowledged.
-        self.dialect.check()
+        self.dialect.check_commit()
         return result
 
     def _write(self, raw: Any, cursor: Any) -> T:

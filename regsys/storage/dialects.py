@@ -77,6 +77,14 @@ class SQLite:
         """Raises what ``trouble`` calls DOWN if what is committed now would be lost."""
         self.file.check()
 
+    def check_before(self) -> None:
+        """The same before a call, where it need not be seen at once."""
+        self.file.check_sometimes()
+
+    def check_commit(self) -> None:
+        """The same of what has just been committed."""
+        self.file.check_commit()
+
     def objection(self, connection: Any) -> Optional[str]:
         """Why this database is no good for us; None: it is good."""
         return None
@@ -224,6 +232,8 @@ class PostgreSQL:
 
     def check(self) -> None:
         """Nothing: what the server has committed is the server's to keep."""
+
+    check_before = check_commit = check
 
     def objection(self, connection: Any) -> Optional[str]:
         """Why this database is no good for us; None: it is good."""

@@ -6,16 +6,21 @@ it writes then is gone when the process ends.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sqlite3
 import struct
 import threading
-from typing import Optional
+import time
+from typing import Optional, Sequence
 
 # What lies beside a database whose connections are open. SQLite leaves it there until the last
 # of them is closed, and takes no notice if somebody else removes it.
-_BESIDE = ("-wal", "-shm")
+_COMMITTED_TO = ("-wal",)
+_BESIDE = (*_COMMITTED_TO, "-shm")
+# Whoever only reads trusts a look for so long.
+GOOD_FOR_S = 1.0
 
 # The database header, as SQLite's file format has it: a count that only grows, and a number of
 # the application's own, which ``sign`` makes a mark of this database.
@@ -53,6 +58,7 @@ class DatabaseFile:
         self._descriptor: Optional[int] = None
         self._counter = 0
         self._mark = 0
+        self._checked_s = -math.inf
 
     def __del__(self) -> None:
         if self._descriptor is not None:
@@ -67,25 +73,36 @@ class DatabaseFile:
             self._beside.clear()
         self.check()
 
-    def check(self) -> None:
+    def check(self, beside: Sequence[str] = _BESIDE) -> None:
         """Raises FileReplaced unless what is written now is in the file."""
         if not self.is_on_disk:
             return
         with self._lock:
+            self._checked_s = -math.inf
             try:
                 self._check_file()
-                self._check_beside()
+                for suffix in beside:
+                    self._check_beside(suffix)
                 self._check_header()
             except OSError as error:
                 raise FileReplaced(f"{self.path} cannot be read: {error.strerror}") from error
+            self._checked_s = time.monotonic()
 
-    def _check_beside(self) -> None:
-        for suffix in _BESIDE:
-            found = _identity(self.path + suffix)
-            if found is not None:
-                self._beside.setdefault(suffix, found)
-            if found != self._beside.get(suffix):
-                raise self._replaced(suffix, found)
+    def check_commit(self) -> None:
+        """The same, of what matters to a commit that has just been made; at a lower price."""
+        self.check(_COMMITTED_TO)
+
+    def check_sometimes(self) -> None:
+        """The same, unless that was found good a moment ago."""
+        if time.monotonic() - self._checked_s >= GOOD_FOR_S:
+            self.check()
+
+    def _check_beside(self, suffix: str) -> None:
+        found = _identity(self.path + suffix)
+        if found is not None:
+            self._beside.setdefault(suffix, found)
+        if found != self._beside.get(suffix):
+            raise self._replaced(suffix, found)
 
     def _check_file(self) -> None:
         found = _identity(self.path)

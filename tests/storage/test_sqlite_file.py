@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import sqlite3
 from typing import Any, Callable
+from unittest import mock
 
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
+from regsys.storage import sqlite_file
 from regsys.storage.database import Database
 from regsys.storage.dialects import SQLite
 from regsys.storage.migrations import migrate
@@ -32,6 +35,7 @@ class TakenAwayTests(SynchronousTestCase):
     """``self.db`` is one process's; what was begun before it is there."""
 
     def setUp(self) -> None:
+        self.look_each_time()
         self.path = os.path.abspath(self.mktemp())
         self.make(self.path)
         self.dialect = SQLite(self.path)
@@ -40,6 +44,11 @@ class TakenAwayTests(SynchronousTestCase):
         self.addCleanup(self.pool.close)
         self.db = Database(self.pool, self.dialect, self.clock)
         self.assertTrue(self.write("first"))
+
+    def look_each_time(self) -> None:
+        patched = mock.patch.object(sqlite_file, "GOOD_FOR_S", 0.0)
+        patched.start()
+        self.addCleanup(patched.stop)
 
     def connect(self) -> sqlite3.Connection:
         """As a pool does."""
@@ -110,6 +119,16 @@ class TakenAwayTests(SynchronousTestCase):
                 faults.finish(self.clock, self.db.read("names", names)), Unavailable
             )
         self.assertFalse(os.path.exists(self.path))
+
+    def test_looks(self) -> None:
+        """A commit is never acknowledged unseen; who only reads learns of it by then, or soon."""
+        for lost in ("", "-wal"):
+            with mock.patch.object(sqlite_file, "GOOD_FOR_S", math.inf):
+                self.assertTrue(self.write(f"before {lost}"))
+                os.rename(self.path + lost, f"{self.path}.aside")
+                self.there()
+                self.assertLost("removed")
+            os.rename(f"{self.path}.aside", self.path + lost)
 
     def test_renamed(self) -> None:
         """A file that was renamed is found again when it is back."""
