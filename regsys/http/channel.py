@@ -30,10 +30,16 @@ BODY_S = 30
 # So many requests that waited behind others of their connections begin in a turn of the reactor.
 # A page takes a few milliseconds to make.
 A_TURN = 4
+# Bytes of what may follow the last chunk of a body, which nobody here reads.
+TRAILERS_LIMIT = 4096
 
 BAD_REQUEST = Reply({"errcode": "M_UNKNOWN", "error": "This is not a valid HTTP request."}, 400)
 
 log = Logger()
+
+
+class TooManyChunks(Exception):
+    """The body comes in so many chunks that reading them would hold up others."""
 
 
 @attr.define(eq=False)
@@ -101,6 +107,8 @@ class Channel(http.HTTPChannel):
     # --- What comes in -------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
+        if self.transport.disconnecting:
+            return  # TLS hands on what it has read already
         if self._is_between and not self.paused and (data or self._buffer):
             self._is_between = False
             self.setTimeout(HEAD_S)
@@ -138,7 +146,19 @@ class Channel(http.HTTPChannel):
             return value == b"chunked" and self._version == b"HTTP/1.1"
         return name != b"host" or not self.requests[-1].requestHeaders.hasHeader(b"Host")
 
+    def rawDataReceived(self, data: bytes) -> None:
+        try:
+            super().rawDataReceived(data)
+        except TooManyChunks:
+            if self.requests[-1].startedWriting:
+                self.loseConnection()
+            else:
+                self._respondToBadRequestAndDisconnect()
+
     def allHeadersReceived(self) -> None:
+        decoder: Any = self._transferDecoder
+        if self.length is None:
+            decoder._maxTrailerHeadersSize = TRAILERS_LIMIT
         super().allHeadersReceived()
         self.setTimeout(BODY_S)
 

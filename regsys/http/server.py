@@ -14,7 +14,7 @@ from twisted.web.resource import IResource
 
 from regsys.errors import TooLarge
 from regsys.http.call import BODY_LIMIT
-from regsys.http.channel import Channel, Turns
+from regsys.http.channel import Channel, TooManyChunks, Turns
 from regsys.http.connections import (
     MOST_CONNECTIONS,
     Connections,
@@ -26,6 +26,8 @@ from regsys.http.reply import refusal, rendered, write
 # A client that reads its answer only after sending all of its body gets to see the
 # refusal up to here, in bytes; after that it is cut off.
 DRAIN_LIMIT = 16 * 1024 * 1024
+# A read of a socket may hold ten thousand chunks of a byte, and each takes time to look at.
+MOST_CHUNKS = 1024
 IDLE_TIMEOUT_S = 60
 # Where every peer is a client.
 CLIENTS = counted_by_address()
@@ -90,15 +92,22 @@ class _Request(server.Request):
 
     content: BytesIO
     _received = 0
+    # Of a body in chunks: those that have come, or parts of them; None: it has a length.
+    _chunks: Optional[int] = None
     _refused = False
 
     def gotLength(self, length: Optional[int]) -> None:
         """The headers are there. ``length`` None: the body comes in chunks."""
         self.content = BytesIO()
+        self._chunks = 0 if length is None else None
         if length is not None and length > BODY_LIMIT:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:
+        if self._chunks is not None:
+            self._chunks += 1
+            if self._chunks > MOST_CHUNKS:
+                raise TooManyChunks()
         self._received += len(data)
         if self._received > DRAIN_LIMIT:
             self.loseConnection()

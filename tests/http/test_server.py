@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.http import BODY_LIMIT, resource
-from regsys.http.server import DRAIN_LIMIT
+from regsys.http.server import DRAIN_LIMIT, MOST_CHUNKS
 from tests.http.wire import Echo, Wire
 
 
@@ -96,6 +96,35 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertFalse(self.wire.closed)
         self.wire.send(b"x")
         self.assertTrue(self.wire.closed)
+
+    def test_manyChunks(self) -> None:
+        """A body in more chunks than anybody needs is refused at the first one that is too many,
+        and so is what follows a refused body (THREATS A26)."""
+        begin = post(b"Transfer-Encoding: chunked")
+        answer = self.wire.send(begin + chunk(b"x") * MOST_CHUNKS + chunk(b""))
+        self.assertIn(b"200 OK", answer)
+        answer = self.wire.send(begin + chunk(b"x") * (MOST_CHUNKS + 1) + b"not looked at")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 400 "), answer)
+        self.assertTrue(self.wire.closed)
+        other = Wire(self.wire.site.resource)
+        self.assertIn(b" 413 ", other.send(begin + chunk(b"x" * (BODY_LIMIT + 1))))
+        self.assertEqual(other.send(chunk(b"x") * MOST_CHUNKS), b"")
+        self.assertTrue(other.closed)
+        self.assertEqual(len(self.echo.calls), 1)
+
+    def test_trailers(self) -> None:
+        """So is one with more behind its last chunk than a few headers."""
+        begin = post(b"Transfer-Encoding: chunked") + chunk(b"x") + b"0\r\n"
+        self.assertIn(b"200 OK", self.wire.send(begin + b"a: b\r\n" * 600 + b"\r\n"))
+        self.assertIn(b" 400 ", self.wire.send(begin + b"a: b\r\n" * 700))
+        self.assertTrue(self.wire.closed)
+
+    def test_manySegments(self) -> None:
+        """A body of known length may come in any number of pieces."""
+        self.wire.send(post(b"Content-Length: %d" % (2 * MOST_CHUNKS)))
+        for _ in range(2 * MOST_CHUNKS - 1):
+            self.wire.send(b"x")
+        self.assertIn(b"200 OK", self.wire.send(b"x"))
 
     def test_clientLeaves(self) -> None:
         """A client that leaves after the refusal causes no error."""
