@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from regsys.errors import RegistrationError
 from regsys.http.call import Call
-from regsys.http.reply import Reply
+from regsys.http.reply import Page, Reply
 from regsys.model import masked_text
 
 WINDOW_S = 60.0
@@ -28,8 +28,9 @@ SESSION_LETTERS = 6
 MAX_REASON = 200
 # Shorter texts are in any sentence.
 MIN_SECRET = 4
-# Others only look: who is refused something has asked for it by this.
-_METHOD = "POST"
+# Who wants something changed asks for it by POST, and people open a page by GET. Programs that
+# look at something are refused much, and nobody wonders why.
+_ASKS, _OPENS = "POST", "GET"
 # The shape of our ids.
 _SESSION = re.compile(r"[A-Za-z]{24}")
 
@@ -54,7 +55,10 @@ class RefusalLog:
         """Tell of this answer if it refuses something. ``pattern``: the endpoint's path, because
         the path as sent may hold a secret."""
         reason = reply.refused or _reason(reply.body)
-        if reason is None or call.method != _METHOD or not self._has_room(call.client.address):
+        is_of_interest = call.method == _ASKS or (
+            call.method == _OPENS and isinstance(reply.body, Page)
+        )
+        if reason is None or not is_of_interest or not self._has_room(call.client.address):
             return
         fields = _fields(call)
         stage, session = self._dialogue(call, fields)
@@ -75,9 +79,6 @@ class RefusalLog:
         auth = fields.get("auth")
         auth = auth if isinstance(auth, Mapping) else {}
         session = auth.get("session") or fields.get("session")
-        if session is None:
-            with contextlib.suppress(RegistrationError):
-                session = call.query("session")
         stage = auth.get("type") or call.path_args.get("stage")
         is_known = isinstance(stage, str) and stage in self.stages
         is_session = isinstance(session, str) and _SESSION.fullmatch(session)
@@ -143,8 +144,12 @@ def _texts(fields: Mapping[str, Any]) -> set[str]:
 
 
 def _fields(call: Call) -> Mapping[str, Any]:
-    """What the body says, as JSON or as a form."""
+    """What the query and the body say, this as JSON or as a form."""
+    query = {
+        name.decode("utf-8", "replace"): values[0].decode("utf-8", "replace")
+        for name, values in call.query_args.items()
+    }
     for parse in (call.object, call.form):
         with contextlib.suppress(RegistrationError):
-            return parse()
-    return {}
+            return {**query, **parse()}
+    return query

@@ -10,7 +10,7 @@ from twisted.logger import LogLevel, capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Forbidden, InvalidParam, LimitExceeded
-from regsys.http import Call, Endpoint, Reply, resource
+from regsys.http import Call, Endpoint, Page, Reply, resource
 from regsys.http.refusals import PER_ADDRESS, PER_WINDOW, WINDOW_S, RefusalLog
 from tests.http.wire import ask
 
@@ -77,8 +77,19 @@ class RefusalTests(SynchronousTestCase):
             self.assertTrue(line.endswith("(stage m.login.terms, session AbCdEf)"), line)
             self.assertIn("POST /x/{stage}/page", line)
 
+    def test_opened(self) -> None:
+        """A page that refuses what was asked by opening it, such as an old link, is told as well,
+        and nothing of the address."""
+        page = Page("<p>No.")
+        self.outcome = Reply(page, 400, refused="M_UNKNOWN: secret-token is not known.")
+        (line,) = self.lines(path="/x?token=secret-token", method="GET")
+        self.assertIn("refused GET /x for 192.0.2.1: 400 M_UNKNOWN: … is not known.", line)
+        self.assertEqual(self.lines(method="HEAD"), [])
+        self.outcome = Reply(page, 404)
+        self.assertEqual(self.lines(method="GET"), [])
+
     def test_quiet(self) -> None:
-        """What is answered, only looked at, or asked of nobody, leaves no line."""
+        """What is answered, only looked at by a program, or asked of nobody, leaves no line."""
         self.assertEqual(self.lines(method="GET"), [])
         self.assertEqual(self.lines(method="PUT"), [])
         self.assertEqual(self.lines(path="/y"), [])
