@@ -141,6 +141,24 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(self.sync(guest["access_token"]).status, 401)
         self.assertEqual(self.sync(upgraded.json["access_token"]).status, 200)
 
+    def test_guestInASession(self) -> None:
+        """The last request of an upgrade need not bring the guest's token again, not even where the
+        homeserver failed in the middle of it."""
+        guest = self.client.register("?kind=guest").json
+        name = guest["user_id"][1:].partition(":")[0]
+        token = guest["access_token"]
+        begun = self.client.register(username=name, password=PASSWORD, guest_access_token=token)
+        self.clock.advance(0)
+        auth = {"type": DOOR, "code": "sesame", "session": begun.json["session"]}
+        broken = mock.AsyncMock(side_effect=Unavailable())
+        with mock.patch.object(embedding.Store, "register", broken):
+            self.assertEqual(self.client.register(auth=auth).status, 503)
+        upgraded = self.client.register(auth=auth)
+        self.assertEqual((upgraded.status, upgraded.json["user_id"]), (200, guest["user_id"]))
+        self.assertEqual(self.sync(token).status, 401)
+        self.assertEqual(self.sync(upgraded.json["access_token"]).status, 200)
+        self.assertEqual(self.names(), [name])
+
     def test_takenName(self) -> None:
         """The homeserver's own unique key refuses a taken name, and then nothing is left."""
         self.register()
