@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -9,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from regsys.cli import main
 from tests.ports import free_port
 from tests.smtp_process import smtp_process
 from tests.test_cli import CommandCase
@@ -16,6 +21,25 @@ from tests.test_log_config import stock
 
 
 class CheckCase(CommandCase):
+    def setUp(self) -> None:
+        super().setUp()
+        root = logging.getLogger()
+        self.addCleanup(setattr, root, "handlers", root.handlers[:])
+        self.addCleanup(root.setLevel, root.level)
+
+    def regsys(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """As a process only where it needs one of its own: each takes a second."""
+        if arguments[0] == "serve" or "--connect" in arguments:
+            return super().regsys(*arguments, stdin=stdin)
+        out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+        os.chdir(self.folder)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                status = main(arguments)
+        finally:
+            os.chdir(before)
+        return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
     def listener(self, **keys: Any) -> dict[str, Any]:
         served = {"type": "http", "resources": [{"names": ["client"]}]}
         return {"listeners": [{"port": 0, "bind_addresses": ["127.0.0.1"], **served, **keys}]}
@@ -40,7 +64,11 @@ class StartTests(CheckCase):
         socket_listener = {"path": "taken", "resources": [{"names": ["client"]}]}
         options = {
             "pid_file": "gone/regsys.pid",
-            "listeners": [*self.listener(tls=True)["listeners"], socket_listener],
+            "listeners": [
+                *self.listener(tls=True)["listeners"],
+                socket_listener,
+                {**socket_listener, "path": "s" * 104},
+            ],
             "tls_certificate_path": "x.pem",
             "tls_private_key_path": "x.pem",
         }
@@ -48,6 +76,7 @@ class StartTests(CheckCase):
             told = self.refused(command, **options)
             self.assertIn("pid_file: gone/regsys.pid: there is no directory gone — make it", told)
             self.assertIn("listeners: path taken: something is there that is no socket — ", told)
+            self.assertIn("sss: longer than 103 bytes", told)
             self.assertIn("tls_certificate_path: x.pem and x.pem", told)
         self.assertEqual((self.folder / "taken").read_text(), "precious")
 
@@ -65,8 +94,9 @@ class StartTests(CheckCase):
         """A template that cannot be rendered."""
         (self.folder / "theirs").mkdir()
         (self.folder / "theirs" / "refused.html").write_text("{{ nowhere }}")
-        told = self.refused("check-config", templates={"custom_template_directory": "theirs"})
-        self.assertIn("the template 'refused.html' cannot be rendered", told)
+        for command in ("serve", "check-config"):
+            told = self.refused(command, templates={"custom_template_directory": "theirs"})
+            self.assertIn("the template 'refused.html' cannot be rendered", told)
 
 
 class CheckTests(CheckCase):

@@ -13,6 +13,9 @@ from regsys.build import template_checks
 from regsys.config import ALL_ADDRESSES, Config, ConfigError, Listener, TLSFiles
 from regsys.service import tls_context
 
+# Bytes of a Unix socket's path, where they may be fewest.
+LONGEST_SOCKET = 103
+
 
 def before_start(config: Config) -> None:
     """ConfigError: a file or a directory is not as a start needs it. Nothing is changed."""
@@ -26,9 +29,6 @@ def without_start(config: Config) -> list[str]:
     ConfigError as above; returns warnings."""
     warnings: list[str] = []
     found = list(_problems(config))
-    directories = [config.template_directory] if config.template_directory else []
-    found += template_checks.problems(config, directories)
-    found += template_checks.mail_problems(config, directories)
     if config.log_config is not None:
         try:
             logs.LogFile.load(config.log_config).check(config.server_name)
@@ -66,6 +66,9 @@ def _problems(config: Config) -> Iterator[str]:
             yield f"listeners: path {listener.path}: {wrong}"
     if config.tls is not None:
         yield from _tls_problems(config.tls)
+    directories = [config.template_directory] if config.template_directory else []
+    yield from template_checks.problems(config, directories)
+    yield from template_checks.mail_problems(config, directories)
 
 
 def _socket_problem(path: str) -> Optional[str]:
@@ -74,6 +77,8 @@ def _socket_problem(path: str) -> Optional[str]:
         return f"there is no directory {directory} — make it, or name another place"
     if not os.access(directory, os.W_OK | os.X_OK):
         return f"{directory} cannot be written — let the user that regsys runs as write there"
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
+        return f"longer than {LONGEST_SOCKET} bytes, which no socket's can be — name another place"
     # A socket that is left over is taken over; whatever else would be lost.
     if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
         return "something is there that is no socket — take it away, or name another place"
