@@ -74,7 +74,7 @@ class FileTests(ConfigCase):
             server_name: example.com
             macaroon_secret_key: hunter2
             base: &base {per_second: 1, burst_count: 2}
-            rc_registration: {<<: *base, burst_count: 3}
+            rc_registration: {<<: *base, burst_count: 3, <<: *base}
             rc_registration_token_validity: *base
             email: {notif_from: a@example.com}
             password_config:

@@ -111,8 +111,12 @@ class Templates:
         except Exception as error:  # a template may do anything
             if language not in self._ours or not (HERE / name).is_file():
                 raise
+            try:
+                page = self._ours[language].get_template(name).render(wanted=languages, **values)
+            except Exception:  # ours needs an embedder's, and that is the one that fails
+                raise error from None
             _log.error("{told}: ours takes its place", told=fault(name, error))
-        return self._ours[language].get_template(name).render(wanted=languages, **values)
+            return page
 
     def render_strictly(self, name: str, languages: Sequence[str], **values: Any) -> str:
         """The same, but what fails is raised."""

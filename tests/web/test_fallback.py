@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Any, ClassVar, Mapping, Optional, Sequence
@@ -11,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 import attr
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import capturedLogs, formatEvent
 from zope.interface import implementer
 
 from regsys.errors import StageFailed, Unavailable
@@ -60,9 +62,10 @@ class PageCase(DialogueCase):
 
     def setUp(self) -> None:
         super().setUp()
-        templates = Path(self.mktemp())
+        templates = Path(self.mktemp()).resolve()
         templates.mkdir()
-        (templates / "riddle.html").write_text("<p>{{ params.question }}</p><input name=what>")
+        self.template = templates / "riddle.html"
+        self.template.write_text("<p>{{ params.question }}</p><input name=what>")
         self.riddle = RiddlePage()
         hooks = self.hooks(
             stages=[self.riddle, *self.others],
@@ -101,6 +104,21 @@ class FallbackTests(PageCase):
         self.assertPassed(self.send(session=session, what="a mirror"))
         answer = self.go_on(session)
         self.assertRegistered(answer, "alice")
+
+    def test_brokenLater(self) -> None:
+        """A page of an embedder's that fails, for which we have none, is a styled refusal; the log
+        says which and why, and the session goes on once it is mended."""
+        session = self.begin()
+        good = self.template.read_text()
+        self.template.write_text("{{ params.question.nowhere.at_all }}")
+        os.utime(self.template, (1, 1))
+        with capturedLogs() as logs:
+            self.assertShows(self.show(session), "That did not work", "try again", status=503)
+        (told,) = map(formatEvent, logs)
+        self.assertIn(f"(line 1 of {self.template})", told)
+        self.template.write_text(good)
+        os.utime(self.template, (2, 2))
+        self.assertShows(self.show(session), "What is")
 
     def test_r0(self) -> None:
         """Either version's page serves a session of the other: its id is the way to it."""
