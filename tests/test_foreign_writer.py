@@ -267,6 +267,19 @@ class AddressTests(TestCase):
         self.assertEqual(matter.server.addresses, ["a@mail.example"])
 
 
+class DeviceTests(TestCase):
+    async def test_recovered(self) -> None:
+        """A recovery puts the device on the account with all that was said of it."""
+        matter = Matter(self)
+        new = await matter.begin()
+        assert new.device is not None
+        told = {"auth_provider_id": "oidc", "auth_provider_session_id": "sid"}
+        device = attr.evolve(new.device, is_appservice_ghost=True, **told)
+        await matter.die(attr.evolve(new, device=device), "after create_account")
+        await matter.server.recover()
+        self.assertEqual(list(matter.server.devices.by_id.values()), [device])
+
+
 class RefusalTests(TestCase):
     async def test_refused(self) -> None:
         """What the store refuses leaves nothing; the session may go on under another name."""

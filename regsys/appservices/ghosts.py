@@ -68,6 +68,8 @@ class Ghosts:
         if not self.services.may_use(service.id, user_id):
             raise UsernameReserved(NOT_ITS_NAME)
         self.names.check_not_reserved(user_id, service.id)
+        if device is not None:
+            device = attr.evolve(device, is_appservice_ghost=True)
         terms = None if device is None else self.logins.terms(device)
         # Last, as it costs the most.
         password_hash = None if password is None else await self.hasher.hash(password)

@@ -11,7 +11,7 @@ from regsys.model import CODE_TRIES, VALIDATED_MS, Validation
 from regsys.testing.contracts.case import NOW_MS, Contract, user
 from regsys.testing.contracts.validations import LIFE_MS, wanted
 
-PHONE = {"medium": "msisdn", "address": "4915112345678"}
+PHONE: dict[str, Any] = {"medium": "msisdn", "address": "4915112345678"}
 # Sessions of which each differs from the first in one value.
 NEIGHBOURS: Sequence[dict[str, Any]] = (
     {},
