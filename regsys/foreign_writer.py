@@ -175,7 +175,12 @@ _REMEMBERED = (
     "session_id",
     "session_until_ms",
 )
-_OF_DEVICE = ("display_name", "auth_provider_id", "auth_provider_session_id")
+_OF_DEVICE = (
+    "display_name",
+    "is_appservice_ghost",
+    "auth_provider_id",
+    "auth_provider_session_id",
+)
 
 
 def _intent(new: NewAccount) -> Mapping[str, Any]:

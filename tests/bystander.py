@@ -53,9 +53,10 @@ async def furnish(db: Database) -> None:
     """Put a row of the bystander's into every table."""
     stores = Stores(db, Clock())
     await _dialogues(stores)
-    await _addresses(stores)
     await _accounts(stores)
     await _devices(stores)
+    # After the accounts: what is claimed has not been used.
+    await _addresses(stores)
     await stores.jobs.add([_job("waiting")], FAR_MS)
     await NonceStore(db).use(BYSTANDER, FAR_MS)
     await db.write("test", _moments)

@@ -47,9 +47,9 @@ class Tables:
     db: Database
 
     def setUp(self: Any) -> Deferred[None]:
-        return Deferred.fromCoroutine(self.begin())
+        return Deferred.fromCoroutine(self.new_database())
 
-    async def begin(self: Any) -> None:
+    async def new_database(self: Any) -> None:
         """A new database, with the bystander in it."""
         self.db = db = self.database()
         await bystander.furnish(db)

@@ -9,14 +9,16 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from regsys.errors import Unavailable, UsernameTaken
+from regsys.foreign_writer import RECOVERY
 from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
-from regsys.model import RESERVED_MS, Created, NewAccount, Threepid
+from regsys.model import JOB_LEASE_MS, RESERVED_MS, Created, NewAccount, Threepid
+from regsys.storage.jobs import JobStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts import WriterContract
 from regsys.testing.contracts.case import NOW_MS, user
 from regsys.testing.contracts.registration_tokens import TOKEN, token
 from regsys.testing.contracts.writer import StartJobs, new_account
-from tests.homeserver import POINTS, Died, Homeserver, failing_at, waiting_at
+from tests.homeserver import LATER_S, POINTS, Died, Homeserver, failing_at, waiting_at
 
 # From here on the homeserver has the account.
 MADE = POINTS.index("after create_account")
@@ -65,6 +67,22 @@ class RecoveryTests(TestCase):
             await server.recover()
             found = await server.rows("SELECT user_id FROM milestones")
             self.assertEqual(found, [(str(user(name)),) for name in first], more)
+
+    async def test_toldOnce(self) -> None:
+        """A recovery that finds the matter settled by somebody else tells of no account."""
+        server = Homeserver(self)
+        await server.begin()
+        writer, _ = server.process(failing_at("before settle", Died()))
+        with self.assertRaises(Died):
+            await writer.create_account(server.wish())
+        server.clock.advance(LATER_S)
+        (job,) = await JobStore(server.db).claim(
+            (RECOVERY,), int(server.clock.seconds() * 1000), JOB_LEASE_MS, 1
+        )
+        writer, _ = server.process()
+        self.assertFalse((await writer.create_account(server.wish())).replayed)
+        await writer.recover(job)
+        self.assertEqual(server.recovered, [])
 
     async def test_told(self) -> None:
         """Each account is made once: told of by the recovery that has finished it, or the answer
@@ -267,6 +285,19 @@ class AddressTests(TestCase):
         self.assertEqual(matter.server.addresses, ["a@mail.example"])
 
 
+class DeviceTests(TestCase):
+    async def test_recovered(self) -> None:
+        """A recovery puts the device on the account with all that was said of it."""
+        matter = Matter(self)
+        new = await matter.begin()
+        assert new.device is not None
+        told = {"auth_provider_id": "oidc", "auth_provider_session_id": "sid"}
+        device = attr.evolve(new.device, is_appservice_ghost=True, **told)
+        await matter.die(attr.evolve(new, device=device), "after create_account")
+        await matter.server.recover()
+        self.assertEqual(list(matter.server.devices.by_id.values()), [device])
+
+
 class RefusalTests(TestCase):
     async def test_refused(self) -> None:
         """What the store refuses leaves nothing; the session may go on under another name."""
@@ -308,12 +339,17 @@ class RefusalTests(TestCase):
     async def test_anotherNameBeforeACrash(self) -> None:
         """A recovery finds the account under the name that was asked for last, and tells of it by
         that name, unless it has a display name of its own."""
-        for given, told in (("alice", "bob"), ("Alice L.", "Alice L.")):
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"display_name": "alice"}, "bob"),
+            ({"display_name": "Alice L."}, "Alice L."),
+            ({"display_name": "alice", "device": None}, "bob"),
+        ]
+        for more, told in cases:
             matter = Matter(self)
             await matter.begin()
-            matter.more = {"display_name": given}
+            matter.more = more
             await matter.die(matter.wish(), "before create_account")
-            renamed = matter.server.wish("bob")
+            renamed = matter.server.wish("bob", **({"device": None} if "device" in more else {}))
             await matter.die(renamed, "after create_account")
             await matter.server.recover()
             self.assertEqual(matter.server.greeted, [str(user("bob"))])

@@ -20,6 +20,7 @@ class MethodTests(HandlerCase):
                     ALICE,
                     "PHONE",
                     "my phone",
+                    is_appservice_ghost=True,
                     auth_provider_id="oidc",
                     should_issue_refresh_token=True,
                     auth_provider_session_id="sid",
@@ -31,6 +32,7 @@ class MethodTests(HandlerCase):
             self.assertIsNotNone(login.refresh_token)
             told = (device.display_name, device.auth_provider_id, device.auth_provider_session_id)
             self.assertEqual(told, ("my phone", "oidc", "sid"))
+            self.assertTrue(device.is_appservice_ghost)
         first, second = (device.login for _, device in self.shop.writer.devices)
         self.assertNotEqual(first.access_token, second.access_token)
 
@@ -45,6 +47,7 @@ class MethodTests(HandlerCase):
         ((_, device),) = self.shop.writer.devices
         self.assertRegex(login.device_id, r"\A[A-Z]{10}\Z")
         self.assertEqual((device.display_name, login.refresh_token), (None, None))
+        self.assertFalse(device.is_appservice_ghost)
 
     def test_registerDeviceRefused(self) -> None:
         """An unacceptable device is refused before anything is written; an account that isn't

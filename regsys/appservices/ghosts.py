@@ -72,6 +72,8 @@ class Ghosts:
         if not exclusive:
             # A name that this service alone may have is its own at the homeserver as well.
             await self.names.check_elsewhere(user_id)
+        if device is not None:
+            device = attr.evolve(device, is_appservice_ghost=True)
         terms = None if device is None else self.logins.terms(device)
         # Last, as it costs the most.
         password_hash = None if password is None else await self.hasher.hash(password)

@@ -70,7 +70,9 @@ class IDevices(Interface):
         tokens again change nothing. The tokens are ready-made in ``device.login``; a
         homeserver that mints its own returns those instead, the same ones each time it
         is given the same ``device.login``. A guest's token (``terms.is_guest``) is
-        kept like any other, unless ``auth`` can read what it says.
+        kept like any other, unless ``auth`` can read what it says. A device of
+        an application service's user says so (``is_appservice_ghost``), for homeservers
+        that treat those differently.
 
         Raises UserNotFound for a user who does not exist or is deactivated.
         """

@@ -60,10 +60,14 @@ class LoggedIn:
 
 @attr.frozen(kw_only=True)
 class NewDevice:
-    """A device about to be written, with its login. The tokens of a guest are not stored."""
+    """A device about to be written, with its login. The tokens of a guest are not stored.
+
+    ``is_appservice_ghost``: an application service logs in one of its users, and no person does.
+    """
 
     login: Login
     display_name: Optional[str] = None
+    is_appservice_ghost: bool = False
     auth_provider_id: Optional[str] = None
     auth_provider_session_id: Optional[str] = None
 
@@ -73,6 +77,7 @@ class NewDevice:
         return cls(
             login=login,
             display_name=request.display_name,
+            is_appservice_ghost=request.is_appservice_ghost,
             auth_provider_id=request.auth_provider_id,
             auth_provider_session_id=request.auth_provider_session_id,
         )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from treq.testing import RequestTraversalAgent
 
+from regsys.model import Login, NewAccount, NewDevice, Outcome, UserID
+from regsys.storage.devices import DeviceStore
+from regsys.storage.users import UserStore
 from tests.appservices.bridges import (
     DEVICE,
     OTHER_TOKEN,
@@ -67,6 +72,35 @@ class LoginTests(BridgeCase):
             self.assertEqual(self.whoami(answer.json["access_token"]).json["user_id"], whole)
         self.made("ircbot", inhibit_login=True)
         self.assertEqual(self.log_in("ircbot").status, 200)
+
+    def test_devicesOfGhosts(self) -> None:
+        """The store is told which devices are of a service's users: those that the service logs
+        in, also as it makes them, and no person's."""
+        written: list[tuple[str, bool]] = []
+        register, create = DeviceStore.register, UserStore.create_account
+
+        def note(user_id: UserID, device: Optional[NewDevice]) -> None:
+            if device is not None:
+                written.append((user_id.localpart, device.is_appservice_ghost))
+
+        async def noting_devices(store: DeviceStore, user_id: UserID, device: NewDevice) -> Login:
+            note(user_id, device)
+            return await register(store, user_id, device)
+
+        async def noting_accounts(store: UserStore, new: NewAccount) -> Outcome:
+            note(new.user_id, new.device)
+            return await create(store, new)
+
+        self.patch(DeviceStore, "register", noting_devices)
+        self.patch(UserStore, "create_account", noting_accounts)
+        self.log_in()
+        self.made("_irc_bob")
+        self.register("carol")
+        login = {"type": "m.login.password", "user": "carol", "password": PASSWORD}
+        self.assertEqual(self.client.post(f"{V3}/login", login).status, 200)
+        self.assertEqual(
+            written, [("_irc_alice", True), ("_irc_bob", True), ("carol", False), ("carol", False)]
+        )
 
     def test_knownDevice(self) -> None:
         """A device that is known keeps its name, and loses its earlier token; r0 is as good, and
@@ -240,3 +274,4 @@ class OwnFileTests(BridgeCase):
             self.assertEqual(self.client.register(**body).status, status, known)
         taken = self.client.register(username="_other_x", password=PASSWORD, auth=DUMMY)
         self.assertEqual(taken.status, 400)
+        self.assertEqual(len(self.failed_jobs.flush()), 1)  # nobody is at home there

@@ -38,7 +38,7 @@ class Milestones(Tables):
         """The first person is; guests, bots and application services' users don't count, those
         who come later don't change it, and a process that comes later knows it."""
         for make in (self.make_account, self.settle):
-            await self.begin()
+            await self.new_database()
             milestones = MilestoneStore(self.db)
             for number, more in enumerate(
                 ({"is_guest": True}, {"user_type": "bot"}, {"appservice_id": "irc"})
@@ -52,7 +52,7 @@ class Milestones(Tables):
     async def test_upgradedGuest(self: Any) -> None:
         """A guest who becomes a user may be the first."""
         for make in (self.make_account, self.settle):
-            await self.begin()
+            await self.new_database()
             await make(account("guest", "1", is_guest=True))
             await make(upgrade("user", "1"))
             self.assertEqual(await MilestoneStore(self.db).first_real_user(), user("1"))
@@ -60,7 +60,7 @@ class Milestones(Tables):
     async def test_atOnce(self: Any) -> None:
         """Of several first ones at once, all get their accounts, and one was the first."""
         for make in (self.make_account, self.settle):
-            await self.begin()
+            await self.new_database()
             names = [f"user{number}" for number in range(8)]
             ended = await together(make(account(name, name)) for name in names)
             self.assertEqual(ended, [None] * 8)

@@ -128,6 +128,8 @@ class BindTests(BindingCase):
             self.assertEqual(self.bind(sid, who=token).status, status, name)
             self.run_jobs(ASKING_MS)
             self.assertEqual((self.double.bound, self.remembered), ({}, []), name)
+        # What was still being bound when its owner went could not be unbound at once.
+        self.assertEqual(len(self.failed_jobs.flush()), 3)
 
     def test_goneBefore(self) -> None:
         """Who is deactivated before it is asked for is bound to nothing at all."""

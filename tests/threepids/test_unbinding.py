@@ -46,6 +46,7 @@ class DeleteTests(BindingCase):
         self.assertEqual(len(self.rows("SELECT * FROM jobs")), 1)
         self.run_jobs()
         self.assertEqual(self.remembered, [(ALICE, SERVER)])
+        self.assertGreater(len(self.failed_jobs.flush()), 0)
         self.over_again(signer=Signer())
         self.listen(("M_FORBIDDEN", "Stay."))
         self.run_jobs(JOB_LONGEST_WAIT_MS)
@@ -109,3 +110,4 @@ class DeleteTests(BindingCase):
         self.assertEqual(self.heard, [("update", SERVER, HER, "email", ALICE, False)])
         self.assertEqual(list(self.double.bound), [OTHER])
         self.assertEqual(len(self.rows("SELECT * FROM jobs")), 1)
+        self.assertGreater(len(self.failed_jobs.flush()), 0)

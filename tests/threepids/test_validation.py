@@ -140,6 +140,7 @@ class RequestTests(ProofCase):
         tables = ("validations", "validation_tokens", "jobs")
         stored = str([tuple(row) for name in tables for row in self.rows(f"SELECT * FROM {name}")])
         self.mails.trouble = None
+        self.assertGreater(len(self.failed_jobs.flush()), 0)
         self.clock.advance(LIFE_S - 1)
         self.wait(self.subsystem.jobs.run_due())
         self.assertIn(self.link()["sid"], stored)
@@ -165,6 +166,7 @@ class MailTests(ProofCase):
         self.asked()
         self.assertEqual((self.waiting(), self.mails.sent), (1, []))
         self.mails.trouble = None
+        self.assertGreater(len(self.failed_jobs.flush()), 0)
         self.later(60)
         self.assertEqual((self.waiting(), len(self.mails.sent)), (0, 1))
         self.assertEqual(self.submit(**self.link()).status, 200)
@@ -175,6 +177,7 @@ class MailTests(ProofCase):
         self.asked("late@mail.example")
         self.asked(attempt=1)
         self.mails.trouble = None
+        self.assertGreater(len(self.failed_jobs.flush()), 0)
         self.asked(attempt=2)
         self.assertEqual(self.submit(**self.link()).status, 200)
         self.mails.sent.clear()
@@ -186,6 +189,7 @@ class MailTests(ProofCase):
         self.mails.trouble = Unavailable()
         self.asked()
         self.mails.trouble = None
+        self.assertGreater(len(self.failed_jobs.flush()), 0)
         self.system(database=self.database)
         self.later(60)
         self.assertEqual(self.submit(**self.link()).json, {"success": True})
