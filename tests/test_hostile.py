@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any, ClassVar, Iterator, Mapping, Optional
 from urllib.parse import urlencode
 
+from regsys.bodies import NEVER_NULL
 from regsys.threepids.tokens import ValidationTokens
 from tests.appservices import bridges
 from tests.case import DUMMY, PASSWORD, SystemCase
@@ -23,10 +24,12 @@ Good = dict[str, tuple[str, dict[str, Any]]]
 
 # The longest character, in UTF-8.
 GRIN = "\N{GRINNING FACE}"
+# Keys for which null is a wrong type, wherever they are known.
+REQUIRED = NEVER_NULL | {"email", "client_secret", "send_attempt", "sid", "token"}
 # How many unfinished sessions one address may have.
 CAP = 200
-# One of every JSON type.
-VALUES = (None, True, 1, 1.5, "text", ["text"], {"a": "text"})
+# One of every JSON type but null, which counts as left out.
+VALUES = (True, 1, 1.5, "text", ["text"], {"a": "text"})
 
 
 class HostileCase(bridges.BridgeCase):
@@ -110,12 +113,15 @@ class BodyTests(HostileCase):
         self.assertAllRefused(good, spoiled(), "M_INVALID_PARAM", "M_INVALID_USERNAME")
 
     def test_noKeyTakesAnotherType(self) -> None:
-        """Each key with a value of each wrong type, null included: a 400."""
+        """Each key with a value of each wrong type, null included where it must be there: a 400."""
         good = self.good()
         del good["guest"]  # every key but one is ignored there
 
         def spoiled() -> Iterator[tuple[str, Any]]:
-            for name, (_, body) in good.items():
+            for name, (path, body) in good.items():
+                required = REQUIRED | ({"type", "password"} if "login" in path else set())
+                for key in body.keys() & required:
+                    yield name, {**body, key: None}
                 for value in VALUES:
                     yield from ((name, changed) for changed in _with_each_key(body, value))
 
@@ -152,7 +158,9 @@ class BodyTests(HostileCase):
     def test_notAnObject(self) -> None:
         """JSON that is no object is a 400."""
         good = self.good()
-        spoiled = ((name, json.dumps(value).encode()) for name in good for value in VALUES[:-1])
+        spoiled = (
+            (name, json.dumps(value).encode()) for name in good for value in (None, *VALUES[:-1])
+        )
         self.assertAllRefused(good, spoiled, "M_BAD_JSON")
 
     def test_theLastOfDuplicateKeysWins(self) -> None:
