@@ -154,12 +154,15 @@ class KeptHashes:
                 self._idle.pop(0).callback(None)
 
     async def _hash(self, pending: _Pending) -> Optional[str]:
-        """None: nobody makes it, for the process is about to end."""
+        """None: nobody makes it, for the process is about to end, or a thread has failed."""
         try:
             return await self.hasher.hash(pending.password, pending.session_id)
         except RegistrationError as error:
             log.info("a session's password was not hashed: {error}", error=error.text)
-            return None
+        except Exception:
+            # Nobody else would hear of it, and nobody may wait for this hash any longer.
+            log.failure("hashing a session's password")
+        return None
 
     async def _keep(self, pending: _Pending, password_hash: str) -> None:
         sessions = self.uia.sessions

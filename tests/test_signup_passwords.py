@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from regsys import kept_hashes
 from regsys.errors import PasswordNeededAgain, Unavailable
@@ -299,6 +299,16 @@ class WaitingTests(HashingCase):
         self.assertAsked(self.client.answer(last))
         self.clock.advance(kept_hashes.LEASE_MS / 1000)
         self.assertAsked(self.client.answer(self.complete(session)))
+        self.assertLives(session)
+
+    def test_failingThread(self) -> None:
+        """A hash that a thread fails to make is not waited for: the operator reads of it."""
+        self.system(run=lambda *args: fail(MemoryError()))
+        session = self.begin()
+        self.clock.advance(0)
+        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+        self.assertAsked(self.go_on(session))
+        self.system(database=self.database)
         self.assertLives(session)
 
     def test_slowHash(self) -> None:
