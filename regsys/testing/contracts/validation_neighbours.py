@@ -36,8 +36,11 @@ class ValidationNeighboursContract(Contract):
         return found
 
     async def test_eachGoesOn(self) -> None:
-        """The same triple again finds its own session, and changes no other."""
+        """The same triple again finds its own session, and changes no other; the one that was
+        proven before it is not gone on with."""
         store = self.make()
+        await store.begin(wanted("proven", **PHONE))
+        self.assertTrue(await store.confirm("proven", NOW_MS))
         for number, change in enumerate(NEIGHBOURS):
             await store.begin(wanted(f"sid{number}", **{**PHONE, **change}))
         sids = [f"sid{number}" for number in range(len(NEIGHBOURS))]
