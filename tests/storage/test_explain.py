@@ -49,6 +49,7 @@ ROWS: Mapping[str, tuple[int, str]] = {
         SOME,
         "md5('s' || i), 'POST', '/register', NULL, '192.0.' || i % 256 || '.' || i % 199, '{}',"
         " NULL, '{}', '[]', NULL, i, 2000000000000 + i, i % 2 = 0, NULL,"
+        " NULL, NULL, CASE WHEN i % 2 = 0 THEN '@u' || i || ':test.example' END, NULL,"
         " CASE WHEN i % 3 = 0 THEN '2001:db8:' || i || '::/48' END",
     ),
     "threepids": (SOME, "'email', 'u' || i || '@a.example', '@u' || i || ':test.example', i, i"),
