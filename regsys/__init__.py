@@ -7,32 +7,55 @@ Public are the names below, ``regsys.interfaces``, ``regsys.model``, ``regsys.er
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # What type checkers and editors read. At run time ``__getattr__`` imports the same names.
+    from regsys.build import embedded, standalone
+    from regsys.config import Config, ConfigError, load, parse
+    from regsys.handler import RegistrationHandler
+    from regsys.subsystem import Hooks, Subsystem, hooks
+    from regsys.uia.confirmation import Confirmation, ConfirmationRequest, Confirmed
+    from regsys.web.answers import challenged
 
 __version__ = "0.1.0.dev0"
 
-_PUBLIC = {
-    "Config": "regsys.config",
-    "ConfigError": "regsys.config",
-    "Confirmation": "regsys.uia.confirmation",
-    "ConfirmationRequest": "regsys.uia.confirmation",
-    "Confirmed": "regsys.uia.confirmation",
-    "Hooks": "regsys.subsystem",
-    "RegistrationHandler": "regsys.handler",
-    "Subsystem": "regsys.subsystem",
-    "challenged": "regsys.web.answers",
-    "embedded": "regsys.build",
-    "hooks": "regsys.subsystem",
-    "load": "regsys.config",
-    "parse": "regsys.config",
-    "standalone": "regsys.build",
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Confirmation",
+    "ConfirmationRequest",
+    "Confirmed",
+    "Hooks",
+    "RegistrationHandler",
+    "Subsystem",
+    "challenged",
+    "embedded",
+    "hooks",
+    "load",
+    "parse",
+    "standalone",
+]
+
+# The modules that define the public names, each imported when one of its names is first used: a
+# program that needs only a value of ``regsys.model`` does not load a web server.
+_MODULES = {
+    "regsys.build": ("embedded", "standalone"),
+    "regsys.config": ("Config", "ConfigError", "load", "parse"),
+    "regsys.handler": ("RegistrationHandler",),
+    "regsys.subsystem": ("Hooks", "Subsystem", "hooks"),
+    "regsys.uia.confirmation": ("Confirmation", "ConfirmationRequest", "Confirmed"),
+    "regsys.web.answers": ("challenged",),
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = sorted(_PUBLIC)
 
-
-def __getattr__(name: str) -> Any:
-    # Imported when asked for: who wants a value of ``regsys.model`` need not load a web server.
-    if name not in _PUBLIC:
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'regsys' has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

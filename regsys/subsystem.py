@@ -75,15 +75,46 @@ class Hooks:
     display_name: Callable[[str], str] = display_name_of
 
 
-def hooks(clock: IReactorTime, **replaced: Any) -> Hooks:
-    """The hooks with nothing hung on them, but for what is given by name."""
-    callbacks = {
-        "spam": SpamChecks(clock=clock),
-        "threepids": ThreepidRules(clock=clock),
-        "threepid_changes": ThreepidChanges.on(clock),
-        "binding_changes": BindingChanges.on(clock),
-    }
-    return Hooks(**{**callbacks, **replaced})
+def hooks(
+    clock: IReactorTime,
+    *,
+    spam: Optional[SpamChecks] = None,
+    threepids: Optional[ThreepidRules] = None,
+    threepid_changes: Optional[ThreepidChanges] = None,
+    binding_changes: Optional[BindingChanges] = None,
+    services: Optional[IAppservices] = None,
+    blocking: Optional[IBlocking] = None,
+    directory: Optional[IUserDirectory] = None,
+    mails: Optional[IValidationMails] = None,
+    sms: Optional[ISmsSender] = None,
+    signer: Optional[IRequestSigner] = None,
+    stages: Sequence[IStage] = (),
+    flows: Optional[Sequence[tuple[str, ...]]] = None,
+    template_directories: Sequence[str] = (),
+    confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None,
+    users: Optional[IUserLookup] = None,
+    display_name: Callable[[str], str] = display_name_of,
+) -> Hooks:
+    """Hooks with no callback registered. The arguments are the fields of ``Hooks``; the four lists
+    of callbacks are made anew where None."""
+    return Hooks(
+        spam=spam or SpamChecks(clock=clock),
+        threepids=threepids or ThreepidRules(clock=clock),
+        threepid_changes=threepid_changes or ThreepidChanges.on(clock),
+        binding_changes=binding_changes or BindingChanges.on(clock),
+        services=services,
+        blocking=blocking,
+        directory=directory,
+        mails=mails,
+        sms=sms,
+        signer=signer,
+        stages=stages,
+        flows=flows,
+        template_directories=template_directories,
+        confirmation_flows=confirmation_flows,
+        users=users,
+        display_name=display_name,
+    )
 
 
 @attr.frozen(kw_only=True)

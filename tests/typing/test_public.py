@@ -1,0 +1,73 @@
+"""Type checkers know every public name: right uses pass, wrong ones are told."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import regsys
+
+ROOT = Path(__file__).parent.parent.parent
+USES = Path(__file__).with_name("uses.py")
+ERROR = re.compile(r"^\S+:(?P<line>\d+): error: .*\[(?P<code>[a-z-]+)\]$", re.MULTILINE)
+
+
+def mypy(*arguments: str) -> str:
+    """What ``mypy --strict`` says, with the project's own settings."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-pretty", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if done.stderr:
+        raise AssertionError(done.stderr)
+    return done.stdout
+
+
+class PublicNameTests(SynchronousTestCase):
+    def test_usesAreJudged(self) -> None:
+        """Of the uses in uses.py mypy refuses exactly those that are marked as mistakes."""
+        lines = USES.read_text("utf-8").splitlines()
+        marked = {
+            (number, line.rpartition("# error: ")[2])
+            for number, line in enumerate(lines, 1)
+            if "  # error: " in line
+        }
+        said = mypy(str(USES.relative_to(ROOT)))
+        found = {(int(match["line"]), match["code"]) for match in ERROR.finditer(said)}
+        self.assertEqual(found, marked, said)
+
+    def test_noNameIsAny(self) -> None:
+        """mypy knows the type of every public name."""
+        lines = ["import regsys", *(f"reveal_type(regsys.{name})" for name in regsys.__all__)]
+        Path("names.py").write_text("\n".join(lines), "utf-8")
+        said = mypy(str(Path("names.py").resolve()))
+        types = re.findall(r'note: Revealed type is "(.*)"', said)
+        self.assertEqual(len(types), len(regsys.__all__), said)
+        self.assertNotIn("Any", types, said)
+
+    def test_everyNameIsUsed(self) -> None:
+        """uses.py has a use of each public name."""
+        uses = USES.read_text("utf-8")
+        self.assertEqual([name for name in regsys.__all__ if f"regsys.{name}" not in uses], [])
+
+    def test_everyNameIsThere(self) -> None:
+        """At run time each public name is imported when asked for, and listed by dir()."""
+        for name in regsys.__all__:
+            self.assertIsNotNone(getattr(regsys, name), name)
+            self.assertIn(name, dir(regsys))
+        with self.assertRaisesRegex(AttributeError, "regsys.*'registrate'"):
+            regsys.registrate  # type: ignore[attr-defined]  # noqa: B018
+
+    def test_nothingIsLoadedAhead(self) -> None:
+        """Importing regsys loads none of its modules."""
+        program = "import regsys, sys; print([m for m in sys.modules if m.startswith('regsys.')])"
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        self.assertEqual(done.stdout.strip(), "[]")

@@ -1,0 +1,73 @@
+"""Uses of every public name as mypy is to see them; nothing here ever runs.
+
+A line that ends in ``# error: CODE`` is a mistake that mypy must find; it must find no other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence, Union
+
+from twisted.web.resource import IResource
+
+import regsys
+from regsys.interfaces import IAccountStore, IAuth, IDevices
+from regsys.model import Challenge, Registration, UserID
+
+
+def configuration() -> regsys.Config:
+    try:
+        config = regsys.load(["homeserver.yaml"])
+    except regsys.ConfigError as error:
+        problems: Sequence[str] = error.problems
+        print(problems)
+    config = regsys.parse({"server_name": "test.example"})
+    name: str = config.server_name
+    print(name)
+    regsys.load("homeserver.yaml", True)  # error: call-arg
+    regsys.parse(["server_name"])  # error: arg-type
+    config.server = "test.example"  # error: attr-defined
+    regsys.ConfigError(17)  # error: arg-type
+    regsys.Config()  # error: call-arg
+    return config
+
+
+def own_tables(config: regsys.Config, reactor: Any) -> regsys.Subsystem:
+    hooks: regsys.Hooks = regsys.hooks(reactor, flows=[("m.login.dummy",)])
+    regsys.hooks(reactor, flow=[("m.login.dummy",)])  # error: call-arg
+    regsys.hooks(reactor, template_directories=[1])  # error: list-item
+    print(hooks.spams)  # error: attr-defined
+    regsys.standalone(config, reactor, room=None)  # error: call-arg
+    regsys.standalone({"server_name": "test.example"}, reactor)  # error: arg-type
+    return regsys.standalone(config, reactor, hooks=hooks)
+
+
+def own_stores(
+    config: regsys.Config, reactor: Any, store: IAccountStore, devices: IDevices, auth: IAuth
+) -> IResource:
+    registration = regsys.embedded(config, reactor, store=store, devices=devices, auth=auth)
+    regsys.embedded(config, reactor, store=store, devices=devices)  # error: call-arg
+    regsys.embedded(config, reactor, store=store, devices=store, auth=auth)  # error: arg-type
+    registration.resource(17)  # error: arg-type
+    registration.begin()  # error: attr-defined
+    return registration.resource(["register"])
+
+
+async def handling(handler: regsys.RegistrationHandler, user_id: UserID) -> None:
+    created = await handler.register_user(Registration(key="k", localpart="alice"))
+    made: UserID = created.user_id
+    await handler.register_user("alice")  # error: arg-type
+    await handler.register_device(user_id, 17)  # error: arg-type
+    handler.register(made)  # error: attr-defined
+
+
+async def confirming(
+    confirmation: regsys.Confirmation, request: regsys.ConfirmationRequest
+) -> Optional[Mapping[str, Any]]:
+    answer: Union[regsys.Confirmed, Challenge] = await confirmation.confirm(request)
+    await confirmation.confirm(request, 17)  # error: call-arg
+    regsys.ConfirmationRequest(method="POST")  # error: call-arg
+    regsys.challenged(request)  # error: arg-type
+    if isinstance(answer, regsys.Confirmed):
+        print(answer.body)  # error: attr-defined
+        return None
+    return regsys.challenged(answer)
