@@ -29,7 +29,7 @@ class SlowRooms(FolderRooms):
 def main(folder: str, *options: str) -> int:
     paths: Sequence[str] = [word for word in options if word != "-c"]
     config = load(paths)
-    logs.begin(config.log_config)
+    logs.begin(config.log_config, config.server_name)
     subsystem = build.standalone(config, reactor, rooms=SlowRooms(Path(folder)))
     return serve(config, subsystem, reactor, "rooms are kept in a folder")
 

@@ -107,7 +107,7 @@ class RegistrationTokenStoreContract(Contract):
             await self.create_account(using(f"v{number}", f"t{number}", created_ms=used_ms))
         pages, after = [], None
         while page := await store.list(NOW_MS, after, 2):
-            pages.append([item.token for item in page])
+            pages.append([item.token for item in page if item.token != BYSTANDER])
             after = page[-1]
         self.assertEqual(pages, [["t0", "t1"], ["t2", TOKEN], ["t3"]])
         used: list[list[str]] = []
