@@ -77,7 +77,7 @@ class RecoveryTests(TestCase):
             await writer.create_account(server.wish())
         server.clock.advance(LATER_S)
         (job,) = await JobStore(server.db).claim(
-            (RECOVERY,), int(server.clock.seconds() * 1000), JOB_LEASE_MS, 1
+            {RECOVERY: 1}, int(server.clock.seconds() * 1000), JOB_LEASE_MS
         )
         writer, _ = server.process()
         self.assertFalse((await writer.create_account(server.wish())).replayed)
