@@ -67,7 +67,9 @@ def connect(config: DatabaseConfig) -> Any:
     with told(chosen, "the database cannot be opened"):
         if isinstance(chosen, SQLite):
             # Password hashes will be in it: for nobody else's eyes, from the first moment.
-            os.close(os.open(chosen.path, os.O_RDWR | os.O_CREAT, 0o600))
+            # One that is there is left alone: closing any descriptor of it undoes SQLite's locks.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(chosen.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         connection = _driver(chosen).connect(**_patient(chosen).connect_args())
         chosen.opened(connection)
     objection = chosen.objection(connection)
@@ -132,6 +134,7 @@ def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backen
     """The real thing: adbapi's pool over our dialect, and a hashing pool of niced threads."""
     metrics = Metrics()
     chosen = dialect(config.database)
+    chosen.check()
     pool = connection_pool(chosen, reactor, config.database.pool_min, config.database.pool_max)
     database = Database(pool, chosen, reactor, observe=metrics.database_call)
     threads = HashingThreads(reactor)

@@ -149,7 +149,7 @@ class KeptHashes:
         if self._making.get(pending.session_id) is pending:
             del self._making[pending.session_id]
         pending.finish(None)
-        if not self._line and not self._making:
+        if not self.is_busy:
             while self._idle:
                 self._idle.pop(0).callback(None)
 
@@ -229,9 +229,14 @@ class KeptHashes:
 
     # --- The process ends -----------------------------------------------------------------
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a hash is to be made, or to be kept."""
+        return bool(self._line or self._making)
+
     def idle(self) -> Deferred[None]:
         """Fires when no hash is to be made, or to be kept: at once if none is now."""
-        if not self._line and not self._making:
+        if not self.is_busy:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
         self._idle.append(waiting)

@@ -107,6 +107,7 @@ class Service:
 
     def _shut_down(self) -> Any:
         log.info("stopping: {count} calls under way", count=self._subsystem.in_flight.count)
+        self._connections.is_closing = True
         for _, port in self._ports:
             defer.maybeDeferred(port.stopListening).addErrback(
                 lambda failure: log.failure("closing a listener", failure)

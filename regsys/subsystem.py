@@ -192,8 +192,9 @@ class Subsystem:
     async def stop(self) -> None:
         """Let the calls and jobs under way end, and the hashes that sessions were promised, then
         give the threads up."""
-        await self.in_flight.idle()
-        await self._hashes.idle()
+        while self.in_flight.count or self._hashes.is_busy:
+            await self.in_flight.idle()
+            await self._hashes.idle()
         self._housekeeping.stop()
         await self.jobs.stop()
         if self._activity is not None:

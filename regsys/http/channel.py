@@ -168,7 +168,14 @@ class Channel(http.HTTPChannel):
 
     # --- From one request to the next ----------------------------------------------------
 
+    def checkPersistence(self, request: http.Request, version: bytes) -> bool:
+        if self.connections.is_closing:
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        return bool(super().checkPersistence(request, version))
+
     def requestDone(self, request: http.Request) -> None:
+        self.persistent = self.persistent and not self.connections.is_closing
         # What is left of a connection that is about to be closed is dropped.
         self.paused = bool(self.persistent)
         super().requestDone(request)

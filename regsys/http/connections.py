@@ -63,6 +63,8 @@ class Connections:
     _by_key: dict[str, _Group] = attr.field(init=False, factory=dict)
     _keys: dict[Connection, tuple[str, ...]] = attr.field(init=False, factory=dict)
     _logged_s: Optional[float] = attr.field(init=False, default=None)
+    # The process ends: each connection is closed after the answer that it waits for.
+    is_closing: bool = attr.field(init=False, default=False)
 
     @classmethod
     def within(

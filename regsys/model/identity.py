@@ -9,7 +9,9 @@ import attr
 
 GUEST_DEVICE_ID = "guest_device"
 MAX_USER_ID_BYTES = 255
-_MAIL_ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"'@]+@[^\s<>()\[\]:;,\"'@]+")
+# Tried only where a word begins: tried at each letter, a long word would take quadratic time.
+_IN_A_WORD = r"[^\s<>()\[\]:;,\"'@]"
+_MAIL_ADDRESS = re.compile(rf"(?<!{_IN_A_WORD}){_IN_A_WORD}+@{_IN_A_WORD}+")
 
 
 @attr.frozen(order=True)

@@ -46,6 +46,32 @@ class FileReplaced(sqlite3.OperationalError):
 Identity = tuple[int, int]
 
 
+class _Descriptors:
+    """One descriptor a file, for all of a process. It is kept open, because to close any descriptor
+    of a file undoes SQLite's locks on it; only files that were deleted are let go. What it leads to
+    is what was opened, whatever the path does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[Identity, int] = {}
+
+    def of(self, path: str) -> tuple[Identity, int]:
+        with self._lock:
+            for identity, descriptor in list(self._open.items()):
+                if not os.fstat(descriptor).st_nlink:
+                    os.close(self._open.pop(identity))
+            found = _identity(path)
+            if found is None or found not in self._open:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                status = os.fstat(descriptor)
+                found = (status.st_dev, status.st_ino)
+                self._open.setdefault(found, descriptor)
+            return found, self._open[found]
+
+
+_descriptors = _Descriptors()
+
+
 class DatabaseFile:
     """One database's file, from the first time it is opened. For all threads of a process."""
 
@@ -59,10 +85,6 @@ class DatabaseFile:
         self._counter = 0
         self._mark = 0
         self._checked_s = -math.inf
-
-    def __del__(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
 
     def open(self) -> None:
         """A connection has just been made. Raises FileReplaced if it leads to another file."""
@@ -107,11 +129,7 @@ class DatabaseFile:
     def _check_file(self) -> None:
         found = _identity(self.path)
         if self._identity is None:
-            # Kept open for good, because to close any descriptor of a file would undo SQLite's
-            # locks on it. What it leads to is what was opened, whatever the path does.
-            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            status = os.fstat(self._descriptor)
-            self._identity = (status.st_dev, status.st_ino)
+            self._identity, self._descriptor = _descriptors.of(self.path)
         if found != self._identity:
             raise self._replaced("", found)
 

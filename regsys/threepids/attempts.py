@@ -7,6 +7,7 @@ from typing import AsyncIterator, Callable
 
 import attr
 
+from regsys.errors import Unavailable
 from regsys.interfaces import ILimiter
 from regsys.model import Client
 
@@ -26,5 +27,10 @@ class ProofAttempts:
         """
         key = self.key_of(client.address)
         await self.limiter.take(key)
-        yield
+        try:
+            yield
+        except Unavailable:
+            # Whoever was asked said nothing of the proof.
+            await self.limiter.give_back(key)
+            raise
         await self.limiter.give_back(key)

@@ -17,6 +17,8 @@ STALLED_S = 1.0
 # Requests that wait behind one that has stalled; any others, such as a client's that repeats its
 # last request at once, and often.
 MOST_STALLED, MOST = 4, 32
+# Nobody waits longer for a turn, whatever those before wait for: modules, the homeserver, hashes.
+MOST_WAIT_S = 10.0
 # When to come again: others are given ten seconds to answer.
 RETRY_MS = 5000
 
@@ -32,15 +34,19 @@ class _Queue:
     def stall(self) -> None:
         self.has_stalled = True
         for place in self.lock.waiting[MOST_STALLED:]:
-            self.refused.add(place)
-            place.cancel()
+            self.refuse(place)
 
-    async def enter(self, gone: Optional[Deferred[Any]]) -> None:
+    def refuse(self, place: Deferred[Any]) -> None:
+        self.refused.add(place)
+        place.cancel()
+
+    async def enter(self, clock: IReactorTime, gone: Optional[Deferred[Any]]) -> None:
         if len(self.lock.waiting) >= (MOST_STALLED if self.has_stalled else MOST):
             raise _come_again()
         place = self.lock.acquire()
         if gone is not None:
             gone.addCallback(lambda _: place.cancel())
+        too_long = None if place.called else clock.callLater(MOST_WAIT_S, self.refuse, place)
         try:
             await place
         except CancelledError:
@@ -51,6 +57,8 @@ class _Queue:
             raise
         finally:
             self.refused.discard(place)
+            if too_long is not None and too_long.active():
+                too_long.cancel()
 
 
 @attr.frozen(kw_only=True)
@@ -66,10 +74,10 @@ class Turns:
     ) -> AsyncIterator[None]:
         """``gone`` fires when the client has left, whose place is then free; None: nobody tells.
 
-        Raises ClientLeft to who has left, LimitExceeded where too many wait.
+        Raises ClientLeft where the client has left, LimitExceeded where too many wait, or too long.
         """
         queue = self._queues.setdefault(session_id, _Queue())
-        await queue.enter(gone)
+        await queue.enter(self.clock, gone)
         try:
             yield
         finally:

@@ -242,6 +242,17 @@ class PipeliningTests(SynchronousTestCase):
         late.clock.advance(0)
         self.assertEqual(self.count, 3)
 
+    def test_closing(self) -> None:
+        """Once the process is about to end, each connection is closed after its answer."""
+        for data in (GET, GET * 3):
+            wire = self.another()
+            wire.site.connections.is_closing = True
+            answer = wire.send(data)
+            wire.clock.advance(0)
+            self.assertIn(b"\r\nconnection: close\r\n", answer.lower())
+            self.assertTrue(wire.closed)
+        self.assertEqual(self.count, 2)
+
     def test_bug(self) -> None:
         """Where one connection's next request fails in a way that nobody foresaw, it ends, and
         the others go on."""

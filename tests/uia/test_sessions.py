@@ -26,7 +26,7 @@ from regsys.storage.sessions import SessionStore
 from regsys.testing import memory_database
 from regsys.uia.sessions import Auth, Progress, UserInteractiveAuth
 from regsys.uia.stages import DummyStage
-from regsys.uia.turns import MOST, RETRY_MS, STALLED_S
+from regsys.uia.turns import MOST, MOST_WAIT_S, RETRY_MS, STALLED_S
 from tests.riddle import RIDDLE, SOLVED, Riddle
 
 DUMMY = "m.login.dummy"
@@ -326,6 +326,21 @@ class TurnTests(UIACase):
         first, entered = self.enter_many(6)
         first.callback(None)
         self.successResultOf(entered[-1])
+
+    def test_longWait(self) -> None:
+        """Nobody waits longer for a turn than ten seconds, whatever the one before waits for."""
+
+        async def waiting() -> None:
+            async with self.uia.turn("S"):
+                await Deferred()  # for a module, say
+
+        Deferred.fromCoroutine(waiting())
+        behind = self.enter("behind", "S", succeed(None))
+        self.clock.advance(MOST_WAIT_S - 0.01)
+        self.assertNoResult(behind)
+        self.clock.advance(0.01)
+        self.failureResultOf(behind, LimitExceeded)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_hungUp(self) -> None:
         """Who hangs up while waiting is not served, and leaves the place to others; who hangs up

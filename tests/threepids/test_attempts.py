@@ -1,0 +1,38 @@
+"""What counts as an attempt to bring a proof, and what does not."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.errors import LimitExceeded, NoSuchValidation, Unavailable
+from regsys.model import Client
+from regsys.ratelimit import Buckets
+from regsys.threepids.attempts import ProofAttempts
+
+
+class AttemptTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        limiter = Buckets(per_second=0.001, burst_count=1, seconds=lambda: 0.0)
+        self.attempts = ProofAttempts(limiter=limiter, key_of=str)
+
+    def attempt(self, error: Optional[Exception] = None) -> Deferred[None]:
+        async def attempt() -> None:
+            async with self.attempts.counted(Client("192.0.2.1", "")):
+                if error is not None:
+                    raise error
+
+        return Deferred.fromCoroutine(attempt())
+
+    def test_counted(self) -> None:
+        """What proves nothing counts."""
+        self.failureResultOf(self.attempt(NoSuchValidation()), NoSuchValidation)
+        self.failureResultOf(self.attempt(), LimitExceeded)
+
+    def test_notCounted(self) -> None:
+        """What proves something does not, nor what a server that is away says nothing of."""
+        for _ in range(3):
+            self.successResultOf(self.attempt())
+            self.failureResultOf(self.attempt(Unavailable()), Unavailable)
