@@ -40,13 +40,15 @@ def problem(path: str) -> Optional[str]:
 
 
 def names_process(path: str) -> bool:
-    """Whether it holds the ID of a process that lives: a homeserver's, whose file it also is."""
+    """Whether it holds the ID of another process that lives: a homeserver's, whose file it also
+    is."""
     try:
         with open(path, encoding="ascii") as file:
             number = int(file.read(32))
     except (OSError, ValueError):
         return False
-    if not 0 < number <= _MOST:
+    # Our own is a dead process's: a container that was killed comes back under the same ID.
+    if not 0 < number <= _MOST or number == os.getpid():
         return False
     try:
         os.kill(number, 0)

@@ -47,14 +47,15 @@ class PidFileTests(SynchronousTestCase):
             self.assertIn("cannot be written — let the", pid_file.problem(self.path) or "")
             Path(self.path).write_text("")
         # A homeserver's, which may be another user's.
-        Path(self.path).write_text(str(os.getpid()))
+        Path(self.path).write_text(str(os.getppid()))
         self.assertIsNone(pid_file.problem(self.path))
 
     def test_otherProcesses(self) -> None:
-        """Only the ID of one process that lives counts as one."""
+        """Only the ID of one other process that lives counts as one."""
         for text, lives in (
-            (str(os.getpid()), True),
-            (f" {os.getpid()}\n", True),
+            (str(os.getppid()), True),
+            (f" {os.getppid()}\n", True),
+            (str(os.getpid()), False),  # left by a process that was killed
             ("1", True),
             ("0", False),
             ("-1", False),

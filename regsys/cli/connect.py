@@ -5,7 +5,6 @@ Nothing is changed anywhere: no table is made, no mail or message sent.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import smtplib
 import sqlite3
@@ -43,8 +42,10 @@ def problems(config: Config) -> tuple[Sequence[str], Sequence[str]]:
     """Ask all; who answered, and a sentence for each that did not. Runs the reactor."""
     reached: list[str] = []
     found: list[str] = []
+    has_ended = False
 
     async def run(reactor: Any) -> None:
+        nonlocal has_ended
         peers = _peers(config, reactor)
         asked = [Deferred.fromCoroutine(_asked(peer)) for peer in peers]
         answers: Any = await DeferredList(asked, consumeErrors=True)
@@ -53,9 +54,15 @@ def problems(config: Config) -> tuple[Sequence[str], Sequence[str]]:
                 reached.append(f"{peer.option} ({peer.place})")
             else:
                 found.append(f"{peer.option}: {peer.place}: {_reason(result)}")
+        has_ended = True
 
-    with contextlib.suppress(SystemExit):
+    try:
         task.react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    if not has_ended:
+        raise KeyboardInterrupt()
     return reached, found
 
 

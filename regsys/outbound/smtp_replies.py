@@ -24,10 +24,12 @@ _RECIPIENT_WORDS = re.compile(
     r"|mailbox (?:unavailable|not found)",
     re.I,
 )
+# It says so of how we authenticate our mails, whatever else it says.
+_OUR_POLICY_WORDS = re.compile(r"\b(?:spf|dkim|dmarc)\b", re.I)
 # It says so of us: that we may not send by way of this server, or not as this sender.
 _OUR_WORDS = re.compile(
-    r"\brelay|rcpthosts|\bsender\b|authenti|log ?in\b|\b(?:helo|ehlo) command|\bclient\b"
-    r"|\bhost rejected|block(?:ed|list)|blacklist|spamhaus|\bspf\b|\bdkim\b|\bdmarc\b|not permitted"
+    r"\brelay|rcpthosts|\bsender\b|authenti|log ?in\b|\b(?:helo|ehlo) (?:command|name)|\bclient\b"
+    r"|\bhost rejected|block(?:ed|list)|blacklist|spamhaus|not permitted"
     r"|delivery is not allowed",
     re.I,
 )
@@ -41,6 +43,8 @@ def is_about_mail(code: int, words: str) -> bool:
     Anything else is for the operators of the two servers to correct, after which the same mail
     goes out: a relay that does not know us, a sender that it does not accept, a block list.
     """
+    if _OUR_POLICY_WORDS.search(words):
+        return False
     if _RECIPIENT_WORDS.search(words):
         return True
     found = _ENHANCED.search(words)

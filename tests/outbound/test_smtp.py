@@ -123,6 +123,8 @@ class FaultTests(SMTPCase):
             (550, "5.7.26 unauthenticated mail is not accepted"),
             (504, "5.5.2 Helo command rejected: need fully-qualified hostname"),
             (550, "Client host blocked using a blocklist"),
+            (550, "Access denied - Invalid HELO name"),
+            (550, "5.7.1 Recipient address rejected: not allowed to send (SPF fail)"),
             (554, "Transaction failed"),
         ):
             self.server.faults = {"RCPT": (code, words.encode())}

@@ -114,7 +114,8 @@ class FallbackTests(PageCase):
         os.utime(self.template, (1, 1))
         with capturedLogs() as logs:
             self.assertShows(self.show(session), "That did not work", "try again", status=503)
-        (told,) = map(formatEvent, logs)
+        told, refused = map(formatEvent, logs)
+        self.assertIn("refused GET", str(refused))
         self.assertIn(f"(line 1 of {self.template})", told)
         self.template.write_text(good)
         os.utime(self.template, (2, 2))
