@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # What type checkers and editors read. At run time ``__getattr__`` imports the same names.
-    from regsys.build import embedded, standalone
     from regsys.config import Config, ConfigError, load, parse
     from regsys.handler import RegistrationHandler
     from regsys.subsystem import Hooks, Subsystem, hooks
     from regsys.uia.confirmation import Confirmation, ConfirmationRequest, Confirmed
     from regsys.web.answers import challenged
+    from regsys.wiring import embedded, standalone
 
 __version__ = "0.1.0.dev0"
 
@@ -40,7 +40,7 @@ __all__ = [
 # The modules that define the public names, each imported when one of its names is first used: a
 # program that needs only a value of ``regsys.model`` does not load a web server.
 _MODULES = {
-    "regsys.build": ("embedded", "standalone"),
+    "regsys.wiring": ("embedded", "standalone"),
     "regsys.config": ("Config", "ConfigError", "load", "parse"),
     "regsys.handler": ("RegistrationHandler",),
     "regsys.subsystem": ("Hooks", "Subsystem", "hooks"),

@@ -1,6 +1,6 @@
 """What regsys itself stands on in one process: its database, its hashing threads, its secret.
 
-The only file besides ``build`` that knows which implementations are used.
+The only file besides ``wiring`` that knows which implementations are used.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IAgent
 
-from regsys import build, http
+from regsys import http, wiring
 from regsys.interfaces import IRooms
 from regsys.storage.database import Database
 from regsys.subsystem import Hooks, hooks
@@ -57,7 +57,7 @@ class SystemCase(SynchronousTestCase):
         backend = memory_backend(self, chosen, self.clock, database, run, agent)
         if seconds is not None:
             backend = attr.evolve(backend, seconds=seconds)
-        self.subsystem = build.standalone(
+        self.subsystem = wiring.standalone(
             chosen, self.clock, rooms=rooms, backend=backend, hooks=hooks
         )
         self.database = backend.database

@@ -9,7 +9,7 @@ from typing import Optional, Sequence
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from regsys import build, logs
+from regsys import logs, wiring
 from regsys.config import load
 from regsys.model import FoundRoom
 from regsys.service import serve
@@ -30,7 +30,7 @@ def main(folder: str, *options: str) -> int:
     paths: Sequence[str] = [word for word in options if word != "-c"]
     config = load(paths)
     logs.begin(config.log_config, config.server_name)
-    subsystem = build.standalone(config, reactor, rooms=SlowRooms(Path(folder)))
+    subsystem = wiring.standalone(config, reactor, rooms=SlowRooms(Path(folder)))
     return serve(config, subsystem, reactor, "rooms are kept in a folder")
 
 

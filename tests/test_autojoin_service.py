@@ -6,7 +6,6 @@ from typing import Any, Mapping, Optional
 
 from twisted.logger import capturedLogs
 
-from regsys.build import embedded
 from regsys.errors import RoomRefused
 from regsys.model import UserID
 from regsys.testing import (
@@ -17,6 +16,7 @@ from regsys.testing import (
     config,
     memory_backend,
 )
+from regsys.wiring import embedded
 from tests.case import PASSWORD, SystemCase
 from tests.client import Client
 from tests.test_metrics import value

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys import build
+from regsys import wiring
 from regsys.errors import Unavailable
 from regsys.model import JOB_LEASE_MS, NewAccount, Outcome, Requester, Secret, UserID
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
@@ -57,7 +57,7 @@ class EmbeddedTokensTests(SynchronousTestCase):
         chosen = config(registration_requires_token=True)
         self.accounts = Accounts()
         devices = MemoryDevices(self.accounts)
-        self.subsystem = build.embedded(
+        self.subsystem = wiring.embedded(
             chosen,
             self.clock,
             store=self.accounts,

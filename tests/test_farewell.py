@@ -7,7 +7,6 @@ from typing import Any
 import attr
 from twisted.internet.defer import Deferred
 
-from regsys.build import embedded
 from regsys.errors import UserNotFound
 from regsys.interfaces import IFarewell
 from regsys.model import NewAccount, NewJob, NewValidation, Threepid, UserID
@@ -25,6 +24,7 @@ from regsys.testing import (
 )
 from regsys.testing.contracts.case import NOW_MS, account, device
 from regsys.testing.contracts.sessions import END_MS, session
+from regsys.wiring import embedded
 from tests.accounts import AccountCase
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3

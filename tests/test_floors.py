@@ -30,7 +30,7 @@ FLOORS: Mapping[int, str] = {
     6: "web threepids/phones threepids/mailer",
     7: "backend",
     8: "subsystem",
-    9: "build",
+    9: "wiring",
     10: "service logs __init__",
     11: "cli",
     12: "__main__",
@@ -74,7 +74,7 @@ def _objection(importer: str, imported: str) -> Optional[str]:
         return "take it from the file that defines it; the public names are for others"
     here, there = FLOOR_OF[importer], FLOOR_OF[imported]
     if imported in SHELLS and here < FLOOR_OF["backend"]:
-        return "only backend and build know which shell is used"
+        return "only backend and wiring know which shell is used"
     if imported == "interfaces" and here == there:
         return None  # the seams are for the whole of their floor
     return (
@@ -129,7 +129,7 @@ class FloorTests(SynchronousTestCase):
         self.assertFine("handler.py", "from regsys.model import UserID\nimport regsys.errors")
         self.assertFine("storage/users.py", "from regsys import tokens")
         self.assertFine("storage/users.py", "from regsys.storage.database import Database")
-        self.assertFine("build/parts.py", "from regsys.storage.database import Database")
+        self.assertFine("wiring/parts.py", "from regsys.storage.database import Database")
         self.assertFine("callbacks.py", "from regsys.interfaces import Verdict")
         self.assertFine("testing/contracts.py", "from regsys.cli import main")
 

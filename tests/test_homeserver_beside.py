@@ -8,10 +8,10 @@ import attr
 from treq.testing import RequestTraversalAgent
 from twisted.logger import capturedLogs
 
-from regsys.build import embedded
 from regsys.jobs import wait_ms
 from regsys.model import JOB_LEASE_MS, NewAccount
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
+from regsys.wiring import embedded
 from tests.case import SystemCase
 from tests.client import Client
 from tests.doubles.homeserver import AS_TOKEN, HomeserverDouble

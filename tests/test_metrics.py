@@ -7,7 +7,6 @@ from typing import Optional
 from prometheus_client import CollectorRegistry, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.build import embedded
 from regsys.errors import Unavailable
 from regsys.jobs import POLL_S
 from regsys.metrics import Metrics
@@ -15,6 +14,7 @@ from regsys.model import Backlog, NewJob
 from regsys.storage.jobs import JobStore
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
 from regsys.testing.contracts.case import account
+from regsys.wiring import embedded
 from tests.accounts import AccountCase
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Client

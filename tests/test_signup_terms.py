@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from regsys import build
+from regsys import wiring
 from regsys.interfaces import IStage, StageContext
 from regsys.model import UIASession, UserID
 from regsys.templates import Templates
@@ -142,7 +142,7 @@ class EmbeddedTests(TermsCase):
         chosen = config(**user_consent(self.folder))
         accounts = MemoryAccounts()
         devices = MemoryDevices(accounts)
-        self.subsystem = build.embedded(
+        self.subsystem = wiring.embedded(
             chosen,
             self.clock,
             store=accounts,

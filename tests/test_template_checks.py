@@ -9,10 +9,10 @@ from typing import Any, Sequence
 from jinja2 import FileSystemLoader
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 
-from regsys.build import template_checks
 from regsys.config import ConfigError
 from regsys.templates import HERE
 from regsys.testing import config
+from regsys.wiring import template_checks
 from tests.case import SystemCase
 from tests.client import V3, Answer
 from tests.policies import user_consent, write_pages

@@ -9,9 +9,9 @@ import stat
 from typing import Iterator, Optional
 
 from regsys import logs, pid_file
-from regsys.build import template_checks
 from regsys.config import ALL_ADDRESSES, Config, ConfigError, Listener, TLSFiles
 from regsys.service import tls_context
+from regsys.wiring import template_checks
 
 # Bytes of a Unix socket's path, where they may be fewest.
 LONGEST_SOCKET = 103

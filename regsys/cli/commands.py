@@ -12,9 +12,8 @@ from typing import Any, Awaitable, Callable, Iterator, Sequence
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
-from regsys import build, logs
+from regsys import logs, wiring
 from regsys.backend import prepare
-from regsys.build import rules
 from regsys.cli import checks, connect, tokens
 from regsys.cli import jobs as waiting_jobs
 from regsys.config import Config
@@ -25,6 +24,7 @@ from regsys.storage.jobs import JobStore
 from regsys.storage.users import UserStore
 from regsys.subsystem import Subsystem
 from regsys.usernames import ascii_lower
+from regsys.wiring import rules
 
 # What people take it for who have read its name beside a homeserver's.
 NO_HOMESERVER = (
@@ -47,7 +47,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
         subsystem = every_stage.subsystem(config, reactor, arguments.flow)
         return serve_process(config, subsystem, reactor, told)
     told = place if arguments.config else f"{introduction(config)}\n{place}"
-    return serve_process(config, build.standalone(config, reactor), reactor, told)
+    return serve_process(config, wiring.standalone(config, reactor), reactor, told)
 
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
@@ -161,7 +161,7 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
 
     from twisted.internet import reactor
 
-    subsystem.append(build.standalone(config, reactor))
+    subsystem.append(wiring.standalone(config, reactor))
     try:
         task.react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
     except SystemExit as ended:

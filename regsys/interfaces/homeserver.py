@@ -25,7 +25,7 @@ from regsys.model import (
 
 
 class IAccountStore(Interface):
-    """The accounts: the ``store=`` of ``regsys.build``."""
+    """The accounts: the ``store=`` of ``regsys.wiring``."""
 
     def is_taken(localpart: str) -> Awaitable[bool]:
         """Whether any account, a deactivated one included, bears this name in any case."""
@@ -61,7 +61,7 @@ class IHomeserverAccounts(Interface):
 
 
 class IDevices(Interface):
-    """The devices and their tokens: the ``devices=`` of ``regsys.build``."""
+    """The devices and their tokens: the ``devices=`` of ``regsys.wiring``."""
 
     def register(user_id: UserID, device: NewDevice) -> Awaitable[Login]:
         """Put the device on the account and its login into force (BEHAVIOUR B4.1).
@@ -79,7 +79,7 @@ class IDevices(Interface):
 
 
 class IAuth(Interface):
-    """Who an access token belongs to: the ``auth=`` of ``regsys.build``."""
+    """Who an access token belongs to: the ``auth=`` of ``regsys.wiring``."""
 
     def whose(token: Secret) -> Awaitable[Optional[Requester]]:
         """The owner of a live access token; None if nobody's.

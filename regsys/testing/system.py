@@ -11,7 +11,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from regsys import build
+from regsys import wiring
 from regsys.backend import Backend, hashing_pool
 from regsys.config import Config, parse
 from regsys.interfaces import IRooms
@@ -99,4 +99,4 @@ def standalone(
     clock = clock or Clock()
     chosen = config(**options)
     backend = memory_backend(testcase, chosen, clock, database)
-    return build.standalone(chosen, clock, rooms=rooms, backend=backend, hooks=hooks)
+    return wiring.standalone(chosen, clock, rooms=rooms, backend=backend, hooks=hooks)

@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional
 import attr
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from regsys import build, http, subsystem
+from regsys import http, subsystem, wiring
 from regsys.model import NewJob, NewValidation
 from regsys.storage.validations import ValidationStore
 from regsys.testing import MemoryMails, memory_backend
@@ -24,7 +24,7 @@ class Process:
         self.held: Optional[Held] = None
         self.is_slow = False
         self.hash: Callable[[], None]
-        self.subsystem = build.standalone(
+        self.subsystem = wiring.standalone(
             machine.config,
             machine.clock,
             backend=memory_backend(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Mapping, Optional
 
 from twisted.internet.defer import Deferred
 
-from regsys import build, http
+from regsys import http, wiring
 from regsys.errors import UserDeactivated
 from regsys.model import Client as Caller
 from regsys.model import Secret, UserID
@@ -263,7 +263,7 @@ class EmbeddedTests(SystemCase):
         chosen = config(**(options or {}))
         accounts = MemoryAccounts()
         devices = MemoryDevices(accounts)
-        subsystem = build.embedded(
+        subsystem = wiring.embedded(
             chosen,
             self.clock,
             store=accounts,

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from regsys import build
+from regsys import wiring
 from regsys.backend import open_backend, prepare
 from regsys.cli.demo import DIRECTORY, messages, write
 from regsys.config import Config, ConfigError
@@ -165,7 +165,7 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
         for stage, key in TEST_KEYS.items()
     ]
     caught, templates = messages.Caught(), [str(HERE / "templates")]
-    system = build.standalone(
+    system = wiring.standalone(
         config,
         reactor,
         backend=open_backend(config, reactor, secret),

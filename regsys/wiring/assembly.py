@@ -8,8 +8,6 @@ import attr
 
 from regsys.activity import Activity
 from regsys.appservices.requests import AppserviceRequests
-from regsys.build import follow_ups, proofs, rules, stages, template_checks
-from regsys.build.parts import Parts
 from regsys.config import ConfigError
 from regsys.credentials import PasswordCheck
 from regsys.handler import RegistrationHandler
@@ -46,6 +44,8 @@ from regsys.web import (
 )
 from regsys.web import registration_tokens as token_api
 from regsys.web.pages import Pages
+from regsys.wiring import follow_ups, proofs, rules, stages, template_checks
+from regsys.wiring.parts import Parts
 
 
 @attr.frozen(kw_only=True)

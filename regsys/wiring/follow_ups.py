@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Optional
 
 from regsys.autojoin import AUTO_JOIN, AutoJoin, Usher
-from regsys.build.parts import Parts
 from regsys.follow_ups import ADD_PUSHER, TELL_DIRECTORY, DirectoryNotice, EmailPusher
 from regsys.interfaces import IPushers, IRooms, IThreepidStore, IUserLookup
 from regsys.outbound.profiles import HomeserverDirectory
 from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice
+from regsys.wiring.parts import Parts
 
 
 def notices(parts: Parts, owners: Optional[IThreepidStore], users: Optional[IUserLookup]) -> None:

@@ -16,7 +16,6 @@ from regsys.activity import (
 )
 from regsys.admission import NoBlocking
 from regsys.blocking import Blocking
-from regsys.build.parts import Parts
 from regsys.guests import GuestExpiry
 from regsys.interfaces import (
     IAccountStore,
@@ -29,6 +28,7 @@ from regsys.interfaces import (
 )
 from regsys.storage.activity import ActivityStore
 from regsys.storage.guests import GuestStore
+from regsys.wiring.parts import Parts
 from regsys.writer import WatchingWriter
 
 log = Logger()

@@ -8,7 +8,6 @@ from regsys.admission import Admission
 from regsys.aftermath import Aftermath
 from regsys.appservices.ghosts import Ghosts
 from regsys.appservices.requests import AppserviceRequests
-from regsys.build.parts import Parts
 from regsys.config import Config, Rate
 from regsys.consent import AFTER_CONSENT, Consents
 from regsys.credentials import LoginLimits, PasswordCheck
@@ -40,6 +39,7 @@ from regsys.threepids.bindings import Bindings
 from regsys.threepids.changes import ThreepidWriter
 from regsys.threepids.names import ThreepidNames
 from regsys.usernames import Usernames
+from regsys.wiring.parts import Parts
 from regsys.writer import CountingWriter
 
 

@@ -6,7 +6,6 @@ from typing import Optional
 
 from jinja2 import Undefined
 
-from regsys.build.parts import Parts
 from regsys.http import Endpoint
 from regsys.interfaces import IPhoneProofs, ISmsSender, IStage, IValidationMails
 from regsys.mails import Mails, ValidationPost
@@ -32,6 +31,7 @@ from regsys.uia.threepid_stages import DelegatedMsisdnStage, MsisdnStage
 from regsys.web.address_pages import AddressPages
 from regsys.web.confirm_address import confirm_address
 from regsys.web.pages import Pages
+from regsys.wiring.parts import Parts
 
 
 def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> Validations:

@@ -81,7 +81,7 @@ class Stores:
 @attr.frozen(kw_only=True)
 class Parts:
     """``clock`` is the reactor. ``homeserver`` None: none is configured; ``phone_prover`` None: no
-    other server proves phone numbers. ``follow_ups`` gets its parts from ``build.follow_ups``."""
+    other server proves phone numbers. ``follow_ups`` gets its parts from ``wiring.follow_ups``."""
 
     config: Config
     clock: Any

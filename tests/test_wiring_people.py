@@ -12,7 +12,6 @@ from zope.interface import implementer
 
 from regsys.activity import GAUGE_EVERY
 from regsys.blocking import Blocking
-from regsys.build import embedded
 from regsys.interfaces import IBlocking
 from regsys.model import ACTIVE_MS, Registration, User, UserID
 from regsys.subsystem import hooks
@@ -25,6 +24,7 @@ from regsys.testing import (
     memory_backend,
     provides,
 )
+from regsys.wiring import embedded
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Client
 

@@ -13,7 +13,6 @@ from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from regsys import deadlines
-from regsys.build import embedded, standalone
 from regsys.foreign_writer import RECOVERY
 from regsys.model import (
     Appservice,
@@ -39,6 +38,7 @@ from regsys.testing.fakes import (
     MemoryPushers,
     MemoryThreepids,
 )
+from regsys.wiring import embedded, standalone
 from tests.appservices.bridges import BridgeCase, registration
 from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
 from tests.client import V3, Client

@@ -10,9 +10,6 @@ from typing import Any, Optional
 
 from regsys.access_tokens import Refresher, TokenAuth
 from regsys.backend import Backend
-from regsys.build import people, rules
-from regsys.build.assembly import Side, assemble
-from regsys.build.parts import Parts
 from regsys.config import Config
 from regsys.foreign_writer import RECOVERY, ForeignWriter
 from regsys.interfaces import (
@@ -33,6 +30,9 @@ from regsys.storage.users import UserStore
 from regsys.subsystem import Hooks, Subsystem
 from regsys.threepids.changes import ForeignThreepids
 from regsys.web import account, login
+from regsys.wiring import people, rules
+from regsys.wiring.assembly import Side, assemble
+from regsys.wiring.parts import Parts
 from regsys.writer import LocalWriter
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Mapping, Optional, Sequence
 
-from regsys.build import proofs, rules
-from regsys.build.parts import Parts
 from regsys.config import CaptchaConfig
 from regsys.consent import offer
 from regsys.credentials import PASSWORD, PasswordCheck
@@ -23,6 +21,8 @@ from regsys.uia.proof_of_work import ProofOfWork
 from regsys.uia.sessions import Flow, UserInteractiveAuth
 from regsys.uia.stages import DummyStage, PasswordStage, RegistrationTokenStage, TermsStage
 from regsys.uia.threepid_stages import EmailIdentityStage
+from regsys.wiring import proofs, rules
+from regsys.wiring.parts import Parts
 
 
 def signup(
