@@ -59,7 +59,7 @@ async def furnish(db: Database) -> None:
     await _addresses(stores)
     await stores.jobs.add([_job("waiting")], FAR_MS)
     await NonceStore(db).use(BYSTANDER, FAR_MS)
-    await db.write("test", _moments)
+    await db.transaction("test", _moments)
 
 
 def leave_out(txn: Transaction, tables: list[str]) -> None:
@@ -159,7 +159,7 @@ async def _devices(stores: Stores) -> None:
         await stores.devices.succeed(access_hash(old), USER, login(new, **LASTING))
         if not new.endswith("3"):
             await stores.devices.confirm(access_hash(new))
-    await stores.db.write(
+    await stores.db.transaction(
         "test",
         lambda txn: txn.run("UPDATE logins SET spent_ms = ? WHERE spent_ms = 0", (FAR_MS,)),
     )

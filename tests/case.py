@@ -76,11 +76,11 @@ class SystemCase(SynchronousTestCase):
 
     def rows(self, sql: str, *values: Any) -> Sequence[Any]:
         """What stands in the database."""
-        return self.wait(self.database.read("test", lambda txn: txn.all(sql, values)))
+        return self.wait(self.database.autocommit("test", lambda txn: txn.all(sql, values)))
 
     def change(self, sql: str, *values: Any) -> None:
         """Do to the database what no request does."""
-        self.wait(self.database.write("test", lambda txn: txn.run(sql, values)))
+        self.wait(self.database.transaction("test", lambda txn: txn.run(sql, values)))
 
     def counts(self) -> dict[str, int]:
         """How many rows each table has."""

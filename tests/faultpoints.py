@@ -93,13 +93,13 @@ class WatchedDatabase(Database):
 
         super().__init__(InlinePool(opened), dialect, clock)
 
-    async def write(self, name: str, body: Callable[..., Any], *values: Any) -> Any:
+    async def transaction(self, name: str, body: Callable[..., Any], *values: Any) -> Any:
         self._call = name
-        return await super().write(name, body, *values)
+        return await super().transaction(name, body, *values)
 
-    async def read(self, name: str, body: Callable[..., Any], *values: Any) -> Any:
+    async def autocommit(self, name: str, body: Callable[..., Any], *values: Any) -> Any:
         self._call = name
-        return await super().read(name, body, *values)
+        return await super().autocommit(name, body, *values)
 
     def _passed(self, boundary: str) -> None:
         self._points.reach(f"{self._call}/{boundary}")

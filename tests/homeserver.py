@@ -162,7 +162,7 @@ class Homeserver:
 
     async def rows(self, sql: str) -> Sequence[Any]:
         """What stands in our tables."""
-        return [tuple(row) for row in await self.db.read("test", lambda txn: txn.all(sql))]
+        return [tuple(row) for row in await self.db.autocommit("test", lambda txn: txn.all(sql))]
 
     async def begin(self) -> None:
         """Store the session whose registrations ``wish`` makes."""

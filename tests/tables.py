@@ -20,7 +20,7 @@ Row = tuple[Any, ...]
 
 
 async def rows(db: Database, sql: str, *values: Any) -> Sequence[Row]:
-    found = await db.read("test", lambda txn: txn.all(sql, values))
+    found = await db.autocommit("test", lambda txn: txn.all(sql, values))
     return [tuple(row) for row in found]
 
 
@@ -65,11 +65,11 @@ class Tables:
 
     async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
         """Without the bystander's."""
-        return await self.db.write("test", _rows_of_the_test, sql, values)
+        return await self.db.transaction("test", _rows_of_the_test, sql, values)
 
     async def change(self, sql: str, *values: Any) -> None:
         """Do to the tables what no call does."""
-        await self.db.write("test", lambda txn: txn.run(sql, values))
+        await self.db.transaction("test", lambda txn: txn.run(sql, values))
 
     async def contents(self) -> dict[str, Sequence[Row]]:
         return await contents(self.db)

@@ -239,7 +239,7 @@ class ConsentTests(AftermathCase):
         ):
             self.wait(consents.accept(alice, policy_name, version))
             self.assertEqual(len(self.admitted), admitted, (policy_name, version))
-        self.assertEqual(self.wait(self.database.read("t", _jobs)), [])
+        self.assertEqual(self.wait(self.database.autocommit("t", _jobs)), [])
 
     def test_atOnce(self) -> None:
         """Two consents at once, neither of which sees the other, let the user in all the same:

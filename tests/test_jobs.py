@@ -66,13 +66,13 @@ class RunnerCase(SynchronousTestCase):
 
     def rows(self, columns: str) -> list[Any]:
         sql = f"SELECT {columns} FROM jobs ORDER BY job_id"
-        return list(self.wait(self.database.read("test", lambda txn: txn.all(sql))))
+        return list(self.wait(self.database.autocommit("test", lambda txn: txn.all(sql))))
 
     def born(self, job_id: str = "job", kind: str = KIND) -> NewJob:
         """A job that this process has just written with something else, and holds."""
         job = NewJob(kind=kind, payload={"name": "alice"}, job_id=job_id)
         now_ms = int(self.clock.seconds() * 1000)
-        self.wait(self.database.write("test", jobs.insert_held, [job], now_ms))
+        self.wait(self.database.transaction("test", jobs.insert_held, [job], now_ms))
         return job
 
     def add(self, *job_ids: str, kind: str = KIND) -> None:
@@ -345,7 +345,7 @@ class PlacesTests(RunnerCase):
             stopping = Deferred.fromCoroutine(runner.stop())
             self.end(*self.ends)
             self.successResultOf(stopping)
-            self.wait(self.database.write("test", lambda txn: txn.run("DELETE FROM jobs")))
+            self.wait(self.database.transaction("test", lambda txn: txn.run("DELETE FROM jobs")))
 
     def test_stopWhileOthersAreDue(self) -> None:
         """Stopping waits for all that is under way, and what ends takes no further job up."""

@@ -180,7 +180,7 @@ class AccountTests(SystemCase):
 
     def test_drawnNamesThatAreTaken(self) -> None:
         """Numbers that exist are stepped over, however many."""
-        self.wait(self.database.write("test", _five_hundred))
+        self.wait(self.database.transaction("test", _five_hundred))
         answer = self.client.register(password=PASSWORD, auth=DUMMY)
         self.assertEqual(answer.json["user_id"], "@501:test.example")
 

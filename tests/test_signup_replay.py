@@ -216,8 +216,8 @@ class Slow:
         self._meanwhile: Optional[Callable[[], Answer]] = meanwhile
         self.answer: Any = None
 
-    async def read(self, name: str, *args: Any) -> Any:
-        found = await self._database.read(name, *args)
+    async def autocommit(self, name: str, *args: Any) -> Any:
+        found = await self._database.autocommit(name, *args)
         if name == "get_session" and self._meanwhile is not None:
             meanwhile, self._meanwhile = self._meanwhile, None
             self.answer = meanwhile()

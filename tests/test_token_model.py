@@ -209,7 +209,7 @@ class Tokens(RuleBasedStateMachine):
         over = [who for who, held in self.held.items() if held[1] <= self.now_ms]
         assert gone == min(at_most, len(over))
         # Which ones went makes no difference to anybody: they all count for nothing.
-        rows = self.wait(self.db.read("t", lambda txn: txn.all(HOLDERS)))
+        rows = self.wait(self.db.autocommit("t", lambda txn: txn.all(HOLDERS)))
         self.held = {row[0]: self.held[row[0]] for row in rows}
 
     # --- What must hold ------------------------------------------------------------------

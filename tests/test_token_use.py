@@ -72,7 +72,9 @@ class TokenCase(SynchronousTestCase):
         return login
 
     def change_user(self, change: str) -> None:
-        self.wait(self.database.write("test", lambda txn: txn.run(f"UPDATE users SET {change}")))
+        self.wait(
+            self.database.transaction("test", lambda txn: txn.run(f"UPDATE users SET {change}"))
+        )
 
     def whose(self, login: Login) -> Optional[Requester]:
         found = self.wait(self.auth.whose(login.access_token))

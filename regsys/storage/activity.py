@@ -25,22 +25,22 @@ class ActivityStore:
     watches_guests: bool
 
     async def saw(self, user_ids: Sequence[UserID], now_ms: int) -> None:
-        await self.db.write("saw_users", self._saw, [str(item) for item in user_ids], now_ms)
+        await self.db.transaction("saw_users", self._saw, [str(item) for item in user_ids], now_ms)
 
     async def count(self, now_ms: int, at_most: int) -> int:
-        return await self.db.read("count_active_users", _count, now_ms, at_most)
+        return await self.db.autocommit("count_active_users", _count, now_ms, at_most)
 
     async def is_active(self, user_id: UserID, now_ms: int) -> bool:
-        return await self.db.read("is_active_user", _is_active, user_id, now_ms)
+        return await self.db.autocommit("is_active_user", _is_active, user_id, now_ms)
 
     async def add(self, user_id: UserID, now_ms: int) -> None:
-        await self.db.read("add_active_user", _add, user_id, now_ms)
+        await self.db.autocommit("add_active_user", _add, user_id, now_ms)
 
     async def forget(self, user_id: UserID) -> None:
-        await self.db.read("forget_active_user", _forget, user_id)
+        await self.db.autocommit("forget_active_user", _forget, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
-        return await self.db.write("expire_active_users", _delete_expired, now_ms, at_most)
+        return await self.db.transaction("expire_active_users", _delete_expired, now_ms, at_most)
 
     def _saw(self, txn: Transaction, user_ids: Sequence[str], now_ms: int) -> None:
         places = ", ".join("?" for _ in user_ids)

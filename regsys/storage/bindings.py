@@ -26,21 +26,21 @@ class BindingStore:
 
     async def add(self, binding: Binding, now_ms: int) -> bool:
         proof = None if binding.proof is None else self._sealed(binding, binding.proof)
-        return await self.db.write("add_binding", _add, binding, proof, now_ms)
+        return await self.db.transaction("add_binding", _add, binding, proof, now_ms)
 
     async def of_user(self, user_id: UserID) -> Sequence[Binding]:
-        rows = await self.db.read("bindings_of_user", _of_user, user_id)
+        rows = await self.db.autocommit("bindings_of_user", _of_user, user_id)
         return [self._binding(row) for row in rows]
 
     async def get(self, binding_id: str) -> Optional[Binding]:
-        row = await self.db.read("get_binding", _get, binding_id)
+        row = await self.db.autocommit("get_binding", _get, binding_id)
         return None if row is None else self._binding(row)
 
     async def answered(self, binding_id: str) -> None:
-        await self.db.read("binding_answered", _answered, binding_id)
+        await self.db.autocommit("binding_answered", _answered, binding_id)
 
     async def remove(self, binding_id: str) -> bool:
-        return await self.db.read("remove_binding", _remove, binding_id)
+        return await self.db.autocommit("remove_binding", _remove, binding_id)
 
     def _sealed(self, binding: Binding, proof: Proof) -> str:
         text = json.dumps([proof.sid, proof.client_secret.reveal()])

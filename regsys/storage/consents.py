@@ -38,10 +38,10 @@ class ConsentStore:
         now_ms: int,
         jobs: Sequence[NewJob] = (),
     ) -> None:
-        await self.db.write("record_consents", _record, user_id, accepted, now_ms, jobs)
+        await self.db.transaction("record_consents", _record, user_id, accepted, now_ms, jobs)
 
     async def given_by(self, user_id: UserID) -> Sequence[Consent]:
-        return await self.db.read("consents_of", _given_by, user_id)
+        return await self.db.autocommit("consents_of", _given_by, user_id)
 
 
 def _record(

@@ -1,9 +1,9 @@
 """The thin layer over twisted.enterprise.adbapi that every store runs through.
 
-A store hands over plain functions of (txn, values). ``write`` runs one inside one
-BEGIN … COMMIT, ``read`` runs one in autocommit. Both are retried when the database says
-"lost a race" or the connection drops, so a function may run more than once, even after a
-commit whose answer was lost: whatever it inserts is keyed so that again is harmless.
+A store hands over plain functions of (txn, values). ``transaction`` runs one between BEGIN and
+COMMIT. ``autocommit`` runs one without, where each statement commits by itself. Both are retried
+when the database says "lost a race" or the connection drops. So a function may run more than once,
+even after a commit whose answer was lost: whatever it writes must be idempotent.
 A deadline covers the whole call: waiting for a thread, the statements, the commit, the
 retries; and where the call is made on behalf of a request, all calls of that request. When it
 passes the caller gets Unavailable, and the connection is cut, since nothing else frees a
@@ -86,9 +86,11 @@ class _Failed(Exception):
 class _Call(Generic[T]):
     """One run of a function in a database thread, and the means to give it up."""
 
-    def __init__(self, dialect: Dialect, writes: bool, work: Callable[[Transaction], T]) -> None:
+    def __init__(
+        self, dialect: Dialect, in_transaction: bool, work: Callable[[Transaction], T]
+    ) -> None:
         self.dialect = dialect
-        self.writes = writes
+        self.in_transaction = in_transaction
         self.work = work
         self.lock = threading.Lock()
         self.given_up = False
@@ -144,7 +146,7 @@ class _Call(Generic[T]):
         self.dialect.check_before()
         cursor = raw.cursor()
         try:
-            if not self.writes:
+            if not self.in_transaction:
                 return self.work(Transaction(cursor, self.dialect))
             result = self._write(raw, cursor)
         finally:
@@ -197,11 +199,11 @@ class Database:
         """The clock of its deadlines."""
         return self._clock
 
-    async def write(self, name: str, body: Callable[..., T], *values: Any) -> T:
+    async def transaction(self, name: str, body: Callable[..., T], *values: Any) -> T:
         """Run ``body(txn, *values)`` as one transaction; its result once that is committed."""
         return await self._run(name, True, body, values)
 
-    async def read(self, name: str, body: Callable[..., T], *values: Any) -> T:
+    async def autocommit(self, name: str, body: Callable[..., T], *values: Any) -> T:
         """Run ``body(txn, *values)`` in autocommit: each statement stands for itself."""
         return await self._run(name, False, body, values)
 
@@ -216,7 +218,7 @@ class Database:
         return False
 
     async def _run(
-        self, name: str, writes: bool, body: Callable[..., T], values: Sequence[Any]
+        self, name: str, in_transaction: bool, body: Callable[..., T], values: Sequence[Any]
     ) -> T:
         started = self._clock.seconds()
         request = deadlines.current()
@@ -230,7 +232,7 @@ class Database:
             if left <= 0:
                 break
             try:
-                result = await self._attempt(_Call(self.dialect, writes, work), left)
+                result = await self._attempt(_Call(self.dialect, in_transaction, work), left)
             except _Failed as failed:
                 trouble = failed
                 if failed.trouble is Trouble.DOWN:

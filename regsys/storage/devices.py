@@ -94,29 +94,29 @@ class DeviceStore:
     clock: IReactorTime
 
     async def register(self, user_id: UserID, device: NewDevice) -> Login:
-        await self.db.write("register_device", _register, user_id, device)
+        await self.db.transaction("register_device", _register, user_id, device)
         return device.login
 
     async def by_access(self, access_hash: str) -> Optional[StoredLogin]:
-        return await self.db.read("login_by_access", _by_access, access_hash)
+        return await self.db.autocommit("login_by_access", _by_access, access_hash)
 
     async def by_refresh(self, refresh_hash: str) -> Optional[StoredLogin]:
-        return await self.db.read("login_by_refresh", _by_refresh, refresh_hash)
+        return await self.db.autocommit("login_by_refresh", _by_refresh, refresh_hash)
 
     async def confirm(self, access_hash: str) -> None:
-        await self.db.write("confirm_login", _confirm, access_hash, clocks.now_ms(self.clock))
+        await self.db.transaction("confirm_login", _confirm, access_hash, clocks.now_ms(self.clock))
 
     async def succeed(self, predecessor: str, user_id: UserID, login: Login) -> bool:
-        return await self.db.write("succeed_login", _succeed, predecessor, user_id, login)
+        return await self.db.transaction("succeed_login", _succeed, predecessor, user_id, login)
 
     async def has_device(self, user_id: UserID, device_id: str) -> bool:
-        return await self.db.read("has_device", _has_device, user_id, device_id)
+        return await self.db.autocommit("has_device", _has_device, user_id, device_id)
 
     async def log_out(self, user_id: UserID, device_id: Optional[str]) -> None:
-        await self.db.write("log_out", remove, user_id, device_id)
+        await self.db.transaction("log_out", remove, user_id, device_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
-        return await self.db.write("expire_logins", _delete_expired, now_ms, at_most)
+        return await self.db.transaction("expire_logins", _delete_expired, now_ms, at_most)
 
 
 def _register(txn: Transaction, user_id: UserID, device: NewDevice) -> None:

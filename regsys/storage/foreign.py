@@ -29,16 +29,18 @@ class ForeignOutcomeStore:
     _has_real_users: bool = attr.field(init=False, default=False)
 
     async def reserve(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
-        return await self.db.write("reserve_outcome", _reserve, new, recovery)
+        return await self.db.transaction("reserve_outcome", _reserve, new, recovery)
 
     async def settle(self, new: NewAccount, recovery_id: str) -> Optional[Sequence[NewJob]]:
         may_be_first = new.is_real and not self._has_real_users
-        settled = await self.db.write("settle_outcome", _settle, new, recovery_id, may_be_first)
+        settled = await self.db.transaction(
+            "settle_outcome", _settle, new, recovery_id, may_be_first
+        )
         self._has_real_users |= may_be_first
         return settled
 
     async def withdraw(self, new: NewAccount, recovery_id: str) -> None:
-        await self.db.write("withdraw_outcome", _withdraw, new, recovery_id)
+        await self.db.transaction("withdraw_outcome", _withdraw, new, recovery_id)
 
 
 def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:

@@ -19,10 +19,10 @@ class GuestStore:
     db: Database
 
     async def watched_since(self, now_ms: int, max_gap_ms: int) -> int:
-        return await self.db.read("watch_guests", _watched_since, now_ms, max_gap_ms)
+        return await self.db.autocommit("watch_guests", _watched_since, now_ms, max_gap_ms)
 
     async def end_idle(self, idle_since_ms: int, at_most: int) -> int:
-        return await self.db.write("end_guests", _end_idle, idle_since_ms, at_most)
+        return await self.db.transaction("end_guests", _end_idle, idle_since_ms, at_most)
 
 
 def _watched_since(txn: Transaction, now_ms: int, max_gap_ms: int) -> int:

@@ -82,50 +82,50 @@ class JobStore:
     db: Database
 
     async def claim(self, places: Mapping[str, int], now_ms: int, lease_ms: int) -> Sequence[Job]:
-        return await self.db.write("claim_jobs", _claim, places, now_ms, lease_ms)
+        return await self.db.transaction("claim_jobs", _claim, places, now_ms, lease_ms)
 
     async def release(self, job_ids: Sequence[str], now_ms: int) -> None:
-        await self.db.read("release_jobs", _release, job_ids, now_ms)
+        await self.db.autocommit("release_jobs", _release, job_ids, now_ms)
 
     async def finish(self, job_id: str) -> None:
-        await self.db.read("finish_job", _finish, job_id)
+        await self.db.autocommit("finish_job", _finish, job_id)
 
     async def postpone(self, job_id: str, due_ms: int, error: str) -> None:
         text = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", error)
-        await self.db.read("postpone_job", _postpone, job_id, due_ms, text)
+        await self.db.autocommit("postpone_job", _postpone, job_id, due_ms, text)
 
     async def add(self, jobs: Sequence[NewJob], now_ms: int) -> None:
-        await self.db.write("add_jobs", _add, jobs, now_ms)
+        await self.db.transaction("add_jobs", _add, jobs, now_ms)
 
     async def begin(self, jobs: Sequence[NewJob], now_ms: int) -> Sequence[NewJob]:
-        return await self.db.write("begin_jobs", insert_held, jobs, now_ms)
+        return await self.db.transaction("begin_jobs", insert_held, jobs, now_ms)
 
     async def waiting(self, at_most: int) -> Sequence[WaitingJob]:
-        return await self.db.read("waiting_jobs", _waiting, at_most)
+        return await self.db.autocommit("waiting_jobs", _waiting, at_most)
 
     async def backlog(self) -> Sequence[Backlog]:
-        return await self.db.read("backlog", _backlog)
+        return await self.db.autocommit("backlog", _backlog)
 
     async def retry(self, job_id: Optional[str], now_ms: int) -> int:
         if job_id is not None:
-            return await self.db.write("retry_job", _retry, "job_id = ?", (job_id,), now_ms)
+            return await self.db.transaction("retry_job", _retry, "job_id = ?", (job_id,), now_ms)
         count, after, began_s = 0, "", 0.0
-        while last := await self.db.read("next_jobs", _last_of, after, RETRIED_AT_ONCE):
+        while last := await self.db.autocommit("next_jobs", _last_of, after, RETRIED_AT_ONCE):
             if after:
                 await clocks.rest(self.db.clock, began_s)
             began_s = self.db.clock.seconds()
             values = (after, last)
-            count += await self.db.write(
+            count += await self.db.transaction(
                 "retry_jobs", _retry, "job_id > ? AND job_id <= ?", values, now_ms
             )
             after = last
         return count
 
     async def has_been(self, word: str) -> bool:
-        return await self.db.read("has_been", _has_been, word)
+        return await self.db.autocommit("has_been", _has_been, word)
 
     async def note(self, word: str) -> None:
-        await self.db.read("note_first_time", _note, word)
+        await self.db.autocommit("note_first_time", _note, word)
 
 
 def _claim(

@@ -27,7 +27,7 @@ class MilestoneStore:
     db: Database
 
     async def first_real_user(self) -> Optional[UserID]:
-        return await self.db.read("first_real_user", _first_real_user)
+        return await self.db.autocommit("first_real_user", _first_real_user)
 
 
 def _first_real_user(txn: Transaction) -> Optional[UserID]:

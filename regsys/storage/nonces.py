@@ -16,10 +16,10 @@ class NonceStore:
     db: Database
 
     async def use(self, nonce: str, until_ms: int) -> bool:
-        return await self.db.write("use_nonce", _use, nonce, until_ms)
+        return await self.db.transaction("use_nonce", _use, nonce, until_ms)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
-        return await self.db.write("expire_nonces", _delete_expired, now_ms, at_most)
+        return await self.db.transaction("expire_nonces", _delete_expired, now_ms, at_most)
 
 
 def _use(txn: Transaction, nonce: str, until_ms: int) -> bool:

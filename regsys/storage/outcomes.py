@@ -77,7 +77,7 @@ class OutcomeStore:
     db: Database
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
-        return await self.db.write("expire_outcomes", _delete_expired, now_ms, at_most)
+        return await self.db.transaction("expire_outcomes", _delete_expired, now_ms, at_most)
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:

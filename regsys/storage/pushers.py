@@ -20,10 +20,10 @@ class PusherStore:
     db: Database
 
     async def add(self, pusher: Pusher) -> None:
-        await self.db.write("add_pusher", _add, pusher)
+        await self.db.transaction("add_pusher", _add, pusher)
 
     async def of_user(self, user_id: UserID) -> Sequence[Pusher]:
-        return await self.db.read("pushers_of_user", _of_user, user_id)
+        return await self.db.autocommit("pushers_of_user", _of_user, user_id)
 
 
 def _add(txn: Transaction, pusher: Pusher) -> None:

@@ -92,37 +92,37 @@ class RegistrationTokenStore:
     db: Database
 
     async def create(self, token: RegistrationToken) -> bool:
-        return await self.db.write("create_token", _create, token)
+        return await self.db.transaction("create_token", _create, token)
 
     async def get(self, token: str, now_ms: int) -> Optional[RegistrationToken]:
-        return await self.db.read("get_token", _get, token, now_ms)
+        return await self.db.autocommit("get_token", _get, token, now_ms)
 
     async def list(
         self, now_ms: int, after: Optional[RegistrationToken] = None, at_most: int = TOKENS_A_PAGE
     ) -> Sequence[RegistrationToken]:
-        return await self.db.read("list_tokens", _list, now_ms, after, at_most)
+        return await self.db.autocommit("list_tokens", _list, now_ms, after, at_most)
 
     async def change(self, token: str, changes: Mapping[str, Any]) -> bool:
-        return await self.db.write("change_token", _change, token, changes)
+        return await self.db.transaction("change_token", _change, token, changes)
 
     async def delete(self, token: str) -> bool:
-        return await self.db.write("delete_token", _delete, token)
+        return await self.db.transaction("delete_token", _delete, token)
 
     async def uses(
         self, token: str, after: Optional[TokenUse] = None, at_most: int = USES_A_PAGE
     ) -> Sequence[TokenUse]:
-        return await self.db.read("token_uses", _uses, token, after, at_most)
+        return await self.db.autocommit("token_uses", _uses, token, after, at_most)
 
     async def first_uses(
         self, tokens: Sequence[str], at_most: int
     ) -> Mapping[str, Sequence[TokenUse]]:
-        return await self.db.read("first_token_uses", _first_uses, tokens, at_most)
+        return await self.db.autocommit("first_token_uses", _first_uses, tokens, at_most)
 
     async def reserve(self, token: str, session_id: str, now_ms: int) -> bool:
-        return await self.db.write("reserve_token", _reserve, token, session_id, now_ms)
+        return await self.db.transaction("reserve_token", _reserve, token, session_id, now_ms)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
-        return await self.db.write("expire_reservations", _delete_expired, now_ms, at_most)
+        return await self.db.transaction("expire_reservations", _delete_expired, now_ms, at_most)
 
 
 _SELECT = (

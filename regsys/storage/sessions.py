@@ -45,10 +45,10 @@ class SessionStore:
     db: Database
 
     async def add(self, session: UIASession, at_most: int) -> bool:
-        return await self.db.read("add_session", _add, session, at_most)
+        return await self.db.autocommit("add_session", _add, session, at_most)
 
     async def get(self, session_id: str, now_ms: int) -> Optional[UIASession]:
-        return await self.db.read("get_session", _get, session_id, now_ms)
+        return await self.db.autocommit("get_session", _get, session_id, now_ms)
 
     async def save(
         self,
@@ -60,7 +60,7 @@ class SessionStore:
         hashing_until_ms: Optional[int] = None,
         guest_id: Optional[UserID] = None,
     ) -> None:
-        await self.db.write(
+        await self.db.transaction(
             "save_session",
             _save,
             session_id,
@@ -73,23 +73,23 @@ class SessionStore:
         )
 
     async def keep_hash(self, session_id: str, password_mark: str, password_hash: str) -> None:
-        await self.db.read("keep_hash", _keep_hash, session_id, password_mark, password_hash)
+        await self.db.autocommit("keep_hash", _keep_hash, session_id, password_mark, password_hash)
 
     async def give_up_hashes(self, password_marks: Mapping[str, str]) -> None:
         if password_marks:
-            await self.db.read("give_up_hashes", _give_up_hashes, password_marks)
+            await self.db.autocommit("give_up_hashes", _give_up_hashes, password_marks)
 
     async def remove(self, session_id: str) -> bool:
-        return await self.db.read("remove_session", _remove, session_id)
+        return await self.db.autocommit("remove_session", _remove, session_id)
 
     async def end_replays(self, user_id: UserID, device_id: Optional[str]) -> None:
-        await self.db.read("end_replays", end_replays, user_id, device_id)
+        await self.db.autocommit("end_replays", end_replays, user_id, device_id)
 
     async def forget(self, user_id: UserID) -> None:
-        await self.db.read("forget_sessions", _forget, user_id)
+        await self.db.autocommit("forget_sessions", _forget, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
-        return await self.db.write("expire_sessions", _delete_expired, now_ms, at_most)
+        return await self.db.transaction("expire_sessions", _delete_expired, now_ms, at_most)
 
 
 def _forget(txn: Transaction, user_id: UserID) -> None:

@@ -28,15 +28,15 @@ class ThreepidStore:
     db: Database
 
     async def owner_of(self, medium: str, address: str) -> Optional[UserID]:
-        return await self.db.read("owner_of", _owner_of, medium, address)
+        return await self.db.autocommit("owner_of", _owner_of, medium, address)
 
     async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
-        return await self.db.read("threepids_of_user", _of_user, user_id)
+        return await self.db.autocommit("threepids_of_user", _of_user, user_id)
 
     async def add(
         self, user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
     ) -> bool:
-        return await self.db.write("add_threepid", _add, user_id, threepid, now_ms, jobs)
+        return await self.db.transaction("add_threepid", _add, user_id, threepid, now_ms, jobs)
 
     async def remove(
         self,
@@ -46,7 +46,7 @@ class ThreepidStore:
         jobs: Sequence[NewJob] = (),
         now_ms: int = 0,
     ) -> bool:
-        return await self.db.write(
+        return await self.db.transaction(
             "remove_threepid", _remove, user_id, medium, address, jobs, now_ms
         )
 

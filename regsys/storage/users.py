@@ -32,30 +32,30 @@ class UserStore:
     _has_real_users: bool = attr.field(init=False, default=False)
 
     async def find(self, localpart: str) -> Optional[User]:
-        return await self.db.read("find_user", _find, localpart)
+        return await self.db.autocommit("find_user", _find, localpart)
 
     async def is_taken(self, localpart: str) -> bool:
-        return await self.db.read("is_taken", _is_taken, localpart)
+        return await self.db.autocommit("is_taken", _is_taken, localpart)
 
     async def next_number(self) -> int:
-        return await self.db.read("next_number", _next_number)
+        return await self.db.autocommit("next_number", _next_number)
 
     async def create_account(self, new: NewAccount) -> Outcome:
         may_be_first = new.is_real and not self._has_real_users
-        outcome = await self.db.write("create_account", create_account, new, may_be_first)
+        outcome = await self.db.transaction("create_account", create_account, new, may_be_first)
         self._has_real_users |= may_be_first
         return outcome
 
     async def outcome(self, key: str) -> Optional[Outcome]:
-        return await self.db.read("outcome", outcomes.find, key)
+        return await self.db.autocommit("outcome", outcomes.find, key)
 
     async def forget(self, user_id: UserID) -> None:
         """The name stays taken, by an account without password and devices."""
-        await self.db.write("deactivate_user", _deactivate, user_id)
+        await self.db.transaction("deactivate_user", _deactivate, user_id)
 
     async def approve(self, localpart: str) -> bool:
         """Let an account that waits for approval log in; False if there is none of that name."""
-        return await self.db.read("approve_user", _approve, localpart)
+        return await self.db.autocommit("approve_user", _approve, localpart)
 
 
 def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Outcome:

@@ -40,39 +40,39 @@ class ValidationStore:
     db: Database
 
     async def begin(self, new: NewValidation) -> ValidationBegun:
-        return await self.db.write("begin_validation", _begin, new)
+        return await self.db.transaction("begin_validation", _begin, new)
 
     async def get(self, sid: str, now_ms: int) -> Optional[Validation]:
-        return await self.db.read("get_validation", _get, sid, now_ms)
+        return await self.db.autocommit("get_validation", _get, sid, now_ms)
 
     async def count_try(self, sid: str) -> bool:
-        return await self.db.read("count_try", _count_try, sid)
+        return await self.db.autocommit("count_try", _count_try, sid)
 
     async def confirm(self, sid: str, now_ms: int) -> bool:
-        return await self.db.read("confirm_validation", _confirm, sid, now_ms)
+        return await self.db.autocommit("confirm_validation", _confirm, sid, now_ms)
 
     async def claim(self, sid: str, session_id: str, until_ms: int) -> bool:
-        return await self.db.read("claim_validation", _claim, sid, session_id, until_ms)
+        return await self.db.autocommit("claim_validation", _claim, sid, session_id, until_ms)
 
     async def adopt(self, proof: Threepid, session_id: str, until_ms: int) -> bool:
-        return await self.db.write("adopt_proof", _adopt, proof, session_id, until_ms)
+        return await self.db.transaction("adopt_proof", _adopt, proof, session_id, until_ms)
 
     async def adopt_for(
         self, user_id: UserID, proof: Threepid, until_ms: int
     ) -> Optional[Validation]:
-        return await self.db.write("adopt_proof_for", _adopt_for, user_id, proof, until_ms)
+        return await self.db.transaction("adopt_proof_for", _adopt_for, user_id, proof, until_ms)
 
     async def claim_for(self, user_id: UserID, sid: str) -> bool:
-        return await self.db.read("claim_validation_for", _claim_for, user_id, sid)
+        return await self.db.autocommit("claim_validation_for", _claim_for, user_id, sid)
 
     async def use(self, sid: str) -> bool:
-        return await self.db.read("use_validation", _use, sid)
+        return await self.db.autocommit("use_validation", _use, sid)
 
     async def forget(self, user_id: UserID) -> None:
-        await self.db.write("forget_validations", _forget, user_id)
+        await self.db.transaction("forget_validations", _forget, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
-        return await self.db.write("expire_validations", _delete_expired, now_ms, at_most)
+        return await self.db.transaction("expire_validations", _delete_expired, now_ms, at_most)
 
 
 _OPEN = "medium = ? AND address = ? AND client_secret = ? AND user_id = ? AND validated_ms IS NULL"

@@ -101,7 +101,7 @@ class DatabaseTests(SynchronousTestCase):
 
     def test_written(self) -> None:
         """A write is one transaction around the body, and answers once that is committed."""
-        self.assertEqual(self.wait(self.db.write("add", self.fails(None, 0))), 1)
+        self.assertEqual(self.wait(self.db.transaction("add", self.fails(None, 0))), 1)
         self.assertEqual(self.connection.executed, ["BEGIN IMMEDIATE", INSERT, "COMMIT"])
         self.assertEqual(self.things(), ["one"])
 
@@ -109,18 +109,20 @@ class DatabaseTests(SynchronousTestCase):
         """A read is what it executes, and nothing around it; the values reach the body."""
         sql = "SELECT ? || ?"
         body = lambda txn, *values: (txn.one(sql, values), txn.all(sql, values))  # noqa: E731
-        self.assertEqual(self.wait(self.db.read("ask", body, "a", "b")), (("ab",), [("ab",)]))
+        self.assertEqual(self.wait(self.db.autocommit("ask", body, "a", "b")), (("ab",), [("ab",)]))
         self.assertEqual(self.connection.executed, [sql, sql])
 
     def test_insert(self) -> None:
         """Whether a row went in is told; one that is there stays as it is."""
         insert = lambda txn: txn.insert("things", name="one")  # noqa: E731
-        self.assertEqual([self.wait(self.db.write("add", insert)) for _ in range(2)], [True, False])
+        self.assertEqual(
+            [self.wait(self.db.transaction("add", insert)) for _ in range(2)], [True, False]
+        )
 
     def test_refused(self) -> None:
         """What the body raises itself comes out as it is, once, and nothing is kept."""
         for error in (UsernameTaken(), ValueError("a bug"), sqlite3.OperationalError("no such x")):
-            failed = self.start(self.db.write("add", self.fails(error, 9)))
+            failed = self.start(self.db.transaction("add", self.fails(error, 9)))
             self.assertIs(self.failureResultOf(failed).value, error)
             self.assertEqual((self.tries, self.things()), (1, []))
             self.assertFalse(self.connection.in_transaction)
@@ -128,7 +130,7 @@ class DatabaseTests(SynchronousTestCase):
     def test_observed(self) -> None:
         """How long each call took is told, its tries together, under the call's name."""
         locked = sqlite3.OperationalError("database is locked")
-        written = self.start(self.db.write("add", self.fails(locked, 1)))
+        written = self.start(self.db.transaction("add", self.fails(locked, 1)))
         self.clock.advance(0.02)
         self.successResultOf(written)
         self.assertEqual(self.observed, [("add", 0.02)])
@@ -139,7 +141,7 @@ class DatabaseTests(SynchronousTestCase):
         """A race that was lost is tried again, from the start, after a pause by chance that may
         be longer each time; only the last try is kept."""
         locked = sqlite3.OperationalError("database is locked")
-        written = self.start(self.db.write("add", self.fails(locked, ATTEMPTS - 1)))
+        written = self.start(self.db.transaction("add", self.fails(locked, ATTEMPTS - 1)))
         pauses = []
         for attempt in range(ATTEMPTS - 1):
             self.assertEqual(self.tries, attempt + 1)
@@ -157,7 +159,7 @@ class DatabaseTests(SynchronousTestCase):
         """After so many tries it is given up, at once, with a hint when to come again."""
         locked = sqlite3.OperationalError("database is locked")
         with capturedLogs() as logs:
-            written = self.start(self.db.write("add", self.fails(locked, 99)))
+            written = self.start(self.db.transaction("add", self.fails(locked, 99)))
             while self.tries < ATTEMPTS:
                 self.clock.advance(0.01)
             refusal = self.failureResultOf(written, Unavailable).value
@@ -174,16 +176,16 @@ class DatabaseTests(SynchronousTestCase):
     def test_down(self) -> None:
         """What the next try could not mend is not tried again."""
         full = sqlite3.OperationalError("database or disk is full")
-        self.refusal(self.db.write("add", self.fails(full, 99)))
+        self.refusal(self.db.transaction("add", self.fails(full, 99)))
         self.assertEqual((self.tries, self.things()), (1, []))
 
     def test_commitFails(self) -> None:
         """A commit that fails leaves nothing, and the connection is good for the next call."""
         self.connection.script["COMMIT"] = sqlite3.OperationalError("disk I/O error")
-        self.refusal(self.db.write("add", self.fails(None, 0)))
+        self.refusal(self.db.transaction("add", self.fails(None, 0)))
         self.assertEqual(self.things(), [])
         self.connection.script.clear()
-        self.wait(self.db.write("add", self.fails(None, 0)))
+        self.wait(self.db.transaction("add", self.fails(None, 0)))
         self.assertEqual(self.things(), ["one"])
 
     def test_rollbackFails(self) -> None:
@@ -191,9 +193,9 @@ class DatabaseTests(SynchronousTestCase):
         broken = self.connection
         for sql in ("COMMIT", "ROLLBACK"):
             broken.script[sql] = sqlite3.OperationalError("disk I/O error")
-        self.refusal(self.db.write("add", self.fails(None, 0)))
+        self.refusal(self.db.transaction("add", self.fails(None, 0)))
         self.assertTrue(broken.is_closed)
-        self.wait(self.db.write("add", self.fails(None, 0)))
+        self.wait(self.db.transaction("add", self.fails(None, 0)))
         self.assertIsNot(self.connection, broken)
         self.assertEqual(self.things(), ["one"])
 
@@ -201,9 +203,11 @@ class DatabaseTests(SynchronousTestCase):
         """A database that cannot be connected to is unavailable, and found when it is back."""
         self.pool.close()
         path, self.path = self.path, self.mktemp() + "/nowhere"
-        self.refusal(self.db.read("ask", lambda txn: txn.one("SELECT 1")))
+        self.refusal(self.db.autocommit("ask", lambda txn: txn.one("SELECT 1")))
         self.path = path
-        self.assertEqual(self.wait(self.db.read("ask", lambda txn: txn.one("SELECT 1"))), (1,))
+        self.assertEqual(
+            self.wait(self.db.autocommit("ask", lambda txn: txn.one("SELECT 1"))), (1,)
+        )
 
     # --- Deadlines -----------------------------------------------------------------------
 
@@ -211,7 +215,7 @@ class DatabaseTests(SynchronousTestCase):
         """A call that gets no thread ends at its deadline, and never begins after that."""
         pool = HeldPool(self.pool)
         db = self.database(pool)
-        written = self.start(db.write("add", self.fails(None, 0)))
+        written = self.start(db.transaction("add", self.fails(None, 0)))
         self.clock.advance(DEADLINE_S - 0.001)
         self.assertNoResult(written)
         self.clock.advance(0.002)
@@ -223,7 +227,7 @@ class DatabaseTests(SynchronousTestCase):
     def test_givenUpWithoutConnecting(self) -> None:
         """Nor does a call that nobody waits for open a connection, which may take long."""
         pool = HeldPool(self.pool)
-        written = self.start(self.database(pool).write("add", self.fails(None, 0)))
+        written = self.start(self.database(pool).transaction("add", self.fails(None, 0)))
         self.clock.advance(DEADLINE_S)
         self.failureResultOf(written, Unavailable)
         self.pool.close()
@@ -237,7 +241,7 @@ class DatabaseTests(SynchronousTestCase):
         self.connect = lambda: self.clock.advance(DEADLINE_S) or connect()  # type: ignore
         self.pool = InlinePool(self.connect)
         self.pool.close()
-        self.refusal(self.database(self.pool).write("add", self.fails(None, 0)))
+        self.refusal(self.database(self.pool).transaction("add", self.fails(None, 0)))
         self.assertFalse(self.connection.is_closed)
         self.assertEqual(self.connection.executed, [])
 
@@ -245,7 +249,7 @@ class DatabaseTests(SynchronousTestCase):
         """All tries share one deadline: the time that one has used up is missing to the next."""
         locked = sqlite3.OperationalError("database is locked")
         pool = HeldPool(self.pool)
-        written = self.start(self.database(pool).write("add", self.fails(locked, 99)))
+        written = self.start(self.database(pool).transaction("add", self.fails(locked, 99)))
         for _ in range(2):
             self.clock.advance(DEADLINE_S * 0.4)
             pool.run()
@@ -263,10 +267,12 @@ class DatabaseTests(SynchronousTestCase):
             txn.run(INSERT, ("one",))
             self.clock.advance(DEADLINE_S)
 
-        self.refusal(self.db.write("add", stall))
+        self.refusal(self.db.transaction("add", stall))
         self.assertTrue(used.is_closed)
         self.assertNotIn("COMMIT", used.executed)
-        self.assertEqual(self.wait(self.db.read("ask", lambda txn: txn.all("SELECT 1"))), [(1,)])
+        self.assertEqual(
+            self.wait(self.db.autocommit("ask", lambda txn: txn.all("SELECT 1"))), [(1,)]
+        )
         self.assertEqual(self.things(), [])
 
     # --- Requests ------------------------------------------------------------------------
@@ -284,7 +290,7 @@ class DatabaseTests(SynchronousTestCase):
             ended: list[Any] = []
             for _ in range(calls):
                 try:
-                    ended.append(await self.db.read("ask", lambda txn: txn.one("SELECT 1")))
+                    ended.append(await self.db.autocommit("ask", lambda txn: txn.one("SELECT 1")))
                 except Unavailable as refusal:
                     ended.append(refusal)
             return ended
@@ -334,7 +340,7 @@ class DatabaseTests(SynchronousTestCase):
 
         async def work() -> Any:
             await deferLater(self.clock, 60.0)
-            return await self.db.read("ask", lambda txn: txn.one("SELECT 1"))
+            return await self.db.autocommit("ask", lambda txn: txn.one("SELECT 1"))
 
         async def serve() -> None:
             with InFlight(self.clock).deadline():
@@ -355,7 +361,7 @@ class DatabaseTests(SynchronousTestCase):
             first = self.answer()
             self.clock.advance(5.0)
             second = self.answer()
-            other = self.start(self.db.read("ask", lambda txn: txn.one("SELECT 1")))
+            other = self.start(self.db.autocommit("ask", lambda txn: txn.one("SELECT 1")))
             self.clock.advance(deadlines.REQUEST_S - 5.0)
             self.successResultOf(first)
             self.assertNoResult(second)

@@ -39,7 +39,7 @@ class AccountFaults:
         self.number = 0
         sql = "INSERT INTO registration_tokens (token, completed, revoked, created_ms)"
         sql += " VALUES ('welcome', 0, FALSE, 0)"
-        self.wait(self.db.write("test", lambda txn: txn.run(sql)))
+        self.wait(self.db.transaction("test", lambda txn: txn.run(sql)))
 
     def wait(self: Any, work: Coroutine[Any, Any, Any]) -> Any:
         return self.successResultOf(faults.finish(self.clock, work))

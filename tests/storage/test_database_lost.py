@@ -187,7 +187,7 @@ class LostAnswerTests(SynchronousTestCase):
         other.pool.close()
         tables = self.wait(contents(self.db))
         empty = f"TRUNCATE {', '.join(ALL)}"
-        self.wait(self.db.write("test", lambda txn: txn.run(empty)))
+        self.wait(self.db.transaction("test", lambda txn: txn.run(empty)))
         self.clock.advance(NOW_MS / 1000 - self.clock.seconds())
         return result, tables
 

@@ -58,9 +58,9 @@ class ThreadCase(TestCase):
     async def assertWorks(self, *expected: str) -> None:
         """So much is there, and something can be added, in the same thread."""
         db = self.patient
-        self.assertEqual(await db.read("names", names), list(expected))
-        await db.write("add", add)
-        self.assertEqual(await db.read("names", names), ["one"])
+        self.assertEqual(await db.autocommit("names", names), list(expected))
+        await db.transaction("add", add)
+        self.assertEqual(await db.autocommit("names", names), ["one"])
 
 
 class PostgreSQLTests(ThreadCase):
@@ -81,20 +81,20 @@ class PostgreSQLTests(ThreadCase):
             add(txn)
             txn.one("SELECT pg_sleep(600)")
 
-        await self.refused(self.db.write("stall", stall))
+        await self.refused(self.db.transaction("stall", stall))
         await self.assertWorks()
 
     async def test_stalledConnection(self) -> None:
         """A server that says nothing any more, in a read or at a commit, is cut off alike."""
         proxy = Proxy(self.dialect.args)
         self.db = threaded_database(self, PostgreSQL(await proxy.listen(self)), 1, DEADLINE_S)
-        await self.patient.read("names", names)
+        await self.patient.autocommit("names", names)
 
         def stall(txn: Transaction) -> None:
             add(txn)
             proxy.is_stalled = True
 
-        for call in (self.db.write("stall", stall), self.db.read("names", names)):
+        for call in (self.db.transaction("stall", stall), self.db.autocommit("names", names)):
             await self.refused(call)
             self.assertTrue(proxy.is_stalled)
         proxy.is_stalled = False
@@ -106,8 +106,8 @@ class PostgreSQLTests(ThreadCase):
         proxy.is_stalled = True
         self.db = threaded_database(self, PostgreSQL(await proxy.listen(self)), 1, DEADLINE_S)
         begun: list[str] = []
-        await self.refused(self.db.read("first", names))
-        await self.refused(self.db.read("second", lambda txn: begun.append("second")))
+        await self.refused(self.db.autocommit("first", names))
+        await self.refused(self.db.autocommit("second", lambda txn: begun.append("second")))
         proxy.is_stalled = False
         await self.assertWorks()
         self.assertEqual(begun, [])
@@ -115,8 +115,8 @@ class PostgreSQLTests(ThreadCase):
     async def test_exhausted(self) -> None:
         """Where all threads are busy a call ends by its deadline too, and never begins later."""
         busy, begun = threading.Event(), threading.Event()
-        first = Deferred.fromCoroutine(self.db.read("busy", lambda txn: busy.wait(60)))
-        await self.refused(self.db.write("second", lambda txn: begun.set()))
+        first = Deferred.fromCoroutine(self.db.autocommit("busy", lambda txn: busy.wait(60)))
+        await self.refused(self.db.transaction("second", lambda txn: begun.set()))
         with capturedLogs():
             await self.assertFailure(first, Unavailable)
         busy.set()
@@ -134,21 +134,21 @@ class PostgreSQLTests(ThreadCase):
             if len(sessions) == 1:
                 self.execute(f"SELECT pg_terminate_backend({session})")
 
-        await self.patient.write("add", body)
+        await self.patient.transaction("add", body)
         self.assertEqual(len(set(sessions)), 2)
         await self.assertWorks("one")
 
     async def test_terminatedWhileIdle(self) -> None:
         """Nobody notices that sessions were ended while nothing was under way."""
         self.db = threaded_database(self, self.dialect, 4)
-        calls = [Deferred.fromCoroutine(self.db.read("names", names)) for _ in range(8)]
+        calls = [Deferred.fromCoroutine(self.db.autocommit("names", names)) for _ in range(8)]
         for call in calls:
             await call
         name = self.dialect.args["dbname"]
         self.execute(
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
         )
-        for call in [Deferred.fromCoroutine(self.db.write("add", add)) for _ in range(8)]:
+        for call in [Deferred.fromCoroutine(self.db.transaction("add", add)) for _ in range(8)]:
             await call
         await self.assertWorks("one")
 
@@ -156,15 +156,15 @@ class PostgreSQLTests(ThreadCase):
         """While the database is read-only there is no writing; when it is not, there is again."""
         name = self.dialect.args["dbname"]
         self.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        await self.refused(self.db.write("add", add))
-        self.assertEqual(await self.patient.read("names", names), [])
+        await self.refused(self.db.transaction("add", add))
+        self.assertEqual(await self.patient.autocommit("names", names), [])
         self.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         await self.assertWorks()
 
     async def test_nowhere(self) -> None:
         """Where no server is to be found, that is said soon."""
         self.db = threaded_database(self, PostgreSQL({"host": "/nowhere"}), 1, DEADLINE_S)
-        await self.refused(self.db.read("names", names))
+        await self.refused(self.db.autocommit("names", names))
 
 
 class ForgottenTests(TestCase):
@@ -180,7 +180,7 @@ class ForgottenTests(TestCase):
     def begin(self, seconds: float = 0.0) -> Deferred[Any]:
         """A read that takes so long in the database."""
         read = lambda txn: txn.one("SELECT 1 FROM pg_sleep(?)", (seconds,))  # noqa: E731
-        return Deferred.fromCoroutine(self.db.read("ask", read))
+        return Deferred.fromCoroutine(self.db.autocommit("ask", read))
 
     async def fill(self) -> None:
         """Each thread has a connection, and has used it just now."""
@@ -189,7 +189,7 @@ class ForgottenTests(TestCase):
             self.meeting.wait(GRACE_S)
             return txn.one("SELECT 1")
 
-        for call in [Deferred.fromCoroutine(self.db.read("ask", read)) for _ in range(TEN)]:
+        for call in [Deferred.fromCoroutine(self.db.autocommit("ask", read)) for _ in range(TEN)]:
             await call
         self.proxy.made = 0
 
@@ -267,7 +267,7 @@ class ForgottenTests(TestCase):
         await self.rest()
         with capturedLogs():
             hurried = Database(self.db.pool, self.db.dialect, reactor, deadline_s=2.5)
-            calls = [hurried.read("ask", names) for _ in range(2 * TEN)]
+            calls = [hurried.autocommit("ask", names) for _ in range(2 * TEN)]
             for call in [Deferred.fromCoroutine(call) for call in calls]:
                 await self.assertFailure(call, Unavailable)
         self.proxy.is_stalled = False
@@ -293,7 +293,7 @@ class SQLiteTests(ThreadCase):
         refused is not done after all."""
         self.other.execute("BEGIN IMMEDIATE")
         await self.refused(
-            self.db.write("add", lambda txn: txn.insert("secrets", name="late", value="x"))
+            self.db.transaction("add", lambda txn: txn.insert("secrets", name="late", value="x"))
         )
         self.other.execute("COMMIT")
         await self.assertWorks()
@@ -308,15 +308,15 @@ class SQLiteTests(ThreadCase):
             add(txn)
             txn.one(endless)
 
-        await self.refused(self.db.write("stall", stall))
+        await self.refused(self.db.transaction("stall", stall))
         await self.assertWorks()
 
     async def test_readOnly(self) -> None:
         """While the database is read-only there is no writing; when it is not, there is again."""
-        await self.patient.read("off", lambda txn: txn.run("PRAGMA query_only = ON"))
-        await self.refused(self.db.write("add", add))
-        self.assertEqual(await self.patient.read("names", names), [])
-        await self.patient.read("on", lambda txn: txn.run("PRAGMA query_only = OFF"))
+        await self.patient.autocommit("off", lambda txn: txn.run("PRAGMA query_only = ON"))
+        await self.refused(self.db.transaction("add", add))
+        self.assertEqual(await self.patient.autocommit("names", names), [])
+        await self.patient.autocommit("on", lambda txn: txn.run("PRAGMA query_only = OFF"))
         await self.assertWorks()
 
     async def test_full(self) -> None:
@@ -326,7 +326,7 @@ class SQLiteTests(ThreadCase):
         def pages(number: int) -> Callable[[Transaction], Any]:
             return lambda txn: txn.one(f"PRAGMA max_page_count = {number}")
 
-        await self.patient.read("less", pages(1))
-        await self.refused(self.db.write("add", blob))
-        await self.patient.read("more", pages(1_000_000))
+        await self.patient.autocommit("less", pages(1))
+        await self.refused(self.db.transaction("add", blob))
+        await self.patient.autocommit("more", pages(1_000_000))
         await self.assertWorks()

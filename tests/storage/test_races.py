@@ -48,7 +48,7 @@ async def one_use(stores: Stores) -> None:
         "INSERT INTO registration_tokens (token, uses_allowed, completed, revoked, created_ms)"
         " VALUES ('welcome', 1, 0, FALSE, 0)"
     )
-    await stores.db.write("test", lambda txn: txn.run(sql))
+    await stores.db.transaction("test", lambda txn: txn.run(sql))
 
 
 class RaceCase(SynchronousTestCase):

@@ -68,17 +68,17 @@ class TakenAwayTests(SynchronousTestCase):
 
     def write(self, name: str) -> bool:
         return bool(
-            self.successResultOf(faults.finish(self.clock, self.db.write("add", add, name)))
+            self.successResultOf(faults.finish(self.clock, self.db.transaction("add", add, name)))
         )
 
     def there(self) -> list[str]:
-        return self.successResultOf(faults.finish(self.clock, self.db.read("names", names)))
+        return self.successResultOf(faults.finish(self.clock, self.db.autocommit("names", names)))
 
     def assertLost(self, *words: str) -> None:
         """Nothing is acknowledged and nothing read, and the log says why."""
         calls = (
-            lambda: self.db.write("add", add, "lost"),
-            lambda: self.db.read("names", names),
+            lambda: self.db.transaction("add", add, "lost"),
+            lambda: self.db.autocommit("names", names),
         )
         for call in calls:
             with capturedLogs() as events:
@@ -116,7 +116,7 @@ class TakenAwayTests(SynchronousTestCase):
         self.pool.close()
         with capturedLogs():
             self.failureResultOf(
-                faults.finish(self.clock, self.db.read("names", names)), Unavailable
+                faults.finish(self.clock, self.db.autocommit("names", names)), Unavailable
             )
         self.assertFalse(os.path.exists(self.path))
 
@@ -181,7 +181,7 @@ class TakenAwayTests(SynchronousTestCase):
 
     def checkpoint(self) -> None:
         work = lambda txn: txn.one("PRAGMA wal_checkpoint(TRUNCATE)")  # noqa: E731
-        self.successResultOf(faults.finish(self.clock, self.db.read("checkpoint", work)))
+        self.successResultOf(faults.finish(self.clock, self.db.autocommit("checkpoint", work)))
 
     def test_replacedAtCommit(self) -> None:
         """A commit that goes to a file which was taken away in between is not acknowledged."""
@@ -191,7 +191,7 @@ class TakenAwayTests(SynchronousTestCase):
             os.unlink(self.path)
 
         with capturedLogs():
-            lost = faults.finish(self.clock, self.db.write("add", body))
+            lost = faults.finish(self.clock, self.db.transaction("add", body))
         self.failureResultOf(lost, Unavailable)
 
 

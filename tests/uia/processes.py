@@ -74,7 +74,7 @@ def prove(machine: Any) -> None:
         machine.wait(proofs.confirm(sid, now_ms))
     # For as long as the machine runs.
     change = "UPDATE validations SET expires_ms = expires_ms * 2"
-    machine.wait(machine.database.write("test", lambda txn: txn.run(change, ())))
+    machine.wait(machine.database.transaction("test", lambda txn: txn.run(change, ())))
 
 
 def check_addresses(machine: Any) -> None:

@@ -212,11 +212,11 @@ class Meanwhile:
         self._database = database
         self._meanwhile = meanwhile
 
-    async def read(self, name: str, *args: Any) -> Any:
+    async def autocommit(self, name: str, *args: Any) -> Any:
         if name == "remove_session" and self._meanwhile is not None:
             meanwhile, self._meanwhile = self._meanwhile, None
             meanwhile()
-        return await self._database.read(name, *args)
+        return await self._database.autocommit(name, *args)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._database, name)

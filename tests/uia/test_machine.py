@@ -121,7 +121,7 @@ class Dialogues(RuleBasedStateMachine):
 
     def rows(self, sql: str, *values: Any) -> Any:
         assert self.database is not None
-        return list(self.wait(self.database.read("test", lambda txn: txn.all(sql, values))))
+        return list(self.wait(self.database.autocommit("test", lambda txn: txn.all(sql, values))))
 
     def judge(self, email: Any, name: Optional[str], seen: Any, provider: Any) -> str:
         self.judged.append((name, {address for _, address in seen}))

@@ -180,7 +180,7 @@ class SessionTests(UIACase):
         session = self.stored()
         self.stored()
         self.wait(
-            self.database.write(
+            self.database.transaction(
                 "test",
                 lambda txn: txn.run(
                     "UPDATE uia_sessions SET finished = TRUE WHERE session_id = ?",
