@@ -121,11 +121,6 @@ class HashingPool:
             hashing = self._begin(once, fingerprint, prepared)
         return await hashing.result()
 
-    def running(self, once: str) -> Optional[Deferred[str]]:
-        """The hash of this dialogue, under way or made within the hour; None: there is none."""
-        hashing = self._remembered(once)
-        return None if hashing is None else hashing.result()
-
     async def verify(self, password: Secret, stored: Optional[str]) -> bool:
         """Whether the password fits; LimitExceeded and InvalidParam as for ``hash``."""
         prepared = self._prepare(password)

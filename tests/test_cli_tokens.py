@@ -20,7 +20,7 @@ from regsys.testing import memory_database
 from regsys.testing.contracts.registration_tokens import using
 from tests.test_cli import CommandCase
 
-NOW_S = 1_700_000_000  # 2023-11-14 22:13 UTC
+NOW_S = 1_700_000_000  # 2023-11-14 22:13:20 UTC
 CREATE = {"token": None, "length": 16, "uses": None, "expires": None, "note": None}
 
 
@@ -82,9 +82,9 @@ class ActionTests(SynchronousTestCase):
         self.assertEqual(
             self.do("list").splitlines(),
             [
-                "a  valid  0 of 3 used, 1 under way  ends 2023-11-15 22:13 UTC  for Zoë",
+                "a  valid  0 of 3 used, 1 under way  ends 2023-11-15 22:13:20 UTC  for Zoë",
                 "b  not valid  0 of 0 used, 0 under way  never ends",
-                "c  revoked  0 of any number used, 0 under way  ends 9999-12-31 23:59 UTC",
+                "c  revoked  0 of any number used, 0 under way  ends 9999-12-31 23:59:59 UTC",
             ],
         )
 
@@ -100,9 +100,9 @@ class ActionTests(SynchronousTestCase):
             self.do("show", token="a").splitlines(),
             [
                 "a  valid  2 of any number used, 0 under way  never ends",
-                "made 2023-11-14 22:13 UTC on the command line",
-                "2023-11-14 22:14 UTC  @alice:contract.example",
-                "2023-11-14 22:14 UTC  @bob:contract.example",
+                "made 2023-11-14 22:13:20 UTC on the command line",
+                "2023-11-14 22:14:20 UTC  @alice:contract.example",
+                "2023-11-14 22:14:20 UTC  @bob:contract.example",
             ],
         )
         self.assertIn("by @root:test.example", self.do("show", token="b"))

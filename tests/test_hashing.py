@@ -238,6 +238,12 @@ class QueueTests(PoolCase):
 
 
 class OnceTests(PoolCase):
+    def remembers(self, once: str, password: str) -> bool:
+        """Whether the dialogue's hash of this password is there, so that no thread makes it."""
+        self.workers.finish_all()
+        self.hash(password, once)
+        return not self.workers.calls
+
     def test_samePasswordIsHashedOnce(self) -> None:
         """Within a dialogue, simultaneous and later callers share one hash of one password."""
         together = [self.hash("password", "dialogue") for _ in range(16)]
@@ -257,26 +263,11 @@ class OnceTests(PoolCase):
     def test_anotherPasswordTakesItsPlace(self) -> None:
         """A new password is hashed; from then on it is the dialogue's, the old one is not."""
         first, second = self.hash("first", "dialogue"), self.hash("second", "dialogue")
-        running = self.pool.running("dialogue")
         self.workers.finish_all()
-        assert running is not None
-        stored = self.successResultOf(running)
-        self.assertEqual(stored, self.successResultOf(second))
+        again = self.hash("second", "dialogue")
+        self.assertEqual(self.successResultOf(again), self.successResultOf(second))
         self.assertTrue(verify_password(b"firstpepper", self.successResultOf(first)))
         self.assertNoResult(self.hash("first", "dialogue"))
-
-    def test_runningIsTheHashOfTheDialogue(self) -> None:
-        """Before, while and after a hash is made: None, its outcome to come, its outcome."""
-        self.assertIsNone(self.pool.running("dialogue"))
-        hashed = self.hash("password", "dialogue")
-        early = self.pool.running("dialogue")
-        assert early is not None
-        self.assertNoResult(early)
-        self.workers.finish()
-        late = self.pool.running("dialogue")
-        assert late is not None
-        stored = self.successResultOf(hashed)
-        self.assertEqual([self.successResultOf(early), self.successResultOf(late)], [stored] * 2)
 
     def test_cancellingLeavesTheOthersTheirs(self) -> None:
         """Of several who wait for one hash, one who goes away takes nothing from the others."""
@@ -292,7 +283,6 @@ class OnceTests(PoolCase):
         self.workers.fail()
         for hashed in hashings:
             self.failureResultOf(hashed, MemoryError)
-        self.assertIsNone(self.pool.running("dialogue"))
         again = self.hash("password", "dialogue")
         self.workers.finish()
         self.successResultOf(again)
@@ -304,7 +294,7 @@ class OnceTests(PoolCase):
         self.failureResultOf(first, MemoryError)
         self.workers.finish()
         self.successResultOf(second)
-        self.assertIsNotNone(self.pool.running("dialogue"))
+        self.assertTrue(self.remembers("dialogue", "second"))
 
     def test_fullQueueLeavesTheEarlierHash(self) -> None:
         """With the queue full a remembered hash still answers, and a refusal replaces nothing."""
@@ -318,16 +308,19 @@ class OnceTests(PoolCase):
     def test_memoryExpires(self) -> None:
         """An hour later the dialogue's hash is forgotten; the younger one is not."""
         self.hash("password", "old")
+        self.workers.finish()
         self.clock.advance(1)
         self.hash("password", "young")
+        self.workers.finish()
         self.clock.advance(3599)
-        self.assertIsNone(self.pool.running("old"))
-        self.assertIsNotNone(self.pool.running("young"))
+        self.assertTrue(self.remembers("young", "password"))
+        self.assertFalse(self.remembers("old", "password"))
 
     def test_memoryIsBounded(self) -> None:
         """Of more dialogues than the pool may remember, the one begun first is forgotten."""
         self.patch(hashing, "REMEMBERED_DIALOGUES", 2)
-        for password, once in [("1", "one"), ("1", "two"), ("2", "one"), ("1", "three")]:
+        for once, password in [("one", "1"), ("two", "1"), ("one", "2"), ("three", "1")]:
             self.hash(password, once)
-        known = [once for once in ("one", "two", "three") if self.pool.running(once) is not None]
-        self.assertEqual(known, ["one", "three"])
+        latest = [("one", "2"), ("three", "1"), ("two", "1")]
+        known = [self.remembers(once, password) for once, password in latest]
+        self.assertEqual(known, [True, True, False])

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from datetime import datetime, timezone
 from typing import Awaitable, Callable, Mapping
 
+from regsys.cli.times import utc
 from regsys.errors import JobNotFound
 from regsys.interfaces import IJobStore
 from regsys.model import WaitingJob
-
-# The end of the year 9999, which no date can be later than.
-LAST_MS = 253_402_300_799_000
 
 
 async def _list(jobs: IJobStore, arguments: Namespace, now_ms: int) -> str:
@@ -40,12 +37,7 @@ ACTIONS: Mapping[str, Callable[[IJobStore, Namespace, int], Awaitable[str]]] = {
 def _line(job: WaitingJob) -> str:
     about = " ".join(job.about.values())
     if job.last_error is None:
-        state = f"waiting since {_moment(job.created_ms)}"
+        state = f"waiting since {utc(job.created_ms)}"
     else:
-        state = f"failed, attempt {job.attempts}, again {_moment(job.due_ms)}"
+        state = f"failed, attempt {job.attempts}, again {utc(job.due_ms)}"
     return "  ".join(filter(None, [job.job_id, job.kind, about, state, job.last_error]))
-
-
-def _moment(moment_ms: int) -> str:
-    moment = datetime.fromtimestamp(min(moment_ms, LAST_MS) / 1000, timezone.utc)
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from datetime import datetime, timezone
 from typing import Any, Awaitable, Callable, Mapping
 
+from regsys.cli.times import utc
 from regsys.config.values import duration_ms
 from regsys.errors import InvalidParam
 from regsys.model import RegistrationToken
 from regsys.registration_tokens import RegistrationTokens
-
-# The end of the year 9999, which no date can be later than.
-LAST_MS = 253_402_300_799_000
 
 
 async def _create(tokens: RegistrationTokens, arguments: Namespace) -> str:
@@ -31,8 +28,8 @@ async def _list(tokens: RegistrationTokens, arguments: Namespace) -> str:
 async def _show(tokens: RegistrationTokens, arguments: Namespace) -> str:
     found = await tokens.get(arguments.token)
     whence = f"by {found.creator}" if found.creator else "on the command line"
-    made = f"made {_day(found.created_ms)} {whence}"
-    uses = [f"{_day(use.used_ms)}  {use.user_id}" for use in await tokens.uses(found.token)]
+    made = f"made {utc(found.created_ms)} {whence}"
+    uses = [f"{utc(use.used_ms)}  {use.user_id}" for use in await tokens.uses(found.token)]
     return "\n".join([_line(found, tokens.now_ms()), made, *uses])
 
 
@@ -53,13 +50,8 @@ def _line(token: RegistrationToken, now_ms: int) -> str:
     state = "valid" if token.is_valid(now_ms) else "revoked" if token.revoked else "not valid"
     limit = "any number" if token.uses_allowed is None else str(token.uses_allowed)
     used = f"{token.completed} of {limit} used, {token.pending} under way"
-    ends = "never ends" if token.expiry_ms is None else f"ends {_day(token.expiry_ms)}"
+    ends = "never ends" if token.expiry_ms is None else f"ends {utc(token.expiry_ms)}"
     return "  ".join(filter(None, [token.token, state, used, ends, token.note]))
-
-
-def _day(moment_ms: int) -> str:
-    moment = datetime.fromtimestamp(min(moment_ms, LAST_MS) / 1000, timezone.utc)
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _duration(text: str) -> int:

@@ -11,12 +11,12 @@ import attr
 from regsys.config import ThreepidsConfig
 from regsys.errors import UsernameReserved, UsernameTaken
 from regsys.interfaces import INames
-from regsys.model import Registration, Threepid
+from regsys.model import MAX_USER_ID_BYTES, Registration, Threepid
 
 # More accounts than this with one name but for its number: a number alone is as good a name.
 SUFFIXES = 1000
 # So long is the longest of them at most, that a user ID may be with its server's name.
-MAX_USER_ID = 255 - len("@:999")
+MAX_USER_ID = MAX_USER_ID_BYTES - len("@:999")
 
 _INVALID = re.compile(r"[^a-z0-9._=/+-]")
 

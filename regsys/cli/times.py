@@ -1,0 +1,14 @@
+"""How commands write a moment."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+# The last second of the year 9999, the latest that datetime has.
+LAST_MS = 253_402_300_799_000
+
+
+def utc(moment_ms: int) -> str:
+    """The moment in UTC, to the second; whatever is later than the year 9999 as its end."""
+    moment = datetime.fromtimestamp(min(moment_ms, LAST_MS) / 1000, timezone.utc)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
