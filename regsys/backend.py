@@ -131,10 +131,15 @@ def prepare(
 
 
 def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backend:
-    """The real thing: adbapi's pool over our dialect, and a hashing pool of niced threads."""
+    """The real thing: adbapi's pool over our dialect, and a hashing pool of niced threads.
+
+    The database is one that ``prepare`` has seen. Raises BackendError.
+    """
     metrics = Metrics()
     chosen = dialect(config.database)
-    chosen.check()
+    with told(chosen, "the database cannot be opened"):
+        # From now on it is known which file is meant.
+        chosen.check()
     pool = connection_pool(chosen, reactor, config.database.pool_min, config.database.pool_max)
     database = Database(pool, chosen, reactor, observe=metrics.database_call)
     threads = HashingThreads(reactor)

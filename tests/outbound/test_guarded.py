@@ -21,7 +21,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from regsys.backend import open_backend
+from regsys.backend import open_backend, prepare
 from regsys.config import ProxiesConfig
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import Proxy
@@ -183,7 +183,9 @@ class LookupsTests(TestCase):
     def test_backend(self) -> None:
         """The real client for strangers has such threads."""
         database = {"name": "sqlite3", "args": {"database": self.mktemp()}}
-        backend = open_backend(config(database=database), reactor, b"secret")
+        chosen = config(database=database)
+        prepare(chosen)
+        backend = open_backend(chosen, reactor, b"secret")
         agent: Any = backend.guarded_http.agent
         self.assertIsNotNone(agent.resolver)
 
