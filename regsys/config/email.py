@@ -31,7 +31,7 @@ _PAGES = {"failure_html": "_failure.html", "success_html": "_success.html"}
 # Stands for %(app)s while notif_from is taken apart: no header gives it a meaning.
 _APP_MARK = "\ue000"
 _PLAIN_PORT, _TLS_PORT = 25, 465
-_HOST_AND_PORT = re.compile(r"(\[[^]]*\]|[^:]*):([0-9]+)")
+_HOST_AND_PORT = re.compile(r"(\[[^]]*\]|[^:]+):([0-9]+)")
 _PORT_MEND = "write its name alone, such as mail.example.com, without smtp:// and port"
 _TLS_NAME_MEND = "write the one name that the certificate of the mail server is asked for"
 # What the parser says of "Example.com Chat <…>": only quotes are missing.

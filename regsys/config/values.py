@@ -264,8 +264,8 @@ class Reader:
         inline, path = self.take(name), self.text(f"{name}_path")
         if inline is not None and not is_given(inline):
             self.warnings.append(
-                f"{self.name_of(name)} is empty and counts as not set: give it a long random"
-                " value, or leave it out."
+                f"{self.name_of(name)} is empty and counts as not set: leave it out, or give it"
+                " its value."
             )
             inline = None
         if inline is not None and path is not None:
