@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import smtplib
+import socket
 import sqlite3
+import ssl
 from typing import Any, Awaitable, Callable, Optional, Sequence
 from urllib.parse import quote, urlsplit
 
@@ -135,15 +137,34 @@ def _ask_database(config: DatabaseConfig) -> None:
 
 
 def _ask_smtp(config: EmailConfig) -> None:
-    """As far as its greeting, and whether it offers what the configuration needs."""
-    kind = smtplib.SMTP_SSL if config.force_tls else smtplib.SMTP
+    """As far as its greeting, or TLS where that is used, with the certificate that mails want."""
+    context, place = ssl.create_default_context(), (config.host, config.port)
+    name = config.tls_name.removesuffix(".")
     try:
-        with kind(config.host, config.port, timeout=DEADLINE_S) as server:
+        if config.force_tls:
+            with (
+                socket.create_connection(place, DEADLINE_S) as line,
+                context.wrap_socket(line, server_hostname=name) as secured,
+            ):
+                if not secured.recv(3).startswith(b"220"):
+                    raise Unreachable("it does not greet as mail servers do")
+            return
+        with smtplib.SMTP(*place, timeout=DEADLINE_S) as server:
             server.ehlo()
-            if config.require_tls and not (config.force_tls or server.has_extn("starttls")):
+            if (config.starttls or config.require_tls) and server.has_extn("starttls"):
+                code, _ = server.docmd("STARTTLS")
+                if code != 220 or server.sock is None:
+                    raise Unreachable(f"it answers {code} to STARTTLS")
+                context.wrap_socket(server.sock, server_hostname=name).close()
+            elif config.require_tls:
                 raise Unreachable(
                     "it offers no STARTTLS, which email.require_transport_security asks for"
                 )
+    except ssl.SSLCertVerificationError as error:
+        raise Unreachable(
+            f"its certificate is not good for {name}, the name of email.tlsname:"
+            f" {error.verify_message}"
+        ) from None
     except (OSError, smtplib.SMTPException) as error:
         raise Unreachable(str(error) or type(error).__name__) from None
 

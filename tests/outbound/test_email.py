@@ -31,6 +31,7 @@ class SocketCase(TestCase):
             check=True,
             capture_output=True,
         )
+        self.certificate = folder.resolve() / "cert.pem"
         pem = (folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes()
         certificate = ssl.PrivateCertificate.loadPEM(pem)
         self.context = certificate.options()
