@@ -279,13 +279,13 @@ class AdministrationTests(TokenCase):
         )
         self.change("INSERT INTO registration_token_uses VALUES ('@a:test.example', 't00300', 1)")
         asked: list[str] = []
-        read = Database.read
+        autocommit = Database.autocommit
 
         def counted(database: Any, name: str, *more: Any) -> Any:
             asked.append(name)
-            return read(database, name, *more)
+            return autocommit(database, name, *more)
 
-        self.patch(Database, "read", counted)
+        self.patch(Database, "autocommit", counted)
         names = [f"t{number:05}" for number in range(count)]
         found = self.good(self.ask("GET"))["registration_tokens"]
         self.assertEqual([item["token"] for item in found], names)
