@@ -7,9 +7,8 @@ Deferred runs keep their context across awaits, and give a copy of it to those t
 
 from __future__ import annotations
 
-import contextlib
 from contextvars import ContextVar
-from typing import Iterator, Optional
+from typing import Optional
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -21,12 +20,20 @@ LAST_CALL_S = 1.0
 
 
 class Deadline:
-    """That of one request."""
+    """That of one request, within whose block a coroutine runs on behalf of the request."""
 
     def __init__(self, ends_s: float) -> None:
         self._ends_s = ends_s
         self._missed = False
         self._answered = False
+
+    def __enter__(self) -> None:
+        # It is not taken back: the coroutine that answers the request has a context of its own,
+        # and what was begun from there has no deadline once that has ended.
+        _current.set(self)
+
+    def __exit__(self, *failure: object) -> None:
+        self._answered = True
 
     def left_s(self, now_s: float) -> Optional[float]:
         """For how long a call that begins now may go on; None: the request has been answered, and
@@ -39,9 +46,6 @@ class Deadline:
         """A call has not been answered in its time: those that follow don't even try."""
         self._missed = True
 
-    def answer(self) -> None:
-        self._answered = True
-
 
 _current: ContextVar[Optional[Deadline]] = ContextVar("regsys request deadline", default=None)
 
@@ -51,15 +55,6 @@ def current() -> Optional[Deadline]:
     return _current.get()
 
 
-@contextlib.contextmanager
-def of_request(clock: IReactorTime) -> Iterator[None]:
-    """What runs within this block, of a coroutine, runs on behalf of a request that has just
-    come."""
-    deadline = Deadline(clock.seconds() + REQUEST_S)
-    # It is not taken back: the coroutine that answers the request has a context of its own, and
-    # what was begun from there has no deadline once that has ended.
-    _current.set(deadline)
-    try:
-        yield
-    finally:
-        deadline.answer()
+def of_request(clock: IReactorTime) -> Deadline:
+    """The deadline of a request that has just come."""
+    return Deadline(clock.seconds() + REQUEST_S)

@@ -10,6 +10,7 @@ has a time by which all of it must be there (A27).
 
 from __future__ import annotations
 
+import enum
 from collections import OrderedDict
 from typing import Any, Callable
 
@@ -76,6 +77,19 @@ class Turns:
                 channel.give_way()
 
 
+class _State(enum.Enum):
+    """What a connection waits for."""
+
+    BETWEEN = enum.auto()  # the first byte of a request
+    HEAD = enum.auto()  # the rest of its headers
+    BODY = enum.auto()  # the rest of its body
+    ANSWER = enum.auto()
+
+
+# Seconds that a client has for what the connection waits for.
+_TIMEOUTS_S = {_State.HEAD: HEAD_S, _State.BODY: BODY_S}
+
+
 class Channel(http.HTTPChannel):
     """``connections`` and ``turns`` are those of its site; ``keys`` are what it is counted under.
 
@@ -86,8 +100,8 @@ class Channel(http.HTTPChannel):
     connections: Connections
     turns: Turns
     keys: tuple[str, ...]
-    # Whether the next byte is the first one of a request.
-    _is_between = True
+    _state = _State.BETWEEN
+    _host: Any = None
 
     def connectionMade(self) -> None:
         self._idle_s = self.timeOut  # which becomes whatever setTimeout is told
@@ -100,6 +114,13 @@ class Channel(http.HTTPChannel):
         self.connections.closed(self)
         super().connectionLost(reason)
 
+    def getHost(self) -> Any:
+        """The address that the client has connected to. Each request wants it, and to ask the
+        operating system takes as long as to read a small request."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
+
     def give_way(self) -> None:
         """Close at once: another connection takes this one's place."""
         self.transport.abortConnection()
@@ -109,10 +130,13 @@ class Channel(http.HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         if self.transport.disconnecting:
             return  # TLS hands on what it has read already
-        if self._is_between and not self.paused and (data or self._buffer):
-            self._is_between = False
-            self.setTimeout(HEAD_S)
+        before = self._state
+        if before is _State.BETWEEN and not self.paused and (data or self._buffer):
+            self._state = _State.HEAD
         LineReceiver.dataReceived(self, data)
+        # A request that came in one piece is beyond both by now.
+        if self._state is not before and self._state in _TIMEOUTS_S:
+            self.setTimeout(_TIMEOUTS_S[self._state])
         if self.paused:
             self._pause_if_enough_waits()
 
@@ -127,8 +151,7 @@ class Channel(http.HTTPChannel):
         self._respondToBadRequestAndDisconnect()
 
     def headerReceived(self, line: bytes) -> bool:
-        name, _, value = line.partition(b":")
-        if not self._is_clear(name.lower(), value.strip(b" \t").lower()):
+        if line[:1] in b"HhTt" and not self._is_clear(line):
             self._respondToBadRequestAndDisconnect()
             return False
         try:
@@ -138,12 +161,13 @@ class Channel(http.HTTPChannel):
             self._respondToBadRequestAndDisconnect()
             return False
 
-    def _is_clear(self, name: bytes, value: bytes) -> bool:
+    def _is_clear(self, line: bytes) -> bool:
         """Whether this header leaves one way to tell where the request ends and whom it is for: a
         proxy before us might choose the other. Two lengths, or a length beside chunks, Twisted
         refuses itself; ``identity`` it would pass over."""
+        name, _, value = line.lower().partition(b":")
         if name == b"transfer-encoding":
-            return value == b"chunked" and self._version == b"HTTP/1.1"
+            return value.strip(b" \t") == b"chunked" and self._version == b"HTTP/1.1"
         return name != b"host" or not self.requests[-1].requestHeaders.hasHeader(b"Host")
 
     def rawDataReceived(self, data: bytes) -> None:
@@ -160,9 +184,10 @@ class Channel(http.HTTPChannel):
         if self.length is None:
             decoder._maxTrailerHeadersSize = TRAILERS_LIMIT
         super().allHeadersReceived()
-        self.setTimeout(BODY_S)
+        self._state = _State.BODY
 
     def allContentReceived(self) -> None:
+        self._state = _State.ANSWER
         self.connections.is_served(self)
         super().allContentReceived()
 
@@ -179,8 +204,9 @@ class Channel(http.HTTPChannel):
         # What is left of a connection that is about to be closed is dropped.
         self.paused = bool(self.persistent)
         super().requestDone(request)
-        self._is_between = True
-        self.setTimeout(self._idle_s)
+        self._state = _State.BETWEEN
+        if self.timeOut != self._idle_s:
+            self.setTimeout(self._idle_s)
         self.connections.falls_silent(self)
         if self.paused and not (self._buffer or self._waitingForTransport):
             self.paused = False

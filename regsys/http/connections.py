@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
-from typing import Callable, Iterable, Optional, Protocol
+from typing import Callable, Iterable, Optional, Protocol, Sequence
 
 import attr
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -38,10 +38,11 @@ class Connection(Protocol):
 
 @attr.define(eq=False)
 class _Group:
-    """Connections that share a bound. ``silent`` are those that wait for their clients, the
-    longest first."""
+    """Connections that share a bound: those of one ``key``, or all if it is None. ``silent`` are
+    those that wait for their clients, the longest first."""
 
     most: int
+    key: Optional[str] = None
     count: int = 0
     silent: OrderedDict[Connection, None] = attr.field(factory=OrderedDict)
 
@@ -61,7 +62,7 @@ class Connections:
     seconds: Callable[[], float]
     _all: _Group = attr.field(init=False)
     _by_key: dict[str, _Group] = attr.field(init=False, factory=dict)
-    _keys: dict[Connection, tuple[str, ...]] = attr.field(init=False, factory=dict)
+    _groups: dict[Connection, Sequence[_Group]] = attr.field(init=False, factory=dict)
     _logged_s: Optional[float] = attr.field(init=False, default=None)
     # The process ends: each connection is closed after the answer that it waits for.
     is_closing: bool = attr.field(init=False, default=False)
@@ -87,37 +88,34 @@ class Connections:
         full = (self._by_key.get(key) for key in keys)
         if not all(self._make_room(group) for group in (*full, self._all) if group is not None):
             return False
-        self._keys[connection] = keys
+        groups = [self._all]
         for number, key in enumerate(keys):
-            most = self.per_address * WHOLE_SITE**number
-            self._by_key.setdefault(key, _Group(most))
-        for group in self._groups(connection):
+            if key not in self._by_key:
+                self._by_key[key] = _Group(self.per_address * WHOLE_SITE**number, key)
+            groups.append(self._by_key[key])
+        for group in groups:
             group.count += 1
+        self._groups[connection] = groups
         self.falls_silent(connection)
         return True
 
     def falls_silent(self, connection: Connection) -> None:
         """From now on it waits for its client: for a request, or the rest of one."""
-        for group in self._groups(connection):
+        for group in self._groups.get(connection, ()):
             group.silent[connection] = None
 
     def is_served(self, connection: Connection) -> None:
         """From now on its client waits for us."""
-        for group in self._groups(connection):
+        for group in self._groups.get(connection, ()):
             group.silent.pop(connection, None)
 
     def closed(self, connection: Connection) -> None:
         """It is not there any more; what is not counted is ignored."""
-        for group in self._groups(connection):
+        for group in self._groups.pop(connection, ()):
             group.silent.pop(connection, None)
             group.count -= 1
-        for key in self._keys.pop(connection, ()):
-            if not self._by_key[key].count:
-                del self._by_key[key]
-
-    def _groups(self, connection: Connection) -> list[_Group]:
-        keys = self._keys.get(connection)
-        return [] if keys is None else [self._all, *(self._by_key[key] for key in keys)]
+            if group.key is not None and not group.count:
+                del self._by_key[group.key]
 
     def _make_room(self, group: _Group) -> bool:
         if group.count < group.most:

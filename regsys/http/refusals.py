@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
+from http import HTTPStatus
 from typing import Any, Callable, Container, Mapping, Optional
 
 import attr
@@ -54,10 +55,12 @@ class RefusalLog:
     def note(self, call: Call, pattern: str, reply: Reply) -> None:
         """Tell of this answer if it refuses something. ``pattern``: the endpoint's path, because
         the path as sent may hold a secret."""
-        reason = reply.refused or _reason(reply.body)
+        if not (reply.refused or reply.status >= HTTPStatus.BAD_REQUEST):
+            return
         is_of_interest = call.method == _ASKS or (
             call.method == _OPENS and isinstance(reply.body, Page)
         )
+        reason = reply.refused or _reason(reply.body)
         if reason is None or not is_of_interest or not self._has_room(call.client.address):
             return
         fields = _fields(call)

@@ -86,7 +86,7 @@ class ConnectionsTests(SynchronousTestCase):
             wire.hang_up()
         left = self.connections
         self.assertEqual((left._all.count, len(left._all.silent)), (0, 0))
-        self.assertEqual((left._by_key, left._keys), ({}, {}))
+        self.assertEqual((left._by_key, left._groups), ({}, {}))
 
     def test_oneAddress(self) -> None:
         """An address that has too many loses its own, and nobody else's."""
