@@ -1,4 +1,4 @@
-"""What a login grants, its tokens, and whose a token is (BEHAVIOUR B4)."""
+"""What a login grants, its tokens, and whose a token is (contract B4)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Logins:
             )
         if request.is_guest:
             if self.config.session_lifetime_ms is not None:
-                # Its self-contained token could not be made to end (BEHAVIOUR B4.2).
+                # Its self-contained token could not be made to end (contract B4.2).
                 raise Forbidden("Guests are not welcome on this server.")
             return LoginTerms(device_id=GUEST_DEVICE_ID, is_guest=True)
         device_id = request.device_id or tokens.random_letters(10, tokens.CAPITALS)
@@ -81,7 +81,7 @@ class Logins:
     def lifetimes(
         self, device_id: str, refreshes: bool, session_until_ms: Optional[int]
     ) -> LoginTerms:
-        """The terms from now on; the session's end caps everything (BEHAVIOUR B4.4)."""
+        """The terms from now on; the session's end caps everything (contract B4.4)."""
         config = self.config
         if refreshes:
             access_ms = config.refreshable_access_token_lifetime_ms
@@ -117,7 +117,7 @@ class Logins:
 
 @attr.frozen(kw_only=True)
 class GuestTokens:
-    """The self-contained tokens of guests: macaroons, version 1 (BEHAVIOUR B4.2)."""
+    """The self-contained tokens of guests: macaroons, version 1 (contract B4.2)."""
 
     server_name: str
     secret: bytes = attr.field(repr=False)
@@ -193,7 +193,7 @@ class TokenAuth:
 
 
 def check_live(login: StoredLogin, until_ms: Optional[int], now: int) -> None:
-    """Raise UnknownToken if the pair is spent or its time is over (BEHAVIOUR B4.6)."""
+    """Raise UnknownToken if the pair is spent or its time is over (contract B4.6)."""
     session_ends = login.terms.session_until_ms
     if login.spent or (until_ms is not None and until_ms <= now):
         raise UnknownToken(soft_logout=session_ends is None or session_ends > now)
@@ -201,7 +201,7 @@ def check_live(login: StoredLogin, until_ms: Optional[int], now: int) -> None:
 
 @attr.frozen(kw_only=True)
 class Refresher:
-    """Trades a refresh token for a new pair (BEHAVIOUR B4.6)."""
+    """Trades a refresh token for a new pair (contract B4.6)."""
 
     logins: Logins
     store: ITokenStore

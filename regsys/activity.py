@@ -193,7 +193,7 @@ class WatchingAuth:
 @attr.frozen(kw_only=True)
 class ReservedUsers:
     """Who registers with a ``reserved`` address (medium, canonical form) counts from birth,
-    without any trial: a job of the account (BEHAVIOUR B6.1)."""
+    without any trial: a job of the account (contract B6.1)."""
 
     reserved: frozenset[tuple[str, str]]
     users: IMonthlyActiveUsers

@@ -1,4 +1,4 @@
-"""The rooms that newcomers join: who is to join which, and how each is let in (BEHAVIOUR B5).
+"""The rooms that newcomers join: who is to join which, and how each is let in (contract B5).
 
 One job a room, so that a room in trouble holds up no other, and no registration.
 """

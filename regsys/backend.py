@@ -34,7 +34,7 @@ class BackendError(Exception):
 
 @attr.frozen(kw_only=True)
 class Backend:
-    """``macaroon_secret`` keys guest tokens and all letters of tokens (BEHAVIOUR B4).
+    """``macaroon_secret`` keys guest tokens and all letters of tokens (contract B4).
 
     ``http`` asks other servers, such as a captcha's (each service by a client ``apart``);
     ``guarded_http`` those that clients name. ``start`` and ``stop`` are for its

@@ -1,4 +1,4 @@
-"""Whether the server takes anybody: it may be switched off, or full (BEHAVIOUR B9)."""
+"""Whether the server takes anybody: it may be switched off, or full (contract B9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies, JSON's and forms': parsed strictly, then read by key and type (BEHAVIOUR B13, B16.2).
+"""Bodies, JSON's and forms': parsed strictly, then read by key and type (contract B13, B16.2).
 
 A refusal names the key and never the value. Null for a key that may be left out counts as left
 out, because known tools send it; for a required key it is a wrong type.
@@ -19,11 +19,11 @@ T = TypeVar("T")
 MAX_DEPTH = 64
 # No form of ours has as many fields.
 MAX_FIELDS = 100
-# Characters of a user name and of a password, at most (BEHAVIOUR B13).
+# Characters of a user name and of a password, at most (contract B13).
 MAX_NAME = 512
 MAX_PASSWORD = 512
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
-# These may be left out, but null is a wrong type for them (BEHAVIOUR B13).
+# These may be left out, but null is a wrong type for them (contract B13).
 NEVER_NULL = frozenset({"username", "refresh_token"})
 
 

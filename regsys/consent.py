@@ -1,7 +1,7 @@
 """Policies and those who accept them: what newcomers are told, and links for single users.
 
 A link names its user and is signed with ``form_secret``: whoever has it can accept for them
-(BEHAVIOUR B13).
+(contract B13).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ ADD_PUSHER = "add_email_pusher"
 class FollowUps:
     """What each of ``parts`` brings, in their order. Every capability that has something to do
     after a registration is one of them, and carries its own kind of job out. For what an
-    application service has made only ``notices`` are asked (BEHAVIOUR B3.2), which come first."""
+    application service has made only ``notices`` are asked (contract B3.2), which come first."""
 
     parts: list[IFollowUps] = attr.field(factory=list)
     notices: list[IFollowUps] = attr.field(factory=list)
@@ -36,7 +36,7 @@ class FollowUps:
 @implementer(IFollowUps)
 @attr.frozen
 class DirectoryNotice:
-    """The user directory learns of every new profile (BEHAVIOUR B2.7). ``shown``: newcomers may
+    """The user directory learns of every new profile (contract B2.7). ``shown``: newcomers may
     be found there (``show_users_in_user_directory``). Unless ``of_ghosts``, it does not learn of
     the users in application services' exclusive namespaces, nor, as far as ``users`` knows, of
     those who are no more when the job is carried out late."""

@@ -34,13 +34,13 @@ from regsys.model import (
 
 log = Logger()
 
-# How often a generated name may be lost to somebody quicker (BEHAVIOUR B2.5).
+# How often a generated name may be lost to somebody quicker (contract B2.5).
 LOST_RACES = 10
 
 
 @attr.frozen(kw_only=True)
 class RegistrationHandler:
-    """Makes accounts and devices (BEHAVIOUR B2, B4). Every refusal is one of ``regsys.errors``."""
+    """Makes accounts and devices (contract B2, B4). Every refusal is one of ``regsys.errors``."""
 
     names: INames
     admission: IAdmission
@@ -122,7 +122,7 @@ class RegistrationHandler:
         device: Optional[DeviceRequest] = None,
         threepids: Sequence[Threepid] = (),
     ) -> Created:
-        """Make an account for the application service whose token this is (BEHAVIOUR B3.2).
+        """Make an account for the application service whose token this is (contract B3.2).
 
         No limit, spam checker or blocking is asked, and nothing but notices follows. ``device``
         None: no login. ``threepids``: what the service vouches for. Raises MissingToken and
@@ -164,7 +164,7 @@ class RegistrationHandler:
         should_issue_refresh_token: bool = False,
         auth_provider_session_id: Optional[str] = None,
     ) -> Login:
-        """Log a device of an existing account in (BEHAVIOUR B4).
+        """Log a device of an existing account in (contract B4).
 
         ``device_id`` None: one is made up. Raises UserNotFound for an account that does not
         exist or is deactivated, AwaitingApproval for one of ours that waits for an administrator,
@@ -187,7 +187,7 @@ class RegistrationHandler:
         auth_result: Mapping[str, Any],
         access_token: Optional[Secret] = None,
     ) -> None:
-        """Do for an account that others have made what ours bring with them (BEHAVIOUR B6): give
+        """Do for an account that others have made what ours bring with them (contract B6): give
         it the addresses that were proven, note its consent, begin its jobs. Again is as once.
 
         ``auth_result`` maps each stage that was passed to what it found:

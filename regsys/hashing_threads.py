@@ -1,4 +1,4 @@
-"""The threads that hash passwords: of lower priority than the reactor's (BEHAVIOUR B14.2)."""
+"""The threads that hash passwords: of lower priority than the reactor's (contract B14.2)."""
 
 from __future__ import annotations
 

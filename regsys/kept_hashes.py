@@ -2,7 +2,7 @@
 
 The plain password reaches no disk. So the process that it was sent to hashes it, after the answer,
 and the session's row says until when that may take (``hashing_until_ms``, a lease): whichever
-process gets the last request knows whether a hash is still to come (BEHAVIOUR B8.3).
+process gets the last request knows whether a hash is still to come (contract B8.3).
 """
 
 from __future__ import annotations

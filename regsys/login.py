@@ -1,4 +1,4 @@
-"""The dialogue of POST /login, without HTTP: a password for a device (BEHAVIOUR B13)."""
+"""The dialogue of POST /login, without HTTP: a password for a device (contract B13)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PasswordLogin:
 
     async def attempt(self, body: Mapping[str, Any], client: Client) -> LoggedIn:
         """Log in, or raise: LoginFailed alike for a wrong password and an unknown user,
-        ResourceLimitExceeded where the server takes nobody (BEHAVIOUR B9)."""
+        ResourceLimitExceeded where the server takes nobody (contract B9)."""
         limits = self.check.limits
         await limits.address.take(limits.key_of(client.address))
         if bodies.required_string(body, "type") not in self.types():

@@ -1,4 +1,4 @@
-"""Whose an IP address is, as far as limits care (BEHAVIOUR B16.10, THREATS A29).
+"""Whose an IP address is, as far as limits care (contract B16.10, threat A29).
 
 A line of the internet brings one IPv4 address, or a whole IPv6 network: a /64 at least, and
 often a /48 with 65,536 of those. So IPv6 counts by /64, and once more by /48.

@@ -1,4 +1,4 @@
-"""Passwords: the policy that they must meet, and their hashes (BEHAVIOUR B14)."""
+"""Passwords: the policy that they must meet, and their hashes (contract B14)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PREHASHED = "sha384:"
 
 
 def check_policy(policy: PasswordPolicy, password: str) -> None:
-    """Raise the first refusal of BEHAVIOUR B14.3, or pass. A symbol is neither letter nor digit."""
+    """Raise the first refusal of contract B14.3, or pass. A symbol is neither letter nor digit."""
     if not policy.enabled:
         return
     if len(password) < policy.minimum_length:

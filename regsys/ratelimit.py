@@ -1,4 +1,4 @@
-"""Limits: how often, and how many at a time (BEHAVIOUR B16.9-10).
+"""Limits: how often, and how many at a time (contract B16.9-10).
 
 A limit is kept for a key. Whoever asks makes the key: ``networks.address_key`` of an address,
 a user's name, or several things in one.
@@ -155,7 +155,7 @@ def _is_recent(then_s: float, now_s: float) -> bool:
 @implementer(ITurnstile)
 @attr.define(kw_only=True, eq=False)
 class Turnstile:
-    """``places`` requests of a key at a time; twice as many more may wait (BEHAVIOUR B16.9).
+    """``places`` requests of a key at a time; twice as many more may wait (contract B16.9).
 
     A request that comes within two seconds of the one that had its place before waits for a
     second at least. A caller who stops waiting cancels, and gives up the place in the queue.

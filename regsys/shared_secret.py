@@ -1,4 +1,4 @@
-"""Registration by a secret that administrators share with the server (BEHAVIOUR B13, B16.14).
+"""Registration by a secret that administrators share with the server (contract B13, B16.14).
 
 A nonce is a signed timestamp, so that asking for one costs the server no memory; only one
 that has been tried becomes a row, until its time is over.

@@ -1,4 +1,4 @@
-"""The dialogue of POST /register, without HTTP: answers Registered or Challenge (BEHAVIOUR B13)."""
+"""The dialogue of POST /register, without HTTP: answers Registered or Challenge (contract B13)."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Signup:
         return [self.uia.stages[name] for name in names]
 
     async def attempt(self, request: SignupRequest) -> Union[Registered, Challenge]:
-        """One request of the dialogue, checked in the order of BEHAVIOUR B13."""
+        """One request of the dialogue, checked in the order of contract B13."""
         await self.handler.check_registration_ratelimit(request.client.address)
         if request.kind == "guest":
             return await self._guest(request)

@@ -2,7 +2,7 @@
 
 Everything random comes from ``secrets``, except the letters of a token that is made under
 an idempotency key: those are derived from the server's secret and the key, so that a
-replayed request gets the very same token while no stored row can produce it (BEHAVIOUR B4.7).
+replayed request gets the very same token while no stored row can produce it (contract B4.7).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Iterator
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 LETTERS = string.ascii_letters
 CAPITALS = string.ascii_uppercase
-# What may stand in the nonce of a guest token (BEHAVIOUR B4.2).
+# What may stand in the nonce of a guest token (contract B4.2).
 SYMBOLS = string.digits + string.ascii_letters + ".,;:^&*-_+=#~@"
 
 
@@ -70,7 +70,7 @@ def base62(number: int, width: int) -> str:
 
 
 def opaque_token(prefix: str, localpart: str, letters: str) -> str:
-    """``<prefix>_<localpart in base64>_<letters>_<checksum>`` (BEHAVIOUR B4.3).
+    """``<prefix>_<localpart in base64>_<letters>_<checksum>`` (contract B4.3).
 
     The checksum, a CRC-32 of all that precedes it, lets scanners of leaked secrets tell a
     token from noise; it protects nothing.

@@ -1,4 +1,4 @@
-"""Which user names may be registered (BEHAVIOUR B1), and the drawing of generated ones (B2.5)."""
+"""Which user names may be registered (contract B1), and the drawing of generated ones (B2.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client asks for by POST /register, read from its body (BEHAVIOUR B13, B16.4)."""
+"""What a client asks for by POST /register, read from its body (contract B13, B16.4)."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class _Around:
 @implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
 class CountingWriter(_Around):
-    """Counts what the other has made when it was asked (BEHAVIOUR B2.7)."""
+    """Counts what the other has made when it was asked (contract B2.7)."""
 
     metrics: Metrics
 

@@ -1,4 +1,4 @@
-"""A database whose connection fails at a chosen point (THREATS C6, C7).
+"""A database whose connection fails at a chosen point (threat C6, C7).
 
 Points are those of ``tests.faultpoints``. The faults are the real ones as far as they can be
 had: it is PostgreSQL itself that raises its errors and ends its sessions.

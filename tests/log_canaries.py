@@ -1,5 +1,5 @@
 """Secrets that must not be told: by a log line of whatever level, by an answer that isn't theirs,
-by an exception or a repr (THREATS F10)."""
+by an exception or a repr (threat F10)."""
 
 from __future__ import annotations
 

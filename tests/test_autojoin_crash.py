@@ -1,5 +1,5 @@
 """Killed at any statement boundary of a registration, or of the jobs behind it, a process leaves
-nothing undone: whoever has an account joins the rooms, once (THREATS C1)."""
+nothing undone: whoever has an account joins the rooms, once (threat C1)."""
 
 from __future__ import annotations
 

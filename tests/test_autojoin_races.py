@@ -1,5 +1,5 @@
 """Sixteen first users at once, against real processes on both databases: each room is made once,
-and everybody gets in (THREATS C5)."""
+and everybody gets in (threat C5)."""
 
 from __future__ import annotations
 

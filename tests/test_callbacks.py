@@ -1,4 +1,4 @@
-"""The hooks of modules (BEHAVIOUR B10.2-3): what they are asked, and what their answers do."""
+"""The hooks of modules (contract B10.2-3): what they are asked, and what their answers do."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class ThreepidRulesTests(HookCase):
 
 
 class TroubleTests(HookCase):
-    """Every hook that decides, with every way of not answering (BEHAVIOUR B10.3)."""
+    """Every hook that decides, with every way of not answering (contract B10.3)."""
 
     def questions(self, hook: Callable[..., Any]) -> list[tuple[str, Callable[[], Deferred[Any]]]]:
         self.setUp()

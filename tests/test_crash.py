@@ -1,5 +1,5 @@
 """Killed at any statement boundary, a process leaves whole accounts or none, and the client that
-asks again gets what it was after (THREATS C1, C2)."""
+asks again gets what it was after (threat C1, C2)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Clients who take all that they can get do not keep a stranger from being served: requests
-without end on a few connections, connections without end (THREATS A26, A27)."""
+without end on a few connections, connections without end (threat A26, A27)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATHS = (
     "/_matrix/static/client/register/",
     f"{V3}/register/available?username=free",
 )
-# THREATS A26 has forty connections of 1,500 requests, and a limit for the slowest of a hundred.
+# threat A26 has forty connections of 1,500 requests, and a limit for the slowest of a hundred.
 CLIENTS, PIPELINED = 12, 500
 STRANGERS = 10
 SLOWEST_S = 0.25

@@ -1,5 +1,5 @@
 """A dialogue's password across processes: whichever gets the last request, and whatever has become
-of the one that the password was sent to (BEHAVIOUR B8.3)."""
+of the one that the password was sent to (contract B8.3)."""
 
 from __future__ import annotations
 

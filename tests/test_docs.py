@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import Interface
@@ -91,3 +92,68 @@ class DocumentTests(SynchronousTestCase):
         here = str(ROOT.parent) + "/"
         for path in [ROOT / "README.md", *DOCS, *(ROOT / "regsys").glob("**/*.py")]:
             self.assertNotIn(here, path.read_text(), str(path))
+
+
+# Such as "contract B7.5", "contract B16.9-10", "threat A6, B4".
+NUMBER = r"[A-F]\d+[ab]?(?:\.\d+(?:-\d+)?)?"
+CITATION = re.compile(rf"\b(contract|threat)\s+({NUMBER}(?:,\s+{NUMBER})*)")
+
+
+def rules_of_contract() -> set[str]:
+    """The numbers of the contract's rules: "B7" for a chapter, "B7.5" for a rule in it."""
+    rules: set[str] = set()
+    chapter = ""
+    for line in (ROOT / "docs/contract.md").read_text().splitlines():
+        if heading := re.match(r"## (B\d+)", line):
+            chapter = heading[1]
+            rules.add(chapter)
+        elif rule := re.match(r"(\d+)\. ", line):
+            rules.add(f"{chapter}.{rule[1]}")
+    return rules
+
+
+def rows_of_threat_model() -> set[str]:
+    text = (ROOT / "docs/threat-model.md").read_text()
+    return set(re.findall(r"^\| ([A-F]\d+[ab]?) \|", text, re.MULTILINE))
+
+
+def cited(text: str) -> Iterator[tuple[str, str]]:
+    """The numbers that a text cites, each with the document: a range is its first and last."""
+    for document, numbers in CITATION.findall(text):
+        for number in re.split(r",\s+", numbers):
+            first, dash, last = number.partition("-")
+            yield document, first
+            if dash:
+                yield document, f"{first.partition('.')[0]}.{last}"
+
+
+class CitationTests(SynchronousTestCase):
+    def test_citedRules(self) -> None:
+        """Each rule and threat that a source or a document cites is there."""
+        there = {"contract": rules_of_contract(), "threat": rows_of_threat_model()}
+        paths = [
+            path
+            for folder in ("regsys", "tests", "benchmarks", "docs")
+            for kind in ("py", "md", "sql")
+            for path in (ROOT / folder).rglob(f"*.{kind}")
+        ]
+        count = 0
+        for path in paths:
+            for document, number in cited(path.read_text("utf-8")):
+                count += 1
+                self.assertIn(number, there[document], f"{path.relative_to(ROOT)}: {document}")
+        self.assertGreater(count, 200)
+
+    def test_cited(self) -> None:
+        """Lists, ranges and line breaks are read; other uses of the words are not."""
+        text = "see contract B7.5, B8.6-7 and threat\nA6, F1a; a contract for B2 is none"
+        self.assertEqual(
+            list(cited(text)),
+            [
+                ("contract", "B7.5"),
+                ("contract", "B8.6"),
+                ("contract", "B8.7"),
+                ("threat", "A6"),
+                ("threat", "F1a"),
+            ],
+        )

@@ -1,5 +1,5 @@
 """Whatever arrives, in generated requests and byte streams: no 5xx, no failure in the log, and a
-refused request leaves no row but its own session (THREATS A20, A21, F3).
+refused request leaves no row but its own session (threat A20, A21, F3).
 
 The same examples each time, so that a failure is the change's own; with REGSYS_TEST_SCALE
 above 1 other ones each time.

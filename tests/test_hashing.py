@@ -1,4 +1,4 @@
-"""The pool that hashes passwords (BEHAVIOUR B14.2, B8.3): its queue and its memory."""
+"""The pool that hashes passwords (contract B14.2, B8.3): its queue and its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The threads that hash (BEHAVIOUR B14.2)."""
+"""The threads that hash (contract B14.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that the homeserver beside us has already: nobody gets them here (BEHAVIOUR B1.7)."""
+"""Names that the homeserver beside us has already: nobody gets them here (contract B1.7)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """``regsys serve`` beside a homeserver, both as real processes: newcomers are in their rooms there,
-once, whoever was away or died in between (BEHAVIOUR B5, B2.7)."""
+once, whoever was away or died in between (contract B5, B2.7)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Bodies made to break something: each is refused with a 400 and changes nothing; and a flood of
-requests that each leave something cannot fill the disk (THREATS A20, A21)."""
+requests that each leave something cannot fill the disk (threat A20, A21)."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class FloodTests(SystemCase):
         size = self.size()
         statuses = Counter[int]()
         session = None
-        for number in range(500 * SCALE):  # THREATS A20 has ten thousand; a cap is a cap
+        for number in range(500 * SCALE):  # threat A20 has ten thousand; a cap is a cap
             answer = self.ask(session if number % 2 else None, number)
             statuses[answer.status] += 1
             session = answer.json.get("session", session)

@@ -1,5 +1,5 @@
 """No secret is told by the log, by an answer, by an exception or by a repr, whatever goes wrong;
-and tests.log_canaries would hear it (THREATS B6, F10)."""
+and tests.log_canaries would hear it (threat B6, F10)."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ class InjectionTests(MailsCase):
         self.assertNotRegex(mail.subject, "[\x00-\x1f\u202e]")
 
     def test_encodedAddress(self) -> None:
-        """An address that the makers of headers would decode gets no mail at all (THREATS A11)."""
+        """An address that the makers of headers would decode gets no mail at all (threat A11)."""
         for address in (
             "=?utf-8?q?a=40b.c=0d=0a=53ubject=3a_urgent=0d=0a?=@evil.example",
             '"=?utf-8?q?=0d=0abcc=3a_c?="@evil.example',

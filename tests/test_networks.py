@@ -1,4 +1,4 @@
-"""Which addresses count as one (BEHAVIOUR B16.10)."""
+"""Which addresses count as one (contract B16.10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passwords (BEHAVIOUR B14): the policy, the hash."""
+"""Passwords (contract B14): the policy, the hash."""
 
 from __future__ import annotations
 

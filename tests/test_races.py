@@ -1,5 +1,5 @@
 """Sixteen clients at once, against real processes on both databases: a name, a session or a guest
-is won once, and nobody is answered with a 5xx (THREATS F2)."""
+is won once, and nobody is answered with a 5xx (threat F2)."""
 
 from __future__ import annotations
 

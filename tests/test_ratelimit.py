@@ -1,4 +1,4 @@
-"""Limits (BEHAVIOUR B16.9-10): buckets, turnstiles, and whose limit an address falls under."""
+"""Limits (contract B16.9-10): buckets, turnstiles, and whose limit an address falls under."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ class TurnstileTests(LimitCase):
 
     def test_twoMayWait(self) -> None:
         """Of four at once one is served and two wait a second; the fourth is refused, and may
-        come in two seconds (BEHAVIOUR B16.9)."""
+        come in two seconds (contract B16.9)."""
         self.successResultOf(self.enter())
         self.gate.leave("a")
         second, third = self.enter(), self.enter()
@@ -336,7 +336,7 @@ def subnets(count: int, prefix: str = "2001:db8:7") -> list[str]:
 
 
 class AddressBucketsTests(LimitCase):
-    """Limits for addresses (THREATS A29)."""
+    """Limits for addresses (threat A29)."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -1,5 +1,5 @@
 """While passwords are hashed at full cost, in a real process, everybody else is served at once
-(THREATS A19)."""
+(threat A19)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """SIGTERM in the middle of registrations: an end in time, an answer for everybody, and nothing
-half-made (THREATS C13)."""
+half-made (threat C13)."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class GuestTests(SystemCase):
 
     def test_namesThatAreTaken(self) -> None:
         """Numbers that somebody has taken are stepped over, however many, without a try that
-        fails (THREATS C15)."""
+        fails (threat C15)."""
         for number in range(1, 501):
             self.change(
                 "INSERT INTO users (user_id, name_key, is_guest, admin, approved, shadow_banned,"

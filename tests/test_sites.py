@@ -1,5 +1,5 @@
 """Whoever has a whole /48 of IPv6 gets eight times what an address gets, wherever addresses are
-counted (BEHAVIOUR B16.10, THREATS A29)."""
+counted (contract B16.10, threat A29)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps a start from beginning, and what check-config looks at (BEHAVIOUR B15)."""
+"""What keeps a start from beginning, and what check-config looks at (contract B15)."""
 
 from __future__ import annotations
 

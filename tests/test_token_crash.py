@@ -1,5 +1,5 @@
 """Killed at any statement boundary, a process leaves a registration token's uses as they are to be:
-held by its session, or counted once with its account (THREATS A5, C1)."""
+held by its session, or counted once with its account (threat A5, C1)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Any order of reserving, completing, expiring, revoking and deleting, beside a model of what must
-come of it (THREATS A5).
+come of it (threat A5).
 
 The same examples each time; with REGSYS_TEST_SCALE above 1 more, and other ones.
 """

@@ -1,5 +1,5 @@
 """Sixteen clients after one registration token, against real processes on both databases: it lets
-in as many as it has uses, and nothing is left pending (THREATS C5, F2)."""
+in as many as it has uses, and nothing is left pending (threat C5, F2)."""
 
 from __future__ import annotations
 

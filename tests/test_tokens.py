@@ -1,4 +1,4 @@
-"""The text form of tokens (BEHAVIOUR B4.3, B4.7), and where their letters come from."""
+"""The text form of tokens (contract B4.3, B4.7), and where their letters come from."""
 
 from __future__ import annotations
 

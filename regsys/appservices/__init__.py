@@ -1,1 +1,1 @@
-"""Application services: whose names are, and what the services ask of us (BEHAVIOUR B3)."""
+"""Application services: whose names are, and what the services ask of us (contract B3)."""

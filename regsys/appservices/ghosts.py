@@ -1,4 +1,4 @@
-"""The accounts that application services make for those whom they bridge (BEHAVIOUR B3.2, B3.3)."""
+"""The accounts that application services make for those whom they bridge (contract B3.2, B3.3)."""
 
 from __future__ import annotations
 

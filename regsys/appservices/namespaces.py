@@ -1,4 +1,4 @@
-"""Whose names are: the namespaces of application services, however many (BEHAVIOUR B3.1)."""
+"""Whose names are: the namespaces of application services, however many (contract B3.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hooks of modules (BEHAVIOUR B10): ``asking`` says how they are called, the others what."""
+"""The hooks of modules (contract B10): ``asking`` says how they are called, the others what."""
 
 from regsys.callbacks.asking import DEADLINE_MS
 from regsys.callbacks.changes import BindingChanges, ThreepidChanges

@@ -1,4 +1,4 @@
-"""The hooks of modules: how they are called, and how several answers become one (BEHAVIOUR B10).
+"""The hooks of modules: how they are called, and how several answers become one (contract B10).
 
 Hooks are registered under their module's name, asked in that order, and may answer at
 once, be ``async`` or return a Deferred. One that raises, does not answer in time or answers

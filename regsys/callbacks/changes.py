@@ -1,4 +1,4 @@
-"""Hooks around a change of what an account has, here and at identity servers (BEHAVIOUR B10.4)."""
+"""Hooks around a change of what an account has, here and at identity servers (contract B10.4)."""
 
 from __future__ import annotations
 

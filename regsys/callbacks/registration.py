@@ -1,4 +1,4 @@
-"""Hooks that are asked of whoever registers, and of addresses (BEHAVIOUR B10.2)."""
+"""Hooks that are asked of whoever registers, and of addresses (contract B10.2)."""
 
 from __future__ import annotations
 

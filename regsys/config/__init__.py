@@ -1,4 +1,4 @@
-"""The configuration: YAML in, one frozen value out (BEHAVIOUR B15).
+"""The configuration: YAML in, one frozen value out (contract B15).
 
 ``load`` reads files, ``parse`` a mapping. Whatever is wrong comes in one ConfigError. What
 the sections don't ask for is listed in ``Config.unused``.

@@ -1,4 +1,4 @@
-"""The registration files of application services (BEHAVIOUR B3.1), one service each."""
+"""The registration files of application services (contract B3.1), one service each."""
 
 from __future__ import annotations
 

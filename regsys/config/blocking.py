@@ -1,4 +1,4 @@
-"""When the server takes nobody: switched off, or full (BEHAVIOUR B9)."""
+"""When the server takes nobody: switched off, or full (contract B9)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _read_reserved(reader: Reader) -> frozenset[tuple[str, str]]:
 
 
 def _canonical(medium: str, address: str) -> str:
-    """The form that addresses are kept in (BEHAVIOUR B7.1), which these are compared with."""
+    """The form that addresses are kept in (contract B7.1), which these are compared with."""
     if medium == "msisdn":
         return address.lstrip("+")
     local, _, domain = address.partition("@")

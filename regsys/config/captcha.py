@@ -1,4 +1,4 @@
-"""The captcha that newcomers solve (BEHAVIOUR B8.7, B15)."""
+"""The captcha that newcomers solve (contract B8.7, B15)."""
 
 from __future__ import annotations
 

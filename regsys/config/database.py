@@ -1,4 +1,4 @@
-"""Where our tables live: always apart from those of a homeserver (BEHAVIOUR B15)."""
+"""Where our tables live: always apart from those of a homeserver (contract B15)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which identity servers are asked, and which networks never for hosts that clients name (BEHAVIOUR
+"""Which identity servers are asked, and which networks never for hosts that clients name (contract
 B7.8, B7.10)."""
 
 from __future__ import annotations

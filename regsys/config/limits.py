@@ -9,7 +9,7 @@ import attr
 
 from regsys.config.values import MINUTE_MS, Reader
 
-# A whole institution may sit behind one address (BEHAVIOUR B16.16).
+# A whole institution may sit behind one address (contract B16.16).
 _FEWEST_SESSIONS = 200
 
 
@@ -24,8 +24,8 @@ class Rate:
 @attr.frozen(kw_only=True)
 class LimitsConfig:
     """The rate limits. ``availability`` is a bucket, or the built-in ``turnstile``, which
-    lets one look-up at a time through for each address (BEHAVIOUR B16.9), or ``off``.
-    ``all_mails`` and ``all_texts`` hold for everybody together (THREATS A3). ``connections`` is
+    lets one look-up at a time through for each address (contract B16.9), or ``off``.
+    ``all_mails`` and ``all_texts`` hold for everybody together (threat A3). ``connections`` is
     the most at a time of the service, ``connections_per_ip`` of an address; None: what suits the
     machine."""
 
@@ -89,7 +89,7 @@ def _read_availability(own: Reader) -> Union[Rate, Literal["turnstile", "off"]]:
 
 @attr.frozen(kw_only=True)
 class SessionsConfig:
-    """UIA sessions: for how long a finished one repeats its answer (BEHAVIOUR B8.4), how many
+    """UIA sessions: for how long a finished one repeats its answer (contract B8.4), how many
     unfinished ones an address may have, and for how long a device that has confirmed a change
     of its account need not confirm the next (0: it always must)."""
 

@@ -13,7 +13,7 @@ from regsys.model import Secret
 
 @attr.frozen(kw_only=True)
 class TokensConfig:
-    """How long logins last, in milliseconds; None: without end (BEHAVIOUR B4).
+    """How long logins last, in milliseconds; None: without end (contract B4).
 
     ``refreshable_access_token_lifetime_ms`` None: no refresh tokens at all.
     ``macaroon_secret_key`` None: the store makes one and keeps it.
@@ -70,7 +70,7 @@ def _read_lifetime(reader: Reader, name: str, session_ms: Optional[int]) -> Opti
 
 @attr.frozen(kw_only=True)
 class PasswordPolicy:
-    """What a new password must be like (BEHAVIOUR B14.3); nothing unless ``enabled``."""
+    """What a new password must be like (contract B14.3); nothing unless ``enabled``."""
 
     enabled: bool = False
     minimum_length: int = 0
@@ -82,7 +82,7 @@ class PasswordPolicy:
 
 @attr.frozen(kw_only=True)
 class PasswordsConfig:
-    """How passwords are taken and kept (BEHAVIOUR B14).
+    """How passwords are taken and kept (contract B14).
 
     ``login_enabled``: one may log in by password; ``reauth_enabled``: one may confirm by it
     what one does to one's account. ``localdb_enabled``: by those in our database.

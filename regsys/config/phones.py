@@ -1,4 +1,4 @@
-"""Phone numbers: who proves them (BEHAVIOUR B7.8, B15)."""
+"""Phone numbers: who proves them (contract B7.8, B15)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the start refuses, or warns about, although each value is valid (BEHAVIOUR B15)."""
+"""What the start refuses, or warns about, although each value is valid (contract B15)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def check_process(reader: Reader) -> None:
 def address_warnings(
     listeners: Sequence[Listener], trusted_proxies: Sequence[str]
 ) -> tuple[str, ...]:
-    """A warning where anybody can claim any address (BEHAVIOUR B16.10)."""
+    """A warning where anybody can claim any address (contract B16.10)."""
     if trusted_proxies or not any(listener.x_forwarded for listener in listeners):
         return ()
     return (

@@ -12,7 +12,7 @@ from regsys.model import UNREAL_USER_TYPES, Secret
 
 @attr.frozen(kw_only=True)
 class RegistrationConfig:
-    """Who may register, and under which names (BEHAVIOUR B1, B2).
+    """Who may register, and under which names (contract B1, B2).
 
     ``user_types`` has every type that an account may have beside None, a normal user.
     ``guest_expiry_ms`` None: guests stay, however idle.

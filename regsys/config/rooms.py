@@ -1,4 +1,4 @@
-"""The rooms that newcomers join (BEHAVIOUR B5, B15)."""
+"""The rooms that newcomers join (contract B5, B15)."""
 
 from __future__ import annotations
 

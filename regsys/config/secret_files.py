@@ -1,4 +1,4 @@
-"""Secrets in files of their own: read, or made where there is none yet (BEHAVIOUR B15)."""
+"""Secrets in files of their own: read, or made where there is none yet (contract B15)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from regsys.config.listeners import Listener
 from regsys.config.values import Reader
 from regsys.model import Secret
 
-# The policy that ``user_consent`` is about, and the language of its name (BEHAVIOUR B8.9).
+# The policy that ``user_consent`` is about, and the language of its name (contract B8.9).
 PRIVACY_POLICY = "privacy_policy"
 ENGLISH = "en"
 _DEFAULT_NAME = "Privacy Policy"

@@ -24,7 +24,7 @@ class AllowedThreepid:
 
 @attr.frozen(kw_only=True)
 class ThreepidsConfig:
-    """Third-party identifiers (BEHAVIOUR B7).
+    """Third-party identifiers (contract B7).
 
     ``offered``: the media whose addresses newcomers can prove here, ``addable``: those whose
     addresses an account can get; ``required``: those that every newcomer must prove. ``allowed``
@@ -81,7 +81,7 @@ def read_threepids(
 
 
 def _read_required(reader: Reader, offered: frozenset[str]) -> frozenset[str]:
-    """What every newcomer must prove; a problem for what nobody could (BEHAVIOUR B8.6)."""
+    """What every newcomer must prove; a problem for what nobody could (contract B8.6)."""
     name = "registrations_require_3pid"
     required = set()
     no_phones = reader.flag("disable_msisdn_registration")

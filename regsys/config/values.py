@@ -1,4 +1,4 @@
-"""Typed values out of a YAML mapping, with every complaint kept for one report (BEHAVIOUR B15)."""
+"""Typed values out of a YAML mapping, with every complaint kept for one report (contract B15)."""
 
 from __future__ import annotations
 

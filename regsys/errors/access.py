@@ -56,13 +56,13 @@ class WrongSession(Forbidden):
 
 
 class UnknownStage(RegistrationError):
-    """A stage type that does not exist, or that this server has switched off (BEHAVIOUR B16.2)."""
+    """A stage type that does not exist, or that this server has switched off (contract B16.2)."""
 
     errcode, sentence = "M_UNRECOGNIZED", "This authentication stage is not on offer here."
 
 
 class StageFailed(Exception):
-    """A stage was tried and not passed: becomes a 401 with the flows (BEHAVIOUR B16.2).
+    """A stage was tried and not passed: becomes a 401 with the flows (contract B16.2).
 
     ``undoes``: what the stage had been passed with before does not hold any more either.
     """

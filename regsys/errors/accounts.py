@@ -24,7 +24,7 @@ class UsernameTaken(RegistrationError):
 
 
 class ResourceLimitExceeded(RegistrationError):
-    """The server takes nobody, or nobody more (BEHAVIOUR B9). ``admin_contact``: whom one may
+    """The server takes nobody, or nobody more (contract B9). ``admin_contact``: whom one may
     ask, None: nobody. ``text`` None: our sentence."""
 
     status, errcode = 403, "M_RESOURCE_LIMIT_EXCEEDED"
@@ -54,7 +54,7 @@ class UserDeactivated(RegistrationError):
 
 
 class AwaitingApproval(RegistrationError):
-    """The account exists but may not log in yet (MSC3866, BEHAVIOUR B2.8)."""
+    """The account exists but may not log in yet (MSC3866, contract B2.8)."""
 
     status, errcode = 403, "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL"
     sentence = "This account waits for an administrator's approval."
@@ -64,7 +64,7 @@ class AwaitingApproval(RegistrationError):
 
 
 class NoFreeName(RegistrationError):
-    """Every generated name was lost to somebody else, ten times in a row (BEHAVIOUR B2.5)."""
+    """Every generated name was lost to somebody else, ten times in a row (contract B2.5)."""
 
     status, sentence = 500, "No free user name could be generated: try again."
 
@@ -76,7 +76,7 @@ class NamesKept(Forbidden):
 
 
 class InvalidRegistrationToken(RegistrationError):
-    """The registration token is unknown, expired or used up (BEHAVIOUR B8.8)."""
+    """The registration token is unknown, expired or used up (contract B8.8)."""
 
     status, errcode = 401, "M_UNAUTHORIZED"
     sentence = "This registration token is not valid any more."
@@ -105,7 +105,7 @@ class JobNotFound(RegistrationError):
 
 
 class PasswordNeededAgain(MissingParam):
-    """The session's password was sent, and its hash never made or never kept (BEHAVIOUR B8.3)."""
+    """The session's password was sent, and its hash never made or never kept (contract B8.3)."""
 
     sentence = "Please send your password again: the server no longer has it."
 

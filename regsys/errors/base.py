@@ -76,7 +76,7 @@ class GuestForbidden(Forbidden):
 
 
 class LimitExceeded(RegistrationError):
-    """Too many requests, or a refusal that must look like it (BEHAVIOUR B2.2)."""
+    """Too many requests, or a refusal that must look like it (contract B2.2)."""
 
     status, errcode, sentence = 429, "M_LIMIT_EXCEEDED", "Too many requests: try again later."
 

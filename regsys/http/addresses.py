@@ -1,4 +1,4 @@
-"""Whose address a request counts for: the policies of BEHAVIOUR B16.10.
+"""Whose address a request counts for: the policies of contract B16.10.
 
 A policy takes a request and returns the address as text: IPv4, or IPv6 in its short form
 (an IPv4 address wrapped in IPv6 is unwrapped, or all of those would share one limit), or

@@ -18,9 +18,9 @@ from regsys.errors import InvalidParam, MissingParam, TooLarge
 from regsys.http.addresses import AddressPolicy
 from regsys.model import Client, Secret
 
-# Bytes of a request body (BEHAVIOUR B13).
+# Bytes of a request body (contract B13).
 BODY_LIMIT = 64 * 1024
-# Characters of a user agent that are kept (THREATS A20).
+# Characters of a user agent that are kept (threat A20).
 USER_AGENT_LIMIT = 512
 
 # Languages of a reader that are looked at.

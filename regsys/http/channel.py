@@ -1,7 +1,7 @@
 """One connection of a client: what it may send, for how long, and whose turn it is.
 
 Twisted's channel parses HTTP. This one adds what keeps one client from holding up the others: the
-next request of a connection waits for a later turn of the reactor (THREATS A26), and a request
+next request of a connection waits for a later turn of the reactor (threat A26), and a request
 has a time by which all of it must be there (A27).
 """
 

@@ -1,4 +1,4 @@
-"""How many connections clients may have, so that some cannot lock out the others (THREATS A27)."""
+"""How many connections clients may have, so that some cannot lock out the others (threat A27)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A line in the log for each refused request, so that somebody can be told why (BEHAVIOUR B15).
+"""A line in the log for each refused request, so that somebody can be told why (contract B15).
 
 The lines are few enough in a flood, and hold neither secret nor mail address.
 """

@@ -1,6 +1,6 @@
 """Answers: what handlers return, what refusals become, and the headers of all of them.
 
-The headers that keep pages safe are here and nowhere else (BEHAVIOUR B8.10, THREATS A12).
+The headers that keep pages safe are here and nowhere else (contract B8.10, threat A12).
 """
 
 from __future__ import annotations

@@ -34,14 +34,14 @@ class ITurnstile(Interface):
 
 
 class ISpamChecks(Interface):
-    """The spam checkers, asked about each registration (BEHAVIOUR B2.2)."""
+    """The spam checkers, asked about each registration (contract B2.2)."""
 
     def judge(registration: Registration) -> Awaitable[Verdict]:
         """The first answer that isn't ALLOW wins; Unavailable if a checker fails."""
 
 
 class IThreepidRules(Interface):
-    """Which addresses accounts here may have (BEHAVIOUR B7.2)."""
+    """Which addresses accounts here may have (contract B7.2)."""
 
     def is_allowed(medium: str, address: str, registering: bool) -> Awaitable[bool]:
         """Whether an account here may have this address (canonical form); the first no wins.

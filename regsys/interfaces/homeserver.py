@@ -32,10 +32,10 @@ class IAccountStore(Interface):
 
     def next_number() -> Awaitable[int]:
         """The next number for a generated name: never given out twice, not even after a
-        restart, and not derived from the accounts that exist (BEHAVIOUR B2.5)."""
+        restart, and not derived from the accounts that exist (contract B2.5)."""
 
     def create_account(new: NewAccount) -> Awaitable[Outcome]:
-        """Make the account, whole or not at all, once a key (BEHAVIOUR B2.3).
+        """Make the account, whole or not at all, once a key (contract B2.3).
 
         A key that has made an account answers with that account's Outcome, ``replayed``,
         and writes nothing. A store that keeps devices too writes ``new.device`` in the
@@ -64,7 +64,7 @@ class IDevices(Interface):
     """The devices and their tokens: the ``devices=`` of ``regsys.wiring``."""
 
     def register(user_id: UserID, device: NewDevice) -> Awaitable[Login]:
-        """Put the device on the account and its login into force (BEHAVIOUR B4.1).
+        """Put the device on the account and its login into force (contract B4.1).
 
         A known device keeps its display name and loses its earlier tokens; the same
         tokens again change nothing. The tokens are ready-made in ``device.login``; a
@@ -85,7 +85,7 @@ class IAuth(Interface):
         """The owner of a live access token; None if nobody's.
 
         Raises UnknownToken(soft_logout=True) for one that has expired while its device
-        still lives (BEHAVIOUR B4.6).
+        still lives (contract B4.6).
         """
 
 
@@ -119,7 +119,7 @@ class IThreepidStore(Interface):
 
 
 class IUserDirectory(Interface):
-    """Learns of every new profile (BEHAVIOUR B2.7): the ``directory=`` of ``regsys.hooks``."""
+    """Learns of every new profile (contract B2.7): the ``directory=`` of ``regsys.hooks``."""
 
     def profile_created(
         user_id: UserID, display_name: Optional[str], hidden: bool
@@ -127,14 +127,14 @@ class IUserDirectory(Interface):
         """A profile exists now; guests have one too, and application services' users. Called from
         a job: at least once, also when the name has been changed since, retried until it succeeds.
 
-        ``hidden``: nobody shall find it (BEHAVIOUR B12.2). What homeservers do then is to give
+        ``hidden``: nobody shall find it (contract B12.2). What homeservers do then is to give
         the user the account data ``im.vector.hide_profile`` {"hide_profile": true}, and to make
         the profile inactive.
         """
 
 
 class IRooms(Interface):
-    """The rooms that newcomers join: the ``rooms=`` of ``regsys.embedded`` (BEHAVIOUR B5).
+    """The rooms that newcomers join: the ``rooms=`` of ``regsys.embedded`` (contract B5).
 
     Called from jobs, each of which is tried again until it succeeds, and by another process
     once JOB_LEASE_MS (a minute) are over: end earlier. What happened already, before a crash or
@@ -160,7 +160,7 @@ class IRooms(Interface):
 
 
 class IPushers(Interface):
-    """The pushers: the ``pushers=`` of ``regsys.embedded`` (BEHAVIOUR B6.1)."""
+    """The pushers: the ``pushers=`` of ``regsys.embedded`` (contract B6.1)."""
 
     def add(pusher: Pusher) -> Awaitable[None]:
         """Put it on the user; his one of the same app and pushkey is replaced. Called from a
@@ -169,7 +169,7 @@ class IPushers(Interface):
 
 class IRequestSigner(Interface):
     """Signs requests as the homeserver's own: the ``signer=`` of ``regsys.hooks``. Optional; it
-    lets identity servers unbind what our users had bound (BEHAVIOUR B7.10)."""
+    lets identity servers unbind what our users had bound (contract B7.10)."""
 
     def authorization(
         method: str, uri: str, destination: str, content: Mapping[str, Any]
@@ -179,7 +179,7 @@ class IRequestSigner(Interface):
 
 
 class IMonthlyActiveUsers(Interface):
-    """Who counts as a user of the last thirty days (BEHAVIOUR B9): the ``active_users=`` of
+    """Who counts as a user of the last thirty days (contract B9): the ``active_users=`` of
     ``regsys.embedded``, for ``limit_usage_by_mau``. Guests are none."""
 
     def count(at_most: int) -> Awaitable[int]:
@@ -195,7 +195,7 @@ class IMonthlyActiveUsers(Interface):
 
 
 class IBlocking(Interface):
-    """Whether the server takes anybody at all (BEHAVIOUR B9): the ``blocking=`` of
+    """Whether the server takes anybody at all (contract B9): the ``blocking=`` of
     ``regsys.hooks``, in place of what the configuration says."""
 
     def check(registration: Registration) -> Awaitable[None]:

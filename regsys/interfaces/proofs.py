@@ -19,11 +19,11 @@ from regsys.model import (
 
 
 class IValidationStore(Interface):
-    """The sessions that prove addresses. They survive a restart (BEHAVIOUR B16.19)."""
+    """The sessions that prove addresses. They survive a restart (contract B16.19)."""
 
     def begin(new: NewValidation) -> Awaitable[ValidationBegun]:
         """The session of this medium, address, client secret and asker that is not validated yet,
-        begun if there is none (BEHAVIOUR B7.5).
+        begun if there is none (contract B7.5).
 
         A ``send_attempt`` above its last one adds a token, and the job that sends it, in the
         same transaction; what was there stays good. Another changes nothing. A session of a
@@ -77,7 +77,7 @@ class IPhoneProofs(Interface):
         """Have a code sent, in the first of these languages that there is; what the client is to
         know, its ``sid`` above all. ``user_id``: whose account the number is for; None: for one
         yet to be made or, where this is not about ``registering``, the one that brings the proof
-        first. Raises what a requestToken is refused with (BEHAVIOUR B7.2-3).
+        first. Raises what a requestToken is refused with (contract B7.2-3).
         """
 
     def submit_token(sid: str, client_secret: str, token: str, client: Client) -> Awaitable[None]:
@@ -85,7 +85,7 @@ class IPhoneProofs(Interface):
 
 
 class IPhoneProver(Interface):
-    """Another server that proves phone numbers (BEHAVIOUR B7.8). Each of its methods raises
+    """Another server that proves phone numbers (contract B7.8). Each of its methods raises
     Unavailable if it cannot be asked, or its answer says nothing."""
 
     def request_token(fields: Mapping[str, Any]) -> Awaitable[Mapping[str, Any]]:

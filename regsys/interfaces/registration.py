@@ -26,7 +26,7 @@ from regsys.model import (
 
 class IAppservices(Interface):
     """The application services, and whose names are. A service's names are those of its own user
-    and those that its namespaces match (BEHAVIOUR B3)."""
+    and those that its namespaces match (contract B3)."""
 
     services: Collection[Appservice] = Attribute("All that there are.")
 
@@ -60,7 +60,7 @@ class IGhosts(Interface):
 
 
 class INames(Interface):
-    """Which names may be registered (BEHAVIOUR B1), and the drawing of generated ones."""
+    """Which names may be registered (contract B1), and the drawing of generated ones."""
 
     server_name: str = Attribute("The part of user IDs behind the colon.")
 
@@ -102,7 +102,7 @@ class INames(Interface):
 
 
 class Verdict(enum.Enum):
-    """What spam checkers say (BEHAVIOUR B2.2)."""
+    """What spam checkers say (contract B2.2)."""
 
     ALLOW = "allow"
     DENY = "deny"
@@ -134,7 +134,7 @@ class IAdmission(Interface):
 
 
 class ILogins(Interface):
-    """Makes logins; stores nothing (BEHAVIOUR B4)."""
+    """Makes logins; stores nothing (contract B4)."""
 
     def terms(request: DeviceRequest) -> LoginTerms:
         """What such a login grants from now on: device id and lifetimes, every cap applied.
@@ -166,7 +166,7 @@ class IFarewell(Interface):
 
 
 class IHasher(Interface):
-    """Hashes passwords without blocking the reactor, in a bounded queue (BEHAVIOUR B14.2)."""
+    """Hashes passwords without blocking the reactor, in a bounded queue (contract B14.2)."""
 
     def hash(password: Secret, once: Optional[str] = None) -> Awaitable[str]:
         """The hash to store. ``once`` names a dialogue in which the same password is hashed
@@ -193,7 +193,7 @@ class IFollowUps(Interface):
 
 
 class IAftermath(Interface):
-    """What follows when a registration, or a consent, is over (BEHAVIOUR B6). Again is as once."""
+    """What follows when a registration, or a consent, is over (contract B6). Again is as once."""
 
     def after_registration(
         user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
@@ -214,7 +214,7 @@ class IRegistrationWriter(IAftermath):
     def create_account(new: NewAccount) -> Awaitable[Created]:
         """The only place where an account begins: atomic, and once a key.
 
-        The same key again returns the same answer, tokens included (BEHAVIOUR B4.7).
+        The same key again returns the same answer, tokens included (contract B4.7).
         Raises as IAccountStore.create_account does.
         """
 

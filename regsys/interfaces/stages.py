@@ -28,7 +28,7 @@ class StageContext:
 
 @attr.frozen(kw_only=True)
 class StagePage:
-    """How a person passes a stage in a browser (BEHAVIOUR B8.10): the inside of a form.
+    """How a person passes a stage in a browser (contract B8.10): the inside of a form.
 
     ``template`` is a file name among the templates; it sees ``stage``, ``params`` (as
     ``IStage.params`` gives them, {} for None), ``session_id`` and ``failure`` (a sentence, or
@@ -64,7 +64,7 @@ class IStage(Interface):
 
 
 class ISessionStore(Interface):
-    """The UIA sessions. They survive a restart (BEHAVIOUR B16.19)."""
+    """The UIA sessions. They survive a restart (contract B16.19)."""
 
     def add(session: UIASession, at_most: int) -> Awaitable[bool]:
         """Store a new session, unless its address has ``at_most`` unfinished ones, or its site
@@ -106,7 +106,7 @@ class ISessionStore(Interface):
 
 
 class IRegistrationTokenStore(Interface):
-    """Registration tokens, and the uses that sessions hold of them (BEHAVIOUR B8.8)."""
+    """Registration tokens, and the uses that sessions hold of them (contract B8.8)."""
 
     def create(token: RegistrationToken) -> Awaitable[bool]:
         """Store a new token; False if there is one of this name."""
@@ -146,7 +146,7 @@ class IRegistrationTokenStore(Interface):
 
 
 class ICaptchaVerifier(Interface):
-    """Knows whether somebody has solved a captcha (BEHAVIOUR B8.7)."""
+    """Knows whether somebody has solved a captcha (contract B8.7)."""
 
     def verify(response: str, address: str) -> Awaitable[bool]:
         """Whether this response, which a person at ``address`` brought, is a solution.

@@ -34,7 +34,7 @@ class ITokenStore(Interface):
         """The same, found by its refresh token."""
 
     def confirm(access_hash: str) -> Awaitable[None]:
-        """A new pair is in use: the one that it replaces is spent now (BEHAVIOUR B4.6)."""
+        """A new pair is in use: the one that it replaces is spent now (contract B4.6)."""
 
     def succeed(predecessor: str, user_id: UserID, login: Login) -> Awaitable[bool]:
         """Add the pair that replaces ``predecessor`` (an access hash), in place of an
@@ -98,7 +98,7 @@ class IMilestones(Interface):
     """Moments that come once."""
 
     def first_real_user() -> Awaitable[Optional[UserID]]:
-        """Who was the first person with an account here (BEHAVIOUR B5.2): decided by the
+        """Who was the first person with an account here (contract B5.2): decided by the
         transaction that made it, and never again. None: nobody yet."""
 
 
@@ -159,7 +159,7 @@ class IOwnThreepidStore(IThreepidStore):
 
 class IThreepidWriter(IForgetful):
     """Changes of what existing accounts have, whoever keeps that; of each the modules are told
-    afterwards, at least once (BEHAVIOUR B10.4). ``forget`` takes all that an account has."""
+    afterwards, at least once (contract B10.4). ``forget`` takes all that an account has."""
 
     def add(user_id: UserID, threepid: Threepid) -> Awaitable[bool]:
         """As IThreepidStore.add."""

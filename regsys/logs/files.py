@@ -1,4 +1,4 @@
-"""The file that ``log_config`` names: read, tried with one line, and used (BEHAVIOUR B15)."""
+"""The file that ``log_config`` names: read, tried with one line, and used (contract B15)."""
 
 from __future__ import annotations
 

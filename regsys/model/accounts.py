@@ -19,10 +19,10 @@ class UserType(str, enum.Enum):
     BOT = "bot"
 
 
-# Users of these types do not count as people (BEHAVIOUR B2.6, B5.2).
+# Users of these types do not count as people (contract B2.6, B5.2).
 UNREAL_USER_TYPES = frozenset(item.value for item in UserType)
 
-# For so long somebody who was seen is one of the month's active users (BEHAVIOUR B9).
+# For so long somebody who was seen is one of the month's active users (contract B9).
 ACTIVE_MS = 30 * 24 * 3600 * 1000
 # Who is seen twice within this is noted once.
 SEEN_AGAIN_MS = 3600 * 1000
@@ -54,7 +54,7 @@ class User:
 
 @attr.frozen(kw_only=True)
 class NewAccount:
-    """All that one registration writes, in one transaction (BEHAVIOUR B2.3).
+    """All that one registration writes, in one transaction (contract B2.3).
 
     ``key`` is the idempotency key: the same key again gives the same account and answer.
     ``upgrades_guest``: the row of ``user_id`` exists as a guest and stops being one.
@@ -133,7 +133,7 @@ class Created:
 
 @attr.frozen(kw_only=True)
 class Registration:
-    """The inputs of a registration, as one value (BEHAVIOUR B2.0).
+    """The inputs of a registration, as one value (contract B2.0).
 
     ``key``: the same one again finds the account that it has made. ``localpart`` None: a number
     is drawn. Either ``password`` (hashed once admission is past) or ``password_hash`` or

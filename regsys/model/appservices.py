@@ -1,4 +1,4 @@
-"""Application services, as their registration files describe them (BEHAVIOUR B3.1)."""
+"""Application services, as their registration files describe them (contract B3.1)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from regsys.model.identity import Client, UserID
 
 @attr.frozen(kw_only=True)
 class UIASession:
-    """A dialogue under way (BEHAVIOUR B8.1-4): what it was asked, and what has been passed.
+    """A dialogue under way (contract B8.1-4): what it was asked, and what has been passed.
 
     ``user_id`` is set on account endpoints only. ``params`` are the remembered parameters
     of the request, never its password. ``results`` maps a stage passed to what it found.

@@ -26,12 +26,12 @@ class UserID:
 
     @property
     def name_key(self) -> str:
-        """What makes two names the same name: the localpart, lower-cased (BEHAVIOUR B1.7)."""
+        """What makes two names the same name: the localpart, lower-cased (contract B1.7)."""
         return self.localpart.lower()
 
     @property
     def is_too_long(self) -> bool:
-        """Whether it has more bytes than a user ID may have (BEHAVIOUR B1.6)."""
+        """Whether it has more bytes than a user ID may have (contract B1.6)."""
         return len(str(self).encode("utf-8")) > MAX_USER_ID_BYTES
 
     @classmethod

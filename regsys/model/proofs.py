@@ -32,7 +32,7 @@ class Mail:
 VALIDATED_MS = 48 * 3600 * 1000
 
 
-# How many codes a session takes before only its links are good (BEHAVIOUR B7.5).
+# How many codes a session takes before only its links are good (contract B7.5).
 CODE_TRIES = 10
 
 
@@ -79,7 +79,7 @@ class ValidationBegun:
 
 @attr.frozen(kw_only=True)
 class Validation:
-    """A session that proves an address (BEHAVIOUR B7.5-7).
+    """A session that proves an address (contract B7.5-7).
 
     ``tokens`` maps each send_attempt that made a token to the moment when it did.
     ``validated_ms`` None: not proven yet. ``claimed_by``: the UIA session it belongs to, None:

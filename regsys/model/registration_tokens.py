@@ -1,4 +1,4 @@
-"""Tokens that let people register (MSC3231, BEHAVIOUR B8.8)."""
+"""Tokens that let people register (MSC3231, contract B8.8)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USES_A_PAGE = 1000
 
 @attr.frozen(kw_only=True)
 class RegistrationToken:
-    """A token that lets people register (MSC3231, BEHAVIOUR B8.8).
+    """A token that lets people register (MSC3231, contract B8.8).
 
     ``uses_allowed`` None: without limit. ``pending`` counts the sessions that hold a use,
     ``completed`` the accounts made. ``expiry_ms`` None: never. A revoked token lets nobody

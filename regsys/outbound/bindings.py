@@ -1,4 +1,4 @@
-"""Identity servers that people have their addresses bound at: the v2 API (BEHAVIOUR B7.10)."""
+"""Identity servers that people have their addresses bound at: the v2 API (contract B7.10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mails over SMTP: one connection a mail, each of its steps with a deadline (THREATS C8)."""
+"""Mails over SMTP: one connection a mail, each of its steps with a deadline (threat C8)."""
 
 from __future__ import annotations
 

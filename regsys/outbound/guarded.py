@@ -1,4 +1,4 @@
-"""A way to hosts that clients name, and to no network of ours (THREATS B5).
+"""A way to hosts that clients name, and to no network of ours (threat B5).
 
 What counts is the address that a connection is made to, at the moment when it is: by then a name
 may mean another address than it did when somebody looked.

@@ -1,4 +1,4 @@
-"""The one client with which regsys asks other servers (THREATS B5, C9).
+"""The one client with which regsys asks other servers (threat B5, C9).
 
 No redirect is followed, no cookie kept. An answer is small and comes soon, or it is none. Addresses
 from the configuration are used as written; those that clients name are asked by a guarded client.

@@ -1,4 +1,4 @@
-"""An identity server that proves phone numbers for us (BEHAVIOUR B7.8, THREATS C9)."""
+"""An identity server that proves phone numbers for us (contract B7.8, threat C9)."""
 
 from __future__ import annotations
 

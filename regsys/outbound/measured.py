@@ -1,4 +1,4 @@
-"""Connections on which a server can say only so much (THREATS B5, C9).
+"""Connections on which a server can say only so much (threat B5, C9).
 
 Twisted's client reads any number of header lines, and of interim answers before the answer. Their
 bytes are counted where they come in, so that no part of HTTP or TLS goes uncounted.

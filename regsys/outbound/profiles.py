@@ -13,14 +13,14 @@ from regsys.outbound.homeserver import Homeserver, HomeserverRefused
 
 # Well below the lease of the job that tells, see ``rooms.STEPS_S``.
 TELL_S = 30.0
-# The account data by which homeservers know that nobody shall find a user (BEHAVIOUR B12.2).
+# The account data by which homeservers know that nobody shall find a user (contract B12.2).
 HIDE = "im.vector.hide_profile"
 
 
 @implementer(IUserDirectory)
 @attr.frozen
 class HomeserverDirectory:
-    """Puts newcomers and their display names there (BEHAVIOUR B2.7)."""
+    """Puts newcomers and their display names there (contract B2.7)."""
 
     homeserver: Homeserver
 

@@ -1,4 +1,4 @@
-"""The rooms of a homeserver beside us, for what newcomers join (BEHAVIOUR B5)."""
+"""The rooms of a homeserver beside us, for what newcomers join (contract B5)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SPENT_KEPT_MS = 24 * 3600 * 1000
 
 
 def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
-    """Write the device and its login; a known one loses its earlier tokens (BEHAVIOUR B4.1)."""
+    """Write the device and its login; a known one loses its earlier tokens (contract B4.1)."""
     login = device.login
     fresh = _add_orlock(txn, str(user_id), device)
     if login.terms.is_guest:
@@ -55,7 +55,7 @@ def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
 
 def remove(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
     """Log the device out, None: all of the user's. Its tokens go with it, and so does the session
-    in which it was registered, which would repeat them (BEHAVIOUR B8.4)."""
+    in which it was registered, which would repeat them (contract B8.4)."""
     one = "" if device_id is None else " AND device_id = ?"
     values = (str(user_id),) if device_id is None else (str(user_id), device_id)
     txn.run(f"DELETE FROM devices WHERE user_id = ?{one}", values)

@@ -13,7 +13,7 @@ from regsys.model import LoginTerms, NewAccount, Outcome, UserID
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
-# A repeated call gets the first outcome for this long (BEHAVIOUR B11.4).
+# A repeated call gets the first outcome for this long (contract B11.4).
 KEPT_MS = 24 * 3600 * 1000
 
 

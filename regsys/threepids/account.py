@@ -1,4 +1,4 @@
-"""What existing accounts do with their third-party identifiers (BEHAVIOUR B7.10, B10.4)."""
+"""What existing accounts do with their third-party identifiers (contract B7.10, B10.4)."""
 
 from __future__ import annotations
 

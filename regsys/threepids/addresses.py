@@ -1,5 +1,5 @@
 """The rules about third-party identifiers: their one form, who may have them, where links lead
-(BEHAVIOUR B7)."""
+(contract B7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often somebody may bring what proves no address (BEHAVIOUR B7.9, THREATS A4)."""
+"""How often somebody may bring what proves no address (contract B7.9, threat A4)."""
 
 from __future__ import annotations
 

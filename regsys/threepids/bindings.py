@@ -1,4 +1,4 @@
-"""Having identity servers tell the world whose an address is, and no longer (BEHAVIOUR B7.10)."""
+"""Having identity servers tell the world whose an address is, and no longer (contract B7.10)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Modules learn what an account has, and has no more: by a job of the very transaction that changes
-it, be it the account's own or a later one (BEHAVIOUR B10.4)."""
+it, be it the account's own or a later one (contract B10.4)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TELL_OF_ADDRESS = "tell_of_address"
 
 def was_held(user_id: UserID, medium: str, address: str) -> str:
     """The word (IFirstTimes) of an address that the account had once, and may have lost: what
-    follows a registration, called late, does not bring it back (BEHAVIOUR B6.4)."""
+    follows a registration, called late, does not bring it back (contract B6.4)."""
     return f"was held {user_id} {medium} {address}"
 
 

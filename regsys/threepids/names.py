@@ -1,4 +1,4 @@
-"""Names that people do not choose: made of the address that they have proven (BEHAVIOUR B12.3)."""
+"""Names that people do not choose: made of the address that they have proven (contract B12.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody asks for who wants to prove an address (BEHAVIOUR B7.1, B7.4-6)."""
+"""What somebody asks for who wants to prove an address (contract B7.1, B7.4-6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tokens and codes that prove an address (BEHAVIOUR B7.5)."""
+"""The tokens and codes that prove an address (contract B7.5)."""
 
 from __future__ import annotations
 

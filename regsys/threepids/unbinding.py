@@ -1,4 +1,4 @@
-"""Taking back what identity servers were told of our users, also while those are away (BEHAVIOUR
+"""Taking back what identity servers were told of our users, also while those are away (contract
 B7.10, B10.4)."""
 
 from __future__ import annotations

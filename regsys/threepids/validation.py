@@ -1,5 +1,5 @@
 """The dialogue by which an address is proven, without HTTP: a token is asked for, sent, and comes
-back (BEHAVIOUR B7.2-7)."""
+back (contract B7.2-7)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""User-interactive authentication: sessions, flows and stages (BEHAVIOUR B8)."""
+"""User-interactive authentication: sessions, flows and stages (contract B8)."""

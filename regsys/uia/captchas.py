@@ -1,4 +1,4 @@
-"""Captchas: those of services, one stage for all of them, and our own (B8.7, THREATS A25).
+"""Captchas: those of services, one stage for all of them, and our own (B8.7, threat A25).
 
 Services differ in the stage's name, in the page that shows them and in the address that
 knows whether they were solved. An ``auth`` dict has one key for all: ``response``.

@@ -1,5 +1,5 @@
 """The dialogue by which an account endpoint has its user confirm a request, without HTTP
-(BEHAVIOUR B8.2): that nobody changes an account with a stolen token alone."""
+(contract B8.2): that nobody changes an account with a stolen token alone."""
 
 from __future__ import annotations
 

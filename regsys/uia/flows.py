@@ -1,4 +1,4 @@
-"""The ways in: which stages a server asks for, from its configuration (BEHAVIOUR B8.6)."""
+"""The ways in: which stages a server asks for, from its configuration (contract B8.6)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 No third party learns of the visitor, and the server keeps nothing: a challenge follows from
 our secret, the session and its end, so a solution is good for its own session alone
-(THREATS A25). https://altcha.org/docs/v2/proof-of-work/ has the protocol.
+(threat A25). https://altcha.org/docs/v2/proof-of-work/ has the protocol.
 
 Checked here rather than by the PyPI package ``altcha``: that reads the system's clock, and it
 does as much work as the client's copy of the challenge says. Here nothing in a response

@@ -1,4 +1,4 @@
-"""User-interactive authentication: sessions, flows, what is still to be done (BEHAVIOUR B8, B16).
+"""User-interactive authentication: sessions, flows, what is still to be done (contract B8, B16).
 
 Knows stages only by their interface, and nothing of HTTP or of registration.
 """

@@ -25,7 +25,7 @@ from regsys.uia.flows import DUMMY, REGISTRATION_TOKEN, TERMS
 
 @implementer(IStage)
 class DummyStage:
-    """``m.login.dummy``: passed by asking (BEHAVIOUR B16.2)."""
+    """``m.login.dummy``: passed by asking (contract B16.2)."""
 
     type = DUMMY
     page = None
@@ -40,7 +40,7 @@ class DummyStage:
 @implementer(IStage)
 @attr.frozen
 class TermsStage:
-    """``m.login.terms``: passed by asking (BEHAVIOUR B16.2); what is remembered is which version
+    """``m.login.terms``: passed by asking (contract B16.2); what is remembered is which version
     of which policy was accepted. ``policies``: as clients are told of them (B8.9), maybe none."""
 
     policies: Mapping[str, Mapping[str, Any]]
@@ -69,7 +69,7 @@ class TermsStage:
 @attr.frozen(kw_only=True)
 class RegistrationTokenStage:
     """``m.login.registration_token``: a token with a use left, which the session then holds
-    (BEHAVIOUR B8.8). ``limiter`` and ``key_of``: how many tokens an address may try."""
+    (contract B8.8). ``limiter`` and ``key_of``: how many tokens an address may try."""
 
     store: IRegistrationTokenStore
     limiter: ILimiter
@@ -105,7 +105,7 @@ class RegistrationTokenStage:
 @implementer(IStage)
 @attr.frozen(kw_only=True)
 class PasswordStage:
-    """``m.login.password``: the password of the user whose session it is (BEHAVIOUR B8.5), within
+    """``m.login.password``: the password of the user whose session it is (contract B8.5), within
     the limits of logging in. It is compared and forgotten."""
 
     passwords: PasswordCheck

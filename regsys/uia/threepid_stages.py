@@ -1,4 +1,4 @@
-"""The stages that third-party identifiers are proven by (BEHAVIOUR B7.7, B8.5)."""
+"""The stages that third-party identifiers are proven by (contract B7.7, B8.5)."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class MsisdnStage(EmailIdentityStage):
 @attr.frozen(kw_only=True)
 class DelegatedMsisdnStage:
     """``m.login.msisdn``, where another server proves phone numbers: what it says has been proven
-    belongs to this dialogue from now on (B7.8, THREATS A6). That is remembered for as long as the
+    belongs to this dialogue from now on (B7.8, threat A6). That is remembered for as long as the
     proof is good, and it is good for as long as a dialogue may last: so it is good once.
 
     That server is asked within the limit of ``attempts``, of which only what proves nothing counts.

@@ -1,4 +1,4 @@
-"""The requests of one UIA session follow one another in a process (THREATS A28)."""
+"""The requests of one UIA session follow one another in a process (threat A28)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The third-party identifiers of an existing account (BEHAVIOUR B7.10)."""
+"""The third-party identifiers of an existing account (contract B7.10)."""
 
 from __future__ import annotations
 

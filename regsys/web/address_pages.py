@@ -1,4 +1,4 @@
-"""What a browser is shown of a confirmation (BEHAVIOUR B7.6): our pages, or the administrator's."""
+"""What a browser is shown of a confirmation (contract B7.6): our pages, or the administrator's."""
 
 from __future__ import annotations
 

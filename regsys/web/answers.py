@@ -28,7 +28,7 @@ def access(login: Login, now_ms: int) -> dict[str, Any]:
 
 
 def tokens(login: Login, now_ms: int) -> dict[str, Any]:
-    """The tokens, and how long the first is good for from now on (BEHAVIOUR B4.5)."""
+    """The tokens, and how long the first is good for from now on (contract B4.5)."""
     answer: dict[str, Any] = {"access_token": login.access_token.reveal()}
     if login.terms.valid_until_ms is not None:
         answer["expires_in_ms"] = max(0, login.terms.valid_until_ms - now_ms)
@@ -38,7 +38,7 @@ def tokens(login: Login, now_ms: int) -> dict[str, Any]:
 
 
 def challenged(challenge: Challenge) -> dict[str, Any]:
-    """The body of the 401 that asks for what is still to do (BEHAVIOUR B8.1)."""
+    """The body of the 401 that asks for what is still to do (contract B8.1)."""
     answer: dict[str, Any] = {
         "session": challenge.session_id,
         "flows": [{"stages": list(flow)} for flow in challenge.flows],

@@ -1,4 +1,4 @@
-"""GET /register/available (BEHAVIOUR B13, B16.7-9)."""
+"""GET /register/available (contract B13, B16.7-9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GET, POST …/submit_token: an address is confirmed, by a person or by a client (BEHAVIOUR B7.6).
+"""GET, POST …/submit_token: an address is confirmed, by a person or by a client (contract B7.6).
 
 Opening the link changes nothing, because mail scanners open links, too: the page's button does.
 """

@@ -1,4 +1,4 @@
-"""The pages on which a person passes a stage in any browser (BEHAVIOUR B8.10, B16.18)."""
+"""The pages on which a person passes a stage in any browser (contract B8.10, B16.18)."""
 
 from __future__ import annotations
 

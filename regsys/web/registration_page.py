@@ -1,4 +1,4 @@
-"""GET /_matrix/static/client/register/: a page on which a person registers (BEHAVIOUR B13)."""
+"""GET /_matrix/static/client/register/: a page on which a person registers (contract B13)."""
 
 from __future__ import annotations
 

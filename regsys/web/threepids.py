@@ -1,4 +1,4 @@
-"""Proving an email address or a phone number in order to register (BEHAVIOUR B7, B13)."""
+"""Proving an email address or a phone number in order to register (contract B7, B13)."""
 
 from __future__ import annotations
 

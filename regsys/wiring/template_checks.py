@@ -1,4 +1,4 @@
-"""Templates that may be an administrator's, each rendered once at the start (BEHAVIOUR B15)."""
+"""Templates that may be an administrator's, each rendered once at the start (contract B15)."""
 
 from __future__ import annotations
 

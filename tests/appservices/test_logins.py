@@ -1,4 +1,4 @@
-"""Application services log their users in, and ask who they are, over HTTP (BEHAVIOUR B3.4)."""
+"""Application services log their users in, and ask who they are, over HTTP (contract B3.4)."""
 
 from __future__ import annotations
 

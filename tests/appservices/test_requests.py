@@ -1,4 +1,4 @@
-"""The accounts that application services ask for, over HTTP (BEHAVIOUR B3)."""
+"""The accounts that application services ask for, over HTTP (contract B3)."""
 
 from __future__ import annotations
 

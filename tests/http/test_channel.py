@@ -20,7 +20,7 @@ READ = 65_536
 
 
 class DeadlineTests(SynchronousTestCase):
-    """How long a request may take to come (THREATS A27)."""
+    """How long a request may take to come (threat A27)."""
 
     def setUp(self) -> None:
         self.echo = Echo("/echo")
@@ -104,7 +104,7 @@ class DeadlineTests(SynchronousTestCase):
 
 
 class PipeliningTests(SynchronousTestCase):
-    """Requests that come without waiting for the answers before (THREATS A26)."""
+    """Requests that come without waiting for the answers before (threat A26)."""
 
     def setUp(self) -> None:
         self.echo = Echo("/echo")

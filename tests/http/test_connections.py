@@ -1,4 +1,4 @@
-"""How many connections there may be, and which of them gives way (THREATS A27)."""
+"""How many connections there may be, and which of them gives way (threat A27)."""
 
 from __future__ import annotations
 

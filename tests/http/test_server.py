@@ -99,7 +99,7 @@ class BodyLimitTests(SynchronousTestCase):
 
     def test_manyChunks(self) -> None:
         """A body in more chunks than anybody needs is refused at the first one that is too many,
-        and so is what follows a refused body (THREATS A26)."""
+        and so is what follows a refused body (threat A26)."""
         begin = post(b"Transfer-Encoding: chunked")
         answer = self.wire.send(begin + chunk(b"x") * MOST_CHUNKS + chunk(b""))
         self.assertIn(b"200 OK", answer)

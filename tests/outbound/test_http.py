@@ -216,7 +216,7 @@ class EndlessTests(TestCase):
 
     async def test_endless(self) -> None:
         """They are hung up on long before the deadline, whatever it is that does not end, also
-        behind a proxy (THREATS C9)."""
+        behind a proxy (threat C9)."""
         ways: Sequence[Mapping[str, Proxy]] = ({}, {"http": Proxy("127.0.0.1", 0)})
         for (case, endless), way in itertools.product(ENDLESS.items(), ways):
             self.assertIn("the connection failed", await self.ask(endless, way), case)

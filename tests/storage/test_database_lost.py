@@ -1,4 +1,4 @@
-"""Every call of every store may run again after a commit whose answer was lost (THREATS C7)."""
+"""Every call of every store may run again after a commit whose answer was lost (threat C7)."""
 
 from __future__ import annotations
 

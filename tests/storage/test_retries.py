@@ -1,5 +1,5 @@
 """A database that fails a request in the middle: the request tries again, and where that doesn't
-help it leaves nothing half-made, so that the client can try again (THREATS C6, C7)."""
+help it leaves nothing half-made, so that the client can try again (threat C6, C7)."""
 
 from __future__ import annotations
 

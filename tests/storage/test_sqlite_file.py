@@ -1,4 +1,4 @@
-"""SQLite's file taken away, or changed, under a database that is in use (THREATS C21)."""
+"""SQLite's file taken away, or changed, under a database that is in use (threat C21)."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class StatementTests(BridgeCase):
 
     def test_hiddenAddress(self) -> None:
         """To ask for a mail to an address that is somebody's costs the very same statements as
-        for a free one, where that is hidden (THREATS A2)."""
+        for a free one, where that is hidden (threat A2)."""
         options = {"email": {"notif_from": "s@test.example"}, "rc_3pid_validation": PLENTY}
         self.system(
             database=self.database,

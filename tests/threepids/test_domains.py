@@ -1,4 +1,4 @@
-"""Mail domains that may or may not register, by files that change (BEHAVIOUR B7.2)."""
+"""Mail domains that may or may not register, by files that change (contract B7.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What modules have to say of the addresses that a new account has (BEHAVIOUR B10.4)."""
+"""What modules have to say of the addresses that a new account has (contract B10.4)."""
 
 from __future__ import annotations
 

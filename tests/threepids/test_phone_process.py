@@ -1,5 +1,5 @@
 """Phone numbers against ``regsys serve`` as a real process, with an identity server on loopback
-that does all that one may do wrong (BEHAVIOUR B7.8, THREATS C9)."""
+that does all that one may do wrong (contract B7.8, threat C9)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Sixteen clients after one phone number, against real processes on both databases: one account
-owns it, and a proof of another server passes one session (THREATS A6, B4, F2)."""
+owns it, and a proof of another server passes one session (threat A6, B4, F2)."""
 
 from __future__ import annotations
 

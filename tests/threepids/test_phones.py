@@ -1,4 +1,4 @@
-"""Registering with a phone number that an identity server proves (BEHAVIOUR B7.8, B8.6)."""
+"""Registering with a phone number that an identity server proves (contract B7.8, B8.6)."""
 
 from __future__ import annotations
 

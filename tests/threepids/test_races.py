@@ -1,5 +1,5 @@
 """Sixteen clients after one email address, against real processes on both databases: one account
-owns it, and the others are refused before they have one (THREATS B4, F2)."""
+owns it, and the others are refused before they have one (threat B4, F2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registering with a phone number to which we send a code (BEHAVIOUR B7.8, B8.6)."""
+"""Registering with a phone number to which we send a code (contract B7.8, B8.6)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Whether an address is somebody's can't be told by the time that asking for a mail takes, where
-that is hidden: against real processes on both databases (THREATS A2)."""
+that is hidden: against real processes on both databases (threat A2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often somebody may ask for mails, or guess what they hold (THREATS A3, A4)."""
+"""How often somebody may ask for mails, or guess what they hold (threat A3, A4)."""
 
 from __future__ import annotations
 

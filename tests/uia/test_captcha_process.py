@@ -1,5 +1,5 @@
 """Captcha flows against ``regsys serve`` as a real process, with a captcha service on loopback
-that does all that a service may do wrong (BEHAVIOUR B8.7, THREATS C9)."""
+that does all that a service may do wrong (contract B8.7, threat C9)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class CaptchaFlows:
 
     def test_sessionsQueue(self) -> None:
         """Behind a captcha's service that stalls four requests of a session wait, the others are
-        told to come again; who hangs up while waiting is not served (THREATS A28)."""
+        told to come again; who hangs up while waiting is not served (threat A28)."""
         self.serve(
             "m.login.recaptcha",
             recaptcha_public_key="public",

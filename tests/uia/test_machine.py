@@ -1,5 +1,5 @@
 """Any order of requests of two attackers and a victim: who registers, has passed every stage in
-the very session that registers, with the name, device and password it ends with (THREATS A6, A7).
+the very session that registers, with the name, device and password it ends with (threat A6, A7).
 
 The same examples each time; with REGSYS_TEST_SCALE above 1 more, and other ones.
 """

@@ -84,7 +84,7 @@ class TurnstileTests(AvailabilityCase):
 
     def test_twoWait(self) -> None:
         """Of four questions within two seconds the first is answered at once, the second and the
-        third after a second, and the fourth is refused, with a hint (BEHAVIOUR B16.9)."""
+        third after a second, and the fourth is refused, with a hint (contract B16.9)."""
         self.assertAvailable(self.client.answer(self.start()))
         self.clock.advance(1.9)
         second, third, fourth = self.start(), self.start(), self.start()
@@ -114,7 +114,7 @@ class TurnstileTests(AvailabilityCase):
         self.assertNoResult(self.start("2001:db8::2"))
 
     def test_oneSite(self) -> None:
-        """The networks of a /48 of IPv6 are eight askers together (THREATS A29)."""
+        """The networks of a /48 of IPv6 are eight askers together (threat A29)."""
         for number in range(8):
             self.assertAvailable(self.client.answer(self.start(f"2001:db8:0:{number}::1")))
         self.assertNoResult(self.start("2001:db8:0:8::1"))

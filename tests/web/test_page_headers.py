@@ -1,5 +1,5 @@
 """Every page that is served, found by asking for everything: what holds for all of them
-(BEHAVIOUR B8.10, THREATS A11, A12, A13)."""
+(contract B8.10, threat A11, A12, A13)."""
 
 from __future__ import annotations
 
