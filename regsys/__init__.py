@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # What type checkers and editors read. At run time ``__getattr__`` imports the same names.
+    from regsys.accounts.handler import RegistrationHandler
     from regsys.config import Config, ConfigError, load, parse
-    from regsys.handler import RegistrationHandler
-    from regsys.subsystem import Hooks, Subsystem, hooks
-    from regsys.uia.confirmation import Confirmation, ConfirmationRequest, Confirmed
-    from regsys.web.answers import challenged
+    from regsys.uia.reauthentication import Confirmation, ConfirmationRequest, Confirmed
+    from regsys.web.responses import challenged
     from regsys.wiring import embedded, standalone
+    from regsys.wiring.subsystem import Hooks, Subsystem, hooks
 
 __version__ = "0.1.0.dev0"
 
@@ -42,10 +42,10 @@ __all__ = [
 _MODULES = {
     "regsys.wiring": ("embedded", "standalone"),
     "regsys.config": ("Config", "ConfigError", "load", "parse"),
-    "regsys.handler": ("RegistrationHandler",),
-    "regsys.subsystem": ("Hooks", "Subsystem", "hooks"),
-    "regsys.uia.confirmation": ("Confirmation", "ConfirmationRequest", "Confirmed"),
-    "regsys.web.answers": ("challenged",),
+    "regsys.accounts.handler": ("RegistrationHandler",),
+    "regsys.wiring.subsystem": ("Hooks", "Subsystem", "hooks"),
+    "regsys.uia.reauthentication": ("Confirmation", "ConfirmationRequest", "Confirmed"),
+    "regsys.web.responses": ("challenged",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

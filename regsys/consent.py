@@ -7,18 +7,30 @@ A link names its user and is signed with ``form_secret``: whoever has it can acc
 from __future__ import annotations
 
 import hmac
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 from urllib.parse import urlencode
 
 import attr
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
-from regsys import clocks
+from regsys import clock
 from regsys.config import TermsConfig
 from regsys.config.terms import PRIVACY_POLICY, Policy
-from regsys.errors import Forbidden, UserNotFound
-from regsys.interfaces import IAccountStore, IConsentStore, IFollowUps
-from regsys.model import NewJob, UserID
+from regsys.errors import (
+    Forbidden,
+    UserNotFound,
+)
+from regsys.interfaces import (
+    IAccountStore,
+    IConsentStore,
+    IFollowUps,
+    IStage,
+    StageContext,
+    StagePage,
+)
+from regsys.model import NewJob, UIASession, UserID
+from regsys.uia.stage_types import TERMS
 
 # Below the public address.
 PATH = "_matrix/consent"
@@ -98,7 +110,7 @@ class Consents:
         Whether that is all he had to, is found out by a job that is stored with it: afterwards,
         so that of two consents at once the later one sees both.
         """
-        now_ms = clocks.now_ms(self.clock)
+        now_ms = clock.now_ms(self.clock)
         jobs = []
         if self.follow_ups.jobs_after_consent(user_id):
             jobs.append(NewJob(kind=AFTER_CONSENT, payload={"user_id": str(user_id)}))
@@ -139,3 +151,31 @@ class Consents:
         if secret is None:
             raise ValueError("there is no form_secret to sign links with")
         return hmac.new(secret.reveal().encode("utf-8"), who.encode("utf-8"), "sha256").hexdigest()
+
+
+@implementer(IStage)
+@attr.frozen
+class TermsStage:
+    """``m.login.terms``: passed by asking (contract B16.2); what is remembered is which version
+    of which policy was accepted. ``policies``: as clients are told of them (B8.9), maybe none."""
+
+    policies: Mapping[str, Mapping[str, Any]]
+
+    type = TERMS
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """What passing the stage means: the version of each policy, by its name."""
+        return {name: policy["version"] for name, policy in self.policies.items()}
+
+    @property
+    def page(self) -> Optional[StagePage]:
+        if not self.policies:
+            return None
+        return StagePage(template="stages/terms.html", fields={"accepted": "accepted"})
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return {"policies": self.policies} if self.policies else None
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        return self.versions

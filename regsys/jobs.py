@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from regsys import clocks
+from regsys import clock
 from regsys.errors import RegistrationError
 from regsys.interfaces import IExpiring, IJobStore
 from regsys.metrics import Metrics
@@ -83,7 +83,7 @@ class JobRunner:
     def start_jobs(self, new: Sequence[NewJob]) -> None:
         """Begin jobs that a transaction of this process has just written, held from birth. Those
         that find no place are released, for whoever has one next."""
-        until_ms = clocks.now_ms(self._clock) + JOB_LEASE_MS
+        until_ms = clock.now_ms(self._clock) + JOB_LEASE_MS
         released = []
         for job in new:
             if job.kind not in self._handlers:
@@ -117,7 +117,7 @@ class JobRunner:
 
     async def _claim(self, places: Mapping[str, int]) -> list[Deferred[None]]:
         """Begin what is due; a kind that has used its places up may have more."""
-        jobs = await self._store.claim(places, clocks.now_ms(self._clock), JOB_LEASE_MS)
+        jobs = await self._store.claim(places, clock.now_ms(self._clock), JOB_LEASE_MS)
         found = Counter(job.kind for job in jobs)
         for kind, count in places.items():
             if found[kind] < count:
@@ -149,7 +149,7 @@ class JobRunner:
         await self._fill()
         if self._metrics is not None:
             try:
-                self._metrics.jobs_waiting(await self._store.backlog(), clocks.now_ms(self._clock))
+                self._metrics.jobs_waiting(await self._store.backlog(), clock.now_ms(self._clock))
             except RegistrationError as error:
                 log.warn("jobs: {error}", error=error.text)
 
@@ -184,7 +184,7 @@ class JobRunner:
             self._follow(self._fill(), "looking for jobs")
 
     async def _release(self, jobs: Sequence[NewJob]) -> None:
-        await self._store.release([job.job_id for job in jobs], clocks.now_ms(self._clock))
+        await self._store.release([job.job_id for job in jobs], clock.now_ms(self._clock))
         for kind in {job.kind for job in jobs}:
             self._waiting.add(kind)
             self._fill_again(kind)
@@ -198,7 +198,7 @@ class JobRunner:
             await self._store.finish(job.job_id)
 
     async def _failed(self, job: Job, error: str) -> None:
-        due_ms = clocks.now_ms(self._clock) + wait_ms(job.attempts)
+        due_ms = clock.now_ms(self._clock) + wait_ms(job.attempts)
         log.warn(
             "job {kind} {job_id} failed (attempt {attempts}): {error}",
             kind=job.kind,
@@ -256,11 +256,11 @@ class Housekeeping:
                 log.failure("could not sweep {store}", store=name)
 
     async def _sweep_store(self, store: IExpiring) -> None:
-        now_ms, began_s = clocks.now_ms(self._clock), self._clock.seconds()
+        now_ms, began_s = clock.now_ms(self._clock), self._clock.seconds()
         while await store.delete_expired(now_ms, self.AT_MOST) >= self.AT_MOST:
             if self._is_stopped:
                 return
-            self._rest = Deferred.fromCoroutine(clocks.rest(self._clock, began_s))
+            self._rest = Deferred.fromCoroutine(clock.rest(self._clock, began_s))
             try:
                 await self._rest
             finally:

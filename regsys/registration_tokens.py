@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import string
-from typing import Any, AsyncGenerator, Mapping, Optional, Sequence
+from typing import Any, AsyncGenerator, Callable, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
-from regsys import clocks, tokens
-from regsys.bodies import MAX_INTEGER
-from regsys.errors import InvalidParam, TokenNotFound
-from regsys.interfaces import IRegistrationTokenStore
-from regsys.model import TOKENS_A_PAGE, USES_A_PAGE, RegistrationToken, TokenUse
+from regsys import clock
+from regsys.errors import (
+    InvalidParam,
+    StageFailed,
+    TokenNotFound,
+)
+from regsys.interfaces import ILimiter, IRegistrationTokenStore, IStage, StageContext, StagePage
+from regsys.json_body import MAX_INTEGER
+from regsys.model import (
+    TOKENS_A_PAGE,
+    USES_A_PAGE,
+    RegistrationToken,
+    TokenUse,
+    UIASession,
+    token_text,
+)
+from regsys.uia.stage_types import REGISTRATION_TOKEN
 
 # Of these a token is made up, so that none begins like an option or ends like a sentence.
 PLAIN = string.ascii_letters + string.digits
@@ -57,7 +70,7 @@ class RegistrationTokens:
             raise InvalidParam("A token can contain only the characters A-Z a-z 0-9 . _ ~ -")
         for _ in range(TRIES if token is None else 1):
             new = RegistrationToken(
-                token=token or tokens.random_letters(length, PLAIN),
+                token=token or token_text.random_letters(length, PLAIN),
                 creator=creator,
                 created_ms=self.now_ms(),
                 **settings,
@@ -127,4 +140,41 @@ class RegistrationTokens:
 
     def now_ms(self) -> int:
         """The time that decides what has expired."""
-        return clocks.now_ms(self.clock)
+        return clock.now_ms(self.clock)
+
+
+@implementer(IStage)
+@attr.frozen(kw_only=True)
+class RegistrationTokenStage:
+    """``m.login.registration_token``: a token with a use left, which the session then holds
+    (contract B8.8). ``limiter`` and ``key_of``: how many tokens an address may try."""
+
+    store: IRegistrationTokenStore
+    limiter: ILimiter
+    key_of: Callable[[str], str]
+    clock: IReactorTime
+
+    type = REGISTRATION_TOKEN
+    page = StagePage(template="stages/registration_token.html", fields={"token": "token"})
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return None
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        if not auth.get("session"):
+            # The use is held by the session: one that nobody can come back to holds none.
+            raise StageFailed("M_MISSING_PARAM", "'session' is missing.")
+        if "token" not in auth:
+            raise StageFailed("M_MISSING_PARAM", "'token' is missing.")
+        token = auth["token"]
+        if not isinstance(token, str):
+            raise StageFailed("M_INVALID_PARAM", "'token' must be a string.")
+        held = context.session.results.get(self.type)
+        if held is not None and held != token:
+            raise StageFailed("M_INVALID_PARAM", "This session already uses another token.")
+        await self.limiter.take(self.key_of(context.client.address))
+        now_ms = clock.now_ms(self.clock)
+        session_id = context.session.session_id
+        if not await self.store.reserve(token, session_id, now_ms):
+            raise StageFailed("M_UNAUTHORIZED", "This registration token is not valid.")
+        return token

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional, Sequence
 
-from regsys.aftermath import Aftermath
+from regsys.accounts.post_registration import Aftermath
 from regsys.config import TermsConfig
 from regsys.consent import Consents
 from regsys.interfaces import IAccountStore, IAuth, IFollowUps, IThreepidStore

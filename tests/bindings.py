@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from regsys.callbacks import BindingChanges
 from regsys.interfaces import IRequestSigner
-from regsys.threepids.unbinding import RETRY_MS
+from regsys.threepids.identity_server_unbinding import RETRY_MS
 from tests.accounts import THREEPIDS, AccountCase
 from tests.client import Answer
 from tests.doubles.identity_v2 import TOKEN, IdentityV2Double

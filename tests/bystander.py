@@ -12,9 +12,9 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from regsys.model import ACTIVE_MS, CODE_TRIES, NewAccount, NewJob, NewValidation, Threepid
-from regsys.sealed import Sealer
-from regsys.storage.bindings import BindingStore
 from regsys.storage.database import Database, Transaction
+from regsys.storage.encryption import Sealer
+from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.nonces import NonceStore
 from regsys.storage.pushers import PusherStore
 from regsys.storage.registration_tokens import RegistrationTokenStore

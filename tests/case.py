@@ -13,8 +13,8 @@ from twisted.web.iweb import IAgent
 from regsys import http, wiring
 from regsys.interfaces import IRooms
 from regsys.storage.database import Database
-from regsys.subsystem import Hooks, hooks
 from regsys.testing import config, memory_backend
+from regsys.wiring.subsystem import Hooks, hooks
 from tests.client import V3, Answer, Client
 from tests.failed_jobs import FailedJobs
 

@@ -15,14 +15,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from regsys import subsystem
 from regsys.interfaces import IRooms, IUserDirectory
 from regsys.model import UserID
+from regsys.model.token_text import token_hash
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
-from regsys.subsystem import Subsystem
 from regsys.testing import MemoryMails, inline_database, standalone
 from regsys.testing.system import SERVER_NAME
-from regsys.tokens import token_hash
+from regsys.wiring import subsystem
+from regsys.wiring.subsystem import Subsystem
 from tests import invariants, postgres
 from tests.client import V3, Answer, Client
 from tests.databases import sqlite_file

@@ -10,12 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from regsys.access_tokens import GuestTokens, Logins
-from regsys.appservices.ghosts import Ghosts
+from regsys.accounts.appservice_account import Ghosts
+from regsys.accounts.deactivation import Farewell
+from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.new_account import Drafts
 from regsys.config import RegistrationConfig, TokensConfig
-from regsys.drafts import Drafts
-from regsys.farewell import Farewell
-from regsys.handler import RegistrationHandler
+from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.interfaces import (
     IAdmission,
     IFollowUps,

@@ -10,12 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from regsys.aftermath import Aftermath
-from regsys.foreign_writer import RECOVERY, ForeignWriter
+from regsys.accounts.embedded_writer import RECOVERY, ForeignWriter
+from regsys.accounts.post_registration import Aftermath
 from regsys.interfaces import IFollowUps
 from regsys.jobs import JobRunner
 from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob, UserID
-from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
 from regsys.testing import (

@@ -10,12 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from regsys.accounts.usernames import Usernames
 from regsys.config import RegistrationConfig
 from regsys.errors import RegistrationError
 from regsys.interfaces import IAccountStore, IAuth
 from regsys.model import NewAccount, Outcome, Requester, Secret, UserID
 from regsys.testing import MemoryAppservices
-from regsys.usernames import Usernames
 
 SERVER = "s.example"
 

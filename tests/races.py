@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Mapping
 
-from regsys.backend import connect
 from regsys.config import load
+from regsys.wiring.process import connect
 from tests import invariants, postgres
 from tests.crowd import Answer, Crowd
 from tests.databases import sqlite_file

@@ -5,13 +5,13 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 
 from regsys.config import BlockingConfig
-from regsys.storage.activity import ActivityStore
 from regsys.storage.database import Database
 from regsys.storage.devices import DeviceStore
-from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
 from regsys.storage.guests import GuestStore
+from regsys.storage.idempotency_keys import OutcomeStore
 from regsys.storage.jobs import JobStore
-from regsys.storage.outcomes import OutcomeStore
+from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 

@@ -12,13 +12,13 @@ from typing import Any, Optional
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.access_tokens import GuestTokens, Logins
 from regsys.config import TokensConfig
+from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.errors import Forbidden, InvalidParam
 from regsys.interfaces import ILogins
 from regsys.model import DeviceRequest, Login, LoginTerms, Secret, UserID
+from regsys.model.token_text import BASE62
 from regsys.testing import provides
-from regsys.tokens import BASE62
 
 SERVER = "s.example"
 ALICE = UserID("alice", SERVER)

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from regsys.activity import (
+from regsys.accounts.monthly_active_users import (
     BATCH,
     COUNT_KEPT_S,
     GAUGE_EVERY,
@@ -21,6 +21,7 @@ from regsys.activity import (
     ReservedUsers,
     WatchingAuth,
 )
+from regsys.accounts.writer import WatchingWriter
 from regsys.errors import Unavailable
 from regsys.interfaces import (
     IActivityStore,
@@ -33,7 +34,6 @@ from regsys.model import SEEN_AGAIN_MS, NewAccount, UserID
 from regsys.testing import MemoryActiveUsers, provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS
-from regsys.writer import WatchingWriter
 
 TEN_YEARS_S = 10 * 365 * 24 * 3600
 ALICE, BOB = (UserID(name, "test.example") for name in ("alice", "bob"))

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.backend import connect
 from regsys.config import load
+from regsys.wiring.process import connect
 from tests.patience import until
 from tests.races import V3, OnPostgreSQL, OnSQLite
 from tests.service_process import Answer, ServiceProcess, write_config

@@ -10,13 +10,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from regsys.admission import Admission, NoBlocking
+from regsys.accounts.admission import Admission, NoBlocking
 from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.errors import Forbidden, LimitExceeded, ThreepidDenied, Unavailable
 from regsys.interfaces import IAdmission, IBlocking, Verdict
 from regsys.model import Client, Registration, Threepid
 from regsys.networks import address_key
-from regsys.ratelimit import Buckets
+from regsys.rate_limit import Buckets
 from regsys.testing import provides
 
 REGISTRATION = Registration(key="key", client=Client("2001:db8::1"))

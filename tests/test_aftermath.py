@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.aftermath import found
+from regsys.accounts.post_registration import found
 from regsys.config import TermsConfig
 from regsys.config.terms import Policy, PolicyText
 from regsys.consent import AFTER_CONSENT
@@ -145,7 +145,9 @@ class RegistrationTests(AftermathCase):
         with capturedLogs() as logs:
             self.assertEqual(list(self.register(email=MAIL, msisdn=PHONE).threepids), HERS[1:])
         self.assertEqual(self.wait(self.owners.owner_of("email", HERS[0].address)), user("bob"))
-        (line,) = [event for event in logs if event["log_namespace"] == "regsys.aftermath"]
+        (line,) = [
+            event for event in logs if event["log_namespace"] == "regsys.accounts.post_registration"
+        ]
         self.assertEqual(line["address"], "a…@mail.example")
 
     def test_nobodyTells(self) -> None:

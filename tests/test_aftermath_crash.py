@@ -11,7 +11,7 @@ import attr
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from regsys.follow_ups import ADD_PUSHER, EmailPusher, FollowUps
+from regsys.accounts.post_registration_jobs import ADD_PUSHER, EmailPusher, FollowUps
 from regsys.interfaces import IFollowUps
 from regsys.model import (
     DeviceRequest,
@@ -23,10 +23,10 @@ from regsys.model import (
     Threepid,
     UserID,
 )
-from regsys.subsystem import Subsystem
 from regsys.testing import MemoryPushers
 from regsys.testing.contracts.case import NOW_MS, user
 from regsys.testing.system import SERVER_NAME
+from regsys.wiring.subsystem import Subsystem
 from tests.crash import LATER_S, CrashCase, OnPostgreSQL, OnSQLite, Process
 from tests.homeserver import POINTS, Died, Homeserver, failing_at
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from regsys.autojoin import AUTO_JOIN, AutoJoin, Usher
+from regsys.accounts.auto_join import AUTO_JOIN, AutoJoin, Usher
 from regsys.config import RoomsConfig
 from regsys.errors import RoomRefused, RoomTaken
 from regsys.interfaces import IFollowUps, IMilestones, IUserLookup

@@ -10,8 +10,8 @@ from typing import Any, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.cli.demo import every_stage
-from regsys.cli.demo.every_stage import FLOWS, OFFERED
+from regsys.cli.demo import server
+from regsys.cli.demo.server import FLOWS, OFFERED
 from tests.patience import until
 from tests.service_process import ServiceProcess
 from tests.uia.test_proof_of_work import solve
@@ -28,7 +28,7 @@ class DemoTests(SynchronousTestCase):
         folder.mkdir()
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(folder)
-        config = folder / every_stage.config_file()
+        config = folder / server.config_file()
         # The port of the demonstration may be somebody's: any free one will do.
         config.write_text(config.read_text().replace("port: 8008", "port: 0"))
         return ServiceProcess(self, cwd=folder, options=("--demo", *options))

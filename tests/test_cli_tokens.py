@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.bodies import MAX_INTEGER
 from regsys.cli import tokens as cli
 from regsys.errors import InvalidParam, TokenNotFound
+from regsys.json_body import MAX_INTEGER
 from regsys.registration_tokens import RegistrationTokens
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore

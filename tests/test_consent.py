@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.accounts.post_registration_jobs import FollowUps
 from regsys.config import TermsConfig
 from regsys.config.terms import Policy, PolicyText
 from regsys.consent import Consents, offer
 from regsys.errors import Forbidden, UserNotFound
-from regsys.follow_ups import FollowUps
 from regsys.model import Consent, NewJob, Secret, UserID
 from regsys.storage.consents import ConsentStore
 from regsys.testing import MemoryAccounts, memory_database

@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from regsys.access_tokens import GuestTokens, TokenAuth
+from regsys.credentials.access_tokens import GuestTokens, TokenAuth
 from regsys.errors import RoomRefused
 from regsys.interfaces import (
     IAccountStore,
@@ -22,7 +22,7 @@ from regsys.interfaces import (
     IUserDirectory,
 )
 from regsys.model import FoundRoom, NewAccount, NewRoom, Pusher, Requester, Secret, UserID
-from regsys.ratelimit import Buckets
+from regsys.rate_limit import Buckets
 from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
 from regsys.testing import (

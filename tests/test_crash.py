@@ -6,8 +6,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.model import Created, DeviceRequest, Registration, Secret
+from regsys.model.token_text import token_hash
 from regsys.storage.guests import GuestStore
-from regsys.tokens import token_hash
 from tests.client import Answer
 from tests.crash import PASSWORD, CrashCase, OnPostgreSQL, OnSQLite, Process
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.client_api.session_passwords import PATIENCE_S
 from regsys.errors import PasswordNeededAgain
-from regsys.kept_hashes import PATIENCE_S
 from tests import postgres
 from tests.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
 

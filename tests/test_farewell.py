@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from regsys.errors import UserNotFound
 from regsys.interfaces import IFarewell
 from regsys.model import NewAccount, NewJob, NewValidation, Threepid, UserID
-from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.testing import (

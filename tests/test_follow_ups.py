@@ -10,14 +10,14 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from regsys.errors import Unavailable
-from regsys.follow_ups import (
+from regsys.accounts.post_registration_jobs import (
     ADD_PUSHER,
     TELL_DIRECTORY,
     DirectoryNotice,
     EmailPusher,
     FollowUps,
 )
+from regsys.errors import Unavailable
 from regsys.interfaces import IFollowUps, IUserDirectory
 from regsys.model import Job, NewAccount, Pusher, Threepid, UserID
 from regsys.testing import MemoryAccounts, MemoryDevices, MemoryPushers, provides

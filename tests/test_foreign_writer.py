@@ -8,8 +8,8 @@ import attr
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from regsys.accounts.embedded_writer import RECOVERY
 from regsys.errors import Unavailable, UsernameTaken
-from regsys.foreign_writer import RECOVERY
 from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
 from regsys.model import JOB_LEASE_MS, RESERVED_MS, Created, NewAccount, Threepid
 from regsys.storage.jobs import JobStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
-from regsys.guests import BATCH, GuestExpiry
+from regsys.accounts.guest_expiry import BATCH, GuestExpiry
 from regsys.interfaces import IExpiring
 from regsys.jobs import Housekeeping
 from regsys.storage.guests import GuestStore

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from regsys.access_tokens import MAX_DEVICE_ID
+from regsys.credentials.access_tokens import MAX_DEVICE_ID
 from regsys.errors import (
     InvalidParam,
     NoFreeName,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
-from regsys.access_tokens import MAX_DEVICE_ID
+from regsys.credentials.access_tokens import MAX_DEVICE_ID
 from regsys.errors import InvalidParam, LimitExceeded, UserNotFound
 from regsys.model import Client, Created, NewAccount, Outcome, Secret
 from tests.handling import ALICE, HandlerCase, alice

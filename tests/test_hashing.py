@@ -10,12 +10,12 @@ from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys import hashing
+from regsys.client_api.credentials import hashing
+from regsys.credentials.hashing import HashingPool
+from regsys.credentials.passwords import verify_password
 from regsys.errors import InvalidParam, LimitExceeded, Unavailable
-from regsys.hashing import HashingPool
 from regsys.interfaces import IHasher
 from regsys.model import Secret
-from regsys.passwords import verify_password
 from regsys.testing import provides
 
 # The cheapest hash that bcrypt makes.

@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from regsys.config import parse
 from regsys.model import NewRoom, UserID
 from regsys.outbound.homeserver import Homeserver
+from regsys.outbound.homeserver_rooms import HomeserverRooms
 from regsys.outbound.http import HTTPClient
-from regsys.outbound.rooms import HomeserverRooms
 from tests.doubles.homeserver import HomeserverDouble
 from tests.outbound.homeserver_case import HomeserverCase
 

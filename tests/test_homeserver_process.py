@@ -10,8 +10,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.backend import connect
 from regsys.config import load
+from regsys.wiring.process import connect
 from tests import postgres
 from tests.doubles.homeserver import AS_TOKEN, LIMBO
 from tests.homeserver_process import HomeserverProcess

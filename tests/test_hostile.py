@@ -8,8 +8,8 @@ from collections import Counter
 from typing import Any, ClassVar, Iterator, Mapping, Optional
 from urllib.parse import urlencode
 
-from regsys.bodies import NEVER_NULL
-from regsys.threepids.tokens import ValidationTokens
+from regsys.json_body import NEVER_NULL
+from regsys.threepids.validation_tokens import ValidationTokens
 from tests.appservices import bridges
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Answer

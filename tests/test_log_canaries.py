@@ -12,6 +12,8 @@ from twisted.internet.defer import fail
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from regsys.client_api.register_request import Wish
+from regsys.client_api.signup import SignupRequest
 from regsys.errors import Unavailable
 from regsys.interfaces import IBlocking
 from regsys.model import (
@@ -28,11 +30,9 @@ from regsys.model import (
     Validation,
     ValidationMail,
 )
-from regsys.signup import SignupRequest
 from regsys.testing import MemoryMails, config
-from regsys.threepids.tokens import ValidationTokens
+from regsys.threepids.validation_tokens import ValidationTokens
 from regsys.uia.sessions import Auth
-from regsys.wishes import Wish
 from tests import postgres
 from tests.case import DUMMY, SystemCase
 from tests.client import V3, Answer

@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
 
-from regsys.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
+from regsys.credentials.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3, Answer
 

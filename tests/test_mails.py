@@ -16,10 +16,16 @@ from zope.interface import implementer
 from regsys.config import ConfigError, parse
 from regsys.errors import MailDeferred, MailRefused
 from regsys.interfaces import IMailer, IValidationMails
-from regsys.mails import ADD_THREEPID, IN_USE, REGISTRATION, Mails, ValidationPost
 from regsys.model import Mail, MailPurpose, ValidationMail
-from regsys.outbound.message import Letterhead, Mailbox
+from regsys.outbound.email_message import Letterhead, Mailbox
 from regsys.testing import provides
+from regsys.threepids.validation_mail import (
+    ADD_THREEPID,
+    IN_USE,
+    REGISTRATION,
+    Mails,
+    ValidationPost,
+)
 from tests.doubles.smtp import Delivered
 
 LINK = "https://hs.example/_matrix/submit_token?token=link-canary&sid=1"

@@ -9,8 +9,15 @@ import attr
 import bcrypt
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys import passwords
+from regsys.client_api.credentials import passwords
 from regsys.config import PasswordPolicy
+from regsys.credentials.passwords import (
+    PREHASHED,
+    check_policy,
+    hash_password,
+    prepare,
+    verify_password,
+)
 from regsys.errors import (
     InvalidParam,
     PasswordNoDigit,
@@ -18,13 +25,6 @@ from regsys.errors import (
     PasswordNoSymbol,
     PasswordNoUppercase,
     PasswordTooShort,
-)
-from regsys.passwords import (
-    PREHASHED,
-    check_policy,
-    hash_password,
-    prepare,
-    verify_password,
 )
 
 # The cheapest hash that bcrypt makes.

@@ -9,11 +9,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys import ratelimit
+from regsys import rate_limit
 from regsys.errors import LimitExceeded
 from regsys.interfaces import ILimiter, ITurnstile
 from regsys.networks import address_key
-from regsys.ratelimit import (
+from regsys.rate_limit import (
     NEVER_MS,
     AddressBuckets,
     AddressTurnstile,
@@ -166,7 +166,7 @@ class BucketsTests(LimitCase):
 
     def test_memoryIsBounded(self) -> None:
         """A flood of keys that never run out pushes out the oldest of them."""
-        self.patch(ratelimit, "MOST_KEYS", 10)
+        self.patch(rate_limit, "MOST_KEYS", 10)
         limit = self.buckets(0, 1)
         for number in range(1000):
             self.passes(limit.take(str(number)))

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.bodies import MAX_INTEGER
 from regsys.errors import InvalidParam, TokenNotFound
+from regsys.json_body import MAX_INTEGER
 from regsys.model import RegistrationToken
 from regsys.registration_tokens import ALPHABET, PLAIN, TRIES, RegistrationTokens
 from regsys.storage.registration_tokens import RegistrationTokenStore

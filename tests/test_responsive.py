@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.hashing import TWELVE_ROUNDS_S
+from regsys.credentials.hashing import TWELVE_ROUNDS_S
 from tests import postgres
 from tests.crowd import Caller, Crowd
 from tests.service_process import ServiceProcess, psycopg2, sqlite, write_config

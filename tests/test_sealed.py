@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.sealed import Sealer
+from regsys.storage.encryption import Sealer
 
 
 class SealerTests(SynchronousTestCase):

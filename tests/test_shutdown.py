@@ -11,10 +11,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import service
-from regsys.backend import connect
 from regsys.config import load
+from regsys.model.token_text import token_hash
 from regsys.testing import config, standalone
-from regsys.tokens import token_hash
+from regsys.wiring.process import connect
 from tests import invariants, postgres
 from tests.crowd import Crowd
 from tests.patience import PATIENCE_S

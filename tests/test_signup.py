@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from regsys.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
+from regsys.credentials.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3
 from tests.riddle import RIDDLE, Riddle

@@ -7,7 +7,7 @@ from typing import Any
 from regsys.interfaces import IStage
 from regsys.model import VALIDATED_MS
 from regsys.testing import provides
-from regsys.uia.threepid_stages import EmailIdentityStage
+from regsys.threepids.stages import EmailIdentityStage
 from tests.case import DUMMY, PASSWORD
 from tests.client import Answer
 from tests.proofs import ALICE, SECRET, STAGE, ProofCase

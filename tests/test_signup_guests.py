@@ -8,8 +8,8 @@ from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
 
-from regsys.access_tokens import MAX_DISPLAY_NAME
 from regsys.appservices.namespaces import Appservices
+from regsys.credentials.access_tokens import MAX_DISPLAY_NAME
 from regsys.model import Appservice, Secret, UserNamespace
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Answer

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from regsys import wiring
+from regsys.consent import TermsStage
 from regsys.interfaces import IStage, StageContext
 from regsys.model import UIASession, UserID
 from regsys.templates import Templates
@@ -17,7 +18,6 @@ from regsys.testing import (
     memory_backend,
     provides,
 )
-from regsys.uia.stages import TermsStage
 from tests.case import DUMMY, DialogueCase
 from tests.client import Answer, Client
 from tests.policies import CANARY, TERMS, user_consent, write_pages

@@ -26,7 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.errors import InvalidRegistrationToken
 from regsys.model import RESERVED_MS, NewAccount, NewJob
 from regsys.storage.dialects import SQLite
-from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
 from regsys.config import TokensConfig
+from regsys.credentials.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
 from regsys.errors import UnknownToken
 from regsys.interfaces import IAuth
 from regsys.model import (

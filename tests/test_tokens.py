@@ -14,7 +14,7 @@ from typing import Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 import regsys
-from regsys.tokens import (
+from regsys.model.token_text import (
     CAPITALS,
     LETTERS,
     SYMBOLS,

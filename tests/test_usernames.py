@@ -9,6 +9,7 @@ import attr
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
+from regsys.accounts.usernames import GAVE_UP_S, STEPS, Usernames, ascii_lower
 from regsys.errors import (
     Forbidden,
     InvalidUsername,
@@ -22,7 +23,6 @@ from regsys.errors import (
 from regsys.interfaces import IAccountStore, IAuth, INames
 from regsys.model import Outcome, Secret, UserID
 from regsys.testing import MemoryAppservices, provides
-from regsys.usernames import GAVE_UP_S, STEPS, Usernames, ascii_lower
 from tests.naming import SERVER, Accounts, Auth, UsernamesCase, user
 
 # What the specification allows in a new name.

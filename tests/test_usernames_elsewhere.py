@@ -8,6 +8,7 @@ import attr
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from regsys.accounts.usernames import ASKED_AT_ONCE, Usernames
 from regsys.config import RegistrationConfig
 from regsys.errors import (
     InvalidUsername,
@@ -19,7 +20,6 @@ from regsys.errors import (
 from regsys.interfaces import IHomeserverAccounts
 from regsys.model import Outcome, Secret, UserID
 from regsys.testing import MemoryAppservices, provides
-from regsys.usernames import ASKED_AT_ONCE, Usernames
 from tests.naming import UsernamesCase, user
 
 

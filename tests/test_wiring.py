@@ -13,7 +13,7 @@ from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from regsys import deadlines
-from regsys.foreign_writer import RECOVERY
+from regsys.accounts.embedded_writer import RECOVERY
 from regsys.model import (
     Appservice,
     DeviceRequest,
@@ -26,8 +26,7 @@ from regsys.model import (
 )
 from regsys.outbound.http import AT_ONCE
 from regsys.storage.database import Database
-from regsys.storage.foreign import ForeignOutcomeStore
-from regsys.subsystem import hooks
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
 from regsys.testing import config, memory_backend
 from regsys.testing.fakes import (
     MemoryAccounts,
@@ -39,6 +38,7 @@ from regsys.testing.fakes import (
     MemoryThreepids,
 )
 from regsys.wiring import embedded, standalone
+from regsys.wiring.subsystem import hooks
 from tests.appservices.bridges import BridgeCase, registration
 from tests.case import DUMMY, PASSWORD, DialogueCase, SystemCase
 from tests.client import V3, Client

@@ -10,11 +10,10 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from regsys.activity import GAUGE_EVERY
-from regsys.blocking import Blocking
+from regsys.accounts.blocking import Blocking
+from regsys.accounts.monthly_active_users import GAUGE_EVERY
 from regsys.interfaces import IBlocking
 from regsys.model import ACTIVE_MS, Registration, User, UserID
-from regsys.subsystem import hooks
 from regsys.testing import (
     MemoryAccounts,
     MemoryActiveUsers,
@@ -25,6 +24,7 @@ from regsys.testing import (
     provides,
 )
 from regsys.wiring import embedded
+from regsys.wiring.subsystem import hooks
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3, Client
 

@@ -7,7 +7,8 @@ from typing import Any, Optional
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from regsys.access_tokens import GuestTokens, TokenAuth
+from regsys.accounts.writer import CountingWriter, LocalWriter
+from regsys.credentials.access_tokens import GuestTokens, TokenAuth
 from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
 from regsys.metrics import Metrics
 from regsys.storage.devices import DeviceStore
@@ -16,7 +17,6 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts import WriterContract
 from regsys.testing.contracts.case import NOW_MS, SERVER, user
 from regsys.testing.contracts.writer import StartJobs, new_account
-from regsys.writer import CountingWriter, LocalWriter
 from tests.aftermath import aftermath
 from tests.databases import InMemory, OnPostgreSQL
 

@@ -6,7 +6,7 @@ from typing import Any, Awaitable, Callable, Optional, Union
 
 from zope.interface import implementer
 
-from regsys.callbacks.asking import Hooks
+from regsys.callbacks.base import Hooks
 from regsys.interfaces import ISpamChecks, IThreepidRules, Verdict
 from regsys.model import Registration
 

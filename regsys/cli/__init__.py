@@ -20,10 +20,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         (arguments.flow and not arguments.demo) or (arguments.demo and "config" in arguments)
     ):
         parser.error("serve: --flow needs --demo, and --demo takes no -c: it brings its own")
-    from regsys.backend import BackendError
     from regsys.cli import commands
     from regsys.service import CannotListen
     from regsys.storage.migrations import NewerSchema
+    from regsys.wiring.process import BackendError
 
     try:
         # Suppressed where it was not given, see below.
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve_parser(serve: argparse.ArgumentParser) -> None:
-    from regsys.cli.demo.every_stage import FLOWS
+    from regsys.cli.demo.server import FLOWS
 
     serve.add_argument(
         "--demo",
@@ -141,10 +141,10 @@ def _version() -> str:
 
 def _demonstration(arguments: argparse.Namespace) -> str:
     """The configuration file of a command that was given none."""
-    from regsys.cli.demo import config_file, every_stage
+    from regsys.cli.demo import config_file, server
 
     if arguments.command == "serve" and arguments.demo:
-        return every_stage.config_file()
+        return server.config_file()
     return config_file(create=arguments.command == "serve")
 
 

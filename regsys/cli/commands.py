@@ -13,7 +13,7 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from regsys import logs, wiring
-from regsys.backend import prepare
+from regsys.accounts.usernames import ascii_lower
 from regsys.cli import checks, connect, tokens
 from regsys.cli import jobs as waiting_jobs
 from regsys.config import Config
@@ -22,9 +22,9 @@ from regsys.model import Registration, Secret
 from regsys.service import serve as serve_process
 from regsys.storage.jobs import JobStore
 from regsys.storage.users import UserStore
-from regsys.subsystem import Subsystem
-from regsys.usernames import ascii_lower
-from regsys.wiring import rules
+from regsys.wiring import accounts
+from regsys.wiring.process import prepare
+from regsys.wiring.subsystem import Subsystem
 
 # What people take it for who have read its name beside a homeserver's.
 NO_HOMESERVER = (
@@ -37,14 +37,14 @@ NO_HOMESERVER = (
 def serve(config: Config, arguments: argparse.Namespace) -> int:
     from twisted.internet import reactor
 
-    from regsys.cli.demo import every_stage, introduction
+    from regsys.cli.demo import introduction, server
 
     checks.before_start(config)
     logs.begin(config.log_config, config.server_name)
     place = f"regsys: accounts are kept in {_place(config)}\n{NO_HOMESERVER}"
     if arguments.demo:
-        told = f"{every_stage.introduction(config, arguments.flow)}\n{place}"
-        subsystem = every_stage.subsystem(config, reactor, arguments.flow)
+        told = f"{server.introduction(config, arguments.flow)}\n{place}"
+        subsystem = server.subsystem(config, reactor, arguments.flow)
         return serve_process(config, subsystem, reactor, told)
     told = place if arguments.config else f"{introduction(config)}\n{place}"
     return serve_process(config, wiring.standalone(config, reactor), reactor, told)
@@ -53,7 +53,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
     # What ``serve`` says in its log.
     has_rooms = config.homeserver is not None
-    told = rules.warnings(config, has_rooms=has_rooms, has_texter=False)
+    told = accounts.warnings(config, has_rooms=has_rooms, has_texter=False)
     for warning in (*told, *checks.without_start(config)):
         print(f"regsys: warning: {warning}", file=sys.stderr)
     reached, unreachable = connect.problems(config) if arguments.connect else ((), ())

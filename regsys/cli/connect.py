@@ -19,9 +19,9 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from regsys.backend import BackendError, connect
 from regsys.config import CaptchaConfig, Config, DatabaseConfig, EmailConfig, HomeserverConfig
 from regsys.outbound.http import HTTPClient, NoAnswer
+from regsys.wiring.process import BackendError, connect
 
 # For each of them; all are asked at the same time.
 DEADLINE_S = 5.0

@@ -15,13 +15,18 @@ import attr
 from regsys.config.appservices import read_appservices
 from regsys.config.blocking import BlockingConfig, read_blocking
 from regsys.config.captcha import CaptchaConfig, read_captcha
+from regsys.config.cross_checks import (
+    address_warnings,
+    check_guards,
+    check_process,
+    check_registration,
+)
 from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
 from regsys.config.email_domains import EmailDomainsConfig, read_email_domains
 from regsys.config.files import Merged, expanded, load_yaml
 from regsys.config.homeserver import HomeserverConfig, read_homeserver
 from regsys.config.identity_servers import IdentityServersConfig, read_identity_servers
-from regsys.config.known_options import unread_options
 from regsys.config.limits import (
     LimitsConfig,
     Rate,
@@ -46,16 +51,11 @@ from regsys.config.logins import (
 )
 from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
-from regsys.config.refusals import (
-    address_warnings,
-    check_guards,
-    check_process,
-    check_registration,
-)
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
 from regsys.config.rooms import RoomsConfig, read_rooms
 from regsys.config.terms import TermsConfig, read_terms
 from regsys.config.threepids import AllowedThreepid, ThreepidsConfig, read_threepids
+from regsys.config.unused_options import unread_options
 from regsys.config.values import ConfigError, Reader, is_url
 from regsys.model import Appservice, Secret
 

@@ -6,8 +6,8 @@ from typing import Optional
 
 import attr
 
-from regsys.bodies import MAX_PASSWORD
 from regsys.config.values import MINUTE_MS, Reader
+from regsys.json_body import MAX_PASSWORD
 from regsys.model import Secret
 
 

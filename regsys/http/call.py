@@ -13,7 +13,7 @@ from twisted.web import http
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request
 
-from regsys import bodies
+from regsys import json_body
 from regsys.errors import InvalidParam, MissingParam, TooLarge
 from regsys.http.addresses import AddressPolicy
 from regsys.model import Client, Secret
@@ -54,12 +54,12 @@ class Call:
     gone: Optional[Deferred[Any]] = attr.field(default=None, eq=False, repr=False)
 
     def object(self) -> dict[str, Any]:
-        """The body as a JSON object; errors as of ``regsys.bodies.parse_object``."""
-        return bodies.parse_object(self.body)
+        """The body as a JSON object; errors as of ``regsys.json_body.parse_object``."""
+        return json_body.parse_object(self.body)
 
     def form(self) -> dict[str, str]:
-        """The body as a form's fields; errors as of ``regsys.bodies.parse_form``."""
-        return bodies.parse_form(self.body)
+        """The body as a form's fields; errors as of ``regsys.json_body.parse_form``."""
+        return json_body.parse_form(self.body)
 
     def query(self, name: str) -> Optional[str]:
         """The query parameter, decoded; of duplicates the first; None if there is none.

@@ -25,7 +25,7 @@ from regsys.model import (
 
 
 class ITokenStore(Interface):
-    """Pairs of access and refresh tokens, by their hashes (``regsys.tokens.token_hash``)."""
+    """Pairs of access and refresh tokens, by their hashes (``token_hash``)."""
 
     def by_access(access_hash: str) -> Awaitable[Optional[StoredLogin]]:
         """The pair, expired or spent ones included; None once its device is gone."""
@@ -103,7 +103,7 @@ class IMilestones(Interface):
 
 
 class IOutcomeStore(Interface):
-    """Our own record of accounts made in somebody else's store (``regsys.foreign_writer``)."""
+    """Our own record of the accounts that an embedder's store holds (``EmbeddedWriter``)."""
 
     def reserve(new: NewAccount, recovery: NewJob) -> Awaitable[Optional[Outcome]]:
         """Note that this key is under way, with the job that ends it should we die, and hold

@@ -25,8 +25,9 @@ _BETWEEN = ("twisted.logger", "regsys.logs", "zope.interface")
 @implementer(ILogObserver)
 @attr.frozen
 class StandardLogging:
-    """Hands each event to the logger of its namespace, such as ``regsys.handler``, as logged by
-    the line of code that did. (Twisted's own has one logger for all, and lines of its own.)"""
+    """Hands each event to the logger of its namespace, such as ``regsys.accounts.handler``, as
+    logged by the line of code that did. (Twisted's own has one logger for all, and lines of its
+    own.)"""
 
     def __call__(self, event: LogEvent) -> None:
         logger = logging.getLogger(event.get("log_namespace") or "twisted")

@@ -14,8 +14,14 @@ from regsys.model.accounts import (
     UserType,
 )
 from regsys.model.appservices import Appservice, UserNamespace
-from regsys.model.bindings import ASKING_MS, Binding, Proof
-from regsys.model.dialogues import Challenge, UIASession
+from regsys.model.devices import (
+    DeviceRequest,
+    LoggedIn,
+    Login,
+    LoginTerms,
+    NewDevice,
+    StoredLogin,
+)
 from regsys.model.identity import (
     GUEST_DEVICE_ID,
     MAX_USER_ID_BYTES,
@@ -28,6 +34,7 @@ from regsys.model.identity import (
     masked,
     masked_text,
 )
+from regsys.model.identity_server_bindings import ASKING_MS, Binding, Proof
 from regsys.model.jobs import (
     JOB_LEASE_MS,
     JOB_LONGEST_WAIT_MS,
@@ -37,15 +44,15 @@ from regsys.model.jobs import (
     NewJob,
     WaitingJob,
 )
-from regsys.model.logins import (
-    DeviceRequest,
-    LoggedIn,
-    Login,
-    LoginTerms,
-    NewDevice,
-    StoredLogin,
+from regsys.model.registration_tokens import (
+    RESERVED_MS,
+    TOKENS_A_PAGE,
+    USES_A_PAGE,
+    RegistrationToken,
+    TokenUse,
 )
-from regsys.model.proofs import (
+from regsys.model.rooms import FoundRoom, NewRoom, Pusher
+from regsys.model.threepids import (
     CODE_TRIES,
     VALIDATED_MS,
     Mail,
@@ -55,14 +62,7 @@ from regsys.model.proofs import (
     ValidationBegun,
     ValidationMail,
 )
-from regsys.model.registration_tokens import (
-    RESERVED_MS,
-    TOKENS_A_PAGE,
-    USES_A_PAGE,
-    RegistrationToken,
-    TokenUse,
-)
-from regsys.model.rooms import FoundRoom, NewRoom, Pusher
+from regsys.model.uia import Challenge, UIASession
 
 __all__ = [
     "ACTIVE_MS",

@@ -7,9 +7,9 @@ from typing import Mapping, Optional, Union
 
 import attr
 
+from regsys.model.devices import DeviceRequest, Login, LoginTerms, NewDevice
 from regsys.model.identity import Client, Secret, Threepid, UserID
 from regsys.model.jobs import NewJob
-from regsys.model.logins import DeviceRequest, Login, LoginTerms, NewDevice
 
 
 class UserType(str, enum.Enum):
@@ -108,9 +108,9 @@ def _is_real(account: Union[User, NewAccount]) -> bool:
 class Outcome:
     """What a key has led to. ``terms`` None: the account was made without a login.
 
-    ``finished`` is False only between the two halves of making an account in somebody
-    else's store (``regsys.foreign_writer``). ``replayed``: found, not made just now. ``jobs`` are
-    those that were written with the account just now, held by this process: it starts them.
+    ``finished`` is False only between the two halves of making an account in an embedder's
+    store (``EmbeddedWriter``). ``replayed``: found, not made just now. ``jobs`` are those that
+    were written with the account just now, held by this process: it starts them.
     """
 
     key: str

@@ -18,8 +18,8 @@ from regsys.config.email import EmailConfig
 from regsys.errors import MailDeferred
 from regsys.interfaces import IMailer
 from regsys.model import Mail, masked
+from regsys.outbound.email_message import Letterhead, Mailbox
 from regsys.outbound.hosts import HostEndpoint, tls_to
-from regsys.outbound.message import Letterhead, Mailbox
 from regsys.outbound.smtp import Account, Sending
 
 # Together less than a job's lease: nobody else takes a mail over that we are still sending.

@@ -21,8 +21,8 @@ from twisted.python.failure import Failure
 
 from regsys.errors import MailDeferred, MailRefused, RegistrationError
 from regsys.model import Secret
+from regsys.outbound.email_message import Mailbox
 from regsys.outbound.hosts import OTHER_NAME, UNTRUSTED, certificate_problem
-from regsys.outbound.message import Mailbox
 from regsys.outbound.smtp_replies import is_about_mail, readable
 
 # How long a server may think about each thing it is told, and about a farewell.

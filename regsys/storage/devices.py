@@ -8,14 +8,14 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys import clocks
+from regsys import clock
 from regsys.errors import AwaitingApproval, UserNotFound
 from regsys.interfaces import IDevices, IExpiring, ITokenStore
 from regsys.model import Login, LoginTerms, NewDevice, StoredLogin, UserID
+from regsys.model.token_text import token_hash
 from regsys.storage import sessions
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
-from regsys.tokens import token_hash
 
 # A pair that is spent, or whose session has ended, is kept this long: the former tells its client
 # that the device still lives. One that has only expired does so as long as the device is there.
@@ -104,7 +104,7 @@ class DeviceStore:
         return await self.db.autocommit("login_by_refresh", _by_refresh, refresh_hash)
 
     async def confirm(self, access_hash: str) -> None:
-        await self.db.transaction("confirm_login", _confirm, access_hash, clocks.now_ms(self.clock))
+        await self.db.transaction("confirm_login", _confirm, access_hash, clock.now_ms(self.clock))
 
     async def succeed(self, predecessor: str, user_id: UserID, login: Login) -> bool:
         return await self.db.transaction("succeed_login", _succeed, predecessor, user_id, login)

@@ -12,7 +12,7 @@ from typing import Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys import clocks
+from regsys import clock
 from regsys.interfaces import IFirstTimes, IJobStore
 from regsys.model import (
     CLOCKS_APART_MS,
@@ -112,7 +112,7 @@ class JobStore:
         count, after, began_s = 0, "", 0.0
         while last := await self.db.autocommit("next_jobs", _last_of, after, RETRIED_AT_ONCE):
             if after:
-                await clocks.rest(self.db.clock, began_s)
+                await clock.rest(self.db.clock, began_s)
             began_s = self.db.clock.seconds()
             values = (after, last)
             count += await self.db.transaction(

@@ -12,9 +12,9 @@ from typing import Any, Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.bodies import MAX_INTEGER
 from regsys.errors import InvalidRegistrationToken
 from regsys.interfaces import IExpiring, IRegistrationTokenStore
+from regsys.json_body import MAX_INTEGER
 from regsys.model import (
     RESERVED_MS,
     TOKENS_A_PAGE,

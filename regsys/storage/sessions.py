@@ -11,7 +11,7 @@ from zope.interface import implementer
 from regsys.interfaces import IExpiring, IForgetful, ISessionStore
 from regsys.model import Client, NewAccount, UIASession, UserID
 from regsys.networks import WHOLE_SITE
-from regsys.storage import outcomes
+from regsys.storage import idempotency_keys
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
@@ -173,7 +173,7 @@ def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]
         created_ms=row[12],
         expires_ms=row[13],
         site=row[14],
-        outcome=None if row[15] is None else outcomes.from_row(session_id, *row[15:]),
+        outcome=None if row[15] is None else idempotency_keys.from_row(session_id, *row[15:]),
     )
 
 

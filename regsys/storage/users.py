@@ -13,10 +13,10 @@ from regsys.model import GUEST_DEVICE_ID, NewAccount, Outcome, User, UserID
 from regsys.storage import (
     consents,
     devices,
+    idempotency_keys,
     jobs,
-    milestones,
-    outcomes,
     registration_tokens,
+    server_state,
     sessions,
     threepids,
     validations,
@@ -47,7 +47,7 @@ class UserStore:
         return outcome
 
     async def outcome(self, key: str) -> Optional[Outcome]:
-        return await self.db.autocommit("outcome", outcomes.find, key)
+        return await self.db.autocommit("outcome", idempotency_keys.find, key)
 
     async def forget(self, user_id: UserID) -> None:
         """The name stays taken, by an account without password and devices."""
@@ -65,7 +65,7 @@ def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Out
     The key comes first, so that of several calls under one key all but one wait here and
     then find the winner's outcome; what can be refused comes next, cheapest first.
     """
-    earlier = outcomes.note(txn, new)
+    earlier = idempotency_keys.note(txn, new)
     if earlier is not None:
         return earlier
     if new.upgrades_guest:
@@ -78,7 +78,7 @@ def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Out
         validations.use(txn, new)
     consents.record(txn, new.user_id, new.consents, new.created_ms)
     if may_be_first:
-        milestones.note_real_user(txn, new)
+        server_state.note_real_user(txn, new)
     if new.device is not None:
         devices.put(txn, new.user_id, new.device)
     sessions.finish(txn, new)

@@ -12,7 +12,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys import clocks
+from regsys import clock
 from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
@@ -251,10 +251,10 @@ class MemoryActiveUsers:
         return self._is_active(user_id)
 
     async def add(self, user_id: UserID) -> None:
-        self.seen_ms[user_id] = clocks.now_ms(self.clock)
+        self.seen_ms[user_id] = clock.now_ms(self.clock)
 
     def _is_active(self, user_id: UserID) -> bool:
-        return self.seen_ms.get(user_id, 0) > clocks.now_ms(self.clock) - ACTIVE_MS
+        return self.seen_ms.get(user_id, 0) > clock.now_ms(self.clock) - ACTIVE_MS
 
 
 @implementer(IValidationMails)

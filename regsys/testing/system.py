@@ -12,13 +12,13 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from regsys import wiring
-from regsys.backend import Backend, hashing_pool
 from regsys.config import Config, parse
 from regsys.interfaces import IRooms
 from regsys.outbound.http import HTTPClient
 from regsys.storage.database import Database
-from regsys.subsystem import Hooks, Subsystem
 from regsys.testing.database import memory_database
+from regsys.wiring.process import Backend, hashing_pool
+from regsys.wiring.subsystem import Hooks, Subsystem
 
 SERVER_NAME = "test.example"
 

@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 import attr
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import clocks
+from regsys import clock
 from regsys.errors import (
     GuestForbidden,
     ThreepidChangesDisabled,
@@ -69,7 +69,7 @@ class AccountThreepids:
     ) -> Validation:
         """What proves an address for this account; ThreepidNotProven if nothing does, or it has
         been used up for an address that the account does not have any more."""
-        found = await self.validations.get(sid, clocks.now_ms(self.clock))
+        found = await self.validations.get(sid, clock.now_ms(self.clock))
         if found is None:
             found = await self._delegated(user_id, sid, client_secret, client)
         elif not found.is_known_to(client_secret):
@@ -98,7 +98,7 @@ class AccountThreepids:
             if proof is None or not is_canonical(proof.medium, proof.address):
                 raise ThreepidNotProven()
             until_ms = proof.validated_at_ms + VALIDATED_MS
-            if until_ms <= clocks.now_ms(self.clock):
+            if until_ms <= clock.now_ms(self.clock):
                 raise ThreepidNotProven()
             adopted = await self.validations.adopt_for(user_id, proof, until_ms)
             if adopted is None:

@@ -9,7 +9,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys import clocks
+from regsys import clock
 from regsys.interfaces import (
     IFirstTimes,
     IFollowUps,
@@ -87,7 +87,7 @@ class ThreepidWriter:
 
     async def add(self, user_id: UserID, threepid: Threepid) -> bool:
         jobs = [_notice(user_id, threepid.medium, threepid.address, added=True)]
-        added = await self.store.add(user_id, threepid, clocks.now_ms(self.clock), jobs)
+        added = await self.store.add(user_id, threepid, clock.now_ms(self.clock), jobs)
         if added:
             self.start_jobs(jobs)
         return added
@@ -101,7 +101,7 @@ class ThreepidWriter:
             return False
         await self.firsts.note(was_held(user_id, medium, address))
         notice = _notice(user_id, medium, address, added=False)
-        now_ms = clocks.now_ms(self.clock)
+        now_ms = clock.now_ms(self.clock)
         removed = await self.store.remove(user_id, medium, address, [notice, *also], now_ms)
         if removed:
             self.start_jobs([notice])

@@ -9,15 +9,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from regsys import clocks
+from regsys import clock
 from regsys.errors import SmsRefused, WrongCode
 from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IValidationStore
 from regsys.model import Client, Job, UserID, masked
 from regsys.templates import Templates
 from regsys.threepids.addresses import MSISDN, check_client_secret, international
 from regsys.threepids.requests import ProofRequest
-from regsys.threepids.tokens import ValidationTokens
 from regsys.threepids.validation import Validations
+from regsys.threepids.validation_tokens import ValidationTokens
 
 _log = Logger()
 
@@ -59,7 +59,7 @@ class CodeTexter:
     async def send(self, job: Job) -> None:
         """Send the message, unless it has come to be of no use: expired, or proven by another."""
         sid = job.payload["sid"]
-        validation = await self.store.get(sid, clocks.now_ms(self.clock))
+        validation = await self.store.get(sid, clock.now_ms(self.clock))
         if validation is None or validation.validated_ms is not None:
             return
         text = self.templates.render(

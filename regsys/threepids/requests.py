@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional
 
 import attr
 
-from regsys import bodies
+from regsys import json_body
 from regsys.config import ThreepidsConfig
 from regsys.threepids.addresses import (
     EMAIL,
@@ -36,24 +36,24 @@ class ProofRequest:
     @classmethod
     def of(cls, medium: str, body: Mapping[str, Any], config: ThreepidsConfig) -> ProofRequest:
         """Raises BadJSON, MissingParam, InvalidParam."""
-        client_secret = bodies.required_string(body, "client_secret")
+        client_secret = json_body.required_string(body, "client_secret")
         check_client_secret(client_secret)
         written = {} if medium == EMAIL else _number(body)
         if medium == EMAIL:
-            address = canonical_email(bodies.required_string(body, "email", limit=MAX_EMAIL))
+            address = canonical_email(json_body.required_string(body, "email", limit=MAX_EMAIL))
         else:
             address = canonical_msisdn(written["phone_number"], written["country"])
             check_assignable(address)
         return cls(
             address=address,
             client_secret=client_secret,
-            send_attempt=bodies.required_integer(body, "send_attempt"),
-            next_link=next_link(bodies.string(body, "next_link"), config.next_link_domains),
+            send_attempt=json_body.required_integer(body, "send_attempt"),
+            next_link=next_link(json_body.string(body, "next_link"), config.next_link_domains),
             written=written,
         )
 
 
 def _number(body: Mapping[str, Any]) -> Mapping[str, str]:
-    country = bodies.required_string(body, "country", limit=MAX_COUNTRY)
-    number = bodies.required_string(body, "phone_number", limit=MAX_NUMBER)
+    country = json_body.required_string(body, "country", limit=MAX_COUNTRY)
+    number = json_body.required_string(body, "phone_number", limit=MAX_NUMBER)
     return {"country": country.upper(), "phone_number": number}

@@ -10,7 +10,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from regsys import clocks, tokens
+from regsys import clock
 from regsys.config import ThreepidsConfig
 from regsys.errors import (
     CodeUsedUp,
@@ -32,13 +32,14 @@ from regsys.model import (
     NewValidation,
     UserID,
     Validation,
+    token_text,
 )
 from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
 from regsys.threepids.attempts import ProofAttempts
 from regsys.threepids.requests import ProofRequest
-from regsys.threepids.tokens import ValidationTokens, as_code
-from regsys.uia.flows import EMAIL_IDENTITY
-from regsys.uia.stages_first import StagesFirst
+from regsys.threepids.validation_tokens import ValidationTokens, as_code
+from regsys.uia.prerequisites import StagesFirst
+from regsys.uia.stage_types import EMAIL_IDENTITY
 
 _log = Logger()
 
@@ -129,10 +130,10 @@ class Validations:
         request, is_taken = await self.admit(medium, body, client, user_id, registering)
         wanted = MailPurpose.REGISTRATION if registering else MailPurpose.ADD_THREEPID
         purpose = MailPurpose.IN_USE if is_taken else wanted
-        now_ms = clocks.now_ms(self.clock)
+        now_ms = clock.now_ms(self.clock)
         begun = await self.store.begin(
             NewValidation(
-                sid=tokens.random_letters(SID_LETTERS),
+                sid=token_text.random_letters(SID_LETTERS),
                 medium=medium,
                 address=request.address,
                 client_secret=request.client_secret,
@@ -187,7 +188,7 @@ class Validations:
         async with self.limits.attempts.counted(client):
             validation = await self.find(medium, sid, client_secret)
             await self._check(validation, token)
-            if not await self.store.confirm(sid, clocks.now_ms(self.clock)):
+            if not await self.store.confirm(sid, clock.now_ms(self.clock)):
                 raise NoSuchValidation()
         return Confirmed(
             medium=validation.medium,
@@ -216,7 +217,7 @@ class Validations:
 
     async def find(self, medium: str, sid: str, client_secret: str) -> Validation:
         """The session, for who knows its client secret and medium; else NoSuchValidation."""
-        validation = await self.store.get(sid, clocks.now_ms(self.clock))
+        validation = await self.store.get(sid, clock.now_ms(self.clock))
         if validation is None or validation.medium != medium:
             raise NoSuchValidation()
         if not validation.is_known_to(client_secret):
@@ -242,7 +243,7 @@ class Validations:
 
     def _tokens(self, validation: Validation) -> list[str]:
         """Those that are still good; all that ever were, once they have done their work."""
-        oldest_ms = clocks.now_ms(self.clock) - self.config.token_lifetime_ms
+        oldest_ms = clock.now_ms(self.clock) - self.config.token_lifetime_ms
         return [
             self.tokens.token(validation.sid, attempt)
             for attempt, made_ms in validation.tokens.items()

@@ -12,7 +12,7 @@ import attr
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import bodies, clocks, log_context, tokens
+from regsys import clock, json_body, log_context
 from regsys.errors import (
     InvalidParam,
     LimitExceeded,
@@ -22,7 +22,7 @@ from regsys.errors import (
     WrongSession,
 )
 from regsys.interfaces import ISessionStore, IStage, StageContext
-from regsys.model import Challenge, Client, UIASession, UserID
+from regsys.model import Challenge, Client, UIASession, UserID, token_text
 from regsys.networks import site_key
 from regsys.uia.turns import Turns
 
@@ -46,14 +46,14 @@ class Auth:
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Auth:
         """From a request's body; raises BadJSON for a wrong shape."""
-        given = bodies.mapping(body, "auth") or {}
+        given = json_body.mapping(body, "auth") or {}
         # These two may be left out; what else is null is a wrong type to the stage that needs it.
         fields = {
             name: value
             for name, value in given.items()
             if value is not None or name not in ("session", "type")
         }
-        session_id, stage = bodies.string(fields, "session"), bodies.string(fields, "type")
+        session_id, stage = json_body.string(fields, "session"), json_body.string(fields, "type")
         # An empty session is none: known clients send it with their first request.
         return cls(session_id or None, stage, fields, bool(fields))
 
@@ -122,8 +122,8 @@ class UserInteractiveAuth:
         ``user_id``: to whom it belongs; None: to nobody yet."""
         if len(uri) > MAX_URI:
             raise InvalidParam("The address of this request is too long.")
-        now_ms, address = clocks.now_ms(self.clock), self.key_of(client.address)
-        session_id = tokens.random_letters(SESSION_ID_LETTERS)
+        now_ms, address = clock.now_ms(self.clock), self.key_of(client.address)
+        session_id = token_text.random_letters(SESSION_ID_LETTERS)
         log_context.note_session(session_id)
         return UIASession(
             session_id=session_id,
@@ -151,7 +151,7 @@ class UserInteractiveAuth:
     async def open(self, session_id: str) -> UIASession:
         """The stored session, whichever request began it: for its pages, which are open to
         whoever knows its id. UnknownSession if there is none."""
-        session = await self.sessions.get(session_id, clocks.now_ms(self.clock))
+        session = await self.sessions.get(session_id, clock.now_ms(self.clock))
         if session is None:
             raise UnknownSession()
         log_context.note_session(session_id)

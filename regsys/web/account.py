@@ -6,13 +6,13 @@ import hmac
 from typing import Any, Optional
 from urllib.parse import parse_qs
 
-from regsys.appservices.requests import AppserviceRequests
+from regsys.client_api.appservice import AppserviceRequests
 from regsys.errors import MissingParam, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, IPusherStore
 from regsys.model import Pusher, Requester, Secret
-from regsys.web.answers import client_paths
 from regsys.web.login import requester
+from regsys.web.responses import client_paths
 
 # A version stands for a whole homeserver, which this is not: so no more of them are claimed than
 # clients ask for before they let anybody register. matrix-js-sdk wants one of v1.1 to v1.5,

@@ -7,7 +7,7 @@ from typing import Any, Awaitable, Callable, Mapping, Optional
 
 import attr
 
-from regsys import bodies
+from regsys import json_body
 from regsys.errors import InvalidParam, MissingParam, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, IPhoneProofs
@@ -15,11 +15,11 @@ from regsys.metrics import Metrics
 from regsys.model import AccountThreepid, Challenge, Proof, Requester, Secret, UserID
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import EMAIL, MSISDN, check_client_secret
-from regsys.threepids.bindings import Bindings
+from regsys.threepids.identity_server_bindings import Bindings
 from regsys.threepids.validation import Validations
-from regsys.uia.confirmation import Confirmation, ConfirmationRequest
-from regsys.web.answers import challenged, client_paths
+from regsys.uia.reauthentication import Confirmation, ConfirmationRequest
 from regsys.web.login import requester
+from regsys.web.responses import challenged, client_paths
 from regsys.web.threepids import with_submit_url
 
 MAX_SID = 255
@@ -87,9 +87,9 @@ def threepids(held: AccountThreepids, auth: IAuth, may_add: bool) -> Endpoint:
     async def post(call: Call) -> Reply:
         who = await _changer(call, held, auth)
         body = call.object()
-        creds = bodies.mapping(body, "three_pid_creds")
+        creds = json_body.mapping(body, "three_pid_creds")
         if creds is None:
-            creds = bodies.mapping(body, "threePidCreds")  # as some old clients write it
+            creds = json_body.mapping(body, "threePidCreds")  # as some old clients write it
         if creds is None:
             raise MissingParam("'three_pid_creds' is missing.")
         sid, client_secret = _credentials(creds)
@@ -158,8 +158,8 @@ def add(held: AccountThreepids, confirmation: Optional[Confirmation], auth: IAut
 
 def _credentials(body: Mapping[str, Any]) -> tuple[str, str]:
     """The sid and the client secret of a proof."""
-    sid = bodies.required_string(body, "sid")
-    client_secret = bodies.required_string(body, "client_secret")
+    sid = json_body.required_string(body, "sid")
+    client_secret = json_body.required_string(body, "client_secret")
     check_client_secret(client_secret)
     return sid, client_secret
 
@@ -168,9 +168,9 @@ def delete(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
     async def post(call: Call) -> Reply:
         who = await _changer(call, held, auth)
         body = call.object()
-        medium = bodies.required_string(body, "medium")
-        address = bodies.required_string(body, "address")
-        id_server = bodies.string(body, "id_server")
+        medium = json_body.required_string(body, "medium")
+        address = json_body.required_string(body, "address")
+        id_server = json_body.string(body, "id_server")
         return _unbound(await bindings.delete(who.user_id, medium, address, id_server))
 
     return Endpoint(
@@ -182,16 +182,16 @@ def bind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
     async def post(call: Call) -> Reply:
         who = await _changer(call, held, auth)
         body = call.object()
-        client_secret = bodies.required_string(body, "client_secret")
+        client_secret = json_body.required_string(body, "client_secret")
         check_client_secret(client_secret)
         proof = Proof(
-            sid=bodies.required_string(body, "sid", limit=MAX_SID),
+            sid=json_body.required_string(body, "sid", limit=MAX_SID),
             client_secret=Secret(client_secret),
         )
-        token = bodies.required_string(body, "id_access_token")
+        token = json_body.required_string(body, "id_access_token")
         if not _TOKEN.fullmatch(token):
             raise InvalidParam("'id_access_token' holds what no token does.")
-        id_server = bodies.string(body, "id_server")
+        id_server = json_body.string(body, "id_server")
 
         async def is_here() -> bool:
             try:
@@ -210,9 +210,9 @@ def unbind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
     async def post(call: Call) -> Reply:
         who = await _changer(call, held, auth)
         body = call.object()
-        medium = bodies.required_string(body, "medium")
-        address = bodies.required_string(body, "address")
-        id_server = bodies.string(body, "id_server")
+        medium = json_body.required_string(body, "medium")
+        address = json_body.required_string(body, "address")
+        id_server = json_body.string(body, "id_server")
         return _unbound(await bindings.unbind(who.user_id, medium, address, id_server))
 
     return Endpoint(

@@ -7,17 +7,18 @@ from typing import Any, Mapping, Optional
 
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import bodies, clocks
-from regsys.access_tokens import device_wanted
+from regsys import json_body
+from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.usernames import ascii_lower
+from regsys.client_api.shared_secret import SharedSecret
+from regsys.clock import now_ms
+from regsys.credentials.access_tokens import device_wanted
 from regsys.errors import BadJSON, NoSharedSecret
-from regsys.handler import RegistrationHandler
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
 from regsys.model import Registration, Secret
-from regsys.shared_secret import SharedSecret
-from regsys.usernames import ascii_lower
-from regsys.web.answers import registered
 from regsys.web.login import administrator
+from regsys.web.responses import registered
 
 
 def shared_secret_registration(
@@ -34,18 +35,18 @@ def shared_secret_registration(
         if shared is None:
             raise NoSharedSecret()
         body = call.object()
-        password = Secret(_text(body, "password", bodies.MAX_PASSWORD))
-        username = _text(body, "username", bodies.MAX_NAME)
+        password = Secret(_text(body, "password", json_body.MAX_PASSWORD))
+        username = _text(body, "username", json_body.MAX_NAME)
         nonce, mac = _text(body, "nonce"), _text(body, "mac")
-        admin = bodies.boolean(body, "admin")
-        user_type = bodies.string(body, "user_type")
+        admin = json_body.boolean(body, "admin")
+        user_type = json_body.string(body, "user_type")
         registration = Registration(
             key=secrets.token_hex(16),
             localpart=ascii_lower(username),
             password=password,
             admin=admin,
             user_type=user_type,
-            display_name=bodies.string(body, "displayname"),
+            display_name=json_body.string(body, "displayname"),
             by_admin=True,
             device=device_wanted(body),
         )
@@ -58,7 +59,7 @@ def shared_secret_registration(
             user_type=user_type,
         )
         created = await handler.register_user(registration)
-        return Reply(registered(created, clocks.now_ms(clock)))
+        return Reply(registered(created, now_ms(clock)))
 
     path = "/_synapse/admin/v1/register"
     return Endpoint("shared_secret", (path,), {"GET": get, "POST": post})
@@ -76,7 +77,7 @@ def username_available(handler: RegistrationHandler, auth: IAuth) -> Endpoint:
 
 def _text(body: Mapping[str, Any], key: str, limit: Optional[int] = None) -> str:
     """A string that must be there; M_BAD_JSON if it isn't (B16.14)."""
-    value = bodies.string(body, key, limit=limit)
+    value = json_body.string(body, key, limit=limit)
     if not value:
         raise BadJSON(f"'{key}' is missing or empty.")
     return value

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Callable
 
+from regsys.accounts.handler import RegistrationHandler
 from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam, InvalidUsername, RegistrationDisabled
-from regsys.handler import RegistrationHandler
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import ITurnstile
-from regsys.web.answers import client_paths
+from regsys.web.responses import client_paths
 
 AVAILABLE = Reply({"available": True})
 

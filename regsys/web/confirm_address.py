@@ -10,7 +10,7 @@ from typing import Mapping, Optional
 
 import attr
 
-from regsys import bodies
+from regsys import json_body
 from regsys.errors import MediumNotSupported, RegistrationError, WrongValidationToken
 from regsys.http import Call, Endpoint, Handler, Reply
 from regsys.model import Client
@@ -39,9 +39,9 @@ class _Submitted:
     def of_client(cls, call: Call) -> _Submitted:
         body = call.object()
         return cls(
-            sid=bodies.required_string(body, "sid"),
-            client_secret=bodies.required_string(body, "client_secret"),
-            token=bodies.required_string(body, "token"),
+            sid=json_body.required_string(body, "sid"),
+            client_secret=json_body.required_string(body, "client_secret"),
+            token=json_body.required_string(body, "token"),
         )
 
     async def confirm(self, validations: Validations, client: Client) -> Confirmed:

@@ -13,7 +13,7 @@ from typing import Mapping, Optional, Sequence
 import attr
 from jinja2 import Environment, FileSystemLoader, Template
 
-from regsys import bodies, consent
+from regsys import consent, json_body
 from regsys.config import TermsConfig
 from regsys.config.terms import PRIVACY_POLICY, SUCCESS, VERSION
 from regsys.consent import Consents
@@ -117,7 +117,7 @@ def policies(consents: Consents, pages: Pages) -> Endpoint:
     async def post(call: Call) -> Reply:
         form = call.form()
         name = form.get("p") or PRIVACY_POLICY
-        who, signature, version = (bodies.required_string(form, key) for key in ("u", "h", "v"))
+        who, signature, version = (json_body.required_string(form, key) for key in ("u", "h", "v"))
         # Only what could be read can have been accepted.
         templates.page(name, version, ())
         await consents.accept(await consents.owner(who, signature), name, version)

@@ -6,14 +6,14 @@ from typing import Optional
 
 import attr
 
+from regsys.accounts.handler import RegistrationHandler
 from regsys.errors import LimitExceeded, MissingParam, Unavailable, UnknownPath, sentence
-from regsys.handler import RegistrationHandler
 from regsys.http import Call, Endpoint, Reply, refusal
 from regsys.interfaces import IStage, StagePage
 from regsys.model import UIASession
 from regsys.uia.sessions import UserInteractiveAuth, is_passed
-from regsys.web.answers import client_paths
 from regsys.web.pages import Pages
+from regsys.web.responses import client_paths
 
 NOT_ALL = sentence("Something is missing: please fill in the whole form.")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import clocks
+from regsys.clock import now_ms
 from regsys.errors import InvalidParam, JobNotFound
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, IJobStore
@@ -19,9 +19,6 @@ DEFAULT = 100
 
 
 def endpoints(jobs: IJobStore, auth: IAuth, clock: IReactorTime) -> list[Endpoint]:
-    def now_ms() -> int:
-        return clocks.now_ms(clock)
-
     async def get(call: Call) -> Reply:
         await administrator(call, auth)
         found = await jobs.waiting(_limit(call.query("limit")))
@@ -33,11 +30,11 @@ def endpoints(jobs: IJobStore, auth: IAuth, clock: IReactorTime) -> list[Endpoin
 
     async def retry_all(call: Call) -> Reply:
         await administrator(call, auth)
-        return Reply({"retried": await jobs.retry(None, now_ms())})
+        return Reply({"retried": await jobs.retry(None, now_ms(clock))})
 
     async def retry(call: Call) -> Reply:
         await administrator(call, auth)
-        if not await jobs.retry(call.path_args["job_id"], now_ms()):
+        if not await jobs.retry(call.path_args["job_id"], now_ms(clock)):
             raise JobNotFound()
         return Reply({"retried": 1})
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
-from regsys import bodies, clocks
-from regsys.access_tokens import Refresher
-from regsys.appservices.requests import APPLICATION_SERVICE, AppserviceRequests
+from regsys import json_body
+from regsys.client_api.appservice import APPLICATION_SERVICE, AppserviceRequests
+from regsys.client_api.login import PasswordLogin
+from regsys.clock import now_ms
+from regsys.credentials.access_tokens import Refresher
 from regsys.errors import Forbidden, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth, ITokenStore
-from regsys.login import PasswordLogin
 from regsys.model import Requester, Secret
-from regsys.web.answers import access, client_paths, tokens, who
+from regsys.web.responses import access, client_paths, tokens, who
 
 
 async def requester(call: Call, auth: IAuth) -> Requester:
@@ -44,7 +45,7 @@ def login(logins: PasswordLogin, appservices: AppserviceRequests, clock: IReacto
             done = await appservices.log_in(body, call.access_token)
         else:
             done = await logins.attempt(body, call.client)
-        return Reply({**who(done.user_id), **access(done.login, clocks.now_ms(clock))})
+        return Reply({**who(done.user_id), **access(done.login, now_ms(clock))})
 
     return Endpoint("login", client_paths("login"), {"GET": get, "POST": post})
 
@@ -73,7 +74,7 @@ def logout_all(auth: IAuth, store: ITokenStore) -> Endpoint:
 
 def refresh(refresher: Refresher, clock: IReactorTime) -> Endpoint:
     async def post(call: Call) -> Reply:
-        token = Secret(bodies.required_string(call.object(), "refresh_token"))
-        return Reply(tokens(await refresher.refresh(token), clocks.now_ms(clock)))
+        token = Secret(json_body.required_string(call.object(), "refresh_token"))
+        return Reply(tokens(await refresher.refresh(token), now_ms(clock)))
 
     return Endpoint("refresh", client_paths("refresh", "v3", "v1"), {"POST": post})

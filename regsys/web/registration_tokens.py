@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any, AsyncGenerator, Callable, Mapping, Optional, Sequence
 
-from regsys import bodies
+from regsys import json_body
+from regsys.client_api.register_flows import uses_tokens
 from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam, RegistrationDisabled
 from regsys.http import Call, Endpoint, LongJSON, Reply, encode_json
 from regsys.interfaces import IAuth, ILimiter
 from regsys.model import RegistrationToken, TokenUse
 from regsys.registration_tokens import DEFAULT_LENGTH, RegistrationTokens
-from regsys.uia.flows import uses_tokens
-from regsys.web.answers import client_paths
 from regsys.web.login import administrator
+from regsys.web.responses import client_paths
 
 ADMIN = "/_synapse/admin/v1/registration_tokens"
 # How many uses of each token of a page are read together; most have no more.
@@ -70,7 +70,7 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
         await administrator(call, auth)
         body = call.object()
         settings = _settings(body)
-        if bodies.has(body, "revoked"):
+        if json_body.has(body, "revoked"):
             settings["revoked"] = _of_type(body, "revoked", bool, "true or false")
         return Reply(_shown(await tokens.change(call.path_args["token"], settings)))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from regsys import bodies
+from regsys import json_body
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IPhoneProofs
 from regsys.metrics import Metrics
 from regsys.threepids.validation import Validations
-from regsys.web.answers import client_paths
+from regsys.web.responses import client_paths
 
 SUBMIT_MSISDN_PATH = "_matrix/client/unstable/add_threepid/msisdn/submit_token"
 
@@ -45,9 +45,9 @@ def submit_msisdn_token(phones: IPhoneProofs) -> Endpoint:
     async def post(call: Call) -> Reply:
         body = call.object()
         await phones.submit_token(
-            sid=bodies.required_string(body, "sid"),
-            client_secret=bodies.required_string(body, "client_secret"),
-            token=bodies.required_string(body, "token"),
+            sid=json_body.required_string(body, "sid"),
+            client_secret=json_body.required_string(body, "client_secret"),
+            token=json_body.required_string(body, "token"),
             client=call.client,
         )
         return Reply({"success": True})

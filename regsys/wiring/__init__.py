@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from regsys.access_tokens import Refresher, TokenAuth
-from regsys.backend import Backend
+from regsys.accounts.embedded_writer import RECOVERY, ForeignWriter
+from regsys.accounts.writer import LocalWriter
+from regsys.client_api.login import PasswordLogin
 from regsys.config import Config
-from regsys.foreign_writer import RECOVERY, ForeignWriter
+from regsys.credentials.access_tokens import Refresher, TokenAuth
 from regsys.interfaces import (
     IAccountStore,
     IAuth,
@@ -21,19 +22,18 @@ from regsys.interfaces import (
     IRooms,
     IThreepidStore,
 )
-from regsys.login import PasswordLogin
 from regsys.storage.devices import DeviceStore
-from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
 from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
-from regsys.subsystem import Hooks, Subsystem
 from regsys.threepids.changes import ForeignThreepids
 from regsys.web import account, login
-from regsys.wiring import people, rules
+from regsys.wiring import accounts, activity
 from regsys.wiring.assembly import Side, assemble
 from regsys.wiring.parts import Parts
-from regsys.writer import LocalWriter
+from regsys.wiring.process import Backend
+from regsys.wiring.subsystem import Hooks, Subsystem
 
 
 def standalone(
@@ -54,20 +54,20 @@ def standalone(
     database = parts.backend.database
     users, devices = UserStore(database), DeviceStore(database, clock)
     owners = ThreepidStore(database)
-    watch = people.Watch.of(parts)
-    blocking = people.blocking(parts, watch.users, users, owners)
+    watch = activity.Watch.of(parts)
+    blocking = activity.blocking(parts, watch.users, users, owners)
     auth = watch.auth(TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock))
     pushers = PusherStore(database)
     writer = LocalWriter(
         accounts=users,
         devices=devices,
         logins=parts.logins,
-        aftermath=rules.aftermath(parts, users, auth, owners),
+        aftermath=accounts.aftermath(parts, users, auth, owners),
         start_jobs=parts.runner.start_jobs,
     )
-    addresses = rules.threepid_writer(parts, owners)
-    farewell = rules.farewell(parts, users, addresses, *watch.traces)
-    handler = rules.handler(
+    addresses = accounts.threepid_writer(parts, owners)
+    farewell = accounts.farewell(parts, users, addresses, *watch.traces)
+    handler = accounts.handler(
         parts,
         users,
         auth,
@@ -77,14 +77,14 @@ def standalone(
         elsewhere=parts.homeserver_accounts,
     )
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
-    passwords = rules.password_check(parts, users, owners)
+    passwords = accounts.password_check(parts, users, owners)
     logins = PasswordLogin(
         handler=handler,
         check=passwords,
         blocking=blocking,
         config=config.passwords,
     )
-    appservices = rules.appservices(parts, handler, users, users, devices, blocking)
+    appservices = accounts.appservices(parts, handler, users, users, devices, blocking)
     endpoints = [
         login.login(logins, appservices, clock),
         login.logout(auth, devices),
@@ -142,7 +142,7 @@ def embedded(
         logins=parts.logins,
         follow_ups=parts.follow_ups,
         outcomes=ForeignOutcomeStore(parts.backend.database),
-        aftermath=rules.aftermath(parts, store, auth, threepids),
+        aftermath=accounts.aftermath(parts, store, auth, threepids),
         start_jobs=parts.runner.start_jobs,
         recovered=parts.backend.metrics.registered,
     )
@@ -150,20 +150,20 @@ def embedded(
     addresses = None
     if threepids is not None:
         foreign = ForeignThreepids(store=threepids, jobs=parts.stores.jobs)
-        addresses = rules.threepid_writer(parts, foreign)
-    users, farewell = parts.hooks.users, rules.farewell(parts, addresses)
-    blocking = people.blocking(parts, active_users, store, threepids)
-    people.warn_embedder(parts)
-    handler = rules.handler(parts, store, auth, writer, farewell, blocking)
+        addresses = accounts.threepid_writer(parts, foreign)
+    users, farewell = parts.hooks.users, accounts.farewell(parts, addresses)
+    blocking = activity.blocking(parts, active_users, store, threepids)
+    activity.warn_embedder(parts)
+    handler = accounts.handler(parts, store, auth, writer, farewell, blocking)
     side = Side(
         handler=handler,
         accounts=store,
         auth=auth,
-        appservices=rules.appservices(parts, handler, store, users, None, blocking),
+        appservices=accounts.appservices(parts, handler, store, users, None, blocking),
         blocking=blocking,
         owners=threepids,
         addresses=addresses,
-        passwords=None if users is None else rules.password_check(parts, users, threepids),
+        passwords=None if users is None else accounts.password_check(parts, users, threepids),
         users=users,
         rooms=rooms or parts.rooms,
         pushers=pushers,

@@ -6,11 +6,12 @@ from typing import Any, Optional, Sequence
 
 import attr
 
-from regsys.activity import Activity
-from regsys.appservices.requests import AppserviceRequests
+from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.monthly_active_users import Activity
+from regsys.client_api.appservice import AppserviceRequests
+from regsys.client_api.credentials import PasswordCheck
+from regsys.client_api.signup import Signup
 from regsys.config import ConfigError
-from regsys.credentials import PasswordCheck
-from regsys.handler import RegistrationHandler
 from regsys.http import Endpoint, InFlight, RefusalLog
 from regsys.interfaces import (
     IAccountStore,
@@ -25,8 +26,6 @@ from regsys.interfaces import (
 from regsys.jobs import Housekeeping
 from regsys.networks import address_key
 from regsys.registration_tokens import RegistrationTokens
-from regsys.signup import Signup
-from regsys.subsystem import Subsystem
 from regsys.templates import Templates
 from regsys.web import (
     account,
@@ -36,16 +35,17 @@ from regsys.web import (
     consent,
     fallback,
     health,
-    jobs,
     pages,
     register,
     registration_page,
-    threepids,
 )
+from regsys.web import jobs as job_api
 from regsys.web import registration_tokens as token_api
+from regsys.web import threepids as threepid_api
 from regsys.web.pages import Pages
-from regsys.wiring import follow_ups, proofs, rules, stages, template_checks
+from regsys.wiring import accounts, jobs, template_checks, threepids, uia
 from regsys.wiring.parts import Parts
+from regsys.wiring.subsystem import Subsystem
 
 
 @attr.frozen(kw_only=True)
@@ -80,17 +80,17 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     config, stores, auth, handler = parts.config, parts.stores, side.auth, side.handler
     token_limit = parts.limit_by_address(config.limits.token_validity)
     tokens = RegistrationTokens(store=stores.registration_tokens, clock=parts.clock)
-    newcomers = rules.newcomers(parts, side.accounts, side.owners)
-    signup = stages.signup(parts, handler, newcomers, token_limit)
-    validations = proofs.validations(parts, newcomers, signup)
-    phones = proofs.phones(parts, validations)
-    consents = rules.consents(parts, side.accounts)
+    newcomers = accounts.newcomers(parts, side.accounts, side.owners)
+    signup = uia.signup(parts, handler, newcomers, token_limit)
+    validations = threepids.validations(parts, newcomers, signup)
+    phones = threepids.phones(parts, validations)
+    consents = accounts.consents(parts, side.accounts)
     _check_templates(parts, signup)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
-    turnstile = rules.turnstile(parts)
-    follow_ups.notices(parts, side.owners, side.users)
-    follow_ups.rooms(parts, side.rooms, side.users)
-    follow_ups.pushers(parts, side.pushers)
+    turnstile = accounts.turnstile(parts)
+    jobs.notices(parts, side.owners, side.users)
+    jobs.rooms(parts, side.rooms, side.users)
+    jobs.pushers(parts, side.pushers)
     endpoints = [
         register.register(signup, side.appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
@@ -101,18 +101,18 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         pages.static(),
         token_api.validity(tokens, config.registration, token_limit, address_key),
         *token_api.administration(tokens, auth),
-        threepids.request_email_token(validations, parts.backend.metrics),
-        *proofs.confirmation_pages(parts, validations, maker),
-        threepids.request_msisdn_token(phones, config.public_baseurl, parts.backend.metrics),
-        threepids.submit_msisdn_token(phones),
-        admin.shared_secret_registration(handler, rules.shared_secret(parts), parts.clock),
+        threepid_api.request_email_token(validations, parts.backend.metrics),
+        *threepids.confirmation_pages(parts, validations, maker),
+        threepid_api.request_msisdn_token(phones, config.public_baseurl, parts.backend.metrics),
+        threepid_api.submit_msisdn_token(phones),
+        admin.shared_secret_registration(handler, accounts.shared_secret(parts), parts.clock),
         admin.username_available(handler, auth),
-        *jobs.endpoints(stores.jobs, auth, parts.clock),
+        *job_api.endpoints(stores.jobs, auth, parts.clock),
         *side.endpoints,
     ]
-    confirmation = stages.confirmation(parts, side.passwords)
+    confirmation = uia.confirmation(parts, side.passwords)
     if side.owners is not None and side.addresses is not None:
-        held = rules.account_threepids(parts, side.owners, side.addresses)
+        held = accounts.account_threepids(parts, side.owners, side.addresses)
         requests = account_threepids.Requests(
             validations=validations,
             phones=phones,
@@ -120,7 +120,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
             metrics=parts.backend.metrics,
         )
         endpoints += account_threepids.endpoints(
-            held, requests, rules.bindings(parts, held), confirmation, auth
+            held, requests, accounts.bindings(parts, held), confirmation, auth
         )
     if config.introspection_secret is not None:
         endpoints.append(account.introspect(auth, config.introspection_secret))
@@ -140,7 +140,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         refusals=RefusalLog(parts.clock, address_key, frozenset(signup.uia.stages)),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints},
-        warnings=rules.warnings(
+        warnings=accounts.warnings(
             config, has_rooms=side.rooms is not None, has_texter=parts.hooks.sms is not None
         ),
         hashes=signup.hashes,

@@ -6,35 +6,35 @@ from typing import Any, Optional, Sequence
 
 import attr
 
-from regsys.access_tokens import GuestTokens, Logins
+from regsys.accounts.post_registration_jobs import FollowUps
 from regsys.appservices.namespaces import Appservices
-from regsys.backend import Backend, open_backend, prepare
 from regsys.config import Config, Rate
-from regsys.follow_ups import FollowUps
+from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.interfaces import IAppservices, IHomeserverAccounts, ILimiter, IPhoneProver, IRooms
 from regsys.jobs import JobRunner
 from regsys.networks import WHOLE_SITE, address_key
-from regsys.outbound.accounts import HomeserverAccounts
-from regsys.outbound.bindings import IdentityServers
 from regsys.outbound.homeserver import Homeserver
-from regsys.outbound.identity import IdentityServer
-from regsys.outbound.rooms import HomeserverRooms
-from regsys.ratelimit import AddressBuckets, Buckets
-from regsys.sealed import Sealer
-from regsys.storage.bindings import BindingStore
+from regsys.outbound.homeserver_accounts import HomeserverAccounts
+from regsys.outbound.homeserver_rooms import HomeserverRooms
+from regsys.outbound.identity_server_v1 import IdentityServer
+from regsys.outbound.identity_server_v2 import IdentityServers
+from regsys.rate_limit import AddressBuckets, Buckets
 from regsys.storage.consents import ConsentStore
+from regsys.storage.encryption import Sealer
+from regsys.storage.idempotency_keys import OutcomeStore
+from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
-from regsys.storage.milestones import MilestoneStore
 from regsys.storage.nonces import NonceStore
-from regsys.storage.outcomes import OutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
+from regsys.storage.server_state import MilestoneStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
-from regsys.subsystem import Hooks, hooks
 from regsys.threepids.addresses import AllowedThreepids
 from regsys.threepids.attempts import ProofAttempts
 from regsys.threepids.domains import EmailDomains
-from regsys.threepids.unbinding import UNBIND, Unbinder
+from regsys.threepids.identity_server_unbinding import UNBIND, Unbinder
+from regsys.wiring.process import Backend, open_backend, prepare
+from regsys.wiring.subsystem import Hooks, hooks
 
 
 @attr.frozen(kw_only=True)

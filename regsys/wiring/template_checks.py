@@ -9,9 +9,9 @@ from jinja2 import Undefined
 
 from regsys.config import Config, ConfigError, PasswordPolicy
 from regsys.interfaces import StagePage
-from regsys.mails import Mails
 from regsys.model import UserID, Validation
 from regsys.templates import Templates, fault
+from regsys.threepids.validation_mail import Mails
 from regsys.web.address_pages import AddressPages
 from regsys.web.consent import PolicyTemplates
 from regsys.web.pages import Pages

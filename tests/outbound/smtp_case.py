@@ -16,7 +16,7 @@ from regsys.config import EmailConfig
 from regsys.errors import MailDeferred, MailRefused
 from regsys.model import Mail
 from regsys.outbound.email import SMTPMailer
-from regsys.outbound.message import Letterhead
+from regsys.outbound.email_message import Letterhead
 from tests.doubles.smtp import MailServer
 from tests.log_canaries import Canaries
 

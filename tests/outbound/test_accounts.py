@@ -9,7 +9,7 @@ from twisted.logger import LogLevel, capturedLogs
 
 from regsys.errors import Unavailable
 from regsys.interfaces import IHomeserverAccounts
-from regsys.outbound.accounts import ASK_S, TELL_EVERY_S, HomeserverAccounts
+from regsys.outbound.homeserver_accounts import ASK_S, TELL_EVERY_S, HomeserverAccounts
 from regsys.testing import provides
 from tests.doubles.homeserver import AS_TOKEN, MISHAPS, STALL
 from tests.outbound.homeserver_case import HomeserverCase, asking, user

@@ -21,7 +21,6 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from regsys.backend import open_backend, prepare
 from regsys.config import ProxiesConfig
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import Proxy
@@ -29,6 +28,7 @@ from regsys.outbound.guarded import LOOKUPS, GuardedAgent, lookups
 from regsys.outbound.http import DEADLINE_S, HTTPClient, NoAnswer
 from regsys.outbound.measured import HEAD_BYTES
 from regsys.testing import config
+from regsys.wiring.process import open_backend, prepare
 from tests.outbound.endless import ENDLESS
 from tests.patience import PATIENCE_S
 

@@ -15,7 +15,7 @@ from regsys.errors import DelegateRefused, Unavailable
 from regsys.interfaces import IPhoneProver
 from regsys.model import Threepid
 from regsys.outbound.http import DEADLINE_S, HTTPClient
-from regsys.outbound.identity import AHEAD_MS, IdentityServer
+from regsys.outbound.identity_server_v1 import AHEAD_MS, IdentityServer
 from regsys.testing import provides
 from tests.doubles.identity import (
     API,
@@ -32,7 +32,7 @@ from tests.doubles.identity import (
 )
 from tests.log_canaries import watch
 
-SAYS = "regsys.outbound.identity"
+SAYS = "regsys.outbound.identity_server_v1"
 URL = "http://id.example/below"
 NUMBER = "+4915112345678"
 FIELDS = {"country": "DE", "phone_number": NUMBER, "send_attempt": 1}

@@ -6,7 +6,7 @@ from regsys.errors import RoomRefused
 from regsys.interfaces import IUserDirectory
 from regsys.model import JOB_LEASE_MS
 from regsys.outbound.homeserver import AT_ONCE, HomeserverSilent
-from regsys.outbound.profiles import TELL_S, HomeserverDirectory
+from regsys.outbound.homeserver_profiles import TELL_S, HomeserverDirectory
 from regsys.testing import provides
 from tests.doubles.homeserver import FORGET, STALL
 from tests.outbound.homeserver_case import HomeserverCase, user

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 from regsys.errors import RoomRefused, RoomTaken
 from regsys.interfaces import IRooms
 from regsys.model import JOB_LEASE_MS, FoundRoom, NewRoom, UserID
-from regsys.outbound.rooms import STEPS_S, HomeserverRooms
+from regsys.outbound.homeserver_rooms import STEPS_S, HomeserverRooms
 from regsys.testing.contracts import RoomsContract
 from tests.doubles.homeserver import FORGET, SERVER, STALL, HomeserverDouble
 from tests.outbound.homeserver_case import HomeserverCase, asking, user

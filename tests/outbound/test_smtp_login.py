@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from regsys.errors import MailDeferred
 from regsys.model import Secret
 from regsys.outbound.email import SMTPMailer
-from regsys.outbound.message import Mailbox
+from regsys.outbound.email_message import Mailbox
 from regsys.outbound.smtp import Account, Sending
 from tests.outbound.smtp_case import LOGIN, SMTPCase
 

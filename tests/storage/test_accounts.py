@@ -16,6 +16,7 @@ from regsys.errors import (
 )
 from regsys.interfaces import IAccountStore, IUserLookup
 from regsys.model import JOB_LEASE_MS, NewAccount, NewJob, Threepid, User, UserID
+from regsys.model.token_text import token_hash
 from regsys.storage.jobs import JobStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
@@ -25,7 +26,6 @@ from regsys.testing.contracts import AccountStoreContract
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
 from regsys.testing.contracts.registration_tokens import TOKEN, token
 from regsys.testing.contracts.sessions import END_MS, session
-from regsys.tokens import token_hash
 from tests.databases import InFile, InMemory, OnPostgreSQL
 from tests.tables import Tables
 from tests.threads import InThreads

@@ -8,7 +8,7 @@ import attr
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from regsys.activity import Activity, MonthlyActiveUsers
+from regsys.accounts.monthly_active_users import Activity, MonthlyActiveUsers
 from regsys.config import BlockingConfig
 from regsys.interfaces import (
     IActivityStore,
@@ -18,8 +18,8 @@ from regsys.interfaces import (
     IMonthlyActiveUsers,
 )
 from regsys.model import ACTIVE_MS, CLOCKS_APART_MS, NewAccount, UserID
-from regsys.storage.activity import ActivityStore
 from regsys.storage.guests import GuestStore
+from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.users import UserStore
 from regsys.testing import provides
 from regsys.testing.contracts import MonthlyActiveUsersContract

@@ -8,8 +8,8 @@ import attr
 from twisted.trial.unittest import TestCase
 
 from regsys.interfaces import IBindingStore
-from regsys.sealed import Sealer
-from regsys.storage.bindings import BindingStore
+from regsys.storage.encryption import Sealer
+from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts import BindingStoreContract
 from regsys.testing.contracts.bindings import PROOF, binding
 from regsys.testing.contracts.case import NOW_MS, user

@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 from regsys.interfaces import IConsentStore
 from regsys.model import NewAccount, NewJob
 from regsys.storage.consents import ConsentStore
-from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts import ConsentStoreContract
 from regsys.testing.contracts.case import account, user

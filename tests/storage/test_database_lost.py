@@ -12,8 +12,8 @@ from regsys.model import NewDevice, NewJob
 from regsys.storage.database import Database
 from regsys.storage.devices import SPENT_KEPT_MS
 from regsys.storage.dialects import PostgreSQL
+from regsys.storage.idempotency_keys import KEPT_MS
 from regsys.storage.jobs import JobStore
-from regsys.storage.outcomes import KEPT_MS
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database
 from regsys.testing.contracts.case import CLIENT, LATER_MS, NOW_MS, account, login, upgrade, user

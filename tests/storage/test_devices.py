@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from regsys.access_tokens import GuestTokens, TokenAuth
+from regsys.credentials.access_tokens import GuestTokens, TokenAuth
 from regsys.errors import AwaitingApproval, UnknownToken
 from regsys.interfaces import IAuth, IDevices, IExpiring, ITokenStore
 from regsys.model import Login, NewDevice, Secret, UserID

@@ -7,14 +7,14 @@ from typing import Any, Iterator, Mapping
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SkipTest
 
-from regsys.activity import COUNT_KEPT_S
+from regsys.accounts.monthly_active_users import COUNT_KEPT_S
 from regsys.config import BlockingConfig
 from regsys.model import Binding, UserID
-from regsys.sealed import Sealer
-from regsys.storage.activity import ActivityStore
-from regsys.storage.bindings import BindingStore
+from regsys.storage.encryption import Sealer
 from regsys.storage.guests import GuestStore
+from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
+from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing import MemoryMails
 from tests import postgres

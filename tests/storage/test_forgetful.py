@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 from regsys.config import BlockingConfig
 from regsys.interfaces import IForgetful
 from regsys.model import UserID
-from regsys.storage.activity import ActivityStore
+from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.storage.validations import ValidationStore

@@ -10,9 +10,9 @@ from twisted.trial.unittest import TestCase
 from regsys.interfaces import IExpiring, IFirstTimes, IJobStore, IOutcomeStore, ISessionStore
 from regsys.model import NewJob
 from regsys.storage import jobs as jobs_module
-from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.idempotency_keys import KEPT_MS, OutcomeStore
 from regsys.storage.jobs import JobStore
-from regsys.storage.outcomes import KEPT_MS, OutcomeStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.testing import provides

@@ -33,7 +33,7 @@ ALL = [number for number, _ in schema_files()]
 # Prepares the database of a configuration, once its standard input is closed.
 PREPARE = """
 import sys
-from regsys.backend import prepare
+from regsys.wiring.process import prepare
 from regsys.config import load
 config = load(sys.argv[1:])
 sys.stdin.read()

@@ -8,8 +8,8 @@ from twisted.trial.unittest import TestCase
 
 from regsys.interfaces import IMilestones
 from regsys.model import NewAccount
-from regsys.storage.foreign import ForeignOutcomeStore
-from regsys.storage.milestones import MilestoneStore
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.server_state import MilestoneStore
 from regsys.storage.users import UserStore
 from regsys.testing import provides
 from regsys.testing.contracts.case import account, together, upgrade, user

@@ -10,7 +10,7 @@ from regsys.errors import InvalidRegistrationToken
 from regsys.interfaces import IExpiring, IRegistrationTokenStore
 from regsys.model import RESERVED_MS, NewAccount, NewJob
 from regsys.storage.database import Transaction
-from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts import ExpiringContract, RegistrationTokenStoreContract

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.activity import COUNT_KEPT_S
+from regsys.accounts.monthly_active_users import COUNT_KEPT_S
 from regsys.interfaces import IUserDirectory
 from regsys.model import UserID
 from regsys.storage.validations import ValidationStore

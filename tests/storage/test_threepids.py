@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 from regsys.errors import ThreepidInUse
 from regsys.interfaces import IExpiring, IThreepidStore, IValidationStore
 from regsys.model import NewAccount, NewJob, Threepid
-from regsys.storage.foreign import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import ForeignOutcomeStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.storage.validations import ValidationStore

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import LimitExceeded, NoSuchValidation, Unavailable
 from regsys.model import Client
-from regsys.ratelimit import Buckets
+from regsys.rate_limit import Buckets
 from regsys.threepids.attempts import ProofAttempts
 
 

@@ -11,7 +11,7 @@ from regsys.errors import Unavailable
 from regsys.interfaces import IBindingChanges, IIdentityServers, IRequestSigner
 from regsys.model import ASKING_MS, UserID
 from regsys.outbound.http import DEADLINE_S
-from regsys.storage.bindings import BindingStore
+from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing import provides
 from tests.accounts import THREEPIDS
 from tests.bindings import HER, NO_SUPPORT, OTHER, SECRET, SERVER, SUCCESS, BindingCase, Signer

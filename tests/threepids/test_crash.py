@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl, urlsplit
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.model import UserID
-from regsys.subsystem import Subsystem
 from regsys.testing import MemoryMails
 from regsys.testing.system import SERVER_NAME
+from regsys.wiring.subsystem import Subsystem
 from tests.accounts import THREEPIDS
 from tests.client import Answer
 from tests.crash import PASSWORD, CrashCase, OnPostgreSQL, OnSQLite, Process

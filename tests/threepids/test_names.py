@@ -6,10 +6,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.accounts.usernames import MAX_USER_ID_BYTES
+from regsys.client_api.names_from_threepids import ThreepidNames, display_name_of, localpart_of
 from regsys.config import ThreepidsConfig
 from regsys.model import Registration, Threepid
-from regsys.threepids.names import ThreepidNames, display_name_of, localpart_of
-from regsys.usernames import MAX_USER_ID_BYTES
 from tests.client import Answer
 from tests.proofs import ProofCase
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import NoTriesLeft, WrongValidationToken
 from regsys.model import CODE_TRIES
-from regsys.threepids.tokens import ValidationTokens
+from regsys.threepids.validation_tokens import ValidationTokens
 from tests.crowd import Answer
 from tests.proofs import REQUEST, STAGE, SUBMIT
 from tests.races import CONTENDERS, PASSWORD, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase

@@ -9,8 +9,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.backend import connect
 from regsys.config import load
+from regsys.wiring.process import connect
 from tests.crowd import Caller
 from tests.proofs import REQUEST
 from tests.races import OnPostgreSQL, OnSQLite

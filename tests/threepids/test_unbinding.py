@@ -7,7 +7,7 @@ from twisted.logger import capturedLogs
 from regsys.interfaces import IForgetful
 from regsys.model import JOB_LONGEST_WAIT_MS, UserID
 from regsys.testing import provides
-from regsys.threepids.unbinding import GIVE_UP_MS
+from regsys.threepids.identity_server_unbinding import GIVE_UP_MS
 from tests.bindings import HER, NO_SUPPORT, OTHER, SERVER, SUCCESS, BindingCase, Signer
 from tests.proofs import ALICE
 

@@ -7,10 +7,11 @@ from typing import Any, Callable, Optional
 import attr
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from regsys import http, subsystem, wiring
+from regsys import http, wiring
 from regsys.model import NewJob, NewValidation
 from regsys.storage.validations import ValidationStore
 from regsys.testing import MemoryMails, memory_backend
+from regsys.wiring import subsystem
 from tests.client import Answer, Client
 from tests.riddle import Riddle
 from tests.uia.model import CLIENT_SECRET, FLOWS, LIFETIME_MS, PROOFS, Attempt

@@ -12,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
+from regsys.captcha.proof_of_work import ProofOfWork
+from regsys.captcha.stages import MAX_RESPONSE, PAGES, CaptchaStage, ProofOfWorkStage
 from regsys.errors import StageFailed
 from regsys.interfaces import ICaptchaVerifier, IStage, StageContext
 from regsys.model import Client, UIASession
@@ -19,8 +21,6 @@ from regsys.outbound.http import DEADLINE_S
 from regsys.storage.nonces import NonceStore
 from regsys.templates import Templates
 from regsys.testing import provides
-from regsys.uia.captchas import MAX_RESPONSE, PAGES, CaptchaStage, ProofOfWorkStage
-from regsys.uia.proof_of_work import ProofOfWork
 from tests.case import DUMMY, PASSWORD, DialogueCase
 from tests.client import V3, Answer
 from tests.doubles.captcha import BAD, GOOD, MISHAPS, SECRET, STALL, CaptchaDouble

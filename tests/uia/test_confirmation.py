@@ -13,7 +13,7 @@ from regsys.model import Client as Caller
 from regsys.model import Secret, UserID
 from regsys.storage.users import UserStore
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
-from regsys.uia.confirmation import ConfirmationRequest
+from regsys.uia.reauthentication import ConfirmationRequest
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3, Answer, Client
 from tests.examples import confirming

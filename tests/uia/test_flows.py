@@ -8,9 +8,10 @@ from typing import Any, Optional
 import attr
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.client_api.register_flows import registration_flows, uses_tokens
 from regsys.config import ThreepidsConfig
 from regsys.testing import config
-from regsys.uia.flows import CAPTCHAS, registration_flows, uses_tokens
+from regsys.uia.stage_types import CAPTCHAS
 
 RECAPTCHA = {
     "enable_registration_captcha": True,

@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from regsys.kept_hashes import LOOK_S
-from regsys.passwords import prepare, verify_password
+from regsys.client_api.session_passwords import LOOK_S
+from regsys.credentials.passwords import prepare, verify_password
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.testing import config

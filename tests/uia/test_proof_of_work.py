@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from regsys.captcha import proof_of_work
+from regsys.captcha.proof_of_work import LIFETIME_S, ProofOfWork, solves
 from regsys.errors import StageFailed
-from regsys.uia import proof_of_work
-from regsys.uia.proof_of_work import LIFETIME_S, ProofOfWork, solves
 from tests.patience import PATIENCE_S
 from tests.scale import examples
 

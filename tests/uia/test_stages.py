@@ -5,11 +5,12 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.client_api.password_stage import PasswordStage
 from regsys.errors import UnknownStage
 from regsys.interfaces import IStage, StageContext
 from regsys.model import Client, UIASession
 from regsys.testing import provides
-from regsys.uia.stages import DummyStage, PasswordStage
+from regsys.uia.stages import DummyStage
 from tests.riddle import Riddle
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from regsys.accounts.embedded_writer import RECOVERY
 from regsys.errors import RoomRefused
-from regsys.foreign_writer import RECOVERY
 from regsys.model import NewJob, UserID
 from regsys.storage.jobs import JobStore
 from regsys.testing import MemoryRoom, MemoryRooms

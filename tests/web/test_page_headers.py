@@ -16,8 +16,8 @@ import attr
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.cli.demo.every_stage import TEST_KEYS, CaptchaDouble, Reusable
-from regsys.uia.captchas import CaptchaStage
+from regsys.captcha.stages import CaptchaStage
+from regsys.cli.demo.server import TEST_KEYS, CaptchaDouble, Reusable
 from tests.client import Answer
 from tests.web.test_fallback import HOSTILE, RIDDLE, PageCase
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from regsys.bodies import NEVER_NULL
+from regsys.json_body import NEVER_NULL
 from tests.case import DUMMY, PASSWORD, SystemCase
 from tests.client import V3
 

@@ -6,9 +6,9 @@ from typing import Any, Optional
 
 from regsys.interfaces import ITokenStore
 from regsys.model import Login, UserID
+from regsys.model.token_text import token_hash
 from regsys.testing.contracts.case import NOW_MS, Contract, login, user
 from regsys.testing.provides import provides
-from regsys.tokens import token_hash
 
 TERMS: dict[str, Any] = {
     "refreshable": True,

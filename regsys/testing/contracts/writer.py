@@ -7,8 +7,8 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from regsys.access_tokens import GuestTokens, Logins
 from regsys.config import TokensConfig
+from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.errors import UnknownToken, UsernameTaken, UserNotFound
 from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
 from regsys.model import (

@@ -1,0 +1,1 @@
+"""Making, limiting and ending accounts."""

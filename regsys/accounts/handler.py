@@ -1,0 +1,267 @@
+"""RegistrationHandler: the order in which a registration happens, and nothing else."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+import attr
+from twisted.logger import Logger
+
+from regsys.accounts.new_account import Drafts
+from regsys.errors import NoFreeName, UsernameTaken
+from regsys.interfaces import (
+    IAdmission,
+    IFarewell,
+    IFollowUps,
+    IGhosts,
+    IHasher,
+    INames,
+    IRegistrationWriter,
+    Verdict,
+)
+from regsys.model import (
+    Created,
+    DeviceRequest,
+    Login,
+    NewAccount,
+    Outcome,
+    Registration,
+    Secret,
+    Threepid,
+    UserID,
+)
+
+log = Logger()
+
+# How often a generated name may be lost to somebody quicker (contract B2.5).
+LOST_RACES = 10
+
+
+@attr.frozen(kw_only=True)
+class RegistrationHandler:
+    """Makes accounts and devices (contract B2, B4). Every refusal is one of ``regsys.errors``."""
+
+    names: INames
+    admission: IAdmission
+    hasher: IHasher
+    drafts: Drafts
+    ghosts: IGhosts
+    follow_ups: IFollowUps
+    writer: IRegistrationWriter
+    farewell: IFarewell
+
+    async def check_username(
+        self,
+        localpart: str,
+        guest_access_token: Optional[Secret] = None,
+        assigned_user_id: Optional[UserID] = None,
+        early: bool = False,
+        key: Optional[str] = None,
+        guest_id: Optional[UserID] = None,
+    ) -> Optional[UserID]:
+        """Return if the name may be registered, else raise the first refusal of B1. What is
+        returned is the guest who is to become a user, or None.
+
+        ``assigned_user_id``: what the UIA session has already registered, or None.
+        ``early``: the request does not complete a registration, so that with
+        ``inhibit_user_in_use_error`` a taken name passes. ``key``: the registration's; a
+        name that it has taken itself passes. ``guest_id``: a guest whose access token was shown
+        earlier, so that its name passes without.
+        """
+        return await self.names.check(
+            localpart,
+            guest_access_token=guest_access_token,
+            assigned_user_id=assigned_user_id,
+            early=early,
+            key=key,
+            guest_id=guest_id,
+        )
+
+    def check_user_id_not_appservice_exclusive(
+        self, user_id: UserID, allowed_appservice: Optional[str] = None
+    ) -> None:
+        """Raise UsernameReserved for a name that only an application service other than
+        ``allowed_appservice`` (its id) may use, or that the server keeps for itself."""
+        self.names.check_not_reserved(user_id, allowed_appservice)
+
+    async def check_registration_ratelimit(self, address: Optional[str]) -> None:
+        """Raise LimitExceeded if a registration from here would be; None: no limit."""
+        await self.admission.peek(address)
+
+    async def register_user(self, registration: Registration) -> Created:
+        """Make the account, or find the one that ``registration.key`` has made.
+
+        The order is B2.1's: what costs the server most comes after what refuses most.
+        What was taken from the address's limit is given back when nothing was made.
+        """
+        await self.admission.take(registration)
+        try:
+            created = await self._register(registration)
+        except BaseException:
+            await self.admission.give_back(registration)
+            raise
+        if created.replayed:
+            await self.admission.give_back(registration)
+        else:
+            log.info(
+                "registered {user_id} (guest={guest}, admin={admin}) from {address}",
+                user_id=str(created.user_id),
+                guest=registration.make_guest,
+                admin=registration.admin,
+                address=registration.client.address if registration.client else None,
+            )
+        return created
+
+    async def appservice_register(
+        self,
+        localpart: str,
+        as_token: Optional[Secret],
+        password: Optional[Secret] = None,
+        display_name: Optional[str] = None,
+        device: Optional[DeviceRequest] = None,
+        threepids: Sequence[Threepid] = (),
+    ) -> Created:
+        """Make an account for the application service whose token this is (contract B3.2).
+
+        No limit, spam checker or blocking is asked, and nothing but notices follows. ``device``
+        None: no login. ``threepids``: what the service vouches for. Raises MissingToken and
+        UnknownToken, AppserviceLoginUnsupported for a device of a service whose users get none,
+        InvalidUsername, UsernameReserved for what is not this service's, UsernameTaken,
+        ThreepidInUse, ThreepidChangeRefused.
+        """
+        new = await self.ghosts.plan(localpart, as_token, password, display_name, device)
+        if threepids:
+            await self.admission.check_additions(new.user_id, threepids)
+            new = attr.evolve(new, threepids=tuple(threepids))
+        created = await self.register_with_store(new)
+        log.info(
+            "registered {user_id} for an application service (exclusive={exclusive})",
+            user_id=str(created.user_id),
+            exclusive=new.appservice_id is not None,
+        )
+        return created
+
+    async def register_with_store(self, new: NewAccount) -> Created:
+        """Write an account whose every check has been made, with the jobs it brings."""
+        jobs = tuple(self.follow_ups.jobs_for(new))
+        if jobs:
+            new = attr.evolve(new, jobs=jobs)
+        return await self.writer.create_account(new)
+
+    async def repeat(self, outcome: Outcome) -> Created:
+        """The same answer once more, for a key that has made its account (B8.4)."""
+        return await self.writer.repeat(outcome)
+
+    async def register_device(
+        self,
+        user_id: UserID,
+        device_id: Optional[str] = None,
+        initial_display_name: Optional[str] = None,
+        is_guest: bool = False,
+        is_appservice_ghost: bool = False,
+        auth_provider_id: Optional[str] = None,
+        should_issue_refresh_token: bool = False,
+        auth_provider_session_id: Optional[str] = None,
+    ) -> Login:
+        """Log a device of an existing account in (contract B4).
+
+        ``device_id`` None: one is made up. Raises UserNotFound for an account that does not
+        exist or is deactivated, AwaitingApproval for one of ours that waits for an administrator,
+        InvalidParam for an unacceptable id or name.
+        """
+        request = DeviceRequest(
+            device_id=device_id,
+            display_name=initial_display_name,
+            is_guest=is_guest,
+            is_appservice_ghost=is_appservice_ghost,
+            wants_refresh_token=should_issue_refresh_token,
+            auth_provider_id=auth_provider_id,
+            auth_provider_session_id=auth_provider_session_id,
+        )
+        return await self.writer.register_device(user_id, self.drafts.device(user_id, request))
+
+    async def post_registration_actions(
+        self,
+        user_id: UserID,
+        auth_result: Mapping[str, Any],
+        access_token: Optional[Secret] = None,
+    ) -> None:
+        """Do for an account that others have made what ours bring with them (contract B6): give
+        it the addresses that were proven, note its consent, begin its jobs. Again is as once.
+
+        ``auth_result`` maps each stage that was passed to what it found:
+        ``m.login.email.identity`` and ``m.login.msisdn`` to {"medium", "address", "validated_at"
+        (ms)}, ``m.login.terms`` to anything true. What lacks a key, or is another's address, is
+        skipped. ``access_token`` None: no login. Raises UserNotFound.
+        """
+        await self.writer.after_registration(user_id, auth_result, access_token)
+
+    async def post_consent_actions(self, user_id: UserID) -> None:
+        """Begin what has waited until this user accepted the policies (B6.3). Again is as once.
+        ``Consents`` has it done by itself, with the last consent that was required."""
+        await self.writer.after_consent(user_id)
+
+    async def deactivated(self, user_id: UserID) -> None:
+        """Tell that this account has been deactivated: its addresses are anybody's, who is told
+        of removals hears of them, and its dialogues and proofs are of no use any more.
+
+        Where regsys keeps the accounts, this one has no password, device or token afterwards,
+        and its name stays taken. Call it again if it raised: again is as once.
+        """
+        await self.farewell.deactivated(user_id)
+
+    async def logged_out(self, user_id: UserID, device_id: Optional[str] = None) -> None:
+        """Tell that this device (None: each of the user's) has been removed from a homeserver's
+        own list: the registration that logged it in does not repeat its answer any more (B8.4).
+        Idempotent. Where regsys keeps the devices, logging out does this by itself.
+        """
+        await self.farewell.logged_out(user_id, device_id)
+
+    # --- the steps -----------------------------------------------------------------------
+
+    async def _register(self, registration: Registration) -> Created:
+        draft = self.drafts.of(registration)
+        verdict = await self.admission.judge(registration)
+        await self.admission.check(draft.registration)
+        guest = await self._check_name(registration)
+        password_hash = registration.password_hash
+        if registration.password is not None:
+            password_hash = await self.hasher.hash(registration.password, registration.session_id)
+        account = functools.partial(
+            draft.account,
+            password_hash=password_hash,
+            shadow_banned=verdict is Verdict.SHADOW_BAN,
+            upgrades_guest=guest is not None,
+        )
+        return await self._write(registration.localpart, account)
+
+    async def _check_name(self, registration: Registration) -> Optional[UserID]:
+        """The guest who is being upgraded, or None."""
+        if registration.localpart is None or registration.name_checked:
+            return None
+        return await self.names.check(
+            registration.localpart,
+            guest_access_token=registration.guest_access_token,
+            key=registration.key,
+            takes_over=registration.takes_over,
+            guest_id=registration.guest_id,
+        )
+
+    async def _write(
+        self, localpart: Optional[str], account: Callable[[UserID], NewAccount]
+    ) -> Created:
+        """Give the account its name, and write it; a drawn name may be lost to somebody quicker."""
+        if localpart is not None:
+            return await self._write_as(account(UserID(localpart, self.names.server_name)))
+        for _ in range(LOST_RACES):
+            try:
+                return await self._write_as(account(await self.names.draw()))
+            except UsernameTaken:
+                continue
+        raise NoFreeName()
+
+    async def _write_as(self, new: NewAccount) -> Created:
+        # Not before: whoever is asked is told whose address it will be.
+        await self.admission.check_additions(new.user_id, new.threepids)
+        return await self.register_with_store(new)

@@ -1,0 +1,115 @@
+"""What a registration comes to: the account about to be written, all but its name (B2.0, B2.3)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Optional
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+
+from regsys import clock
+from regsys.config import RegistrationConfig
+from regsys.errors import InvalidParam
+from regsys.interfaces import ILogins
+from regsys.model import (
+    DeviceRequest,
+    LoginTerms,
+    NewAccount,
+    NewDevice,
+    Registration,
+    Threepid,
+    UserID,
+)
+
+
+@attr.frozen(kw_only=True)
+class Drafts:
+    """``replay_window_ms``: how long a finished UIA session repeats its answer."""
+
+    config: RegistrationConfig
+    logins: ILogins
+    clock: IReactorTime
+    replay_window_ms: int = 600_000
+
+    def of(self, registration: Registration) -> Draft:
+        """Raises InvalidParam for a user type that there is not, and what ILogins.terms raises
+        for the device that is asked for."""
+        user_type = registration.user_type or self.config.default_user_type
+        if user_type is not None and user_type not in self.config.user_types:
+            raise InvalidParam(f"There is no user type {user_type!r} here.")
+        terms = None if registration.device is None else self.logins.terms(registration.device)
+        approved = self._approved(registration)
+        return Draft(
+            drafts=self,
+            registration=attr.evolve(registration, user_type=user_type),
+            approved=approved,
+            terms=terms if approved else None,
+        )
+
+    def device(self, user_id: UserID, request: DeviceRequest) -> NewDevice:
+        """A device for an account that exists; raises as ILogins.terms does."""
+        terms = self.logins.terms(request)
+        return NewDevice.of(request, self.logins.issue(user_id, terms, secrets.token_hex(16)))
+
+    def _approved(self, registration: Registration) -> bool:
+        if registration.approved is not None:
+            return registration.approved
+        waits = self.config.requires_approval and not registration.make_guest
+        return not waits or registration.admin or registration.by_admin
+
+
+@attr.frozen(kw_only=True)
+class Draft:
+    """``registration`` is what was asked for, with the default user type if none was. ``terms``
+    None: no login, for nobody asked for one, or it has to wait for an approval."""
+
+    drafts: Drafts
+    registration: Registration
+    approved: bool
+    terms: Optional[LoginTerms]
+
+    def account(
+        self,
+        user_id: UserID,
+        *,
+        password_hash: Optional[str],
+        shadow_banned: bool,
+        upgrades_guest: bool,
+    ) -> NewAccount:
+        """The account under this name: its tokens and its default display name follow from that."""
+        asked = self.registration
+        created_ms = clock.now_ms(self.drafts.clock)
+        proven = {item.address for item in asked.threepids}
+        vouched = tuple(item for item in asked.bind_emails if item not in proven)
+        return NewAccount(
+            key=asked.key,
+            user_id=user_id,
+            created_ms=created_ms,
+            password_hash=password_hash,
+            is_guest=asked.make_guest,
+            upgrades_guest=upgrades_guest,
+            admin=asked.admin,
+            user_type=asked.user_type,
+            approved=self.approved,
+            shadow_banned=shadow_banned,
+            # A guest who becomes a user keeps its own.
+            display_name=None if upgrades_guest else asked.display_name or user_id.localpart,
+            auth_provider_id=asked.auth_provider_id,
+            threepids=(
+                *asked.threepids,
+                *(Threepid("email", address, created_ms) for address in vouched),
+            ),
+            vouched_emails=vouched,
+            registration_token=asked.registration_token,
+            consents=asked.consents,
+            session_id=asked.session_id,
+            session_until_ms=created_ms + self.drafts.replay_window_ms,
+            device=self._device(user_id),
+        )
+
+    def _device(self, user_id: UserID) -> Optional[NewDevice]:
+        if self.registration.device is None or self.terms is None:
+            return None
+        login = self.drafts.logins.issue(user_id, self.terms, self.registration.key)
+        return NewDevice.of(self.registration.device, login)

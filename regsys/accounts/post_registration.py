@@ -1,0 +1,163 @@
+"""What follows when a registration is over, and when a user accepts the policies later."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from regsys import clock
+from regsys.consent import Consents
+from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
+from regsys.interfaces import (
+    IAccountStore,
+    IAftermath,
+    IAuth,
+    IFirstTimes,
+    IFollowUps,
+    IJobStore,
+    IThreepidStore,
+)
+from regsys.json_body import MAX_INTEGER
+from regsys.model import (
+    Job,
+    Login,
+    LoginTerms,
+    NewAccount,
+    NewDevice,
+    NewJob,
+    Secret,
+    Threepid,
+    UserID,
+    masked,
+)
+from regsys.threepids.addresses import canonical_threepid
+from regsys.threepids.changes import was_held
+from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN, TERMS
+
+log = Logger()
+
+
+@implementer(IAftermath)
+@attr.frozen(kw_only=True)
+class Aftermath:
+    """For accounts of our own and of a homeserver's. ``threepids`` None: nobody tells who has
+    which address, so none is added."""
+
+    accounts: IAccountStore
+    auth: IAuth
+    threepids: Optional[IThreepidStore]
+    firsts: IFirstTimes
+    consents: Consents
+    follow_ups: IFollowUps
+    jobs: IJobStore
+    start_jobs: Callable[[Sequence[NewJob]], None]
+    clock: IReactorTime
+
+    async def after_registration(
+        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> None:
+        if not await self.accounts.is_taken(user_id.localpart):
+            raise UserNotFound()
+        accepted = self._accepted(auth_result.get(TERMS))
+        device = await self._device(user_id, access_token)
+        held = [item for item in found(auth_result) if await self._is_held(user_id, item)]
+        if accepted:
+            await self.consents.record(user_id, accepted)
+        account = NewAccount(
+            key=f"after {user_id}",
+            user_id=user_id,
+            created_ms=clock.now_ms(self.clock),
+            is_guest=device is not None and device.login.terms.is_guest,
+            threepids=tuple(held),
+            consents=accepted,
+            device=device,
+        )
+        await self._begin(self.follow_ups.jobs_for(account))
+
+    async def after_consent(self, user_id: UserID) -> None:
+        await self._begin(self.follow_ups.jobs_after_consent(user_id))
+
+    async def run(self, job: Job) -> None:
+        """The handler of AFTER_CONSENT jobs: begins what waited if by now the user has accepted
+        all that newcomers must; else a later consent brings another such job."""
+        user_id = UserID.parse(job.payload["user_id"])
+        if await self.consents.is_admitted(user_id):
+            await self.after_consent(user_id)
+
+    async def _begin(self, jobs: Sequence[NewJob]) -> None:
+        if jobs:
+            self.start_jobs(await self.jobs.begin(jobs, clock.now_ms(self.clock)))
+
+    def _accepted(self, result: Any) -> Mapping[str, str]:
+        """What passing the terms meant: our stage says it, of another it is what we require."""
+        if isinstance(result, Mapping):
+            return {str(policy): str(version) for policy, version in result.items()}
+        required = self.consents.terms.at_registration if result else {}
+        return {name: policy.version for name, policy in required.items()}
+
+    async def _device(self, user_id: UserID, token: Optional[Secret]) -> Optional[NewDevice]:
+        """The device of the account's login; None if there was none, or it has ended since."""
+        if token is None:
+            return None
+        try:
+            requester = await self.auth.whose(token)
+        except UnknownToken:
+            requester = None
+        if requester is None or requester.user_id != user_id or requester.device_id is None:
+            log.info("the login of {user_id} is no more", user_id=str(user_id))
+            return None
+        terms = LoginTerms(device_id=requester.device_id, is_guest=requester.is_guest)
+        return NewDevice(login=Login(terms=terms, access_token=token))
+
+    async def _is_held(self, user_id: UserID, threepid: Threepid) -> bool:
+        """Whether the address is the user's, now that it has been added if nobody had it. What the
+        user has had before is not: he may have removed it since."""
+        if self.threepids is None:
+            return True
+        medium, address = threepid.medium, threepid.address
+        word = was_held(user_id, medium, address)
+        if await self.firsts.has_been(word):
+            return await self.threepids.owner_of(medium, address) == user_id
+        try:
+            await self.threepids.add(user_id, threepid, clock.now_ms(self.clock))
+        except ThreepidInUse:
+            log.warn(
+                "{address} was proven for {user_id}, and is another's",
+                address=masked(address),
+                user_id=str(user_id),
+            )
+            return False
+        await self.firsts.note(word)
+        return True
+
+
+def found(auth_result: Mapping[str, Any]) -> Sequence[Threepid]:
+    """The identifiers that stages have proven; what lacks its keys is skipped, and logged."""
+    threepids = []
+    for stage, medium in ((EMAIL_IDENTITY, "email"), (MSISDN, "msisdn")):
+        if stage not in auth_result:
+            continue
+        threepid = _threepid(medium, auth_result[stage])
+        if threepid is None:
+            log.warn("what {stage} has found is no identifier: skipped", stage=stage)
+        else:
+            threepids.append(threepid)
+    return threepids
+
+
+def _threepid(medium: str, result: Any) -> Optional[Threepid]:
+    if not isinstance(result, Mapping) or result.get("medium") != medium:
+        return None
+    address, validated_ms = result.get("address"), result.get("validated_at")
+    if not isinstance(address, str) or type(validated_ms) is not int:
+        return None
+    if not 0 <= validated_ms <= MAX_INTEGER:
+        return None
+    try:
+        return Threepid(medium, canonical_threepid(medium, address), validated_ms)
+    except InvalidParam:
+        return None

@@ -1,0 +1,180 @@
+"""Hooks around a change of what an account has, here and at identity servers (contract B10.4)."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Awaitable, Callable, Iterable, Optional, Union
+
+import attr
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from regsys.callbacks.base import Hook, Hooks, log
+from regsys.errors import ThreepidChangeRefused, Unavailable
+from regsys.interfaces import IBindingChanges, IThreepidChanges
+from regsys.model import Binding, UserID
+
+# check_user_third_party_identifier(user_id, medium, address, adding): before an account gets the
+# address, or loses it. Answers None if it may, else (errcode, sentence for the person); where the
+# errcode is None it is that of B10.4.
+Objection = Optional[tuple[Optional[str], str]]
+ThreepidCheck = Callable[[str, str, str, bool], Union[Objection, Awaitable[Objection]]]
+# on_add_user_third_party_identifier(user_id, medium, address), on_remove_…: afterwards. What it
+# answers is not looked at.
+ThreepidNotice = Callable[[str, str, str], object]
+# check_identity_server_binding(id_server, user_id, medium, address, bound): before an identity
+# server is asked to bind the address to the user, or (not bound) no longer to. Answers as above.
+BindingCheck = Callable[[str, str, str, str, bool], Union[Objection, Awaitable[Objection]]]
+# on_update_identity_server_binding, with the same arguments: afterwards.
+BindingNotice = Callable[[str, str, str, str, bool], object]
+
+
+class _Checks(Hooks[Hook]):
+    """Who may object."""
+
+    async def check(self, default: str, *args: object) -> None:
+        """Raise the first objection, whose errcode may be the ``default``; the checks after it are
+        not asked."""
+        for module, hook in self.hooks:
+            objection = await self.ask(module, hook, _as_objection, *args)
+            if objection is not None:
+                errcode, text = objection
+                raise ThreepidChangeRefused(errcode or default, text)
+
+
+def _as_objection(answer: object) -> Objection:
+    if answer is None:
+        return None
+    if isinstance(answer, tuple) and len(answer) == 2:
+        errcode, text = answer
+        if isinstance(text, str) and (errcode is None or isinstance(errcode, str)):
+            return errcode, text
+    raise ValueError("neither None nor an errcode and a sentence")
+
+
+class _Notices(Hooks[Hook]):
+    """Who is told of a change that has happened."""
+
+    def tell(self, *args: object) -> list[Deferred[None]]:
+        """Begin to tell everybody; what goes wrong with one is logged. Each fires, with None,
+        when one has been told."""
+        return self._tell_these(self.hooks, *args)
+
+    def _tell_these(
+        self, chosen: Iterable[tuple[str, Hook]], *args: object
+    ) -> list[Deferred[None]]:
+        return [
+            Deferred.fromCoroutine(self._tell(module, hook, *args)).addErrback(
+                lambda failure: log.failure("telling a module", failure)
+            )
+            for module, hook in chosen
+        ]
+
+    async def _tell(self, module: str, hook: Hook, *args: object) -> None:
+        with contextlib.suppress(Unavailable):  # it has been logged
+            await self.ask(module, hook, lambda answer: None, *args)
+
+
+class ThreepidChecks(_Checks[ThreepidCheck]):
+    moment = "check_user_third_party_identifier"
+
+
+class ThreepidAdditions(_Notices[ThreepidNotice]):
+    moment = "on_add_user_third_party_identifier"
+
+
+class ThreepidRemovals(_Notices[ThreepidNotice]):
+    moment = "on_remove_user_third_party_identifier"
+
+
+@attr.define(kw_only=True, eq=False)
+class OldAdditions(_Notices[ThreepidNotice]):
+    """What ThreepidAdditions was called before, for modules that know no newer name."""
+
+    moment = "on_threepid_bind"
+
+    _warned: set[str] = attr.field(init=False, factory=set)
+
+    def tell_but(self, newer: Hooks[ThreepidNotice], *args: object) -> list[Deferred[None]]:
+        """As ``tell``, without the modules that are told under the ``newer`` name."""
+        up_to_date = {module for module, _ in newer.hooks}
+        chosen = [pair for pair in self.hooks if pair[0] not in up_to_date]
+        for module in sorted({module for module, _ in chosen} - self._warned):
+            self._warned.add(module)
+            log.warn(
+                "module {module} registers {moment}, which is an old name: it should register "
+                "{newer}",
+                module=module,
+                moment=self.moment,
+                newer=newer.moment,
+            )
+        return self._tell_these(chosen, *args)
+
+
+class BindingChecks(_Checks[BindingCheck]):
+    moment = "check_identity_server_binding"
+
+
+class BindingUpdates(_Notices[BindingNotice]):
+    moment = "on_update_identity_server_binding"
+
+
+@implementer(IThreepidChanges)
+@attr.frozen(kw_only=True)
+class ThreepidChanges:
+    """The hooks around a change of what an existing account has: before it, and after."""
+
+    checks: ThreepidChecks
+    additions: ThreepidAdditions
+    removals: ThreepidRemovals
+    old_additions: OldAdditions
+
+    @classmethod
+    def on(cls, clock: IReactorTime) -> ThreepidChanges:
+        """Without any hook yet."""
+        return cls(
+            checks=ThreepidChecks(clock=clock),
+            additions=ThreepidAdditions(clock=clock),
+            removals=ThreepidRemovals(clock=clock),
+            old_additions=OldAdditions(clock=clock),
+        )
+
+    async def check(self, user_id: UserID, medium: str, address: str, adding: bool) -> None:
+        default = "M_THREEPID_DENIED" if adding else "M_FORBIDDEN"
+        await self.checks.check(default, str(user_id), medium, address, adding)
+
+    def has_listeners(self) -> bool:
+        return bool(self.additions.hooks or self.old_additions.hooks)
+
+    async def tell(self, user_id: UserID, medium: str, address: str, added: bool) -> None:
+        args = (str(user_id), medium, address)
+        if added:
+            told = self.additions.tell(*args) + self.old_additions.tell_but(self.additions, *args)
+        else:
+            told = self.removals.tell(*args)
+        await DeferredList(told)
+
+
+@implementer(IBindingChanges)
+@attr.frozen(kw_only=True)
+class BindingChanges:
+    """The hooks around what identity servers are asked: before it, and after."""
+
+    checks: BindingChecks
+    updates: BindingUpdates
+
+    @classmethod
+    def on(cls, clock: IReactorTime) -> BindingChanges:
+        """Without any hook yet."""
+        return cls(checks=BindingChecks(clock=clock), updates=BindingUpdates(clock=clock))
+
+    async def check(self, binding: Binding, bound: bool) -> None:
+        await self.checks.check("M_THREEPID_DENIED", *_told(binding), bound)
+
+    def updated(self, binding: Binding, bound: bool) -> None:
+        self.updates.tell(*_told(binding), bound)
+
+
+def _told(binding: Binding) -> tuple[str, str, str, str]:
+    return binding.id_server, str(binding.user_id), binding.medium, binding.address

@@ -1,0 +1,1 @@
+"""Captchas and proof of work, with their UIA stages."""

@@ -1,0 +1,140 @@
+"""Captchas: those of services, one stage for all of them, and our own (B8.7, threat A25).
+
+Services differ in the stage's name, in the page that shows them and in the address that
+knows whether they were solved. An ``auth`` dict has one key for all: ``response``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Mapping, Optional
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from regsys import clock
+from regsys.captcha.proof_of_work import ProofOfWork
+from regsys.errors import StageFailed
+from regsys.interfaces import ICaptchaVerifier, INonceStore, IStage, StageContext, StagePage
+from regsys.model import UIASession
+from regsys.uia.stage_types import HCAPTCHA, PROOF_OF_WORK, RECAPTCHA, TURNSTILE
+
+# The longest that services are known to give out have some two thousand characters.
+MAX_RESPONSE = 16 * 1024
+# Our own has some five hundred.
+MAX_PAYLOAD = 4 * 1024
+# Services forget a response after minutes; from then on they refuse it themselves.
+REMEMBERED_MS = 3600 * 1000
+
+# What each needs of a page's policy, as its makers document it:
+# https://developers.google.com/recaptcha/docs/faq
+# https://docs.hcaptcha.com/#content-security-policy-settings
+# https://developers.cloudflare.com/turnstile/reference/content-security-policy/
+PAGES: Mapping[str, StagePage] = {
+    RECAPTCHA: StagePage(
+        template="stages/recaptcha.html",
+        fields={"g-recaptcha-response": "response"},
+        sources={
+            "script-src": (
+                "https://www.recaptcha.net/recaptcha/",
+                "https://www.gstatic.com/recaptcha/",
+            ),
+            "frame-src": (
+                "https://www.recaptcha.net/recaptcha/",
+                "https://recaptcha.net/recaptcha/",
+            ),
+        },
+    ),
+    HCAPTCHA: StagePage(
+        template="stages/hcaptcha.html",
+        fields={"h-captcha-response": "response"},
+        sources=dict.fromkeys(
+            ("script-src", "frame-src", "style-src", "connect-src"),
+            ("https://hcaptcha.com", "https://*.hcaptcha.com"),
+        ),
+    ),
+    TURNSTILE: StagePage(
+        template="stages/turnstile.html",
+        fields={"cf-turnstile-response": "response"},
+        sources={
+            "script-src": ("https://challenges.cloudflare.com",),
+            "frame-src": ("https://challenges.cloudflare.com",),
+        },
+    ),
+}
+
+
+@implementer(IStage)
+@attr.frozen(kw_only=True)
+class CaptchaStage:
+    """A captcha whose service knows whether a ``response`` is good. ``type`` is one of PAGES.
+
+    A response passes one session. Services see to that themselves, but ``used`` makes it
+    certain, for all processes: whoever uses up a response first has passed with it.
+    """
+
+    type: str
+    public_key: str
+    verifier: ICaptchaVerifier
+    used: INonceStore
+    clock: IReactorTime
+
+    @property
+    def page(self) -> Optional[StagePage]:
+        return PAGES[self.type]
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return {"public_key": self.public_key}
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        response = _response(auth, MAX_RESPONSE)
+        fingerprint = hashlib.sha256(f"{self.type} {response}".encode()).hexdigest()
+        if context.session.results.get(self.type) == fingerprint:
+            # This session has passed with it, and the client has missed the answer.
+            return fingerprint
+        refused = StageFailed("M_UNAUTHORIZED", "The captcha was not solved: try another one.")
+        if not await self.verifier.verify(response, context.client.address):
+            raise refused
+        # Only now: a response that nobody could check is not used up.
+        until_ms = clock.now_ms(self.clock) + REMEMBERED_MS
+        if not await self.used.use(fingerprint, until_ms):
+            raise refused
+        return fingerprint
+
+
+@implementer(IStage)
+@attr.frozen
+class ProofOfWorkStage:
+    """``org.regsys.altcha``: work that the visitor's computer does while the person waits.
+
+    ``params`` are the challenge and ``response`` is the payload, as ALTCHA's widget has them.
+    """
+
+    work: ProofOfWork
+
+    type = PROOF_OF_WORK
+    page = StagePage(
+        template="stages/altcha.html",
+        fields={"altcha": "response"},
+        sources={"script-src": ("'self'",), "worker-src": ("'self'",)},
+    )
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return self.work.challenge(session.session_id)
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        self.work.check(context.session.session_id, _response(auth, MAX_PAYLOAD))
+        return True
+
+
+def _response(auth: Mapping[str, Any], at_most: int) -> str:
+    """The ``response`` in an ``auth`` dict; StageFailed if there is none that could be one."""
+    response = auth.get("response", "")
+    if response == "":
+        raise StageFailed("M_CAPTCHA_NEEDED", "Solve the captcha, and send its 'response'.")
+    if not isinstance(response, str):
+        raise StageFailed("M_INVALID_PARAM", "'response' must be a string.")
+    if len(response) > at_most:
+        raise StageFailed("M_INVALID_PARAM", "'response' is too long.")
+    return response

@@ -1,0 +1,1 @@
+"""What the client-server API means, without HTTP."""

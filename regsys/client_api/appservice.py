@@ -1,0 +1,146 @@
+"""What application services ask of us, without HTTP: accounts, logins, who they are (B3.4)."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional, Sequence
+
+import attr
+
+from regsys import json_body
+from regsys.accounts.appservice_account import NOT_ITS_NAME, service_of
+from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.post_registration import found
+from regsys.client_api.credentials import localpart_named
+from regsys.credentials.access_tokens import device_asked, device_wanted
+from regsys.errors import (
+    AppserviceLoginUnsupported,
+    Forbidden,
+    InvalidUsername,
+    MissingParam,
+    UnknownDevice,
+    UsernameReserved,
+    UserNotFound,
+)
+from regsys.interfaces import IAccountStore, IAppservices, IBlocking, ITokenStore, IUserLookup
+from regsys.model import Appservice, Created, LoggedIn, Requester, Secret, Threepid, UserID
+
+APPLICATION_SERVICE = "m.login.application_service"
+NOT_REGISTERED = "This user is not registered, or no longer registered."
+
+
+def is_from_service(kind: str, body: Mapping[str, Any]) -> bool:
+    """Whether it is a service that asks POST /register; BadJSON for a type that is no text."""
+    return kind == "user" and json_body.string(body, "type") == APPLICATION_SERVICE
+
+
+@attr.frozen(kw_only=True)
+class AppserviceRequests:
+    """What application services ask at /register, /login and /whoami.
+
+    ``users`` None: no account can be looked up, so nobody is logged in; ``devices`` None: which
+    device a service names is not looked at. ``may_set_password``: a service may give an account a
+    password, a display name and the addresses that its ``auth_result`` has.
+    """
+
+    handler: RegistrationHandler
+    services: IAppservices
+    accounts: IAccountStore
+    users: Optional[IUserLookup]
+    devices: Optional[ITokenStore]
+    blocking: IBlocking
+    may_set_password: bool
+
+    def types(self) -> tuple[str, ...]:
+        """The login types on offer: none where no service logs its users in."""
+        offered = any(service.may_log_in for service in self.services.services)
+        return (APPLICATION_SERVICE,) if offered else ()
+
+    async def register(self, body: Mapping[str, Any], as_token: Optional[Secret]) -> Created:
+        """Make the account; the name is taken as it is, capitals included (B16.7)."""
+        device = device_wanted(body)
+        password = display_name = None
+        threepids: Sequence[Threepid] = ()
+        if self.may_set_password:
+            password = json_body.string(body, "password", limit=json_body.MAX_PASSWORD)
+            display_name = json_body.string(body, "display_name")
+            threepids = found(json_body.mapping(body, "auth_result") or {})
+        return await self.handler.appservice_register(
+            _name(body),
+            as_token,
+            password=Secret(password) if password else None,
+            display_name=display_name,
+            device=device,
+            threepids=threepids,
+        )
+
+    async def log_in(self, body: Mapping[str, Any], as_token: Optional[Secret]) -> LoggedIn:
+        """A device for one of the service's users. Forbidden: there is no such user, or no more."""
+        service = service_of(self.services, as_token)
+        if not service.may_log_in:
+            raise AppserviceLoginUnsupported()
+        asked = device_asked(body)
+        names = self.handler.names
+        user_id = UserID(localpart_named(body, names.server_name) or "", names.server_name)
+        if not self.services.may_use(service.id, user_id):
+            raise UsernameReserved(NOT_ITS_NAME)
+        user = None if self.users is None else await self.users.find(user_id.localpart)
+        if user is None or user.user_id != user_id:
+            raise Forbidden(NOT_REGISTERED)
+        # The account names its service only where the namespace is exclusive.
+        await self.blocking.check_login(attr.evolve(user, appservice_id=service.id))
+        try:
+            login = await self.handler.register_device(
+                user_id,
+                asked.device_id,
+                asked.display_name,
+                is_appservice_ghost=True,
+                should_issue_refresh_token=asked.wants_refresh_token,
+            )
+        except UserNotFound:
+            raise Forbidden(NOT_REGISTERED) from None
+        return LoggedIn(user_id=user_id, login=login)
+
+    async def acts_as(
+        self, service: Appservice, user_id: Optional[str], device_id: Optional[str]
+    ) -> Requester:
+        """As whom the service asks: its own user, if it names none. Forbidden: there is no such
+        user, or it is not for this service to be. UnknownDevice: the user has no such device."""
+        server_name = self.handler.names.server_name
+        try:
+            acting = UserID.parse(user_id or f"@{service.sender_localpart}:{server_name}")
+        except ValueError:
+            raise Forbidden(NOT_ITS_NAME) from None
+        is_ours = acting.server.lower() == server_name.lower()
+        acting = UserID(acting.localpart, server_name)
+        if not is_ours or not self.services.may_use(service.id, acting):
+            raise Forbidden(NOT_ITS_NAME)
+        if not await self._exists(acting) and not await self._is_sender_to_be(service, acting):
+            raise Forbidden(NOT_REGISTERED)
+        if device_id is None or self.devices is None:
+            return Requester(user_id=acting)
+        if not await self.devices.has_device(acting, device_id):
+            raise UnknownDevice()
+        return Requester(user_id=acting, device_id=device_id)
+
+    async def _is_sender_to_be(self, service: Appservice, user_id: UserID) -> bool:
+        """Whether it is the service's own user, not registered yet: bridges ask who they are before
+        they register it (B16.11)."""
+        is_sender = user_id.localpart == service.sender_localpart
+        return is_sender and not await self.accounts.is_taken(user_id.localpart)
+
+    async def _exists(self, user_id: UserID) -> bool:
+        if self.users is None:
+            return await self.accounts.is_taken(user_id.localpart)
+        user = await self.users.find(user_id.localpart)
+        return user is not None and user.user_id == user_id and not user.deactivated
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    """The name under ``user``, an old key that some bridges send, or ``username``."""
+    user, username = json_body.string(body, "user"), json_body.string(body, "username")
+    name = username if user is None else user
+    if name is None:
+        raise MissingParam("'username' is missing.")
+    if len(name) > json_body.MAX_NAME:
+        raise InvalidUsername(f"A user name may have at most {json_body.MAX_NAME} characters.")
+    return name

@@ -1,0 +1,62 @@
+"""What a client asks for by POST /register, read from its body (contract B13, B16.4)."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+import attr
+
+from regsys import json_body
+from regsys.credentials.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
+from regsys.errors import InvalidUsername
+from regsys.model import DeviceRequest, Secret
+
+
+@attr.frozen(kw_only=True)
+class Wish:
+    """What the client asks for, types checked. ``remembered`` is what a session keeps of it."""
+
+    remembered: Mapping[str, Any]
+    wants_refresh_token: bool = False
+    guest_access_token: Optional[Secret] = attr.field(default=None, repr=False)
+    empty: bool = False
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Wish:
+        """Raises BadJSON for wrong types, InvalidUsername or InvalidParam for what is too long."""
+        refresh = json_body.boolean(body, "refresh_token")
+        username = json_body.string(body, "username")
+        if username is not None and len(username) > json_body.MAX_NAME:
+            raise InvalidUsername(f"A user name may have at most {json_body.MAX_NAME} characters.")
+        guest = json_body.string(body, "guest_access_token")
+        # A known client sends the display name of its device alone, meaning nothing (B16.4).
+        given = {key for key in body if json_body.has(body, key)}
+        stray = {"auth"} if "password" in given else {"auth", "initial_device_display_name"}
+        remembered = {
+            "username": username,
+            "device_id": json_body.string(body, "device_id", limit=MAX_DEVICE_ID),
+            "initial_device_display_name": json_body.string(
+                body, "initial_device_display_name", limit=MAX_DISPLAY_NAME
+            ),
+            "inhibit_login": json_body.boolean(body, "inhibit_login") or None,
+        }
+        return cls(
+            remembered={
+                name: value
+                for name, value in remembered.items()
+                if value is not None and name not in stray
+            },
+            wants_refresh_token=refresh,
+            guest_access_token=None if guest is None else Secret(guest),
+            empty=given <= stray,
+        )
+
+    def device(self, params: Mapping[str, Any]) -> Optional[DeviceRequest]:
+        """The device asked for by the parameters that hold now; None if no login is wanted."""
+        if params.get("inhibit_login"):
+            return None
+        return DeviceRequest(
+            device_id=params.get("device_id"),
+            display_name=params.get("initial_device_display_name"),
+            wants_refresh_token=self.wants_refresh_token,
+        )

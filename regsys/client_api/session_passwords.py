@@ -1,0 +1,259 @@
+"""The hash of a registration's password, kept with its session until the account is made.
+
+The plain password reaches no disk. So the process that it was sent to hashes it, after the answer,
+and the session's row says until when that may take (``hashing_until_ms``, a lease): whichever
+process gets the last request knows whether a hash is still to come (contract B8.3).
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Optional, Sequence
+
+import attr
+from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from regsys import clock
+from regsys.errors import RegistrationError, Unavailable
+from regsys.interfaces import IHasher
+from regsys.model import Secret, UIASession
+from regsys.uia.sessions import UserInteractiveAuth
+
+log = Logger()
+
+# So long may it take to hash a session's password and to keep the hash. A process that dies
+# keeps nobody waiting for longer.
+LEASE_MS = 30_000
+# So many sessions' passwords may wait in memory until the hashing queue has room.
+MOST_IN_LINE = 100
+# How long the last request of a session waits for the hash, and how often it looks at the row
+# where another process makes it.
+PATIENCE_S = 10.0
+LOOK_S = 0.2
+# A database that is away is asked again, as long as the lease lasts.
+RETRY_S = 1.0
+
+
+@attr.define(eq=False)
+class _Pending:
+    """A hash to come; ``waiting`` get it, or None where nobody makes it any more. ``made``: it is
+    there, and still to be kept."""
+
+    session_id: str
+    mark: str
+    until_ms: int
+    password: Secret
+    waiting: list[Deferred[Optional[str]]] = attr.field(factory=list)
+    made: Optional[str] = attr.field(default=None, repr=False)
+
+    def result(self) -> Deferred[Optional[str]]:
+        """A Deferred of the caller's own, who may cancel it."""
+        if self.made is not None:
+            return succeed(self.made)
+        mine: Deferred[Optional[str]] = Deferred(lambda _: self.waiting.remove(mine))
+        self.waiting.append(mine)
+        return mine
+
+    def finish(self, password_hash: Optional[str]) -> None:
+        self.made = password_hash
+        while self.waiting:
+            self.waiting.pop(0).callback(password_hash)
+
+
+@attr.define(kw_only=True, eq=False)
+class KeptHashes:
+    """Makes the hashes of this process's sessions, one a session, and waits for those of others."""
+
+    uia: UserInteractiveAuth
+    hasher: IHasher
+    clock: IReactorTime
+    # By session, in the order of their coming: those that wait for room in the hashing queue, and
+    # those that are being hashed, kept or given up.
+    _line: dict[str, _Pending] = attr.field(factory=dict, init=False, repr=False)
+    _making: dict[str, _Pending] = attr.field(factory=dict, init=False, repr=False)
+    _idle: list[Deferred[None]] = attr.field(factory=list, init=False, repr=False)
+    _is_serving: bool = attr.field(default=False, init=False)
+    _is_closed: bool = attr.field(default=False, init=False)
+
+    # --- The password comes ---------------------------------------------------------------
+
+    def marked(self, session: UIASession, password: Optional[Secret]) -> UIASession:
+        """The session with a mark of its own for this password, which tells it from those of other
+        requests, and with the lease under which it will be hashed, if it will; the same session
+        where this request brings none."""
+        if password is None:
+            return session
+        until_ms = clock.now_ms(self.clock) + LEASE_MS if self._has_place() else None
+        mark = secrets.token_hex(8)
+        return attr.evolve(session, password_mark=mark, hashing_until_ms=until_ms)
+
+    def _has_place(self) -> bool:
+        if len(self._line) >= MOST_IN_LINE:
+            # Those whom nobody waits for any more give way; else they are hashed all the same.
+            now_ms = clock.now_ms(self.clock)
+            for pending in list(self._line.values()):
+                if pending.until_ms <= now_ms:
+                    del self._line[pending.session_id]
+                    pending.finish(None)
+        return not self._is_closed and len(self._line) < MOST_IN_LINE
+
+    def make_soon(self, session: UIASession, password: Optional[Secret]) -> None:
+        """Once the answer is on its way, hash the password that ``marked`` has marked, and keep
+        the hash, unless a newer password has come meanwhile. None: there is nothing to do."""
+        mark, until_ms = session.password_mark, session.hashing_until_ms
+        if password is None or mark is None or until_ms is None:
+            return
+        # A newer password has the place of the one before.
+        pending = _Pending(session.session_id, mark, until_ms, password)
+        earlier = self._line.get(session.session_id)
+        self._line[session.session_id] = pending
+        if earlier is not None:
+            earlier.finish(None)
+        self.clock.callLater(0, self._serve)
+
+    def _serve(self) -> None:
+        if not self._is_serving:
+            self._is_serving = True
+            serving = Deferred.fromCoroutine(self._serve_line())
+            serving.addErrback(lambda failure: log.failure("hashing in the background", failure))
+
+    async def _serve_line(self) -> None:
+        try:
+            while self._line:
+                await self.hasher.room()
+                pending = next(iter(self._line.values()), None)
+                if pending is not None:
+                    self._making[pending.session_id] = self._line.pop(pending.session_id)
+                    making = Deferred.fromCoroutine(self._make(pending))
+                    making.addErrback(lambda failure: log.failure("keeping a hash", failure))
+        finally:
+            self._is_serving = False
+
+    async def _make(self, pending: _Pending) -> None:
+        try:
+            password_hash = await self._hash(pending)
+            if password_hash is None:
+                await self._give_up([pending])
+            else:
+                pending.finish(password_hash)
+                await self._keep(pending, password_hash)
+        except RegistrationError as error:
+            log.info("a session's password hash was not kept: {error}", error=error.text)
+        finally:
+            self._leave(pending)
+
+    def _leave(self, pending: _Pending) -> None:
+        if self._making.get(pending.session_id) is pending:
+            del self._making[pending.session_id]
+        pending.finish(None)
+        if not self.is_busy:
+            while self._idle:
+                self._idle.pop(0).callback(None)
+
+    async def _hash(self, pending: _Pending) -> Optional[str]:
+        """None: nobody makes it, for the process is about to end, or a thread has failed."""
+        try:
+            return await self.hasher.hash(pending.password, pending.session_id)
+        except RegistrationError as error:
+            log.info("a session's password was not hashed: {error}", error=error.text)
+        except Exception:
+            # Nobody else would hear of it, and nobody may wait for this hash any longer.
+            log.failure("hashing a session's password")
+        return None
+
+    async def _keep(self, pending: _Pending, password_hash: str) -> None:
+        sessions = self.uia.sessions
+        while True:
+            try:
+                return await sessions.keep_hash(pending.session_id, pending.mark, password_hash)
+            except Unavailable:
+                if clock.now_ms(self.clock) >= pending.until_ms:
+                    raise
+            await deferLater(self.clock, RETRY_S)
+
+    async def _give_up(self, given_up: Sequence[_Pending]) -> None:
+        """Let nobody wait in vain, at any process."""
+        marks = {pending.session_id: pending.mark for pending in given_up}
+        try:
+            await self.uia.sessions.give_up_hashes(marks)
+        except RegistrationError as error:
+            log.info("a hash that nobody makes is waited for: {error}", error=error.text)
+
+    # --- The last request comes -----------------------------------------------------------
+
+    async def awaited(self, session: UIASession) -> UIASession:
+        """The session once the hash of its password is there, for ten seconds at most; as it
+        stands where nobody makes one, or once another process has finished it.
+
+        Raises UnknownSession when it has ended meanwhile, Unavailable when this process ends.
+        """
+        if session.password_hash is not None or session.finished is not None:
+            return session
+        with self.uia.turns.asking_others(session.session_id):
+            return await self._awaited(session)
+
+    async def _awaited(self, session: UIASession) -> UIASession:
+        until_s = self.clock.seconds() + PATIENCE_S
+        while session.password_hash is None and session.finished is None:
+            left_s = until_s - self.clock.seconds()
+            if left_s <= 0:
+                break
+            pending = self._pending(session)
+            if pending is not None:
+                password_hash = await self._result(pending, left_s)
+                if password_hash is not None:
+                    return attr.evolve(session, password_hash=password_hash)
+            elif (session.hashing_until_ms or 0) <= clock.now_ms(self.clock):
+                break
+            elif self._is_closed:
+                raise Unavailable()
+            else:
+                await deferLater(self.clock, min(LOOK_S, left_s))
+            session = await self.uia.open(session.session_id)
+        return session
+
+    def _pending(self, session: UIASession) -> Optional[_Pending]:
+        for pending in (self._line.get(session.session_id), self._making.get(session.session_id)):
+            if pending is not None and pending.mark == session.password_mark:
+                return pending
+        return None
+
+    async def _result(self, pending: _Pending, left_s: float) -> Optional[str]:
+        try:
+            return await pending.result().addTimeout(left_s, self.clock)
+        except TimeoutError:
+            return None
+
+    # --- The process ends -----------------------------------------------------------------
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a hash is to be made, or to be kept."""
+        return bool(self._line or self._making)
+
+    def idle(self) -> Deferred[None]:
+        """Fires when no hash is to be made, or to be kept: at once if none is now."""
+        if not self.is_busy:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._idle.append(waiting)
+        return waiting
+
+    def close(self) -> None:
+        """Give up what is in line, and take nothing more; what is being hashed may end."""
+        self._is_closed = True
+        self._making.update(self._line)
+        leaving = list(self._line.values())
+        self._line.clear()
+        closing = Deferred.fromCoroutine(self._close(leaving))
+        closing.addErrback(lambda failure: log.failure("giving up hashes", failure))
+
+    async def _close(self, leaving: Sequence[_Pending]) -> None:
+        try:
+            await self._give_up(leaving)
+        finally:
+            for pending in leaving:
+                self._leave(pending)

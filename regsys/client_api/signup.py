@@ -1,0 +1,288 @@
+"""The dialogue of POST /register, without HTTP: answers Registered or Challenge (contract B13)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Mapping, Optional, Sequence, Union
+
+import attr
+from twisted.internet.defer import Deferred
+
+from regsys import json_body
+from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.usernames import ascii_lower
+from regsys.client_api.names_from_threepids import ThreepidNames
+from regsys.client_api.register_request import Wish
+from regsys.client_api.session_passwords import KeptHashes
+from regsys.config import PasswordsConfig, RegistrationConfig
+from regsys.credentials.passwords import check_policy
+from regsys.errors import (
+    AwaitingApproval,
+    Forbidden,
+    InvalidParam,
+    InvalidRegistrationToken,
+    MissingParam,
+    PasswordNeededAgain,
+    RegistrationDisabled,
+    RegistrationError,
+    StageFailed,
+    Unrecognized,
+)
+from regsys.interfaces import IStage
+from regsys.model import (
+    Challenge,
+    Client,
+    Created,
+    DeviceRequest,
+    Registration,
+    Secret,
+    UIASession,
+    UserID,
+)
+from regsys.threepids.addresses import NewcomersThreepids
+from regsys.threepids.stages import proven
+from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
+from regsys.uia.stage_types import REGISTRATION_TOKEN, TERMS
+
+METHOD = "POST"
+
+
+@attr.frozen(kw_only=True)
+class SignupRequest:
+    """One POST /register. ``uri`` is path and query as sent; ``access_token`` None: none came.
+    ``gone`` fires when the client has left; None: nobody tells."""
+
+    kind: str
+    body: Mapping[str, Any] = attr.field(repr=False)
+    uri: str
+    client: Client
+    access_token: Optional[Secret] = None
+    gone: Optional[Deferred[Any]] = attr.field(default=None, eq=False, repr=False)
+
+
+@attr.frozen(kw_only=True)
+class Registered:
+    """The dialogue is over. ``created.login`` None: the client wanted none (``inhibit_login``)."""
+
+    created: Created
+
+
+@attr.frozen(kw_only=True)
+class Signup:
+    """``flows``: the ways in that this server offers, each a tuple of stages (B8.6).
+    ``policies``: what our terms stage stands for, the version of each policy by its name."""
+
+    handler: RegistrationHandler
+    uia: UserInteractiveAuth
+    newcomers: NewcomersThreepids
+    names: ThreepidNames
+    hashes: KeptHashes
+    flows: Sequence[Flow]
+    registration: RegistrationConfig
+    passwords: PasswordsConfig
+    policies: Mapping[str, str] = attr.field(factory=dict)
+
+    def asked_for(self) -> Sequence[IStage]:
+        """The stages that some flow has."""
+        names = dict.fromkeys(name for flow in self.flows for name in flow)
+        return [self.uia.stages[name] for name in names]
+
+    async def attempt(self, request: SignupRequest) -> Union[Registered, Challenge]:
+        """One request of the dialogue, checked in the order of contract B13."""
+        await self.handler.check_registration_ratelimit(request.client.address)
+        if request.kind == "guest":
+            return await self._guest(request)
+        if request.kind != "user":
+            raise Unrecognized("There is no such kind of registration.")
+        wish = Wish.of(request.body)
+        if request.access_token is not None:
+            raise InvalidParam("Registering takes no access token: leave it out.")
+        if not self.registration.enabled:
+            raise RegistrationDisabled()
+        password = self._password(request.body)
+        auth = Auth.of(request.body)
+        if auth.session_id is None:
+            session = self.uia.begin(METHOD, request.uri, request.client, wish.remembered)
+            session = self.hashes.marked(session, password)
+            return await self._dialogue(request, wish, password, auth, session, stored=False)
+        async with self.uia.turn(auth.session_id, request.gone):
+            session = await self.uia.find(auth.session_id, METHOD, request.uri)
+            if not wish.empty:
+                session = attr.evolve(session, params=wish.remembered)
+            session = self.hashes.marked(session, password)
+            return await self._dialogue(request, wish, password, auth, session, stored=True)
+
+    async def _guest(self, request: SignupRequest) -> Registered:
+        if not self.registration.allow_guest_access:
+            raise Forbidden("Guests are not welcome on this server.")
+        name = json_body.string(request.body, "initial_device_display_name")
+        registration = Registration(
+            key=secrets.token_hex(16),
+            make_guest=True,
+            client=request.client,
+            device=DeviceRequest(display_name=name, is_guest=True),
+        )
+        return Registered(created=await self.handler.register_user(registration))
+
+    def _password(self, body: Mapping[str, Any]) -> Optional[Secret]:
+        """The password, fit for use; None where there is none, or an empty one (B16.6)."""
+        password = json_body.string(body, "password", limit=json_body.MAX_PASSWORD)
+        if not password:
+            return None
+        check_policy(self.passwords.policy, password)
+        return Secret(password)
+
+    async def _dialogue(
+        self,
+        request: SignupRequest,
+        wish: Wish,
+        password: Optional[Secret],
+        auth: Auth,
+        session: UIASession,
+        stored: bool,
+    ) -> Union[Registered, Challenge]:
+        """A session from its parameters to its end, or to what is still missing."""
+        finished, guest = session.finished, None
+        # Where it may have got another name, asking for that one again is no new wish.
+        if finished is None or not self.names.may_replace:
+            guest = await self._check(wish, session, finished.user_id if finished else None, stored)
+        if finished is not None:
+            return self._registered(await self.handler.repeat(finished))
+        if guest is not None:
+            # Its token is not kept; that it was shown is (B2.4).
+            session = attr.evolve(session, guest_id=guest)
+        progress = self._current(await self.uia.attempt(session, auth, request.client))
+        if not progress.completes(self.flows):
+            if stored:
+                await self._save(request, session, progress, password)
+            else:
+                session = await self.uia.store(session, progress)
+            self.hashes.make_soon(session, password)
+            return self.uia.challenge(session, progress, self.flows, asked=auth.given)
+        registration = self._registration(request, wish, password, session, progress, stored)
+        try:
+            return await self._complete(attr.evolve(registration, guest_id=guest), session)
+        except RegistrationError as error:
+            if isinstance(error, InvalidRegistrationToken):
+                # It has ended, or was revoked, since its stage was passed.
+                failure = StageFailed(error.errcode, error.text)
+                progress = progress.undone(REGISTRATION_TOKEN, failure)
+            # The session lives on, with what it has passed (B16.1): nothing is lost.
+            if stored:
+                await self._save(request, session, progress, password)
+                self.hashes.make_soon(session, password)
+            if progress.failure is None:
+                raise
+            return self.uia.challenge(session, progress, self.flows, asked=True)
+
+    def _current(self, progress: Progress) -> Progress:
+        """The same, but that policies whose versions have changed must be accepted anew."""
+        if not self.policies or progress.results.get(TERMS) in (None, self.policies):
+            return progress
+        return attr.evolve(progress, results={**progress.results, TERMS: None})
+
+    async def _check(
+        self, wish: Wish, session: UIASession, assigned: Optional[UserID], stored: bool
+    ) -> Optional[UserID]:
+        """What can be refused of the name before any stage is tried. Returns the guest who is to
+        become a user, or None."""
+        localpart = _localpart(session)
+        if localpart is not None:
+            return await self.handler.check_username(
+                localpart,
+                guest_access_token=wish.guest_access_token,
+                assigned_user_id=assigned,
+                early=True,
+                # Another process may have finished this session since it was looked up.
+                key=session.session_id if stored else None,
+                guest_id=session.guest_id,
+            )
+        if wish.guest_access_token is not None:
+            raise MissingParam("'username' must name the guest who is to become a user.")
+        return None
+
+    def _registration(
+        self,
+        request: SignupRequest,
+        wish: Wish,
+        password: Optional[Secret],
+        session: UIASession,
+        progress: Progress,
+        stored: bool,
+    ) -> Registration:
+        """What is asked for, with the password that this request brings."""
+        return Registration(
+            key=session.session_id,
+            session_id=session.session_id if stored else None,
+            localpart=_localpart(session),
+            password=password,
+            guest_access_token=wish.guest_access_token,
+            client=request.client,
+            clients=tuple(dict.fromkeys((*session.clients, request.client))),
+            device=wish.device(session.params),
+            registration_token=progress.results.get(REGISTRATION_TOKEN),
+            consents=self.policies if TERMS in progress.completed else {},
+            threepids=proven(progress.results),
+            # _check has looked the name up, unless it must keep silent about it.
+            name_checked=not self.registration.inhibit_user_in_use_error
+            and session.guest_id is None,
+            threepids_checked=True,  # by _complete, beforehand
+        )
+
+    async def _complete(self, registration: Registration, session: UIASession) -> Registered:
+        for threepid in registration.threepids:
+            await self.newcomers.check_allowed(threepid.medium, threepid.address)
+        if registration.password is None:
+            session = await self.hashes.awaited(session)
+            if session.finished is not None:
+                # Another process has finished it meanwhile.
+                created = await self.handler.repeat(session.finished)
+                return await self._answer(created, registration.localpart)
+            if session.password_hash is None:
+                raise _no_password(session)
+            registration = attr.evolve(registration, password_hash=session.password_hash)
+        registration = await self.names.named(registration)
+        await self.newcomers.check_free(registration.threepids, registration.key)
+        created = await self.handler.register_user(registration)
+        return await self._answer(created, registration.localpart)
+
+    async def _answer(self, created: Created, asked: Optional[str]) -> Registered:
+        if asked not in (None, created.user_id.localpart):
+            # Another request has begun, or finished, this session with another name.
+            await self.handler.check_username(asked, assigned_user_id=created.user_id)
+        return self._registered(created)
+
+    def _registered(self, created: Created) -> Registered:
+        if self.registration.requires_approval:
+            raise AwaitingApproval()
+        return Registered(created=created)
+
+    async def _save(
+        self,
+        request: SignupRequest,
+        session: UIASession,
+        progress: Progress,
+        password: Optional[Secret],
+    ) -> None:
+        # Until the new password's hash is kept there is none, or a request that another process
+        # gets meanwhile would be completed with the one before.
+        await self.uia.sessions.save(
+            session.session_id,
+            request.client,
+            session.params,
+            progress.results,
+            password_mark=None if password is None else session.password_mark,
+            hashing_until_ms=session.hashing_until_ms,
+            guest_id=session.guest_id,
+        )
+
+
+def _no_password(session: UIASession) -> MissingParam:
+    if session.password_mark is not None:
+        return PasswordNeededAgain()
+    return MissingParam("'password' is missing.")
+
+
+def _localpart(session: UIASession) -> Optional[str]:
+    username = session.params.get("username")
+    return None if username is None else ascii_lower(username)

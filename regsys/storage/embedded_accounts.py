@@ -1,0 +1,74 @@
+"""Our own half of an account that is made in somebody else's store."""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IOutcomeStore
+from regsys.model import NewAccount, NewJob, Outcome
+from regsys.storage import (
+    consents,
+    idempotency_keys,
+    jobs,
+    registration_tokens,
+    server_state,
+    sessions,
+    validations,
+)
+from regsys.storage.database import Database, Transaction
+
+
+@implementer(IOutcomeStore)
+@attr.define(eq=False)
+class ForeignOutcomeStore:
+    db: Database
+    # Known once this process has settled a real user: then the next is not the first.
+    _has_real_users: bool = attr.field(init=False, default=False)
+
+    async def reserve(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
+        return await self.db.transaction("reserve_outcome", _reserve, new, recovery)
+
+    async def settle(self, new: NewAccount, recovery_id: str) -> Optional[Sequence[NewJob]]:
+        may_be_first = new.is_real and not self._has_real_users
+        settled = await self.db.transaction(
+            "settle_outcome", _settle, new, recovery_id, may_be_first
+        )
+        self._has_real_users |= may_be_first
+        return settled
+
+    async def withdraw(self, new: NewAccount, recovery_id: str) -> None:
+        await self.db.transaction("withdraw_outcome", _withdraw, new, recovery_id)
+
+
+def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
+    earlier = idempotency_keys.note(txn, new, finished=False)
+    if earlier is None:
+        registration_tokens.hold(txn, new)
+        jobs.insert_held(txn, (recovery,), new.created_ms)
+    return earlier
+
+
+def _settle(
+    txn: Transaction, new: NewAccount, recovery_id: str, may_be_first: bool
+) -> Optional[Sequence[NewJob]]:
+    # The outcome first, as in the others: whoever meets waits there.
+    settled = idempotency_keys.settle(txn, new)
+    txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))
+    if not settled:
+        return None
+    registration_tokens.use_held(txn, new)
+    validations.use(txn, new)
+    consents.record(txn, new.user_id, new.consents, new.created_ms)
+    if may_be_first:
+        server_state.note_real_user(txn, new)
+    sessions.finish(txn, new)
+    return jobs.insert_held(txn, new.jobs, new.created_ms)
+
+
+def _withdraw(txn: Transaction, new: NewAccount, recovery_id: str) -> None:
+    txn.run("DELETE FROM outcomes WHERE key = ? AND NOT finished", (new.key,))
+    registration_tokens.let_go(txn, new)
+    txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))

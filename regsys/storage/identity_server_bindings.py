@@ -1,0 +1,105 @@
+"""What we have had bound at identity servers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Optional, Sequence
+
+import attr
+from zope.interface import implementer
+
+from regsys.interfaces import IBindingStore
+from regsys.model import Binding, Proof, Secret, UserID
+from regsys.storage.database import Database, Transaction
+from regsys.storage.encryption import Sealer
+
+_COLUMNS = "user_id, medium, address, id_server, binding_id, proof, asked_until_ms"
+
+
+@implementer(IBindingStore)
+@attr.frozen
+class BindingStore:
+    """Proofs are sealed: who has one can have the address bound to anybody."""
+
+    db: Database
+    sealer: Sealer
+
+    async def add(self, binding: Binding, now_ms: int) -> bool:
+        proof = None if binding.proof is None else self._sealed(binding, binding.proof)
+        return await self.db.transaction("add_binding", _add, binding, proof, now_ms)
+
+    async def of_user(self, user_id: UserID) -> Sequence[Binding]:
+        rows = await self.db.autocommit("bindings_of_user", _of_user, user_id)
+        return [self._binding(row) for row in rows]
+
+    async def get(self, binding_id: str) -> Optional[Binding]:
+        row = await self.db.autocommit("get_binding", _get, binding_id)
+        return None if row is None else self._binding(row)
+
+    async def answered(self, binding_id: str) -> None:
+        await self.db.autocommit("binding_answered", _answered, binding_id)
+
+    async def remove(self, binding_id: str) -> bool:
+        return await self.db.autocommit("remove_binding", _remove, binding_id)
+
+    def _sealed(self, binding: Binding, proof: Proof) -> str:
+        text = json.dumps([proof.sid, proof.client_secret.reveal()])
+        return self.sealer.seal(text, binding.binding_id)
+
+    def _binding(self, row: Any) -> Binding:
+        user_id, medium, address, id_server, binding_id, sealed, asked_until_ms = row
+        # What another secret has sealed is lost, and with it the proof.
+        text = None if sealed is None else self.sealer.opened(sealed, binding_id)
+        sid, client_secret = json.loads(text or "[null, null]")
+        return Binding(
+            user_id=UserID.parse(user_id),
+            medium=medium,
+            address=address,
+            id_server=id_server,
+            binding_id=binding_id,
+            proof=None if sid is None else Proof(sid=sid, client_secret=Secret(client_secret)),
+            asked_until_ms=asked_until_ms,
+        )
+
+
+def _add(txn: Transaction, binding: Binding, proof: Optional[str], now_ms: int) -> bool:
+    known = txn.one(
+        "SELECT 1 FROM bindings WHERE user_id = ? AND medium = ? AND address = ? AND id_server = ?",
+        (str(binding.user_id), binding.medium, binding.address, binding.id_server),
+    )
+    txn.run(
+        f"INSERT INTO bindings ({_COLUMNS}, bound_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (user_id, medium, address, id_server) DO UPDATE SET"
+        " binding_id = excluded.binding_id, proof = excluded.proof, bound_ms = excluded.bound_ms,"
+        " asked_until_ms = excluded.asked_until_ms",
+        (
+            str(binding.user_id),
+            binding.medium,
+            binding.address,
+            binding.id_server,
+            binding.binding_id,
+            proof,
+            binding.asked_until_ms,
+            now_ms,
+        ),
+    )
+    return known is None
+
+
+def _of_user(txn: Transaction, user_id: UserID) -> Sequence[Any]:
+    return txn.all(
+        f"SELECT {_COLUMNS} FROM bindings WHERE user_id = ? ORDER BY id_server, medium, address",
+        (str(user_id),),
+    )
+
+
+def _get(txn: Transaction, binding_id: str) -> Optional[Any]:
+    return txn.one(f"SELECT {_COLUMNS} FROM bindings WHERE binding_id = ?", (binding_id,))
+
+
+def _answered(txn: Transaction, binding_id: str) -> None:
+    txn.run("UPDATE bindings SET asked_until_ms = 0 WHERE binding_id = ?", (binding_id,))
+
+
+def _remove(txn: Transaction, binding_id: str) -> bool:
+    return txn.run("DELETE FROM bindings WHERE binding_id = ?", (binding_id,)) == 1

@@ -1,0 +1,53 @@
+"""What sends the mails by which addresses are proven."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+
+from regsys import clock
+from regsys.interfaces import IValidationMails, IValidationStore
+from regsys.model import Job, MailPurpose, Validation, ValidationMail
+from regsys.threepids.validation import SUBMIT_PATHS
+from regsys.threepids.validation_tokens import ValidationTokens
+
+
+@attr.frozen(kw_only=True)
+class ValidationMailer:
+    """Carries SEND_MAIL jobs out: their rows hold no token, it is computed here."""
+
+    store: IValidationStore
+    tokens: ValidationTokens
+    mails: IValidationMails
+    public_baseurl: str
+    clock: IReactorTime
+
+    async def send(self, job: Job) -> None:
+        """Send the mail, unless it has come to be of no use: expired, or proven by another."""
+        sid, purpose = job.payload["sid"], MailPurpose(job.payload["purpose"])
+        validation = await self.store.get(sid, clock.now_ms(self.clock))
+        if validation is None or validation.validated_ms is not None:
+            return
+        mail = ValidationMail(
+            purpose=purpose,
+            address=validation.address,
+            languages=tuple(job.payload["languages"]),
+            message_id=job.job_id,
+            registering=not validation.for_account,
+        )
+        if purpose is not MailPurpose.IN_USE:
+            token = self.tokens.token(sid, job.payload["send_attempt"])
+            link = self._link(validation, token)
+            mail = attr.evolve(mail, link=link, code=self.tokens.code(sid))
+        await self.mails.send(mail)
+
+    def _link(self, validation: Validation, token: str) -> str:
+        query = {
+            "token": token,
+            "client_secret": validation.client_secret,
+            "sid": validation.sid,
+        }
+        path = SUBMIT_PATHS[validation.purpose].format(medium=validation.medium)
+        return f"{self.public_baseurl}{path}?{urlencode(query)}"

@@ -1,0 +1,44 @@
+"""The tokens and codes that prove an address (contract B7.5)."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import Optional
+
+import attr
+
+from regsys.model import token_text
+
+TOKEN_LETTERS = 32
+CODE_LETTERS = 8
+
+
+@attr.frozen
+class ValidationTokens:
+    """What proves an address: computed from the server's secret, so that no row holds it."""
+
+    secret: bytes = attr.field(repr=False)
+
+    def token(self, sid: str, send_attempt: int) -> str:
+        """The token of the link that this attempt sends."""
+        key = f"{sid} {send_attempt}"
+        return token_text.derived_letters(self.secret, "validation token", key, TOKEN_LETTERS)
+
+    def code(self, sid: str) -> str:
+        """The short code of a mail, the same in all messages of a session."""
+        return token_text.derived_letters(
+            self.secret, "validation code", sid, CODE_LETTERS, token_text.CAPITALS
+        )
+
+    def digits(self, sid: str) -> str:
+        """The same of a text message: as long, but easily typed on a phone."""
+        return token_text.derived_letters(
+            self.secret, "validation digits", sid, CODE_LETTERS, string.digits
+        )
+
+
+def as_code(token: str) -> Optional[str]:
+    """The code that was typed, as we write it; None: it is none, but the token of a link."""
+    code = re.sub(r"[\s-]", "", token).upper()
+    return code if len(code) == CODE_LETTERS else None

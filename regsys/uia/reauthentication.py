@@ -1,0 +1,112 @@
+"""The dialogue by which an account endpoint has its user confirm a request, without HTTP
+(contract B8.2): that nobody changes an account with a stolen token alone."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Mapping, Optional, Sequence, Union
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from regsys import clock
+from regsys.errors import UnknownSession
+from regsys.model import Challenge, Client, Requester, UserID
+from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
+
+
+@attr.frozen(kw_only=True)
+class ConfirmationRequest:
+    """A request that its user, whose access token it bears, is to confirm. ``uri`` is path and
+    query as sent; of ``body`` nothing is looked at but ``auth``, and nothing is remembered.
+    ``gone`` fires when the client has left (``Request.notifyFinish``); None: nobody tells."""
+
+    requester: Requester
+    method: str
+    uri: str
+    body: Mapping[str, Any] = attr.field(repr=False)
+    client: Client
+    gone: Optional[Deferred[Any]] = attr.field(default=None, eq=False, repr=False)
+
+
+@attr.frozen(kw_only=True)
+class Confirmed:
+    """The user has confirmed this very request: do now what its body asks for.
+
+    ``results`` maps each stage passed to what it found; empty where the user need not be asked
+    again yet.
+    """
+
+    results: Mapping[str, Any]
+
+
+@attr.frozen(kw_only=True)
+class Confirmation:
+    """``flows``: the ways to confirm, each a tuple of stages. ``timeout_ms``: for so long a
+    device need not confirm again what its user does; 0: every request is confirmed.
+
+    Who has confirmed lately is known to this process alone: another one, or this one after a
+    restart, just asks.
+    """
+
+    uia: UserInteractiveAuth
+    flows: Sequence[Flow]
+    clock: IReactorTime
+    timeout_ms: int = 0
+    # Until when a device need not confirm again, in the order in which that ends.
+    _until_ms: dict[tuple[UserID, str], int] = attr.field(factory=dict, init=False, repr=False)
+
+    async def confirm(self, request: ConfirmationRequest) -> Union[Confirmed, Challenge]:
+        """One request of the dialogue.
+
+        Raises WrongSession for a session of another user or another request, UnknownSession for
+        one that has ended or was used: what is confirmed is confirmed once. What stages raise,
+        LimitExceeded above all, comes out as it is.
+        """
+        if self._is_trusted(request.requester):
+            return Confirmed(results={})
+        user_id = request.requester.user_id
+        auth = Auth.of(request.body)
+        if auth.session_id is None:
+            session = self.uia.begin(request.method, request.uri, request.client, {}, user_id)
+            progress = await self.uia.attempt(session, auth, request.client)
+            if progress.completes(self.flows):
+                return self._confirmed(request.requester, progress)
+            session = await self.uia.store(session, progress)
+            return self.uia.challenge(session, progress, self.flows, asked=auth.given)
+        async with self.uia.turn(auth.session_id, request.gone):
+            session = await self.uia.find(auth.session_id, request.method, request.uri, user_id)
+            progress = await self.uia.attempt(session, auth, request.client)
+            if not progress.completes(self.flows):
+                await self.uia.sessions.save(
+                    session.session_id, request.client, None, progress.results
+                )
+                return self.uia.challenge(session, progress, self.flows, asked=True)
+            if not await self.uia.sessions.remove(session.session_id):
+                raise UnknownSession()  # another process has just been told that it is confirmed
+            return self._confirmed(request.requester, progress)
+
+    def _confirmed(self, requester: Requester, progress: Progress) -> Confirmed:
+        now_ms = clock.now_ms(self.clock)
+        ended = itertools.takewhile(lambda item: item[1] <= now_ms, self._until_ms.items())
+        for device, _ in list(ended):
+            del self._until_ms[device]
+        key = _device(requester)
+        if self.timeout_ms and key is not None:
+            self._until_ms.pop(key, None)
+            self._until_ms[key] = now_ms + self.timeout_ms
+        return Confirmed(results=progress.results)
+
+    def _is_trusted(self, requester: Requester) -> bool:
+        key = _device(requester)
+        # By a clock that was put back since it would be trusted for longer.
+        return (
+            key is not None
+            and 0 < self._until_ms.get(key, 0) - clock.now_ms(self.clock) <= self.timeout_ms
+        )
+
+
+def _device(requester: Requester) -> Optional[tuple[UserID, str]]:
+    """Whose confirmation lasts; None for a token that belongs to no device."""
+    return None if requester.device_id is None else (requester.user_id, requester.device_id)

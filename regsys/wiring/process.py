@@ -1,0 +1,186 @@
+"""What regsys itself stands on in one process: its database, its hashing threads, its secret.
+
+The only file besides ``wiring`` that knows which implementations are used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from importlib import import_module
+from typing import Any, Callable, Iterator, Optional, Sequence
+
+import attr
+
+from regsys.config import Config, DatabaseConfig
+from regsys.credentials.hashing import HashingPool
+from regsys.credentials.hashing_threads import HashingThreads
+from regsys.interfaces import IHasher
+from regsys.metrics import Metrics
+from regsys.outbound.guarded import lookups
+from regsys.outbound.http import HTTPClient
+from regsys.storage import migrations
+from regsys.storage.database import Database, Transaction
+from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
+from regsys.storage.pool import connection_pool
+from regsys.storage.secrets import get_or_keep
+
+
+class BackendError(Exception):
+    """The database cannot be used; the text says why, for an operator."""
+
+
+@attr.frozen(kw_only=True)
+class Backend:
+    """``macaroon_secret`` keys guest tokens and all letters of tokens (contract B4).
+
+    ``http`` asks other servers, such as a captcha's (each service by a client ``apart``);
+    ``guarded_http`` those that clients name. ``start`` and ``stop`` are for its
+    threads; ``stop`` blocks until those have ended, unless ``refuse_hashes`` was called: from then
+    on nobody gets a hash, and those that threads are making are for nobody.
+    """
+
+    database: Database
+    hasher: IHasher
+    http: HTTPClient
+    guarded_http: HTTPClient
+    macaroon_secret: bytes = attr.field(repr=False)
+    metrics: Metrics = attr.field(factory=Metrics)
+    seconds: Callable[[], float] = time.monotonic
+    start: Callable[[], None] = lambda: None
+    stop: Callable[[], None] = lambda: None
+    refuse_hashes: Callable[[], None] = lambda: None
+
+
+def dialect(config: DatabaseConfig) -> Dialect:
+    if config.engine == "postgres":
+        return PostgreSQL(config.args, config.schema)
+    assert config.path is not None
+    return SQLite(config.path)
+
+
+def connect(config: DatabaseConfig) -> Any:
+    """One connection of our own, outside of any pool; BackendError if there is none to be had."""
+    chosen = dialect(config)
+    with told(chosen, "the database cannot be opened"):
+        if isinstance(chosen, SQLite):
+            # Password hashes will be in it: for nobody else's eyes, from the first moment.
+            # One that is there is left alone: closing any descriptor of it undoes SQLite's locks.
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(chosen.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        connection = _driver(chosen).connect(**_patient(chosen).connect_args())
+        chosen.opened(connection)
+    objection = chosen.objection(connection)
+    if objection is not None:
+        connection.close()
+        raise BackendError(objection)
+    return connection
+
+
+@contextlib.contextmanager
+def told(chosen: Dialect, what: str) -> Iterator[None]:
+    """What the database or its driver raises within the block becomes a BackendError that says
+    ``what`` and why."""
+    driver = _driver(chosen)
+    try:
+        yield
+    except (driver.Error, OSError) as error:
+        chosen.hush(error)
+        raise BackendError(f"{what}: {chosen.explain(error)}") from None
+
+
+def _driver(chosen: Dialect) -> Any:
+    try:
+        return import_module(chosen.module)
+    except ImportError:
+        raise BackendError(
+            "PostgreSQL needs its driver: run pip install 'regsys[postgres]'"
+        ) from None
+
+
+def _patient(chosen: Dialect) -> Dialect:
+    """The same for somebody who tries once: it may take longer to connect."""
+    if isinstance(chosen, SQLite):
+        return chosen
+    return attr.evolve(chosen, args={"connect_timeout": 10, **chosen.args})
+
+
+def prepare(
+    config: Config, tell: Callable[[str], None] = migrations.warn
+) -> tuple[Sequence[int], bytes]:
+    """Bring the schema up to date and fetch the macaroon secret, making one if none is set.
+
+    Returns the schema numbers that were applied, and the secret. Blocks: call it before
+    the reactor runs, or in a thread. ``tell`` hears, in a sentence, what it waits for.
+    Raises BackendError and NewerSchema.
+    """
+    if config.database.path == ":memory:":
+        raise BackendError("an SQLite database in memory cannot be served: name a file")
+    connection = connect(config.database)
+    chosen = dialect(config.database)
+    with contextlib.closing(connection), told(chosen, "the database cannot be prepared"):
+        applied = migrations.migrate(connection, chosen, tell)
+        if config.tokens.macaroon_secret_key is not None:
+            secret = config.tokens.macaroon_secret_key.reveal()
+        else:
+            txn = Transaction(connection.cursor(), chosen)
+            secret = get_or_keep(txn, "macaroon_secret_key", secrets.token_urlsafe(32))
+    return applied, secret.encode("utf-8")
+
+
+def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backend:
+    """The real thing: adbapi's pool over our dialect, and a hashing pool of niced threads.
+
+    The database is one that ``prepare`` has seen. Raises BackendError.
+    """
+    metrics = Metrics()
+    chosen = dialect(config.database)
+    with told(chosen, "the database cannot be opened"):
+        # From now on it is known which file is meant.
+        chosen.check()
+    pool = connection_pool(chosen, reactor, config.database.pool_min, config.database.pool_max)
+    database = Database(pool, chosen, reactor, observe=metrics.database_call)
+    threads = HashingThreads(reactor)
+    hasher = hashing_pool(config, threads.run, threads.size)
+    metrics.hashes_waiting.set_function(lambda: hasher.waiting)
+
+    def start() -> None:
+        threads.start()
+        pool.start()
+
+    def stop() -> None:
+        pool.close()
+        if not hasher.refuses:
+            threads.stop()
+
+    return Backend(
+        database=database,
+        hasher=hasher,
+        http=HTTPClient.on(reactor, config.proxies),
+        guarded_http=HTTPClient.guarded(
+            reactor, config.proxies, config.identity_servers.networks, lookups(reactor)
+        ),
+        macaroon_secret=macaroon_secret,
+        metrics=metrics,
+        start=start,
+        stop=stop,
+        refuse_hashes=hasher.refuse,
+    )
+
+
+def hashing_pool(
+    config: Config,
+    run: Callable[..., Any],
+    threads: int,
+    seconds: Optional[Callable[[], float]] = None,
+) -> HashingPool:
+    return HashingPool(
+        run=run,
+        threads=threads,
+        seconds=seconds or time.monotonic,
+        rounds=config.passwords.bcrypt_rounds,
+        pepper=config.passwords.pepper.reveal(),
+        truncate=config.passwords.truncate_long,
+    )
