@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     # What type checkers and editors read. At run time ``__getattr__`` imports the same names.
     from regsys.accounts.handler import RegistrationHandler
     from regsys.config import Config, ConfigError, load, parse
-    from regsys.uia.reauthentication import Confirmation, ConfirmationRequest, Confirmed
+    from regsys.uia.reauthentication import (
+        Reauthenticated,
+        Reauthentication,
+        ReauthenticationRequest,
+    )
     from regsys.web.responses import challenged
     from regsys.wiring import embedded, standalone
     from regsys.wiring.subsystem import Hooks, Subsystem, hooks
@@ -23,10 +27,10 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "Config",
     "ConfigError",
-    "Confirmation",
-    "ConfirmationRequest",
-    "Confirmed",
     "Hooks",
+    "Reauthenticated",
+    "Reauthentication",
+    "ReauthenticationRequest",
     "RegistrationHandler",
     "Subsystem",
     "challenged",
@@ -44,7 +48,11 @@ _MODULES = {
     "regsys.config": ("Config", "ConfigError", "load", "parse"),
     "regsys.accounts.handler": ("RegistrationHandler",),
     "regsys.wiring.subsystem": ("Hooks", "Subsystem", "hooks"),
-    "regsys.uia.reauthentication": ("Confirmation", "ConfirmationRequest", "Confirmed"),
+    "regsys.uia.reauthentication": (
+        "Reauthentication",
+        "ReauthenticationRequest",
+        "Reauthenticated",
+    ),
     "regsys.web.responses": ("challenged",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

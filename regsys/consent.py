@@ -24,7 +24,7 @@ from regsys.errors import (
 from regsys.interfaces import (
     IAccountStore,
     IConsentStore,
-    IFollowUps,
+    IJobPlanner,
     IStage,
     StageContext,
     StagePage,
@@ -68,7 +68,7 @@ class Consents:
     terms: TermsConfig
     store: IConsentStore
     accounts: IAccountStore
-    follow_ups: IFollowUps
+    planners: IJobPlanner
     start_jobs: Callable[[Sequence[NewJob]], None]
     server_name: str
     public_baseurl: str
@@ -112,7 +112,7 @@ class Consents:
         """
         now_ms = clock.now_ms(self.clock)
         jobs = []
-        if self.follow_ups.jobs_after_consent(user_id):
+        if self.planners.jobs_after_consent(user_id):
             jobs.append(NewJob(kind=AFTER_CONSENT, payload={"user_id": str(user_id)}))
         await self.store.record(user_id, accepted, now_ms, jobs)
         self.start_jobs(jobs)

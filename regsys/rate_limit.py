@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from regsys.errors import LimitExceeded
-from regsys.interfaces import ILimiter, ITurnstile
+from regsys.interfaces import IConcurrencyLimiter, ILimiter
 from regsys.networks import WHOLE_SITE, site_key
 
 # The hint for those whom no wait would help, because the limit never refills.
@@ -27,10 +27,10 @@ NEVER_MS = 24 * 60 * 60 * 1000
 MOST_KEYS = 100_000
 # Rounding must not refuse a request that comes exactly when it was told to.
 ROUNDING = 1e-7
-# Within this time of the one before, a request must wait before it passes a turnstile.
+# Within this time of the one before, a request must wait before it is let through.
 WINDOW_S = 2.0
 PAUSE_S = 1.0
-# So many may wait for each request that a turnstile lets through.
+# So many may wait for each request that a concurrency limit lets through.
 WAITING = 2
 
 
@@ -47,7 +47,7 @@ class _Bucket:
 
 @implementer(ILimiter)
 @attr.define(kw_only=True, eq=False)
-class Buckets:
+class LeakyBuckets:
     """``burst_count`` requests at once, then ``per_second`` a second, for each key.
 
     ``seconds`` is a monotonic clock. With ``per_second`` 0 nothing follows the burst; with
@@ -152,9 +152,9 @@ def _is_recent(then_s: float, now_s: float) -> bool:
     return 0 <= now_s - then_s < WINDOW_S
 
 
-@implementer(ITurnstile)
+@implementer(IConcurrencyLimiter)
 @attr.define(kw_only=True, eq=False)
-class Turnstile:
+class OneAtATime:
     """``places`` requests of a key at a time; twice as many more may wait (contract B16.9).
 
     A request that comes within two seconds of the one that had its place before waits for a
@@ -192,7 +192,7 @@ class Turnstile:
         return gate
 
     def _prune(self, now_s: float) -> None:
-        # As in Buckets; a gate in use goes behind the others instead.
+        # As in LeakyBuckets; a gate in use goes behind the others instead.
         for key, gate in list(islice(self._gates.items(), 2)):
             if gate.turn.tokens < self.places or gate.waiting:
                 self._gates.move_to_end(key)
@@ -200,18 +200,18 @@ class Turnstile:
                 del self._gates[key]
 
 
-@implementer(ITurnstile)
+@implementer(IConcurrencyLimiter)
 @attr.frozen
-class AddressTurnstile:
-    """A turnstile for addresses: ``own`` for the keys that ``address_key`` makes, and a wider
-    one, ``sites``, for the /48s that they are in."""
+class OneAtATimeByAddress:
+    """A concurrency limit for addresses: ``own`` for the keys that ``address_key`` makes, and a
+    wider one, ``sites``, for the /48s that they are in."""
 
-    own: ITurnstile
-    sites: ITurnstile
+    own: IConcurrencyLimiter
+    sites: IConcurrencyLimiter
 
     @classmethod
-    def on(cls, clock: IReactorTime) -> AddressTurnstile:
-        return cls(Turnstile(clock=clock), Turnstile(clock=clock, places=WHOLE_SITE))
+    def on(cls, clock: IReactorTime) -> OneAtATimeByAddress:
+        return cls(OneAtATime(clock=clock), OneAtATime(clock=clock, places=WHOLE_SITE))
 
     async def enter(self, key: str) -> None:
         await self.own.enter(key)
@@ -232,9 +232,9 @@ class AddressTurnstile:
         self.own.leave(key)
 
 
-@implementer(ITurnstile)
-class OpenTurnstile:
-    """The turnstile that stops nobody."""
+@implementer(IConcurrencyLimiter)
+class NoConcurrencyLimit:
+    """No concurrency limit: nobody waits."""
 
     async def enter(self, key: str) -> None:
         return
@@ -243,10 +243,10 @@ class OpenTurnstile:
         return
 
 
-@implementer(ITurnstile)
+@implementer(IConcurrencyLimiter)
 @attr.frozen
-class LimitedTurnstile:
-    """A limit on the number of requests in a turnstile's place: nobody waits."""
+class RateInstead:
+    """A rate limit in the place of a concurrency limit: nobody waits."""
 
     limiter: ILimiter
 

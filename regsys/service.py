@@ -52,7 +52,7 @@ class Service:
     def __init__(self, config: Config, subsystem: Subsystem, reactor: Any) -> None:
         self._config = config
         # Not among the subsystem's own: whoever mounts all of those would show it to clients.
-        self._subsystem = subsystem.having(exposition(subsystem.backend.metrics))
+        self._subsystem = subsystem.having(exposition(subsystem.process.metrics))
         self._reactor = reactor
         self._connections = http.Connections.within(http.MOST_CONNECTIONS, reactor.seconds)
         self._ports: list[tuple[Listener, Any]] = []

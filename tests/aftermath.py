@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional, Sequence
 
-from regsys.accounts.post_registration import Aftermath
+from regsys.accounts.post_registration import PostRegistration
 from regsys.config import TermsConfig
 from regsys.consent import Consents
-from regsys.interfaces import IAccountStore, IAuth, IFollowUps, IThreepidStore
+from regsys.interfaces import IAccountStore, IAuth, IJobPlanner, IThreepidStore
 from regsys.model import NewJob
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
@@ -20,29 +20,29 @@ def aftermath(
     *,
     accounts: IAccountStore,
     auth: IAuth,
-    follow_ups: IFollowUps,
+    planners: IJobPlanner,
     start_jobs: Callable[[Sequence[NewJob]], None],
     owners: Optional[IThreepidStore] = None,
     terms: Optional[TermsConfig] = None,
-) -> Aftermath:
+) -> PostRegistration:
     """``terms`` None: there are no policies."""
     consents = Consents(
         terms=terms or TermsConfig(),
         store=ConsentStore(database),
         accounts=accounts,
-        follow_ups=follow_ups,
+        planners=planners,
         start_jobs=start_jobs,
         server_name=SERVER,
         public_baseurl="https://hs.example/",
         clock=clock,
     )
-    return Aftermath(
+    return PostRegistration(
         accounts=accounts,
         auth=auth,
         threepids=owners,
-        firsts=JobStore(database),
+        dedup_keys=JobStore(database),
         consents=consents,
-        follow_ups=follow_ups,
+        planners=planners,
         jobs=JobStore(database),
         start_jobs=start_jobs,
         clock=clock,

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from regsys.model import ACTIVE_MS, CODE_TRIES, NewAccount, NewJob, NewValidation, Threepid
 from regsys.storage.database import Database, Transaction
-from regsys.storage.encryption import Sealer
+from regsys.storage.encryption import Encryptor
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.nonces import NonceStore
 from regsys.storage.pushers import PusherStore
@@ -118,7 +118,7 @@ async def _addresses(stores: Stores) -> None:
     for name in ("claimed", "own"):
         await validations.confirm(f"{BYSTANDER}-{name}", FAR_MS - 1)
     await validations.claim(f"{BYSTANDER}-claimed", f"{BYSTANDER}-open", FAR_MS)
-    await BindingStore(stores.db, Sealer(b"of the bystander")).add(
+    await BindingStore(stores.db, Encryptor(b"of the bystander")).add(
         binding("id.example", BYSTANDER, address=MAIL, asked_until_ms=FAR_MS), FAR_MS
     )
 
@@ -137,7 +137,7 @@ async def _accounts(stores: Stores) -> None:
             session_id=f"{BYSTANDER}-ending",
             session_until_ms=FAR_MS,
             device=device(BYSTANDER, **LASTING),
-            jobs=(_job("greet", once=BYSTANDER),),
+            jobs=(_job("greet", dedup_key=BYSTANDER),),
         )
     )
     guest = device(BYSTANDER, "guest_device", is_guest=True)

@@ -13,7 +13,7 @@ from twisted.web.iweb import IAgent
 from regsys import http, wiring
 from regsys.interfaces import IRooms
 from regsys.storage.database import Database
-from regsys.testing import config, memory_backend
+from regsys.testing import config, memory_process
 from regsys.wiring.subsystem import Hooks, hooks
 from tests.client import V3, Answer, Client
 from tests.failed_jobs import FailedJobs
@@ -54,13 +54,13 @@ class SystemCase(SynchronousTestCase):
         other servers (None: there are none); newcomers join ``rooms`` (None: no homeserver has
         any)."""
         chosen = config(**options)
-        backend = memory_backend(self, chosen, self.clock, database, run, agent)
+        process = memory_process(self, chosen, self.clock, database, run, agent)
         if seconds is not None:
-            backend = attr.evolve(backend, seconds=seconds)
+            process = attr.evolve(process, seconds=seconds)
         self.subsystem = wiring.standalone(
-            chosen, self.clock, rooms=rooms, backend=backend, hooks=hooks
+            chosen, self.clock, rooms=rooms, process=process, hooks=hooks
         )
-        self.database = backend.database
+        self.database = process.database
         self.client = Client(self, self.subsystem.resource(client_address=http.first_forwarded))
 
     def hooks(self, **replaced: Any) -> Hooks:

@@ -11,15 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from regsys.accounts.appservice_account import Ghosts
-from regsys.accounts.deactivation import Farewell
+from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.handler import RegistrationHandler
-from regsys.accounts.new_account import Drafts
+from regsys.accounts.new_account import AccountPlanner
 from regsys.config import RegistrationConfig, TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.interfaces import (
     IAdmission,
-    IFollowUps,
     IHasher,
+    IJobPlanner,
     INames,
     IRegistrationWriter,
     Verdict,
@@ -118,11 +118,11 @@ class Admission:
     async def give_back(self, registration: Registration) -> None:
         self.script.step("give back")
 
-    async def judge(self, registration: Registration) -> Verdict:
+    async def check_spam(self, registration: Registration) -> Verdict:
         self.script.step("spam")
         return self.verdict
 
-    async def check(self, registration: Registration) -> None:
+    async def check_threepids_and_blocking(self, registration: Registration) -> None:
         self.script.step("blocking")
 
     async def check_additions(self, user_id: UserID, threepids: Sequence[Threepid]) -> None:
@@ -152,8 +152,8 @@ class Hasher:
         return
 
 
-@implementer(IFollowUps)
-class FollowUps:
+@implementer(IJobPlanner)
+class JobPlanners:
     """Every account brings one job that names it."""
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
@@ -226,10 +226,10 @@ class Workshop:
             names=self.names,
             admission=self.admission,
             hasher=self.hasher,
-            drafts=Drafts(
+            drafts=AccountPlanner(
                 config=self.config, logins=self.logins, clock=self.clock, replay_window_ms=1000
             ),
-            follow_ups=FollowUps(),
+            planners=JobPlanners(),
             writer=self.writer,
             ghosts=Ghosts(
                 services=self.services,
@@ -238,7 +238,7 @@ class Workshop:
                 hasher=self.hasher,
                 clock=self.clock,
             ),
-            farewell=Farewell([], cast(Any, None)),  # no test of it logs out
+            deactivation=Deactivation([], cast(Any, None)),  # no test of it logs out
         )
 
 

@@ -10,12 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from regsys.accounts.embedded_writer import RECOVERY, ForeignWriter
-from regsys.accounts.post_registration import Aftermath
-from regsys.interfaces import IFollowUps
+from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
+from regsys.accounts.post_registration import PostRegistration
+from regsys.interfaces import IJobPlanner
 from regsys.jobs import JobRunner
 from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob, UserID
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
 from regsys.testing import (
@@ -89,7 +89,7 @@ class Watched:
         return call
 
 
-@implementer(IFollowUps)
+@implementer(IJobPlanner)
 class Greetings:
     """Every account is to be greeted."""
 
@@ -125,16 +125,16 @@ class Homeserver:
         self.addresses: list[str] = []
         self.recovered: list[NewAccount] = []
 
-    def process(self, at: At = passing) -> tuple[ForeignWriter, JobRunner]:
+    def process(self, at: At = passing) -> tuple[EmbeddedWriter, JobRunner]:
         """A new process: its writer, whose parts pass ``at``, and what runs its jobs."""
         runner = JobRunner(JobStore(self.db), self.clock)
         runner.add_handlers({"greet": self._greet})
-        writer = ForeignWriter(
+        writer = EmbeddedWriter(
             accounts=Watched(self.accounts, at),
             devices=Watched(self.devices, at),
             logins=logins(self.clock),
-            follow_ups=Greetings(),
-            outcomes=Watched(ForeignOutcomeStore(self.db), at),
+            planners=Greetings(),
+            outcomes=Watched(EmbeddedAccountStore(self.db), at),
             aftermath=self.aftermath(Greetings(), runner.start_jobs),
             start_jobs=runner.start_jobs,
             recovered=self.recovered.append,
@@ -143,14 +143,14 @@ class Homeserver:
         return writer, runner
 
     def aftermath(
-        self, follow_ups: IFollowUps, start_jobs: Callable[[Sequence[NewJob]], None]
-    ) -> Aftermath:
+        self, planners: IJobPlanner, start_jobs: Callable[[Sequence[NewJob]], None]
+    ) -> PostRegistration:
         return aftermath(
             self.db,
             self.clock,
             accounts=self.accounts,
             auth=self.auth,
-            follow_ups=follow_ups,
+            planners=planners,
             start_jobs=start_jobs,
             owners=MemoryThreepids(self.accounts),
         )

@@ -7,9 +7,9 @@ from twisted.internet.task import Clock
 from regsys.config import BlockingConfig
 from regsys.storage.database import Database
 from regsys.storage.devices import DeviceStore
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.guests import GuestStore
-from regsys.storage.idempotency_keys import OutcomeStore
+from regsys.storage.idempotency_keys import IdempotencyKeyStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.sessions import SessionStore
@@ -27,5 +27,5 @@ class Stores:
         self.devices = DeviceStore(db, clock)
         self.sessions = SessionStore(db)
         self.jobs = JobStore(db)
-        self.foreign = ForeignOutcomeStore(db)
-        self.outcomes = OutcomeStore(db)
+        self.foreign = EmbeddedAccountStore(db)
+        self.outcomes = IdempotencyKeyStore(db)

@@ -26,7 +26,7 @@ from regsys.errors import Unavailable
 from regsys.interfaces import (
     IActivityStore,
     IAuth,
-    IFollowUps,
+    IJobPlanner,
     IMonthlyActiveUsers,
     IRegistrationWriter,
 )
@@ -112,7 +112,7 @@ class ActivityTests(ActivityCase):
         provides(IMonthlyActiveUsers, self.users)
         provides(IAuth, WatchingAuth(auth=Any, activity=self.activity))
         provides(IRegistrationWriter, WatchingWriter(writer=Any, activity=self.activity))
-        provides(IFollowUps, ReservedUsers(reserved=frozenset(), users=self.users))
+        provides(IJobPlanner, ReservedUsers(reserved=frozenset(), users=self.users))
 
     def test_onceAnHour(self) -> None:
         """Who is seen again within the hour is not written again; an hour later he is."""

@@ -16,7 +16,7 @@ from regsys.errors import Forbidden, LimitExceeded, ThreepidDenied, Unavailable
 from regsys.interfaces import IAdmission, IBlocking, Verdict
 from regsys.model import Client, Registration, Threepid
 from regsys.networks import address_key
-from regsys.rate_limit import Buckets
+from regsys.rate_limit import LeakyBuckets
 from regsys.testing import provides
 
 REGISTRATION = Registration(key="key", client=Client("2001:db8::1"))
@@ -42,7 +42,7 @@ class AdmissionTests(SynchronousTestCase):
         self.spam = SpamChecks(clock=clock)
         self.rules = ThreepidRules(clock=clock)
         self.admission = Admission(
-            limiter=Buckets(per_second=0.5, burst_count=1, seconds=clock.seconds),
+            limiter=LeakyBuckets(per_second=0.5, burst_count=1, seconds=clock.seconds),
             key_of=address_key,
             spam=self.spam,
             blocking=NoBlocking(),
@@ -105,18 +105,18 @@ class AdmissionTests(SynchronousTestCase):
 
     def test_judgement(self) -> None:
         """The verdict is the spam checkers'; one that fails makes the server unavailable."""
-        self.assertIs(self.passes(self.admission.judge(REGISTRATION)), Verdict.ALLOW)
+        self.assertIs(self.passes(self.admission.check_spam(REGISTRATION)), Verdict.ALLOW)
         self.spam.register("module", lambda *args: "shadow_ban")
-        self.assertIs(self.passes(self.admission.judge(REGISTRATION)), Verdict.SHADOW_BAN)
+        self.assertIs(self.passes(self.admission.check_spam(REGISTRATION)), Verdict.SHADOW_BAN)
         failing = SpamChecks(clock=Clock())
         failing.register("module", lambda *args: "maybe")
         admission = attr.evolve(self.admission, spam=failing)
-        self.refused(admission.judge(REGISTRATION), Unavailable)
+        self.refused(admission.check_spam(REGISTRATION), Unavailable)
 
     def test_deniedBySpamCheckersLooksLikeTheLimit(self) -> None:
         """What the spam checkers deny is refused with the limit's very error, and its hint."""
         self.spam.register("module", lambda *args: "deny")
-        refusal = self.refused(self.admission.judge(REGISTRATION), LimitExceeded)
+        refusal = self.refused(self.admission.check_spam(REGISTRATION), LimitExceeded)
         self.passes(self.admission.take(REGISTRATION))
         limit = self.refused(self.admission.take(REGISTRATION), LimitExceeded)
         self.assertEqual(refusal.retry_after_ms, 7000)
@@ -136,7 +136,7 @@ class AdmissionTests(SynchronousTestCase):
             threepids=(Threepid("msisdn", "447700900123", 1), Threepid("email", "a@b.example", 1)),
             bind_emails=("c@d.example",),
         )
-        self.passes(self.admission.check(registration))
+        self.passes(self.admission.check_threepids_and_blocking(registration))
         self.assertEqual(
             asked,
             [
@@ -150,25 +150,27 @@ class AdmissionTests(SynchronousTestCase):
             attr.evolve(registration, threepids=validated),
             attr.evolve(registration, bind_emails=("y@bad.example",)),
         ):
-            self.refused(self.admission.check(denied), ThreepidDenied)
+            self.refused(self.admission.check_threepids_and_blocking(denied), ThreepidDenied)
 
     def test_deniedAddressComesBeforeBlocking(self) -> None:
         """A denied address is refused as such also where everybody is blocked."""
         self.rules.register("module", lambda *args: False)
         registration = attr.evolve(REGISTRATION, threepids=(Threepid("email", "a@b.example", 1),))
         admission = attr.evolve(self.admission, blocking=Blocked())
-        self.refused(admission.check(registration), ThreepidDenied)
+        self.refused(admission.check_threepids_and_blocking(registration), ThreepidDenied)
         by_admin = attr.evolve(registration, by_admin=True)
-        self.refused(admission.check(by_admin), ThreepidDenied)
+        self.refused(admission.check_threepids_and_blocking(by_admin), ThreepidDenied)
 
     def test_blockingIsNotAskedOfAdmins(self) -> None:
         """Blocking refuses whom it blocks, but not what an administrator registers."""
         blocked = Blocked()
         admission = attr.evolve(self.admission, blocking=blocked)
-        self.refused(admission.check(REGISTRATION), Forbidden)
-        self.passes(admission.check(attr.evolve(REGISTRATION, by_admin=True)))
+        self.refused(admission.check_threepids_and_blocking(REGISTRATION), Forbidden)
+        self.passes(
+            admission.check_threepids_and_blocking(attr.evolve(REGISTRATION, by_admin=True))
+        )
         self.assertEqual(blocked.asked, [REGISTRATION])
 
     def test_nobodyIsBlockedByDefault(self) -> None:
         """With nothing configured everybody passes the check."""
-        self.passes(self.admission.check(REGISTRATION))
+        self.passes(self.admission.check_threepids_and_blocking(REGISTRATION))

@@ -14,7 +14,7 @@ from regsys.config import TermsConfig
 from regsys.config.terms import Policy, PolicyText
 from regsys.consent import AFTER_CONSENT
 from regsys.errors import UserNotFound
-from regsys.interfaces import IAftermath
+from regsys.interfaces import IPostRegistration
 from regsys.jobs import JobRunner
 from regsys.model import GUEST_DEVICE_ID, NewAccount, NewJob, Secret, Threepid, UserID
 from regsys.storage.jobs import JobStore
@@ -53,13 +53,13 @@ class Everything:
 
     def jobs_for(self, new: NewAccount) -> list[NewJob]:
         self.seen.append(new)
-        return [NewJob(kind="welcome", once=f"welcome {new.user_id}")]
+        return [NewJob(kind="welcome", dedup_key=f"welcome {new.user_id}")]
 
     def jobs_after_consent(self, user_id: UserID) -> list[NewJob]:
-        return [NewJob(kind="admit", payload={"who": str(user_id)}, once=f"admit {user_id}")]
+        return [NewJob(kind="admit", payload={"who": str(user_id)}, dedup_key=f"admit {user_id}")]
 
 
-class AftermathCase(SynchronousTestCase):
+class PostRegistrationCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(NOW_MS / 1000)
@@ -77,7 +77,7 @@ class AftermathCase(SynchronousTestCase):
             self.clock,
             accounts=self.accounts,
             auth=MemoryAuth(self.devices),
-            follow_ups=self.parts,
+            planners=self.parts,
             start_jobs=self.start_jobs,
             owners=self.owners,
             terms=TermsConfig(policies=POLICIES),
@@ -104,10 +104,10 @@ class AftermathCase(SynchronousTestCase):
         return self.parts.seen[-1]
 
 
-class RegistrationTests(AftermathCase):
+class RegistrationTests(PostRegistrationCase):
     def test_provides(self) -> None:
-        """It offers the whole of IAftermath."""
-        provides(IAftermath, self.after)
+        """It offers the whole of IPostRegistration."""
+        provides(IPostRegistration, self.after)
 
     def test_twice(self) -> None:
         """Addresses are on the account and jobs begun, once however often it is asked."""
@@ -127,7 +127,7 @@ class RegistrationTests(AftermathCase):
         jobs = JobStore(self.database)
         writer = ThreepidWriter(
             store=ForeignThreepids(store=self.owners, jobs=jobs),
-            firsts=jobs,
+            dedup_keys=jobs,
             start_jobs=self.start_jobs,
             clock=self.clock,
         )
@@ -157,7 +157,7 @@ class RegistrationTests(AftermathCase):
             self.clock,
             accounts=self.accounts,
             auth=MemoryAuth(self.devices),
-            follow_ups=self.parts,
+            planners=self.parts,
             start_jobs=self.start_jobs,
         )
         self.assertEqual(list(self.register(email=MAIL).threepids), HERS[:1])
@@ -207,7 +207,7 @@ class FoundTests(SynchronousTestCase):
         self.assertEqual(list(logs), [])
 
 
-class ConsentTests(AftermathCase):
+class ConsentTests(PostRegistrationCase):
     def given(self) -> dict[str, str]:
         given = self.wait(self.after.consents.store.given_by(user("alice")))
         return {item.policy: item.version for item in given}

@@ -11,8 +11,8 @@ import attr
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from regsys.accounts.post_registration_jobs import ADD_PUSHER, EmailPusher, FollowUps
-from regsys.interfaces import IFollowUps
+from regsys.accounts.post_registration_jobs import ADD_PUSHER, EmailPusher, JobPlanners
+from regsys.interfaces import IJobPlanner
 from regsys.model import (
     DeviceRequest,
     Job,
@@ -33,7 +33,7 @@ from tests.homeserver import POINTS, Died, Homeserver, failing_at
 RULES = {"version": "1", "en": {"name": "Rules", "url": "https://rules.example/"}}
 
 
-@implementer(IFollowUps)
+@implementer(IJobPlanner)
 class Door:
     """Who has accepted the rules comes in. Keeps in a file by which job, beyond the end of a
     process: a job may open the door twice, but there is one of it."""
@@ -47,7 +47,7 @@ class Door:
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
         payload = {"user_id": str(user_id)}
-        return (NewJob(kind="open_door", payload=payload, once=f"open_door {user_id}"),)
+        return (NewJob(kind="open_door", payload=payload, dedup_key=f"open_door {user_id}"),)
 
     async def run(self, job: Job) -> None:
         with self.path.open("a") as file:
@@ -58,7 +58,7 @@ class Door:
         return Counter(line.split()[0] for line in set(self.path.read_text().splitlines()))
 
 
-class AftermathCrashTests(CrashCase):
+class PostRegistrationCrashTests(CrashCase):
     options: ClassVar[Mapping[str, Any]] = {
         "email": {"notif_from": "a@test.example", "enable_notifs": True},
         "regsys": {"rc_availability": False, "policies": {"rules": RULES}},
@@ -69,7 +69,7 @@ class AftermathCrashTests(CrashCase):
         self.door = Door(Path(self.mktemp()))  # type: ignore[attr-defined]
 
     def equip(self, made: Subsystem) -> None:
-        made.handler.follow_ups.parts.append(self.door)
+        made.handler.planners.parts.append(self.door)
         made.jobs.add_handlers({"open_door": self.door.run})
 
     def assertFollowed(self: Any, process: Process) -> None:
@@ -155,11 +155,11 @@ class AftermathCrashTests(CrashCase):
         self.crash_everywhere(request, lambda process, user_id, issued: None, before)
 
 
-class SQLiteTests(OnSQLite, AftermathCrashTests, SynchronousTestCase):
+class SQLiteTests(OnSQLite, PostRegistrationCrashTests, SynchronousTestCase):
     """In a file."""
 
 
-class PostgreSQLTests(OnPostgreSQL, AftermathCrashTests, SynchronousTestCase):
+class PostgreSQLTests(OnPostgreSQL, PostRegistrationCrashTests, SynchronousTestCase):
     """On a real server."""
 
 
@@ -175,7 +175,7 @@ class ForeignTests(TestCase):
             pushers = EmailPusher(kept)
             wish = server.wish(threepids=(Threepid("email", "alice@mail.example", NOW_MS),))
             writer, _ = server.process(failing_at(point, Died()))
-            writer = attr.evolve(writer, follow_ups=FollowUps([pushers]))
+            writer = attr.evolve(writer, planners=JobPlanners([pushers]))
             with self.assertRaises(Died):
                 await writer.create_account(attr.evolve(wish, jobs=pushers.jobs_for(wish)))
             await self.recover(server, pushers)
@@ -188,7 +188,7 @@ class ForeignTests(TestCase):
         """A later process, with our part; what it begins runs at once."""
         server.clock.advance(LATER_S)
         writer, runner = server.process()
-        writer = attr.evolve(writer, follow_ups=FollowUps([pushers]))
+        writer = attr.evolve(writer, planners=JobPlanners([pushers]))
         handlers = {"finish_registration": writer.recover, ADD_PUSHER: pushers.run}
         runner.add_handlers(handlers)
         await runner.run_due()

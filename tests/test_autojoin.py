@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from regsys.accounts.auto_join import AUTO_JOIN, AutoJoin, Usher
+from regsys.accounts.auto_join import AUTO_JOIN, AutoJoiner, AutoJoinPlanner
 from regsys.config import RoomsConfig
 from regsys.errors import RoomRefused, RoomTaken
-from regsys.interfaces import IFollowUps, IMilestones, IUserLookup
+from regsys.interfaces import IJobPlanner, IMilestones, IUserLookup
 from regsys.model import FoundRoom, Job, NewAccount, NewRoom, User, UserID
 from regsys.testing import MemoryRoom, MemoryRooms, provides
 
@@ -51,20 +51,20 @@ def users(**changes: Any) -> Users:
 class PlanTests(SynchronousTestCase):
     """Which jobs an account brings."""
 
-    def plan(self, policies: Sequence[str] = (), **options: Any) -> AutoJoin:
+    def plan(self, policies: Sequence[str] = (), **options: Any) -> AutoJoinPlanner:
         config = RoomsConfig(auto_join=(LOBBY, ID), **options)
-        return AutoJoin(config=config, policies=policies)
+        return AutoJoinPlanner(config=config, policies=policies)
 
     def test_provides(self) -> None:
-        """It offers the whole of IFollowUps."""
-        provides(IFollowUps, self.plan())
+        """It offers the whole of IJobPlanner."""
+        provides(IJobPlanner, self.plan())
 
     def test_oneJobARoom(self) -> None:
         """Each room is a job of its own, in their order; all of a user's are written once."""
         jobs = self.plan().jobs_for(NewAccount(key="k", user_id=ALICE, created_ms=1))
         told = [(job.kind, job.payload["user_id"], job.payload["room"]) for job in jobs]
         self.assertEqual(told, [(AUTO_JOIN, str(ALICE), LOBBY), (AUTO_JOIN, str(ALICE), ID)])
-        self.assertEqual({job.once for job in jobs}, {f"auto-join {ALICE}"})
+        self.assertEqual({job.dedup_key for job in jobs}, {f"auto-join {ALICE}"})
 
     def test_who(self) -> None:
         """Everybody joins but users of application services, guests where they are not to, and
@@ -97,11 +97,11 @@ class PlanTests(SynchronousTestCase):
         """Who had to accept something first is let in afterwards; the word is the same one."""
         jobs = self.plan(policies=("terms",)).jobs_after_consent(ALICE)
         self.assertEqual([job.payload["room"] for job in jobs], [LOBBY, ID])
-        self.assertEqual({job.once for job in jobs}, {f"auto-join {ALICE}"})
+        self.assertEqual({job.dedup_key for job in jobs}, {f"auto-join {ALICE}"})
         self.assertEqual(list(self.plan().jobs_after_consent(ALICE)), [])
 
 
-class UsherCase(SynchronousTestCase):
+class AutoJoinerCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.rooms = MemoryRooms()
 
@@ -115,7 +115,7 @@ class UsherCase(SynchronousTestCase):
         **options: Any,
     ) -> Deferred[None]:
         """Run the job of this user and room, under a configuration with these options."""
-        usher = Usher(
+        usher = AutoJoiner(
             rooms=self.rooms,
             milestones=Milestones(first),
             users=users,
@@ -149,7 +149,7 @@ class UsherCase(SynchronousTestCase):
         return [call[0] for call in self.rooms.calls]
 
 
-class MakingTests(UsherCase):
+class MakingTests(AutoJoinerCase):
     def test_whatIsMade(self) -> None:
         """The first real user has the room made: by the inviter if there is one, else he makes it
         himself; with the preset and the openness that are configured; he is on a private one's
@@ -232,7 +232,7 @@ class MakingTests(UsherCase):
         self.assertNotIn("create", self.asked())
 
 
-class JoiningTests(UsherCase):
+class JoiningTests(AutoJoinerCase):
     def test_howItIsJoined(self) -> None:
         """A public room is just joined; one that is not, or can't be read, after an invitation; one
         that none of ours is in directly. So by alias as by id, of our server or another."""

@@ -14,7 +14,7 @@ from regsys.testing import (
     MemoryDevices,
     MemoryRooms,
     config,
-    memory_backend,
+    memory_process,
 )
 from regsys.wiring import embedded
 from tests.case import PASSWORD, SystemCase
@@ -81,7 +81,7 @@ class StandaloneTests(AutoJoinCase):
         (event,) = [event for event in events if "error" in event]
         self.assertIn(f"{LOBBY}: it is flooded", event["error"])
         self.assertEqual((self.members(LOBBY), self.members(NEWS)), (None, {ALICE}))
-        metrics = self.subsystem.backend.metrics
+        metrics = self.subsystem.process.metrics
         self.assertEqual(value(metrics, "regsys_job_failures_total", kind="auto_join"), 1)
         ((kind, error),) = self.rows("SELECT kind, last_error FROM jobs")
         self.assertEqual((kind, error), ("auto_join", f"RoomRefused: {LOBBY}: it is flooded"))
@@ -161,7 +161,7 @@ class WithoutRoomsTests(AutoJoinCase):
         self.assertIn("NOT joined", " ".join(event.get("sentence", "") for event in events))
         self.register("alice")
         self.clock.advance(100)
-        metrics = self.subsystem.backend.metrics
+        metrics = self.subsystem.process.metrics
         self.assertEqual(value(metrics, "regsys_jobs_waiting", kind="auto_join"), 2)
         self.assertEqual(value(metrics, "regsys_oldest_job_age_seconds", kind="auto_join"), 100)
         self.assertIsNone(value(metrics, "regsys_job_failures_total", kind="auto_join"))
@@ -172,7 +172,7 @@ class WithoutRoomsTests(AutoJoinCase):
         self.assertEqual([event for event in events if "sentence" in event], [])
         self.assertEqual(self.members(LOBBY), {ALICE})
         self.clock.advance(5)
-        again = self.subsystem.backend.metrics
+        again = self.subsystem.process.metrics
         self.assertIsNone(value(again, "regsys_jobs_waiting", kind="auto_join"))
 
     def test_nothingToJoin(self) -> None:
@@ -190,7 +190,7 @@ class EmbeddedTests(AutoJoinCase):
         accounts = MemoryAccounts()
         devices = MemoryDevices(accounts)
         chosen = config(**{**OPTIONS, **options})
-        backend = memory_backend(self, chosen, self.clock, self.database)
+        process = memory_process(self, chosen, self.clock, self.database)
         self.subsystem = embedded(
             chosen,
             self.clock,
@@ -198,7 +198,7 @@ class EmbeddedTests(AutoJoinCase):
             devices=devices,
             auth=MemoryAuth(devices),
             rooms=self.rooms,
-            backend=backend,
+            process=process,
         )
         self.client = Client(self, self.subsystem.resource())
 

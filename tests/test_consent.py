@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.accounts.post_registration_jobs import FollowUps
+from regsys.accounts.post_registration_jobs import JobPlanners
 from regsys.config import TermsConfig
 from regsys.config.terms import Policy, PolicyText
 from regsys.consent import Consents, offer
@@ -74,7 +74,7 @@ class ConsentsTests(SynchronousTestCase):
         return Consents(
             terms=TermsConfig(policies=POLICIES, template_dir="pages", form_secret=secret),
             store=self.store,
-            follow_ups=FollowUps(),
+            planners=JobPlanners(),
             start_jobs=self.started.extend,
             accounts=self.accounts,
             server_name=SERVER,

@@ -22,7 +22,7 @@ from regsys.interfaces import (
     IUserDirectory,
 )
 from regsys.model import FoundRoom, NewAccount, NewRoom, Pusher, Requester, Secret, UserID
-from regsys.rate_limit import Buckets
+from regsys.rate_limit import LeakyBuckets
 from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
 from regsys.testing import (
@@ -219,7 +219,9 @@ class TokenAuthTests(AuthContract, TestCase):
 class BucketsTests(LimiterContract, TestCase):
     def make(self) -> ILimiter:
         self.clock = Clock()
-        return Buckets(per_second=PER_SECOND, burst_count=BURST_COUNT, seconds=self.clock.seconds)
+        return LeakyBuckets(
+            per_second=PER_SECOND, burst_count=BURST_COUNT, seconds=self.clock.seconds
+        )
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)

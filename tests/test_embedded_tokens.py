@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys import wiring
 from regsys.errors import Unavailable
 from regsys.model import JOB_LEASE_MS, NewAccount, Outcome, Requester, Secret, UserID
-from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
 from regsys.testing.contracts.case import NOW_MS
 from tests.client import Answer, Client
 
@@ -63,7 +63,7 @@ class EmbeddedTokensTests(SynchronousTestCase):
             store=self.accounts,
             devices=devices,
             auth=Auth(devices),
-            backend=memory_backend(self, chosen, self.clock),
+            process=memory_process(self, chosen, self.clock),
         )
         self.client = Client(self, self.subsystem.resource())
         made = self.ask("POST", "/new", {"token": "good", "uses_allowed": 1})

@@ -17,7 +17,7 @@ from twisted.web.static import Data
 from regsys.errors import Unavailable, UnknownToken
 from regsys.interfaces import IAuth, IStage
 from regsys.model import Secret
-from regsys.testing import config, memory_backend, provides
+from regsys.testing import config, memory_process, provides
 from tests.client import V3, Answer, Client
 from tests.examples import EXAMPLES, embedding, neighbours
 
@@ -63,8 +63,8 @@ class ExampleTests(SynchronousTestCase):
         self.addCleanup(self.pool.connection.close)
         options = {**embedding.OPTIONS, "macaroon_secret_key": "a secret of tests alone"}
         chosen = config(**options)
-        backend = memory_backend(self, chosen, self.clock)
-        self.registration, root = embedding.build(chosen, self.clock, self.pool, backend=backend)
+        process = memory_process(self, chosen, self.clock)
+        self.registration, root = embedding.build(chosen, self.clock, self.pool, process=process)
         self.client = Client(self, root)
 
     def names(self) -> list[str]:
@@ -225,8 +225,8 @@ class NeighbourTests(SynchronousTestCase):
         clock, own = Clock(), Data(b"the homeserver's own", "text/plain")
         own.isLeaf = True
         chosen = config(regsys={"introspection_secret": SHARED})
-        backend = memory_backend(self, chosen, clock)
-        self.registration, self.root = neighbours.mount(chosen, clock, own, backend=backend)
+        process = memory_process(self, chosen, clock)
+        self.registration, self.root = neighbours.mount(chosen, clock, own, process=process)
         self.client = Client(self, self.root)
 
     def register(self) -> str:

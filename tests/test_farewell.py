@@ -8,9 +8,9 @@ import attr
 from twisted.internet.defer import Deferred
 
 from regsys.errors import UserNotFound
-from regsys.interfaces import IFarewell
+from regsys.interfaces import IDeactivation
 from regsys.model import NewAccount, NewJob, NewValidation, Threepid, UserID
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.testing import (
@@ -19,7 +19,7 @@ from regsys.testing import (
     MemoryDevices,
     MemoryThreepids,
     config,
-    memory_backend,
+    memory_process,
     provides,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device
@@ -55,7 +55,7 @@ class OwnTests(AccountCase):
 
     def test_provides(self) -> None:
         """The handler's part is what it asks for."""
-        provides(IFarewell, self.subsystem.handler.farewell)
+        provides(IDeactivation, self.subsystem.handler.deactivation)
 
     def test_nothingWorks(self) -> None:
         """Neither token nor password is good, no device can be added, the name stays taken."""
@@ -106,7 +106,7 @@ class EmbeddedTests(SystemCase):
         regsys had."""
         accounts, chosen = MemoryAccounts(), config()
         devices = MemoryDevices(accounts)
-        backend = memory_backend(self, chosen, self.clock)
+        process = memory_process(self, chosen, self.clock)
         proven = Threepid("email", ALICE, self.now_ms)
         new = NewAccount(key="k", user_id=HER, created_ms=self.now_ms, threepids=(proven,))
         self.wait(accounts.create_account(new))
@@ -117,9 +117,9 @@ class EmbeddedTests(SystemCase):
             devices=devices,
             auth=MemoryAuth(devices),
             threepids=MemoryThreepids(accounts),
-            backend=backend,
+            process=process,
         )
-        validations = ValidationStore(backend.database)
+        validations = ValidationStore(process.database)
         wanted = NewValidation(
             sid="sid",
             medium="email",
@@ -141,21 +141,21 @@ class EmbeddedTests(SystemCase):
         is not repeated, as nothing is of an account that is no more."""
         accounts, chosen = MemoryAccounts(), config()
         devices = MemoryDevices(accounts)
-        backend = memory_backend(self, chosen, self.clock)
+        process = memory_process(self, chosen, self.clock)
         handler = embedded(
             chosen,
             self.clock,
             store=accounts,
             devices=devices,
             auth=MemoryAuth(devices),
-            backend=backend,
+            process=process,
         ).handler
-        sessions, outcomes = SessionStore(backend.database), ForeignOutcomeStore(backend.database)
+        sessions, outcomes = SessionStore(process.database), EmbeddedAccountStore(process.database)
         names = ("PHONE", "LAPTOP", "TABLET")
         for name in names:
             self.wait(sessions.add(session(name), 9))
             new = account(name, session_id=name, session_until_ms=END_MS, device=device(name, name))
-            self.wait(outcomes.settle(attr.evolve(new, user_id=HER), name))
+            self.wait(outcomes.complete(attr.evolve(new, user_id=HER), name))
 
         def left() -> list[str]:
             return [name for name in names if self.wait(sessions.get(name, NOW_MS)) is not None]

@@ -15,17 +15,17 @@ from regsys.accounts.post_registration_jobs import (
     TELL_DIRECTORY,
     DirectoryNotice,
     EmailPusher,
-    FollowUps,
+    JobPlanners,
 )
 from regsys.errors import Unavailable
-from regsys.interfaces import IFollowUps, IUserDirectory
+from regsys.interfaces import IJobPlanner, IUserDirectory
 from regsys.model import Job, NewAccount, Pusher, Threepid, UserID
 from regsys.testing import MemoryAccounts, MemoryDevices, MemoryPushers, provides
 from regsys.testing.contracts.case import device
 from tests.accounts import THREEPIDS
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3, Answer
-from tests.handling import FollowUps as Greeting
+from tests.handling import JobPlanners as Greeting
 from tests.proofs import ALICE as MAIL
 from tests.proofs import MAILS, ProofCase
 
@@ -58,22 +58,22 @@ class JobsTests(SynchronousTestCase):
     new = NewAccount(key="k", user_id=ALICE, created_ms=1, display_name="Alice")
 
     def test_provides(self) -> None:
-        """All that brings jobs offers the whole of IFollowUps."""
+        """All that brings jobs offers the whole of IJobPlanner."""
         pushers = EmailPusher(MemoryPushers(MemoryDevices(MemoryAccounts())))
-        for follow_ups in (FollowUps(), DirectoryNotice(Directory()), pushers):
-            provides(IFollowUps, follow_ups)
+        for planners in (JobPlanners(), DirectoryNotice(Directory()), pushers):
+            provides(IJobPlanner, planners)
 
     def test_together(self) -> None:
         """What several capabilities bring comes in their order; without any there is none."""
         notices = [DirectoryNotice(Directory()), DirectoryNotice(Directory())]
-        jobs = FollowUps(notices).jobs_for(self.new)
+        jobs = JobPlanners(notices).jobs_for(self.new)
         self.assertEqual([job.kind for job in jobs], [TELL_DIRECTORY] * 2)
-        self.assertEqual(FollowUps().jobs_for(self.new), [])
+        self.assertEqual(JobPlanners().jobs_for(self.new), [])
 
     def test_ghosts(self) -> None:
         """What an application service has made brings the notices' jobs alone, which come first;
         who consents, those of all."""
-        both = FollowUps([FollowUps(notices=[DirectoryNotice(Directory())])], [Greeting()])
+        both = JobPlanners([JobPlanners(notices=[DirectoryNotice(Directory())])], [Greeting()])
         ghost = attr.evolve(self.new, is_ghost=True)
         for new, kinds in ((self.new, ["greet", TELL_DIRECTORY]), (ghost, ["greet"])):
             self.assertEqual([job.kind for job in both.jobs_for(new)], kinds)
@@ -112,9 +112,9 @@ class EmailPusherTests(SynchronousTestCase):
         other = attr.evolve(self.new, device=device("of alice", "TABLET"))
         (another,) = self.part.jobs_for(other)
         (again,) = self.part.jobs_for(self.new)
-        self.assertEqual(job.once, again.once)
-        self.assertNotEqual(job.once, another.once)
-        self.assertIsNotNone(job.once)
+        self.assertEqual(job.dedup_key, again.dedup_key)
+        self.assertNotEqual(job.dedup_key, another.dedup_key)
+        self.assertIsNotNone(job.dedup_key)
         self.assertEqual(list(self.part.jobs_after_consent(ALICE)), [])
 
     def test_none(self) -> None:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 
 from regsys.accounts.embedded_writer import RECOVERY
 from regsys.errors import Unavailable, UsernameTaken
-from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
+from regsys.interfaces import IAuth, IJobPlanner, ILogins, IRegistrationWriter
 from regsys.model import JOB_LEASE_MS, RESERVED_MS, Created, NewAccount, Threepid
 from regsys.storage.jobs import JobStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
@@ -37,11 +37,11 @@ KINDS: dict[str, dict[str, Any]] = {
 
 class ForeignWriterTests(WriterContract, TestCase):
     def make(
-        self, logins: ILogins, follow_ups: IFollowUps, start_jobs: StartJobs
+        self, logins: ILogins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         server = Homeserver(self)
         writer, _ = server.process()
-        after = server.aftermath(follow_ups, start_jobs)
+        after = server.aftermath(planners, start_jobs)
         writer = attr.evolve(writer, logins=logins, aftermath=after, start_jobs=start_jobs)
         return writer, server.auth
 

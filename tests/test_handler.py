@@ -14,7 +14,7 @@ from regsys.errors import (
     ThreepidInUse,
     UsernameTaken,
 )
-from regsys.interfaces import IAdmission, IFollowUps, IHasher, INames, IRegistrationWriter, Verdict
+from regsys.interfaces import IAdmission, IHasher, IJobPlanner, INames, IRegistrationWriter, Verdict
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -30,8 +30,8 @@ from tests.handling import (
     NOW_MS,
     PHONE,
     SERVER,
-    FollowUps,
     HandlerCase,
+    JobPlanners,
     alice,
     somebody,
 )
@@ -48,7 +48,7 @@ class OrderTests(HandlerCase):
         provides(INames, shop.names)
         provides(IAdmission, shop.admission)
         provides(IHasher, shop.hasher)
-        provides(IFollowUps, FollowUps())
+        provides(IJobPlanner, JobPlanners())
         provides(IRegistrationWriter, shop.writer)
 
     def test_order(self) -> None:

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs
 
 from regsys.jobs import wait_ms
 from regsys.model import JOB_LEASE_MS, NewAccount
-from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
 from regsys.wiring import embedded
 from tests.case import SystemCase
 from tests.client import Client
@@ -87,7 +87,7 @@ class ProfileTests(BesideCase):
     def test_ghosts(self) -> None:
         """Users in the exclusive namespace of a service are not ours to make there."""
         new = NewAccount(key="k", user_id=ALICE, created_ms=1, display_name="Alice")
-        jobs_for = self.subsystem.handler.follow_ups.jobs_for
+        jobs_for = self.subsystem.handler.planners.jobs_for
         self.assertEqual(len(jobs_for(new)), 1)
         self.assertEqual(len(jobs_for(attr.evolve(new, appservice_id="irc"))), 0)
 
@@ -135,7 +135,7 @@ class RoomsTests(BesideCase):
             store=accounts,
             devices=devices,
             auth=MemoryAuth(devices=devices),
-            backend=memory_backend(self, chosen, self.clock, agent=self.agent),
+            process=memory_process(self, chosen, self.clock, agent=self.agent),
         )
         self.client = Client(self, self.subsystem.resource())
         self.register("alice")

@@ -58,7 +58,7 @@ class HostileCase(bridges.BridgeCase):
         self.made("ircbot")
         ask = {"email": "a@mail.example", "client_secret": "secret", "send_attempt": 1}
         sid = self.client.post(REQUEST, ask).json["sid"]
-        token = ValidationTokens(self.subsystem.backend.macaroon_secret).token(sid, 1)
+        token = ValidationTokens(self.subsystem.process.macaroon_secret).token(sid, 1)
         return {
             "one shot": (REGISTER, {"username": "bob", "auth": DUMMY, **wishes}),
             "session": (REGISTER, {"username": "carol", "auth": in_session, **wishes}),

@@ -12,7 +12,7 @@ from twisted.internet.defer import fail
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from regsys.client_api.register_request import Wish
+from regsys.client_api.register_request import RegisterRequest
 from regsys.client_api.signup import SignupRequest
 from regsys.errors import Unavailable
 from regsys.interfaces import IBlocking
@@ -301,8 +301,8 @@ class ReprTests(SystemCase):
         for value in (
             config(**OPTIONS),
             self.subsystem,
-            self.subsystem.backend,
-            self.subsystem.backend.hasher,
+            self.subsystem.process,
+            self.subsystem.process.hasher,
             self.subsystem.auth,
             logins,
             login,
@@ -313,7 +313,7 @@ class ReprTests(SystemCase):
             NewAccount(key=key, user_id=UserID("a", "b"), created_ms=0, password_hash="$2b$04$x"),
             User(user_id=UserID("a", "b"), password_hash="$2b$04$x"),
             SignupRequest(kind="user", body=body, uri="/", client=Client("192.0.2.1")),
-            Wish.of(body),
+            RegisterRequest.of(body),
             Auth("s", "m.login.dummy", auth),
             ValidationTokens(SECRETS["the macaroon secret"].encode()),
             ValidationMail(

@@ -17,14 +17,14 @@ from regsys.config import ConfigError, parse
 from regsys.errors import MailDeferred, MailRefused
 from regsys.interfaces import IMailer, IValidationMails
 from regsys.model import Mail, MailPurpose, ValidationMail
-from regsys.outbound.email_message import Letterhead, Mailbox
+from regsys.outbound.email_message import EnvelopeAddress, MessageBuilder
 from regsys.testing import provides
 from regsys.threepids.validation_mail import (
     ADD_THREEPID,
     IN_USE,
     REGISTRATION,
     Mails,
-    ValidationPost,
+    ValidationMailSender,
 )
 from tests.doubles.smtp import Delivered
 
@@ -238,7 +238,7 @@ class InjectionTests(MailsCase):
             '"=?utf-8?q?=0d=0abcc=3a_c?="@evil.example',
             "=?utf-8?b?Cg==?=é@evil.example",
         ):
-            self.assertRaises(MailRefused, Mailbox.parse, address)
+            self.assertRaises(MailRefused, EnvelopeAddress.parse, address)
 
     def test_headers(self) -> None:
         """Whatever a name or a subject holds, a mail program reads the headers that we wrote and
@@ -247,11 +247,11 @@ class InjectionTests(MailsCase):
             'A, "B" <c@x.example>', "Größe & Söhne, GmbH", "=?utf-8?q?a?=", "x" * 300, "ü" * 300,
             "a; b: c@x.example,", "(comment", "\\", '"', "",
         ):  # fmt: skip
-            head = Letterhead(
+            head = MessageBuilder(
                 server_name="hs.example", from_name=name, from_address="noreply@hs.example"
             )
             mail = Mail(to="a,b@hs.example", subject=f"[{name}]", text="x", html="y")
-            to = Mailbox.parse(mail.to)
+            to = EnvelopeAddress.parse(mail.to)
             raw = head.message(mail, to, 0.0)
             read = Delivered(sender="", to="", raw=raw).message
             self.assertEqual(
@@ -274,9 +274,11 @@ class InjectionTests(MailsCase):
 
     def test_lineEnds(self) -> None:
         """A subject or a name with a line end is an error, never a header."""
-        head = Letterhead(server_name="x", from_name="a\r\nBcc: b@c", from_address="a@x.example")
-        good = Letterhead(server_name="x", from_name="", from_address="a@x.example")
-        to = Mailbox.parse("b@x.example")
+        head = MessageBuilder(
+            server_name="x", from_name="a\r\nBcc: b@c", from_address="a@x.example"
+        )
+        good = MessageBuilder(server_name="x", from_name="", from_address="a@x.example")
+        to = EnvelopeAddress.parse("b@x.example")
         fine = Mail(to="b@x.example", subject="s", text="x", html="y")
         self.assertRaises(ValueError, head.message, fine, to, 0.0)
         for end in "\r", "\n", "\r\n":
@@ -289,11 +291,13 @@ class MessageTests(MailsCase):
         """A mail program sees one mail in two forms with the same link, from whom and when, and
         that no human wrote it; the same mail again has the same Message-ID."""
         mail = self.compose()
-        head = Letterhead(
+        head = MessageBuilder(
             server_name="hs.example:8448", from_name="Matrix", from_address="noreply@hs.example"
         )
         first, again = (
-            Delivered(sender="", to="", raw=head.message(mail, Mailbox.parse(mail.to), 86400.5))
+            Delivered(
+                sender="", to="", raw=head.message(mail, EnvelopeAddress.parse(mail.to), 86400.5)
+            )
             for _ in range(2)
         )
         message = first.message
@@ -325,7 +329,7 @@ class Server:
 
 class PostTests(MailsCase):
     def post(self, server: Server) -> Deferred[None]:
-        post = ValidationPost(mails=self.mails(), mailer=server)
+        post = ValidationMailSender(mails=self.mails(), mailer=server)
         provides(IValidationMails, post)
         mail = ValidationMail(
             purpose=MailPurpose.REGISTRATION,

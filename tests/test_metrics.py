@@ -12,7 +12,7 @@ from regsys.jobs import POLL_S
 from regsys.metrics import Metrics
 from regsys.model import Backlog, NewJob
 from regsys.storage.jobs import JobStore
-from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
 from regsys.testing.contracts.case import account
 from regsys.wiring import embedded
 from tests.accounts import AccountCase
@@ -104,7 +104,7 @@ class CountedTests(SystemCase):
         for password in (PASSWORD, "wrong"):
             body = {"type": "m.login.password", "user": "alice", "password": password}
             self.client.post(f"{V3}/login", body)
-        metrics = self.subsystem.backend.metrics
+        metrics = self.subsystem.process.metrics
         for guest in ("false", "true"):
             labels = {"guest": guest, "shadow_banned": "false", "auth_provider": ""}
             self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
@@ -142,7 +142,7 @@ class CountedTests(SystemCase):
 
     @property
     def registry(self) -> CollectorRegistry:
-        return self.subsystem.backend.metrics.registry
+        return self.subsystem.process.metrics.registry
 
     def test_whatWaits(self) -> None:
         """While it runs, the gauges follow what waits, also what nobody here can do."""
@@ -150,7 +150,7 @@ class CountedTests(SystemCase):
         self.wait(store.add(new, self.now_ms))
         self.clock.advance(10)
         self.subsystem.start()
-        metrics = self.subsystem.backend.metrics
+        metrics = self.subsystem.process.metrics
         self.assertEqual(value(metrics, "regsys_jobs_waiting", kind="fly"), 2)
         self.assertEqual(value(metrics, "regsys_oldest_job_age_seconds", kind="fly"), 10)
         for job in new:
@@ -163,7 +163,7 @@ class CountedTests(SystemCase):
         self.subsystem.hooks.spam.register("m", lambda *asked: "shadow_ban")
         self.register()
         labels = {"guest": "false", "shadow_banned": "true", "auth_provider": ""}
-        metrics = self.subsystem.backend.metrics
+        metrics = self.subsystem.process.metrics
         self.assertEqual(value(metrics, "regsys_registrations_total", **labels), 1)
 
 
@@ -173,14 +173,14 @@ class RecoveredTests(SystemCase):
         a recovery has finished it; the client that comes back adds nothing."""
         accounts, chosen = MemoryAccounts(), config()
         devices = MemoryDevices(accounts)
-        backend = memory_backend(self, chosen, self.clock, self.database)
+        process = memory_process(self, chosen, self.clock, self.database)
         self.subsystem = embedded(
             chosen,
             self.clock,
             store=accounts,
             devices=Watched(devices, failing_at("before register", Unavailable())),
             auth=MemoryAuth(devices),
-            backend=backend,
+            process=process,
         )
         self.client = Client(self, self.subsystem.resource())
         session = self.challenge(username="alice", password=PASSWORD)["session"]
@@ -191,7 +191,7 @@ class RecoveredTests(SystemCase):
             self.assertEqual(answer.status, status, answer)
             self.clock.advance(LATER_S)
             self.wait(self.subsystem.jobs.run_due())
-            counts.append(value(backend.metrics, "regsys_registrations_total", **PERSON))
+            counts.append(value(process.metrics, "regsys_registrations_total", **PERSON))
         self.assertEqual(counts, [1, 1])
 
 
@@ -202,7 +202,7 @@ class AddressesTests(AccountCase):
         self.proven_by(self.alice)
         for reason in ("register", "add_threepid"):
             labels = {"medium": "email", "reason": reason, "attempt": "1"}
-            asked = value(self.subsystem.backend.metrics, REQUESTS, **labels)
+            asked = value(self.subsystem.process.metrics, REQUESTS, **labels)
             self.assertEqual(asked, 1, reason)
 
 
@@ -211,4 +211,4 @@ class NumbersTests(PhoneCase):
         """So do those of phone numbers."""
         self.assertEqual(self.ask(send_attempt=2).status, 200)
         labels = {"medium": "msisdn", "reason": "register", "attempt": "2"}
-        self.assertEqual(value(self.subsystem.backend.metrics, REQUESTS, **labels), 1)
+        self.assertEqual(value(self.subsystem.process.metrics, REQUESTS, **labels), 1)

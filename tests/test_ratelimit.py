@@ -1,4 +1,4 @@
-"""Limits (contract B16.9-10): buckets, turnstiles, and whose limit an address falls under."""
+"""Limits (contract B16.9-10): buckets, concurrency, and whose limit an address falls under."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import rate_limit
 from regsys.errors import LimitExceeded
-from regsys.interfaces import ILimiter, ITurnstile
+from regsys.interfaces import IConcurrencyLimiter, ILimiter
 from regsys.networks import address_key
 from regsys.rate_limit import (
     NEVER_MS,
     AddressBuckets,
-    AddressTurnstile,
-    Buckets,
-    LimitedTurnstile,
-    OpenTurnstile,
-    Turnstile,
+    LeakyBuckets,
+    NoConcurrencyLimit,
+    OneAtATime,
+    OneAtATimeByAddress,
+    RateInstead,
 )
 from regsys.testing import provides
 
@@ -29,8 +29,10 @@ class LimitCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def buckets(self, per_second: float, burst_count: int) -> Buckets:
-        return Buckets(per_second=per_second, burst_count=burst_count, seconds=self.clock.seconds)
+    def buckets(self, per_second: float, burst_count: int) -> LeakyBuckets:
+        return LeakyBuckets(
+            per_second=per_second, burst_count=burst_count, seconds=self.clock.seconds
+        )
 
     def wait(self, answer: Awaitable[None]) -> Deferred[None]:
         async def waiting() -> None:
@@ -177,14 +179,14 @@ class BucketsTests(LimitCase):
 class TurnstileTests(LimitCase):
     def setUp(self) -> None:
         super().setUp()
-        self.gate = Turnstile(clock=self.clock)
+        self.gate = OneAtATime(clock=self.clock)
 
     def enter(self, key: str = "a") -> Deferred[None]:
         return self.wait(self.gate.enter(key))
 
     def test_firstPassesAtOnce(self) -> None:
         """Nobody waits who comes alone, or two seconds after the one before."""
-        provides(ITurnstile, self.gate)
+        provides(IConcurrencyLimiter, self.gate)
         for _ in range(5):
             self.successResultOf(self.enter())
             self.gate.leave("a")
@@ -301,12 +303,12 @@ class TurnstileTests(LimitCase):
 
 
 class WideTurnstileTests(LimitCase):
-    """A turnstile that lets several through at a time."""
+    """A limit that lets several through at a time."""
 
     def test_places(self) -> None:
         """As many as there are places get in at once, twice as many wait, and each who leaves
         lets one of them in."""
-        gate = Turnstile(clock=self.clock, places=3)
+        gate = OneAtATime(clock=self.clock, places=3)
         entering = [self.wait(gate.enter("a")) for _ in range(9)]
         self.assertEqual(self.refused(gate.enter("a")), 2000)
         self.assertEqual([outcome.called for outcome in entering], [True] * 3 + [False] * 6)
@@ -318,7 +320,7 @@ class WideTurnstileTests(LimitCase):
 
     def test_pause(self) -> None:
         """Only who comes within two seconds of the one so many places before waits a second."""
-        gate = Turnstile(clock=self.clock, places=3)
+        gate = OneAtATime(clock=self.clock, places=3)
         for _ in range(9):
             self.successResultOf(self.wait(gate.enter("a")))
             gate.leave("a")
@@ -395,8 +397,8 @@ class AddressBucketsTests(LimitCase):
 class AddressTurnstileTests(LimitCase):
     def test_oneSite(self) -> None:
         """Of one site's networks eight are let in at a time, and sixteen wait."""
-        gate = AddressTurnstile.on(self.clock)
-        provides(ITurnstile, gate)
+        gate = OneAtATimeByAddress.on(self.clock)
+        provides(IConcurrencyLimiter, gate)
         keys = subnets(600)
         entering = [self.wait(gate.enter(key)) for key in keys]
         refused = [
@@ -413,7 +415,7 @@ class AddressTurnstileTests(LimitCase):
 
     def test_ownTurn(self) -> None:
         """Each network has its own turn, and IPv4 no other."""
-        gate = AddressTurnstile.on(self.clock)
+        gate = OneAtATimeByAddress.on(self.clock)
         for key in (subnets(1)[0], "192.0.2.7"):
             self.successResultOf(self.wait(gate.enter(key)))
             second = self.wait(gate.enter(key))
@@ -425,17 +427,17 @@ class AddressTurnstileTests(LimitCase):
 
 class OtherTurnstileTests(LimitCase):
     def test_openTurnstileStopsNobody(self) -> None:
-        """The open turnstile lets everybody in at once."""
-        gate = OpenTurnstile()
-        provides(ITurnstile, gate)
+        """No limit lets everybody in at once."""
+        gate = NoConcurrencyLimit()
+        provides(IConcurrencyLimiter, gate)
         for _ in range(10):
             self.passes(gate.enter("a"))
         gate.leave("a")
 
     def test_limitInATurnstilesPlace(self) -> None:
         """A limit counts those who enter, whether or not they have left again."""
-        gate = LimitedTurnstile(self.buckets(1, 2))
-        provides(ITurnstile, gate)
+        gate = RateInstead(self.buckets(1, 2))
+        provides(IConcurrencyLimiter, gate)
         self.passes(gate.enter("a"))
         self.passes(gate.enter("a"))
         gate.leave("a")

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.storage.encryption import Sealer
+from regsys.storage.encryption import Encryptor
 
 
 class SealerTests(SynchronousTestCase):
     def test_opens(self) -> None:
         """A seal opens for its secret and its purpose alone, and holds nothing that can be read;
         the same sealed again looks different."""
-        sealer = Sealer(b"a secret")
+        sealer = Encryptor(b"a secret")
         seal = sealer.seal("canary é", "a row")
         self.assertEqual(sealer.opened(seal, "a row"), "canary é")
-        self.assertEqual(Sealer(b"a secret").opened(seal, "a row"), "canary é")
+        self.assertEqual(Encryptor(b"a secret").opened(seal, "a row"), "canary é")
         self.assertNotEqual(sealer.seal("canary é", "a row"), seal)
         self.assertNotIn("canary", seal)
         self.assertNotIn("secret", repr(sealer))
         self.assertIsNone(sealer.opened(seal, "another row"))
-        self.assertIsNone(Sealer(b"another").opened(seal, "a row"))
+        self.assertIsNone(Encryptor(b"another").opened(seal, "a row"))
 
     def test_broken(self) -> None:
         """What has been changed, or is no seal, opens nothing."""
-        sealer = Sealer(b"a secret")
+        sealer = Encryptor(b"a secret")
         seal = sealer.seal("canary", "a row")
         flipped = ("B" if seal[20] == "A" else "A").join((seal[:20], seal[21:]))
         for text in (flipped, seal[:-4], "", "x", "????", seal[:16]):

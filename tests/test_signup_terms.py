@@ -15,7 +15,7 @@ from regsys.testing import (
     MemoryAuth,
     MemoryDevices,
     config,
-    memory_backend,
+    memory_process,
     provides,
 )
 from tests.case import DUMMY, DialogueCase
@@ -148,7 +148,7 @@ class EmbeddedTests(TermsCase):
             store=accounts,
             devices=devices,
             auth=MemoryAuth(devices),
-            backend=memory_backend(self, chosen, self.clock, self.database),
+            process=memory_process(self, chosen, self.clock, self.database),
         )
         self.client = Client(self, self.subsystem.resource())
 

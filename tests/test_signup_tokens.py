@@ -166,7 +166,7 @@ class StageTests(TokenCase):
         self.assertRegistered(self.go_on(session), "alice")
 
     def test_anotherToken(self) -> None:
-        """A session stays with its token: another is refused, the same again is as once."""
+        """A session stays with its token: another is refused, the same one may be sent again."""
         self.token(uses_allowed=1)
         self.token("other")
         session = self.passed()

@@ -26,7 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.errors import InvalidRegistrationToken
 from regsys.model import RESERVED_MS, NewAccount, NewJob
 from regsys.storage.dialects import SQLite
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database
@@ -59,7 +59,7 @@ class Tokens(RuleBasedStateMachine):
         super().__init__()
         self.db = inline_database(SQLite(":memory:"), sqlite3.connect)
         self.store, self.users = RegistrationTokenStore(self.db), UserStore(self.db)
-        self.elsewhere = ForeignOutcomeStore(self.db)
+        self.elsewhere = EmbeddedAccountStore(self.db)
         self.now_ms = NOW_MS
         self.numbers = iter(range(10**6))
         self.tokens: dict[str, Expected] = {}

@@ -26,8 +26,8 @@ from regsys.model import (
 )
 from regsys.outbound.http import AT_ONCE
 from regsys.storage.database import Database
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
-from regsys.testing import config, memory_backend
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
+from regsys.testing import config, memory_process
 from regsys.testing.fakes import (
     MemoryAccounts,
     MemoryAppservices,
@@ -158,7 +158,7 @@ class AppserviceTests(BridgeCase):
             store=accounts,
             devices=devices,
             auth=MemoryAuth(devices),
-            backend=memory_backend(self, chosen, self.clock),
+            process=memory_process(self, chosen, self.clock),
             hooks=self.hooks(**replaced),
         )
         self.client = Client(self, subsystem.resource())
@@ -213,16 +213,16 @@ class LifeTests(SystemCase):
     def setUp(self) -> None:
         super().setUp()
         self.events: list[str] = []
-        backend = attr.evolve(
-            memory_backend(self, config(), self.clock),
+        process = attr.evolve(
+            memory_process(self, config(), self.clock),
             start=lambda: self.events.append("start"),
             stop=lambda: self.events.append("stop"),
         )
-        self.subsystem = standalone(config(), self.clock, backend=backend)
-        self.database = backend.database
+        self.subsystem = standalone(config(), self.clock, process=process)
+        self.database = process.database
 
     def test_startAndStop(self) -> None:
-        """Starting starts the backend, stopping stops it last, when calls under way have ended."""
+        """Starting starts the process, stopping stops it last, when calls under way have ended."""
         self.subsystem.start()
         self.assertEqual(self.events, ["start"])
         with self.subsystem.in_flight:
@@ -284,8 +284,8 @@ class EmbeddedTests(DialogueCase):
         auth = MemoryAuth(devices=devices)
         self.pushers = MemoryPushers(devices)
         chosen = config(**options)
-        backend = memory_backend(self, chosen, self.clock)
-        self.database = backend.database
+        process = memory_process(self, chosen, self.clock)
+        self.database = process.database
         self.subsystem = embedded(
             chosen,
             self.clock,
@@ -294,7 +294,7 @@ class EmbeddedTests(DialogueCase):
             auth=auth,
             threepids=MemoryThreepids(self.accounts) if owners else None,
             pushers=self.pushers if notified else None,
-            backend=backend,
+            process=process,
             hooks=self.hooks(mails=self.mails),
         )
         self.client = Client(self, self.subsystem.resource())
@@ -359,7 +359,7 @@ class EmbeddedTests(DialogueCase):
         session = self.begin()
         begun = NewAccount(key=session, user_id=UserID("alice", "test.example"), created_ms=0)
         recovery = NewJob(kind=RECOVERY)
-        self.wait(ForeignOutcomeStore(self.database).reserve(begun, recovery))
+        self.wait(EmbeddedAccountStore(self.database).reserve(begun, recovery))
         self.assertRegistered(self.go_on(session), "alice")
         self.assertEqual(list(self.accounts.by_name), ["alice"])
 

@@ -20,7 +20,7 @@ from regsys.testing import (
     MemoryAuth,
     MemoryDevices,
     config,
-    memory_backend,
+    memory_process,
     provides,
 )
 from regsys.wiring import embedded
@@ -74,7 +74,7 @@ class SystemTests(SystemCase):
         self.assertEqual(self.seen(), expected)
         for _ in range(GAUGE_EVERY):
             self.clock.advance(60)
-        metrics = self.subsystem.backend.metrics.registry
+        metrics = self.subsystem.process.metrics.registry
         self.assertEqual(metrics.get_sample_value("regsys_monthly_active_users"), 2)
 
     def test_shutDown(self) -> None:
@@ -111,7 +111,7 @@ class UnwatchedTests(SystemCase):
         self.clock.advance(60)
         self.assertEqual(self.rows("SELECT * FROM active_users"), [])
         self.assertEqual(self.rows("SELECT seen_ms FROM users WHERE seen_ms IS NOT NULL"), [])
-        metrics = self.subsystem.backend.metrics.registry
+        metrics = self.subsystem.process.metrics.registry
         self.assertIsNone(metrics.get_sample_value("regsys_monthly_active_users"))
 
 
@@ -147,7 +147,7 @@ class EmbeddedTests(SynchronousTestCase):
             store=accounts,
             devices=devices,
             auth=MemoryAuth(devices),
-            backend=memory_backend(self, chosen, clock),
+            process=memory_process(self, chosen, clock),
             hooks=hooks(clock, **more.pop("hooks", {})),
             **more,
         )

@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from regsys.accounts.writer import CountingWriter, LocalWriter
 from regsys.credentials.access_tokens import GuestTokens, TokenAuth
-from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
+from regsys.interfaces import IAuth, IJobPlanner, ILogins, IRegistrationWriter
 from regsys.metrics import Metrics
 from regsys.storage.devices import DeviceStore
 from regsys.storage.threepids import ThreepidStore
@@ -23,7 +23,7 @@ from tests.databases import InMemory, OnPostgreSQL
 
 class OwnWriter(WriterContract):
     def make(
-        self: Any, logins: ILogins, follow_ups: IFollowUps, start_jobs: StartJobs
+        self: Any, logins: ILogins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         clock = Clock()
         clock.advance(NOW_MS / 1000)
@@ -40,7 +40,7 @@ class OwnWriter(WriterContract):
                 clock,
                 accounts=users,
                 auth=auth,
-                follow_ups=follow_ups,
+                planners=planners,
                 start_jobs=start_jobs,
                 owners=ThreepidStore(database),
             ),
@@ -61,10 +61,10 @@ class CountingTests(InMemory, OwnWriter, TestCase):
     """The same around another writer, which counts."""
 
     def make(
-        self, logins: ILogins, follow_ups: IFollowUps, start_jobs: StartJobs
+        self, logins: ILogins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         self.metrics = Metrics()
-        writer, auth = super().make(logins, follow_ups, start_jobs)
+        writer, auth = super().make(logins, planners, start_jobs)
         return CountingWriter(writer=writer, metrics=self.metrics), auth
 
     def counted(self, name: str, **labels: str) -> Optional[float]:

@@ -17,7 +17,7 @@ def deactivation(
     registration: regsys.Subsystem, deactivate: Callable[[UserID], Awaitable[None]]
 ) -> Endpoint:
     """POST /account/deactivate."""
-    confirmation = registration.confirmation
+    confirmation = registration.reauthentication
     assert confirmation is not None
 
     async def post(call: Call) -> Reply:
@@ -26,7 +26,7 @@ def deactivation(
         requester = await registration.auth.whose(call.access_token)
         if requester is None:
             raise UnknownToken()
-        request = regsys.ConfirmationRequest(
+        request = regsys.ReauthenticationRequest(
             requester=requester,
             method=call.method,
             uri=call.uri,

@@ -296,7 +296,7 @@ OPTIONS = {
 def build(
     config: regsys.Config, reactor: Any, pool: Any, **testing: Any
 ) -> tuple[regsys.Subsystem, IResource]:
-    """The registration, and the root of everything. Tests bring a backend of their own."""
+    """The registration, and the root of everything. Tests pass further arguments."""
     store = Store(pool)
     stage = DoorCode(Secret("sesame"))
     hooks = regsys.hooks(reactor, stages=[stage], flows=[(stage.type,)])

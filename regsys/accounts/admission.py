@@ -53,13 +53,13 @@ class Admission:
         if registration.client and registration.client.address:
             await self.limiter.give_back(self.key_of(registration.client.address))
 
-    async def judge(self, registration: Registration) -> Verdict:
+    async def check_spam(self, registration: Registration) -> Verdict:
         verdict = await self.spam.judge(registration)
         if verdict is Verdict.DENY:
             raise LimitExceeded(self.denied_ms, reason=DENIED)
         return verdict
 
-    async def check(self, registration: Registration) -> None:
+    async def check_threepids_and_blocking(self, registration: Registration) -> None:
         """Raises ThreepidDenied for the first address that is not allowed, then what
         blocking raises; an administrator's registration is not blocked."""
         addresses = []

@@ -13,15 +13,15 @@ from zope.interface import implementer
 from regsys.config import RoomsConfig
 from regsys.config.rooms import PUBLIC
 from regsys.errors import RoomRefused, RoomTaken
-from regsys.interfaces import IFollowUps, IMilestones, IRooms, IUserLookup
+from regsys.interfaces import IJobPlanner, IMilestones, IRooms, IUserLookup
 from regsys.model import FoundRoom, Job, NewAccount, NewJob, NewRoom, User, UserID
 
 AUTO_JOIN = "auto_join"
 
 
-@implementer(IFollowUps)
+@implementer(IJobPlanner)
 @attr.frozen(kw_only=True)
-class AutoJoin:
+class AutoJoinPlanner:
     """Who is to join: everybody but application services' users, and guests if so configured.
 
     Support users and bots are no people, and make no room, but join like anybody. ``policies``:
@@ -45,16 +45,16 @@ class AutoJoin:
         # Who was let in as a guest, or before, is not once more: what he has left stays left.
         once, who = f"auto-join {user_id}", str(user_id)
         return [
-            NewJob(kind=AUTO_JOIN, payload={"user_id": who, "room": room}, once=once)
+            NewJob(kind=AUTO_JOIN, payload={"user_id": who, "room": room}, dedup_key=once)
             for room in self.config.auto_join
         ]
 
 
 @attr.frozen(kw_only=True)
-class Usher:
+class AutoJoiner:
     """Lets one user into one room, making it first where that is his to do.
 
-    Again is as once: what an earlier attempt has done, or somebody else, is found done.
+    Idempotent: what an earlier attempt or somebody else has done already is left as it is.
     ``users`` None: nobody tells who a user is, and all are taken for people.
     """
 

@@ -7,22 +7,22 @@ from typing import Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IFarewell, IForgetful, ISessionStore
+from regsys.interfaces import IAccountData, IDeactivation, ISessionStore
 from regsys.model import UserID
 
 
-@implementer(IFarewell)
+@implementer(IDeactivation)
 @attr.frozen
-class Farewell:
+class Deactivation:
     """``parts`` forget in their order. Where the accounts are ours, their store is the first: once
     it has deactivated the account, nothing is added to it while the others forget."""
 
-    parts: Sequence[IForgetful]
+    parts: Sequence[IAccountData]
     sessions: ISessionStore
 
     async def deactivated(self, user_id: UserID) -> None:
         for part in self.parts:
-            await part.forget(user_id)
+            await part.delete_for(user_id)
 
     async def logged_out(self, user_id: UserID, device_id: Optional[str]) -> None:
         await self.sessions.end_replays(user_id, device_id)

@@ -22,11 +22,11 @@ from zope.interface import implementer
 from regsys.errors import RegistrationError, Unavailable, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
-    IAftermath,
     IDevices,
-    IFollowUps,
+    IIdempotencyKeyStore,
+    IJobPlanner,
     ILogins,
-    IOutcomeStore,
+    IPostRegistration,
     IRegistrationWriter,
 )
 from regsys.model import (
@@ -49,16 +49,16 @@ RECOVERY = "finish_registration"
 
 @implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
-class ForeignWriter:
+class EmbeddedWriter:
     """Over an embedder's store and devices, with our own record of outcomes beside them.
     ``recovered`` is told of each account that a recovery has finished, as nobody awaits it."""
 
     accounts: IAccountStore
     devices: IDevices
     logins: ILogins
-    follow_ups: IFollowUps
-    outcomes: IOutcomeStore
-    aftermath: IAftermath
+    planners: IJobPlanner
+    outcomes: IIdempotencyKeyStore
+    aftermath: IPostRegistration
     start_jobs: Callable[[Sequence[NewJob]], None]
     recovered: Callable[[NewAccount], None]
 
@@ -77,7 +77,7 @@ class ForeignWriter:
             # Nobody knows whether it happened: the record stays, the recovery job will ask.
             raise
         except RegistrationError:
-            await self.outcomes.withdraw(new, recovery.job_id)
+            await self.outcomes.release(new, recovery.job_id)
             raise
         return await self._finish(new, made, recovery.job_id)
 
@@ -105,13 +105,13 @@ class ForeignWriter:
         new = self._begun(job.payload)
         made = await self.accounts.outcome(new.key)
         if made is None:
-            await self.outcomes.withdraw(new, job.job_id)
+            await self.outcomes.release(new, job.job_id)
             return
         try:
             created = await self._finish(new, made, job.job_id)
         except UserNotFound:
             # Deactivated since: there is no end that it could be brought to.
-            await self.outcomes.withdraw(new, job.job_id)
+            await self.outcomes.release(new, job.job_id)
         else:
             if not created.replayed:
                 self.recovered(new)
@@ -123,7 +123,7 @@ class ForeignWriter:
         login = None
         if new.device is not None:
             login = await self.devices.register(new.user_id, new.device)
-        jobs = await self.outcomes.settle(new, recovery_id)
+        jobs = await self.outcomes.complete(new, recovery_id)
         if jobs is not None:
             self.start_jobs(jobs)
         # Made is what was settled, and by one alone: the store may have its part from before.
@@ -153,7 +153,7 @@ class ForeignWriter:
         return self._with_jobs(new)
 
     def _with_jobs(self, new: NewAccount) -> NewAccount:
-        return attr.evolve(new, jobs=tuple(self.follow_ups.jobs_for(new)))
+        return attr.evolve(new, jobs=tuple(self.planners.jobs_for(new)))
 
 
 # What a recovery must know of an account that the store may have made: no secret of the user's

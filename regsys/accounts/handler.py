@@ -8,14 +8,14 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from twisted.logger import Logger
 
-from regsys.accounts.new_account import Drafts
+from regsys.accounts.new_account import AccountPlanner
 from regsys.errors import NoFreeName, UsernameTaken
 from regsys.interfaces import (
     IAdmission,
-    IFarewell,
-    IFollowUps,
+    IDeactivation,
     IGhosts,
     IHasher,
+    IJobPlanner,
     INames,
     IRegistrationWriter,
     Verdict,
@@ -45,11 +45,11 @@ class RegistrationHandler:
     names: INames
     admission: IAdmission
     hasher: IHasher
-    drafts: Drafts
+    drafts: AccountPlanner
     ghosts: IGhosts
-    follow_ups: IFollowUps
+    planners: IJobPlanner
     writer: IRegistrationWriter
-    farewell: IFarewell
+    deactivation: IDeactivation
 
     async def check_username(
         self,
@@ -144,7 +144,7 @@ class RegistrationHandler:
 
     async def register_with_store(self, new: NewAccount) -> Created:
         """Write an account whose every check has been made, with the jobs it brings."""
-        jobs = tuple(self.follow_ups.jobs_for(new))
+        jobs = tuple(self.planners.jobs_for(new))
         if jobs:
             new = attr.evolve(new, jobs=jobs)
         return await self.writer.create_account(new)
@@ -188,7 +188,7 @@ class RegistrationHandler:
         access_token: Optional[Secret] = None,
     ) -> None:
         """Do for an account that others have made what ours bring with them (contract B6): give
-        it the addresses that were proven, note its consent, begin its jobs. Again is as once.
+        it the addresses that were proven, note its consent, begin its jobs. Idempotent.
 
         ``auth_result`` maps each stage that was passed to what it found:
         ``m.login.email.identity`` and ``m.login.msisdn`` to {"medium", "address", "validated_at"
@@ -198,7 +198,7 @@ class RegistrationHandler:
         await self.writer.after_registration(user_id, auth_result, access_token)
 
     async def post_consent_actions(self, user_id: UserID) -> None:
-        """Begin what has waited until this user accepted the policies (B6.3). Again is as once.
+        """Begin what has waited until this user accepted the policies (B6.3). Idempotent.
         ``Consents`` has it done by itself, with the last consent that was required."""
         await self.writer.after_consent(user_id)
 
@@ -207,23 +207,23 @@ class RegistrationHandler:
         of removals hears of them, and its dialogues and proofs are of no use any more.
 
         Where regsys keeps the accounts, this one has no password, device or token afterwards,
-        and its name stays taken. Call it again if it raised: again is as once.
+        and its name stays taken. It is idempotent: call it again if it raised.
         """
-        await self.farewell.deactivated(user_id)
+        await self.deactivation.deactivated(user_id)
 
     async def logged_out(self, user_id: UserID, device_id: Optional[str] = None) -> None:
         """Tell that this device (None: each of the user's) has been removed from a homeserver's
         own list: the registration that logged it in does not repeat its answer any more (B8.4).
         Idempotent. Where regsys keeps the devices, logging out does this by itself.
         """
-        await self.farewell.logged_out(user_id, device_id)
+        await self.deactivation.logged_out(user_id, device_id)
 
     # --- the steps -----------------------------------------------------------------------
 
     async def _register(self, registration: Registration) -> Created:
         draft = self.drafts.of(registration)
-        verdict = await self.admission.judge(registration)
-        await self.admission.check(draft.registration)
+        verdict = await self.admission.check_spam(registration)
+        await self.admission.check_threepids_and_blocking(draft.registration)
         guest = await self._check_name(registration)
         password_hash = registration.password_hash
         if registration.password is not None:

@@ -21,7 +21,7 @@ from regsys.errors import RegistrationError
 from regsys.interfaces import (
     IActivityStore,
     IAuth,
-    IFollowUps,
+    IJobPlanner,
     IMonthlyActiveUsers,
 )
 from regsys.model import (
@@ -189,7 +189,7 @@ class WatchingAuth:
         return requester
 
 
-@implementer(IFollowUps)
+@implementer(IJobPlanner)
 @attr.frozen(kw_only=True)
 class ReservedUsers:
     """Who registers with a ``reserved`` address (medium, canonical form) counts from birth,

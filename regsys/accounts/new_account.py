@@ -24,7 +24,7 @@ from regsys.model import (
 
 
 @attr.frozen(kw_only=True)
-class Drafts:
+class AccountPlanner:
     """``replay_window_ms``: how long a finished UIA session repeats its answer."""
 
     config: RegistrationConfig
@@ -32,7 +32,7 @@ class Drafts:
     clock: IReactorTime
     replay_window_ms: int = 600_000
 
-    def of(self, registration: Registration) -> Draft:
+    def of(self, registration: Registration) -> PlannedAccount:
         """Raises InvalidParam for a user type that there is not, and what ILogins.terms raises
         for the device that is asked for."""
         user_type = registration.user_type or self.config.default_user_type
@@ -40,7 +40,7 @@ class Drafts:
             raise InvalidParam(f"There is no user type {user_type!r} here.")
         terms = None if registration.device is None else self.logins.terms(registration.device)
         approved = self._approved(registration)
-        return Draft(
+        return PlannedAccount(
             drafts=self,
             registration=attr.evolve(registration, user_type=user_type),
             approved=approved,
@@ -60,11 +60,11 @@ class Drafts:
 
 
 @attr.frozen(kw_only=True)
-class Draft:
+class PlannedAccount:
     """``registration`` is what was asked for, with the default user type if none was. ``terms``
     None: no login, for nobody asked for one, or it has to wait for an approval."""
 
-    drafts: Drafts
+    drafts: AccountPlanner
     registration: Registration
     approved: bool
     terms: Optional[LoginTerms]

@@ -14,11 +14,11 @@ from regsys.consent import Consents
 from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
-    IAftermath,
     IAuth,
-    IFirstTimes,
-    IFollowUps,
+    IDedupKeys,
+    IJobPlanner,
     IJobStore,
+    IPostRegistration,
     IThreepidStore,
 )
 from regsys.json_body import MAX_INTEGER
@@ -36,23 +36,23 @@ from regsys.model import (
 )
 from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.changes import was_held
-from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN, TERMS
+from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE, TERMS
 
 log = Logger()
 
 
-@implementer(IAftermath)
+@implementer(IPostRegistration)
 @attr.frozen(kw_only=True)
-class Aftermath:
+class PostRegistration:
     """For accounts of our own and of a homeserver's. ``threepids`` None: nobody tells who has
     which address, so none is added."""
 
     accounts: IAccountStore
     auth: IAuth
     threepids: Optional[IThreepidStore]
-    firsts: IFirstTimes
+    dedup_keys: IDedupKeys
     consents: Consents
-    follow_ups: IFollowUps
+    planners: IJobPlanner
     jobs: IJobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
@@ -76,10 +76,10 @@ class Aftermath:
             consents=accepted,
             device=device,
         )
-        await self._begin(self.follow_ups.jobs_for(account))
+        await self._begin(self.planners.jobs_for(account))
 
     async def after_consent(self, user_id: UserID) -> None:
-        await self._begin(self.follow_ups.jobs_after_consent(user_id))
+        await self._begin(self.planners.jobs_after_consent(user_id))
 
     async def run(self, job: Job) -> None:
         """The handler of AFTER_CONSENT jobs: begins what waited if by now the user has accepted
@@ -120,7 +120,7 @@ class Aftermath:
             return True
         medium, address = threepid.medium, threepid.address
         word = was_held(user_id, medium, address)
-        if await self.firsts.has_been(word):
+        if await self.dedup_keys.has_key(word):
             return await self.threepids.owner_of(medium, address) == user_id
         try:
             await self.threepids.add(user_id, threepid, clock.now_ms(self.clock))
@@ -131,14 +131,14 @@ class Aftermath:
                 user_id=str(user_id),
             )
             return False
-        await self.firsts.note(word)
+        await self.dedup_keys.add_key(word)
         return True
 
 
 def found(auth_result: Mapping[str, Any]) -> Sequence[Threepid]:
     """The identifiers that stages have proven; what lacks its keys is skipped, and logged."""
     threepids = []
-    for stage, medium in ((EMAIL_IDENTITY, "email"), (MSISDN, "msisdn")):
+    for stage, medium in ((EMAIL_IDENTITY, "email"), (MSISDN_STAGE, "msisdn")):
         if stage not in auth_result:
             continue
         threepid = _threepid(medium, auth_result[stage])

@@ -7,22 +7,22 @@ from typing import Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IFollowUps, IPushers, IUserDirectory, IUserLookup
+from regsys.interfaces import IJobPlanner, IPushers, IUserDirectory, IUserLookup
 from regsys.model import Job, NewAccount, NewJob, Pusher, UserID
 
 TELL_DIRECTORY = "tell_user_directory"
 ADD_PUSHER = "add_email_pusher"
 
 
-@implementer(IFollowUps)
+@implementer(IJobPlanner)
 @attr.frozen
-class FollowUps:
+class JobPlanners:
     """What each of ``parts`` brings, in their order. Every capability that has something to do
     after a registration is one of them, and carries its own kind of job out. For what an
     application service has made only ``notices`` are asked (contract B3.2), which come first."""
 
-    parts: list[IFollowUps] = attr.field(factory=list)
-    notices: list[IFollowUps] = attr.field(factory=list)
+    parts: list[IJobPlanner] = attr.field(factory=list)
+    notices: list[IJobPlanner] = attr.field(factory=list)
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         asked = self.notices if new.is_ghost else (*self.notices, *self.parts)
@@ -33,7 +33,7 @@ class FollowUps:
         return [job for part in asked for job in part.jobs_after_consent(user_id)]
 
 
-@implementer(IFollowUps)
+@implementer(IJobPlanner)
 @attr.frozen
 class DirectoryNotice:
     """The user directory learns of every new profile (contract B2.7). ``shown``: newcomers may
@@ -66,7 +66,7 @@ class DirectoryNotice:
         await self.directory.profile_created(user_id, name, not self.shown)
 
 
-@implementer(IFollowUps)
+@implementer(IJobPlanner)
 @attr.frozen
 class EmailPusher:
     """Who has proven an email address and is logged in gets notifications there (B6.1)."""
@@ -82,7 +82,7 @@ class EmailPusher:
                 kind=ADD_PUSHER,
                 payload={"user_id": user_id, "device_id": device_id, "address": item.address},
                 # Its user may have removed it since.
-                once=f"{ADD_PUSHER} {user_id} {device_id} {item.address}",
+                dedup_key=f"{ADD_PUSHER} {user_id} {device_id} {item.address}",
             )
             for item in new.threepids
             if item.medium == "email" and item.address not in new.vouched_emails

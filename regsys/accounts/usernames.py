@@ -27,7 +27,7 @@ from regsys.model import MAX_USER_ID_BYTES, Secret, UserID
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
 # More numbers than this in a row that are all taken or reserved: somebody reserves them all.
 STEPS = 10_000
-# So long nobody has us go on when so many were in vain: each costs a write, and anybody may ask.
+# After so many numbers in vain, wait this long: each try costs a write, and anybody may ask.
 GAVE_UP_S = 60.0
 # So many numbers the homeserver is asked for at one drawing; the next goes on from there.
 ASKED_AT_ONCE = 500

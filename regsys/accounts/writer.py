@@ -9,7 +9,13 @@ import attr
 from zope.interface import implementer
 
 from regsys.accounts.monthly_active_users import Activity
-from regsys.interfaces import IAccountStore, IAftermath, IDevices, ILogins, IRegistrationWriter
+from regsys.interfaces import (
+    IAccountStore,
+    IDevices,
+    ILogins,
+    IPostRegistration,
+    IRegistrationWriter,
+)
 from regsys.metrics import Metrics
 from regsys.model import Created, Login, NewAccount, NewDevice, NewJob, Outcome, Secret, UserID
 
@@ -22,7 +28,7 @@ class LocalWriter:
     accounts: IAccountStore
     devices: IDevices
     logins: ILogins
-    aftermath: IAftermath
+    aftermath: IPostRegistration
     start_jobs: Callable[[Sequence[NewJob]], None]
 
     async def create_account(self, new: NewAccount) -> Created:

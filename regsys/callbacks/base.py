@@ -1,6 +1,6 @@
 """The hooks of modules: how they are called, and how several answers become one (contract B10).
 
-Hooks are registered under their module's name, asked in that order, and may answer at
+Callbacks are registered under their module's name, asked in that order, and may answer at
 once, be ``async`` or return a Deferred. One that raises, does not answer in time or answers
 with something else is logged under its module's name. A question then ends in Unavailable: all
 questions here come before the first write, so that the client can simply try again. A notice
@@ -29,7 +29,7 @@ log = Logger()
 
 
 @attr.define(kw_only=True, eq=False)
-class Hooks(Generic[Hook]):
+class CallbackList(Generic[Hook]):
     """The hooks of one moment, and the one way in which they are asked.
 
     A hook has ``deadline_ms`` to answer.

@@ -1,4 +1,4 @@
-"""Hooks that are asked of whoever registers, and of addresses (contract B10.2)."""
+"""Callbacks that are asked of whoever registers, and of addresses (contract B10.2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Awaitable, Callable, Optional, Union
 
 from zope.interface import implementer
 
-from regsys.callbacks.base import Hooks
+from regsys.callbacks.base import CallbackList
 from regsys.interfaces import ISpamChecks, IThreepidRules, Verdict
 from regsys.model import Registration
 
@@ -25,7 +25,7 @@ ThreepidRule = Callable[[str, str, bool], Union[bool, Awaitable[bool]]]
 
 
 @implementer(ISpamChecks)
-class SpamChecks(Hooks[SpamCheck]):
+class SpamChecks(CallbackList[SpamCheck]):
     """The spam checkers; without any, everybody is allowed."""
 
     moment = "check_registration_for_spam"
@@ -56,7 +56,7 @@ def _spam_arguments(registration: Registration) -> tuple[object, ...]:
 
 
 @implementer(IThreepidRules)
-class ThreepidRules(Hooks[ThreepidRule]):
+class ThreepidRules(CallbackList[ThreepidRule]):
     """The rules about third-party identifiers; without any, every address is allowed."""
 
     moment = "is_3pid_allowed"

@@ -1,4 +1,4 @@
-"""Hooks around a change of what an account has, here and at identity servers (contract B10.4)."""
+"""Callbacks around changes of an account's 3PIDs, here and at identity servers (contract B10.4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys.callbacks.base import Hook, Hooks, log
+from regsys.callbacks.base import CallbackList, Hook, log
 from regsys.errors import ThreepidChangeRefused, Unavailable
 from regsys.interfaces import IBindingChanges, IThreepidChanges
 from regsys.model import Binding, UserID
@@ -30,7 +30,7 @@ BindingCheck = Callable[[str, str, str, str, bool], Union[Objection, Awaitable[O
 BindingNotice = Callable[[str, str, str, str, bool], object]
 
 
-class _Checks(Hooks[Hook]):
+class _Checks(CallbackList[Hook]):
     """Who may object."""
 
     async def check(self, default: str, *args: object) -> None:
@@ -53,7 +53,7 @@ def _as_objection(answer: object) -> Objection:
     raise ValueError("neither None nor an errcode and a sentence")
 
 
-class _Notices(Hooks[Hook]):
+class _Notices(CallbackList[Hook]):
     """Who is told of a change that has happened."""
 
     def tell(self, *args: object) -> list[Deferred[None]]:
@@ -96,7 +96,7 @@ class OldAdditions(_Notices[ThreepidNotice]):
 
     _warned: set[str] = attr.field(init=False, factory=set)
 
-    def tell_but(self, newer: Hooks[ThreepidNotice], *args: object) -> list[Deferred[None]]:
+    def tell_but(self, newer: CallbackList[ThreepidNotice], *args: object) -> list[Deferred[None]]:
         """As ``tell``, without the modules that are told under the ``newer`` name."""
         up_to_date = {module for module, _ in newer.hooks}
         chosen = [pair for pair in self.hooks if pair[0] not in up_to_date]

@@ -23,7 +23,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     from regsys.cli import commands
     from regsys.service import CannotListen
     from regsys.storage.migrations import NewerSchema
-    from regsys.wiring.process import BackendError
+    from regsys.wiring.process import CannotStart
 
     try:
         # Suppressed where it was not given, see below.
@@ -36,7 +36,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if arguments.command in ("serve", "check-config"):
             _report(config)
         return int(getattr(commands, arguments.command.replace("-", "_"))(config, arguments))
-    except (ConfigError, BackendError, CannotListen, NewerSchema) as error:
+    except (ConfigError, CannotStart, CannotListen, NewerSchema) as error:
         print(f"regsys: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -121,7 +121,7 @@ def register_user(config: Config, arguments: argparse.Namespace) -> int:
 
 def approve_user(config: Config, arguments: argparse.Namespace) -> int:
     async def approve(subsystem: Subsystem) -> str:
-        if await UserStore(subsystem.backend.database).approve(arguments.name):
+        if await UserStore(subsystem.process.database).approve(arguments.name):
             return f"{arguments.name} may log in."
         raise RegistrationError(f"there is no user {arguments.name!r}")
 
@@ -136,7 +136,7 @@ def token(config: Config, arguments: argparse.Namespace) -> int:
 def jobs(config: Config, arguments: argparse.Namespace) -> int:
     work, now_ms = waiting_jobs.ACTIONS[arguments.action], int(time.time() * 1000)
     return _with_subsystem(
-        config, lambda subsystem: work(JobStore(subsystem.backend.database), arguments, now_ms)
+        config, lambda subsystem: work(JobStore(subsystem.process.database), arguments, now_ms)
     )
 
 
@@ -148,7 +148,7 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
     async def run(reactor: Any) -> None:
         nonlocal status
         system = subsystem[0]
-        system.backend.start()
+        system.process.start()
         try:
             print(await work(system))
             # What was begun here would else wait for the end of its lease.
@@ -157,7 +157,7 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
             print(f"regsys: {error.reason or error.text}", file=sys.stderr)
             status = 1
         finally:
-            system.backend.stop()
+            system.process.stop()
 
     from twisted.internet import reactor
 

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from regsys.config import CaptchaConfig, Config, DatabaseConfig, EmailConfig, HomeserverConfig
 from regsys.outbound.http import HTTPClient, NoAnswer
-from regsys.wiring.process import BackendError, connect
+from regsys.wiring.process import CannotStart, connect
 
 # For each of them; all are asked at the same time.
 DEADLINE_S = 5.0
@@ -74,7 +74,7 @@ async def _asked(peer: Peer) -> None:
 
 def _reason(failure: Failure) -> str:
     error = failure.value
-    if isinstance(error, (Unreachable, NoAnswer, BackendError)):
+    if isinstance(error, (Unreachable, NoAnswer, CannotStart)):
         return str(error)
     return f"{type(error).__name__}: {error}"
 

@@ -7,7 +7,7 @@ from regsys.uia.stage_types import (
     CAPTCHAS,
     DUMMY,
     EMAIL_IDENTITY,
-    MSISDN,
+    MSISDN_STAGE,
     REGISTRATION_TOKEN,
     TERMS,
 )
@@ -27,8 +27,8 @@ def _ways_in(config: Config) -> list[tuple[str, ...]]:
     table = (
         ((DUMMY,), not required),
         ((EMAIL_IDENTITY,), "email" in offered and "msisdn" not in required),
-        ((MSISDN,), "msisdn" in offered and "email" not in required),
-        ((MSISDN, EMAIL_IDENTITY), {"email", "msisdn"} <= offered),
+        ((MSISDN_STAGE,), "msisdn" in offered and "email" not in required),
+        ((MSISDN_STAGE, EMAIL_IDENTITY), {"email", "msisdn"} <= offered),
     )
     ways: list[tuple[str, ...]] = [way for way, is_open in table if is_open]
     if config.registration.token_bypasses_3pid:

@@ -13,7 +13,7 @@ from regsys.model import DeviceRequest, Secret
 
 
 @attr.frozen(kw_only=True)
-class Wish:
+class RegisterRequest:
     """What the client asks for, types checked. ``remembered`` is what a session keeps of it."""
 
     remembered: Mapping[str, Any]
@@ -22,7 +22,7 @@ class Wish:
     empty: bool = False
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Wish:
+    def of(cls, body: Mapping[str, Any]) -> RegisterRequest:
         """Raises BadJSON for wrong types, InvalidUsername or InvalidParam for what is too long."""
         refresh = json_body.boolean(body, "refresh_token")
         username = json_body.string(body, "username")

@@ -64,7 +64,7 @@ class _Pending:
 
 
 @attr.define(kw_only=True, eq=False)
-class KeptHashes:
+class SessionPasswords:
     """Makes the hashes of this process's sessions, one a session, and waits for those of others."""
 
     uia: UserInteractiveAuth
@@ -80,7 +80,7 @@ class KeptHashes:
 
     # --- The password comes ---------------------------------------------------------------
 
-    def marked(self, session: UIASession, password: Optional[Secret]) -> UIASession:
+    def with_password_id(self, session: UIASession, password: Optional[Secret]) -> UIASession:
         """The session with a mark of its own for this password, which tells it from those of other
         requests, and with the lease under which it will be hashed, if it will; the same session
         where this request brings none."""

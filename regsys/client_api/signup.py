@@ -12,8 +12,8 @@ from regsys import json_body
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.usernames import ascii_lower
 from regsys.client_api.names_from_threepids import ThreepidNames
-from regsys.client_api.register_request import Wish
-from regsys.client_api.session_passwords import KeptHashes
+from regsys.client_api.register_request import RegisterRequest
+from regsys.client_api.session_passwords import SessionPasswords
 from regsys.config import PasswordsConfig, RegistrationConfig
 from regsys.credentials.passwords import check_policy
 from regsys.errors import (
@@ -76,7 +76,7 @@ class Signup:
     uia: UserInteractiveAuth
     newcomers: NewcomersThreepids
     names: ThreepidNames
-    hashes: KeptHashes
+    hashes: SessionPasswords
     flows: Sequence[Flow]
     registration: RegistrationConfig
     passwords: PasswordsConfig
@@ -94,7 +94,7 @@ class Signup:
             return await self._guest(request)
         if request.kind != "user":
             raise Unrecognized("There is no such kind of registration.")
-        wish = Wish.of(request.body)
+        wish = RegisterRequest.of(request.body)
         if request.access_token is not None:
             raise InvalidParam("Registering takes no access token: leave it out.")
         if not self.registration.enabled:
@@ -103,13 +103,13 @@ class Signup:
         auth = Auth.of(request.body)
         if auth.session_id is None:
             session = self.uia.begin(METHOD, request.uri, request.client, wish.remembered)
-            session = self.hashes.marked(session, password)
+            session = self.hashes.with_password_id(session, password)
             return await self._dialogue(request, wish, password, auth, session, stored=False)
         async with self.uia.turn(auth.session_id, request.gone):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
             if not wish.empty:
                 session = attr.evolve(session, params=wish.remembered)
-            session = self.hashes.marked(session, password)
+            session = self.hashes.with_password_id(session, password)
             return await self._dialogue(request, wish, password, auth, session, stored=True)
 
     async def _guest(self, request: SignupRequest) -> Registered:
@@ -135,7 +135,7 @@ class Signup:
     async def _dialogue(
         self,
         request: SignupRequest,
-        wish: Wish,
+        wish: RegisterRequest,
         password: Optional[Secret],
         auth: Auth,
         session: UIASession,
@@ -182,7 +182,7 @@ class Signup:
         return attr.evolve(progress, results={**progress.results, TERMS: None})
 
     async def _check(
-        self, wish: Wish, session: UIASession, assigned: Optional[UserID], stored: bool
+        self, wish: RegisterRequest, session: UIASession, assigned: Optional[UserID], stored: bool
     ) -> Optional[UserID]:
         """What can be refused of the name before any stage is tried. Returns the guest who is to
         become a user, or None."""
@@ -204,7 +204,7 @@ class Signup:
     def _registration(
         self,
         request: SignupRequest,
-        wish: Wish,
+        wish: RegisterRequest,
         password: Optional[Secret],
         session: UIASession,
         progress: Progress,

@@ -37,7 +37,7 @@ class LimitsConfig:
     login_address: Rate = Rate(0.003, 5)
     login_account: Rate = Rate(0.003, 5)
     login_failed: Rate = Rate(0.17, 3)
-    availability: Union[Rate, Literal["turnstile", "off"]] = "turnstile"
+    availability: Union[Rate, Literal["one_at_a_time", "off"]] = "one_at_a_time"
     connections: Optional[int] = None
     connections_per_ip: Optional[int] = None
 
@@ -72,14 +72,14 @@ def _read_rate(reader: Reader, name: str, default: Rate) -> Rate:
     )
 
 
-def _read_availability(own: Reader) -> Union[Rate, Literal["turnstile", "off"]]:
+def _read_availability(own: Reader) -> Union[Rate, Literal["one_at_a_time", "off"]]:
     value = own.take("rc_availability")
     if value is None or value is False:
-        return "turnstile" if value is None else "off"
+        return "one_at_a_time" if value is None else "off"
     if not isinstance(value, Mapping):
         mend = "write {per_second: 1, burst_count: 10}, or false for no limit at all"
         own.problem("rc_availability", "neither a rate nor false", mend, value)
-        return "turnstile"
+        return "one_at_a_time"
     rate = own.section("rc_availability")
     for name in ("per_second", "burst_count"):
         if name not in rate.data:

@@ -95,7 +95,7 @@ class ClientLeft(RegistrationError):
 
 
 class Unavailable(RegistrationError):
-    """A backend of ours is down or too slow; nothing was changed, a later try may work."""
+    """A service that regsys needs is down or slow; nothing was changed, a later try may work."""
 
     status, sentence = 503, "The server cannot do this at the moment: try again shortly."
 

@@ -6,7 +6,7 @@ from typing import Awaitable, Optional, Sequence
 
 from zope.interface import Attribute, Interface
 
-from regsys.model import Binding, Proof, Secret, UserID
+from regsys.model import Binding, IdentityServerSession, Secret, UserID
 
 
 class IIdentityServers(Interface):
@@ -21,11 +21,13 @@ class IIdentityServers(Interface):
         """The name in its one form; None: the configured one's. Raises MissingParam where none is,
         InvalidParam for what is no name, IdentityServerForbidden."""
 
-    def proven(server: str, token: Secret, proof: Proof) -> Awaitable[tuple[str, str]]:
+    def proven(
+        server: str, token: Secret, proof: IdentityServerSession
+    ) -> Awaitable[tuple[str, str]]:
         """Medium and address that have been proven there, as it says. ``token`` is the one that the
         server has given our user. Raises IdentityServerRefused."""
 
-    def bind(binding: Binding, token: Secret, proof: Proof) -> Awaitable[None]:
+    def bind(binding: Binding, token: Secret, proof: IdentityServerSession) -> Awaitable[None]:
         """Have the address bound to the user. Raises IdentityServerRefused."""
 
     def unbind(binding: Binding) -> Awaitable[bool]:

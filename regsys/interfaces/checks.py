@@ -23,7 +23,7 @@ class ILimiter(Interface):
         """Undo one ``take``."""
 
 
-class ITurnstile(Interface):
+class IConcurrencyLimiter(Interface):
     """A limit on requests under way, rather than on their number."""
 
     def enter(key: str) -> Awaitable[None]:

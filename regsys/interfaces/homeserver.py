@@ -191,7 +191,7 @@ class IMonthlyActiveUsers(Interface):
 
     def add(user_id: UserID) -> Awaitable[None]:
         """The user is one from now on, without any trial, and for thirty days at least. Called
-        from a job; again is as once, and so is one for a user who does not exist any more."""
+        from a job. Idempotent; a user who does not exist any more is no error."""
 
 
 class IBlocking(Interface):

@@ -64,7 +64,7 @@ class IValidationStore(Interface):
         begun for it, and that is remembered until then; None if it belongs to another."""
 
 
-class IPhoneProofs(Interface):
+class IPhoneValidation(Interface):
     """The dialogue by which somebody proves a phone number, whoever sends the codes."""
 
     def request_token(
@@ -84,7 +84,7 @@ class IPhoneProofs(Interface):
         """The code has come back, and was right; else ValidationRefused or DelegateRefused."""
 
 
-class IPhoneProver(Interface):
+class IPhoneValidationServer(Interface):
     """Another server that proves phone numbers (contract B7.8). Each of its methods raises
     Unavailable if it cannot be asked, or its answer says nothing."""
 

@@ -121,11 +121,11 @@ class IAdmission(Interface):
     def give_back(registration: Registration) -> Awaitable[None]:
         """Undo ``take``: the registration was refused."""
 
-    def judge(registration: Registration) -> Awaitable[Verdict]:
+    def check_spam(registration: Registration) -> Awaitable[Verdict]:
         """What the spam checkers say, ALLOW or SHADOW_BAN. For DENY raises LimitExceeded, just
         as ``take`` would (B2.2); Unavailable if a checker fails (B10.3)."""
 
-    def check(registration: Registration) -> Awaitable[None]:
+    def check_threepids_and_blocking(registration: Registration) -> Awaitable[None]:
         """Raises if its identifiers are denied, or the server takes nobody but an admin's."""
 
     def check_additions(user_id: UserID, threepids: Sequence[Threepid]) -> Awaitable[None]:
@@ -146,19 +146,19 @@ class ILogins(Interface):
         """The tokens for these terms: the same arguments, the same tokens (B4.7)."""
 
 
-class IForgetful(Interface):
+class IAccountData(Interface):
     """Something that keeps rows of accounts."""
 
-    def forget(user_id: UserID) -> Awaitable[None]:
+    def delete_for(user_id: UserID) -> Awaitable[None]:
         """The account is no more: of what is kept here nothing is of use to anybody any longer.
-        Again is as once; a user who does not exist is forgotten already."""
+        Idempotent; a user who does not exist is no error."""
 
 
-class IFarewell(Interface):
+class IDeactivation(Interface):
     """What is done when an account is deactivated, or a device removed."""
 
     def deactivated(user_id: UserID) -> Awaitable[None]:
-        """Forget all that is kept of an account that is no more. Again is as once, so that who
+        """Forget all that is kept of an account that is no more. Idempotent, so that who
         was interrupted simply asks again."""
 
     def logged_out(user_id: UserID, device_id: Optional[str]) -> Awaitable[None]:
@@ -181,25 +181,25 @@ class IHasher(Interface):
         be cancelled."""
 
 
-class IFollowUps(Interface):
+class IJobPlanner(Interface):
     """Which jobs an account brings with it."""
 
     def jobs_for(new: NewAccount) -> Sequence[NewJob]:
         """What must still happen once this account exists. Jobs that would do harm a second time
-        bear a word in ``once``: the same is asked again by ``post_registration_actions``."""
+        have a deduplication key: the same is asked again by ``post_registration_actions``."""
 
     def jobs_after_consent(user_id: UserID) -> Sequence[NewJob]:
-        """What has waited until this user accepted the policies; again is as once."""
+        """What has waited until this user accepted the policies. Idempotent."""
 
 
-class IAftermath(Interface):
-    """What follows when a registration, or a consent, is over (contract B6). Again is as once."""
+class IPostRegistration(Interface):
+    """What follows when a registration, or a consent, is over (contract B6). Idempotent."""
 
     def after_registration(
         user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> Awaitable[None]:
         """Make up what this account lacks of what the stages found, and begin the jobs that it
-        brings, those that bear a word in ``once`` only if they have never been begun.
+        brings, those with a deduplication key only if they have never been begun.
 
         ``auth_result`` maps types of stages to what they found; ``access_token`` is that of the
         account's login, None: it got none. Raises UserNotFound."""
@@ -208,7 +208,7 @@ class IAftermath(Interface):
         """Begin what has waited until this user accepted the policies."""
 
 
-class IRegistrationWriter(IAftermath):
+class IRegistrationWriter(IPostRegistration):
     """Does what only a master does. Local, remote or an embedder's own: the same contract."""
 
     def create_account(new: NewAccount) -> Awaitable[Created]:

@@ -58,7 +58,7 @@ class IStage(Interface):
         """Judge the client's ``auth`` dict (any JSON may be in it).
 
         Returns what is to be remembered (JSON; True if there is nothing to say). Raises
-        StageFailed(errcode, text) when it is not passed, Unavailable when a backend that
+        StageFailed(errcode, text) when it is not passed, Unavailable when a service that
         is needed cannot be asked: the session lives on either way.
         """
 

@@ -7,7 +7,7 @@ from typing import Awaitable, Mapping, Optional, Sequence
 from zope.interface import Interface
 
 from regsys.interfaces.homeserver import IPushers, IThreepidStore
-from regsys.interfaces.registration import IForgetful
+from regsys.interfaces.registration import IAccountData
 from regsys.model import (
     Backlog,
     Consent,
@@ -70,8 +70,8 @@ class IJobStore(Interface):
         """Store jobs that no account brings; held by nobody."""
 
     def begin(jobs: Sequence[NewJob], now_ms: int) -> Awaitable[Sequence[NewJob]]:
-        """Store jobs that no account brings, held by us from birth, without those whose ``once``
-        has been written before. Returns those that were written, for ``start_jobs``."""
+        """Store jobs that no account brings, held by us from birth, without those whose
+        deduplication key is there already. Returns those that were written, for ``start_jobs``."""
 
     def waiting(at_most: int) -> Awaitable[Sequence[WaitingJob]]:
         """The jobs that are not done yet, the oldest first, those under way included."""
@@ -84,14 +84,14 @@ class IJobStore(Interface):
         many were made to wait no longer. What has not failed yet is left alone."""
 
 
-class IFirstTimes(Interface):
-    """The words of NewJob.once, for what else must not happen a second time."""
+class IDedupKeys(Interface):
+    """Deduplication keys (``NewJob.dedup_key``), for what else must not happen a second time."""
 
-    def has_been(word: str) -> Awaitable[bool]:
-        """Whether the word has been written, however long ago."""
+    def has_key(key: str) -> Awaitable[bool]:
+        """Whether the key has been added, however long ago."""
 
-    def note(word: str) -> Awaitable[None]:
-        """Write it; again is as once."""
+    def add_key(key: str) -> Awaitable[None]:
+        """Add it. Idempotent."""
 
 
 class IMilestones(Interface):
@@ -102,7 +102,7 @@ class IMilestones(Interface):
         transaction that made it, and never again. None: nobody yet."""
 
 
-class IOutcomeStore(Interface):
+class IIdempotencyKeyStore(Interface):
     """Our own record of the accounts that an embedder's store holds (``EmbeddedWriter``)."""
 
     def reserve(new: NewAccount, recovery: NewJob) -> Awaitable[Optional[Outcome]]:
@@ -112,14 +112,14 @@ class IOutcomeStore(Interface):
         None: noted now. Otherwise what an earlier call noted under the key, whose
         ``finished`` says whether it got to its end."""
 
-    def settle(new: NewAccount, recovery_id: str) -> Awaitable[Optional[Sequence[NewJob]]]:
+    def complete(new: NewAccount, recovery_id: str) -> Awaitable[Optional[Sequence[NewJob]]]:
         """The account exists: record the outcome, count the use of its registration token,
         finish its session, store its jobs, held. Returns those that were stored, as
         ``IJobStore.begin`` does.
 
         None if that had been done already: then nothing was changed."""
 
-    def withdraw(new: NewAccount, recovery_id: str) -> Awaitable[None]:
+    def release(new: NewAccount, recovery_id: str) -> Awaitable[None]:
         """The store refused it: its key has made nothing."""
 
 
@@ -157,7 +157,7 @@ class IOwnThreepidStore(IThreepidStore):
         """As IThreepidStore.remove; ``now_ms`` is when the jobs are born."""
 
 
-class IThreepidWriter(IForgetful):
+class IThreepidWriter(IAccountData):
     """Changes of what existing accounts have, whoever keeps that; of each the modules are told
     afterwards, at least once (contract B10.4). ``forget`` takes all that an account has."""
 

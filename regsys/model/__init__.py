@@ -34,7 +34,7 @@ from regsys.model.identity import (
     masked,
     masked_text,
 )
-from regsys.model.identity_server_bindings import ASKING_MS, Binding, Proof
+from regsys.model.identity_server_bindings import ASKING_MS, Binding, IdentityServerSession
 from regsys.model.jobs import (
     JOB_LEASE_MS,
     JOB_LONGEST_WAIT_MS,
@@ -90,6 +90,7 @@ __all__ = [
     "Created",
     "DeviceRequest",
     "FoundRoom",
+    "IdentityServerSession",
     "Job",
     "LoggedIn",
     "Login",
@@ -102,7 +103,6 @@ __all__ = [
     "NewRoom",
     "NewValidation",
     "Outcome",
-    "Proof",
     "Pusher",
     "Registration",
     "RegistrationToken",

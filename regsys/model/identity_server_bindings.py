@@ -15,7 +15,7 @@ ASKING_MS = 20_000
 
 
 @attr.frozen(kw_only=True)
-class Proof:
+class IdentityServerSession:
     """What shows an identity server that an address is somebody's: its session there."""
 
     sid: str = attr.field(repr=False)
@@ -35,7 +35,7 @@ class Binding:
     medium: str
     address: str
     id_server: str
-    proof: Optional[Proof] = None
+    proof: Optional[IdentityServerSession] = None
     binding_id: str = attr.field(factory=lambda: secrets.token_hex(12))
     asked_until_ms: int = 0
 

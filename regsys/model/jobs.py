@@ -12,14 +12,14 @@ import attr
 class NewJob:
     """Work that must follow a commit, at once. ``payload`` is JSON.
 
-    Jobs that bear the same word in ``once`` are written together, and the first time only, however
+    Jobs with the same deduplication key are written together, and the first time only, however
     long ago that was: what they do must not happen to an account a second time. None: always.
     """
 
     kind: str
     payload: Mapping[str, Any] = attr.field(factory=dict)
     job_id: str = attr.field(factory=lambda: secrets.token_hex(12))
-    once: Optional[str] = None
+    dedup_key: Optional[str] = None
 
 
 # What may be shown of a payload: the rest may hold what is not for everybody's eyes.

@@ -18,7 +18,7 @@ from regsys.config.email import EmailConfig
 from regsys.errors import MailDeferred
 from regsys.interfaces import IMailer
 from regsys.model import Mail, masked
-from regsys.outbound.email_message import Letterhead, Mailbox
+from regsys.outbound.email_message import EnvelopeAddress, MessageBuilder
 from regsys.outbound.hosts import HostEndpoint, tls_to
 from regsys.outbound.smtp import Account, Sending
 
@@ -42,7 +42,7 @@ class SMTPMailer:
     """
 
     config: EmailConfig
-    letterhead: Letterhead
+    message_builder: MessageBuilder
     endpoint: IStreamClientEndpoint
     tls: Any
     clock: IReactorTime
@@ -57,7 +57,7 @@ class SMTPMailer:
         endpoint = HostEndpoint(reactor, config.host, config.port, timeout=CONNECT_S)
         return cls(
             config=config,
-            letterhead=Letterhead(
+            message_builder=MessageBuilder(
                 server_name=server_name,
                 from_name=config.from_name,
                 from_address=config.from_address,
@@ -68,8 +68,8 @@ class SMTPMailer:
         )
 
     async def send(self, mail: Mail) -> None:
-        to = Mailbox.parse(mail.to)
-        message = self.letterhead.message(mail, to, self.clock.seconds())
+        to = EnvelopeAddress.parse(mail.to)
+        message = self.message_builder.message(mail, to, self.clock.seconds())
         await self._within(PLACE_S, self.places.acquire(), "too many mails are waiting for it")
         try:
             delivering = Deferred.fromCoroutine(self._deliver(to, message))
@@ -83,12 +83,12 @@ class SMTPMailer:
             host=self.config.host,
         )
 
-    async def _deliver(self, to: Mailbox, message: bytes) -> None:
+    async def _deliver(self, to: EnvelopeAddress, message: bytes) -> None:
         sending = Sending(
-            sender=self.letterhead.from_address,
+            sender=self.message_builder.from_address,
             to=to,
             message=message,
-            introduces_as=self.letterhead.host,
+            introduces_as=self.message_builder.host,
             account=self._account(),
             tls=self.tls,
             tls_name=self.config.tls_name,

@@ -29,7 +29,7 @@ _PORT = re.compile(r":[0-9]+$")
 
 
 @attr.frozen
-class Mailbox:
+class EnvelopeAddress:
     """An address as mail servers take it: the domain in A-labels, quoted where it must be."""
 
     spec: str
@@ -42,7 +42,7 @@ class Mailbox:
         return not self.spec.isascii()
 
     @classmethod
-    def parse(cls, address: str) -> Mailbox:
+    def parse(cls, address: str) -> EnvelopeAddress:
         """The mailbox that this address means, never another. MailRefused if it means none."""
         local, _, domain = address.rpartition("@")
         quoted = _QUOTED.fullmatch(local)
@@ -61,7 +61,7 @@ class Mailbox:
 
 
 @attr.frozen(kw_only=True)
-class Letterhead:
+class MessageBuilder:
     """What all our mails bear. ``server_name`` as in user IDs; ``from_name`` may be empty."""
 
     server_name: str
@@ -73,12 +73,12 @@ class Letterhead:
         """The server's name without a port: how we introduce ourselves to a mail server."""
         return _PORT.sub("", self.server_name)
 
-    def message(self, mail: Mail, to: Mailbox, now_s: float) -> bytes:
+    def message(self, mail: Mail, to: EnvelopeAddress, now_s: float) -> bytes:
         """The whole message with CRLF line ends: text first, HTML for those who can show it.
 
         It says that a machine wrote it, so that no machine answers (RFC 3834)."""
         message = EmailMessage(policy=_UTF8 if to.needs_utf8 else _ASCII)
-        sender = Mailbox.parse(self.from_address)
+        sender = EnvelopeAddress.parse(self.from_address)
         message["From"] = Address(self.from_name, sender.username, sender.domain)
         message["To"] = Address("", to.username, to.domain)
         message["Subject"] = mail.subject

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import DelegateRefused, Unavailable
-from regsys.interfaces import IPhoneProver
+from regsys.interfaces import IPhoneValidationServer
 from regsys.model import Threepid
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 from regsys.outbound.identity_server_answers import RETRY_MS, said
@@ -31,7 +31,7 @@ _log = Logger()
 _T = TypeVar("_T")
 
 
-@implementer(IPhoneProver)
+@implementer(IPhoneValidationServer)
 @attr.frozen(kw_only=True)
 class IdentityServer:
     """``url``: as the configuration has it, without a slash at its end.

@@ -19,7 +19,7 @@ from regsys.errors import (
     Unavailable,
 )
 from regsys.interfaces import IIdentityServers, IRequestSigner
-from regsys.model import Binding, Proof, Secret
+from regsys.model import Binding, IdentityServerSession, Secret
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 from regsys.outbound.identity_server_answers import said
 
@@ -65,10 +65,12 @@ class IdentityServers:
             raise IdentityServerForbidden()
         return name
 
-    async def proven(self, server: str, token: Secret, proof: Proof) -> tuple[str, str]:
+    async def proven(
+        self, server: str, token: Secret, proof: IdentityServerSession
+    ) -> tuple[str, str]:
         return await self._answered(server, self._proven(server, token, proof))
 
-    async def bind(self, binding: Binding, token: Secret, proof: Proof) -> None:
+    async def bind(self, binding: Binding, token: Secret, proof: IdentityServerSession) -> None:
         await self._answered(binding.id_server, self._bind(binding, token, proof))
 
     async def unbind(self, binding: Binding) -> bool:
@@ -76,7 +78,9 @@ class IdentityServers:
             return False
         return await self._answered(binding.id_server, self._unbind(binding))
 
-    async def _proven(self, server: str, token: Secret, proof: Proof) -> tuple[str, str]:
+    async def _proven(
+        self, server: str, token: Secret, proof: IdentityServerSession
+    ) -> tuple[str, str]:
         http, url = self._way(server)
         url = f"{url}{API}/3pid/getValidated3pid"
         answer = _said(await http.get(url, _shown(proof), _bearing(token)))
@@ -86,7 +90,7 @@ class IdentityServers:
             raise NoAnswer("the answer holds no address")
         return medium, address
 
-    async def _bind(self, binding: Binding, token: Secret, proof: Proof) -> None:
+    async def _bind(self, binding: Binding, token: Secret, proof: IdentityServerSession) -> None:
         http, url = self._way(binding.id_server)
         fields = {**_shown(proof), "mxid": str(binding.user_id)}
         answer = await http.post_json(f"{url}{API}/3pid/bind", fields, _bearing(token))
@@ -156,7 +160,7 @@ def _bearing(token: Secret) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {token.reveal()}"}
 
 
-def _shown(proof: Proof) -> Mapping[str, str]:
+def _shown(proof: IdentityServerSession) -> Mapping[str, str]:
     return {"sid": proof.sid, "client_secret": proof.client_secret.reveal()}
 
 

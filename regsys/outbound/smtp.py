@@ -21,11 +21,11 @@ from twisted.python.failure import Failure
 
 from regsys.errors import MailDeferred, MailRefused, RegistrationError
 from regsys.model import Secret
-from regsys.outbound.email_message import Mailbox
+from regsys.outbound.email_message import EnvelopeAddress
 from regsys.outbound.hosts import OTHER_NAME, UNTRUSTED, certificate_problem
 from regsys.outbound.smtp_replies import is_about_mail, readable
 
-# How long a server may think about each thing it is told, and about a farewell.
+# How long a server may think about each thing it is told, and about a deactivation.
 ANSWER_S = 20.0
 FAREWELL_S = 5.0
 # More lines than any answer has.
@@ -68,7 +68,7 @@ class Sending(smtp.ESMTPClient):
         self,
         *,
         sender: str,
-        to: Mailbox,
+        to: EnvelopeAddress,
         message: bytes,
         introduces_as: str,
         account: Optional[Account],

@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IOutcomeStore
+from regsys.interfaces import IIdempotencyKeyStore
 from regsys.model import NewAccount, NewJob, Outcome
 from regsys.storage import (
     consents,
@@ -21,9 +21,9 @@ from regsys.storage import (
 from regsys.storage.database import Database, Transaction
 
 
-@implementer(IOutcomeStore)
+@implementer(IIdempotencyKeyStore)
 @attr.define(eq=False)
-class ForeignOutcomeStore:
+class EmbeddedAccountStore:
     db: Database
     # Known once this process has settled a real user: then the next is not the first.
     _has_real_users: bool = attr.field(init=False, default=False)
@@ -31,31 +31,31 @@ class ForeignOutcomeStore:
     async def reserve(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
         return await self.db.transaction("reserve_outcome", _reserve, new, recovery)
 
-    async def settle(self, new: NewAccount, recovery_id: str) -> Optional[Sequence[NewJob]]:
+    async def complete(self, new: NewAccount, recovery_id: str) -> Optional[Sequence[NewJob]]:
         may_be_first = new.is_real and not self._has_real_users
         settled = await self.db.transaction(
-            "settle_outcome", _settle, new, recovery_id, may_be_first
+            "settle_outcome", _complete, new, recovery_id, may_be_first
         )
         self._has_real_users |= may_be_first
         return settled
 
-    async def withdraw(self, new: NewAccount, recovery_id: str) -> None:
-        await self.db.transaction("withdraw_outcome", _withdraw, new, recovery_id)
+    async def release(self, new: NewAccount, recovery_id: str) -> None:
+        await self.db.transaction("withdraw_outcome", _release, new, recovery_id)
 
 
 def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
-    earlier = idempotency_keys.note(txn, new, finished=False)
+    earlier = idempotency_keys.claim(txn, new, finished=False)
     if earlier is None:
         registration_tokens.hold(txn, new)
         jobs.insert_held(txn, (recovery,), new.created_ms)
     return earlier
 
 
-def _settle(
+def _complete(
     txn: Transaction, new: NewAccount, recovery_id: str, may_be_first: bool
 ) -> Optional[Sequence[NewJob]]:
     # The outcome first, as in the others: whoever meets waits there.
-    settled = idempotency_keys.settle(txn, new)
+    settled = idempotency_keys.complete(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))
     if not settled:
         return None
@@ -68,7 +68,7 @@ def _settle(
     return jobs.insert_held(txn, new.jobs, new.created_ms)
 
 
-def _withdraw(txn: Transaction, new: NewAccount, recovery_id: str) -> None:
+def _release(txn: Transaction, new: NewAccount, recovery_id: str) -> None:
     txn.run("DELETE FROM outcomes WHERE key = ? AND NOT finished", (new.key,))
     registration_tokens.let_go(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))

@@ -15,7 +15,7 @@ _NONCE = 12
 
 
 @attr.frozen
-class Sealer:
+class Encryptor:
     """``secret`` is the server's; the key is derived from it. A seal is good for one ``purpose``:
     in another row's place it opens nothing."""
 

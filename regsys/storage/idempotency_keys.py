@@ -17,7 +17,7 @@ from regsys.storage.database import Database, Transaction
 KEPT_MS = 24 * 3600 * 1000
 
 
-def note(txn: Transaction, new: NewAccount, finished: bool = True) -> Optional[Outcome]:
+def claim(txn: Transaction, new: NewAccount, finished: bool = True) -> Optional[Outcome]:
     """Claim ``new.key`` for this transaction: None, or what the key has made already.
 
     A rival in the middle of the same key makes this wait for its end.
@@ -37,7 +37,7 @@ def note(txn: Transaction, new: NewAccount, finished: bool = True) -> Optional[O
     return None
 
 
-def settle(txn: Transaction, new: NewAccount) -> bool:
+def complete(txn: Transaction, new: NewAccount) -> bool:
     """Record how a key has ended, noted before or not; False if it had ended already."""
     changed = txn.run(
         "INSERT INTO outcomes (key, user_id, terms, finished, created_ms)"
@@ -73,7 +73,7 @@ def from_row(
 
 @implementer(IExpiring)
 @attr.frozen
-class OutcomeStore:
+class IdempotencyKeyStore:
     db: Database
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:

@@ -9,9 +9,9 @@ import attr
 from zope.interface import implementer
 
 from regsys.interfaces import IBindingStore
-from regsys.model import Binding, Proof, Secret, UserID
+from regsys.model import Binding, IdentityServerSession, Secret, UserID
 from regsys.storage.database import Database, Transaction
-from regsys.storage.encryption import Sealer
+from regsys.storage.encryption import Encryptor
 
 _COLUMNS = "user_id, medium, address, id_server, binding_id, proof, asked_until_ms"
 
@@ -22,7 +22,7 @@ class BindingStore:
     """Proofs are sealed: who has one can have the address bound to anybody."""
 
     db: Database
-    sealer: Sealer
+    sealer: Encryptor
 
     async def add(self, binding: Binding, now_ms: int) -> bool:
         proof = None if binding.proof is None else self._sealed(binding, binding.proof)
@@ -42,7 +42,7 @@ class BindingStore:
     async def remove(self, binding_id: str) -> bool:
         return await self.db.autocommit("remove_binding", _remove, binding_id)
 
-    def _sealed(self, binding: Binding, proof: Proof) -> str:
+    def _sealed(self, binding: Binding, proof: IdentityServerSession) -> str:
         text = json.dumps([proof.sid, proof.client_secret.reveal()])
         return self.sealer.seal(text, binding.binding_id)
 
@@ -57,7 +57,9 @@ class BindingStore:
             address=address,
             id_server=id_server,
             binding_id=binding_id,
-            proof=None if sid is None else Proof(sid=sid, client_secret=Secret(client_secret)),
+            proof=None
+            if sid is None
+            else IdentityServerSession(sid=sid, client_secret=Secret(client_secret)),
             asked_until_ms=asked_until_ms,
         )
 

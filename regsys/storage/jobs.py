@@ -13,7 +13,7 @@ import attr
 from zope.interface import implementer
 
 from regsys import clock
-from regsys.interfaces import IFirstTimes, IJobStore
+from regsys.interfaces import IDedupKeys, IJobStore
 from regsys.model import (
     CLOCKS_APART_MS,
     JOB_LEASE_MS,
@@ -35,33 +35,33 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> tuple[NewJob, ...]:
     """Write jobs that the committing process holds from birth: their first attempt has begun.
-    Returns those that were written, without those whose ``once`` had been before."""
-    first = _first_times(txn, new)
-    written = tuple(job for job in new if job.once is None or job.once in first)
+    Returns those that were written, without those whose deduplication key was there already."""
+    first = _first_with_key(txn, new)
+    written = tuple(job for job in new if job.dedup_key is None or job.dedup_key in first)
     for job in written:
         _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + JOB_LEASE_MS)
     return written
 
 
-def _first_times(txn: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
-    """Which words of ``once`` are written now, for the first time."""
-    words = {job.once for job in new if job.once is not None}
-    return frozenset(word for word in sorted(words) if _note(txn, word))
+def _first_with_key(txn: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
+    """The deduplication keys that are written now, for the first time."""
+    keys = {job.dedup_key for job in new if job.dedup_key is not None}
+    return frozenset(key for key in sorted(keys) if _add_key(txn, key))
 
 
-def _note(txn: Transaction, word: str) -> bool:
+def _add_key(txn: Transaction, key: str) -> bool:
     """Whether it is written now, for the first time."""
-    return txn.insert("first_times", word=_row(word))
+    return txn.insert("first_times", word=_row(key))
 
 
-def _has_been(txn: Transaction, word: str) -> bool:
-    return txn.one("SELECT 1 FROM first_times WHERE word = ?", (_row(word),)) is not None
+def _has_key(txn: Transaction, key: str) -> bool:
+    return txn.one("SELECT 1 FROM first_times WHERE word = ?", (_row(key),)) is not None
 
 
-def _row(word: str) -> str:
-    """What stands in the table for a word: its digest. Words are of any length, and have the
-    names and addresses of people in them, who may be gone one day."""
-    return hashlib.sha256(word.encode("utf-8")).hexdigest()
+def _row(key: str) -> str:
+    """What the table holds of a deduplication key: its digest. Keys are of any length, and name the
+    address or user that they are about."""
+    return hashlib.sha256(key.encode("utf-8")).hexdigest()
 
 
 def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: int) -> None:
@@ -76,7 +76,7 @@ def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: i
     )
 
 
-@implementer(IJobStore, IFirstTimes)
+@implementer(IJobStore, IDedupKeys)
 @attr.frozen
 class JobStore:
     db: Database
@@ -121,11 +121,11 @@ class JobStore:
             after = last
         return count
 
-    async def has_been(self, word: str) -> bool:
-        return await self.db.autocommit("has_been", _has_been, word)
+    async def has_key(self, key: str) -> bool:
+        return await self.db.autocommit("has_dedup_key", _has_key, key)
 
-    async def note(self, word: str) -> None:
-        await self.db.autocommit("note_first_time", _note, word)
+    async def add_key(self, key: str) -> None:
+        await self.db.autocommit("add_dedup_key", _add_key, key)
 
 
 def _claim(

@@ -8,13 +8,13 @@ import attr
 from zope.interface import implementer
 
 from regsys.config import BlockingConfig
-from regsys.interfaces import IActivityStore, IExpiring, IForgetful
+from regsys.interfaces import IAccountData, IActivityStore, IExpiring
 from regsys.model import ACTIVE_MS, CLOCKS_APART_MS, UserID, UserType
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
 
-@implementer(IActivityStore, IForgetful, IExpiring)
+@implementer(IActivityStore, IAccountData, IExpiring)
 @attr.frozen(kw_only=True)
 class ActivityStore:
     """``config`` says who counts as a user, if anybody does; ``watches_guests``: when guests were
@@ -36,7 +36,7 @@ class ActivityStore:
     async def add(self, user_id: UserID, now_ms: int) -> None:
         await self.db.autocommit("add_active_user", _add, user_id, now_ms)
 
-    async def forget(self, user_id: UserID) -> None:
+    async def delete_for(self, user_id: UserID) -> None:
         await self.db.autocommit("forget_active_user", _forget, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:

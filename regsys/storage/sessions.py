@@ -8,7 +8,7 @@ from typing import Any, Iterable, Mapping, Optional
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IExpiring, IForgetful, ISessionStore
+from regsys.interfaces import IAccountData, IExpiring, ISessionStore
 from regsys.model import Client, NewAccount, UIASession, UserID
 from regsys.networks import WHOLE_SITE
 from regsys.storage import idempotency_keys
@@ -39,7 +39,7 @@ def end_replays(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> 
     txn.run(f"DELETE FROM uia_sessions WHERE made_user_id = ? AND {one}", values)
 
 
-@implementer(ISessionStore, IExpiring, IForgetful)
+@implementer(ISessionStore, IExpiring, IAccountData)
 @attr.frozen
 class SessionStore:
     db: Database
@@ -85,7 +85,7 @@ class SessionStore:
     async def end_replays(self, user_id: UserID, device_id: Optional[str]) -> None:
         await self.db.autocommit("end_replays", end_replays, user_id, device_id)
 
-    async def forget(self, user_id: UserID) -> None:
+    async def delete_for(self, user_id: UserID) -> None:
         await self.db.autocommit("forget_sessions", _forget, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:

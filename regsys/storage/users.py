@@ -8,7 +8,7 @@ import attr
 from zope.interface import implementer
 
 from regsys.errors import UnknownToken, UsernameTaken
-from regsys.interfaces import IAccountStore, IForgetful, IUserLookup
+from regsys.interfaces import IAccountData, IAccountStore, IUserLookup
 from regsys.model import GUEST_DEVICE_ID, NewAccount, Outcome, User, UserID
 from regsys.storage import (
     consents,
@@ -24,7 +24,7 @@ from regsys.storage import (
 from regsys.storage.database import Database, Transaction
 
 
-@implementer(IAccountStore, IUserLookup, IForgetful)
+@implementer(IAccountStore, IUserLookup, IAccountData)
 @attr.define(eq=False)
 class UserStore:
     db: Database
@@ -49,7 +49,7 @@ class UserStore:
     async def outcome(self, key: str) -> Optional[Outcome]:
         return await self.db.autocommit("outcome", idempotency_keys.find, key)
 
-    async def forget(self, user_id: UserID) -> None:
+    async def delete_for(self, user_id: UserID) -> None:
         """The name stays taken, by an account without password and devices."""
         await self.db.transaction("deactivate_user", _deactivate, user_id)
 
@@ -65,7 +65,7 @@ def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Out
     The key comes first, so that of several calls under one key all but one wait here and
     then find the winner's outcome; what can be refused comes next, cheapest first.
     """
-    earlier = idempotency_keys.note(txn, new)
+    earlier = idempotency_keys.claim(txn, new)
     if earlier is not None:
         return earlier
     if new.upgrades_guest:

@@ -10,7 +10,7 @@ from typing import Optional
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IExpiring, IForgetful, IValidationStore
+from regsys.interfaces import IAccountData, IExpiring, IValidationStore
 from regsys.model import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -34,7 +34,7 @@ def use(txn: Transaction, new: NewAccount) -> None:
     txn.run("UPDATE validations SET used = TRUE WHERE claimed_by = ?", (new.session_id or new.key,))
 
 
-@implementer(IValidationStore, IExpiring, IForgetful)
+@implementer(IValidationStore, IExpiring, IAccountData)
 @attr.frozen
 class ValidationStore:
     db: Database
@@ -68,7 +68,7 @@ class ValidationStore:
     async def use(self, sid: str) -> bool:
         return await self.db.autocommit("use_validation", _use, sid)
 
-    async def forget(self, user_id: UserID) -> None:
+    async def delete_for(self, user_id: UserID) -> None:
         await self.db.transaction("forget_validations", _forget, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:

@@ -18,7 +18,7 @@ from regsys.testing.fakes import (
 )
 from regsys.testing.provides import provides
 from regsys.testing.rooms import MemoryRoom, MemoryRooms
-from regsys.testing.system import config, memory_backend, standalone
+from regsys.testing.system import config, memory_process, standalone
 
 __all__ = [
     "InlinePool",
@@ -36,8 +36,8 @@ __all__ = [
     "config",
     "contracts",
     "inline_database",
-    "memory_backend",
     "memory_database",
+    "memory_process",
     "provides",
     "standalone",
 ]

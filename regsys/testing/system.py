@@ -17,7 +17,7 @@ from regsys.interfaces import IRooms
 from regsys.outbound.http import HTTPClient
 from regsys.storage.database import Database
 from regsys.testing.database import memory_database
-from regsys.wiring.process import Backend, hashing_pool
+from regsys.wiring.process import Process, hashing_pool
 from regsys.wiring.subsystem import Hooks, Subsystem
 
 SERVER_NAME = "test.example"
@@ -45,15 +45,15 @@ def config(**options: Any) -> Config:
     return parse({**OPTIONS, **options})
 
 
-def memory_backend(
+def memory_process(
     testcase: Any,
     chosen: Config,
     clock: Clock,
     database: Optional[Database] = None,
     run: Callable[..., Deferred[Any]] = maybeDeferred,
     agent: Optional[IAgent] = None,
-) -> Backend:
-    """A backend that works on the calling thread: over ``database``, or one in memory.
+) -> Process:
+    """A process that works on the calling thread: over ``database``, or one in memory.
 
     ``run`` calls a hashing function: replace it to hash when the test wants to. ``agent`` asks
     other servers; None: there are none (treq.testing.RequestTraversalAgent stands for one).
@@ -61,7 +61,7 @@ def memory_backend(
     assert chosen.tokens.macaroon_secret_key is not None
     http = HTTPClient(agent or _Alone(), clock)
     hasher = hashing_pool(chosen, run, threads=1, seconds=clock.seconds)
-    return Backend(
+    return Process(
         database=database or memory_database(testcase, clock),
         hasher=hasher,
         refuse_hashes=hasher.refuse,
@@ -98,5 +98,5 @@ def standalone(
     """A standalone subsystem in memory, with these options in OPTIONS' place."""
     clock = clock or Clock()
     chosen = config(**options)
-    backend = memory_backend(testcase, chosen, clock, database)
-    return wiring.standalone(chosen, clock, rooms=rooms, backend=backend, hooks=hooks)
+    process = memory_process(testcase, chosen, clock, database)
+    return wiring.standalone(chosen, clock, rooms=rooms, process=process, hooks=hooks)

@@ -15,7 +15,7 @@ from regsys.errors import (
     ThreepidNotProven,
 )
 from regsys.interfaces import (
-    IPhoneProver,
+    IPhoneValidationServer,
     IThreepidChanges,
     IThreepidRules,
     IThreepidStore,
@@ -50,7 +50,7 @@ class AccountThreepids:
     attempts: ProofAttempts
     clock: IReactorTime
     may_change: bool = True
-    prover: Optional[IPhoneProver] = None
+    prover: Optional[IPhoneValidationServer] = None
 
     async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
         """What the user has, the oldest first."""
@@ -106,7 +106,7 @@ class AccountThreepids:
             return adopted
 
     async def add(self, user_id: UserID, sid: str, client_secret: str, client: Client) -> None:
-        """Add the address that the user has proven, once; again is as once, while he has it.
+        """Add the address that the user has proven, once. Idempotent while the user has it.
 
         Raises ThreepidNotProven, ThreepidDenied, ThreepidChangeRefused, ThreepidInUse; then
         nothing was written.

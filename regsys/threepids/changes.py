@@ -11,8 +11,8 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.interfaces import (
-    IFirstTimes,
-    IFollowUps,
+    IDedupKeys,
+    IJobPlanner,
     IJobStore,
     IOwnThreepidStore,
     IThreepidChanges,
@@ -25,19 +25,19 @@ TELL_OF_ADDRESS = "tell_of_address"
 
 
 def was_held(user_id: UserID, medium: str, address: str) -> str:
-    """The word (IFirstTimes) of an address that the account had once, and may have lost: what
+    """The word (IDedupKeys) of an address that the account had dedup_key, and may have lost: what
     follows a registration, called late, does not bring it back (contract B6.4)."""
     return f"was held {user_id} {medium} {address}"
 
 
 def _notice(
-    user_id: UserID, medium: str, address: str, added: bool, once: Optional[str] = None
+    user_id: UserID, medium: str, address: str, added: bool, dedup_key: Optional[str] = None
 ) -> NewJob:
     told = {"user_id": str(user_id), "medium": medium, "address": address, "added": added}
-    return NewJob(kind=TELL_OF_ADDRESS, payload=told, once=once)
+    return NewJob(kind=TELL_OF_ADDRESS, payload=told, dedup_key=dedup_key)
 
 
-@implementer(IFollowUps)
+@implementer(IJobPlanner)
 @attr.frozen
 class AddressNotice:
     """``owners`` None: nobody tells who has which address."""
@@ -54,7 +54,7 @@ class AddressNotice:
                 item.medium,
                 item.address,
                 added=True,
-                once=f"{TELL_OF_ADDRESS} {new.user_id} {item.medium} {item.address}",
+                dedup_key=f"{TELL_OF_ADDRESS} {new.user_id} {item.medium} {item.address}",
             )
             for item in new.threepids
         ]
@@ -81,7 +81,7 @@ class ThreepidWriter:
     """Has the job that tells of a change written with the change, and started after it."""
 
     store: IOwnThreepidStore
-    firsts: IFirstTimes
+    dedup_keys: IDedupKeys
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
 
@@ -99,7 +99,7 @@ class ThreepidWriter:
         # no job that comes late tells of it as lost.
         if await self.store.owner_of(medium, address) != user_id:
             return False
-        await self.firsts.note(was_held(user_id, medium, address))
+        await self.dedup_keys.add_key(was_held(user_id, medium, address))
         notice = _notice(user_id, medium, address, added=False)
         now_ms = clock.now_ms(self.clock)
         removed = await self.store.remove(user_id, medium, address, [notice, *also], now_ms)
@@ -107,7 +107,7 @@ class ThreepidWriter:
             self.start_jobs([notice])
         return removed
 
-    async def forget(self, user_id: UserID) -> None:
+    async def delete_for(self, user_id: UserID) -> None:
         for item in await self.store.of_user(user_id):
             await self.remove(user_id, item.medium, item.address)
 

@@ -19,7 +19,7 @@ from regsys.errors import (
     UnknownToken,
 )
 from regsys.interfaces import IBindingChanges, IBindingStore, IIdentityServers, ILimiter
-from regsys.model import ASKING_MS, Binding, Proof, Secret, UserID
+from regsys.model import ASKING_MS, Binding, IdentityServerSession, Secret, UserID
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.identity_server_unbinding import Unbinder
@@ -46,7 +46,7 @@ class Bindings:
         user_id: UserID,
         id_server: Optional[str],
         token: Secret,
-        proof: Proof,
+        proof: IdentityServerSession,
         is_here: Callable[[], Awaitable[bool]],
     ) -> None:
         """Have ``id_server`` (None: the configured one) bind what ``proof`` has proven there.
@@ -172,7 +172,9 @@ class Bindings:
             found.append(binding)
         return found
 
-    async def _proven(self, server: str, token: Secret, proof: Proof) -> tuple[str, str]:
+    async def _proven(
+        self, server: str, token: Secret, proof: IdentityServerSession
+    ) -> tuple[str, str]:
         """Medium and address, in its one form."""
         medium, address = await self.servers.proven(server, token, proof)
         try:

@@ -14,9 +14,9 @@ from zope.interface import implementer
 from regsys import clock
 from regsys.errors import Unavailable
 from regsys.interfaces import (
+    IAccountData,
     IBindingChanges,
     IBindingStore,
-    IForgetful,
     IIdentityServers,
     IJobStore,
 )
@@ -31,7 +31,7 @@ RETRY_MS = 5000
 log = Logger()
 
 
-@implementer(IForgetful)
+@implementer(IAccountData)
 @attr.frozen(kw_only=True)
 class Unbinder:
     """Asks identity servers to unbind what we have had bound, and forgets it once they have.
@@ -70,7 +70,7 @@ class Unbinder:
                 kind=UNBIND,
                 payload={"binding_id": binding.binding_id, "until_ms": until_ms},
                 # However often it is asked for while the server is away.
-                once=f"unbind {binding.binding_id}",
+                dedup_key=f"unbind {binding.binding_id}",
             )
             for binding in bindings
         ]
@@ -84,7 +84,7 @@ class Unbinder:
         those who run jobs."""
         return await _all(self._try(job) for job in jobs)
 
-    async def forget(self, user_id: UserID) -> None:
+    async def delete_for(self, user_id: UserID) -> None:
         """The account is no more: unbind all of it, by jobs."""
         self.start_jobs(await self.begin(self.plan(await self.store.of_user(user_id))))
 

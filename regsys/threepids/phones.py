@@ -11,18 +11,18 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import SmsRefused, WrongCode
-from regsys.interfaces import IPhoneProofs, IPhoneProver, ISmsSender, IValidationStore
+from regsys.interfaces import IPhoneValidation, IPhoneValidationServer, ISmsSender, IValidationStore
 from regsys.model import Client, Job, UserID, masked
 from regsys.templates import Templates
 from regsys.threepids.addresses import MSISDN, check_client_secret, international
-from regsys.threepids.requests import ProofRequest
+from regsys.threepids.requests import TokenRequest
 from regsys.threepids.validation import Validations
 from regsys.threepids.validation_tokens import ValidationTokens
 
 _log = Logger()
 
 
-@implementer(IPhoneProofs)
+@implementer(IPhoneValidation)
 @attr.frozen
 class OwnPhones:
     """As email addresses are proven, but for the medium."""
@@ -39,7 +39,7 @@ class OwnPhones:
     ) -> Mapping[str, Any]:
         ask = self.validations.request_token
         sid = await ask(MSISDN, body, client, languages, user_id, registering)
-        return {"sid": sid, **_told(ProofRequest.of(MSISDN, body, self.validations.config))}
+        return {"sid": sid, **_told(TokenRequest.of(MSISDN, body, self.validations.config))}
 
     async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
         await self.validations.confirm(MSISDN, sid, client_secret, token, client)
@@ -80,13 +80,13 @@ class CodeTexter:
             )
 
 
-@implementer(IPhoneProofs)
+@implementer(IPhoneValidation)
 @attr.frozen
 class DelegatedPhones:
     """``validations`` checks requests as those of any proof; ``prover`` does all the rest."""
 
     validations: Validations
-    prover: IPhoneProver
+    prover: IPhoneValidationServer
 
     async def request_token(
         self,
@@ -117,7 +117,7 @@ class DelegatedPhones:
                 raise WrongCode()
 
 
-def _told(request: ProofRequest) -> Mapping[str, str]:
+def _told(request: TokenRequest) -> Mapping[str, str]:
     """Where the code goes, under the names that identity servers have for it: so a page need not
     repeat what was typed."""
     return {"msisdn": request.address, "intl_fmt": international(request.address)}

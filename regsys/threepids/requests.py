@@ -23,7 +23,7 @@ MAX_NUMBER, MAX_COUNTRY = 100, 2
 
 
 @attr.frozen(kw_only=True)
-class ProofRequest:
+class TokenRequest:
     """The body of a requestToken, all of it valid. ``written``: the fields of a phone number as
     they were given."""
 
@@ -34,7 +34,7 @@ class ProofRequest:
     written: Mapping[str, str] = attr.field(factory=dict, repr=False)
 
     @classmethod
-    def of(cls, medium: str, body: Mapping[str, Any], config: ThreepidsConfig) -> ProofRequest:
+    def of(cls, medium: str, body: Mapping[str, Any], config: ThreepidsConfig) -> TokenRequest:
         """Raises BadJSON, MissingParam, InvalidParam."""
         client_secret = json_body.required_string(body, "client_secret")
         check_client_secret(client_secret)

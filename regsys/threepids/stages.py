@@ -11,11 +11,11 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import StageFailed, sentence
-from regsys.interfaces import IPhoneProver, IStage, IValidationStore, StageContext
+from regsys.interfaces import IPhoneValidationServer, IStage, IValidationStore, StageContext
 from regsys.model import VALIDATED_MS, Threepid, UIASession, Validation
 from regsys.threepids.addresses import is_canonical
 from regsys.threepids.attempts import ProofAttempts
-from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN
+from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE
 
 # A sid and a client secret, ours and other servers' (B7.4).
 _OPAQUE = re.compile(r"[0-9A-Za-z.=_-]{0,255}")
@@ -24,7 +24,7 @@ _NO_NUMBER = sentence("This phone number has not been confirmed yet, or not for 
 
 def proven(results: Mapping[str, Any]) -> tuple[Threepid, ...]:
     """The identifiers that the stages passed have found."""
-    found = [results.get(stage) for stage in (EMAIL_IDENTITY, MSISDN)]
+    found = [results.get(stage) for stage in (EMAIL_IDENTITY, MSISDN_STAGE)]
     return tuple(
         Threepid(item["medium"], item["address"], item["validated_at_ms"]) for item in found if item
     )
@@ -81,7 +81,7 @@ class EmailIdentityStage:
 class MsisdnStage(EmailIdentityStage):
     """``m.login.msisdn``, where we send the codes: the same, but for the medium."""
 
-    type = MSISDN
+    type = MSISDN_STAGE
     medium = "msisdn"
     page = None
     refusal = _NO_NUMBER
@@ -97,12 +97,12 @@ class DelegatedMsisdnStage:
     That server is asked within the limit of ``attempts``, of which only what proves nothing counts.
     """
 
-    prover: IPhoneProver
+    prover: IPhoneValidationServer
     store: IValidationStore
     attempts: ProofAttempts
     clock: IReactorTime
 
-    type = MSISDN
+    type = MSISDN_STAGE
     page = None
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:

@@ -36,9 +36,9 @@ from regsys.model import (
 )
 from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
 from regsys.threepids.attempts import ProofAttempts
-from regsys.threepids.requests import ProofRequest
+from regsys.threepids.requests import TokenRequest
 from regsys.threepids.validation_tokens import ValidationTokens, as_code
-from regsys.uia.prerequisites import StagesFirst
+from regsys.uia.prerequisites import Prerequisites
 from regsys.uia.stage_types import EMAIL_IDENTITY
 
 _log = Logger()
@@ -86,7 +86,7 @@ class ValidationLimits:
 
 
 @attr.frozen(kw_only=True)
-class Confirmed:
+class ValidatedAddress:
     """An address is proven, for what ``purpose`` says. ``next_link``: where the person goes on,
     None: nowhere."""
 
@@ -99,7 +99,7 @@ class Confirmed:
 @attr.frozen(kw_only=True)
 class Validations:
     """``registration_open``: people may register. ``start_jobs``: begins what was written.
-    ``stages_first`` None: what comes before the mail does not matter."""
+    ``prerequisites`` None: what comes before the mail does not matter."""
 
     store: IValidationStore
     newcomers: NewcomersThreepids
@@ -109,7 +109,7 @@ class Validations:
     registration_open: bool
     clock: IReactorTime
     start_jobs: Callable[[Sequence[NewJob]], None]
-    stages_first: Optional[StagesFirst] = None
+    prerequisites: Optional[Prerequisites] = None
 
     async def request_token(
         self,
@@ -157,17 +157,17 @@ class Validations:
         client: Client,
         user_id: Optional[UserID] = None,
         registering: bool = True,
-    ) -> tuple[ProofRequest, bool]:
+    ) -> tuple[TokenRequest, bool]:
         """What is asked for, checked in the order of B7.2, and whether the address is taken:
         that is refused unless it is hidden. The rest as of ``request_token``."""
         if medium not in (self.config.offered if registering else self.config.addable):
             raise MediumNotSupported()
         if registering and not self.registration_open:
             raise RegistrationDisabled()
-        request = ProofRequest.of(medium, body, self.config)
-        if self.stages_first is not None and medium == EMAIL:
+        request = TokenRequest.of(medium, body, self.config)
+        if self.prerequisites is not None and medium == EMAIL:
             if registering:
-                await self.stages_first.check(EMAIL_IDENTITY, body)
+                await self.prerequisites.check(EMAIL_IDENTITY, body)
             elif user_id is None:
                 raise MissingToken()  # or this would be the way around those stages
         await self.newcomers.check_allowed(medium, request.address, registering=registering)
@@ -179,10 +179,10 @@ class Validations:
 
     async def confirm(
         self, medium: str, sid: str, client_secret: str, token: str, client: Client
-    ) -> Confirmed:
+    ) -> ValidatedAddress:
         """The token of a link, or the code, has come back: the address is proven.
 
-        Twice is as once. Raises NoSuchValidation, WrongValidationToken, NoTriesLeft, CodeUsedUp;
+        Idempotent. Raises NoSuchValidation, WrongValidationToken, NoTriesLeft, CodeUsedUp;
         each of these is counted against the client's address, which may lead to LimitExceeded.
         """
         async with self.limits.attempts.counted(client):
@@ -190,7 +190,7 @@ class Validations:
             await self._check(validation, token)
             if not await self.store.confirm(sid, clock.now_ms(self.clock)):
                 raise NoSuchValidation()
-        return Confirmed(
+        return ValidatedAddress(
             medium=validation.medium,
             address=validation.address,
             purpose=validation.purpose,

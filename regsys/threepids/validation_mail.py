@@ -18,7 +18,7 @@ from regsys.interfaces import IMailer, IValidationMails
 from regsys.model import Mail, ValidationMail, masked
 from regsys.templates import Templates, fault
 
-__all__ = ["ADD_THREEPID", "IN_USE", "REGISTRATION", "Mails", "ValidationPost"]
+__all__ = ["ADD_THREEPID", "IN_USE", "REGISTRATION", "Mails", "ValidationMailSender"]
 
 _log = Logger()
 _PARTS = ("txt", "html")
@@ -144,7 +144,7 @@ class Mails:
 
 @implementer(IValidationMails)
 @attr.frozen(kw_only=True)
-class ValidationPost:
+class ValidationMailSender:
     """Composes what people are to confirm, and hands it to the mail server."""
 
     mails: Mails

@@ -13,7 +13,7 @@ from regsys.uia.sessions import Flow, UserInteractiveAuth
 
 
 @attr.frozen(kw_only=True)
-class StagesFirst:
+class Prerequisites:
     """``flows`` are the ways to register."""
 
     uia: UserInteractiveAuth

@@ -17,7 +17,7 @@ from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
 
 
 @attr.frozen(kw_only=True)
-class ConfirmationRequest:
+class ReauthenticationRequest:
     """A request that its user, whose access token it bears, is to confirm. ``uri`` is path and
     query as sent; of ``body`` nothing is looked at but ``auth``, and nothing is remembered.
     ``gone`` fires when the client has left (``Request.notifyFinish``); None: nobody tells."""
@@ -31,7 +31,7 @@ class ConfirmationRequest:
 
 
 @attr.frozen(kw_only=True)
-class Confirmed:
+class Reauthenticated:
     """The user has confirmed this very request: do now what its body asks for.
 
     ``results`` maps each stage passed to what it found; empty where the user need not be asked
@@ -42,7 +42,7 @@ class Confirmed:
 
 
 @attr.frozen(kw_only=True)
-class Confirmation:
+class Reauthentication:
     """``flows``: the ways to confirm, each a tuple of stages. ``timeout_ms``: for so long a
     device need not confirm again what its user does; 0: every request is confirmed.
 
@@ -57,7 +57,7 @@ class Confirmation:
     # Until when a device need not confirm again, in the order in which that ends.
     _until_ms: dict[tuple[UserID, str], int] = attr.field(factory=dict, init=False, repr=False)
 
-    async def confirm(self, request: ConfirmationRequest) -> Union[Confirmed, Challenge]:
+    async def confirm(self, request: ReauthenticationRequest) -> Union[Reauthenticated, Challenge]:
         """One request of the dialogue.
 
         Raises WrongSession for a session of another user or another request, UnknownSession for
@@ -65,7 +65,7 @@ class Confirmation:
         LimitExceeded above all, comes out as it is.
         """
         if self._is_trusted(request.requester):
-            return Confirmed(results={})
+            return Reauthenticated(results={})
         user_id = request.requester.user_id
         auth = Auth.of(request.body)
         if auth.session_id is None:
@@ -87,7 +87,7 @@ class Confirmation:
                 raise UnknownSession()  # another process has just been told that it is confirmed
             return self._confirmed(request.requester, progress)
 
-    def _confirmed(self, requester: Requester, progress: Progress) -> Confirmed:
+    def _confirmed(self, requester: Requester, progress: Progress) -> Reauthenticated:
         now_ms = clock.now_ms(self.clock)
         ended = itertools.takewhile(lambda item: item[1] <= now_ms, self._until_ms.items())
         for device, _ in list(ended):
@@ -96,7 +96,7 @@ class Confirmation:
         if self.timeout_ms and key is not None:
             self._until_ms.pop(key, None)
             self._until_ms[key] = now_ms + self.timeout_ms
-        return Confirmed(results=progress.results)
+        return Reauthenticated(results=progress.results)
 
     def _is_trusted(self, requester: Requester) -> bool:
         key = _device(requester)

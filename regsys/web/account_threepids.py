@@ -10,14 +10,21 @@ import attr
 from regsys import json_body
 from regsys.errors import InvalidParam, MissingParam, UnknownToken
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import IAuth, IPhoneProofs
+from regsys.interfaces import IAuth, IPhoneValidation
 from regsys.metrics import Metrics
-from regsys.model import AccountThreepid, Challenge, Proof, Requester, Secret, UserID
+from regsys.model import (
+    AccountThreepid,
+    Challenge,
+    IdentityServerSession,
+    Requester,
+    Secret,
+    UserID,
+)
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import EMAIL, MSISDN, check_client_secret
 from regsys.threepids.identity_server_bindings import Bindings
 from regsys.threepids.validation import Validations
-from regsys.uia.reauthentication import Confirmation, ConfirmationRequest
+from regsys.uia.reauthentication import Reauthentication, ReauthenticationRequest
 from regsys.web.login import requester
 from regsys.web.responses import challenged, client_paths
 from regsys.web.threepids import with_submit_url
@@ -34,7 +41,7 @@ class Requests:
     """How a proof is asked for, whatever the medium."""
 
     validations: Validations
-    phones: IPhoneProofs
+    phones: IPhoneValidation
     public_baseurl: str
     metrics: Metrics
 
@@ -56,11 +63,11 @@ def endpoints(
     held: AccountThreepids,
     requests: Requests,
     bindings: Bindings,
-    confirmation: Optional[Confirmation],
+    reauthentication: Optional[Reauthentication],
     auth: IAuth,
 ) -> list[Endpoint]:
-    """Without a ``confirmation`` nothing can be added; where nothing may be, that is told."""
-    may_add = confirmation is not None or not held.may_change
+    """Without a ``reauthentication`` nothing can be added; where nothing may be, that is told."""
+    may_add = reauthentication is not None or not held.may_change
     found = [
         threepids(held, auth, may_add),
         delete(held, bindings, auth),
@@ -71,13 +78,13 @@ def endpoints(
         found += [
             request_token(EMAIL, requests.email, held, auth, requests.metrics),
             request_token(MSISDN, requests.msisdn, held, auth, requests.metrics),
-            add(held, confirmation, auth),
+            add(held, reauthentication, auth),
         ]
     return found
 
 
 def threepids(held: AccountThreepids, auth: IAuth, may_add: bool) -> Endpoint:
-    """The list, and the old way to add to it (``may_add``): without a confirmation."""
+    """The list, and the old way to add to it (``may_add``): without a reauthentication."""
 
     async def get(call: Call) -> Reply:
         who = await requester(call, auth)
@@ -130,16 +137,18 @@ def request_token(
     return Endpoint(f"threepid_{medium}_request_token", paths, {"POST": post})
 
 
-def add(held: AccountThreepids, confirmation: Optional[Confirmation], auth: IAuth) -> Endpoint:
+def add(
+    held: AccountThreepids, reauthentication: Optional[Reauthentication], auth: IAuth
+) -> Endpoint:
     async def post(call: Call) -> Reply:
         who = await _changer(call, held, auth)
-        assert confirmation is not None  # or nobody may change anything
+        assert reauthentication is not None  # or nobody may change anything
         body = call.object()
         sid, client_secret = _credentials(body)
         # Nobody need type a password for what cannot be added anyway.
         await held.proof(who.user_id, sid, client_secret, call.client)
-        answer = await confirmation.confirm(
-            ConfirmationRequest(
+        answer = await reauthentication.confirm(
+            ReauthenticationRequest(
                 requester=who,
                 method=call.method,
                 uri=call.uri,
@@ -184,7 +193,7 @@ def bind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         body = call.object()
         client_secret = json_body.required_string(body, "client_secret")
         check_client_secret(client_secret)
-        proof = Proof(
+        proof = IdentityServerSession(
             sid=json_body.required_string(body, "sid", limit=MAX_SID),
             client_secret=Secret(client_secret),
         )

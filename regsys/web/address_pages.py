@@ -14,7 +14,7 @@ from regsys.errors import RegistrationError
 from regsys.http import Call, Page, Reply, refusal
 from regsys.model import Validation
 from regsys.templates import Templates, fault
-from regsys.threepids.validation import Confirmed
+from regsys.threepids.validation import ValidatedAddress
 from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages
 
 _log = Logger()
@@ -61,7 +61,7 @@ class AddressPages:
             server_name=self.server_name,
         )
 
-    def confirmed(self, call: Call, done: Confirmed, redirect: int) -> Reply:
+    def confirmed(self, call: Call, done: ValidatedAddress, redirect: int) -> Reply:
         """It is done: on to where it leads by this status, or nowhere."""
         kind = done.purpose.value
         reply = self._chosen_reply(f"{kind}_success", call) or self.pages.reply(

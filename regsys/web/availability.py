@@ -8,7 +8,7 @@ from regsys.accounts.handler import RegistrationHandler
 from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam, InvalidUsername, RegistrationDisabled
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import ITurnstile
+from regsys.interfaces import IConcurrencyLimiter
 from regsys.web.responses import client_paths
 
 AVAILABLE = Reply({"available": True})
@@ -17,20 +17,20 @@ AVAILABLE = Reply({"available": True})
 def availability(
     handler: RegistrationHandler,
     config: RegistrationConfig,
-    turnstile: ITurnstile,
+    concurrency: IConcurrencyLimiter,
     key_of: Callable[[str], str],
 ) -> Endpoint:
     async def get(call: Call) -> Reply:
         if not config.enabled:
             raise RegistrationDisabled()
         key = key_of(call.client.address)
-        await turnstile.enter(key)
+        await concurrency.enter(key)
         try:
             if not config.inhibit_user_in_use_error:
                 await handler.check_username(_username(call))
             return AVAILABLE
         finally:
-            turnstile.leave(key)
+            concurrency.leave(key)
 
     return Endpoint("availability", client_paths("register/available"), {"GET": get})
 

@@ -15,7 +15,7 @@ from regsys.errors import MediumNotSupported, RegistrationError, WrongValidation
 from regsys.http import Call, Endpoint, Handler, Reply
 from regsys.model import Client
 from regsys.threepids.addresses import EMAIL
-from regsys.threepids.validation import Confirmed, Validations
+from regsys.threepids.validation import ValidatedAddress, Validations
 from regsys.web.address_pages import AddressPages
 
 # Our form begins with the name of a field, and JSON never does. Content types are not looked at.
@@ -44,7 +44,7 @@ class _Submitted:
             token=json_body.required_string(body, "token"),
         )
 
-    async def confirm(self, validations: Validations, client: Client) -> Confirmed:
+    async def confirm(self, validations: Validations, client: Client) -> ValidatedAddress:
         return await validations.confirm(EMAIL, self.sid, self.client_secret, self.token, client)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Mapping
 
 from regsys import json_body
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import IPhoneProofs
+from regsys.interfaces import IPhoneValidation
 from regsys.metrics import Metrics
 from regsys.threepids.validation import Validations
 from regsys.web.responses import client_paths
@@ -25,7 +25,9 @@ def request_email_token(validations: Validations, metrics: Metrics) -> Endpoint:
     return Endpoint("email_request_token", paths, {"POST": post})
 
 
-def request_msisdn_token(phones: IPhoneProofs, public_baseurl: str, metrics: Metrics) -> Endpoint:
+def request_msisdn_token(
+    phones: IPhoneValidation, public_baseurl: str, metrics: Metrics
+) -> Endpoint:
     async def post(call: Call) -> Reply:
         body = call.object()
         answer = await phones.request_token(body, call.client, call.languages)
@@ -41,7 +43,7 @@ def with_submit_url(answer: Mapping[str, Any], public_baseurl: str) -> Mapping[s
     return {**answer, "submit_url": f"{public_baseurl}{SUBMIT_MSISDN_PATH}"}
 
 
-def submit_msisdn_token(phones: IPhoneProofs) -> Endpoint:
+def submit_msisdn_token(phones: IPhoneValidation) -> Endpoint:
     async def post(call: Call) -> Reply:
         body = call.object()
         await phones.submit_token(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from regsys.accounts.embedded_writer import RECOVERY, ForeignWriter
+from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
 from regsys.accounts.writer import LocalWriter
 from regsys.client_api.login import PasswordLogin
 from regsys.config import Config
@@ -23,7 +23,7 @@ from regsys.interfaces import (
     IThreepidStore,
 )
 from regsys.storage.devices import DeviceStore
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
@@ -32,7 +32,7 @@ from regsys.web import account, login
 from regsys.wiring import accounts, activity
 from regsys.wiring.assembly import Side, assemble
 from regsys.wiring.parts import Parts
-from regsys.wiring.process import Backend
+from regsys.wiring.process import Process
 from regsys.wiring.subsystem import Hooks, Subsystem
 
 
@@ -41,17 +41,17 @@ def standalone(
     clock: Any,
     *,
     rooms: Optional[IRooms] = None,
-    backend: Optional[Backend] = None,
+    process: Optional[Process] = None,
     hooks: Optional[Hooks] = None,
 ) -> Subsystem:
     """A subsystem over regsys's own tables: what ``regsys serve`` runs.
 
     ``clock`` is the reactor. ``rooms`` None: those of the homeserver that the configuration names.
-    ``backend`` None: the one that the configuration names is prepared and opened, which blocks,
+    ``process`` None: the one that the configuration names is prepared and opened, which blocks,
     so call this before the reactor runs.
     """
-    parts = Parts.of(config, clock, backend, hooks)
-    database = parts.backend.database
+    parts = Parts.of(config, clock, process, hooks)
+    database = parts.process.database
     users, devices = UserStore(database), DeviceStore(database, clock)
     owners = ThreepidStore(database)
     watch = activity.Watch.of(parts)
@@ -66,13 +66,13 @@ def standalone(
         start_jobs=parts.runner.start_jobs,
     )
     addresses = accounts.threepid_writer(parts, owners)
-    farewell = accounts.farewell(parts, users, addresses, *watch.traces)
+    deactivation = accounts.deactivation(parts, users, addresses, *watch.traces)
     handler = accounts.handler(
         parts,
         users,
         auth,
         watch.writer(writer),
-        farewell,
+        deactivation,
         blocking,
         elsewhere=parts.homeserver_accounts,
     )
@@ -123,7 +123,7 @@ def embedded(
     rooms: Optional[IRooms] = None,
     pushers: Optional[IPushers] = None,
     active_users: Optional[IMonthlyActiveUsers] = None,
-    backend: Optional[Backend] = None,
+    process: Optional[Process] = None,
     hooks: Optional[Hooks] = None,
 ) -> Subsystem:
     """A subsystem over a homeserver's own accounts, devices and tokens.
@@ -135,26 +135,26 @@ def embedded(
     on and nobody counts. regsys keeps its sessions, outcomes and jobs in the database that
     ``config`` names. /login, /logout, /refresh and /versions are the homeserver's.
     """
-    parts = Parts.of(config, clock, backend, hooks)
-    writer = ForeignWriter(
+    parts = Parts.of(config, clock, process, hooks)
+    writer = EmbeddedWriter(
         accounts=store,
         devices=devices,
         logins=parts.logins,
-        follow_ups=parts.follow_ups,
-        outcomes=ForeignOutcomeStore(parts.backend.database),
+        planners=parts.planners,
+        outcomes=EmbeddedAccountStore(parts.process.database),
         aftermath=accounts.aftermath(parts, store, auth, threepids),
         start_jobs=parts.runner.start_jobs,
-        recovered=parts.backend.metrics.registered,
+        recovered=parts.process.metrics.registered,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
     addresses = None
     if threepids is not None:
         foreign = ForeignThreepids(store=threepids, jobs=parts.stores.jobs)
         addresses = accounts.threepid_writer(parts, foreign)
-    users, farewell = parts.hooks.users, accounts.farewell(parts, addresses)
+    users, deactivation = parts.hooks.users, accounts.deactivation(parts, addresses)
     blocking = activity.blocking(parts, active_users, store, threepids)
     activity.warn_embedder(parts)
-    handler = accounts.handler(parts, store, auth, writer, farewell, blocking)
+    handler = accounts.handler(parts, store, auth, writer, deactivation, blocking)
     side = Side(
         handler=handler,
         accounts=store,

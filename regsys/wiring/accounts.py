@@ -6,10 +6,10 @@ from typing import Optional, Sequence
 
 from regsys.accounts.admission import Admission
 from regsys.accounts.appservice_account import Ghosts
-from regsys.accounts.deactivation import Farewell
+from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.handler import RegistrationHandler
-from regsys.accounts.new_account import Drafts
-from regsys.accounts.post_registration import Aftermath
+from regsys.accounts.new_account import AccountPlanner
+from regsys.accounts.post_registration import PostRegistration
 from regsys.accounts.usernames import Usernames
 from regsys.accounts.writer import CountingWriter
 from regsys.client_api.appservice import AppserviceRequests
@@ -19,11 +19,12 @@ from regsys.client_api.shared_secret import SharedSecret
 from regsys.config import Config, Rate
 from regsys.consent import AFTER_CONSENT, Consents
 from regsys.interfaces import (
+    IAccountData,
     IAccountStore,
     IAuth,
     IBlocking,
-    IFarewell,
-    IForgetful,
+    IConcurrencyLimiter,
+    IDeactivation,
     IHomeserverAccounts,
     INames,
     IOwnThreepidStore,
@@ -31,11 +32,10 @@ from regsys.interfaces import (
     IThreepidStore,
     IThreepidWriter,
     ITokenStore,
-    ITurnstile,
     IUserLookup,
 )
 from regsys.networks import address_key
-from regsys.rate_limit import AddressTurnstile, LimitedTurnstile, OpenTurnstile
+from regsys.rate_limit import NoConcurrencyLimit, OneAtATimeByAddress, RateInstead
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import NewcomersThreepids
 from regsys.threepids.changes import ThreepidWriter
@@ -48,7 +48,7 @@ def handler(
     accounts: IAccountStore,
     auth: IAuth,
     writer: IRegistrationWriter,
-    farewell: IFarewell,
+    deactivation: IDeactivation,
     blocking: IBlocking,
     elsewhere: Optional[IHomeserverAccounts] = None,
 ) -> RegistrationHandler:
@@ -76,23 +76,23 @@ def handler(
     return RegistrationHandler(
         names=names,
         admission=admission,
-        hasher=parts.backend.hasher,
-        drafts=Drafts(
+        hasher=parts.process.hasher,
+        drafts=AccountPlanner(
             config=config.registration,
             logins=parts.logins,
             clock=parts.clock,
             replay_window_ms=config.sessions.replay_window_ms,
         ),
-        follow_ups=parts.follow_ups,
-        writer=CountingWriter(writer=writer, metrics=parts.backend.metrics),
+        planners=parts.planners,
+        writer=CountingWriter(writer=writer, metrics=parts.process.metrics),
         ghosts=Ghosts(
             services=parts.services,
             names=names,
             logins=parts.logins,
-            hasher=parts.backend.hasher,
+            hasher=parts.process.hasher,
             clock=parts.clock,
         ),
-        farewell=farewell,
+        deactivation=deactivation,
     )
 
 
@@ -117,15 +117,15 @@ def appservices(
 
 def aftermath(
     parts: Parts, accounts: IAccountStore, auth: IAuth, owners: Optional[IThreepidStore]
-) -> Aftermath:
+) -> PostRegistration:
     """What follows registrations and consents; its jobs are carried out from now on."""
-    after = Aftermath(
+    after = PostRegistration(
         accounts=accounts,
         auth=auth,
         threepids=owners,
-        firsts=parts.stores.jobs,
+        dedup_keys=parts.stores.jobs,
         consents=consents(parts, accounts),
-        follow_ups=parts.follow_ups,
+        planners=parts.planners,
         jobs=parts.stores.jobs,
         start_jobs=parts.runner.start_jobs,
         clock=parts.clock,
@@ -151,11 +151,11 @@ def warnings(config: Config, *, has_rooms: bool, has_texter: bool) -> Sequence[s
     return told
 
 
-def farewell(parts: Parts, *kept: Optional[IForgetful]) -> Farewell:
+def deactivation(parts: Parts, *kept: Optional[IAccountData]) -> Deactivation:
     """``kept`` is what the accounts' side keeps, in the order in which it is forgotten."""
     sessions = parts.stores.sessions
     ours = (sessions, parts.stores.validations, parts.unbinder)
-    return Farewell([part for part in (*kept, *ours) if part is not None], sessions)
+    return Deactivation([part for part in (*kept, *ours) if part is not None], sessions)
 
 
 def password_check(
@@ -166,7 +166,7 @@ def password_check(
         server_name=parts.config.server_name,
         accounts=users,
         threepids=owners,
-        hasher=parts.backend.hasher,
+        hasher=parts.process.hasher,
         limits=LoginLimits(
             address=parts.limit_by_address(limits.login_address),
             account=parts.limit(limits.login_account),
@@ -176,11 +176,11 @@ def password_check(
     )
 
 
-def turnstile(parts: Parts) -> ITurnstile:
+def availability_limit(parts: Parts) -> IConcurrencyLimiter:
     chosen = parts.config.limits.availability
     if isinstance(chosen, Rate):
-        return LimitedTurnstile(parts.limit_by_address(chosen))
-    return OpenTurnstile() if chosen == "off" else AddressTurnstile.on(parts.clock)
+        return RateInstead(parts.limit_by_address(chosen))
+    return NoConcurrencyLimit() if chosen == "off" else OneAtATimeByAddress.on(parts.clock)
 
 
 def newcomers(
@@ -198,7 +198,7 @@ def threepid_names(parts: Parts, names: INames) -> ThreepidNames:
 def threepid_writer(parts: Parts, store: IOwnThreepidStore) -> ThreepidWriter:
     return ThreepidWriter(
         store=store,
-        firsts=parts.stores.jobs,
+        dedup_keys=parts.stores.jobs,
         start_jobs=parts.runner.start_jobs,
         clock=parts.clock,
     )
@@ -238,7 +238,7 @@ def consents(parts: Parts, accounts: IAccountStore) -> Consents:
         terms=parts.config.terms,
         store=parts.stores.consents,
         accounts=accounts,
-        follow_ups=parts.follow_ups,
+        planners=parts.planners,
         start_jobs=parts.runner.start_jobs,
         server_name=parts.config.server_name,
         public_baseurl=parts.config.public_baseurl,
@@ -252,7 +252,7 @@ def shared_secret(parts: Parts) -> Optional[SharedSecret]:
         return None
     return SharedSecret(
         secret=secret,
-        server_secret=parts.backend.macaroon_secret,
+        server_secret=parts.process.macaroon_secret,
         nonces=parts.stores.nonces,
         clock=parts.clock,
     )

@@ -19,10 +19,10 @@ from regsys.accounts.monthly_active_users import (
 )
 from regsys.accounts.writer import WatchingWriter
 from regsys.interfaces import (
+    IAccountData,
     IAccountStore,
     IAuth,
     IBlocking,
-    IForgetful,
     IMonthlyActiveUsers,
     IRegistrationWriter,
     IThreepidStore,
@@ -41,7 +41,7 @@ class Watch:
 
     activity: Optional[Activity] = None
     users: Optional[IMonthlyActiveUsers] = None
-    traces: Sequence[IForgetful] = ()
+    traces: Sequence[IAccountData] = ()
     expiring: Sequence[Any] = ()
 
     @classmethod
@@ -49,7 +49,7 @@ class Watch:
         config, expiry_ms = parts.config.blocking, parts.config.registration.guest_expiry_ms
         if not config.counts_users and expiry_ms is None:
             return cls()
-        database, metrics = parts.backend.database, parts.backend.metrics
+        database, metrics = parts.process.database, parts.process.metrics
         store = ActivityStore(db=database, config=config, watches_guests=expiry_ms is not None)
         gauge = metrics.monthly_active_users() if config.counts_users else None
         activity = Activity(store, parts.clock, gauge)
@@ -83,7 +83,7 @@ def blocking(
     config = parts.config.blocking
     if config.reserved and users is not None:
         reserved = ReservedUsers(reserved=config.reserved, users=users)
-        parts.follow_ups.parts.append(reserved)
+        parts.planners.parts.append(reserved)
         parts.runner.add_handlers({COUNT_USER: reserved.run})
     if parts.hooks.blocking is not None:
         return parts.hooks.blocking

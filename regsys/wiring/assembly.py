@@ -87,7 +87,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     consents = accounts.consents(parts, side.accounts)
     _check_templates(parts, signup)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
-    turnstile = accounts.turnstile(parts)
+    concurrency = accounts.availability_limit(parts)
     jobs.notices(parts, side.owners, side.users)
     jobs.rooms(parts, side.rooms, side.users)
     jobs.pushers(parts, side.pushers)
@@ -95,32 +95,32 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         register.register(signup, side.appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
         registration_page.registration_page(config, signup.asked_for(), maker),
-        availability.availability(handler, config.registration, turnstile, address_key),
+        availability.availability(handler, config.registration, concurrency, address_key),
         account.whoami(auth, side.appservices),
-        health.health(parts.backend.database.is_lost),
+        health.health(parts.process.database.is_lost),
         pages.static(),
         token_api.validity(tokens, config.registration, token_limit, address_key),
         *token_api.administration(tokens, auth),
-        threepid_api.request_email_token(validations, parts.backend.metrics),
+        threepid_api.request_email_token(validations, parts.process.metrics),
         *threepids.confirmation_pages(parts, validations, maker),
-        threepid_api.request_msisdn_token(phones, config.public_baseurl, parts.backend.metrics),
+        threepid_api.request_msisdn_token(phones, config.public_baseurl, parts.process.metrics),
         threepid_api.submit_msisdn_token(phones),
         admin.shared_secret_registration(handler, accounts.shared_secret(parts), parts.clock),
         admin.username_available(handler, auth),
         *job_api.endpoints(stores.jobs, auth, parts.clock),
         *side.endpoints,
     ]
-    confirmation = uia.confirmation(parts, side.passwords)
+    reauthentication = uia.reauthentication(parts, side.passwords)
     if side.owners is not None and side.addresses is not None:
         held = accounts.account_threepids(parts, side.owners, side.addresses)
         requests = account_threepids.Requests(
             validations=validations,
             phones=phones,
             public_baseurl=config.public_baseurl,
-            metrics=parts.backend.metrics,
+            metrics=parts.process.metrics,
         )
         endpoints += account_threepids.endpoints(
-            held, requests, accounts.bindings(parts, held), confirmation, auth
+            held, requests, accounts.bindings(parts, held), reauthentication, auth
         )
     if config.introspection_secret is not None:
         endpoints.append(account.introspect(auth, config.introspection_secret))
@@ -132,10 +132,10 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
         consents=consents,
         auth=auth,
         blocking=side.blocking,
-        confirmation=confirmation,
+        reauthentication=reauthentication,
         hooks=parts.hooks,
         jobs=parts.runner,
-        backend=parts.backend,
+        process=parts.process,
         in_flight=InFlight(parts.clock),
         refusals=RefusalLog(parts.clock, address_key, frozenset(signup.uia.stages)),
         reloadable=parts.threepid_rules.files,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from regsys.accounts.auto_join import AUTO_JOIN, AutoJoin, Usher
+from regsys.accounts.auto_join import AUTO_JOIN, AutoJoiner, AutoJoinPlanner
 from regsys.accounts.post_registration_jobs import (
     ADD_PUSHER,
     TELL_DIRECTORY,
@@ -22,10 +22,10 @@ def notices(parts: Parts, owners: Optional[IThreepidStore], users: Optional[IUse
     ``users`` are looked at by jobs that come late; None: nothing is."""
     directory = _directory_notice(parts, users)
     if directory is not None:
-        parts.follow_ups.notices.append(directory)
+        parts.planners.notices.append(directory)
         parts.runner.add_handlers({TELL_DIRECTORY: directory.run})
     addresses = AddressNotice(parts.hooks.threepid_changes, owners)
-    parts.follow_ups.notices.append(addresses)
+    parts.planners.notices.append(addresses)
     parts.runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
 
 
@@ -46,10 +46,10 @@ def rooms(parts: Parts, rooms: Optional[IRooms], users: Optional[IUserLookup]) -
     config = parts.config.rooms
     if config.auto_join:
         policies = [*parts.config.terms.at_registration]
-        parts.follow_ups.parts.append(AutoJoin(config=config, policies=policies))
+        parts.planners.parts.append(AutoJoinPlanner(config=config, policies=policies))
     if rooms is not None:
         # Also where no room is configured any more: what was planned before is carried out.
-        usher = Usher(
+        usher = AutoJoiner(
             rooms=rooms,
             milestones=parts.stores.milestones,
             users=users,
@@ -67,4 +67,4 @@ def pushers(parts: Parts, pushers: Optional[IPushers]) -> None:
     # Also where it is not configured any more: what was planned before is carried out.
     parts.runner.add_handlers({ADD_PUSHER: pusher.run})
     if email is not None and email.notifies_newcomers:
-        parts.follow_ups.parts.append(pusher)
+        parts.planners.parts.append(pusher)

@@ -1,4 +1,4 @@
-"""What every part of a subsystem is made from: configuration, clock, backend, our own tables."""
+"""What every part of a subsystem is made from: configuration, clock, process, our own tables."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from typing import Any, Optional, Sequence
 
 import attr
 
-from regsys.accounts.post_registration_jobs import FollowUps
+from regsys.accounts.post_registration_jobs import JobPlanners
 from regsys.appservices.namespaces import Appservices
 from regsys.config import Config, Rate
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import IAppservices, IHomeserverAccounts, ILimiter, IPhoneProver, IRooms
+from regsys.interfaces import (
+    IAppservices,
+    IHomeserverAccounts,
+    ILimiter,
+    IPhoneValidationServer,
+    IRooms,
+)
 from regsys.jobs import JobRunner
 from regsys.networks import WHOLE_SITE, address_key
 from regsys.outbound.homeserver import Homeserver
@@ -18,10 +24,10 @@ from regsys.outbound.homeserver_accounts import HomeserverAccounts
 from regsys.outbound.homeserver_rooms import HomeserverRooms
 from regsys.outbound.identity_server_v1 import IdentityServer
 from regsys.outbound.identity_server_v2 import IdentityServers
-from regsys.rate_limit import AddressBuckets, Buckets
+from regsys.rate_limit import AddressBuckets, LeakyBuckets
 from regsys.storage.consents import ConsentStore
-from regsys.storage.encryption import Sealer
-from regsys.storage.idempotency_keys import OutcomeStore
+from regsys.storage.encryption import Encryptor
+from regsys.storage.idempotency_keys import IdempotencyKeyStore
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.nonces import NonceStore
@@ -33,7 +39,7 @@ from regsys.threepids.addresses import AllowedThreepids
 from regsys.threepids.attempts import ProofAttempts
 from regsys.threepids.domains import EmailDomains
 from regsys.threepids.identity_server_unbinding import UNBIND, Unbinder
-from regsys.wiring.process import Backend, open_backend, prepare
+from regsys.wiring.process import Process, open_process, prepare
 from regsys.wiring.subsystem import Hooks, hooks
 
 
@@ -45,7 +51,7 @@ class Stores:
     registration_tokens: RegistrationTokenStore
     validations: ValidationStore
     nonces: NonceStore
-    outcomes: OutcomeStore
+    outcomes: IdempotencyKeyStore
     consents: ConsentStore
     bindings: BindingStore
     jobs: JobStore
@@ -59,9 +65,9 @@ class Stores:
             registration_tokens=RegistrationTokenStore(database),
             validations=ValidationStore(database),
             nonces=NonceStore(database),
-            outcomes=OutcomeStore(database),
+            outcomes=IdempotencyKeyStore(database),
             consents=ConsentStore(database),
-            bindings=BindingStore(database, Sealer(secret)),
+            bindings=BindingStore(database, Encryptor(secret)),
             jobs=JobStore(database),
             milestones=MilestoneStore(database),
         )
@@ -81,64 +87,64 @@ class Stores:
 @attr.frozen(kw_only=True)
 class Parts:
     """``clock`` is the reactor. ``homeserver`` None: none is configured; ``phone_prover`` None: no
-    other server proves phone numbers. ``follow_ups`` gets its parts from ``wiring.follow_ups``."""
+    other server proves phone numbers. ``planners`` gets its parts from ``wiring.planners``."""
 
     config: Config
     clock: Any
-    backend: Backend
+    process: Process
     hooks: Hooks
     services: IAppservices
     homeserver: Optional[Homeserver]
     stores: Stores
     guests: GuestTokens
     logins: Logins
-    follow_ups: FollowUps
+    planners: JobPlanners
     runner: JobRunner
     unbinder: Unbinder
-    phone_prover: Optional[IPhoneProver]
+    phone_prover: Optional[IPhoneValidationServer]
     threepid_rules: EmailDomains
     proof_attempts: ProofAttempts
 
     @classmethod
     def of(
-        cls, config: Config, clock: Any, backend: Optional[Backend], given: Optional[Hooks]
+        cls, config: Config, clock: Any, process: Optional[Process], given: Optional[Hooks]
     ) -> Parts:
-        """``backend`` None: the configured one is prepared and opened, which blocks."""
-        if backend is None:
+        """``process`` None: the configured one is prepared and opened, which blocks."""
+        if process is None:
             _, secret = prepare(config)
-            backend = open_backend(config, clock, secret)
+            process = open_process(config, clock, secret)
         chosen = given or hooks(clock)
         services = chosen.services
         if services is None:
             services = Appservices.of(config.appservices, config.server_name)
-        secret = backend.macaroon_secret
+        secret = process.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        stores = Stores.of(backend.database, secret)
-        runner = JobRunner(stores.jobs, clock, backend.metrics)
+        stores = Stores.of(process.database, secret)
+        runner = JobRunner(stores.jobs, clock, process.metrics)
         homeserver = None
         if config.homeserver is not None:
-            homeserver = Homeserver.of(config.homeserver, config.server_name, backend.http)
+            homeserver = Homeserver.of(config.homeserver, config.server_name, process.http)
         return cls(
             config=config,
             clock=clock,
-            backend=backend,
+            process=process,
             hooks=chosen,
             services=services,
             homeserver=homeserver,
             stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            follow_ups=FollowUps(),
+            planners=JobPlanners(),
             runner=runner,
-            unbinder=_unbinder(config, clock, backend, chosen, stores, runner),
-            phone_prover=_phone_prover(config, clock, backend),
+            unbinder=_unbinder(config, clock, process, chosen, stores, runner),
+            phone_prover=_phone_prover(config, clock, process),
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
-                backend.seconds,
+                process.seconds,
             ),
             proof_attempts=ProofAttempts(
-                limiter=_buckets_by_address(backend, config.limits.validation),
+                limiter=_buckets_by_address(process, config.limits.validation),
                 key_of=address_key,
             ),
         )
@@ -160,44 +166,44 @@ class Parts:
         for it, and jobs may hold all others."""
         if self.config.homeserver is None:
             return None
-        own = Homeserver.of(self.config.homeserver, self.config.server_name, self.backend.http)
+        own = Homeserver.of(self.config.homeserver, self.config.server_name, self.process.http)
         return HomeserverAccounts(own)
 
     def limit(self, rate: Rate) -> ILimiter:
-        return _buckets(self.backend, rate)
+        return _buckets(self.process, rate)
 
     def limit_by_address(self, rate: Rate) -> ILimiter:
         """For keys that end in an ``address_key``: an IPv6 site has a larger limit beside."""
-        return _buckets_by_address(self.backend, rate)
+        return _buckets_by_address(self.process, rate)
 
 
-def _buckets(backend: Backend, rate: Rate) -> ILimiter:
-    return Buckets(
-        per_second=rate.per_second, burst_count=rate.burst_count, seconds=backend.seconds
+def _buckets(process: Process, rate: Rate) -> ILimiter:
+    return LeakyBuckets(
+        per_second=rate.per_second, burst_count=rate.burst_count, seconds=process.seconds
     )
 
 
-def _buckets_by_address(backend: Backend, rate: Rate) -> ILimiter:
+def _buckets_by_address(process: Process, rate: Rate) -> ILimiter:
     site = Rate(rate.per_second * WHOLE_SITE, rate.burst_count * WHOLE_SITE)
-    return AddressBuckets(_buckets(backend, rate), _buckets(backend, site))
+    return AddressBuckets(_buckets(process, rate), _buckets(process, site))
 
 
-def _phone_prover(config: Config, clock: Any, backend: Backend) -> Optional[IPhoneProver]:
+def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[IPhoneValidationServer]:
     """One for all who ask it, so that together they have one service's places."""
     url = config.phones.identity_server
     if url is None:
         return None
-    return IdentityServer(url=url, http=backend.http.apart(), clock=clock)
+    return IdentityServer(url=url, http=process.http.apart(), clock=clock)
 
 
 def _unbinder(
-    config: Config, clock: Any, backend: Backend, chosen: Hooks, stores: Stores, runner: JobRunner
+    config: Config, clock: Any, process: Process, chosen: Hooks, stores: Stores, runner: JobRunner
 ) -> Unbinder:
     """What talks to the identity servers that people choose, and takes things back from them."""
     servers = IdentityServers(
         config=config.identity_servers,
-        http=backend.http.apart(),
-        guarded=backend.guarded_http,
+        http=process.http.apart(),
+        guarded=process.guarded_http,
         signer=chosen.signer,
     )
     unbinder = Unbinder(

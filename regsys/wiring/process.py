@@ -28,12 +28,12 @@ from regsys.storage.pool import connection_pool
 from regsys.storage.secrets import get_or_keep
 
 
-class BackendError(Exception):
+class CannotStart(Exception):
     """The database cannot be used; the text says why, for an operator."""
 
 
 @attr.frozen(kw_only=True)
-class Backend:
+class Process:
     """``macaroon_secret`` keys guest tokens and all letters of tokens (contract B4).
 
     ``http`` asks other servers, such as a captcha's (each service by a client ``apart``);
@@ -62,7 +62,7 @@ def dialect(config: DatabaseConfig) -> Dialect:
 
 
 def connect(config: DatabaseConfig) -> Any:
-    """One connection of our own, outside of any pool; BackendError if there is none to be had."""
+    """One connection of our own, outside of any pool; CannotStart if there is none to be had."""
     chosen = dialect(config)
     with told(chosen, "the database cannot be opened"):
         if isinstance(chosen, SQLite):
@@ -75,27 +75,27 @@ def connect(config: DatabaseConfig) -> Any:
     objection = chosen.objection(connection)
     if objection is not None:
         connection.close()
-        raise BackendError(objection)
+        raise CannotStart(objection)
     return connection
 
 
 @contextlib.contextmanager
 def told(chosen: Dialect, what: str) -> Iterator[None]:
-    """What the database or its driver raises within the block becomes a BackendError that says
+    """What the database or its driver raises within the block becomes a CannotStart that says
     ``what`` and why."""
     driver = _driver(chosen)
     try:
         yield
     except (driver.Error, OSError) as error:
         chosen.hush(error)
-        raise BackendError(f"{what}: {chosen.explain(error)}") from None
+        raise CannotStart(f"{what}: {chosen.explain(error)}") from None
 
 
 def _driver(chosen: Dialect) -> Any:
     try:
         return import_module(chosen.module)
     except ImportError:
-        raise BackendError(
+        raise CannotStart(
             "PostgreSQL needs its driver: run pip install 'regsys[postgres]'"
         ) from None
 
@@ -114,10 +114,10 @@ def prepare(
 
     Returns the schema numbers that were applied, and the secret. Blocks: call it before
     the reactor runs, or in a thread. ``tell`` hears, in a sentence, what it waits for.
-    Raises BackendError and NewerSchema.
+    Raises CannotStart and NewerSchema.
     """
     if config.database.path == ":memory:":
-        raise BackendError("an SQLite database in memory cannot be served: name a file")
+        raise CannotStart("an SQLite database in memory cannot be served: name a file")
     connection = connect(config.database)
     chosen = dialect(config.database)
     with contextlib.closing(connection), told(chosen, "the database cannot be prepared"):
@@ -130,10 +130,10 @@ def prepare(
     return applied, secret.encode("utf-8")
 
 
-def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backend:
+def open_process(config: Config, reactor: Any, macaroon_secret: bytes) -> Process:
     """The real thing: adbapi's pool over our dialect, and a hashing pool of niced threads.
 
-    The database is one that ``prepare`` has seen. Raises BackendError.
+    The database is one that ``prepare`` has seen. Raises CannotStart.
     """
     metrics = Metrics()
     chosen = dialect(config.database)
@@ -155,7 +155,7 @@ def open_backend(config: Config, reactor: Any, macaroon_secret: bytes) -> Backen
         if not hasher.refuses:
             threads.stop()
 
-    return Backend(
+    return Process(
         database=database,
         hasher=hasher,
         http=HTTPClient.on(reactor, config.proxies),

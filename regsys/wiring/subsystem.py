@@ -14,7 +14,7 @@ from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.monthly_active_users import Activity
 from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.client_api.names_from_threepids import display_name_of
-from regsys.client_api.session_passwords import KeptHashes
+from regsys.client_api.session_passwords import SessionPasswords
 from regsys.consent import Consents
 from regsys.http import Endpoint, InFlight, RefusalLog
 from regsys.interfaces import (
@@ -31,8 +31,8 @@ from regsys.interfaces import (
 )
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
-from regsys.uia.reauthentication import Confirmation
-from regsys.wiring.process import Backend
+from regsys.uia.reauthentication import Reauthentication
+from regsys.wiring.process import Process
 
 log = Logger()
 
@@ -122,7 +122,7 @@ class Subsystem:
     """A registration subsystem, ready to be mounted.
 
     Call ``start`` once the reactor runs, and await ``stop`` before it ends; ``hurry`` where that
-    takes too long. ``confirmation``
+    takes too long. ``reauthentication``
     None: there is no stage by which a user could confirm anything. ``blocking``: whether anybody
     may come in, for a /login of your own.
     """
@@ -132,15 +132,15 @@ class Subsystem:
     consents: Consents
     auth: IAuth
     blocking: IBlocking
-    confirmation: Optional[Confirmation]
+    reauthentication: Optional[Reauthentication]
     hooks: Hooks
     jobs: JobRunner
-    backend: Backend
+    process: Process
     in_flight: InFlight
     _refusals: RefusalLog
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
-    _hashes: KeptHashes
+    _hashes: SessionPasswords
     _reloadable: Sequence[IReloadable] = ()
     _warnings: Sequence[str] = ()
     _activity: Optional[Activity] = None
@@ -175,7 +175,7 @@ class Subsystem:
     def start(self) -> None:
         for warning in self._warnings:
             log.warn("{sentence}", sentence=warning)
-        self.backend.start()
+        self.process.start()
         self.jobs.start()
         self._housekeeping.start()
         if self._activity is not None:
@@ -199,11 +199,11 @@ class Subsystem:
         await self.jobs.stop()
         if self._activity is not None:
             await self._activity.stop()
-        self.backend.stop()
+        self.process.stop()
 
     def hurry(self) -> None:
         """There is no time left for password hashes: who waits for one is told to try again
         (503), and no process waits any longer for those that sessions were promised. ``stop`` goes
         on from there, without waiting for what threads still do."""
-        self.backend.refuse_hashes()
+        self.process.refuse_hashes()
         self._hashes.close()

@@ -8,7 +8,7 @@ from jinja2 import Undefined
 
 from regsys.client_api.signup import Signup
 from regsys.http import Endpoint
-from regsys.interfaces import IPhoneProofs, ISmsSender, IStage, IValidationMails
+from regsys.interfaces import IPhoneValidation, ISmsSender, IStage, IValidationMails
 from regsys.model import MailPurpose
 from regsys.networks import address_key
 from regsys.outbound.email import SMTPMailer
@@ -24,10 +24,10 @@ from regsys.threepids.validation import (
     ValidationLimits,
     Validations,
 )
-from regsys.threepids.validation_mail import Mails, ValidationPost
+from regsys.threepids.validation_mail import Mails, ValidationMailSender
 from regsys.threepids.validation_mailer import ValidationMailer
 from regsys.threepids.validation_tokens import ValidationTokens
-from regsys.uia.prerequisites import StagesFirst
+from regsys.uia.prerequisites import Prerequisites
 from regsys.web.address_pages import AddressPages
 from regsys.web.confirm_address import confirm_address
 from regsys.web.pages import Pages
@@ -36,9 +36,9 @@ from regsys.wiring.parts import Parts
 
 def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> Validations:
     """The dialogue by which addresses are proven; what it writes down to be sent, is sent."""
-    first = StagesFirst(uia=signup.uia, flows=signup.flows)
+    first = Prerequisites(uia=signup.uia, flows=signup.flows)
     config, store, limit = parts.config, parts.stores.validations, parts.limit
-    tokens, rate = ValidationTokens(parts.backend.macaroon_secret), config.limits.validation
+    tokens, rate = ValidationTokens(parts.process.macaroon_secret), config.limits.validation
     mails = _mails(parts)
     if mails is not None:
         mailer = ValidationMailer(
@@ -76,7 +76,7 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
         registration_open=config.registration.enabled,
         clock=parts.clock,
         start_jobs=parts.runner.start_jobs,
-        stages_first=first if config.threepids.mail_needs_stages else None,
+        prerequisites=first if config.threepids.mail_needs_stages else None,
     )
 
 
@@ -108,7 +108,7 @@ def confirmation_pages(parts: Parts, validations: Validations, pages: Pages) -> 
     ]
 
 
-def phones(parts: Parts, validations: Validations) -> IPhoneProofs:
+def phones(parts: Parts, validations: Validations) -> IPhoneValidation:
     """The dialogue by which phone numbers are proven."""
     prover = parts.phone_prover
     return OwnPhones(validations) if prover is None else DelegatedPhones(validations, prover)
@@ -129,7 +129,7 @@ def _sms_sender(parts: Parts) -> Optional[ISmsSender]:
     config = parts.config.phones.sms
     if parts.hooks.sms is not None or config is None or config.url is None:
         return parts.hooks.sms
-    return SmsGateway(config=config, http=parts.backend.http.apart())
+    return SmsGateway(config=config, http=parts.process.http.apart())
 
 
 def _mails(parts: Parts) -> Optional[IValidationMails]:
@@ -138,7 +138,7 @@ def _mails(parts: Parts) -> Optional[IValidationMails]:
     config = parts.config
     if parts.hooks.mails is not None or config.email is None:
         return parts.hooks.mails
-    return ValidationPost(
+    return ValidationMailSender(
         mails=Mails.load(
             config.email, config.server_name, config.public_baseurl, parts.template_directories
         ),

@@ -10,7 +10,7 @@ from regsys.captcha.stages import CaptchaStage, ProofOfWorkStage
 from regsys.client_api.credentials import PASSWORD, PasswordCheck
 from regsys.client_api.password_stage import PasswordStage
 from regsys.client_api.register_flows import registration_flows, uses_tokens
-from regsys.client_api.session_passwords import KeptHashes
+from regsys.client_api.session_passwords import SessionPasswords
 from regsys.client_api.signup import Signup
 from regsys.config import CaptchaConfig
 from regsys.consent import TermsStage, offer
@@ -20,7 +20,7 @@ from regsys.outbound.captcha import SiteVerify
 from regsys.registration_tokens import RegistrationTokenStage
 from regsys.threepids.addresses import NewcomersThreepids
 from regsys.threepids.stages import EmailIdentityStage
-from regsys.uia.reauthentication import Confirmation
+from regsys.uia.reauthentication import Reauthentication
 from regsys.uia.sessions import Flow, UserInteractiveAuth
 from regsys.uia.stage_types import CAPTCHAS, PROOF_OF_WORK, TERMS
 from regsys.uia.stages import DummyStage
@@ -46,7 +46,7 @@ def signup(
         uia=uia,
         newcomers=newcomers,
         names=accounts.threepid_names(parts, handler.names),
-        hashes=KeptHashes(uia=uia, hasher=parts.backend.hasher, clock=parts.clock),
+        hashes=SessionPasswords(uia=uia, hasher=parts.process.hasher, clock=parts.clock),
         flows=flows,
         registration=parts.config.registration,
         passwords=parts.config.passwords,
@@ -54,7 +54,9 @@ def signup(
     )
 
 
-def confirmation(parts: Parts, passwords: Optional[PasswordCheck]) -> Optional[Confirmation]:
+def reauthentication(
+    parts: Parts, passwords: Optional[PasswordCheck]
+) -> Optional[Reauthentication]:
     """How users confirm: by password where we know theirs, or as the embedder says."""
     stages = {stage.type: stage for stage in parts.hooks.stages}
     config, flows = parts.config.passwords, parts.hooks.confirmation_flows
@@ -63,7 +65,7 @@ def confirmation(parts: Parts, passwords: Optional[PasswordCheck]) -> Optional[C
         flows = flows or ((PASSWORD,),)
     if flows is None:
         return None
-    return Confirmation(
+    return Reauthentication(
         uia=_uia(parts, flows, stages),
         flows=flows,
         clock=parts.clock,
@@ -108,16 +110,16 @@ def _ours(parts: Parts, token_limit: ILimiter) -> list[IStage]:
 
 
 def _captcha(parts: Parts, chosen: CaptchaConfig) -> IStage:
-    stage, backend = CAPTCHAS[chosen.kind], parts.backend
+    stage, process = CAPTCHAS[chosen.kind], parts.process
     if stage == PROOF_OF_WORK:
-        secret = backend.macaroon_secret
+        secret = process.macaroon_secret
         work = ProofOfWork(secret=secret, difficulty=chosen.difficulty, clock=parts.clock)
         return ProofOfWorkStage(work)
     url, private_key = chosen.siteverify_api, chosen.private_key
     return CaptchaStage(
         type=stage,
         public_key=chosen.public_key,
-        verifier=SiteVerify(url=url, secret=private_key, http=backend.http.apart()),
+        verifier=SiteVerify(url=url, secret=private_key, http=process.http.apart()),
         used=parts.stores.nonces,
         clock=parts.clock,
     )

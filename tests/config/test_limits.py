@@ -29,7 +29,7 @@ class LimitTests(ConfigCase):
     def test_availability(self) -> None:
         """Questions after names pass a turnstile, or a bucket, or nothing at all."""
         rate = {"per_second": 2, "burst_count": 9}
-        for value, expected in ((None, "turnstile"), (False, "off"), (rate, Rate(2.0, 9))):
+        for value, expected in ((None, "one_at_a_time"), (False, "off"), (rate, Rate(2.0, 9))):
             limits = self.parse({"regsys": {"rc_availability": value}}).limits
             self.assertEqual(limits.availability, expected)
 

@@ -16,7 +16,7 @@ from regsys.config import EmailConfig
 from regsys.errors import MailDeferred, MailRefused
 from regsys.model import Mail
 from regsys.outbound.email import SMTPMailer
-from regsys.outbound.email_message import Letterhead
+from regsys.outbound.email_message import MessageBuilder
 from tests.doubles.smtp import MailServer
 from tests.log_canaries import Canaries
 
@@ -97,7 +97,7 @@ class SMTPCase(SynchronousTestCase):
         config = email_config(**changed)
         return SMTPMailer(
             config=config,
-            letterhead=Letterhead(
+            message_builder=MessageBuilder(
                 server_name="hs.example:8448",
                 from_name=config.from_name,
                 from_address=config.from_address,

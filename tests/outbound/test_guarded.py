@@ -28,7 +28,7 @@ from regsys.outbound.guarded import LOOKUPS, GuardedAgent, lookups
 from regsys.outbound.http import DEADLINE_S, HTTPClient, NoAnswer
 from regsys.outbound.measured import HEAD_BYTES
 from regsys.testing import config
-from regsys.wiring.process import open_backend, prepare
+from regsys.wiring.process import open_process, prepare
 from tests.outbound.endless import ENDLESS
 from tests.patience import PATIENCE_S
 
@@ -185,8 +185,8 @@ class LookupsTests(TestCase):
         database = {"name": "sqlite3", "args": {"database": self.mktemp()}}
         chosen = config(database=database)
         prepare(chosen)
-        backend = open_backend(chosen, reactor, b"secret")
-        agent: Any = backend.guarded_http.agent
+        process = open_process(chosen, reactor, b"secret")
+        agent: Any = process.guarded_http.agent
         self.assertIsNotNone(agent.resolver)
 
 

@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import DelegateRefused, Unavailable
-from regsys.interfaces import IPhoneProver
+from regsys.interfaces import IPhoneValidationServer
 from regsys.model import Threepid
 from regsys.outbound.http import DEADLINE_S, HTTPClient
 from regsys.outbound.identity_server_v1 import AHEAD_MS, IdentityServer
@@ -58,7 +58,7 @@ class IdentityServerTests(SynchronousTestCase):
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
     def test_provides(self) -> None:
-        provides(IPhoneProver, self.server)
+        provides(IPhoneValidationServer, self.server)
 
     def test_asks(self) -> None:
         """The fields go where the specification has them, below the address as it is written; of

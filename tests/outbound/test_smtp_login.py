@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from regsys.errors import MailDeferred
 from regsys.model import Secret
 from regsys.outbound.email import SMTPMailer
-from regsys.outbound.email_message import Mailbox
+from regsys.outbound.email_message import EnvelopeAddress
 from regsys.outbound.smtp import Account, Sending
 from tests.outbound.smtp_case import LOGIN, SMTPCase
 
@@ -98,7 +98,7 @@ class PlainTests(SMTPCase):
         transport = StringTransport()
         sending = Sending(
             sender="a@hs.example",
-            to=Mailbox.parse("b@hs.example"),
+            to=EnvelopeAddress.parse("b@hs.example"),
             message=b"",
             introduces_as="hs.example",
             account=Account("robot", Secret("password-canary"), may_go_plain=False),

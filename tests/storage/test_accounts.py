@@ -161,7 +161,9 @@ class OwnAccounts(Tables):
     async def test_jobsOnce(self: Any) -> None:
         """Jobs whose word was written with an earlier account are not written; those that were
         are told."""
-        jobs = [NewJob(kind="greet", job_id=name, once="word") for name in ("one", "two", "again")]
+        jobs = [
+            NewJob(kind="greet", job_id=name, dedup_key="word") for name in ("one", "two", "again")
+        ]
         jobs.append(NewJob(kind="greet", job_id="always"))
         for new, written in (
             (account("guest", "1", is_guest=True, jobs=tuple(jobs[:2])), jobs[:2]),

@@ -11,9 +11,9 @@ from twisted.trial.unittest import TestCase
 from regsys.accounts.monthly_active_users import Activity, MonthlyActiveUsers
 from regsys.config import BlockingConfig
 from regsys.interfaces import (
+    IAccountData,
     IActivityStore,
     IExpiring,
-    IForgetful,
     IGuestStore,
     IMonthlyActiveUsers,
 )
@@ -69,7 +69,7 @@ class OwnActivity(Tables):
 
     def test_provides(self: Any) -> None:
         """The store is all that it is used as."""
-        for interface in (IActivityStore, IForgetful, IExpiring):
+        for interface in (IActivityStore, IAccountData, IExpiring):
             provides(interface, self.store())
         provides(IGuestStore, GuestStore(self.db))
 
@@ -174,7 +174,7 @@ class OwnActivity(Tables):
         """Whose account is no more does not count."""
         alice = await self.create("alice")
         await self.store().saw([alice, await self.create("bob")], NOW_MS)
-        await self.store().forget(alice)
+        await self.store().delete_for(alice)
         self.assertEqual(await self.active(), ["bob"])
 
     async def test_addedTooLate(self: Any) -> None:
@@ -236,7 +236,7 @@ class OwnActivity(Tables):
         """What is left of an idle guest is what is left of any account that is deactivated."""
         for name in ("1", "2"):
             await self.create(name, is_guest=True, device=GUEST)
-        await UserStore(self.db).forget(user("1"))
+        await UserStore(self.db).delete_for(user("1"))
         await GuestStore(self.db).end_idle(NOW_MS + 1, 5)
         for table in ("users", "profiles", "devices"):
             left = await self.rows(f"SELECT * FROM {table} ORDER BY user_id")

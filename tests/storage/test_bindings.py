@@ -8,7 +8,7 @@ import attr
 from twisted.trial.unittest import TestCase
 
 from regsys.interfaces import IBindingStore
-from regsys.storage.encryption import Sealer
+from regsys.storage.encryption import Encryptor
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts import BindingStoreContract
 from regsys.testing.contracts.bindings import PROOF, binding
@@ -19,7 +19,7 @@ from tests.tables import Tables
 
 class OwnBindings(Tables, BindingStoreContract):
     def make(self, secret: bytes = b"a secret") -> IBindingStore:
-        return BindingStore(self.db, Sealer(secret))
+        return BindingStore(self.db, Encryptor(secret))
 
     async def test_sealed(self: Any) -> None:
         """Another server's secret opens no proof, nor does this one's in another row's place: then

@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 from regsys.interfaces import IConsentStore
 from regsys.model import NewAccount, NewJob
 from regsys.storage.consents import ConsentStore
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts import ConsentStoreContract
 from regsys.testing.contracts.case import account, user
@@ -36,16 +36,16 @@ class ForeignConsents(Consents):
     """Of accounts in somebody else's store."""
 
     async def create_account(self, new: NewAccount) -> None:
-        outcomes = ForeignOutcomeStore(self.db)
+        outcomes = EmbeddedAccountStore(self.db)
         await outcomes.reserve(new, RECOVERY)
-        await outcomes.settle(new, RECOVERY.job_id)
+        await outcomes.complete(new, RECOVERY.job_id)
 
     async def test_withdrawn(self) -> None:
         """Before the account exists nothing is noted, and nothing is if it never does."""
-        new, outcomes = account("key", consents={"terms": "1"}), ForeignOutcomeStore(self.db)
+        new, outcomes = account("key", consents={"terms": "1"}), EmbeddedAccountStore(self.db)
         await outcomes.reserve(new, RECOVERY)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
-        await outcomes.withdraw(new, RECOVERY.job_id)
+        await outcomes.release(new, RECOVERY.job_id)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
 
 

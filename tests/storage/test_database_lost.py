@@ -130,12 +130,12 @@ async def reserve(sound: Stores, other: Stores) -> None:
 async def settle(sound: Stores, other: Stores) -> None:
     await sound.sessions.add(session(), 1)
     await sound.foreign.reserve(new_account(), RECOVERY)
-    await other.foreign.settle(new_account(), RECOVERY.job_id)
+    await other.foreign.complete(new_account(), RECOVERY.job_id)
 
 
 async def withdraw(sound: Stores, other: Stores) -> Any:
     await sound.foreign.reserve(new_account(), RECOVERY)
-    return await other.foreign.withdraw(new_account(), RECOVERY.job_id)
+    return await other.foreign.release(new_account(), RECOVERY.job_id)
 
 
 async def expire_outcomes(sound: Stores, other: Stores) -> None:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SkipTest
 from regsys.accounts.monthly_active_users import COUNT_KEPT_S
 from regsys.config import BlockingConfig
 from regsys.model import Binding, UserID
-from regsys.storage.encryption import Sealer
+from regsys.storage.encryption import Encryptor
 from regsys.storage.guests import GuestStore
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
@@ -194,7 +194,7 @@ class ExplainTests(SystemCase):
 
     def bind_and_unbind(self, user_id: UserID) -> None:
         """What an identity server has been asked is remembered and forgotten."""
-        store = BindingStore(self.database, Sealer(b"secret"))
+        store = BindingStore(self.database, Encryptor(b"secret"))
         address = {"medium": "email", "address": "b@a.example"}
         binding = Binding(user_id=user_id, id_server="id.example", **address)
         self.wait(store.add(binding, self.now_ms))

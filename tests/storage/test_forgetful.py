@@ -7,13 +7,13 @@ from typing import Any, Sequence
 from twisted.trial.unittest import TestCase
 
 from regsys.config import BlockingConfig
-from regsys.interfaces import IForgetful
+from regsys.interfaces import IAccountData
 from regsys.model import UserID
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.storage.validations import ValidationStore
-from regsys.testing.contracts import ForgetfulContract
+from regsys.testing.contracts import AccountDataContract
 from regsys.testing.contracts.case import NOW_MS, account, device
 from regsys.testing.contracts.sessions import PLENTY, session
 from regsys.testing.contracts.validations import wanted
@@ -21,7 +21,7 @@ from tests.databases import InMemory, OnPostgreSQL
 from tests.tables import Tables
 
 
-class Kept(Tables, ForgetfulContract):
+class Kept(Tables, AccountDataContract):
     async def create(self, user_id: UserID) -> None:
         name = user_id.localpart
         new = account(name, name, password_hash="hash", device=device(name))
@@ -32,14 +32,14 @@ class Kept(Tables, ForgetfulContract):
         await ValidationStore(self.db).begin(wanted("newcomer"))
         await SessionStore(self.db).add(session("newcomer"), PLENTY)
         before = await self.contents()
-        await self.make().forget(UserID("nobody", "contract.example"))
+        await self.make().delete_for(UserID("nobody", "contract.example"))
         self.assertEqual(await self.contents(), before)
 
 
 class Accounts(Kept):
     """Passwords and devices."""
 
-    def make(self) -> IForgetful:
+    def make(self) -> IAccountData:
         return UserStore(self.db)
 
     async def keep(self, user_id: UserID) -> None:
@@ -58,7 +58,7 @@ class Accounts(Kept):
         """The account's row stays, with its name, and without its password."""
         alice = UserID("alice", "contract.example")
         await self.create(alice)
-        await self.make().forget(alice)
+        await self.make().delete_for(alice)
         self.assertEqual(
             await self.rows("SELECT user_id, password_hash, deactivated FROM users"),
             [(str(alice), None, True)],
@@ -68,7 +68,7 @@ class Accounts(Kept):
 class Sessions(Kept):
     """Dialogues of accounts."""
 
-    def make(self) -> IForgetful:
+    def make(self) -> IAccountData:
         return SessionStore(self.db)
 
     async def keep(self, user_id: UserID) -> None:
@@ -82,7 +82,7 @@ class Sessions(Kept):
 class Validations(Kept):
     """Validation sessions of accounts, open and proven."""
 
-    def make(self) -> IForgetful:
+    def make(self) -> IAccountData:
         return ValidationStore(self.db)
 
     async def keep(self, user_id: UserID) -> None:
@@ -99,7 +99,7 @@ class Validations(Kept):
 class ActiveUsers(Kept):
     """Who counts as active."""
 
-    def make(self) -> IForgetful:
+    def make(self) -> IAccountData:
         return ActivityStore(
             db=self.db, config=BlockingConfig(counts_users=True), watches_guests=False
         )

@@ -7,19 +7,19 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IExpiring, IFirstTimes, IJobStore, IOutcomeStore, ISessionStore
+from regsys.interfaces import IDedupKeys, IExpiring, IIdempotencyKeyStore, IJobStore, ISessionStore
 from regsys.model import NewJob
 from regsys.storage import jobs as jobs_module
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
-from regsys.storage.idempotency_keys import KEPT_MS, OutcomeStore
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
+from regsys.storage.idempotency_keys import KEPT_MS, IdempotencyKeyStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.testing import provides
 from regsys.testing.contracts import (
     ExpiringContract,
+    IdempotencyKeyStoreContract,
     JobStoreContract,
-    OutcomeStoreContract,
 )
 from regsys.testing.contracts.case import LATER_MS, NOW_MS, account
 from regsys.testing.contracts.jobs import jobs
@@ -48,16 +48,16 @@ class OwnJobs(Tables, JobStoreContract):
         """A word is known once it was noted, or a job has borne it; and then no job that bears it
         is written any more."""
         store = self.make()
-        provides(IFirstTimes, store)
+        provides(IDedupKeys, store)
         long = "é" * 3000
-        self.assertIs(await store.has_been(long), False)
+        self.assertIs(await store.has_key(long), False)
         for _ in range(2):
-            await store.note(long)
-            self.assertIs(await store.has_been(long), True)
-        self.assertIs(await store.has_been("é"), False)
-        begun = [NewJob(kind="greet", once=word) for word in (long, "é")]
+            await store.add_key(long)
+            self.assertIs(await store.has_key(long), True)
+        self.assertIs(await store.has_key("é"), False)
+        begun = [NewJob(kind="greet", dedup_key=word) for word in (long, "é")]
         self.assertEqual(list(await store.begin(begun, NOW_MS)), begun[1:])
-        self.assertIs(await store.has_been("é"), True)
+        self.assertIs(await store.has_key("é"), True)
         # They name people, who may be gone one day, and nobody removes them.
         stored = await self.rows("SELECT word FROM first_times")
         self.assertEqual({len(word) for (word,) in stored}, {64})
@@ -101,16 +101,16 @@ class RetriedInBatches(Tables):
         self.assertEqual(await JobStore(self.db).retry(None, NOW_MS), 0)
 
 
-class OwnOutcomes(Tables, OutcomeStoreContract):
-    def make(self) -> tuple[IOutcomeStore, ISessionStore, IJobStore]:
-        return ForeignOutcomeStore(self.db), SessionStore(self.db), JobStore(self.db)
+class OwnOutcomes(Tables, IdempotencyKeyStoreContract):
+    def make(self) -> tuple[IIdempotencyKeyStore, ISessionStore, IJobStore]:
+        return EmbeddedAccountStore(self.db), SessionStore(self.db), JobStore(self.db)
 
 
 class ExpiringOutcomes(Tables, ExpiringContract):
     """What keys have made, a day later."""
 
     def make(self) -> IExpiring:
-        return OutcomeStore(self.db)
+        return IdempotencyKeyStore(self.db)
 
     async def add(self, number: int, ends_ms: int) -> None:
         new = account(f"{number}", f"user{number}", created_ms=ends_ms - KEPT_MS)
@@ -118,7 +118,7 @@ class ExpiringOutcomes(Tables, ExpiringContract):
 
     async def test_unfinishedStays(self: Any) -> None:
         """A key that is under way is not forgotten: its recovery job will bring it to its end."""
-        await ForeignOutcomeStore(self.db).reserve(account("key"), RECOVERY)
+        await EmbeddedAccountStore(self.db).reserve(account("key"), RECOVERY)
         self.assertEqual(await self.make().delete_expired(LATER_MS + KEPT_MS, 10), 0)
 
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import TestCase
 
 from regsys.interfaces import IMilestones
 from regsys.model import NewAccount
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.server_state import MilestoneStore
 from regsys.storage.users import UserStore
 from regsys.testing import provides
@@ -26,9 +26,9 @@ class Milestones(Tables):
 
     async def settle(self, new: NewAccount) -> None:
         """In a homeserver's store: our half of it."""
-        store = ForeignOutcomeStore(self.db)
+        store = EmbeddedAccountStore(self.db)
         await store.reserve(new, RECOVERY)
-        await store.settle(new, RECOVERY.job_id)
+        await store.complete(new, RECOVERY.job_id)
 
     def test_provides(self: Any) -> None:
         """It has its method, with the arguments that it will be called with."""

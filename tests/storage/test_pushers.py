@@ -43,7 +43,7 @@ class OwnPushers(Tables, PushersContract):
         """Who is deactivated has no pusher any more."""
         pushers = await self.people()
         await pushers.add(pusher())
-        await UserStore(self.db).forget(user("alice"))
+        await UserStore(self.db).delete_for(user("alice"))
         self.assertEqual(list(await self.of_user(user("alice"))), [])
 
     async def test_withItsAddress(self) -> None:

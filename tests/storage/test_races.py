@@ -293,10 +293,10 @@ class ForeignRaces(RaceCase):
 
     async def settle(self, stores: Stores) -> bool:
         """Whether it was this one that settled."""
-        return await stores.foreign.settle(new_account(), RECOVERY.job_id) is not None
+        return await stores.foreign.complete(new_account(), RECOVERY.job_id) is not None
 
     async def withdraw(self, stores: Stores) -> None:
-        await stores.foreign.withdraw(new_account(), RECOVERY.job_id)
+        await stores.foreign.release(new_account(), RECOVERY.job_id)
 
     async def reserve(self, stores: Stores) -> Any:
         return await stores.foreign.reserve(new_account(), RECOVERY)

@@ -10,7 +10,7 @@ from regsys.errors import InvalidRegistrationToken
 from regsys.interfaces import IExpiring, IRegistrationTokenStore
 from regsys.model import RESERVED_MS, NewAccount, NewJob
 from regsys.storage.database import Transaction
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts import ExpiringContract, RegistrationTokenStoreContract
@@ -64,7 +64,7 @@ class AccountsElsewhere(Tables):
 
     async def begin(self: Any, new: NewAccount, **more: Any) -> None:
         """TOKEN, a use of which its session holds."""
-        self.tokens, self.outcomes = RegistrationTokenStore(self.db), ForeignOutcomeStore(self.db)
+        self.tokens, self.outcomes = RegistrationTokenStore(self.db), EmbeddedAccountStore(self.db)
         await self.tokens.create(token(**more))
         if new.session_id is not None:
             await self.tokens.reserve(TOKEN, new.session_id, NOW_MS - 1)
@@ -93,7 +93,7 @@ class AccountsElsewhere(Tables):
             self.assertFalse(await self.tokens.reserve(TOKEN, "other", later_ms))
             self.assertEqual(await self.uses(later_ms), (1, 0))
             for _ in range(2):
-                await self.outcomes.settle(new, "recovery")
+                await self.outcomes.complete(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
             (use,) = await self.tokens.uses(TOKEN)
             self.assertEqual((use.user_id, use.used_ms), (str(new.user_id), NOW_MS))
@@ -108,12 +108,12 @@ class AccountsElsewhere(Tables):
             await self.begin(new, uses_allowed=1)
             for _ in range(2):
                 await self.outcomes.reserve(new, RECOVERY)
-                await self.outcomes.withdraw(new, "recovery")
+                await self.outcomes.release(new, "recovery")
                 self.assertEqual(await self.uses(OVER_MS - 1), (pending, 0))
                 self.assertEqual(await self.uses(OVER_MS), (0, 0))
             await self.outcomes.reserve(new, RECOVERY)
-            await self.outcomes.settle(new, "recovery")
-            await self.outcomes.withdraw(new, "recovery")
+            await self.outcomes.complete(new, "recovery")
+            await self.outcomes.release(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
 
     async def test_settledAfterAll(self: Any) -> None:
@@ -122,9 +122,9 @@ class AccountsElsewhere(Tables):
 
         async def check(new: NewAccount) -> None:
             await self.outcomes.reserve(new, RECOVERY)
-            await self.outcomes.withdraw(new, "recovery")
+            await self.outcomes.release(new, "recovery")
             await self.tokens.change(TOKEN, {"revoked": True})
-            await self.outcomes.settle(new, "recovery")
+            await self.outcomes.complete(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
 
         await self.each(check)
@@ -135,7 +135,7 @@ class AccountsElsewhere(Tables):
         async def check(new: NewAccount) -> None:
             await self.outcomes.reserve(new, RECOVERY)
             await self.tokens.delete(TOKEN)
-            await self.outcomes.settle(new, "recovery")
+            await self.outcomes.complete(new, "recovery")
             self.assertIn(str(new.user_id), [use.user_id for use in await self.tokens.uses(TOKEN)])
 
         await self.each(check)

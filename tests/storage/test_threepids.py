@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 from regsys.errors import ThreepidInUse
 from regsys.interfaces import IExpiring, IThreepidStore, IValidationStore
 from regsys.model import NewAccount, NewJob, Threepid
-from regsys.storage.embedded_accounts import ForeignOutcomeStore
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.storage.validations import ValidationStore
@@ -60,10 +60,10 @@ class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContra
         store = await self.validated()
         await store.claim("sid", "session", NOW_MS)
         new = account("session", "alice", session_id="session")
-        outcomes = ForeignOutcomeStore(self.db)
+        outcomes = EmbeddedAccountStore(self.db)
         await outcomes.reserve(new, NewJob(kind="recover", job_id="recovery"))
         self.assertFalse((await store.get("sid", NOW_MS)).used)
-        await outcomes.settle(new, "recovery")
+        await outcomes.complete(new, "recovery")
         self.assertTrue((await store.get("sid", NOW_MS)).used)
 
 

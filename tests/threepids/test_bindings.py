@@ -31,7 +31,7 @@ class BindTests(BindingCase):
     def test_provides(self) -> None:
         """The parts are what is asked for."""
         provides(IBindingChanges, self.changes)
-        provides(IIdentityServers, self.subsystem.handler.farewell.parts[-1].servers)
+        provides(IIdentityServers, self.subsystem.handler.deactivation.parts[-1].servers)
 
     def test_bound(self) -> None:
         """What the session has proven is learned first, then modules are asked, then it is bound,
@@ -48,7 +48,7 @@ class BindTests(BindingCase):
         self.assertEqual(self.held(self.alice), [])
 
     def test_again(self) -> None:
-        """Binding again is as once."""
+        """Binding is idempotent."""
         self.bound()
         self.bound(f"bind=silent-yes..{ALICE}", id_server="ID.example:443")
         self.assertEqual(self.remembered, [(ALICE, SERVER)])

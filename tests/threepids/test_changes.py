@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.callbacks import ThreepidChanges
 from regsys.errors import ThreepidInUse
-from regsys.interfaces import IFollowUps, IOwnThreepidStore, IThreepidWriter
+from regsys.interfaces import IJobPlanner, IOwnThreepidStore, IThreepidWriter
 from regsys.jobs import JobRunner
 from regsys.model import Job, NewAccount, NewJob, Threepid
 from regsys.storage.jobs import JobStore
@@ -64,7 +64,7 @@ class ChangesCase(SynchronousTestCase):
     def over(self, store: Any) -> ThreepidWriter:
         return ThreepidWriter(
             store=store,
-            firsts=JobStore(self.database),
+            dedup_keys=JobStore(self.database),
             start_jobs=self.runner.start_jobs,
             clock=self.clock,
         )
@@ -104,7 +104,7 @@ class LocalTests(ChangesCase):
         word = was_held(user("alice"), "email", MAIL.address)
         for had in (False, True):
             self.wait(self.writer.remove(user("alice"), "email", MAIL.address))
-            self.assertIs(self.wait(JobStore(self.database).has_been(word)), had)
+            self.assertIs(self.wait(JobStore(self.database).has_key(word)), had)
             self.wait(self.writer.add(user("alice"), MAIL))
 
     def test_refused(self) -> None:
@@ -148,7 +148,7 @@ class LocalTests(ChangesCase):
             self.wait(self.writer.add(user(name), threepid))
         self.heard.clear()
         for _ in range(2):
-            self.wait(self.writer.forget(user("alice")))
+            self.wait(self.writer.delete_for(user("alice")))
         self.told("alice", (False, MAIL), (False, PHONE))
         self.assertEqual(self.wait(self.store.of_user(user("alice"))), [])
         self.assertEqual(len(self.wait(self.store.of_user(user("bob")))), 1)
@@ -222,17 +222,17 @@ class Dying:
 
 class NoticeTests(ChangesCase):
     def test_provides(self) -> None:
-        """It offers the whole of IFollowUps."""
-        provides(IFollowUps, AddressNotice(self.changes))
+        """It offers the whole of IJobPlanner."""
+        provides(IJobPlanner, AddressNotice(self.changes))
 
     def test_born(self) -> None:
         """Each address of a new account is a job, the same one however often it is planned, if
         there is anybody to be told."""
         new = NewAccount(key="k", user_id=user("alice"), created_ms=1, threepids=(MAIL, PHONE))
         jobs, again = (AddressNotice(self.changes).jobs_for(new) for _ in range(2))
-        self.assertEqual(len({job.once for job in jobs}), 2)
-        self.assertEqual([job.once for job in jobs], [job.once for job in again])
-        self.assertNotIn(None, [job.once for job in jobs])
+        self.assertEqual(len({job.dedup_key for job in jobs}), 2)
+        self.assertEqual([job.dedup_key for job in jobs], [job.dedup_key for job in again])
+        self.assertNotIn(None, [job.dedup_key for job in jobs])
         self.assertEqual(AddressNotice(ThreepidChanges.on(self.clock)).jobs_for(new), ())
 
     def test_late(self) -> None:

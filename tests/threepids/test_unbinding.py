@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.logger import capturedLogs
 
-from regsys.interfaces import IForgetful
+from regsys.interfaces import IAccountData
 from regsys.model import JOB_LONGEST_WAIT_MS, UserID
 from regsys.testing import provides
 from regsys.threepids.identity_server_unbinding import GIVE_UP_MS
@@ -19,7 +19,7 @@ class DeleteTests(BindingCase):
 
     def test_provides(self) -> None:
         """It is what is told of accounts that are no more."""
-        provides(IForgetful, self.subsystem.handler.farewell.parts[-1])
+        provides(IAccountData, self.subsystem.handler.deactivation.parts[-1])
 
     def test_unbound(self) -> None:
         """A deleted address is unbound wherever it was bound."""

@@ -109,7 +109,7 @@ class RequestTests(ProofCase):
         for attempt in (1, 1, 2, 6, -1, 2**63 - 1):
             self.asked(attempt=attempt)
         self.assertEqual(self.ask(email=5).status, 400)
-        registry = self.subsystem.backend.metrics.registry
+        registry = self.subsystem.process.metrics.registry
         found = {
             sample.labels["attempt"]: sample.value
             for metric in registry.collect()

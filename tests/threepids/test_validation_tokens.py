@@ -25,7 +25,7 @@ class ConfirmTests(ProofCase):
         self.assertEqual(row[0] is not None, expected)
 
     def test_link(self) -> None:
-        """The token of the link proves the address; twice is as once."""
+        """The token of the link proves the address; using it is idempotent."""
         for _ in range(3):
             self.assertEqual(self.submit(**self.good).json, {"success": True})
         self.assertProven()

@@ -61,13 +61,13 @@ async def handling(handler: regsys.RegistrationHandler, user_id: UserID) -> None
 
 
 async def confirming(
-    confirmation: regsys.Confirmation, request: regsys.ConfirmationRequest
+    confirmation: regsys.Reauthentication, request: regsys.ReauthenticationRequest
 ) -> Optional[Mapping[str, Any]]:
-    answer: Union[regsys.Confirmed, Challenge] = await confirmation.confirm(request)
+    answer: Union[regsys.Reauthenticated, Challenge] = await confirmation.confirm(request)
     await confirmation.confirm(request, 17)  # error: call-arg
-    regsys.ConfirmationRequest(method="POST")  # error: call-arg
+    regsys.ReauthenticationRequest(method="POST")  # error: call-arg
     regsys.challenged(request)  # error: arg-type
-    if isinstance(answer, regsys.Confirmed):
+    if isinstance(answer, regsys.Reauthenticated):
         print(answer.body)  # error: attr-defined
         return None
     return regsys.challenged(answer)

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from regsys import http, wiring
 from regsys.model import NewJob, NewValidation
 from regsys.storage.validations import ValidationStore
-from regsys.testing import MemoryMails, memory_backend
+from regsys.testing import MemoryMails, memory_process
 from regsys.wiring import subsystem
 from tests.client import Answer, Client
 from tests.riddle import Riddle
@@ -28,7 +28,7 @@ class Process:
         self.subsystem = wiring.standalone(
             machine.config,
             machine.clock,
-            backend=memory_backend(
+            process=memory_process(
                 machine.case, machine.config, machine.clock, machine.database, self.run
             ),
             # Nobody is sent a mail: templates need not be compiled in each of hundreds of examples.

@@ -140,7 +140,7 @@ class CaptchaFlows:
         return connection
 
     def test_otherServices(self) -> None:
-        """hCaptcha and Turnstile, by their own stages."""
+        """hCaptcha and OneAtATime, by their own stages."""
         for kind in ("hcaptcha", "turnstile"):
             keys = {"public_key": kind, "private_key": SECRET, "siteverify_api": self.double.url}
             self.serve(f"org.regsys.{kind}", regsys={"captcha": {"kind": kind, **keys}})

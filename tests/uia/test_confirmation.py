@@ -12,8 +12,8 @@ from regsys.errors import UserDeactivated
 from regsys.model import Client as Caller
 from regsys.model import Secret, UserID
 from regsys.storage.users import UserStore
-from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_backend
-from regsys.uia.reauthentication import ConfirmationRequest
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
+from regsys.uia.reauthentication import ReauthenticationRequest
 from tests.case import PASSWORD, SystemCase
 from tests.client import V3, Answer, Client
 from tests.examples import confirming
@@ -136,14 +136,14 @@ class DialogueTests(ConfirmationCase):
         """The right password of a deactivated account confirms nothing."""
         requester = self.wait(self.subsystem.auth.whose(Secret(self.alice)))
         self.change("UPDATE users SET deactivated = TRUE")
-        request = ConfirmationRequest(
+        request = ReauthenticationRequest(
             requester=requester,
             method="POST",
             uri=DEACTIVATE,
             body={"auth": ALICE},
             client=Caller("192.0.2.1"),
         )
-        confirmation = self.subsystem.confirmation
+        confirmation = self.subsystem.reauthentication
         assert confirmation is not None
         confirming_it = Deferred.fromCoroutine(confirmation.confirm(request))
         self.failureResultOf(confirming_it, UserDeactivated)
@@ -250,7 +250,7 @@ class TimeoutTests(ConfirmationCase):
         """Whose time is over is not kept in memory."""
         self.ask(ALICE)
         self.clock.advance(600)
-        confirmation = self.subsystem.confirmation
+        confirmation = self.subsystem.reauthentication
         assert confirmation is not None
         self.ask({"type": STAGE, "user": "mallory", "password": "another one"}, self.mallory)
         self.assertEqual(
@@ -269,10 +269,10 @@ class EmbeddedTests(SystemCase):
             store=accounts,
             devices=devices,
             auth=MemoryAuth(devices),
-            backend=memory_backend(self, chosen, self.clock),
+            process=memory_process(self, chosen, self.clock),
             hooks=self.hooks(**hooks),
         )
-        return subsystem.confirmation
+        return subsystem.reauthentication
 
     def test_stages(self) -> None:
         """An embedded subsystem has the stages for which there is something: passwords, stages

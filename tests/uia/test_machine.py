@@ -89,7 +89,7 @@ class Dialogues(RuleBasedStateMachine):
         self.database = None
         self.judged: list[tuple[Optional[str], set[str]]] = []
         first = Process(self)
-        self.database = first.subsystem.backend.database
+        self.database = first.subsystem.process.database
         self.processes = [first, Process(self)]
         self.model = Server(now_ms=START_S * 1000, uses={"one": 1, "two": 2})
         for token, uses in self.model.uses.items():

@@ -156,7 +156,7 @@ class SharedSecretTests(SharedSecretCase):
     def test_beforeHashing(self) -> None:
         """Whoever doesn't know the secret costs no hash."""
         hashed = []
-        hasher = self.subsystem.backend.hasher
+        hasher = self.subsystem.process.hasher
         self.patch(type(hasher), "hash", lambda *args: hashed.append(args))
         self.client.post(REGISTER, {**USER, "nonce": self.nonce(), "mac": "wrong"})
         self.assertEqual(hashed, [])

@@ -120,7 +120,7 @@ class TurnstileTests(AvailabilityCase):
         self.assertNoResult(self.start("2001:db8:0:8::1"))
 
     def test_bucket(self) -> None:
-        """A bucket takes the turnstile's place: so many at once, and nobody waits."""
+        """A bucket takes the concurrency limit's place: so many at once, and nobody waits."""
         bucket: dict[str, Any] = {"rc_availability": {"per_second": 0.5, "burst_count": 3}}
         self.system(regsys=bucket)
         for _ in range(3):

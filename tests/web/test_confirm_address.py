@@ -57,7 +57,7 @@ class ConfirmTests(PageCase):
         self.assertTrue(self.is_confirmed)
 
     def test_twice(self) -> None:
-        """Confirming twice is as once."""
+        """Confirming is idempotent."""
         self.asked()
         for _ in range(3):
             self.assertShows(self.look(), ALICE)

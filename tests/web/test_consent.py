@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 from zope.interface import implementer
 
 from regsys.errors import Unavailable
-from regsys.interfaces import IFollowUps
+from regsys.interfaces import IJobPlanner
 from regsys.model import Job, NewAccount, NewJob, UserID
 from tests.case import SystemCase
 from tests.client import Answer
@@ -23,7 +23,7 @@ def signed(who: str) -> str:
     return hmac.new(FORM_SECRET.encode(), who.encode(), "sha256").hexdigest()
 
 
-@implementer(IFollowUps)
+@implementer(IJobPlanner)
 class Waiting:
     """Lets users in after their consent, at the second try."""
 
@@ -35,7 +35,7 @@ class Waiting:
         return []
 
     def jobs_after_consent(self, user_id: UserID) -> list[NewJob]:
-        return [NewJob(kind="admit", payload={"who": str(user_id)}, once=f"admit {user_id}")]
+        return [NewJob(kind="admit", payload={"who": str(user_id)}, dedup_key=f"admit {user_id}")]
 
     async def admit(self, job: Job) -> None:
         self.is_closed, was_closed = False, self.is_closed
@@ -158,7 +158,7 @@ class AcceptingTests(ConsentCase):
         does not concern the person, and is tried again."""
         self.system(**user_consent(self.folder), database=self.database)
         part = Waiting()
-        self.subsystem.handler.follow_ups.parts.append(part)
+        self.subsystem.handler.planners.parts.append(part)
         self.subsystem.jobs.add_handlers({"admit": part.admit})
         self.assertPage(self.accept(**self.link(v="0.9")), 200, "Thank you")
         self.assertPage(self.accept(**self.link(v="1.0")), 200, "Thank you")

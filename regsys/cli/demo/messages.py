@@ -27,7 +27,7 @@ class Message:
 
 
 @attr.frozen
-class Caught:
+class Outbox:
     """The last messages, in memory; the newest comes first."""
 
     messages: deque[Message] = attr.field(factory=lambda: deque(maxlen=KEPT))
@@ -35,8 +35,8 @@ class Caught:
 
 @implementer(IMailer)
 @attr.frozen
-class CaughtMails:
-    caught: Caught
+class MailOutbox:
+    caught: Outbox
 
     async def send(self, mail: Mail) -> None:
         self.caught.messages.appendleft(Message(to=mail.to, text=mail.text, subject=mail.subject))
@@ -44,14 +44,14 @@ class CaughtMails:
 
 @implementer(ISmsSender)
 @attr.frozen
-class CaughtTexts:
-    caught: Caught
+class TextOutbox:
+    caught: Outbox
 
     async def send(self, number: str, text: str) -> None:
         self.caught.messages.appendleft(Message(to=f"+{number}", text=text))
 
 
-def messages_page(caught: Caught, pages: Pages) -> Endpoint:
+def messages_page(caught: Outbox, pages: Pages) -> Endpoint:
     """GET /_regsys/demo/messages: for everybody, as all of the demonstration is."""
 
     async def get(call: Call) -> Reply:

@@ -18,12 +18,12 @@ from regsys.config import Config, ConfigError
 from regsys.errors import InvalidParam, Unavailable
 from regsys.interfaces import ICaptchaVerifier, INonceStore
 from regsys.templates import Templates
-from regsys.threepids.validation_mail import Mails, ValidationPost
+from regsys.threepids.validation_mail import Mails, ValidationMailSender
 from regsys.uia.stage_types import (
     DUMMY,
     EMAIL_IDENTITY,
     HCAPTCHA,
-    MSISDN,
+    MSISDN_STAGE,
     PROOF_OF_WORK,
     RECAPTCHA,
     REGISTRATION_TOKEN,
@@ -31,7 +31,7 @@ from regsys.uia.stage_types import (
     TURNSTILE,
 )
 from regsys.web.pages import Pages
-from regsys.wiring.process import open_backend, prepare
+from regsys.wiring.process import open_process, prepare
 from regsys.wiring.subsystem import Subsystem, hooks
 
 HERE = Path(__file__).parent
@@ -47,7 +47,7 @@ FLOWS: Mapping[str, tuple[str, ...]] = {
     "hcaptcha": (HCAPTCHA, DUMMY),
     "turnstile": (TURNSTILE, DUMMY),
     "email": (EMAIL_IDENTITY, DUMMY),
-    "phone": (MSISDN, DUMMY),
+    "phone": (MSISDN_STAGE, DUMMY),
     "all": (REGISTRATION_TOKEN, PROOF_OF_WORK, TERMS, DUMMY),
 }
 # Not the shortest, unless it is asked for: a client that can choose it shows nothing else.
@@ -113,7 +113,7 @@ _TOLD: Sequence[tuple[frozenset[str], str]] = (
         "  The public keys are the services' own for tests.",
     ),
     (
-        frozenset({EMAIL_IDENTITY, MSISDN}),
+        frozenset({EMAIL_IDENTITY, MSISDN_STAGE}),
         "Messages go nowhere; read them, links and codes included, at {messages}",
     ),
 )
@@ -164,18 +164,18 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
         )
         for stage, key in TEST_KEYS.items()
     ]
-    caught, templates = messages.Caught(), [str(HERE / "templates")]
+    caught, templates = messages.Outbox(), [str(HERE / "templates")]
     system = wiring.standalone(
         config,
         reactor,
-        backend=open_backend(config, reactor, secret),
+        process=open_process(config, reactor, secret),
         hooks=hooks(
             reactor,
             stages=captchas,
             flows=[FLOWS[name] for name in names or OFFERED],
             template_directories=templates,
             mails=_post(config, caught),
-            sms=messages.CaughtTexts(caught),
+            sms=messages.TextOutbox(caught),
         ),
     )
     reactor.callLater(0, _start_token, system)
@@ -200,11 +200,11 @@ def introduction(config: Config, names: Optional[Sequence[str]]) -> str:
     )
 
 
-def _post(config: Config, caught: messages.Caught) -> ValidationPost:
+def _post(config: Config, caught: messages.Outbox) -> ValidationMailSender:
     if config.email is None or "msisdn" not in config.threepids.offered:
         raise ConfigError([f"{DIRECTORY} is of an older version — delete it"])
     composing = Mails.load(config.email, config.server_name, config.public_baseurl)
-    return ValidationPost(mails=composing, mailer=messages.CaughtMails(caught))
+    return ValidationMailSender(mails=composing, mailer=messages.MailOutbox(caught))
 
 
 def _start_token(system: Subsystem) -> None:

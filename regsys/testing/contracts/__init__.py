@@ -18,10 +18,10 @@ from regsys.testing.contracts.bindings import BindingStoreContract, RequestSigne
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
-from regsys.testing.contracts.forgetful import ForgetfulContract
+from regsys.testing.contracts.forgetful import AccountDataContract
 from regsys.testing.contracts.jobs import JobStoreContract
 from regsys.testing.contracts.limits import LimiterContract
-from regsys.testing.contracts.outcomes import ExpiringContract, OutcomeStoreContract
+from regsys.testing.contracts.outcomes import ExpiringContract, IdempotencyKeyStoreContract
 from regsys.testing.contracts.registration_tokens import RegistrationTokenStoreContract
 from regsys.testing.contracts.rooms import RoomsContract
 from regsys.testing.contracts.sessions import SessionStoreContract
@@ -32,6 +32,7 @@ from regsys.testing.contracts.validations import ValidationStoreContract
 from regsys.testing.contracts.writer import WriterContract
 
 __all__ = [
+    "AccountDataContract",
     "AccountStoreContract",
     "AppservicesContract",
     "AuthContract",
@@ -40,11 +41,10 @@ __all__ = [
     "Contract",
     "DevicesContract",
     "ExpiringContract",
-    "ForgetfulContract",
+    "IdempotencyKeyStoreContract",
     "JobStoreContract",
     "LimiterContract",
     "MonthlyActiveUsersContract",
-    "OutcomeStoreContract",
     "PushersContract",
     "RegistrationTokenStoreContract",
     "RequestSignerContract",

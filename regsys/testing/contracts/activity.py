@@ -67,7 +67,7 @@ class MonthlyActiveUsersContract(Contract):
         self.assertEqual(await users.count(10), 2)
 
     async def test_added(self) -> None:
-        """Who is added counts from that moment on, and again is as once."""
+        """Who is added counts from that moment on, and adding is idempotent."""
         users = self.make()
         alice = await self.add_user("alice")
         for _ in range(2):

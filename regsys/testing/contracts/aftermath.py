@@ -147,7 +147,7 @@ class UserDirectoryContract(Contract):
         provides(IUserDirectory, self.make())
 
     async def test_told(self) -> None:
-        """Who has a profile is found, once the directory has been told; again is as once."""
+        """Who has a profile is found once the directory has been told. Idempotent."""
         directory = await self.beside_others()
         for key, name in (("1", "alice"), ("2", "bob")):
             await self.create_account(account(key, name))
@@ -156,7 +156,7 @@ class UserDirectoryContract(Contract):
             self.assertTrue(await self.finds(user("alice")))
 
     async def test_hidden(self) -> None:
-        """Who shall not be found is not; again is as once."""
+        """Who shall not be found is not; telling it is idempotent."""
         directory = await self.beside_others()
         await self.create_account(account("1", "alice"))
         for _ in range(2):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import attr
 
 from regsys.interfaces import IBindingStore, IRequestSigner
-from regsys.model import Binding, Proof, Secret
+from regsys.model import Binding, IdentityServerSession, Secret
 from regsys.testing.contracts.case import NOW_MS, Contract, user
 from regsys.testing.provides import provides
 
-PROOF = Proof(sid="sid", client_secret=Secret("client_secret"))
+PROOF = IdentityServerSession(sid="sid", client_secret=Secret("client_secret"))
 
 
 def binding(server: str, localpart: str = "alice", **more: object) -> Binding:
@@ -45,7 +45,9 @@ class BindingStoreContract(Contract):
         """What is bound anew takes the place of what was, under its own id."""
         store = self.make()
         old = binding("a.example")
-        new = binding("a.example", proof=Proof(sid="other", client_secret=Secret("secret")))
+        new = binding(
+            "a.example", proof=IdentityServerSession(sid="other", client_secret=Secret("secret"))
+        )
         others = [
             binding("a.example", address="bob@mail.example"),
             binding("a.example", medium="msisdn"),

@@ -1,19 +1,19 @@
-"""The contract of IForgetful: what is kept of one user goes, and nothing of anybody else."""
+"""The contract of IAccountData: what is kept of one user goes, and nothing of anybody else."""
 
 from __future__ import annotations
 
 from typing import Sequence
 
-from regsys.interfaces import IForgetful
+from regsys.interfaces import IAccountData
 from regsys.model import UserID
 from regsys.testing.contracts.case import Contract, user
 from regsys.testing.provides import provides
 
 
-class ForgetfulContract(Contract):
-    """An IForgetful."""
+class AccountDataContract(Contract):
+    """An IAccountData."""
 
-    def make(self) -> IForgetful:
+    def make(self) -> IAccountData:
         """One that keeps nothing yet."""
         raise NotImplementedError()
 
@@ -27,7 +27,7 @@ class ForgetfulContract(Contract):
 
     def test_provides(self) -> None:
         """It has its method, with the argument that it will be called with."""
-        provides(IForgetful, self.make())
+        provides(IAccountData, self.make())
 
     async def test_forgotten(self) -> None:
         """What it keeps of a user is gone, and stays gone when it is told again; what it keeps of
@@ -38,9 +38,9 @@ class ForgetfulContract(Contract):
         before = list(await self.kept(bob))
         for user_id in (alice, bob):
             self.assertNotEqual(list(await self.kept(user_id)), [], user_id)
-        await store.forget(user("nobody"))
+        await store.delete_for(user("nobody"))
         self.assertNotEqual(list(await self.kept(alice)), [])
         for _ in range(2):
-            await store.forget(alice)
+            await store.delete_for(alice)
             self.assertEqual(list(await self.kept(alice)), [])
             self.assertEqual(list(await self.kept(bob)), before)

@@ -179,7 +179,7 @@ class JobStoreContract(Contract):
         """A word may be as long as what people choose makes it: a device's id, an address."""
         store = self.make()
         signs = "".join(chr(0x10000 + 7919 * number % 0xFFFFF) for number in range(1200))
-        first, other = (NewJob(kind="greet", once=signs + end) for end in "ab")
+        first, other = (NewJob(kind="greet", dedup_key=signs + end) for end in "ab")
         self.assertEqual(list(await store.begin([first], NOW_MS)), [first])
         self.assertEqual(list(await store.begin([first, other], NOW_MS)), [other])
 
@@ -195,13 +195,13 @@ class JobStoreContract(Contract):
         """Jobs of one word are written together and never again, also when they are done; jobs
         without a word always are."""
         store = self.make()
-        first = [attr.evolve(job, once="rooms of alice") for job in jobs("one", "two")]
+        first = [attr.evolve(job, dedup_key="rooms of alice") for job in jobs("one", "two")]
         self.assertEqual(list(await store.begin(first, NOW_MS)), first)
         for job in first:
             await store.finish(job.job_id)
         more = [
-            NewJob(kind="greet", job_id="again", once="rooms of alice"),
-            NewJob(kind="greet", job_id="other", once="rooms of bob"),
+            NewJob(kind="greet", job_id="again", dedup_key="rooms of alice"),
+            NewJob(kind="greet", job_id="other", dedup_key="rooms of bob"),
             NewJob(kind="greet", job_id="always"),
         ]
         begun = await store.begin(more, NOW_MS)
@@ -213,7 +213,9 @@ class JobStoreContract(Contract):
         """Of several who begin the jobs of one word at once, one writes them."""
         store = self.make()
         begun = await together(
-            store.begin([attr.evolve(job, once="word") for job in jobs(f"job{number}")], NOW_MS)
+            store.begin(
+                [attr.evolve(job, dedup_key="word") for job in jobs(f"job{number}")], NOW_MS
+            )
             for number in range(8)
         )
         self.assertEqual(sum(len(checked(share)) for share in begun), 1)
@@ -232,7 +234,7 @@ class JobStoreContract(Contract):
         self.assertEqual(sorted(claimed), names)
 
     async def test_finished(self) -> None:
-        """A finished job is gone; the others stay. Twice is as once."""
+        """A finished job is gone; the others stay. Finishing is idempotent."""
         store = self.make()
         await store.add(jobs("one", "two"), NOW_MS)
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""The contracts of IOutcomeStore and IExpiring: what is noted, and for how long."""
+"""The contracts of IIdempotencyKeyStore and IExpiring: what is noted, and for how long."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Optional
 
 import attr
 
-from regsys.interfaces import IExpiring, IJobStore, IOutcomeStore, ISessionStore
+from regsys.interfaces import IExpiring, IIdempotencyKeyStore, IJobStore, ISessionStore
 from regsys.model import NewAccount, NewJob, Outcome
 from regsys.testing.contracts.case import (
     LATER_MS,
@@ -37,14 +37,14 @@ def new_account(localpart: str = "alice", **more: Any) -> NewAccount:
     )
 
 
-class OutcomeStoreContract(Contract):
-    """An IOutcomeStore, with the sessions and jobs that stand beside it."""
+class IdempotencyKeyStoreContract(Contract):
+    """An IIdempotencyKeyStore, with the sessions and jobs that stand beside it."""
 
-    def make(self) -> tuple[IOutcomeStore, ISessionStore, IJobStore]:
+    def make(self) -> tuple[IIdempotencyKeyStore, ISessionStore, IJobStore]:
         """Three empty stores over one database."""
         raise NotImplementedError()
 
-    async def started(self) -> IOutcomeStore:
+    async def started(self) -> IIdempotencyKeyStore:
         """A store beside which there is the session of ``new_account``."""
         store, self.sessions, self.jobs = self.make()
         await self.sessions.add(session(expires_ms=LATER_MS), PLENTY)
@@ -64,7 +64,7 @@ class OutcomeStoreContract(Contract):
     def test_provides(self) -> None:
         """All have their methods, with the arguments that they will be called with."""
         store, sessions, jobs = self.make()
-        provides(IOutcomeStore, store)
+        provides(IIdempotencyKeyStore, store)
         provides(ISessionStore, sessions)
         provides(IJobStore, jobs)
 
@@ -89,7 +89,7 @@ class OutcomeStoreContract(Contract):
         there is nothing to recover."""
         store = await self.started()
         await store.reserve(new_account(), RECOVERY)
-        settled = await store.settle(new_account(), "recovery")
+        settled = await store.complete(new_account(), "recovery")
         self.assertEqual(list(settled or ()), [GREETING])
         outcome = await self.outcome()
         assert outcome is not None
@@ -104,9 +104,9 @@ class OutcomeStoreContract(Contract):
         """Settling again, as another process does that shares the key, changes nothing."""
         store = await self.started()
         await store.reserve(new_account(), RECOVERY)
-        await store.settle(new_account(), "recovery")
+        await store.complete(new_account(), "recovery")
         await self.jobs.finish("greeting")
-        self.assertIsNone(await store.settle(new_account("bob"), "recovery"))
+        self.assertIsNone(await store.complete(new_account("bob"), "recovery"))
         outcome = await self.outcome()
         assert outcome is not None
         self.assertEqual(outcome.user_id, user("alice"))
@@ -115,10 +115,10 @@ class OutcomeStoreContract(Contract):
     async def test_jobsOnce(self) -> None:
         """Of the jobs that come with an account those are stored whose word is new."""
         store = await self.started()
-        old, new = (NewJob(kind="greet", job_id=word, once=word) for word in ("old", "new"))
+        old, new = (NewJob(kind="greet", job_id=word, dedup_key=word) for word in ("old", "new"))
         await self.jobs.begin([old], NOW_MS)
         await self.jobs.finish("old")
-        settled = await store.settle(attr.evolve(new_account(), jobs=(old, new)), "recovery")
+        settled = await store.complete(attr.evolve(new_account(), jobs=(old, new)), "recovery")
         self.assertEqual(list(settled or ()), [new])
         self.assertEqual(await self.job_ids(), {"new"})
 
@@ -126,7 +126,7 @@ class OutcomeStoreContract(Contract):
         """What was made counts, where it is not what was reserved."""
         store = await self.started()
         await store.reserve(new_account("alice"), RECOVERY)
-        await store.settle(new_account("bob"), "recovery")
+        await store.complete(new_account("bob"), "recovery")
         outcome = await self.outcome()
         assert outcome is not None
         self.assertEqual((outcome.user_id, outcome.finished), (user("bob"), True))
@@ -135,19 +135,19 @@ class OutcomeStoreContract(Contract):
         """An account that comes after a recovery has given it up is settled all the same."""
         store = await self.started()
         await store.reserve(new_account(), RECOVERY)
-        await store.withdraw(new_account(), "recovery")
-        await store.settle(new_account(), "recovery")
+        await store.release(new_account(), "recovery")
+        await store.complete(new_account(), "recovery")
         outcome = await self.outcome()
         assert outcome is not None
         self.assertTrue(outcome.finished)
         self.assertEqual(await self.job_ids(), {"greeting"})
 
     async def test_withdrawn(self) -> None:
-        """A withdrawn key has made nothing: it can be reserved again. Twice is as once."""
+        """A released key has made nothing: it can be claimed again. Idempotent."""
         store = await self.started()
         await store.reserve(new_account(), RECOVERY)
         for _ in range(2):
-            await store.withdraw(new_account(), "recovery")
+            await store.release(new_account(), "recovery")
             self.assertIsNone(await self.outcome())
             self.assertEqual(await self.job_ids(), set())
         self.assertIsNone(await store.reserve(new_account("bob"), RECOVERY))
@@ -156,8 +156,8 @@ class OutcomeStoreContract(Contract):
         """What is settled cannot be withdrawn."""
         store = await self.started()
         await store.reserve(new_account(), RECOVERY)
-        await store.settle(new_account(), "recovery")
-        await store.withdraw(new_account(), "recovery")
+        await store.complete(new_account(), "recovery")
+        await store.release(new_account(), "recovery")
         outcome = await self.outcome()
         assert outcome is not None
         self.assertTrue(outcome.finished)

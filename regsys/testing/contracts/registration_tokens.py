@@ -171,7 +171,7 @@ class RegistrationTokenStoreContract(Contract):
     # --- Holding a use -------------------------------------------------------------------
 
     async def test_reserved(self) -> None:
-        """So many sessions hold a use as it has uses, each one; the same again is as once."""
+        """So many sessions hold a use as it has uses, one each; holding it is idempotent."""
         store = await self.started(uses_allowed=2)
         for name, held in (("one", True), ("one", True), ("two", True), ("three", False)):
             self.assertIs(await store.reserve(TOKEN, name, NOW_MS), held, name)

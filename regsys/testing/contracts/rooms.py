@@ -117,7 +117,7 @@ class RoomsContract(Contract):
     # --- Joining -------------------------------------------------------------------------
 
     async def test_joined(self) -> None:
-        """Anybody joins a public room; again is as once, also for who has made it."""
+        """Anybody joins a public room; joining is idempotent, also for the creator."""
         rooms = self.make()
         alice, bob = await self.add_user("alice"), await self.add_user("bob")
         made = await rooms.create(alice, _room(alice))
@@ -126,7 +126,7 @@ class RoomsContract(Contract):
         self.assertEqual(await self.members(made), {alice, bob})
 
     async def test_invited(self) -> None:
-        """Nobody joins a private room uninvited. An invitation again is as once, also of somebody
+        """Nobody joins a private room uninvited. Inviting is idempotent, also of somebody
         who is in by then."""
         rooms = self.make()
         alice, bob = await self.add_user("alice"), await self.add_user("bob")

@@ -196,7 +196,7 @@ class TokenStoreContract(Contract):
         self.assertFalse(await store.has_device(user("alice"), "PHONE"))
 
     async def test_logOutOne(self) -> None:
-        """A device goes with all of its pairs; other devices and users stay. Twice is as once."""
+        """A device goes with all of its pairs; other devices and users stay. Idempotent."""
         store = await self.several()
         for _ in range(2):
             await store.log_out(user("alice"), "PHONE")

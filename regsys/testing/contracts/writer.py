@@ -10,7 +10,7 @@ from zope.interface import implementer
 from regsys.config import TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.errors import UnknownToken, UsernameTaken, UserNotFound
-from regsys.interfaces import IAuth, IFollowUps, ILogins, IRegistrationWriter
+from regsys.interfaces import IAuth, IJobPlanner, ILogins, IRegistrationWriter
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -53,27 +53,27 @@ def new_account(
     return account(key, localpart, **given)
 
 
-@implementer(IFollowUps)
+@implementer(IJobPlanner)
 class Aftercare:
     """Accounts bring a job that says which device and addresses they have, consents another."""
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         device_id = new.device.login.device_id if new.device else None
         payload = {"device": device_id, "has": [item.address for item in new.threepids]}
-        return (NewJob(kind="welcome", payload=payload, once=f"welcome {new.user_id}"),)
+        return (NewJob(kind="welcome", payload=payload, dedup_key=f"welcome {new.user_id}"),)
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
-        return (NewJob(kind="thank", once=f"thank {user_id}"),)
+        return (NewJob(kind="thank", dedup_key=f"thank {user_id}"),)
 
 
 class WriterContract(Contract):
     """An IRegistrationWriter, over stores that are empty."""
 
     def make(
-        self, logins: ILogins, follow_ups: IFollowUps, start_jobs: StartJobs
+        self, logins: ILogins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         """A writer that makes logins anew by ``logins``, and hands jobs that it has stored to
-        ``start_jobs``: those of the accounts that it has made, and what ``follow_ups`` bring
+        ``start_jobs``: those of the accounts that it has made, and what ``planners`` bring
         after registrations and consents; and who tells whose the tokens are that it wrote."""
         raise NotImplementedError()
 
@@ -175,11 +175,11 @@ class WriterContract(Contract):
         """What has been begun for the guest is not begun again for the user: jobs whose word was
         written before are left out, the others start."""
         writer = self.writer()
-        guest = (NewJob(kind="greet", once="greet 1"), NewJob(kind="count"))
+        guest = (NewJob(kind="greet", dedup_key="greet 1"), NewJob(kind="count"))
         await writer.create_account(new_account("guest", "1", is_guest=True, jobs=guest))
         self.assertEqual(self.started, ["greet", "count"])
-        jobs = [NewJob(kind="greet", once="greet 1") for _ in range(2)]
-        jobs += [NewJob(kind="count"), NewJob(kind="rooms", once="rooms 1")]
+        jobs = [NewJob(kind="greet", dedup_key="greet 1") for _ in range(2)]
+        jobs += [NewJob(kind="count"), NewJob(kind="rooms", dedup_key="rooms 1")]
         await writer.create_account(new_account("user", "1", upgrades_guest=True, jobs=tuple(jobs)))
         self.assertEqual(self.started[2:], ["count", "rooms"])
 
