@@ -1,7 +1,10 @@
-"""The command line as an operator uses it: each command a process, in a folder of its own."""
+"""The command line as an operator uses it, in a folder of its own. A command that needs the
+reactor is a process; what needs none is called here, since each process takes a second."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import resource
@@ -15,6 +18,7 @@ from typing import Any, Optional
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.cli import main
 from regsys.model import JOB_LEASE_MS
 from tests import postgres
 from tests.patience import PATIENCE_S
@@ -61,6 +65,20 @@ class CommandCase(SynchronousTestCase):
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
             preexec_fn=limit,
         )
+
+    def called(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same in this process, for what is refused, and for commands without a reactor."""
+        out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+        os.chdir(self.folder)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                status = main(arguments)
+        except SystemExit as ended:  # of the parser
+            assert isinstance(ended.code, int), ended
+            status = ended.code
+        finally:
+            os.chdir(before)
+        return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
     def rows(self, sql: str) -> list[Any]:
         connection = sqlite3.connect(self.folder / "homeserver-regsys.db")
@@ -111,11 +129,11 @@ class CommandTests(CommandCase):
     def test_wrongPort(self) -> None:
         """A port that is none, or whose listener is not clear, stops the start."""
         for port in ("0", "65536", "x", "-1"):
-            done = self.regsys("serve", "--port", port)
+            done = self.called("serve", "--port", port)
             self.assertEqual(done.returncode, 2)
             self.assertIn("is not a port" if port != "-1" else "--port", done.stderr)
         two = [{"port": port, "resources": [{"names": ["client"]}]} for port in (8011, 8012)]
-        done = self.regsys("serve", "-c", self.config(listeners=two), "--port", "8010")
+        done = self.called("serve", "-c", self.config(listeners=two), "--port", "8010")
         self.assertEqual(done.returncode, 2)
         self.assertIn("not exactly one listener", done.stderr)
 
@@ -130,13 +148,13 @@ class CommandTests(CommandCase):
     def test_toldOnce(self) -> None:
         """What a warning speaks of is not listed once more as without effect."""
         config = self.config(emial={}, max_upload_size="50M")
-        done = self.regsys("check-config", "-c", config)
+        done = self.called("check-config", "-c", config)
         self.assertIn("regsys: options without effect here: max_upload_size\n", done.stderr)
         self.assertIn("emial is not an option: did you mean email?", done.stderr)
 
     def test_warningsWhereAskedFor(self) -> None:
         """A command that does something else does not repeat the configuration's warnings."""
-        done = self.regsys("migrate", "-c", self.config(emial={}))
+        done = self.called("migrate", "-c", self.config(emial={}))
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_emptyPassword(self) -> None:
@@ -171,19 +189,19 @@ class CommandTests(CommandCase):
     def test_newerSchema(self) -> None:
         """A database that a newer regsys has migrated is refused in one line."""
         config = self.config()
-        self.regsys("migrate", "-c", config)
+        self.called("migrate", "-c", config)
         connection = sqlite3.connect(self.folder / "homeserver-regsys.db")
         connection.execute("INSERT INTO schema_versions VALUES (999)")
         connection.commit()
         connection.close()
-        done = self.regsys("migrate", "-c", config)
+        done = self.called("migrate", "-c", config)
         self.assertEqual(done.returncode, 2)
         self.assertIn("the database has schema 999", done.stderr)
         self.assertNotIn("Traceback", done.stderr)
 
     def test_checkConfig(self) -> None:
         """check-config says where accounts are, what has no effect, and touches no database."""
-        done = self.regsys("check-config", "-c", self.config(max_upload_size="50M"))
+        done = self.called("check-config", "-c", self.config(max_upload_size="50M"))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("homeserver-regsys.db", done.stdout)
         self.assertIn("max_upload_size", done.stderr)
@@ -199,13 +217,13 @@ class CommandTests(CommandCase):
             ({"sms": gateway, "homeserver": homeserver}, []),
         ):
             config = self.config(auto_join_rooms=["#lobby:test.example"], regsys=own)
-            done = self.regsys("check-config", "-c", config)
+            done = self.called("check-config", "-c", config)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(re.findall("NOT [a-z]+", done.stderr), told, done.stderr)
 
     def test_badConfig(self) -> None:
         """All that is wrong comes in one report, without a traceback."""
-        done = self.regsys(
+        done = self.called(
             "check-config", "-c", self.config(bcrypt_rounds="many", session_lifetime="soon")
         )
         self.assertEqual(done.returncode, 2)
@@ -215,7 +233,7 @@ class CommandTests(CommandCase):
 
     def test_noConfig(self) -> None:
         """Only serve makes up a demonstration's configuration; other commands want a file."""
-        done = self.regsys("migrate")
+        done = self.called("migrate")
         self.assertEqual(done.returncode, 2)
         self.assertIn("-c FILE", done.stderr)
         self.assertEqual(list(self.folder.iterdir()), [])
@@ -223,7 +241,7 @@ class CommandTests(CommandCase):
     def test_databaseNotReachable(self) -> None:
         """A PostgreSQL that isn't there is told in one line."""
         database = {"name": "psycopg2", "args": {"host": "/nowhere", "user": "regsys"}}
-        done = self.regsys("migrate", "-c", self.config(database=database))
+        done = self.called("migrate", "-c", self.config(database=database))
         self.assertEqual(done.returncode, 2)
         self.assertIn("the database cannot be opened", done.stderr)
         self.assertNotIn("Traceback", done.stderr)
@@ -240,13 +258,13 @@ class CommandTests(CommandCase):
             self.assertRegex(done.stderr, r"MB are free on its disk\): make room there")
             self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
             place.unlink()
-            self.assertEqual(self.regsys("migrate", "-c", self.config()).returncode, 0)
+            self.assertEqual(self.called("migrate", "-c", self.config()).returncode, 0)
 
     def test_notADatabase(self) -> None:
         """Another program's file is left as it is, and named."""
         place = self.folder / "homeserver-regsys.db"
         place.write_text("a diary\n" * 1000)
-        done = self.regsys("migrate", "-c", self.config())
+        done = self.called("migrate", "-c", self.config())
         self.assertEqual(done.returncode, 2)
         self.assertIn(f"(the SQLite file {place}): it is another program's file", done.stderr)
         self.assertEqual(place.read_text(), "a diary\n" * 1000)
@@ -258,7 +276,7 @@ class CommandTests(CommandCase):
         postgres.shared().execute(f"CREATE ROLE {role}")
         self.addCleanup(postgres.shared().execute, f"DROP ROLE {role}")
         database = psycopg2_section({**args, "options": f"-c role={role}"})
-        done = self.regsys("migrate", "-c", self.config(database=database))
+        done = self.called("migrate", "-c", self.config(database=database))
         self.assertEqual(done.returncode, 2)
         expected = "regsys: the database cannot be prepared: permission denied for database"
         self.assertTrue(done.stderr.startswith(expected), done.stderr)
@@ -275,7 +293,7 @@ class CommandTests(CommandCase):
             )
             self.addCleanup(postgres.shared().drop_database, {"dbname": name})
             database = psycopg2_section({**args, "dbname": name})
-            done = self.regsys("migrate", "-c", self.config(database=database))
+            done = self.called("migrate", "-c", self.config(database=database))
             self.assertEqual(done.returncode, 2)
             self.assertIn(f"database '{name}' has the encoding {encoding}", done.stderr)
             self.assertIn("ENCODING 'UTF8'", done.stderr)
@@ -284,7 +302,7 @@ class CommandTests(CommandCase):
     def test_databaseInMemory(self) -> None:
         """An SQLite database in memory would be another one for each connection: refused."""
         database = {"name": "sqlite3", "args": {"database": ":memory:"}}
-        done = self.regsys("migrate", "-c", self.config(database=database))
+        done = self.called("migrate", "-c", self.config(database=database))
         self.assertEqual(done.returncode, 2)
         self.assertIn("in memory cannot be served", done.stderr)
 

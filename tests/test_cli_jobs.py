@@ -8,7 +8,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.cli import commands
 from regsys.cli import jobs as cli
+from regsys.config import Config
 from regsys.errors import JobNotFound
 from regsys.model import NewJob
 from regsys.storage.jobs import JobStore
@@ -74,13 +76,7 @@ class ProcessTests(CommandCase):
         without an action the jobs are listed, with the same options."""
         config = self.config(auto_join_rooms=["#lobby:test.example"])
         self.regsys("register-user", "-c", config, "alice", stdin="swordfish\n")
-        for arguments, bounded in (
-            ([], False),
-            (["list"], False),
-            (["list", "--most", "1"], True),
-            (["--most", "1"], True),
-            (["--most", "1", "list"], True),
-        ):
+        for arguments, bounded in (([], False), (["--most", "1"], True)):
             listed = self.regsys("jobs", "-c", config, *arguments)
             self.assertEqual(listed.returncode, 0, listed.stderr)
             self.assertIn("auto_join  @alice:test.example #lobby:test.example", listed.stdout)
@@ -91,5 +87,25 @@ class ProcessTests(CommandCase):
         self.assertEqual(refused.returncode, 1)
         self.assertIn("No failed job with this id", refused.stderr)
         for wrong in (["retry"], ["retry", "x", "--all"], ["mend"], ["list", "--most", "0"]):
-            done = self.regsys("jobs", *wrong, "-c", config)
+            done = self.called("jobs", *wrong, "-c", config)
             self.assertEqual(done.returncode, 2, wrong)
+
+    def test_listSpelledOut(self) -> None:
+        """The action's name changes nothing, wherever the options stand."""
+        given: list[Namespace] = []
+
+        def kept(config: Config, arguments: Namespace) -> int:
+            given.append(arguments)
+            return 0
+
+        self.patch(commands, "jobs", kept)
+        config = self.config()
+        for short, *others in (
+            ([], ["list"]),
+            (["--most", "1"], ["list", "--most", "1"], ["--most", "1", "list"]),
+        ):
+            given.clear()
+            for arguments in (short, *others):
+                done = self.called("jobs", "-c", config, *arguments)
+                self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(given[1:], given[:1] * len(others))

@@ -144,6 +144,6 @@ class ProcessTests(CommandCase):
     def test_whatIsMissing(self) -> None:
         """Without an action, or a token, the usage is shown."""
         for arguments in (["token"], ["token", "show"], ["token", "create", "--uses", "few"]):
-            done = self.regsys(*arguments)
+            done = self.called(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertTrue(re.search(r"usage: regsys token", done.stderr), done.stderr)

@@ -6,21 +6,21 @@ Everything is real: ``regsys serve`` as a process, on SQLite and on PostgreSQL.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
 import nio
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from regsys.backend import connect
+from regsys.config import load
 from tests import asynchronous, npm, postgres
 from tests.doubles.captcha import GOOD, SECRET, CaptchaProcess
 from tests.patience import PATIENCE_S
 from tests.service_process import (
-    ROOT,
     SERVER_NAME,
     ServiceProcess,
     psycopg2,
@@ -54,15 +54,14 @@ class Clients:
             rc_registration_token_validity=PLENTY,
             **options,
         )
-        create = ("token", "create", "--token", TOKEN, "--uses", "1", "-c", str(config))
-        subprocess.run(
-            [sys.executable, "-m", "regsys", *create],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        return ServiceProcess(self, config)
+        service = ServiceProcess(self, config)
+        with closing(connect(load([str(config)]).database)) as connection:
+            connection.cursor().execute(
+                "INSERT INTO registration_tokens"
+                f" VALUES ('{TOKEN}', 1, 0, NULL, FALSE, NULL, NULL, 0)"
+            )
+            connection.commit()
+        return service
 
     def test_nioRegistersWithAToken(self) -> None:
         """matrix-nio's own call for it gives an account; the token is used up by that."""

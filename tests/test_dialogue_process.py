@@ -21,6 +21,11 @@ DUMMY = {"type": "m.login.dummy"}
 DIALOGUES = 20
 # Ten seconds each, within the lease of a hash.
 BUSY_TRIES = 3
+# regsys serve, as a process that has less patience with the hash of a dead one.
+IMPATIENT = (
+    "import runpy, sys; from regsys import kept_hashes; kept_hashes.PATIENCE_S = 2.0;"
+    " sys.argv[:1] = ['regsys', 'serve']; runpy.run_module('regsys', run_name='__main__')"
+)
 
 
 class DialogueProcesses:
@@ -97,7 +102,7 @@ class DialogueProcesses:
         client is asked for it again, and the session lives."""
         session = self.begin("alice")
         self.service.kill()
-        self.service = ServiceProcess(self, self.config)
+        self.service = ServiceProcess(self, self.config, program=("-c", IMPATIENT))
         answer = self.complete(session)
         if answer.status != 200:  # the hash may have been kept before
             self.assertEqual(answer.status, 400)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
-import os
 import socket
 import subprocess
 from pathlib import Path
@@ -13,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from regsys.cli import main
 from tests.ports import free_port
 from tests.smtp_process import smtp_process
 from tests.test_cli import CommandCase
@@ -31,14 +27,7 @@ class CheckCase(CommandCase):
         """As a process only where it needs one of its own: each takes a second."""
         if arguments[0] == "serve" or "--connect" in arguments:
             return super().regsys(*arguments, stdin=stdin)
-        out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
-        os.chdir(self.folder)
-        try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                status = main(arguments)
-        finally:
-            os.chdir(before)
-        return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+        return self.called(*arguments)
 
     def listener(self, **keys: Any) -> dict[str, Any]:
         served = {"type": "http", "resources": [{"names": ["client"]}]}

@@ -106,3 +106,6 @@ class SQLitePhoneTests(PhoneFlows, SynchronousTestCase):
 class PostgreSQLPhoneTests(PhoneFlows, SynchronousTestCase):
     def database(self, folder: Path) -> dict[str, Any]:
         return psycopg2(postgres.dsn(self))
+
+    def double_goes_and_comes(self, session: str, sid: str) -> None:
+        """It takes ten seconds, so one database is enough."""

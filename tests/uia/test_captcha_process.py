@@ -103,9 +103,38 @@ class CaptchaFlows:
             self.double.stop()
             return answer.result()
 
+    def test_otherServices(self) -> None:
+        """hCaptcha and Turnstile, by their own stages."""
+        for kind in ("hcaptcha", "turnstile"):
+            keys = {"public_key": kind, "private_key": SECRET, "siteverify_api": self.double.url}
+            self.serve(f"org.regsys.{kind}", regsys={"captcha": {"kind": kind, **keys}})
+            begun = self.begin("alice")
+            self.assertEqual(begun["params"], {self.stage: {"public_key": kind}})
+            self.assertRefused(self.answer(begun["session"], BAD))
+            self.assertUnavailable(self.answer(begun["session"], "500"), kind)
+            self.assertCompletes(begun["session"], GOOD, "alice")
+
+    def test_proofOfWork(self) -> None:
+        """No service is needed: work done for one session passes that one, and no other."""
+        self.serve(
+            "org.regsys.altcha", regsys={"captcha": {"kind": "proof_of_work", "difficulty": 2}}
+        )
+        self.double.stop()
+        first, second = self.begin("alice"), self.begin("bob")
+        solutions = [solve(begun["params"][self.stage]) for begun in (first, second)]
+        self.assertRefused(self.answer(first["session"], solutions[1]))
+        self.assertCompletes(first["session"], solutions[0], "alice")
+        self.assertCompletes(second["session"], solutions[1], "bob")
+
+
+class SQLiteCaptchaTests(CaptchaFlows, SynchronousTestCase):
+    def database(self, folder: Path) -> dict[str, Any]:
+        return sqlite(folder)
+
     def test_sessionsQueue(self) -> None:
         """Behind a captcha's service that stalls four requests of a session wait, the others are
-        told to come again; who hangs up while waiting is not served (threat A28)."""
+        told to come again; who hangs up while waiting is not served (threat A28). It takes
+        ten seconds, so one database is enough."""
         self.serve(
             "m.login.recaptcha",
             recaptcha_public_key="public",
@@ -138,34 +167,6 @@ class CaptchaFlows:
         # It reads in the order of arrival: whoever came before this request has been heard.
         self.assertEqual(self.service.ask("GET", "/_matrix/client/versions").status, 200)
         return connection
-
-    def test_otherServices(self) -> None:
-        """hCaptcha and OneAtATime, by their own stages."""
-        for kind in ("hcaptcha", "turnstile"):
-            keys = {"public_key": kind, "private_key": SECRET, "siteverify_api": self.double.url}
-            self.serve(f"org.regsys.{kind}", regsys={"captcha": {"kind": kind, **keys}})
-            begun = self.begin("alice")
-            self.assertEqual(begun["params"], {self.stage: {"public_key": kind}})
-            self.assertRefused(self.answer(begun["session"], BAD))
-            self.assertUnavailable(self.answer(begun["session"], "500"), kind)
-            self.assertCompletes(begun["session"], GOOD, "alice")
-
-    def test_proofOfWork(self) -> None:
-        """No service is needed: work done for one session passes that one, and no other."""
-        self.serve(
-            "org.regsys.altcha", regsys={"captcha": {"kind": "proof_of_work", "difficulty": 2}}
-        )
-        self.double.stop()
-        first, second = self.begin("alice"), self.begin("bob")
-        solutions = [solve(begun["params"][self.stage]) for begun in (first, second)]
-        self.assertRefused(self.answer(first["session"], solutions[1]))
-        self.assertCompletes(first["session"], solutions[0], "alice")
-        self.assertCompletes(second["session"], solutions[1], "bob")
-
-
-class SQLiteCaptchaTests(CaptchaFlows, SynchronousTestCase):
-    def database(self, folder: Path) -> dict[str, Any]:
-        return sqlite(folder)
 
 
 class PostgreSQLCaptchaTests(CaptchaFlows, SynchronousTestCase):
