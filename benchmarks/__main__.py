@@ -18,7 +18,7 @@ from benchmarks.measuring import Cost, Effort, cpu_ms
 from benchmarks.namespaces import show_namespaces
 from benchmarks.operations import Measured, operations, settle_residents
 from benchmarks.servers import Cleanups, Server
-from tests import postgres
+from tests.support import postgres
 
 WHOLE = Effort(rounds=7, count=300)
 QUICK = Effort(rounds=2, count=20)

@@ -15,8 +15,8 @@ import yaml
 
 from benchmarks.load import Load
 from benchmarks.operations import BRIDGE
-from tests import postgres, service_process
-from tests.ports import free_port
+from tests.support import postgres, service_process
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,7 +68,7 @@ def start_on_sqlite(cleanups: Cleanups) -> Server:
 
 
 def start_on_postgres(cleanups: Cleanups) -> Server:
-    """Raises tests.postgres.NotFound."""
+    """Raises tests.support.postgres.NotFound."""
     server = postgres.shared()
     args = server.create_database()
     cleanups.addCleanup(server.drop_database, args)

@@ -48,7 +48,7 @@ def tests() -> Tally:
     """Run all trial tests in this process; an unexpected success counts as a failure."""
     from twisted.trial.runner import TestLoader, TrialRunner
 
-    from tests.witnesses import Reporter
+    from tests.support.reporter import Reporter
 
     result = TrialRunner(Reporter).run(TestLoader().loadByName("tests", recurse=True))
     for reason, count in Counter(str(reason) for _, reason in result.skips).items():

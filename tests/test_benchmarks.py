@@ -10,7 +10,7 @@ import sys
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from benchmarks.measuring import Cost, Round
-from tests.service_process import ROOT
+from tests.support.service_process import ROOT
 
 
 class BenchmarkTests(SynchronousTestCase):

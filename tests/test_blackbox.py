@@ -12,9 +12,9 @@ from typing import Any, Mapping
 import nio
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import asynchronous, postgres
-from tests.log_canaries import told
-from tests.service_process import (
+from tests.support import asynchronous, postgres
+from tests.support.log_canaries import told
+from tests.support.service_process import (
     MACAROON_SECRET,
     SERVER_NAME,
     ServiceProcess,

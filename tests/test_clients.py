@@ -15,19 +15,20 @@ from typing import Any, Mapping, Optional
 import nio
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from regsys.backend import connect
 from regsys.config import load
-from tests import asynchronous, npm, postgres
+from regsys.wiring.process import connect
+from tests import npm
 from tests.doubles.captcha import GOOD, SECRET, CaptchaProcess
-from tests.patience import PATIENCE_S
-from tests.service_process import (
+from tests.support import asynchronous, postgres
+from tests.support.patience import PATIENCE_S
+from tests.support.service_process import (
     SERVER_NAME,
     ServiceProcess,
     psycopg2,
     sqlite,
     write_config,
 )
-from tests.smtp_process import SMTPProcess, smtp_process
+from tests.support.smtp_process import SMTPProcess, smtp_process
 
 PASSWORD = "correct horse battery staple"
 PLENTY = {"per_second": 1000, "burst_count": 1000}

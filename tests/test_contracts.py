@@ -52,7 +52,7 @@ from regsys.testing.contracts import (
 from regsys.testing.contracts.appservices import BRIDGE, CONTESTED, ITS_NAME, OTHER, SHARED
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
 from regsys.testing.contracts.limits import BURST_COUNT, PER_SECOND
-from tests.bindings import Signer
+from tests.support.bindings import Signer
 
 
 class MemoryAccountsTests(AccountStoreContract, TestCase):

@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.model import Created, DeviceRequest, Registration, Secret
 from regsys.model.token_text import token_hash
 from regsys.storage.guests import GuestStore
-from tests.client import Answer
-from tests.crash import PASSWORD, CrashCase, OnPostgreSQL, OnSQLite, Process
+from tests.support.client import Answer
+from tests.support.crash import PASSWORD, CrashCase, OnPostgreSQL, OnSQLite, Process
 
 
 class CrashTests(CrashCase):

@@ -14,9 +14,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.crowd import Caller
-from tests.patience import until
-from tests.service_process import ServiceProcess, sqlite, write_config
+from tests.support.crowd import Caller
+from tests.support.patience import until
+from tests.support.service_process import ServiceProcess, sqlite, write_config
 
 V3 = "/_matrix/client/v3"
 VERSIONS = "/_matrix/client/versions"

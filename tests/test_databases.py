@@ -1,4 +1,4 @@
-"""What tests/databases.py promises to those who have its databases."""
+"""What tests/support/databases.py promises to those who have its databases."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.storage.dialects import PostgreSQL
-from tests import postgres
-from tests.databases import emptied
+from tests.support import postgres
+from tests.support.databases import emptied
 
 
 class EmptiedTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from regsys import interfaces
 from regsys.metrics import Metrics
 from regsys.testing import standalone
 from regsys.web.metrics import exposition
-from tests.test_signup_terms import RULES
+from tests.client_api.test_signup_terms import RULES
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("**/*.md"))

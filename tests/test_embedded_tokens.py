@@ -14,7 +14,7 @@ from regsys.errors import Unavailable
 from regsys.model import JOB_LEASE_MS, NewAccount, Outcome, Requester, Secret, UserID
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
 from regsys.testing.contracts.case import NOW_MS
-from tests.client import Answer, Client
+from tests.support.client import Answer, Client
 
 STAGE = "m.login.registration_token"
 ADMIN = "/_synapse/admin/v1/registration_tokens"

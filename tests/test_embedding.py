@@ -18,8 +18,8 @@ from regsys.errors import Unavailable, UnknownToken
 from regsys.interfaces import IAuth, IStage
 from regsys.model import Secret
 from regsys.testing import config, memory_process, provides
-from tests.client import V3, Answer, Client
-from tests.examples import EXAMPLES, embedding, neighbours
+from tests.support.client import V3, Answer, Client
+from tests.support.examples import EXAMPLES, embedding, neighbours
 
 DOCUMENT = EXAMPLES.parent / "embedding.md"
 PASSWORD = "correct horse battery staple"

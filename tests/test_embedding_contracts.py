@@ -12,7 +12,7 @@ from regsys.interfaces import IAccountStore, IAuth, IDevices
 from regsys.model import Requester, Secret, UserID
 from regsys.testing.contracts import AccountStoreContract, AuthContract, DevicesContract
 from regsys.testing.contracts.case import account, device, user
-from tests.examples import embedding
+from tests.support.examples import embedding
 
 
 def open_store(case: AnyTestCase) -> Any:

@@ -13,9 +13,9 @@ from typing import Any, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client import V3
-from tests.patience import PATIENCE_S, until
-from tests.ports import free_port
+from tests.support.client import V3
+from tests.support.patience import PATIENCE_S, until
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 DIED = 9

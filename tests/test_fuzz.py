@@ -17,11 +17,11 @@ from twisted.web.resource import Resource
 
 from regsys import http
 from tests.appservices import bridges
-from tests.case import PASSWORD
 from tests.http.wire import Wire
-from tests.proofs import MAILS, REQUEST
-from tests.scale import examples
-from tests.spoilt_requests import LIVE, MAIL, NUMBER, REGISTER, SECRET, Request, requests
+from tests.support.case import PASSWORD
+from tests.support.scale import examples
+from tests.support.spoilt_requests import LIVE, MAIL, NUMBER, REGISTER, SECRET, Request, requests
+from tests.support.validations import MAILS, REQUEST
 
 
 class Refusing(Resource):

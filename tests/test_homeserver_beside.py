@@ -12,11 +12,11 @@ from regsys.jobs import wait_ms
 from regsys.model import JOB_LEASE_MS, NewAccount
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
 from regsys.wiring import embedded
-from tests.case import SystemCase
-from tests.client import Client
+from tests.accounts.test_post_registration_jobs import ALICE, Directory
 from tests.doubles.homeserver import AS_TOKEN, HomeserverDouble
-from tests.log_canaries import watch
-from tests.test_follow_ups import ALICE, Directory
+from tests.support.case import SystemCase
+from tests.support.client import Client
+from tests.support.log_canaries import watch
 
 BESIDE = {"homeserver": {"url": "http://hs.example", "as_token": AS_TOKEN}}
 

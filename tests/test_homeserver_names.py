@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 
 from regsys.errors import UsernameTaken
 from regsys.model import Registration, Secret
-from tests.case import DUMMY, PASSWORD
-from tests.client import V3, Answer
+from tests.support.case import DUMMY, PASSWORD
+from tests.support.client import V3, Answer
 from tests.test_homeserver_beside import BesideCase
 
 ALICE, BOB = "@alice:test.example", "@bob:test.example"

@@ -12,12 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import load
 from regsys.wiring.process import connect
-from tests import postgres
 from tests.doubles.homeserver import AS_TOKEN, LIMBO
-from tests.homeserver_process import HomeserverProcess
-from tests.log_canaries import told
-from tests.patience import PATIENCE_S
-from tests.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
+from tests.support import postgres
+from tests.support.homeserver_process import HomeserverProcess
+from tests.support.log_canaries import told
+from tests.support.patience import PATIENCE_S
+from tests.support.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
 
 LOBBY, NEWS = ROOMS = ("#lobby:test.example", "#news:test.example")
 PASSWORD = "correct horse battery staple"

@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from regsys.json_body import NEVER_NULL
 from regsys.threepids.validation_tokens import ValidationTokens
 from tests.appservices import bridges
-from tests.case import DUMMY, PASSWORD, SystemCase
-from tests.client import V3, Answer
-from tests.databases import InFile
-from tests.proofs import MAILS, REQUEST, SUBMIT
-from tests.scale import SCALE
+from tests.support.case import DUMMY, PASSWORD, SystemCase
+from tests.support.client import V3, Answer
+from tests.support.databases import InFile
+from tests.support.scale import SCALE
+from tests.support.validations import MAILS, REQUEST, SUBMIT
 
 REGISTER = f"{V3}/register"
 ALICE = {"type": "m.id.user", "user": "alice"}

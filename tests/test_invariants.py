@@ -1,4 +1,4 @@
-"""Tests for tests.invariants: each rule finds the fault that it is there for."""
+"""Tests for tests.support.invariants: each rule finds the fault that it is there for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from regsys.storage.dialects import SQLite
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database, standalone
 from regsys.testing.contracts.case import account
-from tests import invariants
-from tests.client import V3, Client
-from tests.databases import OnPostgreSQL
+from tests.support import invariants
+from tests.support.client import V3, Client
+from tests.support.databases import OnPostgreSQL
 
 DUMMY = {"type": "m.login.dummy"}
 PASSWORD = "correct horse"

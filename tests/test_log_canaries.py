@@ -1,5 +1,5 @@
 """No secret is told by the log, by an answer, by an exception or by a repr, whatever goes wrong;
-and tests.log_canaries would hear it (threat B6, F10)."""
+and tests.support.log_canaries would hear it (threat B6, F10)."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from regsys.model import (
 from regsys.testing import MemoryMails, config
 from regsys.threepids.validation_tokens import ValidationTokens
 from regsys.uia.sessions import Auth
-from tests import postgres
-from tests.case import DUMMY, SystemCase
-from tests.client import V3, Answer
-from tests.databases import postgres_database
-from tests.log_canaries import Canaries, told, watch
-from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
+from tests.support import postgres
+from tests.support.case import DUMMY, SystemCase
+from tests.support.client import V3, Answer
+from tests.support.databases import postgres_database
+from tests.support.log_canaries import Canaries, told, watch
+from tests.support.validations import MAILS, REQUEST, STAGE, SUBMIT
 
 REGISTER = f"{V3}/register"
 WHOAMI = f"{V3}/account/whoami"

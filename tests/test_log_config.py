@@ -19,7 +19,7 @@ from regsys.config import ConfigError
 from regsys.logs import LogFile
 from regsys.logs.handlers import PeriodicMemoryHandler
 from regsys.logs.standard import StandardLogging
-from tests.service_process import ServiceProcess, sqlite, write_config
+from tests.support.service_process import ServiceProcess, sqlite, write_config
 
 PRECISE = "%(asctime)s - %(name)s - %(lineno)d - %(levelname)s - %(request)s - %(message)s"
 

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.outbound.smtp import ANSWER_S
 from tests.doubles.smtp import STALL, Delivered
-from tests.service_process import ServiceProcess, sqlite, write_config
-from tests.smtp_process import SMTPProcess, smtp_process
+from tests.support.service_process import ServiceProcess, sqlite, write_config
+from tests.support.smtp_process import SMTPProcess, smtp_process
 
 ASK = "/_matrix/client/v3/register/email/requestToken"
 # More than can be under way at once.

@@ -15,10 +15,10 @@ from regsys.storage.jobs import JobStore
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
 from regsys.testing.contracts.case import account
 from regsys.wiring import embedded
-from tests.accounts import AccountCase
-from tests.case import DUMMY, PASSWORD, SystemCase
-from tests.client import V3, Client
-from tests.homeserver import LATER_S, Watched, failing_at
+from tests.support.accounts import AccountCase
+from tests.support.case import DUMMY, PASSWORD, SystemCase
+from tests.support.client import V3, Client
+from tests.support.homeserver import LATER_S, Watched, failing_at
 from tests.threepids.test_phones import PhoneCase
 
 PLENTY = {"per_second": 1000, "burst_count": 1000}

@@ -9,9 +9,9 @@ from typing import Any, Optional
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.patience import PATIENCE_S, until
-from tests.ports import free_port
-from tests.service_process import SERVER_NAME, ServiceProcess, sqlite, write_config
+from tests.support.patience import PATIENCE_S, until
+from tests.support.ports import free_port
+from tests.support.service_process import SERVER_NAME, ServiceProcess, sqlite, write_config
 
 REGISTER = "/_matrix/client/v3/register"
 PATHS = ("/_synapse/metrics", "/metrics")

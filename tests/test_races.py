@@ -9,8 +9,16 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.races import CONTENDERS, PASSWORD, V3, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase
-from tests.scale import FEW_ROUNDS, SCALE
+from tests.support.races import (
+    CONTENDERS,
+    PASSWORD,
+    V3,
+    OnPostgreSQL,
+    OnSQLite,
+    OnTwoProcesses,
+    RaceCase,
+)
+from tests.support.scale import FEW_ROUNDS, SCALE
 
 DUMMY = {"type": "m.login.dummy"}
 ROUNDS = 20 * SCALE

@@ -12,9 +12,9 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.patience import PATIENCE_S
-from tests.ports import free_port
-from tests.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
+from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_port
+from tests.support.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
 
 SHOWN = "http://localhost:8008"
 ANY = "…"
@@ -69,7 +69,7 @@ class TranscriptTests(CurlTests):
 
     def test_postgresql(self) -> None:
         """So it has on PostgreSQL."""
-        from tests import postgres
+        from tests.support import postgres
 
         args = postgres.dsn(self)
         service = self.start(lambda folder: psycopg2(args))

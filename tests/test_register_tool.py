@@ -10,9 +10,9 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests import pypi
-from tests.patience import PATIENCE_S
-from tests.ports import free_port
-from tests.service_process import SERVER_NAME, ServiceProcess, sqlite, write_config
+from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_port
+from tests.support.service_process import SERVER_NAME, ServiceProcess, sqlite, write_config
 
 SECRET = "known to administrators alone"
 PASSWORD = "correct horse battery staple"

@@ -12,9 +12,9 @@ from typing import Any, Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.credentials.hashing import TWELVE_ROUNDS_S
-from tests import postgres
-from tests.crowd import Caller, Crowd
-from tests.service_process import ServiceProcess, psycopg2, sqlite, write_config
+from tests.support import postgres
+from tests.support.crowd import Caller, Crowd
+from tests.support.service_process import ServiceProcess, psycopg2, sqlite, write_config
 
 V3 = "/_matrix/client/v3"
 WAITING = 8

@@ -15,9 +15,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.patience import PATIENCE_S
-from tests.policies import user_consent, write_pages
-from tests.service_process import ROOT, ServiceProcess, sqlite, write_config
+from tests.support.patience import PATIENCE_S
+from tests.support.policies import user_consent, write_pages
+from tests.support.service_process import ROOT, ServiceProcess, sqlite, write_config
 
 VERSIONS = "/_matrix/client/versions"
 

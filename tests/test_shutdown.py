@@ -15,10 +15,10 @@ from regsys.config import load
 from regsys.model.token_text import token_hash
 from regsys.testing import config, standalone
 from regsys.wiring.process import connect
-from tests import invariants, postgres
-from tests.crowd import Crowd
-from tests.patience import PATIENCE_S
-from tests.service_process import ServiceProcess, psycopg2, sqlite, write_config
+from tests.support import invariants, postgres
+from tests.support.crowd import Crowd
+from tests.support.patience import PATIENCE_S
+from tests.support.service_process import ServiceProcess, psycopg2, sqlite, write_config
 
 REGISTER = "/_matrix/client/v3/register"
 IN_FLIGHT = 20

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any, Callable, ClassVar, Mapping
 
 from regsys.testing import MemoryMails
-from tests.case import DUMMY, PASSWORD, SystemCase
-from tests.client import V3, Answer
-from tests.proofs import MAILS, REQUEST, SUBMIT
+from tests.support.case import DUMMY, PASSWORD, SystemCase
+from tests.support.client import V3, Answer
+from tests.support.validations import MAILS, REQUEST, SUBMIT
 
 ONCE = {"per_second": 0.000_001, "burst_count": 1}
 VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"

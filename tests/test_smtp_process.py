@@ -6,8 +6,8 @@ import smtplib
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.patience import PATIENCE_S
-from tests.smtp_process import SMTPProcess, smtp_process
+from tests.support.patience import PATIENCE_S
+from tests.support.smtp_process import SMTPProcess, smtp_process
 
 
 class SMTPProcessTests(SynchronousTestCase):

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from tests.ports import free_port
-from tests.smtp_process import smtp_process
-from tests.test_cli import CommandCase
+from tests.cli.test_commands import CommandCase
+from tests.support.ports import free_port
+from tests.support.smtp_process import smtp_process
 from tests.test_log_config import stock
 
 

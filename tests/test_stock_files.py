@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.ports import free_port
-from tests.service_process import ServiceProcess
+from tests.support.ports import free_port
+from tests.support.service_process import ServiceProcess
 from tests.test_log_config import stock
 
 REGISTER = "/_matrix/client/v3/register"

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client import Answer
-from tests.crash import CrashCase, OnPostgreSQL, OnSQLite, Process
+from tests.support.client import Answer
+from tests.support.crash import CrashCase, OnPostgreSQL, OnSQLite, Process
 
 STAGE = "m.login.registration_token"
 

@@ -32,7 +32,7 @@ from regsys.storage.users import UserStore
 from regsys.testing import inline_database
 from regsys.testing.contracts.case import NOW_MS, account
 from regsys.testing.contracts.registration_tokens import token
-from tests.scale import examples
+from tests.support.scale import examples
 
 NAMES = st.sampled_from(["a", "b"])
 SESSIONS = st.sampled_from(["s1", "s2", "s3"])

@@ -8,9 +8,16 @@ from typing import Any, ClassVar, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.crowd import Answer
-from tests.races import CONTENDERS, PASSWORD, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase
-from tests.scale import FEW_ROUNDS, SCALE
+from tests.support.crowd import Answer
+from tests.support.races import (
+    CONTENDERS,
+    PASSWORD,
+    OnPostgreSQL,
+    OnSQLite,
+    OnTwoProcesses,
+    RaceCase,
+)
+from tests.support.scale import FEW_ROUNDS, SCALE
 
 STAGE = "m.login.registration_token"
 DUMMY = "m.login.dummy"

@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.witnesses import Reporter, witness
+from tests.support.reporter import Reporter, witness
 
 
 def gone() -> str:

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Mapping, Optional
 
 import yaml
 
-from tests.case import SystemCase
-from tests.client import V3, Answer
+from tests.support.case import SystemCase
+from tests.support.client import V3, Answer
 
 SERVICE = "m.login.application_service"
 TOKEN = "the token of the bridge"

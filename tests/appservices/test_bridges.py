@@ -20,9 +20,15 @@ from mautrix.types import UserID
 from mautrix.util.logging import TraceLogger
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import asynchronous, postgres
 from tests.appservices.bridges import SERVICE, TOKEN, registration
-from tests.service_process import SERVER_NAME, ServiceProcess, psycopg2, sqlite, write_config
+from tests.support import asynchronous, postgres
+from tests.support.service_process import (
+    SERVER_NAME,
+    ServiceProcess,
+    psycopg2,
+    sqlite,
+    write_config,
+)
 
 logging.setLoggerClass(TraceLogger)
 

@@ -10,8 +10,8 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.appservices.bridges import SERVICE, registration
-from tests.races import CONTENDERS, OnSQLite, OnTwoProcesses, RaceCase
-from tests.scale import SCALE
+from tests.support.races import CONTENDERS, OnSQLite, OnTwoProcesses, RaceCase
+from tests.support.scale import SCALE
 
 ROUNDS = 10 * SCALE
 TOKEN = "bridge"

@@ -23,7 +23,7 @@ from regsys.interfaces import IGhosts
 from regsys.model import Appservice, NewAccount, Secret, UserID
 from regsys.testing import MemoryAppservices, provides
 from tests.appservices.bridges import TOKEN, BridgeCase
-from tests.handling import NOW_MS, PHONE, SERVER, HandlerCase
+from tests.support.handler import NOW_MS, PHONE, SERVER, HandlerCase
 
 BRIDGE = Appservice(id="bridge", as_token=Secret("as token"), sender_localpart="bot")
 GHOST = UserID("_ghost", SERVER)

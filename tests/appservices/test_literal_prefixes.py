@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.appservices.literal_prefixes import prefixes
-from tests.scale import examples
+from tests.support.scale import examples
 
 PIECES = (
     *("@", "_", "irc", "a", "B", "ä", ".", ".*", "+", "*", "?", "{2}", "{0,1}", "{", "}", "*?"),

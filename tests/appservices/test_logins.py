@@ -19,10 +19,10 @@ from tests.appservices.bridges import (
     other,
     registration,
 )
-from tests.case import DUMMY, PASSWORD
-from tests.client import V3
 from tests.doubles.homeserver import HomeserverDouble
-from tests.log_canaries import watch
+from tests.support.case import DUMMY, PASSWORD
+from tests.support.client import V3
+from tests.support.log_canaries import watch
 from tests.test_log_canaries import Down
 
 

@@ -17,7 +17,7 @@ from regsys.testing.contracts import AppservicesContract
 from regsys.testing.contracts.appservices import BRIDGE, OTHER
 from regsys.testing.contracts.case import SERVER
 from tests.appservices.test_literal_prefixes import regexes, texts_of
-from tests.scale import examples
+from tests.support.scale import examples
 
 Spaces = Sequence[tuple[str, bool]]
 

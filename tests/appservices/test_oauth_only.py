@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.appservices.bridges import OTHER_TOKEN, BridgeCase, other, registration
-from tests.case import DUMMY, PASSWORD
-from tests.client import V3
+from tests.support.case import DUMMY, PASSWORD
+from tests.support.client import V3
 
 OFF = "M_FORBIDDEN"
 

@@ -17,8 +17,8 @@ from tests.appservices.bridges import (
     other,
     registration,
 )
-from tests.case import DUMMY, PASSWORD
-from tests.client import V3
+from tests.support.case import DUMMY, PASSWORD
+from tests.support.client import V3
 
 PROVEN = {
     "m.login.email.identity": {

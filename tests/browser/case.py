@@ -20,9 +20,9 @@ from typing import Any, ClassVar, Mapping
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.npm import Missing, packages
-from tests.patience import PATIENCE_S
-from tests.service_process import ServiceProcess, sqlite, write_config
-from tests.witnesses import witness
+from tests.support.patience import PATIENCE_S
+from tests.support.reporter import witness
+from tests.support.service_process import ServiceProcess, sqlite, write_config
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # As root there is no sandbox; the rest keeps it from talking to anybody but us.

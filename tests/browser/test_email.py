@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.browser.case import PLENTY, REGISTER, BrowserCase
 from tests.doubles.smtp import Delivered
-from tests.service_process import ServiceProcess
-from tests.smtp_process import smtp_process
+from tests.support.service_process import ServiceProcess
+from tests.support.smtp_process import smtp_process
 
 ALICE = "alice@mail.example"
 ADDRESS, CODE, OPENED = "Email address", "Code from the mail", "I have opened the link"

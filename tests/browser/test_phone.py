@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.browser.case import PASSWORD, PLENTY, REGISTER, BrowserCase
 from tests.doubles.sms import SmsDouble
-from tests.service_process import ServiceProcess
+from tests.support.service_process import ServiceProcess
 
 STEP, NUMBER, CODE = "Confirm your phone number", "Phone number", "Code from the text message"
 

@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from tests.doubles.process import DoubleProcess, serve
-from tests.patience import PATIENCE_S, until
+from tests.support.patience import PATIENCE_S, until
 
 SECRET = "the-double's-private-key-canary"
 GOOD, BAD, STALL, DRIP = "good", "bad", "stall", "drip"

@@ -14,7 +14,7 @@ import attr
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 
 @attr.define(eq=False)

@@ -9,8 +9,8 @@ import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Optional
 
-from tests.patience import PATIENCE_S
-from tests.ports import free_port
+from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_port
 
 AUTHORIZATION = "Bearer of-the-gateway"
 # Answered instead of a status: nothing, until the double stops.

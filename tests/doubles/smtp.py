@@ -1,7 +1,7 @@
 """A real mail server for tests, with the faults that mail servers have (threat C8).
 
 ``listening`` runs it in the test's own process; for tests whose reactor does not run there is
-``tests.smtp_process``.
+``tests.support.smtp_process``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from regsys.model import Mail
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.email_message import MessageBuilder
 from tests.doubles.smtp import MailServer
-from tests.log_canaries import Canaries
+from tests.support.log_canaries import Canaries
 
 SECRETS = {
     "the password": "password-canary",

@@ -17,7 +17,7 @@ from regsys.outbound.captcha import SiteVerify
 from regsys.outbound.http import DEADLINE_S, HTTPClient
 from regsys.testing import provides
 from tests.doubles.captcha import BAD, DRIP, GOOD, MISHAPS, SECRET, STALL, CaptchaDouble
-from tests.log_canaries import watch
+from tests.support.log_canaries import watch
 
 SAYS = "regsys.outbound.captcha"
 URL = "http://captcha.example/siteverify?kept=yes"

@@ -14,9 +14,9 @@ from regsys.errors import MailDeferred
 from regsys.model import Secret
 from regsys.outbound.email import SMTPMailer
 from tests.doubles.smtp import DROP, MailServer, listening
-from tests.log_canaries import Canaries
 from tests.outbound.smtp_case import LOGIN, SECRETS, email_config, mail
-from tests.ports import free_port
+from tests.support.log_canaries import Canaries
+from tests.support.ports import free_port
 
 
 class SocketCase(TestCase):

@@ -30,7 +30,7 @@ from regsys.outbound.measured import HEAD_BYTES
 from regsys.testing import config
 from regsys.wiring.process import open_process, prepare
 from tests.outbound.endless import ENDLESS
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 
 PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
 

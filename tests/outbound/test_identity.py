@@ -30,7 +30,7 @@ from tests.doubles.identity import (
     VALIDATED_MS,
     IdentityDouble,
 )
-from tests.log_canaries import watch
+from tests.support.log_canaries import watch
 
 SAYS = "regsys.outbound.identity_server_v1"
 URL = "http://id.example/below"

@@ -26,9 +26,9 @@ from regsys.testing.contracts import AccountStoreContract
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
 from regsys.testing.contracts.registration_tokens import TOKEN, token
 from regsys.testing.contracts.sessions import END_MS, session
-from tests.databases import InFile, InMemory, OnPostgreSQL
-from tests.tables import Tables
-from tests.threads import InThreads
+from tests.support.databases import InFile, InMemory, OnPostgreSQL
+from tests.support.tables import Tables
+from tests.support.threads import InThreads
 
 EMAIL = Threepid("email", "alice@example.org", NOW_MS - 1)
 PHONE = Threepid("msisdn", "491701234567", NOW_MS - 2)

@@ -24,8 +24,8 @@ from regsys.storage.users import UserStore
 from regsys.testing import provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
-from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
-from tests.tables import Tables
+from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.tables import Tables
 
 DAY_MS = 24 * 3600 * 1000
 COUNTS = BlockingConfig(counts_users=True)

@@ -13,8 +13,8 @@ from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts import BindingStoreContract
 from regsys.testing.contracts.bindings import PROOF, binding
 from regsys.testing.contracts.case import NOW_MS, user
-from tests.databases import InMemory, OnPostgreSQL
-from tests.tables import Tables
+from tests.support.databases import InMemory, OnPostgreSQL
+from tests.support.tables import Tables
 
 
 class OwnBindings(Tables, BindingStoreContract):

@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from tests.databases import InMemory, OnPostgreSQL
-from tests.tables import ALL, Tables
+from tests.support.databases import InMemory, OnPostgreSQL
+from tests.support.tables import ALL, Tables
 
 
 class Bystanders(Tables):

@@ -13,8 +13,8 @@ from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts import ConsentStoreContract
 from regsys.testing.contracts.case import account, user
-from tests.databases import InFile, InMemory, OnPostgreSQL
-from tests.tables import Tables
+from tests.support.databases import InFile, InMemory, OnPostgreSQL
+from tests.support.tables import Tables
 
 RECOVERY = NewJob(kind="recover", job_id="recovery")
 

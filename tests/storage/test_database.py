@@ -17,7 +17,7 @@ from regsys.http import InFlight
 from regsys.storage.database import ATTEMPTS, DEADLINE_S, Database, Transaction
 from regsys.storage.dialects import SQLite
 from regsys.testing import InlinePool
-from tests.databases import HeldPool
+from tests.support.databases import HeldPool
 
 INSERT = "INSERT INTO things VALUES (?)"
 

@@ -20,10 +20,10 @@ from regsys.testing.contracts.case import CLIENT, LATER_MS, NOW_MS, account, log
 from regsys.testing.contracts.outcomes import RECOVERY, new_account
 from regsys.testing.contracts.sessions import session
 from regsys.testing.contracts.tokens import TERMS, access_hash
-from tests import faults, postgres
-from tests.faultpoints import FaultPoints, WatchedDatabase
-from tests.stores import Stores
-from tests.tables import ALL, contents
+from tests.support import faults, postgres
+from tests.support.faultpoints import FaultPoints, WatchedDatabase
+from tests.support.stores import Stores
+from tests.support.tables import ALL, contents
 
 ALICE = user("alice")
 LEASE_MS = 1000

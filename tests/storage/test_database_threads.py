@@ -18,8 +18,8 @@ from regsys.storage.database import Database, Transaction
 from regsys.storage.dialects import SILENCE_S, PostgreSQL, SQLite
 from regsys.storage.migrations import migrate
 from regsys.storage.pool import IDLE_S
-from tests import postgres
-from tests.threads import Proxy, migrated, threaded_database
+from tests.support import postgres
+from tests.support.threads import Proxy, migrated, threaded_database
 
 DEADLINE_S = 0.4
 # A slow machine's share; none of it is waited for where all is well. With it, it is still less than

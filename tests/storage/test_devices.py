@@ -16,8 +16,8 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts import DevicesContract, ExpiringContract, TokenStoreContract
 from regsys.testing.contracts.case import NOW_MS, account, device, login, user
 from regsys.testing.contracts.tokens import TERMS, access_hash
-from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
-from tests.tables import Tables
+from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.tables import Tables
 
 
 class Devices(Tables):

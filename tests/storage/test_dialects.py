@@ -8,7 +8,7 @@ from typing import Any, Optional
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.storage.dialects import PostgreSQL, SQLite, Trouble
-from tests import postgres
+from tests.support import postgres
 
 
 class SQLiteTests(SynchronousTestCase):

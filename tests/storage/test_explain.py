@@ -17,11 +17,11 @@ from regsys.storage.jobs import JobStore
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing import MemoryMails
-from tests import postgres
-from tests.case import DUMMY, PASSWORD, SystemCase
-from tests.client import V3
-from tests.databases import postgres_database
-from tests.proofs import MAILS, REQUEST, STAGE, SUBMIT
+from tests.support import postgres
+from tests.support.case import DUMMY, PASSWORD, SystemCase
+from tests.support.client import V3
+from tests.support.databases import postgres_database
+from tests.support.validations import MAILS, REQUEST, STAGE, SUBMIT
 
 NOTIFIED = {**MAILS, "email": {**MAILS["email"], "enable_notifs": True}}
 USERS = 1_000_000

@@ -17,8 +17,8 @@ from regsys.testing.contracts import AccountDataContract
 from regsys.testing.contracts.case import NOW_MS, account, device
 from regsys.testing.contracts.sessions import PLENTY, session
 from regsys.testing.contracts.validations import wanted
-from tests.databases import InMemory, OnPostgreSQL
-from tests.tables import Tables
+from tests.support.databases import InMemory, OnPostgreSQL
+from tests.support.tables import Tables
 
 
 class Kept(Tables, AccountDataContract):

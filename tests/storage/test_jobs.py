@@ -24,9 +24,9 @@ from regsys.testing.contracts import (
 from regsys.testing.contracts.case import LATER_MS, NOW_MS, account
 from regsys.testing.contracts.jobs import jobs
 from regsys.testing.contracts.outcomes import RECOVERY
-from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
-from tests.tables import Tables
-from tests.threads import InThreads
+from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.tables import Tables
+from tests.support.threads import InThreads
 
 
 class OwnJobs(Tables, JobStoreContract):

@@ -23,10 +23,10 @@ from regsys.storage.migrations import NewerSchema, migrate, schema_files, statem
 from regsys.storage.users import UserStore
 from regsys.testing import InlinePool
 from regsys.testing.contracts.case import account
-from tests import faults, postgres
-from tests.patience import PATIENCE_S, until
-from tests.service_process import psycopg2 as psycopg2_section
-from tests.service_process import sqlite as sqlite_section
+from tests.support import faults, postgres
+from tests.support.patience import PATIENCE_S, until
+from tests.support.service_process import psycopg2 as psycopg2_section
+from tests.support.service_process import sqlite as sqlite_section
 
 ROOT = Path(__file__).parents[2]
 ALL = [number for number, _ in schema_files()]

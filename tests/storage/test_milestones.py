@@ -14,9 +14,9 @@ from regsys.storage.users import UserStore
 from regsys.testing import provides
 from regsys.testing.contracts.case import account, together, upgrade, user
 from regsys.testing.contracts.outcomes import RECOVERY
-from tests.databases import InMemory, OnPostgreSQL
-from tests.tables import Tables
-from tests.threads import InThreads
+from tests.support.databases import InMemory, OnPostgreSQL
+from tests.support.tables import Tables
+from tests.support.threads import InThreads
 
 
 class Milestones(Tables):

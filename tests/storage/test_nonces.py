@@ -11,8 +11,8 @@ from regsys.storage.nonces import NonceStore
 from regsys.testing import provides
 from regsys.testing.contracts import ExpiringContract
 from regsys.testing.contracts.case import NOW_MS, together
-from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
-from tests.tables import Tables
+from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.tables import Tables
 
 
 class Nonces(Tables):

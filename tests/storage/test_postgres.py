@@ -1,4 +1,4 @@
-"""The PostgreSQL that tests are given keeps what tests/postgres.py promises."""
+"""The PostgreSQL that tests are given keeps what tests/support/postgres.py promises."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests import postgres
-from tests.patience import until
+from tests.support import postgres
+from tests.support.patience import until
 
 # Starts a server of its own, says where it keeps its files, and waits to be killed.
 VICTIM = """

@@ -18,8 +18,8 @@ from regsys.testing import provides
 from regsys.testing.contracts import PushersContract
 from regsys.testing.contracts.aftermath import MAIL, pusher
 from regsys.testing.contracts.case import NOW_MS, user
-from tests.databases import InFile, InMemory, OnPostgreSQL
-from tests.tables import Tables
+from tests.support.databases import InFile, InMemory, OnPostgreSQL
+from tests.support.tables import Tables
 
 
 class OwnPushers(Tables, PushersContract):

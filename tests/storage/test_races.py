@@ -22,8 +22,8 @@ from regsys.testing.contracts.case import (
 from regsys.testing.contracts.outcomes import RECOVERY, new_account
 from regsys.testing.contracts.sessions import END_MS, session
 from regsys.testing.contracts.tokens import TERMS, access_hash
-from tests.interleaving import Interleaving, Meeting, Step
-from tests.stores import Stores
+from tests.support.interleaving import Interleaving, Meeting, Step
+from tests.support.stores import Stores
 
 ALICE = user("alice")
 EMAIL = Threepid("email", "a@example.org", NOW_MS)

@@ -16,8 +16,8 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts import ExpiringContract, RegistrationTokenStoreContract
 from regsys.testing.contracts.case import NOW_MS, account
 from regsys.testing.contracts.registration_tokens import OVER_MS, TOKEN, token, using
-from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
-from tests.tables import Tables
+from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.tables import Tables
 
 RECOVERY = NewJob(kind="recover", job_id="recovery")
 YEAR_MS = 365 * 24 * 3600 * 1000

@@ -9,10 +9,10 @@ from typing import Any, Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
-from tests import invariants
-from tests.client import Answer
-from tests.crash import CrashCase, OnPostgreSQL, OnSQLite, Process, Request
-from tests.faultpoints import FaultPoints
+from tests.support import invariants
+from tests.support.client import Answer
+from tests.support.crash import CrashCase, OnPostgreSQL, OnSQLite, Process, Request
+from tests.support.faultpoints import FaultPoints
 
 Before = Callable[[Process, str], Any]
 

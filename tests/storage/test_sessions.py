@@ -13,8 +13,8 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts import ExpiringContract, SessionStoreContract
 from regsys.testing.contracts.case import CLIENT, NOW_MS
 from regsys.testing.contracts.sessions import session
-from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
-from tests.tables import Tables
+from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.tables import Tables
 
 
 class OwnSessions(Tables, SessionStoreContract):

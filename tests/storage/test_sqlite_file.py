@@ -20,7 +20,7 @@ from regsys.storage.database import Database
 from regsys.storage.dialects import SQLite
 from regsys.storage.migrations import migrate
 from regsys.testing import InlinePool
-from tests import faults
+from tests.support import faults
 
 
 def add(txn: Any, name: str) -> bool:

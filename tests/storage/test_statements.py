@@ -14,11 +14,11 @@ from regsys.interfaces import IUserDirectory
 from regsys.model import UserID
 from regsys.storage.validations import ValidationStore
 from regsys.testing import MemoryMails, MemoryRoom, MemoryRooms
-from tests import postgres
 from tests.appservices.bridges import BridgeCase
-from tests.case import DUMMY, PASSWORD
-from tests.client import V3
-from tests.databases import postgres_database
+from tests.support import postgres
+from tests.support.case import DUMMY, PASSWORD
+from tests.support.client import V3
+from tests.support.databases import postgres_database
 
 PLENTY = {"per_second": 1000, "burst_count": 1000}
 

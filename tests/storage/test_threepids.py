@@ -21,8 +21,8 @@ from regsys.testing.contracts import (
 )
 from regsys.testing.contracts.case import NOW_MS, account
 from regsys.testing.contracts.validations import ALICE, LIFE_MS, wanted
-from tests.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
-from tests.tables import Tables
+from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.tables import Tables
 
 
 class OwnThreepids(Tables, ThreepidStoreContract):

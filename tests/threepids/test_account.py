@@ -11,8 +11,8 @@ from regsys.callbacks import DEADLINE_MS, ThreepidChanges
 from regsys.errors import Unavailable
 from regsys.interfaces import IThreepidChanges
 from regsys.testing import provides
-from tests.accounts import AccountCase
-from tests.proofs import ALICE
+from tests.support.accounts import AccountCase
+from tests.support.validations import ALICE
 
 HER = "@alice:test.example"
 

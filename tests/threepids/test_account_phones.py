@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 from regsys.model import VALIDATED_MS as GOOD_FOR_MS
 from regsys.testing import MemoryMails
-from tests.accounts import THREEPIDS, AccountCase
-from tests.client import Answer
 from tests.doubles.identity import CODE, NO_PROOFS, ODD_PROOFS, REFUSALS, SILENCES, VALIDATED_MS
-from tests.proofs import MAILS
-from tests.proofs import SUBMIT as PAGE
-from tests.texting import OWN, Texted
+from tests.support.accounts import THREEPIDS, AccountCase
+from tests.support.client import Answer
+from tests.support.sms import OWN, Texted
+from tests.support.validations import MAILS
+from tests.support.validations import SUBMIT as PAGE
 from tests.threepids.test_phones import (
     CANONICAL,
     NUMBER,

@@ -31,7 +31,7 @@ from regsys.threepids.addresses import (
     mailbox,
     next_link,
 )
-from tests.scale import examples
+from tests.support.scale import examples
 
 # A letter that folds, one that grows when it is folded, separators, controls, other scripts.
 SIGNS = some.sampled_from(

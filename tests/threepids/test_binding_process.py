@@ -12,7 +12,6 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.outbound.http import DEADLINE_S
-from tests import postgres
 from tests.doubles.identity import REFUSALS
 from tests.doubles.identity_v2 import (
     LIES,
@@ -23,9 +22,10 @@ from tests.doubles.identity_v2 import (
     UNSIGNED,
     IdentityV2Process,
 )
-from tests.log_canaries import told
-from tests.patience import PATIENCE_S, until
-from tests.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
+from tests.support import postgres
+from tests.support.log_canaries import told
+from tests.support.patience import PATIENCE_S, until
+from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
 from tests.threepids.test_bindings import SILENCES
 
 THREEPIDS = "/_matrix/client/v3/account/3pid"

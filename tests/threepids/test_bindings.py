@@ -13,11 +13,20 @@ from regsys.model import ASKING_MS, UserID
 from regsys.outbound.http import DEADLINE_S
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing import provides
-from tests.accounts import THREEPIDS
-from tests.bindings import HER, NO_SUPPORT, OTHER, SECRET, SERVER, SUCCESS, BindingCase, Signer
 from tests.doubles.identity import DRIP, HANG_UP, NONSENSE, REFUSALS, STALL
 from tests.doubles.identity_v2 import LIES, MOMENTS, NEVER, OTHER_BINDINGS, TOKEN, UNSIGNED
-from tests.proofs import ALICE
+from tests.support.accounts import THREEPIDS
+from tests.support.bindings import (
+    HER,
+    NO_SUPPORT,
+    OTHER,
+    SECRET,
+    SERVER,
+    SUCCESS,
+    BindingCase,
+    Signer,
+)
+from tests.support.validations import ALICE
 
 # What is neither yes nor no, at every step.
 SILENCES = sorted(set(NONSENSE) - {"401", "empty-object"} | {HANG_UP})

@@ -25,8 +25,8 @@ from regsys.threepids.changes import (
     ThreepidWriter,
     was_held,
 )
-from tests.crash import LATER_S
-from tests.failed_jobs import FailedJobs
+from tests.support.crash import LATER_S
+from tests.support.failed_jobs import FailedJobs
 
 MAIL = Threepid("email", "alice@mail.example", NOW_MS)
 PHONE = Threepid("msisdn", "4915112345678", NOW_MS)

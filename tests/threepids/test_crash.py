@@ -14,10 +14,10 @@ from regsys.model import UserID
 from regsys.testing import MemoryMails
 from regsys.testing.system import SERVER_NAME
 from regsys.wiring.subsystem import Subsystem
-from tests.accounts import THREEPIDS
-from tests.client import Answer
-from tests.crash import PASSWORD, CrashCase, OnPostgreSQL, OnSQLite, Process
-from tests.proofs import ADD_SUBMIT, PLENTY, SECRET
+from tests.support.accounts import THREEPIDS
+from tests.support.client import Answer
+from tests.support.crash import PASSWORD, CrashCase, OnPostgreSQL, OnSQLite, Process
+from tests.support.validations import ADD_SUBMIT, PLENTY, SECRET
 
 
 class Module:

@@ -17,7 +17,7 @@ from regsys.testing import provides
 from regsys.threepids.addresses import canonical_email
 from regsys.threepids.domains import LOOK_S, EmailDomains
 from tests.config.case import ConfigCase
-from tests.proofs import ProofCase
+from tests.support.validations import ProofCase
 from tests.threepids.test_addresses import Callbacks
 
 DENIED = """\

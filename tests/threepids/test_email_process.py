@@ -10,9 +10,15 @@ from urllib.parse import urlencode, urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import postgres
-from tests.service_process import SERVER_NAME, ServiceProcess, psycopg2, sqlite, write_config
-from tests.smtp_process import SMTPProcess, smtp_process
+from tests.support import postgres
+from tests.support.service_process import (
+    SERVER_NAME,
+    ServiceProcess,
+    psycopg2,
+    sqlite,
+    write_config,
+)
+from tests.support.smtp_process import SMTPProcess, smtp_process
 
 V3 = "/_matrix/client/v3"
 PASSWORD = "correct horse battery staple"

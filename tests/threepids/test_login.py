@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.case import PASSWORD
-from tests.client import V3, Answer
-from tests.proofs import ALICE, PLENTY, ProofCase
+from tests.support.case import PASSWORD
+from tests.support.client import V3, Answer
+from tests.support.validations import ALICE, PLENTY, ProofCase
 
 BOB = "bob@mail.example"
 

@@ -10,8 +10,8 @@ from regsys.accounts.usernames import MAX_USER_ID_BYTES
 from regsys.client_api.names_from_threepids import ThreepidNames, display_name_of, localpart_of
 from regsys.config import ThreepidsConfig
 from regsys.model import Registration, Threepid
-from tests.client import Answer
-from tests.proofs import ProofCase
+from tests.support.client import Answer
+from tests.support.validations import ProofCase
 
 NAMED = {"register_mxid_from_3pid": "email", "registrations_require_3pid": ["email"]}
 

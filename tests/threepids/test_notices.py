@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 
 from regsys.jobs import JobRunner
 from regsys.model import Registration, UserID
-from tests.case import DUMMY
-from tests.proofs import ALICE, ProofCase
+from tests.support.case import DUMMY
+from tests.support.validations import ALICE, ProofCase
 
 HER = "@alice:test.example"
 ADDED = ("added", HER, "email", ALICE)

@@ -10,10 +10,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.outbound.http import DEADLINE_S
-from tests import postgres
 from tests.doubles.identity import CODE, NO_PROOFS, ODD_PROOFS, SILENCES, IdentityProcess
-from tests.log_canaries import told
-from tests.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
+from tests.support import postgres
+from tests.support.log_canaries import told
+from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
 
 V3 = "/_matrix/client/v3"
 STAGE = "m.login.msisdn"

@@ -8,10 +8,17 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.crowd import Caller
 from tests.doubles.identity import CODE, IdentityProcess
-from tests.races import CONTENDERS, PASSWORD, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase
-from tests.scale import FEW_ROUNDS, SCALE
+from tests.support.crowd import Caller
+from tests.support.races import (
+    CONTENDERS,
+    PASSWORD,
+    OnPostgreSQL,
+    OnSQLite,
+    OnTwoProcesses,
+    RaceCase,
+)
+from tests.support.scale import FEW_ROUNDS, SCALE
 from tests.threepids.test_phones import REQUEST, SECRET, STAGE, SUBMIT
 
 PLENTY = {"per_second": 10_000, "burst_count": 10_000}

@@ -9,8 +9,6 @@ from treq.testing import RequestTraversalAgent
 from regsys.model import VALIDATED_MS as GOOD_FOR_MS
 from regsys.model import UserID
 from regsys.outbound.http import DEADLINE_S
-from tests.case import PASSWORD, DialogueCase
-from tests.client import V3, Answer
 from tests.doubles.identity import (
     API,
     CODE,
@@ -22,7 +20,9 @@ from tests.doubles.identity import (
     VALIDATED_MS,
     IdentityDouble,
 )
-from tests.log_canaries import watch
+from tests.support.case import PASSWORD, DialogueCase
+from tests.support.client import V3, Answer
+from tests.support.log_canaries import watch
 
 STAGE = "m.login.msisdn"
 REQUEST = f"{V3}/register/msisdn/requestToken"

@@ -11,11 +11,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.errors import NoTriesLeft, WrongValidationToken
 from regsys.model import CODE_TRIES
 from regsys.threepids.validation_tokens import ValidationTokens
-from tests.crowd import Answer
-from tests.proofs import REQUEST, STAGE, SUBMIT
-from tests.races import CONTENDERS, PASSWORD, OnPostgreSQL, OnSQLite, OnTwoProcesses, RaceCase
-from tests.scale import FEW_ROUNDS, SCALE
-from tests.service_process import MACAROON_SECRET
+from tests.support.crowd import Answer
+from tests.support.races import (
+    CONTENDERS,
+    PASSWORD,
+    OnPostgreSQL,
+    OnSQLite,
+    OnTwoProcesses,
+    RaceCase,
+)
+from tests.support.scale import FEW_ROUNDS, SCALE
+from tests.support.service_process import MACAROON_SECRET
+from tests.support.validations import REQUEST, STAGE, SUBMIT
 
 PLENTY = {"per_second": 10_000, "burst_count": 10_000}
 ROUNDS = 20 * SCALE

@@ -10,11 +10,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.outbound.http import DEADLINE_S
-from tests import postgres
 from tests.doubles.sms import AUTHORIZATION, STALL, SmsDouble
-from tests.log_canaries import told
-from tests.patience import until
-from tests.service_process import ServiceProcess, psycopg2, sqlite, write_config
+from tests.support import postgres
+from tests.support.log_canaries import told
+from tests.support.patience import until
+from tests.support.service_process import ServiceProcess, psycopg2, sqlite, write_config
 
 V3 = "/_matrix/client/v3"
 STAGE = "m.login.msisdn"

@@ -12,10 +12,10 @@ from regsys.errors import CodeUsedUp, SmsRefused, WrongCode
 from regsys.interfaces import ISmsSender
 from regsys.model import CODE_TRIES, masked
 from regsys.testing import provides
-from tests.client import Answer
-from tests.log_canaries import watch
 from tests.outbound.test_http import Other
-from tests.texting import OWN, Texted
+from tests.support.client import Answer
+from tests.support.log_canaries import watch
+from tests.support.sms import OWN, Texted
 from tests.threepids.test_phones import CANONICAL, PLENTY, REQUEST, SECRET, STAGE, SUBMIT, PhoneCase
 
 

@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import load
 from regsys.wiring.process import connect
-from tests.crowd import Caller
-from tests.proofs import REQUEST
-from tests.races import OnPostgreSQL, OnSQLite
-from tests.service_process import ServiceProcess, write_config
+from tests.support.crowd import Caller
+from tests.support.races import OnPostgreSQL, OnSQLite
+from tests.support.service_process import ServiceProcess, write_config
+from tests.support.validations import REQUEST
 
 # Of each kind. Without any difference the area lies within 0.1 of a half but once in 10 million.
 SAMPLES = 500

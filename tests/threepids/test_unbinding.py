@@ -8,8 +8,8 @@ from regsys.interfaces import IAccountData
 from regsys.model import JOB_LONGEST_WAIT_MS, UserID
 from regsys.testing import provides
 from regsys.threepids.identity_server_unbinding import GIVE_UP_MS
-from tests.bindings import HER, NO_SUPPORT, OTHER, SERVER, SUCCESS, BindingCase, Signer
-from tests.proofs import ALICE
+from tests.support.bindings import HER, NO_SUPPORT, OTHER, SERVER, SUCCESS, BindingCase, Signer
+from tests.support.validations import ALICE
 
 AWAY = f"unbind=500..{ALICE}"
 

@@ -11,7 +11,7 @@ from regsys.errors import Unavailable
 from regsys.interfaces import IValidationMails
 from regsys.model import CODE_TRIES, JOB_LEASE_MS, MailPurpose, ValidationMail
 from regsys.testing import MemoryMails, provides
-from tests.proofs import ALICE, REQUEST, SECRET, ProofCase
+from tests.support.validations import ALICE, REQUEST, SECRET, ProofCase
 
 LIFE_S = 3600
 TIGHT = {"per_second": 0.01, "burst_count": 3}

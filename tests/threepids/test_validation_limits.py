@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.logger import capturedLogs
 
-from tests.proofs import ALICE, REQUEST, SECRET, SUBMIT, ProofCase
+from tests.support.validations import ALICE, REQUEST, SECRET, SUBMIT, ProofCase
 
 TIGHT = {"per_second": 0.01, "burst_count": 3}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from regsys.errors import NoTriesLeft
 from regsys.model import CODE_TRIES
-from tests.proofs import SECRET, ProofCase
+from tests.support.validations import SECRET, ProofCase
 
 LIFE_S = 3600
 

@@ -9,7 +9,7 @@ import attr
 from hypothesis import strategies as st
 
 from regsys.model import RESERVED_MS
-from tests.riddle import RIDDLE, SOLVED
+from tests.support.riddle import RIDDLE, SOLVED
 
 TOKEN = "m.login.registration_token"
 DUMMY = "m.login.dummy"

@@ -12,8 +12,8 @@ from regsys.model import NewJob, NewValidation
 from regsys.storage.validations import ValidationStore
 from regsys.testing import MemoryMails, memory_process
 from regsys.wiring import subsystem
-from tests.client import Answer, Client
-from tests.riddle import Riddle
+from tests.support.client import Answer, Client
+from tests.support.riddle import Riddle
 from tests.uia.model import CLIENT_SECRET, FLOWS, LIFETIME_MS, PROOFS, Attempt
 
 

@@ -30,10 +30,10 @@ from regsys.credentials.passwords import prepare, verify_password
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.testing import config
-from tests.case import START_S, SystemCase
-from tests.client import Answer
-from tests.riddle import SOLVED
-from tests.scale import examples
+from tests.support.case import START_S, SystemCase
+from tests.support.client import Answer
+from tests.support.riddle import SOLVED
+from tests.support.scale import examples
 from tests.uia.model import (
     CHALLENGED,
     DENIED,

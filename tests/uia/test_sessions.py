@@ -27,7 +27,7 @@ from regsys.testing import memory_database
 from regsys.uia.sessions import Auth, Progress, UserInteractiveAuth
 from regsys.uia.stages import DummyStage
 from regsys.uia.turns import MOST, MOST_WAIT_S, RETRY_MS, STALLED_S
-from tests.riddle import RIDDLE, SOLVED, Riddle
+from tests.support.riddle import RIDDLE, SOLVED, Riddle
 
 DUMMY = "m.login.dummy"
 URI = "/_matrix/client/v3/register"

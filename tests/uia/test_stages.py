@@ -11,7 +11,7 @@ from regsys.interfaces import IStage, StageContext
 from regsys.model import Client, UIASession
 from regsys.testing import provides
 from regsys.uia.stages import DummyStage
-from tests.riddle import Riddle
+from tests.support.riddle import Riddle
 
 
 class StageTests(SynchronousTestCase):

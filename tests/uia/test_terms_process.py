@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import postgres
-from tests.log_canaries import told
-from tests.policies import FORM_SECRET, TERMS, user_consent, write_pages
-from tests.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
+from tests.support import postgres
+from tests.support.log_canaries import told
+from tests.support.policies import FORM_SECRET, TERMS, user_consent, write_pages
+from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
 
 V3 = "/_matrix/client/v3"
 DUMMY = {"type": "m.login.dummy"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar, Mapping, Optional
 from urllib.parse import quote
 
-from tests.case import SystemCase
-from tests.client import V3, Answer
+from tests.support.case import SystemCase
+from tests.support.client import V3, Answer
 
 SECRET = "between the two of us"
 

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from regsys.model import MailPurpose
-from tests.accounts import CONFIRMED, THREEPIDS, AccountCase
-from tests.proofs import ADD_SUBMIT, ALICE, SECRET, SUBMIT
+from tests.support.accounts import CONFIRMED, THREEPIDS, AccountCase
+from tests.support.validations import ADD_SUBMIT, ALICE, SECRET, SUBMIT
 
 OTHER = "other@mail.example"
 PATHS = (

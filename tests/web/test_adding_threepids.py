@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from regsys.model import MailPurpose
-from tests.accounts import THREEPIDS, AccountCase
-from tests.proofs import ADD_SUBMIT, ALICE, SECRET
+from tests.support.accounts import THREEPIDS, AccountCase
+from tests.support.validations import ADD_SUBMIT, ALICE, SECRET
 
 OTHER = "other@mail.example"
 REQUEST = f"{THREEPIDS}/email/requestToken"

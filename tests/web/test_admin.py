@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 from typing import Any, ClassVar, Mapping, Optional
 
-from tests.case import SystemCase
-from tests.client import Answer
+from tests.support.case import SystemCase
+from tests.support.client import Answer
 
 REGISTER = "/_synapse/admin/v1/register"
 SECRET = "known to administrators alone"

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Mapping
 
 from twisted.internet.defer import Deferred
 
-from tests.case import SystemCase
-from tests.client import V3, Answer
+from tests.support.case import SystemCase
+from tests.support.client import V3, Answer
 
 PATH = f"{V3}/register/available"
 

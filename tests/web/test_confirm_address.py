@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from regsys.config import ConfigError
-from tests.client import Answer
-from tests.proofs import ALICE, MAILS, SECRET, SUBMIT, ProofCase
+from tests.support.client import Answer
+from tests.support.validations import ALICE, MAILS, SECRET, SUBMIT, ProofCase
 from tests.web.test_page_headers import SafePages
 
 NEXT = "https://app.example/#/go?on=1"

@@ -12,9 +12,9 @@ from zope.interface import implementer
 from regsys.errors import Unavailable
 from regsys.interfaces import IJobPlanner
 from regsys.model import Job, NewAccount, NewJob, UserID
-from tests.case import SystemCase
-from tests.client import Answer
-from tests.policies import CANARY, FORM_SECRET, user_consent, write_pages
+from tests.support.case import SystemCase
+from tests.support.client import Answer
+from tests.support.policies import CANARY, FORM_SECRET, user_consent, write_pages
 
 PATH = "/_matrix/consent"
 

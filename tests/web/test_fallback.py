@@ -18,8 +18,8 @@ from zope.interface import implementer
 from regsys.errors import StageFailed, Unavailable
 from regsys.interfaces import IStage, StageContext, StagePage
 from regsys.model import UIASession
-from tests.case import DUMMY, DialogueCase
-from tests.client import V3, Answer
+from tests.support.case import DUMMY, DialogueCase
+from tests.support.client import V3, Answer
 
 RIDDLE = "org.example.riddle"
 # In a question, in an answer, in a name: nothing of it may become a part of a page.

@@ -9,8 +9,8 @@ from regsys.errors import RoomRefused
 from regsys.model import NewJob, UserID
 from regsys.storage.jobs import JobStore
 from regsys.testing import MemoryRoom, MemoryRooms
-from tests.case import SystemCase
-from tests.client import Answer
+from tests.support.case import SystemCase
+from tests.support.client import Answer
 
 JOBS = "/_regsys/v1/jobs"
 LOBBY = "#lobby:test.example"

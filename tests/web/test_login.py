@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.case import SystemCase
-from tests.client import V3, Answer
+from tests.support.case import SystemCase
+from tests.support.client import V3, Answer
 
 MINUTE_S = 60
 

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.captcha.stages import CaptchaStage
 from regsys.cli.demo.server import TEST_KEYS, CaptchaDouble, Reusable
-from tests.client import Answer
+from tests.support.client import Answer
 from tests.web.test_fallback import HOSTILE, RIDDLE, PageCase
 
 HEADERS = {

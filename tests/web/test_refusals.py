@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Mapping
 from twisted.logger import capturedLogs, eventAsText
 
 from regsys.interfaces import Verdict
-from tests.case import DUMMY, PASSWORD, DialogueCase
-from tests.client import V3
+from tests.support.case import DUMMY, PASSWORD, DialogueCase
+from tests.support.client import V3
 
 
 class RefusalTests(DialogueCase):

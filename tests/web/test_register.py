@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from regsys.json_body import NEVER_NULL
-from tests.case import DUMMY, PASSWORD, SystemCase
-from tests.client import V3
+from tests.support.case import DUMMY, PASSWORD, SystemCase
+from tests.support.client import V3
 
 WHO = {"user_id", "home_server"}
 LOGIN = WHO | {"device_id", "access_token"}

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Mapping
 from regsys.model import TOKENS_A_PAGE, USES_A_PAGE
 from regsys.storage.database import Database
 from regsys.web.registration_tokens import USES_AT_FIRST
-from tests.case import SystemCase
-from tests.client import Answer
-from tests.tables import ALL
+from tests.support.case import SystemCase
+from tests.support.client import Answer
+from tests.support.tables import ALL
 
 ADMIN = "/_synapse/admin/v1/registration_tokens"
 VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"

@@ -1,0 +1,168 @@
+"""What is left of an account that is no more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attr
+from twisted.internet.defer import Deferred
+
+from regsys.errors import UserNotFound
+from regsys.interfaces import IDeactivation
+from regsys.model import NewAccount, NewJob, NewValidation, Threepid, UserID
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
+from regsys.storage.sessions import SessionStore
+from regsys.storage.validations import ValidationStore
+from regsys.testing import (
+    MemoryAccounts,
+    MemoryAuth,
+    MemoryDevices,
+    MemoryThreepids,
+    config,
+    memory_process,
+    provides,
+)
+from regsys.testing.contracts.case import NOW_MS, account, device
+from regsys.testing.contracts.sessions import END_MS, session
+from regsys.wiring import embedded
+from tests.support.accounts import AccountCase
+from tests.support.case import PASSWORD, SystemCase
+from tests.support.client import V3
+from tests.support.validations import ALICE
+
+HER = UserID("alice", "test.example")
+OTHER = "other@mail.example"
+
+
+class OwnTests(AccountCase):
+    """Where regsys keeps the accounts."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.heard: list[Any] = []
+        hooks = self.hooks(mails=self.mails)
+        hooks.threepid_changes.removals.register("m", lambda *args: self.heard.append(args))
+        objection = (None, "Stay!")
+        hooks.threepid_changes.checks.register(
+            "m", lambda user, medium, address, adding: None if adding else objection
+        )
+        self.system(database=self.database, hooks=hooks)
+        self.added(self.alice)
+        self.added(self.bob, OTHER, "bob")
+
+    def deactivated(self, user_id: UserID = HER) -> None:
+        self.wait(self.subsystem.handler.deactivated(user_id))
+
+    def test_provides(self) -> None:
+        """The handler's part is what it asks for."""
+        provides(IDeactivation, self.subsystem.handler.deactivation)
+
+    def test_nothingWorks(self) -> None:
+        """Neither token nor password is good, no device can be added, the name stays taken."""
+        self.deactivated()
+        self.assertRefused(self.whoami(self.alice), 401, "M_UNKNOWN_TOKEN")
+        login = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
+        self.assertEqual(self.client.post(f"{V3}/login", login).status, 403)
+        asked = self.subsystem.handler.register_device(HER)
+        self.failureResultOf(Deferred.fromCoroutine(asked), UserNotFound)
+        available = self.client.get(f"{V3}/register/available?username=alice")
+        self.assertRefused(available, 400, "M_USER_IN_USE")
+        self.assertEqual(self.rows("SELECT password_hash FROM users WHERE deactivated"), [(None,)])
+        self.assertEqual(self.rows("SELECT * FROM devices WHERE user_id = ?", str(HER)), [])
+
+    def test_addresses(self) -> None:
+        """Its addresses are anybody's, whatever a module objects; who is told of removals hears
+        of each, once."""
+        self.deactivated()
+        self.deactivated()
+        self.assertEqual(self.heard, [(str(HER), "email", ALICE)])
+        self.added(self.bob, ALICE, "bob")
+
+    def test_traces(self) -> None:
+        """Its dialogues and proofs are gone."""
+        self.session(self.alice, self.proven_by(self.alice, "third@mail.example"))
+        self.deactivated()
+        for table in ("uia_sessions", "validations"):
+            found = self.rows(f"SELECT user_id FROM {table} WHERE user_id = ?", str(HER))
+            self.assertEqual(found, [], table)
+
+    def test_others(self) -> None:
+        """Of everybody else everything is as it was."""
+        self.session(self.bob, self.proven_by(self.bob, "third@mail.example"))
+        newcomer = self.asked("newcomer@mail.example")
+        before = self.counts()
+        self.deactivated(UserID("nobody", "test.example"))
+        self.assertEqual(self.counts(), before)
+        self.deactivated()
+        self.assertEqual(self.held(self.bob), [OTHER])
+        sids = {row[0] for row in self.rows("SELECT sid FROM validations")}
+        self.assertIn(newcomer, sids)
+        self.assertEqual(self.rows("SELECT user_id FROM uia_sessions"), [("@bob:test.example",)])
+
+
+class EmbeddedTests(SystemCase):
+    def test_homeserver(self) -> None:
+        """Where a homeserver keeps the accounts, it frees the addresses there, and forgets what
+        regsys had."""
+        accounts, chosen = MemoryAccounts(), config()
+        devices = MemoryDevices(accounts)
+        process = memory_process(self, chosen, self.clock)
+        proven = Threepid("email", ALICE, self.now_ms)
+        new = NewAccount(key="k", user_id=HER, created_ms=self.now_ms, threepids=(proven,))
+        self.wait(accounts.create_account(new))
+        subsystem = embedded(
+            chosen,
+            self.clock,
+            store=accounts,
+            devices=devices,
+            auth=MemoryAuth(devices),
+            threepids=MemoryThreepids(accounts),
+            process=process,
+        )
+        validations = ValidationStore(process.database)
+        wanted = NewValidation(
+            sid="sid",
+            medium="email",
+            address=OTHER,
+            client_secret="secret",
+            send_attempt=1,
+            job=NewJob(kind="mail"),
+            now_ms=self.now_ms,
+            until_ms=self.now_ms + 1000,
+            user_id=HER,
+        )
+        self.wait(validations.begin(wanted))
+        self.wait(subsystem.handler.deactivated(HER))
+        self.assertEqual(accounts.threepids, {})
+        self.assertIsNone(self.wait(validations.get("sid", self.now_ms)))
+
+    def test_loggedOut(self) -> None:
+        """A homeserver that keeps the devices says which of them are gone: what registered them
+        is not repeated, as nothing is of an account that is no more."""
+        accounts, chosen = MemoryAccounts(), config()
+        devices = MemoryDevices(accounts)
+        process = memory_process(self, chosen, self.clock)
+        handler = embedded(
+            chosen,
+            self.clock,
+            store=accounts,
+            devices=devices,
+            auth=MemoryAuth(devices),
+            process=process,
+        ).handler
+        sessions, outcomes = SessionStore(process.database), EmbeddedAccountStore(process.database)
+        names = ("PHONE", "LAPTOP", "TABLET")
+        for name in names:
+            self.wait(sessions.add(session(name), 9))
+            new = account(name, session_id=name, session_until_ms=END_MS, device=device(name, name))
+            self.wait(outcomes.complete(attr.evolve(new, user_id=HER), name))
+
+        def left() -> list[str]:
+            return [name for name in names if self.wait(sessions.get(name, NOW_MS)) is not None]
+
+        self.wait(handler.logged_out(HER, "PHONE"))
+        self.assertEqual(left(), ["LAPTOP", "TABLET"])
+        self.wait(handler.logged_out(UserID("bob", "test.example")))
+        self.assertEqual(left(), ["LAPTOP", "TABLET"])
+        self.wait(handler.deactivated(HER))
+        self.assertEqual(left(), [])

@@ -1,0 +1,378 @@
+"""Accounts in somebody else's store: whole or absent, wherever a process dies on the way."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from regsys.accounts.embedded_writer import RECOVERY
+from regsys.errors import Unavailable, UsernameTaken
+from regsys.interfaces import IAuth, IJobPlanner, ILogins, IRegistrationWriter
+from regsys.model import JOB_LEASE_MS, RESERVED_MS, Created, NewAccount, Threepid
+from regsys.storage.jobs import JobStore
+from regsys.storage.registration_tokens import RegistrationTokenStore
+from regsys.testing.contracts import WriterContract
+from regsys.testing.contracts.case import NOW_MS, user
+from regsys.testing.contracts.registration_tokens import TOKEN, token
+from regsys.testing.contracts.writer import StartJobs, new_account
+from tests.support.homeserver import LATER_S, POINTS, Died, Homeserver, failing_at, waiting_at
+
+# From here on the homeserver has the account.
+MADE = POINTS.index("after create_account")
+# Who registers: what differs from somebody who wants a name and a login.
+KINDS: dict[str, dict[str, Any]] = {
+    "user": {},
+    "without login": {"device": None},
+    "guest": {"localpart": "1", "is_guest": True},
+    "upgrade": {"localpart": "1", "upgrades_guest": True, "display_name": None},
+    "token": {"registration_token": TOKEN},
+    "threepids": {"threepids": (Threepid("email", "a@mail.example", NOW_MS),)},
+    "consents": {"consents": {"privacy_policy": "1"}},
+    "address": {"threepids": (Threepid("email", "alice@mail.example", NOW_MS),)},
+}
+
+
+class ForeignWriterTests(WriterContract, TestCase):
+    def make(
+        self, logins: ILogins, planners: IJobPlanner, start_jobs: StartJobs
+    ) -> tuple[IRegistrationWriter, IAuth]:
+        server = Homeserver(self)
+        writer, _ = server.process()
+        after = server.aftermath(planners, start_jobs)
+        writer = attr.evolve(writer, logins=logins, aftermath=after, start_jobs=start_jobs)
+        return writer, server.auth
+
+
+class RecoveryTests(TestCase):
+    async def test_whoTheFirstUserIs(self) -> None:
+        """Whom a recovery finds is the first user exactly if the request would have made him so;
+        and the job that waits meanwhile tells no session by its id."""
+        for more, first in (
+            ({}, ["alice"]),
+            ({"is_guest": True}, []),
+            ({"user_type": "bot"}, []),
+            ({"appservice_id": "irc"}, []),
+            ({"is_ghost": True}, []),
+        ):
+            server = Homeserver(self)
+            await server.begin()
+            writer, _ = server.process(failing_at("before settle", Died()))
+            with self.assertRaises(Died):
+                await writer.create_account(server.wish(**more))
+            ((job_id,),) = await server.rows("SELECT job_id FROM jobs")
+            self.assertNotIn("session", job_id)
+            await server.recover()
+            found = await server.rows("SELECT user_id FROM milestones")
+            self.assertEqual(found, [(str(user(name)),) for name in first], more)
+
+    async def test_toldOnce(self) -> None:
+        """A recovery that finds the matter settled by somebody else tells of no account."""
+        server = Homeserver(self)
+        await server.begin()
+        writer, _ = server.process(failing_at("before settle", Died()))
+        with self.assertRaises(Died):
+            await writer.create_account(server.wish())
+        server.clock.advance(LATER_S)
+        (job,) = await JobStore(server.db).claim(
+            {RECOVERY: 1}, int(server.clock.seconds() * 1000), JOB_LEASE_MS
+        )
+        writer, _ = server.process()
+        self.assertFalse((await writer.create_account(server.wish())).replayed)
+        await writer.recover(job)
+        self.assertEqual(server.recovered, [])
+
+    async def test_told(self) -> None:
+        """Each account is made once: told of by the recovery that has finished it, or the answer
+        to the request that has, wherever the first process died."""
+        more = {"shadow_banned": True, "auth_provider_id": "oidc"}
+        for point in POINTS:
+            for asks in (False, True):
+                server = Homeserver(self)
+                await server.begin()
+                writer, _ = server.process(failing_at(point, Died()))
+                with self.assertRaises(Died):
+                    await writer.create_account(server.wish(**more))
+                answers = []
+                for _ in range(2):
+                    if asks:
+                        answers.append(await server.process()[0].create_account(server.wish()))
+                    await server.recover()
+                made = [answer for answer in answers if not answer.replayed]
+                has_account = bool(server.accounts.by_name)
+                # What was settled before the death had been answered with, or is nobody's to tell.
+                expected = int(has_account and point != "after settle")
+                self.assertEqual(len(made) + len(server.recovered), expected, f"{point} {asks}")
+                for new in server.recovered:
+                    self.assertEqual((new.shadow_banned, new.auth_provider_id), (True, "oidc"))
+
+
+class Matter:
+    """One registration with a homeserver of its own, and what has become of it."""
+
+    def __init__(self, case: TestCase, kind: str = "user") -> None:
+        self.case = case
+        self.server = Homeserver(case)
+        self.more = KINDS[kind]
+        self.tokens = RegistrationTokenStore(self.server.db)
+
+    async def begin(self) -> NewAccount:
+        """What the first request asks for."""
+        await self.server.begin()
+        await self.tokens.create(token(uses_allowed=1))
+        if "registration_token" in self.more:
+            await self.tokens.reserve(TOKEN, "session", NOW_MS)
+        if "upgrades_guest" in self.more:
+            guest = new_account("guest", "1", is_guest=True, device=None, session_id=None)
+            await self.server.accounts.create_account(guest)
+        return self.wish()
+
+    def wish(self) -> NewAccount:
+        return self.server.wish(**self.more)
+
+    async def die(self, new: NewAccount, point: str) -> None:
+        writer, _ = self.server.process(failing_at(point, Died()))
+        try:
+            await writer.create_account(new)
+        except Died:
+            return
+        # Nobody who wants no login gets as far as this.
+        self.case.assertIsNone(new.device, f"{point} was not reached")
+
+    async def ask(self) -> Created:
+        """The client asks again, and another process answers."""
+        return await self.server.process()[0].create_account(self.wish())
+
+    async def assertUses(self, pending: int, completed: int) -> None:
+        """How its registration token stands, if it has one."""
+        expected = (pending, completed) if "registration_token" in self.more else (0, 0)
+        found = await self.tokens.get(TOKEN, NOW_MS)
+        assert found is not None
+        self.case.assertEqual((found.pending, found.completed), expected)
+        self.case.assertEqual(len(await self.tokens.uses(TOKEN)), expected[1])
+
+    async def assertAbsent(self) -> None:
+        """Nothing is left of it, and its session goes on."""
+        server, name = self.server, self.wish().user_id.name_key
+        account = server.accounts.by_name.get(name)
+        self.case.assertTrue(account is None or (name == "1" and account.is_guest))
+        self.case.assertEqual(server.devices.by_id, {})
+        for table in ("outcomes", "jobs", "consents"):
+            self.case.assertEqual(await server.rows(f"SELECT * FROM {table}"), [])
+        ((finished,),) = await server.rows("SELECT finished FROM uia_sessions")
+        self.case.assertFalse(finished)
+        await self.assertUses(1, 0)
+
+    async def assertWhole(self, first: NewAccount, created: Optional[Created] = None) -> None:
+        """The account is there with all that belongs to it, once. ``created`` is the answer."""
+        server, who = self.server, first.user_id
+        await server.recover()
+        self.case.assertEqual(set(server.accounts.by_name), {who.name_key})
+        self.case.assertEqual(
+            await server.rows("SELECT key, user_id, finished FROM outcomes"),
+            [("session", str(who), True)],
+        )
+        self.case.assertEqual(await server.rows("SELECT finished FROM uia_sessions"), [(True,)])
+        self.case.assertEqual(await server.rows("SELECT * FROM jobs"), [])
+        self.case.assertEqual(server.greeted, [str(who)])
+        await self.assertUses(0, 1)
+        consents = await server.rows("SELECT user_id, policy, version FROM consents")
+        given = self.more.get("consents", {}).items()
+        self.case.assertEqual(consents, [(str(who), *consent) for consent in given])
+        answers = [await self.ask(), *([created] if created else [])]
+        for answer in answers:
+            self.case.assertEqual(answer.user_id, who)
+            if first.device is None:
+                self.case.assertIsNone(answer.login)
+            else:
+                await self.assertDevice(first, answer)
+
+    async def assertDevice(self, first: NewAccount, answer: Created) -> None:
+        """One device, as it was asked for first, and in force."""
+        assert answer.login is not None and first.device is not None
+        self.case.assertEqual(answer.login, first.device.login)
+        ((place, device),) = self.server.devices.by_id.items()
+        self.case.assertEqual(place, (first.user_id, first.device.login.device_id))
+        self.case.assertEqual(device.display_name, first.device.display_name)
+        requester = await self.server.auth.whose(answer.login.access_token)
+        assert requester is not None
+        self.case.assertEqual((requester.user_id, requester.device_id), place)
+
+
+class CrashTests(TestCase):
+    """Each test dies at each point of each kind of registration."""
+
+    async def each(self, check: Any) -> None:
+        for kind in KINDS:
+            for number, point in enumerate(POINTS):
+                matter = Matter(self, kind)
+                try:
+                    await check(matter, await matter.begin(), number, point)
+                except self.failureException as failure:
+                    raise self.failureException(f"{kind}, died {point}: {failure}") from failure
+
+    async def test_askedAgain(self) -> None:
+        """A client that asks again gets its account, with the login that was begun."""
+
+        async def check(matter: Matter, new: NewAccount, number: int, point: str) -> None:
+            await matter.die(new, point)
+            matter.server.clock.advance(5)
+            again = matter.wish()
+            created = await matter.server.process()[0].create_account(again)
+            await matter.assertWhole(new if number else again, created)
+
+        await self.each(check)
+
+    async def test_nobodyAsksAgain(self) -> None:
+        """If nobody asks, what was made is brought to its end, and what was not is forgotten;
+        a client that comes back late gets its account either way."""
+
+        async def check(matter: Matter, new: NewAccount, number: int, point: str) -> None:
+            await matter.die(new, point)
+            await matter.server.recover()
+            if number >= MADE or (new.device is None and "register" in point):
+                await matter.assertWhole(new)
+            else:
+                await matter.assertAbsent()
+                again = matter.wish()
+                created = await matter.server.process()[0].create_account(again)
+                await matter.assertWhole(again, created)
+
+        await self.each(check)
+
+
+class CompanyTests(TestCase):
+    """Others are at work on the same registration."""
+
+    async def test_twoAtOnce(self) -> None:
+        """Two processes that work on one session give one answer, wherever the first pauses."""
+        for point in POINTS:
+            matter, until = Matter(self), Deferred[None]()
+            new = await matter.begin()
+            writer, _ = matter.server.process(waiting_at(point, until))
+            first = Deferred.fromCoroutine(writer.create_account(new))
+            second = await matter.ask()
+            until.callback(None)
+            created = await first
+            self.assertEqual((second.user_id, second.login), (created.user_id, created.login))
+            self.assertEqual([created.replayed, second.replayed].count(False), 1, point)
+            self.assertEqual(matter.server.greeted, ["@alice:contract.example"], point)
+
+    async def test_recoveredTooEarly(self) -> None:
+        """A process that is slow, but alive, ends well though it was given up for dead."""
+        for point in POINTS:
+            matter, until = Matter(self), Deferred[None]()
+            new = await matter.begin()
+            writer, _ = matter.server.process(waiting_at(point, until))
+            first = Deferred.fromCoroutine(writer.create_account(new))
+            await matter.server.recover()
+            until.callback(None)
+            created = await first
+            # A job that it was about to begin is another's by now, and is done twice.
+            del matter.server.greeted[1:]
+            await matter.assertWhole(new, created)
+
+
+class AddressTests(TestCase):
+    async def test_recovered(self) -> None:
+        """What an account brings with it knows of its addresses, whoever ends the matter."""
+        matter = Matter(self, "threepids")
+        new = await matter.begin()
+        await matter.die(new, "after create_account")
+        await matter.assertWhole(new)
+        self.assertEqual(matter.server.addresses, ["a@mail.example"])
+
+
+class DeviceTests(TestCase):
+    async def test_recovered(self) -> None:
+        """A recovery puts the device on the account with all that was said of it."""
+        matter = Matter(self)
+        new = await matter.begin()
+        assert new.device is not None
+        told = {"auth_provider_id": "oidc", "auth_provider_session_id": "sid"}
+        device = attr.evolve(new.device, is_appservice_ghost=True, **told)
+        await matter.die(attr.evolve(new, device=device), "after create_account")
+        await matter.server.recover()
+        self.assertEqual(list(matter.server.devices.by_id.values()), [device])
+
+
+class RefusalTests(TestCase):
+    async def test_refused(self) -> None:
+        """What the store refuses leaves nothing; the session may go on under another name."""
+        matter = Matter(self)
+        new = await matter.begin()
+        matter.server.accounts.by_name["alice"] = new_account("other")
+        with self.assertRaises(UsernameTaken):
+            await matter.ask()
+        for table in ("outcomes", "jobs"):
+            self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [])
+        created = await matter.server.process()[0].create_account(matter.server.wish("bob"))
+        self.assertEqual((created.user_id, created.replayed), (user("bob"), False))
+        self.assertNotEqual(created.login, new.device)
+
+    async def test_storeIsDown(self) -> None:
+        """If the store cannot say whether it made the account, that is found out later."""
+        for point, made in (("before create_account", False), ("after create_account", True)):
+            matter = Matter(self)
+            new = await matter.begin()
+            writer, _ = matter.server.process(failing_at(point, Unavailable()))
+            with self.assertRaises(Unavailable):
+                await writer.create_account(new)
+            await matter.server.recover()
+            await (matter.assertWhole(new) if made else matter.assertAbsent())
+
+    async def test_anotherNameAfterACrash(self) -> None:
+        """An account that was made before a crash is what the session gets, whatever its client
+        asks for now."""
+        for point in POINTS[MADE:]:
+            matter = Matter(self)
+            new = await matter.begin()
+            await matter.die(new, point)
+            writer, _ = matter.server.process()
+            created = await writer.create_account(matter.server.wish("bob"))
+            await matter.assertWhole(new, created)
+            if point != "after settle":  # then the dead process had written the job
+                self.assertEqual(matter.server.named, ["alice"], point)
+
+    async def test_anotherNameBeforeACrash(self) -> None:
+        """A recovery finds the account under the name that was asked for last, and tells of it by
+        that name, unless it has a display name of its own."""
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"display_name": "alice"}, "bob"),
+            ({"display_name": "Alice L."}, "Alice L."),
+            ({"display_name": "alice", "device": None}, "bob"),
+        ]
+        for more, told in cases:
+            matter = Matter(self)
+            await matter.begin()
+            matter.more = more
+            await matter.die(matter.wish(), "before create_account")
+            renamed = matter.server.wish("bob", **({"device": None} if "device" in more else {}))
+            await matter.die(renamed, "after create_account")
+            await matter.server.recover()
+            self.assertEqual(matter.server.greeted, [str(user("bob"))])
+            self.assertEqual(matter.server.named, [told])
+            self.assertEqual(
+                await matter.server.rows("SELECT user_id, finished FROM outcomes"),
+                [(str(user("bob")), True)],
+            )
+
+    async def test_deactivatedMeanwhile(self) -> None:
+        """An account that is deactivated before its recovery gets no device and no more tries;
+        its key is released, and its use of a token given back."""
+        matter = Matter(self, "token")
+        await matter.die(await matter.begin(), "after create_account")
+        await matter.assertUses(1, 0)
+        matter.server.accounts.deactivated.add(user("alice"))
+        await matter.server.recover()
+        self.assertEqual(matter.server.devices.by_id, {})
+        for table in ("jobs", "outcomes", "registration_token_uses"):
+            self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [], table)
+        # The session holds the use for its hour, as it did before it registered.
+        ((until_ms,),) = await matter.server.rows(
+            "SELECT expires_ms FROM registration_token_reservations"
+        )
+        self.assertEqual(until_ms, NOW_MS + RESERVED_MS)
+        self.assertEqual(matter.server.recovered, [])

@@ -1,0 +1,75 @@
+"""Guests that come to an end while something else happens to them, on PostgreSQL, in every order of
+the statements."""
+
+from __future__ import annotations
+
+from regsys.errors import UnknownToken
+from regsys.model import Outcome
+from regsys.testing.contracts.case import LATER_MS, account, device, upgrade, user
+from tests.storage.test_races import RaceCase, create, pair
+from tests.support.stores import Stores
+
+GUEST = create(
+    account("guest", "1", is_guest=True, device=device("guest", "guest_device", is_guest=True))
+)
+
+
+async def end_idle(stores: Stores) -> int:
+    return await stores.guests.end_idle(LATER_MS, 10)
+
+
+class GuestRaces(RaceCase):
+    def test_upgradedWhileItEnds(self) -> None:
+        """A guest who becomes a user in the moment in which it would end for being idle is either
+        a user, or has ended and is told that its token is dead."""
+        new = create(upgrade("a", "1", password_hash="x", device=pair("a")))
+        ends = set()
+        for first, second in ((new, end_idle), (end_idle, new)):
+            for meeting in self.meetings(GUEST, first, second):
+                results = (meeting.first, meeting.second)
+                ended = 1 in results
+                ((state,),) = [self.stored("SELECT CONCAT(is_guest, deactivated) FROM users")]
+                kind = UnknownToken if ended else Outcome
+                self.assertIn(kind, {type(result) for result in results}, meeting)
+                self.assertEqual(state, "tt" if ended else "ff", meeting)
+                ends.add(ended)
+        self.assertEqual(ends, {True, False})
+
+    def test_endedTwice(self) -> None:
+        """Two processes that look for idle guests share them, and neither waits for the other."""
+
+        async def before(stores: Stores) -> None:
+            for name in "1234":
+                guest = device(name, "guest_device", is_guest=True)
+                await stores.users.create_account(account(name, name, is_guest=True, device=guest))
+
+        async def end_two(stores: Stores) -> int:
+            return await stores.guests.end_idle(LATER_MS, 2)
+
+        for meeting in self.meetings(before, end_two, end_two):
+            self.assertEqual((meeting.first, meeting.second), (2, 2), meeting)
+
+    def test_seenWhileItEnds(self) -> None:
+        """A guest who is seen in the moment in which it would end stays, or has ended."""
+
+        async def saw(stores: Stores) -> None:
+            await stores.activity.saw([user("1")], LATER_MS)
+
+        for first, second in ((saw, end_idle), (end_idle, saw)):
+            for meeting in self.meetings(GUEST, first, second):
+                ended = 1 in (meeting.first, meeting.second)
+                self.assertEqual(self.stored("SELECT deactivated FROM users"), [ended], meeting)
+
+    def test_seenTwice(self) -> None:
+        """Two processes that have seen the same people write them once, and none is in the
+        other's way."""
+
+        async def before(stores: Stores) -> None:
+            for name in "abc":
+                await stores.users.create_account(account(name, name))
+
+        async def saw(stores: Stores) -> None:
+            await stores.activity.saw([user(name) for name in "abc"], LATER_MS)
+
+        for meeting in self.meetings(before, saw, saw):
+            self.assertEqual(self.stored("SELECT COUNT(*) FROM active_users"), [3], meeting)

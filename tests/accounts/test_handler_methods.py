@@ -1,0 +1,130 @@
+"""What a handler does beside registering: checks, devices, ready-made accounts; and its log."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
+
+from regsys.credentials.access_tokens import MAX_DEVICE_ID
+from regsys.errors import InvalidParam, LimitExceeded, UserNotFound
+from regsys.model import Client, Created, NewAccount, Outcome, Secret
+from tests.support.handler import ALICE, HandlerCase, alice
+
+
+class MethodTests(HandlerCase):
+    def test_registerDevice(self) -> None:
+        """A device of an existing account is logged in as asked, each time with new tokens."""
+        for _ in range(2):
+            login = self.wait(
+                self.shop.handler.register_device(
+                    ALICE,
+                    "PHONE",
+                    "my phone",
+                    is_appservice_ghost=True,
+                    auth_provider_id="oidc",
+                    should_issue_refresh_token=True,
+                    auth_provider_session_id="sid",
+                )
+            )
+            user_id, device = self.shop.writer.devices[-1]
+            self.assertEqual((user_id, device.login), (ALICE, login))
+            self.assertEqual(login.device_id, "PHONE")
+            self.assertIsNotNone(login.refresh_token)
+            told = (device.display_name, device.auth_provider_id, device.auth_provider_session_id)
+            self.assertEqual(told, ("my phone", "oidc", "sid"))
+            self.assertTrue(device.is_appservice_ghost)
+        first, second = (device.login for _, device in self.shop.writer.devices)
+        self.assertNotEqual(first.access_token, second.access_token)
+
+    def test_registerDeviceOfAGuest(self) -> None:
+        """A guest's device is the guest device."""
+        login = self.wait(self.shop.handler.register_device(ALICE, "MINE", is_guest=True))
+        self.assertEqual(login.device_id, "guest_device")
+
+    def test_registerDeviceWithNothingAsked(self) -> None:
+        """Who asks for nothing gets a new device, without a name or a refresh token."""
+        login = self.wait(self.shop.handler.register_device(ALICE))
+        ((_, device),) = self.shop.writer.devices
+        self.assertRegex(login.device_id, r"\A[A-Z]{10}\Z")
+        self.assertEqual((device.display_name, login.refresh_token), (None, None))
+        self.assertFalse(device.is_appservice_ghost)
+
+    def test_registerDeviceRefused(self) -> None:
+        """An unacceptable device is refused before anything is written; an account that isn't
+        there is what the store says it is."""
+        refused = self.shop.handler.register_device(ALICE, "a" * (MAX_DEVICE_ID + 1))
+        self.failureResultOf(Deferred.fromCoroutine(refused), InvalidParam)
+        self.assertEqual(self.script.steps, [])
+        self.script.refuse("device", UserNotFound())
+        refused = self.shop.handler.register_device(ALICE)
+        self.failureResultOf(Deferred.fromCoroutine(refused), UserNotFound)
+
+    def test_afterwards(self) -> None:
+        """What follows a registration or a consent is the writer's, as it was given."""
+        result, token = {"m.login.terms": True}, Secret("syt_x")
+        self.wait(self.shop.handler.post_registration_actions(ALICE, result, token))
+        self.wait(self.shop.handler.post_registration_actions(ALICE, result))
+        self.wait(self.shop.handler.post_consent_actions(ALICE))
+        expected = [(ALICE, result, token), (ALICE, result, None), (ALICE,)]
+        self.assertEqual(self.shop.writer.followed, expected)
+
+    def test_checks(self) -> None:
+        """The checks that a homeserver may ask for are those of names and limits."""
+        handler, token = self.shop.handler, Secret("t")
+        self.wait(handler.check_username("alice", token, ALICE, early=True, key="key"))
+        self.wait(handler.check_username("bob"))
+        handler.check_user_id_not_appservice_exclusive(ALICE, "bridge")
+        self.assertEqual(
+            self.shop.names.asked,
+            [
+                ("alice", token, ALICE, True, "key"),
+                ("bob", None, None, False, None),
+                (ALICE, "bridge"),
+            ],
+        )
+        for address in ("192.0.2.1", None):
+            self.wait(handler.check_registration_ratelimit(address))
+        self.assertEqual(self.shop.admission.peeked, ["192.0.2.1", None])
+
+    def test_withStore(self) -> None:
+        """An account whose checks are made is written with its jobs, and nobody is asked."""
+        self.wait(
+            self.shop.handler.register_with_store(
+                NewAccount(key="key", user_id=ALICE, created_ms=1, display_name="A")
+            )
+        )
+        self.assertEqual(self.script.steps, ["write"])
+        self.assertEqual(self.shop.writer.accounts[0].jobs[0].payload, {"name": "A"})
+
+    def test_repeat(self) -> None:
+        """A finished outcome's answer is repeated by the writer."""
+        outcome = Outcome(key="key", user_id=ALICE, created_ms=1)
+        again = self.wait(self.shop.handler.repeat(outcome))
+        self.assertEqual(again, Created(user_id=ALICE, replayed=True))
+
+    def test_log(self) -> None:
+        """A registration is logged once, with who and whence, and without its secrets."""
+        with capturedLogs() as events:
+            self.register(alice(client=Client("192.0.2.1"), guest_access_token=Secret("gtoken")))
+        (event,) = events
+        told = [event[field] for field in ("user_id", "address", "guest", "admin")]
+        self.assertEqual(told, ["@alice:s.example", "192.0.2.1", False, False])
+        assert self.created.login is not None
+        for secret in ("pass", "ssap", "gtoken", self.created.login.access_token.reveal()):
+            self.assertNotIn(secret, repr(event))
+        self.shop.writer.replays = True
+        with capturedLogs() as events:
+            self.register(alice())
+            self.script.refuse("spam", LimitExceeded(1))
+            self.refused(alice(), LimitExceeded)
+        self.assertEqual(events, [])
+
+    def test_logOfOthers(self) -> None:
+        """The log tells guests and admins apart, and that nobody's address is known."""
+        for more in ({"make_guest": True}, {"admin": True}):
+            self.shop.writer.replays = False
+            with capturedLogs() as events:
+                self.register(alice(**more))
+            (event,) = events
+            told = [event[field] for field in ("address", "guest", "admin")]
+            self.assertEqual(told, [None, "make_guest" in more, "admin" in more])

@@ -1,0 +1,194 @@
+"""Killed at any statement boundary after the commit, of its jobs too, a process leaves nothing
+undone: what follows a registration or a consent happens in the next one, once in effect (B6.4)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar, Mapping, Sequence
+
+import attr
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
+
+from regsys.accounts.post_registration_jobs import ADD_PUSHER, EmailPusher, JobPlanners
+from regsys.interfaces import IJobPlanner
+from regsys.model import (
+    DeviceRequest,
+    Job,
+    NewAccount,
+    NewJob,
+    Registration,
+    Secret,
+    Threepid,
+    UserID,
+)
+from regsys.testing import MemoryPushers
+from regsys.testing.contracts.case import NOW_MS, user
+from regsys.testing.system import SERVER_NAME
+from regsys.wiring.subsystem import Subsystem
+from tests.support.crash import LATER_S, CrashCase, OnPostgreSQL, OnSQLite, Process
+from tests.support.homeserver import POINTS, Died, Homeserver, failing_at
+
+RULES = {"version": "1", "en": {"name": "Rules", "url": "https://rules.example/"}}
+
+
+@implementer(IJobPlanner)
+class Door:
+    """Who has accepted the rules comes in. Keeps in a file by which job, beyond the end of a
+    process: a job may open the door twice, but there is one of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+
+    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        return self.jobs_after_consent(new.user_id) if "rules" in new.consents else ()
+
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        payload = {"user_id": str(user_id)}
+        return (NewJob(kind="open_door", payload=payload, dedup_key=f"open_door {user_id}"),)
+
+    async def run(self, job: Job) -> None:
+        with self.path.open("a") as file:
+            print(job.payload["user_id"], job.job_id, file=file)
+
+    def opened(self) -> Mapping[str, int]:
+        """How many jobs there were for each user."""
+        return Counter(line.split()[0] for line in set(self.path.read_text().splitlines()))
+
+
+class PostRegistrationCrashTests(CrashCase):
+    options: ClassVar[Mapping[str, Any]] = {
+        "email": {"notif_from": "a@test.example", "enable_notifs": True},
+        "regsys": {"rc_availability": False, "policies": {"rules": RULES}},
+    }
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.door = Door(Path(self.mktemp()))  # type: ignore[attr-defined]
+
+    def equip(self, made: Subsystem) -> None:
+        made.handler.planners.parts.append(self.door)
+        made.jobs.add_handlers({"open_door": self.door.run})
+
+    def assertFollowed(self: Any, process: Process) -> None:
+        """Each address has its pusher, each consent has opened the door by one job."""
+        super().assertFollowed(process)
+        mailed = process.rows("SELECT user_id FROM threepids")
+        self.assertEqual(process.rows("SELECT user_id FROM pushers"), mailed)
+        accepted = process.rows("SELECT user_id FROM consents")
+        self.assertEqual(self.door.opened(), dict.fromkeys(accepted, 1))
+
+    def register(self, process: Process, name: str, whole: bool, dies: bool = False) -> str:
+        """An account with a login, its ``whole`` address and consent, or neither; its token.
+        ``dies``: with the commit, so that its jobs are left behind."""
+        handler = process.subsystem.handler
+        if dies:
+            writer = attr.evolve(handler.writer.writer, start_jobs=lambda jobs: None)
+            handler = attr.evolve(handler, writer=writer)
+        registration = Registration(
+            key=f"call of {name}",
+            localpart=name,
+            password=Secret("correct horse battery staple"),
+            device=DeviceRequest(),
+            threepids=(Threepid("email", f"{name}@mail.example", NOW_MS),) if whole else (),
+            consents={"rules": "1"} if whole else {},
+        )
+        created = process.result(handler.register_user(registration))
+        return str(created.login.access_token.reveal())
+
+    def test_nobodyComesBack(self) -> None:
+        """What was committed is brought to its end without any client."""
+        self.crash_everywhere(
+            lambda process, name: self.register(process, name, whole=True),
+            lambda process, name, issued: None,
+        )
+
+    def test_takenOver(self) -> None:
+        """So it is if the process that takes over the jobs of the first dies, too."""
+
+        def before(process: Process, name: str) -> str:
+            self.register(process, name, whole=True, dies=True)
+            return name
+
+        def request(process: Process, name: str) -> None:
+            process.clock.advance(LATER_S)
+            process.result(process.subsystem.jobs.run_due())
+
+        def retry(process: Process, name: str, issued: set[str]) -> None:
+            process.clock.advance(LATER_S)
+
+        self.crash_everywhere(request, retry, before)
+
+    def test_afterwards(self) -> None:
+        """post_registration_actions, called again by who doesn't know whether it ended."""
+
+        def before(process: Process, name: str) -> tuple[str, str]:
+            return name, self.register(process, name, whole=False)
+
+        def request(process: Process, given: tuple[str, str]) -> None:
+            name, token = given
+            mail = {"medium": "email", "address": f"{name}@mail.example", "validated_at": NOW_MS}
+            result = {"m.login.email.identity": mail, "m.login.terms": True}
+            process.result(
+                process.subsystem.handler.post_registration_actions(
+                    UserID(name, SERVER_NAME), result, Secret(token)
+                )
+            )
+
+        def retry(process: Process, given: tuple[str, str], issued: set[str]) -> None:
+            request(process, given)
+
+        self.crash_everywhere(request, retry, before)
+
+    def test_lateConsent(self) -> None:
+        """A consent that was committed opens the door, though its giver never comes back."""
+
+        def before(process: Process, name: str) -> UserID:
+            self.register(process, name, whole=False)
+            return UserID(name, SERVER_NAME)
+
+        def request(process: Process, user_id: UserID) -> None:
+            process.result(process.subsystem.consents.accept(user_id, "rules", "1"))
+
+        self.crash_everywhere(request, lambda process, user_id, issued: None, before)
+
+
+class SQLiteTests(OnSQLite, PostRegistrationCrashTests, SynchronousTestCase):
+    """In a file."""
+
+
+class PostgreSQLTests(OnPostgreSQL, PostRegistrationCrashTests, SynchronousTestCase):
+    """On a real server."""
+
+
+class ForeignTests(TestCase):
+    """Where a homeserver keeps the accounts."""
+
+    async def test_recovered(self) -> None:
+        """An account that its recovery brings to an end gets the pusher of its address."""
+        for point in POINTS[POINTS.index("after create_account") :]:
+            server = Homeserver(self)
+            await server.begin()
+            kept = MemoryPushers(server.devices)
+            pushers = EmailPusher(kept)
+            wish = server.wish(threepids=(Threepid("email", "alice@mail.example", NOW_MS),))
+            writer, _ = server.process(failing_at(point, Died()))
+            writer = attr.evolve(writer, planners=JobPlanners([pushers]))
+            with self.assertRaises(Died):
+                await writer.create_account(attr.evolve(wish, jobs=pushers.jobs_for(wish)))
+            await self.recover(server, pushers)
+            (pusher,) = kept.by_key.values()
+            self.assertEqual(
+                (pusher.user_id, pusher.pushkey), (user("alice"), "alice@mail.example")
+            )
+
+    async def recover(self, server: Homeserver, pushers: EmailPusher) -> None:
+        """A later process, with our part; what it begins runs at once."""
+        server.clock.advance(LATER_S)
+        writer, runner = server.process()
+        writer = attr.evolve(writer, planners=JobPlanners([pushers]))
+        handlers = {"finish_registration": writer.recover, ADD_PUSHER: pushers.run}
+        runner.add_handlers(handlers)
+        await runner.run_due()

@@ -1,0 +1,119 @@
+"""Names that a homeserver beside us has: when it is asked, and when not."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import attr
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from regsys.accounts.usernames import ASKED_AT_ONCE, Usernames
+from regsys.config import RegistrationConfig
+from regsys.errors import (
+    InvalidUsername,
+    Unavailable,
+    UnknownToken,
+    UsernameReserved,
+    UsernameTaken,
+)
+from regsys.interfaces import IHomeserverAccounts
+from regsys.model import Outcome, Secret, UserID
+from regsys.testing import MemoryAppservices, provides
+from tests.support.naming import UsernamesCase, user
+
+
+@implementer(IHomeserverAccounts)
+@attr.define
+class Elsewhere:
+    """Has these names, or says nothing; ``asked`` are those it was asked for."""
+
+    names: set[str] = attr.field(factory=set)
+    down: bool = False
+    asked: list[str] = attr.field(factory=list)
+
+    async def exists(self, user_id: UserID) -> bool:
+        self.asked.append(user_id.localpart)
+        if self.down:
+            raise Unavailable()
+        return user_id.localpart in self.names
+
+
+class ElsewhereTests(UsernamesCase):
+    def setUp(self) -> None:
+        self.elsewhere = Elsewhere({"alice", "1", "2"})
+        super().setUp()
+        provides(IHomeserverAccounts, self.elsewhere)
+
+    def make(self, *reserved: str, **config: Any) -> Usernames:
+        names = super().make(*reserved, **config)
+        return attr.evolve(names, elsewhere=self.elsewhere)
+
+    def draw(self, names: Optional[Usernames] = None) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine((names or self.names).draw()))
+
+    def test_taken(self) -> None:
+        """Its names are taken here; all others are free."""
+        self.refusal(UsernameTaken, "alice")
+        self.refusal(UsernameTaken, "alice", early=True)
+        self.assertIsNone(self.check("bob"))
+
+    def test_askedLast(self) -> None:
+        """It is not asked for what is refused without it."""
+        for error, name in (
+            (InvalidUsername, "_alice"),
+            (InvalidUsername, "1"),
+            (UsernameTaken, "taken"),
+        ):
+            self.refusal(error, name)
+        self.refusal(UsernameReserved, "alice", self.make("alice"))
+        self.assertEqual(self.elsewhere.asked, [])
+
+    def test_ownAccount(self) -> None:
+        """Nor for a name that this key, this session or this guest has here already: from then on
+        the account there is ours."""
+        self.accounts.taken.add("alice")
+        self.accounts.outcomes["key"] = Outcome(key="key", user_id=user("alice"), created_ms=1)
+        self.assertIsNone(self.check("alice", key="key"))
+        self.assertIsNone(self.check("alice", assigned_user_id=user("alice")))
+        self.assertEqual(self.check("42", guest_access_token=Secret("guest")), user("42"))
+        self.refusal(UnknownToken, "alice", guest_access_token=Secret("nobody's"))
+        self.assertEqual(self.elsewhere.asked, [])
+
+    def test_silent(self) -> None:
+        """Where taken names are kept silent about, it is asked by the completing request alone."""
+        silent = self.make(inhibit_user_in_use_error=True)
+        self.assertIsNone(self.check("alice", silent, early=True))
+        self.assertEqual(self.elsewhere.asked, [])
+        self.refusal(UsernameTaken, "alice", silent)
+
+    def test_takesOver(self) -> None:
+        """An administrator can say that its account is this person's, but not that ours is."""
+        self.assertIsNone(self.check("alice", takes_over=True))
+        self.refusal(UsernameTaken, "taken", takes_over=True)
+
+    def test_down(self) -> None:
+        """While it does not say, no name is free, generated or not."""
+        self.elsewhere.down = True
+        self.refusal(Unavailable, "bob")
+        self.failureResultOf(Deferred.fromCoroutine(self.names.draw()), Unavailable)
+
+    def test_numbers(self) -> None:
+        """Its numbers are stepped over; of very many, a bounded number at a time."""
+        self.assertEqual(self.draw(), user("3"))
+        self.elsewhere.names.update(map(str, range(4, 4 + ASKED_AT_ONCE + 3)))
+        self.failureResultOf(Deferred.fromCoroutine(self.names.draw()), Unavailable)
+        self.assertEqual(self.draw(), user(str(4 + ASKED_AT_ONCE + 3)))
+
+    def test_none(self) -> None:
+        """Without a homeserver nobody is asked."""
+        alone = Usernames(
+            server_name=self.names.server_name,
+            config=RegistrationConfig(),
+            accounts=self.accounts,
+            services=MemoryAppservices({}),
+            auth=self.names.auth,
+            clock=self.clock,
+        )
+        self.assertIsNone(self.check("alice", alone))
+        self.assertEqual(self.draw(alone), user("1"))

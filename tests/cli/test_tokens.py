@@ -1,0 +1,149 @@
+"""``regsys token``: what it says, and what it does."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.cli import tokens as cli
+from regsys.errors import InvalidParam, TokenNotFound
+from regsys.json_body import MAX_INTEGER
+from regsys.registration_tokens import RegistrationTokens
+from regsys.storage.registration_tokens import RegistrationTokenStore
+from regsys.storage.users import UserStore
+from regsys.testing import memory_database
+from regsys.testing.contracts.registration_tokens import using
+from tests.cli.test_commands import CommandCase
+
+NOW_S = 1_700_000_000  # 2023-11-14 22:13:20 UTC
+CREATE = {"token": None, "length": 16, "uses": None, "expires": None, "note": None}
+
+
+class ActionTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        clock = Clock()
+        clock.advance(NOW_S)
+        self.db = memory_database(self, clock)
+        self.tokens = RegistrationTokens(store=RegistrationTokenStore(self.db), clock=clock)
+
+    def wait(self, coroutine: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def start(self, action: str, **arguments: Any) -> Deferred[str]:
+        given = {**CREATE, **arguments} if action == "create" else arguments
+        return Deferred.fromCoroutine(cli.ACTIONS[action](self.tokens, Namespace(**given)))
+
+    def do(self, action: str, **arguments: Any) -> str:
+        return self.successResultOf(self.start(action, **arguments))
+
+    def test_create(self) -> None:
+        """The token is all that is printed, so that a script can use it."""
+        name = self.do("create", uses=3, expires="2d", note="for Zoë")
+        made = self.wait(self.tokens.get(name))
+        self.assertEqual(
+            (made.uses_allowed, made.expiry_ms, made.note, made.creator),
+            (3, (NOW_S + 2 * 86400) * 1000, "for Zoë", None),
+        )
+        self.assertEqual(len(self.do("create", length=5)), 5)
+        self.assertEqual(self.do("create", token="mine"), "mine")
+
+    def test_refused(self) -> None:
+        """What cannot be is refused with the reason."""
+        self.do("create", token="mine", uses=1)
+        for arguments in (
+            {"token": "mine"},
+            {"token": "a b"},
+            {"length": 65},
+            {"uses": -1},
+            {"expires": "soon"},
+            {"expires": "0s"},
+            {"expires": "9999999999y"},
+        ):
+            self.assertIsNotNone(
+                self.failureResultOf(self.start("create", **arguments), InvalidParam), arguments
+            )
+        for action in ("show", "revoke"):
+            self.failureResultOf(self.start(action, token="none", undo=False), TokenNotFound)
+
+    def test_list(self) -> None:
+        """A line a token: whether it is good, how it is used, when it ends, what it is for."""
+        self.assertEqual(self.do("list"), "There are no tokens.")
+        self.do("create", token="a", uses=3, expires="1d", note="for Zoë")
+        self.do("create", token="b", uses=0)
+        self.do("create", token="c")
+        self.wait(self.tokens.change("c", {"expiry_ms": MAX_INTEGER}))
+        self.do("revoke", token="c", undo=False)
+        self.wait(self.tokens.store.reserve("a", "session", NOW_S * 1000))
+        self.assertEqual(
+            self.do("list").splitlines(),
+            [
+                "a  valid  0 of 3 used, 1 under way  ends 2023-11-15 22:13:20 UTC  for Zoë",
+                "b  not valid  0 of 0 used, 0 under way  never ends",
+                "c  revoked  0 of any number used, 0 under way  ends 9999-12-31 23:59:59 UTC",
+            ],
+        )
+
+    def test_show(self) -> None:
+        """One token with who made it when, and who used it when."""
+        self.do("create", token="a")
+        for name in ("alice", "bob"):
+            new = using(name, "a", created_ms=(NOW_S + 60) * 1000)
+            self.wait(UserStore(self.db).create_account(new))
+        creating = self.tokens.create(token="b", settings={}, creator="@root:test.example")
+        self.wait(creating)
+        self.assertEqual(
+            self.do("show", token="a").splitlines(),
+            [
+                "a  valid  2 of any number used, 0 under way  never ends",
+                "made 2023-11-14 22:13:20 UTC on the command line",
+                "2023-11-14 22:14:20 UTC  @alice:contract.example",
+                "2023-11-14 22:14:20 UTC  @bob:contract.example",
+            ],
+        )
+        self.assertIn("by @root:test.example", self.do("show", token="b"))
+
+    def test_revoke(self) -> None:
+        """A revoked token is good again once that is undone."""
+        self.do("create", token="a")
+        self.assertIn("a  revoked", self.do("revoke", token="a", undo=False))
+        self.assertFalse(self.wait(self.tokens.is_valid("a")))
+        self.assertIn("a  valid", self.do("revoke", token="a", undo=True))
+        self.assertTrue(self.wait(self.tokens.is_valid("a")))
+
+
+class ProcessTests(CommandCase):
+    def test_token(self) -> None:
+        """The commands work on the configured database, the file named before or after the
+        action; a refusal is one line and status 1."""
+        config = self.config()
+        made = self.regsys("token", "create", "-c", config, "--uses", "2", "--expires", "7d")
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.assertRegex(made.stdout, r"\A[A-Za-z0-9]{16}\n\Z")
+        name = made.stdout.strip()
+        revoked = self.regsys("token", "-c", config, "revoke", name)
+        self.assertIn("revoked", revoked.stdout)
+        undone = self.regsys("token", "revoke", "--undo", name, "-c", config)
+        self.assertIn("valid", undone.stdout)
+        listed = self.regsys("token", "list", "-c", config)
+        self.assertRegex(listed.stdout, rf"\A{name}  valid  0 of 2 used.*\n\Z")
+        self.assertEqual(
+            self.rows("SELECT token, uses_allowed, creator FROM registration_tokens"),
+            [(name, 2, None)],
+        )
+        refused = self.regsys("token", "show", "-c", config, "nobodys")
+        self.assertEqual(
+            (refused.returncode, refused.stdout, refused.stderr),
+            (1, "", "regsys: There is no such registration token.\n"),
+        )
+
+    def test_whatIsMissing(self) -> None:
+        """Without an action, or a token, the usage is shown."""
+        for arguments in (["token"], ["token", "show"], ["token", "create", "--uses", "few"]):
+            done = self.called(*arguments)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertTrue(re.search(r"usage: regsys token", done.stderr), done.stderr)

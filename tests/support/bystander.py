@@ -1,0 +1,172 @@
+"""A row in every table that belongs to nobody a test is about.
+
+A condition that is always true passes a test whose table holds one row. So each store test has a
+neighbour in each table, made by our own stores before it begins; ``tests.support.tables`` compares
+all of it afterwards, and leaves it out where a test looks into the tables.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from regsys.model import ACTIVE_MS, CODE_TRIES, NewAccount, NewJob, NewValidation, Threepid
+from regsys.storage.database import Database, Transaction
+from regsys.storage.encryption import Encryptor
+from regsys.storage.identity_server_bindings import BindingStore
+from regsys.storage.nonces import NonceStore
+from regsys.storage.pushers import PusherStore
+from regsys.storage.registration_tokens import RegistrationTokenStore
+from regsys.storage.validations import ValidationStore
+from regsys.testing.contracts.aftermath import pusher
+from regsys.testing.contracts.bindings import binding
+from regsys.testing.contracts.case import BYSTANDER, account, device, login, user
+from regsys.testing.contracts.registration_tokens import token
+from regsys.testing.contracts.sessions import session
+from regsys.testing.contracts.tokens import TERMS, access_hash
+from tests.support.stores import Stores
+
+# No test's clock comes here, so nothing of it is ever due, idle, counted or expired.
+FAR_MS = 2**52
+LASTING = {**TERMS, **{key: FAR_MS for key in TERMS if key.endswith("_ms")}}
+USER = user(BYSTANDER)
+GUEST = user(f"{BYSTANDER}-guest")
+MAIL = f"{BYSTANDER}@mail.example"
+
+# The column that has BYSTANDER in it, for tables where that is not ``user_id``.
+_COLUMN = {
+    "jobs": "job_id",
+    "uia_sessions": "session_id",
+    "registration_tokens": "token",
+    "registration_token_reservations": "session_id",
+    "used_nonces": "nonce",
+    "validations": "sid",
+    "validation_tokens": "sid",
+    "watches": "name",
+}
+# Its rows hold nothing but a digest.
+_UNNAMED = frozenset({"first_times"})
+
+
+async def furnish(db: Database) -> None:
+    """Put a row of the bystander's into every table."""
+    stores = Stores(db, Clock())
+    await _dialogues(stores)
+    await _accounts(stores)
+    await _devices(stores)
+    # After the accounts: what is claimed has not been used.
+    await _addresses(stores)
+    await stores.jobs.add([_job("waiting")], FAR_MS)
+    await NonceStore(db).use(BYSTANDER, FAR_MS)
+    await db.transaction("test", _moments)
+
+
+def leave_out(txn: Transaction, tables: list[str]) -> None:
+    """Remove its rows from these tables, for as long as the transaction lasts."""
+    for table in tables:
+        if table not in _UNNAMED:
+            column = _COLUMN.get(table, "user_id")
+            txn.run(f"DELETE FROM {table} WHERE {column} LIKE ?", (f"%{BYSTANDER}%",))
+
+
+def _job(name: str, **more: Any) -> NewJob:
+    return NewJob(kind=BYSTANDER, job_id=f"{BYSTANDER}-{name}", **more)
+
+
+async def _dialogues(stores: Stores) -> None:
+    """Sessions, one of which keeps a name and a hash, and a registration token that is held."""
+    for name in ("open", "ending"):
+        session_id = f"{BYSTANDER}-{name}"
+        made = session(
+            session_id,
+            user_id=USER,
+            address="198.51.100.1",
+            params={"username": BYSTANDER},
+            results={"m.login.dummy": True},
+            password_mark=BYSTANDER,
+            created_ms=FAR_MS - 1,
+            expires_ms=FAR_MS,
+        )
+        await stores.sessions.add(made, 9)
+        await stores.sessions.keep_hash(session_id, BYSTANDER, "hash")
+    tokens = RegistrationTokenStore(stores.db)
+    await tokens.create(token(BYSTANDER, uses_allowed=9, note="note", created_ms=FAR_MS))
+    await tokens.reserve(BYSTANDER, f"{BYSTANDER}-open", FAR_MS)
+
+
+async def _addresses(stores: Stores) -> None:
+    """Validation sessions: open, tried out, claimed by a dialogue, and of an account."""
+    validations = ValidationStore(stores.db)
+    for name, owner in (("open", None), ("tried", None), ("claimed", None), ("own", USER)):
+        sid = f"{BYSTANDER}-{name}"
+        new = NewValidation(
+            sid=sid,
+            medium="email",
+            address=MAIL,
+            client_secret=sid,
+            send_attempt=1,
+            next_link=f"https://{BYSTANDER}.example/",
+            user_id=owner,
+            now_ms=FAR_MS - 1,
+            until_ms=FAR_MS,
+            job=_job(f"mail-{name}"),
+        )
+        await validations.begin(new)
+    for _ in range(CODE_TRIES):
+        await validations.count_try(f"{BYSTANDER}-tried")
+    for name in ("claimed", "own"):
+        await validations.confirm(f"{BYSTANDER}-{name}", FAR_MS - 1)
+    await validations.claim(f"{BYSTANDER}-claimed", f"{BYSTANDER}-open", FAR_MS)
+    await BindingStore(stores.db, Encryptor(b"of the bystander")).add(
+        binding("id.example", BYSTANDER, address=MAIL, asked_until_ms=FAR_MS), FAR_MS
+    )
+
+
+async def _accounts(stores: Stores) -> None:
+    """A user with all that an account may bring, a guest, and one that is being made elsewhere."""
+    await stores.users.create_account(
+        _account(
+            "ending",
+            password_hash="hash",
+            # A bot is never the first real user.
+            user_type="bot",
+            threepids=(Threepid("email", MAIL, FAR_MS),),
+            registration_token=BYSTANDER,
+            consents={"terms": "1"},
+            session_id=f"{BYSTANDER}-ending",
+            session_until_ms=FAR_MS,
+            device=device(BYSTANDER, **LASTING),
+            jobs=(_job("greet", dedup_key=BYSTANDER),),
+        )
+    )
+    guest = device(BYSTANDER, "guest_device", is_guest=True)
+    await stores.users.create_account(
+        _account("guest", GUEST.localpart, is_guest=True, device=guest)
+    )
+    elsewhere = _account("elsewhere", f"{BYSTANDER}-elsewhere", registration_token=BYSTANDER)
+    await stores.foreign.reserve(elsewhere, _job("recover"))
+    await stores.activity.add(USER, FAR_MS + ACTIVE_MS)
+
+
+def _account(key: str, localpart: str = BYSTANDER, **more: Any) -> NewAccount:
+    return account(f"{BYSTANDER}-{key}", localpart, created_ms=FAR_MS, **more)
+
+
+async def _devices(stores: Stores) -> None:
+    """Three pairs of tokens, of which one is spent and one not used yet, and a pusher."""
+    for old, new in ((BYSTANDER, f"{BYSTANDER}-2"), (f"{BYSTANDER}-2", f"{BYSTANDER}-3")):
+        await stores.devices.succeed(access_hash(old), USER, login(new, **LASTING))
+        if not new.endswith("3"):
+            await stores.devices.confirm(access_hash(new))
+    await stores.db.transaction(
+        "test",
+        lambda txn: txn.run("UPDATE logins SET spent_ms = ? WHERE spent_ms = 0", (FAR_MS,)),
+    )
+    await PusherStore(stores.db).add(pusher(BYSTANDER, pushkey=MAIL))
+
+
+def _moments(txn: Transaction) -> None:
+    """What bears names that our stores alone give."""
+    txn.insert("milestones", name=BYSTANDER, user_id=str(USER), reached_ms=FAR_MS)
+    txn.insert("watches", name=BYSTANDER, since_ms=FAR_MS, last_ms=FAR_MS)

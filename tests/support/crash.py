@@ -1,0 +1,230 @@
+"""A subsystem that can be killed at any statement boundary, and what must hold afterwards.
+
+``CrashCase.crash_everywhere`` lists the fault points of a request in a dry run, then for each
+of them lets a forked process do the same request and die there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Any, Callable, ClassVar, Iterator, Mapping, Optional
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from regsys.interfaces import IRooms, IUserDirectory
+from regsys.model import UserID
+from regsys.model.token_text import token_hash
+from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
+from regsys.testing import MemoryMails, inline_database, standalone
+from regsys.testing.system import SERVER_NAME
+from regsys.wiring import subsystem
+from regsys.wiring.subsystem import Subsystem
+from tests.support import invariants, postgres
+from tests.support.client import V3, Answer, Client
+from tests.support.databases import sqlite_file
+from tests.support.faultpoints import DIED, FaultPoints, WatchedDatabase, die_at, in_child
+
+DUMMY = {"type": "m.login.dummy"}
+PASSWORD = "correct horse battery staple"
+NOW_S = 1_700_000_000
+# Past the lease of a job that a dead process held.
+LATER_S = 61
+
+
+@implementer(IUserDirectory)
+class Directory:
+    """Keeps in a file whom it has been told of, beyond the end of a process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+
+    async def profile_created(
+        self, user_id: UserID, display_name: Optional[str], hidden: bool
+    ) -> None:
+        with self.path.open("a") as file:
+            print(user_id, file=file)
+
+    def told(self) -> set[str]:
+        return set(self.path.read_text().split())
+
+
+class Hasty(Clock):
+    """A clock that makes nobody wait for less than a second, such as before a second try."""
+
+    def callLater(self, delay: float, *what: Any, **more: Any) -> Any:
+        call = super().callLater(delay, *what, **more)
+        if delay < 1:
+            self.advance(delay)
+        return call
+
+
+class Process:
+    """A subsystem over the test's database, as a process of its own would have it."""
+
+    def __init__(self, case: Any, points: FaultPoints) -> None:
+        self.case = case
+        self.clock = Clock()
+        self.clock.advance(NOW_S)
+        self.database = WatchedDatabase(*case.place, Hasty(), points)
+        # No mail is sent, and so no process need compile the templates of mails.
+        hooks = subsystem.hooks(self.clock, directory=case.directory, mails=MemoryMails())
+        self.subsystem = standalone(
+            case, self.clock, database=self.database, hooks=hooks, rooms=case.rooms, **case.options
+        )
+        self.client = Client(case, self.subsystem.resource())
+        case.equip(self.subsystem)
+
+    def rows(self, sql: str) -> set[str]:
+        """The first column of what is found."""
+        cursor = self.database.pool.connection.cursor()
+        cursor.execute(sql)
+        return {row[0] for row in cursor.fetchall()}
+
+    def change(self, sql: str) -> None:
+        """Do to the database what no request does."""
+        self.database.pool.connection.cursor().execute(sql)
+
+    def result(self, awaitable: Any) -> Any:
+        return self.case.successResultOf(Deferred.fromCoroutine(awaitable))
+
+    def register(self, name: Optional[str] = None, **more: Any) -> Answer:
+        """A registration in one request."""
+        named = {} if name is None else {"username": name}
+        return self.client.register(**named, password=PASSWORD, auth=DUMMY, **more)
+
+    def challenge(self, **body: Any) -> str:
+        """A registration's first request, with its password, whose hash is kept: its session."""
+        answer = self.client.register(password=PASSWORD, **body)
+        self.clock.advance(0)
+        return str(answer.json["session"])
+
+    def complete(self, session: str, **body: Any) -> Answer:
+        return self.client.register(auth={**DUMMY, "session": session}, **body)
+
+    def guest(self) -> tuple[str, str]:
+        """A new guest: its localpart and its token."""
+        answer = self.client.register("?kind=guest").json
+        return UserID.parse(answer["user_id"]).localpart, answer["access_token"]
+
+    def login(self, name: str) -> Answer:
+        body = {"type": "m.login.password", "user": name, "password": PASSWORD}
+        return self.client.post(f"{V3}/login", body)
+
+    def refresh(self, token: str) -> Answer:
+        return self.client.post(f"{V3}/refresh", {"refresh_token": token})
+
+    def whoami(self, token: str) -> Answer:
+        return self.client.get(f"{V3}/account/whoami", token=token)
+
+
+# Called with a process and what went before; a retry also with the hashes of the access tokens
+# that the process which died had committed.
+Request = Callable[[Process, Any], object]
+Retry = Callable[[Process, Any, set[str]], None]
+
+
+class CrashCase:
+    """For tests; ``make_place`` gives the database's dialect and how to connect. ``options``
+    are those of every process, ``rooms`` what its newcomers join."""
+
+    options: ClassVar[Mapping[str, Any]] = {}
+    rooms: Optional[IRooms] = None
+
+    def setUp(self: Any) -> None:
+        self.place = self.make_place()
+        inline_database(*self.place).pool.close()
+        self.directory = Directory(Path(self.mktemp()))
+
+    def equip(self, made: Subsystem) -> None:
+        """Hang on the subsystem of each process what its hooks have no place for."""
+
+    @contextlib.contextmanager
+    def process(self: Any, points: Optional[FaultPoints] = None) -> Iterator[Process]:
+        process = Process(self, points or FaultPoints())
+        try:
+            yield process
+        finally:
+            process.database.pool.close()
+
+    def crash_everywhere(
+        self: Any,
+        request: Request,
+        retry: Retry,
+        before: Callable[[Process, str], Any] = lambda process, name: name,
+    ) -> None:
+        """Die at each point of ``request``, check what is left, and let the client ``retry``.
+
+        ``before`` is what went before, in another process: it takes a free name, and returns
+        what ``request`` and ``retry`` are called with.
+        """
+        points = FaultPoints()
+        with self.process() as process:
+            given = before(process, "rehearsal")
+        with self.process(points) as process:
+            request(process, given)
+        self.assertIn("COMMIT", " ".join(points.passed), "nothing would be written")
+        for number, point in enumerate(points.passed):
+            try:
+                self.crash(point, f"user{number}", request, retry, before)
+            except self.failureException as failure:
+                raise self.failureException(f"killed at {point}: {failure}") from failure
+
+    def crash(
+        self: Any,
+        point: str,
+        name: str,
+        request: Request,
+        retry: Retry,
+        before: Callable[[Process, str], Any],
+    ) -> None:
+        """Let a process die at this one point, for ``name``'s sake."""
+        with self.process() as process:
+            given = before(process, name)
+            tokens = process.rows("SELECT access_hash FROM logins")
+        status = in_child(lambda: request(Process(self, die_at(point)), given))
+        self.assertEqual(status, DIED, "the point was not reached")
+        with self.process() as process:
+            self.assertEqual(invariants.broken(process.database.pool.connection), {})
+            issued = process.rows("SELECT access_hash FROM logins") - tokens
+            retry(process, given, issued)
+            self.assertEqual(invariants.broken(process.database.pool.connection), {})
+            process.clock.advance(LATER_S)
+            process.result(process.subsystem.jobs.run_due())
+            self.assertFollowed(process)
+
+    def assertFollowed(self: Any, process: Process) -> None:
+        """Whatever is to follow what was committed has happened by now."""
+        self.assertEqual(process.rows("SELECT kind FROM jobs"), set())
+        profiles = process.rows("SELECT user_id FROM profiles")
+        self.assertLessEqual(profiles, self.directory.told())
+
+    def assertLoggedIn(
+        self: Any, process: Process, answer: Answer, issued: set[str], name: Optional[str] = None
+    ) -> None:
+        """``answer`` is a login, the one that was committed before the crash if one was."""
+        self.assertEqual(answer.status, 200, answer)
+        token = answer.json["access_token"]
+        self.assertIn(token_hash(token), issued or {token_hash(token)}, "another token")
+        who = process.whoami(token).json
+        self.assertEqual(who.get("user_id"), answer.json["user_id"], who)
+        if name is not None:
+            self.assertEqual(who["user_id"], f"@{name}:{SERVER_NAME}")
+
+
+class OnSQLite:
+    """In a file, which outlives a process."""
+
+    def make_place(self: Any) -> tuple[Dialect, Callable[..., Any]]:
+        return SQLite(sqlite_file(self)), sqlite3.connect
+
+
+class OnPostgreSQL:
+    def make_place(self: Any) -> tuple[Dialect, Callable[..., Any]]:
+        import psycopg2
+
+        return PostgreSQL(postgres.dsn(self)), psycopg2.connect

@@ -1,0 +1,147 @@
+"""The three databases that every store contract runs on: same tests, same SQL."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sqlite3
+import tempfile
+import unittest
+from typing import Any, Callable
+
+from twisted.internet.defer import Deferred
+
+from regsys.storage.database import Database
+from regsys.storage.dialects import PostgreSQL, SQLite
+from regsys.testing import InlinePool, inline_database, memory_database
+from tests.support import postgres
+from tests.support.tables import ALL
+
+MEMORY = "/dev/shm"  # of Linux
+
+
+class InMemory:
+    """SQLite in memory."""
+
+    def database(self: Any, clock: Any = None) -> Database:
+        return memory_database(self, clock)
+
+
+def sqlite_file(case: Any) -> str:
+    """A path for an SQLite database that goes when the test ends.
+
+    Where the system has a file system in memory it lies there: what processes leave behind that
+    die is the same, and no commit has to wait for a disk.
+    """
+    if not os.access(MEMORY, os.W_OK):
+        return str(case.mktemp())
+    folder = tempfile.mkdtemp(prefix="regsys-", dir=MEMORY)
+    case.addCleanup(shutil.rmtree, folder)
+    return f"{folder}/homeserver.db"
+
+
+class InFile:
+    """SQLite in a file, with WAL."""
+
+    def database(self: Any, clock: Any = None) -> Database:
+        database = inline_database(SQLite(sqlite_file(self)), sqlite3.connect, clock)
+        self.addCleanup(database.pool.close)
+        return database
+
+
+class OnPostgreSQL:
+    """A real PostgreSQL; skipped loudly where there is none, failed under CI=true."""
+
+    def database(self: Any, clock: Any = None) -> Database:
+        return postgres_database(self, clock, emptied(self))
+
+
+class OnAwkwardPostgreSQL:
+    """A real PostgreSQL that may use none of its usual plans: what holds here holds by the SQL, not
+    by what the planner likes today."""
+
+    def database(self: Any, clock: Any = None) -> Database:
+        options = " ".join(f"-c enable_{method}=off" for method in USUAL_PLANS)
+        return postgres_database(self, clock, {**emptied(self), "options": options})
+
+
+USUAL_PLANS = ("hashjoin", "hashagg", "mergejoin", "material", "sort")
+
+
+def postgres_database(case: unittest.TestCase, clock: Any, args: postgres.Args) -> Database:
+    import psycopg2
+
+    database = inline_database(PostgreSQL(args), psycopg2.connect, clock)
+    case.addCleanup(database.pool.close)  # type: ignore[attr-defined]
+    return database
+
+
+class HeldPool:
+    """A pool whose threads are busy: ``run`` lets the calls begin that have been made so far."""
+
+    def __init__(self, pool: InlinePool) -> None:
+        self.pool = pool
+        self.calls: list[Callable[[], None]] = []
+
+    def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        answer: Deferred[Any] = Deferred()
+        self.calls.append(lambda: self.pool.runWithConnection(func, *args).chainDeferred(answer))
+        return answer
+
+    def run(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+# Databases that no test has now, with our schema and without a row.
+_free: list[postgres.Args] = []
+
+
+def emptied(case: unittest.TestCase) -> postgres.Args:
+    """Arguments to connect to a PostgreSQL database with our schema, and no row in its tables.
+
+    A new one costs ten times what most tests do in it: so one test after the other has it. It
+    is for tests that leave the schema alone.
+    """
+    if not _free:
+        _free.append(_made(case))
+    args = _free.pop()
+    case.addCleanup(_give_back, args)
+    return args
+
+
+def _made(case: unittest.TestCase) -> postgres.Args:
+    import psycopg2
+
+    with postgres.needed_by(case):
+        server = postgres.shared()
+    args = server.create_database()
+    atexit.register(server.drop_database, args)
+    inline_database(PostgreSQL(args), psycopg2.connect).pool.close()
+    return args
+
+
+def _give_back(args: postgres.Args) -> None:
+    """Where this fails its test has an error, and no other one gets the database."""
+    import psycopg2
+
+    connection = psycopg2.connect(**PostgreSQL(args).connect_args())
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(_EMPTY)
+    finally:
+        connection.close()
+    _free.append(args)
+
+
+# Whoever is still connected may hold a lock.
+_EMPTY = "; ".join(
+    [
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        *(f"DELETE FROM {table}" for table in [*reversed(ALL), "secrets"]),
+        "ALTER SEQUENCE user_number RESTART",
+    ]
+)

@@ -1,0 +1,190 @@
+"""A homeserver with stores of its own, whose processes come, die and are followed by others."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Optional, Sequence
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
+from regsys.accounts.post_registration import PostRegistration
+from regsys.interfaces import IJobPlanner
+from regsys.jobs import JobRunner
+from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob, UserID
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
+from regsys.storage.jobs import JobStore
+from regsys.storage.sessions import SessionStore
+from regsys.testing import (
+    MemoryAccounts,
+    MemoryAuth,
+    MemoryDevices,
+    MemoryThreepids,
+    memory_database,
+)
+from regsys.testing.contracts.case import NOW_MS
+from regsys.testing.contracts.sessions import session
+from regsys.testing.contracts.writer import logins, new_account
+from tests.support.failed_jobs import FailedJobs
+from tests.support.post_registration import aftermath
+
+# Past the lease of whatever a dead process held.
+LATER_S = JOB_LEASE_MS / 1000 + 1
+END_MS = NOW_MS + 24 * 3600 * 1000
+# What a writer asks of its parts, in this order, is surrounded by points: ``before reserve`` …
+CALLS = ("reserve", "create_account", "register", "settle")
+POINTS = tuple(f"{when} {call}" for call in CALLS for when in ("before", "after"))
+
+# Called with the name of each point that is passed.
+At = Callable[[str], Awaitable[None]]
+
+
+class Died(Exception):
+    """Stands for the end of the process."""
+
+
+async def passing(point: str) -> None:
+    return
+
+
+def failing_at(point: str, error: Exception) -> At:
+    """Raise ``error`` there, once."""
+    errors = [error]
+
+    async def fail(passed: str) -> None:
+        if passed == point and errors:
+            raise errors.pop()
+
+    return fail
+
+
+def waiting_at(point: str, until: Deferred[None]) -> At:
+    """Wait there, the first time that it is passed."""
+    waits = [until]
+
+    async def wait(passed: str) -> None:
+        if passed == point and waits:
+            await waits.pop()
+
+    return wait
+
+
+@attr.frozen
+class Watched:
+    """A part whose calls pass a point before and one after."""
+
+    part: Any
+    at: At
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any) -> Any:
+            await self.at(f"before {name}")
+            result = await getattr(self.part, name)(*args)
+            await self.at(f"after {name}")
+            return result
+
+        return call
+
+
+@implementer(IJobPlanner)
+class Greetings:
+    """Every account is to be greeted."""
+
+    def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        addresses = [item.address for item in new.threepids]
+        payload = {
+            "user_id": str(new.user_id),
+            "display_name": new.display_name,
+            "addresses": addresses,
+        }
+        return (NewJob(kind="greet", payload=payload),)
+
+    def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
+        return ()
+
+
+class Homeserver:
+    """Its stores, and our tables beside them. ``greeted`` are the users whose job has run,
+    ``named`` how they were greeted, ``addresses`` those that a recovered one knew of, ``recovered``
+    the accounts that were."""
+
+    def __init__(self, case: TestCase) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW_MS / 1000)
+        self.accounts = MemoryAccounts()
+        self.devices = MemoryDevices(self.accounts)
+        self.auth = MemoryAuth(self.devices)
+        self.db = memory_database(case, self.clock)
+        self.failed_jobs = FailedJobs(case)
+        self.sessions = SessionStore(self.db)
+        self.greeted: list[str] = []
+        self.named: list[Optional[str]] = []
+        self.addresses: list[str] = []
+        self.recovered: list[NewAccount] = []
+
+    def process(self, at: At = passing) -> tuple[EmbeddedWriter, JobRunner]:
+        """A new process: its writer, whose parts pass ``at``, and what runs its jobs."""
+        runner = JobRunner(JobStore(self.db), self.clock)
+        runner.add_handlers({"greet": self._greet})
+        writer = EmbeddedWriter(
+            accounts=Watched(self.accounts, at),
+            devices=Watched(self.devices, at),
+            logins=logins(self.clock),
+            planners=Greetings(),
+            outcomes=Watched(EmbeddedAccountStore(self.db), at),
+            aftermath=self.aftermath(Greetings(), runner.start_jobs),
+            start_jobs=runner.start_jobs,
+            recovered=self.recovered.append,
+        )
+        runner.add_handlers({RECOVERY: writer.recover})
+        return writer, runner
+
+    def aftermath(
+        self, planners: IJobPlanner, start_jobs: Callable[[Sequence[NewJob]], None]
+    ) -> PostRegistration:
+        return aftermath(
+            self.db,
+            self.clock,
+            accounts=self.accounts,
+            auth=self.auth,
+            planners=planners,
+            start_jobs=start_jobs,
+            owners=MemoryThreepids(self.accounts),
+        )
+
+    async def recover(self) -> None:
+        """A new process takes over what the others have left, now that their leases are over."""
+        self.clock.advance(LATER_S)
+        await self.process()[1].run_due()
+
+    async def rows(self, sql: str) -> Sequence[Any]:
+        """What stands in our tables."""
+        return [tuple(row) for row in await self.db.autocommit("test", lambda txn: txn.all(sql))]
+
+    async def begin(self) -> None:
+        """Store the session whose registrations ``wish`` makes."""
+        await self.sessions.add(session("session", expires_ms=END_MS), 1)
+
+    def wish(self, localpart: str = "alice", **more: Any) -> NewAccount:
+        """What a request of that session asks for: each time another device, as always."""
+        request = DeviceRequest(wants_refresh_token=True, is_guest=more.get("is_guest", False))
+        terms = logins(self.clock).terms(request)
+        return new_account(
+            "session",
+            localpart,
+            terms,
+            **{
+                "session_id": "session",
+                "session_until_ms": END_MS,
+                "created_ms": int(self.clock.seconds() * 1000),
+                **more,
+            },
+        )
+
+    async def _greet(self, job: Job) -> None:
+        self.greeted.append(job.payload["user_id"])
+        self.named.append(job.payload.get("display_name"))
+        self.addresses += job.payload.get("addresses", [])

@@ -1,0 +1,75 @@
+"""A look into our tables, for tests of what stands in them."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from twisted.internet.defer import Deferred
+
+from regsys.storage.database import Database, Transaction
+from tests.support import bystander
+
+ALL = (
+    "users profiles devices logins threepids outcomes milestones jobs uia_sessions"
+    " registration_tokens registration_token_uses registration_token_reservations used_nonces"
+    " consents validations validation_tokens first_times pushers bindings active_users"
+    " watches"
+).split()
+
+Row = tuple[Any, ...]
+
+
+async def rows(db: Database, sql: str, *values: Any) -> Sequence[Row]:
+    found = await db.autocommit("test", lambda txn: txn.all(sql, values))
+    return [tuple(row) for row in found]
+
+
+async def contents(db: Database) -> dict[str, Sequence[Row]]:
+    """Every row there is."""
+    return {table: sorted(await rows(db, f"SELECT * FROM {table}"), key=repr) for table in ALL}
+
+
+def _rows_of_the_test(txn: Transaction, sql: str, values: Sequence[Any]) -> Sequence[Row]:
+    txn.run("SAVEPOINT test")
+    bystander.leave_out(txn, [table for table in ALL if table in sql])
+    found = [tuple(row) for row in txn.all(sql, values)]
+    txn.run("ROLLBACK TO SAVEPOINT test")
+    return found
+
+
+class Tables:
+    """For tests on one of ``tests.support.databases``; ``self.db`` is what they work on.
+
+    Each table has rows of a bystander (``tests.support.bystander``), which must be as they were
+    when the test ends: whatever a call does, it does to nobody else.
+    """
+
+    db: Database
+
+    def setUp(self: Any) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.new_database())
+
+    async def new_database(self: Any) -> None:
+        """A new database, with the bystander in it."""
+        self.db = db = self.database()
+        await bystander.furnish(db)
+        before = await contents(db)
+
+        async def compare() -> None:
+            after = await contents(db)
+            for table, expected in before.items():
+                missing = [row for row in expected if row not in after[table]]
+                self.assertEqual(missing, [], f"{table}: a call changed rows of the bystander")
+
+        self.addCleanup(compare)
+
+    async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
+        """Without the bystander's."""
+        return await self.db.transaction("test", _rows_of_the_test, sql, values)
+
+    async def change(self, sql: str, *values: Any) -> None:
+        """Do to the tables what no call does."""
+        await self.db.transaction("test", lambda txn: txn.run(sql, values))
+
+    async def contents(self) -> dict[str, Sequence[Row]]:
+        return await contents(self.db)

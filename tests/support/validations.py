@@ -1,0 +1,88 @@
+"""People who prove an email address: what the tests of it share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Mapping
+from urllib.parse import parse_qs, urlsplit
+
+from regsys.model import ValidationMail
+from regsys.testing import MemoryMails
+from tests.support.case import DialogueCase
+from tests.support.client import V3, Answer
+
+STAGE = "m.login.email.identity"
+REQUEST = f"{V3}/register/email/requestToken"
+SUBMIT = "/_matrix/client/unstable/registration/email/submit_token"
+ADD_SUBMIT = SUBMIT.replace("registration", "add_threepid")
+ALICE = "alice@mail.example"
+SECRET = "client.secret"
+PLENTY = {"per_second": 1000, "burst_count": 1000}
+MAILS = {"email": {"notif_from": "server@test.example"}, "rc_3pid_validation": PLENTY}
+
+
+class ProofCase(DialogueCase):
+    """A server whose mails are kept in ``self.mails``; ``options`` beside those of mails."""
+
+    options: ClassVar[Mapping[str, Any]] = {"registrations_require_3pid": ["email"]}
+
+    def setUp(self) -> None:
+        self.mails = MemoryMails()
+        super().setUp()
+
+    def system(self, **options: Any) -> None:
+        options.setdefault("hooks", self.hooks(mails=self.mails))
+        super().system(**{**MAILS, **options})
+
+    # --- Asking, and being sent ----------------------------------------------------------
+
+    def ask(self, email: Any = ALICE, attempt: Any = 1, **more: Any) -> Answer:
+        body = {"email": email, "client_secret": SECRET, "send_attempt": attempt, **more}
+        return self.client.post(REQUEST, body)
+
+    def asked(self, email: str = ALICE, attempt: int = 1, **more: Any) -> str:
+        """A token is on its way; the sid."""
+        answer = self.ask(email, attempt, **more)
+        self.assertEqual((answer.status, answer.json.keys()), (200, {"sid"}), answer)
+        sid = answer.json["sid"]
+        assert isinstance(sid, str)
+        return sid
+
+    @property
+    def mail(self) -> ValidationMail:
+        """The last one."""
+        return self.mails.sent[-1]
+
+    def link(self, number: int = -1, path: str = SUBMIT) -> dict[str, str]:
+        """What the link of a mail holds."""
+        link = self.mails.sent[number].link
+        assert link is not None
+        parts = urlsplit(link)
+        self.assertEqual((parts.netloc, parts.path), ("test.example", path))
+        return {name: values[0] for name, values in parse_qs(parts.query).items()}
+
+    def submit(self, **fields: Any) -> Answer:
+        return self.client.post(SUBMIT, fields)
+
+    def proven(self, email: str = ALICE, **more: Any) -> str:
+        """An address is proven; the sid."""
+        sid = self.asked(email, **more)
+        answer = self.submit(**self.link())
+        self.assertEqual((answer.status, answer.json), (200, {"success": True}), answer)
+        return sid
+
+    # --- Registering with it -------------------------------------------------------------
+
+    def present(self, session: str, sid: Any, secret: Any = SECRET, **body: Any) -> Answer:
+        """Try the stage in this session."""
+        stage = {"type": STAGE, "threepid_creds": {"sid": sid, "client_secret": secret}}
+        return self.go_on(session, stage, **body)
+
+    def taken(self, email: str = ALICE, name: str = "owner") -> None:
+        """An account has this address."""
+        sid = self.proven(email, client_secret=f"of-{name}")
+        answer = self.present(self.begin(name), sid, f"of-{name}")
+        self.assertRegistered(answer, name)
+
+    def owners(self) -> dict[str, str]:
+        """Which address is whose."""
+        return dict(self.rows("SELECT address, user_id FROM threepids WHERE medium = 'email'"))
