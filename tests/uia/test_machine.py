@@ -319,6 +319,6 @@ class MachineTests(SystemCase):
         machine = type("Machine", (Dialogues,), {"case": self, "seen": set()})
         run_state_machine_as_test(
             machine,
-            settings=examples(200, stateful_step_count=40),
+            settings=examples(120, stateful_step_count=40),
         )
         self.assertEqual(TELLING - machine.seen, set())
