@@ -283,6 +283,6 @@ class ProcessTests(SynchronousTestCase):
         lines = (folder / "homeserver.log").read_text()
         self.assertRegex(
             lines,
-            rf" - regsys\.\w+ - [0-9]+ - INFO - POST-[0-9]+-{session[:6]} - registered @alice",
+            rf" - regsys\.[\w.]+ - [0-9]+ - INFO - POST-[0-9]+-{session[:6]} - registered @alice",
         )
         self.assertIn("stopping: 0 calls under way", lines)

@@ -23,7 +23,8 @@ DIALOGUES = 20
 BUSY_TRIES = 3
 # regsys serve, as a process that has less patience with the hash of a dead one.
 IMPATIENT = (
-    "import runpy, sys; from regsys import kept_hashes; kept_hashes.PATIENCE_S = 2.0;"
+    "import runpy, sys; from regsys.client_api import session_passwords;"
+    " session_passwords.PATIENCE_S = 2.0;"
     " sys.argv[:1] = ['regsys', 'serve']; runpy.run_module('regsys', run_name='__main__')"
 )
 
