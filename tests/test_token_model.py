@@ -182,10 +182,10 @@ class Tokens(RuleBasedStateMachine):
         new = self.begun.pop(holder)
         assert new.registration_token is not None
         if settled:
-            assert self.wait(self.elsewhere.settle(new, f"finish {new.key}")) is not None
+            assert self.wait(self.elsewhere.complete(new, f"finish {new.key}")) is not None
             self.count(new.registration_token, holder, new)
             return
-        self.wait(self.elsewhere.withdraw(new, f"finish {new.key}"))
+        self.wait(self.elsewhere.release(new, f"finish {new.key}"))
         held = self.held.pop(holder, None)
         if new.session_id is not None and held is not None:
             self.held[holder] = (held[0], new.created_ms + RESERVED_MS)

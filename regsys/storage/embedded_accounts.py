@@ -34,13 +34,13 @@ class EmbeddedAccountStore:
     async def complete(self, new: NewAccount, recovery_id: str) -> Optional[Sequence[NewJob]]:
         may_be_first = new.is_real and not self._has_real_users
         settled = await self.db.transaction(
-            "settle_outcome", _complete, new, recovery_id, may_be_first
+            "complete_key", _complete, new, recovery_id, may_be_first
         )
         self._has_real_users |= may_be_first
         return settled
 
     async def release(self, new: NewAccount, recovery_id: str) -> None:
-        await self.db.transaction("withdraw_outcome", _release, new, recovery_id)
+        await self.db.transaction("release_key", _release, new, recovery_id)
 
 
 def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:

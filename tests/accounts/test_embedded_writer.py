@@ -59,7 +59,7 @@ class RecoveryTests(TestCase):
         ):
             server = Homeserver(self)
             await server.begin()
-            writer, _ = server.process(failing_at("before settle", Died()))
+            writer, _ = server.process(failing_at("before complete", Died()))
             with self.assertRaises(Died):
                 await writer.create_account(server.wish(**more))
             ((job_id,),) = await server.rows("SELECT job_id FROM jobs")
@@ -69,10 +69,10 @@ class RecoveryTests(TestCase):
             self.assertEqual(found, [(str(user(name)),) for name in first], more)
 
     async def test_toldOnce(self) -> None:
-        """A recovery that finds the matter settled by somebody else tells of no account."""
+        """A recovery that finds that somebody else has completed the key tells of no account."""
         server = Homeserver(self)
         await server.begin()
-        writer, _ = server.process(failing_at("before settle", Died()))
+        writer, _ = server.process(failing_at("before complete", Died()))
         with self.assertRaises(Died):
             await writer.create_account(server.wish())
         server.clock.advance(LATER_S)
@@ -102,8 +102,8 @@ class RecoveryTests(TestCase):
                     await server.recover()
                 made = [answer for answer in answers if not answer.replayed]
                 has_account = bool(server.accounts.by_name)
-                # What was settled before the death had been answered with, or is nobody's to tell.
-                expected = int(has_account and point != "after settle")
+                # What was completed before the death had been answered with, or is nobody's to tell.
+                expected = int(has_account and point != "after complete")
                 self.assertEqual(len(made) + len(server.recovered), expected, f"{point} {asks}")
                 for new in server.recovered:
                     self.assertEqual((new.shadow_banned, new.auth_provider_id), (True, "oidc"))
@@ -333,7 +333,7 @@ class RefusalTests(TestCase):
             writer, _ = matter.server.process()
             created = await writer.create_account(matter.server.wish("bob"))
             await matter.assertWhole(new, created)
-            if point != "after settle":  # then the dead process had written the job
+            if point != "after complete":  # then the dead process had written the job
                 self.assertEqual(matter.server.named, ["alice"], point)
 
     async def test_anotherNameBeforeACrash(self) -> None:

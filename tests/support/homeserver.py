@@ -35,7 +35,7 @@ from tests.support.post_registration import aftermath
 LATER_S = JOB_LEASE_MS / 1000 + 1
 END_MS = NOW_MS + 24 * 3600 * 1000
 # What a writer asks of its parts, in this order, is surrounded by points: ``before reserve`` …
-CALLS = ("reserve", "create_account", "register", "settle")
+CALLS = ("reserve", "create_account", "register", "complete")
 POINTS = tuple(f"{when} {call}" for call in CALLS for when in ("before", "after"))
 
 # Called with the name of each point that is passed.
