@@ -21,15 +21,9 @@ from regsys.errors import (
     Forbidden,
     UserNotFound,
 )
-from regsys.interfaces import (
-    IAccountStore,
-    IConsentStore,
-    IJobPlanner,
-    IStage,
-    StageContext,
-    StagePage,
-)
+from regsys.interfaces import IAccountStore, IJobPlanner, IStage, StageContext, StagePage
 from regsys.model import NewJob, UIASession, UserID
+from regsys.storage.consents import ConsentStore
 from regsys.uia.stage_types import TERMS
 
 # Below the public address.
@@ -66,7 +60,7 @@ class Consents:
     """Who has accepted what. ``public_baseurl`` ends with a slash."""
 
     terms: TermsConfig
-    store: IConsentStore
+    store: ConsentStore
     accounts: IAccountStore
     planners: IJobPlanner
     start_jobs: Callable[[Sequence[NewJob]], None]

@@ -18,9 +18,10 @@ from twisted.logger import Logger
 
 from regsys import clock
 from regsys.errors import RegistrationError
-from regsys.interfaces import IExpiring, IJobStore
+from regsys.interfaces import IExpiring
 from regsys.metrics import Metrics
 from regsys.model import JOB_LEASE_MS, JOB_LONGEST_WAIT_MS, Job, NewJob
+from regsys.storage.jobs import JobStore
 
 log = Logger()
 
@@ -46,7 +47,7 @@ class JobRunner:
 
     def __init__(
         self,
-        store: IJobStore,
+        store: JobStore,
         clock: IReactorTime,
         metrics: Optional[Metrics] = None,
     ) -> None:

@@ -15,7 +15,7 @@ from regsys.errors import (
     StageFailed,
     TokenNotFound,
 )
-from regsys.interfaces import ILimiter, IRegistrationTokenStore, IStage, StageContext, StagePage
+from regsys.interfaces import ILimiter, IStage, StageContext, StagePage
 from regsys.json_body import MAX_INTEGER
 from regsys.model import (
     TOKENS_A_PAGE,
@@ -25,6 +25,7 @@ from regsys.model import (
     UIASession,
     token_text,
 )
+from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.uia.stage_types import REGISTRATION_TOKEN
 
 # Of these a token is made up, so that none begins like an option or ends like a sentence.
@@ -44,7 +45,7 @@ class RegistrationTokens:
     Every value that cannot be is InvalidParam, a token that does not exist TokenNotFound.
     """
 
-    store: IRegistrationTokenStore
+    store: RegistrationTokenStore
     clock: IReactorTime
 
     async def is_valid(self, token: str) -> bool:
@@ -149,7 +150,7 @@ class RegistrationTokenStage:
     """``m.login.registration_token``: a token with a use left, which the session then holds
     (contract B8.8). ``limiter`` and ``key_of``: how many tokens an address may try."""
 
-    store: IRegistrationTokenStore
+    store: RegistrationTokenStore
     limiter: ILimiter
     key_of: Callable[[str], str]
     clock: IReactorTime

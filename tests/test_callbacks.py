@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.callbacks import SpamChecks, ThreepidRules
 from regsys.errors import Unavailable
-from regsys.interfaces import ISpamChecks, IThreepidRules, Verdict
+from regsys.interfaces import IThreepidRules, Verdict
 from regsys.model import Client, Registration, Threepid
 from regsys.testing import provides
 
@@ -51,7 +51,6 @@ class HookCase(SynchronousTestCase):
 class SpamChecksTests(HookCase):
     def test_withoutCheckersEverybodyIsAllowed(self) -> None:
         """With no spam checker registered the verdict is to allow, at once."""
-        provides(ISpamChecks, self.spam)
         self.assertIs(self.successResultOf(self.judge()), Verdict.ALLOW)
 
     def test_whatCheckersAreAsked(self) -> None:

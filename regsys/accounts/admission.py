@@ -7,26 +7,18 @@ from typing import Callable, Optional, Sequence
 import attr
 from zope.interface import implementer
 
+from regsys.callbacks.registration import SpamChecks
 from regsys.errors import LimitExceeded, ThreepidDenied
-from regsys.interfaces import (
-    IAdmission,
-    IBlocking,
-    ILimiter,
-    ISpamChecks,
-    IThreepidChanges,
-    IThreepidRules,
-    Verdict,
-)
+from regsys.interfaces import IBlocking, ILimiter, IThreepidChanges, IThreepidRules, Verdict
 from regsys.model import Registration, Threepid, User, UserID
 
 # For the log alone: the client must not learn it.
 DENIED = "a spam checker denied it"
 
 
-@implementer(IAdmission)
 @attr.frozen(kw_only=True)
 class Admission:
-    """The parts that say no, each asked in the way that IAdmission tells.
+    """The parts that say no, each asked in the way that Admission tells.
 
     ``key_of`` makes the limiter's key of an address (``regsys.networks.address_key``).
     A registration without an address knows no limit. ``denied_ms``: the hint that goes with
@@ -35,25 +27,30 @@ class Admission:
 
     limiter: ILimiter
     key_of: Callable[[str], str]
-    spam: ISpamChecks
+    spam: SpamChecks
     blocking: IBlocking
     threepids: IThreepidRules
     changes: IThreepidChanges
     denied_ms: int
 
     async def peek(self, address: Optional[str]) -> None:
+        """Raises LimitExceeded if a registration from here would be refused now."""
         if address:
             await self.limiter.peek(self.key_of(address))
 
     async def take(self, registration: Registration) -> None:
+        """Count this registration against its address; LimitExceeded if there is no room."""
         if registration.client and registration.client.address:
             await self.limiter.take(self.key_of(registration.client.address))
 
     async def give_back(self, registration: Registration) -> None:
+        """Undo ``take``: the registration was refused."""
         if registration.client and registration.client.address:
             await self.limiter.give_back(self.key_of(registration.client.address))
 
     async def check_spam(self, registration: Registration) -> Verdict:
+        """What the spam checkers say, ALLOW or SHADOW_BAN. For DENY raises LimitExceeded, just
+        as ``take`` would (B2.2); Unavailable if a checker fails (B10.3)."""
         verdict = await self.spam.judge(registration)
         if verdict is Verdict.DENY:
             raise LimitExceeded(self.denied_ms, reason=DENIED)
@@ -73,6 +70,8 @@ class Admission:
             await self.blocking.check(registration)
 
     async def check_additions(self, user_id: UserID, threepids: Sequence[Threepid]) -> None:
+        """Before an account of this name is made, with these identifiers: raises what somebody
+        objects to them (B10.4), Unavailable if somebody can't be asked."""
         for threepid in threepids:
             await self.changes.check(user_id, threepid.medium, threepid.address, True)
 

@@ -7,9 +7,10 @@ from typing import Optional
 
 import attr
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import implementer
 
 from regsys import clock
+from regsys.accounts.usernames import Usernames
+from regsys.credentials.access_tokens import Logins
 from regsys.errors import (
     AppserviceLoginUnsupported,
     InvalidUsername,
@@ -17,7 +18,7 @@ from regsys.errors import (
     UnknownToken,
     UsernameReserved,
 )
-from regsys.interfaces import IAppservices, IGhosts, IHasher, ILogins, INames
+from regsys.interfaces import IAppservices, IHasher
 from regsys.model import (
     MAX_USER_ID_BYTES,
     Appservice,
@@ -41,14 +42,13 @@ def service_of(services: IAppservices, as_token: Optional[Secret]) -> Appservice
     return service
 
 
-@implementer(IGhosts)
 @attr.frozen(kw_only=True)
 class Ghosts:
     """Checks what a service asks for: its token, its namespaces, the name. Nothing is written."""
 
     services: IAppservices
-    names: INames
-    logins: ILogins
+    names: Usernames
+    logins: Logins
     hasher: IHasher
     clock: IReactorTime
 
@@ -60,6 +60,10 @@ class Ghosts:
         display_name: Optional[str] = None,
         device: Optional[DeviceRequest] = None,
     ) -> NewAccount:
+        """Everything about the account but its jobs; nothing is written yet.
+
+        Raises as RegistrationHandler.appservice_register does, but for a name that is taken.
+        """
         service = service_of(self.services, as_token)
         if device is not None and not service.may_log_in:
             raise AppserviceLoginUnsupported()

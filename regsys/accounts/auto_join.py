@@ -13,8 +13,9 @@ from zope.interface import implementer
 from regsys.config import RoomsConfig
 from regsys.config.rooms import PUBLIC
 from regsys.errors import RoomRefused, RoomTaken
-from regsys.interfaces import IJobPlanner, IMilestones, IRooms, IUserLookup
+from regsys.interfaces import IJobPlanner, IRooms, IUserLookup
 from regsys.model import FoundRoom, Job, NewAccount, NewJob, NewRoom, User, UserID
+from regsys.storage.server_state import MilestoneStore
 
 AUTO_JOIN = "auto_join"
 
@@ -59,7 +60,7 @@ class AutoJoiner:
     """
 
     rooms: IRooms
-    milestones: IMilestones
+    milestones: MilestoneStore
     users: Optional[IUserLookup]
     config: RoomsConfig
     server_name: str

@@ -19,13 +19,12 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
+from regsys.credentials.access_tokens import Logins
 from regsys.errors import RegistrationError, Unavailable, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
     IDevices,
-    IIdempotencyKeyStore,
     IJobPlanner,
-    ILogins,
     IPostRegistration,
     IRegistrationWriter,
 )
@@ -43,6 +42,7 @@ from regsys.model import (
     UserID,
 )
 from regsys.model.token_text import token_hash
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
 
 RECOVERY = "finish_registration"
 
@@ -55,9 +55,9 @@ class EmbeddedWriter:
 
     accounts: IAccountStore
     devices: IDevices
-    logins: ILogins
+    logins: Logins
     planners: IJobPlanner
-    outcomes: IIdempotencyKeyStore
+    outcomes: EmbeddedAccountStore
     aftermath: IPostRegistration
     start_jobs: Callable[[Sequence[NewJob]], None]
     recovered: Callable[[NewAccount], None]

@@ -6,8 +6,9 @@ import attr
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from regsys.interfaces import IExpiring, IGuestStore
+from regsys.interfaces import IExpiring
 from regsys.model import SEEN_AGAIN_MS
+from regsys.storage.guests import GuestStore
 
 log = Logger()
 
@@ -26,7 +27,7 @@ class GuestExpiry:
     taken. Guests are spared until they have been watched for so long without a break: to switch
     this on ends nobody whose comings and goings were not looked at before."""
 
-    store: IGuestStore
+    store: GuestStore
     expiry_ms: int
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:

@@ -8,18 +8,13 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from twisted.logger import Logger
 
+from regsys.accounts.admission import Admission
+from regsys.accounts.appservice_account import Ghosts
+from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.new_account import AccountPlanner
+from regsys.accounts.usernames import Usernames
 from regsys.errors import NoFreeName, UsernameTaken
-from regsys.interfaces import (
-    IAdmission,
-    IDeactivation,
-    IGhosts,
-    IHasher,
-    IJobPlanner,
-    INames,
-    IRegistrationWriter,
-    Verdict,
-)
+from regsys.interfaces import IHasher, IJobPlanner, IRegistrationWriter, Verdict
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -42,14 +37,14 @@ LOST_RACES = 10
 class RegistrationHandler:
     """Makes accounts and devices (contract B2, B4). Every refusal is one of ``regsys.errors``."""
 
-    names: INames
-    admission: IAdmission
+    names: Usernames
+    admission: Admission
     hasher: IHasher
     drafts: AccountPlanner
-    ghosts: IGhosts
+    ghosts: Ghosts
     planners: IJobPlanner
     writer: IRegistrationWriter
-    deactivation: IDeactivation
+    deactivation: Deactivation
 
     async def check_username(
         self,

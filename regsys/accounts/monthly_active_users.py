@@ -18,12 +18,7 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import RegistrationError
-from regsys.interfaces import (
-    IActivityStore,
-    IAuth,
-    IJobPlanner,
-    IMonthlyActiveUsers,
-)
+from regsys.interfaces import IAuth, IJobPlanner, IMonthlyActiveUsers
 from regsys.model import (
     SEEN_AGAIN_MS,
     Job,
@@ -33,6 +28,7 @@ from regsys.model import (
     Secret,
     UserID,
 )
+from regsys.storage.monthly_active_users import ActivityStore
 
 log = Logger()
 
@@ -53,7 +49,7 @@ class Activity:
     counts them. ``arrivals`` counts the accounts that were made here, and the logins."""
 
     def __init__(
-        self, store: IActivityStore, clock: IReactorTime, gauge: Optional[Gauge] = None
+        self, store: ActivityStore, clock: IReactorTime, gauge: Optional[Gauge] = None
     ) -> None:
         self.arrivals = 0
         self._store = store
@@ -144,7 +140,7 @@ class MonthlyActiveUsers:
     where that could be one too many is there another count.
     """
 
-    def __init__(self, store: IActivityStore, activity: Activity, clock: IReactorTime) -> None:
+    def __init__(self, store: ActivityStore, activity: Activity, clock: IReactorTime) -> None:
         self._store = store
         self._activity = activity
         self._clock = clock

@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
 from regsys.config import RegistrationConfig
+from regsys.credentials.access_tokens import Logins
 from regsys.errors import InvalidParam
-from regsys.interfaces import ILogins
 from regsys.model import (
     DeviceRequest,
     LoginTerms,
@@ -28,12 +28,12 @@ class AccountPlanner:
     """``replay_window_ms``: how long a finished UIA session repeats its answer."""
 
     config: RegistrationConfig
-    logins: ILogins
+    logins: Logins
     clock: IReactorTime
     replay_window_ms: int = 600_000
 
     def of(self, registration: Registration) -> PlannedAccount:
-        """Raises InvalidParam for a user type that there is not, and what ILogins.terms raises
+        """Raises InvalidParam for a user type that there is not, and what Logins.terms raises
         for the device that is asked for."""
         user_type = registration.user_type or self.config.default_user_type
         if user_type is not None and user_type not in self.config.user_types:
@@ -48,7 +48,7 @@ class AccountPlanner:
         )
 
     def device(self, user_id: UserID, request: DeviceRequest) -> NewDevice:
-        """A device for an account that exists; raises as ILogins.terms does."""
+        """A device for an account that exists; raises as Logins.terms does."""
         terms = self.logins.terms(request)
         return NewDevice.of(request, self.logins.issue(user_id, terms, secrets.token_hex(16)))
 

@@ -12,15 +12,7 @@ from zope.interface import implementer
 from regsys import clock
 from regsys.consent import Consents
 from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
-from regsys.interfaces import (
-    IAccountStore,
-    IAuth,
-    IDedupKeys,
-    IJobPlanner,
-    IJobStore,
-    IPostRegistration,
-    IThreepidStore,
-)
+from regsys.interfaces import IAccountStore, IAuth, IJobPlanner, IPostRegistration, IThreepidStore
 from regsys.json_body import MAX_INTEGER
 from regsys.model import (
     Job,
@@ -34,6 +26,7 @@ from regsys.model import (
     UserID,
     masked,
 )
+from regsys.storage.jobs import JobStore
 from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.changes import was_held
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE, TERMS
@@ -50,10 +43,10 @@ class PostRegistration:
     accounts: IAccountStore
     auth: IAuth
     threepids: Optional[IThreepidStore]
-    dedup_keys: IDedupKeys
+    dedup_keys: JobStore
     consents: Consents
     planners: IJobPlanner
-    jobs: IJobStore
+    jobs: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
 

@@ -8,7 +8,6 @@ from typing import Optional
 import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from regsys.config import RegistrationConfig
 from regsys.errors import (
@@ -21,7 +20,7 @@ from regsys.errors import (
     UsernameReserved,
     UsernameTaken,
 )
-from regsys.interfaces import IAccountStore, IAppservices, IAuth, IHomeserverAccounts, INames
+from regsys.interfaces import IAccountStore, IAppservices, IAuth, IHomeserverAccounts
 from regsys.model import MAX_USER_ID_BYTES, Secret, UserID
 
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
@@ -44,7 +43,6 @@ def ascii_lower(name: str) -> str:
     return name.translate(_LOWER)
 
 
-@implementer(INames)
 @attr.define(eq=False, kw_only=True)
 class Usernames:
     """The rules of names, asked in this order: grammar, reservations, length, who has it (B1).
@@ -72,6 +70,19 @@ class Usernames:
         takes_over: bool = False,
         guest_id: Optional[UserID] = None,
     ) -> Optional[UserID]:
+        """Pass silently or raise the first refusal of B1.
+
+        ``assigned_user_id``: what the UIA session has already registered. ``early``: the
+        request does not complete, so that with ``inhibit_user_in_use_error`` a taken name
+        passes. ``key``: the registration's; a name that it has taken itself passes, since
+        the answer may have been lost, or another process be about to give it.
+        ``takes_over``: the account that a homeserver beside us has under this name is this
+        person's, as an administrator says. ``guest_id``: a guest whose access token was shown
+        earlier, so that its name passes without; whether it is a guest still, the account's
+        transaction decides.
+
+        Returns the guest who is being upgraded, or None.
+        """
         user_id = UserID(localpart, self.server_name)
         silent = early and self.config.inhibit_user_in_use_error
         shown = guest_id if guest_id == user_id else None
@@ -115,6 +126,8 @@ class Usernames:
         return None
 
     def check_not_reserved(self, user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
+        """Raises UsernameReserved for the server-notices user and for an application
+        service's names, unless it is ``allowed_appservice`` (an id) itself (B1.5)."""
         notices = self.config.server_notices_localpart
         if notices is not None and user_id.name_key == notices.lower():
             raise UsernameReserved()
@@ -122,10 +135,14 @@ class Usernames:
             raise UsernameReserved()
 
     async def check_elsewhere(self, user_id: UserID) -> None:
+        """Raises UsernameTaken for a name that a homeserver beside us has, Unavailable where that
+        cannot be told."""
         if self.elsewhere is not None and await self.elsewhere.exists(user_id):
             raise UsernameTaken()
 
     async def draw(self) -> UserID:
+        """The next generated name that is neither taken nor reserved (B2.5); NamesKept if there is
+        none."""
         now_s = self.clock.seconds()
         if self._gave_up_s is not None and 0 <= now_s - self._gave_up_s < GAVE_UP_S:
             raise NamesKept()

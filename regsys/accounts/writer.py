@@ -9,13 +9,8 @@ import attr
 from zope.interface import implementer
 
 from regsys.accounts.monthly_active_users import Activity
-from regsys.interfaces import (
-    IAccountStore,
-    IDevices,
-    ILogins,
-    IPostRegistration,
-    IRegistrationWriter,
-)
+from regsys.credentials.access_tokens import Logins
+from regsys.interfaces import IAccountStore, IDevices, IPostRegistration, IRegistrationWriter
 from regsys.metrics import Metrics
 from regsys.model import Created, Login, NewAccount, NewDevice, NewJob, Outcome, Secret, UserID
 
@@ -27,7 +22,7 @@ class LocalWriter:
 
     accounts: IAccountStore
     devices: IDevices
-    logins: ILogins
+    logins: Logins
     aftermath: IPostRegistration
     start_jobs: Callable[[Sequence[NewJob]], None]
 

@@ -7,7 +7,7 @@ from typing import Any, Awaitable, Callable, Optional, Union
 from zope.interface import implementer
 
 from regsys.callbacks.base import CallbackList
-from regsys.interfaces import ISpamChecks, IThreepidRules, Verdict
+from regsys.interfaces import IThreepidRules, Verdict
 from regsys.model import Registration
 
 # check_registration_for_spam(email_threepid, username, request_info, auth_provider_id):
@@ -24,7 +24,6 @@ SpamCheck = Callable[
 ThreepidRule = Callable[[str, str, bool], Union[bool, Awaitable[bool]]]
 
 
-@implementer(ISpamChecks)
 class SpamChecks(CallbackList[SpamCheck]):
     """The spam checkers; without any, everybody is allowed."""
 

@@ -7,11 +7,11 @@ from typing import Awaitable, Callable, Mapping
 
 from regsys.cli.times import utc
 from regsys.errors import JobNotFound
-from regsys.interfaces import IJobStore
 from regsys.model import WaitingJob
+from regsys.storage.jobs import JobStore
 
 
-async def _list(jobs: IJobStore, arguments: Namespace, now_ms: int) -> str:
+async def _list(jobs: JobStore, arguments: Namespace, now_ms: int) -> str:
     found = await jobs.waiting(arguments.most)
     lines = [_line(job) for job in found]
     if len(found) == arguments.most:
@@ -19,7 +19,7 @@ async def _list(jobs: IJobStore, arguments: Namespace, now_ms: int) -> str:
     return "\n".join(lines) or "There are no jobs: everything is done."
 
 
-async def _retry(jobs: IJobStore, arguments: Namespace, now_ms: int) -> str:
+async def _retry(jobs: JobStore, arguments: Namespace, now_ms: int) -> str:
     count = await jobs.retry(None if arguments.all else arguments.job_id, now_ms)
     if not (count or arguments.all):
         raise JobNotFound()
@@ -28,7 +28,7 @@ async def _retry(jobs: IJobStore, arguments: Namespace, now_ms: int) -> str:
     return f"{count} to be tried again, within seconds, by regsys serve."
 
 
-ACTIONS: Mapping[str, Callable[[IJobStore, Namespace, int], Awaitable[str]]] = {
+ACTIONS: Mapping[str, Callable[[JobStore, Namespace, int], Awaitable[str]]] = {
     "list": _list,
     "retry": _retry,
 }

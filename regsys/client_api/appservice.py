@@ -21,8 +21,9 @@ from regsys.errors import (
     UsernameReserved,
     UserNotFound,
 )
-from regsys.interfaces import IAccountStore, IAppservices, IBlocking, ITokenStore, IUserLookup
+from regsys.interfaces import IAccountStore, IAppservices, IBlocking, IUserLookup
 from regsys.model import Appservice, Created, LoggedIn, Requester, Secret, Threepid, UserID
+from regsys.storage.devices import DeviceStore
 
 APPLICATION_SERVICE = "m.login.application_service"
 NOT_REGISTERED = "This user is not registered, or no longer registered."
@@ -46,7 +47,7 @@ class AppserviceRequests:
     services: IAppservices
     accounts: IAccountStore
     users: Optional[IUserLookup]
-    devices: Optional[ITokenStore]
+    devices: Optional[DeviceStore]
     blocking: IBlocking
     may_set_password: bool
 

@@ -8,9 +8,9 @@ from typing import Callable, Optional
 
 import attr
 
+from regsys.accounts.usernames import Usernames
 from regsys.config import ThreepidsConfig
 from regsys.errors import UsernameReserved, UsernameTaken
-from regsys.interfaces import INames
 from regsys.model import MAX_USER_ID_BYTES, Registration, Threepid
 
 # More accounts than this with one name but for its number: a number alone is as good a name.
@@ -40,7 +40,7 @@ def display_name_of(email: str) -> str:
 class ThreepidNames:
     """``display_name`` makes a name to be shown of an email address, in its canonical form."""
 
-    names: INames
+    names: Usernames
     config: ThreepidsConfig
     display_name: Callable[[str], str] = display_name_of
 

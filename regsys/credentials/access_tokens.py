@@ -12,7 +12,7 @@ from zope.interface import implementer
 from regsys import clock, json_body
 from regsys.config import TokensConfig
 from regsys.errors import Forbidden, InvalidParam, UnknownToken
-from regsys.interfaces import IAuth, ILogins, ITokenStore, IUserLookup
+from regsys.interfaces import IAuth, IUserLookup
 from regsys.model import (
     GUEST_DEVICE_ID,
     DeviceRequest,
@@ -24,6 +24,7 @@ from regsys.model import (
     UserID,
     token_text,
 )
+from regsys.storage.devices import DeviceStore
 
 MAX_DEVICE_ID = 512
 MAX_DISPLAY_NAME = 100
@@ -50,7 +51,6 @@ def device_wanted(body: Mapping[str, Any]) -> Optional[DeviceRequest]:
     return None if json_body.boolean(body, "inhibit_login") else device
 
 
-@implementer(ILogins)
 @attr.frozen(kw_only=True)
 class Logins:
     """Plans logins. The key decides the tokens' letters, the server's secret hides them."""
@@ -61,6 +61,10 @@ class Logins:
     clock: IReactorTime
 
     def terms(self, request: DeviceRequest) -> LoginTerms:
+        """What such a login grants from now on: device id and lifetimes, every cap applied.
+
+        Raises InvalidParam for a device id or display name that is not acceptable, Forbidden
+        for a guest where sessions must end (B4.2)."""
         if len(request.device_id or "") > MAX_DEVICE_ID:
             raise InvalidParam(f"A device ID may have at most {MAX_DEVICE_ID} characters.")
         if len(request.display_name or "") > MAX_DISPLAY_NAME:
@@ -101,6 +105,7 @@ class Logins:
         )
 
     def issue(self, user_id: UserID, terms: LoginTerms, key: str) -> Login:
+        """The tokens for these terms: the same arguments, the same tokens (B4.7)."""
         if terms.is_guest:
             nonce = token_text.derived_letters(self.secret, "guest", key, 16, token_text.SYMBOLS)
             return Login(terms=terms, access_token=self.guests.make(user_id, nonce))
@@ -164,7 +169,7 @@ class GuestTokens:
 class TokenAuth:
     """Whose tokens are, for the tokens that regsys itself has issued."""
 
-    logins: ITokenStore
+    logins: DeviceStore
     accounts: IUserLookup
     guests: GuestTokens
     clock: IReactorTime
@@ -205,7 +210,7 @@ class Refresher:
     """Trades a refresh token for a new pair (contract B4.6)."""
 
     logins: Logins
-    store: ITokenStore
+    store: DeviceStore
     clock: IReactorTime
 
     async def refresh(self, token: Secret) -> Login:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Awaitable, Optional, Sequence
+from typing import Awaitable, Optional
 
 from zope.interface import Attribute, Interface
 
-from regsys.model import Binding, IdentityServerSession, Secret, UserID
+from regsys.model import Binding, IdentityServerSession, Secret
 
 
 class IIdentityServers(Interface):
@@ -33,24 +33,3 @@ class IIdentityServers(Interface):
     def unbind(binding: Binding) -> Awaitable[bool]:
         """Have it bound to him no longer; False if the server refuses, or knows of no such thing,
         or we have nothing to show it."""
-
-
-class IBindingStore(Interface):
-    """What we have had bound, or may have: the answer was lost. One row for each user, address and
-    server."""
-
-    def add(binding: Binding, now_ms: int) -> Awaitable[bool]:
-        """Remember it, in place of an earlier one of this user, address and server; True if there
-        was none."""
-
-    def of_user(user_id: UserID) -> Awaitable[Sequence[Binding]]:
-        """All of this user's, in the order of their servers' names."""
-
-    def get(binding_id: str) -> Awaitable[Optional[Binding]]:
-        """The one of this id; None: it is gone, or has been bound anew since."""
-
-    def answered(binding_id: str) -> Awaitable[None]:
-        """The server is not asked to bind it any more: ``asked_until_ms`` is 0."""
-
-    def remove(binding_id: str) -> Awaitable[bool]:
-        """Forget it; False if there is none."""

@@ -6,8 +6,7 @@ from typing import Awaitable
 
 from zope.interface import Interface
 
-from regsys.interfaces.registration import Verdict
-from regsys.model import Binding, Registration, UserID
+from regsys.model import Binding, UserID
 
 
 class ILimiter(Interface):
@@ -31,13 +30,6 @@ class IConcurrencyLimiter(Interface):
 
     def leave(key: str) -> None:
         """The request is over."""
-
-
-class ISpamChecks(Interface):
-    """The spam checkers, asked about each registration (contract B2.2)."""
-
-    def judge(registration: Registration) -> Awaitable[Verdict]:
-        """The first answer that isn't ALLOW wins; Unavailable if a checker fails."""
 
 
 class IThreepidRules(Interface):

@@ -9,59 +9,10 @@ from zope.interface import Interface
 from regsys.model import (
     Client,
     Mail,
-    NewValidation,
     Threepid,
     UserID,
-    Validation,
-    ValidationBegun,
     ValidationMail,
 )
-
-
-class IValidationStore(Interface):
-    """The sessions that prove addresses. They survive a restart (contract B16.19)."""
-
-    def begin(new: NewValidation) -> Awaitable[ValidationBegun]:
-        """The session of this medium, address, client secret and asker that is not validated yet,
-        begun if there is none (contract B7.5).
-
-        A ``send_attempt`` above its last one adds a token, and the job that sends it, in the
-        same transaction; what was there stays good. Another changes nothing. A session of a
-        phone number whose code has had its CODE_TRIES ends with a higher attempt: that begins
-        another, with another code.
-        """
-
-    def get(sid: str, now_ms: int) -> Awaitable[Optional[Validation]]:
-        """The session, if it exists and has not expired."""
-
-    def count_try(sid: str) -> Awaitable[bool]:
-        """Count one more try of its code; False if it has had CODE_TRIES."""
-
-    def confirm(sid: str, now_ms: int) -> Awaitable[bool]:
-        """Its address is proven, unless it had been before, and it lives on for VALIDATED_MS;
-        False if it has expired."""
-
-    def claim(sid: str, session_id: str, until_ms: int) -> Awaitable[bool]:
-        """It belongs to this UIA session from now on, and lives as long; False if it belongs to
-        another or to an account (``user_id``), or is not validated."""
-
-    def claim_for(user_id: UserID, sid: str) -> Awaitable[bool]:
-        """It belongs to this account from now on; False if it belongs to another, is to register
-        with, or is not validated."""
-
-    def use(sid: str) -> Awaitable[bool]:
-        """What it proves has been added to the account that it is for: it is used up; False if
-        it had been, or is for no account."""
-
-    def adopt(proof: Threepid, session_id: str, until_ms: int) -> Awaitable[bool]:
-        """Another server has proven this: the proof belongs to this UIA session, and that is
-        remembered until then; False if it belongs to another."""
-
-    def adopt_for(
-        user_id: UserID, proof: Threepid, until_ms: int
-    ) -> Awaitable[Optional[Validation]]:
-        """Another server has proven this: the proof belongs to this account, as if it had been
-        begun for it, and that is remembered until then; None if it belongs to another."""
 
 
 class IPhoneValidation(Interface):

@@ -10,16 +10,12 @@ from zope.interface import Attribute, Interface
 from regsys.model import (
     Appservice,
     Created,
-    DeviceRequest,
     Login,
-    LoginTerms,
     NewAccount,
     NewDevice,
     NewJob,
     Outcome,
-    Registration,
     Secret,
-    Threepid,
     UserID,
 )
 
@@ -43,64 +39,6 @@ class IAppservices(Interface):
         namespaces it is."""
 
 
-class IGhosts(Interface):
-    """The accounts that application services make."""
-
-    def plan(
-        localpart: str,
-        as_token: Optional[Secret],
-        password: Optional[Secret] = None,
-        display_name: Optional[str] = None,
-        device: Optional[DeviceRequest] = None,
-    ) -> Awaitable[NewAccount]:
-        """Everything about the account but its jobs; nothing is written yet.
-
-        Raises as RegistrationHandler.appservice_register does, but for a name that is taken.
-        """
-
-
-class INames(Interface):
-    """Which names may be registered (contract B1), and the drawing of generated ones."""
-
-    server_name: str = Attribute("The part of user IDs behind the colon.")
-
-    def check(
-        localpart: str,
-        *,
-        guest_access_token: Optional[Secret] = None,
-        assigned_user_id: Optional[UserID] = None,
-        early: bool = False,
-        key: Optional[str] = None,
-        takes_over: bool = False,
-        guest_id: Optional[UserID] = None,
-    ) -> Awaitable[Optional[UserID]]:
-        """Pass silently or raise the first refusal of B1.
-
-        ``assigned_user_id``: what the UIA session has already registered. ``early``: the
-        request does not complete, so that with ``inhibit_user_in_use_error`` a taken name
-        passes. ``key``: the registration's; a name that it has taken itself passes, since
-        the answer may have been lost, or another process be about to give it.
-        ``takes_over``: the account that a homeserver beside us has under this name is this
-        person's, as an administrator says. ``guest_id``: a guest whose access token was shown
-        earlier, so that its name passes without; whether it is a guest still, the account's
-        transaction decides.
-
-        Returns the guest who is being upgraded, or None.
-        """
-
-    def check_not_reserved(user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
-        """Raises UsernameReserved for the server-notices user and for an application
-        service's names, unless it is ``allowed_appservice`` (an id) itself (B1.5)."""
-
-    def check_elsewhere(user_id: UserID) -> Awaitable[None]:
-        """Raises UsernameTaken for a name that a homeserver beside us has, Unavailable where that
-        cannot be told."""
-
-    def draw() -> Awaitable[UserID]:
-        """The next generated name that is neither taken nor reserved (B2.5); NamesKept if there is
-        none."""
-
-
 class Verdict(enum.Enum):
     """What spam checkers say (contract B2.2)."""
 
@@ -109,60 +47,12 @@ class Verdict(enum.Enum):
     SHADOW_BAN = "shadow_ban"
 
 
-class IAdmission(Interface):
-    """Who is let in: limits, spam checkers, blocking, third-party-identifier rules."""
-
-    def peek(address: Optional[str]) -> Awaitable[None]:
-        """Raises LimitExceeded if a registration from here would be refused now."""
-
-    def take(registration: Registration) -> Awaitable[None]:
-        """Count this registration against its address; LimitExceeded if there is no room."""
-
-    def give_back(registration: Registration) -> Awaitable[None]:
-        """Undo ``take``: the registration was refused."""
-
-    def check_spam(registration: Registration) -> Awaitable[Verdict]:
-        """What the spam checkers say, ALLOW or SHADOW_BAN. For DENY raises LimitExceeded, just
-        as ``take`` would (B2.2); Unavailable if a checker fails (B10.3)."""
-
-    def check_threepids_and_blocking(registration: Registration) -> Awaitable[None]:
-        """Raises if its identifiers are denied, or the server takes nobody but an admin's."""
-
-    def check_additions(user_id: UserID, threepids: Sequence[Threepid]) -> Awaitable[None]:
-        """Before an account of this name is made, with these identifiers: raises what somebody
-        objects to them (B10.4), Unavailable if somebody can't be asked."""
-
-
-class ILogins(Interface):
-    """Makes logins; stores nothing (contract B4)."""
-
-    def terms(request: DeviceRequest) -> LoginTerms:
-        """What such a login grants from now on: device id and lifetimes, every cap applied.
-
-        Raises InvalidParam for a device id or display name that is not acceptable, Forbidden
-        for a guest where sessions must end (B4.2)."""
-
-    def issue(user_id: UserID, terms: LoginTerms, key: str) -> Login:
-        """The tokens for these terms: the same arguments, the same tokens (B4.7)."""
-
-
 class IAccountData(Interface):
     """Something that keeps rows of accounts."""
 
     def delete_for(user_id: UserID) -> Awaitable[None]:
         """The account is no more: of what is kept here nothing is of use to anybody any longer.
         Idempotent; a user who does not exist is no error."""
-
-
-class IDeactivation(Interface):
-    """What is done when an account is deactivated, or a device removed."""
-
-    def deactivated(user_id: UserID) -> Awaitable[None]:
-        """Forget all that is kept of an account that is no more. Idempotent, so that who
-        was interrupted simply asks again."""
-
-    def logged_out(user_id: UserID, device_id: Optional[str]) -> Awaitable[None]:
-        """This device is logged out, None: all of the user's. Idempotent."""
 
 
 class IHasher(Interface):

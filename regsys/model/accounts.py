@@ -144,7 +144,7 @@ class Registration:
     write itself still decides whether the name is free; ``threepids_checked``: so have the
     rules about ``threepids``. ``guest_id``: the guest who is to become a user, where its access
     token was shown earlier. ``bind_emails``: addresses, in canonical form, that the account
-    gets unproven. ``consents`` as of NewAccount. ``takes_over`` as of INames.check.
+    gets unproven. ``consents`` as of NewAccount. ``takes_over`` as of Usernames.check.
     """
 
     key: str

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Mapping, Sequence
 
 import attr
-from zope.interface import implementer
 
-from regsys.interfaces import IConsentStore
 from regsys.model import Consent, NewJob, UserID
 from regsys.storage import jobs as job_rows
 from regsys.storage.database import Database, Transaction
@@ -26,9 +24,10 @@ def record(txn: Transaction, user_id: UserID, accepted: Mapping[str, str], now_m
     )
 
 
-@implementer(IConsentStore)
 @attr.frozen
 class ConsentStore:
+    """Who has accepted which policies. What comes with an account is written with it."""
+
     db: Database
 
     async def record(
@@ -38,9 +37,13 @@ class ConsentStore:
         now_ms: int,
         jobs: Sequence[NewJob] = (),
     ) -> None:
+        """Remember that these versions, each by the name of its policy, have been accepted; one
+        that had been before keeps the moment of the first time. With them, or not at all, are
+        stored the ``jobs``, held by us from birth: start them."""
         await self.db.transaction("record_consents", _record, user_id, accepted, now_ms, jobs)
 
     async def given_by(self, user_id: UserID) -> Sequence[Consent]:
+        """All that this user has ever accepted, the oldest first."""
         return await self.db.autocommit("consents_of", _given_by, user_id)
 
 

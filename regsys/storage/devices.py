@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import AwaitingApproval, UserNotFound
-from regsys.interfaces import IDevices, IExpiring, ITokenStore
+from regsys.interfaces import IDevices, IExpiring
 from regsys.model import Login, LoginTerms, NewDevice, StoredLogin, UserID
 from regsys.model.token_text import token_hash
 from regsys.storage import sessions
@@ -87,9 +87,11 @@ def _insert_login(txn: Transaction, user_id: UserID, login: Login, replaces: Opt
     )
 
 
-@implementer(IDevices, ITokenStore, IExpiring)
+@implementer(IDevices, IExpiring)
 @attr.frozen
 class DeviceStore:
+    """Pairs of access and refresh tokens, by their hashes (``token_hash``)."""
+
     db: Database
     clock: IReactorTime
 
@@ -98,21 +100,29 @@ class DeviceStore:
         return device.login
 
     async def by_access(self, access_hash: str) -> Optional[StoredLogin]:
+        """The pair, expired or spent ones included; None once its device is gone."""
         return await self.db.autocommit("login_by_access", _by_access, access_hash)
 
     async def by_refresh(self, refresh_hash: str) -> Optional[StoredLogin]:
+        """The same, found by its refresh token."""
         return await self.db.autocommit("login_by_refresh", _by_refresh, refresh_hash)
 
     async def confirm(self, access_hash: str) -> None:
+        """A new pair is in use: the one that it replaces is spent now (contract B4.6)."""
         await self.db.transaction("confirm_login", _confirm, access_hash, clock.now_ms(self.clock))
 
     async def succeed(self, predecessor: str, user_id: UserID, login: Login) -> bool:
+        """Add the pair that replaces ``predecessor`` (an access hash), in place of an
+        earlier successor that nobody has used; False if one is in use, or the device gone."""
         return await self.db.transaction("succeed_login", _succeed, predecessor, user_id, login)
 
     async def has_device(self, user_id: UserID, device_id: str) -> bool:
+        """Whether this device is the user's."""
         return await self.db.autocommit("has_device", _has_device, user_id, device_id)
 
     async def log_out(self, user_id: UserID, device_id: Optional[str]) -> None:
+        """Remove this device and its tokens, None: all of the user's; the sessions in which they
+        were registered do not repeat their answers any more."""
         await self.db.transaction("log_out", remove, user_id, device_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Optional, Sequence
 
 import attr
-from zope.interface import implementer
 
-from regsys.interfaces import IIdempotencyKeyStore
 from regsys.model import NewAccount, NewJob, Outcome
 from regsys.storage import (
     consents,
@@ -21,17 +19,28 @@ from regsys.storage import (
 from regsys.storage.database import Database, Transaction
 
 
-@implementer(IIdempotencyKeyStore)
 @attr.define(eq=False)
 class EmbeddedAccountStore:
+    """Our own record of the accounts that an embedder's store holds (``EmbeddedWriter``)."""
+
     db: Database
     # Known once this process has settled a real user: then the next is not the first.
     _has_real_users: bool = attr.field(init=False, default=False)
 
     async def reserve(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
+        """Note that this key is under way, with the job that ends it should we die, and hold
+        the use of its registration token until it ends; InvalidRegistrationToken if none is left.
+
+        None: noted now. Otherwise what an earlier call noted under the key, whose
+        ``finished`` says whether it got to its end."""
         return await self.db.transaction("reserve_outcome", _reserve, new, recovery)
 
     async def complete(self, new: NewAccount, recovery_id: str) -> Optional[Sequence[NewJob]]:
+        """The account exists: record the outcome, count the use of its registration token,
+        finish its session, store its jobs, held. Returns those that were stored, as
+        ``JobStore.begin`` does.
+
+        None if that had been done already: then nothing was changed."""
         may_be_first = new.is_real and not self._has_real_users
         settled = await self.db.transaction(
             "complete_key", _complete, new, recovery_id, may_be_first
@@ -40,6 +49,7 @@ class EmbeddedAccountStore:
         return settled
 
     async def release(self, new: NewAccount, recovery_id: str) -> None:
+        """The store refused it: its key has made nothing."""
         await self.db.transaction("release_key", _release, new, recovery_id)
 
 

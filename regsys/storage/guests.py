@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import attr
-from zope.interface import implementer
 
-from regsys.interfaces import IGuestStore
 from regsys.model import GUEST_DEVICE_ID
 from regsys.storage.batches import chosen
 from regsys.storage.database import Database, Transaction
@@ -13,15 +11,20 @@ from regsys.storage.database import Database, Transaction
 _WATCH = "guests"
 
 
-@implementer(IGuestStore)
 @attr.frozen
 class GuestStore:
+    """Guests and their end."""
+
     db: Database
 
     async def watched_since(self, now_ms: int, max_gap_ms: int) -> int:
+        """Since when (ms) this has been called without a break longer than ``max_gap_ms``, by
+        whatever process; ``now_ms`` if there was one."""
         return await self.db.autocommit("watch_guests", _watched_since, now_ms, max_gap_ms)
 
     async def end_idle(self, idle_since_ms: int, at_most: int) -> int:
+        """Deactivate up to ``at_most`` guests who were neither born nor seen since then; returns
+        how many. Never one who is becoming a user in this moment."""
         return await self.db.transaction("end_guests", _end_idle, idle_since_ms, at_most)
 
 

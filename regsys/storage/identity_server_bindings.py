@@ -6,9 +6,7 @@ import json
 from typing import Any, Optional, Sequence
 
 import attr
-from zope.interface import implementer
 
-from regsys.interfaces import IBindingStore
 from regsys.model import Binding, IdentityServerSession, Secret, UserID
 from regsys.storage.database import Database, Transaction
 from regsys.storage.encryption import Encryptor
@@ -16,7 +14,6 @@ from regsys.storage.encryption import Encryptor
 _COLUMNS = "user_id, medium, address, id_server, binding_id, proof, asked_until_ms"
 
 
-@implementer(IBindingStore)
 @attr.frozen
 class BindingStore:
     """Proofs are sealed: who has one can have the address bound to anybody."""
@@ -25,21 +22,27 @@ class BindingStore:
     sealer: Encryptor
 
     async def add(self, binding: Binding, now_ms: int) -> bool:
+        """Remember it, in place of an earlier one of this user, address and server; True if there
+        was none."""
         proof = None if binding.proof is None else self._sealed(binding, binding.proof)
         return await self.db.transaction("add_binding", _add, binding, proof, now_ms)
 
     async def of_user(self, user_id: UserID) -> Sequence[Binding]:
+        """All of this user's, in the order of their servers' names."""
         rows = await self.db.autocommit("bindings_of_user", _of_user, user_id)
         return [self._binding(row) for row in rows]
 
     async def get(self, binding_id: str) -> Optional[Binding]:
+        """The one of this id; None: it is gone, or has been bound anew since."""
         row = await self.db.autocommit("get_binding", _get, binding_id)
         return None if row is None else self._binding(row)
 
     async def answered(self, binding_id: str) -> None:
+        """The server is not asked to bind it any more: ``asked_until_ms`` is 0."""
         await self.db.autocommit("binding_answered", _answered, binding_id)
 
     async def remove(self, binding_id: str) -> bool:
+        """Forget it; False if there is none."""
         return await self.db.autocommit("remove_binding", _remove, binding_id)
 
     def _sealed(self, binding: Binding, proof: IdentityServerSession) -> str:

@@ -10,10 +10,8 @@ from collections import Counter
 from typing import Mapping, Optional, Sequence
 
 import attr
-from zope.interface import implementer
 
 from regsys import clock
-from regsys.interfaces import IDedupKeys, IJobStore
 from regsys.model import (
     CLOCKS_APART_MS,
     JOB_LEASE_MS,
@@ -76,37 +74,52 @@ def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: i
     )
 
 
-@implementer(IJobStore, IDedupKeys)
 @attr.frozen
 class JobStore:
+    """Jobs, each held by at most one process at a time, by a lease."""
+
     db: Database
 
     async def claim(self, places: Mapping[str, int], now_ms: int, lease_ms: int) -> Sequence[Job]:
+        """Take over jobs that are due and that nobody holds, of each kind at most as many as
+        ``places`` says: those that have been due longest, and last those that would be due later
+        than JOB_LONGEST_WAIT_MS allows, since a wrong clock has put them off."""
         return await self.db.transaction("claim_jobs", _claim, places, now_ms, lease_ms)
 
     async def release(self, job_ids: Sequence[str], now_ms: int) -> None:
+        """Let anybody claim these jobs, which were held from birth and have not begun. One that
+        has been claimed since is left to whoever did."""
         await self.db.autocommit("release_jobs", _release, job_ids, now_ms)
 
     async def finish(self, job_id: str) -> None:
+        """It is done: forget it."""
         await self.db.autocommit("finish_job", _finish, job_id)
 
     async def postpone(self, job_id: str, due_ms: int, error: str) -> None:
+        """It failed: release it, to be tried again at ``due_ms``."""
         text = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", error)
         await self.db.autocommit("postpone_job", _postpone, job_id, due_ms, text)
 
     async def add(self, jobs: Sequence[NewJob], now_ms: int) -> None:
+        """Store jobs that no account brings; held by nobody."""
         await self.db.transaction("add_jobs", _add, jobs, now_ms)
 
     async def begin(self, jobs: Sequence[NewJob], now_ms: int) -> Sequence[NewJob]:
+        """Store jobs that no account brings, held by us from birth, without those whose
+        deduplication key is there already. Returns those that were written, for ``start_jobs``."""
         return await self.db.transaction("begin_jobs", insert_held, jobs, now_ms)
 
     async def waiting(self, at_most: int) -> Sequence[WaitingJob]:
+        """The jobs that are not done yet, the oldest first, those under way included."""
         return await self.db.autocommit("waiting_jobs", _waiting, at_most)
 
     async def backlog(self) -> Sequence[Backlog]:
+        """How much there is of each kind, by name; at a cost that doesn't grow with it."""
         return await self.db.autocommit("backlog", _backlog)
 
     async def retry(self, job_id: Optional[str], now_ms: int) -> int:
+        """Let this job (None: all of them) be taken at once, though it has failed; returns how
+        many were made to wait no longer. What has not failed yet is left alone."""
         if job_id is not None:
             return await self.db.transaction("retry_job", _retry, "job_id = ?", (job_id,), now_ms)
         count, after, began_s = 0, "", 0.0
@@ -122,9 +135,11 @@ class JobStore:
         return count
 
     async def has_key(self, key: str) -> bool:
+        """Whether the key has been added, however long ago."""
         return await self.db.autocommit("has_dedup_key", _has_key, key)
 
     async def add_key(self, key: str) -> None:
+        """Add it. Idempotent."""
         await self.db.autocommit("add_dedup_key", _add_key, key)
 
 

@@ -8,13 +8,13 @@ import attr
 from zope.interface import implementer
 
 from regsys.config import BlockingConfig
-from regsys.interfaces import IAccountData, IActivityStore, IExpiring
+from regsys.interfaces import IAccountData, IExpiring
 from regsys.model import ACTIVE_MS, CLOCKS_APART_MS, UserID, UserType
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
 
-@implementer(IActivityStore, IAccountData, IExpiring)
+@implementer(IAccountData, IExpiring)
 @attr.frozen(kw_only=True)
 class ActivityStore:
     """``config`` says who counts as a user, if anybody does; ``watches_guests``: when guests were
@@ -25,15 +25,22 @@ class ActivityStore:
     watches_guests: bool
 
     async def saw(self, user_ids: Sequence[UserID], now_ms: int) -> None:
+        """These have been here just now; those who don't exist are passed over. Who was seen
+        later was so, unless that is further in the future than CLOCKS_APART_MS."""
         await self.db.transaction("saw_users", self._saw, [str(item) for item in user_ids], now_ms)
 
     async def count(self, now_ms: int, at_most: int) -> int:
+        """How many users were seen in ACTIVE_MS until now, and not further in the future than
+        CLOCKS_APART_MS; ``at_most`` if as many or more: the cost grows with the answer, and not
+        with the number of accounts."""
         return await self.db.autocommit("count_active_users", _count, now_ms, at_most)
 
     async def is_active(self, user_id: UserID, now_ms: int) -> bool:
+        """Whether this one is among them."""
         return await self.db.autocommit("is_active_user", _is_active, user_id, now_ms)
 
     async def add(self, user_id: UserID, now_ms: int) -> None:
+        """This one counts, was seen now, and needs no trial; unless there is no such account."""
         await self.db.autocommit("add_active_user", _add, user_id, now_ms)
 
     async def delete_for(self, user_id: UserID) -> None:

@@ -8,21 +8,24 @@ from typing import Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IPusherStore
+from regsys.interfaces import IPushers
 from regsys.model import Pusher, UserID
 from regsys.storage import devices
 from regsys.storage.database import Database, Transaction
 
 
-@implementer(IPusherStore)
+@implementer(IPushers)
 @attr.frozen
 class PusherStore:
+    """The pushers of our own accounts."""
+
     db: Database
 
     async def add(self, pusher: Pusher) -> None:
         await self.db.transaction("add_pusher", _add, pusher)
 
     async def of_user(self, user_id: UserID) -> Sequence[Pusher]:
+        """All that this user has, by app and pushkey."""
         return await self.db.autocommit("pushers_of_user", _of_user, user_id)
 
 

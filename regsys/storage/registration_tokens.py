@@ -13,7 +13,7 @@ import attr
 from zope.interface import implementer
 
 from regsys.errors import InvalidRegistrationToken
-from regsys.interfaces import IExpiring, IRegistrationTokenStore
+from regsys.interfaces import IExpiring
 from regsys.json_body import MAX_INTEGER
 from regsys.model import (
     RESERVED_MS,
@@ -86,39 +86,55 @@ def _count(txn: Transaction, token: str, new: NewAccount) -> None:
     )
 
 
-@implementer(IRegistrationTokenStore, IExpiring)
+@implementer(IExpiring)
 @attr.frozen
 class RegistrationTokenStore:
+    """Registration tokens, and the uses that sessions hold of them (contract B8.8)."""
+
     db: Database
 
     async def create(self, token: RegistrationToken) -> bool:
+        """Store a new token; False if there is one of this name."""
         return await self.db.transaction("create_token", _create, token)
 
     async def get(self, token: str, now_ms: int) -> Optional[RegistrationToken]:
+        """The token with its uses as they stand now; None: there is none."""
         return await self.db.autocommit("get_token", _get, token, now_ms)
 
     async def list(
         self, now_ms: int, after: Optional[RegistrationToken] = None, at_most: int = TOKENS_A_PAGE
     ) -> Sequence[RegistrationToken]:
+        """Up to ``at_most`` tokens, the oldest first, that follow ``after`` (None: from the
+        beginning)."""
         return await self.db.autocommit("list_tokens", _list, now_ms, after, at_most)
 
     async def change(self, token: str, changes: Mapping[str, Any]) -> bool:
+        """Set ``uses_allowed``, ``expiry_ms``, ``revoked`` or ``note``; False: no such token."""
         return await self.db.transaction("change_token", _change, token, changes)
 
     async def delete(self, token: str) -> bool:
+        """Forget it, and the uses that are held; False: no such token."""
         return await self.db.transaction("delete_token", _delete, token)
 
     async def uses(
         self, token: str, after: Optional[TokenUse] = None, at_most: int = USES_A_PAGE
     ) -> Sequence[TokenUse]:
+        """Up to ``at_most`` accounts that it has let in, the oldest first, that follow ``after``
+        (None: from the beginning)."""
         return await self.db.autocommit("token_uses", _uses, token, after, at_most)
 
     async def first_uses(
         self, tokens: Sequence[str], at_most: int
     ) -> Mapping[str, Sequence[TokenUse]]:
+        """The first ``at_most`` uses of each of these tokens; nothing of one that has none."""
         return await self.db.autocommit("first_token_uses", _first_uses, tokens, at_most)
 
     async def reserve(self, token: str, session_id: str, now_ms: int) -> bool:
+        """Hold a use for this session, for RESERVED_MS; False if none is left.
+
+        A session holds one use at most: this one replaces what it held, of whatever token.
+        The transaction that makes the account uses it up (NewAccount.registration_token).
+        """
         return await self.db.transaction("reserve_token", _reserve, token, session_id, now_ms)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 import attr
-from zope.interface import implementer
 
-from regsys.interfaces import IMilestones
 from regsys.model import NewAccount, UserID
 from regsys.storage.database import Database, Transaction
 
@@ -21,12 +19,15 @@ def note_real_user(txn: Transaction, new: NewAccount) -> None:
     )
 
 
-@implementer(IMilestones)
 @attr.frozen
 class MilestoneStore:
+    """Moments that come once."""
+
     db: Database
 
     async def first_real_user(self) -> Optional[UserID]:
+        """Who was the first person with an account here (contract B5.2): decided by the
+        transaction that made it, and never again. None: nobody yet."""
         return await self.db.autocommit("first_real_user", _first_real_user)
 
 

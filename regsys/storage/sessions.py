@@ -8,7 +8,7 @@ from typing import Any, Iterable, Mapping, Optional
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IAccountData, IExpiring, ISessionStore
+from regsys.interfaces import IAccountData, IExpiring
 from regsys.model import Client, NewAccount, UIASession, UserID
 from regsys.networks import WHOLE_SITE
 from regsys.storage import idempotency_keys
@@ -39,15 +39,20 @@ def end_replays(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> 
     txn.run(f"DELETE FROM uia_sessions WHERE made_user_id = ? AND {one}", values)
 
 
-@implementer(ISessionStore, IExpiring, IAccountData)
+@implementer(IExpiring, IAccountData)
 @attr.frozen
 class SessionStore:
+    """The UIA sessions. They survive a restart (contract B16.19)."""
+
     db: Database
 
     async def add(self, session: UIASession, at_most: int) -> bool:
+        """Store a new session, unless its address has ``at_most`` unfinished ones, or its site
+        eight times as many: False."""
         return await self.db.autocommit("add_session", _add, session, at_most)
 
     async def get(self, session_id: str, now_ms: int) -> Optional[UIASession]:
+        """The session, if it exists and has not expired, with its outcome if it has one."""
         return await self.db.autocommit("get_session", _get, session_id, now_ms)
 
     async def save(
@@ -60,6 +65,11 @@ class SessionStore:
         hashing_until_ms: Optional[int] = None,
         guest_id: Optional[UserID] = None,
     ) -> None:
+        """Keep progress: ``params`` replace those remembered (None leaves them), ``client``
+        and ``results`` are added to what is there. A ``password_mark`` is that of a new password:
+        the hash that was kept is forgotten, and ``hashing_until_ms`` is until when the new one
+        may be in the making (None: nobody makes it). ``guest_id`` None leaves the guest that is
+        remembered. A session that is gone stays gone."""
         await self.db.transaction(
             "save_session",
             _save,
@@ -73,16 +83,24 @@ class SessionStore:
         )
 
     async def keep_hash(self, session_id: str, password_mark: str, password_hash: str) -> None:
+        """Keep the hash of the password that has this mark, unless there has been a newer
+        password or the session is finished."""
         await self.db.autocommit("keep_hash", _keep_hash, session_id, password_mark, password_hash)
 
     async def give_up_hashes(self, password_marks: Mapping[str, str]) -> None:
+        """Nobody makes the hashes of these passwords any more: ``hashing_until_ms`` becomes None.
+        The marks are by session id; a session that has a newer password is left alone."""
         if password_marks:
             await self.db.autocommit("give_up_hashes", _give_up_hashes, password_marks)
 
     async def remove(self, session_id: str) -> bool:
+        """Forget the session; False if there is none. Of several who do, at most one is told
+        True (nobody, where the answer to him was lost)."""
         return await self.db.autocommit("remove_session", _remove, session_id)
 
     async def end_replays(self, user_id: UserID, device_id: Optional[str]) -> None:
+        """Forget the finished sessions whose answers log this device in, None: any of the user's
+        devices."""
         await self.db.autocommit("end_replays", end_replays, user_id, device_id)
 
     async def delete_for(self, user_id: UserID) -> None:

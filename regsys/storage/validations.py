@@ -10,7 +10,7 @@ from typing import Optional
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IAccountData, IExpiring, IValidationStore
+from regsys.interfaces import IAccountData, IExpiring
 from regsys.model import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -34,38 +34,62 @@ def use(txn: Transaction, new: NewAccount) -> None:
     txn.run("UPDATE validations SET used = TRUE WHERE claimed_by = ?", (new.session_id or new.key,))
 
 
-@implementer(IValidationStore, IExpiring, IAccountData)
+@implementer(IExpiring, IAccountData)
 @attr.frozen
 class ValidationStore:
+    """The sessions that prove addresses. They survive a restart (contract B16.19)."""
+
     db: Database
 
     async def begin(self, new: NewValidation) -> ValidationBegun:
+        """The session of this medium, address, client secret and asker that is not validated yet,
+        begun if there is none (contract B7.5).
+
+        A ``send_attempt`` above its last one adds a token, and the job that sends it, in the
+        same transaction; what was there stays good. Another changes nothing. A session of a
+        phone number whose code has had its CODE_TRIES ends with a higher attempt: that begins
+        another, with another code.
+        """
         return await self.db.transaction("begin_validation", _begin, new)
 
     async def get(self, sid: str, now_ms: int) -> Optional[Validation]:
+        """The session, if it exists and has not expired."""
         return await self.db.autocommit("get_validation", _get, sid, now_ms)
 
     async def count_try(self, sid: str) -> bool:
+        """Count one more try of its code; False if it has had CODE_TRIES."""
         return await self.db.autocommit("count_try", _count_try, sid)
 
     async def confirm(self, sid: str, now_ms: int) -> bool:
+        """Its address is proven, unless it had been before, and it lives on for VALIDATED_MS;
+        False if it has expired."""
         return await self.db.autocommit("confirm_validation", _confirm, sid, now_ms)
 
     async def claim(self, sid: str, session_id: str, until_ms: int) -> bool:
+        """It belongs to this UIA session from now on, and lives as long; False if it belongs to
+        another or to an account (``user_id``), or is not validated."""
         return await self.db.autocommit("claim_validation", _claim, sid, session_id, until_ms)
 
     async def adopt(self, proof: Threepid, session_id: str, until_ms: int) -> bool:
+        """Another server has proven this: the proof belongs to this UIA session, and that is
+        remembered until then; False if it belongs to another."""
         return await self.db.transaction("adopt_proof", _adopt, proof, session_id, until_ms)
 
     async def adopt_for(
         self, user_id: UserID, proof: Threepid, until_ms: int
     ) -> Optional[Validation]:
+        """Another server has proven this: the proof belongs to this account, as if it had been
+        begun for it, and that is remembered until then; None if it belongs to another."""
         return await self.db.transaction("adopt_proof_for", _adopt_for, user_id, proof, until_ms)
 
     async def claim_for(self, user_id: UserID, sid: str) -> bool:
+        """It belongs to this account from now on; False if it belongs to another, is to register
+        with, or is not validated."""
         return await self.db.autocommit("claim_validation_for", _claim_for, user_id, sid)
 
     async def use(self, sid: str) -> bool:
+        """What it proves has been added to the account that it is for: it is used up; False if
+        it had been, or is for no account."""
         return await self.db.autocommit("use_validation", _use, sid)
 
     async def delete_for(self, user_id: UserID) -> None:

@@ -19,8 +19,6 @@ from regsys.interfaces import (
     IThreepidChanges,
     IThreepidRules,
     IThreepidStore,
-    IThreepidWriter,
-    IValidationStore,
 )
 from regsys.model import (
     VALIDATED_MS,
@@ -32,8 +30,10 @@ from regsys.model import (
     UserID,
     Validation,
 )
+from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import canonical_threepid, is_canonical
 from regsys.threepids.attempts import ProofAttempts
+from regsys.threepids.changes import ThreepidWriter
 
 
 @attr.frozen(kw_only=True)
@@ -43,8 +43,8 @@ class AccountThreepids:
     the limit of ``attempts``."""
 
     store: IThreepidStore
-    writer: IThreepidWriter
-    validations: IValidationStore
+    writer: ThreepidWriter
+    validations: ValidationStore
     rules: IThreepidRules
     changes: IThreepidChanges
     attempts: ProofAttempts

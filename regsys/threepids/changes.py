@@ -11,21 +11,20 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.interfaces import (
-    IDedupKeys,
+    IAccountData,
     IJobPlanner,
-    IJobStore,
     IOwnThreepidStore,
     IThreepidChanges,
     IThreepidStore,
-    IThreepidWriter,
 )
 from regsys.model import AccountThreepid, Job, NewAccount, NewJob, Threepid, UserID
+from regsys.storage.jobs import JobStore
 
 TELL_OF_ADDRESS = "tell_of_address"
 
 
 def was_held(user_id: UserID, medium: str, address: str) -> str:
-    """The word (IDedupKeys) of an address that the account had dedup_key, and may have lost: what
+    """The word (JobStore) of an address that the account had dedup_key, and may have lost: what
     follows a registration, called late, does not bring it back (contract B6.4)."""
     return f"was held {user_id} {medium} {address}"
 
@@ -75,17 +74,18 @@ class AddressNotice:
         await self.changes.tell(user_id, medium, address, told["added"])
 
 
-@implementer(IThreepidWriter)
+@implementer(IAccountData)
 @attr.frozen(kw_only=True)
 class ThreepidWriter:
     """Has the job that tells of a change written with the change, and started after it."""
 
     store: IOwnThreepidStore
-    dedup_keys: IDedupKeys
+    dedup_keys: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
 
     async def add(self, user_id: UserID, threepid: Threepid) -> bool:
+        """As IThreepidStore.add."""
         jobs = [_notice(user_id, threepid.medium, threepid.address, added=True)]
         added = await self.store.add(user_id, threepid, clock.now_ms(self.clock), jobs)
         if added:
@@ -97,6 +97,8 @@ class ThreepidWriter:
     ) -> bool:
         # Of what was never the user's nothing is written: nobody fills the database with it, and
         # no job that comes late tells of it as lost.
+        """As IThreepidStore.remove. ``also``: jobs that are written with the removal, over a
+        homeserver's store after it, and never without it; whoever brings them starts them."""
         if await self.store.owner_of(medium, address) != user_id:
             return False
         await self.dedup_keys.add_key(was_held(user_id, medium, address))
@@ -121,7 +123,7 @@ class ForeignThreepids:
     (``AddressNotice.run``). Other jobs do not look: they are written once the change is made."""
 
     store: IThreepidStore
-    jobs: IJobStore
+    jobs: JobStore
 
     async def owner_of(self, medium: str, address: str) -> Optional[UserID]:
         return await self.store.owner_of(medium, address)

@@ -18,8 +18,9 @@ from regsys.errors import (
     Unavailable,
     UnknownToken,
 )
-from regsys.interfaces import IBindingChanges, IBindingStore, IIdentityServers, ILimiter
+from regsys.interfaces import IBindingChanges, IIdentityServers, ILimiter
 from regsys.model import ASKING_MS, Binding, IdentityServerSession, Secret, UserID
+from regsys.storage.identity_server_bindings import BindingStore
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.identity_server_unbinding import Unbinder
@@ -33,7 +34,7 @@ class Bindings:
     ``enable_3pid_lookup``."""
 
     held: AccountThreepids
-    store: IBindingStore
+    store: BindingStore
     servers: IIdentityServers
     changes: IBindingChanges
     unbinder: Unbinder

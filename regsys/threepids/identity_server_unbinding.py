@@ -13,14 +13,10 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import Unavailable
-from regsys.interfaces import (
-    IAccountData,
-    IBindingChanges,
-    IBindingStore,
-    IIdentityServers,
-    IJobStore,
-)
+from regsys.interfaces import IAccountData, IBindingChanges, IIdentityServers
 from regsys.model import Binding, Job, NewJob, UserID
+from regsys.storage.identity_server_bindings import BindingStore
+from regsys.storage.jobs import JobStore
 
 UNBIND = "unbind_threepid"
 # So long a server may be away until it is taken for gone.
@@ -40,10 +36,10 @@ class Unbinder:
     is asked again, by an UNBIND job, for GIVE_UP_MS at most.
     """
 
-    store: IBindingStore
+    store: BindingStore
     servers: IIdentityServers
     changes: IBindingChanges
-    jobs: IJobStore
+    jobs: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
 

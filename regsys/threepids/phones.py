@@ -11,8 +11,9 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import SmsRefused, WrongCode
-from regsys.interfaces import IPhoneValidation, IPhoneValidationServer, ISmsSender, IValidationStore
+from regsys.interfaces import IPhoneValidation, IPhoneValidationServer, ISmsSender
 from regsys.model import Client, Job, UserID, masked
+from regsys.storage.validations import ValidationStore
 from regsys.templates import Templates
 from regsys.threepids.addresses import MSISDN, check_client_secret, international
 from regsys.threepids.requests import TokenRequest
@@ -49,7 +50,7 @@ class OwnPhones:
 class CodeTexter:
     """Carries SEND_SMS jobs out: their rows hold no code, it is computed here."""
 
-    store: IValidationStore
+    store: ValidationStore
     tokens: ValidationTokens
     sender: ISmsSender
     templates: Templates

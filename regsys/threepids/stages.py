@@ -11,8 +11,9 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import StageFailed, sentence
-from regsys.interfaces import IPhoneValidationServer, IStage, IValidationStore, StageContext
+from regsys.interfaces import IPhoneValidationServer, IStage, StageContext
 from regsys.model import VALIDATED_MS, Threepid, UIASession, Validation
+from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import is_canonical
 from regsys.threepids.attempts import ProofAttempts
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE
@@ -39,7 +40,7 @@ class EmailIdentityStage:
     Whoever brings another session means another address: the one before is proven in vain.
     """
 
-    store: IValidationStore
+    store: ValidationStore
     clock: IReactorTime
 
     type = EMAIL_IDENTITY
@@ -98,7 +99,7 @@ class DelegatedMsisdnStage:
     """
 
     prover: IPhoneValidationServer
-    store: IValidationStore
+    store: ValidationStore
     attempts: ProofAttempts
     clock: IReactorTime
 

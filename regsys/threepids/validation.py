@@ -24,7 +24,7 @@ from regsys.errors import (
     WrongCode,
     WrongValidationToken,
 )
-from regsys.interfaces import ILimiter, IValidationStore
+from regsys.interfaces import ILimiter
 from regsys.model import (
     Client,
     MailPurpose,
@@ -34,6 +34,7 @@ from regsys.model import (
     Validation,
     token_text,
 )
+from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
 from regsys.threepids.attempts import ProofAttempts
 from regsys.threepids.requests import TokenRequest
@@ -101,7 +102,7 @@ class Validations:
     """``registration_open``: people may register. ``start_jobs``: begins what was written.
     ``prerequisites`` None: what comes before the mail does not matter."""
 
-    store: IValidationStore
+    store: ValidationStore
     newcomers: NewcomersThreepids
     tokens: ValidationTokens
     limits: ValidationLimits

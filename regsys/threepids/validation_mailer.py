@@ -8,8 +8,9 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
-from regsys.interfaces import IValidationMails, IValidationStore
+from regsys.interfaces import IValidationMails
 from regsys.model import Job, MailPurpose, Validation, ValidationMail
+from regsys.storage.validations import ValidationStore
 from regsys.threepids.validation import SUBMIT_PATHS
 from regsys.threepids.validation_tokens import ValidationTokens
 
@@ -18,7 +19,7 @@ from regsys.threepids.validation_tokens import ValidationTokens
 class ValidationMailer:
     """Carries SEND_MAIL jobs out: their rows hold no token, it is computed here."""
 
-    store: IValidationStore
+    store: ValidationStore
     tokens: ValidationTokens
     mails: IValidationMails
     public_baseurl: str

@@ -21,9 +21,10 @@ from regsys.errors import (
     UnknownStage,
     WrongSession,
 )
-from regsys.interfaces import ISessionStore, IStage, StageContext
+from regsys.interfaces import IStage, StageContext
 from regsys.model import Challenge, Client, UIASession, UserID, token_text
 from regsys.networks import site_key
+from regsys.storage.sessions import SessionStore
 from regsys.uia.turns import Turns
 
 SESSION_LIFETIME_MS = 48 * 3600 * 1000
@@ -92,7 +93,7 @@ class UserInteractiveAuth:
     """``per_address``: how many unfinished sessions one address may have open; ``key_of``
     tells which addresses count as one."""
 
-    sessions: ISessionStore
+    sessions: SessionStore
     stages: Mapping[str, IStage]
     clock: IReactorTime
     key_of: Callable[[str], str]

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs
 from regsys.client_api.appservice import AppserviceRequests
 from regsys.errors import MissingParam, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import IAuth, IPusherStore
+from regsys.interfaces import IAuth
 from regsys.model import Pusher, Requester, Secret
+from regsys.storage.pushers import PusherStore
 from regsys.web.login import requester
 from regsys.web.responses import client_paths
 
@@ -36,7 +37,7 @@ def whoami(auth: IAuth, appservices: AppserviceRequests) -> Endpoint:
     return Endpoint("whoami", client_paths("account/whoami"), {"GET": get})
 
 
-def pushers(auth: IAuth, store: IPusherStore) -> Endpoint:
+def pushers(auth: IAuth, store: PusherStore) -> Endpoint:
     async def get(call: Call) -> Reply:
         who = await requester(call, auth)
         return Reply({"pushers": [_pusher(item) for item in await store.of_user(who.user_id)]})

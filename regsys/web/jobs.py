@@ -9,8 +9,9 @@ from twisted.internet.interfaces import IReactorTime
 from regsys.clock import now_ms
 from regsys.errors import InvalidParam, JobNotFound
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import IAuth, IJobStore
+from regsys.interfaces import IAuth
 from regsys.model import WaitingJob
+from regsys.storage.jobs import JobStore
 from regsys.web.login import administrator
 
 PATH = "/_regsys/v1/jobs"
@@ -18,7 +19,7 @@ MOST = 1000
 DEFAULT = 100
 
 
-def endpoints(jobs: IJobStore, auth: IAuth, clock: IReactorTime) -> list[Endpoint]:
+def endpoints(jobs: JobStore, auth: IAuth, clock: IReactorTime) -> list[Endpoint]:
     async def get(call: Call) -> Reply:
         await administrator(call, auth)
         found = await jobs.waiting(_limit(call.query("limit")))

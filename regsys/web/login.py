@@ -11,8 +11,9 @@ from regsys.clock import now_ms
 from regsys.credentials.access_tokens import Refresher
 from regsys.errors import Forbidden, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import IAuth, ITokenStore
+from regsys.interfaces import IAuth
 from regsys.model import Requester, Secret
+from regsys.storage.devices import DeviceStore
 from regsys.web.responses import access, client_paths, tokens, who
 
 
@@ -50,7 +51,7 @@ def login(logins: PasswordLogin, appservices: AppserviceRequests, clock: IReacto
     return Endpoint("login", client_paths("login"), {"GET": get, "POST": post})
 
 
-def logout(auth: IAuth, store: ITokenStore) -> Endpoint:
+def logout(auth: IAuth, store: DeviceStore) -> Endpoint:
     async def post(call: Call) -> Reply:
         owner = await requester(call, auth)
         if owner.is_guest or owner.device_id is None:
@@ -61,7 +62,7 @@ def logout(auth: IAuth, store: ITokenStore) -> Endpoint:
     return Endpoint("logout", client_paths("logout"), {"POST": post})
 
 
-def logout_all(auth: IAuth, store: ITokenStore) -> Endpoint:
+def logout_all(auth: IAuth, store: DeviceStore) -> Endpoint:
     async def post(call: Call) -> Reply:
         owner = await requester(call, auth)
         if owner.is_guest:

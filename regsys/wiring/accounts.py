@@ -24,18 +24,15 @@ from regsys.interfaces import (
     IAuth,
     IBlocking,
     IConcurrencyLimiter,
-    IDeactivation,
     IHomeserverAccounts,
-    INames,
     IOwnThreepidStore,
     IRegistrationWriter,
     IThreepidStore,
-    IThreepidWriter,
-    ITokenStore,
     IUserLookup,
 )
 from regsys.networks import address_key
 from regsys.rate_limit import NoConcurrencyLimit, OneAtATimeByAddress, RateInstead
+from regsys.storage.devices import DeviceStore
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import NewcomersThreepids
 from regsys.threepids.changes import ThreepidWriter
@@ -48,7 +45,7 @@ def handler(
     accounts: IAccountStore,
     auth: IAuth,
     writer: IRegistrationWriter,
-    deactivation: IDeactivation,
+    deactivation: Deactivation,
     blocking: IBlocking,
     elsewhere: Optional[IHomeserverAccounts] = None,
 ) -> RegistrationHandler:
@@ -101,7 +98,7 @@ def appservices(
     handler: RegistrationHandler,
     accounts: IAccountStore,
     users: Optional[IUserLookup],
-    devices: Optional[ITokenStore],
+    devices: Optional[DeviceStore],
     blocking: IBlocking,
 ) -> AppserviceRequests:
     return AppserviceRequests(
@@ -189,7 +186,7 @@ def newcomers(
     return NewcomersThreepids(rules=parts.threepid_rules, accounts=accounts, owners=owners)
 
 
-def threepid_names(parts: Parts, names: INames) -> ThreepidNames:
+def threepid_names(parts: Parts, names: Usernames) -> ThreepidNames:
     return ThreepidNames(
         names=names, config=parts.config.threepids, display_name=parts.hooks.display_name
     )
@@ -205,7 +202,7 @@ def threepid_writer(parts: Parts, store: IOwnThreepidStore) -> ThreepidWriter:
 
 
 def account_threepids(
-    parts: Parts, store: IThreepidStore, writer: IThreepidWriter
+    parts: Parts, store: IThreepidStore, writer: ThreepidWriter
 ) -> AccountThreepids:
     return AccountThreepids(
         store=store,

@@ -20,13 +20,13 @@ from regsys.interfaces import (
     IPushers,
     IRooms,
     IThreepidStore,
-    IThreepidWriter,
     IUserLookup,
 )
 from regsys.jobs import Housekeeping
 from regsys.networks import address_key
 from regsys.registration_tokens import RegistrationTokens
 from regsys.templates import Templates
+from regsys.threepids.changes import ThreepidWriter
 from regsys.web import (
     account,
     account_threepids,
@@ -65,7 +65,7 @@ class Side:
     appservices: AppserviceRequests
     blocking: IBlocking
     owners: Optional[IThreepidStore]
-    addresses: Optional[IThreepidWriter]
+    addresses: Optional[ThreepidWriter]
     passwords: Optional[PasswordCheck]
     users: Optional[IUserLookup] = None
     rooms: Optional[IRooms] = None

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from regsys.accounts.admission import Admission, NoBlocking
 from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.errors import Forbidden, LimitExceeded, ThreepidDenied, Unavailable
-from regsys.interfaces import IAdmission, IBlocking, Verdict
+from regsys.interfaces import IBlocking, Verdict
 from regsys.model import Client, Registration, Threepid
 from regsys.networks import address_key
 from regsys.rate_limit import LeakyBuckets
@@ -64,8 +64,7 @@ class AdmissionTests(SynchronousTestCase):
         return Deferred.fromCoroutine(waiting())
 
     def test_provides(self) -> None:
-        """Admission offers all of IAdmission, NoBlocking all of IBlocking."""
-        provides(IAdmission, self.admission)
+        """NoBlocking offers all of IBlocking."""
         provides(IBlocking, NoBlocking())
 
     def test_takingUsesUpTheLimitOfTheNetwork(self) -> None:

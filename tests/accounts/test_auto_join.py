@@ -13,7 +13,7 @@ from zope.interface import implementer
 from regsys.accounts.auto_join import AUTO_JOIN, AutoJoiner, AutoJoinPlanner
 from regsys.config import RoomsConfig
 from regsys.errors import RoomRefused, RoomTaken
-from regsys.interfaces import IJobPlanner, IMilestones, IUserLookup
+from regsys.interfaces import IJobPlanner, IUserLookup
 from regsys.model import FoundRoom, Job, NewAccount, NewRoom, User, UserID
 from regsys.testing import MemoryRoom, MemoryRooms, provides
 
@@ -23,7 +23,6 @@ LOBBY, ELSEWHERE, ID = f"#lobby:{HERE}", "#lobby:far.example", "!known:far.examp
 PRIVATE = ("private_chat", "trusted_private_chat")
 
 
-@implementer(IMilestones)
 @attr.frozen
 class Milestones:
     first: Optional[UserID]

@@ -8,7 +8,6 @@ import attr
 from twisted.internet.defer import Deferred
 
 from regsys.errors import UserNotFound
-from regsys.interfaces import IDeactivation
 from regsys.model import NewAccount, NewJob, NewValidation, Threepid, UserID
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.sessions import SessionStore
@@ -20,7 +19,6 @@ from regsys.testing import (
     MemoryThreepids,
     config,
     memory_process,
-    provides,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device
 from regsys.testing.contracts.sessions import END_MS, session
@@ -52,10 +50,6 @@ class OwnTests(AccountCase):
 
     def deactivated(self, user_id: UserID = HER) -> None:
         self.wait(self.subsystem.handler.deactivated(user_id))
-
-    def test_provides(self) -> None:
-        """The handler's part is what it asks for."""
-        provides(IDeactivation, self.subsystem.handler.deactivation)
 
     def test_nothingWorks(self) -> None:
         """Neither token nor password is good, no device can be added, the name stays taken."""

@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from regsys.accounts.embedded_writer import RECOVERY
+from regsys.credentials.access_tokens import Logins
 from regsys.errors import Unavailable, UsernameTaken
-from regsys.interfaces import IAuth, IJobPlanner, ILogins, IRegistrationWriter
+from regsys.interfaces import IAuth, IJobPlanner, IRegistrationWriter
 from regsys.model import JOB_LEASE_MS, RESERVED_MS, Created, NewAccount, Threepid
 from regsys.storage.jobs import JobStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
@@ -37,7 +38,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 class ForeignWriterTests(WriterContract, TestCase):
     def make(
-        self, logins: ILogins, planners: IJobPlanner, start_jobs: StartJobs
+        self, logins: Logins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         server = Homeserver(self)
         writer, _ = server.process()
@@ -102,7 +103,7 @@ class RecoveryTests(TestCase):
                     await server.recover()
                 made = [answer for answer in answers if not answer.replayed]
                 has_account = bool(server.accounts.by_name)
-                # What was completed before the death had been answered with, or is nobody's to tell.
+                # What was completed before the death has been answered, or is nobody's to tell.
                 expected = int(has_account and point != "after complete")
                 self.assertEqual(len(made) + len(server.recovered), expected, f"{point} {asks}")
                 for new in server.recovered:

@@ -6,6 +6,8 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from regsys.accounts.admission import Admission
+from regsys.accounts.usernames import Usernames
 from regsys.credentials.access_tokens import MAX_DEVICE_ID
 from regsys.errors import (
     InvalidParam,
@@ -14,7 +16,7 @@ from regsys.errors import (
     ThreepidInUse,
     UsernameTaken,
 )
-from regsys.interfaces import IAdmission, IHasher, IJobPlanner, INames, IRegistrationWriter, Verdict
+from regsys.interfaces import IHasher, IJobPlanner, IRegistrationWriter, Verdict
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -25,6 +27,7 @@ from regsys.model import (
     UserID,
 )
 from regsys.testing import provides
+from tests.support.fakes import stands_for
 from tests.support.handler import (
     ALICE,
     NOW_MS,
@@ -45,8 +48,8 @@ class OrderTests(HandlerCase):
     def test_fakes(self) -> None:
         """The fakes of these tests offer what the real things offer."""
         shop = self.shop
-        provides(INames, shop.names)
-        provides(IAdmission, shop.admission)
+        stands_for(Usernames, shop.names)
+        stands_for(Admission, shop.admission)
         provides(IHasher, shop.hasher)
         provides(IJobPlanner, JobPlanners())
         provides(IRegistrationWriter, shop.writer)

@@ -8,7 +8,6 @@ from prometheus_client import Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from zope.interface import implementer
 
 from regsys.accounts.monthly_active_users import (
     BATCH,
@@ -23,17 +22,13 @@ from regsys.accounts.monthly_active_users import (
 )
 from regsys.accounts.writer import WatchingWriter
 from regsys.errors import Unavailable
-from regsys.interfaces import (
-    IActivityStore,
-    IAuth,
-    IJobPlanner,
-    IMonthlyActiveUsers,
-    IRegistrationWriter,
-)
+from regsys.interfaces import IAuth, IJobPlanner, IMonthlyActiveUsers, IRegistrationWriter
 from regsys.model import SEEN_AGAIN_MS, NewAccount, UserID
+from regsys.storage.monthly_active_users import ActivityStore
 from regsys.testing import MemoryActiveUsers, provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS
+from tests.support.fakes import stands_for
 
 TEN_YEARS_S = 10 * 365 * 24 * 3600
 ALICE, BOB = (UserID(name, "test.example") for name in ("alice", "bob"))
@@ -58,7 +53,6 @@ class MemoryActiveUsersTests(MonthlyActiveUsersContract, TestCase):
         self.clock.advance(ms / 1000)
 
 
-@implementer(IActivityStore)
 class Written:
     """Each batch that was written, in ``batches``; ``held`` holds the next one up, ``away`` fails
     it. All who were written are active; ``counts`` are the limits of the counts that were made."""
@@ -108,7 +102,7 @@ class ActivityCase(SynchronousTestCase):
 class ActivityTests(ActivityCase):
     def test_provides(self) -> None:
         """The parts are what they stand for."""
-        provides(IActivityStore, self.store)
+        stands_for(ActivityStore, self.store)
         provides(IMonthlyActiveUsers, self.users)
         provides(IAuth, WatchingAuth(auth=Any, activity=self.activity))
         provides(IRegistrationWriter, WatchingWriter(writer=Any, activity=self.activity))

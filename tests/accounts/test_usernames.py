@@ -20,7 +20,7 @@ from regsys.errors import (
     UsernameReserved,
     UsernameTaken,
 )
-from regsys.interfaces import IAccountStore, IAuth, INames
+from regsys.interfaces import IAccountStore, IAuth
 from regsys.model import Outcome, Secret, UserID
 from regsys.testing import MemoryAppservices, provides
 from tests.support.naming import SERVER, Accounts, Auth, UsernamesCase, user
@@ -40,8 +40,7 @@ def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 class GrammarTests(UsernamesCase):
     def test_provides(self) -> None:
-        """Usernames offers all of INames, and the fakes of these tests what they stand for."""
-        provides(INames, self.names)
+        """The fakes of these tests offer what they stand for."""
         provides(IAccountStore, Accounts())
         provides(IAuth, Auth({}))
 

@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.accounts.writer import CountingWriter, LocalWriter
-from regsys.credentials.access_tokens import GuestTokens, TokenAuth
-from regsys.interfaces import IAuth, IJobPlanner, ILogins, IRegistrationWriter
+from regsys.credentials.access_tokens import GuestTokens, Logins, TokenAuth
+from regsys.interfaces import IAuth, IJobPlanner, IRegistrationWriter
 from regsys.metrics import Metrics
 from regsys.storage.devices import DeviceStore
 from regsys.storage.threepids import ThreepidStore
@@ -23,7 +23,7 @@ from tests.support.post_registration import aftermath
 
 class OwnWriter(WriterContract):
     def make(
-        self: Any, logins: ILogins, planners: IJobPlanner, start_jobs: StartJobs
+        self: Any, logins: Logins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         clock = Clock()
         clock.advance(NOW_MS / 1000)
@@ -61,7 +61,7 @@ class CountingTests(InMemory, OwnWriter, TestCase):
     """The same around another writer, which counts."""
 
     def make(
-        self, logins: ILogins, planners: IJobPlanner, start_jobs: StartJobs
+        self, logins: Logins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         self.metrics = Metrics()
         writer, auth = super().make(logins, planners, start_jobs)

@@ -19,9 +19,8 @@ from regsys.errors import (
     UsernameReserved,
     UsernameTaken,
 )
-from regsys.interfaces import IGhosts
 from regsys.model import Appservice, NewAccount, Secret, UserID
-from regsys.testing import MemoryAppservices, provides
+from regsys.testing import MemoryAppservices
 from tests.appservices.bridges import TOKEN, BridgeCase
 from tests.support.handler import NOW_MS, PHONE, SERVER, HandlerCase
 
@@ -51,10 +50,6 @@ class GhostCase(HandlerCase):
 
 
 class RegisterTests(GhostCase):
-    def test_provides(self) -> None:
-        """What plans ghosts offers all of IGhosts."""
-        provides(IGhosts, self.handler.ghosts)
-
     def test_account(self) -> None:
         """A ghost is a user of its service without password or login, with its directory job,
         made without asking any but the writer."""

@@ -15,10 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.config import TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.errors import Forbidden, InvalidParam
-from regsys.interfaces import ILogins
 from regsys.model import DeviceRequest, Login, LoginTerms, Secret, UserID
 from regsys.model.token_text import BASE62
-from regsys.testing import provides
 
 SERVER = "s.example"
 ALICE = UserID("alice", SERVER)
@@ -41,10 +39,6 @@ def logins(clock: Optional[Clock] = None, secret: bytes = SECRET, **config: Any)
 
 
 class TermsTests(SynchronousTestCase):
-    def test_provides(self) -> None:
-        """Logins offers all of ILogins."""
-        provides(ILogins, logins())
-
     def test_deviceID(self) -> None:
         """A device without an id gets ten random capitals, one with an id keeps it."""
         made = {logins().terms(DeviceRequest()).device_id for _ in range(20)}

@@ -10,13 +10,7 @@ from twisted.trial.unittest import TestCase
 
 from regsys.accounts.monthly_active_users import Activity, MonthlyActiveUsers
 from regsys.config import BlockingConfig
-from regsys.interfaces import (
-    IAccountData,
-    IActivityStore,
-    IExpiring,
-    IGuestStore,
-    IMonthlyActiveUsers,
-)
+from regsys.interfaces import IAccountData, IExpiring, IMonthlyActiveUsers
 from regsys.model import ACTIVE_MS, CLOCKS_APART_MS, NewAccount, UserID
 from regsys.storage.guests import GuestStore
 from regsys.storage.monthly_active_users import ActivityStore
@@ -69,9 +63,8 @@ class OwnActivity(Tables):
 
     def test_provides(self: Any) -> None:
         """The store is all that it is used as."""
-        for interface in (IActivityStore, IAccountData, IExpiring):
+        for interface in (IAccountData, IExpiring):
             provides(interface, self.store())
-        provides(IGuestStore, GuestStore(self.db))
 
     async def everybody(self: Any) -> list[UserID]:
         """One of each kind, and one who does not exist."""

@@ -7,7 +7,6 @@ from typing import Any
 import attr
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IBindingStore
 from regsys.storage.encryption import Encryptor
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts import BindingStoreContract
@@ -18,7 +17,7 @@ from tests.support.tables import Tables
 
 
 class OwnBindings(Tables, BindingStoreContract):
-    def make(self, secret: bytes = b"a secret") -> IBindingStore:
+    def make(self, secret: bytes = b"a secret") -> BindingStore:
         return BindingStore(self.db, Encryptor(secret))
 
     async def test_sealed(self: Any) -> None:

@@ -6,7 +6,6 @@ from typing import Sequence
 
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IConsentStore
 from regsys.model import NewAccount, NewJob
 from regsys.storage.consents import ConsentStore
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
@@ -20,7 +19,7 @@ RECOVERY = NewJob(kind="recover", job_id="recovery")
 
 
 class Consents(Tables, ConsentStoreContract):
-    def make(self) -> IConsentStore:
+    def make(self) -> ConsentStore:
         return ConsentStore(self.db)
 
     async def jobs(self) -> Sequence[str]:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from regsys.credentials.access_tokens import GuestTokens, TokenAuth
 from regsys.errors import AwaitingApproval, UnknownToken
-from regsys.interfaces import IAuth, IDevices, IExpiring, ITokenStore
+from regsys.interfaces import IAuth, IDevices, IExpiring
 from regsys.model import Login, NewDevice, Secret, UserID
 from regsys.storage.devices import SPENT_KEPT_MS, DeviceStore
 from regsys.storage.users import UserStore
@@ -45,7 +45,7 @@ class DeviceStoreContract(Devices, DevicesContract):
 
 
 class OwnTokenStore(Devices, TokenStoreContract):
-    def make(self) -> ITokenStore:
+    def make(self) -> DeviceStore:
         return self.store
 
     async def log_in(self, user_id: UserID, pair: Login) -> None:

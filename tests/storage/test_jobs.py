@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IDedupKeys, IExpiring, IIdempotencyKeyStore, IJobStore, ISessionStore
+from regsys.interfaces import IExpiring
 from regsys.model import NewJob
 from regsys.storage import jobs as jobs_module
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
@@ -15,7 +15,6 @@ from regsys.storage.idempotency_keys import KEPT_MS, IdempotencyKeyStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
-from regsys.testing import provides
 from regsys.testing.contracts import (
     ExpiringContract,
     IdempotencyKeyStoreContract,
@@ -30,7 +29,7 @@ from tests.support.threads import InThreads
 
 
 class OwnJobs(Tables, JobStoreContract):
-    def make(self) -> IJobStore:
+    def make(self) -> JobStore:
         return JobStore(self.db)
 
     async def test_visible(self: Any) -> None:
@@ -48,7 +47,6 @@ class OwnJobs(Tables, JobStoreContract):
         """A word is known once it was noted, or a job has borne it; and then no job that bears it
         is written any more."""
         store = self.make()
-        provides(IDedupKeys, store)
         long = "é" * 3000
         self.assertIs(await store.has_key(long), False)
         for _ in range(2):
@@ -102,7 +100,7 @@ class RetriedInBatches(Tables):
 
 
 class OwnOutcomes(Tables, IdempotencyKeyStoreContract):
-    def make(self) -> tuple[IIdempotencyKeyStore, ISessionStore, IJobStore]:
+    def make(self) -> tuple[EmbeddedAccountStore, SessionStore, JobStore]:
         return EmbeddedAccountStore(self.db), SessionStore(self.db), JobStore(self.db)
 
 

@@ -6,12 +6,10 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IMilestones
 from regsys.model import NewAccount
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.server_state import MilestoneStore
 from regsys.storage.users import UserStore
-from regsys.testing import provides
 from regsys.testing.contracts.case import account, together, upgrade, user
 from regsys.testing.contracts.outcomes import RECOVERY
 from tests.support.databases import InMemory, OnPostgreSQL
@@ -29,10 +27,6 @@ class Milestones(Tables):
         store = EmbeddedAccountStore(self.db)
         await store.reserve(new, RECOVERY)
         await store.complete(new, RECOVERY.job_id)
-
-    def test_provides(self: Any) -> None:
-        """It has its method, with the arguments that it will be called with."""
-        provides(IMilestones, MilestoneStore(self.db))
 
     async def test_first(self: Any) -> None:
         """The first person is; guests, bots and application services' users don't count, those

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Sequence
 
 import attr
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IPushers, IPusherStore
+from regsys.interfaces import IPushers
 from regsys.model import NewAccount, Pusher, Threepid, UserID
 from regsys.storage.devices import DeviceStore
 from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
-from regsys.testing import provides
 from regsys.testing.contracts import PushersContract
 from regsys.testing.contracts.aftermath import MAIL, pusher
 from regsys.testing.contracts.case import NOW_MS, user
@@ -34,10 +33,6 @@ class OwnPushers(Tables, PushersContract):
 
     async def of_user(self, user_id: UserID) -> Sequence[Pusher]:
         return await PusherStore(self.db).of_user(user_id)
-
-    def test_lists(self: Any) -> None:
-        """It tells what there is, too."""
-        provides(IPusherStore, self.make())
 
     async def test_deactivated(self) -> None:
         """Who is deactivated has no pusher any more."""

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from regsys.errors import InvalidRegistrationToken
-from regsys.interfaces import IExpiring, IRegistrationTokenStore
+from regsys.interfaces import IExpiring
 from regsys.model import RESERVED_MS, NewAccount, NewJob
 from regsys.storage.database import Transaction
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
@@ -24,7 +24,7 @@ YEAR_MS = 365 * 24 * 3600 * 1000
 
 
 class OwnTokens(Tables, RegistrationTokenStoreContract):
-    def make(self) -> IRegistrationTokenStore:
+    def make(self) -> RegistrationTokenStore:
         return RegistrationTokenStore(self.db)
 
     async def create_account(self, new: NewAccount) -> None:

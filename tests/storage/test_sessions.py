@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IExpiring, ISessionStore
+from regsys.interfaces import IExpiring
 from regsys.model import Client, NewAccount
 from regsys.storage.sessions import CLIENTS_BYTES, SessionStore
 from regsys.storage.users import UserStore
@@ -18,7 +18,7 @@ from tests.support.tables import Tables
 
 
 class OwnSessions(Tables, SessionStoreContract):
-    def make(self) -> ISessionStore:
+    def make(self) -> SessionStore:
         return SessionStore(self.db)
 
     async def create_account(self, new: NewAccount) -> None:

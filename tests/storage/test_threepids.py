@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from regsys.errors import ThreepidInUse
-from regsys.interfaces import IExpiring, IThreepidStore, IValidationStore
+from regsys.interfaces import IExpiring, IThreepidStore
 from regsys.model import NewAccount, NewJob, Threepid
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.threepids import ThreepidStore
@@ -34,7 +34,7 @@ class OwnThreepids(Tables, ThreepidStoreContract):
 
 
 class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContract):
-    def make(self) -> IValidationStore:
+    def make(self) -> ValidationStore:
         return ValidationStore(self.db)
 
     async def job_ids(self) -> set[str]:

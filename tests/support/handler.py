@@ -16,14 +16,7 @@ from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.new_account import AccountPlanner
 from regsys.config import RegistrationConfig, TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import (
-    IAdmission,
-    IHasher,
-    IJobPlanner,
-    INames,
-    IRegistrationWriter,
-    Verdict,
-)
+from regsys.interfaces import IHasher, IJobPlanner, IRegistrationWriter, Verdict
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -66,7 +59,6 @@ class Script:
         self.events[name] = raising
 
 
-@implementer(INames)
 @attr.define
 class Names:
     script: Script
@@ -102,7 +94,6 @@ class Names:
         return UserID(str(self.number), SERVER)
 
 
-@implementer(IAdmission)
 @attr.define
 class Admission:
     script: Script

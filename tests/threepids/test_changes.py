@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.callbacks import ThreepidChanges
 from regsys.errors import ThreepidInUse
-from regsys.interfaces import IJobPlanner, IOwnThreepidStore, IThreepidWriter
+from regsys.interfaces import IJobPlanner, IOwnThreepidStore
 from regsys.jobs import JobRunner
 from regsys.model import Job, NewAccount, NewJob, Threepid
 from regsys.storage.jobs import JobStore
@@ -82,10 +82,6 @@ class ChangesCase(SynchronousTestCase):
 
 class LocalTests(ChangesCase):
     """Over a store of ours; ``ForeignTests`` are these over somebody else's."""
-
-    def test_provides(self) -> None:
-        """It has its methods, with the arguments that it will be called with."""
-        provides(IThreepidWriter, self.writer)
 
     def test_told(self) -> None:
         """What changes something is told of, once it has; what changes nothing is not."""

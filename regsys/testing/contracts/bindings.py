@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import attr
 
-from regsys.interfaces import IBindingStore, IRequestSigner
+from regsys.interfaces import IRequestSigner
 from regsys.model import Binding, IdentityServerSession, Secret
+from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
 from regsys.testing.provides import provides
 
@@ -19,15 +20,11 @@ def binding(server: str, localpart: str = "alice", **more: object) -> Binding:
 
 
 class BindingStoreContract(Contract):
-    """An IBindingStore."""
+    """An BindingStore."""
 
-    def make(self) -> IBindingStore:
+    def make(self) -> BindingStore:
         """A store that remembers nothing."""
         raise NotImplementedError()
-
-    def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
-        provides(IBindingStore, self.make())
 
     async def test_remembered(self) -> None:
         """What was bound for a user is known of this user, by server, whole; and by its id."""

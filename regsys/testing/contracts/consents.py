@@ -1,31 +1,26 @@
-"""The contract of IConsentStore: what has been accepted, and when for the first time."""
+"""The contract of ConsentStore: what has been accepted, and when for the first time."""
 
 from __future__ import annotations
 
 from typing import Sequence
 
-from regsys.interfaces import IConsentStore
 from regsys.model import Consent, NewAccount, NewJob
+from regsys.storage.consents import ConsentStore
 from regsys.testing.contracts.case import NOW_MS, Contract, account, user
-from regsys.testing.provides import provides
 
 BOTH = {"privacy_policy": "1.0", "terms_of_service": "b"}
 
 
 class ConsentStoreContract(Contract):
-    """An IConsentStore."""
+    """An ConsentStore."""
 
-    def make(self) -> IConsentStore:
+    def make(self) -> ConsentStore:
         """A store that knows of nobody's consent."""
         raise NotImplementedError()
 
     async def create_account(self, new: NewAccount) -> None:
         """Make this account, with what it has accepted (``new.consents``)."""
         raise NotImplementedError()
-
-    def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
-        provides(IConsentStore, self.make())
 
     async def test_recorded(self) -> None:
         """What was accepted is known of whoever accepted it, and of nobody else."""

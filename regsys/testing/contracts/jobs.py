@@ -1,4 +1,4 @@
-"""The contract of IJobStore: every job is somebody's, and only one's at a time."""
+"""The contract of JobStore: every job is somebody's, and only one's at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any, Sequence
 
 import attr
 
-from regsys.interfaces import IJobStore
 from regsys.model import (
     CLOCKS_APART_MS,
     JOB_LEASE_MS,
@@ -17,8 +16,8 @@ from regsys.model import (
     NewJob,
     WaitingJob,
 )
+from regsys.storage.jobs import JobStore
 from regsys.testing.contracts.case import BYSTANDER, NOW_MS, Contract, together
-from regsys.testing.provides import provides
 
 LEASE_MS = 1000
 KINDS = ("greet", "wave")
@@ -31,26 +30,22 @@ def jobs(*names: str) -> list[NewJob]:
 
 
 class JobStoreContract(Contract):
-    """An IJobStore."""
+    """An JobStore."""
 
-    def make(self) -> IJobStore:
+    def make(self) -> JobStore:
         """A store without any job, but for those of the kind BYSTANDER, which are never due."""
         raise NotImplementedError()
 
-    async def claim(self, store: IJobStore, now_ms: int = NOW_MS, at_most: int = 10) -> list[str]:
+    async def claim(self, store: JobStore, now_ms: int = NOW_MS, at_most: int = 10) -> list[str]:
         """The ids of the jobs that are claimed now, at most so many of each kind."""
         places = dict.fromkeys(KINDS, at_most)
         return [job.job_id for job in await store.claim(places, now_ms, LEASE_MS)]
 
-    async def waiting(self, store: IJobStore) -> list[WaitingJob]:
+    async def waiting(self, store: JobStore) -> list[WaitingJob]:
         return [job for job in await store.waiting(100) if job.kind != BYSTANDER]
 
-    async def backlog(self, store: IJobStore) -> list[Backlog]:
+    async def backlog(self, store: JobStore) -> list[Backlog]:
         return [item for item in await store.backlog() if item.kind != BYSTANDER]
-
-    def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
-        provides(IJobStore, self.make())
 
     async def test_claimed(self) -> None:
         """A job that is added is due at once; who claims it learns all of it."""

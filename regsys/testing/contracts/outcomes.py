@@ -1,4 +1,4 @@
-"""The contracts of IIdempotencyKeyStore and IExpiring: what is noted, and for how long."""
+"""The contracts of EmbeddedAccountStore and IExpiring: what is noted, and for how long."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Any, Optional
 
 import attr
 
-from regsys.interfaces import IExpiring, IIdempotencyKeyStore, IJobStore, ISessionStore
+from regsys.interfaces import IExpiring
 from regsys.model import NewAccount, NewJob, Outcome
+from regsys.storage.embedded_accounts import EmbeddedAccountStore
+from regsys.storage.jobs import JobStore
+from regsys.storage.sessions import SessionStore
 from regsys.testing.contracts.case import (
     LATER_MS,
     NOW_MS,
@@ -38,13 +41,13 @@ def new_account(localpart: str = "alice", **more: Any) -> NewAccount:
 
 
 class IdempotencyKeyStoreContract(Contract):
-    """An IIdempotencyKeyStore, with the sessions and jobs that stand beside it."""
+    """An EmbeddedAccountStore, with the sessions and jobs that stand beside it."""
 
-    def make(self) -> tuple[IIdempotencyKeyStore, ISessionStore, IJobStore]:
+    def make(self) -> tuple[EmbeddedAccountStore, SessionStore, JobStore]:
         """Three empty stores over one database."""
         raise NotImplementedError()
 
-    async def started(self) -> IIdempotencyKeyStore:
+    async def started(self) -> EmbeddedAccountStore:
         """A store beside which there is the session of ``new_account``."""
         store, self.sessions, self.jobs = self.make()
         await self.sessions.add(session(expires_ms=LATER_MS), PLENTY)
@@ -60,13 +63,6 @@ class IdempotencyKeyStoreContract(Contract):
         found = await self.sessions.get("session", NOW_MS)
         assert found is not None
         return found.outcome
-
-    def test_provides(self) -> None:
-        """All have their methods, with the arguments that they will be called with."""
-        store, sessions, jobs = self.make()
-        provides(IIdempotencyKeyStore, store)
-        provides(ISessionStore, sessions)
-        provides(IJobStore, jobs)
 
     async def test_reserved(self) -> None:
         """A reserved key says for whom and with which login, and that it has no end yet."""

@@ -1,4 +1,4 @@
-"""The contract of IRegistrationTokenStore: tokens, and who holds or has had a use of them."""
+"""The contract of RegistrationTokenStore: tokens, and who holds or has had a use of them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any, Optional
 import attr
 
 from regsys.errors import InvalidRegistrationToken
-from regsys.interfaces import IRegistrationTokenStore
 from regsys.model import RESERVED_MS, NewAccount, RegistrationToken, TokenUse
+from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts.case import BYSTANDER, NOW_MS, Contract, account, together, user
-from regsys.testing.provides import provides
 
 TOKEN = "welcome"
 CONTENDERS = 8
@@ -28,9 +27,9 @@ def using(name: str, token: str = TOKEN, **more: Any) -> NewAccount:
 
 
 class RegistrationTokenStoreContract(Contract):
-    """An IRegistrationTokenStore, with the accounts that stand beside it."""
+    """An RegistrationTokenStore, with the accounts that stand beside it."""
 
-    def make(self) -> IRegistrationTokenStore:
+    def make(self) -> RegistrationTokenStore:
         """A store without any token, but for one that is named BYSTANDER."""
         raise NotImplementedError()
 
@@ -38,14 +37,14 @@ class RegistrationTokenStoreContract(Contract):
         """Make this account, which uses ``new.registration_token`` up."""
         raise NotImplementedError()
 
-    async def started(self, **more: Any) -> IRegistrationTokenStore:
+    async def started(self, **more: Any) -> RegistrationTokenStore:
         """A store with TOKEN."""
         self.store = self.make()
         await self.store.create(token(**more))
         return self.store
 
     async def listed(
-        self, store: IRegistrationTokenStore, now_ms: int = NOW_MS
+        self, store: RegistrationTokenStore, now_ms: int = NOW_MS
     ) -> list[RegistrationToken]:
         return [item for item in await store.list(now_ms) if item.token != BYSTANDER]
 
@@ -53,10 +52,6 @@ class RegistrationTokenStoreContract(Contract):
         """How many are pending, how many completed."""
         found = await self.store.get(name, now_ms)
         return None if found is None else (found.pending, found.completed)
-
-    def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
-        provides(IRegistrationTokenStore, self.make())
 
     # --- Tokens --------------------------------------------------------------------------
 

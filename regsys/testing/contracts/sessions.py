@@ -1,4 +1,4 @@
-"""The contract of ISessionStore: dialogues under way, and what they remember."""
+"""The contract of SessionStore: dialogues under way, and what they remember."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any, Optional
 
 import attr
 
-from regsys.interfaces import ISessionStore
 from regsys.model import Client, NewAccount, UIASession
+from regsys.storage.sessions import SessionStore
 from regsys.testing.contracts.case import (
     CLIENT,
     NOW_MS,
@@ -17,7 +17,6 @@ from regsys.testing.contracts.case import (
     together,
     user,
 )
-from regsys.testing.provides import provides
 
 END_MS = NOW_MS + 1000
 PLENTY = 200
@@ -41,9 +40,9 @@ def session(session_id: str = "session", **more: Any) -> UIASession:
 
 
 class SessionStoreContract(Contract):
-    """An ISessionStore."""
+    """An SessionStore."""
 
-    def make(self) -> ISessionStore:
+    def make(self) -> SessionStore:
         """A store without any session."""
         raise NotImplementedError()
 
@@ -55,17 +54,13 @@ class SessionStoreContract(Contract):
         new = account(session_id, session_id=session_id, session_until_ms=until_ms)
         await self.create_account(new)
 
-    async def saved(self, store: ISessionStore, client: Client = CLIENT, **more: Any) -> UIASession:
+    async def saved(self, store: SessionStore, client: Client = CLIENT, **more: Any) -> UIASession:
         """The session after one more ``save``."""
         params, results = more.get("params"), more.get("results", {})
         await store.save("session", client, params, results)
         found = await store.get("session", NOW_MS)
         assert found is not None
         return found
-
-    def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
-        provides(ISessionStore, self.make())
 
     # --- Adding and getting --------------------------------------------------------------
 

@@ -1,14 +1,13 @@
-"""The contract of ITokenStore: pairs of tokens, and how one succeeds another (B4.6)."""
+"""The contract of DeviceStore: pairs of tokens, and how one succeeds another (B4.6)."""
 
 from __future__ import annotations
 
 from typing import Any, Optional
 
-from regsys.interfaces import ITokenStore
 from regsys.model import Login, UserID
 from regsys.model.token_text import token_hash
+from regsys.storage.devices import DeviceStore
 from regsys.testing.contracts.case import NOW_MS, Contract, login, user
-from regsys.testing.provides import provides
 
 TERMS: dict[str, Any] = {
     "refreshable": True,
@@ -28,9 +27,9 @@ def refresh_hash(name: str) -> str:
 
 
 class TokenStoreContract(Contract):
-    """An ITokenStore."""
+    """An DeviceStore."""
 
-    def make(self) -> ITokenStore:
+    def make(self) -> DeviceStore:
         """A store without any pair."""
         raise NotImplementedError()
 
@@ -42,20 +41,20 @@ class TokenStoreContract(Contract):
         """Deactivate this account, its tokens left where they are."""
         raise NotImplementedError()
 
-    async def started(self) -> ITokenStore:
+    async def started(self) -> DeviceStore:
         """A store with one pair of alice's, ``first``."""
         store = self.make()
         await self.log_in(user("alice"), login("first", **TERMS))
         return store
 
-    async def succeed(self, store: ITokenStore, old: str, new: str) -> bool:
+    async def succeed(self, store: DeviceStore, old: str, new: str) -> bool:
         """Let one of alice's pairs succeed another."""
         return await store.succeed(access_hash(old), user("alice"), login(new, **TERMS))
 
-    async def confirm(self, store: ITokenStore, name: str) -> None:
+    async def confirm(self, store: DeviceStore, name: str) -> None:
         await store.confirm(access_hash(name))
 
-    async def states(self, store: ITokenStore, *names: str) -> list[Optional[str]]:
+    async def states(self, store: DeviceStore, *names: str) -> list[Optional[str]]:
         """Of each pair: None if it is gone, ``new``, ``spent`` or ``live``."""
         found: list[Optional[str]] = []
         for name in names:
@@ -66,10 +65,6 @@ class TokenStoreContract(Contract):
                 state = "new" if pair.replaces else "live"
                 found.append("spent" if pair.spent else state)
         return found
-
-    def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
-        provides(ITokenStore, self.make())
 
     # --- Finding -------------------------------------------------------------------------
 
@@ -172,7 +167,7 @@ class TokenStoreContract(Contract):
 
     # --- Logging out ---------------------------------------------------------------------
 
-    async def several(self) -> ITokenStore:
+    async def several(self) -> DeviceStore:
         """Alice with two devices, one of them refreshed, and bob with one."""
         store = await self.started()
         await self.succeed(store, "first", "second")

@@ -1,4 +1,4 @@
-"""What the triples of IValidationStore keep apart: each session and its neighbours."""
+"""What the triples of ValidationStore keep apart: each session and its neighbours."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any, Sequence
 
 import attr
 
-from regsys.interfaces import IValidationStore
 from regsys.model import CODE_TRIES, VALIDATED_MS, Validation
+from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
 from regsys.testing.contracts.validations import LIFE_MS, wanted
 
@@ -23,14 +23,14 @@ NEIGHBOURS: Sequence[dict[str, Any]] = (
 
 
 class ValidationNeighboursContract(Contract):
-    """An IValidationStore in which each session has neighbours, to be run beside
+    """An ValidationStore in which each session has neighbours, to be run beside
     ValidationStoreContract."""
 
-    def make(self) -> IValidationStore:
+    def make(self) -> ValidationStore:
         """A store without any session."""
         raise NotImplementedError()
 
-    async def found(self, store: IValidationStore, sid: str) -> Validation:
+    async def found(self, store: ValidationStore, sid: str) -> Validation:
         found = await store.get(sid, NOW_MS)
         assert found is not None, sid
         return found

@@ -1,10 +1,9 @@
-"""The contract of IValidationStore."""
+"""The contract of ValidationStore."""
 
 from __future__ import annotations
 
 from typing import Any, Optional, Sequence
 
-from regsys.interfaces import IValidationStore
 from regsys.model import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -14,8 +13,8 @@ from regsys.model import (
     Threepid,
     Validation,
 )
+from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, Contract, account, together, user
-from regsys.testing.provides import provides
 
 ALICE = "alice@mail.example"
 CONTENDERS = 8
@@ -38,9 +37,9 @@ def wanted(sid: str, send_attempt: int = 1, **more: Any) -> NewValidation:
 
 
 class ValidationStoreContract(Contract):
-    """An IValidationStore."""
+    """An ValidationStore."""
 
-    def make(self) -> IValidationStore:
+    def make(self) -> ValidationStore:
         """A store without any session."""
         raise NotImplementedError()
 
@@ -52,16 +51,12 @@ class ValidationStoreContract(Contract):
         """Make this account, which uses up what its session has claimed."""
         raise NotImplementedError()
 
-    async def validated(self, sid: str = "sid", **more: Any) -> IValidationStore:
+    async def validated(self, sid: str = "sid", **more: Any) -> ValidationStore:
         """A store with a session that has been proven, at NOW_MS."""
         store = self.make()
         await store.begin(wanted(sid, **more))
         self.assertTrue(await store.confirm(sid, NOW_MS))
         return store
-
-    def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
-        provides(IValidationStore, self.make())
 
     # --- Beginning -----------------------------------------------------------------------
 
@@ -192,7 +187,7 @@ class ValidationStoreContract(Contract):
 
     # --- Whose it is ---------------------------------------------------------------------
 
-    async def claimed_by(self, store: IValidationStore, sid: str) -> Optional[str]:
+    async def claimed_by(self, store: ValidationStore, sid: str) -> Optional[str]:
         found = await store.get(sid, NOW_MS)
         assert found is not None
         return found.claimed_by

@@ -10,7 +10,7 @@ from zope.interface import implementer
 from regsys.config import TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.errors import UnknownToken, UsernameTaken, UserNotFound
-from regsys.interfaces import IAuth, IJobPlanner, ILogins, IRegistrationWriter
+from regsys.interfaces import IAuth, IJobPlanner, IRegistrationWriter
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -70,7 +70,7 @@ class WriterContract(Contract):
     """An IRegistrationWriter, over stores that are empty."""
 
     def make(
-        self, logins: ILogins, planners: IJobPlanner, start_jobs: StartJobs
+        self, logins: Logins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         """A writer that makes logins anew by ``logins``, and hands jobs that it has stored to
         ``start_jobs``: those of the accounts that it has made, and what ``planners`` bring
