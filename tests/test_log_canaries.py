@@ -294,7 +294,7 @@ class ReprTests(SystemCase):
         canaries = watch(self, SECRETS)
         key = "call"
         device = DeviceRequest(wants_refresh_token=True)
-        logins = self.subsystem.handler.drafts.logins
+        logins = self.subsystem.handler.planner.logins
         login = logins.issue(UserID("a", "b"), logins.terms(device), key)
         body = {"username": "alice", "password": PASSWORD, "guest_access_token": PASSWORD}
         auth = {"type": PASSWORD, "session": "s", "token": PASSWORD}

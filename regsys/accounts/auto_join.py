@@ -15,7 +15,7 @@ from regsys.config.rooms import PUBLIC
 from regsys.errors import RoomRefused, RoomTaken
 from regsys.interfaces import IJobPlanner, IRooms, IUserLookup
 from regsys.model import FoundRoom, Job, NewAccount, NewJob, NewRoom, User, UserID
-from regsys.storage.server_state import MilestoneStore
+from regsys.storage.server_state import ServerStateStore
 
 AUTO_JOIN = "auto_join"
 
@@ -60,7 +60,7 @@ class AutoJoiner:
     """
 
     rooms: IRooms
-    milestones: MilestoneStore
+    server_state: ServerStateStore
     users: Optional[IUserLookup]
     config: RoomsConfig
     server_name: str
@@ -115,7 +115,7 @@ class AutoJoiner:
             return False
         if self.config.if_missing:
             return self.config.inviter is not None or user is None or user.is_real
-        return await self.milestones.first_real_user() == user_id
+        return await self.server_state.first_real_user() == user_id
 
     async def _make(self, user_id: UserID, name: str) -> bool:
         """Make the room and let the user in; False if somebody was quicker to make it."""

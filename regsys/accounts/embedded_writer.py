@@ -5,7 +5,7 @@ key, and our own record of the key brackets them:
 
 1. ``reserve``: note the key, and a recovery job that ends the matter should we die.
 2. the homeserver's store makes the account, its device list the device.
-3. ``settle``: the outcome stands, the session is finished, the account's jobs start.
+3. ``complete``: the outcome stands, the session is finished, the account's jobs start.
 
 A client that repeats the request walks the same steps with the same key; one that never
 comes back leaves it to the recovery job, which finishes an account that exists and forgets
@@ -58,7 +58,7 @@ class EmbeddedWriter:
     logins: Logins
     planners: IJobPlanner
     outcomes: EmbeddedAccountStore
-    aftermath: IPostRegistration
+    post_registration: IPostRegistration
     start_jobs: Callable[[Sequence[NewJob]], None]
     recovered: Callable[[NewAccount], None]
 
@@ -95,10 +95,10 @@ class EmbeddedWriter:
     async def after_registration(
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> None:
-        await self.aftermath.after_registration(user_id, auth_result, access_token)
+        await self.post_registration.after_registration(user_id, auth_result, access_token)
 
     async def after_consent(self, user_id: UserID) -> None:
-        await self.aftermath.after_consent(user_id)
+        await self.post_registration.after_consent(user_id)
 
     async def recover(self, job: Job) -> None:
         """The handler of RECOVERY jobs: bring what a dead process had begun to its end."""
@@ -126,7 +126,8 @@ class EmbeddedWriter:
         jobs = await self.outcomes.complete(new, recovery_id)
         if jobs is not None:
             self.start_jobs(jobs)
-        # Made is what was settled, and by one alone: the store may have its part from before.
+        # One caller completes the key, and has made the account: the store may have had its part
+        # from before.
         return Created(user_id=new.user_id, login=login, replayed=jobs is None)
 
     def _as(self, new: NewAccount, user_id: UserID, terms: Optional[LoginTerms]) -> NewAccount:

@@ -40,7 +40,7 @@ class RegistrationHandler:
     names: Usernames
     admission: Admission
     hasher: IHasher
-    drafts: AccountPlanner
+    planner: AccountPlanner
     ghosts: Ghosts
     planners: IJobPlanner
     writer: IRegistrationWriter
@@ -174,7 +174,7 @@ class RegistrationHandler:
             auth_provider_id=auth_provider_id,
             auth_provider_session_id=auth_provider_session_id,
         )
-        return await self.writer.register_device(user_id, self.drafts.device(user_id, request))
+        return await self.writer.register_device(user_id, self.planner.device(user_id, request))
 
     async def post_registration_actions(
         self,
@@ -216,15 +216,15 @@ class RegistrationHandler:
     # --- the steps -----------------------------------------------------------------------
 
     async def _register(self, registration: Registration) -> Created:
-        draft = self.drafts.of(registration)
+        planned = self.planner.of(registration)
         verdict = await self.admission.check_spam(registration)
-        await self.admission.check_threepids_and_blocking(draft.registration)
+        await self.admission.check_threepids_and_blocking(planned.registration)
         guest = await self._check_name(registration)
         password_hash = registration.password_hash
         if registration.password is not None:
             password_hash = await self.hasher.hash(registration.password, registration.session_id)
         account = functools.partial(
-            draft.account,
+            planned.account,
             password_hash=password_hash,
             shadow_banned=verdict is Verdict.SHADOW_BAN,
             upgrades_guest=guest is not None,

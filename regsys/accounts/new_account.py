@@ -41,7 +41,7 @@ class AccountPlanner:
         terms = None if registration.device is None else self.logins.terms(registration.device)
         approved = self._approved(registration)
         return PlannedAccount(
-            drafts=self,
+            planner=self,
             registration=attr.evolve(registration, user_type=user_type),
             approved=approved,
             terms=terms if approved else None,
@@ -64,7 +64,7 @@ class PlannedAccount:
     """``registration`` is what was asked for, with the default user type if none was. ``terms``
     None: no login, for nobody asked for one, or it has to wait for an approval."""
 
-    drafts: AccountPlanner
+    planner: AccountPlanner
     registration: Registration
     approved: bool
     terms: Optional[LoginTerms]
@@ -79,7 +79,7 @@ class PlannedAccount:
     ) -> NewAccount:
         """The account under this name: its tokens and its default display name follow from that."""
         asked = self.registration
-        created_ms = clock.now_ms(self.drafts.clock)
+        created_ms = clock.now_ms(self.planner.clock)
         proven = {item.address for item in asked.threepids}
         vouched = tuple(item for item in asked.bind_emails if item not in proven)
         return NewAccount(
@@ -104,12 +104,12 @@ class PlannedAccount:
             registration_token=asked.registration_token,
             consents=asked.consents,
             session_id=asked.session_id,
-            session_until_ms=created_ms + self.drafts.replay_window_ms,
+            session_until_ms=created_ms + self.planner.replay_window_ms,
             device=self._device(user_id),
         )
 
     def _device(self, user_id: UserID) -> Optional[NewDevice]:
         if self.registration.device is None or self.terms is None:
             return None
-        login = self.drafts.logins.issue(user_id, self.terms, self.registration.key)
+        login = self.planner.logins.issue(user_id, self.terms, self.registration.key)
         return NewDevice.of(self.registration.device, login)

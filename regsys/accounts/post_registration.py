@@ -112,8 +112,8 @@ class PostRegistration:
         if self.threepids is None:
             return True
         medium, address = threepid.medium, threepid.address
-        word = was_held(user_id, medium, address)
-        if await self.dedup_keys.has_key(word):
+        key = was_held(user_id, medium, address)
+        if await self.dedup_keys.has_key(key):
             return await self.threepids.owner_of(medium, address) == user_id
         try:
             await self.threepids.add(user_id, threepid, clock.now_ms(self.clock))
@@ -124,7 +124,7 @@ class PostRegistration:
                 user_id=str(user_id),
             )
             return False
-        await self.dedup_keys.add_key(word)
+        await self.dedup_keys.add_key(key)
         return True
 
 

@@ -23,7 +23,7 @@ class LocalWriter:
     accounts: IAccountStore
     devices: IDevices
     logins: Logins
-    aftermath: IPostRegistration
+    post_registration: IPostRegistration
     start_jobs: Callable[[Sequence[NewJob]], None]
 
     async def create_account(self, new: NewAccount) -> Created:
@@ -45,10 +45,10 @@ class LocalWriter:
     async def after_registration(
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> None:
-        await self.aftermath.after_registration(user_id, auth_result, access_token)
+        await self.post_registration.after_registration(user_id, auth_result, access_token)
 
     async def after_consent(self, user_id: UserID) -> None:
-        await self.aftermath.after_consent(user_id)
+        await self.post_registration.after_consent(user_id)
 
 
 @attr.frozen(kw_only=True)

@@ -94,7 +94,7 @@ class Signup:
             return await self._guest(request)
         if request.kind != "user":
             raise Unrecognized("There is no such kind of registration.")
-        wish = RegisterRequest.of(request.body)
+        wanted = RegisterRequest.of(request.body)
         if request.access_token is not None:
             raise InvalidParam("Registering takes no access token: leave it out.")
         if not self.registration.enabled:
@@ -102,15 +102,15 @@ class Signup:
         password = self._password(request.body)
         auth = Auth.of(request.body)
         if auth.session_id is None:
-            session = self.uia.begin(METHOD, request.uri, request.client, wish.remembered)
+            session = self.uia.begin(METHOD, request.uri, request.client, wanted.remembered)
             session = self.hashes.with_password_id(session, password)
-            return await self._dialogue(request, wish, password, auth, session, stored=False)
+            return await self._dialogue(request, wanted, password, auth, session, stored=False)
         async with self.uia.turn(auth.session_id, request.gone):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
-            if not wish.empty:
-                session = attr.evolve(session, params=wish.remembered)
+            if not wanted.empty:
+                session = attr.evolve(session, params=wanted.remembered)
             session = self.hashes.with_password_id(session, password)
-            return await self._dialogue(request, wish, password, auth, session, stored=True)
+            return await self._dialogue(request, wanted, password, auth, session, stored=True)
 
     async def _guest(self, request: SignupRequest) -> Registered:
         if not self.registration.allow_guest_access:
@@ -135,7 +135,7 @@ class Signup:
     async def _dialogue(
         self,
         request: SignupRequest,
-        wish: RegisterRequest,
+        wanted: RegisterRequest,
         password: Optional[Secret],
         auth: Auth,
         session: UIASession,
@@ -143,9 +143,11 @@ class Signup:
     ) -> Union[Registered, Challenge]:
         """A session from its parameters to its end, or to what is still missing."""
         finished, guest = session.finished, None
-        # Where it may have got another name, asking for that one again is no new wish.
+        # Where it may have got another name, asking for that one again asks for nothing new.
         if finished is None or not self.names.may_replace:
-            guest = await self._check(wish, session, finished.user_id if finished else None, stored)
+            guest = await self._check(
+                wanted, session, finished.user_id if finished else None, stored
+            )
         if finished is not None:
             return self._registered(await self.handler.repeat(finished))
         if guest is not None:
@@ -159,7 +161,7 @@ class Signup:
                 session = await self.uia.store(session, progress)
             self.hashes.make_soon(session, password)
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
-        registration = self._registration(request, wish, password, session, progress, stored)
+        registration = self._registration(request, wanted, password, session, progress, stored)
         try:
             return await self._complete(attr.evolve(registration, guest_id=guest), session)
         except RegistrationError as error:
@@ -182,7 +184,7 @@ class Signup:
         return attr.evolve(progress, results={**progress.results, TERMS: None})
 
     async def _check(
-        self, wish: RegisterRequest, session: UIASession, assigned: Optional[UserID], stored: bool
+        self, wanted: RegisterRequest, session: UIASession, assigned: Optional[UserID], stored: bool
     ) -> Optional[UserID]:
         """What can be refused of the name before any stage is tried. Returns the guest who is to
         become a user, or None."""
@@ -190,21 +192,21 @@ class Signup:
         if localpart is not None:
             return await self.handler.check_username(
                 localpart,
-                guest_access_token=wish.guest_access_token,
+                guest_access_token=wanted.guest_access_token,
                 assigned_user_id=assigned,
                 early=True,
                 # Another process may have finished this session since it was looked up.
                 key=session.session_id if stored else None,
                 guest_id=session.guest_id,
             )
-        if wish.guest_access_token is not None:
+        if wanted.guest_access_token is not None:
             raise MissingParam("'username' must name the guest who is to become a user.")
         return None
 
     def _registration(
         self,
         request: SignupRequest,
-        wish: RegisterRequest,
+        wanted: RegisterRequest,
         password: Optional[Secret],
         session: UIASession,
         progress: Progress,
@@ -216,10 +218,10 @@ class Signup:
             session_id=session.session_id if stored else None,
             localpart=_localpart(session),
             password=password,
-            guest_access_token=wish.guest_access_token,
+            guest_access_token=wanted.guest_access_token,
             client=request.client,
             clients=tuple(dict.fromkeys((*session.clients, request.client))),
-            device=wish.device(session.params),
+            device=wanted.device(session.params),
             registration_token=progress.results.get(REGISTRATION_TOKEN),
             consents=self.policies if TERMS in progress.completed else {},
             threepids=proven(progress.results),

@@ -16,7 +16,7 @@ from regsys.model import (
 
 class IOwnThreepidStore(IThreepidStore):
     """The identifiers of accounts, with the jobs that a change brings, held by us from birth: start
-    them. A store of ours writes both or neither. ``ForeignThreepids`` writes the job that tells of
+    them. A store of ours writes both or neither. ``EmbeddedThreepids`` writes the job that tells of
     the change first, which looks whether it was made if it comes late, and the others after it."""
 
     def add(

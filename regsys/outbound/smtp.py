@@ -27,7 +27,7 @@ from regsys.outbound.smtp_replies import is_about_mail, readable
 
 # How long a server may think about each thing it is told, and about a deactivation.
 ANSWER_S = 20.0
-FAREWELL_S = 5.0
+QUIT_S = 5.0
 # More lines than any answer has.
 _MOST_LINES = 100
 _VERBS = frozenset(b"EHLO HELO STARTTLS AUTH MAIL RCPT DATA QUIT".split())
@@ -106,7 +106,7 @@ class Sending(smtp.ESMTPClient):
         if self._may_say_goodbye:
             self.sendLine(b"QUIT")
             self.transport.loseConnection()
-            self.setTimeout(FAREWELL_S)
+            self.setTimeout(QUIT_S)
         else:
             self.transport.abortConnection()
 

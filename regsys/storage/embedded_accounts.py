@@ -24,7 +24,7 @@ class EmbeddedAccountStore:
     """Our own record of the accounts that an embedder's store holds (``EmbeddedWriter``)."""
 
     db: Database
-    # Known once this process has settled a real user: then the next is not the first.
+    # Known once this process has completed a real user: then the next is not the first.
     _has_real_users: bool = attr.field(init=False, default=False)
 
     async def reserve(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
@@ -42,11 +42,11 @@ class EmbeddedAccountStore:
 
         None if that had been done already: then nothing was changed."""
         may_be_first = new.is_real and not self._has_real_users
-        settled = await self.db.transaction(
+        completed = await self.db.transaction(
             "complete_key", _complete, new, recovery_id, may_be_first
         )
         self._has_real_users |= may_be_first
-        return settled
+        return completed
 
     async def release(self, new: NewAccount, recovery_id: str) -> None:
         """The store refused it: its key has made nothing."""

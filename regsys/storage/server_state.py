@@ -20,7 +20,7 @@ def note_real_user(txn: Transaction, new: NewAccount) -> None:
 
 
 @attr.frozen
-class MilestoneStore:
+class ServerStateStore:
     """Moments that come once."""
 
     db: Database

@@ -24,8 +24,8 @@ TELL_OF_ADDRESS = "tell_of_address"
 
 
 def was_held(user_id: UserID, medium: str, address: str) -> str:
-    """The word (JobStore) of an address that the account had dedup_key, and may have lost: what
-    follows a registration, called late, does not bring it back (contract B6.4)."""
+    """The deduplication key of an address that the account has had, and may have lost: post-
+    registration actions that come late do not bring it back (contract B6.4)."""
     return f"was held {user_id} {medium} {address}"
 
 
@@ -116,7 +116,7 @@ class ThreepidWriter:
 
 @implementer(IOwnThreepidStore)
 @attr.frozen(kw_only=True)
-class ForeignThreepids:
+class EmbeddedThreepids:
     """A homeserver's store, whose transactions know no jobs of ours: what tells of a change is
     written before it, and forgotten if it changes nothing. Where nobody says what has become of
     the change, because the store raised or we died, it comes late, and looks

@@ -27,7 +27,7 @@ from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
-from regsys.threepids.changes import ForeignThreepids
+from regsys.threepids.changes import EmbeddedThreepids
 from regsys.web import account, login
 from regsys.wiring import accounts, activity
 from regsys.wiring.assembly import Side, assemble
@@ -62,7 +62,7 @@ def standalone(
         accounts=users,
         devices=devices,
         logins=parts.logins,
-        aftermath=accounts.aftermath(parts, users, auth, owners),
+        post_registration=accounts.post_registration(parts, users, auth, owners),
         start_jobs=parts.runner.start_jobs,
     )
     addresses = accounts.threepid_writer(parts, owners)
@@ -142,14 +142,14 @@ def embedded(
         logins=parts.logins,
         planners=parts.planners,
         outcomes=EmbeddedAccountStore(parts.process.database),
-        aftermath=accounts.aftermath(parts, store, auth, threepids),
+        post_registration=accounts.post_registration(parts, store, auth, threepids),
         start_jobs=parts.runner.start_jobs,
         recovered=parts.process.metrics.registered,
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
     addresses = None
     if threepids is not None:
-        foreign = ForeignThreepids(store=threepids, jobs=parts.stores.jobs)
+        foreign = EmbeddedThreepids(store=threepids, jobs=parts.stores.jobs)
         addresses = accounts.threepid_writer(parts, foreign)
     users, deactivation = parts.hooks.users, accounts.deactivation(parts, addresses)
     blocking = activity.blocking(parts, active_users, store, threepids)

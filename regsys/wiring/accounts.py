@@ -74,7 +74,7 @@ def handler(
         names=names,
         admission=admission,
         hasher=parts.process.hasher,
-        drafts=AccountPlanner(
+        planner=AccountPlanner(
             config=config.registration,
             logins=parts.logins,
             clock=parts.clock,
@@ -112,7 +112,7 @@ def appservices(
     )
 
 
-def aftermath(
+def post_registration(
     parts: Parts, accounts: IAccountStore, auth: IAuth, owners: Optional[IThreepidStore]
 ) -> PostRegistration:
     """What follows registrations and consents; its jobs are carried out from now on."""

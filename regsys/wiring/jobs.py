@@ -51,7 +51,7 @@ def rooms(parts: Parts, rooms: Optional[IRooms], users: Optional[IUserLookup]) -
         # Also where no room is configured any more: what was planned before is carried out.
         usher = AutoJoiner(
             rooms=rooms,
-            milestones=parts.stores.milestones,
+            server_state=parts.stores.server_state,
             users=users,
             config=config,
             server_name=parts.config.server_name,

@@ -32,7 +32,7 @@ from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.nonces import NonceStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
-from regsys.storage.server_state import MilestoneStore
+from regsys.storage.server_state import ServerStateStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import AllowedThreepids
@@ -55,7 +55,7 @@ class Stores:
     consents: ConsentStore
     bindings: BindingStore
     jobs: JobStore
-    milestones: MilestoneStore
+    server_state: ServerStateStore
 
     @classmethod
     def of(cls, database: Any, secret: bytes) -> Stores:
@@ -69,7 +69,7 @@ class Stores:
             consents=ConsentStore(database),
             bindings=BindingStore(database, Encryptor(secret)),
             jobs=JobStore(database),
-            milestones=MilestoneStore(database),
+            server_state=ServerStateStore(database),
         )
 
     @property

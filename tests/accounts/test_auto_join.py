@@ -116,7 +116,7 @@ class AutoJoinerCase(SynchronousTestCase):
         """Run the job of this user and room, under a configuration with these options."""
         usher = AutoJoiner(
             rooms=self.rooms,
-            milestones=Milestones(first),
+            server_state=Milestones(first),
             users=users,
             config=RoomsConfig(**options),
             server_name=HERE,

@@ -36,14 +36,14 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-class ForeignWriterTests(WriterContract, TestCase):
+class EmbeddedWriterTests(WriterContract, TestCase):
     def make(
         self, logins: Logins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         server = Homeserver(self)
         writer, _ = server.process()
-        after = server.aftermath(planners, start_jobs)
-        writer = attr.evolve(writer, logins=logins, aftermath=after, start_jobs=start_jobs)
+        after = server.post_registration(planners, start_jobs)
+        writer = attr.evolve(writer, logins=logins, post_registration=after, start_jobs=start_jobs)
         return writer, server.auth
 
 

@@ -27,9 +27,9 @@ from regsys.testing import (
     provides,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device, user
-from regsys.threepids.changes import ForeignThreepids, ThreepidWriter
+from regsys.threepids.changes import EmbeddedThreepids, ThreepidWriter
 from tests.support.failed_jobs import FailedJobs
-from tests.support.post_registration import aftermath
+from tests.support.post_registration import post_registration
 
 EMAIL, MSISDN, TERMS = "m.login.email.identity", "m.login.msisdn", "m.login.terms"
 MAIL = {"medium": "email", "address": "Alice@Mail.example", "validated_at": 5}
@@ -72,7 +72,7 @@ class PostRegistrationCase(SynchronousTestCase):
         self.runner = JobRunner(JobStore(self.database), self.clock)
         self.failed_jobs = FailedJobs(self)
         self.started: list[str] = []
-        self.after = aftermath(
+        self.after = post_registration(
             self.database,
             self.clock,
             accounts=self.accounts,
@@ -126,7 +126,7 @@ class RegistrationTests(PostRegistrationCase):
         self.wait(self.owners.remove(alice, mail.medium, mail.address))
         jobs = JobStore(self.database)
         writer = ThreepidWriter(
-            store=ForeignThreepids(store=self.owners, jobs=jobs),
+            store=EmbeddedThreepids(store=self.owners, jobs=jobs),
             dedup_keys=jobs,
             start_jobs=self.start_jobs,
             clock=self.clock,
@@ -152,7 +152,7 @@ class RegistrationTests(PostRegistrationCase):
 
     def test_nobodyTells(self) -> None:
         """Where nobody tells who has which address, what was proven is taken for the user's."""
-        self.after = aftermath(
+        self.after = post_registration(
             self.database,
             self.clock,
             accounts=self.accounts,

@@ -18,7 +18,7 @@ from regsys.testing.contracts import WriterContract
 from regsys.testing.contracts.case import NOW_MS, SERVER, user
 from regsys.testing.contracts.writer import StartJobs, new_account
 from tests.support.databases import InMemory, OnPostgreSQL
-from tests.support.post_registration import aftermath
+from tests.support.post_registration import post_registration
 
 
 class OwnWriter(WriterContract):
@@ -35,7 +35,7 @@ class OwnWriter(WriterContract):
             accounts=users,
             devices=devices,
             logins=logins,
-            aftermath=aftermath(
+            post_registration=post_registration(
                 database,
                 clock,
                 accounts=users,

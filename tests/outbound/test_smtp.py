@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from regsys.interfaces import IMailer
 from regsys.model import JOB_LEASE_MS
 from regsys.outbound.email import AT_ONCE, CONNECT_S, PLACE_S, WHOLE_S
-from regsys.outbound.smtp import ANSWER_S, FAREWELL_S
+from regsys.outbound.smtp import ANSWER_S, QUIT_S
 from regsys.testing import provides
 from tests.doubles.smtp import DROP, ENDLESS, NONSENSE, STALL, Fault
 from tests.outbound.smtp_case import SMTPCase, mail
@@ -213,5 +213,5 @@ class FaultTests(SMTPCase):
         for answer in (b"220 a", b"250 a", b"250 a", b"250 a", b"354 a", b"250 a"):
             self.protocol.dataReceived(answer + b"\r\n")
         self.assertIsNone(self.successResultOf(sending))
-        self.clock.advance(FAREWELL_S)
+        self.clock.advance(QUIT_S)
         self.assertTrue(transport.disconnected)

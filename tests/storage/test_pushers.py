@@ -15,8 +15,8 @@ from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts import PushersContract
-from regsys.testing.contracts.aftermath import MAIL, pusher
 from regsys.testing.contracts.case import NOW_MS, user
+from regsys.testing.contracts.post_registration import MAIL, pusher
 from tests.support.databases import InFile, InMemory, OnPostgreSQL
 from tests.support.tables import Tables
 

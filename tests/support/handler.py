@@ -217,7 +217,7 @@ class Workshop:
             names=self.names,
             admission=self.admission,
             hasher=self.hasher,
-            drafts=AccountPlanner(
+            planner=AccountPlanner(
                 config=self.config, logins=self.logins, clock=self.clock, replay_window_ms=1000
             ),
             planners=JobPlanners(),

@@ -29,7 +29,7 @@ from regsys.testing.contracts.case import NOW_MS
 from regsys.testing.contracts.sessions import session
 from regsys.testing.contracts.writer import logins, new_account
 from tests.support.failed_jobs import FailedJobs
-from tests.support.post_registration import aftermath
+from tests.support.post_registration import post_registration
 
 # Past the lease of whatever a dead process held.
 LATER_S = JOB_LEASE_MS / 1000 + 1
@@ -135,17 +135,17 @@ class Homeserver:
             logins=logins(self.clock),
             planners=Greetings(),
             outcomes=Watched(EmbeddedAccountStore(self.db), at),
-            aftermath=self.aftermath(Greetings(), runner.start_jobs),
+            post_registration=self.post_registration(Greetings(), runner.start_jobs),
             start_jobs=runner.start_jobs,
             recovered=self.recovered.append,
         )
         runner.add_handlers({RECOVERY: writer.recover})
         return writer, runner
 
-    def aftermath(
+    def post_registration(
         self, planners: IJobPlanner, start_jobs: Callable[[Sequence[NewJob]], None]
     ) -> PostRegistration:
-        return aftermath(
+        return post_registration(
             self.db,
             self.clock,
             accounts=self.accounts,

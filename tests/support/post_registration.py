@@ -14,7 +14,7 @@ from regsys.storage.jobs import JobStore
 from regsys.testing.contracts.case import SERVER
 
 
-def aftermath(
+def post_registration(
     database: Any,
     clock: Any,
     *,

@@ -21,7 +21,7 @@ from regsys.testing.contracts.case import NOW_MS, account, user
 from regsys.threepids.changes import (
     TELL_OF_ADDRESS,
     AddressNotice,
-    ForeignThreepids,
+    EmbeddedThreepids,
     ThreepidWriter,
     was_held,
 )
@@ -158,8 +158,8 @@ class ForeignTests(LocalTests):
         self.store = MemoryThreepids(self.accounts)
         self.writer = self.over(self.foreign(self.store))
 
-    def foreign(self, store: Any) -> ForeignThreepids:
-        return ForeignThreepids(store=store, jobs=JobStore(self.database))
+    def foreign(self, store: Any) -> EmbeddedThreepids:
+        return EmbeddedThreepids(store=store, jobs=JobStore(self.database))
 
     def test_providesOwn(self) -> None:
         """To the writer it is a store that knows jobs."""

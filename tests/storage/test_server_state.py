@@ -8,7 +8,7 @@ from twisted.trial.unittest import TestCase
 
 from regsys.model import NewAccount
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
-from regsys.storage.server_state import MilestoneStore
+from regsys.storage.server_state import ServerStateStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import account, together, upgrade, user
 from regsys.testing.contracts.outcomes import RECOVERY
@@ -33,15 +33,15 @@ class Milestones(Tables):
         who come later don't change it, and a process that comes later knows it."""
         for make in (self.make_account, self.settle):
             await self.new_database()
-            milestones = MilestoneStore(self.db)
+            server_state = ServerStateStore(self.db)
             for number, more in enumerate(
                 ({"is_guest": True}, {"user_type": "bot"}, {"appservice_id": "irc"})
             ):
                 await make(account(f"{number}", f"{number}", **more))
-            self.assertIsNone(await milestones.first_real_user())
+            self.assertIsNone(await server_state.first_real_user())
             for name in ("alice", "bob"):
                 await make(account(name, name))
-                self.assertEqual(await milestones.first_real_user(), user("alice"), make)
+                self.assertEqual(await server_state.first_real_user(), user("alice"), make)
 
     async def test_upgradedGuest(self: Any) -> None:
         """A guest who becomes a user may be the first."""
@@ -49,7 +49,7 @@ class Milestones(Tables):
             await self.new_database()
             await make(account("guest", "1", is_guest=True))
             await make(upgrade("user", "1"))
-            self.assertEqual(await MilestoneStore(self.db).first_real_user(), user("1"))
+            self.assertEqual(await ServerStateStore(self.db).first_real_user(), user("1"))
 
     async def test_atOnce(self: Any) -> None:
         """Of several first ones at once, all get their accounts, and one was the first."""
@@ -58,7 +58,7 @@ class Milestones(Tables):
             names = [f"user{number}" for number in range(8)]
             ended = await together(make(account(name, name)) for name in names)
             self.assertEqual(ended, [None] * 8)
-            first = await MilestoneStore(self.db).first_real_user()
+            first = await ServerStateStore(self.db).first_real_user()
             self.assertIn(first, [user(name) for name in names])
             self.assertEqual(len(await self.rows("SELECT * FROM milestones")), 1)
 
