@@ -101,8 +101,9 @@ class SessionPasswords:
         return not self._is_closed and len(self._line) < MOST_IN_LINE
 
     def make_soon(self, session: UIASession, password: Optional[Secret]) -> None:
-        """Once the answer is on its way, hash the password that ``marked`` has marked, and keep
-        the hash, unless a newer password has come meanwhile. None: there is nothing to do."""
+        """Once the answer is on its way, hash the password that ``with_password_id`` has marked,
+        and keep the hash, unless a newer password has come meanwhile. None: there is nothing to
+        do."""
         mark, until_ms = session.password_mark, session.hashing_until_ms
         if password is None or mark is None or until_ms is None:
             return

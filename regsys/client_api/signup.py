@@ -103,7 +103,6 @@ class Signup:
         auth = Auth.of(request.body)
         if auth.session_id is None:
             session = self.uia.begin(METHOD, request.uri, request.client, wanted.remembered)
-            session = self.hashes.with_password_id(session, password)
             return await self._dialogue(request, wanted, password, auth, session, stored=False)
         async with self.uia.turn(auth.session_id, request.gone):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
@@ -158,6 +157,7 @@ class Signup:
             if stored:
                 await self._save(request, session, progress, password)
             else:
+                session = self.hashes.with_password_id(session, password)
                 session = await self.uia.store(session, progress)
             self.hashes.make_soon(session, password)
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
