@@ -1,6 +1,6 @@
-"""The rooms that newcomers join: who is to join which, and how each is let in (contract B5).
+"""Auto-join rooms: which users join which rooms, and how (contract B5).
 
-One job a room, so that a room in trouble holds up no other, and no registration.
+Each room is a job of its own, so that a room that fails delays no other, and no registration.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ AUTO_JOIN = "auto_join"
 @implementer(IJobPlanner)
 @attr.frozen(kw_only=True)
 class AutoJoinPlanner:
-    """Who is to join: everybody but application services' users, and guests if so configured.
+    """Plans the jobs of a new account: none for users of application services, and for guests
+    only if the configuration says so.
 
-    Support users and bots are no people, and make no room, but join like anybody. ``policies``:
-    the names of those that newcomers must accept; who has not waits until then.
+    Support users and bots join, but create no room. ``policies``: the names of those that a user
+    must have accepted before the jobs begin.
     """
 
     config: RoomsConfig
@@ -43,20 +44,20 @@ class AutoJoinPlanner:
         return self._jobs(user_id) if self.policies else ()
 
     def _jobs(self, user_id: UserID) -> Sequence[NewJob]:
-        # Who was let in as a guest, or before, is not once more: what he has left stays left.
-        once, who = f"auto-join {user_id}", str(user_id)
+        # A user who joined as a guest is not joined again: a room that they left stays left.
+        dedup_key, who = f"auto-join {user_id}", str(user_id)
         return [
-            NewJob(kind=AUTO_JOIN, payload={"user_id": who, "room": room}, dedup_key=once)
+            NewJob(kind=AUTO_JOIN, payload={"user_id": who, "room": room}, dedup_key=dedup_key)
             for room in self.config.auto_join
         ]
 
 
 @attr.frozen(kw_only=True)
 class AutoJoiner:
-    """Lets one user into one room, making it first where that is his to do.
+    """Joins one user to one room, and creates the room first if this user is to be its creator.
 
-    Idempotent: what an earlier attempt or somebody else has done already is left as it is.
-    ``users`` None: nobody tells who a user is, and all are taken for people.
+    Idempotent: what an earlier attempt or somebody else has done already is left as it is. If
+    ``users`` is None, nobody tells who a user is, and all are taken for people.
     """
 
     rooms: IRooms
@@ -71,22 +72,22 @@ class AutoJoiner:
         try:
             user = None if self.users is None else await self.users.find(user_id.localpart)
             if user is None or self._is_welcome(user):
-                await self._let_in(user_id, user, name)
+                await self._join(user_id, user, name)
             else:
-                await self._leave_behind(user, name)
+                await self._create_without(user, name)
         except RoomRefused as refusal:
             raise RoomRefused(f"{name}: {refusal}") from refusal
         except Exception as error:  # whatever an IRooms raises: the operator learns which room
             raise RoomRefused(f"{name}: {type(error).__name__}: {error}") from error
 
     def _is_welcome(self, user: User) -> bool:
-        """Whether he still is to join: it may be long since that was planned, and a service's
-        user may have accepted policies like anybody."""
+        """Whether the user is still to join: the job may be old, and a user of an application
+        service may have accepted policies like anybody."""
         if user.deactivated or user.appservice_id is not None:
             return False
         return self.config.for_guests or not user.is_guest
 
-    async def _let_in(self, user_id: UserID, user: Optional[User], name: str) -> None:
+    async def _join(self, user_id: UserID, user: Optional[User], name: str) -> None:
         room = await self.rooms.find(name)
         if room is None and await self._may_make(user_id, user, name):
             if await self._make(user_id, name):
@@ -94,14 +95,14 @@ class AutoJoiner:
             room = await self.rooms.find(name)
         if room is None:
             raise RoomRefused("there is no such room")
-        # Of a room that none of ours is in nobody here knows more, nor could invite.
+        # Nobody here can look into a room without a member of ours, nor invite to it.
         if room.resident and not await self.rooms.is_public(room):
             await self._invite(user_id, room)
         await self.rooms.join(user_id, room)
 
-    async def _leave_behind(self, user: User, name: str) -> None:
-        """Who is gone joins nothing; but nobody else will be the first user, so the room that was
-        his to make is made without him, where there is somebody who makes rooms."""
+    async def _create_without(self, user: User, name: str) -> None:
+        """A deactivated user joins nothing. But nobody else will be the first user, so the room
+        that this user was to create is created without them, if there is a configured creator."""
         if self.config.if_missing or not await self._may_make(user.user_id, user, name):
             return
         creator = await self._inviter()

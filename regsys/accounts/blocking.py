@@ -20,8 +20,8 @@ from regsys.model import Registration, User, UserType
 class Blocking:
     """As the configuration says.
 
-    ``notices_localpart`` is the server-notices user's, who is never blocked; None: there is
-    none. ``users`` None: there is no limit. ``threepids`` None: nobody tells who has which
+    ``notices_localpart`` is the server-notices user's, who is never blocked; None: there is none.
+    If ``users`` is None, there is no limit. If ``threepids`` is None, nobody tells who has which
     address, so that of those who log in nobody has a reserved one.
 
     The limit is not exact: of those who register in the same moment, by whatever process, each

@@ -161,7 +161,7 @@ class RegistrationHandler:
     ) -> Login:
         """Log a device of an existing account in (contract B4).
 
-        ``device_id`` None: one is made up. Raises UserNotFound for an account that does not
+        If ``device_id`` is None, one is made up. Raises UserNotFound for an account that does not
         exist or is deactivated, AwaitingApproval for one of ours that waits for an administrator,
         InvalidParam for an unacceptable id or name.
         """
@@ -185,10 +185,10 @@ class RegistrationHandler:
         """Do for an account that others have made what ours bring with them (contract B6): give
         it the addresses that were proven, note its consent, begin its jobs. Idempotent.
 
-        ``auth_result`` maps each stage that was passed to what it found:
-        ``m.login.email.identity`` and ``m.login.msisdn`` to {"medium", "address", "validated_at"
-        (ms)}, ``m.login.terms`` to anything true. What lacks a key, or is another's address, is
-        skipped. ``access_token`` None: no login. Raises UserNotFound.
+        ``auth_result`` maps each stage that was passed to what it found: ``m.login.email.identity``
+        and ``m.login.msisdn`` to {"medium", "address", "validated_at" (ms)}, ``m.login.terms`` to
+        anything true. What lacks a key, or is another's address, is skipped. If ``access_token`` is
+        None, there is no login. Raises UserNotFound.
         """
         await self.writer.after_registration(user_id, auth_result, access_token)
 

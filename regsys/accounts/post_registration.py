@@ -37,7 +37,7 @@ log = Logger()
 @implementer(IPostRegistration)
 @attr.frozen(kw_only=True)
 class PostRegistration:
-    """For accounts of our own and of a homeserver's. ``threepids`` None: nobody tells who has
+    """For accounts of our own and of a homeserver's. If ``threepids`` is None, nobody tells who has
     which address, so none is added."""
 
     accounts: IAccountStore

@@ -38,9 +38,9 @@ def is_from_service(kind: str, body: Mapping[str, Any]) -> bool:
 class AppserviceRequests:
     """What application services ask at /register, /login and /whoami.
 
-    ``users`` None: no account can be looked up, so nobody is logged in; ``devices`` None: which
-    device a service names is not looked at. ``may_set_password``: a service may give an account a
-    password, a display name and the addresses that its ``auth_result`` has.
+    If ``users`` is None, no account can be looked up, so nobody is logged in; if ``devices`` is
+    None, which device a service names is not looked at. ``may_set_password``: a service may give an
+    account a password, a display name and the addresses that its ``auth_result`` has.
     """
 
     handler: RegistrationHandler

@@ -33,8 +33,8 @@ class LoginLimits:
 
 @attr.frozen(kw_only=True)
 class PasswordCheck:
-    """The one place where a password is compared, so that all who do share its limits.
-    ``threepids`` None: nobody tells who has which address, so that users are named by name."""
+    """The one place where a password is compared, so that all who do share its limits. If
+    ``threepids`` is None, nobody tells who has which address, so that users are named by name."""
 
     server_name: str
     accounts: IUserLookup

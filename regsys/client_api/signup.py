@@ -49,8 +49,8 @@ METHOD = "POST"
 
 @attr.frozen(kw_only=True)
 class SignupRequest:
-    """One POST /register. ``uri`` is path and query as sent; ``access_token`` None: none came.
-    ``gone`` fires when the client has left; None: nobody tells."""
+    """One POST /register. ``uri`` is path and query as sent; if ``access_token`` is None, none
+    came. ``gone`` fires when the client has left; None: nobody tells."""
 
     kind: str
     body: Mapping[str, Any] = attr.field(repr=False)

@@ -98,15 +98,14 @@ _SERVER_NAME = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,230})(:[0-9
 class Config:
     """Everything that can be set, each part by itself.
 
-    ``public_baseurl`` ends with a slash. ``tls`` None: no listener has TLS. ``captcha`` None:
-    nobody is asked for one. ``homeserver`` None: a service of its own has none beside it.
-    ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them,
-    ``proxies`` those by way of which we ask other servers.
-    ``introspection_secret`` None: nobody may ask over HTTP whose a token is. ``log_config``
-    and ``pid_file`` are paths, None: the defaults of logging, no such file.
-    ``email`` None: no mails. ``template_directory`` is searched before our own templates, None:
-    is not. ``unused`` has the dotted names of options in the file that have no effect,
-    ``warnings`` whole sentences for the log.
+    ``public_baseurl`` ends with a slash. If ``tls`` is None, no listener has TLS. If ``captcha`` is
+    None, nobody is asked for one. If ``homeserver`` is None, a service of its own has none beside
+    it. ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them,
+    ``proxies`` those by way of which we ask other servers. If ``introspection_secret`` is None,
+    nobody may ask over HTTP whose a token is. ``log_config`` and ``pid_file`` are paths, None: the
+    defaults of logging, no such file. If ``email`` is None, there are no mails. ``template_directory`` is
+    searched before our own templates, None: is not. ``unused`` has the dotted names of options in
+    the file that have no effect, ``warnings`` whole sentences for the log.
     """
 
     server_name: str

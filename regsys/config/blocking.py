@@ -17,7 +17,7 @@ _ADDRESSES = {"email": re.compile(r"[^@\s]+@[^@\s]+"), "msisdn": re.compile(r"\+
 
 @attr.frozen(kw_only=True)
 class BlockingConfig:
-    """``disabled``: nobody may come in; ``disabled_message`` None: we find the words.
+    """``disabled``: nobody may come in; if ``disabled_message`` is None, we find the words.
     ``admin_contact``: whom those may ask who are refused; None: nobody.
 
     ``max_users``: how many may use the server in a month; None: any number. ``counts_users``:

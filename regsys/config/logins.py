@@ -15,8 +15,8 @@ from regsys.model import Secret
 class TokensConfig:
     """How long logins last, in milliseconds; None: without end (contract B4).
 
-    ``refreshable_access_token_lifetime_ms`` None: no refresh tokens at all.
-    ``macaroon_secret_key`` None: the store makes one and keeps it.
+    If ``refreshable_access_token_lifetime_ms`` is None, there are no refresh tokens. If
+    ``macaroon_secret_key`` is None, the store makes one and keeps it.
     """
 
     macaroon_secret_key: Optional[Secret] = None

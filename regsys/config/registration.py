@@ -14,12 +14,12 @@ from regsys.model import UNREAL_USER_TYPES, Secret
 class RegistrationConfig:
     """Who may register, and under which names (contract B1, B2).
 
-    ``user_types`` has every type that an account may have beside None, a normal user.
-    ``guest_expiry_ms`` None: guests stay, however idle.
-    ``server_notices_localpart`` None: there is no such user. ``shared_secret`` None: nobody
-    registers users by it. ``in_directory``: newcomers may be found in the user directory.
-    ``appservice_may_set_password``: application services may give the accounts that they make a
-    password, a display name and addresses.
+    ``user_types`` has every type that an account may have beside None, a normal user. If
+    ``guest_expiry_ms`` is None, guests stay, however idle. If ``server_notices_localpart`` is None,
+    there is no such user. If ``shared_secret`` is None, nobody registers users by it.
+    ``in_directory``: newcomers may be found in the user directory. ``appservice_may_set_password``:
+    application services may give the accounts that they make a password, a display name and
+    addresses.
     """
 
     enabled: bool = False

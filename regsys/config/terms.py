@@ -48,8 +48,8 @@ class Policy:
 
 @attr.frozen(kw_only=True)
 class TermsConfig:
-    """``policies`` by name. ``template_dir`` None: there is no ``user_consent``.
-    ``form_secret`` None: there are no links for single users."""
+    """``policies`` by name. If ``template_dir`` is None, there is no ``user_consent``. If
+    ``form_secret`` is None, there are no links for single users."""
 
     policies: Mapping[str, Policy] = attr.field(factory=dict)
     template_dir: Optional[str] = None

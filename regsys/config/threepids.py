@@ -28,13 +28,13 @@ class ThreepidsConfig:
 
     ``offered``: the media whose addresses newcomers can prove here, ``addable``: those whose
     addresses an account can get; ``required``: those that every newcomer must prove. ``allowed``
-    empty: every address. ``hide_taken``: asking for a proof does not tell that an address is
-    taken. ``may_change``: people may add addresses to their accounts and take them away.
-    ``name_from``: the medium whose address gives a newcomer the user name, None: it is chosen;
-    ``email_is_display_name``: people are shown by their address, until they change that.
-    ``next_link_domains`` None: every host.
-    ``token_lifetime_ms``: how long the link in a mail is good. ``confirm_on_get``: opening it
-    confirms, without a button. ``mail_needs_stages``: no mail before the stages before it.
+    empty: every address. ``hide_taken``: asking for a proof does not tell that an address is taken.
+    ``may_change``: people may add addresses to their accounts and take them away. ``name_from``:
+    the medium whose address gives a newcomer the user name, None: it is chosen;
+    ``email_is_display_name``: people are shown by their address, until they change that. If
+    ``next_link_domains`` is None, every host is allowed. ``token_lifetime_ms``: how long the link in a mail is
+    good. ``confirm_on_get``: opening it confirms, without a button. ``mail_needs_stages``: no mail
+    before the stages before it.
     """
 
     offered: frozenset[str] = frozenset()

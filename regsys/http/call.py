@@ -35,11 +35,11 @@ class Call:
     """One request.
 
     ``path`` and ``uri`` (path and query) are as sent, still percent-encoded, but for an access
-    token in the query: ``uri`` is remembered with sessions, and has none;
-    ``path_args`` are the decoded ``{name}`` segments of the endpoint's path. A query may
-    hold secrets, like a body: neither is shown by ``repr``. ``access_token`` None: none
-    was sent; what cannot be a token has become one that nobody has. ``gone`` fires when the client
-    has left, or was answered; None: nobody tells.
+    token in the query: ``uri`` is remembered with sessions, and has none; ``path_args`` are the
+    decoded ``{name}`` segments of the endpoint's path. A query may hold secrets, like a body:
+    neither is shown by ``repr``. If ``access_token`` is None, none was sent; what cannot be a token
+    has become one that nobody has. ``gone`` fires when the client has left, or was answered; None:
+    nobody tells.
     """
 
     method: str

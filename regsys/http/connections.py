@@ -71,7 +71,7 @@ class Connections:
     def within(
         cls, total: int, seconds: Callable[[], float], per_address: Optional[int] = None
     ) -> Connections:
-        """``per_address`` None: as many as suit the total."""
+        """If ``per_address`` is None, it is chosen to suit the total."""
         chosen = max(1, min(MOST_OF_AN_ADDRESS, total // WHOLE_SITE))
         return cls(total, per_address or chosen, seconds)
 

@@ -40,8 +40,8 @@ log = Logger()
 
 @attr.define(eq=False)
 class RefusalLog:
-    """``clock`` None: time stands still, and one window is all there is. ``key_of`` makes of an
-    address whose lines are counted together. ``stages``: the types that are told; others may be
+    """If ``clock`` is None, time stands still, and one window is all there is. ``key_of`` makes of
+    an address whose lines are counted together. ``stages``: the types that are told; others may be
     anything, a password in the wrong field too."""
 
     clock: Optional[IReactorTime] = None

@@ -97,7 +97,7 @@ class _Request(server.Request):
     _refused = False
 
     def gotLength(self, length: Optional[int]) -> None:
-        """The headers are there. ``length`` None: the body comes in chunks."""
+        """The headers are there. If ``length`` is None, the body comes in chunks."""
         self.content = BytesIO()
         self._chunks = 0 if length is None else None
         if length is not None and length > BODY_LIMIT:

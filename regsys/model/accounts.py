@@ -57,14 +57,14 @@ class NewAccount:
     """All that one registration writes, in one transaction (contract B2.3).
 
     ``key`` is the idempotency key: the same key again gives the same account and answer.
-    ``upgrades_guest``: the row of ``user_id`` exists as a guest and stops being one.
-    ``display_name`` None: no profile is written (an upgrading guest keeps its own).
+    ``upgrades_guest``: the row of ``user_id`` exists as a guest and stops being one. If
+    ``display_name`` is None, no profile is written (an upgrading guest keeps its own).
     ``vouched_emails``: those of ``threepids`` that an administrator or a module vouches for, not
     its owner. ``consents``: the policies that were accepted, the version of each by its name.
-    ``is_ghost``: an application service has made it, and nothing but notices
-    follows; ``appservice_id`` names the service only where its namespace is exclusive (B3.3).
-    ``session_id`` names the UIA session that is finished by this account; its answer may be
-    asked again until ``session_until_ms``. ``device`` None: no login.
+    ``is_ghost``: an application service has made it, and nothing but notices follows;
+    ``appservice_id`` names the service only where its namespace is exclusive (B3.3). ``session_id``
+    names the UIA session that is finished by this account; its answer may be asked again until
+    ``session_until_ms``. If ``device`` is None, there is no login.
     """
 
     key: str
@@ -106,7 +106,7 @@ def _is_real(account: Union[User, NewAccount]) -> bool:
 
 @attr.frozen(kw_only=True)
 class Outcome:
-    """What a key has led to. ``terms`` None: the account was made without a login.
+    """What a key has led to. If ``terms`` is None, the account was made without a login.
 
     ``finished`` is False only between the two halves of making an account in an embedder's
     store (``EmbeddedWriter``). ``replayed``: found, not made just now. ``jobs`` are those that
@@ -135,16 +135,16 @@ class Created:
 class Registration:
     """The inputs of a registration, as one value (contract B2.0).
 
-    ``key``: the same one again finds the account that it has made. ``localpart`` None: a number
-    is drawn. Either ``password`` (hashed once admission is past) or ``password_hash`` or
-    neither. ``device`` None: no login. ``client`` None: the request has no address and knows no
-    limits. ``clients`` are those of every request that
-    the UIA session has seen. ``approved`` None: as the configuration says.
-    ``name_checked``: ``check_username`` has passed during this very request, so only the
-    write itself still decides whether the name is free; ``threepids_checked``: so have the
-    rules about ``threepids``. ``guest_id``: the guest who is to become a user, where its access
-    token was shown earlier. ``bind_emails``: addresses, in canonical form, that the account
-    gets unproven. ``consents`` as of NewAccount. ``takes_over`` as of Usernames.check.
+    ``key``: the same one again finds the account that it has made. If ``localpart`` is None, a
+    number is drawn. Either ``password`` (hashed once admission is past) or ``password_hash`` or
+    neither. If ``device`` is None, there is no login. If ``client`` is None, the request has no address and
+    knows no limits. ``clients`` are those of every request that the UIA session has seen. If
+    ``approved`` is None, as the configuration says. ``name_checked``: ``check_username`` has passed
+    during this very request, so only the write itself still decides whether the name is free;
+    ``threepids_checked``: so have the rules about ``threepids``. ``guest_id``: the guest who is to
+    become a user, where its access token was shown earlier. ``bind_emails``: addresses, in
+    canonical form, that the account gets unproven. ``consents`` as of NewAccount. ``takes_over`` as
+    of Usernames.check.
     """
 
     key: str

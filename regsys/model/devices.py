@@ -11,7 +11,7 @@ from regsys.model.identity import Secret, UserID
 
 @attr.frozen(kw_only=True)
 class DeviceRequest:
-    """What a client asks of its new device. ``device_id`` None: one is made up."""
+    """What a client asks of its new device. If ``device_id`` is None, one is made up."""
 
     device_id: Optional[str] = None
     display_name: Optional[str] = None
@@ -26,7 +26,7 @@ class DeviceRequest:
 class LoginTerms:
     """What a login grants, without its secrets: enough to make the same tokens once more.
 
-    ``…_until_ms`` None: no end. ``session_until_ms`` is the cap that no refresh can pass.
+    If ``…_until_ms`` is None, there is no end. ``session_until_ms`` is the cap that no refresh can pass.
     """
 
     device_id: str
@@ -39,7 +39,7 @@ class LoginTerms:
 
 @attr.frozen(kw_only=True)
 class Login:
-    """A device's tokens and what they are good for. ``refresh_token`` None: none was issued."""
+    """A device's tokens and their terms. If ``refresh_token`` is None, none was issued."""
 
     terms: LoginTerms
     access_token: Secret

@@ -93,7 +93,7 @@ def masked_text(text: str) -> str:
 
 @attr.frozen(kw_only=True)
 class Requester:
-    """Whose access token it is. ``device_id`` None: the token belongs to no device.
+    """Whose access token it is. If ``device_id`` is None, the token belongs to no device.
 
     ``is_admin``: a server administrator, who may use our administration endpoints.
     """

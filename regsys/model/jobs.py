@@ -29,8 +29,8 @@ _SHOWN = ("user_id", "room")
 @attr.frozen(kw_only=True)
 class WaitingJob:
     """A job as it stands in the store, for the operator. ``due_ms``: when it may be taken next;
-    while it is under way, when that would be if its process died. ``last_error`` None: it has not
-    failed yet."""
+    while it is under way, when that would be if its process died. If ``last_error`` is None, it has
+    not failed yet."""
 
     job_id: str
     kind: str

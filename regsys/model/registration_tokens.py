@@ -19,9 +19,9 @@ USES_A_PAGE = 1000
 class RegistrationToken:
     """A token that lets people register (MSC3231, contract B8.8).
 
-    ``uses_allowed`` None: without limit. ``pending`` counts the sessions that hold a use,
-    ``completed`` the accounts made. ``expiry_ms`` None: never. A revoked token lets nobody
-    in until it is un-revoked. ``creator`` None: made from the command line.
+    If ``uses_allowed`` is None, there is no limit. ``pending`` counts the sessions that hold a use,
+    ``completed`` the accounts made. If ``expiry_ms`` is None, it never expires. A revoked token lets nobody in
+    until it is un-revoked. If ``creator`` is None, made from the command line.
     """
 
     token: str = attr.field(repr=False)

@@ -33,8 +33,8 @@ class NewRoom:
 
 @attr.frozen(kw_only=True)
 class Pusher:
-    """A pusher as of the specification's ``pushers/set``, tied to a device: gone with it.
-    ``lang`` None: the reader's is not known."""
+    """A pusher as of the specification's ``pushers/set``, tied to a device: gone with it. If
+    ``lang`` is None, the reader's is not known."""
 
     user_id: UserID
     device_id: str

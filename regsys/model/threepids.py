@@ -81,8 +81,8 @@ class ValidationBegun:
 class Validation:
     """A session that proves an address (contract B7.5-7).
 
-    ``tokens`` maps each send_attempt that made a token to the moment when it did.
-    ``validated_ms`` None: not proven yet. ``claimed_by``: the UIA session it belongs to, None:
+    ``tokens`` maps each send_attempt that made a token to the moment when it did. If
+    ``validated_ms`` is None, not proven yet. ``claimed_by``: the UIA session it belongs to, None:
     to nobody yet; ``used``: that session has made its account. Gone after ``expires_ms``.
 
     ``for_account``: the address is proven to be added to an account, ``user_id``, None: the one
@@ -116,7 +116,7 @@ class Validation:
 @attr.frozen(kw_only=True)
 class ValidationMail:
     """What somebody is to be told at ``address``, in the first of ``languages`` (tags, the most
-    wanted first) that there is. ``link`` and ``code`` None: there is nothing to confirm.
+    wanted first) that there is. If ``link`` and ``code`` are None, there is nothing to confirm.
     ``message_id``: the same for each time that this very mail is sent. ``registering``: it was
     asked for in order to register; else to have the address on an account."""
 

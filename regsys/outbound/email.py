@@ -52,7 +52,7 @@ class SMTPMailer:
     def on(
         cls, reactor: Any, config: EmailConfig, server_name: str, trust_root: Any = None
     ) -> SMTPMailer:
-        """The real one. ``trust_root`` None: whom this machine trusts with certificates."""
+        """The real one. If ``trust_root`` is None, whom this machine trusts with certificates."""
         tls = tls_to(config.tls_name, trust_root)
         endpoint = HostEndpoint(reactor, config.host, config.port, timeout=CONNECT_S)
         return cls(

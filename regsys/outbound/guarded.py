@@ -53,7 +53,7 @@ class GuardedAgent:
     """Asks by HTTPS alone, and never an address that ``networks`` forbid.
 
     Nor does it by way of a proxy: that would look the name up itself, and what it connects to
-    nobody here could see. ``resolver`` None: names are found as by anybody else here.
+    nobody here could see. If ``resolver`` is None, names are found as by anybody else here.
     """
 
     reactor: Any

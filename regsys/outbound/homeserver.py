@@ -45,7 +45,7 @@ _T = TypeVar("_T")
 
 
 class HomeserverRefused(RoomRefused):
-    """It has answered, and not with a yes. ``errcode`` None: there was none."""
+    """It has answered, and not with a yes. If ``errcode`` is None, there was none."""
 
     def __init__(self, text: str, status: int, errcode: Optional[str]) -> None:
         super().__init__(text)
@@ -86,8 +86,8 @@ class Homeserver:
         about: Optional[UserID] = None,
         query: Sequence[tuple[str, str]] = (),
     ) -> Mapping[str, Any]:
-        """What it answers with a 200. ``path``: the segments after ``/_matrix/client``;
-        ``acting`` None: the service itself, not one of its users; a refusal then names the one
+        """What it answers with a 200. ``path``: the segments after ``/_matrix/client``; if
+        ``acting`` is None, the service itself, not one of its users; a refusal then names the one
         whom it is ``about``.
 
         Raises HomeserverRefused and HomeserverSilent.

@@ -87,7 +87,7 @@ class HTTPClient:
         networks: Networks,
         resolver: Optional[IHostnameResolver] = None,
     ) -> HTTPClient:
-        """The real one, for hosts that clients name. ``resolver`` None: the reactor's."""
+        """The real one, for hosts that clients name. If ``resolver`` is None, the reactor's."""
         agent = GuardedAgent(
             reactor=reactor,
             networks=networks,

@@ -41,8 +41,8 @@ _T = TypeVar("_T")
 @implementer(IIdentityServers)
 @attr.frozen(kw_only=True)
 class IdentityServers:
-    """``http`` asks those that the configuration names, ``guarded`` those that clients do.
-    ``signer`` None: identity servers are shown the proof that an address was bound with."""
+    """``http`` asks those that the configuration names, ``guarded`` those that clients do. If
+    ``signer`` is None, identity servers are shown the proof that an address was bound with."""
 
     config: IdentityServersConfig
     http: HTTPClient

@@ -46,7 +46,7 @@ def inline_database(
 ) -> Database:
     """A migrated database whose calls finish before they return.
 
-    ``connect`` is the driver's; ``clock`` None: a ``task.Clock`` that stands still.
+    ``connect`` is the driver's; if ``clock`` is None, a ``task.Clock`` that stands still.
     """
 
     def opened() -> Any:

@@ -17,7 +17,7 @@ PUBLIC = "public_chat"
 
 @attr.define(kw_only=True, eq=False)
 class MemoryRoom:
-    """A room and who is in it. ``public`` None: its join rules can't be read. ``listed`` were
+    """A room and who is in it. If ``public`` is None, its join rules can't be read. ``listed`` were
     invited when it was made."""
 
     room_id: str

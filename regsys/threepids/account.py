@@ -57,8 +57,8 @@ class AccountThreepids:
         return await self.store.of_user(user_id)
 
     def check_changeable(self, requester: Optional[Requester]) -> None:
-        """Raise ThreepidChangesDisabled or GuestForbidden where nothing may be changed.
-        ``requester`` None: it is not known yet whose account it is about."""
+        """Raise ThreepidChangesDisabled or GuestForbidden where nothing may be changed. If
+        ``requester`` is None, it is not known yet whose account it is about."""
         if not self.may_change:
             raise ThreepidChangesDisabled()
         if requester is not None and requester.is_guest:

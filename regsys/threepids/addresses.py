@@ -148,7 +148,7 @@ def check_client_secret(text: str) -> None:
 
 
 def is_safe_link(link: str, domains: Optional[frozenset[str]]) -> bool:
-    """Whether we may send a browser there (B7.6). ``domains`` None: to any host."""
+    """Whether we may send a browser there (B7.6). If ``domains`` is None, to any host."""
     if len(link) > MAX_NEXT_LINK or not _LINK.fullmatch(link):
         return False
     try:
@@ -203,8 +203,8 @@ class AllowedThreepids:
 
 @attr.frozen(kw_only=True)
 class NewcomersThreepids:
-    """What must hold of the identifiers that somebody registers with, asked twice: when their
-    proof begins, and before the account is made (B7.2-3). ``owners`` None: only the transaction
+    """What must hold of the identifiers that somebody registers with, asked twice: when their proof
+    begins, and before the account is made (B7.2-3). If ``owners`` is None, only the transaction
     that makes the account knows who has what."""
 
     rules: IThreepidRules

@@ -39,7 +39,7 @@ def _notice(
 @implementer(IJobPlanner)
 @attr.frozen
 class AddressNotice:
-    """``owners`` None: nobody tells who has which address."""
+    """If ``owners`` is None, nobody tells who has which address."""
 
     changes: IThreepidChanges
     owners: Optional[IThreepidStore] = None

@@ -99,8 +99,8 @@ class ValidatedAddress:
 
 @attr.frozen(kw_only=True)
 class Validations:
-    """``registration_open``: people may register. ``start_jobs``: begins what was written.
-    ``prerequisites`` None: what comes before the mail does not matter."""
+    """``registration_open``: people may register. ``start_jobs``: begins what was written. If
+    ``prerequisites`` is None, what comes before the mail does not matter."""
 
     store: ValidationStore
     newcomers: NewcomersThreepids

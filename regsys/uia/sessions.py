@@ -61,7 +61,7 @@ class Auth:
 
 @attr.frozen
 class Progress:
-    """Where a dialogue stands after one more attempt. ``failure`` None: nothing went wrong.
+    """Where a dialogue stands after one more attempt. If ``failure`` is None, nothing went wrong.
 
     A stage whose result is None has been passed once and must be passed anew.
     """

@@ -24,7 +24,7 @@ from regsys.web.responses import registered
 def shared_secret_registration(
     handler: RegistrationHandler, shared: Optional[SharedSecret], clock: IReactorTime
 ) -> Endpoint:
-    """``shared`` None: no secret is configured."""
+    """If ``shared`` is None, no secret is configured."""
 
     async def get(call: Call) -> Reply:
         if shared is None:

@@ -46,9 +46,9 @@ def standalone(
 ) -> Subsystem:
     """A subsystem over regsys's own tables: what ``regsys serve`` runs.
 
-    ``clock`` is the reactor. ``rooms`` None: those of the homeserver that the configuration names.
-    ``process`` None: the one that the configuration names is prepared and opened, which blocks,
-    so call this before the reactor runs.
+    ``clock`` is the reactor. If ``rooms`` is None, those of the homeserver that the configuration
+    names. If ``process`` is None, the one that the configuration names is prepared and opened,
+    which blocks, so call this before the reactor runs.
     """
     parts = Parts.of(config, clock, process, hooks)
     database = parts.process.database

@@ -36,8 +36,8 @@ log = Logger()
 
 @attr.frozen(kw_only=True)
 class Watch:
-    """What looks who is here, where accounts are ours. ``activity`` None: nobody wants to know;
-    ``users`` None: nobody counts them. ``traces`` and ``expiring`` are its rows."""
+    """What looks who is here, where accounts are ours. If ``activity`` is None, nobody wants to
+    know; if ``users`` is None, nobody counts them. ``traces`` and ``expiring`` are its rows."""
 
     activity: Optional[Activity] = None
     users: Optional[IMonthlyActiveUsers] = None

@@ -53,10 +53,10 @@ class Side:
     """What differs with who keeps the accounts: regsys, or a homeserver.
 
     ``owners`` and ``addresses`` (both or neither) find and change who has which address; None:
-    nobody does. ``users`` None: nobody finds a user's account; ``passwords`` None: nobody compares
-    passwords; ``rooms`` None: jobs that need rooms wait; ``pushers`` None: nobody keeps pushers;
-    ``activity`` None: nobody is counted. ``endpoints`` are added to those of both sides, the rows
-    of ``expiring`` to the housekeeping.
+    nobody does. If ``users`` is None, nobody finds a user's account; if ``passwords`` is None,
+    nobody compares passwords; if ``rooms`` is None, jobs that need rooms wait; if ``pushers`` is
+    None, nobody keeps pushers; if ``activity`` is None, nobody is counted. ``endpoints`` are added
+    to those of both sides, the rows of ``expiring`` to the housekeeping.
     """
 
     handler: RegistrationHandler

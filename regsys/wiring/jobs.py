@@ -42,7 +42,7 @@ def _directory_notice(parts: Parts, users: Optional[IUserLookup]) -> Optional[Di
 
 
 def rooms(parts: Parts, rooms: Optional[IRooms], users: Optional[IUserLookup]) -> None:
-    """Newcomers join the rooms that are configured. ``rooms`` None: their jobs wait."""
+    """Newcomers join the rooms that are configured. If ``rooms`` is None, their jobs wait."""
     config = parts.config.rooms
     if config.auto_join:
         policies = [*parts.config.terms.at_registration]

@@ -86,8 +86,9 @@ class Stores:
 
 @attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor. ``homeserver`` None: none is configured; ``phone_prover`` None: no
-    other server proves phone numbers. ``planners`` gets its parts from ``wiring.planners``."""
+    """``clock`` is the reactor. If ``homeserver`` is None, none is configured; if ``phone_prover``
+    is None, no other server proves phone numbers. ``planners`` gets its parts from
+    ``wiring.planners``."""
 
     config: Config
     clock: Any
@@ -109,7 +110,7 @@ class Parts:
     def of(
         cls, config: Config, clock: Any, process: Optional[Process], given: Optional[Hooks]
     ) -> Parts:
-        """``process`` None: the configured one is prepared and opened, which blocks."""
+        """If ``process`` is None, the configured one is prepared and opened, which blocks."""
         if process is None:
             _, secret = prepare(config)
             process = open_process(config, clock, secret)

@@ -42,15 +42,14 @@ class Hooks:
     """Where a homeserver's own checks and stages go; each may be left as it is.
 
     ``spam`` and ``threepids`` take callbacks through their ``register``, ``threepid_changes``
-    through that of its ``checks``, ``additions`` and ``removals``, ``binding_changes`` through
-    that of its ``checks`` and ``updates``. ``stages`` are on
-    offer beside ours; ``flows`` are the ways in, each the types of the stages that it asks
-    for (None: those that the configuration asks for). ``template_directories`` hold the
-    templates of your stages' pages. ``confirmation_flows`` are the ways for a user to confirm a
-    request of an account endpoint (None: by password). ``users``: where an embedded subsystem
-    finds a user's password hash for that; None: ``m.login.password`` is not on offer.
-    ``services`` None: those whose files the configuration names.
-    ``blocking`` None: as the configuration says. ``directory`` None: nobody is told of new
+    through that of its ``checks``, ``additions`` and ``removals``, ``binding_changes`` through that
+    of its ``checks`` and ``updates``. ``stages`` are on offer beside ours; ``flows`` are the ways
+    in, each the types of the stages that it asks for (None: those that the configuration asks for).
+    ``template_directories`` hold the templates of your stages' pages. ``confirmation_flows`` are
+    the ways for a user to confirm a request of an account endpoint (None: by password). ``users``:
+    where an embedded subsystem finds a user's password hash for that; None: ``m.login.password`` is
+    not on offer. If ``services`` is None, those whose files the configuration names. If
+    ``blocking`` is None, as the configuration says. If ``directory`` is None, nobody is told of new
     profiles. ``mails`` sends what people are to confirm, ``sms`` text messages; None: the mail
     server and the gateway that the configuration names. ``signer`` signs requests to identity
     servers; None: they are shown the proof that an address was bound with. ``display_name`` makes

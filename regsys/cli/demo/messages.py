@@ -19,7 +19,7 @@ KEPT = 20
 
 @attr.frozen(kw_only=True)
 class Message:
-    """``subject`` None: a text message."""
+    """``subject`` is None for a text message."""
 
     to: str
     text: str
