@@ -78,7 +78,7 @@ class Admission:
 
 @implementer(IBlocking)
 class NoBlocking:
-    """No blocking is configured: everybody may come."""
+    """No blocking is configured: every registration and login is allowed."""
 
     async def check(self, registration: Registration) -> None:
         return

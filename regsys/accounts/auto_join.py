@@ -57,7 +57,7 @@ class AutoJoiner:
     """Joins one user to one room, and creates the room first if this user is to be its creator.
 
     Idempotent: what an earlier attempt or somebody else has done already is left as it is. If
-    ``users`` is None, nobody tells who a user is, and all are taken for people.
+    ``users`` is None, users cannot be looked up, and all are treated as ordinary users.
     """
 
     rooms: IRooms
@@ -119,7 +119,7 @@ class AutoJoiner:
         return await self.server_state.first_real_user() == user_id
 
     async def _make(self, user_id: UserID, name: str) -> bool:
-        """Make the room and let the user in; False if somebody was quicker to make it."""
+        """Create the room with the user in it; False if somebody else created it first."""
         creator = await self._inviter() or user_id
         is_listed = self.config.preset != PUBLIC and creator != user_id
         made = await self._create(creator, name, *((user_id,) if is_listed else ()))
@@ -128,7 +128,7 @@ class AutoJoiner:
         return made is not None
 
     async def _create(self, creator: UserID, name: str, *invited: UserID) -> Optional[FoundRoom]:
-        """The room that was made; None if somebody was quicker."""
+        """The room that was created; None if somebody else created it first."""
         new = NewRoom(
             alias=name,
             preset=self.config.preset,

@@ -1,4 +1,4 @@
-"""Whether the server takes anybody: it may be switched off, or full (contract B9)."""
+"""Blocking: a server that is switched off or full takes no registrations (contract B9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making an account in somebody else's store and device list: whole or absent all the same.
+"""Creates accounts in an embedder's store and device list: each whole or absent all the same.
 
 Two systems cannot share a transaction, so the steps are each idempotent under the account's
 key, and our own record of the key brackets them:

@@ -1,4 +1,4 @@
-"""The end of guests whom nobody has seen for long (``regsys.guest_expiry``)."""
+"""Removes guests that have been inactive for long (``regsys.guest_expiry``)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ log = Logger()
 
 # Ended in one round, which is thereby as cheap with a million idle guests as with ten.
 BATCH = 100
-# Who was seen may be noted an hour later, and written a moment after that: nobody goes early.
+# Activity may be noted an hour later, and written a moment after that: no guest ends early.
 LATENESS_MS = 2 * SEEN_AGAIN_MS
-# If nobody has watched for as long as this, nothing is known of that time.
+# Where activity was not recorded for longer than this, nothing is known of that time.
 MAX_GAP_MS = 24 * 3600 * 1000
 
 

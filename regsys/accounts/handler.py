@@ -29,7 +29,7 @@ from regsys.model import (
 
 log = Logger()
 
-# How often a generated name may be lost to somebody quicker (contract B2.5).
+# How many races for generated names one registration may lose (contract B2.5).
 LOST_RACES = 10
 
 
@@ -246,7 +246,8 @@ class RegistrationHandler:
     async def _write(
         self, localpart: Optional[str], account: Callable[[UserID], NewAccount]
     ) -> Created:
-        """Give the account its name, and write it; a drawn name may be lost to somebody quicker."""
+        """Give the account its name, and write it; another registration may win the race for a
+        generated name."""
         if localpart is not None:
             return await self._write_as(account(UserID(localpart, self.names.server_name)))
         for _ in range(LOST_RACES):
@@ -257,6 +258,6 @@ class RegistrationHandler:
         raise NoFreeName()
 
     async def _write_as(self, new: NewAccount) -> Created:
-        # Not before: whoever is asked is told whose address it will be.
+        # Not before: the callbacks are told whose address it will be.
         await self.admission.check_additions(new.user_id, new.threepids)
         return await self.register_with_store(new)

@@ -62,7 +62,7 @@ class AccountPlanner:
 @attr.frozen(kw_only=True)
 class PlannedAccount:
     """``registration`` is what was asked for, with the default user type if none was. ``terms``
-    None: no login, for nobody asked for one, or it has to wait for an approval."""
+    None if no login was asked for, or if the account waits for approval."""
 
     planner: AccountPlanner
     registration: Registration

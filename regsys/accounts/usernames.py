@@ -24,7 +24,7 @@ from regsys.interfaces import IAccountStore, IAppservices, IAuth, IHomeserverAcc
 from regsys.model import MAX_USER_ID_BYTES, Secret, UserID
 
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
-# More numbers than this in a row that are all taken or reserved: somebody reserves them all.
+# If more numbers than this in a row are taken or reserved, a namespace reserves them all.
 STEPS = 10_000
 # After so many numbers in vain, wait this long: each try costs a write, and anybody may ask.
 GAVE_UP_S = 60.0

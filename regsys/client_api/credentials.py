@@ -1,4 +1,4 @@
-"""Whether somebody knows a user's password: who is meant, and how often one may try (B13)."""
+"""Password checks: which user an identifier means, and how often a client may try (B13)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PasswordCheck:
 
     async def localpart(self, fields: Mapping[str, Any]) -> Optional[str]:
         """Of the user who is named on this server, as by ``localpart_named``, or who has the
-        address that is given. LoginFailed for what can be nobody's address."""
+        address that is given. LoginFailed for text that cannot be an address."""
         named = None if self.threepids is None else _threepid(fields)
         if named is None or self.threepids is None:
             return localpart_named(fields, self.server_name)
@@ -81,7 +81,7 @@ class PasswordCheck:
 def localpart_named(fields: Mapping[str, Any], server_name: str) -> Optional[str]:
     """Of the user named by the ``m.id.user`` identifier, or by the old flat ``user`` key:
     a localpart or a whole user ID (the server's name in any case, as host names are). None for
-    another server's user; MissingParam, BadJSON or InvalidParam where nobody is named."""
+    another server's user; MissingParam, BadJSON or InvalidParam where no user is named."""
     name = _user_named(fields)
     if not name.startswith("@"):
         return name
@@ -100,7 +100,7 @@ def _user_named(fields: Mapping[str, Any]) -> str:
 
 def _threepid(fields: Mapping[str, Any]) -> Optional[tuple[str, str]]:
     """The medium and address that the user is meant by, in ``m.id.thirdparty``, ``m.id.phone`` or
-    the old flat keys; None: by neither. LoginFailed for what can be nobody's."""
+    the old flat keys; None: by neither. LoginFailed for text that cannot be an address."""
     identifier = json_body.mapping(fields, "identifier")
     kind = "m.id.thirdparty" if identifier is None else identifier.get("type")
     given = fields if identifier is None else identifier

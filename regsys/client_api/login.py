@@ -32,7 +32,7 @@ class PasswordLogin:
 
     async def attempt(self, body: Mapping[str, Any], client: Client) -> LoggedIn:
         """Log in, or raise: LoginFailed alike for a wrong password and an unknown user,
-        ResourceLimitExceeded where the server takes nobody (contract B9)."""
+        ResourceLimitExceeded while the server is blocked (contract B9)."""
         limits = self.check.limits
         await limits.address.take(limits.key_of(client.address))
         if json_body.required_string(body, "type") not in self.types():

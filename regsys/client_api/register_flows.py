@@ -15,14 +15,14 @@ from regsys.uia.stage_types import (
 
 def registration_flows(config: Config) -> tuple[tuple[str, ...], ...]:
     """The flows of POST /register, in the order in which clients are told of them."""
-    everybody = _asked_of_everybody(config)
+    required = _required_stages(config)
     return tuple(
-        (*(stage for stage in everybody if stage not in way), *way) for way in _ways_in(config)
+        (*(stage for stage in required if stage not in way), *way) for way in _alternatives(config)
     )
 
 
-def _ways_in(config: Config) -> list[tuple[str, ...]]:
-    """What somebody does to be let in, one way or the other."""
+def _alternatives(config: Config) -> list[tuple[str, ...]]:
+    """The alternative stages by which a user registers."""
     offered, required = config.threepids.offered, config.threepids.required
     table = (
         ((DUMMY,), not required),
@@ -36,8 +36,8 @@ def _ways_in(config: Config) -> list[tuple[str, ...]]:
     return ways
 
 
-def _asked_of_everybody(config: Config) -> tuple[str, ...]:
-    """The stages that come before every way in, unless they are part of it."""
+def _required_stages(config: Config) -> tuple[str, ...]:
+    """The stages that every flow begins with, unless they are part of it already."""
     captcha = config.captcha
     table = (
         (REGISTRATION_TOKEN, config.registration.requires_token),

@@ -39,7 +39,7 @@ RETRY_S = 1.0
 
 @attr.define(eq=False)
 class _Pending:
-    """A hash to come; ``waiting`` get it, or None where nobody makes it any more. ``made``: it is
+    """A hash to come; ``waiting`` get it, or None where it will not be made. ``made``: it is
     there, and still to be kept."""
 
     session_id: str
@@ -92,7 +92,7 @@ class SessionPasswords:
 
     def _has_place(self) -> bool:
         if len(self._line) >= MOST_IN_LINE:
-            # Those whom nobody waits for any more give way; else they are hashed all the same.
+            # Those whose lease has ended give way; else they are hashed all the same.
             now_ms = clock.now_ms(self.clock)
             for pending in list(self._line.values()):
                 if pending.until_ms <= now_ms:
@@ -155,7 +155,7 @@ class SessionPasswords:
                 self._idle.pop(0).callback(None)
 
     async def _hash(self, pending: _Pending) -> Optional[str]:
-        """None: nobody makes it, for the process is about to end, or a thread has failed."""
+        """None if it was not made: the process is about to end, or a thread has failed."""
         try:
             return await self.hasher.hash(pending.password, pending.session_id)
         except RegistrationError as error:
@@ -176,12 +176,12 @@ class SessionPasswords:
             await deferLater(self.clock, RETRY_S)
 
     async def _give_up(self, given_up: Sequence[_Pending]) -> None:
-        """Let nobody wait in vain, at any process."""
+        """Release the leases, so that no process waits for these hashes."""
         marks = {pending.session_id: pending.mark for pending in given_up}
         try:
             await self.uia.sessions.give_up_hashes(marks)
         except RegistrationError as error:
-            log.info("a hash that nobody makes is waited for: {error}", error=error.text)
+            log.info("could not release the lease of a hash: {error}", error=error.text)
 
     # --- The last request comes -----------------------------------------------------------
 

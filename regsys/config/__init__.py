@@ -103,9 +103,10 @@ class Config:
     it. ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them,
     ``proxies`` those by way of which we ask other servers. If ``introspection_secret`` is None,
     nobody may ask over HTTP whose a token is. ``log_config`` and ``pid_file`` are paths, None: the
-    defaults of logging, no such file. If ``email`` is None, there are no mails. ``template_directory`` is
-    searched before our own templates, None: is not. ``unused`` has the dotted names of options in
-    the file that have no effect, ``warnings`` whole sentences for the log.
+    defaults of logging, no such file. If ``email`` is None, there are no mails.
+    ``template_directory`` is searched before our own templates, None: is not. ``unused`` has the
+    dotted names of options in the file that have no effect, ``warnings`` whole sentences for the
+    log.
     """
 
     server_name: str

@@ -40,9 +40,9 @@ _DOT_IN_NAME = "period in 'phrase'"
 
 @attr.frozen(kw_only=True)
 class EmailConfig:
-    """If ``user`` is None, there is no login. ``starttls``: used where it is offered; ``require_tls``: no
-    mail leaves without encryption. ``tls_name`` is what the server's certificate must be made out
-    to.
+    """If ``user`` is None, there is no login. ``starttls``: used where it is offered;
+    ``require_tls``: no mail leaves without encryption. ``tls_name`` is what the server's
+    certificate must be made out to.
 
     ``from_name`` may be empty; ``from_address`` is ASCII. ``subjects`` has those that the
     administrator chose, by their option (SUBJECTS); they know ``%(server_name)s`` and

@@ -32,9 +32,9 @@ class ThreepidsConfig:
     ``may_change``: people may add addresses to their accounts and take them away. ``name_from``:
     the medium whose address gives a newcomer the user name, None: it is chosen;
     ``email_is_display_name``: people are shown by their address, until they change that. If
-    ``next_link_domains`` is None, every host is allowed. ``token_lifetime_ms``: how long the link in a mail is
-    good. ``confirm_on_get``: opening it confirms, without a button. ``mail_needs_stages``: no mail
-    before the stages before it.
+    ``next_link_domains`` is None, every host is allowed. ``token_lifetime_ms``: how long the link
+    in a mail is good. ``confirm_on_get``: opening it confirms, without a button.
+    ``mail_needs_stages``: no mail before the stages before it.
     """
 
     offered: frozenset[str] = frozenset()

@@ -44,11 +44,11 @@ class IThreepidChanges(Interface):
     """Who is asked before an account's identifiers change, and told when they have (B10.4)."""
 
     def check(user_id: UserID, medium: str, address: str, adding: bool) -> Awaitable[None]:
-        """Raises ThreepidChangeRefused if somebody objects, Unavailable if somebody can't be
+        """Raises ThreepidChangeRefused if a callback objects, Unavailable if one can't be
         asked."""
 
     def has_listeners() -> bool:
-        """Whether anybody is told of additions."""
+        """Whether additions have listeners."""
 
     def tell(user_id: UserID, medium: str, address: str, added: bool) -> Awaitable[None]:
         """The account has it now, or (not ``added``) has it no more. Returns when all have been

@@ -82,7 +82,7 @@ class IAuth(Interface):
     """Who an access token belongs to: the ``auth=`` of ``regsys.wiring``."""
 
     def whose(token: Secret) -> Awaitable[Optional[Requester]]:
-        """The owner of a live access token; None if nobody's.
+        """The owner of a live access token; None for any other token.
 
         Raises UnknownToken(soft_logout=True) for one that has expired while its device
         still lives (contract B4.6).
@@ -115,7 +115,7 @@ class IThreepidStore(Interface):
         """
 
     def remove(user_id: UserID, medium: str, address: str) -> Awaitable[bool]:
-        """Take it away from this user, so that it is nobody's; False if it was not his."""
+        """Take it away from this user, so that it has no owner; False if it was not theirs."""
 
 
 class IUserDirectory(Interface):

@@ -16,7 +16,7 @@ from regsys.model import (
 
 
 class IPhoneValidation(Interface):
-    """The dialogue by which somebody proves a phone number, whoever sends the codes."""
+    """The validation of a phone number, whichever server sends the codes."""
 
     def request_token(
         body: Mapping[str, Any],
@@ -65,7 +65,7 @@ class ISmsSender(Interface):
     """The way text messages take."""
 
     def send(number: str, text: str) -> Awaitable[None]:
-        """Hand the message to somebody who takes responsibility for it.
+        """Hand the message to a server that takes responsibility for it.
 
         ``number``: the digits of E.164, without a ``+``. Ends within JOB_LEASE_MS. Raises
         SmsRefused if it can never be delivered, else whatever: it is tried again.

@@ -34,9 +34,9 @@ class IAppservices(Interface):
         user, or in one of its namespaces, exclusive or not."""
 
     def reserved_for(user_id: UserID) -> Collection[str]:
-        """The ids of the services for which the name is kept; empty if it is nobody's. Where it is
-        that of a service's own user, in whatever case, that one alone; else all in whose exclusive
-        namespaces it is."""
+        """The ids of the services for which the name is kept; empty if it is reserved for none.
+        Where it is that of a service's own user, in whatever case, that one alone; else all in
+        whose exclusive namespaces it is."""
 
 
 class Verdict(enum.Enum):
@@ -51,7 +51,7 @@ class IAccountData(Interface):
     """Something that keeps rows of accounts."""
 
     def delete_for(user_id: UserID) -> Awaitable[None]:
-        """The account is no more: of what is kept here nothing is of use to anybody any longer.
+        """The account has been deactivated: delete what is kept for it here.
         Idempotent; a user who does not exist is no error."""
 
 

@@ -59,7 +59,7 @@ class IStage(Interface):
 
 
 class ICaptchaVerifier(Interface):
-    """Knows whether somebody has solved a captcha (contract B8.7)."""
+    """Verifies that a captcha was solved (contract B8.7)."""
 
     def verify(response: str, address: str) -> Awaitable[bool]:
         """Whether this response, which a person at ``address`` brought, is a solution.

@@ -38,7 +38,7 @@ class INonceStore(Interface):
     """What is good once: nonces for one attempt, captcha responses for one session."""
 
     def use(nonce: str, until_ms: int) -> Awaitable[bool]:
-        """Use it up; False if somebody has. It must be remembered until ``until_ms``."""
+        """Use it up; False if it was used already. It must be remembered until ``until_ms``."""
 
 
 class IExpiring(Interface):

@@ -137,12 +137,12 @@ class Registration:
 
     ``key``: the same one again finds the account that it has made. If ``localpart`` is None, a
     number is drawn. Either ``password`` (hashed once admission is past) or ``password_hash`` or
-    neither. If ``device`` is None, there is no login. If ``client`` is None, the request has no address and
-    knows no limits. ``clients`` are those of every request that the UIA session has seen. If
-    ``approved`` is None, as the configuration says. ``name_checked``: ``check_username`` has passed
-    during this very request, so only the write itself still decides whether the name is free;
-    ``threepids_checked``: so have the rules about ``threepids``. ``guest_id``: the guest who is to
-    become a user, where its access token was shown earlier. ``bind_emails``: addresses, in
+    neither. If ``device`` is None, there is no login. If ``client`` is None, the request has no
+    address and knows no limits. ``clients`` are those of every request that the UIA session has
+    seen. If ``approved`` is None, as the configuration says. ``name_checked``: ``check_username``
+    has passed during this very request, so only the write itself still decides whether the name is
+    free; ``threepids_checked``: so have the rules about ``threepids``. ``guest_id``: the guest who
+    is to become a user, where its access token was shown earlier. ``bind_emails``: addresses, in
     canonical form, that the account gets unproven. ``consents`` as of NewAccount. ``takes_over`` as
     of Usernames.check.
     """

@@ -26,7 +26,8 @@ class DeviceRequest:
 class LoginTerms:
     """What a login grants, without its secrets: enough to make the same tokens once more.
 
-    If ``…_until_ms`` is None, there is no end. ``session_until_ms`` is the cap that no refresh can pass.
+    If ``…_until_ms`` is None, there is no end. ``session_until_ms`` is the cap that no refresh can
+    pass.
     """
 
     device_id: str

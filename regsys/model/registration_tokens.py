@@ -20,8 +20,8 @@ class RegistrationToken:
     """A token that lets people register (MSC3231, contract B8.8).
 
     If ``uses_allowed`` is None, there is no limit. ``pending`` counts the sessions that hold a use,
-    ``completed`` the accounts made. If ``expiry_ms`` is None, it never expires. A revoked token lets nobody in
-    until it is un-revoked. If ``creator`` is None, made from the command line.
+    ``completed`` the accounts made. If ``expiry_ms`` is None, it never expires. A revoked token
+    lets nobody in until it is un-revoked. If ``creator`` is None, made from the command line.
     """
 
     token: str = attr.field(repr=False)
