@@ -1,6 +1,6 @@
 """Policies and those who accept them: what newcomers are told, and links for single users.
 
-A link names its user and is signed with ``form_secret``: whoever has it can accept for them
+A link names its user and is signed with ``form_secret``: its holder can accept for them
 (contract B13).
 """
 

@@ -38,7 +38,7 @@ def wait_ms(attempts: int) -> int:
 
 
 class JobRunner:
-    """Runs the jobs of this process, and takes over those that nobody holds.
+    """Runs the jobs of this process, and takes over those whose lease has ended.
 
     Each kind has places of its own, so that one that stalls delays no other; and no more of it are
     claimed than have a place, since a claimed job that waited here would use its lease up.
@@ -214,7 +214,7 @@ class JobRunner:
 
 class Housekeeping:
     """Removes rows whose time is over, a few at a time, once a minute. Between one batch and the
-    next it rests, since SQLite has one thread for everybody."""
+    next it rests, since SQLite has one thread for all calls."""
 
     EVERY_S = 60.0
     AT_MOST = 500

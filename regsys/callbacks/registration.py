@@ -1,4 +1,4 @@
-"""Callbacks that are asked of whoever registers, and of addresses (contract B10.2)."""
+"""Callbacks that judge registrations and addresses (contract B10.2)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ThreepidRule = Callable[[str, str, bool], Union[bool, Awaitable[bool]]]
 
 
 class SpamChecks(CallbackList[SpamCheck]):
-    """The spam checkers; without any, everybody is allowed."""
+    """The spam checkers; without any, every registration is allowed."""
 
     moment = "check_registration_for_spam"
 

@@ -57,7 +57,7 @@ class _Notices(CallbackList[Hook]):
     """Who is told of a change that has happened."""
 
     def tell(self, *args: object) -> list[Deferred[None]]:
-        """Begin to tell everybody; what goes wrong with one is logged. Each fires, with None,
+        """Begin to notify all listeners; the failure of one is logged. Each fires, with None,
         when one has been told."""
         return self._tell_these(self.hooks, *args)
 

@@ -50,7 +50,7 @@ METHOD = "POST"
 @attr.frozen(kw_only=True)
 class SignupRequest:
     """One POST /register. ``uri`` is path and query as sent; if ``access_token`` is None, none
-    came. ``gone`` fires when the client has left; None: nobody tells."""
+    came. ``gone`` fires when the client has left; None if that is not known."""
 
     kind: str
     body: Mapping[str, Any] = attr.field(repr=False)

@@ -59,8 +59,8 @@ class HashingPool:
     """Hashes and verifies passwords first come first served, never more at once than threads.
 
     ``run`` calls a function in one of ``threads`` threads. ``seconds`` is a monotonic clock
-    that threads may read. While ``waiting_limit`` wait for a thread, whoever comes is told
-    to try again when those should be done. After ``refuse`` everybody is told so.
+    that threads may read. While ``waiting_limit`` wait for a thread, further callers
+    are told to try again when those should be done. After ``refuse`` all callers are.
     """
 
     run: Runner

@@ -37,7 +37,7 @@ class _NicedThreadPool(ThreadPool):
 
 
 class HashingThreads:
-    """The threads that hash, apart from everybody else's: one for each core we may use.
+    """Threads for hashing alone: one for each core we may use.
 
     ``run`` is HashingPool's runner; call ``start`` before and ``stop`` after it is used.
     """

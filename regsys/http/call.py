@@ -38,8 +38,8 @@ class Call:
     token in the query: ``uri`` is remembered with sessions, and has none; ``path_args`` are the
     decoded ``{name}`` segments of the endpoint's path. A query may hold secrets, like a body:
     neither is shown by ``repr``. If ``access_token`` is None, none was sent; what cannot be a token
-    has become one that nobody has. ``gone`` fires when the client has left, or was answered; None:
-    nobody tells.
+    has become one that no user has. ``gone`` fires when the client has left, or was answered; None
+    if that is not known.
     """
 
     method: str

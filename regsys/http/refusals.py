@@ -1,4 +1,4 @@
-"""A line in the log for each refused request, so that somebody can be told why (contract B15).
+"""A log line for each refused request, so that the operator can tell why (contract B15).
 
 The lines are few enough in a flood, and hold neither secret nor mail address.
 """

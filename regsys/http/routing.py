@@ -141,7 +141,7 @@ class _Root(Resource):
 
 
 def _decoded(path: bytes) -> Optional[list[str]]:
-    """The segments of a path; None if one is not text: such a path is nobody's."""
+    """The segments of a path; None if one is not text: no endpoint has such a path."""
     try:
         segments = [unquote(segment, errors="strict") for segment in path.decode().split("/")]
     except UnicodeDecodeError:

@@ -22,7 +22,7 @@ class UserType(str, enum.Enum):
 # Users of these types do not count as people (contract B2.6, B5.2).
 UNREAL_USER_TYPES = frozenset(item.value for item in UserType)
 
-# For so long somebody who was seen is one of the month's active users (contract B9).
+# How long a user who was seen counts as active (contract B9).
 ACTIVE_MS = 30 * 24 * 3600 * 1000
 # Who is seen twice within this is noted once.
 SEEN_AGAIN_MS = 3600 * 1000
@@ -175,7 +175,7 @@ class Registration:
 
 @attr.frozen
 class Consent:
-    """That somebody has accepted a policy, in this version."""
+    """The acceptance of one version of a policy by a user."""
 
     policy: str
     version: str

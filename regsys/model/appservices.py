@@ -12,7 +12,7 @@ from regsys.model.identity import Secret
 @attr.frozen
 class UserNamespace:
     """User IDs that a service takes an interest in: those that ``regex`` matches from their
-    start. ``exclusive``: nobody else may register them."""
+    start. ``exclusive``: only this service may register them."""
 
     regex: re.Pattern[str]
     exclusive: bool

@@ -1,4 +1,4 @@
-"""Who somebody is: user IDs, secrets, clients, third-party identifiers."""
+"""Identities: user IDs, secrets, clients, third-party identifiers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def masked(address: str) -> str:
 
 
 def masked_text(text: str) -> str:
-    """Somebody's words, with every mail address in them masked."""
+    """A text from outside, with every mail address in it masked."""
     return _MAIL_ADDRESS.sub(lambda found: masked(found[0]), text)
 
 

@@ -16,7 +16,7 @@ ASKING_MS = 20_000
 
 @attr.frozen(kw_only=True)
 class IdentityServerSession:
-    """What shows an identity server that an address is somebody's: its session there."""
+    """The validation session at an identity server that proves an address."""
 
     sid: str = attr.field(repr=False)
     client_secret: Secret

@@ -37,7 +37,7 @@ CODE_TRIES = 10
 
 
 class MailPurpose(str, enum.Enum):
-    """Why somebody gets a mail; the value is the name of its template."""
+    """The purpose of a mail; the value is the name of its template."""
 
     REGISTRATION = "registration"
     ADD_THREEPID = "add_threepid"
@@ -49,7 +49,7 @@ _HAS_USER: Any = attr.Factory(lambda self: self.user_id is not None, takes_self=
 
 @attr.frozen(kw_only=True)
 class NewValidation:
-    """Somebody asks for a token to prove an address with.
+    """A request for a token to validate an address with.
 
     ``sid`` is the session's if one is begun. ``job`` sends the token; the sid is added to its
     payload. ``until_ms``: how long the token is good. ``for_account``: to have the address on an

@@ -88,7 +88,7 @@ class SessionStore:
         await self.db.autocommit("keep_hash", _keep_hash, session_id, password_mark, password_hash)
 
     async def give_up_hashes(self, password_marks: Mapping[str, str]) -> None:
-        """Nobody makes the hashes of these passwords any more: ``hashing_until_ms`` becomes None.
+        """Release the leases of these passwords' hashes: ``hashing_until_ms`` becomes None.
         The marks are by session id; a session that has a newer password is left alone."""
         if password_marks:
             await self.db.autocommit("give_up_hashes", _give_up_hashes, password_marks)

@@ -19,7 +19,7 @@ from typing import Optional, Sequence
 # of them is closed, and takes no notice if somebody else removes it.
 _COMMITTED_TO = ("-wal",)
 _BESIDE = (*_COMMITTED_TO, "-shm")
-# Whoever only reads trusts a look for so long.
+# A call that only reads trusts an earlier check for so long.
 GOOD_FOR_S = 1.0
 
 # The database header, as SQLite's file format has it: a count that only grows, and a number of

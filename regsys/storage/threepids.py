@@ -15,7 +15,7 @@ from regsys.storage.database import Database, Transaction
 
 
 def add(txn: Transaction, new: NewAccount) -> None:
-    """Give the account its identifiers; ThreepidInUse if one is somebody's."""
+    """Give the account its identifiers; ThreepidInUse if one belongs to another account."""
     # In one order for all, lest two wait for each other.
     for threepid in sorted(new.threepids, key=lambda item: (item.medium, item.address)):
         if not _insert(txn, new.user_id, threepid, new.created_ms):

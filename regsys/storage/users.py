@@ -138,7 +138,7 @@ def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:
         ),
     )
     if not upgraded:
-        # Somebody was quicker: the guest's token is dead by now.
+        # Another upgrade was first: the guest's token is dead by now.
         raise UnknownToken()
     txn.run(
         "DELETE FROM devices WHERE user_id = ? AND device_id = ?",

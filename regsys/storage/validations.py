@@ -246,7 +246,7 @@ def _adopt_for(
 
 
 def _adopted(txn: Transaction, proof: Threepid, user_id: str, until_ms: int) -> str:
-    """The sid of the proof's row, which is written unless somebody has it already."""
+    """The sid of the proof's row, which is written unless it is there already."""
     # The proof itself names the row, not the other server's sid: who knows which spellings of
     # one it takes. Without a token it is no session that could be confirmed here.
     sid = f"{proof.medium} {proof.address} {proof.validated_at_ms}"

@@ -1,4 +1,4 @@
-"""How often somebody may bring what proves no address (contract B7.9, threat A4)."""
+"""Limits how many failed attempts to prove an address are allowed (contract B7.9, threat A4)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class ProofAttempts:
     async def counted(self, client: Client) -> AsyncIterator[None]:
         """What is tried in this block counts against the client's address unless it succeeds.
 
-        Raises LimitExceeded before it begins: so nobody else is asked beyond the limit.
+        Raises LimitExceeded before it begins, so that no other server is asked beyond the limit.
         """
         key = self.key_of(client.address)
         await self.limiter.take(key)
         try:
             yield
         except Unavailable:
-            # Whoever was asked said nothing of the proof.
+            # The other server has not judged the proof.
             await self.limiter.give_back(key)
             raise
         await self.limiter.give_back(key)

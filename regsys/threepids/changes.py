@@ -39,7 +39,7 @@ def _notice(
 @implementer(IJobPlanner)
 @attr.frozen
 class AddressNotice:
-    """If ``owners`` is None, nobody tells who has which address."""
+    """If ``owners`` is None, the owner of an address cannot be looked up."""
 
     changes: IThreepidChanges
     owners: Optional[IThreepidStore] = None

@@ -1,4 +1,4 @@
-"""What somebody asks for who wants to prove an address (contract B7.1, B7.4-6)."""
+"""Requests to validate an address, as they come in bodies (contract B7.1, B7.4-6)."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class EmailIdentityStage:
     """``m.login.email.identity``: a session of ours has proven an address, and belongs to this
     dialogue from now on (B7.7). It is remembered which.
 
-    Whoever brings another session means another address: the one before is proven in vain.
+    A client that brings another validation session means another address: the earlier is dropped.
     """
 
     store: ValidationStore

@@ -59,7 +59,7 @@ MAX_LANGUAGES, MAX_LANGUAGE = 5, 35
 class ValidationLimits:
     """``rc_3pid_validation``: tokens asked for, by client and by mailbox; wrong ones submitted
     (``attempts``).
-    ``total``, by medium: those asked for by everybody together. ``key_of`` tells which addresses
+    ``total``, by medium: those asked for by all clients together. ``key_of`` tells which addresses
     of clients count as one."""
 
     client: ILimiter
@@ -74,7 +74,7 @@ class ValidationLimits:
         await self.client.take(asker)
         await self.mailbox.take(mailbox)
         try:
-            # Last: who is over a limit of his own uses up nothing of everybody's.
+            # Last, so that a client over its own limit uses up nothing of the common one.
             await self.total[medium].take(medium)
         except LimitExceeded:
             _log.warn(
@@ -201,7 +201,7 @@ class Validations:
     async def opened(
         self, medium: str, sid: str, client_secret: str, token: str, client: Client
     ) -> Validation:
-        """What somebody who opens a link is about to confirm. Nothing is changed by that.
+        """What a person who opens the link is about to confirm. Nothing is changed by asking.
 
         A wrong token of a link raises as in ``confirm``, and counts; whether a code is right is
         not told before it is submitted. ``token`` may be empty.

@@ -1,5 +1,5 @@
 """No mail before the stages that come before it, where ``regsys.mail_needs_stages`` asks for that:
-then nobody can have mails sent to others who has not solved a captcha, say."""
+so that, for example, no mail is sent before a captcha was solved."""
 
 from __future__ import annotations
 

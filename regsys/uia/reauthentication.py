@@ -1,5 +1,5 @@
 """The dialogue by which an account endpoint has its user confirm a request, without HTTP
-(contract B8.2): that nobody changes an account with a stolen token alone."""
+(contract B8.2): so that a stolen token alone does not suffice to change an account."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
 class ReauthenticationRequest:
     """A request that its user, whose access token it bears, is to confirm. ``uri`` is path and
     query as sent; of ``body`` nothing is looked at but ``auth``, and nothing is remembered.
-    ``gone`` fires when the client has left (``Request.notifyFinish``); None: nobody tells."""
+    ``gone`` fires when the client has left (``Request.notifyFinish``); None if that is not known.
+    """
 
     requester: Requester
     method: str

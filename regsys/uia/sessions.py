@@ -29,7 +29,7 @@ from regsys.uia.turns import Turns
 
 SESSION_LIFETIME_MS = 48 * 3600 * 1000
 SESSION_ID_LETTERS = 24
-# A session remembers the request's address whole; nobody needs a longer one.
+# A session remembers the request's URI whole; no client needs a longer one.
 MAX_URI = 1024
 
 Flow = tuple[str, ...]
@@ -120,7 +120,7 @@ class UserInteractiveAuth:
         user_id: Optional[UserID] = None,
     ) -> UIASession:
         """A new session, not stored yet: a request that completes at once needs no row.
-        ``user_id``: to whom it belongs; None: to nobody yet."""
+        ``user_id``: the user to whom it belongs; None if there is none yet."""
         if len(uri) > MAX_URI:
             raise InvalidParam("The address of this request is too long.")
         now_ms, address = clock.now_ms(self.clock), self.key_of(client.address)

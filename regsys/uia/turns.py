@@ -17,7 +17,7 @@ STALLED_S = 1.0
 # Requests that wait behind one that has stalled; any others, such as a client's that repeats its
 # last request at once, and often.
 MOST_STALLED, MOST = 4, 32
-# Nobody waits longer for a turn, whatever those before wait for: modules, the homeserver, hashes.
+# The longest wait for a turn, whatever those before wait for: modules, the homeserver, hashes.
 MOST_WAIT_S = 10.0
 # When to come again: others are given ten seconds to answer.
 RETRY_MS = 5000
@@ -72,7 +72,8 @@ class Turns:
     async def turn(
         self, session_id: str, gone: Optional[Deferred[Any]] = None
     ) -> AsyncIterator[None]:
-        """``gone`` fires when the client has left, whose place is then free; None: nobody tells.
+        """``gone`` fires when the client has left, whose place is then free; None if that is not
+        known.
 
         Raises ClientLeft where the client has left, LimitExceeded where too many wait, or too long.
         """

@@ -18,7 +18,7 @@ from regsys.web.responses import access, client_paths, tokens, who
 
 
 async def requester(call: Call, auth: IAuth) -> Requester:
-    """Whose request it is; MissingToken or UnknownToken if nobody's."""
+    """The requester; raises MissingToken or UnknownToken."""
     if call.access_token is None:
         raise MissingToken()
     found = await auth.whose(call.access_token)
@@ -28,7 +28,7 @@ async def requester(call: Call, auth: IAuth) -> Requester:
 
 
 async def administrator(call: Call, auth: IAuth) -> Requester:
-    """The server admin whose request it is; Forbidden for anybody else."""
+    """The requesting server admin; Forbidden for any other user."""
     found = await requester(call, auth)
     if not found.is_admin:
         raise Forbidden("That is for server administrators.")

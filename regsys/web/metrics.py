@@ -9,7 +9,7 @@ from regsys.metrics import Metrics
 
 
 def exposition(metrics: Metrics) -> Endpoint:
-    """For scrapers alone: whoever serves it says who may reach it. The first path is the one that
+    """For scrapers alone: the listener decides who may reach it. The first path is the one that
     scrapers of homeservers know, the second Prometheus' own."""
 
     async def get(call: Call) -> Reply:

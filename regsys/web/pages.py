@@ -25,7 +25,7 @@ ADMINISTRATORS_SOURCES: Mapping[str, tuple[str, ...]] = {
 
 @attr.frozen
 class Pages:
-    """Makes answers out of templates, in the language of whoever asked."""
+    """Makes answers out of templates, in the reader's language."""
 
     templates: Templates
 

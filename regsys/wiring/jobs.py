@@ -60,7 +60,7 @@ def rooms(parts: Parts, rooms: Optional[IRooms], users: Optional[IUserLookup]) -
 
 
 def pushers(parts: Parts, pushers: Optional[IPushers]) -> None:
-    """Newcomers have email pushers, where that is configured. None: nobody keeps pushers."""
+    """Newcomers have email pushers, where that is configured. None if pushers are not kept."""
     if pushers is None:
         return
     pusher, email = EmailPusher(pushers), parts.config.email

@@ -45,7 +45,7 @@ from regsys.wiring.subsystem import Hooks, hooks
 
 @attr.frozen(kw_only=True)
 class Stores:
-    """The tables that are ours, whoever keeps the accounts."""
+    """Our own tables, which exist wherever accounts are kept."""
 
     sessions: SessionStore
     registration_tokens: RegistrationTokenStore
