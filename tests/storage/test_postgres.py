@@ -19,7 +19,7 @@ from tests.support.patience import until
 # Starts a server of its own, says where it keeps its files, and waits to be killed.
 VICTIM = """
 import sys
-from tests import postgres
+from tests.support import postgres
 server = postgres.start(postgres.find_binaries(), listen=True)
 print(server.log.parent, server.args["port"], flush=True)
 sys.stdin.read()
