@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve_parser(serve: argparse.ArgumentParser) -> None:
-    from regsys.cli.demo.server import FLOWS
+    from regsys.cli.demo.flows import FLOWS
 
     serve.add_argument(
         "--demo",

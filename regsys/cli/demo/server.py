@@ -14,20 +14,18 @@ from zope.interface import implementer
 from regsys import wiring
 from regsys.captcha.stages import CaptchaStage
 from regsys.cli.demo import DIRECTORY, messages, write
+from regsys.cli.demo.flows import FLOWS, OFFERED
 from regsys.config import Config, ConfigError
 from regsys.errors import InvalidParam, Unavailable
 from regsys.interfaces import ICaptchaVerifier, INonceStore
 from regsys.templates import Templates
 from regsys.threepids.validation_mail import Mails, ValidationMailSender
 from regsys.uia.stage_types import (
-    DUMMY,
     EMAIL_IDENTITY,
     HCAPTCHA,
     MSISDN_STAGE,
-    PROOF_OF_WORK,
     RECAPTCHA,
     REGISTRATION_TOKEN,
-    TERMS,
     TURNSTILE,
 )
 from regsys.web.pages import Pages
@@ -37,21 +35,6 @@ from regsys.wiring.subsystem import Subsystem, hooks
 HERE = Path(__file__).parent
 TOKEN = "demo"  # noqa: S105 (it is told to everybody)
 
-# By the name that --flow takes.
-FLOWS: Mapping[str, tuple[str, ...]] = {
-    "dummy": (DUMMY,),
-    "terms": (TERMS, DUMMY),
-    "token": (REGISTRATION_TOKEN, DUMMY),
-    "altcha": (PROOF_OF_WORK, DUMMY),
-    "recaptcha": (RECAPTCHA, DUMMY),
-    "hcaptcha": (HCAPTCHA, DUMMY),
-    "turnstile": (TURNSTILE, DUMMY),
-    "email": (EMAIL_IDENTITY, DUMMY),
-    "phone": (MSISDN_STAGE, DUMMY),
-    "all": (REGISTRATION_TOKEN, PROOF_OF_WORK, TERMS, DUMMY),
-}
-# Not the shortest, unless it is asked for: a client that can choose it shows nothing else.
-OFFERED = tuple(name for name in FLOWS if name != "dummy")
 # The keys with which each service's own widget lets everybody pass; their makers give them out
 # for tests.
 TEST_KEYS: Mapping[str, str] = {

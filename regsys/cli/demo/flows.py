@@ -1,0 +1,33 @@
+"""The flows of ``regsys serve --demo``. Apart from the server, which every command would import."""
+
+from __future__ import annotations
+
+from typing import Mapping
+
+from regsys.uia.stage_types import (
+    DUMMY,
+    EMAIL_IDENTITY,
+    HCAPTCHA,
+    MSISDN_STAGE,
+    PROOF_OF_WORK,
+    RECAPTCHA,
+    REGISTRATION_TOKEN,
+    TERMS,
+    TURNSTILE,
+)
+
+# By the name that --flow takes.
+FLOWS: Mapping[str, tuple[str, ...]] = {
+    "dummy": (DUMMY,),
+    "terms": (TERMS, DUMMY),
+    "token": (REGISTRATION_TOKEN, DUMMY),
+    "altcha": (PROOF_OF_WORK, DUMMY),
+    "recaptcha": (RECAPTCHA, DUMMY),
+    "hcaptcha": (HCAPTCHA, DUMMY),
+    "turnstile": (TURNSTILE, DUMMY),
+    "email": (EMAIL_IDENTITY, DUMMY),
+    "phone": (MSISDN_STAGE, DUMMY),
+    "all": (REGISTRATION_TOKEN, PROOF_OF_WORK, TERMS, DUMMY),
+}
+# Not the shortest, unless it is asked for: a client that can choose it shows nothing else.
+OFFERED = tuple(name for name in FLOWS if name != "dummy")
