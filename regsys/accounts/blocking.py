@@ -18,11 +18,11 @@ from regsys.model import Registration, User, UserType
 @implementer(IBlocking)
 @attr.frozen(kw_only=True)
 class Blocking:
-    """As the configuration says.
+    """Blocks as the configuration says.
 
-    ``notices_localpart`` is the server-notices user's, who is never blocked; None: there is none.
-    If ``users`` is None, there is no limit. If ``threepids`` is None, nobody tells who has which
-    address, so that of those who log in nobody has a reserved one.
+    ``notices_localpart``: the server-notices user, who is never blocked; None if there is none.
+    If ``users`` is None, there is no limit. If ``threepids`` is None, addresses cannot be looked
+    up, and no user who logs in has a reserved one.
 
     The limit is not exact: of those who register in the same moment, by whatever process, each
     may find the last place free. It is exceeded by as many as are under way then, and by what

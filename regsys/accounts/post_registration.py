@@ -37,8 +37,8 @@ log = Logger()
 @implementer(IPostRegistration)
 @attr.frozen(kw_only=True)
 class PostRegistration:
-    """For accounts of our own and of a homeserver's. If ``threepids`` is None, nobody tells who has
-    which address, so none is added."""
+    """For accounts of our own and of a homeserver's. If ``threepids`` is None, owners of addresses
+    cannot be looked up, and no address is added."""
 
     accounts: IAccountStore
     auth: IAuth

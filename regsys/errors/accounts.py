@@ -24,8 +24,8 @@ class UsernameTaken(RegistrationError):
 
 
 class ResourceLimitExceeded(RegistrationError):
-    """The server takes nobody, or nobody more (contract B9). ``admin_contact``: whom one may ask,
-    None: nobody. If ``text`` is None, our sentence is used."""
+    """The server is blocked, or full (contract B9). ``admin_contact``: whom a user may ask; None if
+    there is nobody. If ``text`` is None, our sentence is used."""
 
     status, errcode = 403, "M_RESOURCE_LIMIT_EXCEEDED"
     limit_type: ClassVar[str]

@@ -88,7 +88,7 @@ class Stores:
 class Parts:
     """``clock`` is the reactor. If ``homeserver`` is None, none is configured; if ``phone_prover``
     is None, no other server proves phone numbers. ``planners`` gets its parts from
-    ``wiring.planners``."""
+    ``wiring.jobs``."""
 
     config: Config
     clock: Any

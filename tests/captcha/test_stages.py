@@ -199,7 +199,7 @@ class CaptchaStageTests(DialogueCase):
         self.assertRegistered(self.go_on(self.begin("bob")), "bob")
 
     def test_otherServices(self) -> None:
-        """hCaptcha and OneAtATime are the same stage under names of ours."""
+        """hCaptcha and Turnstile are the same stage under names of ours."""
         for kind in ("hcaptcha", "turnstile"):
             keys = {"public_key": kind, "private_key": SECRET}
             url = {"siteverify_api": "http://captcha.example/"}

@@ -78,7 +78,7 @@ class CaptchaTests(ConfigCase):
         self.assertProblem({**ON, **missing}, "recaptcha_private_key_path: cannot be read")
 
     def test_otherServices(self) -> None:
-        """hCaptcha and OneAtATime have keys of their own and well-known addresses; the
+        """hCaptcha and Turnstile have keys of their own and well-known addresses; the
         reCAPTCHA's keys are then for another server, and listed as unused."""
         for kind, url in (
             ("hcaptcha", "https://api.hcaptcha.com/siteverify"),

@@ -118,7 +118,7 @@ class RefusalTests(SynchronousTestCase):
             self.assertEqual(answer.header("Retry-After"), seconds)
 
     def test_unavailable(self) -> None:
-        """A process that is down is a 503 that says when to come back."""
+        """A service that is down is a 503 that says when to come back."""
         answer = self.answer(Unavailable())
         self.assertEqual(answer.code, 503)
         self.assertEqual(answer.header("Retry-After"), "2")
