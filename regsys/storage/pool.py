@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 import attr
 from twisted.enterprise import adbapi
@@ -173,44 +173,79 @@ class _Place:
         self._connections.release(self._connection)
 
 
+class _OnlyPlace:
+    """The place of SQLite's one connection, which is a file of our own and cannot fall silent."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def open(self) -> Any:
+        return self._pool.connect()
+
+    def discard(self, connection: Any) -> None:
+        self._pool.disconnect(connection)
+
+    def commit(self) -> None:
+        """``_Call`` has sent COMMIT itself."""
+
+    def rollback(self) -> None:
+        """``_Call`` has sent ROLLBACK itself."""
+
+
 class _ProbingPool(adbapi.ConnectionPool):
     """Looks after calls that wait for long, since a connection that was in use just now is not
-    asked before it is used again."""
+    asked before it is used again. One timer serves all calls: it is set for the oldest that has
+    not been looked after, and calls that end in time do not touch it."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._doubts: set[IDelayedCall] = set()
+        # When each call that has not been looked after began, the oldest first.
+        self._begun_s: dict[object, float] = {}
+        self._timer: Optional[IDelayedCall] = None
 
     def runWithConnection(self, func: Callable[..., Any], *args: Any, **more: Any) -> Any:
-        doubt = self._reactor.callLater(PROBE_S, self._probe)
-        self._doubts.add(doubt)
+        call = object()
+        self._begun_s[call] = self._reactor.seconds()
+        if self._timer is None:
+            self._timer = self._reactor.callLater(PROBE_S, self._look)
 
         def ended(result: Any) -> Any:
-            self._doubts.discard(doubt)
-            if doubt.active():
-                doubt.cancel()
+            self._begun_s.pop(call, None)
             return result
 
         return super().runWithConnection(func, *args, **more).addBoth(ended)
 
+    def _look(self) -> None:
+        """Probe for each call that has waited for long enough, and wait for the next."""
+        self._timer = None
+        now_s = self._reactor.seconds()
+        for call, begun_s in list(self._begun_s.items()):
+            left_s = begun_s + PROBE_S - now_s
+            if left_s > 0:
+                self._timer = self._reactor.callLater(left_s, self._look)
+                return
+            del self._begun_s[call]
+            self._probe()
+
     def _probe(self) -> None:
         """Have a connection that is not in use looked at, if there is a thread for it."""
         probing = super().runWithConnection(lambda place: place.open())
-        probing.addErrback(lambda failure: None)  # whoever needs it finds out
+        probing.addErrback(lambda failure: None)  # the call that needs it next will see for itself
 
     def finalClose(self) -> None:
-        for doubt in self._doubts:
-            if doubt.active():
-                doubt.cancel()
-        self._doubts.clear()
+        self._begun_s.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         super().finalClose()
 
 
 def connection_pool(dialect: Dialect, reactor: Any, smallest: int, largest: int) -> Any:
     """adbapi's pool, set up for the dialect. SQLite gets one thread: it has one writer."""
-    kind: Any = _ProbingPool
-    if isinstance(dialect, SQLite):
-        kind, smallest, largest = adbapi.ConnectionPool, 1, 1
+    is_sqlite = isinstance(dialect, SQLite)
+    kind: Any = adbapi.ConnectionPool if is_sqlite else _ProbingPool
+    if is_sqlite:
+        smallest = largest = 1
     pool = kind(
         dialect.module,
         **dialect.pool_args(),
@@ -221,5 +256,7 @@ def connection_pool(dialect: Dialect, reactor: Any, smallest: int, largest: int)
         cp_noisy=False,
     )
     connections = Connections(dialect.cut)
-    pool.connectionFactory = lambda pool: _Place(pool, dialect, connections)
+    pool.connectionFactory = (
+        _OnlyPlace if is_sqlite else lambda pool: _Place(pool, dialect, connections)
+    )
     return pool
