@@ -83,9 +83,13 @@ class Call:
 
 
 def read_call(
-    request: Request, path_args: Mapping[str, str], client_address: AddressPolicy
+    request: Request,
+    path_args: Mapping[str, str],
+    client_address: AddressPolicy,
+    gone: Deferred[None],
 ) -> Call:
-    """The Call that a fully received request amounts to. TooLarge: its body is."""
+    """The Call that a fully received request amounts to. ``gone`` fires when its client leaves.
+    TooLarge: its body is."""
     # In a site of ours the limit has held already; in an embedder's this is the place.
     assert request.content is not None  # or it is not fully received
     body = request.content.read(BODY_LIMIT + 1)
@@ -93,8 +97,6 @@ def read_call(
         raise TooLarge()
     # Not request.args: an embedder's site may have put the fields of a form among them.
     query = http.parse_qs(request.uri.partition(b"?")[2], True)
-    gone = request.notifyFinish()
-    gone.addErrback(lambda reason: None)
     return Call(
         method=request.method.decode("latin-1"),
         path=request.path.decode("latin-1"),

@@ -191,6 +191,16 @@ class Channel(http.HTTPChannel):
         self.connections.is_served(self)
         super().allContentReceived()
 
+    # --- What goes out -------------------------------------------------------------------
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+        """As Twisted's, but in one piece: the transport checks and copies each piece it gets."""
+        lines = [b"%b %b %b" % (version, code, reason)]
+        # These Headers have removed line breaks from what was put into them.
+        for name, values in headers.getAllRawHeaders():
+            lines += [b"%b: %b" % (name, value) for value in values]
+        self.transport.write(b"\r\n".join((*lines, b"", b"")))
+
     # --- From one request to the next ----------------------------------------------------
 
     def checkPersistence(self, request: http.Request, version: bytes) -> bool:

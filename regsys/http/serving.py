@@ -91,20 +91,23 @@ class Leaf(Resource):
         gone = request.notifyFinish()
         gone.addErrback(lambda reason: None)
         with self.in_flight, self.in_flight.deadline():
-            reply, content, headers = await self._answer(request, lambda: not gone.called)
+            reply, content, headers = await self._answer(request, gone)
             if not gone.called:
                 write(request, reply, content, headers)
                 request.finish()
 
-    async def _answer(
-        self, request: Request, is_wanted: Callable[[], bool]
-    ) -> tuple[Reply, bytes, Headers]:
+    async def _answer(self, request: Request, gone: Deferred[None]) -> tuple[Reply, bytes, Headers]:
         handler = self.methods.get(request.method, self.fallback)
         try:
-            call = read_call(request, self.path_args, self.client_address)
+            call = read_call(request, self.path_args, self.client_address, gone)
             log_context.note_address(call.client.address)
-            reply = await self._handled(handler, call)
-            return (reply, *await render(reply, is_wanted))
+            try:
+                reply = await handler(call)
+            except RegistrationError as error:
+                reply = refusal(error)
+            if handler is not self.fallback:
+                self.refusals.note(call, self.pattern, reply)
+            return (reply, *await render(reply, lambda: not gone.called))
         except RegistrationError as error:
             reply = refusal(error)
         except Exception:
@@ -112,15 +115,6 @@ class Leaf(Resource):
             self._log_failure(Failure(), request)
             reply = INTERNAL_ERROR
         return (reply, *rendered(reply))
-
-    async def _handled(self, handler: Handler, call: Call) -> Reply:
-        try:
-            reply = await handler(call)
-        except RegistrationError as error:
-            reply = refusal(error)
-        if handler is not self.fallback:
-            self.refusals.note(call, self.pattern, reply)
-        return reply
 
     def _log_failure(self, failure: Failure, request: IRequest) -> None:
         # The pattern, because a path or a query as sent may hold a secret.
