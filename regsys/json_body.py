@@ -68,6 +68,11 @@ def has(body: Mapping[str, Any], key: str) -> bool:
     return key in body and (body[key] is not None or key in NEVER_NULL)
 
 
+def given(body: Mapping[str, Any]) -> set[str]:
+    """The keys that the body brings, as ``has`` tells of each."""
+    return {key for key, value in body.items() if value is not None or key in NEVER_NULL}
+
+
 def string(body: Mapping[str, Any], key: str, *, limit: Optional[int] = None) -> Optional[str]:
     """The string under ``key``, at most ``limit`` characters long; None if there is none.
 
@@ -113,9 +118,9 @@ def mapping(body: Mapping[str, Any], key: str) -> Optional[dict[str, Any]]:
 
 
 def _typed(body: Mapping[str, Any], key: str, kind: type[T], name: str) -> Optional[T]:
-    if not has(body, key):
+    value = body.get(key)
+    if value is None and not has(body, key):
         return None
-    value = body[key]
     if type(value) is not kind:  # isinstance would take True for an integer
         raise BadJSON(f"'{key}' must be {name}.")
     return value

@@ -48,9 +48,11 @@ def site_key(key: str) -> Optional[str]:
 
     What stands before the address in the key stays in front of it.
     """
+    if not key.endswith("/64"):
+        return None
     words, _, last = key.rpartition(" ")
-    network, slash, bits = last.partition("/")
-    if not slash or bits != "64" or ":" not in network:
+    network = last.partition("/")[0]
+    if ":" not in network:
         return None
     site = _network(ipaddress.IPv6Address(network), 48)
     return f"{words} {site}" if words else site

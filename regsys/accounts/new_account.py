@@ -36,13 +36,15 @@ class AccountPlanner:
         """Raises InvalidParam for a user type that there is not, and what Logins.terms raises
         for the device that is asked for."""
         user_type = registration.user_type or self.config.default_user_type
+        if user_type != registration.user_type:
+            registration = attr.evolve(registration, user_type=user_type)
         if user_type is not None and user_type not in self.config.user_types:
             raise InvalidParam(f"There is no user type {user_type!r} here.")
         terms = None if registration.device is None else self.logins.terms(registration.device)
         approved = self._approved(registration)
         return PlannedAccount(
             planner=self,
-            registration=attr.evolve(registration, user_type=user_type),
+            registration=registration,
             approved=approved,
             terms=terms if approved else None,
         )

@@ -30,7 +30,7 @@ class RegisterRequest:
             raise InvalidUsername(f"A user name may have at most {json_body.MAX_NAME} characters.")
         guest = json_body.string(body, "guest_access_token")
         # A known client sends the display name of its device alone, meaning nothing (B16.4).
-        given = {key for key in body if json_body.has(body, key)}
+        given = json_body.given(body)
         stray = {"auth"} if "password" in given else {"auth", "initial_device_display_name"}
         remembered = {
             "username": username,

@@ -161,9 +161,11 @@ class Signup:
                 session = await self.uia.store(session, progress)
             self.hashes.make_soon(session, password)
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
-        registration = self._registration(request, wanted, password, session, progress, stored)
+        registration = self._registration(
+            request, wanted, password, session, progress, guest, stored
+        )
         try:
-            return await self._complete(attr.evolve(registration, guest_id=guest), session)
+            return await self._complete(registration, session)
         except RegistrationError as error:
             if isinstance(error, InvalidRegistrationToken):
                 # It has ended, or was revoked, since its stage was passed.
@@ -210,6 +212,7 @@ class Signup:
         password: Optional[Secret],
         session: UIASession,
         progress: Progress,
+        guest: Optional[UserID],
         stored: bool,
     ) -> Registration:
         """What is asked for, with the password that this request brings."""
@@ -219,6 +222,7 @@ class Signup:
             localpart=_localpart(session),
             password=password,
             guest_access_token=wanted.guest_access_token,
+            guest_id=guest,
             client=request.client,
             clients=tuple(dict.fromkeys((*session.clients, request.client))),
             device=wanted.device(session.params),
