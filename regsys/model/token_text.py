@@ -11,11 +11,10 @@ import base64
 import functools
 import hashlib
 import hmac
-import itertools
 import secrets
 import string
 import zlib
-from typing import Iterator
+from typing import Callable
 
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 LETTERS = string.ascii_letters
@@ -26,7 +25,7 @@ SYMBOLS = string.digits + string.ascii_letters + ".,;:^&*-_+=#~@"
 
 def random_letters(length: int, alphabet: str = LETTERS) -> str:
     """``length`` characters of ``alphabet``, unpredictable."""
-    return _letters(iter(lambda: secrets.token_bytes(2 * length), b""), length, alphabet)
+    return _letters(lambda block: secrets.token_bytes(2 * length), length, alphabet)
 
 
 def derived_letters(
@@ -37,19 +36,21 @@ def derived_letters(
     The same secret, purpose and key give the same letters; other purposes or keys give
     unrelated ones.
     """
-    blocks = (
-        hmac.new(secret, f"{purpose}\0{key}\0{counter}".encode(), hashlib.sha256).digest()
-        for counter in itertools.count()
-    )
-    return _letters(blocks, length, alphabet)
+
+    def block(number: int) -> bytes:
+        return hmac.digest(secret, f"{purpose}\0{key}\0{number}".encode(), "sha256")
+
+    return _letters(block, length, alphabet)
 
 
-def _letters(blocks: Iterator[bytes], length: int, alphabet: str) -> str:
+def _letters(block: Callable[[int], bytes], length: int, alphabet: str) -> str:
+    """``length`` letters of the blocks with the numbers 0, 1, 2 …, as many as it takes."""
     table, unfair = _translation(alphabet)
-    found = b""
-    while len(found) < length:
-        found += next(blocks).translate(table, unfair)
-    return found[:length].decode("ascii")
+    letters, number = b"", 0
+    while len(letters) < length:
+        letters += block(number).translate(table, unfair)
+        number += 1
+    return letters[:length].decode("ascii")
 
 
 @functools.cache
