@@ -8,29 +8,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections import Counter
 from typing import Callable, Sequence
 
-import attr
+from tests.support import shares
+from tests.support.shares import Tally
 
 PYTHON = sys.executable
-
-
-@attr.frozen
-class Tally:
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.passed + other.passed,
-            self.failed + other.failed,
-            self.skipped + other.skipped,
-        )
-
-    def __str__(self) -> str:
-        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
 def lint() -> Tally:
@@ -45,19 +28,11 @@ def types() -> Tally:
 
 
 def tests() -> Tally:
-    """Run all trial tests in this process; an unexpected success counts as a failure."""
-    from twisted.trial.runner import TestLoader, TrialRunner
-
-    from tests.support.reporter import Reporter
-
-    result = TrialRunner(Reporter).run(TestLoader().loadByName("tests", recurse=True))
-    for reason, count in Counter(str(reason) for _, reason in result.skips).items():
+    """Run all trial tests, in several processes."""
+    tally = shares.run_all()
+    for reason, count in tally.skips.items():
         print(f"\n*** {count} tests were SKIPPED: {reason}")
-    return Tally(
-        passed=result.successes + len(result.expectedFailures),
-        failed=len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses),
-        skipped=len(result.skips),
-    )
+    return tally
 
 
 def _commands(*commands: Sequence[str]) -> Tally:

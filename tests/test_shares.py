@@ -1,0 +1,56 @@
+"""All tests in several processes: none is left out, none is run twice, none dies unseen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial import unittest
+
+import tests
+from tests.support import shares
+
+
+class SharesTests(unittest.TestCase):
+    def _plan(self, *names: str) -> Path:
+        plan = Path(self.mktemp()).absolute()
+        plan.write_text("".join(f"{name}\n" for name in names))
+        return plan
+
+    def test_modules(self) -> None:
+        """Every file of tests is a module of the plan, once."""
+        root = Path(tests.__path__[0])
+        files = [
+            ".".join(path.relative_to(root.parent).with_suffix("").parts)
+            for path in root.rglob("test_*.py")
+            if (path.parent / "__init__.py").exists()
+        ]
+        self.assertEqual(sorted(shares.modules()), sorted(files))
+        self.assertTrue(all(any(name.startswith(it) for name in files) for it in shares.LONGEST))
+
+    def test_eachOnce(self) -> None:
+        """Two processes that take modules in turn get each of them once, and then none."""
+        plan = self._plan("a", "b", "c")
+        one, other = shares.taken(plan), shares.taken(plan)
+        self.assertEqual([next(one), next(other), next(one)], ["a", "b", "c"])
+        self.assertEqual([*one, *other], [])
+
+    def test_counted(self) -> None:
+        """What a process has run is counted, a module that cannot be imported as a failure."""
+        plan = self._plan("tests.test_networks", "tests.test_there_is_none")
+        share = shares.Share.start(plan, Path(self.mktemp()).absolute())
+        with open(share.output or "", encoding="utf-8") as output:
+            tally = share.wait()
+            self.assertIn("test_there_is_none", output.read())
+        self.assertEqual(tally.failed, 1)
+        self.assertGreater(tally.passed, 0)
+
+    def test_death(self) -> None:
+        """A process that dies is a failure, whatever it has run before."""
+        share = shares.Share(
+            subprocess.Popen([sys.executable, "-c", "raise SystemExit(0)"]),
+            Path(self.mktemp()),
+            None,
+        )
+        self.assertEqual(share.wait().failed, 1)
