@@ -14,7 +14,7 @@ from regsys.testing.contracts.account_data import AccountDataContract
 from regsys.testing.contracts.accounts import AccountStoreContract
 from regsys.testing.contracts.activity import MonthlyActiveUsersContract
 from regsys.testing.contracts.appservices import AppservicesContract
-from regsys.testing.contracts.bindings import BindingStoreContract, RequestSignerContract
+from regsys.testing.contracts.bindings import BindingStoreContract
 from regsys.testing.contracts.case import Contract
 from regsys.testing.contracts.consents import ConsentStoreContract
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
@@ -23,6 +23,7 @@ from regsys.testing.contracts.limits import LimiterContract
 from regsys.testing.contracts.outcomes import ExpiringContract, IdempotencyKeyStoreContract
 from regsys.testing.contracts.post_registration import PushersContract, UserDirectoryContract
 from regsys.testing.contracts.registration_tokens import RegistrationTokenStoreContract
+from regsys.testing.contracts.request_signer import RequestSignerContract
 from regsys.testing.contracts.rooms import RoomsContract
 from regsys.testing.contracts.sessions import SessionStoreContract
 from regsys.testing.contracts.threepids import ThreepidStoreContract

@@ -1,14 +1,12 @@
-"""The contracts of what stands behind bindings: our memory of them, a homeserver's signature."""
+"""The contract of BindingStore: what identity servers were asked to publish."""
 
 from __future__ import annotations
 
 import attr
 
-from regsys.interfaces import IRequestSigner
 from regsys.model import Binding, IdentityServerSession, Secret
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
-from regsys.testing.provides import provides
 
 PROOF = IdentityServerSession(sid="sid", client_secret=Secret("client_secret"))
 
@@ -81,22 +79,3 @@ class BindingStoreContract(Contract):
         self.assertIs(await store.remove(one.binding_id), False)
         self.assertIsNone(await store.get(one.binding_id))
         self.assertEqual(list(await store.of_user(user("alice"))), [two])
-
-
-class RequestSignerContract(Contract):
-    """An IRequestSigner."""
-
-    def make(self) -> IRequestSigner:
-        """One that signs as some homeserver."""
-        raise NotImplementedError()
-
-    def test_provides(self) -> None:
-        """It has its method, with the arguments that it will be called with."""
-        provides(IRequestSigner, self.make())
-
-    async def test_header(self) -> None:
-        """It answers with one header, of the scheme among servers."""
-        header = await self.make().authorization(
-            "POST", "/_matrix/identity/v2/3pid/unbind", "id.example", {"mxid": "@alice:a.example"}
-        )
-        self.assertRegex(header, r"\AX-Matrix [ -~]+\Z")
