@@ -10,7 +10,11 @@ from twisted.trial.unittest import TestCase
 
 from regsys.interfaces import IAccountStore, IAuth, IDevices
 from regsys.model import Requester, Secret, UserID
-from regsys.testing.contracts import AccountStoreContract, AuthContract, DevicesContract
+from regsys.testing.contracts import (
+    AccountStoreContract,
+    AuthContract,
+    DevicesContract,
+)
 from regsys.testing.contracts.case import account, device, user
 from tests.support.examples import embedding
 

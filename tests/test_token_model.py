@@ -31,7 +31,7 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database
 from regsys.testing.contracts.case import NOW_MS, account
-from regsys.testing.contracts.registration_tokens import token
+from tests.contracts.registration_tokens import token
 from tests.support.scale import examples
 
 NAMES = st.sampled_from(["a", "b"])

@@ -21,8 +21,8 @@ from regsys.testing import (
     memory_process,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device
-from regsys.testing.contracts.sessions import END_MS, session
 from regsys.wiring import embedded
+from tests.contracts.sessions import END_MS, session
 from tests.support.accounts import AccountCase
 from tests.support.case import PASSWORD, SystemCase
 from tests.support.client import V3

@@ -22,10 +22,12 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.testing import provides
-from regsys.testing.contracts import AccountStoreContract
+from regsys.testing.contracts import (
+    AccountStoreContract,
+)
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
-from regsys.testing.contracts.registration_tokens import TOKEN, token
-from regsys.testing.contracts.sessions import END_MS, session
+from tests.contracts.registration_tokens import TOKEN, token
+from tests.contracts.sessions import END_MS, session
 from tests.support.databases import InFile, InMemory, OnPostgreSQL
 from tests.support.tables import Tables
 from tests.support.threads import InThreads

@@ -9,9 +9,8 @@ from twisted.trial.unittest import TestCase
 
 from regsys.storage.encryption import Encryptor
 from regsys.storage.identity_server_bindings import BindingStore
-from regsys.testing.contracts import BindingStoreContract
-from regsys.testing.contracts.bindings import PROOF, binding
 from regsys.testing.contracts.case import NOW_MS, user
+from tests.contracts.bindings import PROOF, BindingStoreContract, binding
 from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.tables import Tables
 

@@ -14,7 +14,7 @@ from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database
 from regsys.testing.contracts.case import NOW_MS, account, device
-from regsys.testing.contracts.sessions import END_MS, session
+from tests.contracts.sessions import END_MS, session
 from tests.support import faults, invariants
 from tests.support.crash import OnPostgreSQL, OnSQLite
 from tests.support.faultpoints import FaultPoints, WatchedDatabase

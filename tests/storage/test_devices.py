@@ -13,9 +13,12 @@ from regsys.interfaces import IAuth, IDevices, IExpiring
 from regsys.model import Login, NewDevice, Secret, UserID
 from regsys.storage.devices import SPENT_KEPT_MS, DeviceStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import DevicesContract, ExpiringContract, TokenStoreContract
+from regsys.testing.contracts import (
+    DevicesContract,
+)
 from regsys.testing.contracts.case import NOW_MS, account, device, login, user
-from regsys.testing.contracts.tokens import TERMS, access_hash
+from tests.contracts.outcomes import ExpiringContract
+from tests.contracts.tokens import TERMS, TokenStoreContract, access_hash
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
 

@@ -15,14 +15,9 @@ from regsys.storage.idempotency_keys import KEPT_MS, IdempotencyKeyStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import (
-    ExpiringContract,
-    IdempotencyKeyStoreContract,
-    JobStoreContract,
-)
 from regsys.testing.contracts.case import LATER_MS, NOW_MS, account
-from regsys.testing.contracts.jobs import jobs
-from regsys.testing.contracts.outcomes import RECOVERY
+from tests.contracts.jobs import JobStoreContract, jobs
+from tests.contracts.outcomes import RECOVERY, ExpiringContract, IdempotencyKeyStoreContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
 from tests.support.threads import InThreads

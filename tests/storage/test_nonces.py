@@ -9,8 +9,8 @@ from twisted.trial.unittest import TestCase
 from regsys.interfaces import IExpiring, INonceStore
 from regsys.storage.nonces import NonceStore
 from regsys.testing import provides
-from regsys.testing.contracts import ExpiringContract
 from regsys.testing.contracts.case import NOW_MS, together
+from tests.contracts.outcomes import ExpiringContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
 

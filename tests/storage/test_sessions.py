@@ -10,9 +10,9 @@ from regsys.interfaces import IExpiring
 from regsys.model import Client, NewAccount
 from regsys.storage.sessions import CLIENTS_BYTES, SessionStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import ExpiringContract, SessionStoreContract
 from regsys.testing.contracts.case import CLIENT, NOW_MS
-from regsys.testing.contracts.sessions import session
+from tests.contracts.outcomes import ExpiringContract
+from tests.contracts.sessions import SessionStoreContract, session
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
 

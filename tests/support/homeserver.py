@@ -26,8 +26,8 @@ from regsys.testing import (
     memory_database,
 )
 from regsys.testing.contracts.case import NOW_MS
-from regsys.testing.contracts.sessions import session
-from regsys.testing.contracts.writer import logins, new_account
+from tests.contracts.sessions import session
+from tests.contracts.writer import logins, new_account
 from tests.support.failed_jobs import FailedJobs
 from tests.support.post_registration import post_registration
 

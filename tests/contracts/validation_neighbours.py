@@ -9,7 +9,7 @@ import attr
 from regsys.model import CODE_TRIES, VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
-from regsys.testing.contracts.validations import LIFE_MS, wanted
+from tests.contracts.validations import LIFE_MS, wanted
 
 PHONE: dict[str, Any] = {"medium": "msisdn", "address": "4915112345678"}
 # Sessions of which each differs from the first in one value.

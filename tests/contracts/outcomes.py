@@ -20,8 +20,8 @@ from regsys.testing.contracts.case import (
     together,
     user,
 )
-from regsys.testing.contracts.sessions import PLENTY, session
 from regsys.testing.provides import provides
+from tests.contracts.sessions import PLENTY, session
 
 RECOVERY = NewJob(kind="recover", payload={"key": "session"}, job_id="recovery")
 GREETING = NewJob(kind="greet", job_id="greeting")
