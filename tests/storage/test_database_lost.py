@@ -17,9 +17,9 @@ from regsys.storage.jobs import JobStore
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database
 from regsys.testing.contracts.case import CLIENT, LATER_MS, NOW_MS, account, login, upgrade, user
-from tests.contracts.outcomes import RECOVERY, new_account
+from tests.contracts.device_tokens import TERMS, access_hash
+from tests.contracts.embedded_accounts import RECOVERY, new_account
 from tests.contracts.sessions import session
-from tests.contracts.tokens import TERMS, access_hash
 from tests.support import faults, postgres
 from tests.support.faultpoints import FaultPoints, WatchedDatabase
 from tests.support.stores import Stores

@@ -17,8 +17,8 @@ from regsys.testing.contracts import (
     DevicesContract,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device, login, user
-from tests.contracts.outcomes import ExpiringContract
-from tests.contracts.tokens import TERMS, TokenStoreContract, access_hash
+from tests.contracts.device_tokens import TERMS, DeviceTokensContract, access_hash
+from tests.contracts.embedded_accounts import ExpiringContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
 
@@ -47,7 +47,7 @@ class DeviceStoreContract(Devices, DevicesContract):
         return self.store, auth
 
 
-class OwnTokenStore(Devices, TokenStoreContract):
+class OwnTokenStore(Devices, DeviceTokensContract):
     def make(self) -> DeviceStore:
         return self.store
 

@@ -16,8 +16,12 @@ from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import LATER_MS, NOW_MS, account
+from tests.contracts.embedded_accounts import (
+    RECOVERY,
+    EmbeddedAccountStoreContract,
+    ExpiringContract,
+)
 from tests.contracts.jobs import JobStoreContract, jobs
-from tests.contracts.outcomes import RECOVERY, ExpiringContract, IdempotencyKeyStoreContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
 from tests.support.threads import InThreads
@@ -94,7 +98,7 @@ class RetriedInBatches(Tables):
         self.assertEqual(await JobStore(self.db).retry(None, NOW_MS), 0)
 
 
-class OwnOutcomes(Tables, IdempotencyKeyStoreContract):
+class OwnOutcomes(Tables, EmbeddedAccountStoreContract):
     def make(self) -> tuple[EmbeddedAccountStore, SessionStore, JobStore]:
         return EmbeddedAccountStore(self.db), SessionStore(self.db), JobStore(self.db)
 

@@ -19,9 +19,9 @@ from regsys.testing.contracts.case import (
     upgrade,
     user,
 )
-from tests.contracts.outcomes import RECOVERY, new_account
+from tests.contracts.device_tokens import TERMS, access_hash
+from tests.contracts.embedded_accounts import RECOVERY, new_account
 from tests.contracts.sessions import END_MS, session
-from tests.contracts.tokens import TERMS, access_hash
 from tests.support.interleaving import Interleaving, Meeting, Step
 from tests.support.stores import Stores
 

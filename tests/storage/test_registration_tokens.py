@@ -14,7 +14,7 @@ from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import NOW_MS, account
-from tests.contracts.outcomes import ExpiringContract
+from tests.contracts.embedded_accounts import ExpiringContract
 from tests.contracts.registration_tokens import (
     OVER_MS,
     TOKEN,

@@ -11,7 +11,7 @@ from regsys.model import Client, NewAccount
 from regsys.storage.sessions import CLIENTS_BYTES, SessionStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import CLIENT, NOW_MS
-from tests.contracts.outcomes import ExpiringContract
+from tests.contracts.embedded_accounts import ExpiringContract
 from tests.contracts.sessions import SessionStoreContract, session
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables

@@ -17,7 +17,7 @@ from regsys.testing.contracts import (
     ThreepidStoreContract,
 )
 from regsys.testing.contracts.case import NOW_MS, account
-from tests.contracts.outcomes import ExpiringContract
+from tests.contracts.embedded_accounts import ExpiringContract
 from tests.contracts.validation_neighbours import ValidationNeighboursContract
 from tests.contracts.validations import ALICE, LIFE_MS, ValidationStoreContract, wanted
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL

@@ -22,9 +22,9 @@ from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import BYSTANDER, account, device, login, user
 from regsys.testing.contracts.post_registration import pusher
 from tests.contracts.bindings import binding
+from tests.contracts.device_tokens import TERMS, access_hash
 from tests.contracts.registration_tokens import token
 from tests.contracts.sessions import session
-from tests.contracts.tokens import TERMS, access_hash
 from tests.support.stores import Stores
 
 # No test's clock comes here, so nothing of it is ever due, idle, counted or expired.

@@ -40,7 +40,7 @@ def new_account(localpart: str = "alice", **more: Any) -> NewAccount:
     )
 
 
-class IdempotencyKeyStoreContract(Contract):
+class EmbeddedAccountStoreContract(Contract):
     """An EmbeddedAccountStore, with the sessions and jobs that stand beside it."""
 
     def make(self) -> tuple[EmbeddedAccountStore, SessionStore, JobStore]:

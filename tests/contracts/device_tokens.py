@@ -26,7 +26,7 @@ def refresh_hash(name: str) -> str:
     return token_hash(f"syr_{name}")
 
 
-class TokenStoreContract(Contract):
+class DeviceTokensContract(Contract):
     """An DeviceStore."""
 
     def make(self) -> DeviceStore:
