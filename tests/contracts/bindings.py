@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import attr
 
-from regsys.model import Binding, IdentityServerSession, Secret
+from regsys.model import IdentityServerSession, Secret
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
-
-PROOF = IdentityServerSession(sid="sid", client_secret=Secret("client_secret"))
-
-
-def binding(server: str, localpart: str = "alice", **more: object) -> Binding:
-    """One of this user's at this server, with a proof."""
-    told = {"medium": "email", "address": "alice@mail.example", "proof": PROOF, **more}
-    return Binding(user_id=user(localpart), id_server=server, **told)  # type: ignore[arg-type]
+from tests.support.values import binding
 
 
 class BindingStoreContract(Contract):
-    """An BindingStore."""
+    """A BindingStore."""
 
     def make(self) -> BindingStore:
         """A store that remembers nothing."""

@@ -12,7 +12,7 @@ BOTH = {"privacy_policy": "1.0", "terms_of_service": "b"}
 
 
 class ConsentStoreContract(Contract):
-    """An ConsentStore."""
+    """A ConsentStore."""
 
     def make(self) -> ConsentStore:
         """A store that knows of nobody's consent."""

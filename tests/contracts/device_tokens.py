@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Optional
 
 from regsys.model import Login, UserID
 from regsys.model.token_text import token_hash
 from regsys.storage.devices import DeviceStore
-from regsys.testing.contracts.case import NOW_MS, Contract, login, user
-
-TERMS: dict[str, Any] = {
-    "refreshable": True,
-    "valid_until_ms": NOW_MS + 1,
-    "refresh_until_ms": NOW_MS + 2,
-    "session_until_ms": NOW_MS + 3,
-}
-
-
-def access_hash(name: str) -> str:
-    """By which the store knows the access token of ``login(name)``."""
-    return token_hash(f"syt_{name}")
-
-
-def refresh_hash(name: str) -> str:
-    return token_hash(f"syr_{name}")
+from regsys.testing.contracts.case import Contract, login, user
+from tests.support.values import TERMS, access_hash, refresh_hash
 
 
 class DeviceTokensContract(Contract):
-    """An DeviceStore."""
+    """A DeviceStore."""
 
     def make(self) -> DeviceStore:
         """A store without any pair."""

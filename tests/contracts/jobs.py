@@ -17,20 +17,16 @@ from regsys.model import (
     WaitingJob,
 )
 from regsys.storage.jobs import JobStore
-from regsys.testing.contracts.case import BYSTANDER, NOW_MS, Contract, together
+from regsys.testing.contracts.case import NOW_MS, Contract, together
+from tests.support.values import BYSTANDER, PAYLOAD, jobs
 
 LEASE_MS = 1000
 KINDS = ("greet", "wave")
 PLACES = dict.fromkeys(KINDS, 10)
-PAYLOAD = {"text": "zoë 🦊", "list": [1, None, {"deep": True}]}
-
-
-def jobs(*names: str) -> list[NewJob]:
-    return [NewJob(kind="greet", payload=PAYLOAD, job_id=name) for name in names]
 
 
 class JobStoreContract(Contract):
-    """An JobStore."""
+    """A JobStore."""
 
     def make(self) -> JobStore:
         """A store without any job, but for those of the kind BYSTANDER, which are never due."""

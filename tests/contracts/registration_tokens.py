@@ -9,25 +9,14 @@ import attr
 from regsys.errors import InvalidRegistrationToken
 from regsys.model import RESERVED_MS, NewAccount, RegistrationToken, TokenUse
 from regsys.storage.registration_tokens import RegistrationTokenStore
-from regsys.testing.contracts.case import BYSTANDER, NOW_MS, Contract, account, together, user
+from regsys.testing.contracts.case import NOW_MS, Contract, together, user
+from tests.support.values import BYSTANDER, OVER_MS, TOKEN, token, using
 
-TOKEN = "welcome"
 CONTENDERS = 8
-# When what is held from NOW_MS on is over.
-OVER_MS = NOW_MS + RESERVED_MS
-
-
-def token(name: str = TOKEN, **more: Any) -> RegistrationToken:
-    return RegistrationToken(token=name, **{"created_ms": NOW_MS, **more})
-
-
-def using(name: str, token: str = TOKEN, **more: Any) -> NewAccount:
-    """The account ``name`` of the session ``name``, made with a token."""
-    return account(name, name, session_id=name, registration_token=token, **more)
 
 
 class RegistrationTokenStoreContract(Contract):
-    """An RegistrationTokenStore, with the accounts that stand beside it."""
+    """A RegistrationTokenStore, with the accounts that stand beside it."""
 
     def make(self) -> RegistrationTokenStore:
         """A store without any token, but for one that is named BYSTANDER."""

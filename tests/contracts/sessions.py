@@ -8,39 +8,16 @@ import attr
 
 from regsys.model import Client, NewAccount, UIASession
 from regsys.storage.sessions import SessionStore
-from regsys.testing.contracts.case import (
-    CLIENT,
-    NOW_MS,
-    Contract,
-    account,
-    device,
-    together,
-    user,
-)
+from regsys.testing.contracts.case import NOW_MS, Contract, account, device, together, user
+from tests.support.values import CLIENT, END_MS, PLENTY, session
 
-END_MS = NOW_MS + 1000
-PLENTY = 200
 OTHER_CLIENT = Client("192.0.2.2", "another browser")
 # All that JSON can say, and characters that a database could stumble over.
 PARAMS = {"username": "zoë 🦊 '\"\\%s", "list": [1, -1.5, None, True, {"": ""}], "empty": {}}
 
 
-def session(session_id: str = "session", **more: Any) -> UIASession:
-    """A session of CLIENT's, from NOW_MS to END_MS."""
-    given: dict[str, Any] = {
-        "method": "POST",
-        "uri": "/register?kind=user",
-        "created_ms": NOW_MS,
-        "expires_ms": END_MS,
-        "address": "192.0.2.1",
-        "clients": (CLIENT,),
-        **more,
-    }
-    return UIASession(session_id=session_id, **given)
-
-
 class SessionStoreContract(Contract):
-    """An SessionStore."""
+    """A SessionStore."""
 
     def make(self) -> SessionStore:
         """A store without any session."""

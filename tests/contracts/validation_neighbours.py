@@ -9,7 +9,7 @@ import attr
 from regsys.model import CODE_TRIES, VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
-from tests.contracts.validations import LIFE_MS, wanted
+from tests.support.values import LIFE_MS, wanted
 
 PHONE: dict[str, Any] = {"medium": "msisdn", "address": "4915112345678"}
 # Sessions of which each differs from the first in one value.
@@ -23,7 +23,7 @@ NEIGHBOURS: Sequence[dict[str, Any]] = (
 
 
 class ValidationNeighboursContract(Contract):
-    """An ValidationStore in which each session has neighbours, to be run beside
+    """A ValidationStore in which each session has neighbours, to be run beside
     ValidationStoreContract."""
 
     def make(self) -> ValidationStore:

@@ -8,36 +8,18 @@ from regsys.model import (
     CODE_TRIES,
     VALIDATED_MS,
     NewAccount,
-    NewJob,
-    NewValidation,
     Threepid,
     Validation,
 )
 from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, Contract, account, together, user
+from tests.support.values import ALICE, LIFE_MS, wanted
 
-ALICE = "alice@mail.example"
 CONTENDERS = 8
-LIFE_MS = 3_600_000
-
-
-def wanted(sid: str, send_attempt: int = 1, **more: Any) -> NewValidation:
-    """A token asked for at ``now_ms``, which is good for LIFE_MS."""
-    now_ms = more.pop("now_ms", NOW_MS)
-    given = {
-        "medium": "email",
-        "address": ALICE,
-        "client_secret": "secret",
-        "job": NewJob(kind="mail", payload={"attempt": send_attempt}),
-        **more,
-    }
-    return NewValidation(
-        sid=sid, send_attempt=send_attempt, now_ms=now_ms, until_ms=now_ms + LIFE_MS, **given
-    )
 
 
 class ValidationStoreContract(Contract):
-    """An ValidationStore."""
+    """A ValidationStore."""
 
     def make(self) -> ValidationStore:
         """A store without any session."""

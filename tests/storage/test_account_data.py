@@ -15,10 +15,9 @@ from regsys.storage.users import UserStore
 from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, account, device
 from tests.contracts.account_data import AccountDataContract
-from tests.contracts.sessions import PLENTY, session
-from tests.contracts.validations import wanted
 from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.tables import Tables
+from tests.support.values import PLENTY, session, wanted
 
 
 class Kept(Tables, AccountDataContract):

@@ -26,11 +26,10 @@ from regsys.testing.contracts import (
     AccountStoreContract,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
-from tests.contracts.registration_tokens import TOKEN, token
-from tests.contracts.sessions import END_MS, session
 from tests.support.databases import InFile, InMemory, OnPostgreSQL
 from tests.support.tables import Tables
 from tests.support.threads import InThreads
+from tests.support.values import END_MS, TOKEN, session, token
 
 EMAIL = Threepid("email", "alice@example.org", NOW_MS - 1)
 PHONE = Threepid("msisdn", "491701234567", NOW_MS - 2)

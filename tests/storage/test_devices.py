@@ -17,10 +17,11 @@ from regsys.testing.contracts import (
     DevicesContract,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device, login, user
-from tests.contracts.device_tokens import TERMS, DeviceTokensContract, access_hash
-from tests.contracts.embedded_accounts import ExpiringContract
+from tests.contracts.device_tokens import DeviceTokensContract
+from tests.contracts.expiring import ExpiringContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
+from tests.support.values import TERMS, access_hash
 
 
 class Devices(Tables):

@@ -15,16 +15,14 @@ from regsys.storage.idempotency_keys import KEPT_MS, IdempotencyKeyStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts.case import LATER_MS, NOW_MS, account
-from tests.contracts.embedded_accounts import (
-    RECOVERY,
-    EmbeddedAccountStoreContract,
-    ExpiringContract,
-)
-from tests.contracts.jobs import JobStoreContract, jobs
+from regsys.testing.contracts.case import NOW_MS, account
+from tests.contracts.embedded_accounts import EmbeddedAccountStoreContract
+from tests.contracts.expiring import ExpiringContract
+from tests.contracts.jobs import JobStoreContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
 from tests.support.threads import InThreads
+from tests.support.values import LATER_MS, RECOVERY, jobs
 
 
 class OwnJobs(Tables, JobStoreContract):

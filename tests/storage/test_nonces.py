@@ -10,7 +10,7 @@ from regsys.interfaces import IExpiring, INonceStore
 from regsys.storage.nonces import NonceStore
 from regsys.testing import provides
 from regsys.testing.contracts.case import NOW_MS, together
-from tests.contracts.embedded_accounts import ExpiringContract
+from tests.contracts.expiring import ExpiringContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
 

@@ -17,11 +17,12 @@ from regsys.testing.contracts import (
     ThreepidStoreContract,
 )
 from regsys.testing.contracts.case import NOW_MS, account
-from tests.contracts.embedded_accounts import ExpiringContract
+from tests.contracts.expiring import ExpiringContract
 from tests.contracts.validation_neighbours import ValidationNeighboursContract
-from tests.contracts.validations import ALICE, LIFE_MS, ValidationStoreContract, wanted
+from tests.contracts.validations import ValidationStoreContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
+from tests.support.values import ALICE, LIFE_MS, wanted
 
 
 class OwnThreepids(Tables, ThreepidStoreContract):

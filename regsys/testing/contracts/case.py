@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Iterable, Sequence, TypeVar, U
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from regsys.model import Client, Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
+from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
 
 if TYPE_CHECKING:
     from unittest import TestCase as _TestCase
@@ -18,12 +18,9 @@ E = TypeVar("E", bound=Exception)
 
 SERVER = "contract.example"
 NOW_MS = 1_700_000_000_000
-# Longer than any lease: by then, what a dead process held is anybody's.
-LATER_MS = NOW_MS + 3_600_000
-CLIENT = Client("192.0.2.1", "a browser")
-# Whom no test is about: no call may change what is theirs. The first may be in a store before a
-# test begins, the second is put there by the suites of a homeserver's parts.
-BYSTANDER, NEIGHBOUR = "bystander", "neighbour"
+# The suites give this user an account, a device and so on before a test: no call that the test
+# makes may change what is theirs.
+NEIGHBOUR = "neighbour"
 
 
 class Contract(_TestCase):
