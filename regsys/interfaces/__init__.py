@@ -10,10 +10,8 @@ and never block. Refusals are exceptions of ``regsys.errors``; None means absent
 
 from regsys.interfaces.bindings import IIdentityServers
 from regsys.interfaces.checks import (
-    IBindingChanges,
     IConcurrencyLimiter,
     ILimiter,
-    IThreepidChanges,
     IThreepidRules,
 )
 from regsys.interfaces.homeserver import (
@@ -64,7 +62,6 @@ __all__ = [
     "IAccountStore",
     "IAppservices",
     "IAuth",
-    "IBindingChanges",
     "IBlocking",
     "ICaptchaVerifier",
     "IConcurrencyLimiter",
@@ -89,7 +86,6 @@ __all__ = [
     "IRooms",
     "ISmsSender",
     "IStage",
-    "IThreepidChanges",
     "IThreepidRules",
     "IThreepidStore",
     "IUserDirectory",

@@ -8,18 +8,14 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
+from regsys.callbacks.threepids import ThreepidChanges
 from regsys.errors import (
     GuestForbidden,
     ThreepidChangesDisabled,
     ThreepidDenied,
     ThreepidNotProven,
 )
-from regsys.interfaces import (
-    IPhoneValidationServer,
-    IThreepidChanges,
-    IThreepidRules,
-    IThreepidStore,
-)
+from regsys.interfaces import IPhoneValidationServer, IThreepidRules, IThreepidStore
 from regsys.model import (
     VALIDATED_MS,
     AccountThreepid,
@@ -46,7 +42,7 @@ class AccountThreepids:
     writer: ThreepidWriter
     validations: ValidationStore
     rules: IThreepidRules
-    changes: IThreepidChanges
+    changes: ThreepidChanges
     attempts: ProofAttempts
     clock: IReactorTime
     may_change: bool = True

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from regsys import clock
+from regsys.callbacks.threepids import BindingChanges
 from regsys.errors import (
     Forbidden,
     IdentityServerForbidden,
@@ -18,7 +19,7 @@ from regsys.errors import (
     Unavailable,
     UnknownToken,
 )
-from regsys.interfaces import IBindingChanges, IIdentityServers, ILimiter
+from regsys.interfaces import IIdentityServers, ILimiter
 from regsys.model import ASKING_MS, Binding, IdentityServerSession, Secret, UserID
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.threepids.account import AccountThreepids
@@ -36,7 +37,7 @@ class Bindings:
     held: AccountThreepids
     store: BindingStore
     servers: IIdentityServers
-    changes: IBindingChanges
+    changes: BindingChanges
     unbinder: Unbinder
     limit: ILimiter
     clock: IReactorTime

@@ -12,8 +12,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from regsys import clock
+from regsys.callbacks.threepids import BindingChanges
 from regsys.errors import Unavailable
-from regsys.interfaces import IAccountData, IBindingChanges, IIdentityServers
+from regsys.interfaces import IAccountData, IIdentityServers
 from regsys.model import Binding, Job, NewJob, UserID
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
@@ -38,7 +39,7 @@ class Unbinder:
 
     store: BindingStore
     servers: IIdentityServers
-    changes: IBindingChanges
+    changes: BindingChanges
     jobs: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
