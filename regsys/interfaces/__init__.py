@@ -19,7 +19,6 @@ from regsys.interfaces.homeserver import (
     IAuth,
     IBlocking,
     IDevices,
-    IHomeserverAccounts,
     IMonthlyActiveUsers,
     IPushers,
     IRequestSigner,
@@ -29,7 +28,6 @@ from regsys.interfaces.homeserver import (
     IUserLookup,
 )
 from regsys.interfaces.proofs import (
-    IMailer,
     IPhoneValidation,
     IPhoneValidationServer,
     ISmsSender,
@@ -38,23 +36,18 @@ from regsys.interfaces.proofs import (
 from regsys.interfaces.registration import (
     IAccountData,
     IAppservices,
-    IHasher,
     IJobPlanner,
-    IPostRegistration,
     IRegistrationWriter,
     Verdict,
 )
 from regsys.interfaces.stages import (
-    ICaptchaVerifier,
     IStage,
     StageContext,
     StagePage,
 )
 from regsys.interfaces.stores import (
     IExpiring,
-    INonceStore,
     IOwnThreepidStore,
-    IReloadable,
 )
 
 __all__ = [
@@ -63,25 +56,18 @@ __all__ = [
     "IAppservices",
     "IAuth",
     "IBlocking",
-    "ICaptchaVerifier",
     "IConcurrencyLimiter",
     "IDevices",
     "IExpiring",
-    "IHasher",
-    "IHomeserverAccounts",
     "IIdentityServers",
     "IJobPlanner",
     "ILimiter",
-    "IMailer",
     "IMonthlyActiveUsers",
-    "INonceStore",
     "IOwnThreepidStore",
     "IPhoneValidation",
     "IPhoneValidationServer",
-    "IPostRegistration",
     "IPushers",
     "IRegistrationWriter",
-    "IReloadable",
     "IRequestSigner",
     "IRooms",
     "ISmsSender",

@@ -52,14 +52,6 @@ class IAccountStore(Interface):
         """What this key has made, or None if it has made nothing."""
 
 
-class IHomeserverAccounts(Interface):
-    """The accounts of a homeserver that runs beside ``regsys serve``."""
-
-    def exists(user_id: UserID) -> Awaitable[bool]:
-        """Whether it has an account of this very user ID, in whatever state. Unavailable: it
-        does not say."""
-
-
 class IDevices(Interface):
     """The devices and their tokens: the ``devices=`` of ``regsys.wiring``."""
 

@@ -8,7 +8,6 @@ from zope.interface import Interface
 
 from regsys.model import (
     Client,
-    Mail,
     Threepid,
     UserID,
     ValidationMail,
@@ -69,16 +68,4 @@ class ISmsSender(Interface):
 
         ``number``: the digits of E.164, without a ``+``. Ends within JOB_LEASE_MS. Raises
         SmsRefused if it can never be delivered, else whatever: it is tried again.
-        """
-
-
-class IMailer(Interface):
-    """The way mails take."""
-
-    def send(mail: Mail) -> Awaitable[None]:
-        """Hand the mail over to a server that takes responsibility for it.
-
-        Ends within ``regsys.model.JOB_LEASE_MS``, so that a job can wait for it. Raises
-        MailDeferred if it should be tried again, MailRefused if that would be useless.
-        After MailDeferred the mail may have gone out all the same: the answer was lost.
         """

@@ -55,22 +55,6 @@ class IAccountData(Interface):
         Idempotent; a user who does not exist is no error."""
 
 
-class IHasher(Interface):
-    """Hashes passwords without blocking the reactor, in a bounded queue (contract B14.2)."""
-
-    def hash(password: Secret, once: Optional[str] = None) -> Awaitable[str]:
-        """The hash to store. ``once`` names a dialogue in which the same password is hashed
-        only one time. Raises LimitExceeded when too many are waiting, Unavailable when the
-        process is about to end."""
-
-    def verify(password: Secret, stored: Optional[str]) -> Awaitable[bool]:
-        """Whether the password fits; takes as long for None (an account without one)."""
-
-    def room() -> Awaitable[None]:
-        """Return once the queue is less than half full: time for work that can be put off. May
-        be cancelled."""
-
-
 class IJobPlanner(Interface):
     """Which jobs an account brings with it."""
 
@@ -82,23 +66,7 @@ class IJobPlanner(Interface):
         """What has waited until this user accepted the policies. Idempotent."""
 
 
-class IPostRegistration(Interface):
-    """What follows when a registration, or a consent, is over (contract B6). Idempotent."""
-
-    def after_registration(
-        user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
-    ) -> Awaitable[None]:
-        """Make up what this account lacks of what the stages found, and begin the jobs that it
-        brings, those with a deduplication key only if they have never been begun.
-
-        ``auth_result`` maps types of stages to what they found; ``access_token`` is that of the
-        account's login, None: it got none. Raises UserNotFound."""
-
-    def after_consent(user_id: UserID) -> Awaitable[None]:
-        """Begin what has waited until this user accepted the policies."""
-
-
-class IRegistrationWriter(IPostRegistration):
+class IRegistrationWriter(Interface):
     """Does what only a master does. Local, remote or an embedder's own: the same contract."""
 
     def create_account(new: NewAccount) -> Awaitable[Created]:
@@ -113,3 +81,17 @@ class IRegistrationWriter(IPostRegistration):
 
     def register_device(user_id: UserID, device: NewDevice) -> Awaitable[Login]:
         """As IDevices.register."""
+
+    def after_registration(
+        user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> Awaitable[None]:
+        """Do what follows a registration that was made without it (contract B6). Idempotent.
+
+        Addresses and consents in ``auth_result`` (the type of each stage to what it returned) are
+        added to the account if it lacks them, and the account's jobs are begun, those with a
+        deduplication key only if they never were. ``access_token`` is that of the account's
+        login; None if it has none. Raises UserNotFound.
+        """
+
+    def after_consent(user_id: UserID) -> Awaitable[None]:
+        """Begin the jobs that waited until this user accepted the policies. Idempotent."""

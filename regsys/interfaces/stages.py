@@ -56,14 +56,3 @@ class IStage(Interface):
         StageFailed(errcode, text) when it is not passed, Unavailable when a service that
         is needed cannot be asked: the session lives on either way.
         """
-
-
-class ICaptchaVerifier(Interface):
-    """Verifies that a captcha was solved (contract B8.7)."""
-
-    def verify(response: str, address: str) -> Awaitable[bool]:
-        """Whether this response, which a person at ``address`` brought, is a solution.
-
-        Asking may use it up. Raises Unavailable if that cannot be found out; then nothing
-        is known of the response, and it may be tried again.
-        """

@@ -34,23 +34,8 @@ class IOwnThreepidStore(IThreepidStore):
         """As IThreepidStore.remove; ``now_ms`` is when the jobs are born."""
 
 
-class INonceStore(Interface):
-    """What is good once: nonces for one attempt, captcha responses for one session."""
-
-    def use(nonce: str, until_ms: int) -> Awaitable[bool]:
-        """Use it up; False if it was used already. It must be remembered until ``until_ms``."""
-
-
 class IExpiring(Interface):
     """Rows with an end: sessions, outcomes, spent tokens, reservations."""
 
     def delete_expired(now_ms: int, at_most: int) -> Awaitable[int]:
         """Remove up to ``at_most`` rows whose time is over; returns how many went."""
-
-
-class IReloadable(Interface):
-    """Something that was read from a file, which may change while we run."""
-
-    def reload() -> Sequence[str]:
-        """Read it again now; what has changed, in words for the log. What cannot be used is
-        logged, and what was there before goes on."""

@@ -10,13 +10,7 @@ from regsys.accounts.post_registration_jobs import JobPlanners
 from regsys.appservices.namespaces import Appservices
 from regsys.config import Config, Rate
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import (
-    IAppservices,
-    IHomeserverAccounts,
-    ILimiter,
-    IPhoneValidationServer,
-    IRooms,
-)
+from regsys.interfaces import IAppservices, ILimiter, IPhoneValidationServer, IRooms
 from regsys.jobs import JobRunner
 from regsys.networks import WHOLE_SITE, address_key
 from regsys.outbound.homeserver import Homeserver
@@ -162,7 +156,7 @@ class Parts:
         return None if self.homeserver is None else HomeserverRooms(homeserver=self.homeserver)
 
     @property
-    def homeserver_accounts(self) -> Optional[IHomeserverAccounts]:
+    def homeserver_accounts(self) -> Optional[HomeserverAccounts]:
         """Those of the configured homeserver. Asking for them has places of its own: people wait
         for it, and jobs may hold all others."""
         if self.config.homeserver is None:

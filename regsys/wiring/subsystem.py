@@ -21,7 +21,6 @@ from regsys.interfaces import (
     IAppservices,
     IAuth,
     IBlocking,
-    IReloadable,
     IRequestSigner,
     ISmsSender,
     IStage,
@@ -31,6 +30,7 @@ from regsys.interfaces import (
 )
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
+from regsys.threepids.domains import DomainFile
 from regsys.uia.reauthentication import Reauthentication
 from regsys.wiring.process import Process
 
@@ -140,7 +140,7 @@ class Subsystem:
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
     _hashes: SessionPasswords
-    _reloadable: Sequence[IReloadable] = ()
+    _reloadable: Sequence[DomainFile] = ()
     _warnings: Sequence[str] = ()
     _activity: Optional[Activity] = None
 
