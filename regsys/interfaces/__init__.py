@@ -8,7 +8,6 @@ and never block. Refusals are exceptions of ``regsys.errors``; None means absent
 ``homeserver`` is the one page for embedders; ``stages`` is for who brings a stage.
 """
 
-from regsys.interfaces.bindings import IIdentityServers
 from regsys.interfaces.checks import (
     IConcurrencyLimiter,
     ILimiter,
@@ -29,7 +28,6 @@ from regsys.interfaces.homeserver import (
 )
 from regsys.interfaces.proofs import (
     IPhoneValidation,
-    IPhoneValidationServer,
     ISmsSender,
     IValidationMails,
 )
@@ -59,13 +57,11 @@ __all__ = [
     "IConcurrencyLimiter",
     "IDevices",
     "IExpiring",
-    "IIdentityServers",
     "IJobPlanner",
     "ILimiter",
     "IMonthlyActiveUsers",
     "IOwnThreepidStore",
     "IPhoneValidation",
-    "IPhoneValidationServer",
     "IPushers",
     "IRegistrationWriter",
     "IRequestSigner",

@@ -8,7 +8,6 @@ from zope.interface import Interface
 
 from regsys.model import (
     Client,
-    Threepid,
     UserID,
     ValidationMail,
 )
@@ -32,21 +31,6 @@ class IPhoneValidation(Interface):
 
     def submit_token(sid: str, client_secret: str, token: str, client: Client) -> Awaitable[None]:
         """The code has come back, and was right; else ValidationRefused or DelegateRefused."""
-
-
-class IPhoneValidationServer(Interface):
-    """Another server that proves phone numbers (contract B7.8). Each of its methods raises
-    Unavailable if it cannot be asked, or its answer says nothing."""
-
-    def request_token(fields: Mapping[str, Any]) -> Awaitable[Mapping[str, Any]]:
-        """Have a code sent. ``fields`` are the specification's, and so are those of the answer,
-        which has a ``sid``. Raises DelegateRefused."""
-
-    def submit_token(sid: str, client_secret: str, token: str) -> Awaitable[bool]:
-        """Whether the code was right. Raises DelegateRefused."""
-
-    def proven(sid: str, client_secret: str) -> Awaitable[Optional[Threepid]]:
-        """What this session has proven, in its canonical form; None: nothing."""
 
 
 class IValidationMails(Interface):

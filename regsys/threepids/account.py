@@ -15,7 +15,7 @@ from regsys.errors import (
     ThreepidDenied,
     ThreepidNotProven,
 )
-from regsys.interfaces import IPhoneValidationServer, IThreepidRules, IThreepidStore
+from regsys.interfaces import IThreepidRules, IThreepidStore
 from regsys.model import (
     VALIDATED_MS,
     AccountThreepid,
@@ -30,6 +30,7 @@ from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import canonical_threepid, is_canonical
 from regsys.threepids.attempts import ProofAttempts
 from regsys.threepids.changes import ThreepidWriter
+from regsys.threepids.servers import PhoneValidationServer
 
 
 @attr.frozen(kw_only=True)
@@ -46,7 +47,7 @@ class AccountThreepids:
     attempts: ProofAttempts
     clock: IReactorTime
     may_change: bool = True
-    prover: Optional[IPhoneValidationServer] = None
+    prover: Optional[PhoneValidationServer] = None
 
     async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
         """What the user has, the oldest first."""

@@ -19,12 +19,13 @@ from regsys.errors import (
     Unavailable,
     UnknownToken,
 )
-from regsys.interfaces import IIdentityServers, ILimiter
+from regsys.interfaces import ILimiter
 from regsys.model import ASKING_MS, Binding, IdentityServerSession, Secret, UserID
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.identity_server_unbinding import Unbinder
+from regsys.threepids.servers import BindingServers
 
 log = Logger()
 
@@ -36,7 +37,7 @@ class Bindings:
 
     held: AccountThreepids
     store: BindingStore
-    servers: IIdentityServers
+    servers: BindingServers
     changes: BindingChanges
     unbinder: Unbinder
     limit: ILimiter

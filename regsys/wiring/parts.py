@@ -10,7 +10,7 @@ from regsys.accounts.post_registration_jobs import JobPlanners
 from regsys.appservices.namespaces import Appservices
 from regsys.config import Config, Rate
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import IAppservices, ILimiter, IPhoneValidationServer, IRooms
+from regsys.interfaces import IAppservices, ILimiter, IRooms
 from regsys.jobs import JobRunner
 from regsys.networks import WHOLE_SITE, address_key
 from regsys.outbound.homeserver import Homeserver
@@ -96,7 +96,7 @@ class Parts:
     planners: JobPlanners
     runner: JobRunner
     unbinder: Unbinder
-    phone_prover: Optional[IPhoneValidationServer]
+    phone_prover: Optional[IdentityServer]
     threepid_rules: EmailDomains
     proof_attempts: ProofAttempts
 
@@ -183,7 +183,7 @@ def _buckets_by_address(process: Process, rate: Rate) -> ILimiter:
     return AddressBuckets(_buckets(process, rate), _buckets(process, site))
 
 
-def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[IPhoneValidationServer]:
+def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[IdentityServer]:
     """One for all who ask it, so that together they have one service's places."""
     url = config.phones.identity_server
     if url is None:
