@@ -26,22 +26,22 @@ from regsys.interfaces.homeserver import (
     IUserDirectory,
     IUserLookup,
 )
-from regsys.interfaces.proofs import (
-    IPhoneValidation,
-    ISmsSender,
-    IValidationMails,
+from regsys.interfaces.hooks import (
+    IStage,
+    StageContext,
+    StagePage,
 )
-from regsys.interfaces.registration import (
+from regsys.interfaces.internal import (
     IAccountData,
     IAppservices,
     IJobPlanner,
     IRegistrationWriter,
     Verdict,
 )
-from regsys.interfaces.stages import (
-    IStage,
-    StageContext,
-    StagePage,
+from regsys.interfaces.proofs import (
+    IPhoneValidation,
+    ISmsSender,
+    IValidationMails,
 )
 from regsys.interfaces.stores import (
     IExpiring,
