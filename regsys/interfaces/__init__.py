@@ -1,20 +1,17 @@
-"""Every seam of regsys, by who brings what stands behind it.
+"""The interfaces of regsys, by who brings an implementation.
 
-Methods are declared ``-> Awaitable[X]`` where they may talk to a disk, a network or a
-thread: implement them as ``async def`` or return a Deferred. The others answer at once
-and never block. Refusals are exceptions of ``regsys.errors``; None means absent.
-``regsys.testing`` holds one contract suite an interface: run it against yours.
+``homeserver`` has what a homeserver brings, each an argument of ``regsys.embedded``; ``hooks``
+what is custom, for ``regsys.hooks``. Those in ``internal`` are not for embedders.
 
-``homeserver`` is the one page for embedders; ``stages`` is for who brings a stage.
+Methods declared ``-> Awaitable[X]`` may use a disk, a network or a thread: implement them as
+``async def`` or return a Deferred. The others return at once and never block. Refusals are
+exceptions of ``regsys.errors``; None means absent. ``regsys.testing.contracts`` has a suite of
+tests for most interfaces of ``homeserver``: run it against your implementation.
 """
 
-from regsys.interfaces.checks import (
-    IConcurrencyLimiter,
-    ILimiter,
-    IThreepidRules,
-)
 from regsys.interfaces.homeserver import (
     IAccountStore,
+    IAppservices,
     IAuth,
     IBlocking,
     IDevices,
@@ -27,25 +24,23 @@ from regsys.interfaces.homeserver import (
     IUserLookup,
 )
 from regsys.interfaces.hooks import (
+    ISmsSender,
     IStage,
+    IValidationMails,
     StageContext,
     StagePage,
+    Verdict,
 )
 from regsys.interfaces.internal import (
     IAccountData,
-    IAppservices,
-    IJobPlanner,
-    IRegistrationWriter,
-    Verdict,
-)
-from regsys.interfaces.proofs import (
-    IPhoneValidation,
-    ISmsSender,
-    IValidationMails,
-)
-from regsys.interfaces.stores import (
+    IConcurrencyLimiter,
     IExpiring,
+    IJobPlanner,
+    ILimiter,
     IOwnThreepidStore,
+    IPhoneValidation,
+    IRegistrationWriter,
+    IThreepidRules,
 )
 
 __all__ = [
