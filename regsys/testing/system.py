@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from regsys import wiring
 from regsys.config import Config, parse
-from regsys.interfaces import IRooms
+from regsys.interfaces import IRooms, IUserDirectory
 from regsys.outbound.http import HTTPClient
 from regsys.storage.database import Database
 from regsys.testing.database import memory_database
@@ -93,10 +93,13 @@ def standalone(
     database: Optional[Database] = None,
     hooks: Optional[Hooks] = None,
     rooms: Optional[IRooms] = None,
+    directory: Optional[IUserDirectory] = None,
     **options: Any,
 ) -> Subsystem:
-    """A standalone subsystem in memory, with these options in OPTIONS' place."""
+    """A standalone subsystem in memory: OPTIONS with ``options`` in their place."""
     clock = clock or Clock()
     chosen = config(**options)
     process = memory_process(testcase, chosen, clock, database)
-    return wiring.standalone(chosen, clock, rooms=rooms, process=process, hooks=hooks)
+    return wiring.standalone(
+        chosen, clock, rooms=rooms, directory=directory, process=process, hooks=hooks
+    )

@@ -10,7 +10,7 @@ from regsys.accounts.post_registration_jobs import JobPlanners
 from regsys.appservices.namespaces import Appservices
 from regsys.config import Config, Rate
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import IAppservices, ILimiter, IRooms
+from regsys.interfaces import IAppservices, ILimiter, IRequestSigner, IRooms
 from regsys.jobs import JobRunner
 from regsys.networks import WHOLE_SITE, address_key
 from regsys.outbound.homeserver import Homeserver
@@ -102,14 +102,20 @@ class Parts:
 
     @classmethod
     def of(
-        cls, config: Config, clock: Any, process: Optional[Process], given: Optional[Hooks]
+        cls,
+        config: Config,
+        clock: Any,
+        process: Optional[Process],
+        given: Optional[Hooks],
+        services: Optional[IAppservices],
+        signer: Optional[IRequestSigner],
     ) -> Parts:
-        """If ``process`` is None, the configured one is prepared and opened, which blocks."""
+        """If ``process`` is None, the configured one is prepared and opened, which blocks. If
+        ``services`` is None, the files that the configuration names say which there are."""
         if process is None:
             _, secret = prepare(config)
             process = open_process(config, clock, secret)
         chosen = given or hooks(clock)
-        services = chosen.services
         if services is None:
             services = Appservices.of(config.appservices, config.server_name)
         secret = process.macaroon_secret
@@ -131,7 +137,7 @@ class Parts:
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             planners=JobPlanners(),
             runner=runner,
-            unbinder=_unbinder(config, clock, process, chosen, stores, runner),
+            unbinder=_unbinder(config, clock, process, signer, chosen, stores, runner),
             phone_prover=_phone_prover(config, clock, process),
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
@@ -192,14 +198,20 @@ def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[Iden
 
 
 def _unbinder(
-    config: Config, clock: Any, process: Process, chosen: Hooks, stores: Stores, runner: JobRunner
+    config: Config,
+    clock: Any,
+    process: Process,
+    signer: Optional[IRequestSigner],
+    chosen: Hooks,
+    stores: Stores,
+    runner: JobRunner,
 ) -> Unbinder:
     """What talks to the identity servers that people choose, and takes things back from them."""
     servers = IdentityServers(
         config=config.identity_servers,
         http=process.http.apart(),
         guarded=process.guarded_http,
-        signer=chosen.signer,
+        signer=signer,
     )
     unbinder = Unbinder(
         store=stores.bindings,

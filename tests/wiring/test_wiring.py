@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import typing
 from collections import Counter
-from typing import Any
+from types import ModuleType
+from typing import Any, Optional
 from urllib.parse import urlsplit
 
 import attr
@@ -11,9 +13,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
+from zope.interface.interface import InterfaceClass
 
 from regsys import deadlines
 from regsys.accounts.embedded_writer import RECOVERY
+from regsys.interfaces import IAppservices, homeserver
+from regsys.interfaces import hooks as custom
 from regsys.model import (
     Appservice,
     DeviceRequest,
@@ -38,7 +43,7 @@ from regsys.testing.fakes import (
     MemoryThreepids,
 )
 from regsys.wiring import embedded, standalone
-from regsys.wiring.subsystem import hooks
+from regsys.wiring.subsystem import Hooks, hooks
 from tests.appservices.bridges import BridgeCase, registration
 from tests.support.case import DUMMY, PASSWORD, DialogueCase, SystemCase
 from tests.support.client import V3, Client
@@ -147,7 +152,7 @@ class EndpointTests(SystemCase):
 
 
 class AppserviceTests(BridgeCase):
-    def embedded(self, **replaced: Any) -> MemoryAccounts:
+    def embedded(self, services: Optional[IAppservices] = None) -> MemoryAccounts:
         """The accounts of a homeserver around what ``self.client`` asks."""
         chosen = config(app_service_config_files=[self.file(registration())])
         accounts = MemoryAccounts()
@@ -158,8 +163,8 @@ class AppserviceTests(BridgeCase):
             store=accounts,
             devices=devices,
             auth=MemoryAuth(devices),
+            services=services,
             process=memory_process(self, chosen, self.clock),
-            hooks=self.hooks(**replaced),
         )
         self.client = Client(self, subsystem.resource())
         return accounts
@@ -369,6 +374,24 @@ class HooksTests(SystemCase):
         """Without hooks everybody may come, by the dummy stage, under any name."""
         nothing = hooks(self.clock)
         self.assertIsNone(nothing.flows)
-        self.assertEqual((nothing.stages, nothing.directory), ((), None))
+        self.assertEqual((nothing.stages, nothing.mails), ((), None))
         self.system(hooks=nothing)
         self.register()
+
+    def test_whereItGoes(self) -> None:
+        """Each interface of what is the homeserver's is an argument of embedded(), each of what is
+        custom a field of Hooks."""
+        for module, place in ((homeserver, embedded), (custom, Hooks)):
+            hints = typing.get_type_hints(place).values()
+            parts = [part for hint in hints for part in (hint, *typing.get_args(hint))]
+            asked = {part for part in parts if isinstance(part, InterfaceClass)}
+            self.assertEqual(asked, interfaces_of(module))
+
+
+def interfaces_of(module: ModuleType) -> set[InterfaceClass]:
+    """The interfaces that a module defines."""
+    return {
+        item
+        for item in vars(module).values()
+        if isinstance(item, InterfaceClass) and item.__module__ == module.__name__
+    }
