@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typing
 from collections import Counter
-from types import ModuleType
 from typing import Any, Optional
 from urllib.parse import urlsplit
 
@@ -13,12 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
-from zope.interface.interface import InterfaceClass
 
 from regsys import deadlines
 from regsys.accounts.embedded_writer import RECOVERY
-from regsys.interfaces import IAppservices, homeserver
-from regsys.interfaces import hooks as custom
+from regsys.interfaces import IAppservices
 from regsys.model import (
     Appservice,
     DeviceRequest,
@@ -43,7 +39,7 @@ from regsys.testing.fakes import (
     MemoryThreepids,
 )
 from regsys.wiring import embedded, standalone
-from regsys.wiring.subsystem import Hooks, hooks
+from regsys.wiring.subsystem import hooks
 from tests.appservices.bridges import BridgeCase, registration
 from tests.support.case import DUMMY, PASSWORD, DialogueCase, SystemCase
 from tests.support.client import V3, Client
@@ -377,21 +373,3 @@ class HooksTests(SystemCase):
         self.assertEqual((nothing.stages, nothing.mails), ((), None))
         self.system(hooks=nothing)
         self.register()
-
-    def test_whereItGoes(self) -> None:
-        """Each interface of what is the homeserver's is an argument of embedded(), each of what is
-        custom a field of Hooks."""
-        for module, place in ((homeserver, embedded), (custom, Hooks)):
-            hints = typing.get_type_hints(place).values()
-            parts = [part for hint in hints for part in (hint, *typing.get_args(hint))]
-            asked = {part for part in parts if isinstance(part, InterfaceClass)}
-            self.assertEqual(asked, interfaces_of(module))
-
-
-def interfaces_of(module: ModuleType) -> set[InterfaceClass]:
-    """The interfaces that a module defines."""
-    return {
-        item
-        for item in vars(module).values()
-        if isinstance(item, InterfaceClass) and item.__module__ == module.__name__
-    }
