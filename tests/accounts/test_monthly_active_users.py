@@ -26,9 +26,7 @@ from regsys.interfaces import IAuth, IJobPlanner, IMonthlyActiveUsers, IRegistra
 from regsys.model import SEEN_AGAIN_MS, NewAccount, UserID
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.testing import MemoryActiveUsers, provides
-from regsys.testing.contracts import (
-    MonthlyActiveUsersContract,
-)
+from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS
 from tests.support.fakes import stands_for
 

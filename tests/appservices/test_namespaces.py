@@ -13,9 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from regsys.appservices.namespaces import Appservices
 from regsys.interfaces import IAppservices
 from regsys.model import Appservice, Secret, UserID, UserNamespace
-from regsys.testing.contracts import (
-    AppservicesContract,
-)
+from regsys.testing.contracts import AppservicesContract
 from regsys.testing.contracts.appservices import BRIDGE, OTHER
 from regsys.testing.contracts.case import SERVER
 from tests.appservices.test_literal_prefixes import regexes, texts_of

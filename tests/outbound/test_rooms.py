@@ -12,9 +12,7 @@ from regsys.errors import RoomRefused, RoomTaken
 from regsys.interfaces import IRooms
 from regsys.model import JOB_LEASE_MS, FoundRoom, NewRoom, UserID
 from regsys.outbound.homeserver_rooms import STEPS_S, HomeserverRooms
-from regsys.testing.contracts import (
-    RoomsContract,
-)
+from regsys.testing.contracts import RoomsContract
 from tests.doubles.homeserver import FORGET, SERVER, STALL, HomeserverDouble
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 

@@ -16,9 +16,7 @@ from regsys.storage.guests import GuestStore
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.users import UserStore
 from regsys.testing import provides
-from regsys.testing.contracts import (
-    MonthlyActiveUsersContract,
-)
+from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables

@@ -13,9 +13,7 @@ from regsys.interfaces import IAuth, IDevices, IExpiring
 from regsys.model import Login, NewDevice, Secret, UserID
 from regsys.storage.devices import SPENT_KEPT_MS, DeviceStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import (
-    DevicesContract,
-)
+from regsys.testing.contracts import DevicesContract
 from regsys.testing.contracts.case import NOW_MS, account, device, login, user
 from tests.contracts.device_tokens import DeviceTokensContract
 from tests.contracts.expiring import ExpiringContract

@@ -14,9 +14,7 @@ from regsys.storage.devices import DeviceStore
 from regsys.storage.pushers import PusherStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import (
-    PushersContract,
-)
+from regsys.testing.contracts import PushersContract
 from regsys.testing.contracts.case import NOW_MS, user
 from regsys.testing.contracts.post_registration import MAIL, pusher
 from tests.support.databases import InFile, InMemory, OnPostgreSQL

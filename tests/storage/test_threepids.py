@@ -13,9 +13,7 @@ from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.storage.validations import ValidationStore
-from regsys.testing.contracts import (
-    ThreepidStoreContract,
-)
+from regsys.testing.contracts import ThreepidStoreContract
 from regsys.testing.contracts.case import NOW_MS, account
 from tests.contracts.expiring import ExpiringContract
 from tests.contracts.validation_neighbours import ValidationNeighboursContract

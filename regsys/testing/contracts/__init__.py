@@ -1,13 +1,10 @@
-"""What each seam promises, as tests: one suite an interface, to be run against yours.
+"""What an embedder's parts must do, as tests: one suite for each interface.
 
     class MyStoreTests(AccountStoreContract, twisted.trial.unittest.TestCase):
         def make(self):
             return MyStore(...)
 
-A homeserver that brings its own parts wants AccountStoreContract, DevicesContract,
-AuthContract, ThreepidStoreContract, RoomsContract, PushersContract, UserDirectoryContract,
-MonthlyActiveUsersContract, RequestSignerContract and AppservicesContract for what of these it
-has.
+docs/embedding.md has a table of the interfaces and their suites.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
@@ -19,6 +16,7 @@ from regsys.testing.contracts.post_registration import PushersContract, UserDire
 from regsys.testing.contracts.request_signer import RequestSignerContract
 from regsys.testing.contracts.rooms import RoomsContract
 from regsys.testing.contracts.threepids import ThreepidStoreContract
+from regsys.testing.contracts.user_lookup import UserLookupContract
 
 __all__ = [
     "AccountStoreContract",
@@ -32,4 +30,5 @@ __all__ = [
     "RoomsContract",
     "ThreepidStoreContract",
     "UserDirectoryContract",
+    "UserLookupContract",
 ]
