@@ -11,15 +11,15 @@ class RequestSignerContract(Contract):
     """An IRequestSigner."""
 
     def make(self) -> IRequestSigner:
-        """One that signs as some homeserver."""
+        """One that signs as any homeserver."""
         raise NotImplementedError()
 
     def test_provides(self) -> None:
-        """It has its method, with the arguments that it will be called with."""
+        """It has its method, with the arguments that regsys calls it with."""
         provides(IRequestSigner, self.make())
 
     async def test_header(self) -> None:
-        """It answers with one header, of the scheme among servers."""
+        """It returns one header, of the federation's scheme."""
         header = await self.make().authorization(
             "POST", "/_matrix/identity/v2/3pid/unbind", "id.example", {"mxid": "@alice:a.example"}
         )
