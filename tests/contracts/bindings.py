@@ -14,11 +14,11 @@ class BindingStoreContract(Contract):
     """A BindingStore."""
 
     def make(self) -> BindingStore:
-        """A store that remembers nothing."""
+        """An empty store."""
         raise NotImplementedError()
 
     async def test_remembered(self) -> None:
-        """What was bound for a user is known of this user, by server, whole; and by its id."""
+        """A user's bindings are listed by server, and each is found by its id."""
         store = self.make()
         bare = attr.evolve(binding("a.example"), proof=None)
         both = [bare, binding("b.example:8090")]
@@ -30,7 +30,7 @@ class BindingStoreContract(Contract):
         self.assertEqual(list(await store.of_user(user("carol"))), [])
 
     async def test_anew(self) -> None:
-        """What is bound anew takes the place of what was, under its own id."""
+        """A new binding replaces the old one of the same address and server, under its own id."""
         store = self.make()
         old = binding("a.example")
         new = binding(
@@ -50,7 +50,7 @@ class BindingStoreContract(Contract):
         self.assertIsNone(await store.get(old.binding_id))
 
     async def test_answered(self) -> None:
-        """Until when it may still be asked for is known, until there is an answer."""
+        """Until the server has answered, the binding has the time until which it may be asked."""
         store = self.make()
         asked = binding("a.example", asked_until_ms=NOW_MS + 5)
         other = binding("b.example", asked_until_ms=NOW_MS + 5)
@@ -63,7 +63,7 @@ class BindingStoreContract(Contract):
         self.assertEqual(list(await store.of_user(user("alice"))), known)
 
     async def test_removed(self) -> None:
-        """What is removed is gone, once."""
+        """A binding is removed once."""
         store = self.make()
         one, two = binding("a.example"), binding("b.example")
         for item in (one, two):

@@ -1,4 +1,4 @@
-"""The contract of EmbeddedAccountStore: what a key has led to, and who recovers it."""
+"""The contract of EmbeddedAccountStore: what a key has created, and its recovery."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from tests.support.values import GREETING, LATER_MS, PLENTY, RECOVERY, account_o
 
 
 class EmbeddedAccountStoreContract(Contract):
-    """An EmbeddedAccountStore, with the sessions and jobs that stand beside it."""
+    """An EmbeddedAccountStore, with the sessions and jobs beside it."""
 
     def make(self) -> tuple[EmbeddedAccountStore, SessionStore, JobStore]:
         """Three empty stores over one database."""
         raise NotImplementedError()
 
     async def started(self) -> EmbeddedAccountStore:
-        """A store beside which there is the session of ``account_of_session``."""
+        """A store beside the session of ``account_of_session``."""
         store, self.sessions, self.jobs = self.make()
         await self.sessions.add(session(expires_ms=LATER_MS), PLENTY)
         return store
 
     async def job_ids(self, now_ms: int = LATER_MS) -> set[str]:
-        """The jobs that are anybody's at this time."""
+        """The jobs that any process can claim at this time."""
         places = {"recover": 10, "greet": 10}
         return {job.job_id for job in await self.jobs.claim(places, now_ms, 1)}
 
     async def outcome(self) -> Optional[Outcome]:
-        """What the session's key has led to."""
+        """The outcome of the session's key."""
         found = await self.sessions.get("session", NOW_MS)
         assert found is not None
         return found.outcome
 
     async def test_reserved(self) -> None:
-        """A reserved key says for whom and with which login, and that it has no end yet."""
+        """A reserved key has its user and its login's terms, and is not finished."""
         store = await self.started()
         self.assertIsNone(await store.reserve(account_of_session(), RECOVERY))
         earlier = await store.reserve(account_of_session("bob"), RECOVERY)
@@ -48,19 +48,19 @@ class EmbeddedAccountStoreContract(Contract):
         self.assertEqual(earlier.terms, device("token of alice").login.terms)
 
     async def test_recoveryIsHeld(self) -> None:
-        """The recovery job belongs to who reserved, and to anybody if that one is gone."""
+        """The recovery job is held by the process that reserved the key, until the lease ends."""
         store = await self.started()
         await store.reserve(account_of_session(), RECOVERY)
         self.assertEqual(await self.job_ids(NOW_MS), set())
         self.assertEqual(await self.job_ids(), {"recovery"})
 
-    async def test_settled(self) -> None:
-        """Once settled the outcome stands: its session is finished, its jobs are held, and
-        there is nothing to recover."""
+    async def test_completed(self) -> None:
+        """A completed key has its outcome: its session is finished, its jobs are held, and there is
+        nothing to recover."""
         store = await self.started()
         await store.reserve(account_of_session(), RECOVERY)
-        settled = await store.complete(account_of_session(), "recovery")
-        self.assertEqual(list(settled or ()), [GREETING])
+        completed = await store.complete(account_of_session(), "recovery")
+        self.assertEqual(list(completed or ()), [GREETING])
         outcome = await self.outcome()
         assert outcome is not None
         self.assertTrue(outcome.finished)
@@ -70,8 +70,8 @@ class EmbeddedAccountStoreContract(Contract):
         self.assertEqual(await self.job_ids(NOW_MS), set())
         self.assertEqual(await self.job_ids(), {"greeting"})
 
-    async def test_settledTwice(self) -> None:
-        """Settling again, as another process does that shares the key, changes nothing."""
+    async def test_completedTwice(self) -> None:
+        """Completing a key again, as another process may do, changes nothing."""
         store = await self.started()
         await store.reserve(account_of_session(), RECOVERY)
         await store.complete(account_of_session(), "recovery")
@@ -83,19 +83,19 @@ class EmbeddedAccountStoreContract(Contract):
         self.assertEqual(await self.job_ids(), set())
 
     async def test_jobsOnce(self) -> None:
-        """Of the jobs that come with an account those are stored whose word is new."""
+        """Of the account's jobs those with a new deduplication key are stored."""
         store = await self.started()
-        old, new = (NewJob(kind="greet", job_id=word, dedup_key=word) for word in ("old", "new"))
+        old, new = (NewJob(kind="greet", job_id=key, dedup_key=key) for key in ("old", "new"))
         await self.jobs.begin([old], NOW_MS)
         await self.jobs.finish("old")
-        settled = await store.complete(
+        completed = await store.complete(
             attr.evolve(account_of_session(), jobs=(old, new)), "recovery"
         )
-        self.assertEqual(list(settled or ()), [new])
+        self.assertEqual(list(completed or ()), [new])
         self.assertEqual(await self.job_ids(), {"new"})
 
-    async def test_settledUnderAnotherName(self) -> None:
-        """What was made counts, where it is not what was reserved."""
+    async def test_completedUnderAnotherName(self) -> None:
+        """The account that was created counts, even if another name was reserved."""
         store = await self.started()
         await store.reserve(account_of_session("alice"), RECOVERY)
         await store.complete(account_of_session("bob"), "recovery")
@@ -103,8 +103,8 @@ class EmbeddedAccountStoreContract(Contract):
         assert outcome is not None
         self.assertEqual((outcome.user_id, outcome.finished), (user("bob"), True))
 
-    async def test_settledAfterAll(self) -> None:
-        """An account that comes after a recovery has given it up is settled all the same."""
+    async def test_completedAfterRelease(self) -> None:
+        """A key can be completed after a recovery has released it."""
         store = await self.started()
         await store.reserve(account_of_session(), RECOVERY)
         await store.release(account_of_session(), "recovery")
@@ -114,8 +114,8 @@ class EmbeddedAccountStoreContract(Contract):
         self.assertTrue(outcome.finished)
         self.assertEqual(await self.job_ids(), {"greeting"})
 
-    async def test_withdrawn(self) -> None:
-        """A released key has made nothing: it can be claimed again. Idempotent."""
+    async def test_released(self) -> None:
+        """A released key has no outcome, and can be reserved again. Idempotent."""
         store = await self.started()
         await store.reserve(account_of_session(), RECOVERY)
         for _ in range(2):
@@ -124,8 +124,8 @@ class EmbeddedAccountStoreContract(Contract):
             self.assertEqual(await self.job_ids(), set())
         self.assertIsNone(await store.reserve(account_of_session("bob"), RECOVERY))
 
-    async def test_withdrawnTooLate(self) -> None:
-        """What is settled cannot be withdrawn."""
+    async def test_releasedTooLate(self) -> None:
+        """A completed key cannot be released."""
         store = await self.started()
         await store.reserve(account_of_session(), RECOVERY)
         await store.complete(account_of_session(), "recovery")
@@ -136,7 +136,7 @@ class EmbeddedAccountStoreContract(Contract):
         self.assertEqual(await self.job_ids(), {"greeting"})
 
     async def test_reservedAtOnce(self) -> None:
-        """Of several calls with one key at once, one has noted it, and the others learn so."""
+        """Of several concurrent calls with one key one reserves it; the others get its outcome."""
         store = await self.started()
         ended = await together(store.reserve(account_of_session(), RECOVERY) for _ in range(6))
         self.assertEqual(ended.count(None), 1, ended)

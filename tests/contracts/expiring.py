@@ -1,4 +1,4 @@
-"""The contract of IExpiring: rows are deleted once their time is over, and not before."""
+"""The contract of IExpiring: rows are deleted once they have expired, and not before."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ class ExpiringContract(Contract):
     """An IExpiring."""
 
     def make(self) -> IExpiring:
-        """One that holds nothing yet."""
+        """One without rows."""
         raise NotImplementedError()
 
     async def add(self, number: int, ends_ms: int) -> None:
-        """Add a row whose time is over after ``ends_ms``."""
+        """Add a row that expires after ``ends_ms``."""
         raise NotImplementedError()
 
     def test_provides(self) -> None:
-        """It has its method, with the arguments that it will be called with."""
+        """It has its method, with the arguments that housekeeping calls it with."""
         provides(IExpiring, self.make())
 
     async def test_stays(self) -> None:
-        """Nothing goes before its time."""
+        """No row is deleted before it has expired."""
         store = self.make()
         await self.add(1, NOW_MS)
         self.assertEqual(await store.delete_expired(NOW_MS - 1, 10), 0)
         self.assertEqual(await store.delete_expired(NOW_MS + 1, 10), 1)
 
     async def test_goes(self) -> None:
-        """What is over goes, so many at a time as was said; what is not over stays."""
+        """Expired rows are deleted, at most so many in one call; the others stay."""
         store = self.make()
         for number in range(5):
             await self.add(number, NOW_MS - number)
