@@ -16,6 +16,7 @@ from regsys.config import ConfigError, parse
 from regsys.errors import MailDeferred, MailRefused
 from regsys.interfaces import IValidationMails
 from regsys.model import Mail, MailPurpose, ValidationMail
+from regsys.outbound.email import SMTPMailer
 from regsys.outbound.email_message import EnvelopeAddress, MessageBuilder
 from regsys.testing import provides
 from regsys.threepids.validation_mail import (
@@ -26,6 +27,7 @@ from regsys.threepids.validation_mail import (
     ValidationMailSender,
 )
 from tests.doubles.smtp import Delivered
+from tests.support.fakes import stands_for
 
 LINK = "https://hs.example/_matrix/submit_token?token=link-canary&sid=1"
 CODE = "codecode"
@@ -327,6 +329,7 @@ class Server:
 
 class PostTests(MailsCase):
     def post(self, server: Server) -> Deferred[None]:
+        stands_for(SMTPMailer, server)
         post = ValidationMailSender(mails=self.mails(), deliver=server.send)
         provides(IValidationMails, post)
         mail = ValidationMail(

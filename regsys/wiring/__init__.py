@@ -65,7 +65,7 @@ def standalone(
     users, devices = UserStore(database), DeviceStore(database, clock)
     owners = ThreepidStore(database)
     watch = activity.Watch.of(parts)
-    block = activity.blocking(parts, watch.users, users, owners, blocking)
+    blocker = activity.blocking(parts, watch.users, users, owners, blocking)
     auth = watch.auth(TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock))
     pushers = PusherStore(database)
     writer = LocalWriter(
@@ -83,7 +83,7 @@ def standalone(
         auth,
         watch.writer(writer),
         deactivation,
-        block,
+        blocker,
         elsewhere=parts.homeserver_accounts,
     )
     refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
@@ -91,10 +91,10 @@ def standalone(
     logins = PasswordLogin(
         handler=handler,
         check=passwords,
-        blocking=block,
+        blocking=blocker,
         config=config.passwords,
     )
-    appservices = accounts.appservices(parts, handler, users, users, devices, block)
+    appservices = accounts.appservices(parts, handler, users, users, devices, blocker)
     endpoints = [
         login.login(logins, appservices, clock),
         login.logout(auth, devices),
@@ -108,7 +108,7 @@ def standalone(
         accounts=users,
         auth=auth,
         appservices=appservices,
-        blocking=block,
+        blocking=blocker,
         owners=owners,
         addresses=addresses,
         passwords=passwords,
@@ -160,7 +160,7 @@ def embedded(
     if threepids is not None:
         foreign = EmbeddedThreepids(store=threepids, jobs=parts.stores.jobs)
         addresses = accounts.threepid_writer(parts, foreign)
-    block = activity.blocking(parts, active_users, store, threepids, blocking)
+    blocker = activity.blocking(parts, active_users, store, threepids, blocking)
     activity.warn_embedder(parts)
     handler = accounts.handler(
         parts,
@@ -168,14 +168,14 @@ def embedded(
         auth,
         _embedded_writer(parts, store, devices, auth, threepids),
         accounts.deactivation(parts, addresses),
-        block,
+        blocker,
     )
     side = Side(
         handler=handler,
         accounts=store,
         auth=auth,
-        appservices=accounts.appservices(parts, handler, store, users, None, block),
-        blocking=block,
+        appservices=accounts.appservices(parts, handler, store, users, None, blocker),
+        blocking=blocker,
         owners=threepids,
         addresses=addresses,
         passwords=None if users is None else accounts.password_check(parts, users, threepids),

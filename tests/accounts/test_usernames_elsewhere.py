@@ -17,7 +17,9 @@ from regsys.errors import (
     UsernameTaken,
 )
 from regsys.model import Outcome, Secret, UserID
+from regsys.outbound.homeserver_accounts import HomeserverAccounts
 from regsys.testing import MemoryAppservices
+from tests.support.fakes import stands_for
 from tests.support.naming import UsernamesCase, user
 
 
@@ -39,6 +41,7 @@ class Elsewhere:
 class ElsewhereTests(UsernamesCase):
     def setUp(self) -> None:
         self.elsewhere = Elsewhere({"alice", "1", "2"})
+        stands_for(HomeserverAccounts, self.elsewhere)
         super().setUp()
 
     def make(self, *reserved: str, **config: Any) -> Usernames:
