@@ -42,7 +42,6 @@ from regsys.testing.contracts import (
     AppservicesContract,
     AuthContract,
     DevicesContract,
-    LimiterContract,
     PushersContract,
     RequestSignerContract,
     RoomsContract,
@@ -51,7 +50,7 @@ from regsys.testing.contracts import (
 )
 from regsys.testing.contracts.appservices import BRIDGE, CONTESTED, ITS_NAME, OTHER, SHARED
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
-from regsys.testing.contracts.limits import BURST_COUNT, PER_SECOND
+from tests.contracts.limits import BURST_COUNT, PER_SECOND, LimiterContract
 from tests.support.bindings import Signer
 
 

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Iterator
 
+import attr
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import Interface
 
-from regsys import interfaces
+from regsys.interfaces import homeserver, hooks
 from regsys.metrics import Metrics
-from regsys.testing import standalone
+from regsys.testing import contracts, standalone
 from regsys.web.metrics import exposition
+from regsys.wiring import embedded
+from regsys.wiring.subsystem import Hooks
 from tests.client_api.test_signup_terms import RULES
+from tests.test_interfaces import interfaces_of
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("**/*.md"))
 EVERYTHING = "\n".join(path.read_text() for path in [ROOT / "README.md", *DOCS])
 
 
+def anchors(text: str) -> set[str]:
+    """What links to the headings of a document end in."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 class DocumentTests(SynchronousTestCase):
     def test_links(self) -> None:
-        """A link to a file of ours leads to one."""
+        """A link to a file of ours leads to one, and to a heading of it."""
         for path in [ROOT / "README.md", *DOCS]:
-            for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
-                self.assertTrue((path.parent / target).exists(), f"{path.name}: {target}")
+            for name, heading in re.findall(
+                r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", path.read_text()
+            ):
+                target = path.parent / name if name else path
+                self.assertTrue(target.exists(), f"{path.name}: {name}")
+                if heading:
+                    self.assertIn(heading, anchors(target.read_text()), f"{path.name}: {name}")
 
     def test_namedFiles(self) -> None:
         """A file that a document names in `tests/` or `regsys/` exists."""
@@ -65,27 +80,19 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(documented, there)
 
     def test_embeddersInterfaces(self) -> None:
-        """docs/embedding.md speaks of every interface that an embedder may bring."""
+        """docs/embedding.md has every interface that an embedder may bring, each argument of
+        embedded() and of hooks(), and every contract suite; the callbacks are on their own page."""
         text = (ROOT / "docs/embedding.md").read_text()
-        for name in (
-            "IAccountStore",
-            "IDevices",
-            "IAuth",
-            "IUserDirectory",
-            "IAppservices",
-            "IStage",
-            "IThreepidStore",
-            "IValidationMails",
-            "ISmsSender",
-            "IRequestSigner",
-            "IUserLookup",
-            "IPushers",
-            "IRooms",
-            "IMonthlyActiveUsers",
-            "IBlocking",
-        ):
-            self.assertTrue(issubclass(type(getattr(interfaces, name)), type(Interface)))
+        for interface in interfaces_of(homeserver) | interfaces_of(hooks):
+            self.assertIn(f"`{interface.__name__}`", text)
+        arguments = inspect.signature(embedded).parameters.keys() - {"config", "clock", "process"}
+        for name in (*arguments, *(field.name for field in attr.fields(Hooks))):
+            self.assertRegex(text, rf"`{name}\b")
+        for name in contracts.__all__:
             self.assertIn(name, text)
+        callbacks = (ROOT / "docs/callbacks.md").read_text()
+        for name in ("spam", "threepids", "threepid_changes", "binding_changes"):
+            self.assertIn(f"| `{name}", callbacks)
 
     def test_noMachine(self) -> None:
         """No document or source names a path of one machine."""

@@ -1,57 +1,35 @@
-"""The store of docs/examples/embedding.py keeps what regsys's own stores must keep."""
+"""The contract suites run as docs/embedding.md says, and the store of its example passes them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Optional
-from unittest import TestCase as AnyTestCase
+import os
+import re
+import subprocess
+import sys
 
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.interfaces import IAccountStore, IAuth, IDevices
-from regsys.model import Requester, Secret, UserID
-from regsys.testing.contracts import AccountStoreContract, AuthContract, DevicesContract
-from regsys.testing.contracts.case import account, device, user
-from tests.support.examples import embedding
+from tests.support.examples import EXAMPLES
 
-
-def open_store(case: AnyTestCase) -> Any:
-    """The example's store, with threads and a file."""
-    pool = embedding.open_database(Path(case.mktemp()))  # type: ignore[attr-defined]
-    case.addCleanup(pool.close)
-    return embedding.Store(pool)
+COMMAND = "python -m twisted.trial test_store"
 
 
-class AccountTests(AccountStoreContract, TestCase):
-    def make(self) -> IAccountStore:
-        self.store = open_store(self)
-        return self.store
-
-    async def deactivate(self, user_id: UserID) -> None:
-        await self.store.deactivate(user_id)
-
-
-class DeviceTests(DevicesContract, TestCase):
-    def make(self) -> tuple[IDevices, IAuth]:
-        self.store = open_store(self)
-        return self.store, self.store
-
-    async def add_user(self, localpart: str) -> UserID:
-        return (await self.store.create_account(account(localpart, localpart))).user_id
-
-    async def deactivate(self, user_id: UserID) -> None:
-        await self.store.deactivate(user_id)
-
-
-class AuthTests(AuthContract, TestCase):
-    def make(self) -> IAuth:
-        self.store = open_store(self)
-        return self.store
-
-    async def live(self) -> tuple[Secret, Requester]:
-        await self.store.create_account(account("key"))
-        made = await self.store.register(user("alice"), device("token"))
-        return made.access_token, Requester(user_id=user("alice"), device_id="PHONE")
-
-    async def expired(self) -> Optional[Secret]:
-        return None  # the example's tokens don't expire
+class SuiteTests(SynchronousTestCase):
+    def test_passed(self) -> None:
+        """The command in the document runs every suite that it names, and all tests pass."""
+        document = (EXAMPLES.parent / "embedding.md").read_text()
+        self.assertIn(f"    {COMMAND}\n", document)
+        _, *arguments, module = COMMAND.split()
+        folder = os.path.abspath(self.mktemp())
+        done = subprocess.run(
+            [sys.executable, *arguments, f"--temp-directory={folder}", module],
+            cwd=EXAMPLES,
+            env={**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1])},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout)
+        for suite in ("AccountTests", "DeviceTests", "AuthTests"):
+            self.assertRegex(done.stdout, rf"  {suite}\n    test_\w+ \.\.\. +\[OK\]")
+        self.assertTrue(re.search(r"PASSED \(successes=\d\d\)", done.stdout), done.stdout)

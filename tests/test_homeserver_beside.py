@@ -77,7 +77,7 @@ class ProfileTests(BesideCase):
     def test_ownDirectory(self) -> None:
         """A directory of an embedder's own is told instead."""
         directory = Directory()
-        self.system(hooks=self.hooks(directory=directory))
+        self.system(directory=directory)
         self.register("alice")
         self.settle()
         self.assertEqual(len(directory.told), 1)

@@ -239,7 +239,7 @@ class FlowTests(SystemCase):
 
     def test_unexpectedException(self) -> None:
         """When a hook fails over the registration that it was shown."""
-        self.system(hooks=self.hooks(blocking=Fragile(), mails=self.mails), **OPTIONS)
+        self.system(blocking=Fragile(), hooks=self.hooks(mails=self.mails), **OPTIONS)
         self.assertEqual(self.everything()[0], 500)
         self.assertIn("cannot judge", str(self.flushLoggedErrors(RuntimeError)[0]))
 

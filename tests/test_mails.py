@@ -11,12 +11,12 @@ import attr
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from regsys.config import ConfigError, parse
 from regsys.errors import MailDeferred, MailRefused
-from regsys.interfaces import IMailer, IValidationMails
+from regsys.interfaces import IValidationMails
 from regsys.model import Mail, MailPurpose, ValidationMail
+from regsys.outbound.email import SMTPMailer
 from regsys.outbound.email_message import EnvelopeAddress, MessageBuilder
 from regsys.testing import provides
 from regsys.threepids.validation_mail import (
@@ -27,6 +27,7 @@ from regsys.threepids.validation_mail import (
     ValidationMailSender,
 )
 from tests.doubles.smtp import Delivered
+from tests.support.fakes import stands_for
 
 LINK = "https://hs.example/_matrix/submit_token?token=link-canary&sid=1"
 CODE = "codecode"
@@ -313,7 +314,6 @@ class MessageTests(MailsCase):
         self.assertEqual(again.message["Message-ID"], message["Message-ID"])
 
 
-@implementer(IMailer)
 class Server:
     """A way out that may be barred."""
 
@@ -329,7 +329,8 @@ class Server:
 
 class PostTests(MailsCase):
     def post(self, server: Server) -> Deferred[None]:
-        post = ValidationMailSender(mails=self.mails(), mailer=server)
+        stands_for(SMTPMailer, server)
+        post = ValidationMailSender(mails=self.mails(), deliver=server.send)
         provides(IValidationMails, post)
         mail = ValidationMail(
             purpose=MailPurpose.REGISTRATION,

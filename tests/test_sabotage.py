@@ -45,6 +45,7 @@ ALWAYS_TRUE = [
     (test_accounts.MemoryOwnAccountsTests, "DELETE FROM devices", "user_id = ?"),
     (test_accounts.MemoryOwnAccountsTests, "UPDATE uia_sessions SET finished", "session_id = ?"),
     (test_accounts.MemoryOwnAccountsTests, "UPDATE validations SET used", "claimed_by = ?"),
+    (test_accounts.MemoryLookupTests, "SELECT user_id, password_hash", "name_key = ?"),
     (test_activity.MemoryActivityTests, "UPDATE users SET seen_ms", "is_guest"),
     (test_activity.MemoryActivityTests, "UPDATE users SET deactivated", "is_guest"),
     (test_bindings.MemoryBindingTests, "DELETE FROM bindings", "binding_id = ?"),

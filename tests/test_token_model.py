@@ -31,8 +31,8 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database
 from regsys.testing.contracts.case import NOW_MS, account
-from regsys.testing.contracts.registration_tokens import token
 from tests.support.scale import examples
+from tests.support.values import token
 
 NAMES = st.sampled_from(["a", "b"])
 SESSIONS = st.sampled_from(["s1", "s2", "s3"])

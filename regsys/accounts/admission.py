@@ -8,8 +8,9 @@ import attr
 from zope.interface import implementer
 
 from regsys.callbacks.registration import SpamChecks
+from regsys.callbacks.threepids import ThreepidChanges
 from regsys.errors import LimitExceeded, ThreepidDenied
-from regsys.interfaces import IBlocking, ILimiter, IThreepidChanges, IThreepidRules, Verdict
+from regsys.interfaces import IBlocking, ILimiter, IThreepidRules, Verdict
 from regsys.model import Registration, Threepid, User, UserID
 
 # For the log alone: the client must not learn it.
@@ -30,7 +31,7 @@ class Admission:
     spam: SpamChecks
     blocking: IBlocking
     threepids: IThreepidRules
-    changes: IThreepidChanges
+    changes: ThreepidChanges
     denied_ms: int
 
     async def peek(self, address: Optional[str]) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from regsys import clock
 from regsys.accounts.usernames import Usernames
 from regsys.credentials.access_tokens import Logins
+from regsys.credentials.hashing import HashingPool
 from regsys.errors import (
     AppserviceLoginUnsupported,
     InvalidUsername,
@@ -18,7 +19,7 @@ from regsys.errors import (
     UnknownToken,
     UsernameReserved,
 )
-from regsys.interfaces import IAppservices, IHasher
+from regsys.interfaces import IAppservices
 from regsys.model import (
     MAX_USER_ID_BYTES,
     Appservice,
@@ -49,7 +50,7 @@ class Ghosts:
     services: IAppservices
     names: Usernames
     logins: Logins
-    hasher: IHasher
+    hasher: HashingPool
     clock: IReactorTime
 
     async def plan(

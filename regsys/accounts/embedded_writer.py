@@ -19,15 +19,10 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
+from regsys.accounts.post_registration import PostRegistration
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import RegistrationError, Unavailable, UserNotFound
-from regsys.interfaces import (
-    IAccountStore,
-    IDevices,
-    IJobPlanner,
-    IPostRegistration,
-    IRegistrationWriter,
-)
+from regsys.interfaces import IAccountStore, IDevices, IJobPlanner, IRegistrationWriter
 from regsys.model import (
     Created,
     Job,
@@ -58,7 +53,7 @@ class EmbeddedWriter:
     logins: Logins
     planners: IJobPlanner
     outcomes: EmbeddedAccountStore
-    post_registration: IPostRegistration
+    post_registration: PostRegistration
     start_jobs: Callable[[Sequence[NewJob]], None]
     recovered: Callable[[NewAccount], None]
 

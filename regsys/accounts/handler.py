@@ -13,8 +13,9 @@ from regsys.accounts.appservice_account import Ghosts
 from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.new_account import AccountPlanner
 from regsys.accounts.usernames import Usernames
+from regsys.credentials.hashing import HashingPool
 from regsys.errors import NoFreeName, UsernameTaken
-from regsys.interfaces import IHasher, IJobPlanner, IRegistrationWriter, Verdict
+from regsys.interfaces import IJobPlanner, IRegistrationWriter, Verdict
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -39,7 +40,7 @@ class RegistrationHandler:
 
     names: Usernames
     admission: Admission
-    hasher: IHasher
+    hasher: HashingPool
     planner: AccountPlanner
     ghosts: Ghosts
     planners: IJobPlanner

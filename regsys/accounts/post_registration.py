@@ -7,12 +7,11 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from regsys import clock
 from regsys.consent import Consents
 from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
-from regsys.interfaces import IAccountStore, IAuth, IJobPlanner, IPostRegistration, IThreepidStore
+from regsys.interfaces import IAccountStore, IAuth, IJobPlanner, IThreepidStore
 from regsys.json_body import MAX_INTEGER
 from regsys.model import (
     Job,
@@ -34,7 +33,6 @@ from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE, TERMS
 log = Logger()
 
 
-@implementer(IPostRegistration)
 @attr.frozen(kw_only=True)
 class PostRegistration:
     """For accounts of our own and of a homeserver's. If ``threepids`` is None, owners of addresses
@@ -53,6 +51,7 @@ class PostRegistration:
     async def after_registration(
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> None:
+        """As IRegistrationWriter.after_registration."""
         if not await self.accounts.is_taken(user_id.localpart):
             raise UserNotFound()
         accepted = self._accepted(auth_result.get(TERMS))
@@ -72,6 +71,7 @@ class PostRegistration:
         await self._begin(self.planners.jobs_for(account))
 
     async def after_consent(self, user_id: UserID) -> None:
+        """As IRegistrationWriter.after_consent."""
         await self._begin(self.planners.jobs_after_consent(user_id))
 
     async def run(self, job: Job) -> None:

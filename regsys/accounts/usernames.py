@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import Optional
+from typing import Awaitable, Callable, Optional
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -20,7 +20,7 @@ from regsys.errors import (
     UsernameReserved,
     UsernameTaken,
 )
-from regsys.interfaces import IAccountStore, IAppservices, IAuth, IHomeserverAccounts
+from regsys.interfaces import IAccountStore, IAppservices, IAuth
 from regsys.model import MAX_USER_ID_BYTES, Secret, UserID
 
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
@@ -46,7 +46,8 @@ def ascii_lower(name: str) -> str:
 @attr.define(eq=False, kw_only=True)
 class Usernames:
     """The rules of names, asked in this order: grammar, reservations, length, who has it (B1).
-    ``elsewhere``: the accounts of a homeserver beside us; None if there is none."""
+    ``exists_elsewhere``: whether a homeserver beside us has an account of this user ID, or
+    Unavailable; None if there is no such homeserver."""
 
     server_name: str
     config: RegistrationConfig
@@ -54,7 +55,7 @@ class Usernames:
     services: IAppservices
     auth: IAuth
     clock: IReactorTime
-    elsewhere: Optional[IHomeserverAccounts] = None
+    exists_elsewhere: Optional[Callable[[UserID], Awaitable[bool]]] = None
     # What the operator has been told of.
     _blamed: set[str] = attr.field(init=False, factory=set, repr=False)
     _gave_up_s: Optional[float] = attr.field(init=False, default=None, repr=False)
@@ -137,7 +138,7 @@ class Usernames:
     async def check_elsewhere(self, user_id: UserID) -> None:
         """Raises UsernameTaken for a name that a homeserver beside us has, Unavailable where that
         cannot be told."""
-        if self.elsewhere is not None and await self.elsewhere.exists(user_id):
+        if self.exists_elsewhere is not None and await self.exists_elsewhere(user_id):
             raise UsernameTaken()
 
     async def draw(self) -> UserID:
@@ -154,7 +155,7 @@ class Usernames:
                     break
             elif not await self.accounts.is_taken(localpart):
                 user_id = UserID(localpart, self.server_name)
-                if self.elsewhere is None or not await self.elsewhere.exists(user_id):
+                if self.exists_elsewhere is None or not await self.exists_elsewhere(user_id):
                     return user_id
                 asked += 1
                 if asked == ASKED_AT_ONCE:

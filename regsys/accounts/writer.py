@@ -9,8 +9,9 @@ import attr
 from zope.interface import implementer
 
 from regsys.accounts.monthly_active_users import Activity
+from regsys.accounts.post_registration import PostRegistration
 from regsys.credentials.access_tokens import Logins
-from regsys.interfaces import IAccountStore, IDevices, IPostRegistration, IRegistrationWriter
+from regsys.interfaces import IAccountStore, IDevices, IRegistrationWriter
 from regsys.metrics import Metrics
 from regsys.model import Created, Login, NewAccount, NewDevice, NewJob, Outcome, Secret, UserID
 
@@ -23,7 +24,7 @@ class LocalWriter:
     accounts: IAccountStore
     devices: IDevices
     logins: Logins
-    post_registration: IPostRegistration
+    post_registration: PostRegistration
     start_jobs: Callable[[Sequence[NewJob]], None]
 
     async def create_account(self, new: NewAccount) -> Created:

@@ -8,11 +8,9 @@ from typing import Awaitable, Callable, Iterable, Optional, Union
 import attr
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import implementer
 
 from regsys.callbacks.base import CallbackList, Hook, log
 from regsys.errors import ThreepidChangeRefused, Unavailable
-from regsys.interfaces import IBindingChanges, IThreepidChanges
 from regsys.model import Binding, UserID
 
 # check_user_third_party_identifier(user_id, medium, address, adding): before an account gets the
@@ -120,10 +118,9 @@ class BindingUpdates(_Notices[BindingNotice]):
     moment = "on_update_identity_server_binding"
 
 
-@implementer(IThreepidChanges)
 @attr.frozen(kw_only=True)
 class ThreepidChanges:
-    """The hooks around a change of what an existing account has: before it, and after."""
+    """The callbacks before and after an account gains or loses a 3PID."""
 
     checks: ThreepidChecks
     additions: ThreepidAdditions
@@ -132,7 +129,7 @@ class ThreepidChanges:
 
     @classmethod
     def on(cls, clock: IReactorTime) -> ThreepidChanges:
-        """Without any hook yet."""
+        """Without any callback yet."""
         return cls(
             checks=ThreepidChecks(clock=clock),
             additions=ThreepidAdditions(clock=clock),
@@ -141,13 +138,18 @@ class ThreepidChanges:
         )
 
     async def check(self, user_id: UserID, medium: str, address: str, adding: bool) -> None:
+        """Raises ThreepidChangeRefused if a callback objects, Unavailable if one cannot be asked.
+        ``adding``: the account is to gain the address, else to lose it."""
         default = "M_THREEPID_DENIED" if adding else "M_FORBIDDEN"
         await self.checks.check(default, str(user_id), medium, address, adding)
 
     def has_listeners(self) -> bool:
+        """Whether a callback is called after additions."""
         return bool(self.additions.hooks or self.old_additions.hooks)
 
     async def tell(self, user_id: UserID, medium: str, address: str, added: bool) -> None:
+        """Call the callbacks for an address that the account has gained, or (not ``added``) lost.
+        Returns when all have returned; the failure of one is logged, and the others are called."""
         args = (str(user_id), medium, address)
         if added:
             told = self.additions.tell(*args) + self.old_additions.tell_but(self.additions, *args)
@@ -156,23 +158,26 @@ class ThreepidChanges:
         await DeferredList(told)
 
 
-@implementer(IBindingChanges)
 @attr.frozen(kw_only=True)
 class BindingChanges:
-    """The hooks around what identity servers are asked: before it, and after."""
+    """The callbacks before and after an identity server binds or unbinds an address."""
 
     checks: BindingChecks
     updates: BindingUpdates
 
     @classmethod
     def on(cls, clock: IReactorTime) -> BindingChanges:
-        """Without any hook yet."""
+        """Without any callback yet."""
         return cls(checks=BindingChecks(clock=clock), updates=BindingUpdates(clock=clock))
 
     async def check(self, binding: Binding, bound: bool) -> None:
+        """Raises ThreepidChangeRefused if a callback objects, Unavailable if one cannot be asked.
+        ``bound``: the address is to be bound, else to be unbound."""
         await self.checks.check("M_THREEPID_DENIED", *_told(binding), bound)
 
     def updated(self, binding: Binding, bound: bool) -> None:
+        """Call the callbacks for an address that is bound now, or (not ``bound``) unbound. They
+        can neither fail nor delay the caller."""
         self.updates.tell(*_told(binding), bound)
 
 

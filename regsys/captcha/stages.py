@@ -7,7 +7,7 @@ knows whether they were solved. An ``auth`` dict has one key for all: ``response
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Mapping, Optional
+from typing import Any, Awaitable, Callable, Mapping, Optional
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -16,7 +16,7 @@ from zope.interface import implementer
 from regsys import clock
 from regsys.captcha.proof_of_work import ProofOfWork
 from regsys.errors import StageFailed
-from regsys.interfaces import ICaptchaVerifier, INonceStore, IStage, StageContext, StagePage
+from regsys.interfaces import IStage, StageContext, StagePage
 from regsys.model import UIASession
 from regsys.uia.stage_types import HCAPTCHA, PROOF_OF_WORK, RECAPTCHA, TURNSTILE
 
@@ -68,16 +68,18 @@ PAGES: Mapping[str, StagePage] = {
 @implementer(IStage)
 @attr.frozen(kw_only=True)
 class CaptchaStage:
-    """A captcha whose service knows whether a ``response`` is good. ``type`` is one of PAGES.
+    """A captcha whose service verifies the ``response``. ``type`` is one of PAGES.
 
-    A response passes one session. Services see to that themselves, but ``used`` makes it
-    certain, for all processes: whoever uses up a response first has passed with it.
+    ``verify(response, address)`` says whether a response from this IP address is a solution, or
+    raises Unavailable; asking may use the response up. A response passes one session: services see
+    to that themselves, but ``use_once(fingerprint, until_ms)`` makes it certain for all processes.
+    It is False for a response that another session has passed with.
     """
 
     type: str
     public_key: str
-    verifier: ICaptchaVerifier
-    used: INonceStore
+    verify: Callable[[str, str], Awaitable[bool]]
+    use_once: Callable[[str, int], Awaitable[bool]]
     clock: IReactorTime
 
     @property
@@ -94,11 +96,11 @@ class CaptchaStage:
             # This session has passed with it, and the client has missed the answer.
             return fingerprint
         refused = StageFailed("M_UNAUTHORIZED", "The captcha was not solved: try another one.")
-        if not await self.verifier.verify(response, context.client.address):
+        if not await self.verify(response, context.client.address):
             raise refused
         # Only now: a response that nobody could check is not used up.
         until_ms = clock.now_ms(self.clock) + REMEMBERED_MS
-        if not await self.used.use(fingerprint, until_ms):
+        if not await self.use_once(fingerprint, until_ms):
             raise refused
         return fingerprint
 

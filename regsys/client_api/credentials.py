@@ -7,6 +7,7 @@ from typing import Any, Callable, Mapping, Optional
 import attr
 
 from regsys import json_body
+from regsys.credentials.hashing import HashingPool
 from regsys.errors import (
     AwaitingApproval,
     BadJSON,
@@ -14,7 +15,7 @@ from regsys.errors import (
     LoginFailed,
     UserDeactivated,
 )
-from regsys.interfaces import IHasher, ILimiter, IThreepidStore, IUserLookup
+from regsys.interfaces import ILimiter, IThreepidStore, IUserLookup
 from regsys.model import Secret, User
 from regsys.threepids.addresses import CANONICAL, MSISDN, canonical_msisdn
 
@@ -39,7 +40,7 @@ class PasswordCheck:
     server_name: str
     accounts: IUserLookup
     threepids: Optional[IThreepidStore]
-    hasher: IHasher
+    hasher: HashingPool
     limits: LoginLimits
 
     async def localpart(self, fields: Mapping[str, Any]) -> Optional[str]:

@@ -17,8 +17,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from regsys import clock
+from regsys.credentials.hashing import HashingPool
 from regsys.errors import RegistrationError, Unavailable
-from regsys.interfaces import IHasher
 from regsys.model import Secret, UIASession
 from regsys.uia.sessions import UserInteractiveAuth
 
@@ -68,7 +68,7 @@ class SessionPasswords:
     """Makes the hashes of this process's sessions, one a session, and waits for those of others."""
 
     uia: UserInteractiveAuth
-    hasher: IHasher
+    hasher: HashingPool
     clock: IReactorTime
     # By session, in the order of their coming: those that wait for room in the hashing queue, and
     # those that are being hashed, kept or given up.

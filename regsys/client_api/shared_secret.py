@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
 from regsys.errors import Forbidden, InvalidNonce
-from regsys.interfaces import INonceStore
 from regsys.model import Secret, token_text
+from regsys.storage.nonces import NonceStore
 
 LIFETIME_MS = 60_000
 
@@ -26,7 +26,7 @@ class SharedSecret:
 
     secret: Secret
     server_secret: bytes = attr.field(repr=False)
-    nonces: INonceStore
+    nonces: NonceStore
     clock: IReactorTime
 
     def new_nonce(self) -> str:

@@ -10,11 +10,9 @@ from typing import Any, Callable, Optional, TypeVar, Union
 import attr
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, maybeDeferred
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from regsys.credentials.passwords import hash_password, prepare, verify_password
 from regsys.errors import LimitExceeded, Unavailable
-from regsys.interfaces import IHasher
 from regsys.model import Secret
 
 T = TypeVar("T")
@@ -53,7 +51,6 @@ class _Hashing:
         self.waiting.clear()
 
 
-@implementer(IHasher)
 @attr.define(kw_only=True, eq=False)
 class HashingPool:
     """Hashes and verifies passwords first come first served, never more at once than threads.
@@ -95,6 +92,8 @@ class HashingPool:
         return self.waiting < self.waiting_limit / 2
 
     async def room(self) -> None:
+        """Return once the queue is less than half full: for work that can wait. May be
+        cancelled."""
         while not self.has_room():
             place: Deferred[None] = Deferred(self._for_room.remove)
             self._for_room.append(place)
@@ -108,9 +107,11 @@ class HashingPool:
             asked.cancel()
 
     async def hash(self, password: Secret, once: Optional[str] = None) -> str:
-        """The hash to store; InvalidParam for a lone surrogate; else as IHasher.hash.
+        """The hash to store. ``once`` names a dialogue in which the same password is hashed only
+        once, and another password replaces the one before.
 
-        Within the dialogue ``once`` another password takes the place of the one before.
+        Raises InvalidParam for a lone surrogate, LimitExceeded when too many hashes wait,
+        Unavailable when the process is about to end.
         """
         prepared = self._prepare(password)
         if once is None:
@@ -122,7 +123,8 @@ class HashingPool:
         return await hashing.result()
 
     async def verify(self, password: Secret, stored: Optional[str]) -> bool:
-        """Whether the password fits; LimitExceeded and InvalidParam as for ``hash``."""
+        """Whether the password matches; takes as long for None (an account without a password).
+        Raises as ``hash`` does."""
         prepared = self._prepare(password)
         if stored is None:
             # As much work as for an account with a password, so that time tells nothing.

@@ -1,27 +1,20 @@
-"""Every seam of regsys, by who brings what stands behind it.
+"""The interfaces of regsys, by who brings an implementation.
 
-Methods are declared ``-> Awaitable[X]`` where they may talk to a disk, a network or a
-thread: implement them as ``async def`` or return a Deferred. The others answer at once
-and never block. Refusals are exceptions of ``regsys.errors``; None means absent.
-``regsys.testing`` holds one contract suite an interface: run it against yours.
+``homeserver`` has what a homeserver brings, each an argument of ``regsys.embedded``; ``hooks``
+what is custom, for ``regsys.hooks``. Those in ``internal`` are not for embedders.
 
-``homeserver`` is the one page for embedders; ``stages`` is for who brings a stage.
+Methods declared ``-> Awaitable[X]`` may use a disk, a network or a thread: implement them as
+``async def`` or return a Deferred. The others return at once and never block. Refusals are
+exceptions of ``regsys.errors``; None means absent. ``regsys.testing.contracts`` has a suite of
+tests for most interfaces of ``homeserver``: run it against your implementation.
 """
 
-from regsys.interfaces.bindings import IIdentityServers
-from regsys.interfaces.checks import (
-    IBindingChanges,
-    IConcurrencyLimiter,
-    ILimiter,
-    IThreepidChanges,
-    IThreepidRules,
-)
 from regsys.interfaces.homeserver import (
     IAccountStore,
+    IAppservices,
     IAuth,
     IBlocking,
     IDevices,
-    IHomeserverAccounts,
     IMonthlyActiveUsers,
     IPushers,
     IRequestSigner,
@@ -30,33 +23,24 @@ from regsys.interfaces.homeserver import (
     IUserDirectory,
     IUserLookup,
 )
-from regsys.interfaces.proofs import (
-    IMailer,
-    IPhoneValidation,
-    IPhoneValidationServer,
+from regsys.interfaces.hooks import (
     ISmsSender,
-    IValidationMails,
-)
-from regsys.interfaces.registration import (
-    IAccountData,
-    IAppservices,
-    IHasher,
-    IJobPlanner,
-    IPostRegistration,
-    IRegistrationWriter,
-    Verdict,
-)
-from regsys.interfaces.stages import (
-    ICaptchaVerifier,
     IStage,
+    IValidationMails,
     StageContext,
     StagePage,
+    Verdict,
 )
-from regsys.interfaces.stores import (
+from regsys.interfaces.internal import (
+    IAccountData,
+    IConcurrencyLimiter,
     IExpiring,
-    INonceStore,
+    IJobPlanner,
+    ILimiter,
     IOwnThreepidStore,
-    IReloadable,
+    IPhoneValidation,
+    IRegistrationWriter,
+    IThreepidRules,
 )
 
 __all__ = [
@@ -64,32 +48,21 @@ __all__ = [
     "IAccountStore",
     "IAppservices",
     "IAuth",
-    "IBindingChanges",
     "IBlocking",
-    "ICaptchaVerifier",
     "IConcurrencyLimiter",
     "IDevices",
     "IExpiring",
-    "IHasher",
-    "IHomeserverAccounts",
-    "IIdentityServers",
     "IJobPlanner",
     "ILimiter",
-    "IMailer",
     "IMonthlyActiveUsers",
-    "INonceStore",
     "IOwnThreepidStore",
     "IPhoneValidation",
-    "IPhoneValidationServer",
-    "IPostRegistration",
     "IPushers",
     "IRegistrationWriter",
-    "IReloadable",
     "IRequestSigner",
     "IRooms",
     "ISmsSender",
     "IStage",
-    "IThreepidChanges",
     "IThreepidRules",
     "IThreepidStore",
     "IUserDirectory",

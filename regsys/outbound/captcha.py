@@ -6,10 +6,8 @@ from typing import Any, Mapping
 
 import attr
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from regsys.errors import Unavailable
-from regsys.interfaces import ICaptchaVerifier
 from regsys.model import Secret
 from regsys.outbound.http import HTTPClient, NoAnswer
 
@@ -24,7 +22,6 @@ NOT_THEIR_FAULT: Mapping[str, str] = {
 _log = Logger()
 
 
-@implementer(ICaptchaVerifier)
 @attr.frozen(kw_only=True)
 class SiteVerify:
     """``url``: where the service answers; ``secret``: our private key there.
@@ -38,6 +35,8 @@ class SiteVerify:
     http: HTTPClient
 
     async def verify(self, response: str, address: str) -> bool:
+        """Whether this response, from a browser at ``address``, is a solution. Asking may use it
+        up. Raises Unavailable if the service does not say; then the response may be tried again."""
         fields = {"secret": self.secret.reveal(), "response": response, "remoteip": address}
         try:
             answer = await self.http.post_form(self.url, fields)

@@ -12,11 +12,9 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from regsys.config.email import EmailConfig
 from regsys.errors import MailDeferred
-from regsys.interfaces import IMailer
 from regsys.model import Mail, masked
 from regsys.outbound.email_message import EnvelopeAddress, MessageBuilder
 from regsys.outbound.hosts import HostEndpoint, tls_to
@@ -33,7 +31,6 @@ _log = Logger()
 _T = TypeVar("_T")
 
 
-@implementer(IMailer)
 @attr.frozen(kw_only=True)
 class SMTPMailer:
     """``endpoint`` is the mail server; ``tls`` how to begin TLS with it, None: never.
@@ -68,6 +65,12 @@ class SMTPMailer:
         )
 
     async def send(self, mail: Mail) -> None:
+        """Hand the mail to the server, which takes responsibility for it.
+
+        Ends within ``regsys.model.JOB_LEASE_MS``, so that a job can wait for it. Raises
+        MailDeferred if the mail should be sent again (it may have gone out all the same: the
+        server's answer was lost), MailRefused if that would be useless.
+        """
         to = EnvelopeAddress.parse(mail.to)
         message = self.message_builder.message(mail, to, self.clock.seconds())
         await self._within(PLACE_S, self.places.acquire(), "too many mails are waiting for it")

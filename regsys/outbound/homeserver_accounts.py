@@ -6,10 +6,8 @@ from typing import Optional
 
 import attr
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from regsys.errors import RoomRefused, Unavailable
-from regsys.interfaces import IHomeserverAccounts
 from regsys.model import UserID
 from regsys.outbound.homeserver import Homeserver, HomeserverRefused
 
@@ -23,7 +21,6 @@ _WHOAMI = ("v3", "account", "whoami")
 log = Logger()
 
 
-@implementer(IHomeserverAccounts)
 @attr.define(eq=False)
 class HomeserverAccounts:
     """Asks as whom an application service may act there: only as an account that exists, in
@@ -35,6 +32,8 @@ class HomeserverAccounts:
     _told_s: Optional[float] = attr.field(default=None, init=False)
 
     async def exists(self, user_id: UserID) -> bool:
+        """Whether the homeserver has an account of exactly this user ID, in whatever state. Raises
+        Unavailable if it does not say."""
         try:
             asking = self.homeserver.ask("GET", _WHOAMI, acting=user_id)
             answer = await self.homeserver.within(ASK_S, asking)

@@ -8,11 +8,9 @@ from typing import Any, Awaitable, Mapping, Optional, TypeVar
 import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import DelegateRefused, Unavailable
-from regsys.interfaces import IPhoneValidationServer
 from regsys.model import Threepid
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 from regsys.outbound.identity_server_answers import RETRY_MS, said
@@ -31,7 +29,6 @@ _log = Logger()
 _T = TypeVar("_T")
 
 
-@implementer(IPhoneValidationServer)
 @attr.frozen(kw_only=True)
 class IdentityServer:
     """``url``: as the configuration has it, without a slash at its end.

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 import attr
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from regsys.config.identity_servers import IdentityServersConfig, host_of, server_name
 from regsys.errors import (
@@ -18,7 +17,7 @@ from regsys.errors import (
     MissingParam,
     Unavailable,
 )
-from regsys.interfaces import IIdentityServers, IRequestSigner
+from regsys.interfaces import IRequestSigner
 from regsys.model import Binding, IdentityServerSession, Secret
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 from regsys.outbound.identity_server_answers import said
@@ -38,7 +37,6 @@ _log = Logger()
 _T = TypeVar("_T")
 
 
-@implementer(IIdentityServers)
 @attr.frozen(kw_only=True)
 class IdentityServers:
     """``http`` asks those that the configuration names, ``guarded`` those that clients do. If

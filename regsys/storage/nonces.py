@@ -5,17 +5,20 @@ from __future__ import annotations
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IExpiring, INonceStore
+from regsys.interfaces import IExpiring
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
 
-@implementer(INonceStore, IExpiring)
+@implementer(IExpiring)
 @attr.frozen
 class NonceStore:
+    """What is good once: nonces for one attempt, captcha responses for one session."""
+
     db: Database
 
     async def use(self, nonce: str, until_ms: int) -> bool:
+        """Use it up; False if it was used already. It is remembered until ``until_ms``."""
         return await self.db.transaction("use_nonce", _use, nonce, until_ms)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:

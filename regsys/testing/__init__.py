@@ -1,6 +1,6 @@
-"""For tests, ours and an embedder's: contract suites, verified fakes, a database in memory.
+"""For tests, ours and an embedder's: contract suites, verified fakes, a subsystem in memory.
 
-The suites are in ``regsys.testing.contracts``.
+The suites are in ``regsys.testing.contracts``; docs/embedding.md shows how to run them.
 """
 
 from regsys.testing import contracts

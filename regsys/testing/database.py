@@ -1,4 +1,4 @@
-"""The real SQL on an in-memory SQLite, run at once and on the calling thread."""
+"""The real SQL on an SQLite in memory, executed at once on the calling thread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from regsys.storage.migrations import migrate
 class InlinePool:
     """Runs database functions on the calling thread, over one connection.
 
-    ``connect`` makes the connection, and makes it anew after it was lost.
+    ``connect`` makes the connection, and a new one after it was lost.
     """
 
     def __init__(self, connect: Callable[[], Any]) -> None:
@@ -46,7 +46,7 @@ def inline_database(
 ) -> Database:
     """A migrated database whose calls finish before they return.
 
-    ``connect`` is the driver's; if ``clock`` is None, a ``task.Clock`` that stands still.
+    ``connect`` is the driver's. If ``clock`` is None, a ``task.Clock`` that nothing advances.
     """
 
     def opened() -> Any:

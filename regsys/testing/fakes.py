@@ -1,6 +1,6 @@
-"""A homeserver's parts, in memory: what an embedder brings, for tests that need some.
+"""A homeserver's parts in memory: what an embedder brings, for tests that need it.
 
-They keep the contracts of ``regsys.testing.contracts``, as our tests show.
+They pass the suites of ``regsys.testing.contracts``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from regsys.model import (
 @attr.define(eq=False)
 class MemoryAccounts:
     """Accounts without devices. ``by_name`` maps each lower-cased localpart to its account,
-    ``threepids`` each (medium, address) to whose it is."""
+    ``threepids`` each (medium, address) to its owner."""
 
     by_name: dict[str, NewAccount] = attr.field(factory=dict)
     threepids: dict[tuple[str, str], tuple[UserID, AccountThreepid]] = attr.field(factory=dict)
@@ -87,12 +87,12 @@ class MemoryAccounts:
         return None if made is None else attr.evolve(made, replayed=True)
 
     def put(self, user_id: UserID, item: Threepid, now_ms: int) -> None:
-        """This user has this identifier from now on."""
+        """Give the user this 3PID."""
         held = AccountThreepid(item.medium, item.address, item.validated_at_ms, now_ms)
         self.threepids[item.medium, item.address] = user_id, held
 
     def active(self, user_id: UserID) -> Optional[NewAccount]:
-        """The account of exactly this user, or None if there is none or it is deactivated."""
+        """The account of exactly this user; None if there is none or it is deactivated."""
         new = self.by_name.get(user_id.name_key)
         if new is None or new.user_id != user_id or user_id in self.deactivated:
             return None
@@ -102,7 +102,7 @@ class MemoryAccounts:
 @implementer(IThreepidStore)
 @attr.frozen
 class MemoryThreepids:
-    """The identifiers of some accounts."""
+    """The 3PIDs of these accounts."""
 
     accounts: MemoryAccounts
 
@@ -133,8 +133,8 @@ class MemoryThreepids:
 @implementer(IAppservices)
 @attr.frozen
 class MemoryAppservices:
-    """Services without namespaces: ``reserved`` says for which of them each localpart is kept,
-    ``shared`` which localparts anybody may use who asks, people included."""
+    """Services without namespaces: ``reserved`` maps each localpart to the services that it is
+    reserved for; a localpart in ``shared`` may be used by any service and any user."""
 
     reserved: Mapping[str, Collection[str]] = attr.field(factory=dict)
     services: Collection[Appservice] = ()
@@ -158,7 +158,7 @@ class MemoryAppservices:
 @implementer(IDevices)
 @attr.define(eq=False)
 class MemoryDevices:
-    """The devices of some accounts, guests' too. ``by_id``: (user, device id) to the device."""
+    """The devices of these accounts, guests included, in ``by_id`` by user and device id."""
 
     accounts: MemoryAccounts
     by_id: dict[tuple[UserID, str], NewDevice] = attr.field(factory=dict)
@@ -177,7 +177,7 @@ class MemoryDevices:
 @implementer(IPushers)
 @attr.define(eq=False)
 class MemoryPushers:
-    """The pushers of some devices. ``by_key``: (user, app id, pushkey) to the pusher."""
+    """The pushers of these devices, in ``by_key`` by user, app id and pushkey."""
 
     devices: MemoryDevices
     by_key: dict[tuple[UserID, str, str], Pusher] = attr.field(factory=dict)
@@ -186,7 +186,7 @@ class MemoryPushers:
         self.by_key[pusher.user_id, pusher.app_id, pusher.pushkey] = pusher
 
     def of_user(self, user_id: UserID) -> Sequence[Pusher]:
-        """Those whose devices are there."""
+        """The user's pushers whose devices exist."""
         return [
             pusher
             for pusher in self.by_key.values()
@@ -197,7 +197,8 @@ class MemoryPushers:
 @implementer(IUserDirectory)
 @attr.define(eq=False)
 class MemoryDirectory:
-    """The names of ``shown`` users, and the ``hidden`` ones; raises ``trouble`` instead, if any."""
+    """The users who are ``shown``, with their names, and who are ``hidden``. If ``trouble`` is set,
+    it is raised instead."""
 
     shown: dict[UserID, Optional[str]] = attr.field(factory=dict)
     hidden: set[UserID] = attr.field(factory=set)
@@ -217,7 +218,7 @@ class MemoryDirectory:
 @implementer(IAuth)
 @attr.define(eq=False)
 class MemoryAuth:
-    """Whose tokens those of some devices are. None of them ever expires."""
+    """The owners of these devices' tokens, which never expire."""
 
     devices: MemoryDevices
 
@@ -229,7 +230,7 @@ class MemoryAuth:
 
     def _requester(self, user_id: UserID, device_id: str) -> Optional[Requester]:
         account = self.devices.accounts.active(user_id)
-        # A guest's token ends with the guest, who is a user from then on.
+        # A guest's token is invalid once the guest has become a user.
         is_guest = device_id == GUEST_DEVICE_ID
         if account is None or account.is_guest != is_guest:
             return None
@@ -239,7 +240,7 @@ class MemoryAuth:
 @implementer(IMonthlyActiveUsers)
 @attr.define(eq=False)
 class MemoryActiveUsers:
-    """Who uses the server. ``seen_ms``: each user's last moment here; write down who comes."""
+    """The active users. ``seen_ms`` maps each user to when it was last active; tests set it."""
 
     clock: IReactorTime
     seen_ms: dict[UserID, int] = attr.field(factory=dict)
@@ -260,7 +261,7 @@ class MemoryActiveUsers:
 @implementer(IValidationMails)
 @attr.define(eq=False)
 class MemoryMails:
-    """Keeps what people are asked to confirm, in ``sent``; raises ``trouble`` instead, if any."""
+    """Keeps the mails in ``sent``. If ``trouble`` is set, it is raised instead."""
 
     sent: list[ValidationMail] = attr.field(factory=list)
     trouble: Optional[Exception] = None

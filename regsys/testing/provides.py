@@ -1,4 +1,4 @@
-"""``provides``: what zope's verifyObject overlooks, checked too."""
+"""``provides``: verifyObject, and what it does not check."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from zope.interface.verify import verifyObject
 
 
 def provides(interface: type[Interface], candidate: Any) -> None:
-    """Raise AssertionError (or zope's Invalid) unless ``candidate`` really offers ``interface``.
+    """Raise AssertionError (or zope's Invalid) unless ``candidate`` provides ``interface``.
 
-    Beyond zope's check: parameters have the interface's names, order, kinds and defaults
-    (more may follow if they have defaults), so that calls by keyword work.
+    Unlike zope's check, parameters must have the names and the order that the interface gives
+    them, so that calls by keyword work. Further parameters need defaults.
     """
     verifyObject(interface, candidate)
     for name, method in interface.namesAndDescriptions(all=True):

@@ -1,4 +1,4 @@
-"""Rooms in memory, for tests of what newcomers join."""
+"""Rooms in memory, for tests of automatic joins."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PUBLIC = "public_chat"
 
 @attr.define(kw_only=True, eq=False)
 class MemoryRoom:
-    """A room and who is in it. If ``public`` is None, its join rules can't be read. ``listed`` were
-    invited when it was made."""
+    """A room and its members. If ``public`` is None, its join rules cannot be read. ``listed`` are
+    the users who were invited when it was created."""
 
     room_id: str
     public: Optional[bool]
@@ -34,11 +34,11 @@ class MemoryRoom:
 @implementer(IRooms)
 @attr.define(eq=False)
 class MemoryRooms:
-    """The rooms of one server, and those of others that it has heard of.
+    """The rooms of one server, and the rooms of other servers that it knows.
 
-    ``by_alias`` and ``by_id`` hold them. ``unknown`` are users of whom the server does not know,
-    and ``troubles`` what it raises, by alias or room id, whatever is asked about that room.
-    ``calls`` tells what was asked, in order.
+    ``by_alias`` and ``by_id`` hold them. ``unknown`` are users whom the server does not have.
+    ``troubles`` maps an alias or a room id to the exception that each call for that room raises.
+    ``calls`` are the calls so far, in order.
     """
 
     by_alias: dict[str, MemoryRoom] = attr.field(factory=dict)
@@ -49,7 +49,7 @@ class MemoryRooms:
     _numbers: Iterator[int] = attr.field(factory=lambda: count(1))
 
     def add(self, alias: str, room: MemoryRoom) -> FoundRoom:
-        """This room is there, under this alias."""
+        """Add a room under this alias."""
         self.by_alias[alias] = self.by_id[room.room_id] = room
         return self._found(room)
 
@@ -85,7 +85,7 @@ class MemoryRooms:
         self._refuse_unknown(inviter, user_id)
         known = self.by_id[room.room_id]
         if inviter not in known.members:
-            raise RoomRefused(f"{inviter} is not in {room.room_id}, and can't invite")
+            raise RoomRefused(f"{inviter} is not in {room.room_id}, and cannot invite")
         if user_id not in known.members:
             known.invited.add(user_id)
 

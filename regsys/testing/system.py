@@ -1,4 +1,4 @@
-"""A whole subsystem in memory: the real SQL, the real resource, no thread, no socket, no wait."""
+"""A whole subsystem in memory: real SQL and resources, without threads, sockets and waiting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from regsys import wiring
 from regsys.config import Config, parse
-from regsys.interfaces import IRooms
+from regsys.interfaces import IRooms, IUserDirectory
 from regsys.outbound.http import HTTPClient
 from regsys.storage.database import Database
 from regsys.testing.database import memory_database
@@ -22,7 +22,7 @@ from regsys.wiring.subsystem import Hooks, Subsystem
 
 SERVER_NAME = "test.example"
 
-# Open to all, cheap hashes, and limits that no test meets by accident.
+# Open registration, cheap hashes, and limits that no test reaches by accident.
 OPTIONS: dict[str, Any] = {
     "server_name": SERVER_NAME,
     "macaroon_secret_key": "a secret of tests alone",
@@ -41,7 +41,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def config(**options: Any) -> Config:
-    """OPTIONS with these in their place; as in the file, ``regsys`` is replaced whole."""
+    """OPTIONS with these in their place; the whole section ``regsys`` is one option."""
     return parse({**OPTIONS, **options})
 
 
@@ -53,10 +53,11 @@ def memory_process(
     run: Callable[..., Deferred[Any]] = maybeDeferred,
     agent: Optional[IAgent] = None,
 ) -> Process:
-    """A process that works on the calling thread: over ``database``, or one in memory.
+    """A process that works on the calling thread, over ``database``, or one in memory.
 
-    ``run`` calls a hashing function: replace it to hash when the test wants to. ``agent`` asks
-    other servers; None: there are none (treq.testing.RequestTraversalAgent stands for one).
+    ``run`` calls a hashing function; replace it to hash when the test wants to. ``agent`` makes
+    requests to other servers (such as treq.testing.RequestTraversalAgent); if None, none can be
+    reached.
     """
     assert chosen.tokens.macaroon_secret_key is not None
     http = HTTPClient(agent or _Alone(), clock)
@@ -93,10 +94,13 @@ def standalone(
     database: Optional[Database] = None,
     hooks: Optional[Hooks] = None,
     rooms: Optional[IRooms] = None,
+    directory: Optional[IUserDirectory] = None,
     **options: Any,
 ) -> Subsystem:
-    """A standalone subsystem in memory, with these options in OPTIONS' place."""
+    """A standalone subsystem in memory: OPTIONS with ``options`` in their place."""
     clock = clock or Clock()
     chosen = config(**options)
     process = memory_process(testcase, chosen, clock, database)
-    return wiring.standalone(chosen, clock, rooms=rooms, process=process, hooks=hooks)
+    return wiring.standalone(
+        chosen, clock, rooms=rooms, directory=directory, process=process, hooks=hooks
+    )

@@ -8,18 +8,14 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
+from regsys.callbacks.threepids import ThreepidChanges
 from regsys.errors import (
     GuestForbidden,
     ThreepidChangesDisabled,
     ThreepidDenied,
     ThreepidNotProven,
 )
-from regsys.interfaces import (
-    IPhoneValidationServer,
-    IThreepidChanges,
-    IThreepidRules,
-    IThreepidStore,
-)
+from regsys.interfaces import IThreepidRules, IThreepidStore
 from regsys.model import (
     VALIDATED_MS,
     AccountThreepid,
@@ -34,6 +30,7 @@ from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import canonical_threepid, is_canonical
 from regsys.threepids.attempts import ProofAttempts
 from regsys.threepids.changes import ThreepidWriter
+from regsys.threepids.servers import PhoneValidationServer
 
 
 @attr.frozen(kw_only=True)
@@ -46,11 +43,11 @@ class AccountThreepids:
     writer: ThreepidWriter
     validations: ValidationStore
     rules: IThreepidRules
-    changes: IThreepidChanges
+    changes: ThreepidChanges
     attempts: ProofAttempts
     clock: IReactorTime
     may_change: bool = True
-    prover: Optional[IPhoneValidationServer] = None
+    prover: Optional[PhoneValidationServer] = None
 
     async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
         """What the user has, the oldest first."""

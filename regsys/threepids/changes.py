@@ -10,13 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys import clock
-from regsys.interfaces import (
-    IAccountData,
-    IJobPlanner,
-    IOwnThreepidStore,
-    IThreepidChanges,
-    IThreepidStore,
-)
+from regsys.callbacks.threepids import ThreepidChanges
+from regsys.interfaces import IAccountData, IJobPlanner, IOwnThreepidStore, IThreepidStore
 from regsys.model import AccountThreepid, Job, NewAccount, NewJob, Threepid, UserID
 from regsys.storage.jobs import JobStore
 
@@ -41,7 +36,7 @@ def _notice(
 class AddressNotice:
     """If ``owners`` is None, the owner of an address cannot be looked up."""
 
-    changes: IThreepidChanges
+    changes: ThreepidChanges
     owners: Optional[IThreepidStore] = None
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:

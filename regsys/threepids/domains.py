@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from regsys.config import ConfigError, EmailDomainsConfig
 from regsys.config.email_domains import a_label, read_domains
-from regsys.interfaces import IReloadable, IThreepidRules
+from regsys.interfaces import IThreepidRules
 
 # A change takes effect after so long at most.
 LOOK_S = 5.0
@@ -19,7 +19,6 @@ LOOK_S = 5.0
 _log = Logger()
 
 
-@implementer(IReloadable)
 @attr.define(eq=False)
 class DomainFile:
     """A list that is read again when its file has changed. One that is missing or broken by then
@@ -47,7 +46,8 @@ class DomainFile:
         return domain in self._domains or any(f".{parent}" in self._domains for parent in above)
 
     def reload(self) -> Sequence[str]:
-        """Read it now."""
+        """Read the file now, and return what has changed, in words for the log. A file that cannot
+        be used is logged, and the last good list stays."""
         before, self._looked_s, self._stamp = self._domains, self.seconds(), _stamp(self.path)
         try:
             self._domains = read_domains(self.path)

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from regsys import clock
+from regsys.callbacks.threepids import BindingChanges
 from regsys.errors import (
     Forbidden,
     IdentityServerForbidden,
@@ -18,12 +19,13 @@ from regsys.errors import (
     Unavailable,
     UnknownToken,
 )
-from regsys.interfaces import IBindingChanges, IIdentityServers, ILimiter
+from regsys.interfaces import ILimiter
 from regsys.model import ASKING_MS, Binding, IdentityServerSession, Secret, UserID
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.identity_server_unbinding import Unbinder
+from regsys.threepids.servers import BindingServers
 
 log = Logger()
 
@@ -35,8 +37,8 @@ class Bindings:
 
     held: AccountThreepids
     store: BindingStore
-    servers: IIdentityServers
-    changes: IBindingChanges
+    servers: BindingServers
+    changes: BindingChanges
     unbinder: Unbinder
     limit: ILimiter
     clock: IReactorTime

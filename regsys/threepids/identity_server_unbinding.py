@@ -12,11 +12,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from regsys import clock
+from regsys.callbacks.threepids import BindingChanges
 from regsys.errors import Unavailable
-from regsys.interfaces import IAccountData, IBindingChanges, IIdentityServers
+from regsys.interfaces import IAccountData
 from regsys.model import Binding, Job, NewJob, UserID
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
+from regsys.threepids.servers import BindingServers
 
 UNBIND = "unbind_threepid"
 # So long a server may be away until it is taken for gone.
@@ -37,8 +39,8 @@ class Unbinder:
     """
 
     store: BindingStore
-    servers: IIdentityServers
-    changes: IBindingChanges
+    servers: BindingServers
+    changes: BindingChanges
     jobs: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime

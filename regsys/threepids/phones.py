@@ -11,12 +11,13 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import SmsRefused, WrongCode
-from regsys.interfaces import IPhoneValidation, IPhoneValidationServer, ISmsSender
+from regsys.interfaces import IPhoneValidation, ISmsSender
 from regsys.model import Client, Job, UserID, masked
 from regsys.storage.validations import ValidationStore
 from regsys.templates import Templates
 from regsys.threepids.addresses import MSISDN, check_client_secret, international
 from regsys.threepids.requests import TokenRequest
+from regsys.threepids.servers import PhoneValidationServer
 from regsys.threepids.validation import Validations
 from regsys.threepids.validation_tokens import ValidationTokens
 
@@ -87,7 +88,7 @@ class DelegatedPhones:
     """``validations`` checks requests as those of any proof; ``prover`` does all the rest."""
 
     validations: Validations
-    prover: IPhoneValidationServer
+    prover: PhoneValidationServer
 
     async def request_token(
         self,

@@ -11,11 +11,12 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import StageFailed, sentence
-from regsys.interfaces import IPhoneValidationServer, IStage, StageContext
+from regsys.interfaces import IStage, StageContext
 from regsys.model import VALIDATED_MS, Threepid, UIASession, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import is_canonical
 from regsys.threepids.attempts import ProofAttempts
+from regsys.threepids.servers import PhoneValidationServer
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE
 
 # A sid and a client secret, ours and other servers' (B7.4).
@@ -98,7 +99,7 @@ class DelegatedMsisdnStage:
     That server is asked within the limit of ``attempts``, of which only what proves nothing counts.
     """
 
-    prover: IPhoneValidationServer
+    prover: PhoneValidationServer
     store: ValidationStore
     attempts: ProofAttempts
     clock: IReactorTime

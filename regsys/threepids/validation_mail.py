@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Optional, Sequence
+from typing import Awaitable, Callable, Optional, Sequence
 
 import attr
 from jinja2 import Undefined
@@ -14,11 +14,15 @@ from zope.interface import implementer
 from regsys.config.email import ADD_THREEPID, IN_USE, KINDS, REGISTRATION, SUBJECTS, EmailConfig
 from regsys.config.values import ConfigError
 from regsys.errors import MailRefused
-from regsys.interfaces import IMailer, IValidationMails
+from regsys.interfaces import IValidationMails
 from regsys.model import Mail, ValidationMail, masked
 from regsys.templates import Templates, fault
 
 __all__ = ["ADD_THREEPID", "IN_USE", "REGISTRATION", "Mails", "ValidationMailSender"]
+
+# Hands a mail to the mail server. Raises MailDeferred if the mail should be sent again, MailRefused
+# if that would be useless.
+Deliver = Callable[[Mail], Awaitable[None]]
 
 _log = Logger()
 _PARTS = ("txt", "html")
@@ -145,10 +149,10 @@ class Mails:
 @implementer(IValidationMails)
 @attr.frozen(kw_only=True)
 class ValidationMailSender:
-    """Composes what people are to confirm, and hands it to the mail server."""
+    """Composes the mails of validation sessions, and has them delivered."""
 
     mails: Mails
-    mailer: IMailer
+    deliver: Deliver
 
     async def send(self, mail: ValidationMail) -> None:
         composed = self.mails.compose(
@@ -161,7 +165,7 @@ class ValidationMailSender:
             registering=mail.registering,
         )
         try:
-            await self.mailer.send(composed)
+            await self.deliver(composed)
         except MailRefused as refusal:
             _log.warn(
                 "mail {message_id} for {to} is given up: {reason}",

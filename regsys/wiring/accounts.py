@@ -24,13 +24,13 @@ from regsys.interfaces import (
     IAuth,
     IBlocking,
     IConcurrencyLimiter,
-    IHomeserverAccounts,
     IOwnThreepidStore,
     IRegistrationWriter,
     IThreepidStore,
     IUserLookup,
 )
 from regsys.networks import address_key
+from regsys.outbound.homeserver_accounts import HomeserverAccounts
 from regsys.rate_limit import NoConcurrencyLimit, OneAtATimeByAddress, RateInstead
 from regsys.storage.devices import DeviceStore
 from regsys.threepids.account import AccountThreepids
@@ -47,7 +47,7 @@ def handler(
     writer: IRegistrationWriter,
     deactivation: Deactivation,
     blocking: IBlocking,
-    elsewhere: Optional[IHomeserverAccounts] = None,
+    elsewhere: Optional[HomeserverAccounts] = None,
 ) -> RegistrationHandler:
     """``elsewhere``: whose names nobody gets here; None where the accounts are the homeserver's."""
     config = parts.config
@@ -58,7 +58,7 @@ def handler(
         services=parts.services,
         auth=auth,
         clock=parts.clock,
-        elsewhere=elsewhere,
+        exists_elsewhere=None if elsewhere is None else elsewhere.exists,
     )
     per_second = config.limits.registration.per_second
     admission = Admission(

@@ -77,16 +77,17 @@ def blocking(
     users: Optional[IMonthlyActiveUsers],
     accounts: IAccountStore,
     owners: Optional[IThreepidStore],
+    own: Optional[IBlocking],
 ) -> IBlocking:
-    """An embedder's own, or the configuration's; with that come the jobs for those who have a
+    """An embedder's ``own``, or the configuration's; with that come the jobs for those who have a
     reserved address. ValueError for a limit on users whom nobody counts."""
     config = parts.config.blocking
     if config.reserved and users is not None:
         reserved = ReservedUsers(reserved=config.reserved, users=users)
         parts.planners.parts.append(reserved)
         parts.runner.add_handlers({COUNT_USER: reserved.run})
-    if parts.hooks.blocking is not None:
-        return parts.hooks.blocking
+    if own is not None:
+        return own
     if config.max_users is not None and users is None:
         raise ValueError("limit_usage_by_mau needs somebody who counts: bring active_users")
     if config.max_users is None and not config.disabled:

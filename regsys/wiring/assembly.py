@@ -20,6 +20,7 @@ from regsys.interfaces import (
     IPushers,
     IRooms,
     IThreepidStore,
+    IUserDirectory,
     IUserLookup,
 )
 from regsys.jobs import Housekeeping
@@ -55,8 +56,9 @@ class Side:
     ``owners`` and ``addresses`` (both or neither) find and change who has which address; None:
     nobody does. If ``users`` is None, nobody finds a user's account; if ``passwords`` is None,
     nobody compares passwords; if ``rooms`` is None, jobs that need rooms wait; if ``pushers`` is
-    None, nobody keeps pushers; if ``activity`` is None, nobody is counted. ``endpoints`` are added
-    to those of both sides, the rows of ``expiring`` to the housekeeping.
+    None, nobody keeps pushers; if ``directory`` is None, the configured homeserver's is told; if
+    ``activity`` is None, nobody is counted. ``endpoints`` are added to those of both sides, the
+    rows of ``expiring`` to the housekeeping.
     """
 
     handler: RegistrationHandler
@@ -70,6 +72,7 @@ class Side:
     users: Optional[IUserLookup] = None
     rooms: Optional[IRooms] = None
     pushers: Optional[IPushers] = None
+    directory: Optional[IUserDirectory] = None
     endpoints: Sequence[Endpoint] = ()
     expiring: Sequence[Any] = ()
     activity: Optional[Activity] = None
@@ -88,7 +91,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     _check_templates(parts, signup)
     maker = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     concurrency = accounts.availability_limit(parts)
-    jobs.notices(parts, side.owners, side.users)
+    jobs.notices(parts, side.owners, side.users, side.directory)
     jobs.rooms(parts, side.rooms, side.users)
     jobs.pushers(parts, side.pushers)
     endpoints = [

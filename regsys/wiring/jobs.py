@@ -11,16 +11,22 @@ from regsys.accounts.post_registration_jobs import (
     DirectoryNotice,
     EmailPusher,
 )
-from regsys.interfaces import IPushers, IRooms, IThreepidStore, IUserLookup
+from regsys.interfaces import IPushers, IRooms, IThreepidStore, IUserDirectory, IUserLookup
 from regsys.outbound.homeserver_profiles import HomeserverDirectory
 from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice
 from regsys.wiring.parts import Parts
 
 
-def notices(parts: Parts, owners: Optional[IThreepidStore], users: Optional[IUserLookup]) -> None:
+def notices(
+    parts: Parts,
+    owners: Optional[IThreepidStore],
+    users: Optional[IUserLookup],
+    own: Optional[IUserDirectory],
+) -> None:
     """The user directory is told of profiles, modules are told of addresses. ``owners`` and
-    ``users`` are looked at by jobs that come late; None: nothing is."""
-    directory = _directory_notice(parts, users)
+    ``users`` are looked at by jobs that come late; None: nothing is. ``own`` is the embedder's
+    directory."""
+    directory = _directory_notice(parts, users, own)
     if directory is not None:
         parts.planners.notices.append(directory)
         parts.runner.add_handlers({TELL_DIRECTORY: directory.run})
@@ -29,11 +35,13 @@ def notices(parts: Parts, owners: Optional[IThreepidStore], users: Optional[IUse
     parts.runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
 
 
-def _directory_notice(parts: Parts, users: Optional[IUserLookup]) -> Optional[DirectoryNotice]:
+def _directory_notice(
+    parts: Parts, users: Optional[IUserLookup], own: Optional[IUserDirectory]
+) -> Optional[DirectoryNotice]:
     """None: there is no user directory."""
-    shown, directory = parts.config.registration.in_directory, parts.hooks.directory
-    if directory is not None:
-        return DirectoryNotice(directory, shown, users=users)
+    shown = parts.config.registration.in_directory
+    if own is not None:
+        return DirectoryNotice(own, shown, users=users)
     if parts.homeserver is not None:
         # Names that a service alone may have there are not ours to make.
         beside = HomeserverDirectory(parts.homeserver)

@@ -10,13 +10,7 @@ from regsys.accounts.post_registration_jobs import JobPlanners
 from regsys.appservices.namespaces import Appservices
 from regsys.config import Config, Rate
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import (
-    IAppservices,
-    IHomeserverAccounts,
-    ILimiter,
-    IPhoneValidationServer,
-    IRooms,
-)
+from regsys.interfaces import IAppservices, ILimiter, IRequestSigner, IRooms
 from regsys.jobs import JobRunner
 from regsys.networks import WHOLE_SITE, address_key
 from regsys.outbound.homeserver import Homeserver
@@ -102,20 +96,26 @@ class Parts:
     planners: JobPlanners
     runner: JobRunner
     unbinder: Unbinder
-    phone_prover: Optional[IPhoneValidationServer]
+    phone_prover: Optional[IdentityServer]
     threepid_rules: EmailDomains
     proof_attempts: ProofAttempts
 
     @classmethod
     def of(
-        cls, config: Config, clock: Any, process: Optional[Process], given: Optional[Hooks]
+        cls,
+        config: Config,
+        clock: Any,
+        process: Optional[Process],
+        given: Optional[Hooks],
+        services: Optional[IAppservices],
+        signer: Optional[IRequestSigner],
     ) -> Parts:
-        """If ``process`` is None, the configured one is prepared and opened, which blocks."""
+        """If ``process`` is None, the configured one is prepared and opened, which blocks. If
+        ``services`` is None, the files that the configuration names say which there are."""
         if process is None:
             _, secret = prepare(config)
             process = open_process(config, clock, secret)
         chosen = given or hooks(clock)
-        services = chosen.services
         if services is None:
             services = Appservices.of(config.appservices, config.server_name)
         secret = process.macaroon_secret
@@ -137,7 +137,7 @@ class Parts:
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             planners=JobPlanners(),
             runner=runner,
-            unbinder=_unbinder(config, clock, process, chosen, stores, runner),
+            unbinder=_unbinder(config, clock, process, signer, chosen, stores, runner),
             phone_prover=_phone_prover(config, clock, process),
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
@@ -162,7 +162,7 @@ class Parts:
         return None if self.homeserver is None else HomeserverRooms(homeserver=self.homeserver)
 
     @property
-    def homeserver_accounts(self) -> Optional[IHomeserverAccounts]:
+    def homeserver_accounts(self) -> Optional[HomeserverAccounts]:
         """Those of the configured homeserver. Asking for them has places of its own: people wait
         for it, and jobs may hold all others."""
         if self.config.homeserver is None:
@@ -189,7 +189,7 @@ def _buckets_by_address(process: Process, rate: Rate) -> ILimiter:
     return AddressBuckets(_buckets(process, rate), _buckets(process, site))
 
 
-def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[IPhoneValidationServer]:
+def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[IdentityServer]:
     """One for all who ask it, so that together they have one service's places."""
     url = config.phones.identity_server
     if url is None:
@@ -198,14 +198,20 @@ def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[IPho
 
 
 def _unbinder(
-    config: Config, clock: Any, process: Process, chosen: Hooks, stores: Stores, runner: JobRunner
+    config: Config,
+    clock: Any,
+    process: Process,
+    signer: Optional[IRequestSigner],
+    chosen: Hooks,
+    stores: Stores,
+    runner: JobRunner,
 ) -> Unbinder:
     """What talks to the identity servers that people choose, and takes things back from them."""
     servers = IdentityServers(
         config=config.identity_servers,
         http=process.http.apart(),
         guarded=process.guarded_http,
-        signer=chosen.signer,
+        signer=signer,
     )
     unbinder = Unbinder(
         store=stores.bindings,

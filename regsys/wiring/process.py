@@ -17,7 +17,6 @@ import attr
 from regsys.config import Config, DatabaseConfig
 from regsys.credentials.hashing import HashingPool
 from regsys.credentials.hashing_threads import HashingThreads
-from regsys.interfaces import IHasher
 from regsys.metrics import Metrics
 from regsys.outbound.guarded import lookups
 from regsys.outbound.http import HTTPClient
@@ -43,7 +42,7 @@ class Process:
     """
 
     database: Database
-    hasher: IHasher
+    hasher: HashingPool
     http: HTTPClient
     guarded_http: HTTPClient
     macaroon_secret: bytes = attr.field(repr=False)

@@ -1,4 +1,4 @@
-"""A registration subsystem as its embedder sees it: what can be hung on it, and what it offers."""
+"""A registration subsystem as its embedder sees it: its hooks, and what it offers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,10 @@ from regsys.client_api.names_from_threepids import display_name_of
 from regsys.client_api.session_passwords import SessionPasswords
 from regsys.consent import Consents
 from regsys.http import Endpoint, InFlight, RefusalLog
-from regsys.interfaces import (
-    IAppservices,
-    IAuth,
-    IBlocking,
-    IReloadable,
-    IRequestSigner,
-    ISmsSender,
-    IStage,
-    IUserDirectory,
-    IUserLookup,
-    IValidationMails,
-)
+from regsys.interfaces import IAuth, IBlocking, ISmsSender, IStage, IValidationMails
 from regsys.jobs import Housekeeping, JobRunner
 from regsys.registration_tokens import RegistrationTokens
+from regsys.threepids.domains import DomainFile
 from regsys.uia.reauthentication import Reauthentication
 from regsys.wiring.process import Process
 
@@ -39,38 +29,29 @@ log = Logger()
 
 @attr.frozen(kw_only=True)
 class Hooks:
-    """Where a homeserver's own checks and stages go; each may be left as it is.
+    """What is custom at a homeserver; each may be left out. ``regsys.hooks`` makes one.
 
-    ``spam`` and ``threepids`` take callbacks through their ``register``, ``threepid_changes``
-    through that of its ``checks``, ``additions`` and ``removals``, ``binding_changes`` through that
-    of its ``checks`` and ``updates``. ``stages`` are on offer beside ours; ``flows`` are the ways
-    in, each the types of the stages that it asks for (None: those that the configuration asks for).
-    ``template_directories`` hold the templates of your stages' pages. ``confirmation_flows`` are
-    the ways for a user to confirm a request of an account endpoint (None: by password). ``users``:
-    where an embedded subsystem finds a user's password hash for that; None: ``m.login.password`` is
-    not on offer. If ``services`` is None, those whose files the configuration names. If
-    ``blocking`` is None, as the configuration says. If ``directory`` is None, nobody is told of new
-    profiles. ``mails`` sends what people are to confirm, ``sms`` text messages; None: the mail
-    server and the gateway that the configuration names. ``signer`` signs requests to identity
-    servers; None: they are shown the proof that an address was bound with. ``display_name`` makes
-    the name that is shown of an email address, where ``register_mxid_from_3pid`` is ``email``.
+    Callbacks are registered on ``spam`` and ``threepids`` themselves, on the ``checks``,
+    ``additions`` and ``removals`` of ``threepid_changes``, and on the ``checks`` and ``updates`` of
+    ``binding_changes``. ``stages`` are offered beside ours. ``flows`` of registration, and
+    ``confirmation_flows`` by which users confirm a request of an account endpoint, are each the
+    types of their stages; if None, those that the configuration asks for, and a password.
+    ``template_directories`` hold the templates of your stages' pages. ``mails`` sends the mails
+    that validate addresses, ``sms`` text messages; if None, the mail server and the gateway that
+    the configuration names. ``display_name`` makes the display name from an email address, where
+    ``register_mxid_from_3pid`` is ``email``.
     """
 
     spam: SpamChecks
     threepids: ThreepidRules
     threepid_changes: ThreepidChanges
     binding_changes: BindingChanges
-    services: Optional[IAppservices] = None
-    blocking: Optional[IBlocking] = None
-    directory: Optional[IUserDirectory] = None
     mails: Optional[IValidationMails] = None
     sms: Optional[ISmsSender] = None
-    signer: Optional[IRequestSigner] = None
     stages: Sequence[IStage] = ()
     flows: Optional[Sequence[tuple[str, ...]]] = None
-    template_directories: Sequence[str] = ()
     confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None
-    users: Optional[IUserLookup] = None
+    template_directories: Sequence[str] = ()
     display_name: Callable[[str], str] = display_name_of
 
 
@@ -81,37 +62,27 @@ def hooks(
     threepids: Optional[ThreepidRules] = None,
     threepid_changes: Optional[ThreepidChanges] = None,
     binding_changes: Optional[BindingChanges] = None,
-    services: Optional[IAppservices] = None,
-    blocking: Optional[IBlocking] = None,
-    directory: Optional[IUserDirectory] = None,
     mails: Optional[IValidationMails] = None,
     sms: Optional[ISmsSender] = None,
-    signer: Optional[IRequestSigner] = None,
     stages: Sequence[IStage] = (),
     flows: Optional[Sequence[tuple[str, ...]]] = None,
-    template_directories: Sequence[str] = (),
     confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None,
-    users: Optional[IUserLookup] = None,
+    template_directories: Sequence[str] = (),
     display_name: Callable[[str], str] = display_name_of,
 ) -> Hooks:
-    """Hooks with no callback registered. The arguments are the fields of ``Hooks``; the four lists
-    of callbacks are made anew where None."""
+    """Hooks without callbacks. The arguments are the fields of ``Hooks``; the four lists of
+    callbacks are new ones if None. ``clock`` is the reactor."""
     return Hooks(
         spam=spam or SpamChecks(clock=clock),
         threepids=threepids or ThreepidRules(clock=clock),
         threepid_changes=threepid_changes or ThreepidChanges.on(clock),
         binding_changes=binding_changes or BindingChanges.on(clock),
-        services=services,
-        blocking=blocking,
-        directory=directory,
         mails=mails,
         sms=sms,
-        signer=signer,
         stages=stages,
         flows=flows,
-        template_directories=template_directories,
         confirmation_flows=confirmation_flows,
-        users=users,
+        template_directories=template_directories,
         display_name=display_name,
     )
 
@@ -120,10 +91,9 @@ def hooks(
 class Subsystem:
     """A registration subsystem, ready to be mounted.
 
-    Call ``start`` once the reactor runs, and await ``stop`` before it ends; ``hurry`` where that
-    takes too long. ``reauthentication``
-    None: there is no stage by which a user could confirm anything. ``blocking``: whether anybody
-    may come in, for a /login of your own.
+    Call ``start`` once the reactor runs, and await ``stop`` before it ends; call ``hurry`` if that
+    takes too long. If ``reauthentication`` is None, there is no stage by which a user could confirm
+    a request. ``blocking`` is for a /login of your own: whether a user may log in at all.
     """
 
     handler: RegistrationHandler
@@ -140,7 +110,7 @@ class Subsystem:
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
     _hashes: SessionPasswords
-    _reloadable: Sequence[IReloadable] = ()
+    _reloadable: Sequence[DomainFile] = ()
     _warnings: Sequence[str] = ()
     _activity: Optional[Activity] = None
 

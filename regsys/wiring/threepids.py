@@ -142,5 +142,5 @@ def _mails(parts: Parts) -> Optional[IValidationMails]:
         mails=Mails.load(
             config.email, config.server_name, config.public_baseurl, parts.template_directories
         ),
-        mailer=SMTPMailer.on(parts.clock, config.email, config.server_name),
+        deliver=SMTPMailer.on(parts.clock, config.email, config.server_name).send,
     )

@@ -119,7 +119,7 @@ def _captcha(parts: Parts, chosen: CaptchaConfig) -> IStage:
     return CaptchaStage(
         type=stage,
         public_key=chosen.public_key,
-        verifier=SiteVerify(url=url, secret=private_key, http=process.http.apart()),
-        used=parts.stores.nonces,
+        verify=SiteVerify(url=url, secret=private_key, http=process.http.apart()).verify,
+        use_once=parts.stores.nonces.use,
         clock=parts.clock,
     )

@@ -21,12 +21,12 @@ from regsys.testing import (
     memory_process,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device
-from regsys.testing.contracts.sessions import END_MS, session
 from regsys.wiring import embedded
 from tests.support.accounts import AccountCase
 from tests.support.case import PASSWORD, SystemCase
 from tests.support.client import V3
 from tests.support.validations import ALICE
+from tests.support.values import END_MS, session
 
 HER = UserID("alice", "test.example")
 OTHER = "other@mail.example"

@@ -15,11 +15,10 @@ from regsys.interfaces import IAuth, IJobPlanner, IRegistrationWriter
 from regsys.model import JOB_LEASE_MS, RESERVED_MS, Created, NewAccount, Threepid
 from regsys.storage.jobs import JobStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
-from regsys.testing.contracts import WriterContract
 from regsys.testing.contracts.case import NOW_MS, user
-from regsys.testing.contracts.registration_tokens import TOKEN, token
-from regsys.testing.contracts.writer import StartJobs, new_account
+from tests.contracts.writer import StartJobs, WriterContract, new_account
 from tests.support.homeserver import LATER_S, POINTS, Died, Homeserver, failing_at, waiting_at
+from tests.support.values import TOKEN, token
 
 # From here on the homeserver has the account.
 MADE = POINTS.index("after create_account")

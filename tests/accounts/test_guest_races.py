@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from regsys.errors import UnknownToken
 from regsys.model import Outcome
-from regsys.testing.contracts.case import LATER_MS, account, device, upgrade, user
+from regsys.testing.contracts.case import account, device, upgrade, user
 from tests.storage.test_races import RaceCase, create, pair
 from tests.support.stores import Stores
+from tests.support.values import LATER_MS
 
 GUEST = create(
     account("guest", "1", is_guest=True, device=device("guest", "guest_device", is_guest=True))

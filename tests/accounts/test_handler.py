@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from regsys.accounts.admission import Admission
 from regsys.accounts.usernames import Usernames
 from regsys.credentials.access_tokens import MAX_DEVICE_ID
+from regsys.credentials.hashing import HashingPool
 from regsys.errors import (
     InvalidParam,
     NoFreeName,
@@ -16,7 +17,7 @@ from regsys.errors import (
     ThreepidInUse,
     UsernameTaken,
 )
-from regsys.interfaces import IHasher, IJobPlanner, IRegistrationWriter, Verdict
+from regsys.interfaces import IJobPlanner, IRegistrationWriter, Verdict
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -50,7 +51,7 @@ class OrderTests(HandlerCase):
         shop = self.shop
         stands_for(Usernames, shop.names)
         stands_for(Admission, shop.admission)
-        provides(IHasher, shop.hasher)
+        stands_for(HashingPool, shop.hasher)
         provides(IJobPlanner, JobPlanners())
         provides(IRegistrationWriter, shop.writer)
 

@@ -14,7 +14,6 @@ from regsys.config import TermsConfig
 from regsys.config.terms import Policy, PolicyText
 from regsys.consent import AFTER_CONSENT
 from regsys.errors import UserNotFound
-from regsys.interfaces import IPostRegistration
 from regsys.jobs import JobRunner
 from regsys.model import GUEST_DEVICE_ID, NewAccount, NewJob, Secret, Threepid, UserID
 from regsys.storage.jobs import JobStore
@@ -24,7 +23,6 @@ from regsys.testing import (
     MemoryDevices,
     MemoryThreepids,
     memory_database,
-    provides,
 )
 from regsys.testing.contracts.case import NOW_MS, account, device, user
 from regsys.threepids.changes import EmbeddedThreepids, ThreepidWriter
@@ -105,10 +103,6 @@ class PostRegistrationCase(SynchronousTestCase):
 
 
 class RegistrationTests(PostRegistrationCase):
-    def test_provides(self) -> None:
-        """It offers the whole of IPostRegistration."""
-        provides(IPostRegistration, self.after)
-
     def test_twice(self) -> None:
         """Addresses are on the account and jobs begun, once however often it is asked."""
         for _ in range(2):

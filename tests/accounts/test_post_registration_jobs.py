@@ -219,7 +219,7 @@ class DirectoryTests(SystemCase):
     def setUp(self) -> None:
         super().setUp()
         self.directory = Directory()
-        self.system(hooks=self.hooks(directory=self.directory))
+        self.system(directory=self.directory)
 
     def test_everyNewProfile(self) -> None:
         """It is told of users and of guests, once, and not of guests who become users."""
@@ -246,8 +246,7 @@ class DirectoryTests(SystemCase):
 
     def test_hidden(self) -> None:
         """It is told that newcomers shall not be found, where that is configured."""
-        hooks = self.hooks(directory=self.directory)
-        self.system(hooks=hooks, show_users_in_user_directory=False)
+        self.system(directory=self.directory, show_users_in_user_directory=False)
         self.register()
         self.assertEqual(self.directory.hidden, [ALICE])
 
@@ -257,7 +256,7 @@ class DirectoryTests(SystemCase):
         self.directory.away = True
         self.register()
         self.assertEqual(self.counts()["jobs"], 1)
-        self.system(database=self.database, hooks=self.hooks(directory=self.directory))
+        self.system(database=self.database, directory=self.directory)
         self.directory.away = False
         self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.clock.advance(2)

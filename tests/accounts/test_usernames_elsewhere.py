@@ -6,7 +6,6 @@ from typing import Any, Optional
 
 import attr
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
 
 from regsys.accounts.usernames import ASKED_AT_ONCE, Usernames
 from regsys.config import RegistrationConfig
@@ -17,13 +16,13 @@ from regsys.errors import (
     UsernameReserved,
     UsernameTaken,
 )
-from regsys.interfaces import IHomeserverAccounts
 from regsys.model import Outcome, Secret, UserID
-from regsys.testing import MemoryAppservices, provides
+from regsys.outbound.homeserver_accounts import HomeserverAccounts
+from regsys.testing import MemoryAppservices
+from tests.support.fakes import stands_for
 from tests.support.naming import UsernamesCase, user
 
 
-@implementer(IHomeserverAccounts)
 @attr.define
 class Elsewhere:
     """Has these names, or says nothing; ``asked`` are those it was asked for."""
@@ -42,12 +41,12 @@ class Elsewhere:
 class ElsewhereTests(UsernamesCase):
     def setUp(self) -> None:
         self.elsewhere = Elsewhere({"alice", "1", "2"})
+        stands_for(HomeserverAccounts, self.elsewhere)
         super().setUp()
-        provides(IHomeserverAccounts, self.elsewhere)
 
     def make(self, *reserved: str, **config: Any) -> Usernames:
         names = super().make(*reserved, **config)
-        return attr.evolve(names, elsewhere=self.elsewhere)
+        return attr.evolve(names, exists_elsewhere=self.elsewhere.exists)
 
     def draw(self, names: Optional[Usernames] = None) -> Any:
         return self.successResultOf(Deferred.fromCoroutine((names or self.names).draw()))

@@ -14,9 +14,8 @@ from regsys.metrics import Metrics
 from regsys.storage.devices import DeviceStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import WriterContract
 from regsys.testing.contracts.case import NOW_MS, SERVER, user
-from regsys.testing.contracts.writer import StartJobs, new_account
+from tests.contracts.writer import StartJobs, WriterContract, new_account
 from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.post_registration import post_registration
 

@@ -200,7 +200,7 @@ class RegisterTests(BridgeCase):
     def test_followUps(self) -> None:
         """The directory learns of it, and a shared name's account is not the first real user."""
         directory = MemoryDirectory()
-        self.system(hooks=self.hooks(directory=directory))
+        self.system(directory=directory)
         for name in ("_irc_a", "_open_a"):
             self.made(name)
             self.clock.advance(0)

@@ -10,12 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IAgent
-from zope.interface import implementer
 
 from regsys.captcha.proof_of_work import ProofOfWork
 from regsys.captcha.stages import MAX_RESPONSE, PAGES, CaptchaStage, ProofOfWorkStage
 from regsys.errors import StageFailed
-from regsys.interfaces import ICaptchaVerifier, IStage, StageContext
+from regsys.interfaces import IStage, StageContext
 from regsys.model import Client, UIASession
 from regsys.outbound.http import DEADLINE_S
 from regsys.storage.nonces import NonceStore
@@ -41,7 +40,6 @@ def own(**captcha: Any) -> dict[str, Any]:
     return {"enable_registration_captcha": True, "regsys": chosen}
 
 
-@implementer(ICaptchaVerifier)
 class Slow:
     """Says nothing until it is told what to say; ``asked`` are the questions, in order."""
 
@@ -165,8 +163,8 @@ class CaptchaStageTests(DialogueCase):
         stage = CaptchaStage(
             type=self.stage,
             public_key="public",
-            verifier=verifier,
-            used=NonceStore(self.database),
+            verify=verifier.verify,
+            use_once=NonceStore(self.database).use,
             clock=self.clock,
         )
         checks = [
@@ -254,7 +252,7 @@ class PageTests(SynchronousTestCase):
 
     stages: tuple[Any, ...] = (
         *(
-            CaptchaStage(type=name, public_key="<pub>", verifier=Slow(), used=None, clock=Clock())
+            CaptchaStage(type=name, public_key="<pub>", verify=None, use_once=None, clock=Clock())
             for name in PAGES
         ),
         ProofOfWorkStage(ProofOfWork(secret=b"s", difficulty=1, clock=Clock())),

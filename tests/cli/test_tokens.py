@@ -17,8 +17,8 @@ from regsys.registration_tokens import RegistrationTokens
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
 from regsys.testing import memory_database
-from regsys.testing.contracts.registration_tokens import using
 from tests.cli.test_commands import CommandCase
+from tests.support.values import using
 
 NOW_S = 1_700_000_000  # 2023-11-14 22:13:20 UTC
 CREATE = {"token": None, "length": 16, "uses": None, "expires": None, "note": None}

@@ -67,10 +67,10 @@ class LimitTests(AdmissionCase):
             "INSERT INTO users VALUES ('@taken:test.example', 'taken', NULL, FALSE, FALSE, NULL,"
             " TRUE, FALSE, FALSE, NULL, 0, NULL, NULL)"
         )
-        hooks = self.hooks(blocking=Blocking({"blocked"}))
+        hooks = self.hooks()
         hooks.spam.register("test", lambda email, name, *rest: _verdict(name))
         options = {"inhibit_user_in_use_error": True, **TWICE}
-        self.system(database=self.database, hooks=hooks, **options)
+        self.system(database=self.database, hooks=hooks, blocking=Blocking({"blocked"}), **options)
         for name, status in (("taken", 400), ("spammer", 429), ("odd", 503), ("blocked", 403)):
             for _ in range(3):
                 self.assertEqual(self.ask(name).status, status, name)
@@ -102,9 +102,9 @@ class Blocking:
 class VerdictTests(AdmissionCase):
     def setUp(self) -> None:
         super().setUp()
-        hooks = self.hooks(blocking=Blocking({"spammer"}))
+        hooks = self.hooks()
         hooks.spam.register("test", lambda email, name, *rest: _verdict(name))
-        self.system(hooks=hooks, **TWICE)
+        self.system(hooks=hooks, blocking=Blocking({"spammer"}), **TWICE)
 
     def test_denied(self) -> None:
         """Whom a checker denies gets what the limit answers, key by key, and no account."""

@@ -49,7 +49,7 @@ class GuestTests(SystemCase):
             users=(everything,),
         )
         services = Appservices.of([greedy], "test.example")
-        self.system(hooks=self.hooks(services=services), allow_guest_access=True)
+        self.system(services=services, allow_guest_access=True)
         for query, body in (("?kind=guest", {}), ("", {"password": PASSWORD, "auth": DUMMY})):
             answer = self.client.register(query, **body)
             self.assertRefused(answer, 403, "M_FORBIDDEN", query)

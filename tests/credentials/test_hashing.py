@@ -14,9 +14,7 @@ from regsys.credentials import hashing
 from regsys.credentials.hashing import HashingPool
 from regsys.credentials.passwords import verify_password
 from regsys.errors import InvalidParam, LimitExceeded, Unavailable
-from regsys.interfaces import IHasher
 from regsys.model import Secret
-from regsys.testing import provides
 
 # The cheapest hash that bcrypt makes.
 ROUNDS = 4
@@ -69,10 +67,6 @@ class PoolCase(SynchronousTestCase):
 
 
 class QueueTests(PoolCase):
-    def test_providesIHasher(self) -> None:
-        """The pool offers all of IHasher."""
-        provides(IHasher, self.pool)
-
     def test_hashFits(self) -> None:
         """The hash is made with the pool's pepper and rounds, and fits its password only."""
         hashed = self.hash("password")

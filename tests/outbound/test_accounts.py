@@ -8,9 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs
 
 from regsys.errors import Unavailable
-from regsys.interfaces import IHomeserverAccounts
 from regsys.outbound.homeserver_accounts import ASK_S, TELL_EVERY_S, HomeserverAccounts
-from regsys.testing import provides
 from tests.doubles.homeserver import AS_TOKEN, MISHAPS, STALL
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 
@@ -32,7 +30,6 @@ class HomeserverAccountsTests(HomeserverCase):
 
     def test_asked(self) -> None:
         """It has the accounts that it has, in whatever state, and gets none by being asked."""
-        provides(IHomeserverAccounts, self.accounts)
         for name in ("alice", "a/l=i.c+e", "ümläut %2F?#", "42"):
             self.assertFalse(self.exists(name), name)
             self.double.profiles[str(user(name))] = None

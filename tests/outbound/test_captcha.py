@@ -11,11 +11,9 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
-from regsys.interfaces import ICaptchaVerifier
 from regsys.model import Secret
 from regsys.outbound.captcha import SiteVerify
 from regsys.outbound.http import DEADLINE_S, HTTPClient
-from regsys.testing import provides
 from tests.doubles.captcha import BAD, DRIP, GOOD, MISHAPS, SECRET, STALL, CaptchaDouble
 from tests.support.log_canaries import watch
 
@@ -36,9 +34,6 @@ class SiteVerifyTests(SynchronousTestCase):
 
     def verify(self, response: str) -> Deferred[Any]:
         return Deferred.fromCoroutine(self.verifier.verify(response, "192.0.2.7"))
-
-    def test_provides(self) -> None:
-        provides(ICaptchaVerifier, self.verifier)
 
     def test_asks(self) -> None:
         """Our secret, the response and the visitor's address go to the address as written."""

@@ -12,11 +12,9 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import DelegateRefused, Unavailable
-from regsys.interfaces import IPhoneValidationServer
 from regsys.model import Threepid
 from regsys.outbound.http import DEADLINE_S, HTTPClient
 from regsys.outbound.identity_server_v1 import AHEAD_MS, IdentityServer
-from regsys.testing import provides
 from tests.doubles.identity import (
     API,
     CODE,
@@ -56,9 +54,6 @@ class IdentityServerTests(SynchronousTestCase):
 
     def result(self, coroutine: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
-
-    def test_provides(self) -> None:
-        provides(IPhoneValidationServer, self.server)
 
     def test_asks(self) -> None:
         """The fields go where the specification has them, below the address as it is written; of

@@ -9,11 +9,9 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, fail, succeed
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.testing import StringTransport
 
-from regsys.interfaces import IMailer
 from regsys.model import JOB_LEASE_MS
 from regsys.outbound.email import AT_ONCE, CONNECT_S, PLACE_S, WHOLE_S
 from regsys.outbound.smtp import ANSWER_S, QUIT_S
-from regsys.testing import provides
 from tests.doubles.smtp import DROP, ENDLESS, NONSENSE, STALL, Fault
 from tests.outbound.smtp_case import SMTPCase, mail
 
@@ -22,7 +20,6 @@ class DeliveryTests(SMTPCase):
     def test_sent(self) -> None:
         """A mail arrives as it was, dots at the beginning of a line included, and the log tells
         that it went without telling to whom."""
-        provides(IMailer, self.mailer())
         self.assertIsNone(self.successResultOf(self.send()))
         (arrived,) = self.server.mails
         self.assertEqual(

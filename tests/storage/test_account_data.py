@@ -13,12 +13,11 @@ from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.storage.validations import ValidationStore
-from regsys.testing.contracts import AccountDataContract
 from regsys.testing.contracts.case import NOW_MS, account, device
-from regsys.testing.contracts.sessions import PLENTY, session
-from regsys.testing.contracts.validations import wanted
+from tests.contracts.account_data import AccountDataContract
 from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.tables import Tables
+from tests.support.values import PLENTY, session, wanted
 
 
 class Kept(Tables, AccountDataContract):

@@ -21,14 +21,12 @@ from regsys.storage.jobs import JobStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
-from regsys.testing import provides
-from regsys.testing.contracts import AccountStoreContract
+from regsys.testing.contracts import AccountStoreContract, UserLookupContract
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
-from regsys.testing.contracts.registration_tokens import TOKEN, token
-from regsys.testing.contracts.sessions import END_MS, session
 from tests.support.databases import InFile, InMemory, OnPostgreSQL
 from tests.support.tables import Tables
 from tests.support.threads import InThreads
+from tests.support.values import END_MS, TOKEN, session, token
 
 EMAIL = Threepid("email", "alice@example.org", NOW_MS - 1)
 PHONE = Threepid("msisdn", "491701234567", NOW_MS - 2)
@@ -37,6 +35,17 @@ PHONE = Threepid("msisdn", "491701234567", NOW_MS - 2)
 class UserStoreContract(AccountStoreContract, Tables):
     def make(self) -> IAccountStore:
         return UserStore(self.db)
+
+    async def deactivate(self, user_id: UserID) -> None:
+        await self.change("UPDATE users SET deactivated = TRUE WHERE user_id = ?", str(user_id))
+
+
+class OwnLookup(UserLookupContract, Tables):
+    def make(self) -> IUserLookup:
+        return UserStore(self.db)
+
+    async def create_account(self, new: NewAccount) -> None:
+        await UserStore(self.db).create_account(new)
 
     async def deactivate(self, user_id: UserID) -> None:
         await self.change("UPDATE users SET deactivated = TRUE WHERE user_id = ?", str(user_id))
@@ -197,7 +206,6 @@ class OwnAccounts(Tables):
         self.assertFalse(await users.approve("nobody"))
         self.assertTrue(await users.approve("ALICE"))
         self.assertTrue((await users.find("alice")).approved)
-        provides(IUserLookup, users)
 
     # --- Guests --------------------------------------------------------------------------
 
@@ -275,6 +283,14 @@ class FileUserStoreTests(InFile, UserStoreContract, TestCase):
 
 
 class PostgresUserStoreTests(OnPostgreSQL, UserStoreContract, TestCase):
+    pass
+
+
+class MemoryLookupTests(InMemory, OwnLookup, TestCase):
+    pass
+
+
+class PostgresLookupTests(OnPostgreSQL, OwnLookup, TestCase):
     pass
 
 

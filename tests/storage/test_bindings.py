@@ -9,11 +9,11 @@ from twisted.trial.unittest import TestCase
 
 from regsys.storage.encryption import Encryptor
 from regsys.storage.identity_server_bindings import BindingStore
-from regsys.testing.contracts import BindingStoreContract
-from regsys.testing.contracts.bindings import PROOF, binding
 from regsys.testing.contracts.case import NOW_MS, user
+from tests.contracts.bindings import BindingStoreContract
 from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.tables import Tables
+from tests.support.values import PROOF, binding
 
 
 class OwnBindings(Tables, BindingStoreContract):

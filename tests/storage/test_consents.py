@@ -10,8 +10,8 @@ from regsys.model import NewAccount, NewJob
 from regsys.storage.consents import ConsentStore
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import ConsentStoreContract
 from regsys.testing.contracts.case import account, user
+from tests.contracts.consents import ConsentStoreContract
 from tests.support.databases import InFile, InMemory, OnPostgreSQL
 from tests.support.tables import Tables
 

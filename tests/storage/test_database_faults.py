@@ -14,11 +14,11 @@ from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database
 from regsys.testing.contracts.case import NOW_MS, account, device
-from regsys.testing.contracts.sessions import END_MS, session
 from tests.support import faults, invariants
 from tests.support.crash import OnPostgreSQL, OnSQLite
 from tests.support.faultpoints import FaultPoints, WatchedDatabase
 from tests.support.faults import Fault, FaultyDatabase, When
+from tests.support.values import END_MS, session
 
 AFTER_COMMIT = "create_account/after:COMMIT"
 # Only the loss of the connection can follow a BEGIN or COMMIT that was carried out.

@@ -16,14 +16,20 @@ from regsys.storage.idempotency_keys import KEPT_MS
 from regsys.storage.jobs import JobStore
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database
-from regsys.testing.contracts.case import CLIENT, LATER_MS, NOW_MS, account, login, upgrade, user
-from regsys.testing.contracts.outcomes import RECOVERY, new_account
-from regsys.testing.contracts.sessions import session
-from regsys.testing.contracts.tokens import TERMS, access_hash
+from regsys.testing.contracts.case import NOW_MS, account, login, upgrade, user
 from tests.support import faults, postgres
 from tests.support.faultpoints import FaultPoints, WatchedDatabase
 from tests.support.stores import Stores
 from tests.support.tables import ALL, contents
+from tests.support.values import (
+    CLIENT,
+    LATER_MS,
+    RECOVERY,
+    TERMS,
+    access_hash,
+    account_of_session,
+    session,
+)
 
 ALICE = user("alice")
 LEASE_MS = 1000
@@ -124,18 +130,18 @@ async def postpone_job(sound: Stores, other: Stores) -> Any:
 
 
 async def reserve(sound: Stores, other: Stores) -> None:
-    await other.foreign.reserve(new_account(), RECOVERY)
+    await other.foreign.reserve(account_of_session(), RECOVERY)
 
 
 async def settle(sound: Stores, other: Stores) -> None:
     await sound.sessions.add(session(), 1)
-    await sound.foreign.reserve(new_account(), RECOVERY)
-    await other.foreign.complete(new_account(), RECOVERY.job_id)
+    await sound.foreign.reserve(account_of_session(), RECOVERY)
+    await other.foreign.complete(account_of_session(), RECOVERY.job_id)
 
 
 async def withdraw(sound: Stores, other: Stores) -> Any:
-    await sound.foreign.reserve(new_account(), RECOVERY)
-    return await other.foreign.release(new_account(), RECOVERY.job_id)
+    await sound.foreign.reserve(account_of_session(), RECOVERY)
+    return await other.foreign.release(account_of_session(), RECOVERY.job_id)
 
 
 async def expire_outcomes(sound: Stores, other: Stores) -> None:

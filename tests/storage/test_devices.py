@@ -13,11 +13,13 @@ from regsys.interfaces import IAuth, IDevices, IExpiring
 from regsys.model import Login, NewDevice, Secret, UserID
 from regsys.storage.devices import SPENT_KEPT_MS, DeviceStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import DevicesContract, ExpiringContract, TokenStoreContract
+from regsys.testing.contracts import DevicesContract
 from regsys.testing.contracts.case import NOW_MS, account, device, login, user
-from regsys.testing.contracts.tokens import TERMS, access_hash
+from tests.contracts.device_tokens import DeviceTokensContract
+from tests.contracts.expiring import ExpiringContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
+from tests.support.values import TERMS, access_hash
 
 
 class Devices(Tables):
@@ -44,7 +46,7 @@ class DeviceStoreContract(Devices, DevicesContract):
         return self.store, auth
 
 
-class OwnTokenStore(Devices, TokenStoreContract):
+class OwnTokenStore(Devices, DeviceTokensContract):
     def make(self) -> DeviceStore:
         return self.store
 

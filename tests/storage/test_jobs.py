@@ -15,17 +15,14 @@ from regsys.storage.idempotency_keys import KEPT_MS, IdempotencyKeyStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import (
-    ExpiringContract,
-    IdempotencyKeyStoreContract,
-    JobStoreContract,
-)
-from regsys.testing.contracts.case import LATER_MS, NOW_MS, account
-from regsys.testing.contracts.jobs import jobs
-from regsys.testing.contracts.outcomes import RECOVERY
+from regsys.testing.contracts.case import NOW_MS, account
+from tests.contracts.embedded_accounts import EmbeddedAccountStoreContract
+from tests.contracts.expiring import ExpiringContract
+from tests.contracts.jobs import JobStoreContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
 from tests.support.threads import InThreads
+from tests.support.values import LATER_MS, RECOVERY, jobs
 
 
 class OwnJobs(Tables, JobStoreContract):
@@ -99,7 +96,7 @@ class RetriedInBatches(Tables):
         self.assertEqual(await JobStore(self.db).retry(None, NOW_MS), 0)
 
 
-class OwnOutcomes(Tables, IdempotencyKeyStoreContract):
+class OwnOutcomes(Tables, EmbeddedAccountStoreContract):
     def make(self) -> tuple[EmbeddedAccountStore, SessionStore, JobStore]:
         return EmbeddedAccountStore(self.db), SessionStore(self.db), JobStore(self.db)
 

@@ -6,20 +6,15 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IExpiring, INonceStore
+from regsys.interfaces import IExpiring
 from regsys.storage.nonces import NonceStore
-from regsys.testing import provides
-from regsys.testing.contracts import ExpiringContract
 from regsys.testing.contracts.case import NOW_MS, together
+from tests.contracts.expiring import ExpiringContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
 
 
 class Nonces(Tables):
-    def test_provides(self: Any) -> None:
-        """It has its method, with the arguments that it will be called with."""
-        provides(INonceStore, NonceStore(self.db))
-
     async def test_used(self: Any) -> None:
         """A nonce is used once, whatever end is named the second time; others as often."""
         store = NonceStore(self.db)

@@ -36,7 +36,7 @@ class OwnPushers(Tables, PushersContract):
 
     async def test_deactivated(self) -> None:
         """Who is deactivated has no pusher any more."""
-        pushers = await self.people()
+        pushers = await self.beside_others()
         await pushers.add(pusher())
         await UserStore(self.db).delete_for(user("alice"))
         self.assertEqual(list(await self.of_user(user("alice"))), [])
@@ -44,7 +44,7 @@ class OwnPushers(Tables, PushersContract):
     async def test_withItsAddress(self) -> None:
         """The mail pusher of an address goes when its owner removes the address; pushers of
         another app, address, kind or user stay."""
-        pushers, threepids = await self.people(), ThreepidStore(self.db)
+        pushers, threepids = await self.beside_others(), ThreepidStore(self.db)
         await threepids.add(user("alice"), Threepid("email", MAIL, NOW_MS), NOW_MS)
         stays = [
             attr.evolve(pusher(), app_id="z.example"),
@@ -61,7 +61,7 @@ class OwnPushers(Tables, PushersContract):
 
     async def test_otherKind(self) -> None:
         """What is no mail pusher stays, though it is named like one."""
-        pushers, threepids = await self.people(), ThreepidStore(self.db)
+        pushers, threepids = await self.beside_others(), ThreepidStore(self.db)
         await threepids.add(user("alice"), Threepid("email", MAIL, NOW_MS), NOW_MS)
         http = attr.evolve(pusher(), kind="http")
         await pushers.add(http)

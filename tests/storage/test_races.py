@@ -10,20 +10,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.errors import InvalidRegistrationToken, ThreepidInUse, UnknownToken, UsernameTaken
 from regsys.model import NewAccount, NewDevice, NewJob, Outcome, Threepid
 from regsys.storage.registration_tokens import RegistrationTokenStore
-from regsys.testing.contracts.case import (
-    CLIENT,
-    LATER_MS,
-    NOW_MS,
-    account,
-    login,
-    upgrade,
-    user,
-)
-from regsys.testing.contracts.outcomes import RECOVERY, new_account
-from regsys.testing.contracts.sessions import END_MS, session
-from regsys.testing.contracts.tokens import TERMS, access_hash
+from regsys.testing.contracts.case import NOW_MS, account, login, upgrade, user
 from tests.support.interleaving import Interleaving, Meeting, Step
 from tests.support.stores import Stores
+from tests.support.values import (
+    CLIENT,
+    END_MS,
+    LATER_MS,
+    RECOVERY,
+    TERMS,
+    access_hash,
+    account_of_session,
+    session,
+)
 
 ALICE = user("alice")
 EMAIL = Threepid("email", "a@example.org", NOW_MS)
@@ -289,17 +288,17 @@ class ForeignRaces(RaceCase):
 
     async def before(self, stores: Stores) -> None:
         await stores.sessions.add(session(expires_ms=LATER_MS), 1)
-        await stores.foreign.reserve(new_account(), RECOVERY)
+        await stores.foreign.reserve(account_of_session(), RECOVERY)
 
     async def settle(self, stores: Stores) -> bool:
         """Whether it was this one that settled."""
-        return await stores.foreign.complete(new_account(), RECOVERY.job_id) is not None
+        return await stores.foreign.complete(account_of_session(), RECOVERY.job_id) is not None
 
     async def withdraw(self, stores: Stores) -> None:
-        await stores.foreign.release(new_account(), RECOVERY.job_id)
+        await stores.foreign.release(account_of_session(), RECOVERY.job_id)
 
     async def reserve(self, stores: Stores) -> Any:
-        return await stores.foreign.reserve(new_account(), RECOVERY)
+        return await stores.foreign.reserve(account_of_session(), RECOVERY)
 
     def state(self) -> tuple[list[bool], list[str], list[bool]]:
         """Whether the outcome is finished, if there is one; the jobs; the session."""

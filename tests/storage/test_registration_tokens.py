@@ -13,11 +13,12 @@ from regsys.storage.database import Transaction
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import ExpiringContract, RegistrationTokenStoreContract
 from regsys.testing.contracts.case import NOW_MS, account
-from regsys.testing.contracts.registration_tokens import OVER_MS, TOKEN, token, using
+from tests.contracts.expiring import ExpiringContract
+from tests.contracts.registration_tokens import RegistrationTokenStoreContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
+from tests.support.values import OVER_MS, TOKEN, token, using
 
 RECOVERY = NewJob(kind="recover", job_id="recovery")
 YEAR_MS = 365 * 24 * 3600 * 1000

@@ -11,10 +11,10 @@ from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.server_state import ServerStateStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import account, together, upgrade, user
-from regsys.testing.contracts.outcomes import RECOVERY
 from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.tables import Tables
 from tests.support.threads import InThreads
+from tests.support.values import RECOVERY
 
 
 class Milestones(Tables):

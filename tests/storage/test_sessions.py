@@ -10,11 +10,12 @@ from regsys.interfaces import IExpiring
 from regsys.model import Client, NewAccount
 from regsys.storage.sessions import CLIENTS_BYTES, SessionStore
 from regsys.storage.users import UserStore
-from regsys.testing.contracts import ExpiringContract, SessionStoreContract
-from regsys.testing.contracts.case import CLIENT, NOW_MS
-from regsys.testing.contracts.sessions import session
+from regsys.testing.contracts.case import NOW_MS
+from tests.contracts.expiring import ExpiringContract
+from tests.contracts.sessions import SessionStoreContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
+from tests.support.values import CLIENT, session
 
 
 class OwnSessions(Tables, SessionStoreContract):

@@ -69,7 +69,7 @@ class StatementTests(BridgeCase):
         super().setUp()
         self.args = postgres.dsn(self, log_statements=True)
         database = postgres_database(self, self.clock, self.args)
-        self.system(database=database, hooks=self.hooks(directory=Directory()))
+        self.system(database=database, directory=Directory())
         # The first user of a server costs a statement more.
         self.register("first")
 

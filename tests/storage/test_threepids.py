@@ -13,16 +13,14 @@ from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.storage.validations import ValidationStore
-from regsys.testing.contracts import (
-    ExpiringContract,
-    ThreepidStoreContract,
-    ValidationNeighboursContract,
-    ValidationStoreContract,
-)
+from regsys.testing.contracts import ThreepidStoreContract
 from regsys.testing.contracts.case import NOW_MS, account
-from regsys.testing.contracts.validations import ALICE, LIFE_MS, wanted
+from tests.contracts.expiring import ExpiringContract
+from tests.contracts.validation_neighbours import ValidationNeighboursContract
+from tests.contracts.validations import ValidationStoreContract
 from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
 from tests.support.tables import Tables
+from tests.support.values import ALICE, LIFE_MS, wanted
 
 
 class OwnThreepids(Tables, ThreepidStoreContract):

@@ -58,9 +58,8 @@ class BindingCase(AccountCase):
             mails=self.mails,
             binding_changes=self.changes,
             threepid_changes=self.threepid_changes,
-            signer=signer,
         )
-        self.system(database=self.database, hooks=hooks, agent=self.agent, **options)
+        self.system(database=self.database, hooks=hooks, signer=signer, agent=self.agent, **options)
 
     def listen(self, answer: Any = None) -> None:
         """Hang a module on both moments; its check answers so."""

@@ -19,13 +19,10 @@ from regsys.storage.nonces import NonceStore
 from regsys.storage.pushers import PusherStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.validations import ValidationStore
-from regsys.testing.contracts.bindings import binding
-from regsys.testing.contracts.case import BYSTANDER, account, device, login, user
+from regsys.testing.contracts.case import account, device, login, user
 from regsys.testing.contracts.post_registration import pusher
-from regsys.testing.contracts.registration_tokens import token
-from regsys.testing.contracts.sessions import session
-from regsys.testing.contracts.tokens import TERMS, access_hash
 from tests.support.stores import Stores
+from tests.support.values import BYSTANDER, TERMS, access_hash, binding, session, token
 
 # No test's clock comes here, so nothing of it is ever due, idle, counted or expired.
 FAR_MS = 2**52

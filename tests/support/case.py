@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IAgent
 
 from regsys import http, wiring
-from regsys.interfaces import IRooms
+from regsys.interfaces import IAppservices, IBlocking, IRequestSigner, IRooms, IUserDirectory
 from regsys.storage.database import Database
 from regsys.testing import config, memory_process
 from regsys.wiring.subsystem import Hooks, hooks
@@ -46,19 +46,31 @@ class SystemCase(SynchronousTestCase):
         seconds: Optional[Callable[[], float]] = None,
         agent: Optional[IAgent] = None,
         rooms: Optional[IRooms] = None,
+        directory: Optional[IUserDirectory] = None,
+        blocking: Optional[IBlocking] = None,
+        services: Optional[IAppservices] = None,
+        signer: Optional[IRequestSigner] = None,
         **options: Any,
     ) -> None:
         """Put a subsystem with these options in the place of the one before; over the same
         ``database`` it is the same server after a restart. ``run`` calls hashing functions,
         ``seconds`` is the clock of limits (None: the one of everything else), ``agent`` asks
-        other servers (None: there are none); newcomers join ``rooms`` (None: no homeserver has
-        any)."""
+        other servers (None: there are none). The arguments from ``rooms`` to ``signer`` are those
+        of ``regsys.standalone``."""
         chosen = config(**options)
         process = memory_process(self, chosen, self.clock, database, run, agent)
         if seconds is not None:
             process = attr.evolve(process, seconds=seconds)
         self.subsystem = wiring.standalone(
-            chosen, self.clock, rooms=rooms, process=process, hooks=hooks
+            chosen,
+            self.clock,
+            rooms=rooms,
+            directory=directory,
+            blocking=blocking,
+            services=services,
+            signer=signer,
+            process=process,
+            hooks=hooks,
         )
         self.database = process.database
         self.client = Client(self, self.subsystem.resource(client_address=http.first_forwarded))

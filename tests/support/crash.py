@@ -72,9 +72,15 @@ class Process:
         self.clock.advance(NOW_S)
         self.database = WatchedDatabase(*case.place, Hasty(), points)
         # No mail is sent, and so no process need compile the templates of mails.
-        hooks = subsystem.hooks(self.clock, directory=case.directory, mails=MemoryMails())
+        hooks = subsystem.hooks(self.clock, mails=MemoryMails())
         self.subsystem = standalone(
-            case, self.clock, database=self.database, hooks=hooks, rooms=case.rooms, **case.options
+            case,
+            self.clock,
+            database=self.database,
+            hooks=hooks,
+            rooms=case.rooms,
+            directory=case.directory,
+            **case.options,
         )
         self.client = Client(case, self.subsystem.resource())
         case.equip(self.subsystem)

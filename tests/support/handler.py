@@ -16,7 +16,7 @@ from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.new_account import AccountPlanner
 from regsys.config import RegistrationConfig, TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import IHasher, IJobPlanner, IRegistrationWriter, Verdict
+from regsys.interfaces import IJobPlanner, IRegistrationWriter, Verdict
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -121,7 +121,6 @@ class Admission:
             self.script.step(f"may {user_id.localpart} have {threepid.address}")
 
 
-@implementer(IHasher)
 @attr.define
 class Hasher:
     """A hash is the password backwards. A Deferred at the step ``hash`` is waited for."""

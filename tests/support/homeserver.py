@@ -26,10 +26,10 @@ from regsys.testing import (
     memory_database,
 )
 from regsys.testing.contracts.case import NOW_MS
-from regsys.testing.contracts.sessions import session
-from regsys.testing.contracts.writer import logins, new_account
+from tests.contracts.writer import logins, new_account
 from tests.support.failed_jobs import FailedJobs
 from tests.support.post_registration import post_registration
+from tests.support.values import session
 
 # Past the lease of whatever a dead process held.
 LATER_S = JOB_LEASE_MS / 1000 + 1

@@ -7,10 +7,8 @@ from typing import Any, Callable
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
-from regsys.callbacks import DEADLINE_MS, ThreepidChanges
+from regsys.callbacks import DEADLINE_MS
 from regsys.errors import Unavailable
-from regsys.interfaces import IThreepidChanges
-from regsys.testing import provides
 from tests.support.accounts import AccountCase
 from tests.support.validations import ALICE
 
@@ -42,10 +40,6 @@ class ChangesCase(AccountCase):
 
 
 class MomentTests(ChangesCase):
-    def test_provides(self) -> None:
-        """The hooks are what the rules ask for."""
-        provides(IThreepidChanges, ThreepidChanges.on(self.clock))
-
     def test_order(self) -> None:
         """A module is asked before an address is added or removed, and told afterwards; what
         changes nothing is told nobody."""

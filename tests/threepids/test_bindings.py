@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
 from regsys.errors import Unavailable
-from regsys.interfaces import IBindingChanges, IIdentityServers, IRequestSigner
+from regsys.interfaces import IRequestSigner
 from regsys.model import ASKING_MS, UserID
 from regsys.outbound.http import DEADLINE_S
 from regsys.storage.identity_server_bindings import BindingStore
@@ -37,11 +37,6 @@ async def dying(store: BindingStore, binding_id: str) -> None:
 
 
 class BindTests(BindingCase):
-    def test_provides(self) -> None:
-        """The parts are what is asked for."""
-        provides(IBindingChanges, self.changes)
-        provides(IIdentityServers, self.subsystem.handler.deactivation.parts[-1].servers)
-
     def test_bound(self) -> None:
         """What the session has proven is learned first, then modules are asked, then it is bound,
         and then they are told; the address need not be one of the account's."""

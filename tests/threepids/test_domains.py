@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import ConfigError, EmailDomainsConfig
-from regsys.interfaces import IReloadable, IThreepidRules
+from regsys.interfaces import IThreepidRules
 from regsys.testing import provides
 from regsys.threepids.addresses import canonical_email
 from regsys.threepids.domains import LOOK_S, EmailDomains
@@ -101,7 +101,6 @@ class EmailDomainsTests(SynchronousTestCase):
         self.load(deny="spam.example\na.example")
         deny, *others = self.rules.files
         self.assertEqual(others, [])
-        provides(IReloadable, deny)
         self.assertEqual(deny.reload(), [])
         path = self.write("deny", "spam.example\nb.example\nc.example")
         self.assertEqual(deny.reload(), [f"{path} (2 domains more, 1 fewer)"])

@@ -10,7 +10,14 @@ from typing import Any, Mapping, Optional, Sequence, Union
 from twisted.web.resource import IResource
 
 import regsys
-from regsys.interfaces import IAccountStore, IAuth, IDevices
+from regsys.interfaces import (
+    IAccountStore,
+    IAuth,
+    IDevices,
+    IRequestSigner,
+    IUserDirectory,
+    IUserLookup,
+)
 from regsys.model import Challenge, Registration, UserID
 
 
@@ -41,12 +48,29 @@ def own_tables(config: regsys.Config, reactor: Any) -> regsys.Subsystem:
     return regsys.standalone(config, reactor, hooks=hooks)
 
 
+def own_directory(
+    config: regsys.Config, reactor: Any, directory: IUserDirectory, signer: IRequestSigner
+) -> regsys.Subsystem:
+    regsys.hooks(reactor, directory=directory)  # error: call-arg
+    regsys.standalone(config, reactor, signer=directory)  # error: arg-type
+    return regsys.standalone(config, reactor, directory=directory, signer=signer)
+
+
 def own_stores(
-    config: regsys.Config, reactor: Any, store: IAccountStore, devices: IDevices, auth: IAuth
+    config: regsys.Config,
+    reactor: Any,
+    store: IAccountStore,
+    devices: IDevices,
+    auth: IAuth,
+    users: IUserLookup,
 ) -> IResource:
-    registration = regsys.embedded(config, reactor, store=store, devices=devices, auth=auth)
+    registration = regsys.embedded(
+        config, reactor, store=store, devices=devices, auth=auth, users=users
+    )
     regsys.embedded(config, reactor, store=store, devices=devices)  # error: call-arg
     regsys.embedded(config, reactor, store=store, devices=store, auth=auth)  # error: arg-type
+    regsys.hooks(reactor, users=users)  # error: call-arg
+    regsys.standalone(config, reactor, users=users)  # error: call-arg
     registration.resource(17)  # error: arg-type
     registration.begin()  # error: attr-defined
     return registration.resource(["register"])

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from regsys import http, wiring
 from regsys.errors import UserDeactivated
+from regsys.interfaces import IUserLookup
 from regsys.model import Client as Caller
 from regsys.model import Secret, UserID
 from regsys.storage.users import UserStore
@@ -259,7 +260,9 @@ class TimeoutTests(ConfirmationCase):
 
 
 class EmbeddedTests(SystemCase):
-    def confirmation(self, options: Any = None, **hooks: Any) -> Any:
+    def confirmation(
+        self, options: Any = None, users: Optional[IUserLookup] = None, **hooks: Any
+    ) -> Any:
         chosen = config(**(options or {}))
         accounts = MemoryAccounts()
         devices = MemoryDevices(accounts)
@@ -269,6 +272,7 @@ class EmbeddedTests(SystemCase):
             store=accounts,
             devices=devices,
             auth=MemoryAuth(devices),
+            users=users,
             process=memory_process(self, chosen, self.clock),
             hooks=self.hooks(**hooks),
         )

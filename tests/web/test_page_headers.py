@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.captcha.stages import CaptchaStage
-from regsys.cli.demo.server import TEST_KEYS, CaptchaDouble, Reusable
+from regsys.cli.demo.server import TEST_KEYS, use_again, verify_captcha
 from tests.support.client import Answer
 from tests.web.test_fallback import HOSTILE, RIDDLE, PageCase
 
@@ -117,8 +117,8 @@ class WalkTests(SafePages, PageCase):
         CaptchaStage(
             type=stage,
             public_key=HOSTILE,
-            verifier=CaptchaDouble(),
-            used=Reusable(),
+            verify=verify_captcha,
+            use_once=use_again,
             clock=Clock(),
         )
         for stage in TEST_KEYS

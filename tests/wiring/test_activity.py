@@ -24,7 +24,6 @@ from regsys.testing import (
     provides,
 )
 from regsys.wiring import embedded
-from regsys.wiring.subsystem import hooks
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import V3, Client
 
@@ -148,7 +147,6 @@ class EmbeddedTests(SynchronousTestCase):
             devices=devices,
             auth=MemoryAuth(devices),
             process=memory_process(self, chosen, clock),
-            hooks=hooks(clock, **more.pop("hooks", {})),
             **more,
         )
 
@@ -170,13 +168,13 @@ class EmbeddedTests(SynchronousTestCase):
         error = self.assertRaises(ValueError, self.make, LIMITED)
         self.assertIn("active_users", str(error))
         own = Own()
-        self.assertIs(self.make(LIMITED, hooks={"blocking": own}).blocking, own)
+        self.assertIs(self.make(LIMITED, blocking=own).blocking, own)
         self.make({"mau_stats_only": True})
 
     def test_ownBlocking(self) -> None:
         """A blocking of one's own takes the place of the configuration's, also for logins."""
         own = Own()
-        client = Client(self, self.make({"hs_disabled": True}, hooks={"blocking": own}).resource())
+        client = Client(self, self.make({"hs_disabled": True}, blocking=own).resource())
         answer = client.register(username="alice", password=PASSWORD, auth=DUMMY)
         self.assertEqual(answer.status, 200, answer)
         self.assertEqual(own.asked, ["alice"])
@@ -200,7 +198,7 @@ class InterfaceTests(SystemCase):
         own = Own()
         provides(IBlocking, own)
         provides(IBlocking, self.subsystem.blocking)
-        self.system(hooks=self.hooks(blocking=own))
+        self.system(blocking=own)
         self.register("alice")
         body = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
         self.client.post(f"{V3}/login", body)

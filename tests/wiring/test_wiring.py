@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Optional
 from urllib.parse import urlsplit
 
 import attr
@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from regsys import deadlines
 from regsys.accounts.embedded_writer import RECOVERY
+from regsys.interfaces import IAppservices
 from regsys.model import (
     Appservice,
     DeviceRequest,
@@ -147,7 +148,7 @@ class EndpointTests(SystemCase):
 
 
 class AppserviceTests(BridgeCase):
-    def embedded(self, **replaced: Any) -> MemoryAccounts:
+    def embedded(self, services: Optional[IAppservices] = None) -> MemoryAccounts:
         """The accounts of a homeserver around what ``self.client`` asks."""
         chosen = config(app_service_config_files=[self.file(registration())])
         accounts = MemoryAccounts()
@@ -158,8 +159,8 @@ class AppserviceTests(BridgeCase):
             store=accounts,
             devices=devices,
             auth=MemoryAuth(devices),
+            services=services,
             process=memory_process(self, chosen, self.clock),
-            hooks=self.hooks(**replaced),
         )
         self.client = Client(self, subsystem.resource())
         return accounts
@@ -369,6 +370,6 @@ class HooksTests(SystemCase):
         """Without hooks everybody may come, by the dummy stage, under any name."""
         nothing = hooks(self.clock)
         self.assertIsNone(nothing.flows)
-        self.assertEqual((nothing.stages, nothing.directory), ((), None))
+        self.assertEqual((nothing.stages, nothing.mails), ((), None))
         self.system(hooks=nothing)
         self.register()

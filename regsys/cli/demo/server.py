@@ -9,7 +9,6 @@ from typing import Any, Mapping, Optional, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from regsys import wiring
 from regsys.captcha.stages import CaptchaStage
@@ -17,7 +16,6 @@ from regsys.cli.demo import DIRECTORY, messages, write
 from regsys.cli.demo.flows import FLOWS, OFFERED
 from regsys.config import Config, ConfigError
 from regsys.errors import InvalidParam, Unavailable
-from regsys.interfaces import ICaptchaVerifier, INonceStore
 from regsys.templates import Templates
 from regsys.threepids.validation_mail import Mails, ValidationMailSender
 from regsys.uia.stage_types import (
@@ -116,22 +114,16 @@ def config_file() -> str:
     return path
 
 
-@implementer(ICaptchaVerifier)
-class CaptchaDouble:
+async def verify_captcha(response: str, address: str) -> bool:
     """Stands in for a captcha's service: the response says what it is to find."""
-
-    async def verify(self, response: str, address: str) -> bool:
-        if response == "down":
-            raise Unavailable("The captcha cannot be checked now: try again shortly.")
-        return response != "wrong"
+    if response == "down":
+        raise Unavailable("The captcha cannot be checked now: try again shortly.")
+    return response != "wrong"
 
 
-@implementer(INonceStore)
-class Reusable:
-    """Here a response may pass any number of sessions: "solved" is easily typed again."""
-
-    async def use(self, nonce: str, until_ms: int) -> bool:
-        return True
+async def use_again(fingerprint: str, until_ms: int) -> bool:
+    """A response may pass any number of sessions here: "solved" is easily typed again."""
+    return True
 
 
 def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> Subsystem:
@@ -141,8 +133,8 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
         CaptchaStage(
             type=stage,
             public_key=key,
-            verifier=CaptchaDouble(),
-            used=Reusable(),
+            verify=verify_captcha,
+            use_once=use_again,
             clock=reactor,
         )
         for stage, key in TEST_KEYS.items()
@@ -187,7 +179,7 @@ def _post(config: Config, caught: messages.Outbox) -> ValidationMailSender:
     if config.email is None or "msisdn" not in config.threepids.offered:
         raise ConfigError([f"{DIRECTORY} is of an older version — delete it"])
     composing = Mails.load(config.email, config.server_name, config.public_baseurl)
-    return ValidationMailSender(mails=composing, mailer=messages.MailOutbox(caught))
+    return ValidationMailSender(mails=composing, deliver=caught.catch_mail)
 
 
 def _start_token(system: Subsystem) -> None:

@@ -1,4 +1,4 @@
-"""The contract of IAccountStore: where accounts begin, once a name and once a key."""
+"""The contract of IAccountStore: one account for each name, and one for each key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from regsys.testing.provides import provides
 
 CONTENDERS = 8
 GUEST = f"{NEIGHBOUR}-guest"
-# What a name is to be in all its spellings: one.
+# One name, in several spellings.
 SPELLINGS = ("alice", "ALICE", "Alice", "aLICE")
 
 
@@ -38,7 +38,7 @@ class AccountStoreContract(Contract):
         raise NotImplementedError()
 
     async def beside_others(self) -> IAccountStore:
-        """A store with a user and a guest whom nothing that the test does may change."""
+        """A store with a user and a guest, whom no call of the test may change."""
         store = self.make()
         made = [
             await store.create_account(account(NEIGHBOUR, NEIGHBOUR)),
@@ -53,7 +53,7 @@ class AccountStoreContract(Contract):
             assert found is not None, outcome.key
             self.assertEqual(attr.evolve(found, replayed=False), attr.evolve(outcome, jobs=()))
             self.assertTrue(await store.is_taken(outcome.user_id.localpart))
-        # The user is no guest, and the guest still is one.
+        # The user is not a guest, and the guest still is one.
         await self.refusal(UnknownToken, store.create_account(upgrade("of a user", NEIGHBOUR)))
         upgraded = await store.create_account(upgrade("of a guest", GUEST))
         self.assertEqual((upgraded.user_id, upgraded.replayed), (user(GUEST), False))
@@ -61,11 +61,11 @@ class AccountStoreContract(Contract):
     # --- Making an account ---------------------------------------------------------------
 
     def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
+        """It has all methods, with the arguments that regsys calls them with."""
         provides(IAccountStore, self.make())
 
     async def test_created(self) -> None:
-        """A new account's Outcome says under which key, for whom and when it was made."""
+        """A new account's Outcome has its key, its user and when it was created."""
         store = await self.beside_others()
         outcome = await store.create_account(account("key"))
         made = (outcome.key, outcome.user_id, outcome.created_ms)
@@ -74,7 +74,7 @@ class AccountStoreContract(Contract):
         self.assertFalse(outcome.replayed)
 
     async def test_nameIsTakenWhateverItsCase(self) -> None:
-        """A name is free until there is an account, and then taken in every spelling."""
+        """A name is free until an account has it, and then taken in every spelling."""
         store = await self.beside_others()
         self.assertFalse(await store.is_taken("alice"))
         await store.create_account(account("key", "aLiCe"))
@@ -82,7 +82,7 @@ class AccountStoreContract(Contract):
         self.assertFalse(await store.is_taken("alice2"))
 
     async def test_secondOfANameIsRefused(self) -> None:
-        """The unique key refuses a second account of a name; nothing of it is left."""
+        """A second account of a name is refused, and leaves nothing behind."""
         store = await self.beside_others()
         await store.create_account(account("first", "alice"))
         for number, name in enumerate(SPELLINGS):
@@ -90,7 +90,7 @@ class AccountStoreContract(Contract):
             self.assertIsNone(await store.outcome(f"{number}"))
 
     async def test_deactivatedAccountKeepsItsName(self) -> None:
-        """The name of a deactivated account is never given out again."""
+        """No other account gets the name of a deactivated one."""
         store = await self.beside_others()
         await store.create_account(account("first"))
         await self.deactivate(user("alice"))
@@ -98,7 +98,7 @@ class AccountStoreContract(Contract):
         await self.refusal(UsernameTaken, store.create_account(account("second")))
 
     async def test_raceForAName(self) -> None:
-        """Of several that ask for one name at once one gets it, and the others are refused."""
+        """Of several concurrent calls for a name one creates an account; the others are refused."""
         store = await self.beside_others()
         asked = [
             store.create_account(account(f"{number}", SPELLINGS[number % 4]))
@@ -111,7 +111,7 @@ class AccountStoreContract(Contract):
     # --- Keys ----------------------------------------------------------------------------
 
     async def test_outcome(self) -> None:
-        """What a key has made can be asked; a key that has made nothing has no outcome."""
+        """The outcome of a key is found; a key that has created nothing has none."""
         store = await self.beside_others()
         self.assertIsNone(await store.outcome("key"))
         made = await store.create_account(account("key"))
@@ -120,7 +120,7 @@ class AccountStoreContract(Contract):
         self.assertEqual((found.user_id, found.terms), (made.user_id, made.terms))
 
     async def test_sameKeySameAccount(self) -> None:
-        """The key again answers with the account that it has made, and makes no other."""
+        """The same key again returns the account that it has created, and creates no other."""
         store = await self.beside_others()
         first = await store.create_account(account("key", "alice"))
         for name in ("alice", "bob"):
@@ -131,7 +131,7 @@ class AccountStoreContract(Contract):
         self.assertFalse(await store.is_taken("bob"))
 
     async def test_sameKeyAtOnce(self) -> None:
-        """Of several calls with one key at once one makes the account, all answer with it."""
+        """Of several concurrent calls with one key one creates the account; all return it."""
         store = await self.beside_others()
         names = [f"user{number}" for number in range(CONTENDERS)]
         ended = await together(store.create_account(account("key", name)) for name in names)
@@ -142,7 +142,7 @@ class AccountStoreContract(Contract):
         self.assertEqual(sum([await store.is_taken(name) for name in names]), 1)
 
     async def test_refusedKeyMayTryAgain(self) -> None:
-        """A key whose registration was refused makes its account under another name."""
+        """A key whose registration was refused can create its account under another name."""
         store = await self.beside_others()
         await store.create_account(account("first"))
         await self.refusal(UsernameTaken, store.create_account(account("second")))
@@ -152,7 +152,7 @@ class AccountStoreContract(Contract):
     # --- Guests --------------------------------------------------------------------------
 
     async def test_upgrade(self) -> None:
-        """A guest becomes a user under its own name; the key again answers the same."""
+        """A guest becomes a user under its own name; the same key again returns the same."""
         store = await self.beside_others()
         await store.create_account(account("guest", "1", is_guest=True))
         for replayed in (False, True):
@@ -160,7 +160,7 @@ class AccountStoreContract(Contract):
             self.assertEqual((outcome.user_id, outcome.replayed), (user("1"), replayed))
 
     async def test_upgradeHappensOnce(self) -> None:
-        """Of several upgrades of one guest at once one wins; to the others its token is dead."""
+        """Of several concurrent upgrades of a guest one succeeds; the others raise UnknownToken."""
         store = await self.beside_others()
         await store.create_account(account("guest", "1", is_guest=True))
         keys = [f"{number}" for number in range(CONTENDERS)]
@@ -170,7 +170,7 @@ class AccountStoreContract(Contract):
         self.assertEqual(sum([await store.outcome(key) is not None for key in keys]), 1)
 
     async def test_onlyAGuestIsUpgraded(self) -> None:
-        """Who is no guest, or not there, cannot be upgraded."""
+        """A user who is not a guest, or does not exist, cannot be upgraded."""
         store = await self.beside_others()
         await store.create_account(account("user", "alice"))
         for name in ("alice", "nobody"):
@@ -179,7 +179,7 @@ class AccountStoreContract(Contract):
         self.assertFalse(await store.is_taken("nobody"))
 
     async def test_deactivatedGuestIsNotUpgraded(self) -> None:
-        """Nor can a guest that is deactivated."""
+        """A deactivated guest cannot be upgraded."""
         store = await self.beside_others()
         await store.create_account(account("guest", "1", is_guest=True))
         await self.deactivate(user("1"))
@@ -189,7 +189,7 @@ class AccountStoreContract(Contract):
     # --- Numbers -------------------------------------------------------------------------
 
     async def test_numbersAreGivenOutOnce(self) -> None:
-        """However many ask at once, and whatever names exist, no number comes twice."""
+        """No number is returned twice, not even to concurrent calls."""
         store = await self.beside_others()
         numbers = await together(store.next_number() for _ in range(CONTENDERS))
         numbers += await together(store.next_number() for _ in range(CONTENDERS))

@@ -1,4 +1,4 @@
-"""The contract of IMonthlyActiveUsers."""
+"""The contract of IMonthlyActiveUsers: a user who was active counts for thirty days."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ DAY_MS = 24 * 3600 * 1000
 
 
 class MonthlyActiveUsersContract(Contract):
-    """An IMonthlyActiveUsers, the accounts that stand beside it, and its clock."""
+    """An IMonthlyActiveUsers, the accounts beside it, and its clock."""
 
     def make(self) -> IMonthlyActiveUsers:
-        """One that has seen nobody yet, where users count from the first moment."""
+        """One without active users, that counts a user from the first moment on."""
         raise NotImplementedError()
 
     async def create_account(self, new: NewAccount) -> None:
-        """Make this account, without anybody using it yet."""
+        """Create this account, without making it active."""
         raise NotImplementedError()
 
     async def use(self, user_id: UserID) -> None:
-        """Let the user do something that counts, such as using a token."""
+        """Make the user active, such as by the use of a token."""
         raise NotImplementedError()
 
     def advance(self, ms: int) -> None:
-        """So much time goes by."""
+        """Advance its clock."""
         raise NotImplementedError()
 
     async def add_user(self, localpart: str) -> UserID:
@@ -34,11 +34,11 @@ class MonthlyActiveUsersContract(Contract):
         return user(localpart)
 
     def test_provides(self) -> None:
-        """It has its methods, with the arguments that they will be called with."""
+        """It has all methods, with the arguments that regsys calls them with."""
         provides(IMonthlyActiveUsers, self.make())
 
     async def test_counted(self) -> None:
-        """Who is here is counted once, and no further than one wants to know."""
+        """An active user is counted once; the count stops at ``at_most``."""
         users = self.make()
         self.assertEqual(await users.count(10), 0)
         alice, bob, carol = [await self.add_user(name) for name in ("alice", "bob", "carol")]
@@ -51,7 +51,8 @@ class MonthlyActiveUsersContract(Contract):
         self.assertFalse(await users.is_active(user("nobody")))
 
     async def test_aMonth(self) -> None:
-        """Thirty days after somebody was last here he counts no longer; until he comes again."""
+        """A user stops counting thirty days after the last activity, and counts again after another
+        one."""
         users = self.make()
         alice, bob = await self.add_user("alice"), await self.add_user("bob")
         await self.use(alice)
@@ -67,7 +68,7 @@ class MonthlyActiveUsersContract(Contract):
         self.assertEqual(await users.count(10), 2)
 
     async def test_added(self) -> None:
-        """Who is added counts from that moment on, and adding is idempotent."""
+        """A user who is added counts from that moment on. Adding is idempotent."""
         users = self.make()
         alice = await self.add_user("alice")
         for _ in range(2):
@@ -77,5 +78,5 @@ class MonthlyActiveUsersContract(Contract):
         self.assertEqual(await users.count(10), 1)
 
     async def test_nobodyAdded(self) -> None:
-        """To add somebody who does not exist is no error."""
+        """Adding a user who does not exist is no error."""
         await self.make().add(user("nobody"))

@@ -1,4 +1,4 @@
-"""The contract of IAppservices: who bears which token, and whose names are."""
+"""The contract of IAppservices: which service has a token, and which a name is reserved for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from regsys.testing.provides import provides
 BRIDGE = Appservice(id="bridge", as_token=Secret("bridge's token"), sender_localpart="bridgebot")
 OTHER = Appservice(id="other", as_token=Secret("other's token"), sender_localpart="Otherbot")
 
-# Exclusively the bridge's; exclusively either's; either's, but not exclusively; nobody's.
+# In an exclusive namespace of the bridge; in exclusive namespaces of both services; in namespaces
+# of both that are not exclusive; in none.
 ITS_NAME, CONTESTED, SHARED, FREE = "_bridge_alice", "_contested", "_shared", "alice"
 
 
@@ -18,28 +19,28 @@ class AppservicesContract(Contract):
     """An IAppservices."""
 
     def make(self) -> IAppservices:
-        """One that knows the two services BRIDGE and OTHER, with namespaces in which the names
-        above are as said there. Their ``users`` are yours to choose."""
+        """One with the two services BRIDGE and OTHER, whose namespaces have the names above as the
+        comment says. How their ``users`` say so is up to you."""
         raise NotImplementedError()
 
     def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
+        """It has all methods, with the arguments that regsys calls them with."""
         provides(IAppservices, self.make())
 
     def test_tokens(self) -> None:
-        """Each token is its service's, and any other nobody's."""
+        """A service is found by its token, and by no other."""
         services = self.make()
         self.assertEqual({item.id for item in services.services}, {"bridge", "other"})
         for service in (BRIDGE, OTHER):
             found = services.by_token(Secret(service.as_token.reveal()))
             assert found is not None
-            told = (found.id, found.sender_localpart, found.may_log_in)
-            self.assertEqual(told, (service.id, service.sender_localpart, True))
+            fields = (found.id, found.sender_localpart, found.may_log_in)
+            self.assertEqual(fields, (service.id, service.sender_localpart, True))
         for strange in ("", "bridge", "bridge's", "Bridge's token", "bridge's token "):
             self.assertIsNone(services.by_token(Secret(strange)), strange)
 
     def test_namespaces(self) -> None:
-        """A service may use what is in its namespaces, whether that is kept for it or not."""
+        """A service may use the names in its namespaces, exclusive or not."""
         services = self.make()
         for name, bridge, other, reserved in (
             (ITS_NAME, True, False, {"bridge"}),
@@ -52,7 +53,7 @@ class AppservicesContract(Contract):
             self.assertEqual(set(services.reserved_for(user(name))), reserved, name)
 
     def test_senders(self) -> None:
-        """A service's own user is for that service alone; its name is kept in whatever case."""
+        """Only the service may use its own user; the name is reserved in any case of letters."""
         services = self.make()
         for mine, service, another in (("bridgebot", BRIDGE, OTHER), ("Otherbot", OTHER, BRIDGE)):
             self.assertTrue(services.may_use(service.id, user(mine)))
@@ -61,5 +62,5 @@ class AppservicesContract(Contract):
                 self.assertEqual(list(services.reserved_for(user(name))), [service.id], name)
 
     def test_unknownService(self) -> None:
-        """A service that there isn't may use no name."""
+        """A service that does not exist may use no name."""
         self.assertFalse(self.make().may_use("unknown", user(ITS_NAME)))

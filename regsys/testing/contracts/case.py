@@ -1,4 +1,4 @@
-"""What the contract suites share: how they wait, and the values they try a part with."""
+"""What the contract suites share: their base class, and the values that they use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Awaitable, Iterable, Sequence, TypeVar, U
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from regsys.model import Client, Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
+from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
 
 if TYPE_CHECKING:
     from unittest import TestCase as _TestCase
@@ -18,33 +18,29 @@ E = TypeVar("E", bound=Exception)
 
 SERVER = "contract.example"
 NOW_MS = 1_700_000_000_000
-# Longer than any lease: by then, what a dead process held is anybody's.
-LATER_MS = NOW_MS + 3_600_000
-CLIENT = Client("192.0.2.1", "a browser")
-# Whom no test is about: no call may change what is theirs. The first may be in a store before a
-# test begins, the second is put there by the suites of a homeserver's parts.
-BYSTANDER, NEIGHBOUR = "bystander", "neighbour"
+# The suites give this user an account, a device and so on before a test: no call that the test
+# makes may change what is theirs.
+NEIGHBOUR = "neighbour"
 
 
 class Contract(_TestCase):
     """A suite to be mixed into a ``twisted.trial.unittest.TestCase`` of yours.
 
-    Its tests are coroutines, so a part that needs the reactor is as welcome as one that
-    answers at once. A suite's first methods, which raise NotImplementedError, are for you to
-    write. Each test calls ``make`` once, before any other of them.
+    Its tests are coroutines: a part may use the reactor or return at once. The methods that raise
+    NotImplementedError are for you to write. Each test calls ``make`` once, before the others.
     """
 
     async def refusal(self, error: type[E], asked: Awaitable[Any]) -> E:
-        """The exception of this type that must come of it."""
+        """The exception of this type that ``asked`` must raise."""
         try:
             answer = await asked
         except error as refusal:
             return refusal
-        raise self.failureException(f"{error.__name__} was due; the answer was {answer!r}")
+        raise self.failureException(f"{error.__name__} was not raised, but returned: {answer!r}")
 
 
 async def together(asked: Iterable[Awaitable[T]]) -> list[Union[T, BaseException]]:
-    """Ask everything before waiting for anything; answers and exceptions in order."""
+    """Begin all before waiting for any; results and exceptions in order."""
     waiting = [Deferred.fromCoroutine(_wait(awaitable)) for awaitable in asked]
     ended: Sequence[tuple[bool, Any]] = await DeferredList(waiting, consumeErrors=True)
     return [answer if succeeded else answer.value for succeeded, answer in ended]
@@ -59,18 +55,19 @@ def user(localpart: str) -> UserID:
 
 
 def account(key: str, localpart: str = "alice", **more: Any) -> NewAccount:
-    """An account about to be made, at NOW_MS, with its name as display name."""
+    """A new account of NOW_MS, whose display name is its name."""
     given = {"display_name": localpart, "created_ms": NOW_MS, **more}
     return NewAccount(key=key, user_id=user(localpart), **given)
 
 
 def upgrade(key: str, localpart: str = "alice", **more: Any) -> NewAccount:
-    """A guest about to become a user; its profile is left as it is."""
+    """A guest that becomes a user; its profile stays as it is."""
     return account(key, localpart, upgrades_guest=True, display_name=None, **more)
 
 
 def login(name: str, device_id: str = "PHONE", **terms: Any) -> Login:
-    """A login whose tokens are ``syt_`` and ``syr_`` and this; the latter if it is refreshable."""
+    """A login with the access token ``syt_{name}`` and, if it is refreshable, the refresh token
+    ``syr_{name}``."""
     refresh = Secret(f"syr_{name}") if terms.get("refreshable") else None
     return Login(
         terms=LoginTerms(device_id=device_id, **terms),
@@ -82,5 +79,5 @@ def login(name: str, device_id: str = "PHONE", **terms: Any) -> Login:
 def device(
     name: str, device_id: str = "PHONE", display_name: str = "my device", **terms: Any
 ) -> NewDevice:
-    """A device with such a login."""
+    """A device with the login of this name."""
     return NewDevice(login=login(name, device_id, **terms), display_name=display_name)

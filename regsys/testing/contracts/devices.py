@@ -1,4 +1,4 @@
-"""The contracts of IDevices and IAuth: what is registered is in force, and nothing else is."""
+"""The contracts of IDevices and IAuth: a registered token is valid, and no other is."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class DevicesContract(Contract):
     """An IDevices, with the IAuth that knows its tokens."""
 
     def make(self) -> tuple[IDevices, IAuth]:
-        """An empty list of devices, and who tells whose their tokens are."""
+        """Without any device, and the IAuth that finds the owners of its tokens."""
         raise NotImplementedError()
 
     async def add_user(self, localpart: str) -> UserID:
-        """Make an account, as your homeserver does."""
+        """Create an account, as your homeserver does."""
         raise NotImplementedError()
 
     async def deactivate(self, user_id: UserID) -> None:
@@ -27,7 +27,7 @@ class DevicesContract(Contract):
         raise NotImplementedError()
 
     async def owner(self, auth: IAuth, token: Secret) -> Optional[tuple[UserID, Optional[str]]]:
-        """The user and device of a token; None if it is not in force."""
+        """The user and device of a token; None if it is not valid."""
         try:
             requester = await auth.whose(token)
         except UnknownToken:
@@ -35,7 +35,7 @@ class DevicesContract(Contract):
         return None if requester is None else (requester.user_id, requester.device_id)
 
     async def beside_others(self) -> tuple[IDevices, IAuth]:
-        """Devices, one of which nothing that the test does may log out."""
+        """Devices, one of which no call of the test may log out."""
         devices, auth = self.make()
         neighbour = await self.add_user(NEIGHBOUR)
         made = await devices.register(neighbour, device(NEIGHBOUR))
@@ -46,13 +46,13 @@ class DevicesContract(Contract):
         self.assertEqual(await self.owner(auth, token), (neighbour, "PHONE"))
 
     def test_provides(self) -> None:
-        """Both have all methods, with the arguments that they will be called with."""
+        """Both have all methods, with the arguments that regsys calls them with."""
         devices, auth = self.make()
         provides(IDevices, devices)
         provides(IAuth, auth)
 
     async def test_registered(self) -> None:
-        """A registered device's token is in force, for its user and device."""
+        """A registered device's token is valid, for its user and device."""
         devices, auth = await self.beside_others()
         alice = await self.add_user("alice")
         made = await devices.register(alice, device("token"))
@@ -60,7 +60,7 @@ class DevicesContract(Contract):
         self.assertEqual(await self.owner(auth, made.access_token), (alice, "PHONE"))
 
     async def test_sameLoginAgain(self) -> None:
-        """The same login again gives the same tokens, and they stay in force."""
+        """The same login again returns the same tokens, and they stay valid."""
         devices, auth = await self.beside_others()
         alice = await self.add_user("alice")
         first = await devices.register(alice, device("token"))
@@ -69,7 +69,7 @@ class DevicesContract(Contract):
         self.assertEqual(await self.owner(auth, first.access_token), (alice, "PHONE"))
 
     async def test_knownDeviceLosesItsEarlierTokens(self) -> None:
-        """A device that logs in anew has its new token only; the other devices keep theirs."""
+        """A device that logs in again has its new token only; other devices keep theirs."""
         devices, auth = await self.beside_others()
         alice = await self.add_user("alice")
         old = await devices.register(alice, device("old"))
@@ -80,7 +80,7 @@ class DevicesContract(Contract):
         self.assertEqual(await self.owner(auth, other.access_token), (alice, "LAPTOP"))
 
     async def test_devicesOfTwoUsers(self) -> None:
-        """Devices of two users are two, though their ids are the same."""
+        """Two users may have devices of the same id."""
         devices, auth = await self.beside_others()
         alice, bob = await self.add_user("alice"), await self.add_user("bob")
         hers = await devices.register(alice, device("hers"))
@@ -89,14 +89,14 @@ class DevicesContract(Contract):
         self.assertEqual(await self.owner(auth, his.access_token), (bob, "PHONE"))
 
     async def test_nobody(self) -> None:
-        """Who does not exist gets no device."""
+        """A user who does not exist gets no device."""
         devices, auth = await self.beside_others()
         nobody = UserID("nobody", (await self.add_user("somebody")).server)
         await self.refusal(UserNotFound, devices.register(nobody, device("token")))
         self.assertIsNone(await self.owner(auth, login("token").access_token))
 
     async def test_deactivated(self) -> None:
-        """Nor does who is deactivated."""
+        """A deactivated user gets no device."""
         devices, auth = await self.beside_others()
         gone = await self.add_user("gone")
         await self.deactivate(gone)
@@ -108,23 +108,23 @@ class AuthContract(Contract):
     """An IAuth."""
 
     def make(self) -> IAuth:
-        """One that knows the tokens of the hooks below."""
+        """One that knows the tokens of ``live`` and ``expired``."""
         raise NotImplementedError()
 
     async def live(self) -> tuple[Secret, Requester]:
-        """A token in force, and whose it is."""
+        """A valid token, and its owner."""
         raise NotImplementedError()
 
     async def expired(self) -> Optional[Secret]:
-        """A token whose time is over while its device lives; None if yours never expire."""
+        """An expired token whose device still exists; None if your tokens never expire."""
         raise NotImplementedError()
 
     def test_provides(self) -> None:
-        """It has its method, with the argument that it will be called with."""
+        """It has its method, with the argument that regsys calls it with."""
         provides(IAuth, self.make())
 
     async def test_live(self) -> None:
-        """A token in force is its owner's, however often it is asked."""
+        """The owner of a valid token is found, each time."""
         auth = self.make()
         token, owner = await self.live()
         for _ in range(2):
@@ -135,7 +135,7 @@ class AuthContract(Contract):
             self.assertEqual(requester.is_guest, owner.is_guest)
 
     async def test_unknown(self) -> None:
-        """What was never a token is nobody's, however near it comes to one."""
+        """A text that was never a token has no owner, however similar to one it is."""
         auth = self.make()
         token, _ = await self.live()
         known = token.reveal()
@@ -143,7 +143,7 @@ class AuthContract(Contract):
             self.assertIsNone(await auth.whose(Secret(text)), repr(text))
 
     async def test_expired(self) -> None:
-        """One that has expired is refused, and its client told that its device still lives."""
+        """An expired token is refused, with the hint that its device still exists."""
         auth = self.make()
         token = await self.expired()
         if token is not None:

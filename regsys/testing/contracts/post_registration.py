@@ -1,4 +1,4 @@
-"""The contracts of IPushers and IUserDirectory: what follows a registration."""
+"""The contracts of IPushers and IUserDirectory, which jobs call after a registration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAIL = "alice@mail.example"
 
 
 def pusher(localpart: str = "alice", device_id: str = "PHONE", pushkey: str = MAIL) -> Pusher:
-    """What a registration with an email address brings."""
+    """The pusher that a registration with an email address creates."""
     return Pusher(
         user_id=user(localpart),
         device_id=device_id,
@@ -28,27 +28,27 @@ def pusher(localpart: str = "alice", device_id: str = "PHONE", pushkey: str = MA
 
 
 class PushersContract(Contract):
-    """An IPushers, with the accounts and devices that stand beside it."""
+    """An IPushers, with the accounts and devices beside it."""
 
     def make(self) -> IPushers:
         """One without any pusher."""
         raise NotImplementedError()
 
     async def create_account(self, new: NewAccount) -> None:
-        """Make this account, with its device."""
+        """Create this account, with its device."""
         raise NotImplementedError()
 
     async def end_device(self, user_id: UserID, device_id: str) -> None:
-        """Log this device out."""
+        """Delete this device."""
         raise NotImplementedError()
 
     async def of_user(self, user_id: UserID) -> Sequence[Pusher]:
         """The pushers that this user has."""
         raise NotImplementedError()
 
-    async def people(self) -> IPushers:
-        """Alice and Bob, each with a PHONE; and somebody with one and a pusher, which nothing that
-        the test does may change."""
+    async def beside_others(self) -> IPushers:
+        """Alice and Bob have a PHONE each. So has a neighbour, with a pusher that no call of the
+        test may change."""
         pushers, neighbours = self.make(), pusher(NEIGHBOUR)
         for name in ("alice", "bob", NEIGHBOUR):
             await self.create_account(account(name, name, device=device(name)))
@@ -60,20 +60,20 @@ class PushersContract(Contract):
         self.assertEqual(list(await self.of_user(neighbours.user_id)), [neighbours])
 
     def test_provides(self) -> None:
-        """It has its method, with the argument that it will be called with."""
+        """It has its method, with the argument that regsys calls it with."""
         provides(IPushers, self.make())
 
     async def test_added(self) -> None:
-        """A pusher is its user's with all that was said of it, and nobody else's."""
-        pushers = await self.people()
+        """A pusher is stored whole, for its user alone."""
+        pushers = await self.beside_others()
         for added in (pusher(), attr.evolve(pusher("bob"), lang="de", data={"brand": "x"})):
             await pushers.add(added)
             self.assertEqual(list(await self.of_user(added.user_id)), [added])
 
     async def test_again(self) -> None:
-        """Adding a pusher is idempotent; what is said anew of an address takes the place of the
-        old, and of nothing that somebody else has."""
-        pushers = await self.people()
+        """Adding a pusher is idempotent. A new pusher of the same address replaces the user's old
+        one, and no other user's."""
+        pushers = await self.beside_others()
         other = attr.evolve(pusher(), device_display_name="another name")
         neighbours = attr.evolve(pusher("bob"), device_display_name="a neighbour's")
         await pushers.add(neighbours)
@@ -83,8 +83,8 @@ class PushersContract(Contract):
             self.assertEqual(list(await self.of_user(user("bob"))), [neighbours])
 
     async def test_several(self) -> None:
-        """Another address, or another app, is another pusher."""
-        pushers = await self.people()
+        """A user may have pushers for several addresses and apps."""
+        pushers = await self.beside_others()
         added = [
             pusher(),
             pusher(pushkey="z@mail.example"),
@@ -96,8 +96,8 @@ class PushersContract(Contract):
         self.assertEqual(sorted(map(repr, found)), sorted(map(repr, added)))
 
     async def test_goneWithItsDevice(self) -> None:
-        """A pusher ends with its device; others stay."""
-        pushers = await self.people()
+        """A device's pushers are deleted with it; others stay."""
+        pushers = await self.beside_others()
         for name in ("alice", "bob"):
             await pushers.add(pusher(name))
         await self.end_device(user("alice"), "PHONE")
@@ -105,8 +105,8 @@ class PushersContract(Contract):
         self.assertEqual(list(await self.of_user(user("bob"))), [pusher("bob")])
 
     async def test_tooLate(self) -> None:
-        """For a device that has ended, or is another's, there is nothing to do."""
-        pushers = await self.people()
+        """For a device that was deleted, or is another user's, nothing is stored."""
+        pushers = await self.beside_others()
         await self.create_account(account("3", "carol", device=device("3", "TABLET")))
         await self.end_device(user("alice"), "PHONE")
         for late in (pusher(), pusher("bob", "TABLET"), pusher("nobody")):
@@ -118,19 +118,19 @@ class UserDirectoryContract(Contract):
     """An IUserDirectory."""
 
     def make(self) -> IUserDirectory:
-        """A directory that has been told of nobody."""
+        """A directory without users."""
         raise NotImplementedError()
 
     async def create_account(self, new: NewAccount) -> None:
-        """Make this account, with its profile: the directory is told of no other."""
+        """Create this account, with its profile."""
         raise NotImplementedError()
 
     async def finds(self, user_id: UserID) -> bool:
-        """Whether somebody else would find this user there."""
+        """Whether a search by another user finds this one."""
         raise NotImplementedError()
 
     async def beside_others(self) -> IUserDirectory:
-        """A directory in which somebody is found, and somebody is not, whatever the test does."""
+        """A directory with a user who is found and one who is hidden, whatever the test does."""
         directory, found, hidden = self.make(), NEIGHBOUR, f"{NEIGHBOUR}-hidden"
         for name in (found, hidden):
             await self.create_account(account(name, name))
@@ -143,11 +143,11 @@ class UserDirectoryContract(Contract):
         self.assertFalse(await self.finds(user(hidden)))
 
     def test_provides(self) -> None:
-        """It has its method, with the arguments that it will be called with."""
+        """It has its method, with the arguments that regsys calls it with."""
         provides(IUserDirectory, self.make())
 
     async def test_told(self) -> None:
-        """Who has a profile is found once the directory has been told. Idempotent."""
+        """A user is found once the directory has been told of the profile. Idempotent."""
         directory = await self.beside_others()
         for key, name in (("1", "alice"), ("2", "bob")):
             await self.create_account(account(key, name))
@@ -156,7 +156,7 @@ class UserDirectoryContract(Contract):
             self.assertTrue(await self.finds(user("alice")))
 
     async def test_hidden(self) -> None:
-        """Who shall not be found is not; telling it is idempotent."""
+        """A hidden user is not found. Idempotent."""
         directory = await self.beside_others()
         await self.create_account(account("1", "alice"))
         for _ in range(2):

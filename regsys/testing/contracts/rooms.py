@@ -1,4 +1,4 @@
-"""The contract of IRooms: rooms are found, made once, and joined, whatever happened before."""
+"""The contract of IRooms: rooms are found, created once, and joined, also after a crash."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ CONTENDERS = 4
 class RoomsContract(Contract):
     """An IRooms, with the homeserver behind it.
 
-    What the tests need there beyond what IRooms does is made and looked at by the methods that
-    are yours to write; over a network they do it by way of its own API, or in its double.
+    The methods that you write create and look up what the tests need there beyond IRooms: over a
+    network by its own API, or in a double of it.
     """
 
     def make(self) -> IRooms:
-        """The rooms of a homeserver that has none."""
+        """Over a homeserver without rooms."""
         raise NotImplementedError()
 
     async def add_user(self, localpart: str) -> UserID:
-        """An account there."""
+        """Create an account there."""
         raise NotImplementedError()
 
     async def add_remote_room(self, localpart: str) -> str:
-        """A public room of another server, with an alias of this localpart on that server, in
-        which nobody of ours is; returns the alias."""
+        """Create a public room on another server, with an alias of this localpart on that server,
+        which no user of ours has joined. Returns the alias."""
         raise NotImplementedError()
 
     async def members(self, room: FoundRoom) -> set[UserID]:
-        """Who is in the room."""
+        """The users who have joined the room."""
         raise NotImplementedError()
 
     async def invited(self, room: FoundRoom) -> set[UserID]:
-        """Who is invited, and not in the room."""
+        """The users who are invited and have not joined."""
         raise NotImplementedError()
 
     async def is_federated(self, room: FoundRoom) -> bool:
@@ -47,7 +47,7 @@ class RoomsContract(Contract):
         raise NotImplementedError()
 
     async def found(self, rooms: IRooms, room: str) -> FoundRoom:
-        """The room, which must be there."""
+        """The room, which must exist."""
         found: Optional[FoundRoom] = await rooms.find(room)
         assert found is not None, room
         return found
@@ -55,11 +55,11 @@ class RoomsContract(Contract):
     # --- Finding -------------------------------------------------------------------------
 
     def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
+        """It has all methods, with the arguments that regsys calls them with."""
         provides(IRooms, self.make())
 
     async def test_notFound(self) -> None:
-        """An alias that names no room is None: one of ours, or one of a server that has none."""
+        """An alias that names no room is None, be it of our server or of another."""
         rooms = self.make()
         alice = await self.add_user("alice")
         other = (await self.add_remote_room("there")).partition(":")[2]
@@ -67,7 +67,7 @@ class RoomsContract(Contract):
             self.assertIsNone(await rooms.find(alias), alias)
 
     async def test_found(self) -> None:
-        """A room is found by its alias and by its id; somebody of ours is in it."""
+        """A room is found by its alias and by its id; a user of ours has joined it."""
         rooms = self.make()
         alice = await self.add_user("alice")
         made = await rooms.create(alice, _room(alice))
@@ -78,8 +78,8 @@ class RoomsContract(Contract):
     # --- Making --------------------------------------------------------------------------
 
     async def test_created(self) -> None:
-        """Whatever the preset, whoever makes a room is in it, and those on its list are invited;
-        only a public one is open to anybody."""
+        """With each preset the creator has joined the room, and the users on its list are invited;
+        only a public room is open to all."""
         rooms = self.make()
         alice, bob = await self.add_user("alice"), await self.add_user("bob")
         for preset in PRESETS:
@@ -90,7 +90,7 @@ class RoomsContract(Contract):
             self.assertEqual(await rooms.is_public(made), preset == "public_chat", preset)
 
     async def test_federated(self) -> None:
-        """Other servers may join a room unless it was said that they may not."""
+        """Users of other servers may join a room, unless it was created without federation."""
         rooms = self.make()
         alice = await self.add_user("alice")
         for federated in (True, False):
@@ -98,7 +98,7 @@ class RoomsContract(Contract):
             self.assertEqual(await self.is_federated(made), federated)
 
     async def test_taken(self) -> None:
-        """A second room of an alias is refused by a name of its own; the first one stays."""
+        """A second room of an alias raises RoomTaken; the first one stays."""
         rooms = self.make()
         alice, bob = await self.add_user("alice"), await self.add_user("bob")
         made = await rooms.create(alice, _room(alice))
@@ -107,7 +107,8 @@ class RoomsContract(Contract):
         self.assertEqual(await self.members(made), {alice})
 
     async def test_createdAtOnce(self) -> None:
-        """Of several who make a room of one alias at once, one does; the others are told."""
+        """Of several concurrent calls for an alias one creates the room; the others raise
+        RoomTaken."""
         rooms = self.make()
         alice = await self.add_user("alice")
         ended = await together(rooms.create(alice, _room(alice)) for _ in range(CONTENDERS))
@@ -117,7 +118,7 @@ class RoomsContract(Contract):
     # --- Joining -------------------------------------------------------------------------
 
     async def test_joined(self) -> None:
-        """Anybody joins a public room; joining is idempotent, also for the creator."""
+        """Any user may join a public room. Joining is idempotent, also for the creator."""
         rooms = self.make()
         alice, bob = await self.add_user("alice"), await self.add_user("bob")
         made = await rooms.create(alice, _room(alice))
@@ -126,8 +127,8 @@ class RoomsContract(Contract):
         self.assertEqual(await self.members(made), {alice, bob})
 
     async def test_invited(self) -> None:
-        """Nobody joins a private room uninvited. Inviting is idempotent, also of somebody
-        who is in by then."""
+        """Only invited users join a private room. Inviting is idempotent, also for a user who has
+        joined since."""
         rooms = self.make()
         alice, bob = await self.add_user("alice"), await self.add_user("bob")
         made = await rooms.create(alice, _room(alice, preset="private_chat"))
@@ -142,7 +143,7 @@ class RoomsContract(Contract):
         self.assertEqual(await self.invited(made), set())
 
     async def test_invitedFromOutside(self) -> None:
-        """Who is not in a room can't invite to it."""
+        """A user who has not joined a room cannot invite to it."""
         rooms = self.make()
         alice, bob = await self.add_user("alice"), await self.add_user("bob")
         made = await rooms.create(alice, _room(alice, preset="private_chat"))
@@ -151,14 +152,14 @@ class RoomsContract(Contract):
         self.assertEqual(await self.invited(made), set())
 
     async def test_remote(self) -> None:
-        """A room that none of ours is in is found, and joined directly; who joins is in it, and
-        from then on somebody of ours is."""
+        """A room of another server, without a user of ours, is found and can be joined; from then
+        on a user of ours is in it."""
         rooms = self.make()
         alice = await self.add_user("alice")
         alias = await self.add_remote_room("there")
         room = await self.found(rooms, alias)
         self.assertFalse(room.resident)
-        # Whatever the answer is, it isn't an error.
+        # Either is right; an exception is not.
         self.assertIn(await rooms.is_public(room), (True, False))
         await rooms.join(alice, room)
         self.assertIn(alice, await self.members(room))
@@ -167,6 +168,6 @@ class RoomsContract(Contract):
 
 
 def _room(owner: UserID, name: str = "lobby", **more: object) -> NewRoom:
-    """A room about to be made on the owner's server."""
+    """A new room on the owner's server."""
     given: dict[str, object] = {"preset": "public_chat", **more}
     return NewRoom(alias=f"#{name.lower()}:{owner.server}", **given)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The contract of IThreepidStore."""
+"""The contract of IThreepidStore: an address has one owner, and never moves."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ CONTENDERS = 8
 
 
 class ThreepidStoreContract(Contract):
-    """An IThreepidStore, with the accounts that stand beside it."""
+    """An IThreepidStore, with the accounts beside it."""
 
     def make(self) -> IThreepidStore:
-        """A store without any identifier."""
+        """A store without addresses."""
         raise NotImplementedError()
 
     async def create_account(self, new: NewAccount) -> None:
-        """Make this account, with its identifiers."""
+        """Create this account, with its addresses."""
         raise NotImplementedError()
 
     async def beside_others(self) -> IThreepidStore:
-        """A store in which somebody has two addresses that nothing the test does may change."""
+        """A store in which a neighbour has two addresses that no call of the test may change."""
         store, neighbour = self.make(), user(NEIGHBOUR)
         held = (
             Threepid("email", f"{NEIGHBOUR}@mail.example", NOW_MS),
@@ -43,11 +43,11 @@ class ThreepidStoreContract(Contract):
             self.assertEqual(owner, user(NEIGHBOUR), item)
 
     def test_provides(self) -> None:
-        """It has its method, with the arguments that it will be called with."""
+        """It has all methods, with the arguments that regsys calls them with."""
         provides(IThreepidStore, self.make())
 
     async def test_owner(self) -> None:
-        """An address is the user's who registered with it, in its medium; others are nobody's."""
+        """The owner of an address is the user who registered with it, in the same medium."""
         store = await self.beside_others()
         self.assertIsNone(await store.owner_of("email", ALICE))
         proven = (Threepid("email", ALICE, NOW_MS), Threepid("msisdn", "4915112345678", NOW_MS))
@@ -61,7 +61,7 @@ class ThreepidStoreContract(Contract):
             self.assertEqual(await store.owner_of(medium, address), owner, (medium, address))
 
     async def test_neverMoved(self) -> None:
-        """An address stays whose it is: another account with it is refused, and not made."""
+        """An address keeps its owner: another account with it is refused, and not created."""
         store = await self.beside_others()
         proven = (Threepid("email", ALICE, NOW_MS),)
         await self.create_account(account("alice", "alice", threepids=proven))
@@ -71,7 +71,7 @@ class ThreepidStoreContract(Contract):
         await self.create_account(account("again", "bob"))
 
     async def test_added(self) -> None:
-        """What is added is told with its times, the oldest first; once more changes nothing."""
+        """Added addresses are listed with their times, the oldest first. Adding is idempotent."""
         store = await self.beside_others()
         mail, phone = Threepid("email", ALICE, NOW_MS), Threepid("msisdn", "4915112345678", 7)
         await self.create_account(account("alice", "alice", threepids=(mail,)))
@@ -88,7 +88,7 @@ class ThreepidStoreContract(Contract):
             self.assertEqual(list(await store.of_user(user(other))), [], other)
 
     async def test_addedToNobody(self) -> None:
-        """Who doesn't exist, or is another's of that name, is given nothing."""
+        """A user who does not exist, here or on another server, gets no address."""
         store = await self.beside_others()
         await self.create_account(account("alice", "alice"))
         mail = Threepid("email", ALICE, NOW_MS)
@@ -97,7 +97,7 @@ class ThreepidStoreContract(Contract):
         self.assertIsNone(await store.owner_of("email", ALICE))
 
     async def test_addedAtOnce(self) -> None:
-        """Of several accounts that are to have one address at once, one gets it."""
+        """Of several concurrent calls for one address one succeeds."""
         store = await self.beside_others()
         names = [f"user{number}" for number in range(CONTENDERS)]
         for name in names:
@@ -110,7 +110,7 @@ class ThreepidStoreContract(Contract):
         self.assertEqual(await store.owner_of("email", ALICE), winner)
 
     async def test_removed(self) -> None:
-        """Its user alone can lose an identifier, once; then another may have it."""
+        """An address is removed from its owner alone, once; then another user may have it."""
         store = await self.beside_others()
         proven = (Threepid("email", ALICE, NOW_MS), Threepid("msisdn", "4915112345678", NOW_MS))
         await self.create_account(account("alice", "alice", threepids=proven))

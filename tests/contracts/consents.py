@@ -12,18 +12,18 @@ BOTH = {"privacy_policy": "1.0", "terms_of_service": "b"}
 
 
 class ConsentStoreContract(Contract):
-    """An ConsentStore."""
+    """A ConsentStore."""
 
     def make(self) -> ConsentStore:
-        """A store that knows of nobody's consent."""
+        """An empty store."""
         raise NotImplementedError()
 
     async def create_account(self, new: NewAccount) -> None:
-        """Make this account, with what it has accepted (``new.consents``)."""
+        """Create this account, with what it has accepted (``new.consents``)."""
         raise NotImplementedError()
 
     async def test_recorded(self) -> None:
-        """What was accepted is known of whoever accepted it, and of nobody else."""
+        """A user's consents are listed, and no other user's."""
         store = self.make()
         await store.record(user("alice"), BOTH, NOW_MS)
         self.assertEqual(
@@ -33,7 +33,7 @@ class ConsentStoreContract(Contract):
         self.assertEqual(list(await store.given_by(user("bob"))), [])
 
     async def test_everyVersion(self) -> None:
-        """A new version stands beside the old ones, which keep their first moment; none is lost."""
+        """Each version is kept, with the time of its first consent."""
         store = self.make()
         for version, later_ms in (("1.0", 0), ("2.0", 5), ("1.0", 7), ("2.0", 9)):
             await store.record(user("alice"), {"terms": version}, NOW_MS + later_ms)
@@ -47,14 +47,14 @@ class ConsentStoreContract(Contract):
         raise NotImplementedError()
 
     async def test_withJobs(self) -> None:
-        """What a consent brings is stored with it; the same job again is there once."""
+        """A consent's jobs are stored with it; the same job again is stored once."""
         store, job = self.make(), NewJob(kind="greet", job_id="of the consent")
         for _ in range(2):
             await store.record(user("alice"), BOTH, NOW_MS, [job])
         self.assertEqual(list(await self.jobs()), [job.job_id])
 
     async def test_withTheAccount(self) -> None:
-        """What newcomers accept is known as soon as they have an account."""
+        """The consents of a new account are stored with it."""
         store = self.make()
         await self.create_account(account("key", consents=BOTH))
         given = {item.policy: item.version for item in await store.given_by(user("alice"))}

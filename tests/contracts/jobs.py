@@ -1,4 +1,4 @@
-"""The contract of JobStore: every job is somebody's, and only one's at a time."""
+"""The contract of JobStore: each job is claimed, and by one process at a time."""
 
 from __future__ import annotations
 
@@ -17,20 +17,16 @@ from regsys.model import (
     WaitingJob,
 )
 from regsys.storage.jobs import JobStore
-from regsys.testing.contracts.case import BYSTANDER, NOW_MS, Contract, together
+from regsys.testing.contracts.case import NOW_MS, Contract, together
+from tests.support.values import BYSTANDER, PAYLOAD, jobs
 
 LEASE_MS = 1000
 KINDS = ("greet", "wave")
 PLACES = dict.fromkeys(KINDS, 10)
-PAYLOAD = {"text": "zoë 🦊", "list": [1, None, {"deep": True}]}
-
-
-def jobs(*names: str) -> list[NewJob]:
-    return [NewJob(kind="greet", payload=PAYLOAD, job_id=name) for name in names]
 
 
 class JobStoreContract(Contract):
-    """An JobStore."""
+    """A JobStore."""
 
     def make(self) -> JobStore:
         """A store without any job, but for those of the kind BYSTANDER, which are never due."""
@@ -48,7 +44,7 @@ class JobStoreContract(Contract):
         return [item for item in await store.backlog() if item.kind != BYSTANDER]
 
     async def test_claimed(self) -> None:
-        """A job that is added is due at once; who claims it learns all of it."""
+        """An added job is due at once, and is claimed with all its fields."""
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
         self.assertEqual(
@@ -65,7 +61,7 @@ class JobStoreContract(Contract):
         )
 
     async def test_addedTwice(self) -> None:
-        """The same job added again, after an answer that was lost, is there once."""
+        """The same job added again, as after a lost connection, is stored once."""
         store = self.make()
         for _ in range(2):
             await store.add(jobs("one"), NOW_MS)
@@ -73,7 +69,7 @@ class JobStoreContract(Contract):
         self.assertEqual(await self.claim(store), [])
 
     async def test_lease(self) -> None:
-        """Nobody else gets a job while its lease lasts; after that it counts one attempt more."""
+        """A job is not claimed again while its lease lasts; then it counts one more attempt."""
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
         await self.claim(store)
@@ -82,7 +78,7 @@ class JobStoreContract(Contract):
         self.assertEqual((job.job_id, job.attempts), ("one", 2))
 
     async def test_oldestFirst(self) -> None:
-        """So many are claimed as were asked for, those which have been due longest."""
+        """As many are claimed as were asked for, those that have been due longest."""
         store = self.make()
         for number in (3, 1, 2):
             await store.add(jobs(f"{number}"), NOW_MS + number)
@@ -91,14 +87,14 @@ class JobStoreContract(Contract):
         self.assertEqual(await self.claim(store, later), ["3"])
 
     async def test_notDueYet(self) -> None:
-        """What is added for later is not claimed before."""
+        """A job is not claimed before it is due."""
         store = self.make()
         await store.add(jobs("one"), NOW_MS + 1)
         self.assertEqual(await self.claim(store), [])
 
     async def test_wrongClock(self) -> None:
-        """What a clock that was wrong has put off, further than anything is, is due now; and is
-        claimed behind what is due rightly."""
+        """A job that a wrong clock has put off further than any job is due now, after the jobs that
+        are rightly due."""
         store = self.make()
         latest_ms = JOB_LONGEST_WAIT_MS + CLOCKS_APART_MS
         due = {"usual": NOW_MS, "latest": NOW_MS + latest_ms, "wrong": NOW_MS + latest_ms + 1}
@@ -112,7 +108,7 @@ class JobStoreContract(Contract):
         self.assertEqual(sorted(again), ["usual", "wrong"])
 
     async def test_kinds(self) -> None:
-        """Jobs of another kind stay for whoever asks for them, ahead in the queue or not."""
+        """Jobs of another kind are not claimed, even if they are due earlier."""
         store = self.make()
         await store.add([NewJob(kind="fly", job_id="other")], NOW_MS)
         await store.add(jobs("one"), NOW_MS + 1)
@@ -124,8 +120,8 @@ class JobStoreContract(Contract):
         self.assertEqual((job.job_id, job.attempts), ("other", 1))
 
     async def test_placesByKind(self) -> None:
-        """Of each kind so many are claimed as there are places for it, the oldest, however many of
-        another are due, and for longer."""
+        """Of each kind as many are claimed as there are places for it, the oldest, however many of
+        another kind are due, and for longer."""
         store = self.make()
         for number in range(6):
             await store.add([NewJob(kind="greet", job_id=f"greet{number}")], NOW_MS + number)
@@ -146,8 +142,8 @@ class JobStoreContract(Contract):
         )
 
     async def test_released(self) -> None:
-        """What was held from birth can be had at once when it is released, by anybody, as one
-        attempt more; what somebody has claimed since stays theirs."""
+        """A held job that is released can be claimed at once, as one more attempt; a job that was
+        claimed since keeps its lease."""
         store = self.make()
         await store.begin(jobs("one", "two", "three"), NOW_MS)
         await store.release([], NOW_MS)
@@ -160,7 +156,7 @@ class JobStoreContract(Contract):
         self.assertEqual(await self.claim(store, NOW_MS + 7), [])
 
     async def test_begun(self) -> None:
-        """What is begun is held until its lease ends, and its first attempt has begun."""
+        """A begun job is held until its lease ends, and its first attempt counts."""
         store = self.make()
         new = jobs("one", "two")
         self.assertEqual(list(await store.begin(new, NOW_MS)), new)
@@ -170,8 +166,8 @@ class JobStoreContract(Contract):
             sorted((job.job_id, job.attempts) for job in found), [("one", 2), ("two", 2)]
         )
 
-    async def test_longWord(self) -> None:
-        """A word may be as long as what people choose makes it: a device's id, an address."""
+    async def test_longKey(self) -> None:
+        """A deduplication key may be as long as a device id or an address makes it."""
         store = self.make()
         signs = "".join(chr(0x10000 + 7919 * number % 0xFFFFF) for number in range(1200))
         first, other = (NewJob(kind="greet", dedup_key=signs + end) for end in "ab")
@@ -179,7 +175,8 @@ class JobStoreContract(Contract):
         self.assertEqual(list(await store.begin([first, other], NOW_MS)), [other])
 
     async def test_anyError(self) -> None:
-        """Whatever stands in an error, the job waits; what no database takes is replaced."""
+        """A job is postponed whatever its error says; characters that no database takes are
+        replaced."""
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
         await store.postpone("one", NOW_MS + 5, "a\0b\ud800c\nd")
@@ -187,8 +184,8 @@ class JobStoreContract(Contract):
         self.assertEqual((waiting.due_ms, waiting.last_error), (NOW_MS + 5, "a\ufffdb\ufffdc\nd"))
 
     async def test_onlyOnce(self) -> None:
-        """Jobs of one word are written together and never again, also when they are done; jobs
-        without a word always are."""
+        """Jobs of one deduplication key are written together and never again, not even after they
+        are finished; jobs without one always are."""
         store = self.make()
         first = [attr.evolve(job, dedup_key="rooms of alice") for job in jobs("one", "two")]
         self.assertEqual(list(await store.begin(first, NOW_MS)), first)
@@ -205,18 +202,16 @@ class JobStoreContract(Contract):
         self.assertEqual(sorted(await self.claim(store, later)), ["always", "other"])
 
     async def test_onlyOnceOfSeveral(self) -> None:
-        """Of several who begin the jobs of one word at once, one writes them."""
+        """Of several concurrent calls with one deduplication key one writes its jobs."""
         store = self.make()
         begun = await together(
-            store.begin(
-                [attr.evolve(job, dedup_key="word") for job in jobs(f"job{number}")], NOW_MS
-            )
+            store.begin([attr.evolve(job, dedup_key="key") for job in jobs(f"job{number}")], NOW_MS)
             for number in range(8)
         )
         self.assertEqual(sum(len(checked(share)) for share in begun), 1)
 
     async def test_claimedAtOnce(self) -> None:
-        """Several that claim at once get different jobs, and all of them."""
+        """Concurrent claims get different jobs, and all jobs together."""
         store = self.make()
         names = [f"job{number:02}" for number in range(12)]
         await store.add(jobs(*names), NOW_MS)
@@ -229,7 +224,7 @@ class JobStoreContract(Contract):
         self.assertEqual(sorted(claimed), names)
 
     async def test_finished(self) -> None:
-        """A finished job is gone; the others stay. Finishing is idempotent."""
+        """A finished job is deleted; the others stay. Finishing is idempotent."""
         store = self.make()
         await store.add(jobs("one", "two"), NOW_MS)
         for _ in range(2):
@@ -237,7 +232,7 @@ class JobStoreContract(Contract):
         self.assertEqual(await self.claim(store), ["two"])
 
     async def test_postponed(self) -> None:
-        """A postponed job is free again at the time that was said, and not before."""
+        """A postponed job can be claimed at its new time, and not before."""
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
         await self.claim(store)
@@ -247,7 +242,7 @@ class JobStoreContract(Contract):
         self.assertEqual((job.attempts, job.payload), (2, PAYLOAD))
 
     async def test_postponedTooLate(self) -> None:
-        """A job that is gone is not brought back by postponing it."""
+        """Postponing a job that does not exist creates none."""
         store = self.make()
         await store.postpone("one", NOW_MS, "no luck")
         self.assertEqual(await self.claim(store), [])
@@ -255,8 +250,8 @@ class JobStoreContract(Contract):
     # --- What the operator sees -----------------------------------------------------------
 
     async def test_waiting(self) -> None:
-        """Jobs that are not done are to be seen, the oldest first, with all there is to know;
-        also those that somebody holds."""
+        """Unfinished jobs are listed with all their fields, the oldest first, those with a lease
+        included."""
         store = self.make()
         for later_ms, name in ((2, "b"), (1, "c"), (3, "a")):
             await store.add(jobs(name), NOW_MS + later_ms)
@@ -281,7 +276,7 @@ class JobStoreContract(Contract):
         self.assertEqual([job.job_id for job in await store.waiting(2)], ["c", "b"])
 
     async def test_backlog(self) -> None:
-        """Of each kind it is known how many there are, and since when the oldest is."""
+        """The backlog has each kind's number of jobs, and the time of the oldest."""
         store = self.make()
         self.assertEqual(await self.backlog(store), [])
         for number in (2, 1):
@@ -294,14 +289,14 @@ class JobStoreContract(Contract):
         self.assertEqual(await self.backlog(store), expected)
 
     async def test_backlogIsBounded(self) -> None:
-        """Of very many it counts no more than the first."""
+        """The backlog counts no further than MOST_COUNTED."""
         store = self.make()
         await store.add(jobs(*map(str, range(MOST_COUNTED + 1))), NOW_MS)
         (counted,) = await self.backlog(store)
         self.assertEqual((counted.count, counted.oldest_ms), (MOST_COUNTED, NOW_MS))
 
     async def test_retry(self) -> None:
-        """A job that has failed can be had at once; one that has not, or is gone, is left alone."""
+        """A failed job becomes due at once; one that has not failed, or is unknown, does not."""
         store = self.make()
         await store.add(jobs("one", "two"), NOW_MS)
         await store.begin(jobs("begun"), NOW_MS)
@@ -313,7 +308,7 @@ class JobStoreContract(Contract):
         self.assertEqual(await self.claim(store, NOW_MS + 1), ["one"])
 
     async def test_retryAll(self) -> None:
-        """So can all of them, and it is told how many those are."""
+        """All failed jobs become due at once; their number is returned."""
         store = self.make()
         await store.add(jobs("one", "two"), NOW_MS)
         await store.begin(jobs("begun"), NOW_MS)
@@ -325,7 +320,7 @@ class JobStoreContract(Contract):
 
 
 def checked(share: object) -> Sequence[Any]:
-    """What one claimer got; an exception is raised here."""
+    """What one call has claimed; raises its exception."""
     if isinstance(share, BaseException):
         raise share
     assert isinstance(share, Sequence)

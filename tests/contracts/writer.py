@@ -1,4 +1,4 @@
-"""The contract of IRegistrationWriter, which every kind of writer keeps."""
+"""The contract of IRegistrationWriter, whichever stores it writes to."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ StartJobs = Callable[[Sequence[NewJob]], None]
 
 
 def logins(clock: Optional[Clock] = None) -> Logins:
-    """What makes the logins that the suite hands to the writer; two of them make the same."""
+    """Makes the logins that the suite gives to the writer; two of them make the same."""
     if clock is None:
         clock = Clock()
         clock.advance(NOW_MS / 1000)
@@ -42,7 +42,7 @@ def logins(clock: Optional[Clock] = None) -> Logins:
 def new_account(
     key: str = "key", localpart: str = "alice", terms: Optional[LoginTerms] = None, **more: Any
 ) -> NewAccount:
-    """An account with a job, and a login under these terms; None: that of PHONE."""
+    """An account with a job, and a login under these terms; those of PHONE if None."""
     made = logins()
     login = made.issue(user(localpart), terms or made.terms(PHONE), key)
     given: dict[str, Any] = {
@@ -55,7 +55,7 @@ def new_account(
 
 @implementer(IJobPlanner)
 class Aftercare:
-    """Accounts bring a job that says which device and addresses they have, consents another."""
+    """An account brings a job with its device and addresses, a consent another one."""
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         device_id = new.device.login.device_id if new.device else None
@@ -67,18 +67,18 @@ class Aftercare:
 
 
 class WriterContract(Contract):
-    """An IRegistrationWriter, over stores that are empty."""
+    """An IRegistrationWriter over empty stores."""
 
     def make(
         self, logins: Logins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
-        """A writer that makes logins anew by ``logins``, and hands jobs that it has stored to
-        ``start_jobs``: those of the accounts that it has made, and what ``planners`` bring
-        after registrations and consents; and who tells whose the tokens are that it wrote."""
+        """A writer, and the IAuth that finds the owners of its tokens. It makes repeated logins by
+        ``logins``, and gives the jobs that it has stored to ``start_jobs``: those of its accounts,
+        and those that ``planners`` plan after registrations and consents."""
         raise NotImplementedError()
 
     def writer(self) -> IRegistrationWriter:
-        """What ``make`` makes; the kinds of the jobs that it starts are in ``self.started``."""
+        """The writer of ``make``; the kinds of the jobs that it starts are in ``self.started``."""
         self.started: list[str] = []
         self.payloads: list[Mapping[str, Any]] = []
 
@@ -90,17 +90,17 @@ class WriterContract(Contract):
         return writer
 
     async def assertOwner(self, token: Secret, user_id: UserID, device_id: str = "PHONE") -> None:
-        """The token is in force, for this user and device."""
+        """The token is valid, for this user and device."""
         requester = await self.auth.whose(token)
         assert requester is not None, "the token is nobody's"
         self.assertEqual((requester.user_id, requester.device_id), (user_id, device_id))
 
     def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
+        """It has all methods, with the arguments that regsys calls them with."""
         provides(IRegistrationWriter, self.writer())
 
     async def test_created(self) -> None:
-        """What is created has the login that was asked for, in force, and its jobs begin."""
+        """A new account has the login that was asked for, which is valid, and its jobs begin."""
         new = new_account()
         assert new.device is not None
         created = await self.writer().create_account(new)
@@ -110,14 +110,14 @@ class WriterContract(Contract):
         self.assertEqual(self.started, ["greet"])
 
     async def test_withoutLogin(self) -> None:
-        """An account may be made without a login, and is when the key comes again."""
+        """An account may be created without a login; the same key again returns none either."""
         writer = self.writer()
         for replayed in (False, True):
             created = await writer.create_account(new_account(device=None))
             self.assertEqual(created, Created(user_id=user("alice"), replayed=replayed))
 
     async def test_guest(self) -> None:
-        """A guest's token is the same when the key comes again."""
+        """The same key again returns the same guest's token."""
         writer = self.writer()
         terms = logins().terms(DeviceRequest(is_guest=True))
         new = new_account("key", "1", terms, is_guest=True)
@@ -128,8 +128,8 @@ class WriterContract(Contract):
         await self.assertOwner(first.login.access_token, user("1"), terms.device_id)
 
     async def test_sameKeySameAnswer(self) -> None:
-        """The key again, even with other wishes, gets the same answer, tokens included; its
-        jobs have begun already."""
+        """The same key again, even with another request, returns the same, tokens included; the
+        jobs are not begun again."""
         writer = self.writer()
         first = await writer.create_account(new_account())
         other = logins().terms(DeviceRequest(device_id="LAPTOP"))
@@ -142,7 +142,7 @@ class WriterContract(Contract):
         self.assertEqual(self.started, ["greet"])
 
     async def test_sameKeyAtOnce(self) -> None:
-        """Of several calls with one key at once one makes the account, all get its answer."""
+        """Of several concurrent calls with one key one creates the account; all return it."""
         writer = self.writer()
         ended = await together(writer.create_account(new_account()) for _ in range(CONTENDERS))
         created = [item for item in ended if isinstance(item, Created)]
@@ -151,7 +151,7 @@ class WriterContract(Contract):
         self.assertEqual(sum(not item.replayed for item in created), 1)
 
     async def test_nameLost(self) -> None:
-        """Who comes too late for a name is refused; the key makes its account under another."""
+        """A taken name is refused; the key can create its account under another one."""
         writer = self.writer()
         await writer.create_account(new_account("first"))
         await self.refusal(UsernameTaken, writer.create_account(new_account("second", "ALICE")))
@@ -172,8 +172,8 @@ class WriterContract(Contract):
         await self.refusal(UnknownToken, late)
 
     async def test_jobsOnce(self) -> None:
-        """What has been begun for the guest is not begun again for the user: jobs whose word was
-        written before are left out, the others start."""
+        """Jobs that were begun for the guest are not begun again for the user: those with a known
+        deduplication key are left out, the others start."""
         writer = self.writer()
         guest = (NewJob(kind="greet", dedup_key="greet 1"), NewJob(kind="count"))
         await writer.create_account(new_account("guest", "1", is_guest=True, jobs=guest))
@@ -184,7 +184,7 @@ class WriterContract(Contract):
         self.assertEqual(self.started[2:], ["count", "rooms"])
 
     async def test_repeat(self) -> None:
-        """A finished outcome is repeated with the tokens that it had, which stay in force."""
+        """A finished outcome is repeated with its tokens, which stay valid."""
         writer = self.writer()
         new = new_account()
         assert new.device is not None
@@ -203,7 +203,7 @@ class WriterContract(Contract):
         await self.assertOwner(again.login.access_token, user("alice"))
 
     async def test_registerDevice(self) -> None:
-        """A device is put on an account that exists, and on no other."""
+        """A device is added to an account that exists, and to no other."""
         writer, made = self.writer(), logins()
         await writer.create_account(new_account())
         terms = made.terms(DeviceRequest(device_id="LAPTOP"))
@@ -213,8 +213,8 @@ class WriterContract(Contract):
         await self.refusal(UserNotFound, writer.register_device(user("nobody"), device))
 
     async def test_afterRegistration(self) -> None:
-        """What a registration brings is begun for an account that is there already, once,
-        with the device of its token and the addresses that it has proven."""
+        """The jobs of a registration are begun once for an account that exists already, with the
+        device of its token and its validated addresses."""
         writer = self.writer()
         login = (await writer.create_account(new_account(jobs=()))).login
         assert login is not None
@@ -227,7 +227,7 @@ class WriterContract(Contract):
         self.assertEqual(self.payloads, [{"device": "PHONE", "has": ["alice@mail.example"]}])
 
     async def test_afterRegistrationWithoutLogin(self) -> None:
-        """Without a token, or with one that is nobody's or another's, there is no device."""
+        """Without a valid token of this user there is no device."""
         writer = self.writer()
         for number, token in enumerate((None, "syt_none", "syt_bob")):
             name = f"user{number}"
@@ -241,13 +241,13 @@ class WriterContract(Contract):
         self.assertEqual(self.payloads, [{"device": None, "has": []}] * 3)
 
     async def test_afterRegistrationOfNobody(self) -> None:
-        """For a user who does not exist nothing is begun."""
+        """For a user who does not exist no job is begun."""
         writer = self.writer()
         await self.refusal(UserNotFound, writer.after_registration(user("nobody"), {}, None))
         self.assertEqual(self.started, [])
 
     async def test_afterConsent(self) -> None:
-        """What has waited for a consent is begun once, for each user."""
+        """The jobs that waited for a consent are begun once for each user."""
         writer = self.writer()
         for name in ("alice", "alice", "bob"):
             await writer.after_consent(user(name))

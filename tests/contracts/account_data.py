@@ -1,4 +1,4 @@
-"""The contract of IAccountData: what is kept of one user goes, and nothing of anybody else."""
+"""The contract of IAccountData: the data of one user is deleted, and no other user's."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class AccountDataContract(Contract):
         raise NotImplementedError()
 
     async def keep(self, user_id: UserID) -> None:
-        """Let it keep something of this user, who has no account yet."""
+        """Make it keep something of this user, who has no account yet."""
         raise NotImplementedError()
 
     async def kept(self, user_id: UserID) -> Sequence[object]:
-        """All that it keeps of this user."""
+        """All that it keeps for this user."""
         raise NotImplementedError()
 
     def test_provides(self) -> None:
@@ -30,8 +30,7 @@ class AccountDataContract(Contract):
         provides(IAccountData, self.make())
 
     async def test_forgotten(self) -> None:
-        """What it keeps of a user is gone, and stays gone when it is told again; what it keeps of
-        others is as it was."""
+        """The data of a deactivated user is deleted, and other users' data stays. Idempotent."""
         store, alice, bob = self.make(), user("alice"), user("bob")
         for user_id in (alice, bob):
             await self.keep(user_id)

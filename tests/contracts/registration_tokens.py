@@ -1,4 +1,4 @@
-"""The contract of RegistrationTokenStore: tokens, and who holds or has had a use of them."""
+"""The contract of RegistrationTokenStore: tokens, and their reserved and completed uses."""
 
 from __future__ import annotations
 
@@ -9,32 +9,21 @@ import attr
 from regsys.errors import InvalidRegistrationToken
 from regsys.model import RESERVED_MS, NewAccount, RegistrationToken, TokenUse
 from regsys.storage.registration_tokens import RegistrationTokenStore
-from regsys.testing.contracts.case import BYSTANDER, NOW_MS, Contract, account, together, user
+from regsys.testing.contracts.case import NOW_MS, Contract, together, user
+from tests.support.values import BYSTANDER, OVER_MS, TOKEN, token, using
 
-TOKEN = "welcome"
 CONTENDERS = 8
-# When what is held from NOW_MS on is over.
-OVER_MS = NOW_MS + RESERVED_MS
-
-
-def token(name: str = TOKEN, **more: Any) -> RegistrationToken:
-    return RegistrationToken(token=name, **{"created_ms": NOW_MS, **more})
-
-
-def using(name: str, token: str = TOKEN, **more: Any) -> NewAccount:
-    """The account ``name`` of the session ``name``, made with a token."""
-    return account(name, name, session_id=name, registration_token=token, **more)
 
 
 class RegistrationTokenStoreContract(Contract):
-    """An RegistrationTokenStore, with the accounts that stand beside it."""
+    """A RegistrationTokenStore, with the accounts beside it."""
 
     def make(self) -> RegistrationTokenStore:
         """A store without any token, but for one that is named BYSTANDER."""
         raise NotImplementedError()
 
     async def create_account(self, new: NewAccount) -> None:
-        """Make this account, which uses ``new.registration_token`` up."""
+        """Create this account, which uses ``new.registration_token`` up."""
         raise NotImplementedError()
 
     async def started(self, **more: Any) -> RegistrationTokenStore:
@@ -49,14 +38,14 @@ class RegistrationTokenStoreContract(Contract):
         return [item for item in await store.list(now_ms) if item.token != BYSTANDER]
 
     async def uses(self, now_ms: int = NOW_MS, name: str = TOKEN) -> Optional[tuple[int, int]]:
-        """How many are pending, how many completed."""
+        """The token's pending and completed uses."""
         found = await self.store.get(name, now_ms)
         return None if found is None else (found.pending, found.completed)
 
     # --- Tokens --------------------------------------------------------------------------
 
     async def test_created(self) -> None:
-        """A token comes back as it was made; one that was never made is not there."""
+        """A token is found as it was created; one that was never created is not found."""
         store = self.make()
         whole = token(
             uses_allowed=3,
@@ -71,8 +60,8 @@ class RegistrationTokenStoreContract(Contract):
         self.assertIsNone(await store.get("Welcome", NOW_MS))
 
     async def test_createdTwice(self) -> None:
-        """A second token of a name is refused, and changes nothing; the very same one again,
-        after an answer that was lost, is there once."""
+        """A second token of a name is refused, and changes nothing; exactly the same one again, as
+        after a lost connection, is stored once."""
         store = await self.started(uses_allowed=3)
         self.assertTrue(await store.create(token(uses_allowed=3)))
         self.assertFalse(await store.create(token(uses_allowed=4)))
@@ -80,7 +69,7 @@ class RegistrationTokenStoreContract(Contract):
         self.assertEqual(await self.listed(store), [token(uses_allowed=3)])
 
     async def test_listed(self) -> None:
-        """All are listed, the oldest first, with their uses as they stand."""
+        """All tokens are listed, the oldest first, with their present uses."""
         store = self.make()
         self.assertEqual(await self.listed(store), [])
         for name, created_ms in (("b", NOW_MS), ("c", NOW_MS - 1), ("a", NOW_MS)):
@@ -92,8 +81,8 @@ class RegistrationTokenStoreContract(Contract):
         self.assertEqual([item.pending for item in await self.listed(store, OVER_MS)], [0, 0, 0])
 
     async def test_pages(self) -> None:
-        """Tokens are listed a page at a time, each one once, also where several were made at one
-        moment; so are the accounts that one has let in."""
+        """Tokens are listed a page at a time, each one once, also if several were created at the
+        same moment; so are the accounts that used one."""
         store = await self.started()
         for number in range(4):
             await store.create(token(f"t{number}", created_ms=NOW_MS + number // 3))
@@ -114,7 +103,7 @@ class RegistrationTokenStoreContract(Contract):
         self.assertEqual(used, [users[:3], users[3:]])
 
     async def test_firstUses(self) -> None:
-        """Of several tokens the first uses are told together, so many of each as were asked for."""
+        """The first uses of several tokens are found together, up to a number of each."""
         store = await self.started()
         for name in ("other", "none", "another"):
             await store.create(token(name))
@@ -134,7 +123,7 @@ class RegistrationTokenStoreContract(Contract):
         )
 
     async def test_changed(self) -> None:
-        """What is named is set, to None too, and nothing else; one that isn't there is told."""
+        """The named settings are changed, also to None, and no others; False if it is unknown."""
         store = await self.started(uses_allowed=3, note="old", expiry_ms=OVER_MS)
         expected = token(uses_allowed=3, note="old", expiry_ms=OVER_MS)
         for changes in (
@@ -150,8 +139,8 @@ class RegistrationTokenStoreContract(Contract):
             self.assertFalse(await store.change("other", changes), changes)
 
     async def test_deleted(self) -> None:
-        """A deleted token is gone with the uses that were held; a new one of its name begins
-        anew. Who was let in is still known."""
+        """A token is deleted with its reserved uses; a new one of its name has none. The accounts
+        that used it are still listed."""
         store = await self.started(uses_allowed=3)
         await store.reserve(TOKEN, "one", NOW_MS)
         await self.create_account(using("two"))
@@ -166,14 +155,14 @@ class RegistrationTokenStoreContract(Contract):
     # --- Holding a use -------------------------------------------------------------------
 
     async def test_reserved(self) -> None:
-        """So many sessions hold a use as it has uses, one each; holding it is idempotent."""
+        """As many sessions can reserve a use as there are uses, one each. Idempotent."""
         store = await self.started(uses_allowed=2)
         for name, held in (("one", True), ("one", True), ("two", True), ("three", False)):
             self.assertIs(await store.reserve(TOKEN, name, NOW_MS), held, name)
         self.assertEqual(await self.uses(), (2, 0))
 
     async def test_reservationEnds(self) -> None:
-        """At its end a use that was held is anybody's; to ask again in time prolongs it."""
+        """A reservation expires; reserving again before that prolongs it."""
         store = await self.started(uses_allowed=1)
         await store.reserve(TOKEN, "one", NOW_MS)
         await store.reserve(TOKEN, "one", NOW_MS + 10)
@@ -184,7 +173,7 @@ class RegistrationTokenStoreContract(Contract):
         self.assertFalse(await store.reserve(TOKEN, "one", OVER_MS + 10))
 
     async def test_anotherToken(self) -> None:
-        """A session that takes another token gives the first back, unless it is refused."""
+        """A session that reserves another token's use frees its first one, unless it is refused."""
         store = await self.started(uses_allowed=1)
         await store.create(token("other", uses_allowed=1))
         await store.create(token("none", uses_allowed=0))
@@ -195,7 +184,7 @@ class RegistrationTokenStoreContract(Contract):
         self.assertEqual((await self.uses(), await self.uses(name="other")), ((0, 0), (1, 0)))
 
     async def test_validity(self) -> None:
-        """No use of a token that is not there, revoked, over or used up, whoever asks."""
+        """An unknown, revoked, expired or used-up token can be neither reserved nor used."""
         store = self.make()
         cases: list[tuple[dict[str, Any], bool]] = [
             ({}, True),
@@ -224,7 +213,7 @@ class RegistrationTokenStoreContract(Contract):
         self.assertFalse(await store.reserve("other", "session", NOW_MS))
 
     async def test_reservedAtOnce(self) -> None:
-        """Of several sessions at once so many hold a use as there are."""
+        """Of several concurrent sessions as many reserve a use as there are uses."""
         store = await self.started(uses_allowed=3)
         held = await together(
             store.reserve(TOKEN, f"{number}", NOW_MS) for number in range(CONTENDERS)
@@ -235,7 +224,7 @@ class RegistrationTokenStoreContract(Contract):
     # --- Using it up ---------------------------------------------------------------------
 
     async def test_used(self) -> None:
-        """The use that a session holds becomes its account's; those of others stay theirs."""
+        """A session's reservation becomes its account's use; other reservations stay."""
         store = await self.started(uses_allowed=2)
         for name in ("mine", "other"):
             await store.reserve(TOKEN, name, NOW_MS)
@@ -254,7 +243,7 @@ class RegistrationTokenStoreContract(Contract):
         self.assertEqual(await self.uses(), (0, 1))
 
     async def test_takenAgain(self) -> None:
-        """A use whose time ran out is taken again for the account, if there is room."""
+        """An account whose reservation has expired takes a use, if one is left."""
         store = await self.started(uses_allowed=1)
         for name in ("one", "two"):
             self.assertTrue(await store.reserve(TOKEN, name, NOW_MS - RESERVED_MS))
@@ -265,7 +254,7 @@ class RegistrationTokenStoreContract(Contract):
         self.assertEqual(await self.uses(), (0, 1))
 
     async def test_endedMeanwhile(self) -> None:
-        """A use that is held is lost if the token is revoked, and good again if un-revoked."""
+        """A reservation of a revoked token cannot be used, and can again once it is un-revoked."""
         store = await self.started(uses_allowed=1)
         await store.reserve(TOKEN, "one", NOW_MS)
         await store.change(TOKEN, {"revoked": True})
@@ -276,7 +265,7 @@ class RegistrationTokenStoreContract(Contract):
         self.assertEqual(await self.uses(), (0, 1))
 
     async def test_usedAtOnce(self) -> None:
-        """Of several accounts at once so many are made as there are uses."""
+        """Of several concurrent accounts as many are created as there are uses."""
         await self.started(uses_allowed=3)
         names = [f"user{number}" for number in range(CONTENDERS)]
         ended = await together(self.create_account(using(name)) for name in names)

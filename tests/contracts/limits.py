@@ -1,4 +1,4 @@
-"""The contract of ILimiter: what is counted, for whom, and when there is room again."""
+"""The contract of ILimiter: what is counted for which key, and for how long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LimiterContract(Contract):
         raise NotImplementedError()
 
     def advance(self, seconds: float) -> None:
-        """Move its clock."""
+        """Advance its clock."""
         raise NotImplementedError()
 
     async def full(self) -> ILimiter:
@@ -31,11 +31,11 @@ class LimiterContract(Contract):
         return limiter
 
     def test_provides(self) -> None:
-        """It has all methods, with the arguments that they will be called with."""
+        """It has all methods, with the arguments that regsys calls them with."""
         provides(ILimiter, self.make())
 
     async def test_full(self) -> None:
-        """The burst is let through; one more is refused, and told how long to wait."""
+        """The burst passes; one more is refused, with the time to wait."""
         limiter = await self.full()
         refusal = await self.refusal(LimitExceeded, limiter.take(KEY))
         assert refusal.retry_after_ms is not None
@@ -44,7 +44,7 @@ class LimiterContract(Contract):
         await self.refusal(LimitExceeded, limiter.take(KEY))
 
     async def test_refusedIsNotCounted(self) -> None:
-        """However often one is refused, the wait does not grow."""
+        """A refusal is not counted: the time to wait does not grow."""
         limiter = await self.full()
         waits = {
             (await self.refusal(LimitExceeded, limiter.take(KEY))).retry_after_ms for _ in range(5)
@@ -52,7 +52,7 @@ class LimiterContract(Contract):
         self.assertEqual(len(waits), 1, waits)
 
     async def test_peek(self) -> None:
-        """Looking refuses when taking would, and counts nothing."""
+        """``peek`` refuses when ``take`` would, and counts nothing."""
         limiter = self.make()
         for _ in range(2 * BURST_COUNT):
             await limiter.peek(KEY)
@@ -63,21 +63,21 @@ class LimiterContract(Contract):
         self.assertEqual(looked.retry_after_ms, taken.retry_after_ms)
 
     async def test_givenBack(self) -> None:
-        """What is given back makes room for one more, and only one."""
+        """``give_back`` makes room for one more, and only one."""
         limiter = await self.full()
         await limiter.give_back(KEY)
         await limiter.take(KEY)
         await self.refusal(LimitExceeded, limiter.take(KEY))
 
     async def test_givenBackUnasked(self) -> None:
-        """Giving back what was never taken, for an unknown key, is harmless."""
+        """``give_back`` for an unknown key changes nothing."""
         limiter = self.make()
         await limiter.give_back(KEY)
         for _ in range(BURST_COUNT):
             await limiter.take(KEY)
 
     async def test_keysAreApart(self) -> None:
-        """What one uses up is not missing to another."""
+        """Each key has its own limit."""
         limiter = await self.full()
         await limiter.take("192.0.2.2")
         await self.refusal(LimitExceeded, limiter.take(KEY))

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Optional
 
 from regsys.model import Login, UserID
 from regsys.model.token_text import token_hash
 from regsys.storage.devices import DeviceStore
-from regsys.testing.contracts.case import NOW_MS, Contract, login, user
-
-TERMS: dict[str, Any] = {
-    "refreshable": True,
-    "valid_until_ms": NOW_MS + 1,
-    "refresh_until_ms": NOW_MS + 2,
-    "session_until_ms": NOW_MS + 3,
-}
+from regsys.testing.contracts.case import Contract, login, user
+from tests.support.values import TERMS, access_hash, refresh_hash
 
 
-def access_hash(name: str) -> str:
-    """By which the store knows the access token of ``login(name)``."""
-    return token_hash(f"syt_{name}")
-
-
-def refresh_hash(name: str) -> str:
-    return token_hash(f"syr_{name}")
-
-
-class TokenStoreContract(Contract):
-    """An DeviceStore."""
+class DeviceTokensContract(Contract):
+    """A DeviceStore."""
 
     def make(self) -> DeviceStore:
-        """A store without any pair."""
+        """An empty store."""
         raise NotImplementedError()
 
     async def log_in(self, user_id: UserID, pair: Login) -> None:
@@ -38,7 +23,7 @@ class TokenStoreContract(Contract):
         raise NotImplementedError()
 
     async def deactivate(self, user_id: UserID) -> None:
-        """Deactivate this account, its tokens left where they are."""
+        """Deactivate this account, but leave its tokens."""
         raise NotImplementedError()
 
     async def started(self) -> DeviceStore:
@@ -55,7 +40,7 @@ class TokenStoreContract(Contract):
         await store.confirm(access_hash(name))
 
     async def states(self, store: DeviceStore, *names: str) -> list[Optional[str]]:
-        """Of each pair: None if it is gone, ``new``, ``spent`` or ``live``."""
+        """Each pair's state: ``new``, ``spent`` or ``live``; None if it does not exist."""
         found: list[Optional[str]] = []
         for name in names:
             pair = await store.by_access(access_hash(name))
@@ -69,7 +54,7 @@ class TokenStoreContract(Contract):
     # --- Finding -------------------------------------------------------------------------
 
     async def test_found(self) -> None:
-        """A pair is found by either of its tokens, with its terms, even when its time is over."""
+        """A pair is found by either of its tokens, with its terms, even if it has expired."""
         store = await self.started()
         by_access = await store.by_access(access_hash("first"))
         by_refresh = await store.by_refresh(refresh_hash("first"))
@@ -82,7 +67,7 @@ class TokenStoreContract(Contract):
         self.assertFalse(by_access.deactivated)
 
     async def test_notFound(self) -> None:
-        """Neither token is taken for the other, and unknown ones are nobody's."""
+        """Neither token is taken for the other; unknown ones are not found."""
         store = await self.started()
         for text in ("syr_first", "other"):
             self.assertIsNone(await store.by_access(token_hash(text)))
@@ -90,7 +75,7 @@ class TokenStoreContract(Contract):
             self.assertIsNone(await store.by_refresh(token_hash(text)))
 
     async def test_withoutRefreshToken(self) -> None:
-        """A login may have an access token alone, and no end."""
+        """A login may have an access token alone, which never expires."""
         store = self.make()
         await self.log_in(user("alice"), login("only"))
         pair = await store.by_access(access_hash("only"))
@@ -98,7 +83,7 @@ class TokenStoreContract(Contract):
         self.assertEqual(pair.terms, login("only").terms)
 
     async def test_deactivated(self) -> None:
-        """Whether the account is deactivated is told with the pair."""
+        """A pair says whether its account is deactivated."""
         store = await self.started()
         await self.deactivate(user("alice"))
         pair = await store.by_access(access_hash("first"))
@@ -108,7 +93,7 @@ class TokenStoreContract(Contract):
     # --- Succeeding ----------------------------------------------------------------------
 
     async def test_bothAreGoodUntilOneIsUsed(self) -> None:
-        """A pair and its successor are there side by side; the successor says whose it is."""
+        """A pair and its successor exist side by side; the successor names the pair it replaces."""
         store = await self.started()
         self.assertTrue(await self.succeed(store, "first", "second"))
         self.assertEqual(await self.states(store, "first", "second"), ["live", "new"])
@@ -117,7 +102,7 @@ class TokenStoreContract(Contract):
         self.assertEqual(pair.replaces, access_hash("first"))
 
     async def test_refreshRepeated(self) -> None:
-        """A successor that nobody has used gives way to another one."""
+        """A successor that was never used is replaced by another one."""
         store = await self.started()
         for name in ("second", "third"):
             self.assertTrue(await self.succeed(store, "first", name))
@@ -127,7 +112,7 @@ class TokenStoreContract(Contract):
         self.assertIsNone(await store.by_refresh(refresh_hash("second")))
 
     async def test_usedSuccessorSpendsItsPredecessor(self) -> None:
-        """Once the new pair is in use the old one is spent, still found, and has no successor."""
+        """Once the new pair is used the old one is spent: it is found, and has no successor."""
         store = await self.started()
         await self.succeed(store, "first", "second")
         for _ in range(2):
@@ -176,7 +161,7 @@ class TokenStoreContract(Contract):
         return store
 
     async def test_hasDevice(self) -> None:
-        """A device is its user's alone, until it is logged out."""
+        """A device belongs to its user alone, until it is logged out."""
         store = await self.several()
         for name, device_id, has in (
             ("alice", "PHONE", True),
@@ -191,7 +176,7 @@ class TokenStoreContract(Contract):
         self.assertFalse(await store.has_device(user("alice"), "PHONE"))
 
     async def test_logOutOne(self) -> None:
-        """A device goes with all of its pairs; other devices and users stay. Idempotent."""
+        """A device is deleted with all of its pairs; others stay. Idempotent."""
         store = await self.several()
         for _ in range(2):
             await store.log_out(user("alice"), "PHONE")
@@ -199,7 +184,7 @@ class TokenStoreContract(Contract):
             self.assertEqual(states, [None, None, "live", "live"])
 
     async def test_logOutAll(self) -> None:
-        """All devices of a user go, and nobody else's."""
+        """All devices of a user are deleted, and no other user's."""
         store = await self.several()
         await store.log_out(user("alice"), None)
         states = await self.states(store, "first", "second", "laptop", "bobs")

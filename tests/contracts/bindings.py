@@ -1,33 +1,24 @@
-"""The contracts of what stands behind bindings: our memory of them, a homeserver's signature."""
+"""The contract of BindingStore: what identity servers were asked to publish."""
 
 from __future__ import annotations
 
 import attr
 
-from regsys.interfaces import IRequestSigner
-from regsys.model import Binding, IdentityServerSession, Secret
+from regsys.model import IdentityServerSession, Secret
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
-from regsys.testing.provides import provides
-
-PROOF = IdentityServerSession(sid="sid", client_secret=Secret("client_secret"))
-
-
-def binding(server: str, localpart: str = "alice", **more: object) -> Binding:
-    """One of this user's at this server, with a proof."""
-    told = {"medium": "email", "address": "alice@mail.example", "proof": PROOF, **more}
-    return Binding(user_id=user(localpart), id_server=server, **told)  # type: ignore[arg-type]
+from tests.support.values import binding
 
 
 class BindingStoreContract(Contract):
-    """An BindingStore."""
+    """A BindingStore."""
 
     def make(self) -> BindingStore:
-        """A store that remembers nothing."""
+        """An empty store."""
         raise NotImplementedError()
 
     async def test_remembered(self) -> None:
-        """What was bound for a user is known of this user, by server, whole; and by its id."""
+        """A user's bindings are listed by server, and each is found by its id."""
         store = self.make()
         bare = attr.evolve(binding("a.example"), proof=None)
         both = [bare, binding("b.example:8090")]
@@ -39,7 +30,7 @@ class BindingStoreContract(Contract):
         self.assertEqual(list(await store.of_user(user("carol"))), [])
 
     async def test_anew(self) -> None:
-        """What is bound anew takes the place of what was, under its own id."""
+        """A new binding replaces the old one of the same address and server, under its own id."""
         store = self.make()
         old = binding("a.example")
         new = binding(
@@ -59,7 +50,7 @@ class BindingStoreContract(Contract):
         self.assertIsNone(await store.get(old.binding_id))
 
     async def test_answered(self) -> None:
-        """Until when it may still be asked for is known, until there is an answer."""
+        """Until the server has answered, the binding has the time until which it may be asked."""
         store = self.make()
         asked = binding("a.example", asked_until_ms=NOW_MS + 5)
         other = binding("b.example", asked_until_ms=NOW_MS + 5)
@@ -72,7 +63,7 @@ class BindingStoreContract(Contract):
         self.assertEqual(list(await store.of_user(user("alice"))), known)
 
     async def test_removed(self) -> None:
-        """What is removed is gone, once."""
+        """A binding is removed once."""
         store = self.make()
         one, two = binding("a.example"), binding("b.example")
         for item in (one, two):
@@ -81,22 +72,3 @@ class BindingStoreContract(Contract):
         self.assertIs(await store.remove(one.binding_id), False)
         self.assertIsNone(await store.get(one.binding_id))
         self.assertEqual(list(await store.of_user(user("alice"))), [two])
-
-
-class RequestSignerContract(Contract):
-    """An IRequestSigner."""
-
-    def make(self) -> IRequestSigner:
-        """One that signs as some homeserver."""
-        raise NotImplementedError()
-
-    def test_provides(self) -> None:
-        """It has its method, with the arguments that it will be called with."""
-        provides(IRequestSigner, self.make())
-
-    async def test_header(self) -> None:
-        """It answers with one header, of the scheme among servers."""
-        header = await self.make().authorization(
-            "POST", "/_matrix/identity/v2/3pid/unbind", "id.example", {"mxid": "@alice:a.example"}
-        )
-        self.assertRegex(header, r"\AX-Matrix [ -~]+\Z")

@@ -1,4 +1,4 @@
-"""What the triples of ValidationStore keep apart: each session and its neighbours."""
+"""The contract of ValidationStore for sessions that differ in one value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attr
 from regsys.model import CODE_TRIES, VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
-from regsys.testing.contracts.validations import LIFE_MS, wanted
+from tests.support.values import LIFE_MS, wanted
 
 PHONE: dict[str, Any] = {"medium": "msisdn", "address": "4915112345678"}
 # Sessions of which each differs from the first in one value.
@@ -23,11 +23,11 @@ NEIGHBOURS: Sequence[dict[str, Any]] = (
 
 
 class ValidationNeighboursContract(Contract):
-    """An ValidationStore in which each session has neighbours, to be run beside
+    """A ValidationStore in which each session has neighbours; run it beside
     ValidationStoreContract."""
 
     def make(self) -> ValidationStore:
-        """A store without any session."""
+        """An empty store."""
         raise NotImplementedError()
 
     async def found(self, store: ValidationStore, sid: str) -> Validation:
@@ -36,8 +36,8 @@ class ValidationNeighboursContract(Contract):
         return found
 
     async def test_eachGoesOn(self) -> None:
-        """The same triple again finds its own session, and changes no other; the one that was
-        proven before it is not gone on with."""
+        """The same triple again finds its own session, and changes no other; a session that was
+        validated before is not continued."""
         store = self.make()
         await store.begin(wanted("proven", **PHONE))
         self.assertTrue(await store.confirm("proven", NOW_MS))
@@ -57,16 +57,16 @@ class ValidationNeighboursContract(Contract):
             self.assertEqual([await self.found(store, sid) for sid in sids], before, change)
 
     async def test_onlyItsOwnIsTried(self) -> None:
-        """A phone's session whose code has had all its tries gives way to its own triple alone."""
+        """A phone's session whose tries are used up is replaced by its own triple alone."""
         await self.replaced_alone(NOW_MS)
 
     async def test_onlyItsOwnExpires(self) -> None:
-        """Nor does any other triple's session give way that has expired beside it."""
+        """Nor is a session of another triple replaced that has expired."""
         await self.replaced_alone(NOW_MS + LIFE_MS)
 
     async def replaced_alone(self, now_ms: int) -> None:
-        """Of several sessions whose tries are over, the one begun anew now gives way, and none
-        that differs in one value, or was proven."""
+        """Of several sessions whose tries are used up, the one that is begun again now is replaced,
+        and none that differs in one value, or was validated."""
         store = self.make()
         await store.begin(wanted("proven", **PHONE))
         # From then on it lives as long as the others do.

@@ -1,4 +1,4 @@
-"""The contract of SessionStore: dialogues under way, and what they remember."""
+"""The contract of SessionStore: UIA sessions, and what they remember."""
 
 from __future__ import annotations
 
@@ -8,46 +8,23 @@ import attr
 
 from regsys.model import Client, NewAccount, UIASession
 from regsys.storage.sessions import SessionStore
-from regsys.testing.contracts.case import (
-    CLIENT,
-    NOW_MS,
-    Contract,
-    account,
-    device,
-    together,
-    user,
-)
+from regsys.testing.contracts.case import NOW_MS, Contract, account, device, together, user
+from tests.support.values import CLIENT, END_MS, PLENTY, session
 
-END_MS = NOW_MS + 1000
-PLENTY = 200
 OTHER_CLIENT = Client("192.0.2.2", "another browser")
 # All that JSON can say, and characters that a database could stumble over.
 PARAMS = {"username": "zoë 🦊 '\"\\%s", "list": [1, -1.5, None, True, {"": ""}], "empty": {}}
 
 
-def session(session_id: str = "session", **more: Any) -> UIASession:
-    """A session of CLIENT's, from NOW_MS to END_MS."""
-    given: dict[str, Any] = {
-        "method": "POST",
-        "uri": "/register?kind=user",
-        "created_ms": NOW_MS,
-        "expires_ms": END_MS,
-        "address": "192.0.2.1",
-        "clients": (CLIENT,),
-        **more,
-    }
-    return UIASession(session_id=session_id, **given)
-
-
 class SessionStoreContract(Contract):
-    """An SessionStore."""
+    """A SessionStore."""
 
     def make(self) -> SessionStore:
-        """A store without any session."""
+        """An empty store."""
         raise NotImplementedError()
 
     async def create_account(self, new: NewAccount) -> None:
-        """Make this account, which finishes the session ``new.session_id``."""
+        """Create this account, which finishes the session ``new.session_id``."""
         raise NotImplementedError()
 
     async def finish(self, session_id: str = "session", until_ms: int = END_MS) -> None:
@@ -65,7 +42,7 @@ class SessionStoreContract(Contract):
     # --- Adding and getting --------------------------------------------------------------
 
     async def test_added(self) -> None:
-        """A session comes back as it was added, whatever JSON and characters are in it."""
+        """A session is found as it was added, whatever JSON and characters are in it."""
         store = self.make()
         added = session(
             user_id=user("alice"),
@@ -80,25 +57,25 @@ class SessionStoreContract(Contract):
         self.assertEqual(await store.get("session", NOW_MS), added)
 
     async def test_unknown(self) -> None:
-        """What was never added is not there."""
+        """An unknown session is not found."""
         self.assertIsNone(await self.make().get("session", NOW_MS))
 
     async def test_expired(self) -> None:
-        """At its end a session is not there any more."""
+        """An expired session is not found."""
         store = self.make()
         await store.add(session(), PLENTY)
         self.assertIsNotNone(await store.get("session", END_MS - 1))
         self.assertIsNone(await store.get("session", END_MS))
 
     async def test_addedTwice(self) -> None:
-        """The same session added again, after an answer that was lost, is there once."""
+        """The same session added again, as after a lost connection, is stored once."""
         store = self.make()
         for _ in range(2):
             self.assertTrue(await store.add(session(), 1))
         self.assertFalse(await store.add(session("other"), 1))
 
     async def test_cap(self) -> None:
-        """An address has so many unfinished sessions and no more; other addresses have theirs."""
+        """An address has a limit of unfinished sessions; other addresses have their own."""
         store = self.make()
         for number in range(2):
             self.assertTrue(await store.add(session(f"{number}"), 2))
@@ -107,8 +84,8 @@ class SessionStoreContract(Contract):
         self.assertTrue(await store.add(session("elsewhere", address="192.0.2.2"), 2))
 
     async def test_capOfASite(self) -> None:
-        """The networks of a /48 have eight times as many together; other sites, and addresses
-        without one, have theirs."""
+        """The networks of a /48 together have eight times that limit; other sites, and addresses
+        without one, have their own."""
         store = self.make()
 
         def of(number: int, site: str) -> UIASession:
@@ -150,7 +127,7 @@ class SessionStoreContract(Contract):
         self.assertEqual((await self.saved(store, params={})).params, {})
 
     async def test_savedClients(self) -> None:
-        """Every client that the session has seen is kept once, in the order of their coming."""
+        """Every client of the session is kept once, in the order of its first request."""
         store = self.make()
         await store.add(session(), PLENTY)
         for client in (OTHER_CLIENT, CLIENT, OTHER_CLIENT):
@@ -158,7 +135,7 @@ class SessionStoreContract(Contract):
         self.assertEqual(found.clients, (CLIENT, OTHER_CLIENT))
 
     async def test_savedAtOnce(self) -> None:
-        """What several requests save at once is all there afterwards."""
+        """Concurrent requests lose none of what they save."""
         store = self.make()
         await store.add(session(), PLENTY)
         stages = {f"stage{number}": number for number in range(6)}
@@ -170,14 +147,14 @@ class SessionStoreContract(Contract):
         self.assertEqual(found.results, stages)
 
     async def test_goneStaysGone(self) -> None:
-        """Saving to a session that is not there brings none to life."""
+        """Saving to a session that does not exist creates none."""
         store = self.make()
         await store.save("session", CLIENT, {}, {"one": True})
         await store.keep_hash("session", "mark", "hash")
         self.assertIsNone(await store.get("session", NOW_MS))
 
     async def test_removed(self) -> None:
-        """A session is forgotten once, and others stay."""
+        """A session is deleted once, and others stay."""
         store = self.make()
         await store.add(session(), PLENTY)
         await store.add(session("other"), PLENTY)
@@ -215,8 +192,8 @@ class SessionStoreContract(Contract):
         self.assertEqual(await kept(), "of the second")
 
     async def test_hashing(self) -> None:
-        """Until when a hash may be in the making is told with each new password, and no longer once
-        the hash is kept, or given up; another session's is left alone."""
+        """Each new password has a time until which its hash may be computed; it is cleared once the
+        hash is kept or given up. Other sessions stay as they are."""
         store = self.make()
         await store.add(session(password_mark="first", hashing_until_ms=1), PLENTY)
         await store.add(session("neighbour", password_mark="theirs", hashing_until_ms=7), PLENTY)
@@ -246,7 +223,7 @@ class SessionStoreContract(Contract):
         self.assertIsNone(await until_ms())
 
     async def test_guest(self) -> None:
-        """The guest whose token was shown is remembered until another one's is."""
+        """The guest whose token was sent last is remembered."""
         store = self.make()
         await store.add(session(), PLENTY)
         await store.add(session("neighbour"), PLENTY)
@@ -259,7 +236,7 @@ class SessionStoreContract(Contract):
         self.assertIsNone(neighbour.guest_id)
 
     async def test_finished(self) -> None:
-        """A finished session tells what it has made, until its new end."""
+        """A finished session has its outcome, until its new expiry."""
         store = self.make()
         await store.add(session(), PLENTY)
         made = device("token")
@@ -273,8 +250,8 @@ class SessionStoreContract(Contract):
         self.assertIsNone(await store.get("session", END_MS + 5))
 
     async def test_endReplays(self) -> None:
-        """With a device ends the session that has registered it; others' sessions and those
-        without a login stay, and so do those that have not made their account."""
+        """A deleted device ends the session that has registered it. Other users' sessions, those
+        without a login and those without an account yet stay."""
         store = self.make()
         made = {"alice": "PHONE", "bob": "PHONE", "carl": "LAPTOP", "dora": None}
         await store.add(session("open", user_id=user("alice")), PLENTY)
@@ -300,7 +277,7 @@ class SessionStoreContract(Contract):
             self.assertEqual(await left(), {"open", *made} - gone, (name, device_id))
 
     async def test_noHashForAFinishedSession(self) -> None:
-        """A hash that is made too late is not kept."""
+        """A hash for a finished session is not kept."""
         store = self.make()
         await store.add(session(password_mark="mark"), PLENTY)
         await self.finish()

@@ -1,4 +1,4 @@
-"""The contract of ValidationStore."""
+"""The contract of ValidationStore: validation sessions, and what they are used for."""
 
 from __future__ import annotations
 
@@ -8,51 +8,33 @@ from regsys.model import (
     CODE_TRIES,
     VALIDATED_MS,
     NewAccount,
-    NewJob,
-    NewValidation,
     Threepid,
     Validation,
 )
 from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, Contract, account, together, user
+from tests.support.values import ALICE, LIFE_MS, wanted
 
-ALICE = "alice@mail.example"
 CONTENDERS = 8
-LIFE_MS = 3_600_000
-
-
-def wanted(sid: str, send_attempt: int = 1, **more: Any) -> NewValidation:
-    """A token asked for at ``now_ms``, which is good for LIFE_MS."""
-    now_ms = more.pop("now_ms", NOW_MS)
-    given = {
-        "medium": "email",
-        "address": ALICE,
-        "client_secret": "secret",
-        "job": NewJob(kind="mail", payload={"attempt": send_attempt}),
-        **more,
-    }
-    return NewValidation(
-        sid=sid, send_attempt=send_attempt, now_ms=now_ms, until_ms=now_ms + LIFE_MS, **given
-    )
 
 
 class ValidationStoreContract(Contract):
-    """An ValidationStore."""
+    """A ValidationStore."""
 
     def make(self) -> ValidationStore:
-        """A store without any session."""
+        """An empty store."""
         raise NotImplementedError()
 
     async def job_ids(self) -> set[str]:
-        """All jobs that are stored beside it."""
+        """The ids of all stored jobs."""
         raise NotImplementedError()
 
     async def create_account(self, new: NewAccount) -> None:
-        """Make this account, which uses up what its session has claimed."""
+        """Create this account, which uses up what its session has claimed."""
         raise NotImplementedError()
 
     async def validated(self, sid: str = "sid", **more: Any) -> ValidationStore:
-        """A store with a session that has been proven, at NOW_MS."""
+        """A store with a session that was validated at NOW_MS."""
         store = self.make()
         await store.begin(wanted(sid, **more))
         self.assertTrue(await store.confirm(sid, NOW_MS))
@@ -61,7 +43,7 @@ class ValidationStoreContract(Contract):
     # --- Beginning -----------------------------------------------------------------------
 
     async def test_begun(self) -> None:
-        """A session comes back as it was asked for, with one token and the job that sends it."""
+        """A session is found as it was begun, with one token and the job that sends it."""
         store = self.make()
         new = wanted("sid", 5, next_link="https://next.example/")
         begun = await store.begin(new)
@@ -113,7 +95,7 @@ class ValidationStoreContract(Contract):
             self.assertEqual((begun.sid, begun.job is not None), (f"sid{number}", True), other)
 
     async def test_newOnceValidated(self) -> None:
-        """A session that is proven is not gone on with: the triple opens a new one."""
+        """A validated session is not continued: the triple begins a new one."""
         store = await self.validated("old")
         begun = await store.begin(wanted("new"))
         self.assertEqual((begun.sid, begun.job is not None), ("new", True))
@@ -123,7 +105,7 @@ class ValidationStoreContract(Contract):
             self.assertEqual(found.validated_ms, validated_ms, sid)
 
     async def test_newOnceExpired(self) -> None:
-        """So does one whose time is over, whatever the attempt."""
+        """An expired session is not continued either, whatever the attempt."""
         store = self.make()
         await store.begin(wanted("old", 9))
         begun = await store.begin(wanted("new", 1, now_ms=NOW_MS + LIFE_MS))
@@ -131,8 +113,8 @@ class ValidationStoreContract(Contract):
         self.assertIsNone(await store.get("old", NOW_MS))
 
     async def test_newOnceTried(self) -> None:
-        """A phone's session whose code has had all its tries ends with a higher attempt; one by
-        mail goes on, for its links."""
+        """A phone's session whose tries are used up ends with a higher attempt; an email's
+        continues, for its links."""
         for medium, second in (("msisdn", "second"), ("email", "first")):
             store = self.make()
             await store.begin(wanted("first", medium=medium))
@@ -147,7 +129,7 @@ class ValidationStoreContract(Contract):
             self.assertIsNotNone(begun.job, medium)
 
     async def test_begunAtOnce(self) -> None:
-        """Of several who ask for the same at once all get one session, and one sends."""
+        """Concurrent calls with one triple get one session, and one of them sends."""
         store = self.make()
         ended = await together(store.begin(wanted(f"sid{i}")) for i in range(CONTENDERS))
         self.assertEqual(len({begun.sid for begun in ended}), 1, ended)  # type: ignore[union-attr]
@@ -157,7 +139,7 @@ class ValidationStoreContract(Contract):
     # --- Proving -------------------------------------------------------------------------
 
     async def test_confirmed(self) -> None:
-        """An address is proven once, at the first time, and waits long enough to be used."""
+        """A session is validated once, at the first time, and lives long enough to be used."""
         store = self.make()
         await store.begin(wanted("sid"))
         self.assertTrue(await store.confirm("sid", NOW_MS + 5))
@@ -168,14 +150,14 @@ class ValidationStoreContract(Contract):
         self.assertEqual(found.expires_ms, NOW_MS + 5 + VALIDATED_MS)
 
     async def test_notConfirmed(self) -> None:
-        """Neither what has expired nor what never was."""
+        """An expired or unknown session cannot be validated."""
         store = self.make()
         await store.begin(wanted("sid"))
         self.assertFalse(await store.confirm("sid", NOW_MS + LIFE_MS))
         self.assertFalse(await store.confirm("other", NOW_MS))
 
     async def test_tries(self) -> None:
-        """A session's code can be tried so many times, by all together; another's as often."""
+        """A session's code can be tried CODE_TRIES times in all; another session's as often."""
         store = self.make()
         await store.begin(wanted("sid"))
         await store.begin(wanted("other", client_secret="other"))
@@ -193,7 +175,7 @@ class ValidationStoreContract(Contract):
         return found.claimed_by
 
     async def test_claimed(self) -> None:
-        """It is the first one's who claims it, who may do so again; it lives as long as that."""
+        """The first UIA session that claims it has it, may claim it again, and keeps it alive."""
         store = await self.validated()
         until_ms = NOW_MS + VALIDATED_MS
         for session, end_ms, claimed in (
@@ -207,7 +189,7 @@ class ValidationStoreContract(Contract):
         self.assertEqual((found.claimed_by, found.expires_ms), ("mine", until_ms + 7))
 
     async def test_claimedTooEarly(self) -> None:
-        """What is not proven can't be claimed, nor what isn't there."""
+        """A session that is not validated, or unknown, cannot be claimed."""
         store = self.make()
         await store.begin(wanted("sid"))
         for sid in ("sid", "other"):
@@ -215,15 +197,15 @@ class ValidationStoreContract(Contract):
         self.assertIsNone(await self.claimed_by(store, "sid"))
 
     async def test_claimedAtOnce(self) -> None:
-        """Of several sessions at once it becomes one's."""
+        """Of several concurrent claims one succeeds."""
         store = await self.validated()
         ended = await together(store.claim("sid", f"{i}", NOW_MS) for i in range(CONTENDERS))
         self.assertEqual((ended.count(True), ended.count(False)), (1, CONTENDERS - 1), ended)
         self.assertEqual(await self.claimed_by(store, "sid"), f"{ended.index(True)}")
 
     async def test_adopted(self) -> None:
-        """What another server has proven is the first one's who brings it, who may do so again;
-        it is no session that could be confirmed, and is free again once its time is over."""
+        """The first UIA session that presents another server's validation has it, and may present
+        it again. It cannot be confirmed here, and is free again once it has expired."""
         store = self.make()
         proof = Threepid("msisdn", "4915112345678", NOW_MS)
         for session, adopted in (("mine", True), ("yours", False), ("mine", True)):
@@ -233,14 +215,14 @@ class ValidationStoreContract(Contract):
         self.assertFalse(await store.adopt(later, "mine", NOW_MS + 7))
 
     async def test_adoptedAtOnce(self) -> None:
-        """Of several sessions at once one gets it."""
+        """Of several concurrent UIA sessions one gets it."""
         store, proof = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
         ended = await together(store.adopt(proof, f"{i}", NOW_MS + 7) for i in range(CONTENDERS))
         self.assertEqual((ended.count(True), ended.count(False)), (1, CONTENDERS - 1), ended)
 
     async def test_adoptedForAnAccount(self) -> None:
-        """It may be an account's, too: the first one's who brings it, and no registration's; it
-        is used once."""
+        """An account may present it too: the first one has it, no registration does, and it is used
+        once."""
         store, proof = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
         alice, until_ms = user("alice"), NOW_MS + 7
         for used in (False, True):
@@ -256,7 +238,7 @@ class ValidationStoreContract(Contract):
         self.assertIsNone(await store.adopt_for(alice, newcomers, until_ms))
 
     async def test_adoptedByAccountsAtOnce(self) -> None:
-        """Of several accounts at once one gets it."""
+        """Of several concurrent accounts one gets it."""
         store, proof = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
         users = [user(f"user{number}") for number in range(CONTENDERS)]
         ended = await together(store.adopt_for(who, proof, NOW_MS + 7) for who in users)
@@ -267,8 +249,8 @@ class ValidationStoreContract(Contract):
                 self.assertEqual(found.user_id, who)
 
     async def test_claimedForAnAccount(self) -> None:
-        """What is for whichever account brings it first belongs to that one, and never to a
-        session; what is to register with, is another's or not validated belongs to none."""
+        """A session for any account belongs to the first one that presents it, and to no UIA
+        session; one for a registration, for another account, or not validated belongs to none."""
         store = await self.validated("first", for_account=True)
         await store.begin(wanted("open", address="open@mail.example", for_account=True))
         others: dict[str, Any] = {"user_id": user("carl")}
@@ -306,7 +288,7 @@ class ValidationStoreContract(Contract):
             self.assertIs(found.used, used, sid)
 
     async def test_usedByItsAccount(self) -> None:
-        """What an account has proven is that account's: nobody claims it, and it is used once."""
+        """A session of an account belongs to it: no UIA session claims it, and it is used once."""
         store = await self.validated("mine", user_id=user("alice"))
         await store.begin(wanted("newcomer"))
         await store.confirm("newcomer", NOW_MS)

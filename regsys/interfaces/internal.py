@@ -1,0 +1,153 @@
+"""What regsys itself has several implementations of. Nothing here is for embedders."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Mapping, Optional, Sequence
+
+from zope.interface import Interface
+
+from regsys.interfaces.homeserver import IThreepidStore
+from regsys.model import (
+    Client,
+    Created,
+    Login,
+    NewAccount,
+    NewDevice,
+    NewJob,
+    Outcome,
+    Secret,
+    Threepid,
+    UserID,
+)
+
+
+class IRegistrationWriter(Interface):
+    """Writes what registrations create: over our own tables, or over an embedder's stores."""
+
+    def create_account(new: NewAccount) -> Awaitable[Created]:
+        """Create the account, atomically and once for each key. Every account begins here.
+
+        The same key again returns the same result, tokens included (contract B4.7).
+        Raises as IAccountStore.create_account does.
+        """
+
+    def repeat(outcome: Outcome) -> Awaitable[Created]:
+        """The result that this finished outcome had, tokens included; nothing new is written."""
+
+    def register_device(user_id: UserID, device: NewDevice) -> Awaitable[Login]:
+        """As IDevices.register."""
+
+    def after_registration(
+        user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> Awaitable[None]:
+        """Do what follows a registration that was made without it (contract B6). Idempotent.
+
+        Addresses and consents in ``auth_result`` (the type of each stage to what it returned) are
+        added to the account if it lacks them, and the account's jobs are begun, those with a
+        deduplication key only if they never were. ``access_token`` is that of the account's
+        login; None if it has none. Raises UserNotFound.
+        """
+
+    def after_consent(user_id: UserID) -> Awaitable[None]:
+        """Begin the jobs that waited until this user accepted the policies. Idempotent."""
+
+
+class IJobPlanner(Interface):
+    """Plans the jobs that a new account brings."""
+
+    def jobs_for(new: NewAccount) -> Sequence[NewJob]:
+        """What must still happen once this account exists. A job that would do harm a second time
+        has a deduplication key: ``post_registration_actions`` plans the same jobs again."""
+
+    def jobs_after_consent(user_id: UserID) -> Sequence[NewJob]:
+        """The jobs that waited until this user accepted the policies. Idempotent."""
+
+
+class IAccountData(Interface):
+    """Keeps data of accounts, which a deactivation deletes."""
+
+    def delete_for(user_id: UserID) -> Awaitable[None]:
+        """Delete what is kept for this account, which has been deactivated. Idempotent; a user
+        who does not exist is no error."""
+
+
+class IExpiring(Interface):
+    """Keeps rows that expire: sessions, idempotency keys, spent tokens, reservations."""
+
+    def delete_expired(now_ms: int, at_most: int) -> Awaitable[int]:
+        """Delete up to ``at_most`` rows that have expired; returns how many were deleted."""
+
+
+class IOwnThreepidStore(IThreepidStore):
+    """Which account has which 3PID, with the jobs that a change brings. This process holds the
+    jobs from the moment they are written: the caller starts them. A store of ours writes the
+    change and its jobs in one transaction. ``EmbeddedThreepids`` writes the job that calls the
+    callbacks before the change, and the others after it."""
+
+    def add(
+        user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
+    ) -> Awaitable[bool]:
+        """As IThreepidStore.add."""
+
+    def remove(
+        user_id: UserID,
+        medium: str,
+        address: str,
+        jobs: Sequence[NewJob] = (),
+        now_ms: int = 0,
+    ) -> Awaitable[bool]:
+        """As IThreepidStore.remove; ``now_ms`` is when the jobs are created."""
+
+
+class IThreepidRules(Interface):
+    """Which addresses accounts may have (contract B7.2)."""
+
+    def is_allowed(medium: str, address: str, registering: bool) -> Awaitable[bool]:
+        """Whether an account may have this address (canonical form). ``registering``: the account
+        is yet to be created, else it exists."""
+
+
+class IPhoneValidation(Interface):
+    """The validation of phone numbers, whichever server sends the codes."""
+
+    def request_token(
+        body: Mapping[str, Any],
+        client: Client,
+        languages: Sequence[str],
+        user_id: Optional[UserID] = None,
+        registering: bool = True,
+    ) -> Awaitable[Mapping[str, Any]]:
+        """Have a code sent, in the first of these languages that is available. Returns what the
+        client is to know, its ``sid`` above all.
+
+        ``user_id``: the account that the number is for; None if that is not known yet: it is a new
+        account if ``registering``, else the first one that presents the validation session.
+        Raises what a requestToken is refused with (contract B7.2-3).
+        """
+
+    def submit_token(sid: str, client_secret: str, token: str, client: Client) -> Awaitable[None]:
+        """Validate the number with the code that was sent. Raises ValidationRefused or
+        DelegateRefused if the code is wrong."""
+
+
+class ILimiter(Interface):
+    """A rate limit; each ``key`` is counted apart."""
+
+    def peek(key: str) -> Awaitable[None]:
+        """Raise LimitExceeded if ``take`` would; counts nothing."""
+
+    def take(key: str) -> Awaitable[None]:
+        """Count one, or raise LimitExceeded and count nothing."""
+
+    def give_back(key: str) -> Awaitable[None]:
+        """Undo one ``take``."""
+
+
+class IConcurrencyLimiter(Interface):
+    """A limit on the requests under way, rather than on their rate."""
+
+    def enter(key: str) -> Awaitable[None]:
+        """Wait for a place, or raise LimitExceeded. The caller ``leave``s when it is done."""
+
+    def leave(key: str) -> None:
+        """Free the place."""
