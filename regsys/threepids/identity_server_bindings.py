@@ -83,7 +83,7 @@ class Bindings:
             if is_new:
                 await self.store.remove(binding.binding_id)
             raise
-        await self.store.answered(binding.binding_id)
+        await self.store.mark_answered(binding.binding_id)
         self.changes.updated(binding, True)
 
     async def unbind(

@@ -59,7 +59,7 @@ class Stores:
 
     @classmethod
     def of(cls, database: Any, secret: bytes) -> Stores:
-        """``secret``: what is sealed in them is sealed with it."""
+        """``secret`` encrypts what the stores keep encrypted."""
         return cls(
             sessions=SessionStore(database),
             registration_tokens=RegistrationTokenStore(database),

@@ -67,7 +67,7 @@ class BindingStoreContract(Contract):
             await store.add(item, NOW_MS)
         self.assertEqual(await store.get(asked.binding_id), asked)
         for _ in range(2):
-            await store.answered(asked.binding_id)
+            await store.mark_answered(asked.binding_id)
         known = [attr.evolve(asked, asked_until_ms=0), other]
         self.assertEqual(list(await store.of_user(user("alice"))), known)
 
