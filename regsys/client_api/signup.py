@@ -40,7 +40,7 @@ from regsys.model import (
     UserID,
 )
 from regsys.threepids.addresses import NewcomersThreepids
-from regsys.threepids.stages import proven
+from regsys.threepids.stages import threepids_in
 from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
 from regsys.uia.stage_types import REGISTRATION_TOKEN, TERMS
 
@@ -224,7 +224,7 @@ class Signup:
             device=wanted.device(session.params),
             registration_token=progress.results.get(REGISTRATION_TOKEN),
             consents=self.policies if TERMS in progress.completed else {},
-            threepids=proven(progress.results),
+            threepids=threepids_in(progress.results),
             # _check has looked the name up, unless it must keep silent about it.
             name_checked=not self.registration.inhibit_user_in_use_error
             and session.guest_id is None,

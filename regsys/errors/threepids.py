@@ -56,7 +56,7 @@ class ThreepidChangeRefused(Forbidden):
         self.errcode = errcode
 
 
-class ThreepidNotProven(RegistrationError):
+class ThreepidNotValidated(RegistrationError):
     errcode = "M_THREEPID_AUTH_FAILED"
     sentence = "This address has not been confirmed yet, or not for this account."
 

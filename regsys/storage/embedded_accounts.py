@@ -78,5 +78,5 @@ def _complete(
 
 def _release(txn: Transaction, new: NewAccount, recovery_id: str) -> None:
     txn.run("DELETE FROM outcomes WHERE key = ? AND NOT finished", (new.key,))
-    registration_tokens.let_go(txn, new)
+    registration_tokens.release(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))

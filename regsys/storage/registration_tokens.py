@@ -46,7 +46,7 @@ def use(txn: Transaction, new: NewAccount) -> None:
 
 
 def hold(txn: Transaction, new: NewAccount) -> None:
-    """Hold a use until ``use_held`` or ``let_go``, however long that takes; errors as ``use``."""
+    """Hold a use until ``use_held`` or ``release``, however long that takes; errors as ``use``."""
     token = new.registration_token
     if token is not None:
         if not _has_room(txn, token, _holder(new), new.created_ms):
@@ -60,7 +60,7 @@ def use_held(txn: Transaction, new: NewAccount) -> None:
         _count(txn, new.registration_token, new)
 
 
-def let_go(txn: Transaction, new: NewAccount) -> None:
+def release(txn: Transaction, new: NewAccount) -> None:
     """The account was refused: its session holds the use again, as a reservation that expires."""
     if new.session_id is None:
         _give_back(txn, new.key)

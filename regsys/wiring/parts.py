@@ -36,7 +36,7 @@ from regsys.storage.server_state import ServerStateStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import AllowedThreepids
-from regsys.threepids.attempts import ProofAttempts
+from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.domains import EmailDomains
 from regsys.threepids.identity_server_unbinding import UNBIND, Unbinder
 from regsys.wiring.process import Process, open_process, prepare
@@ -86,7 +86,7 @@ class Stores:
 
 @attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor. If ``homeserver`` is None, none is configured; if ``phone_prover``
+    """``clock`` is the reactor. If ``homeserver`` is None, none is configured; if ``phone_server``
     is None, no other server proves phone numbers. ``planners`` gets its parts from
     ``wiring.jobs``."""
 
@@ -102,9 +102,9 @@ class Parts:
     planners: JobPlanners
     runner: JobRunner
     unbinder: Unbinder
-    phone_prover: Optional[IPhoneValidationServer]
+    phone_server: Optional[IPhoneValidationServer]
     threepid_rules: EmailDomains
-    proof_attempts: ProofAttempts
+    validation_attempts: ValidationAttempts
 
     @classmethod
     def of(
@@ -138,13 +138,13 @@ class Parts:
             planners=JobPlanners(),
             runner=runner,
             unbinder=_unbinder(config, clock, process, chosen, stores, runner),
-            phone_prover=_phone_prover(config, clock, process),
-            threepid_rules=EmailDomains.of(
+            phone_server=_phone_server(config, clock, process),
+            threepid_rules=EmailDomains.load(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
                 process.seconds,
             ),
-            proof_attempts=ProofAttempts(
+            validation_attempts=ValidationAttempts(
                 limiter=_buckets_by_address(process, config.limits.validation),
                 key_of=address_key,
             ),
@@ -189,7 +189,7 @@ def _buckets_by_address(process: Process, rate: Rate) -> ILimiter:
     return AddressBuckets(_buckets(process, rate), _buckets(process, site))
 
 
-def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[IPhoneValidationServer]:
+def _phone_server(config: Config, clock: Any, process: Process) -> Optional[IPhoneValidationServer]:
     """One for all who ask it, so that together they have one service's places."""
     url = config.phones.identity_server
     if url is None:
