@@ -16,7 +16,7 @@ PERSON = UserID("alice", SERVER)
 
 def services(count: int) -> Appservices:
     """So many services with a namespace each."""
-    return Appservices.of(
+    return Appservices.from_services(
         [
             Appservice(
                 id=f"bridge{number}",

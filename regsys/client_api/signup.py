@@ -273,14 +273,14 @@ class Signup:
             request.client,
             session.params,
             progress.results,
-            password_mark=None if password is None else session.password_mark,
+            password_id=None if password is None else session.password_id,
             hashing_until_ms=session.hashing_until_ms,
             guest_id=session.guest_id,
         )
 
 
 def _no_password(session: UIASession) -> MissingParam:
-    if session.password_mark is not None:
+    if session.password_id is not None:
         return PasswordNeededAgain()
     return MissingParam("'password' is missing.")
 

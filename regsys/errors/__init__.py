@@ -1,7 +1,7 @@
-"""Every way regsys says no: one class a refusal, with its Matrix errcode and HTTP status.
+"""The errors that clients get: one class for each, with its Matrix errcode and HTTP status.
 
-Only ``regsys.http`` turns these into answers; everything else just raises them. The
-sentence (``text``) goes to the client, so it helps the person and holds no secret.
+Only ``regsys.http`` turns them into responses; all other code raises them. The sentence (``text``)
+goes to the client, so it helps the user and contains no secret.
 """
 
 from regsys.errors.access import (

@@ -58,8 +58,8 @@ class IAccountData(Interface):
 class IHasher(Interface):
     """Hashes passwords without blocking the reactor, in a bounded queue (contract B14.2)."""
 
-    def hash(password: Secret, once: Optional[str] = None) -> Awaitable[str]:
-        """The hash to store. ``once`` names a dialogue in which the same password is hashed
+    def hash(password: Secret, session_id: Optional[str] = None) -> Awaitable[str]:
+        """The hash to store. ``session_id``: a UIA session, in which the same password is hashed
         only one time. Raises LimitExceeded when too many are waiting, Unavailable when the
         process is about to end."""
 

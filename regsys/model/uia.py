@@ -15,7 +15,7 @@ class UIASession:
     """A UIA session (contract B8.1-4): the request's parameters, and the stages that were passed.
 
     ``user_id`` is set on account endpoints only. ``params``: the request's parameters, without the
-    password. ``results``: the result of each passed stage. ``password_mark`` identifies the latest
+    password. ``results``: the result of each passed stage. ``password_id`` identifies the latest
     password, and ``password_hash`` is its hash, or None until it is made. ``hashing_until_ms``: the
     end of the lease under which a process makes the hash; None if no process does. ``guest_id``:
     the guest whose access token a request had. ``address``: the IP address whose cap of open
@@ -32,7 +32,7 @@ class UIASession:
     site: Optional[str] = None
     user_id: Optional[UserID] = None
     params: Mapping[str, Any] = attr.field(factory=dict)
-    password_mark: Optional[str] = None
+    password_id: Optional[str] = None
     password_hash: Optional[str] = attr.field(default=None, repr=False)
     hashing_until_ms: Optional[int] = None
     guest_id: Optional[UserID] = None

@@ -62,12 +62,12 @@ class SessionStore:
         client: Client,
         params: Optional[Mapping[str, Any]],
         results: Mapping[str, Any],
-        password_mark: Optional[str] = None,
+        password_id: Optional[str] = None,
         hashing_until_ms: Optional[int] = None,
         guest_id: Optional[UserID] = None,
     ) -> None:
         """Save progress. ``params`` replace the stored ones, unless they are None; ``client`` and
-        ``results`` are added to what is stored. A new ``password_mark`` stands for a new password:
+        ``results`` are added to what is stored. A new ``password_id`` stands for a new password:
         the stored hash is deleted, and ``hashing_until_ms`` becomes the end of the lease under
         which the new hash is made; None if no process makes it. If ``guest_id`` is None, the stored
         guest stays. A session that is gone is not created again."""
@@ -78,21 +78,21 @@ class SessionStore:
             client,
             params,
             results,
-            password_mark,
+            password_id,
             hashing_until_ms,
             guest_id,
         )
 
-    async def keep_hash(self, session_id: str, password_mark: str, password_hash: str) -> None:
-        """Store the hash of the password with this mark, unless there is a newer password or the
+    async def keep_hash(self, session_id: str, password_id: str, password_hash: str) -> None:
+        """Store the hash of the password with this id, unless there is a newer password or the
         session is finished."""
-        await self.db.autocommit("keep_hash", _keep_hash, session_id, password_mark, password_hash)
+        await self.db.autocommit("keep_hash", _keep_hash, session_id, password_id, password_hash)
 
-    async def give_up_hashes(self, password_marks: Mapping[str, str]) -> None:
+    async def give_up_hashes(self, password_ids: Mapping[str, str]) -> None:
         """Release the leases of these passwords' hashes: ``hashing_until_ms`` becomes None.
-        The marks are by session id; a session that has a newer password is left alone."""
-        if password_marks:
-            await self.db.autocommit("give_up_hashes", _give_up_hashes, password_marks)
+        The ids are by session; a session that has a newer password is left alone."""
+        if password_ids:
+            await self.db.autocommit("give_up_hashes", _give_up_hashes, password_ids)
 
     async def remove(self, session_id: str) -> bool:
         """Delete the session; False if there is none. Of several calls at most one returns True;
@@ -130,7 +130,7 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
         _json(session.params),
         _json(session.results),
         _clients(session.clients),
-        session.password_mark,
+        session.password_id,
         session.hashing_until_ms,
         None if session.guest_id is None else str(session.guest_id),
         session.created_ms,
@@ -185,7 +185,7 @@ def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]
         password_hash=row[5],
         results=json.loads(row[6]),
         clients=tuple(Client(*client) for client in json.loads(row[7])),
-        password_mark=row[8],
+        password_id=row[8],
         hashing_until_ms=row[9],
         guest_id=None if row[10] is None else UserID.parse(row[10]),
         held_name=row[11],
@@ -202,7 +202,7 @@ def _save(
     client: Client,
     params: Optional[Mapping[str, Any]],
     results: Mapping[str, Any],
-    password_mark: Optional[str],
+    password_id: Optional[str],
     hashing_until_ms: Optional[int],
     guest_id: Optional[UserID],
 ) -> None:
@@ -215,8 +215,8 @@ def _save(
         return
     seen = [Client(*item) for item in json.loads(row[2])]
     clients = row[2] if client in seen else _clients([*seen, client])
-    # With the same mark it is a retry after a lost reply: a hash may have been stored since.
-    is_new = password_mark not in (None, row[3])
+    # With the same id it is a retry after a lost reply: a hash may have been stored since.
+    is_new = password_id not in (None, row[3])
     txn.run(
         "UPDATE uia_sessions SET params = ?, results = ?, clients = ?, password_mark = ?,"
         " password_hash = ?, hashing_until_ms = ?, guest_id = ? WHERE session_id = ?",
@@ -224,7 +224,7 @@ def _save(
             row[0] if params is None else _json(params),
             _json({**json.loads(row[1]), **results}),
             clients if len(clients.encode("utf-8")) <= CLIENTS_BYTES else row[2],
-            password_mark if is_new else row[3],
+            password_id if is_new else row[3],
             None if is_new else row[4],
             hashing_until_ms if is_new else row[5],
             row[6] if guest_id is None else str(guest_id),
@@ -233,21 +233,21 @@ def _save(
     )
 
 
-def _keep_hash(txn: Transaction, session_id: str, password_mark: str, password_hash: str) -> None:
+def _keep_hash(txn: Transaction, session_id: str, password_id: str, password_hash: str) -> None:
     txn.run(
         "UPDATE uia_sessions SET password_hash = ?, hashing_until_ms = NULL"
         " WHERE session_id = ? AND password_mark = ? AND NOT finished",
-        (password_hash, session_id, password_mark),
+        (password_hash, session_id, password_id),
     )
 
 
-def _give_up_hashes(txn: Transaction, password_marks: Mapping[str, str]) -> None:
-    places = ", ".join("?" * len(password_marks))
-    # A mark belongs to one password only, so the two lists need not be paired.
+def _give_up_hashes(txn: Transaction, password_ids: Mapping[str, str]) -> None:
+    places = ", ".join("?" * len(password_ids))
+    # An id belongs to one password only, so the two lists need not be paired.
     txn.run(
         "UPDATE uia_sessions SET hashing_until_ms = NULL"
         f" WHERE session_id IN ({places}) AND password_mark IN ({places})",
-        (*password_marks, *password_marks.values()),
+        (*password_ids, *password_ids.values()),
     )
 
 

@@ -117,7 +117,7 @@ class Parts:
         chosen = given or hooks(clock)
         services = chosen.services
         if services is None:
-            services = Appservices.of(config.appservices, config.server_name)
+            services = Appservices.from_services(config.appservices, config.server_name)
         secret = process.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
         stores = Stores.of(process.database, secret)

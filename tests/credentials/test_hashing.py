@@ -318,7 +318,7 @@ class OnceTests(PoolCase):
 
     def test_memoryIsBounded(self) -> None:
         """Of more dialogues than the pool may remember, the one begun first is forgotten."""
-        self.patch(hashing, "REMEMBERED_DIALOGUES", 2)
+        self.patch(hashing, "REMEMBERED_SESSIONS", 2)
         for once, password in [("one", "1"), ("two", "1"), ("one", "2"), ("three", "1")]:
             self.hash(password, once)
         latest = [("one", "2"), ("three", "1"), ("two", "1")]

@@ -84,7 +84,7 @@ async def _dialogues(stores: Stores) -> None:
             address="198.51.100.1",
             params={"username": BYSTANDER},
             results={"m.login.dummy": True},
-            password_mark=BYSTANDER,
+            password_id=BYSTANDER,
             created_ms=FAR_MS - 1,
             expires_ms=FAR_MS,
         )
