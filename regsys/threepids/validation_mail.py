@@ -106,7 +106,10 @@ class Mails:
             try:
                 return self.theirs.render_strictly(replaced, languages, **values)
             except Exception as error:  # it was checked at the start, and has changed since
-                _log.error("{told}: ours takes its place", told=fault(replaced, error))
+                _log.error(
+                    "{problem}: the built-in template is used instead",
+                    problem=fault(replaced, error),
+                )
         return self.ours.render(name, languages, **values)
 
     def _subject(self, kind: str, languages: Sequence[str], registering: bool) -> str:
