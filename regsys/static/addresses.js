@@ -9,14 +9,14 @@ const steps = new Map(); // the state of each stage's step
 /** The request that each stage sends for an address, and the sentences about it. */
 const kinds = {
     "m.login.email.identity": {
-        wish: ({ email }) => ({ email: email.value }),
+        fields: ({ email }) => ({ email: email.value }),
         first: "email",
         address: ({ email }) => email,
         done: (_, address) => _("We have sent a mail to {address}.", { address }),
         again: (_, address) => _("We have sent another mail to {address}.", { address }),
     },
     "m.login.msisdn": {
-        wish: ({ country, phone_number }) => (
+        fields: ({ country, phone_number }) => (
             { country: country.value, phone_number: phone_number.value }
         ),
         first: "phone_number",
@@ -72,17 +72,17 @@ function nameCountries(form) {
 async function askForAddress(page, step) {
     const form = page.place(step.addressForm);
     const field = form.elements[step.first];
-    for (const [name, value] of Object.entries(step.sent?.wish ?? {})) {
+    for (const [name, value] of Object.entries(step.sent?.fields ?? {})) {
         form.elements[name].value = value;
     }
     do {
         await submitted(form);
-    } while (!await managed(page, form, field, () => send(page, step, step.wish(form.elements))));
+    } while (!await managed(page, form, field, () => send(page, step, step.fields(form.elements))));
 }
 
 /** Whether the person says that the address is confirmed, and does not want another address. */
 async function askForProof(page, step, failure) {
-    const address = step.address(step.sent.wish, step.sent.answer);
+    const address = step.address(step.sent.fields, step.sent.answer);
     const form = page.place(step.codeForm, failure);
     const field = form.elements.code;
     const status = form.querySelector("[role=status]");
@@ -94,7 +94,7 @@ async function askForProof(page, step, failure) {
         }
         if (act === "again") {
             status.textContent = "";
-            if (await managed(page, form, null, () => send(page, step, step.sent.wish))) {
+            if (await managed(page, form, null, () => send(page, step, step.sent.fields))) {
                 status.textContent = step.again(page._, address);
             }
         } else if (await managed(page, form, field, () => confirm(page, step, field.value))) {
@@ -103,10 +103,10 @@ async function askForProof(page, step, failure) {
     }
 }
 
-async function send(page, step, wish) {
+async function send(page, step, fields) {
     step.attempts += 1;
-    const body = { ...wish, client_secret, send_attempt: step.attempts, session: page.session() };
-    step.sent = { wish, answer: await page.post(step.request, body) };
+    const body = { ...fields, client_secret, send_attempt: step.attempts, session: page.session() };
+    step.sent = { fields, answer: await page.post(step.request, body) };
 }
 
 function confirm(page, step, token) {

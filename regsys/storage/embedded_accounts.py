@@ -27,13 +27,13 @@ class EmbeddedAccountStore:
     # True once this process has completed a real user: a later one is not the first.
     _has_real_users: bool = attr.field(init=False, default=False)
 
-    async def reserve(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
+    async def claim(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
         """Claim ``new.key``, store the job that settles it if this process dies, and hold a use of
         the registration token until then. Returns None if the key is claimed now, else the earlier
         outcome of the key, whose ``finished`` says whether it was completed.
 
         Raises InvalidRegistrationToken if no use is left."""
-        return await self.db.transaction("reserve_outcome", _reserve, new, recovery)
+        return await self.db.transaction("reserve_outcome", _claim, new, recovery)
 
     async def complete(self, new: NewAccount, recovery_id: str) -> Optional[Sequence[NewJob]]:
         """The account exists: complete its key, count the use of its registration token, finish
@@ -51,7 +51,7 @@ class EmbeddedAccountStore:
         await self.db.transaction("release_key", _release, new, recovery_id)
 
 
-def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
+def _claim(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
     earlier = idempotency_keys.claim(txn, new, finished=False)
     if earlier is None:
         registration_tokens.hold(txn, new)

@@ -51,7 +51,7 @@ class Stores:
     registration_tokens: RegistrationTokenStore
     validations: ValidationStore
     nonces: NonceStore
-    outcomes: IdempotencyKeyStore
+    idempotency_keys: IdempotencyKeyStore
     consents: ConsentStore
     bindings: BindingStore
     jobs: JobStore
@@ -65,7 +65,7 @@ class Stores:
             registration_tokens=RegistrationTokenStore(database),
             validations=ValidationStore(database),
             nonces=NonceStore(database),
-            outcomes=IdempotencyKeyStore(database),
+            idempotency_keys=IdempotencyKeyStore(database),
             consents=ConsentStore(database),
             bindings=BindingStore(database, Encryptor(secret)),
             jobs=JobStore(database),
@@ -80,7 +80,7 @@ class Stores:
             self.registration_tokens,
             self.validations,
             self.nonces,
-            self.outcomes,
+            self.idempotency_keys,
         )
 
 

@@ -62,7 +62,7 @@ class RecoveryTests(TestCase):
             await server.begin()
             writer, _ = server.process(failing_at("before complete", Died()))
             with self.assertRaises(Died):
-                await writer.create_account(server.wish(**more))
+                await writer.create_account(server.new_account(**more))
             ((job_id,),) = await server.rows("SELECT job_id FROM jobs")
             self.assertNotIn("session", job_id)
             await server.recover()
@@ -75,13 +75,13 @@ class RecoveryTests(TestCase):
         await server.begin()
         writer, _ = server.process(failing_at("before complete", Died()))
         with self.assertRaises(Died):
-            await writer.create_account(server.wish())
+            await writer.create_account(server.new_account())
         server.clock.advance(LATER_S)
         (job,) = await JobStore(server.db).claim(
             {RECOVERY: 1}, int(server.clock.seconds() * 1000), JOB_LEASE_MS
         )
         writer, _ = server.process()
-        self.assertFalse((await writer.create_account(server.wish())).replayed)
+        self.assertFalse((await writer.create_account(server.new_account())).replayed)
         await writer.recover(job)
         self.assertEqual(server.recovered, [])
 
@@ -95,11 +95,13 @@ class RecoveryTests(TestCase):
                 await server.begin()
                 writer, _ = server.process(failing_at(point, Died()))
                 with self.assertRaises(Died):
-                    await writer.create_account(server.wish(**more))
+                    await writer.create_account(server.new_account(**more))
                 answers = []
                 for _ in range(2):
                     if asks:
-                        answers.append(await server.process()[0].create_account(server.wish()))
+                        answers.append(
+                            await server.process()[0].create_account(server.new_account())
+                        )
                     await server.recover()
                 made = [answer for answer in answers if not answer.replayed]
                 has_account = bool(server.accounts.by_name)
@@ -128,10 +130,10 @@ class Matter:
         if "upgrades_guest" in self.more:
             guest = new_account("guest", "1", is_guest=True, device=None, session_id=None)
             await self.server.accounts.create_account(guest)
-        return self.wish()
+        return self.new_account()
 
-    def wish(self) -> NewAccount:
-        return self.server.wish(**self.more)
+    def new_account(self) -> NewAccount:
+        return self.server.new_account(**self.more)
 
     async def die(self, new: NewAccount, point: str) -> None:
         writer, _ = self.server.process(failing_at(point, Died()))
@@ -144,7 +146,7 @@ class Matter:
 
     async def ask(self) -> Created:
         """The client asks again, and another process answers."""
-        return await self.server.process()[0].create_account(self.wish())
+        return await self.server.process()[0].create_account(self.new_account())
 
     async def assertUses(self, pending: int, completed: int) -> None:
         """How its registration token stands, if it has one."""
@@ -156,7 +158,7 @@ class Matter:
 
     async def assertAbsent(self) -> None:
         """Nothing is left of it, and its session goes on."""
-        server, name = self.server, self.wish().user_id.name_key
+        server, name = self.server, self.new_account().user_id.name_key
         account = server.accounts.by_name.get(name)
         self.case.assertTrue(account is None or (name == "1" and account.is_guest))
         self.case.assertEqual(server.devices.by_id, {})
@@ -220,7 +222,7 @@ class CrashTests(TestCase):
         async def check(matter: Matter, new: NewAccount, number: int, point: str) -> None:
             await matter.die(new, point)
             matter.server.clock.advance(5)
-            again = matter.wish()
+            again = matter.new_account()
             created = await matter.server.process()[0].create_account(again)
             await matter.assertWhole(new if number else again, created)
 
@@ -237,7 +239,7 @@ class CrashTests(TestCase):
                 await matter.assertWhole(new)
             else:
                 await matter.assertAbsent()
-                again = matter.wish()
+                again = matter.new_account()
                 created = await matter.server.process()[0].create_account(again)
                 await matter.assertWhole(again, created)
 
@@ -309,7 +311,7 @@ class RefusalTests(TestCase):
             await matter.ask()
         for table in ("outcomes", "jobs"):
             self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [])
-        created = await matter.server.process()[0].create_account(matter.server.wish("bob"))
+        created = await matter.server.process()[0].create_account(matter.server.new_account("bob"))
         self.assertEqual((created.user_id, created.replayed), (user("bob"), False))
         self.assertNotEqual(created.login, new.device)
 
@@ -332,7 +334,7 @@ class RefusalTests(TestCase):
             new = await matter.begin()
             await matter.die(new, point)
             writer, _ = matter.server.process()
-            created = await writer.create_account(matter.server.wish("bob"))
+            created = await writer.create_account(matter.server.new_account("bob"))
             await matter.assertWhole(new, created)
             if point != "after complete":  # then the dead process had written the job
                 self.assertEqual(matter.server.named, ["alice"], point)
@@ -349,8 +351,10 @@ class RefusalTests(TestCase):
             matter = Matter(self)
             await matter.begin()
             matter.more = more
-            await matter.die(matter.wish(), "before create_account")
-            renamed = matter.server.wish("bob", **({"device": None} if "device" in more else {}))
+            await matter.die(matter.new_account(), "before create_account")
+            renamed = matter.server.new_account(
+                "bob", **({"device": None} if "device" in more else {})
+            )
             await matter.die(renamed, "after create_account")
             await matter.server.recover()
             self.assertEqual(matter.server.greeted, [str(user("bob"))])

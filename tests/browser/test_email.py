@@ -178,10 +178,10 @@ class LinkTests(EmailCase):
             "http://app.example/**",
             lambda route: (heard.append(route.request.headers), route.fulfill(body="Welcome")),
         )
-        wish = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
-        wish = {**wish, "next_link": "http://app.example/go"}
+        params = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
+        params = {**params, "next_link": "http://app.example/go"}
         path = "/_matrix/client/v3/register/email/requestToken"
-        sid = self.service.ask("POST", path, wish).json["sid"]
+        sid = self.service.ask("POST", path, params).json["sid"]
         link = self.link(self.mail())
         self.assertIn(sid, parse_qs(urlsplit(link).query)["sid"])
         self.go(link)

@@ -35,16 +35,19 @@ class ForeignConsents(Consents):
     """Of accounts in somebody else's store."""
 
     async def create_account(self, new: NewAccount) -> None:
-        outcomes = EmbeddedAccountStore(self.db)
-        await outcomes.reserve(new, RECOVERY)
-        await outcomes.complete(new, RECOVERY.job_id)
+        embedded_accounts = EmbeddedAccountStore(self.db)
+        await embedded_accounts.claim(new, RECOVERY)
+        await embedded_accounts.complete(new, RECOVERY.job_id)
 
-    async def test_withdrawn(self) -> None:
+    async def test_released(self) -> None:
         """Before the account exists nothing is noted, and nothing is if it never does."""
-        new, outcomes = account("key", consents={"terms": "1"}), EmbeddedAccountStore(self.db)
-        await outcomes.reserve(new, RECOVERY)
+        new, embedded_accounts = (
+            account("key", consents={"terms": "1"}),
+            EmbeddedAccountStore(self.db),
+        )
+        await embedded_accounts.claim(new, RECOVERY)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
-        await outcomes.release(new, RECOVERY.job_id)
+        await embedded_accounts.release(new, RECOVERY.job_id)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
 
 

@@ -60,10 +60,10 @@ class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContra
         store = await self.validated()
         await store.claim("sid", "session", NOW_MS)
         new = account("session", "alice", session_id="session")
-        outcomes = EmbeddedAccountStore(self.db)
-        await outcomes.reserve(new, NewJob(kind="recover", job_id="recovery"))
+        embedded_accounts = EmbeddedAccountStore(self.db)
+        await embedded_accounts.claim(new, NewJob(kind="recover", job_id="recovery"))
         self.assertFalse((await store.get("sid", NOW_MS)).used)
-        await outcomes.complete(new, "recovery")
+        await embedded_accounts.complete(new, "recovery")
         self.assertTrue((await store.get("sid", NOW_MS)).used)
 
 

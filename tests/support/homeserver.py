@@ -34,8 +34,8 @@ from tests.support.post_registration import post_registration
 # Past the lease of whatever a dead process held.
 LATER_S = JOB_LEASE_MS / 1000 + 1
 END_MS = NOW_MS + 24 * 3600 * 1000
-# What a writer asks of its parts, in this order, is surrounded by points: ``before reserve`` …
-CALLS = ("reserve", "create_account", "register", "complete")
+# What a writer asks of its parts, in this order, is surrounded by points: ``before claim`` …
+CALLS = ("claim", "create_account", "register", "complete")
 POINTS = tuple(f"{when} {call}" for call in CALLS for when in ("before", "after"))
 
 # Called with the name of each point that is passed.
@@ -134,7 +134,7 @@ class Homeserver:
             devices=Watched(self.devices, at),
             logins=logins(self.clock),
             planners=Greetings(),
-            outcomes=Watched(EmbeddedAccountStore(self.db), at),
+            embedded_accounts=Watched(EmbeddedAccountStore(self.db), at),
             post_registration=self.post_registration(Greetings(), runner.start_jobs),
             start_jobs=runner.start_jobs,
             recovered=self.recovered.append,
@@ -165,10 +165,10 @@ class Homeserver:
         return [tuple(row) for row in await self.db.autocommit("test", lambda txn: txn.all(sql))]
 
     async def begin(self) -> None:
-        """Store the session whose registrations ``wish`` makes."""
+        """Store the session whose registrations ``new_account`` makes."""
         await self.sessions.add(session("session", expires_ms=END_MS), 1)
 
-    def wish(self, localpart: str = "alice", **more: Any) -> NewAccount:
+    def new_account(self, localpart: str = "alice", **more: Any) -> NewAccount:
         """What a request of that session asks for: each time another device, as always."""
         request = DeviceRequest(wants_refresh_token=True, is_guest=more.get("is_guest", False))
         terms = logins(self.clock).terms(request)

@@ -52,8 +52,8 @@ class BindingFlows:
             no_proxy_hosts=["127.0.0.1"],
         )
         self.service = ServiceProcess(self, config)
-        wish = {"username": "alice", "password": "x" * 20, "auth": {"type": "m.login.dummy"}}
-        answer = self.service.ask("POST", "/_matrix/client/v3/register", wish)
+        params = {"username": "alice", "password": "x" * 20, "auth": {"type": "m.login.dummy"}}
+        answer = self.service.ask("POST", "/_matrix/client/v3/register", params)
         self.token = answer.json["access_token"]
 
     def tearDown(self: Any) -> None:

@@ -63,8 +63,10 @@ class ThreepidCrashTests(CrashCase):
     def proven(self: Any, process: Process, name: str) -> tuple[str, str, str]:
         """An account that has proven an address, and not added it yet: name, token and sid."""
         token = process.register(name).json["access_token"]
-        wish = {"email": f"{name}@mail.example", "client_secret": SECRET, "send_attempt": 1}
-        sid = process.client.post(f"{THREEPIDS}/email/requestToken", wish, token=token).json["sid"]
+        params = {"email": f"{name}@mail.example", "client_secret": SECRET, "send_attempt": 1}
+        sid = process.client.post(f"{THREEPIDS}/email/requestToken", params, token=token).json[
+            "sid"
+        ]
         mails = process.subsystem.hooks.mails
         assert isinstance(mails, MemoryMails)
         proof = dict(parse_qsl(urlsplit(mails.sent[-1].link).query))

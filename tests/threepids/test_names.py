@@ -45,17 +45,17 @@ class RuleTests(SynchronousTestCase):
 class NamedCase(ProofCase):
     options = NAMED
 
-    def registered(self, email: str, client: str = "s", **wish: Any) -> str:
+    def registered(self, email: str, client: str = "s", **params: Any) -> str:
         """Register with this address; the name that came of it."""
-        answer = self.finish(email, client, **wish)
+        answer = self.finish(email, client, **params)
         self.assertEqual(answer.status, 200, answer)
         name = answer.json["user_id"][1:].partition(":")[0]
         assert isinstance(name, str)
         return name
 
-    def finish(self, email: str, client: str = "s", **wish: Any) -> Answer:
+    def finish(self, email: str, client: str = "s", **params: Any) -> Answer:
         sid = self.proven(email, client_secret=client)
-        session = self.challenge(password="correct horse", **wish)["session"]
+        session = self.challenge(password="correct horse", **params)["session"]
         self.session = session, sid, client
         return self.present(session, sid, client)
 
@@ -107,10 +107,10 @@ class NameTests(NamedCase):
         guest = self.guest()
         name = guest["user_id"][1:].partition(":")[0]
         before = self.shown()
-        wish = {"username": name, "guest_access_token": guest["access_token"]}
+        params = {"username": name, "guest_access_token": guest["access_token"]}
         sid = self.proven("bob@mail.example")
-        session = self.challenge(password="correct horse", **wish)["session"]
-        answer = self.present(session, sid, **wish, password="correct horse")
+        session = self.challenge(password="correct horse", **params)["session"]
+        answer = self.present(session, sid, **params, password="correct horse")
         self.assertEqual(answer.json.get("user_id"), guest["user_id"], answer)
         self.assertEqual(self.shown(), before)
 

@@ -73,7 +73,7 @@ STAGES = st.sampled_from(
 NAMES = st.sampled_from([DENIED, *(f"name{number}" for number in range(12))])
 PASSWORDS = st.sampled_from(["correct horse", "battery staple"])
 DEVICES = st.sampled_from(["PHONE", "LAPTOP"])
-WISHES = st.one_of(
+PARAMS = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"password": PASSWORDS}),
     st.fixed_dictionaries({"username": NAMES}, optional={"device_id": DEVICES}),
@@ -101,16 +101,16 @@ class Session:
 
 @attr.frozen
 class Ask:
-    """One request of ``person`` (an address): ``wishes`` are its keys beside ``auth``."""
+    """One request of ``person`` (an address): ``params`` are its keys beside ``auth``."""
 
     person: str
     uri: str
     stage: dict[str, Any]
-    wishes: dict[str, Any]
+    params: dict[str, Any]
 
     @property
     def password(self) -> Optional[str]:
-        return self.wishes.get("password")
+        return self.params.get("password")
 
 
 @attr.frozen
@@ -157,8 +157,8 @@ class Server:
     def read(self, session: Session, ask: Ask) -> Refusal | Attempt:
         """What a request is answered, or the account that it goes on to make."""
         params = session.params
-        if ask.wishes:
-            params = {name: it for name, it in ask.wishes.items() if name != "password"}
+        if ask.params:
+            params = {name: it for name, it in ask.params.items() if name != "password"}
         if session.lives and session.ends_ms <= self.now_ms:
             return 400, "M_UNKNOWN"
         if ask.uri != session.uri:

@@ -64,11 +64,11 @@ class IdempotencyKeyStoreContract(Contract):
         assert found is not None
         return found.outcome
 
-    async def test_reserved(self) -> None:
+    async def test_claimed(self) -> None:
         """A reserved key says for whom and with which login, and that it has no end yet."""
         store = await self.started()
-        self.assertIsNone(await store.reserve(new_account(), RECOVERY))
-        earlier = await store.reserve(new_account("bob"), RECOVERY)
+        self.assertIsNone(await store.claim(new_account(), RECOVERY))
+        earlier = await store.claim(new_account("bob"), RECOVERY)
         assert earlier is not None
         self.assertEqual((earlier.user_id, earlier.finished), (user("alice"), False))
         self.assertEqual(earlier.terms, device("token of alice").login.terms)
@@ -76,30 +76,30 @@ class IdempotencyKeyStoreContract(Contract):
     async def test_recoveryIsHeld(self) -> None:
         """The recovery job belongs to who reserved, and to anybody if that one is gone."""
         store = await self.started()
-        await store.reserve(new_account(), RECOVERY)
+        await store.claim(new_account(), RECOVERY)
         self.assertEqual(await self.job_ids(NOW_MS), set())
         self.assertEqual(await self.job_ids(), {"recovery"})
 
-    async def test_settled(self) -> None:
+    async def test_completed(self) -> None:
         """Once settled the outcome stands: its session is finished, its jobs are held, and
         there is nothing to recover."""
         store = await self.started()
-        await store.reserve(new_account(), RECOVERY)
-        settled = await store.complete(new_account(), "recovery")
-        self.assertEqual(list(settled or ()), [GREETING])
+        await store.claim(new_account(), RECOVERY)
+        completed = await store.complete(new_account(), "recovery")
+        self.assertEqual(list(completed or ()), [GREETING])
         outcome = await self.outcome()
         assert outcome is not None
         self.assertTrue(outcome.finished)
         self.assertEqual(outcome.terms, device("token of alice").login.terms)
-        earlier = await store.reserve(new_account("bob"), RECOVERY)
+        earlier = await store.claim(new_account("bob"), RECOVERY)
         self.assertEqual(earlier, outcome)
         self.assertEqual(await self.job_ids(NOW_MS), set())
         self.assertEqual(await self.job_ids(), {"greeting"})
 
-    async def test_settledTwice(self) -> None:
+    async def test_completedTwice(self) -> None:
         """Settling again, as another process does that shares the key, changes nothing."""
         store = await self.started()
-        await store.reserve(new_account(), RECOVERY)
+        await store.claim(new_account(), RECOVERY)
         await store.complete(new_account(), "recovery")
         await self.jobs.finish("greeting")
         self.assertIsNone(await store.complete(new_account("bob"), "recovery"))
@@ -114,23 +114,23 @@ class IdempotencyKeyStoreContract(Contract):
         old, new = (NewJob(kind="greet", job_id=word, dedup_key=word) for word in ("old", "new"))
         await self.jobs.begin([old], NOW_MS)
         await self.jobs.finish("old")
-        settled = await store.complete(attr.evolve(new_account(), jobs=(old, new)), "recovery")
-        self.assertEqual(list(settled or ()), [new])
+        completed = await store.complete(attr.evolve(new_account(), jobs=(old, new)), "recovery")
+        self.assertEqual(list(completed or ()), [new])
         self.assertEqual(await self.job_ids(), {"new"})
 
-    async def test_settledUnderAnotherName(self) -> None:
+    async def test_completedUnderAnotherName(self) -> None:
         """What was made counts, where it is not what was reserved."""
         store = await self.started()
-        await store.reserve(new_account("alice"), RECOVERY)
+        await store.claim(new_account("alice"), RECOVERY)
         await store.complete(new_account("bob"), "recovery")
         outcome = await self.outcome()
         assert outcome is not None
         self.assertEqual((outcome.user_id, outcome.finished), (user("bob"), True))
 
-    async def test_settledAfterAll(self) -> None:
+    async def test_completedAfterAll(self) -> None:
         """An account that comes after a recovery has given it up is settled all the same."""
         store = await self.started()
-        await store.reserve(new_account(), RECOVERY)
+        await store.claim(new_account(), RECOVERY)
         await store.release(new_account(), "recovery")
         await store.complete(new_account(), "recovery")
         outcome = await self.outcome()
@@ -138,20 +138,20 @@ class IdempotencyKeyStoreContract(Contract):
         self.assertTrue(outcome.finished)
         self.assertEqual(await self.job_ids(), {"greeting"})
 
-    async def test_withdrawn(self) -> None:
+    async def test_released(self) -> None:
         """A released key has made nothing: it can be claimed again. Idempotent."""
         store = await self.started()
-        await store.reserve(new_account(), RECOVERY)
+        await store.claim(new_account(), RECOVERY)
         for _ in range(2):
             await store.release(new_account(), "recovery")
             self.assertIsNone(await self.outcome())
             self.assertEqual(await self.job_ids(), set())
-        self.assertIsNone(await store.reserve(new_account("bob"), RECOVERY))
+        self.assertIsNone(await store.claim(new_account("bob"), RECOVERY))
 
-    async def test_withdrawnTooLate(self) -> None:
+    async def test_releasedTooLate(self) -> None:
         """What is settled cannot be withdrawn."""
         store = await self.started()
-        await store.reserve(new_account(), RECOVERY)
+        await store.claim(new_account(), RECOVERY)
         await store.complete(new_account(), "recovery")
         await store.release(new_account(), "recovery")
         outcome = await self.outcome()
@@ -159,10 +159,10 @@ class IdempotencyKeyStoreContract(Contract):
         self.assertTrue(outcome.finished)
         self.assertEqual(await self.job_ids(), {"greeting"})
 
-    async def test_reservedAtOnce(self) -> None:
+    async def test_claimedAtOnce(self) -> None:
         """Of several calls with one key at once, one has noted it, and the others learn so."""
         store = await self.started()
-        ended = await together(store.reserve(new_account(), RECOVERY) for _ in range(6))
+        ended = await together(store.claim(new_account(), RECOVERY) for _ in range(6))
         self.assertEqual(ended.count(None), 1, ended)
         self.assertEqual(sum(isinstance(item, Outcome) for item in ended), 5, ended)
 
