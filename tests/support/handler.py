@@ -129,8 +129,8 @@ class Hasher:
     script: Script
     dialogues: list[Optional[str]] = attr.field(factory=list)
 
-    async def hash(self, password: Secret, once: Optional[str] = None) -> str:
-        self.dialogues.append(once)
+    async def hash(self, password: Secret, session_id: Optional[str] = None) -> str:
+        self.dialogues.append(session_id)
         waiting = self.script.step("hash")
         if isinstance(waiting, Deferred):
             await waiting
