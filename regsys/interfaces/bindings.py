@@ -15,19 +15,19 @@ class IIdentityServers(Interface):
     Each question raises Unavailable if it cannot be asked, or the answer says nothing.
     """
 
-    needs_proof: bool = Attribute("Whether ``unbind`` needs the binding's proof.")
+    needs_session: bool = Attribute("Whether ``unbind`` needs the binding's session.")
 
     def named(given: Optional[str]) -> str:
         """The name in its one form; None: the configured one's. Raises MissingParam where none is,
         InvalidParam for what is no name, IdentityServerForbidden."""
 
-    def proven(
-        server: str, token: Secret, proof: IdentityServerSession
+    def validated_threepid(
+        server: str, token: Secret, session: IdentityServerSession
     ) -> Awaitable[tuple[str, str]]:
         """Medium and address that have been proven there, as it says. ``token`` is the one that the
         server has given our user. Raises IdentityServerRefused."""
 
-    def bind(binding: Binding, token: Secret, proof: IdentityServerSession) -> Awaitable[None]:
+    def bind(binding: Binding, token: Secret, session: IdentityServerSession) -> Awaitable[None]:
         """Have the address bound to the user. Raises IdentityServerRefused."""
 
     def unbind(binding: Binding) -> Awaitable[bool]:

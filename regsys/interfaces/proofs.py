@@ -46,7 +46,7 @@ class IPhoneValidationServer(Interface):
     def submit_token(sid: str, client_secret: str, token: str) -> Awaitable[bool]:
         """Whether the code was right. Raises DelegateRefused."""
 
-    def proven(sid: str, client_secret: str) -> Awaitable[Optional[Threepid]]:
+    def validated_threepid(sid: str, client_secret: str) -> Awaitable[Optional[Threepid]]:
         """What this session has proven, in its canonical form; None: nothing."""
 
 

@@ -26,7 +26,7 @@ class IdentityServerSession:
 class Binding:
     """Lookups of the address at ``id_server`` (``host`` or ``host:port``) lead to the user.
 
-    ``proof``: the session that it was bound with, kept to unbind it; None if the homeserver's
+    ``session``: the session that it was bound with, kept to unbind it; None if the homeserver's
     signature does that. ``binding_id`` is new each time the address is bound. Until
     ``asked_until_ms`` the server may still be asked to bind it; 0 if it has answered.
     """
@@ -35,7 +35,7 @@ class Binding:
     medium: str
     address: str
     id_server: str
-    proof: Optional[IdentityServerSession] = None
+    session: Optional[IdentityServerSession] = None
     binding_id: str = attr.field(factory=lambda: secrets.token_hex(12))
     asked_until_ms: int = 0
 

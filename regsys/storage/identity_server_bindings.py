@@ -25,8 +25,8 @@ class BindingStore:
     async def add(self, binding: Binding, now_ms: int) -> bool:
         """Store it in place of an earlier binding of this user, address and server; True if there
         was none."""
-        proof = None if binding.proof is None else self._encrypted(binding, binding.proof)
-        return await self.db.transaction("add_binding", _add, binding, proof, now_ms)
+        session = None if binding.session is None else self._encrypted(binding, binding.session)
+        return await self.db.transaction("add_binding", _add, binding, session, now_ms)
 
     async def of_user(self, user_id: UserID) -> Sequence[Binding]:
         """All bindings of this user, ordered by the server's name."""
@@ -46,8 +46,8 @@ class BindingStore:
         """Delete it; False if there is none."""
         return await self.db.autocommit("remove_binding", _remove, binding_id)
 
-    def _encrypted(self, binding: Binding, proof: IdentityServerSession) -> str:
-        text = json.dumps([proof.sid, proof.client_secret.reveal()])
+    def _encrypted(self, binding: Binding, session: IdentityServerSession) -> str:
+        text = json.dumps([session.sid, session.client_secret.reveal()])
         return self.encryptor.encrypt(text, binding.binding_id)
 
     def _binding(self, row: Any) -> Binding:
@@ -61,14 +61,14 @@ class BindingStore:
             address=address,
             id_server=id_server,
             binding_id=binding_id,
-            proof=None
+            session=None
             if sid is None
             else IdentityServerSession(sid=sid, client_secret=Secret(client_secret)),
             asked_until_ms=asked_until_ms,
         )
 
 
-def _add(txn: Transaction, binding: Binding, proof: Optional[str], now_ms: int) -> bool:
+def _add(txn: Transaction, binding: Binding, session: Optional[str], now_ms: int) -> bool:
     known = txn.one(
         "SELECT 1 FROM bindings WHERE user_id = ? AND medium = ? AND address = ? AND id_server = ?",
         (str(binding.user_id), binding.medium, binding.address, binding.id_server),
@@ -84,7 +84,7 @@ def _add(txn: Transaction, binding: Binding, proof: Optional[str], now_ms: int) 
             binding.address,
             binding.id_server,
             binding.binding_id,
-            proof,
+            session,
             binding.asked_until_ms,
             now_ms,
         ),

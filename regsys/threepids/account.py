@@ -94,7 +94,7 @@ class AccountThreepids:
         if self.phone_server is None:
             raise ThreepidNotValidated()
         async with self.attempts.counted(client):
-            validated = await self.phone_server.proven(sid, client_secret)
+            validated = await self.phone_server.validated_threepid(sid, client_secret)
             if validated is None or not is_canonical(validated.medium, validated.address):
                 raise ThreepidNotValidated()
             until_ms = validated.validated_at_ms + VALIDATED_MS

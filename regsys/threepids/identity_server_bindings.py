@@ -47,12 +47,12 @@ class Bindings:
         user_id: UserID,
         id_server: Optional[str],
         token: Secret,
-        proof: IdentityServerSession,
+        session: IdentityServerSession,
         is_here: Callable[[], Awaitable[bool]],
     ) -> None:
-        """Have ``id_server``, or the configured one if it is None, bind the address that the
-        session ``proof`` has validated there. ``is_here`` returns whether the user's access token
-        is still valid.
+        """Have ``id_server``, or the configured one if it is None, bind the address that
+        ``session`` has validated there. ``is_here`` returns whether the user's access token is
+        still valid.
 
         Raises InvalidParam, MissingParam, IdentityServerForbidden, ThreepidChangeRefused,
         IdentityServerRefused or UnknownToken; then nothing is bound. After Unavailable the address
@@ -62,13 +62,13 @@ class Bindings:
             raise Forbidden("Addresses cannot be published from this server.")
         server = self.servers.named(id_server)
         await self.limit.take(str(user_id))
-        medium, address = await self._proven(server, token, proof)
+        medium, address = await self._validated_threepid(server, token, session)
         binding = Binding(
             user_id=user_id,
             medium=medium,
             address=address,
             id_server=server,
-            proof=proof if self.servers.needs_proof else None,
+            session=session if self.servers.needs_session else None,
             asked_until_ms=clock.now_ms(self.clock) + ASKING_MS,
         )
         await self.changes.check(binding, True)
@@ -80,7 +80,7 @@ class Bindings:
             await self.unbinder.unbind_eventually([binding])
             raise UnknownToken()
         try:
-            await self.servers.bind(binding, token, proof)
+            await self.servers.bind(binding, token, session)
         except IdentityServerRefused:
             if is_new:
                 await self.store.remove(binding.binding_id)
@@ -145,7 +145,7 @@ class Bindings:
             return known, False
         if named in known:
             return known, True
-        if self.servers.needs_proof:
+        if self.servers.needs_session:
             return known, False  # we have no session of a binding that another server had made
         await self.limit.take(str(user_id))
         return [*known, named], True
@@ -176,11 +176,11 @@ class Bindings:
             unopposed.append(binding)
         return unopposed
 
-    async def _proven(
-        self, server: str, token: Secret, proof: IdentityServerSession
+    async def _validated_threepid(
+        self, server: str, token: Secret, session: IdentityServerSession
     ) -> tuple[str, str]:
         """The medium and canonical address that the session has validated there."""
-        medium, address = await self.servers.proven(server, token, proof)
+        medium, address = await self.servers.validated_threepid(server, token, session)
         try:
             return medium, canonical_threepid(medium, address)
         except InvalidParam:

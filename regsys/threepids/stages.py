@@ -115,7 +115,7 @@ class DelegatedMsisdnStage:
             return await self._adopt(sid, client_secret, context.session)
 
     async def _adopt(self, sid: str, client_secret: str, session: UIASession) -> Any:
-        threepid = await self.phone_server.proven(sid, client_secret)
+        threepid = await self.phone_server.validated_threepid(sid, client_secret)
         validated_ms = 0 if threepid is None else threepid.validated_at_ms
         until_ms = validated_ms + VALIDATED_MS
         if not (

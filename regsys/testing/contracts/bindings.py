@@ -14,8 +14,8 @@ PROOF = IdentityServerSession(sid="sid", client_secret=Secret("client_secret"))
 
 
 def binding(server: str, localpart: str = "alice", **more: object) -> Binding:
-    """One of this user's at this server, with a proof."""
-    told = {"medium": "email", "address": "alice@mail.example", "proof": PROOF, **more}
+    """One of this user's at this server, with a session."""
+    told = {"medium": "email", "address": "alice@mail.example", "session": PROOF, **more}
     return Binding(user_id=user(localpart), id_server=server, **told)  # type: ignore[arg-type]
 
 
@@ -29,7 +29,7 @@ class BindingStoreContract(Contract):
     async def test_remembered(self) -> None:
         """What was bound for a user is known of this user, by server, whole; and by its id."""
         store = self.make()
-        bare = attr.evolve(binding("a.example"), proof=None)
+        bare = attr.evolve(binding("a.example"), session=None)
         both = [bare, binding("b.example:8090")]
         for item in reversed(both):
             self.assertIs(await store.add(item, NOW_MS), True)
@@ -43,7 +43,7 @@ class BindingStoreContract(Contract):
         store = self.make()
         old = binding("a.example")
         new = binding(
-            "a.example", proof=IdentityServerSession(sid="other", client_secret=Secret("secret"))
+            "a.example", session=IdentityServerSession(sid="other", client_secret=Secret("secret"))
         )
         others = [
             binding("a.example", address="bob@mail.example"),
