@@ -48,17 +48,17 @@ def main(arguments: Sequence[str]) -> int:
 
 def show_floors(cleanups: Cleanups, effort: Effort) -> None:
     folder = Path(cleanups.enter_context(tempfile.TemporaryDirectory(prefix="regsys-bench-")))
-    found = [floors.hash_floor(), floors.transaction_on_sqlite(folder)]
+    measured = [floors.hash_floor(), floors.transaction_on_sqlite(folder)]
     try:
         server = postgres.shared()
         args = server.create_database()
         cleanups.addCleanup(server.drop_database, args)
         clock = servers.postgres_clock(server)
-        found.append(floors.transaction_on_postgres(args, clock))
+        measured.append(floors.transaction_on_postgres(args, clock))
     except postgres.NotFound:
         print(postgres.NOT_FOUND)
     print("CPU-ms                          client  database")
-    for floor in found:
+    for floor in measured:
         floor.once()
         before = floor.database_cpu_s() if floor.database_cpu_s else None
         spent_ms = cpu_ms(floor.once, effort.count)

@@ -176,7 +176,7 @@ class BucketsTests(LimitCase):
         self.refused(limit.take("999"))
 
 
-class TurnstileTests(LimitCase):
+class OneAtATimeTests(LimitCase):
     def setUp(self) -> None:
         super().setUp()
         self.gate = OneAtATime(clock=self.clock)
@@ -302,7 +302,7 @@ class TurnstileTests(LimitCase):
         self.successResultOf(self.enter())
 
 
-class WideTurnstileTests(LimitCase):
+class WideOneAtATimeTests(LimitCase):
     """A limit that lets several through at a time."""
 
     def test_places(self) -> None:
@@ -394,7 +394,7 @@ class AddressBucketsTests(LimitCase):
             self.assertEqual(self.count_passing(self.limit, key, 9), 3)
 
 
-class AddressTurnstileTests(LimitCase):
+class OneAtATimeByAddressTests(LimitCase):
     def test_oneSite(self) -> None:
         """Of one site's networks eight are let in at a time, and sixteen wait."""
         gate = OneAtATimeByAddress.on(self.clock)
@@ -425,8 +425,8 @@ class AddressTurnstileTests(LimitCase):
             self.successResultOf(second)
 
 
-class OtherTurnstileTests(LimitCase):
-    def test_openTurnstileStopsNobody(self) -> None:
+class OtherConcurrencyLimitTests(LimitCase):
+    def test_noLimitStopsNobody(self) -> None:
         """No limit lets everybody in at once."""
         gate = NoConcurrencyLimit()
         provides(IConcurrencyLimiter, gate)
@@ -434,7 +434,7 @@ class OtherTurnstileTests(LimitCase):
             self.passes(gate.enter("a"))
         gate.leave("a")
 
-    def test_limitInATurnstilesPlace(self) -> None:
+    def test_rateInsteadOfAConcurrencyLimit(self) -> None:
         """A limit counts those who enter, whether or not they have left again."""
         gate = RateInstead(self.buckets(1, 2))
         provides(IConcurrencyLimiter, gate)

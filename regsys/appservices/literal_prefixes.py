@@ -32,20 +32,20 @@ def prefixes(regex: re.Pattern[str]) -> frozenset[str]:
     """
     if regex.flags & (re.IGNORECASE | re.VERBOSE) or _READABLE.search(regex.pattern):
         return _ANYTHING
-    found = _of_alternatives(_SIGN.findall(regex.pattern))
-    return found if "" not in found and len(found) <= _MOST else frozenset({_common(found)})
+    texts = _of_alternatives(_SIGN.findall(regex.pattern))
+    return texts if "" not in texts and len(texts) <= _MOST else frozenset({_common(texts)})
 
 
 def _of_alternatives(signs: Sequence[str]) -> frozenset[str]:
     """The prefixes of the alternatives between top-level bars."""
-    found: set[str] = set()
+    texts: set[str] = set()
     start = depth = 0
     for place, sign in enumerate([*signs, "|"]):
         depth += (sign == "(") - (sign == ")")
         if place == len(signs) or (sign == "|" and depth == 0):
-            found |= _of_sequence(signs[start:place])
+            texts |= _of_sequence(signs[start:place])
             start = place + 1
-    return frozenset(found)
+    return frozenset(texts)
 
 
 def _of_sequence(signs: Sequence[str]) -> frozenset[str]:

@@ -18,12 +18,12 @@ from regsys.errors.access import (
     WrongSession,
 )
 from regsys.errors.accounts import (
+    AllNamesReserved,
     AwaitingApproval,
     InvalidNonce,
     InvalidRegistrationToken,
     InvalidUsername,
     JobNotFound,
-    NamesKept,
     NoFreeName,
     NoSharedSecret,
     PasswordNeededAgain,
@@ -85,6 +85,7 @@ from regsys.errors.threepids import (
 )
 
 __all__ = [
+    "AllNamesReserved",
     "AppserviceLoginUnsupported",
     "AwaitingApproval",
     "BadJSON",
@@ -107,7 +108,6 @@ __all__ = [
     "MediumNotSupported",
     "MissingParam",
     "MissingToken",
-    "NamesKept",
     "NoFreeName",
     "NoSharedSecret",
     "NoSuchValidation",

@@ -69,7 +69,7 @@ class NoFreeName(RegistrationError):
     status, sentence = 500, "No free user name could be generated: try again."
 
 
-class NamesKept(Forbidden):
+class AllNamesReserved(Forbidden):
     """No name can be generated: all are reserved by application services, or taken."""
 
     sentence = "This server has no user name to give out: all of them are reserved."

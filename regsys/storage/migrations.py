@@ -75,26 +75,26 @@ def warn(sentence: str) -> None:
 def migrate(
     connection: Any,
     dialect: Dialect,
-    tell: Callable[[str], None] = warn,
+    report: Callable[[str], None] = warn,
     wait: Callable[[float], None] = time.sleep,
 ) -> list[int]:
     """Bring the schema up to date; returns the numbers that were applied.
 
     Blocks: call it before the reactor runs, or in a thread. Several processes may call it at once,
-    and others may serve requests meanwhile. ``tell`` is called with a sentence for the operator
+    and others may serve requests meanwhile. ``report`` is called with a sentence for the operator
     that says what the migration waits for. Raises NewerSchema; then nothing was changed.
     """
     cursor = connection.cursor()
     try:
         if isinstance(dialect, PostgreSQL):
-            return _migrate_beside_others(cursor, dialect, tell, wait)
+            return _migrate_beside_others(cursor, dialect, report, wait)
         return _migrate_once(cursor, dialect)
     finally:
         cursor.close()
 
 
 def _migrate_beside_others(
-    cursor: Any, dialect: PostgreSQL, tell: Callable[[str], None], wait: Callable[[float], None]
+    cursor: Any, dialect: PostgreSQL, report: Callable[[str], None], wait: Callable[[float], None]
 ) -> list[int]:
     # A statement on a large table may take long.
     cursor.execute("SET statement_timeout = 0")
@@ -103,7 +103,7 @@ def _migrate_beside_others(
     while not _locked(cursor):
         pause_s = next(pauses_s)
         if pause_s >= REPORTED_PAUSE_S:
-            tell("migrating waits: another process of regsys is migrating this database")
+            report("migrating waits: another process of regsys is migrating this database")
         wait(pause_s)
     try:
         # Looked up first, because IF NOT EXISTS fails for a role that may not create schemas, even
@@ -118,7 +118,7 @@ def _migrate_beside_others(
                 if not dialect.is_lock_conflict(error):
                     raise
             pause_s = max(next(pauses_s), REPORTED_PAUSE_S)
-            tell(_waits_for(cursor, dialect, pause_s))
+            report(_waits_for(cursor, dialect, pause_s))
             wait(pause_s)
     finally:
         cursor.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))

@@ -57,16 +57,16 @@ class _Descriptors:
 
     def get(self, path: str) -> tuple[Identity, int]:
         with self._lock:
-            for identity, descriptor in list(self._open.items()):
+            for known, descriptor in list(self._open.items()):
                 if not os.fstat(descriptor).st_nlink:
-                    os.close(self._open.pop(identity))
-            found = _identity(path)
-            if found is None or found not in self._open:
+                    os.close(self._open.pop(known))
+            identity = _identity(path)
+            if identity is None or identity not in self._open:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 status = os.fstat(descriptor)
-                found = (status.st_dev, status.st_ino)
-                self._open.setdefault(found, descriptor)
-            return found, self._open[found]
+                identity = (status.st_dev, status.st_ino)
+                self._open.setdefault(identity, descriptor)
+            return identity, self._open[identity]
 
 
 _descriptors = _Descriptors()
@@ -120,18 +120,18 @@ class DatabaseFile:
             self.check()
 
     def _check_beside(self, suffix: str) -> None:
-        found = _identity(self.path + suffix)
-        if found is not None:
-            self._beside.setdefault(suffix, found)
-        if found != self._beside.get(suffix):
-            raise self._replaced(suffix, found)
+        current = _identity(self.path + suffix)
+        if current is not None:
+            self._beside.setdefault(suffix, current)
+        if current != self._beside.get(suffix):
+            raise self._replaced(suffix, current)
 
     def _check_file(self) -> None:
-        found = _identity(self.path)
+        current = _identity(self.path)
         if self._identity is None:
             self._identity, self._descriptor = _descriptors.get(self.path)
-        if found != self._identity:
-            raise self._replaced("", found)
+        if current != self._identity:
+            raise self._replaced("", current)
 
     def _check_header(self) -> None:
         """Notices when another file was copied over it."""
@@ -147,11 +147,11 @@ class DatabaseFile:
             raise self._overwritten()
         self._counter, self._mark = counter, mark
 
-    def _replaced(self, suffix: str, found: Optional[Identity]) -> FileReplaced:
-        what = "another file" if found is not None else "no file"
+    def _replaced(self, suffix: str, current: Optional[Identity]) -> FileReplaced:
+        happened, what = ("removed", "no") if current is None else ("replaced", "another")
         return FileReplaced(
-            f"{self.path}{suffix} was {'replaced' if found else 'removed'} while regsys was running"
-            f" ({what} is there now): put the very file back, or restart regsys"
+            f"{self.path}{suffix} was {happened} while regsys was running"
+            f" ({what} file is there now): put the very file back, or restart regsys"
         )
 
     def _overwritten(self) -> FileReplaced:

@@ -168,7 +168,7 @@ def next_link(given: Optional[str], domains: Optional[frozenset[str]]) -> Option
     safe."""
     # Some clients send an empty link when they mean none.
     if given and not is_safe_link(given, domains):
-        raise InvalidParam("'next_link' leads to where this server sends nobody.")
+        raise InvalidParam("'next_link' leads to an address that is not allowed on this server.")
     return given or None
 
 

@@ -75,10 +75,10 @@ class DomainFile:
 def _stamp(path: str) -> object:
     """A value that differs once the file has changed; None if there is no file."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @implementer(IThreepidRules)

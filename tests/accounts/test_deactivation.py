@@ -74,7 +74,7 @@ class OwnTests(AccountCase):
 
     def test_traces(self) -> None:
         """Its dialogues and proofs are gone."""
-        self.session(self.alice, self.proven_by(self.alice, "third@mail.example"))
+        self.session(self.alice, self.validated_by(self.alice, "third@mail.example"))
         self.deactivated()
         for table in ("uia_sessions", "validations"):
             found = self.rows(f"SELECT user_id FROM {table} WHERE user_id = ?", str(HER))
@@ -82,7 +82,7 @@ class OwnTests(AccountCase):
 
     def test_others(self) -> None:
         """Of everybody else everything is as it was."""
-        self.session(self.bob, self.proven_by(self.bob, "third@mail.example"))
+        self.session(self.bob, self.validated_by(self.bob, "third@mail.example"))
         newcomer = self.asked("newcomer@mail.example")
         before = self.counts()
         self.deactivated(UserID("nobody", "test.example"))
@@ -101,8 +101,8 @@ class EmbeddedTests(SystemCase):
         accounts, chosen = MemoryAccounts(), config()
         devices = MemoryDevices(accounts)
         process = memory_process(self, chosen, self.clock)
-        proven = Threepid("email", ALICE, self.now_ms)
-        new = NewAccount(key="k", user_id=HER, created_ms=self.now_ms, threepids=(proven,))
+        validated = Threepid("email", ALICE, self.now_ms)
+        new = NewAccount(key="k", user_id=HER, created_ms=self.now_ms, threepids=(validated,))
         self.wait(accounts.create_account(new))
         subsystem = embedded(
             chosen,

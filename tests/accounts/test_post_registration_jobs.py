@@ -27,7 +27,7 @@ from tests.support.case import PASSWORD, SystemCase
 from tests.support.client import V3, Answer
 from tests.support.handler import JobPlanners as Greeting
 from tests.support.validations import ALICE as MAIL
-from tests.support.validations import MAILS, ProofCase
+from tests.support.validations import MAILS, ValidationCase
 
 ALICE = UserID("alice", "test.example")
 
@@ -149,7 +149,7 @@ class EmailPusherTests(SynchronousTestCase):
         )
 
 
-class NewcomersPushersTests(ProofCase):
+class NewcomersPushersTests(ValidationCase):
     """Over HTTP, where regsys keeps the pushers."""
 
     def pushers(self, answer: Answer) -> Any:
@@ -158,7 +158,7 @@ class NewcomersPushersTests(ProofCase):
 
     def registered(self, **email: Any) -> Answer:
         self.system(email={**MAILS["email"], **email}, registrations_require_3pid=["email"])
-        answer = self.present(self.begin(), self.proven())
+        answer = self.present(self.begin(), self.validated())
         self.assertRegistered(answer, "alice")
         return answer
 

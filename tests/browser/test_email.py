@@ -129,7 +129,7 @@ class RegistrationTests(EmailCase):
         self.assertSent(ALICE)
 
 
-class StagesFirstTests(EmailCase):
+class PrerequisitesTests(EmailCase):
     options: ClassVar[Mapping[str, Any]] = {
         "registration_requires_token": True,
         "rc_registration_token_validity": PLENTY,

@@ -237,7 +237,7 @@ class QueueTests(PoolCase):
             self.assertNotIn(secret, shown)
 
 
-class SessionTests(PoolCase):
+class SessionHashTests(PoolCase):
     def remembers(self, session_id: str, password: str) -> bool:
         """Whether the dialogue's hash of this password is there, so that no thread makes it."""
         self.workers.finish_all()

@@ -47,10 +47,10 @@ class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContra
         """An account that loses its address to another leaves the proof of it as it was."""
         store = await self.validated()
         await store.claim("sid", "session", NOW_MS)
-        proven = (Threepid("email", ALICE, NOW_MS),)
-        await self.create_account(account("quick", "quick", threepids=proven))
+        threepids = (Threepid("email", ALICE, NOW_MS),)
+        await self.create_account(account("quick", "quick", threepids=threepids))
         before = await self.contents()
-        slow = account("session", "slow", session_id="session", threepids=proven)
+        slow = account("session", "slow", session_id="session", threepids=threepids)
         await self.refusal(ThreepidInUse, self.create_account(slow))
         self.assertEqual(await self.contents(), before)
 

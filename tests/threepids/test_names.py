@@ -11,7 +11,7 @@ from regsys.client_api.names_from_threepids import ThreepidNames, display_name_o
 from regsys.config import ThreepidsConfig
 from regsys.model import Registration, Threepid
 from tests.support.client import Answer
-from tests.support.validations import ProofCase
+from tests.support.validations import ValidationCase
 
 NAMED = {"register_mxid_from_3pid": "email", "registrations_require_3pid": ["email"]}
 
@@ -42,7 +42,7 @@ class RuleTests(SynchronousTestCase):
             self.assertEqual(display_name_of(email), expected, email)
 
 
-class NamedCase(ProofCase):
+class NamedCase(ValidationCase):
     options = NAMED
 
     def registered(self, email: str, client: str = "s", **params: Any) -> str:
@@ -54,7 +54,7 @@ class NamedCase(ProofCase):
         return name
 
     def finish(self, email: str, client: str = "s", **params: Any) -> Answer:
-        sid = self.proven(email, client_secret=client)
+        sid = self.validated(email, client_secret=client)
         session = self.challenge(password="correct horse", **params)["session"]
         self.session = session, sid, client
         return self.present(session, sid, client)
@@ -97,9 +97,9 @@ class NameTests(NamedCase):
         maker = ThreepidNames(
             names=self.subsystem.handler.names, config=ThreepidsConfig(name_from="email")
         )
-        proven = (Threepid("email", "bob@mail.example", 0),)
+        validated = (Threepid("email", "bob@mail.example", 0),)
         for key, name in ((self.session[0], "bob-mail.example"), ("other", "bob-mail.example1")):
-            made = self.wait(maker.named(Registration(key=key, threepids=proven)))
+            made = self.wait(maker.named(Registration(key=key, threepids=validated)))
             self.assertEqual((made.localpart, made.name_checked), (name, True), key)
 
     def test_guest(self) -> None:
@@ -108,7 +108,7 @@ class NameTests(NamedCase):
         name = guest["user_id"][1:].partition(":")[0]
         before = self.shown()
         params = {"username": name, "guest_access_token": guest["access_token"]}
-        sid = self.proven("bob@mail.example")
+        sid = self.validated("bob@mail.example")
         session = self.challenge(password="correct horse", **params)["session"]
         answer = self.present(session, sid, **params, password="correct horse")
         self.assertEqual(answer.json.get("user_id"), guest["user_id"], answer)

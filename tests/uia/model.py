@@ -16,7 +16,7 @@ DUMMY = "m.login.dummy"
 EMAIL = "m.login.email.identity"
 FLOWS = ((TOKEN, DUMMY), (RIDDLE,), (EMAIL,))
 # What has been proven before anybody registers: the address of each sid, twice the same.
-PROOFS = {"first": "a@mail.example", "again": "a@mail.example"}
+VALIDATED = {"first": "a@mail.example", "again": "a@mail.example"}
 CLIENT_SECRET = "secret"
 HOUR_MS = 3600 * 1000
 LIFETIME_MS = 48 * HOUR_MS
@@ -49,7 +49,7 @@ ELSEWHERE = (
 )
 
 
-def proof(sid: str) -> dict[str, Any]:
+def email_auth(sid: str) -> dict[str, Any]:
     """What a client sends for the email stage."""
     return {"type": EMAIL, "threepid_creds": {"sid": sid, "client_secret": CLIENT_SECRET}}
 
@@ -67,7 +67,7 @@ STAGES = st.sampled_from(
         SOLVED,
         SOLVED,
         {**SOLVED, "answer": "a window"},
-        *map(proof, PROOFS),
+        *map(email_auth, VALIDATED),
     ]
 )
 NAMES = st.sampled_from([DENIED, *(f"name{number}" for number in range(12))])
@@ -219,7 +219,7 @@ class Server:
 
     def address(self, passed: dict[str, Any]) -> Optional[str]:
         """The one that whoever has passed these stages registers with."""
-        return PROOFS.get(passed.get(EMAIL) or "")
+        return VALIDATED.get(passed.get(EMAIL) or "")
 
     def keep(self, attempt: Attempt, name: str) -> None:
         """There is an account of this name now."""
@@ -262,7 +262,10 @@ class Server:
         passed = session.passed
         if not session.lives:
             return passed, "M_MISSING_PARAM"
-        if sid in PROOFS and self.claimed.setdefault(sid, session.session_id) == session.session_id:
+        if (
+            sid in VALIDATED
+            and self.claimed.setdefault(sid, session.session_id) == session.session_id
+        ):
             return {**passed, EMAIL: sid}, None
         if passed.get(EMAIL) is not None:
             passed = {**passed, EMAIL: None}

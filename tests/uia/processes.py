@@ -14,7 +14,7 @@ from regsys.testing import MemoryMails, memory_process
 from regsys.wiring import subsystem
 from tests.support.client import Answer, Client
 from tests.support.riddle import Riddle
-from tests.uia.model import CLIENT_SECRET, FLOWS, LIFETIME_MS, PROOFS, Attempt
+from tests.uia.model import CLIENT_SECRET, FLOWS, LIFETIME_MS, VALIDATED, Attempt
 
 
 class Process:
@@ -57,9 +57,9 @@ class Held:
 
 
 def prove(machine: Any) -> None:
-    """Somebody has proven the addresses of PROOFS before."""
-    proofs, now_ms = ValidationStore(machine.database), machine.model.now_ms
-    for sid, address in PROOFS.items():
+    """Somebody has proven the addresses of VALIDATED before."""
+    validations, now_ms = ValidationStore(machine.database), machine.model.now_ms
+    for sid, address in VALIDATED.items():
         asked = NewValidation(
             sid=sid,
             medium="email",
@@ -71,8 +71,8 @@ def prove(machine: Any) -> None:
             now_ms=now_ms,
             until_ms=now_ms + LIFETIME_MS,
         )
-        machine.wait(proofs.begin(asked))
-        machine.wait(proofs.confirm(sid, now_ms))
+        machine.wait(validations.begin(asked))
+        machine.wait(validations.confirm(sid, now_ms))
     # For as long as the machine runs.
     change = "UPDATE validations SET expires_ms = expires_ms * 2"
     machine.wait(machine.database.transaction("test", lambda txn: txn.run(change, ())))
