@@ -79,7 +79,7 @@ def prove(machine: Any) -> None:
 
 
 def check_addresses(machine: Any) -> None:
-    """Accounts and proofs are whose the model says."""
+    """Accounts and proofs belong to those that the model says."""
     found = machine.rows("SELECT address, user_id FROM threepids")
     owners = {address: user_id[1:].partition(":")[0] for address, user_id in found}
     assert owners == machine.model.owners
