@@ -124,7 +124,7 @@ class SessionPasswords:
     async def _serve_line(self) -> None:
         try:
             while self._line:
-                await self.hasher.room()
+                await self.hasher.wait_for_room()
                 pending = next(iter(self._line.values()), None)
                 if pending is not None:
                     self._making[pending.session_id] = self._line.pop(pending.session_id)

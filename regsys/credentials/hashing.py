@@ -73,10 +73,10 @@ class HashingPool:
     truncate: bool = False
     waiting_limit: int = 32
 
-    _turns: DeferredSemaphore = attr.field(init=False)
+    _free_threads: DeferredSemaphore = attr.field(init=False)
     _hash_s: float = attr.field(init=False)
     # The calls that have not ended yet.
-    _asked: set[Deferred[Any]] = attr.field(init=False, factory=set)
+    _calls: set[Deferred[Any]] = attr.field(init=False, factory=set)
     _for_room: list[Deferred[None]] = attr.field(init=False, factory=list)
     refuses: bool = attr.field(init=False, default=False)
     _hashings: OrderedDict[str, _Hashing] = attr.field(init=False, factory=OrderedDict)
@@ -84,19 +84,19 @@ class HashingPool:
     _key: bytes = attr.field(init=False, repr=False, factory=lambda: secrets.token_bytes(32))
 
     def __attrs_post_init__(self) -> None:
-        self._turns = DeferredSemaphore(self.threads)
+        self._free_threads = DeferredSemaphore(self.threads)
         self._hash_s = TWELVE_ROUNDS_S * 2.0 ** (self.rounds - 12)
 
     @property
     def waiting(self) -> int:
         """How many hashes wait for a thread."""
-        return len(self._turns.waiting)
+        return len(self._free_threads.waiting)
 
     def has_room(self) -> bool:
         """Whether the queue is less than half full."""
         return self.waiting < self.waiting_limit / 2
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         while not self.has_room():
             place: Deferred[None] = Deferred(self._for_room.remove)
             self._for_room.append(place)
@@ -106,8 +106,8 @@ class HashingPool:
         """The process is about to end: the calls that wait raise Unavailable now, and later calls
         at once. Threads finish what they have begun; the results are dropped."""
         self.refuses = True
-        for asked in list(self._asked):
-            asked.cancel()
+        for call in list(self._calls):
+            call.cancel()
 
     async def hash(self, password: Secret, session_id: Optional[str] = None) -> str:
         """As IHasher.hash. Raises InvalidParam for a lone surrogate.
@@ -144,28 +144,28 @@ class HashingPool:
         if self.waiting >= self.waiting_limit:
             ahead_s = self._hash_s * (self.waiting + 1) / self.threads
             raise LimitExceeded(round(ahead_s * 1000), "The server is busy: try again shortly.")
-        asked = Deferred.fromCoroutine(self._answered(function, args))
-        self._asked.add(asked)
-        asked.addBoth(self._was_answered, asked)
-        return asked
+        call = Deferred.fromCoroutine(self._run(function, args))
+        self._calls.add(call)
+        call.addBoth(self._ended, call)
+        return call
 
-    def _was_answered(self, outcome: T, asked: Deferred[T]) -> T:
-        self._asked.discard(asked)
+    def _ended(self, outcome: T, call: Deferred[T]) -> T:
+        self._calls.discard(call)
         return outcome
 
-    async def _answered(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
+    async def _run(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
         try:
-            return await self._in_turn(function, args)
+            return await self._in_thread(function, args)
         except CancelledError:
             if self.refuses:
                 raise _stopping() from None
             raise
 
-    async def _in_turn(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
-        await self._turns.acquire()
+    async def _in_thread(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
+        await self._free_threads.acquire()
         done: Deferred[T] = Deferred()
-        # Cancelling ends ``done`` only: the thread cannot be stopped, and its place in the queue is
-        # not free before it has finished.
+        # Cancelling ends ``done`` only: the thread cannot be stopped, and counts as busy
+        # until it has finished.
         working: Deferred[T] = maybeDeferred(self.run, self._timed, function, args)
         working.addBoth(self._release)
         working.chainDeferred(done)
@@ -180,7 +180,7 @@ class HashingPool:
             self._hash_s += (self.seconds() - started_s - self._hash_s) / 8
 
     def _release(self, outcome: T) -> T:
-        self._turns.release()
+        self._free_threads.release()
         while self._for_room and self.has_room():
             self._for_room.pop(0).callback(None)
         return outcome

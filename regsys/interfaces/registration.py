@@ -66,7 +66,7 @@ class IHasher(Interface):
     def verify(password: Secret, stored: Optional[str]) -> Awaitable[bool]:
         """Whether the password fits; takes as long for None (an account without one)."""
 
-    def room() -> Awaitable[None]:
+    def wait_for_room() -> Awaitable[None]:
         """Return once the queue is less than half full: time for work that can be put off. May
         be cancelled."""
 

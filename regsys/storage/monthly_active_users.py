@@ -47,7 +47,7 @@ class ActivityStore:
         await self.db.autocommit("add_active_user", _add, user_id, now_ms)
 
     async def delete_for(self, user_id: UserID) -> None:
-        await self.db.autocommit("forget_active_user", _forget, user_id)
+        await self.db.autocommit("forget_active_user", _delete_for, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.transaction("expire_active_users", _delete_expired, now_ms, at_most)
@@ -123,7 +123,7 @@ def _add(txn: Transaction, user_id: UserID, now_ms: int) -> None:
     )
 
 
-def _forget(txn: Transaction, user_id: UserID) -> None:
+def _delete_for(txn: Transaction, user_id: UserID) -> None:
     txn.run("DELETE FROM active_users WHERE user_id = ?", (str(user_id),))
 
 

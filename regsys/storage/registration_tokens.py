@@ -37,7 +37,7 @@ def use(txn: Transaction, new: NewAccount) -> None:
     """
     token = new.registration_token
     if token is not None:
-        if not _has_room(txn, token, _holder(new), new.created_ms):
+        if not _has_use_left(txn, token, _holder(new), new.created_ms):
             raise InvalidRegistrationToken()
         _count(txn, token, new)
 
@@ -49,9 +49,9 @@ def hold(txn: Transaction, new: NewAccount) -> None:
     """Hold a use until ``use_held`` or ``release``, however long that takes; errors as ``use``."""
     token = new.registration_token
     if token is not None:
-        if not _has_room(txn, token, _holder(new), new.created_ms):
+        if not _has_use_left(txn, token, _holder(new), new.created_ms):
             raise InvalidRegistrationToken()
-        _put(txn, token, _holder(new), MAX_INTEGER)
+        _write_reservation(txn, token, _holder(new), MAX_INTEGER)
 
 
 def use_held(txn: Transaction, new: NewAccount) -> None:
@@ -63,7 +63,7 @@ def use_held(txn: Transaction, new: NewAccount) -> None:
 def release(txn: Transaction, new: NewAccount) -> None:
     """The account was refused: its session holds the use again, as a reservation that expires."""
     if new.session_id is None:
-        _give_back(txn, new.key)
+        _delete_reservation(txn, new.key)
     else:
         txn.run(
             "UPDATE registration_token_reservations SET expires_ms = ? WHERE session_id = ?",
@@ -78,7 +78,7 @@ def _holder(new: NewAccount) -> str:
 def _count(txn: Transaction, token: str, new: NewAccount) -> None:
     # The token's row is locked first everywhere, so that there is no deadlock.
     txn.run("UPDATE registration_tokens SET completed = completed + 1 WHERE token = ?", (token,))
-    _give_back(txn, _holder(new))
+    _delete_reservation(txn, _holder(new))
     txn.insert(
         "registration_token_uses",
         user_id=str(new.user_id),
@@ -239,13 +239,13 @@ def _first_uses(
 
 
 def _reserve(txn: Transaction, token: str, session_id: str, now_ms: int) -> bool:
-    if not _has_room(txn, token, session_id, now_ms):
+    if not _has_use_left(txn, token, session_id, now_ms):
         return False
-    _put(txn, token, session_id, now_ms + RESERVED_MS)
+    _write_reservation(txn, token, session_id, now_ms + RESERVED_MS)
     return True
 
 
-def _has_room(txn: Transaction, name: str, holder: str, now_ms: int) -> bool:
+def _has_use_left(txn: Transaction, name: str, holder: str, now_ms: int) -> bool:
     """Whether a use is left for ``holder``, apart from those that others hold; locks the token."""
     row = txn.one(f"{_UNCOUNTED} WHERE t.token = ?{txn.dialect.for_update}", (name,))
     if row is None:
@@ -264,7 +264,7 @@ def _has_room(txn: Transaction, name: str, holder: str, now_ms: int) -> bool:
     return attr.evolve(registration_token, pending=others[0]).is_valid(now_ms)
 
 
-def _put(txn: Transaction, token: str, holder: str, until_ms: int) -> None:
+def _write_reservation(txn: Transaction, token: str, holder: str, until_ms: int) -> None:
     txn.run(
         "INSERT INTO registration_token_reservations (session_id, token, expires_ms)"
         " VALUES (?, ?, ?) ON CONFLICT (session_id)"
@@ -273,7 +273,7 @@ def _put(txn: Transaction, token: str, holder: str, until_ms: int) -> None:
     )
 
 
-def _give_back(txn: Transaction, holder: str) -> None:
+def _delete_reservation(txn: Transaction, holder: str) -> None:
     txn.run("DELETE FROM registration_token_reservations WHERE session_id = ?", (holder,))
 
 

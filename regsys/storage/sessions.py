@@ -105,13 +105,13 @@ class SessionStore:
         await self.db.autocommit("end_replays", end_replays, user_id, device_id)
 
     async def delete_for(self, user_id: UserID) -> None:
-        await self.db.autocommit("forget_sessions", _forget, user_id)
+        await self.db.autocommit("forget_sessions", _delete_for, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.transaction("expire_sessions", _delete_expired, now_ms, at_most)
 
 
-def _forget(txn: Transaction, user_id: UserID) -> None:
+def _delete_for(txn: Transaction, user_id: UserID) -> None:
     txn.run(
         "DELETE FROM uia_sessions WHERE user_id = ? OR made_user_id = ?",
         (str(user_id), str(user_id)),

@@ -95,7 +95,7 @@ class ValidationStore:
         return await self.db.autocommit("use_validation", _use, sid)
 
     async def delete_for(self, user_id: UserID) -> None:
-        await self.db.transaction("forget_validations", _forget, user_id)
+        await self.db.transaction("forget_validations", _delete_for, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.transaction("expire_validations", _delete_expired, now_ms, at_most)
@@ -275,7 +275,7 @@ def _use(txn: Transaction, sid: str) -> bool:
     return used == 1
 
 
-def _forget(txn: Transaction, user_id: UserID) -> None:
+def _delete_for(txn: Transaction, user_id: UserID) -> None:
     txn.run("DELETE FROM validations WHERE user_id = ? AND user_id <> ''", (str(user_id),))
 
 

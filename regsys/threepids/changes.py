@@ -137,7 +137,7 @@ class EmbeddedThreepids:
     async def add(
         self, user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
     ) -> bool:
-        await self._begin(jobs, now_ms, looking=True)
+        await self._begin(jobs, now_ms, notices=True)
         return await self._end(jobs, await self.store.add(user_id, threepid, now_ms), now_ms)
 
     async def remove(
@@ -148,18 +148,18 @@ class EmbeddedThreepids:
         jobs: Sequence[NewJob] = (),
         now_ms: int = 0,
     ) -> bool:
-        await self._begin(jobs, now_ms, looking=True)
+        await self._begin(jobs, now_ms, notices=True)
         removed = await self.store.remove(user_id, medium, address)
         return await self._end(jobs, removed, now_ms)
 
-    async def _begin(self, jobs: Sequence[NewJob], now_ms: int, *, looking: bool) -> None:
-        chosen = [job for job in jobs if (job.kind == TELL_OF_ADDRESS) is looking]
+    async def _begin(self, jobs: Sequence[NewJob], now_ms: int, *, notices: bool) -> None:
+        chosen = [job for job in jobs if (job.kind == TELL_OF_ADDRESS) is notices]
         if chosen:
             await self.jobs.begin(chosen, now_ms)
 
     async def _end(self, jobs: Sequence[NewJob], changed: bool, now_ms: int) -> bool:
         if changed:
-            await self._begin(jobs, now_ms, looking=False)
+            await self._begin(jobs, now_ms, notices=False)
         else:
             for job in jobs:
                 await self.jobs.finish(job.job_id)

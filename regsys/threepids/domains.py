@@ -53,7 +53,7 @@ class DomainFile:
             self._domains = read_domains(self.path)
         except (OSError, ValueError) as error:
             _log.error(
-                "{path} cannot be used, so the list of before goes on: {reason}",
+                "{path} cannot be used, the earlier list stays in use: {reason}",
                 path=self.path,
                 reason=str(error),
             )

@@ -148,9 +148,9 @@ class QueueTests(PoolCase):
     def test_waitingForRoom(self) -> None:
         """Who waits for room hears of it when the queue is less than half full again, unless it was
         cancelled."""
-        self.successResultOf(Deferred.fromCoroutine(self.pool.room()))
+        self.successResultOf(Deferred.fromCoroutine(self.pool.wait_for_room()))
         self.fill(17)
-        patient, gone = (Deferred.fromCoroutine(self.pool.room()) for _ in range(2))
+        patient, gone = (Deferred.fromCoroutine(self.pool.wait_for_room()) for _ in range(2))
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
         self.workers.finish()

@@ -139,7 +139,7 @@ class Hasher:
     async def verify(self, password: Secret, stored: Optional[str]) -> bool:
         return stored == password.reveal()[::-1]
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         return
 
 
