@@ -42,8 +42,8 @@ class AccountProcess:
 
     def registered(self: Any) -> str:
         """Anna registers with her first address and logs in by it; her access token."""
-        params = {"username": "anna", "password": PASSWORD}
-        begun = self.service.ask("POST", f"{V3}/register", params)
+        wish = {"username": "anna", "password": PASSWORD}
+        begun = self.service.ask("POST", f"{V3}/register", wish)
         creds = self.prove(f"{V3}/register/email/requestToken", FIRST)
         auth = {"type": "m.login.email.identity", "threepid_creds": creds}
         auth["session"] = begun.json["session"]

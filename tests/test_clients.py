@@ -100,11 +100,11 @@ class Clients:
         """The statuses of asking for the mail too early, how the last stage is answered, and how
         the registration after it."""
         client = nio.AsyncClient(service.base_url, "alice")
-        params = {"email": ADDRESS, "client_secret": "secret", "send_attempt": 1}
+        wish = {"email": ADDRESS, "client_secret": "secret", "send_attempt": 1}
         path = "/_matrix/client/v3/register/email/requestToken"
 
         async def ask(**more: str) -> Any:
-            return await client.send("POST", path, json.dumps({**params, **more}))
+            return await client.send("POST", path, json.dumps({**wish, **more}))
 
         async def stage(kind: str, **fields: Any) -> Any:
             auth = {"type": kind, "session": session, **fields}
@@ -193,13 +193,13 @@ class Clients:
         except npm.Missing as missing:
             raise SkipTest(f"matrix-js-sdk was not tried: {missing}") from None
         who = {"baseUrl": service.base_url, "username": "alice", "password": PASSWORD}
-        params = {**who, "answers": answers, "email": ADDRESS if mails else None, "more": more}
+        wish = {**who, "answers": answers, "email": ADDRESS if mails else None, "more": more}
         with subprocess.Popen(
             [str(node), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as script:
             self.addCleanup(script.kill)
             assert script.stdin is not None
-            script.stdin.write(f"{json.dumps(params)}\n")
+            script.stdin.write(f"{json.dumps(wish)}\n")
             script.stdin.flush()
             addresses = [ADDRESS, more] if more else [ADDRESS]
             for address in addresses if mails else ():

@@ -16,7 +16,7 @@ from tests.support.client import V3, Answer
 from tests.test_homeserver_beside import BesideCase
 
 ALICE, BOB = "@alice:test.example", "@bob:test.example"
-PARAMS = {"username": "alice", "password": PASSWORD}
+WISH = {"username": "alice", "password": PASSWORD}
 
 
 class NameTests(BesideCase):
@@ -39,9 +39,9 @@ class NameTests(BesideCase):
     def test_strangers(self) -> None:
         """A stranger does not get the name, whichever way; and nobody acts for its owner."""
         before = self.counts()
-        self.assertRefused(self.ask(**PARAMS), 400, "M_USER_IN_USE")
-        self.assertRefused(self.ask(**PARAMS, auth=DUMMY), 400, "M_USER_IN_USE")
-        self.assertRefused(self.ask(**{**PARAMS, "username": "ALICE"}), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**WISH), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**WISH, auth=DUMMY), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**{**WISH, "username": "ALICE"}), 400, "M_USER_IN_USE")
         self.assertRefused(self.available("alice"), 400, "M_USER_IN_USE")
         self.assertEqual(self.counts(), before)
         self.assertEqual({name for name, _ in self.double.calls}, {"whoami"})
@@ -51,7 +51,7 @@ class NameTests(BesideCase):
         """Any other name is free, for one question a request."""
         self.assertEqual(self.available("bob").json, {"available": True})
         self.assertEqual(self.asked(), 1)
-        self.assertEqual(self.ask(**{**PARAMS, "username": "bob"}, auth=DUMMY).status, 200)
+        self.assertEqual(self.ask(**{**WISH, "username": "bob"}, auth=DUMMY).status, 200)
         self.assertEqual(self.asked(), 2)
         self.settle()
         self.assertEqual(self.double.profiles[BOB], "bob")
@@ -65,7 +65,7 @@ class NameTests(BesideCase):
     def test_inhibited(self) -> None:
         """Where taken names are kept silent about, only the completing request asks."""
         self.system(inhibit_user_in_use_error=True)
-        challenge = self.ask(**PARAMS)
+        challenge = self.ask(**WISH)
         self.assertEqual((challenge.status, self.asked()), (401, 0))
         auth = {**DUMMY, "session": challenge.json["session"]}
         self.assertRefused(self.ask(auth=auth), 400, "M_USER_IN_USE")
@@ -74,11 +74,11 @@ class NameTests(BesideCase):
     def test_away(self) -> None:
         """While the homeserver does not say, nobody registers, nothing is made, and the session
         goes on when it does."""
-        session = self.ask(**{**PARAMS, "username": "bob"}).json["session"]
+        session = self.ask(**{**WISH, "username": "bob"}).json["session"]
         for mishap in ("500", "hang-up", "garbage", "429"):
             self.double.mishaps["whoami"] = [mishap] * 2
             for auth in (DUMMY, {**DUMMY, "session": session}):
-                answer = self.ask(**{**PARAMS, "username": "bob"}, auth=auth)
+                answer = self.ask(**{**WISH, "username": "bob"}, auth=auth)
                 self.assertRefused(answer, 503, "M_UNKNOWN", mishap)
                 self.assertIn("retry-after", answer.headers)
         self.assertEqual((self.counts()["users"], self.counts()["uia_sessions"]), (0, 1))
@@ -87,14 +87,14 @@ class NameTests(BesideCase):
     def test_ownAccount(self) -> None:
         """The account that our own job made there is no stranger's: who repeats the request that
         made it is answered as before."""
-        session = self.ask(**{**PARAMS, "username": "bob"}).json["session"]
-        body = {**PARAMS, "username": "bob", "auth": {**DUMMY, "session": session}}
+        session = self.ask(**{**WISH, "username": "bob"}).json["session"]
+        body = {**WISH, "username": "bob", "auth": {**DUMMY, "session": session}}
         first = self.ask(**body)
         self.settle()
         self.assertIn(BOB, self.double.profiles)
         again = self.ask(**body)
         self.assertEqual((again.status, again.json), (200, first.json))
-        self.assertRefused(self.ask(**{**PARAMS, "username": "bob"}), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**{**WISH, "username": "bob"}), 400, "M_USER_IN_USE")
 
     def test_numbers(self) -> None:
         """Generated names step over the numbers that it has."""

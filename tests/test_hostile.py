@@ -45,7 +45,7 @@ class HostileCase(bridges.BridgeCase):
         session = self.challenge(password=PASSWORD)["session"]
         self.clock.advance(0)  # its hash is kept
         device = {"device_id": "PHONE", "initial_device_display_name": "my phone"}
-        params = {**device, "inhibit_login": False, "refresh_token": True, "password": PASSWORD}
+        wishes = {**device, "inhibit_login": False, "refresh_token": True, "password": PASSWORD}
         in_session = {**DUMMY, "session": session}
         upgrade = {
             "username": guest["user_id"][1:].partition(":")[0],
@@ -60,15 +60,15 @@ class HostileCase(bridges.BridgeCase):
         sid = self.client.post(REQUEST, ask).json["sid"]
         token = ValidationTokens(self.subsystem.process.macaroon_secret).token(sid, 1)
         return {
-            "one shot": (REGISTER, {"username": "bob", "auth": DUMMY, **params}),
-            "session": (REGISTER, {"username": "carol", "auth": in_session, **params}),
-            "upgrade": (REGISTER, {"auth": DUMMY, **upgrade, **params}),
+            "one shot": (REGISTER, {"username": "bob", "auth": DUMMY, **wishes}),
+            "session": (REGISTER, {"username": "carol", "auth": in_session, **wishes}),
+            "upgrade": (REGISTER, {"auth": DUMMY, **upgrade, **wishes}),
             "guest": (f"{REGISTER}?kind=guest", {"initial_device_display_name": "my phone"}),
             "login": (f"{V3}/login", {"refresh_token": True, **login}),
             "old login": (f"{V3}/login", flat),
             "mail": (REQUEST, {**ask, "next_link": "https://next.example/"}),
             "token": (SUBMIT, {"sid": sid, "client_secret": "secret", "token": token}),
-            "ghost": (f"{REGISTER}?{AS_TOKEN}", {**ghost, **params, "display_name": "Alice"}),
+            "ghost": (f"{REGISTER}?{AS_TOKEN}", {**ghost, **wishes, "display_name": "Alice"}),
             "ghost's login": (f"{V3}/login?{AS_TOKEN}", {**device, **ghost_login}),
             "refresh": (f"{V3}/refresh", {"refresh_token": user["refresh_token"]}),
         }

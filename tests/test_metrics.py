@@ -199,7 +199,7 @@ class AddressesTests(AccountCase):
     def test_reasons(self) -> None:
         """Proofs of email addresses count by what they are for."""
         self.asked("new@mail.example")
-        self.validated_by(self.alice)
+        self.proven_by(self.alice)
         for reason in ("register", "add_threepid"):
             labels = {"medium": "email", "reason": reason, "attempt": "1"}
             asked = value(self.subsystem.process.metrics, REQUESTS, **labels)

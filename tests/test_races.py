@@ -63,10 +63,10 @@ class Races(RaceCase):
             self.complete({"password": PASSWORD})
         self.assertAccounts(ROUNDS)
 
-    def complete(self: Any, params: Any) -> None:
-        challenge = self.services[0].ask("POST", f"{V3}/register", params)
+    def complete(self: Any, wishes: Any) -> None:
+        challenge = self.services[0].ask("POST", f"{V3}/register", wishes)
         auth = {**DUMMY, "session": challenge.json["session"]}
-        answers = self.race(lambda contender: {**params, "refresh_token": True, "auth": auth})
+        answers = self.race(lambda contender: {**wishes, "refresh_token": True, "auth": auth})
         told = {re.sub(rb'"expires_in_ms":\d+', b"", answer.content) for answer in answers}
         self.assertEqual(len(told), 1, told)
         self.assertEqual(answers[0].status, 200, told)
@@ -94,15 +94,15 @@ class Races(RaceCase):
         """A guest becomes a user once; the others learn that its token, or its name, is gone."""
         for number in range(ROUNDS):
             guest = self.services[0].ask("POST", f"{V3}/register?kind=guest", {}).json
-            params = {
+            wishes = {
                 "username": guest["user_id"][1:].partition(":")[0],
                 "guest_access_token": guest["access_token"],
             }
             # In every other round each has a session of its own.
-            stages = [self.stage(params) if number % 2 else DUMMY for _ in range(CONTENDERS)]
+            stages = [self.stage(wishes) if number % 2 else DUMMY for _ in range(CONTENDERS)]
             answers = self.race(
-                lambda contender, params=params, stages=stages: {
-                    **params,
+                lambda contender, wishes=wishes, stages=stages: {
+                    **wishes,
                     "password": f"{PASSWORD} {contender}",
                     "auth": stages[contender],
                 }
@@ -116,9 +116,9 @@ class Races(RaceCase):
             self.assertEqual(who.json["errcode"], "M_UNKNOWN_TOKEN")
         self.assertAccounts(ROUNDS)
 
-    def stage(self: Any, params: Any) -> Any:
+    def stage(self: Any, wishes: Any) -> Any:
         """What completes a session that is begun with these."""
-        challenge = self.services[0].ask("POST", f"{V3}/register", params)
+        challenge = self.services[0].ask("POST", f"{V3}/register", wishes)
         return {**DUMMY, "session": challenge.json["session"]}
 
 

@@ -176,7 +176,7 @@ class BucketsTests(LimitCase):
         self.refused(limit.take("999"))
 
 
-class OneAtATimeTests(LimitCase):
+class TurnstileTests(LimitCase):
     def setUp(self) -> None:
         super().setUp()
         self.gate = OneAtATime(clock=self.clock)
@@ -302,7 +302,7 @@ class OneAtATimeTests(LimitCase):
         self.successResultOf(self.enter())
 
 
-class WideOneAtATimeTests(LimitCase):
+class WideTurnstileTests(LimitCase):
     """A limit that lets several through at a time."""
 
     def test_places(self) -> None:
@@ -394,7 +394,7 @@ class AddressBucketsTests(LimitCase):
             self.assertEqual(self.count_passing(self.limit, key, 9), 3)
 
 
-class OneAtATimeByAddressTests(LimitCase):
+class AddressTurnstileTests(LimitCase):
     def test_oneSite(self) -> None:
         """Of one site's networks eight are let in at a time, and sixteen wait."""
         gate = OneAtATimeByAddress.on(self.clock)
@@ -425,8 +425,8 @@ class OneAtATimeByAddressTests(LimitCase):
             self.successResultOf(second)
 
 
-class OtherConcurrencyLimitTests(LimitCase):
-    def test_noLimitStopsNobody(self) -> None:
+class OtherTurnstileTests(LimitCase):
+    def test_openTurnstileStopsNobody(self) -> None:
         """No limit lets everybody in at once."""
         gate = NoConcurrencyLimit()
         provides(IConcurrencyLimiter, gate)
@@ -434,7 +434,7 @@ class OtherConcurrencyLimitTests(LimitCase):
             self.passes(gate.enter("a"))
         gate.leave("a")
 
-    def test_rateInsteadOfAConcurrencyLimit(self) -> None:
+    def test_limitInATurnstilesPlace(self) -> None:
         """A limit counts those who enter, whether or not they have left again."""
         gate = RateInstead(self.buckets(1, 2))
         provides(IConcurrencyLimiter, gate)

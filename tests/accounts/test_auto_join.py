@@ -24,7 +24,7 @@ PRIVATE = ("private_chat", "trusted_private_chat")
 
 
 @attr.frozen
-class KnownFirstUser:
+class Milestones:
     first: Optional[UserID]
 
     async def first_real_user(self) -> Optional[UserID]:
@@ -114,9 +114,9 @@ class AutoJoinerCase(SynchronousTestCase):
         **options: Any,
     ) -> Deferred[None]:
         """Run the job of this user and room, under a configuration with these options."""
-        joiner = AutoJoiner(
+        usher = AutoJoiner(
             rooms=self.rooms,
-            server_state=KnownFirstUser(first),
+            server_state=Milestones(first),
             users=users,
             config=RoomsConfig(**options),
             server_name=HERE,
@@ -128,7 +128,7 @@ class AutoJoinerCase(SynchronousTestCase):
             attempts=1,
             claimed_until_ms=1,
         )
-        return Deferred.fromCoroutine(joiner.run(job))
+        return Deferred.fromCoroutine(usher.run(job))
 
     def run_job(self, room: str = LOBBY, **more: Any) -> None:
         self.successResultOf(self.start(room, **more))

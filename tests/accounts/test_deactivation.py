@@ -74,7 +74,7 @@ class OwnTests(AccountCase):
 
     def test_traces(self) -> None:
         """Its dialogues and proofs are gone."""
-        self.session(self.alice, self.validated_by(self.alice, "third@mail.example"))
+        self.session(self.alice, self.proven_by(self.alice, "third@mail.example"))
         self.deactivated()
         for table in ("uia_sessions", "validations"):
             found = self.rows(f"SELECT user_id FROM {table} WHERE user_id = ?", str(HER))
@@ -82,7 +82,7 @@ class OwnTests(AccountCase):
 
     def test_others(self) -> None:
         """Of everybody else everything is as it was."""
-        self.session(self.bob, self.validated_by(self.bob, "third@mail.example"))
+        self.session(self.bob, self.proven_by(self.bob, "third@mail.example"))
         newcomer = self.asked("newcomer@mail.example")
         before = self.counts()
         self.deactivated(UserID("nobody", "test.example"))
@@ -101,8 +101,8 @@ class EmbeddedTests(SystemCase):
         accounts, chosen = MemoryAccounts(), config()
         devices = MemoryDevices(accounts)
         process = memory_process(self, chosen, self.clock)
-        validated = Threepid("email", ALICE, self.now_ms)
-        new = NewAccount(key="k", user_id=HER, created_ms=self.now_ms, threepids=(validated,))
+        proven = Threepid("email", ALICE, self.now_ms)
+        new = NewAccount(key="k", user_id=HER, created_ms=self.now_ms, threepids=(proven,))
         self.wait(accounts.create_account(new))
         subsystem = embedded(
             chosen,
@@ -144,15 +144,12 @@ class EmbeddedTests(SystemCase):
             auth=MemoryAuth(devices),
             process=process,
         ).handler
-        sessions, embedded_accounts = (
-            SessionStore(process.database),
-            EmbeddedAccountStore(process.database),
-        )
+        sessions, outcomes = SessionStore(process.database), EmbeddedAccountStore(process.database)
         names = ("PHONE", "LAPTOP", "TABLET")
         for name in names:
             self.wait(sessions.add(session(name), 9))
             new = account(name, session_id=name, session_until_ms=END_MS, device=device(name, name))
-            self.wait(embedded_accounts.complete(attr.evolve(new, user_id=HER), name))
+            self.wait(outcomes.complete(attr.evolve(new, user_id=HER), name))
 
         def left() -> list[str]:
             return [name for name in names if self.wait(sessions.get(name, NOW_MS)) is not None]

@@ -62,7 +62,7 @@ class RecoveryTests(TestCase):
             await server.begin()
             writer, _ = server.process(failing_at("before complete", Died()))
             with self.assertRaises(Died):
-                await writer.create_account(server.new_account(**more))
+                await writer.create_account(server.wish(**more))
             ((job_id,),) = await server.rows("SELECT job_id FROM jobs")
             self.assertNotIn("session", job_id)
             await server.recover()
@@ -75,13 +75,13 @@ class RecoveryTests(TestCase):
         await server.begin()
         writer, _ = server.process(failing_at("before complete", Died()))
         with self.assertRaises(Died):
-            await writer.create_account(server.new_account())
+            await writer.create_account(server.wish())
         server.clock.advance(LATER_S)
         (job,) = await JobStore(server.db).claim(
             {RECOVERY: 1}, int(server.clock.seconds() * 1000), JOB_LEASE_MS
         )
         writer, _ = server.process()
-        self.assertFalse((await writer.create_account(server.new_account())).replayed)
+        self.assertFalse((await writer.create_account(server.wish())).replayed)
         await writer.recover(job)
         self.assertEqual(server.recovered, [])
 
@@ -95,13 +95,11 @@ class RecoveryTests(TestCase):
                 await server.begin()
                 writer, _ = server.process(failing_at(point, Died()))
                 with self.assertRaises(Died):
-                    await writer.create_account(server.new_account(**more))
+                    await writer.create_account(server.wish(**more))
                 answers = []
                 for _ in range(2):
                     if asks:
-                        answers.append(
-                            await server.process()[0].create_account(server.new_account())
-                        )
+                        answers.append(await server.process()[0].create_account(server.wish()))
                     await server.recover()
                 made = [answer for answer in answers if not answer.replayed]
                 has_account = bool(server.accounts.by_name)
@@ -130,10 +128,10 @@ class Matter:
         if "upgrades_guest" in self.more:
             guest = new_account("guest", "1", is_guest=True, device=None, session_id=None)
             await self.server.accounts.create_account(guest)
-        return self.new_account()
+        return self.wish()
 
-    def new_account(self) -> NewAccount:
-        return self.server.new_account(**self.more)
+    def wish(self) -> NewAccount:
+        return self.server.wish(**self.more)
 
     async def die(self, new: NewAccount, point: str) -> None:
         writer, _ = self.server.process(failing_at(point, Died()))
@@ -146,7 +144,7 @@ class Matter:
 
     async def ask(self) -> Created:
         """The client asks again, and another process answers."""
-        return await self.server.process()[0].create_account(self.new_account())
+        return await self.server.process()[0].create_account(self.wish())
 
     async def assertUses(self, pending: int, completed: int) -> None:
         """How its registration token stands, if it has one."""
@@ -158,7 +156,7 @@ class Matter:
 
     async def assertAbsent(self) -> None:
         """Nothing is left of it, and its session goes on."""
-        server, name = self.server, self.new_account().user_id.name_key
+        server, name = self.server, self.wish().user_id.name_key
         account = server.accounts.by_name.get(name)
         self.case.assertTrue(account is None or (name == "1" and account.is_guest))
         self.case.assertEqual(server.devices.by_id, {})
@@ -222,7 +220,7 @@ class CrashTests(TestCase):
         async def check(matter: Matter, new: NewAccount, number: int, point: str) -> None:
             await matter.die(new, point)
             matter.server.clock.advance(5)
-            again = matter.new_account()
+            again = matter.wish()
             created = await matter.server.process()[0].create_account(again)
             await matter.assertWhole(new if number else again, created)
 
@@ -239,7 +237,7 @@ class CrashTests(TestCase):
                 await matter.assertWhole(new)
             else:
                 await matter.assertAbsent()
-                again = matter.new_account()
+                again = matter.wish()
                 created = await matter.server.process()[0].create_account(again)
                 await matter.assertWhole(again, created)
 
@@ -311,7 +309,7 @@ class RefusalTests(TestCase):
             await matter.ask()
         for table in ("outcomes", "jobs"):
             self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [])
-        created = await matter.server.process()[0].create_account(matter.server.new_account("bob"))
+        created = await matter.server.process()[0].create_account(matter.server.wish("bob"))
         self.assertEqual((created.user_id, created.replayed), (user("bob"), False))
         self.assertNotEqual(created.login, new.device)
 
@@ -334,7 +332,7 @@ class RefusalTests(TestCase):
             new = await matter.begin()
             await matter.die(new, point)
             writer, _ = matter.server.process()
-            created = await writer.create_account(matter.server.new_account("bob"))
+            created = await writer.create_account(matter.server.wish("bob"))
             await matter.assertWhole(new, created)
             if point != "after complete":  # then the dead process had written the job
                 self.assertEqual(matter.server.named, ["alice"], point)
@@ -351,10 +349,8 @@ class RefusalTests(TestCase):
             matter = Matter(self)
             await matter.begin()
             matter.more = more
-            await matter.die(matter.new_account(), "before create_account")
-            renamed = matter.server.new_account(
-                "bob", **({"device": None} if "device" in more else {})
-            )
+            await matter.die(matter.wish(), "before create_account")
+            renamed = matter.server.wish("bob", **({"device": None} if "device" in more else {}))
             await matter.die(renamed, "after create_account")
             await matter.server.recover()
             self.assertEqual(matter.server.greeted, [str(user("bob"))])

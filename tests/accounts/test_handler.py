@@ -125,12 +125,12 @@ class AccountTests(HandlerCase):
     def test_vouchedAddresses(self) -> None:
         """Addresses that somebody vouches for are the account's from now on, like those that are
         proven, but known for what they are; what is proven besides counts as proven."""
-        validated = Threepid("email", "a@b.example", 1)
+        proven = Threepid("email", "a@b.example", 1)
         account = self.register(
-            alice(threepids=(validated,), bind_emails=("a@b.example", "c@d.example"))
+            alice(threepids=(proven,), bind_emails=("a@b.example", "c@d.example"))
         )
         vouched = Threepid("email", "c@d.example", NOW_MS)
-        self.assertEqual(account.threepids, (validated, vouched))
+        self.assertEqual(account.threepids, (proven, vouched))
         self.assertEqual(account.vouched_emails, ("c@d.example",))
 
     def test_everythingInOneValue(self) -> None:

@@ -173,11 +173,11 @@ class ForeignTests(TestCase):
             await server.begin()
             kept = MemoryPushers(server.devices)
             pushers = EmailPusher(kept)
-            new = server.new_account(threepids=(Threepid("email", "alice@mail.example", NOW_MS),))
+            wish = server.wish(threepids=(Threepid("email", "alice@mail.example", NOW_MS),))
             writer, _ = server.process(failing_at(point, Died()))
             writer = attr.evolve(writer, planners=JobPlanners([pushers]))
             with self.assertRaises(Died):
-                await writer.create_account(attr.evolve(new, jobs=pushers.jobs_for(new)))
+                await writer.create_account(attr.evolve(wish, jobs=pushers.jobs_for(wish)))
             await self.recover(server, pushers)
             (pusher,) = kept.by_key.values()
             self.assertEqual(

@@ -27,7 +27,7 @@ from tests.support.case import PASSWORD, SystemCase
 from tests.support.client import V3, Answer
 from tests.support.handler import JobPlanners as Greeting
 from tests.support.validations import ALICE as MAIL
-from tests.support.validations import MAILS, ValidationCase
+from tests.support.validations import MAILS, ProofCase
 
 ALICE = UserID("alice", "test.example")
 
@@ -149,7 +149,7 @@ class EmailPusherTests(SynchronousTestCase):
         )
 
 
-class NewcomersPushersTests(ValidationCase):
+class NewcomersPushersTests(ProofCase):
     """Over HTTP, where regsys keeps the pushers."""
 
     def pushers(self, answer: Answer) -> Any:
@@ -158,7 +158,7 @@ class NewcomersPushersTests(ValidationCase):
 
     def registered(self, **email: Any) -> Answer:
         self.system(email={**MAILS["email"], **email}, registrations_require_3pid=["email"])
-        answer = self.present(self.begin(), self.validated())
+        answer = self.present(self.begin(), self.proven())
         self.assertRegistered(answer, "alice")
         return answer
 

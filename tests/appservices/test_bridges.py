@@ -122,11 +122,11 @@ class Bridges:
             client = ClientAPI(
                 GHOST, base_url=self.service.base_url, token=TOKEN, client_session=api.session
             )
-            params = {"login_type": SERVICE, "device_id": "BRIDGE"}
+            wish = {"login_type": SERVICE, "device_id": "BRIDGE"}
             with self.assertRaises(MForbidden):
-                await client.login(**params)
+                await client.login(**wish)
             await api.intent(GHOST).ensure_registered()
-            answer = await client.login(**params)
+            answer = await client.login(**wish)
             self.assertEqual((answer.user_id, answer.device_id), (GHOST, "BRIDGE"))
             who = await client.whoami()
             self.assertEqual((who.user_id, who.device_id), (GHOST, "BRIDGE"))

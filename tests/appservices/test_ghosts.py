@@ -1,4 +1,4 @@
-"""How a handler registers application services' users; a refused request leaves nothing."""
+"""What a handler makes of an application service's wish, and that nothing of it is left behind."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class GhostCase(HandlerCase):
         self.created = self.wait(self.handler.appservice_register(localpart, **given))
         return self.shop.writer.accounts[-1]
 
-    def refused(  # type: ignore[override]  # other parameters
+    def refused(  # type: ignore[override]  # a wish of another kind
         self, error: type[Exception], localpart: str = "_ghost", **more: Any
     ) -> None:
         given = {"as_token": Secret("as token"), **more}
@@ -81,7 +81,7 @@ class RegisterTests(GhostCase):
 
     def test_refusals(self) -> None:
         """Whatever is wrong is said before anything is hashed or written."""
-        for error, params in (
+        for error, wish in (
             (MissingToken, {"as_token": None}),
             (UnknownToken, {"as_token": Secret("another")}),
             (InvalidUsername, {"localpart": "a:b"}),
@@ -89,7 +89,7 @@ class RegisterTests(GhostCase):
             (UsernameReserved, {"localpart": "alice"}),
             (InvalidParam, {"device": attr.evolve(PHONE, device_id="x" * 600)}),
         ):
-            self.refused(error, password=Secret("pass"), **params)
+            self.refused(error, password=Secret("pass"), **wish)
         self.make(service=attr.evolve(BRIDGE, may_log_in=False))
         self.refused(AppserviceLoginUnsupported, device=PHONE)
         self.assertEqual(self.script.steps, [])

@@ -129,8 +129,8 @@ class BrowserCase(SynchronousTestCase):
 
     def registration(self, **body: Any) -> Any:
         """Ask to register; the body of the 401."""
-        params = {"username": "alice", "password": PASSWORD, **body}
-        answer = self.service.ask("POST", "/_matrix/client/v3/register", params)
+        wish = {"username": "alice", "password": PASSWORD, **body}
+        answer = self.service.ask("POST", "/_matrix/client/v3/register", wish)
         self.assertEqual(answer.status, 401, answer)
         return answer.json
 

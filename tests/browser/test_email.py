@@ -129,7 +129,7 @@ class RegistrationTests(EmailCase):
         self.assertSent(ALICE)
 
 
-class PrerequisitesTests(EmailCase):
+class StagesFirstTests(EmailCase):
     options: ClassVar[Mapping[str, Any]] = {
         "registration_requires_token": True,
         "rc_registration_token_validity": PLENTY,
@@ -178,10 +178,10 @@ class LinkTests(EmailCase):
             "http://app.example/**",
             lambda route: (heard.append(route.request.headers), route.fulfill(body="Welcome")),
         )
-        params = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
-        params = {**params, "next_link": "http://app.example/go"}
+        wish = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
+        wish = {**wish, "next_link": "http://app.example/go"}
         path = "/_matrix/client/v3/register/email/requestToken"
-        sid = self.service.ask("POST", path, params).json["sid"]
+        sid = self.service.ask("POST", path, wish).json["sid"]
         link = self.link(self.mail())
         self.assertIn(sid, parse_qs(urlsplit(link).query)["sid"])
         self.go(link)

@@ -33,8 +33,8 @@ class DemoTests(SynchronousTestCase):
         config.write_text(config.read_text().replace("port: 8008", "port: 0"))
         return ServiceProcess(self, cwd=folder, options=("--demo", *options))
 
-    def register(self, service: ServiceProcess, auth: Mapping[str, Any], **params: str) -> Any:
-        return service.ask("POST", REGISTER, {**params, "auth": auth})
+    def register(self, service: ServiceProcess, auth: Mapping[str, Any], **wish: str) -> Any:
+        return service.ask("POST", REGISTER, {**wish, "auth": auth})
 
     def fields(self, stage: str, challenge: Any) -> Mapping[str, Any]:
         """What a client sends for a stage, as the introduction tells."""
@@ -49,11 +49,11 @@ class DemoTests(SynchronousTestCase):
         them."""
         secret, self.creds = {"client_secret": "secret"}, {}
         number = {"country": "DE", "phone_number": "0151 12345678"}
-        for stage, medium, params, shown, code, submit in (
+        for stage, medium, wish, shown, code, submit in (
             (EMAIL, "email", {"email": "a@mail.example"}, "a@mail", r"^ +([A-Z]{8})$", SUBMIT),
             (PHONE, "msisdn", number, "+4915112345678", r">(\d{8}) is your code", SUBMIT_NUMBER),
         ):
-            body = {**params, "send_attempt": 1, **secret}
+            body = {**wish, "send_attempt": 1, **secret}
             answer = service.ask("POST", f"{REGISTER}/{medium}/requestToken", body)
             self.creds[stage] = {"sid": answer.json["sid"], **secret}
             found = re.search(code, self.messages(service, shown), re.MULTILINE)
@@ -87,8 +87,8 @@ class DemoTests(SynchronousTestCase):
             {name: FLOWS[name] for name in OFFERED},
         )
         for number, (name, way) in enumerate(shown):
-            params = {"username": f"user{number}", "password": "in the looking glass"}
-            answer = service.ask("POST", REGISTER, params)
+            wish = {"username": f"user{number}", "password": "in the looking glass"}
+            answer = service.ask("POST", REGISTER, wish)
             challenge = answer.json
             self.assertIn({"stages": way.split(" → ")}, challenge["flows"], name)
             for stage in way.split(" → "):

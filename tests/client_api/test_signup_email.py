@@ -10,12 +10,12 @@ from regsys.testing import provides
 from regsys.threepids.stages import EmailIdentityStage
 from tests.support.case import DUMMY, PASSWORD
 from tests.support.client import Answer
-from tests.support.validations import ALICE, SECRET, STAGE, ValidationCase
+from tests.support.validations import ALICE, SECRET, STAGE, ProofCase
 
 BOB = "bob@mail.example"
 
 
-class EmailCase(ValidationCase):
+class EmailCase(ProofCase):
     def assertFailed(self, answer: Answer, errcode: str, case: Any = None, done: Any = ()) -> None:
         """A stage that was not passed: a 401 with all that the client needs to go on."""
         self.assertRefused(answer, 401, errcode, case)
@@ -57,7 +57,7 @@ class DialogueTests(EmailCase):
 
     def test_needsASession(self) -> None:
         """A proof is for a session that one can come back to: without one nothing is claimed."""
-        sid = self.validated()
+        sid = self.proven()
         auth = {"type": STAGE, "threepid_creds": {"sid": sid, "client_secret": SECRET}}
         answer = self.client.register(username="alice", password=PASSWORD, auth=auth)
         self.assertFailed(answer, "M_MISSING_PARAM")
@@ -76,7 +76,7 @@ class DialogueTests(EmailCase):
         flows = [{"stages": [DUMMY["type"]]}, {"stages": [STAGE]}]
         self.assertEqual(self.challenge()["flows"], flows)
         self.assertRegistered(self.go_on(self.begin("bob")), "bob")
-        self.assertRegistered(self.present(self.begin(), self.validated()), "alice")
+        self.assertRegistered(self.present(self.begin(), self.proven()), "alice")
         self.assertEqual(self.owners(), {ALICE: "@alice:test.example"})
         self.system(email=None, registrations_require_3pid=[])
         self.assertRefused(self.present(self.begin(), "x"), 400, "M_UNRECOGNIZED")
@@ -92,7 +92,7 @@ class DialogueTests(EmailCase):
         hooks = self.hooks(mails=self.mails)
         hooks.spam.register("module", check)
         self.system(hooks=hooks)
-        self.assertRegistered(self.present(self.begin(), self.validated()), "alice")
+        self.assertRegistered(self.present(self.begin(), self.proven()), "alice")
         expected = {"medium": "email", "address": ALICE, "validated_at": self.now_ms}
         self.assertEqual(asked, [expected])
 
@@ -100,7 +100,7 @@ class DialogueTests(EmailCase):
         """A stage that is passed already is named beside the one that is still to do."""
         self.system(registration_requires_token=True)
         session = self.begin()
-        answer = self.present(session, self.validated())
+        answer = self.present(session, self.proven())
         self.assertEqual((answer.status, answer.json["completed"]), (401, [STAGE]), answer)
         self.wait(self.subsystem.registration_tokens.create(token="good", settings={}))
         token = {"type": "m.login.registration_token", "token": "good"}
@@ -148,7 +148,7 @@ class StageTests(EmailCase):
 
     def test_outlivesItsHour(self) -> None:
         """A proven address waits for its registration longer than its link was good."""
-        sid = self.validated()
+        sid = self.proven()
         self.clock.advance(VALIDATED_MS / 1000 - 1)
         session = self.open()
         answer = self.present(session, sid)
@@ -168,7 +168,7 @@ class OwnershipTests(EmailCase):
     def test_otherSession(self) -> None:
         """A proof belongs to the first session that presents it: no other one gets it, neither
         before that one has made its account nor after (A6)."""
-        first, second, sid = self.open(), self.begin("mallory"), self.validated()
+        first, second, sid = self.open(), self.begin("mallory"), self.proven()
         self.missing(first, sid)
         self.assertFailed(self.present(second, sid), "M_UNAUTHORIZED")
         self.assertRegistered(self.go_on(first, {}, password=PASSWORD, username="alice"), "alice")
@@ -177,7 +177,7 @@ class OwnershipTests(EmailCase):
 
     def test_nothingIsLost(self) -> None:
         """A refusal of the last step leaves the proof with its session."""
-        session, sid = self.open("bob"), self.validated()
+        session, sid = self.open("bob"), self.proven()
         self.missing(session, sid)
         self.taken(BOB, "bob")
         body = {"username": "bob", "password": PASSWORD}
@@ -189,7 +189,7 @@ class OwnershipTests(EmailCase):
     def test_changed(self) -> None:
         """Who brings another address registers with that one, and has proven none until it is
         proven: the one before does not stand in for it (B16.4)."""
-        session, first = self.open(), self.validated()
+        session, first = self.open(), self.proven()
         self.missing(session, first)
         second = self.asked(BOB)
         self.assertFailed(self.present(session, second), "M_UNAUTHORIZED")
@@ -202,7 +202,7 @@ class OwnershipTests(EmailCase):
 
     def test_changedBack(self) -> None:
         """The address before is still the session's own, to come back to."""
-        session, first, second = self.open(), self.validated(), self.asked(BOB)
+        session, first, second = self.open(), self.proven(), self.asked(BOB)
         self.missing(session, first)
         self.assertFailed(self.present(session, second), "M_UNAUTHORIZED")
         answer = self.present(session, first, username="alice", password=PASSWORD)
@@ -211,7 +211,7 @@ class OwnershipTests(EmailCase):
 
     def test_slip(self) -> None:
         """A request that names no other address undoes nothing."""
-        session, sid = self.open(), self.validated()
+        session, sid = self.open(), self.proven()
         self.missing(session, sid)
         for fields in ({}, {"threepid_creds": {"sid": sid, "client_secret": "wrong"}}):
             answer = self.go_on(session, {"type": STAGE, **fields})
@@ -221,7 +221,7 @@ class OwnershipTests(EmailCase):
 class EndTests(EmailCase):
     def two(self) -> tuple[str, str]:
         """Two who have proven the same address, each with a session of their own."""
-        sids = [self.validated(client_secret=secret) for secret in ("one", "two")]
+        sids = [self.proven(client_secret=secret) for secret in ("one", "two")]
         self.assertEqual(len({*sids}), 2)
         return sids[0], sids[1]
 
@@ -234,7 +234,7 @@ class EndTests(EmailCase):
         answer = self.present(slow, two, "two")
         self.assertRefused(answer, 400, "M_THREEPID_IN_USE")
         self.assertEqual(self.rows("SELECT COUNT(*) FROM users")[0][0], 1)
-        self.assertRegistered(self.present(slow, self.validated(BOB)), "slow")
+        self.assertRegistered(self.present(slow, self.proven(BOB)), "slow")
         self.assertEqual(self.owners(), {ALICE: "@quick:test.example", BOB: "@slow:test.example"})
 
     def test_deniedAtTheEnd(self) -> None:
@@ -249,7 +249,7 @@ class EndTests(EmailCase):
         hooks = self.hooks(mails=self.mails)
         hooks.threepids.register("module", rule)
         self.system(hooks=hooks)
-        session, sid = self.open(), self.validated()
+        session, sid = self.open(), self.proven()
         self.assertRefused(self.present(session, sid), 403, "M_THREEPID_DENIED")
         self.assertEqual(self.rows("SELECT * FROM users"), [])
         again = self.go_on(session, {}, username="alice", password=PASSWORD)
@@ -258,14 +258,14 @@ class EndTests(EmailCase):
 
     def test_patternsAtTheEnd(self) -> None:
         """So are the patterns of the configuration."""
-        session, sid = self.begin(), self.validated()
+        session, sid = self.begin(), self.proven()
         allowed = [{"medium": "email", "pattern": "nobody$"}]
         self.system(database=self.database, allowed_local_3pids=allowed, **self.options)
         self.assertRefused(self.present(session, sid), 403, "M_THREEPID_DENIED")
 
     def test_lostAnswer(self) -> None:
         """A client that lost the answer gets it again, though its address is in use by then."""
-        session, sid = self.begin(), self.validated()
+        session, sid = self.begin(), self.proven()
         answer = self.present(session, sid)
         self.assertRegistered(answer, "alice")
         self.change("UPDATE uia_sessions SET finished = FALSE")
@@ -278,7 +278,7 @@ class DomainTests(EmailCase):
     def test_oneDomain(self) -> None:
         """An address is taken in either spelling of its domain; it is told in the letters of its
         own language, and the owner may log in by both."""
-        sid = self.validated("alice@xn--bcher-kva.example")
+        sid = self.proven("alice@xn--bcher-kva.example")
         self.assertRegistered(self.present(self.begin(), sid), "alice")
         self.assertEqual(list(self.owners()), ["alice@bücher.example"])
         for address in ("alice@BÜCHER.example", "Alice@xn--Bcher-kva.example"):

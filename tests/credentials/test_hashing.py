@@ -58,8 +58,8 @@ class PoolCase(SynchronousTestCase):
             pepper="pepper",
         )
 
-    def hash(self, password: str, session_id: Optional[str] = None) -> Deferred[str]:
-        return Deferred.fromCoroutine(self.pool.hash(Secret(password), session_id))
+    def hash(self, password: str, once: Optional[str] = None) -> Deferred[str]:
+        return Deferred.fromCoroutine(self.pool.hash(Secret(password), once))
 
     def verify(self, password: str, stored: Optional[str]) -> Deferred[bool]:
         return Deferred.fromCoroutine(self.pool.verify(Secret(password), stored))
@@ -237,11 +237,11 @@ class QueueTests(PoolCase):
             self.assertNotIn(secret, shown)
 
 
-class SessionHashTests(PoolCase):
-    def remembers(self, session_id: str, password: str) -> bool:
+class OnceTests(PoolCase):
+    def remembers(self, once: str, password: str) -> bool:
         """Whether the dialogue's hash of this password is there, so that no thread makes it."""
         self.workers.finish_all()
-        self.hash(password, session_id)
+        self.hash(password, once)
         return not self.workers.calls
 
     def test_samePasswordIsHashedOnce(self) -> None:
@@ -256,7 +256,7 @@ class SessionHashTests(PoolCase):
 
     def test_dialoguesShareNothing(self) -> None:
         """Two dialogues with the same password have hashes of their own, and so has none."""
-        hashings = [self.hash("password", session_id) for session_id in ("one", "two", None, None)]
+        hashings = [self.hash("password", once) for once in ("one", "two", None, None)]
         self.workers.finish_all()
         self.assertEqual(len({self.successResultOf(hashed) for hashed in hashings}), 4)
 
@@ -319,8 +319,8 @@ class SessionHashTests(PoolCase):
     def test_memoryIsBounded(self) -> None:
         """Of more dialogues than the pool may remember, the one begun first is forgotten."""
         self.patch(hashing, "REMEMBERED_SESSIONS", 2)
-        for session_id, password in [("one", "1"), ("two", "1"), ("one", "2"), ("three", "1")]:
-            self.hash(password, session_id)
+        for once, password in [("one", "1"), ("two", "1"), ("one", "2"), ("three", "1")]:
+            self.hash(password, once)
         latest = [("one", "2"), ("three", "1"), ("two", "1")]
-        known = [self.remembers(session_id, password) for session_id, password in latest]
+        known = [self.remembers(once, password) for once, password in latest]
         self.assertEqual(known, [True, True, False])

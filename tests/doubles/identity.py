@@ -19,7 +19,7 @@ API = "/_matrix/identity/api/v1"
 CODE = "123456"
 VALIDATED_MS = 1_700_000_000_000
 STALL, DRIP, HANG_UP = "stall", "drip", "hang-up"
-VALIDATED = {"medium": "msisdn", "address": "4915112345678", "validated_at": VALIDATED_MS}
+PROOF = {"medium": "msisdn", "address": "4915112345678", "validated_at": VALIDATED_MS}
 
 # Plain refusals, of whatever is asked: status and body.
 REFUSALS: Mapping[str, tuple[int, Any]] = {
@@ -48,29 +48,29 @@ NONSENSE: Mapping[str, tuple[int, bytes]] = {
     "400-long": (400, b'{"errcode": "' + b"M" * 200 + b'"}'),
 }
 # Answers to getValidated3pid that prove nothing, though they look like proofs ...
-UNVALIDATED: Mapping[str, Any] = {
-    "email": {**VALIDATED, "medium": "email"},
-    "no-medium": {key: VALIDATED[key] for key in ("address", "validated_at")},
-    "never": {**VALIDATED, "validated_at": None},
-    "no-moment": {key: VALIDATED[key] for key in ("address", "medium")},
-    "both": {**VALIDATED, "errcode": "M_SESSION_EXPIRED", "error": "Too late."},
+NO_PROOFS: Mapping[str, Any] = {
+    "email": {**PROOF, "medium": "email"},
+    "no-medium": {key: PROOF[key] for key in ("address", "validated_at")},
+    "never": {**PROOF, "validated_at": None},
+    "no-moment": {key: PROOF[key] for key in ("address", "medium")},
+    "both": {**PROOF, "errcode": "M_SESSION_EXPIRED", "error": "Too late."},
     "old-style-no": {"errcode": "M_SESSION_NOT_VALIDATED", "error": "Not yet."},
-    "no-number": {**VALIDATED, "address": "111111111111111"},
+    "no-number": {**PROOF, "address": "111111111111111"},
 }
 # ... and those that mean nothing.
-ODD_ANSWERS: Mapping[str, Any] = {
-    "number-number": {**VALIDATED, "address": 4915112345678},
-    "words": {**VALIDATED, "address": "zero"},
-    "injected": {**VALIDATED, "address": "4915112345678\n"},
-    "true-moment": {**VALIDATED, "validated_at": True},
-    "text-moment": {**VALIDATED, "validated_at": "1700000000000"},
-    "float-moment": {**VALIDATED, "validated_at": 1.5},
-    "no-such-moment": {**VALIDATED, "validated_at": 2**63},
-    "last-moment": {**VALIDATED, "validated_at": 2**63 - 1},
-    "far-future": {**VALIDATED, "validated_at": 9_000_000_000_000},
-    "negative": {**VALIDATED, "validated_at": -1},
-    "zero": {**VALIDATED, "validated_at": 0},
-    "list-address": {**VALIDATED, "address": ["4915112345678"]},
+ODD_PROOFS: Mapping[str, Any] = {
+    "number-number": {**PROOF, "address": 4915112345678},
+    "words": {**PROOF, "address": "zero"},
+    "injected": {**PROOF, "address": "4915112345678\n"},
+    "true-moment": {**PROOF, "validated_at": True},
+    "text-moment": {**PROOF, "validated_at": "1700000000000"},
+    "float-moment": {**PROOF, "validated_at": 1.5},
+    "no-such-moment": {**PROOF, "validated_at": 2**63},
+    "last-moment": {**PROOF, "validated_at": 2**63 - 1},
+    "far-future": {**PROOF, "validated_at": 9_000_000_000_000},
+    "negative": {**PROOF, "validated_at": -1},
+    "zero": {**PROOF, "validated_at": 0},
+    "list-address": {**PROOF, "address": ["4915112345678"]},
 }
 SILENCES = (*NONSENSE, HANG_UP)
 
@@ -78,7 +78,7 @@ SILENCES = (*NONSENSE, HANG_UP)
 class IdentityDouble(Resource):
     """``asked`` has path and fields of each request. ``clock`` drives DRIP, a byte a second.
 
-    A sid ``good`` (or ``good..…``) has been validated for the number of VALIDATED; one that this
+    A sid ``good`` (or ``good..…``) has been validated for the number of PROOF; one that this
     server gave out for a number, once CODE has been submitted.
     """
 
@@ -89,7 +89,7 @@ class IdentityDouble(Resource):
         self.clock = clock
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.sessions: dict[str, dict[str, Any]] = {}
-        # In a process of its own the moment of VALIDATED is long ago.
+        # In a process of its own the moment of PROOF is long ago.
         self._validated_ms = max(VALIDATED_MS, int(clock.seconds() * 1000))
 
     def render_POST(self, request: Request) -> Any:
@@ -122,14 +122,14 @@ class IdentityDouble(Resource):
             session["validated"] = session.get("validated", False) or success
             return 200, {"success": success}
         if mishap == "good":
-            return 200, {**VALIDATED, "validated_at": self._validated_ms}
+            return 200, {**PROOF, "validated_at": self._validated_ms}
         if session.get("validated") and session["client_secret"] == fields["client_secret"]:
             return 200, {
                 "medium": "msisdn",
                 "address": _german(session["phone_number"]),
                 "validated_at": session["since"],
             }
-        answer = UNVALIDATED.get(mishap) or ODD_ANSWERS.get(mishap)
+        answer = NO_PROOFS.get(mishap) or ODD_PROOFS.get(mishap)
         return REFUSALS["no-session"] if answer is None else (200, answer)
 
 

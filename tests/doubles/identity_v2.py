@@ -131,12 +131,12 @@ class IdentityV2Double(Resource):
 
     def _unbind(self, fields: Mapping[str, Any], authorization: Optional[str]) -> tuple[int, Any]:
         address = fields["threepid"]["address"]
-        mxid, session = self.bound.get(address, (None, None))
+        mxid, proof = self.bound.get(address, (None, None))
         if mxid is None:
             return 404, {"errcode": "M_NOT_FOUND", "error": "Bound to nobody."}
         is_signed = authorization is not None and authorization.startswith("X-Matrix ")
-        is_validated = session == (fields.get("sid"), fields.get("client_secret"))
-        if mxid != fields["mxid"] or not (is_signed or is_validated):
+        is_proven = proof == (fields.get("sid"), fields.get("client_secret"))
+        if mxid != fields["mxid"] or not (is_signed or is_proven):
             return 403, NO_RIGHT
         del self.bound[address]
         return 200, {}

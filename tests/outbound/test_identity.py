@@ -21,12 +21,12 @@ from tests.doubles.identity import (
     API,
     CODE,
     DRIP,
-    ODD_ANSWERS,
+    NO_PROOFS,
+    ODD_PROOFS,
+    PROOF,
     REFUSALS,
     SILENCES,
     STALL,
-    UNVALIDATED,
-    VALIDATED,
     VALIDATED_MS,
     IdentityDouble,
 )
@@ -70,8 +70,8 @@ class IdentityServerTests(SynchronousTestCase):
         self.assertEqual(answer, {"sid": "given0", **plain, **elsewhere})
         self.assertIs(self.result(self.server.submit_token("given0", "secret", "1")), False)
         self.assertIs(self.result(self.server.submit_token("given0", "secret", CODE)), True)
-        threepid = self.result(self.server.validated_threepid("given0", "secret"))
-        self.assertEqual(threepid, Threepid("msisdn", NUMBER[1:], VALIDATED_MS))
+        proof = self.result(self.server.validated_threepid("given0", "secret"))
+        self.assertEqual(proof, Threepid("msisdn", NUMBER[1:], VALIDATED_MS))
         base = f"/below{API}"
         paths = [uri.partition("?")[0] for uri, _ in self.double.asked]
         submit = f"{base}/validate/msisdn/submitToken"
@@ -137,22 +137,22 @@ class IdentityServerTests(SynchronousTestCase):
     def test_noProof(self) -> None:
         """Another medium, or no moment, is no proof; a number or a moment that is none is no
         answer."""
-        for name in set(UNVALIDATED) - {"no-number"}:
+        for name in set(NO_PROOFS) - {"no-number"}:
             self.assertIsNone(self.result(self.server.validated_threepid(name, "secret")), name)
-        for name in ODD_ANSWERS:
+        for name in ODD_PROOFS:
             asking = Deferred.fromCoroutine(self.server.validated_threepid(name, "secret"))
             self.failureResultOf(asking, Unavailable)
         self.assertEqual(
-            self.result(self.server.validated_threepid("good", "s")).address, VALIDATED["address"]
+            self.result(self.server.validated_threepid("good", "s")).address, PROOF["address"]
         )
 
     def test_clocksApart(self) -> None:
         """Its clock may be five minutes ahead of ours, and no more."""
-        good = Threepid("msisdn", VALIDATED["address"], VALIDATED_MS)
-        for apart_ms, is_validated in ((AHEAD_MS, True), (AHEAD_MS + 1, False)):
+        good = Threepid("msisdn", PROOF["address"], VALIDATED_MS)
+        for apart_ms, is_proven in ((AHEAD_MS, True), (AHEAD_MS + 1, False)):
             self.clock.rightNow = (VALIDATED_MS - apart_ms) / 1000
             asking = Deferred.fromCoroutine(self.server.validated_threepid("good", "secret"))
-            if is_validated:
+            if is_proven:
                 self.assertEqual(self.successResultOf(asking), good)
             else:
                 self.failureResultOf(asking, Unavailable)

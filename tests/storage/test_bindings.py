@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 from regsys.storage.encryption import Encryptor
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts import BindingStoreContract
-from regsys.testing.contracts.bindings import SESSION, binding
+from regsys.testing.contracts.bindings import PROOF, binding
 from regsys.testing.contracts.case import NOW_MS, user
 from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.tables import Tables
@@ -29,7 +29,7 @@ class OwnBindings(Tables, BindingStoreContract):
         bare = [attr.evolve(item, session=None) for item in both]
         self.assertEqual(await self.make(b"another").of_user(user("alice")), bare)
         for (proof,) in await self.rows("SELECT proof FROM bindings"):
-            self.assertNotIn(SESSION.client_secret.reveal(), proof)
+            self.assertNotIn(PROOF.client_secret.reveal(), proof)
         await self.change(
             "UPDATE bindings SET proof = (SELECT proof FROM bindings WHERE id_server = 'b.example')"
             " WHERE user_id = ?",

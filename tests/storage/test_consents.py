@@ -35,19 +35,16 @@ class ForeignConsents(Consents):
     """Of accounts in somebody else's store."""
 
     async def create_account(self, new: NewAccount) -> None:
-        embedded_accounts = EmbeddedAccountStore(self.db)
-        await embedded_accounts.claim(new, RECOVERY)
-        await embedded_accounts.complete(new, RECOVERY.job_id)
+        outcomes = EmbeddedAccountStore(self.db)
+        await outcomes.claim(new, RECOVERY)
+        await outcomes.complete(new, RECOVERY.job_id)
 
-    async def test_released(self) -> None:
+    async def test_withdrawn(self) -> None:
         """Before the account exists nothing is noted, and nothing is if it never does."""
-        new, embedded_accounts = (
-            account("key", consents={"terms": "1"}),
-            EmbeddedAccountStore(self.db),
-        )
-        await embedded_accounts.claim(new, RECOVERY)
+        new, outcomes = account("key", consents={"terms": "1"}), EmbeddedAccountStore(self.db)
+        await outcomes.claim(new, RECOVERY)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
-        await embedded_accounts.release(new, RECOVERY.job_id)
+        await outcomes.release(new, RECOVERY.job_id)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
 
 

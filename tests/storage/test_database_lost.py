@@ -123,24 +123,24 @@ async def postpone_job(sound: Stores, other: Stores) -> Any:
     return await other.jobs.postpone("one", LATER_MS, "no luck")
 
 
-async def claim_key(sound: Stores, other: Stores) -> None:
-    await other.embedded_accounts.claim(new_account(), RECOVERY)
+async def reserve(sound: Stores, other: Stores) -> None:
+    await other.foreign.claim(new_account(), RECOVERY)
 
 
-async def complete_key(sound: Stores, other: Stores) -> None:
+async def settle(sound: Stores, other: Stores) -> None:
     await sound.sessions.add(session(), 1)
-    await sound.embedded_accounts.claim(new_account(), RECOVERY)
-    await other.embedded_accounts.complete(new_account(), RECOVERY.job_id)
+    await sound.foreign.claim(new_account(), RECOVERY)
+    await other.foreign.complete(new_account(), RECOVERY.job_id)
 
 
-async def release_key(sound: Stores, other: Stores) -> Any:
-    await sound.embedded_accounts.claim(new_account(), RECOVERY)
-    return await other.embedded_accounts.release(new_account(), RECOVERY.job_id)
+async def withdraw(sound: Stores, other: Stores) -> Any:
+    await sound.foreign.claim(new_account(), RECOVERY)
+    return await other.foreign.release(new_account(), RECOVERY.job_id)
 
 
 async def expire_outcomes(sound: Stores, other: Stores) -> None:
     await sound.users.create_account(account("key"))
-    await other.idempotency_keys.delete_expired(NOW_MS + KEPT_MS + 1, 10)
+    await other.outcomes.delete_expired(NOW_MS + KEPT_MS + 1, 10)
 
 
 CALLS: Sequence[Callable[[Stores, Stores], Awaitable[Any]]] = (
@@ -159,9 +159,9 @@ CALLS: Sequence[Callable[[Stores, Stores], Awaitable[Any]]] = (
     add_jobs,
     finish_job,
     postpone_job,
-    claim_key,
-    complete_key,
-    release_key,
+    reserve,
+    settle,
+    withdraw,
     expire_outcomes,
 )
 

@@ -1,4 +1,4 @@
-"""Secrets that are stored encrypted."""
+"""Secrets that are kept sealed."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from regsys.storage.encryption import Encryptor
 
 class EncryptorTests(SynchronousTestCase):
     def test_opens(self) -> None:
-        """A ciphertext decrypts with its secret and purpose alone, and contains no plain text;
-        encrypting the same again gives another one."""
+        """A seal opens for its secret and its purpose alone, and holds nothing that can be read;
+        the same sealed again looks different."""
         encryptor = Encryptor(b"a secret")
-        ciphertext = encryptor.encrypt("canary é", "a row")
-        self.assertEqual(encryptor.decrypt(ciphertext, "a row"), "canary é")
-        self.assertEqual(Encryptor(b"a secret").decrypt(ciphertext, "a row"), "canary é")
-        self.assertNotEqual(encryptor.encrypt("canary é", "a row"), ciphertext)
-        self.assertNotIn("canary", ciphertext)
+        seal = encryptor.encrypt("canary é", "a row")
+        self.assertEqual(encryptor.decrypt(seal, "a row"), "canary é")
+        self.assertEqual(Encryptor(b"a secret").decrypt(seal, "a row"), "canary é")
+        self.assertNotEqual(encryptor.encrypt("canary é", "a row"), seal)
+        self.assertNotIn("canary", seal)
         self.assertNotIn("secret", repr(encryptor))
-        self.assertIsNone(encryptor.decrypt(ciphertext, "another row"))
-        self.assertIsNone(Encryptor(b"another").decrypt(ciphertext, "a row"))
+        self.assertIsNone(encryptor.decrypt(seal, "another row"))
+        self.assertIsNone(Encryptor(b"another").decrypt(seal, "a row"))
 
     def test_broken(self) -> None:
-        """What was changed, or is no ciphertext, does not decrypt."""
+        """What has been changed, or is no seal, opens nothing."""
         encryptor = Encryptor(b"a secret")
-        ciphertext = encryptor.encrypt("canary", "a row")
-        flipped = ("B" if ciphertext[20] == "A" else "A").join((ciphertext[:20], ciphertext[21:]))
-        for text in (flipped, ciphertext[:-4], "", "x", "????", ciphertext[:16]):
+        seal = encryptor.encrypt("canary", "a row")
+        flipped = ("B" if seal[20] == "A" else "A").join((seal[:20], seal[21:]))
+        for text in (flipped, seal[:-4], "", "x", "????", seal[:16]):
             self.assertIsNone(encryptor.decrypt(text, "a row"), text)

@@ -289,17 +289,17 @@ class ForeignRaces(RaceCase):
 
     async def before(self, stores: Stores) -> None:
         await stores.sessions.add(session(expires_ms=LATER_MS), 1)
-        await stores.embedded_accounts.claim(new_account(), RECOVERY)
+        await stores.foreign.claim(new_account(), RECOVERY)
 
-    async def complete(self, stores: Stores) -> bool:
-        """Whether it was this call that completed it."""
-        return await stores.embedded_accounts.complete(new_account(), RECOVERY.job_id) is not None
+    async def settle(self, stores: Stores) -> bool:
+        """Whether it was this one that settled."""
+        return await stores.foreign.complete(new_account(), RECOVERY.job_id) is not None
 
-    async def release(self, stores: Stores) -> None:
-        await stores.embedded_accounts.release(new_account(), RECOVERY.job_id)
+    async def withdraw(self, stores: Stores) -> None:
+        await stores.foreign.release(new_account(), RECOVERY.job_id)
 
-    async def claim(self, stores: Stores) -> Any:
-        return await stores.embedded_accounts.claim(new_account(), RECOVERY)
+    async def reserve(self, stores: Stores) -> Any:
+        return await stores.foreign.claim(new_account(), RECOVERY)
 
     def state(self) -> tuple[list[bool], list[str], list[bool]]:
         """Whether the outcome is finished, if there is one; the jobs; the session."""
@@ -309,23 +309,23 @@ class ForeignRaces(RaceCase):
             self.stored("SELECT finished FROM uia_sessions"),
         )
 
-    def test_completedTwice(self) -> None:
-        """Of two that complete it one does, and its jobs are stored once."""
-        for meeting in self.meetings(self.before, self.complete, self.complete):
+    def test_settledTwice(self) -> None:
+        """Two that settle: one does it, and its jobs are stored once."""
+        for meeting in self.meetings(self.before, self.settle, self.settle):
             self.assertEqual({meeting.first, meeting.second}, {True, False}, meeting)
             self.assertEqual(self.state(), ([True], ["greeting"], [True]), meeting)
 
-    def test_completedAndReleased(self) -> None:
-        """An account that was made is completed, even if another call releases its key."""
-        for first, second in ((self.complete, self.release), (self.release, self.complete)):
+    def test_settledAndWithdrawn(self) -> None:
+        """An account that was made is settled, whatever others have thought of it."""
+        for first, second in ((self.settle, self.withdraw), (self.withdraw, self.settle)):
             for meeting in self.meetings(self.before, first, second):
                 self.assertIn(True, (meeting.first, meeting.second), meeting)
                 self.assertEqual(self.state(), ([True], ["greeting"], [True]), meeting)
 
-    def test_claimedWhileReleased(self) -> None:
-        """A key that is claimed again while it is released has its recovery job, or neither
-        row nor job."""
-        for first, second in ((self.claim, self.release), (self.release, self.claim)):
+    def test_reservedWhileWithdrawn(self) -> None:
+        """A key that is asked for again while it is given up has its recovery job, or neither
+        record nor job."""
+        for first, second in ((self.reserve, self.withdraw), (self.withdraw, self.reserve)):
             for meeting in self.meetings(self.before, first, second):
                 finished, jobs, _ = self.state()
                 self.assertIn((finished, jobs), (([], []), ([False], ["recovery"])), meeting)

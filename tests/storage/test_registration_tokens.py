@@ -64,10 +64,7 @@ class AccountsElsewhere(Tables):
 
     async def begin(self: Any, new: NewAccount, **more: Any) -> None:
         """TOKEN, a use of which its session holds."""
-        self.tokens, self.embedded_accounts = (
-            RegistrationTokenStore(self.db),
-            EmbeddedAccountStore(self.db),
-        )
+        self.tokens, self.outcomes = RegistrationTokenStore(self.db), EmbeddedAccountStore(self.db)
         await self.tokens.create(token(**more))
         if new.session_id is not None:
             await self.tokens.reserve(TOKEN, new.session_id, NOW_MS - 1)
@@ -85,18 +82,18 @@ class AccountsElsewhere(Tables):
             await self.begin(new, uses_allowed=1)
             await check(new)
 
-    async def test_completed(self: Any) -> None:
+    async def test_settled(self: Any) -> None:
         """From beginning to end the use is nobody else's, however long it takes, and then it
         is counted, once."""
 
         async def check(new: NewAccount) -> None:
-            await self.embedded_accounts.claim(new, RECOVERY)
+            await self.outcomes.claim(new, RECOVERY)
             later_ms = NOW_MS + YEAR_MS
             await self.tokens.delete_expired(later_ms, 10)
             self.assertFalse(await self.tokens.reserve(TOKEN, "other", later_ms))
             self.assertEqual(await self.uses(later_ms), (1, 0))
             for _ in range(2):
-                await self.embedded_accounts.complete(new, "recovery")
+                await self.outcomes.complete(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
             (use,) = await self.tokens.uses(TOKEN)
             self.assertEqual((use.user_id, use.used_ms), (str(new.user_id), NOW_MS))
@@ -104,30 +101,30 @@ class AccountsElsewhere(Tables):
 
         await self.each(check)
 
-    async def test_released(self: Any) -> None:
+    async def test_withdrawn(self: Any) -> None:
         """What the store refused gives the use back: to its session for its time, else to all."""
         for new, pending in zip(self.KINDS, (1, 0), strict=True):
             await self.change("DELETE FROM registration_tokens WHERE token = ?", TOKEN)
             await self.begin(new, uses_allowed=1)
             for _ in range(2):
-                await self.embedded_accounts.claim(new, RECOVERY)
-                await self.embedded_accounts.release(new, "recovery")
+                await self.outcomes.claim(new, RECOVERY)
+                await self.outcomes.release(new, "recovery")
                 self.assertEqual(await self.uses(OVER_MS - 1), (pending, 0))
                 self.assertEqual(await self.uses(OVER_MS), (0, 0))
-            await self.embedded_accounts.claim(new, RECOVERY)
-            await self.embedded_accounts.complete(new, "recovery")
-            await self.embedded_accounts.release(new, "recovery")
+            await self.outcomes.claim(new, RECOVERY)
+            await self.outcomes.complete(new, "recovery")
+            await self.outcomes.release(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
 
-    async def test_completedAfterAll(self: Any) -> None:
+    async def test_settledAfterAll(self: Any) -> None:
         """An account that exists is counted, though it was given up, and even if its token has
         ended meanwhile."""
 
         async def check(new: NewAccount) -> None:
-            await self.embedded_accounts.claim(new, RECOVERY)
-            await self.embedded_accounts.release(new, "recovery")
+            await self.outcomes.claim(new, RECOVERY)
+            await self.outcomes.release(new, "recovery")
             await self.tokens.change(TOKEN, {"revoked": True})
-            await self.embedded_accounts.complete(new, "recovery")
+            await self.outcomes.complete(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
 
         await self.each(check)
@@ -136,9 +133,9 @@ class AccountsElsewhere(Tables):
         """So it is if the token is deleted: that it was used is kept."""
 
         async def check(new: NewAccount) -> None:
-            await self.embedded_accounts.claim(new, RECOVERY)
+            await self.outcomes.claim(new, RECOVERY)
             await self.tokens.delete(TOKEN)
-            await self.embedded_accounts.complete(new, "recovery")
+            await self.outcomes.complete(new, "recovery")
             self.assertIn(str(new.user_id), [use.user_id for use in await self.tokens.uses(TOKEN)])
 
         await self.each(check)
@@ -150,7 +147,7 @@ class AccountsElsewhere(Tables):
             await self.tokens.change(TOKEN, {"uses_allowed": 0})
             before = await self.contents()
             with self.assertRaises(InvalidRegistrationToken):
-                await self.embedded_accounts.claim(new, RECOVERY)
+                await self.outcomes.claim(new, RECOVERY)
             self.assertEqual(await self.contents(), before)
 
         await self.each(check)

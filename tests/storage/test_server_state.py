@@ -17,12 +17,12 @@ from tests.support.tables import Tables
 from tests.support.threads import InThreads
 
 
-class ServerState(Tables):
+class Milestones(Tables):
     async def make_account(self, new: NewAccount) -> None:
         """Of our own store."""
         await UserStore(self.db).create_account(new)
 
-    async def complete(self, new: NewAccount) -> None:
+    async def settle(self, new: NewAccount) -> None:
         """In a homeserver's store: our half of it."""
         store = EmbeddedAccountStore(self.db)
         await store.claim(new, RECOVERY)
@@ -31,7 +31,7 @@ class ServerState(Tables):
     async def test_first(self: Any) -> None:
         """The first person is; guests, bots and application services' users don't count, those
         who come later don't change it, and a process that comes later knows it."""
-        for make in (self.make_account, self.complete):
+        for make in (self.make_account, self.settle):
             await self.new_database()
             server_state = ServerStateStore(self.db)
             for number, more in enumerate(
@@ -45,7 +45,7 @@ class ServerState(Tables):
 
     async def test_upgradedGuest(self: Any) -> None:
         """A guest who becomes a user may be the first."""
-        for make in (self.make_account, self.complete):
+        for make in (self.make_account, self.settle):
             await self.new_database()
             await make(account("guest", "1", is_guest=True))
             await make(upgrade("user", "1"))
@@ -53,7 +53,7 @@ class ServerState(Tables):
 
     async def test_atOnce(self: Any) -> None:
         """Of several first ones at once, all get their accounts, and one was the first."""
-        for make in (self.make_account, self.complete):
+        for make in (self.make_account, self.settle):
             await self.new_database()
             names = [f"user{number}" for number in range(8)]
             ended = await together(make(account(name, name)) for name in names)
@@ -63,13 +63,13 @@ class ServerState(Tables):
             self.assertEqual(len(await self.rows("SELECT * FROM milestones")), 1)
 
 
-class MemoryTests(InMemory, ServerState, TestCase):
+class MemoryTests(InMemory, Milestones, TestCase):
     pass
 
 
-class PostgresTests(OnPostgreSQL, ServerState, TestCase):
+class PostgresTests(OnPostgreSQL, Milestones, TestCase):
     pass
 
 
-class ThreadedTests(InThreads, ServerState, TestCase):
+class ThreadedTests(InThreads, Milestones, TestCase):
     """Here the races are real ones."""

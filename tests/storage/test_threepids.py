@@ -47,10 +47,10 @@ class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContra
         """An account that loses its address to another leaves the proof of it as it was."""
         store = await self.validated()
         await store.claim("sid", "session", NOW_MS)
-        threepids = (Threepid("email", ALICE, NOW_MS),)
-        await self.create_account(account("quick", "quick", threepids=threepids))
+        proven = (Threepid("email", ALICE, NOW_MS),)
+        await self.create_account(account("quick", "quick", threepids=proven))
         before = await self.contents()
-        slow = account("session", "slow", session_id="session", threepids=threepids)
+        slow = account("session", "slow", session_id="session", threepids=proven)
         await self.refusal(ThreepidInUse, self.create_account(slow))
         self.assertEqual(await self.contents(), before)
 
@@ -60,10 +60,10 @@ class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContra
         store = await self.validated()
         await store.claim("sid", "session", NOW_MS)
         new = account("session", "alice", session_id="session")
-        embedded_accounts = EmbeddedAccountStore(self.db)
-        await embedded_accounts.claim(new, NewJob(kind="recover", job_id="recovery"))
+        outcomes = EmbeddedAccountStore(self.db)
+        await outcomes.claim(new, NewJob(kind="recover", job_id="recovery"))
         self.assertFalse((await store.get("sid", NOW_MS)).used)
-        await embedded_accounts.complete(new, "recovery")
+        await outcomes.complete(new, "recovery")
         self.assertTrue((await store.get("sid", NOW_MS)).used)
 
 

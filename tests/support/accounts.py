@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Mapping, Optional
 
 from tests.support.case import PASSWORD
 from tests.support.client import V3, Answer
-from tests.support.validations import ADD_SUBMIT, ALICE, SECRET, ValidationCase
+from tests.support.validations import ADD_SUBMIT, ALICE, SECRET, ProofCase
 
 THREEPIDS = f"{V3}/account/3pid"
 CONFIRMED = {"type": "m.login.password", "password": PASSWORD}
 
 
-class AccountCase(ValidationCase):
+class AccountCase(ProofCase):
     """Alice and Bob have accounts, and no address yet."""
 
     options: ClassVar[Mapping[str, Any]] = {
@@ -33,7 +33,7 @@ class AccountCase(ValidationCase):
         body = {"email": email, "client_secret": SECRET, "send_attempt": 1, **more}
         return self.client.post(f"{THREEPIDS}/email/requestToken", body, token=token)
 
-    def validated_by(self, token: str, email: str = ALICE, **more: Any) -> str:
+    def proven_by(self, token: str, email: str = ALICE, **more: Any) -> str:
         """The owner of this token proves an address; the sid."""
         answer = self.ask_to_add(token, email, **more)
         self.assertEqual(answer.status, 200, answer)
@@ -66,7 +66,7 @@ class AccountCase(ValidationCase):
 
     def added(self, token: str, email: str = ALICE, user: str = "alice") -> None:
         """The user's account has this address from now on."""
-        answer = self.confirmed(token, self.validated_by(token, email), user)
+        answer = self.confirmed(token, self.proven_by(token, email), user)
         self.assertEqual((answer.status, answer.json), (200, {}), answer)
 
     def delete(

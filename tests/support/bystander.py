@@ -145,7 +145,7 @@ async def _accounts(stores: Stores) -> None:
         _account("guest", GUEST.localpart, is_guest=True, device=guest)
     )
     elsewhere = _account("elsewhere", f"{BYSTANDER}-elsewhere", registration_token=BYSTANDER)
-    await stores.embedded_accounts.claim(elsewhere, _job("recover"))
+    await stores.foreign.claim(elsewhere, _job("recover"))
     await stores.activity.add(USER, FAR_MS + ACTIVE_MS)
 
 

@@ -165,10 +165,10 @@ class Homeserver:
         return [tuple(row) for row in await self.db.autocommit("test", lambda txn: txn.all(sql))]
 
     async def begin(self) -> None:
-        """Store the session whose registrations ``new_account`` makes."""
+        """Store the session whose registrations ``wish`` makes."""
         await self.sessions.add(session("session", expires_ms=END_MS), 1)
 
-    def new_account(self, localpart: str = "alice", **more: Any) -> NewAccount:
+    def wish(self, localpart: str = "alice", **more: Any) -> NewAccount:
         """What a request of that session asks for: each time another device, as always."""
         request = DeviceRequest(wants_refresh_token=True, is_guest=more.get("is_guest", False))
         terms = logins(self.clock).terms(request)

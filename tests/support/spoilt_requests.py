@@ -32,7 +32,7 @@ PASSWORD_LOGIN = "m.login.password"
 BY_NAME = {"type": "m.id.user", "user": "alice"}
 BY_TOKEN = {"type": "m.login.registration_token", "token": "welcome"}
 SESSION = {"session": "<session>"}
-CREDENTIALS = {"threepid_creds": {"sid": "<sid>", "client_secret": "secret"}}
+PROVEN = {"threepid_creds": {"sid": "<sid>", "client_secret": "secret"}}
 BY_EMAIL = {"type": "m.id.thirdparty", "medium": "email", "address": "a@mail.example"}
 BY_PHONE = {"type": "m.id.phone", "country": "DE", "phone": "0151 12345678"}
 MAIL = {"email": "<new name>@mail.example", "client_secret": "secret", "send_attempt": 1}
@@ -95,7 +95,7 @@ GOOD = (
     Request("POST", SUBMIT, {"sid": "<sid>", "client_secret": "secret", "token": "ABCDEFGH"}),
     Request("GET", f"{SUBMIT}?sid=<sid>&client_secret=secret&token=x"),
     Request("POST", SUBMIT, write=lambda text: b"sid=<sid>&client_secret=secret&token=ABCDEFGH"),
-    Request("POST", REGISTER, {**USER, "auth": {"type": STAGE, **SESSION, **CREDENTIALS}}),
+    Request("POST", REGISTER, {**USER, "auth": {"type": STAGE, **SESSION, **PROVEN}}),
     Request(
         "POST", f"{REGISTER}/msisdn/requestToken", {**NUMBER, "next_link": "https://n.example/"}
     ),
@@ -112,9 +112,7 @@ GOOD = (
     Request("GET", f"{V3}/account/whoami", {}, (BEARER,)),
     Request("GET", THREEPIDS, {}, (BEARER,)),
     Request("POST", f"{THREEPIDS}/email/requestToken", MAIL, (BEARER,)),
-    Request(
-        "POST", f"{THREEPIDS}/add", {**CREDENTIALS["threepid_creds"], "auth": CONFIRM}, (BEARER,)
-    ),
+    Request("POST", f"{THREEPIDS}/add", {**PROVEN["threepid_creds"], "auth": CONFIRM}, (BEARER,)),
     Request("POST", f"{THREEPIDS}/delete", BY_EMAIL, (BEARER,)),
     Request("POST", f"{THREEPIDS}/unbind", {**BY_EMAIL, "id_server": "id.example"}, (BEARER,)),
     Request(

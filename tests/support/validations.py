@@ -20,7 +20,7 @@ PLENTY = {"per_second": 1000, "burst_count": 1000}
 MAILS = {"email": {"notif_from": "server@test.example"}, "rc_3pid_validation": PLENTY}
 
 
-class ValidationCase(DialogueCase):
+class ProofCase(DialogueCase):
     """A server whose mails are kept in ``self.mails``; ``options`` beside those of mails."""
 
     options: ClassVar[Mapping[str, Any]] = {"registrations_require_3pid": ["email"]}
@@ -63,7 +63,7 @@ class ValidationCase(DialogueCase):
     def submit(self, **fields: Any) -> Answer:
         return self.client.post(SUBMIT, fields)
 
-    def validated(self, email: str = ALICE, **more: Any) -> str:
+    def proven(self, email: str = ALICE, **more: Any) -> str:
         """An address is proven; the sid."""
         sid = self.asked(email, **more)
         answer = self.submit(**self.link())
@@ -79,7 +79,7 @@ class ValidationCase(DialogueCase):
 
     def taken(self, email: str = ALICE, name: str = "owner") -> None:
         """An account has this address."""
-        sid = self.validated(email, client_secret=f"of-{name}")
+        sid = self.proven(email, client_secret=f"of-{name}")
         answer = self.present(self.begin(name), sid, f"of-{name}")
         self.assertRegistered(answer, name)
 

@@ -52,7 +52,7 @@ class MomentTests(ChangesCase):
         self.changes.checks.register("m", self.hear("check"))
         self.changes.additions.register("m", self.hear("added"))
         self.changes.removals.register("m", self.hear("removed"))
-        sid = self.validated_by(self.alice, ALICE.upper())
+        sid = self.proven_by(self.alice, ALICE.upper())
         self.assertEqual(self.heard, [])
         for _ in range(2):
             self.confirmed(self.alice, sid)
@@ -69,7 +69,7 @@ class MomentTests(ChangesCase):
         """Where the proof's use was not written down any more, asking again ends the matter:
         nobody hears of the address twice, and the proof is used."""
         self.changes.additions.register("m", self.hear("added"))
-        sid = self.validated_by(self.alice)
+        sid = self.proven_by(self.alice)
         self.confirmed(self.alice, sid)
         self.change("UPDATE validations SET used = FALSE")
         self.assertEqual(self.confirmed(self.alice, sid).status, 200)
@@ -90,7 +90,7 @@ class ObjectionTests(ChangesCase):
     def test_refused(self) -> None:
         """The first objection refuses the change, in the module's words; nothing has happened,
         and the proof is as good as before."""
-        sid = self.validated_by(self.alice)
+        sid = self.proven_by(self.alice)
         for errcode, expected in ((None, "M_THREEPID_DENIED"), ("ORG.EXAMPLE", "ORG.EXAMPLE")):
             self.over_again()
             self.changes.checks.register("one", self.hear("one", (errcode, "Not on Sundays.")))
@@ -112,7 +112,7 @@ class ObjectionTests(ChangesCase):
         def broken(*args: Any) -> None:
             raise RuntimeError("broken")
 
-        sid = self.validated_by(self.alice)
+        sid = self.proven_by(self.alice)
         for answer in (broken, False, "M_FORBIDDEN", (None, None), (5, "no"), ("a", "b", "c")):
             self.over_again()
             hook = broken if answer is broken else self.hear("check", answer)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from regsys.model import VALIDATED_MS as GOOD_FOR_MS
 from regsys.testing import MemoryMails
-from tests.doubles.identity import CODE, ODD_ANSWERS, REFUSALS, SILENCES, UNVALIDATED, VALIDATED_MS
+from tests.doubles.identity import CODE, NO_PROOFS, ODD_PROOFS, REFUSALS, SILENCES, VALIDATED_MS
 from tests.support.accounts import THREEPIDS, AccountCase
 from tests.support.client import Answer
 from tests.support.sms import OWN, Texted
@@ -25,7 +25,7 @@ from tests.threepids.test_phones import (
 
 REQUEST = f"{THREEPIDS}/msisdn/requestToken"
 NUMBERS = {"registrations_require_3pid": ["msisdn"]}
-NOT_VALIDATED = (400, "M_THREEPID_AUTH_FAILED")
+NOT_PROVEN = (400, "M_THREEPID_AUTH_FAILED")
 
 
 class AccountPhoneCase(PhoneCase, AccountCase):
@@ -79,7 +79,7 @@ class TextedTests(Texted, AccountPhoneCase):
         self.assertEqual(number, CANONICAL)
         self.assertIn("adding this number to an account on test.example", text)
         self.assertLess(len(text), 160)
-        self.assertRefused(self.add(self.alice, answer.json["sid"]), *NOT_VALIDATED)
+        self.assertRefused(self.add(self.alice, answer.json["sid"]), *NOT_PROVEN)
         sid = self.prove(self.alice)
         for _ in range(2):
             self.assertEqual(self.confirmed(self.alice, sid).status, 200)
@@ -89,7 +89,7 @@ class TextedTests(Texted, AccountPhoneCase):
         answer = self.client.post("/_matrix/client/v3/login", login)
         self.assertEqual(answer.json.get("user_id"), "@alice:test.example", answer)
         self.take_away(self.alice)
-        self.assertRefused(self.add(self.alice, sid), *NOT_VALIDATED)
+        self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
 
     def test_oddNumberThatItHas(self) -> None:
         """A number that an account has is good for a login, and can be removed, also where nobody
@@ -112,7 +112,7 @@ class TextedTests(Texted, AccountPhoneCase):
     def test_others(self) -> None:
         """What one account has proven is of no use to another, nor for a new one."""
         sid = self.prove(self.alice)
-        self.assertRefused(self.add(self.bob, sid), *NOT_VALIDATED)
+        self.assertRefused(self.add(self.bob, sid), *NOT_PROVEN)
         self.system(database=self.database, registrations_require_3pid=["msisdn"])
         answer = self.present(self.begin("mallory"), sid)
         self.assertRefused(answer, 401, "M_UNAUTHORIZED")
@@ -159,13 +159,13 @@ class DelegatedTests(AccountPhoneCase):
         """Its proof adds the number, once; a lost answer can be had again."""
         answer = self.ask_for_number(self.alice)
         self.assertEqual(answer.json["submit_url"], f"https://test.example{SUBMIT}")
-        self.assertRefused(self.add(self.alice, answer.json["sid"]), *NOT_VALIDATED)
+        self.assertRefused(self.add(self.alice, answer.json["sid"]), *NOT_PROVEN)
         sid = self.prove(self.alice)
         for _ in range(2):
             self.assertEqual(self.confirmed(self.alice, sid).status, 200)
         self.assertEqual(self.number_of(self.alice), [("msisdn", CANONICAL)])
         self.take_away(self.alice)
-        self.assertRefused(self.add(self.alice, sid), *NOT_VALIDATED)
+        self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
         self.assertEqual(self.number_of(self.alice), [])
 
     def test_firstOnes(self) -> None:
@@ -173,7 +173,7 @@ class DelegatedTests(AccountPhoneCase):
         account get what belongs to a registration."""
         sid = self.prove(self.alice)
         session = self.session(self.alice, sid)
-        self.assertRefused(self.add(self.bob, sid), *NOT_VALIDATED)
+        self.assertRefused(self.add(self.bob, sid), *NOT_PROVEN)
         options = {"registrations_require_3pid": ["msisdn", "email"]}
         self.system(database=self.database, **options)
         newcomer = self.begin("mallory")
@@ -181,7 +181,7 @@ class DelegatedTests(AccountPhoneCase):
         self.assertIsNotNone(session)
         other = self.prove(self.alice, number="0151 12345679")
         self.assertEqual(self.present(newcomer, other).json["completed"], [STAGE])
-        self.assertRefused(self.add(self.alice, other), *NOT_VALIDATED)
+        self.assertRefused(self.add(self.alice, other), *NOT_PROVEN)
 
     def test_old(self) -> None:
         """What was proven long ago proves nothing any more: it is forgotten whether it has been
@@ -191,14 +191,14 @@ class DelegatedTests(AccountPhoneCase):
         self.clock.advance(end_s - self.clock.seconds() - 1)
         self.session(self.alice, sid)
         self.clock.advance(1)
-        self.assertRefused(self.add(self.alice, sid), *NOT_VALIDATED)
+        self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
 
     def test_mishaps(self) -> None:
         """What it does not plainly say is proven adds nothing; while it cannot be asked that is
         told, and nothing is written."""
-        for name in {*REFUSALS, *UNVALIDATED, "never-heard-of", "empty-object"} - {"limited"}:
-            self.assertRefused(self.add(self.alice, f"{name}..1"), *NOT_VALIDATED, name)
-        for name in {*ODD_ANSWERS, *SILENCES, "limited"} - {"empty-object"}:
+        for name in {*REFUSALS, *NO_PROOFS, "never-heard-of", "empty-object"} - {"limited"}:
+            self.assertRefused(self.add(self.alice, f"{name}..1"), *NOT_PROVEN, name)
+        for name in {*ODD_PROOFS, *SILENCES, "limited"} - {"empty-object"}:
             self.assertRefused(self.add(self.alice, f"{name}..1"), *UNAVAILABLE, name)
         self.assertEqual(self.rows("SELECT * FROM validations"), [])
         self.assertEqual(self.rows("SELECT * FROM uia_sessions"), [])
@@ -210,7 +210,7 @@ class DelegatedTests(AccountPhoneCase):
         self.assertEqual(answer.status, 200, answer)
         self.submit(answer.json["sid"], CODE)
         self.assertEqual(self.confirmed(self.alice, answer.json["sid"]).status, 200)
-        self.assertRefused(self.add(self.bob, answer.json["sid"]), *NOT_VALIDATED)
+        self.assertRefused(self.add(self.bob, answer.json["sid"]), *NOT_PROVEN)
 
     def test_limit(self) -> None:
         """The other server is asked only so often for what it has not proven, by one client; what
@@ -224,7 +224,7 @@ class DelegatedTests(AccountPhoneCase):
         for number in range(9):
             answer = self.add(self.alice, f"never-heard-of..{number}")
             if number < 3:
-                self.assertRefused(answer, *NOT_VALIDATED)
+                self.assertRefused(answer, *NOT_PROVEN)
             else:
                 self.assertRefused(answer, 429, "M_LIMIT_EXCEEDED")
         self.assertEqual(len(self.double.asked), 3)

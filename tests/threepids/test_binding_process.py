@@ -52,8 +52,8 @@ class BindingFlows:
             no_proxy_hosts=["127.0.0.1"],
         )
         self.service = ServiceProcess(self, config)
-        params = {"username": "alice", "password": "x" * 20, "auth": {"type": "m.login.dummy"}}
-        answer = self.service.ask("POST", "/_matrix/client/v3/register", params)
+        wish = {"username": "alice", "password": "x" * 20, "auth": {"type": "m.login.dummy"}}
+        answer = self.service.ask("POST", "/_matrix/client/v3/register", wish)
         self.token = answer.json["access_token"]
 
     def tearDown(self: Any) -> None:

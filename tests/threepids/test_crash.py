@@ -60,17 +60,15 @@ class ThreepidCrashTests(CrashCase):
         super().assertFollowed(process)
         self.assertEqual(self.module.believed(), process.rows("SELECT address FROM threepids"))
 
-    def validated(self: Any, process: Process, name: str) -> tuple[str, str, str]:
+    def proven(self: Any, process: Process, name: str) -> tuple[str, str, str]:
         """An account that has proven an address, and not added it yet: name, token and sid."""
         token = process.register(name).json["access_token"]
-        params = {"email": f"{name}@mail.example", "client_secret": SECRET, "send_attempt": 1}
-        sid = process.client.post(f"{THREEPIDS}/email/requestToken", params, token=token).json[
-            "sid"
-        ]
+        wish = {"email": f"{name}@mail.example", "client_secret": SECRET, "send_attempt": 1}
+        sid = process.client.post(f"{THREEPIDS}/email/requestToken", wish, token=token).json["sid"]
         mails = process.subsystem.hooks.mails
         assert isinstance(mails, MemoryMails)
-        credentials = dict(parse_qsl(urlsplit(mails.sent[-1].link).query))
-        self.assertEqual(process.client.post(ADD_SUBMIT, credentials).json, {"success": True})
+        proof = dict(parse_qsl(urlsplit(mails.sent[-1].link).query))
+        self.assertEqual(process.client.post(ADD_SUBMIT, proof).json, {"success": True})
         return name, token, sid
 
     def add(self, process: Process, given: tuple[str, str, str]) -> Answer:
@@ -82,7 +80,7 @@ class ThreepidCrashTests(CrashCase):
 
     def held(self: Any, process: Process, name: str) -> tuple[str, str, str]:
         """An account that has an address: as ``proven``."""
-        given = self.validated(process, name)
+        given = self.proven(process, name)
         self.assertEqual(self.add(process, given).json, {})
         return given
 
@@ -92,7 +90,7 @@ class ThreepidCrashTests(CrashCase):
 
     def test_added(self) -> None:
         """Whether its user comes back to add it or not."""
-        self.crash_everywhere(self.add, lambda process, given, issued: None, self.validated)
+        self.crash_everywhere(self.add, lambda process, given, issued: None, self.proven)
 
     def test_removed(self) -> None:
         """The same for a removal."""

@@ -17,7 +17,7 @@ from regsys.testing import provides
 from regsys.threepids.addresses import canonical_email
 from regsys.threepids.domains import CHECK_S, EmailDomains
 from tests.config.case import ConfigCase
-from tests.support.validations import ValidationCase
+from tests.support.validations import ProofCase
 from tests.threepids.test_addresses import Callbacks
 
 DENIED = """\
@@ -151,7 +151,7 @@ class ConfigTests(ConfigCase):
         self.assertEqual(self.parse(options).email_domains.deny_file, str(path))
 
 
-class RegistrationTests(ValidationCase):
+class RegistrationTests(ProofCase):
     def test_twoMoments(self) -> None:
         """The list is asked when a proof begins, and again before the account is made."""
         path = Path(self.mktemp())
@@ -159,7 +159,7 @@ class RegistrationTests(ValidationCase):
         own: Any = {"email_domains": {"deny_file": str(path)}, "rc_availability": False}
         self.system(**self.options, regsys=own)
         self.assertRefused(self.ask("a@spam.example"), 403, "M_THREEPID_DENIED")
-        sid = self.validated("a@mail.example")
+        sid = self.proven("a@mail.example")
         path.write_text("spam.example\nmail.example\n")
         self.clock.advance(CHECK_S)
         answer = self.present(self.begin("alice"), sid)

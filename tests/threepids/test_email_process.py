@@ -67,8 +67,8 @@ class EmailProcess:
         the address, and to be notified there; no log line has told what proves it."""
         with smtp_process() as server:
             service = self.serve(server)
-            params = {"username": "alice", "password": PASSWORD}
-            session = service.ask("POST", f"{V3}/register", params).json["session"]
+            wish = {"username": "alice", "password": PASSWORD}
+            session = service.ask("POST", f"{V3}/register", wish).json["session"]
             body = {"email": "Alice@mail.example", "client_secret": "se.cret", "send_attempt": 1}
             sid = service.ask("POST", f"{V3}/register/email/requestToken", body).json["sid"]
             mail = server.next_mail()

@@ -6,12 +6,12 @@ from typing import Any
 
 from tests.support.case import PASSWORD
 from tests.support.client import V3, Answer
-from tests.support.validations import ALICE, PLENTY, ValidationCase
+from tests.support.validations import ALICE, PLENTY, ProofCase
 
 BOB = "bob@mail.example"
 
 
-class LoginTests(ValidationCase):
+class LoginTests(ProofCase):
     """One may log in by one's address, in whatever spelling."""
 
     def login(self, password: str = PASSWORD, **fields: Any) -> Answer:

@@ -11,7 +11,7 @@ from regsys.client_api.names_from_threepids import ThreepidNames, display_name_o
 from regsys.config import ThreepidsConfig
 from regsys.model import Registration, Threepid
 from tests.support.client import Answer
-from tests.support.validations import ValidationCase
+from tests.support.validations import ProofCase
 
 NAMED = {"register_mxid_from_3pid": "email", "registrations_require_3pid": ["email"]}
 
@@ -42,20 +42,20 @@ class RuleTests(SynchronousTestCase):
             self.assertEqual(display_name_of(email), expected, email)
 
 
-class NamedCase(ValidationCase):
+class NamedCase(ProofCase):
     options = NAMED
 
-    def registered(self, email: str, client: str = "s", **params: Any) -> str:
+    def registered(self, email: str, client: str = "s", **wish: Any) -> str:
         """Register with this address; the name that came of it."""
-        answer = self.finish(email, client, **params)
+        answer = self.finish(email, client, **wish)
         self.assertEqual(answer.status, 200, answer)
         name = answer.json["user_id"][1:].partition(":")[0]
         assert isinstance(name, str)
         return name
 
-    def finish(self, email: str, client: str = "s", **params: Any) -> Answer:
-        sid = self.validated(email, client_secret=client)
-        session = self.challenge(password="correct horse", **params)["session"]
+    def finish(self, email: str, client: str = "s", **wish: Any) -> Answer:
+        sid = self.proven(email, client_secret=client)
+        session = self.challenge(password="correct horse", **wish)["session"]
         self.session = session, sid, client
         return self.present(session, sid, client)
 
@@ -97,9 +97,9 @@ class NameTests(NamedCase):
         maker = ThreepidNames(
             names=self.subsystem.handler.names, config=ThreepidsConfig(name_from="email")
         )
-        validated = (Threepid("email", "bob@mail.example", 0),)
+        proven = (Threepid("email", "bob@mail.example", 0),)
         for key, name in ((self.session[0], "bob-mail.example"), ("other", "bob-mail.example1")):
-            made = self.wait(maker.named(Registration(key=key, threepids=validated)))
+            made = self.wait(maker.named(Registration(key=key, threepids=proven)))
             self.assertEqual((made.localpart, made.name_checked), (name, True), key)
 
     def test_guest(self) -> None:
@@ -107,10 +107,10 @@ class NameTests(NamedCase):
         guest = self.guest()
         name = guest["user_id"][1:].partition(":")[0]
         before = self.shown()
-        params = {"username": name, "guest_access_token": guest["access_token"]}
-        sid = self.validated("bob@mail.example")
-        session = self.challenge(password="correct horse", **params)["session"]
-        answer = self.present(session, sid, **params, password="correct horse")
+        wish = {"username": name, "guest_access_token": guest["access_token"]}
+        sid = self.proven("bob@mail.example")
+        session = self.challenge(password="correct horse", **wish)["session"]
+        answer = self.present(session, sid, **wish, password="correct horse")
         self.assertEqual(answer.json.get("user_id"), guest["user_id"], answer)
         self.assertEqual(self.shown(), before)
 

@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred
 from regsys.jobs import JobRunner
 from regsys.model import Registration, UserID
 from tests.support.case import DUMMY
-from tests.support.validations import ALICE, ValidationCase
+from tests.support.validations import ALICE, ProofCase
 
 HER = "@alice:test.example"
 ADDED = ("added", HER, "email", ALICE)
 
 
-class NewAccountCase(ValidationCase):
+class NewAccountCase(ProofCase):
     """``self.heard`` is what a module has heard, which answers with ``self.objection``."""
 
     def setUp(self) -> None:
@@ -41,7 +41,7 @@ class NewAccountTests(NewAccountCase):
     def test_order(self) -> None:
         """A module is asked before the account exists, and told once it does; the same answer
         once more asks and tells nobody."""
-        session, sid = self.begin(), self.validated()
+        session, sid = self.begin(), self.proven()
         for _ in range(2):
             self.assertRegistered(self.present(session, sid), "alice")
         self.assertEqual(self.heard, [("check", HER, "email", ALICE, True, 0), (*ADDED, 1)])
@@ -56,7 +56,7 @@ class NewAccountTests(NewAccountCase):
     def test_refused(self) -> None:
         """An objection refuses the registration in the module's words, before anything is
         written; the session lives on, and its proof is as good as before."""
-        session, sid = self.begin(), self.validated()
+        session, sid = self.begin(), self.proven()
         for objection, errcode in (
             ((None, "Not on Sundays."), "M_THREEPID_DENIED"),
             (("ORG.EXAMPLE", "Not on Sundays."), "ORG.EXAMPLE"),
@@ -83,7 +83,7 @@ class NewAccountTests(NewAccountCase):
         """Where no name was asked for, the module is told the one that was drawn: it is the
         account's."""
         session = self.challenge(password="correct horse")["session"]
-        answer = self.present(session, self.validated())
+        answer = self.present(session, self.proven())
         self.assertEqual(answer.status, 200, answer)
         who = answer.json["user_id"]
         expected = [("check", who, "email", ALICE, True, 0), ("added", who, "email", ALICE, 1)]
@@ -92,7 +92,7 @@ class NewAccountTests(NewAccountCase):
     def test_crash(self) -> None:
         """A process that dies between the account and the notice has told nobody; the next one
         does, and only then."""
-        session, sid = self.begin(), self.validated()
+        session, sid = self.begin(), self.proven()
         # It writes jobs, and never gets to run them.
         self.patch(JobRunner, "start_jobs", lambda runner, jobs: None)
         self.over_again()
@@ -106,7 +106,7 @@ class NewAccountTests(NewAccountCase):
 
     def test_lostMeanwhile(self) -> None:
         """Nobody is told that an account has what it has lost before a process came to tell."""
-        session, sid = self.begin(), self.validated()
+        session, sid = self.begin(), self.proven()
         self.patch(JobRunner, "start_jobs", lambda runner, jobs: None)
         self.over_again()
         self.assertRegistered(self.present(session, sid), "alice")
@@ -126,7 +126,7 @@ class NewAccountTests(NewAccountCase):
         additions.register("broken", broken)
         additions.register("hanging", lambda *args: Deferred())
         additions.register("sound", lambda *args: self.heard.append("sound"))
-        self.assertRegistered(self.present(self.begin(), self.validated()), "alice")
+        self.assertRegistered(self.present(self.begin(), self.proven()), "alice")
         self.assertEqual(self.heard[-1], "sound")
         self.clock.advance(10)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)

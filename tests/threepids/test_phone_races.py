@@ -44,14 +44,14 @@ class PhoneRaces(RaceCase):
         self.caller = Caller(self.services[0].base_url)
         self.addCleanup(self.caller.close)
 
-    def validated(self: Any, number: int) -> str:
+    def proof(self: Any, number: int) -> str:
         """This number has been proven once more; the sid."""
         wanted = {"phone_number": f"0151 {12345000 + number}", "country": "DE"}
         wanted.update(client_secret=SECRET, send_attempt=1)
         sid = self.caller.ask("POST", REQUEST, wanted).json["sid"]
         submitted = {"sid": sid, "client_secret": SECRET, "token": CODE}
-        answer = self.caller.ask("POST", SUBMIT, submitted)
-        self.assertEqual(answer.content, b'{"success":true}')
+        proven = self.caller.ask("POST", SUBMIT, submitted)
+        self.assertEqual(proven.content, b'{"success":true}')
         return str(sid)
 
     def sessions(self: Any) -> list[str]:
@@ -78,16 +78,14 @@ class PhoneRaces(RaceCase):
     def test_oneNumber(self: Any) -> None:
         """Of sixteen who have each proven one number, one registers with it."""
         for number in range(ROUNDS):
-            answers = self.present(
-                self.sessions(), [self.validated(number) for _ in range(CONTENDERS)]
-            )
+            answers = self.present(self.sessions(), [self.proof(number) for _ in range(CONTENDERS)])
             self.assertEqual(answers, {None: 1, "M_THREEPID_IN_USE": CONTENDERS - 1})
         self.assertOwned(ROUNDS)
 
     def test_oneProof(self: Any) -> None:
         """Of sixteen sessions that present one proof at once, one gets it."""
         for number in range(FEW_ROUNDS):
-            sids = [self.validated(number)] * CONTENDERS
+            sids = [self.proof(number)] * CONTENDERS
             answers = self.present(self.sessions(), sids)
             self.assertEqual(answers, {None: 1, "M_UNAUTHORIZED": CONTENDERS - 1})
         self.assertOwned(FEW_ROUNDS)
@@ -95,7 +93,7 @@ class PhoneRaces(RaceCase):
     def test_oneSession(self: Any) -> None:
         """A session that presents its proof sixteen times at once makes one account."""
         for number in range(FEW_ROUNDS):
-            sids = [self.validated(number)] * CONTENDERS
+            sids = [self.proof(number)] * CONTENDERS
             answers = self.present(self.sessions()[:1] * CONTENDERS, sids)
             self.assertEqual(answers, {None: CONTENDERS})
         self.assertOwned(FEW_ROUNDS)

@@ -12,11 +12,11 @@ from regsys.outbound.http import DEADLINE_S
 from tests.doubles.identity import (
     API,
     CODE,
-    ODD_ANSWERS,
+    NO_PROOFS,
+    ODD_PROOFS,
     REFUSALS,
     SILENCES,
     STALL,
-    UNVALIDATED,
     VALIDATED_MS,
     IdentityDouble,
 )
@@ -54,7 +54,7 @@ class PhoneCase(DialogueCase):
         body = {"sid": sid, "client_secret": SECRET, "token": token}
         return self.client.post(SUBMIT, body)
 
-    def validated(self, **more: Any) -> str:
+    def proven(self, **more: Any) -> str:
         """A number is proven; the sid."""
         sid = self.ask(**more).json["sid"]
         answer = self.submit(sid)
@@ -153,7 +153,7 @@ class RequestTests(PhoneCase):
 
     def test_inUse(self) -> None:
         """A taken number is refused, unless that is hidden: then its owner gets a code."""
-        self.assertRegistered(self.present(self.begin("owner"), self.validated()), "owner")
+        self.assertRegistered(self.present(self.begin("owner"), self.proven()), "owner")
         asked = len(self.double.asked)
         self.assertRefused(self.ask(), 400, "M_THREEPID_IN_USE")
         self.assertEqual(len(self.double.asked), asked)
@@ -204,7 +204,7 @@ class StageTests(PhoneCase):
         """A proven number is the new account's, in its one form."""
         begun = self.challenge(username="alice", password=PASSWORD)
         self.assertEqual(begun["flows"], [{"stages": [STAGE]}])
-        answer = self.present(begun["session"], self.validated(number="+4915112345678"))
+        answer = self.present(begun["session"], self.proven(number="+4915112345678"))
         self.assertRegistered(answer, "alice")
         self.assertEqual(self.owners(), {CANONICAL: "@alice:test.example"})
 
@@ -227,11 +227,11 @@ class StageTests(PhoneCase):
         lives on."""
         watch(self, {"the number": CANONICAL, "sid": "canary"})
         session = self.begin("alice")
-        for name in ({*REFUSALS} - {LIMITED}) | {*UNVALIDATED, "never-heard-of", "empty-object"}:
+        for name in ({*REFUSALS} - {LIMITED}) | {*NO_PROOFS, "never-heard-of", "empty-object"}:
             answer = self.present(session, f"{name}..canary")
             self.assertRefused(answer, 401, "M_UNAUTHORIZED", name)
             self.assertEqual(answer.json["completed"], [], name)
-        for name in (*ODD_ANSWERS, *SILENCES, LIMITED):
+        for name in (*ODD_PROOFS, *SILENCES, LIMITED):
             if name != "empty-object":
                 self.assertRefused(self.present(session, f"{name}..canary"), *UNAVAILABLE, name)
         self.assertEqual(self.counts()["users"], 0)
@@ -320,7 +320,7 @@ class StageTests(PhoneCase):
 
     def test_oneAccount(self) -> None:
         """Of two who have proven one number, one has it."""
-        sids = [self.validated(), self.validated(number="+49 151 12345678")]
+        sids = [self.proven(), self.proven(number="+49 151 12345678")]
         sessions = [self.begin("alice"), self.begin("bob")]
         self.assertRegistered(self.present(sessions[0], sids[0]), "alice")
         self.assertRefused(self.present(sessions[1], sids[1]), 400, "M_THREEPID_IN_USE")

@@ -74,8 +74,8 @@ class TextedFlows:
         and leads to an account; its number can be removed, proven again and added again."""
         self.gateway.mishaps.put(503)
         creds = self.prove("secret", self.ask("secret"))
-        params = {"username": "alice", "password": PASSWORD}
-        session = self.service.ask("POST", f"{V3}/register", params).json["session"]
+        wish = {"username": "alice", "password": PASSWORD}
+        session = self.service.ask("POST", f"{V3}/register", wish).json["session"]
         auth = {"session": session, "type": STAGE, "threepid_creds": creds}
         done = self.service.ask("POST", f"{V3}/register", {"auth": auth})
         self.assertEqual((done.status, done.json.get("user_id")), (200, "@alice:test.example"))

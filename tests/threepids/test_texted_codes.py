@@ -26,7 +26,7 @@ class TextedCodeTests(Texted, PhoneCase):
         "regsys": OWN,
     }
 
-    def validated_by_code(self, **more: Any) -> str:
+    def proven_by_code(self, **more: Any) -> str:
         sid = self.ask(**more).json["sid"]
         assert isinstance(sid, str)
         self.assertEqual(self.submit(sid, self.code()).json, {"success": True})
@@ -47,7 +47,7 @@ class TextedCodeTests(Texted, PhoneCase):
         self.assertLess(len(text), 160)
         session = self.begin("alice")
         self.assertRefused(self.present(session, answer.json["sid"]), 401, "M_UNAUTHORIZED")
-        sid = self.validated_by_code()
+        sid = self.proven_by_code()
         self.assertRegistered(self.present(session, sid), "alice")
         self.assertEqual(self.owners(), {CANONICAL: "@alice:test.example"})
         self.assertEqual(self.double.asked, [])
@@ -92,14 +92,14 @@ class TextedCodeTests(Texted, PhoneCase):
     def test_oneSession(self) -> None:
         """A proof passes one session."""
         self.system(registrations_require_3pid=["msisdn", "email"], email=MAIL)
-        sid, first, second = self.validated_by_code(), self.begin("alice"), self.begin("bob")
+        sid, first, second = self.proven_by_code(), self.begin("alice"), self.begin("bob")
         self.assertEqual(self.present(first, sid).json["completed"], [STAGE])
         self.assertRefused(self.present(second, sid), 401, "M_UNAUTHORIZED")
         self.assertEqual(self.present(second, sid, "another").json["completed"], [])
 
     def test_inUse(self) -> None:
         """Where it is hidden that a number is taken, its owner is told instead of sent a code."""
-        self.assertRegistered(self.present(self.begin("owner"), self.validated_by_code()), "owner")
+        self.assertRegistered(self.present(self.begin("owner"), self.proven_by_code()), "owner")
         self.assertRefused(self.ask(client_secret="other"), 400, "M_THREEPID_IN_USE")
         self.system(database=self.database, request_token_inhibit_3pid_errors=True)
         answer = self.ask(client_secret="other")

@@ -11,7 +11,7 @@ from regsys.errors import Unavailable
 from regsys.interfaces import IValidationMails
 from regsys.model import CODE_TRIES, JOB_LEASE_MS, MailPurpose, ValidationMail
 from regsys.testing import MemoryMails, provides
-from tests.support.validations import ALICE, REQUEST, SECRET, ValidationCase
+from tests.support.validations import ALICE, REQUEST, SECRET, ProofCase
 
 LIFE_S = 3600
 TIGHT = {"per_second": 0.01, "burst_count": 3}
@@ -29,7 +29,7 @@ class SilentMails:
         await Deferred()
 
 
-class RequestTests(ValidationCase):
+class RequestTests(ProofCase):
     def test_fake(self) -> None:
         """The mails that tests read went where real ones go."""
         provides(IValidationMails, MemoryMails())
@@ -149,7 +149,7 @@ class RequestTests(ValidationCase):
         self.assertNotIn(self.mail.code, stored)
 
 
-class MailTests(ValidationCase):
+class MailTests(ProofCase):
     def waiting(self) -> int:
         count = self.rows("SELECT COUNT(*) FROM jobs")[0][0]
         assert isinstance(count, int)
@@ -215,7 +215,7 @@ class MailTests(ValidationCase):
         self.assertEqual(self.waiting(), 1)
 
 
-class TakenTests(ValidationCase):
+class TakenTests(ProofCase):
     def setUp(self) -> None:
         super().setUp()
         self.taken()

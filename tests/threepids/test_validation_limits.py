@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from twisted.logger import capturedLogs
 
-from tests.support.validations import ALICE, REQUEST, SECRET, SUBMIT, ValidationCase
+from tests.support.validations import ALICE, REQUEST, SECRET, SUBMIT, ProofCase
 
 TIGHT = {"per_second": 0.01, "burst_count": 3}
 
 
-class LimitTests(ValidationCase):
+class LimitTests(ProofCase):
     def mailed(self, address: str = ALICE) -> int:
         return sum(mail.address == address for mail in self.mails.sent)
 

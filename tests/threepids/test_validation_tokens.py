@@ -6,12 +6,12 @@ from typing import Any
 
 from regsys.errors import NoTriesLeft
 from regsys.model import CODE_TRIES
-from tests.support.validations import SECRET, ValidationCase
+from tests.support.validations import SECRET, ProofCase
 
 LIFE_S = 3600
 
 
-class ConfirmTests(ValidationCase):
+class ConfirmTests(ProofCase):
     def setUp(self) -> None:
         super().setUp()
         self.sid = self.asked()
@@ -20,7 +20,7 @@ class ConfirmTests(ValidationCase):
     def code(self, token: Any, **more: str) -> Any:
         return self.submit(**{"sid": self.sid, "client_secret": SECRET, "token": token, **more})
 
-    def assertValidated(self, expected: bool = True) -> None:
+    def assertProven(self, expected: bool = True) -> None:
         row = self.rows("SELECT validated_ms FROM validations WHERE sid = ?", self.sid)[0]
         self.assertEqual(row[0] is not None, expected)
 
@@ -28,14 +28,14 @@ class ConfirmTests(ValidationCase):
         """The token of the link proves the address; using it is idempotent."""
         for _ in range(3):
             self.assertEqual(self.submit(**self.good).json, {"success": True})
-        self.assertValidated()
+        self.assertProven()
 
     def test_code(self) -> None:
         """So does the code, in small letters and in groups, too."""
         code = self.mail.code or ""
         for typed in (code, f" {code[:4].lower()}-{code[4:]} "):
             self.assertEqual(self.code(typed).json, {"success": True}, typed)
-        self.assertValidated()
+        self.assertProven()
 
     def test_wrong(self) -> None:
         """Whatever is wrong is refused alike and says so; a session that isn't there and one
@@ -60,7 +60,7 @@ class ConfirmTests(ValidationCase):
             self.assertIs(answer.json["success"], False, changes)
             answers.append(answer)
         self.assertEqual(answers[0], answers[2])
-        self.assertValidated(False)
+        self.assertProven(False)
 
     def test_types(self) -> None:
         """All three are needed, as strings."""
@@ -76,7 +76,7 @@ class ConfirmTests(ValidationCase):
         self.assertEqual(self.code(self.mail.code).json["error"], NoTriesLeft.sentence)
         self.asked(attempt=2)
         self.assertRefused(self.code(self.mail.code), 400, "M_TOKEN_INCORRECT")
-        self.assertValidated(False)
+        self.assertProven(False)
         self.assertEqual(self.submit(**self.good).json, {"success": True})
 
     def test_lifetimes(self) -> None:

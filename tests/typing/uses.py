@@ -61,10 +61,10 @@ async def handling(handler: regsys.RegistrationHandler, user_id: UserID) -> None
 
 
 async def confirming(
-    reauthentication: regsys.Reauthentication, request: regsys.ReauthenticationRequest
+    confirmation: regsys.Reauthentication, request: regsys.ReauthenticationRequest
 ) -> Optional[Mapping[str, Any]]:
-    answer: Union[regsys.Reauthenticated, Challenge] = await reauthentication.confirm(request)
-    await reauthentication.confirm(request, 17)  # error: call-arg
+    answer: Union[regsys.Reauthenticated, Challenge] = await confirmation.confirm(request)
+    await confirmation.confirm(request, 17)  # error: call-arg
     regsys.ReauthenticationRequest(method="POST")  # error: call-arg
     regsys.challenged(request)  # error: arg-type
     if isinstance(answer, regsys.Reauthenticated):

@@ -16,7 +16,7 @@ DUMMY = "m.login.dummy"
 EMAIL = "m.login.email.identity"
 FLOWS = ((TOKEN, DUMMY), (RIDDLE,), (EMAIL,))
 # What has been proven before anybody registers: the address of each sid, twice the same.
-VALIDATED = {"first": "a@mail.example", "again": "a@mail.example"}
+PROOFS = {"first": "a@mail.example", "again": "a@mail.example"}
 CLIENT_SECRET = "secret"
 HOUR_MS = 3600 * 1000
 LIFETIME_MS = 48 * HOUR_MS
@@ -49,7 +49,7 @@ ELSEWHERE = (
 )
 
 
-def email_auth(sid: str) -> dict[str, Any]:
+def proof(sid: str) -> dict[str, Any]:
     """What a client sends for the email stage."""
     return {"type": EMAIL, "threepid_creds": {"sid": sid, "client_secret": CLIENT_SECRET}}
 
@@ -67,13 +67,13 @@ STAGES = st.sampled_from(
         SOLVED,
         SOLVED,
         {**SOLVED, "answer": "a window"},
-        *map(email_auth, VALIDATED),
+        *map(proof, PROOFS),
     ]
 )
 NAMES = st.sampled_from([DENIED, *(f"name{number}" for number in range(12))])
 PASSWORDS = st.sampled_from(["correct horse", "battery staple"])
 DEVICES = st.sampled_from(["PHONE", "LAPTOP"])
-PARAMS = st.one_of(
+WISHES = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"password": PASSWORDS}),
     st.fixed_dictionaries({"username": NAMES}, optional={"device_id": DEVICES}),
@@ -101,16 +101,16 @@ class Session:
 
 @attr.frozen
 class Ask:
-    """One request of ``person`` (an address): ``params`` are its keys beside ``auth``."""
+    """One request of ``person`` (an address): ``wishes`` are its keys beside ``auth``."""
 
     person: str
     uri: str
     stage: dict[str, Any]
-    params: dict[str, Any]
+    wishes: dict[str, Any]
 
     @property
     def password(self) -> Optional[str]:
-        return self.params.get("password")
+        return self.wishes.get("password")
 
 
 @attr.frozen
@@ -157,8 +157,8 @@ class Server:
     def read(self, session: Session, ask: Ask) -> Refusal | Attempt:
         """What a request is answered, or the account that it goes on to make."""
         params = session.params
-        if ask.params:
-            params = {name: it for name, it in ask.params.items() if name != "password"}
+        if ask.wishes:
+            params = {name: it for name, it in ask.wishes.items() if name != "password"}
         if session.lives and session.ends_ms <= self.now_ms:
             return 400, "M_UNKNOWN"
         if ask.uri != session.uri:
@@ -219,7 +219,7 @@ class Server:
 
     def address(self, passed: dict[str, Any]) -> Optional[str]:
         """The one that whoever has passed these stages registers with."""
-        return VALIDATED.get(passed.get(EMAIL) or "")
+        return PROOFS.get(passed.get(EMAIL) or "")
 
     def keep(self, attempt: Attempt, name: str) -> None:
         """There is an account of this name now."""
@@ -262,10 +262,7 @@ class Server:
         passed = session.passed
         if not session.lives:
             return passed, "M_MISSING_PARAM"
-        if (
-            sid in VALIDATED
-            and self.claimed.setdefault(sid, session.session_id) == session.session_id
-        ):
+        if sid in PROOFS and self.claimed.setdefault(sid, session.session_id) == session.session_id:
             return {**passed, EMAIL: sid}, None
         if passed.get(EMAIL) is not None:
             passed = {**passed, EMAIL: None}

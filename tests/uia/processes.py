@@ -14,7 +14,7 @@ from regsys.testing import MemoryMails, memory_process
 from regsys.wiring import subsystem
 from tests.support.client import Answer, Client
 from tests.support.riddle import Riddle
-from tests.uia.model import CLIENT_SECRET, FLOWS, LIFETIME_MS, VALIDATED, Attempt
+from tests.uia.model import CLIENT_SECRET, FLOWS, LIFETIME_MS, PROOFS, Attempt
 
 
 class Process:
@@ -57,9 +57,9 @@ class Held:
 
 
 def prove(machine: Any) -> None:
-    """Somebody has proven the addresses of VALIDATED before."""
-    validations, now_ms = ValidationStore(machine.database), machine.model.now_ms
-    for sid, address in VALIDATED.items():
+    """Somebody has proven the addresses of PROOFS before."""
+    proofs, now_ms = ValidationStore(machine.database), machine.model.now_ms
+    for sid, address in PROOFS.items():
         asked = NewValidation(
             sid=sid,
             medium="email",
@@ -71,15 +71,15 @@ def prove(machine: Any) -> None:
             now_ms=now_ms,
             until_ms=now_ms + LIFETIME_MS,
         )
-        machine.wait(validations.begin(asked))
-        machine.wait(validations.confirm(sid, now_ms))
+        machine.wait(proofs.begin(asked))
+        machine.wait(proofs.confirm(sid, now_ms))
     # For as long as the machine runs.
     change = "UPDATE validations SET expires_ms = expires_ms * 2"
     machine.wait(machine.database.transaction("test", lambda txn: txn.run(change, ())))
 
 
 def check_addresses(machine: Any) -> None:
-    """Accounts and proofs belong to those that the model says."""
+    """Accounts and proofs are whose the model says."""
     found = machine.rows("SELECT address, user_id FROM threepids")
     owners = {address: user_id[1:].partition(":")[0] for address, user_id in found}
     assert owners == machine.model.owners

@@ -42,12 +42,12 @@ from tests.uia.model import (
     HOUR_MS,
     LIFETIME_MS,
     NAMES,
-    PARAMS,
     PEOPLE,
     REGISTER,
     STAGES,
     TELLING,
     WAITS_MS,
+    WISHES,
     Ask,
     Attempt,
     Refusal,
@@ -133,10 +133,10 @@ class Dialogues(RuleBasedStateMachine):
         return any(process.held is None for process in self.processes)
 
     @precondition(can_ask)
-    @rule(target=sessions, person=PEOPLE, stage=STAGES, params=PARAMS, which=st.booleans())
-    def begin(self, person: str, stage: Any, params: Any, which: bool) -> Any:
+    @rule(target=sessions, person=PEOPLE, stage=STAGES, wishes=WISHES, which=st.booleans())
+    def begin(self, person: str, stage: Any, wishes: Any, which: bool) -> Any:
         """A new session, or an account at once for who has passed all in one request."""
-        ask = Ask(person, REGISTER, stage, params)
+        ask = Ask(person, REGISTER, stage, wishes)
         new = Session("", REGISTER, self.model.now_ms + LIFETIME_MS, people={person})
         answer = self.send(self.process(which), new, ask)
         if answer is None or answer.status != CHALLENGED[0]:
@@ -145,13 +145,13 @@ class Dialogues(RuleBasedStateMachine):
         return new
 
     @precondition(can_ask)
-    @rule(session=sessions, person=PEOPLE, stage=STAGES, params=PARAMS, settled=st.booleans())
-    def go_on(self, session: Session, person: str, stage: Any, params: Any, settled: bool) -> None:
+    @rule(session=sessions, person=PEOPLE, stage=STAGES, wishes=WISHES, settled=st.booleans())
+    def go_on(self, session: Session, person: str, stage: Any, wishes: Any, settled: bool) -> None:
         """Ask in a session, anybody's, maybe before the reactor had the time for what comes
         after the answer before."""
         if settled:
             self.settle()
-        self.send(self.process(settled), session, Ask(person, REGISTER, stage, params))
+        self.send(self.process(settled), session, Ask(person, REGISTER, stage, wishes))
 
     @precondition(can_ask)
     @rule(session=sessions, person=PEOPLE, stage=STAGES, name=NAMES, which=st.booleans())
@@ -160,8 +160,8 @@ class Dialogues(RuleBasedStateMachine):
     ) -> None:
         """Ask in a session with a new password: if that completes it, it is held while hashing."""
         self.settle()
-        params = {"username": name, "password": f"password {next(self.numbers)}"}
-        self.send(self.process(which), session, Ask(person, REGISTER, stage, params), slow=True)
+        wishes = {"username": name, "password": f"password {next(self.numbers)}"}
+        self.send(self.process(which), session, Ask(person, REGISTER, stage, wishes), slow=True)
 
     @precondition(can_ask)
     @rule(session=sessions, person=PEOPLE, stage=STAGES, uri=st.sampled_from(ELSEWHERE))
@@ -222,7 +222,7 @@ class Dialogues(RuleBasedStateMachine):
 
     def start(self, process: Process, session: Session, ask: Ask) -> Deferred[Answer]:
         auth = {**ask.stage, **({"session": session.session_id} if session.session_id else {})}
-        body = {**ask.params, **({"auth": auth} if auth else {})}
+        body = {**ask.wishes, **({"auth": auth} if auth else {})}
         note(f"{session.session_id} {ask}")
         return process.client.start("POST", ask.uri, body, X_Forwarded_For=ask.person)
 

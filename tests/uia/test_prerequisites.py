@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Mapping
 
 from tests.support.accounts import AccountCase
 from tests.support.client import Answer
-from tests.support.validations import ALICE, ValidationCase
+from tests.support.validations import ALICE, ProofCase
 
 TOKEN = "m.login.registration_token"
 
 
-class PrerequisitesTests(ValidationCase):
+class StagesFirstTests(ProofCase):
     options: ClassVar[Mapping[str, Any]] = {
         "registrations_require_3pid": ["email"],
         "registration_requires_token": True,

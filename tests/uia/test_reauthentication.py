@@ -30,7 +30,7 @@ ALICE = {
 }
 
 
-class ReauthenticationCase(SystemCase):
+class ConfirmationCase(SystemCase):
     """Alice and Mallory are logged in. ``done``: on whom the endpoint has acted."""
 
     def setUp(self) -> None:
@@ -66,7 +66,7 @@ class ReauthenticationCase(SystemCase):
         return self.counts()["uia_sessions"]
 
 
-class DialogueTests(ReauthenticationCase):
+class DialogueTests(ConfirmationCase):
     def test_confirmed(self) -> None:
         """A request is challenged, its password tried, and then it is done, once."""
         first = self.ask()
@@ -143,13 +143,13 @@ class DialogueTests(ReauthenticationCase):
             body={"auth": ALICE},
             client=Caller("192.0.2.1"),
         )
-        reauthentication = self.subsystem.reauthentication
-        assert reauthentication is not None
-        confirming_it = Deferred.fromCoroutine(reauthentication.confirm(request))
+        confirmation = self.subsystem.reauthentication
+        assert confirmation is not None
+        confirming_it = Deferred.fromCoroutine(confirmation.confirm(request))
         self.failureResultOf(confirming_it, UserDeactivated)
 
 
-class AttackTests(ReauthenticationCase):
+class AttackTests(ConfirmationCase):
     def test_anothersSession(self) -> None:
         """A session is good for its user alone, whoever knows its id or whose password."""
         hers, his = self.begin(), self.begin(token=self.mallory)
@@ -222,7 +222,7 @@ class Meanwhile:
         return getattr(self._database, name)
 
 
-class TimeoutTests(ReauthenticationCase):
+class TimeoutTests(ConfirmationCase):
     options: ClassVar[Mapping[str, Any]] = {"ui_auth": {"session_timeout": "10m"}}
 
     def test_notAskedAgain(self) -> None:
@@ -250,16 +250,16 @@ class TimeoutTests(ReauthenticationCase):
         """Whose time is over is not kept in memory."""
         self.ask(ALICE)
         self.clock.advance(600)
-        reauthentication = self.subsystem.reauthentication
-        assert reauthentication is not None
+        confirmation = self.subsystem.reauthentication
+        assert confirmation is not None
         self.ask({"type": STAGE, "user": "mallory", "password": "another one"}, self.mallory)
         self.assertEqual(
-            [str(user) for user, _ in reauthentication._until_ms], ["@mallory:test.example"]
+            [str(user) for user, _ in confirmation._until_ms], ["@mallory:test.example"]
         )
 
 
 class EmbeddedTests(SystemCase):
-    def reauthentication(self, options: Any = None, **hooks: Any) -> Any:
+    def confirmation(self, options: Any = None, **hooks: Any) -> Any:
         chosen = config(**(options or {}))
         accounts = MemoryAccounts()
         devices = MemoryDevices(accounts)
@@ -278,14 +278,14 @@ class EmbeddedTests(SystemCase):
         """An embedded subsystem has the stages for which there is something: passwords, stages
         of its own, or nothing at all; ``password_config`` may forbid passwords."""
         users = UserStore(self.database)
-        self.assertIsNone(self.reauthentication())
-        self.assertEqual(self.reauthentication(users=users).flows, ((STAGE,),))
+        self.assertIsNone(self.confirmation())
+        self.assertEqual(self.confirmation(users=users).flows, ((STAGE,),))
         riddle = {"stages": [Riddle()], "confirmation_flows": [(RIDDLE,)]}
-        self.assertEqual(self.reauthentication(**riddle).flows, [(RIDDLE,)])
-        self.assertRaises(ValueError, self.reauthentication, confirmation_flows=[(STAGE,)])
+        self.assertEqual(self.confirmation(**riddle).flows, [(RIDDLE,)])
+        self.assertRaises(ValueError, self.confirmation, confirmation_flows=[(STAGE,)])
         for enabled, offered in ((False, False), ("only_for_reauth", True), (True, True)):
             options = {"password_config": {"enabled": enabled}}
-            found = self.reauthentication(options, users=users)
+            found = self.confirmation(options, users=users)
             self.assertIs(found is not None, offered, enabled)
 
     def test_ownStage(self) -> None:

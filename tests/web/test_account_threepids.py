@@ -24,12 +24,12 @@ class AddTests(AccountCase):
         """An address is proven, its addition confirmed by password; then it is listed with its
         times, and one can log in by it."""
         self.clock.advance(5)
-        validated_ms = self.now_ms
-        sid = self.validated_by(self.alice, " Alice@Mail.EXAMPLE")
+        proven_ms = self.now_ms
+        sid = self.proven_by(self.alice, " Alice@Mail.EXAMPLE")
         self.clock.advance(5)
         answer = self.confirmed(self.alice, sid)
         self.assertEqual((answer.status, answer.json), (200, {}), answer)
-        expected = {"medium": "email", "address": ALICE, "validated_at": validated_ms}
+        expected = {"medium": "email", "address": ALICE, "validated_at": proven_ms}
         expected["added_at"] = self.now_ms
         listed = self.client.get(THREEPIDS, token=self.alice).json
         self.assertEqual(listed, {"threepids": [expected]})
@@ -41,14 +41,14 @@ class AddTests(AccountCase):
 
     def test_mail(self) -> None:
         """The mail says that an address is being added, and leads to that confirmation."""
-        self.validated_by(self.alice)
+        self.proven_by(self.alice)
         self.assertEqual(self.mail.purpose, MailPurpose.ADD_THREEPID)
         (row,) = self.rows("SELECT user_id, sid FROM validations")
         self.assertEqual(tuple(row), ("@alice:test.example", self.link(path=ADD_SUBMIT)["sid"]))
 
     def test_purpose(self) -> None:
         """Whoever is led to the page of newcomers is told the same: what the proof is for."""
-        self.validated_by(self.alice)
+        self.proven_by(self.alice)
         query = urlencode(self.link(path=ADD_SUBMIT))
         for path in (ADD_SUBMIT, SUBMIT):
             page = self.client.get(f"{path}?{query}").json.decode()
@@ -64,14 +64,14 @@ class AddTests(AccountCase):
 
     def test_twice(self) -> None:
         """A client that lost the answer asks again, and gets it; the address is added once."""
-        sid = self.validated_by(self.alice)
+        sid = self.proven_by(self.alice)
         for _ in range(2):
             self.assertEqual(self.confirmed(self.alice, sid).status, 200)
         self.assertEqual(self.held(self.alice), [ALICE])
 
     def test_usedOnce(self) -> None:
         """A proof that has done its work adds nothing once the address is gone."""
-        sid = self.validated_by(self.alice)
+        sid = self.proven_by(self.alice)
         self.confirmed(self.alice, sid)
         self.delete(self.alice)
         self.assertRefused(self.add(self.alice, sid), 400, "M_THREEPID_AUTH_FAILED")
@@ -94,7 +94,7 @@ class AddTests(AccountCase):
     def test_others(self) -> None:
         """An address that is somebody's is refused when its proof is asked for, and where two
         have proven it, the second is: it is never moved."""
-        sids = [self.validated_by(token) for token in (self.alice, self.bob)]
+        sids = [self.proven_by(token) for token in (self.alice, self.bob)]
         session = self.session(self.bob, sids[1])
         self.assertEqual(self.confirmed(self.alice, sids[0]).status, 200)
         self.assertRefused(self.ask_to_add(self.bob), 400, "M_THREEPID_IN_USE")
@@ -124,7 +124,7 @@ class AddTests(AccountCase):
         hooks = self.hooks(mails=self.mails)
         hooks.threepids.register("module", rule)
         self.system(database=self.database, hooks=hooks)
-        sid = self.validated_by(self.alice)
+        sid = self.proven_by(self.alice)
         self.assertRefused(self.confirmed(self.alice, sid), 403, "M_THREEPID_DENIED")
         self.assertEqual(asked, [("email", ALICE, False)] * 2)
         self.assertEqual(self.held(self.alice), [])
@@ -157,8 +157,8 @@ class AttackTests(AccountCase):
     def test_othersProof(self) -> None:
         """What another user has proven, or somebody who wants to register, is of no use, even to
         who knows all of it."""
-        theirs = self.validated_by(self.bob)
-        newcomers = self.validated(OTHER)
+        theirs = self.proven_by(self.bob)
+        newcomers = self.proven(OTHER)
         for sid in (theirs, newcomers):
             self.assertRefused(self.add(self.alice, sid), 400, "M_THREEPID_AUTH_FAILED", sid)
         self.assertEqual(self.confirmed(self.bob, theirs, "bob").status, 200)
@@ -166,7 +166,7 @@ class AttackTests(AccountCase):
     def test_accountsProofRegistersNobody(self) -> None:
         """Nor does what an account has proven let anybody register."""
         self.system(database=self.database, registrations_require_3pid=["email"])
-        answer = self.present(self.begin("mallory"), self.validated_by(self.alice))
+        answer = self.present(self.begin("mallory"), self.proven_by(self.alice))
         self.assertRefused(answer, 401, "M_UNAUTHORIZED")
 
     def test_sameSecret(self) -> None:
@@ -178,14 +178,14 @@ class AttackTests(AccountCase):
 
     def test_secret(self) -> None:
         """A sid without its client secret proves nothing."""
-        sid = self.validated_by(self.alice)
+        sid = self.proven_by(self.alice)
         answer = self.add(self.alice, sid, client_secret="guess")
         self.assertRefused(answer, 400, "M_THREEPID_AUTH_FAILED")
 
     def test_othersConfirmation(self) -> None:
         """A stolen access token adds nothing: another one's dialogue is not its, and another
         one's password confirms nothing."""
-        mine, theirs = self.validated_by(self.alice), self.validated_by(self.bob, OTHER)
+        mine, theirs = self.proven_by(self.alice), self.proven_by(self.bob, OTHER)
         session = self.session(self.bob, theirs)
         auth = {**CONFIRMED, "session": session, "user": "bob"}
         self.assertRefused(self.add(self.alice, mine, auth), 403, "M_FORBIDDEN")
@@ -199,7 +199,7 @@ class AttackTests(AccountCase):
         self.added(self.alice)
         self.added(self.bob, OTHER, "bob")
         by = {"type": "m.id.thirdparty", "medium": "email"}
-        sid = self.validated_by(self.alice, "new@mail.example")
+        sid = self.proven_by(self.alice, "new@mail.example")
         auth = {**CONFIRMED, "session": self.session(self.alice, sid)}
         for wrong in (OTHER, "nobody@mail.example", "no address"):
             answer = self.add(self.alice, sid, {**auth, "identifier": {**by, "address": wrong}})
@@ -212,7 +212,7 @@ class AttackTests(AccountCase):
 
     def test_confirmationOnce(self) -> None:
         """A dialogue confirms one addition."""
-        sid, other = self.validated_by(self.alice), self.validated_by(self.alice, OTHER)
+        sid, other = self.proven_by(self.alice), self.proven_by(self.alice, OTHER)
         session = self.session(self.alice, sid)
         auth = {**CONFIRMED, "session": session, "user": "alice"}
         self.assertEqual(self.add(self.alice, sid, auth).status, 200)

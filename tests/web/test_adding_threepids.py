@@ -45,7 +45,7 @@ class WithoutTokenTests(AccountCase):
     def test_tokenThatIsGiven(self) -> None:
         """A token that is given is looked at; then the proof is that account's from the start."""
         self.assertRefused(self.ask_to_add("nobody's"), 401, "M_UNKNOWN_TOKEN")
-        sid = self.validated_by(self.alice)
+        sid = self.proven_by(self.alice)
         self.assertRefused(self.add(self.bob, sid), 400, "M_THREEPID_AUTH_FAILED")
         self.session(self.alice, sid)
 
@@ -93,7 +93,7 @@ class OldWayTests(AccountCase):
         """It adds what was proven, under either name, and asks for no password; a lost answer can
         be had again."""
         for key, email in (("three_pid_creds", ALICE), ("threePidCreds", OTHER)):
-            sid = self.validated_by(self.alice, email)
+            sid = self.proven_by(self.alice, email)
             creds = {"sid": sid, "client_secret": SECRET, "id_server": "x"}
             for _ in range(2):
                 answer = self.post(self.alice, {key: creds, "bind": False})

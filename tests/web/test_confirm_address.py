@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from regsys.config import ConfigError
 from tests.support.client import Answer
-from tests.support.validations import ALICE, MAILS, SECRET, SUBMIT, ValidationCase
+from tests.support.validations import ALICE, MAILS, SECRET, SUBMIT, ProofCase
 from tests.web.test_page_headers import SafePages
 
 NEXT = "https://app.example/#/go?on=1"
@@ -17,7 +17,7 @@ CONFIRMED, REFUSED = "Your address is confirmed", "Your address is not confirmed
 WRONG = "This code or link is not valid, or no longer valid."
 
 
-class PageCase(SafePages, ValidationCase):
+class PageCase(SafePages, ProofCase):
     def look(self, method: str = "GET", **changes: str) -> Answer:
         """Open the link of the last mail, with these changes."""
         return self.client.ask(method, f"{SUBMIT}?{urlencode({**self.link(), **changes})}")

@@ -54,7 +54,7 @@ TOKENS = {
 }
 ADMIN = {"shared_secret", "username_available", "jobs", "jobs_retry", "job_retry"}
 PAGES = {"fallback", "registration_page", "static"}
-VALIDATION = {
+PROOFS = {
     "email_request_token",
     "email_submit_token",
     "threepid_email_submit_token",
@@ -63,7 +63,7 @@ VALIDATION = {
 }
 CHANGES = {"threepid_email_request_token", "threepid_msisdn_request_token", "threepid_add"}
 THREEPIDS = {"threepids", "threepid_delete", "threepid_bind", "threepid_unbind"} | CHANGES
-OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | VALIDATION
+OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
 STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
 
 
@@ -123,9 +123,9 @@ class EndpointTests(SystemCase):
         plenty = {"per_second": 1000, "burst_count": 1000}
         self.system(agent=stalled, account_threepid_delegates=delegates, rc_3pid_validation=plenty)
         token = self.registered_by_the_way()
-        credentials = {"sid": "s", "client_secret": "s"}
+        proof = {"sid": "s", "client_secret": "s"}
         for _ in range(AT_ONCE):
-            self.client.start("POST", f"{V3}/account/3pid/add", credentials, token=token)
+            self.client.start("POST", f"{V3}/account/3pid/add", proof, token=token)
         phone = {"country": "DE", "phone_number": "0151 12345678", "send_attempt": 1}
         body = {**phone, "client_secret": "s"}
         answer = self.client.post(f"{V3}/register/msisdn/requestToken", body)
@@ -319,8 +319,8 @@ class EmbeddedTests(DialogueCase):
         self.assertEqual(answer.status, 200, answer)
         stage = {"type": STAGE, "threepid_creds": creds}
         self.assertRegistered(self.go_on(self.begin(), stage), "alice")
-        validated = Threepid("email", "a@mail.example", self.now_ms)
-        self.assertEqual(self.accounts.by_name["alice"].threepids, (validated,))
+        proven = Threepid("email", "a@mail.example", self.now_ms)
+        self.assertEqual(self.accounts.by_name["alice"].threepids, (proven,))
         self.assertEqual(self.rows("SELECT used FROM validations")[0][0], 1)
         self.assertEqual(self.go_on(self.begin("bob"), stage).errcode, "M_UNAUTHORIZED")
 

@@ -10,12 +10,12 @@ from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
 from regsys.testing.provides import provides
 
-SESSION = IdentityServerSession(sid="sid", client_secret=Secret("client_secret"))
+PROOF = IdentityServerSession(sid="sid", client_secret=Secret("client_secret"))
 
 
 def binding(server: str, localpart: str = "alice", **more: object) -> Binding:
-    """One of this user's at this server, with a session."""
-    told = {"medium": "email", "address": "alice@mail.example", "session": SESSION, **more}
+    """One of this user's at this server, with a proof."""
+    told = {"medium": "email", "address": "alice@mail.example", "session": PROOF, **more}
     return Binding(user_id=user(localpart), id_server=server, **told)  # type: ignore[arg-type]
 
 

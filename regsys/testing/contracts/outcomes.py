@@ -64,7 +64,7 @@ class IdempotencyKeyStoreContract(Contract):
         assert found is not None
         return found.outcome
 
-    async def test_claimed(self) -> None:
+    async def test_reserved(self) -> None:
         """A reserved key says for whom and with which login, and that it has no end yet."""
         store = await self.started()
         self.assertIsNone(await store.claim(new_account(), RECOVERY))
@@ -80,13 +80,13 @@ class IdempotencyKeyStoreContract(Contract):
         self.assertEqual(await self.job_ids(NOW_MS), set())
         self.assertEqual(await self.job_ids(), {"recovery"})
 
-    async def test_completed(self) -> None:
+    async def test_settled(self) -> None:
         """Once settled the outcome stands: its session is finished, its jobs are held, and
         there is nothing to recover."""
         store = await self.started()
         await store.claim(new_account(), RECOVERY)
-        completed = await store.complete(new_account(), "recovery")
-        self.assertEqual(list(completed or ()), [GREETING])
+        settled = await store.complete(new_account(), "recovery")
+        self.assertEqual(list(settled or ()), [GREETING])
         outcome = await self.outcome()
         assert outcome is not None
         self.assertTrue(outcome.finished)
@@ -96,7 +96,7 @@ class IdempotencyKeyStoreContract(Contract):
         self.assertEqual(await self.job_ids(NOW_MS), set())
         self.assertEqual(await self.job_ids(), {"greeting"})
 
-    async def test_completedTwice(self) -> None:
+    async def test_settledTwice(self) -> None:
         """Settling again, as another process does that shares the key, changes nothing."""
         store = await self.started()
         await store.claim(new_account(), RECOVERY)
@@ -114,11 +114,11 @@ class IdempotencyKeyStoreContract(Contract):
         old, new = (NewJob(kind="greet", job_id=word, dedup_key=word) for word in ("old", "new"))
         await self.jobs.begin([old], NOW_MS)
         await self.jobs.finish("old")
-        completed = await store.complete(attr.evolve(new_account(), jobs=(old, new)), "recovery")
-        self.assertEqual(list(completed or ()), [new])
+        settled = await store.complete(attr.evolve(new_account(), jobs=(old, new)), "recovery")
+        self.assertEqual(list(settled or ()), [new])
         self.assertEqual(await self.job_ids(), {"new"})
 
-    async def test_completedUnderAnotherName(self) -> None:
+    async def test_settledUnderAnotherName(self) -> None:
         """What was made counts, where it is not what was reserved."""
         store = await self.started()
         await store.claim(new_account("alice"), RECOVERY)
@@ -127,7 +127,7 @@ class IdempotencyKeyStoreContract(Contract):
         assert outcome is not None
         self.assertEqual((outcome.user_id, outcome.finished), (user("bob"), True))
 
-    async def test_completedAfterAll(self) -> None:
+    async def test_settledAfterAll(self) -> None:
         """An account that comes after a recovery has given it up is settled all the same."""
         store = await self.started()
         await store.claim(new_account(), RECOVERY)
@@ -138,7 +138,7 @@ class IdempotencyKeyStoreContract(Contract):
         self.assertTrue(outcome.finished)
         self.assertEqual(await self.job_ids(), {"greeting"})
 
-    async def test_released(self) -> None:
+    async def test_withdrawn(self) -> None:
         """A released key has made nothing: it can be claimed again. Idempotent."""
         store = await self.started()
         await store.claim(new_account(), RECOVERY)
@@ -148,7 +148,7 @@ class IdempotencyKeyStoreContract(Contract):
             self.assertEqual(await self.job_ids(), set())
         self.assertIsNone(await store.claim(new_account("bob"), RECOVERY))
 
-    async def test_releasedTooLate(self) -> None:
+    async def test_withdrawnTooLate(self) -> None:
         """What is settled cannot be withdrawn."""
         store = await self.started()
         await store.claim(new_account(), RECOVERY)
@@ -159,7 +159,7 @@ class IdempotencyKeyStoreContract(Contract):
         self.assertTrue(outcome.finished)
         self.assertEqual(await self.job_ids(), {"greeting"})
 
-    async def test_claimedAtOnce(self) -> None:
+    async def test_reservedAtOnce(self) -> None:
         """Of several calls with one key at once, one has noted it, and the others learn so."""
         store = await self.started()
         ended = await together(store.claim(new_account(), RECOVERY) for _ in range(6))

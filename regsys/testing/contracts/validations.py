@@ -225,41 +225,41 @@ class ValidationStoreContract(Contract):
         """What another server has proven is the first one's who brings it, who may do so again;
         it is no session that could be confirmed, and is free again once its time is over."""
         store = self.make()
-        threepid = Threepid("msisdn", "4915112345678", NOW_MS)
+        proof = Threepid("msisdn", "4915112345678", NOW_MS)
         for session, adopted in (("mine", True), ("yours", False), ("mine", True)):
-            self.assertIs(await store.adopt(threepid, session, NOW_MS + 7), adopted, session)
+            self.assertIs(await store.adopt(proof, session, NOW_MS + 7), adopted, session)
         later = Threepid("msisdn", "4915112345678", NOW_MS + 1)
         self.assertTrue(await store.adopt(later, "yours", NOW_MS + 7))
         self.assertFalse(await store.adopt(later, "mine", NOW_MS + 7))
 
     async def test_adoptedAtOnce(self) -> None:
         """Of several sessions at once one gets it."""
-        store, threepid = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
-        ended = await together(store.adopt(threepid, f"{i}", NOW_MS + 7) for i in range(CONTENDERS))
+        store, proof = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
+        ended = await together(store.adopt(proof, f"{i}", NOW_MS + 7) for i in range(CONTENDERS))
         self.assertEqual((ended.count(True), ended.count(False)), (1, CONTENDERS - 1), ended)
 
     async def test_adoptedForAnAccount(self) -> None:
         """It may be an account's, too: the first one's who brings it, and no registration's; it
         is used once."""
-        store, threepid = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
+        store, proof = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
         alice, until_ms = user("alice"), NOW_MS + 7
         for used in (False, True):
-            found = await store.adopt_for(alice, threepid, until_ms)
+            found = await store.adopt_for(alice, proof, until_ms)
             assert found is not None
             self.assertEqual((found.user_id, found.used, found.expires_ms), (alice, used, until_ms))
-            self.assertEqual((found.address, found.validated_ms), (threepid.address, NOW_MS))
+            self.assertEqual((found.address, found.validated_ms), (proof.address, NOW_MS))
             self.assertIs(await store.use(found.sid), not used)
-        self.assertIsNone(await store.adopt_for(user("bob"), threepid, until_ms))
-        self.assertFalse(await store.adopt(threepid, "session", until_ms))
+        self.assertIsNone(await store.adopt_for(user("bob"), proof, until_ms))
+        self.assertFalse(await store.adopt(proof, "session", until_ms))
         newcomers = Threepid("msisdn", "4915112345678", NOW_MS + 1)
         self.assertTrue(await store.adopt(newcomers, "session", until_ms))
         self.assertIsNone(await store.adopt_for(alice, newcomers, until_ms))
 
     async def test_adoptedByAccountsAtOnce(self) -> None:
         """Of several accounts at once one gets it."""
-        store, threepid = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
+        store, proof = self.make(), Threepid("msisdn", "4915112345678", NOW_MS)
         users = [user(f"user{number}") for number in range(CONTENDERS)]
-        ended = await together(store.adopt_for(who, threepid, NOW_MS + 7) for who in users)
+        ended = await together(store.adopt_for(who, proof, NOW_MS + 7) for who in users)
         self.assertEqual(ended.count(None), CONTENDERS - 1, ended)
         for who, found in zip(users, ended, strict=True):
             if found is not None:
