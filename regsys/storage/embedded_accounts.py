@@ -28,9 +28,9 @@ class EmbeddedAccountStore:
     _has_real_users: bool = attr.field(init=False, default=False)
 
     async def claim(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
-        """Claim ``new.key``, store the job that settles it if this process dies, and hold a use of
-        the registration token until then. Returns None if the key is claimed now, else the earlier
-        outcome of the key, whose ``finished`` says whether it was completed.
+        """Claim ``new.key``, store the job that completes or releases it if this process dies, and
+        hold a use of the registration token until then. Returns None if the key is claimed now,
+        else the earlier outcome of the key, whose ``finished`` says whether it was completed.
 
         Raises InvalidRegistrationToken if no use is left."""
         return await self.db.transaction("reserve_outcome", _claim, new, recovery)

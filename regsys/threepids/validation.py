@@ -69,7 +69,7 @@ class ValidationLimits:
     key_of: Callable[[str], str]
 
     async def take(self, medium: str, address: str, client: Client) -> None:
-        """Raises LimitExceeded, and then counts nothing."""
+        """Raises LimitExceeded. A request that only the total refuses does not count."""
         client_key = f"{medium} {self.key_of(client.address)}"
         mailbox = f"{medium} {LIMIT_KEYS[medium](address)}"
         await self.client.take(client_key)
