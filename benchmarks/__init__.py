@@ -1,1 +1,2 @@
-"""What a request costs: ``python -m benchmarks``. How to read it: docs/performance.md."""
+"""Measures what requests cost: ``python -m benchmarks``. docs/performance.md explains the
+output."""

@@ -1,7 +1,7 @@
-"""``python -m benchmarks [--quick] [--ghosts N] [NAME …]``: what requests cost, beside hello and
-the floors, and what a name costs among many namespaces.
+"""``python -m benchmarks [--quick] [--ghosts N] [NAME …]``: the cost of requests, compared with
+hello and the floors, and the cost of a name check with many namespaces.
 
-Exits with 1 if an operation costs more than it may.
+Exits with 1 if an operation exceeds its limit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ QUICK = Effort(rounds=2, count=20)
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="see that it works; no figures")
+    parser.add_argument(
+        "--quick", action="store_true", help="check that it runs; no useful figures"
+    )
     parser.add_argument("--ghosts", type=int, metavar="N", help="only register N ghosts in a row")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these operations")
     chosen = parser.parse_args(arguments)
@@ -46,17 +48,17 @@ def main(arguments: Sequence[str]) -> int:
 
 def show_floors(cleanups: Cleanups, effort: Effort) -> None:
     folder = Path(cleanups.enter_context(tempfile.TemporaryDirectory(prefix="regsys-bench-")))
-    found = [floors.hash_floor(), floors.transaction_on_sqlite(folder)]
+    measured = [floors.hash_floor(), floors.transaction_on_sqlite(folder)]
     try:
         server = postgres.shared()
         args = server.create_database()
         cleanups.addCleanup(server.drop_database, args)
         clock = servers.postgres_clock(server)
-        found.append(floors.transaction_on_postgres(args, clock))
+        measured.append(floors.transaction_on_postgres(args, clock))
     except postgres.NotFound:
         print(postgres.NOT_FOUND)
     print("CPU-ms                          client  database")
-    for floor in found:
+    for floor in measured:
         floor.once()
         before = floor.database_cpu_s() if floor.database_cpu_s else None
         spent_ms = cpu_ms(floor.once, effort.count)
@@ -67,9 +69,9 @@ def show_floors(cleanups: Cleanups, effort: Effort) -> None:
 
 
 async def show_operations(cleanups: Cleanups, effort: Effort, names: Sequence[str]) -> list[str]:
-    """Measure and print, a row at a time; returns what costs more than it may."""
+    """Measure and print each operation; returns a sentence for each that exceeds its limit."""
     too_dear = []
-    yardstick = servers.start_hello(cleanups)
+    baseline = servers.start_hello(cleanups)
     heads = ("CPU-ms a request", "hashes not counted", "server", "database", "in hellos (range)")
     print("\n{:20} {:20} {:>7}  {:>8}  {:17}  at most".format(*heads))
     for start in _starters():
@@ -80,7 +82,7 @@ async def show_operations(cleanups: Cleanups, effort: Effort, names: Sequence[st
         for what in operations(tokens):
             if names and what.name not in names:
                 continue
-            cost = await measuring.measure(yardstick, server, what, effort)
+            cost = await measuring.measure(baseline, server, what, effort)
             print(_row(server, what, cost), flush=True)
             if what.most is not None and cost.ratio > what.most:
                 too_dear.append(f"{what.name} on {server.name}: {cost.ratio:.1f} > {what.most}")

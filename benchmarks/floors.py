@@ -1,4 +1,4 @@
-"""What the pieces cost by themselves, in this process: below this nothing can get."""
+"""The cost of the parts by themselves, in this process: the lower bounds of a request's cost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hash_once() -> None:
 
 @attr.frozen
 class Floor:
-    """``once`` does the thing one time; ``database_cpu_s`` as in Server."""
+    """``once`` runs it one time; ``database_cpu_s`` as in Server."""
 
     name: str
     once: Callable[[], object]
@@ -52,7 +52,7 @@ def transaction_on_postgres(
 
 
 def _accounts(dialect: Union[SQLite, PostgreSQL], driver: Any) -> Callable[[], object]:
-    """Each call makes an account in one transaction: no thread, no reactor, no HTTP."""
+    """Each call makes an account in one transaction, without threads, reactor and HTTP."""
     database = inline_database(dialect, driver.connect)
     numbers = itertools.count()
 

@@ -1,4 +1,4 @@
-"""The yardstick: the least that twisted.web can do. ``python -m benchmarks.hello PORT``."""
+"""The baseline: the cheapest response of twisted.web. ``python -m benchmarks.hello PORT``."""
 
 from __future__ import annotations
 

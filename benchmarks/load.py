@@ -1,6 +1,7 @@
-"""The load: a few connections that stay open, each asking again as soon as it is answered.
+"""Generates load: a few persistent connections, each of which sends the next request as soon as it
+has the answer.
 
-It shares the machine with the server it loads, so it does as little as it can.
+It shares the machine with the server, so it does as little as possible.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 @attr.frozen
 class Connection:
-    """A connection that is kept alive. ``addresses`` yields whom each request comes from."""
+    """A persistent connection. ``addresses`` yields the client address of each request."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -33,7 +34,7 @@ class Connection:
         token: Optional[str] = None,
         expect: int = 200,
     ) -> bytes:
-        """The body of the answer; AssertionError if its status isn't the expected one."""
+        """The body of the answer. Raises AssertionError if its status is not the expected one."""
         content = b"" if body is None else json.dumps(body).encode()
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark/1\r\n"
@@ -58,7 +59,7 @@ Operation = Callable[[Connection, int], Awaitable[object]]
 
 @attr.frozen
 class Load:
-    """Many clients of one server, each with an address of its own."""
+    """Many clients of one server, each with its own address."""
 
     port: int
     numbers: Iterator[int] = attr.field(factory=itertools.count)
@@ -72,7 +73,7 @@ class Load:
         return [Connection(reader, writer, addresses) for reader, writer in pairs]
 
     async def run(self, connections: list[Connection], operation: Operation, count: int) -> None:
-        """Do the operation ``count`` times; every time ever has a number of its own."""
+        """Run the operation ``count`` times. No number is used twice, even by later calls."""
         numbers = iter(list(itertools.islice(self.numbers, count)))
 
         async def work(connection: Connection) -> None:

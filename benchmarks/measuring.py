@@ -1,4 +1,4 @@
-"""How a cost is taken: in turns with the yardstick, so that what drifts drifts for both."""
+"""Measures costs in alternation with the baseline, so that drift affects both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.servers import Server
 
 @attr.frozen
 class Effort:
-    """``count``: operations a round; the yardstick is cheaper, and asked three times as often."""
+    """``count``: operations per round. The baseline is cheaper, and runs three times as often."""
 
     rounds: int
     count: int
@@ -25,7 +25,7 @@ class Effort:
 
 @attr.frozen
 class Round:
-    """CPU milliseconds an operation. ``database_ms`` None: not known. Hashes are not in it."""
+    """CPU milliseconds per operation, without hashes. ``database_ms`` is None if unknown."""
 
     hello_ms: float
     server_ms: float
@@ -34,7 +34,7 @@ class Round:
 
 @attr.frozen
 class Cost:
-    """What the rounds say: medians, and the ratio's lowest and highest."""
+    """The result of all rounds: medians, and the range of the ratio."""
 
     rounds: Sequence[Round]
 
@@ -49,7 +49,7 @@ class Cost:
 
     @property
     def ratios(self) -> Sequence[float]:
-        """In hellos, from the lowest to the highest."""
+        """The cost of each round in hellos, sorted."""
         return sorted(round.server_ms / round.hello_ms for round in self.rounds)
 
     @property
@@ -57,23 +57,23 @@ class Cost:
         return statistics.median(self.ratios)
 
 
-async def measure(yardstick: Server, server: Server, what: Measured, effort: Effort) -> Cost:
-    """Hello, operation, hello, operation, … hello; an operation is compared with the hellos
-    on both sides of it."""
+async def measure(baseline: Server, server: Server, what: Measured, effort: Effort) -> Cost:
+    """Run hello, operation, hello, operation, … hello, and compare each operation with the hellos
+    before and after it."""
     await _batch(server, what.operation, effort.count)
-    await _batch(yardstick, hello, effort.count)
+    await _batch(baseline, hello, effort.count)
     hellos, others = [], []
     for _ in range(effort.rounds):
-        hellos.append((await _batch(yardstick, hello, 3 * effort.count))[0])
+        hellos.append((await _batch(baseline, hello, 3 * effort.count))[0])
         ours_ms, database_ms = await _batch(server, what.operation, effort.count)
         others.append((ours_ms - what.hashes * cpu_ms(hash_once, effort.count), database_ms))
-    hellos.append((await _batch(yardstick, hello, 3 * effort.count))[0])
+    hellos.append((await _batch(baseline, hello, 3 * effort.count))[0])
     beside = [(before + after) / 2 for before, after in itertools.pairwise(hellos)]
     return Cost([Round(hello_ms, *ours) for hello_ms, ours in zip(beside, others, strict=True)])
 
 
 async def _batch(server: Server, operation: Operation, count: int) -> tuple[float, Optional[float]]:
-    """CPU milliseconds an operation: the server's, and its database's."""
+    """CPU milliseconds per operation, of the server and of its database."""
     connections = await server.load.connect()
     try:
         clocks = [server.cpu_s, *([server.database_cpu_s] if server.database_cpu_s else [])]
@@ -88,7 +88,7 @@ async def _batch(server: Server, operation: Operation, count: int) -> tuple[floa
 
 
 def cpu_ms(work: Callable[[], object], count: int) -> float:
-    """CPU milliseconds of this process for doing it once."""
+    """CPU milliseconds of this process per call."""
     before = time.process_time()
     for _ in range(count):
         work()

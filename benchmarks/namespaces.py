@@ -1,4 +1,4 @@
-"""What the check of a name costs with so many namespaces of application services."""
+"""The cost of a name check with many namespaces of application services."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PERSON = UserID("alice", SERVER)
 
 
 def services(count: int) -> Appservices:
-    """So many services with a namespace each."""
-    return Appservices.of(
+    """``count`` services, each with one namespace."""
+    return Appservices.from_services(
         [
             Appservice(
                 id=f"bridge{number}",
@@ -41,7 +41,7 @@ def show_namespaces(repeats: int) -> None:
 
 
 def _ghost(made: Appservices) -> None:
-    """What a service's registration asks."""
+    """The checks of a service's registration."""
     service = made.by_token(made.services[0].as_token)
     assert service is not None
     name = UserID("_bridge0_alice", SERVER)

@@ -1,4 +1,4 @@
-"""What is measured: one coroutine an operation, and what must be there before it."""
+"""The measured operations, one coroutine each, and the accounts that they need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.load import Connection, Operation
 V3 = "/_matrix/client/v3"
 PASSWORD = "correct horse battery staple"
 DUMMY = {"type": "m.login.dummy"}
-# The application service that registers ghosts, as its file describes it.
+# The registration file of the application service that registers ghosts.
 BRIDGE = {
     "id": "bridge",
     "url": None,
@@ -21,16 +21,14 @@ BRIDGE = {
     "sender_localpart": "bridgebot",
     "namespaces": {"users": [{"regex": "@_bridge_.*", "exclusive": True}]},
 }
-# Accounts that are there before anything is measured.
+# The number of accounts that exist before anything is measured.
 RESIDENTS = 50
 
 
 @attr.frozen(kw_only=True)
 class Measured:
-    """``hashes``: how many bcrypt hashes are part of it, which are not counted.
-
-    ``most``: what it may cost at most, in hellos; None: no more than is reasonable.
-    """
+    """``hashes``: the number of bcrypt hashes in it, whose cost is subtracted. ``most``: its limit,
+    in hellos; None if it has none."""
 
     name: str
     operation: Operation
@@ -48,7 +46,7 @@ async def settle_residents(connection: Connection) -> Sequence[str]:
 
 
 def operations(tokens: Sequence[str]) -> Sequence[Measured]:
-    """All that is measured; ``tokens`` are the residents'."""
+    """All measured operations; ``tokens``: the residents' access tokens."""
 
     async def one_shot(connection: Connection, number: int) -> None:
         await _register(connection, f"user{number}")

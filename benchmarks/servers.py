@@ -1,4 +1,4 @@
-"""The processes that are measured, and their clocks."""
+"""The measured processes, and their CPU clocks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Cleanups(contextlib.ExitStack):
-    """Stands where the helpers of tests expect a test case."""
+    """Takes the place of a test case in calls of the tests' helpers."""
 
     def addCleanup(self, function: Callable[..., object], *args: Any) -> None:
         self.callback(function, *args)
@@ -30,7 +30,8 @@ class Cleanups(contextlib.ExitStack):
 
 @attr.frozen
 class Server:
-    """``database_cpu_s``: CPU seconds of its database server; None: it has none, or not ours."""
+    """``database_cpu_s`` returns the CPU seconds of the database server; None if there is none, or
+    it runs elsewhere."""
 
     name: str
     pid: int
@@ -38,12 +39,12 @@ class Server:
     database_cpu_s: Optional[Callable[[], float]] = None
 
     def cpu_s(self) -> float:
-        """CPU seconds, user and system, that the process has used in all its threads."""
+        """The CPU seconds, user and system, of all threads of the process."""
         return process_cpu_s(self.pid)
 
 
 def process_cpu_s(pid: int) -> float:
-    # How Linux names the CPU clock of another process: see clock_getcpuclockid(3).
+    # The number of another process's CPU clock on Linux: see clock_getcpuclockid(3).
     return time.clock_gettime(~pid << 3 | 2)
 
 
@@ -77,7 +78,8 @@ def start_on_postgres(cleanups: Cleanups) -> Server:
 
 
 def postgres_clock(server: postgres.Server) -> Optional[Callable[[], float]]:
-    """The CPU seconds of all processes of a PostgreSQL; None if it isn't ours."""
+    """The CPU seconds of all processes of a PostgreSQL server; None if the tests did not start
+    it."""
     if server.log is None:
         return None
     postmaster = (server.log.parent / "data/postmaster.pid").read_text().split()[0]
@@ -105,7 +107,7 @@ def _start(
     database: Mapping[str, Any],
     database_cpu_s: Optional[Callable[[], float]] = None,
 ) -> Server:
-    """``regsys serve``, without limits, whose clients come by way of a proxy."""
+    """``regsys serve`` without limits, behind a proxy (``x_forwarded``)."""
     port = free_port()
     resources = [{"names": ["client", "health"]}]
     listener = {"port": port, "bind_addresses": ["127.0.0.1"], "x_forwarded": True}

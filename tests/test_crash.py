@@ -133,7 +133,7 @@ class CrashTests(CrashCase):
 
         def request(process: Process, token: str) -> int:
             later_ms = int(process.clock.seconds() * 1000) + 1
-            ended: int = process.result(GuestStore(process.database).end_idle(later_ms, 1))
+            ended: int = process.result(GuestStore(process.database).deactivate_idle(later_ms, 1))
             return ended
 
         def retry(process: Process, token: str, issued: set[str]) -> None:

@@ -170,7 +170,7 @@ class Tokens(RuleBasedStateMachine):
             holder = session or new.key
             recovery = NewJob(kind="recover", job_id=f"finish {new.key}")
             expected = self.has_room(name, holder)
-            assert self.succeeds(self.elsewhere.reserve(new, recovery)) is expected
+            assert self.succeeds(self.elsewhere.claim(new, recovery)) is expected
             if expected:
                 self.held[holder] = (name, math.inf)
                 self.begun[holder] = new

@@ -17,8 +17,8 @@ def deactivation(
     registration: regsys.Subsystem, deactivate: Callable[[UserID], Awaitable[None]]
 ) -> Endpoint:
     """POST /account/deactivate."""
-    confirmation = registration.reauthentication
-    assert confirmation is not None
+    reauthentication = registration.reauthentication
+    assert reauthentication is not None
 
     async def post(call: Call) -> Reply:
         if call.access_token is None:
@@ -34,7 +34,7 @@ def deactivation(
             client=call.client,
             gone=call.gone,
         )
-        answer = await confirmation.confirm(request)
+        answer = await reauthentication.confirm(request)
         if isinstance(answer, Challenge):
             return Reply(regsys.challenged(answer), status=401)
         await deactivate(requester.user_id)

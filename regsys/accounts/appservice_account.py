@@ -94,7 +94,7 @@ class Ghosts:
         if device is None or terms is None:
             return new
         login = self.logins.issue(user_id, terms, new.key)
-        return attr.evolve(new, device=NewDevice.of(device, login))
+        return attr.evolve(new, device=NewDevice.from_request(device, login))
 
 
 def check_historical(user_id: UserID) -> None:

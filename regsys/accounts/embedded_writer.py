@@ -3,7 +3,7 @@
 Two systems cannot share a transaction, so the steps are each idempotent under the account's
 key, and our own record of the key brackets them:
 
-1. ``reserve``: note the key, and a recovery job that ends the matter should we die.
+1. ``claim``: note the key, and a recovery job that ends the matter should we die.
 2. the homeserver's store makes the account, its device list the device.
 3. ``complete``: the outcome stands, the session is finished, the account's jobs start.
 
@@ -52,7 +52,7 @@ class EmbeddedWriter:
     devices: IDevices
     logins: Logins
     planners: IJobPlanner
-    outcomes: EmbeddedAccountStore
+    embedded_accounts: EmbeddedAccountStore
     post_registration: PostRegistration
     start_jobs: Callable[[Sequence[NewJob]], None]
     recovered: Callable[[NewAccount], None]
@@ -61,7 +61,7 @@ class EmbeddedWriter:
         # Operators see a job's id, and the key may be a session's, which nobody else may know.
         job_id = f"finish-{token_hash(new.key)}"
         recovery = NewJob(kind=RECOVERY, payload=_intent(new), job_id=job_id)
-        earlier = await self.outcomes.reserve(new, recovery)
+        earlier = await self.embedded_accounts.claim(new, recovery)
         if earlier is not None:
             if earlier.finished:
                 return await self.repeat(earlier)
@@ -72,7 +72,7 @@ class EmbeddedWriter:
             # Nobody knows whether it happened: the record stays, the recovery job will ask.
             raise
         except RegistrationError:
-            await self.outcomes.release(new, recovery.job_id)
+            await self.embedded_accounts.release(new, recovery.job_id)
             raise
         return await self._finish(new, made, recovery.job_id)
 
@@ -100,13 +100,13 @@ class EmbeddedWriter:
         new = self._begun(job.payload)
         made = await self.accounts.outcome(new.key)
         if made is None:
-            await self.outcomes.release(new, job.job_id)
+            await self.embedded_accounts.release(new, job.job_id)
             return
         try:
             created = await self._finish(new, made, job.job_id)
         except UserNotFound:
             # Deactivated since: there is no end that it could be brought to.
-            await self.outcomes.release(new, job.job_id)
+            await self.embedded_accounts.release(new, job.job_id)
         else:
             if not created.replayed:
                 self.recovered(new)
@@ -118,7 +118,7 @@ class EmbeddedWriter:
         login = None
         if new.device is not None:
             login = await self.devices.register(new.user_id, new.device)
-        jobs = await self.outcomes.complete(new, recovery_id)
+        jobs = await self.embedded_accounts.complete(new, recovery_id)
         if jobs is not None:
             self.start_jobs(jobs)
         # One caller completes the key, and has made the account: the store may have had its part

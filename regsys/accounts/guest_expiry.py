@@ -32,11 +32,11 @@ class GuestExpiry:
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         """End up to BATCH idle guests; returns how many went."""
-        watched_ms = await self.store.watched_since(now_ms, MAX_GAP_MS)
+        watched_ms = await self.store.tracked_since(now_ms, MAX_GAP_MS)
         if now_ms - watched_ms < self.expiry_ms:
             return 0
         idle_since_ms = now_ms - self.expiry_ms - LATENESS_MS
-        ended = await self.store.end_idle(idle_since_ms, min(at_most, BATCH))
+        ended = await self.store.deactivate_idle(idle_since_ms, min(at_most, BATCH))
         if ended:
             log.info("deactivated {count} guests for being idle", count=ended)
         return ended

@@ -114,7 +114,7 @@ class Activity:
         waiting = sorted(self._pending, key=str)
         for start in range(0, len(waiting), BATCH):
             batch = waiting[start : start + BATCH]
-            await self._store.saw(batch, clock.now_ms(self._clock))
+            await self._store.record_seen(batch, clock.now_ms(self._clock))
             self._pending.difference_update(batch)
 
     def _round(self) -> Deferred[None]:

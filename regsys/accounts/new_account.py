@@ -52,7 +52,9 @@ class AccountPlanner:
     def device(self, user_id: UserID, request: DeviceRequest) -> NewDevice:
         """A device for an account that exists; raises as Logins.terms does."""
         terms = self.logins.terms(request)
-        return NewDevice.of(request, self.logins.issue(user_id, terms, secrets.token_hex(16)))
+        return NewDevice.from_request(
+            request, self.logins.issue(user_id, terms, secrets.token_hex(16))
+        )
 
     def _approved(self, registration: Registration) -> bool:
         if registration.approved is not None:
@@ -114,4 +116,4 @@ class PlannedAccount:
         if self.registration.device is None or self.terms is None:
             return None
         login = self.planner.logins.issue(user_id, self.terms, self.registration.key)
-        return NewDevice.of(self.registration.device, login)
+        return NewDevice.from_request(self.registration.device, login)

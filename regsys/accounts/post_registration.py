@@ -27,7 +27,7 @@ from regsys.model import (
 )
 from regsys.storage.jobs import JobStore
 from regsys.threepids.addresses import canonical_threepid
-from regsys.threepids.changes import was_held
+from regsys.threepids.changes import held_key
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE, TERMS
 
 log = Logger()
@@ -112,7 +112,7 @@ class PostRegistration:
         if self.threepids is None:
             return True
         medium, address = threepid.medium, threepid.address
-        key = was_held(user_id, medium, address)
+        key = held_key(user_id, medium, address)
         if await self.dedup_keys.has_key(key):
             return await self.threepids.owner_of(medium, address) == user_id
         try:

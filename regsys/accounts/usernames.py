@@ -11,9 +11,9 @@ from twisted.logger import Logger
 
 from regsys.config import RegistrationConfig
 from regsys.errors import (
+    AllNamesReserved,
     Forbidden,
     InvalidUsername,
-    NamesKept,
     SessionFinished,
     Unavailable,
     UnknownToken,
@@ -142,11 +142,11 @@ class Usernames:
             raise UsernameTaken()
 
     async def draw(self) -> UserID:
-        """The next generated name that is neither taken nor reserved (B2.5); NamesKept if there is
-        none."""
+        """The next generated name that is neither taken nor reserved (B2.5); AllNamesReserved if
+        there is none."""
         now_s = self.clock.seconds()
         if self._gave_up_s is not None and 0 <= now_s - self._gave_up_s < GAVE_UP_S:
-            raise NamesKept()
+            raise AllNamesReserved()
         asked = 0
         for step in range(STEPS):
             localpart = str(await self.accounts.next_number())
@@ -163,7 +163,7 @@ class Usernames:
                     raise Unavailable()
         self._gave_up_s = self.clock.seconds()
         self._blame(localpart)
-        raise NamesKept()
+        raise AllNamesReserved()
 
     def _is_reserved(self, localpart: str) -> bool:
         try:

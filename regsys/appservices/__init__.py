@@ -1,1 +1,1 @@
-"""Application services: whose names are, and what the services ask of us (contract B3)."""
+"""Application services and the namespaces that they reserve (contract B3)."""

@@ -1,6 +1,6 @@
-"""How the texts begin that a regular expression matches: what makes an index of many of them.
+"""Finds the literal prefixes of the texts that a regular expression matches, to index many of them.
 
-Nothing here is guessed: where the beginning is not plain, the answer is that it may be anything.
+Where a prefix is not certain, the result says that a match may begin with anything.
 """
 
 from __future__ import annotations
@@ -10,46 +10,46 @@ import operator
 import re
 from typing import Collection, Optional, Sequence
 
-# A regex as it is read: an escape, a character class, or any one character. A "]" that comes first
-# in a class is one of its members.
+# One element of a regex: an escape, a character class, or a single character. A "]" that comes
+# first in a class is one of its members.
 _SIGN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
 _ANYTHING = frozenset({""})
-# Groups that only group, and those that only look: all others ("(?i:", "(?#", "(?(1)", …) may
-# change how what follows is read.
+# Matches any extension but groups and look-arounds: "(?i:", "(?#", "(?(1)", … may change the
+# meaning of the rest.
 _READABLE = re.compile(r"\(\?(?!:|P<|=|!|<=|<!)")
 _OPENING = re.compile(r"\((?:\?:|\?P<\w+>)?")
-# Behind something: it may be missing.
+# After an element these make it optional.
 _OPTIONAL = frozenset("*?{")
 _SPECIAL = frozenset(".^$*+?{}[]()|\\")
-# More beginnings than this are told by what they have in common.
+# More prefixes than this are replaced by their common prefix.
 _MOST = 64
 
 
 def prefixes(regex: re.Pattern[str]) -> frozenset[str]:
-    """Texts of which every text that ``regex`` matches at its start begins with one.
+    """Prefixes: every text that ``regex`` matches at its start begins with one of them.
 
-    The empty one among them: it may begin with anything.
+    The empty prefix among them means that a match may begin with anything.
     """
     if regex.flags & (re.IGNORECASE | re.VERBOSE) or _READABLE.search(regex.pattern):
         return _ANYTHING
-    found = _of_alternatives(_SIGN.findall(regex.pattern))
-    return found if "" not in found and len(found) <= _MOST else frozenset({_common(found)})
+    texts = _of_alternatives(_SIGN.findall(regex.pattern))
+    return texts if "" not in texts and len(texts) <= _MOST else frozenset({_common(texts)})
 
 
 def _of_alternatives(signs: Sequence[str]) -> frozenset[str]:
-    """The beginnings of what stands between top-level bars."""
-    found: set[str] = set()
+    """The prefixes of the alternatives between top-level bars."""
+    texts: set[str] = set()
     start = depth = 0
     for place, sign in enumerate([*signs, "|"]):
         depth += (sign == "(") - (sign == ")")
         if place == len(signs) or (sign == "|" and depth == 0):
-            found |= _of_sequence(signs[start:place])
+            texts |= _of_sequence(signs[start:place])
             start = place + 1
-    return frozenset(found)
+    return frozenset(texts)
 
 
 def _of_sequence(signs: Sequence[str]) -> frozenset[str]:
-    """The beginnings of one alternative: its leading characters, then those of a group."""
+    """The prefixes of one alternative: its leading characters, then those of a group."""
     literal = ""
     for place, sign in enumerate(signs):
         if place == 0 and sign == "^":
@@ -67,7 +67,7 @@ def _of_sequence(signs: Sequence[str]) -> frozenset[str]:
 
 
 def _of_group(signs: Sequence[str]) -> frozenset[str]:
-    """The beginnings of the group that opens here; anything if it may be missing."""
+    """The prefixes of the group that opens here; the empty one if the group is optional."""
     depth = 0
     end = 0
     while depth or not end:
@@ -86,8 +86,8 @@ def _common(texts: Collection[str]) -> str:
 
 
 def _character(sign: str) -> Optional[str]:
-    """The one character that the sign stands for; None if it stands for several, or a place."""
+    """The one character that the element matches; None if it matches several, or a position."""
     if len(sign) == 2 and sign[0] == "\\":
-        # A letter or digit behind a backslash has a meaning of its own.
+        # A letter or digit after a backslash has a special meaning.
         return None if sign[1].isalnum() else sign[1]
     return sign if len(sign) == 1 and sign not in _SPECIAL else None

@@ -11,7 +11,7 @@ from regsys.accounts.appservice_account import NOT_ITS_NAME, service_of
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.post_registration import found
 from regsys.client_api.credentials import localpart_named
-from regsys.credentials.access_tokens import device_asked, device_wanted
+from regsys.credentials.access_tokens import parse_device_request, parse_login_request
 from regsys.errors import (
     AppserviceLoginUnsupported,
     Forbidden,
@@ -58,7 +58,7 @@ class AppserviceRequests:
 
     async def register(self, body: Mapping[str, Any], as_token: Optional[Secret]) -> Created:
         """Make the account; the name is taken as it is, capitals included (B16.7)."""
-        device = device_wanted(body)
+        device = parse_login_request(body)
         password = display_name = None
         threepids: Sequence[Threepid] = ()
         if self.may_set_password:
@@ -79,7 +79,7 @@ class AppserviceRequests:
         service = service_of(self.services, as_token)
         if not service.may_log_in:
             raise AppserviceLoginUnsupported()
-        asked = device_asked(body)
+        asked = parse_device_request(body)
         names = self.handler.names
         user_id = UserID(localpart_named(body, names.server_name) or "", names.server_name)
         if not self.services.may_use(service.id, user_id):

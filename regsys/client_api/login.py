@@ -10,7 +10,7 @@ from regsys import json_body
 from regsys.accounts.handler import RegistrationHandler
 from regsys.client_api.credentials import PASSWORD, PasswordCheck
 from regsys.config import PasswordsConfig
-from regsys.credentials.access_tokens import device_asked
+from regsys.credentials.access_tokens import parse_device_request
 from regsys.errors import UnknownLoginType
 from regsys.interfaces import IBlocking
 from regsys.model import Client, LoggedIn, Secret
@@ -39,7 +39,7 @@ class PasswordLogin:
             raise UnknownLoginType()
         localpart = await self.check.localpart(body)
         password = Secret(json_body.required_string(body, "password", limit=json_body.MAX_PASSWORD))
-        device = device_asked(body)
+        device = parse_device_request(body)
         user = await self.check.user(localpart, password)
         await self.blocking.check_login(user)
         login = await self.handler.register_device(

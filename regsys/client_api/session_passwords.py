@@ -88,7 +88,7 @@ class SessionPasswords:
             return session
         until_ms = clock.now_ms(self.clock) + LEASE_MS if self._has_place() else None
         mark = secrets.token_hex(8)
-        return attr.evolve(session, password_mark=mark, hashing_until_ms=until_ms)
+        return attr.evolve(session, password_id=mark, hashing_until_ms=until_ms)
 
     def _has_place(self) -> bool:
         if len(self._line) >= MOST_IN_LINE:
@@ -104,7 +104,7 @@ class SessionPasswords:
         """Once the answer is on its way, hash the password that ``with_password_id`` has marked,
         and keep the hash, unless a newer password has come meanwhile. None: there is nothing to
         do."""
-        mark, until_ms = session.password_mark, session.hashing_until_ms
+        mark, until_ms = session.password_id, session.hashing_until_ms
         if password is None or mark is None or until_ms is None:
             return
         # A newer password has the place of the one before.
@@ -124,7 +124,7 @@ class SessionPasswords:
     async def _serve_line(self) -> None:
         try:
             while self._line:
-                await self.hasher.room()
+                await self.hasher.wait_for_room()
                 pending = next(iter(self._line.values()), None)
                 if pending is not None:
                     self._making[pending.session_id] = self._line.pop(pending.session_id)
@@ -218,7 +218,7 @@ class SessionPasswords:
 
     def _pending(self, session: UIASession) -> Optional[_Pending]:
         for pending in (self._line.get(session.session_id), self._making.get(session.session_id)):
-            if pending is not None and pending.mark == session.password_mark:
+            if pending is not None and pending.mark == session.password_id:
                 return pending
         return None
 

@@ -40,7 +40,7 @@ from regsys.model import (
     UserID,
 )
 from regsys.threepids.addresses import NewcomersThreepids
-from regsys.threepids.stages import proven
+from regsys.threepids.stages import threepids_in
 from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
 from regsys.uia.stage_types import REGISTRATION_TOKEN, TERMS
 
@@ -228,7 +228,7 @@ class Signup:
             device=wanted.device(session.params),
             registration_token=progress.results.get(REGISTRATION_TOKEN),
             consents=self.policies if TERMS in progress.completed else {},
-            threepids=proven(progress.results),
+            threepids=threepids_in(progress.results),
             # _check has looked the name up, unless it must keep silent about it.
             name_checked=not self.registration.inhibit_user_in_use_error
             and session.guest_id is None,
@@ -277,14 +277,14 @@ class Signup:
             request.client,
             session.params,
             progress.results,
-            password_mark=None if password is None else session.password_mark,
+            password_id=None if password is None else session.password_id,
             hashing_until_ms=session.hashing_until_ms,
             guest_id=session.guest_id,
         )
 
 
 def _no_password(session: UIASession) -> MissingParam:
-    if session.password_mark is not None:
+    if session.password_id is not None:
         return PasswordNeededAgain()
     return MissingParam("'password' is missing.")
 

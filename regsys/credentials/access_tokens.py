@@ -1,4 +1,4 @@
-"""What a login grants, its tokens, and whose a token is (contract B4)."""
+"""Issues, refreshes and checks access tokens (contract B4)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ MAX_DISPLAY_NAME = 100
 
 
 def earliest(*moments: Optional[int]) -> Optional[int]:
-    """The first of the moments that are set; None if none is."""
+    """The earliest of these times that is not None; None if all are."""
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-def device_asked(body: Mapping[str, Any]) -> DeviceRequest:
-    """The device that a request speaks of; BadJSON for wrong types, InvalidParam for what is too
-    long."""
+def parse_device_request(body: Mapping[str, Any]) -> DeviceRequest:
+    """The device that a request asks for. Raises BadJSON for wrong types, InvalidParam for values
+    that are too long."""
     return DeviceRequest(
         device_id=json_body.string(body, "device_id", limit=MAX_DEVICE_ID),
         display_name=json_body.string(body, "initial_device_display_name", limit=MAX_DISPLAY_NAME),
@@ -45,15 +45,16 @@ def device_asked(body: Mapping[str, Any]) -> DeviceRequest:
     )
 
 
-def device_wanted(body: Mapping[str, Any]) -> Optional[DeviceRequest]:
-    """As ``device_asked``; None if no login is wanted (``inhibit_login``)."""
-    device = device_asked(body)
+def parse_login_request(body: Mapping[str, Any]) -> Optional[DeviceRequest]:
+    """As ``parse_device_request``; None if the request has ``inhibit_login``."""
+    device = parse_device_request(body)
     return None if json_body.boolean(body, "inhibit_login") else device
 
 
 @attr.frozen(kw_only=True)
 class Logins:
-    """Plans logins. The key decides the tokens' letters, the server's secret hides them."""
+    """Computes the terms of logins and issues their tokens. The tokens are derived from an
+    idempotency key and the server's ``secret``."""
 
     config: TokensConfig
     secret: bytes = attr.field(repr=False)
@@ -61,10 +62,10 @@ class Logins:
     clock: IReactorTime
 
     def terms(self, request: DeviceRequest) -> LoginTerms:
-        """What such a login grants from now on: device id and lifetimes, every cap applied.
+        """The terms of the requested login from now on: its device id and lifetimes.
 
-        Raises InvalidParam for a device id or display name that is not acceptable, Forbidden
-        for a guest where sessions must end (B4.2)."""
+        Raises InvalidParam for a device id or display name that is too long, Forbidden for a guest
+        if sessions must end (contract B4.2)."""
         if len(request.device_id or "") > MAX_DEVICE_ID:
             raise InvalidParam(f"A device ID may have at most {MAX_DEVICE_ID} characters.")
         if len(request.display_name or "") > MAX_DISPLAY_NAME:
@@ -73,7 +74,7 @@ class Logins:
             )
         if request.is_guest:
             if self.config.session_lifetime_ms is not None:
-                # Its self-contained token could not be made to end (contract B4.2).
+                # A guest's self-contained token cannot expire (contract B4.2).
                 raise Forbidden("Guests are not welcome on this server.")
             return LoginTerms(device_id=GUEST_DEVICE_ID, is_guest=True)
         device_id = request.device_id or token_text.random_letters(10, token_text.CAPITALS)
@@ -86,7 +87,7 @@ class Logins:
     def lifetimes(
         self, device_id: str, refreshes: bool, session_until_ms: Optional[int]
     ) -> LoginTerms:
-        """The terms from now on; the session's end caps everything (contract B4.4)."""
+        """The terms from now on; no lifetime exceeds the session's end (contract B4.4)."""
         config = self.config
         if refreshes:
             access_ms = config.refreshable_access_token_lifetime_ms
@@ -105,7 +106,7 @@ class Logins:
         )
 
     def issue(self, user_id: UserID, terms: LoginTerms, key: str) -> Login:
-        """The tokens for these terms: the same arguments, the same tokens (B4.7)."""
+        """The tokens for these terms. The same arguments give the same tokens (contract B4.7)."""
         if terms.is_guest:
             nonce = token_text.derived_letters(self.secret, "guest", key, 16, token_text.SYMBOLS)
             return Login(terms=terms, access_token=self.guests.make(user_id, nonce))
@@ -145,8 +146,8 @@ class GuestTokens:
         return Secret(macaroon.serialize())
 
     def read(self, token: Secret) -> Optional[UserID]:
-        """The guest whom the token names, if it is one of ours; whether the guest still
-        exists is for the caller to ask."""
+        """The guest of a token of ours; None for any other token. The caller checks whether the
+        guest still exists."""
         from pymacaroons import Macaroon, Verifier
 
         try:
@@ -160,14 +161,14 @@ class GuestTokens:
             verifier.verify(macaroon, self.secret)
             return UserID.parse(user_id) if "guest = true" in caveats else None
         except Exception:
-            # Whatever a stranger's bytes do to the parser: this is no token of ours.
+            # The parser may raise anything for arbitrary bytes: this is no token of ours.
             return None
 
 
 @implementer(IAuth)
 @attr.frozen(kw_only=True)
 class TokenAuth:
-    """Whose tokens are, for the tokens that regsys itself has issued."""
+    """Looks up the users of the tokens that regsys itself has issued."""
 
     logins: DeviceStore
     accounts: IUserLookup
@@ -199,7 +200,7 @@ class TokenAuth:
 
 
 def check_live(login: StoredLogin, until_ms: Optional[int], now: int) -> None:
-    """Raise UnknownToken if the pair is spent or its time is over (contract B4.6)."""
+    """Raise UnknownToken if the pair is spent or has expired (contract B4.6)."""
     session_ends = login.terms.session_until_ms
     if login.spent or (until_ms is not None and until_ms <= now):
         raise UnknownToken(soft_logout=session_ends is None or session_ends > now)
@@ -207,15 +208,15 @@ def check_live(login: StoredLogin, until_ms: Optional[int], now: int) -> None:
 
 @attr.frozen(kw_only=True)
 class Refresher:
-    """Trades a refresh token for a new pair (contract B4.6)."""
+    """Exchanges a refresh token for a new pair (contract B4.6)."""
 
     logins: Logins
     store: DeviceStore
     clock: IReactorTime
 
     async def refresh(self, token: Secret) -> Login:
-        """The new pair. The old one is spent once one of the new tokens has been used;
-        until then the same refresh token may be traded again."""
+        """The new pair. The old pair is spent once one of the new tokens was used; until then the
+        same refresh token may be used again. Raises UnknownToken."""
         old = await self.store.by_refresh(token_text.token_hash(token.reveal()))
         if old is None or old.deactivated:
             raise UnknownToken()
@@ -227,6 +228,6 @@ class Refresher:
         terms = self.logins.lifetimes(old.terms.device_id, True, old.terms.session_until_ms)
         new = self.logins.issue(old.user_id, terms, secrets.token_hex(16))
         if not await self.store.succeed(old.access_hash, old.user_id, new):
-            # It was spent while we looked.
+            # A concurrent request has spent it.
             raise UnknownToken(soft_logout=True)
         return new

@@ -1,4 +1,4 @@
-"""Hashing and verifying passwords off the reactor: one queue, one hash a dialogue (B14.2, B8.3)."""
+"""Hashes and verifies passwords in threads, through one bounded queue (contract B14.2, B8.3)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from regsys.errors import LimitExceeded, Unavailable
 from regsys.model import Secret
 
 T = TypeVar("T")
-# Calls a function in a thread; the Deferred fires in the reactor's with what it returned.
+# Calls a function in a thread; the Deferred fires in the reactor's thread with the result.
 Runner = Callable[..., "Deferred[Any]"]
 
-# Until there is something to measure, a hash is taken to last so long at twelve rounds.
+# The estimate for a hash of twelve rounds, until one has been measured.
 TWELVE_ROUNDS_S = 0.3
-# How long, and for how many dialogues, the pool remembers which password gave which hash.
+# How long, and for how many UIA sessions, the pool remembers the latest password's hash.
 REMEMBERED_S = 3600.0
-REMEMBERED_DIALOGUES = 4096
+REMEMBERED_SESSIONS = 4096
 
 
 @attr.define(eq=False)
 class _Hashing:
-    """One hash of one dialogue, under way or made lately; any number of callers wait for it."""
+    """The hash of one UIA session's password, under way or made lately; any number of callers may
+    wait for it."""
 
     fingerprint: bytes = attr.field(repr=False)
     until_s: float
@@ -36,7 +37,7 @@ class _Hashing:
     waiting: list[Deferred[str]] = attr.field(factory=list)
 
     def result(self) -> Deferred[str]:
-        """A Deferred of the caller's own: cancelling it leaves the others theirs."""
+        """A Deferred for one caller: cancelling it does not affect the others."""
         mine: Deferred[str] = Deferred()
         if self.outcome is None:
             self.waiting.append(mine)
@@ -53,11 +54,12 @@ class _Hashing:
 
 @attr.define(kw_only=True, eq=False)
 class HashingPool:
-    """Hashes and verifies passwords first come first served, never more at once than threads.
+    """Hashes and verifies passwords, first come, first served.
 
-    ``run`` calls a function in one of ``threads`` threads. ``seconds`` is a monotonic clock
-    that threads may read. While ``waiting_limit`` wait for a thread, further callers
-    are told to try again when those should be done. After ``refuse`` all callers are.
+    ``run`` calls a function in one of ``threads`` threads. ``seconds`` is a monotonic clock that
+    threads may read. While ``waiting_limit`` calls wait for a thread, further calls raise
+    LimitExceeded with an estimate of when to try again. After ``refuse`` all calls raise
+    Unavailable.
     """
 
     run: Runner
@@ -68,30 +70,30 @@ class HashingPool:
     truncate: bool = False
     waiting_limit: int = 32
 
-    _turns: DeferredSemaphore = attr.field(init=False)
+    _free_threads: DeferredSemaphore = attr.field(init=False)
     _hash_s: float = attr.field(init=False)
-    # What was asked of the pool and is not answered yet.
-    _asked: set[Deferred[Any]] = attr.field(init=False, factory=set)
+    # The calls that have not ended yet.
+    _calls: set[Deferred[Any]] = attr.field(init=False, factory=set)
     _for_room: list[Deferred[None]] = attr.field(init=False, factory=list)
     refuses: bool = attr.field(init=False, default=False)
     _hashings: OrderedDict[str, _Hashing] = attr.field(init=False, factory=OrderedDict)
-    # Keyed anew in each process, so that a fingerprint is worth nothing outside of it.
+    # A new key for each process, so that fingerprints are useless outside it.
     _key: bytes = attr.field(init=False, repr=False, factory=lambda: secrets.token_bytes(32))
 
     def __attrs_post_init__(self) -> None:
-        self._turns = DeferredSemaphore(self.threads)
+        self._free_threads = DeferredSemaphore(self.threads)
         self._hash_s = TWELVE_ROUNDS_S * 2.0 ** (self.rounds - 12)
 
     @property
     def waiting(self) -> int:
         """How many hashes wait for a thread."""
-        return len(self._turns.waiting)
+        return len(self._free_threads.waiting)
 
     def has_room(self) -> bool:
         """Whether the queue is less than half full."""
         return self.waiting < self.waiting_limit / 2
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Return once the queue is less than half full: for work that can wait. May be
         cancelled."""
         while not self.has_room():
@@ -100,26 +102,26 @@ class HashingPool:
             await place
 
     def refuse(self) -> None:
-        """The process is about to end: Unavailable for all who wait, now and from now on. What a
-        thread has begun it finishes, for nobody."""
+        """The process is about to end: the calls that wait raise Unavailable now, and later calls
+        at once. Threads finish what they have begun; the results are dropped."""
         self.refuses = True
-        for asked in list(self._asked):
-            asked.cancel()
+        for call in list(self._calls):
+            call.cancel()
 
-    async def hash(self, password: Secret, once: Optional[str] = None) -> str:
-        """The hash to store. ``once`` names a dialogue in which the same password is hashed only
-        once, and another password replaces the one before.
+    async def hash(self, password: Secret, session_id: Optional[str] = None) -> str:
+        """The hash to store. ``session_id``: a UIA session, in which the same password is hashed
+        only once, and another password replaces the one before.
 
         Raises InvalidParam for a lone surrogate, LimitExceeded when too many hashes wait,
         Unavailable when the process is about to end.
         """
         prepared = self._prepare(password)
-        if once is None:
+        if session_id is None:
             return await self._queue(hash_password, prepared, self.rounds, self.truncate)
         fingerprint = hashlib.blake2b(prepared, key=self._key).digest()
-        hashing = self._remembered(once)
+        hashing = self._remembered(session_id)
         if hashing is None or not secrets.compare_digest(hashing.fingerprint, fingerprint):
-            hashing = self._begin(once, fingerprint, prepared)
+            hashing = self._begin(session_id, fingerprint, prepared)
         return await hashing.result()
 
     async def verify(self, password: Secret, stored: Optional[str]) -> bool:
@@ -127,7 +129,7 @@ class HashingPool:
         Raises as ``hash`` does."""
         prepared = self._prepare(password)
         if stored is None:
-            # As much work as for an account with a password, so that time tells nothing.
+            # As much work as for an account with a password, so that the time reveals nothing.
             await self._queue(hash_password, prepared, self.rounds, self.truncate)
             return False
         return await self._queue(verify_password, prepared, stored)
@@ -144,35 +146,35 @@ class HashingPool:
         if self.waiting >= self.waiting_limit:
             ahead_s = self._hash_s * (self.waiting + 1) / self.threads
             raise LimitExceeded(round(ahead_s * 1000), "The server is busy: try again shortly.")
-        asked = Deferred.fromCoroutine(self._answered(function, args))
-        self._asked.add(asked)
-        asked.addBoth(self._was_answered, asked)
-        return asked
+        call = Deferred.fromCoroutine(self._run(function, args))
+        self._calls.add(call)
+        call.addBoth(self._ended, call)
+        return call
 
-    def _was_answered(self, outcome: T, asked: Deferred[T]) -> T:
-        self._asked.discard(asked)
+    def _ended(self, outcome: T, call: Deferred[T]) -> T:
+        self._calls.discard(call)
         return outcome
 
-    async def _answered(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
+    async def _run(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
         try:
-            return await self._in_turn(function, args)
+            return await self._in_thread(function, args)
         except CancelledError:
             if self.refuses:
                 raise _stopping() from None
             raise
 
-    async def _in_turn(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
-        await self._turns.acquire()
+    async def _in_thread(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
+        await self._free_threads.acquire()
         done: Deferred[T] = Deferred()
-        # A caller who goes away cancels ``done`` only: a thread can't be called back, and its
-        # place is not free before it has finished.
+        # Cancelling ends ``done`` only: the thread cannot be stopped, and counts as busy
+        # until it has finished.
         working: Deferred[T] = maybeDeferred(self.run, self._timed, function, args)
         working.addBoth(self._release)
         working.chainDeferred(done)
         return await done
 
     def _timed(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
-        """Runs in a thread. The estimate it sharpens is one float: no lock is needed."""
+        """Runs in a thread and updates the estimate, which is one float and needs no lock."""
         started_s = self.seconds()
         try:
             return function(*args)
@@ -180,34 +182,34 @@ class HashingPool:
             self._hash_s += (self.seconds() - started_s - self._hash_s) / 8
 
     def _release(self, outcome: T) -> T:
-        self._turns.release()
+        self._free_threads.release()
         while self._for_room and self.has_room():
             self._for_room.pop(0).callback(None)
         return outcome
 
     # The memory
 
-    def _begin(self, once: str, fingerprint: bytes, prepared: bytes) -> _Hashing:
+    def _begin(self, session_id: str, fingerprint: bytes, prepared: bytes) -> _Hashing:
         # Queued before it is remembered: a full queue leaves the earlier hash in its place.
         working = self._queue(hash_password, prepared, self.rounds, self.truncate)
         hashing = _Hashing(fingerprint, self.seconds() + REMEMBERED_S)
-        self._hashings[once] = hashing
-        self._hashings.move_to_end(once)
-        if len(self._hashings) > REMEMBERED_DIALOGUES:
+        self._hashings[session_id] = hashing
+        self._hashings.move_to_end(session_id)
+        if len(self._hashings) > REMEMBERED_SESSIONS:
             self._hashings.popitem(last=False)
-        working.addErrback(self._forget, once, hashing).addBoth(hashing.finish)
+        working.addErrback(self._forget, session_id, hashing).addBoth(hashing.finish)
         return hashing
 
-    def _forget(self, failure: Failure, once: str, hashing: _Hashing) -> Failure:
-        if self._hashings.get(once) is hashing:
-            del self._hashings[once]
+    def _forget(self, failure: Failure, session_id: str, hashing: _Hashing) -> Failure:
+        if self._hashings.get(session_id) is hashing:
+            del self._hashings[session_id]
         return failure
 
-    def _remembered(self, once: str) -> Optional[_Hashing]:
-        # The oldest come first, and all live equally long.
+    def _remembered(self, session_id: str) -> Optional[_Hashing]:
+        # The oldest come first, and all expire after the same time.
         while self._hashings and next(iter(self._hashings.values())).until_s <= self.seconds():
             self._hashings.popitem(last=False)
-        return self._hashings.get(once)
+        return self._hashings.get(session_id)
 
 
 def _stopping() -> Unavailable:

@@ -1,4 +1,5 @@
-"""The threads that hash passwords: of lower priority than the reactor's (contract B14.2)."""
+"""The threads that hash passwords, with a lower priority than the reactor's thread (contract
+B14.2)."""
 
 from __future__ import annotations
 
@@ -15,18 +16,18 @@ from twisted.python.threadpool import ThreadPool
 
 T = TypeVar("T")
 
-# How much lower than the process's own their priority is, on the scale of nice(1).
+# How much lower than the process's priority, on the scale of nice(1).
 NICENESS = 10
 
 
 class _NicedThread(threading.Thread):
-    """A thread that leaves the processor to the reactor's whenever that wants it."""
+    """A thread that yields the processor to the reactor's thread."""
 
     def run(self) -> None:
-        # Elsewhere than on Linux priorities belong to the whole process.
+        # On systems other than Linux a priority applies to the whole process.
         if sys.platform == "linux":
             nice = os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS
-            # A sandbox may forbid it; hashes are right at any priority.
+            # A sandbox may forbid it; hashing works at any priority.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(nice, 19))
         super().run()
@@ -37,9 +38,9 @@ class _NicedThreadPool(ThreadPool):
 
 
 class HashingThreads:
-    """Threads for hashing alone: one for each core we may use.
+    """Threads for hashing only, one for each core that the process may use.
 
-    ``run`` is HashingPool's runner; call ``start`` before and ``stop`` after it is used.
+    ``run`` is HashingPool's runner. Call ``start`` before it is used and ``stop`` afterwards.
     """
 
     def __init__(self, reactor: IReactorFromThreads, size: Optional[int] = None) -> None:
@@ -51,11 +52,11 @@ class HashingThreads:
         self._pool.start()
 
     def stop(self) -> None:
-        """End the threads. Blocks for as long as the hashes under way still take."""
+        """End the threads. Blocks until the hashes under way are done."""
         self._pool.stop()
 
     def run(self, function: Callable[..., T], *args: object) -> Deferred[T]:
-        """Call the function in a thread; fires in the reactor's with what it returned."""
+        """Call the function in a thread; fires in the reactor's thread with the result."""
         return deferToThreadPool(self._reactor, self._pool, function, *args)
 
 

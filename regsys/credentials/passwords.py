@@ -1,4 +1,4 @@
-"""Passwords: the policy that they must meet, and their hashes (contract B14)."""
+"""The password policy, and password hashes (contract B14)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from regsys.errors import (
     PasswordTooShort,
 )
 
-# bcrypt reads no further than this, and its library refuses more.
+# bcrypt reads no more than this, and its library refuses longer input.
 BCRYPT_BYTES = 72
-# Stands before the stored hash of an input that was longer, and so was pre-hashed.
+# The prefix of a stored hash whose input was longer, and was therefore hashed before.
 PREHASHED = "sha384:"
 
 
 def check_policy(policy: PasswordPolicy, password: str) -> None:
-    """Raise the first refusal of contract B14.3, or pass. A symbol is neither letter nor digit."""
+    """Raise the first error of contract B14.3 that applies. A symbol is any character that is
+    neither a letter nor a digit."""
     if not policy.enabled:
         return
     if len(password) < policy.minimum_length:
@@ -41,43 +42,43 @@ def check_policy(policy: PasswordPolicy, password: str) -> None:
 
 
 def prepare(password: str, pepper: str) -> bytes:
-    """What is hashed: the password, however its characters were composed, and the pepper.
+    """The input to hash: the password in Unicode normal form KC, and the pepper.
 
     Raises InvalidParam for a lone surrogate.
     """
     try:
         return (unicodedata.normalize("NFKC", password) + pepper).encode("utf-8")
     except UnicodeEncodeError:
-        # Without its cause, which holds the password.
+        # Raised without its cause, which contains the password.
         raise InvalidParam("The password is not valid text.") from None
 
 
 def hash_password(prepared: bytes, rounds: int, truncate: bool = False) -> str:
-    """The bcrypt hash to store of what ``prepare`` returned. Slow on purpose.
+    """The bcrypt hash to store, of the result of ``prepare``. Slow on purpose.
 
-    Input that bcrypt would not read to its end is hashed to 64 characters first, and marked
-    so; with ``truncate`` it is cut off instead, for other servers that read our hashes.
+    Input that is too long for bcrypt is hashed to 64 characters first, and its hash gets the prefix
+    PREHASHED. With ``truncate`` it is cut off instead, for other servers that read our hashes.
     """
-    marked = len(prepared) > BCRYPT_BYTES and not truncate
-    hashed = bcrypt.hashpw(_readable(prepared, marked), bcrypt.gensalt(rounds))
-    return (PREHASHED if marked else "") + hashed.decode("ascii")
+    prehash = len(prepared) > BCRYPT_BYTES and not truncate
+    hashed = bcrypt.hashpw(_bcrypt_input(prepared, prehash), bcrypt.gensalt(rounds))
+    return (PREHASHED if prehash else "") + hashed.decode("ascii")
 
 
 def verify_password(prepared: bytes, stored: str) -> bool:
     """Whether ``stored`` is a hash of this, made by us or by a server that truncates.
 
-    False for a ``stored`` that is no bcrypt hash at all.
+    False if ``stored`` is not a bcrypt hash.
     """
-    marked = stored.startswith(PREHASHED)
-    hashed = stored[len(PREHASHED) :] if marked else stored
+    prehash = stored.startswith(PREHASHED)
+    hashed = stored[len(PREHASHED) :] if prehash else stored
     try:
-        return bcrypt.checkpw(_readable(prepared, marked), hashed.encode("ascii"))
+        return bcrypt.checkpw(_bcrypt_input(prepared, prehash), hashed.encode("ascii"))
     except ValueError:
         return False
 
 
-def _readable(prepared: bytes, marked: bool) -> bytes:
-    if not marked:
+def _bcrypt_input(prepared: bytes, prehash: bool) -> bytes:
+    if not prehash:
         return prepared[:BCRYPT_BYTES]
-    # In base 64, since some bcrypts stop at a zero byte.
+    # In base 64, since some implementations of bcrypt stop at a zero byte.
     return base64.b64encode(hashlib.sha384(prepared).digest())

@@ -1,7 +1,7 @@
-"""Every way regsys says no: one class a refusal, with its Matrix errcode and HTTP status.
+"""The errors that clients get: one class for each, with its Matrix errcode and HTTP status.
 
-Only ``regsys.http`` turns these into answers; everything else just raises them. The
-sentence (``text``) goes to the client, so it helps the person and holds no secret.
+Only ``regsys.http`` turns them into responses; all other code raises them. The sentence (``text``)
+goes to the client, so it helps the user and contains no secret.
 """
 
 from regsys.errors.access import (
@@ -18,12 +18,12 @@ from regsys.errors.access import (
     WrongSession,
 )
 from regsys.errors.accounts import (
+    AllNamesReserved,
     AwaitingApproval,
     InvalidNonce,
     InvalidRegistrationToken,
     InvalidUsername,
     JobNotFound,
-    NamesKept,
     NoFreeName,
     NoSharedSecret,
     PasswordNeededAgain,
@@ -78,13 +78,14 @@ from regsys.errors.threepids import (
     ThreepidChangesDisabled,
     ThreepidDenied,
     ThreepidInUse,
-    ThreepidNotProven,
+    ThreepidNotValidated,
     ValidationRefused,
     WrongCode,
     WrongValidationToken,
 )
 
 __all__ = [
+    "AllNamesReserved",
     "AppserviceLoginUnsupported",
     "AwaitingApproval",
     "BadJSON",
@@ -107,7 +108,6 @@ __all__ = [
     "MediumNotSupported",
     "MissingParam",
     "MissingToken",
-    "NamesKept",
     "NoFreeName",
     "NoSharedSecret",
     "NoSuchValidation",
@@ -136,7 +136,7 @@ __all__ = [
     "ThreepidChangesDisabled",
     "ThreepidDenied",
     "ThreepidInUse",
-    "ThreepidNotProven",
+    "ThreepidNotValidated",
     "TokenNotFound",
     "TooLarge",
     "Unavailable",

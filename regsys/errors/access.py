@@ -1,4 +1,4 @@
-"""Refusals around tokens, logins and user-interactive authentication."""
+"""Errors of tokens, logins and user-interactive authentication."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class MissingToken(RegistrationError):
 
 
 class UnknownToken(RegistrationError):
-    """No such token, or it is spent or expired. ``soft_logout``: its device still lives."""
+    """There is no such token, or it is spent or has expired. ``soft_logout``: its device still
+    exists."""
 
     status, errcode, sentence = 401, "M_UNKNOWN_TOKEN", "This token is not known or has expired."
 
@@ -21,14 +22,14 @@ class UnknownToken(RegistrationError):
 
 
 class AppserviceLoginUnsupported(RegistrationError):
-    """The users of this application service get no devices and tokens of their own (B3.4)."""
+    """The users of this application service get no devices or tokens (contract B3.4)."""
 
     errcode = "M_APPSERVICE_LOGIN_UNSUPPORTED"
     sentence = "Application services cannot log users in here: register with inhibit_login."
 
 
 class UnknownDevice(RegistrationError):
-    """An application service asks as a device that its user does not have."""
+    """An application service names a device that its user does not have."""
 
     errcode, sentence = "M_UNKNOWN_DEVICE", "This user has no such device."
 
@@ -38,7 +39,8 @@ class UnknownLoginType(RegistrationError):
 
 
 class LoginFailed(Forbidden):
-    """One sentence for an unknown user and a wrong password, so that neither is given away."""
+    """One error for an unknown user and a wrong password, so that clients cannot tell which it
+    is."""
 
     sentence = "The user name or the password is wrong."
 
@@ -56,15 +58,15 @@ class WrongSession(Forbidden):
 
 
 class UnknownStage(RegistrationError):
-    """A stage type that does not exist, or that this server has switched off (contract B16.2)."""
+    """A stage type that does not exist, or is switched off on this server (contract B16.2)."""
 
     errcode, sentence = "M_UNRECOGNIZED", "This authentication stage is not on offer here."
 
 
 class StageFailed(Exception):
-    """A stage was tried and not passed: becomes a 401 with the flows (contract B16.2).
+    """A stage was tried and failed: becomes a 401 with the flows (contract B16.2).
 
-    ``undoes``: what the stage had been passed with before does not hold any more either.
+    ``undoes``: an earlier result of the stage is no longer valid either.
     """
 
     def __init__(self, errcode: str, text: str, undoes: bool = False) -> None:

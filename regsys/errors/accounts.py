@@ -1,4 +1,4 @@
-"""Refusals around names, accounts, what lets people in, and passwords."""
+"""Errors of user names, accounts, registration tokens and passwords."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class UsernameTaken(RegistrationError):
 
 
 class ResourceLimitExceeded(RegistrationError):
-    """The server is blocked, or full (contract B9). ``admin_contact``: whom a user may ask; None if
-    there is nobody. If ``text`` is None, our sentence is used."""
+    """The server is blocked, or full (contract B9). ``admin_contact``: how a user can contact the
+    administrator, if known. If ``text`` is None, the class's sentence is used."""
 
     status, errcode = 403, "M_RESOURCE_LIMIT_EXCEEDED"
     limit_type: ClassVar[str]
@@ -64,13 +64,13 @@ class AwaitingApproval(RegistrationError):
 
 
 class NoFreeName(RegistrationError):
-    """Every generated name was lost to somebody else, ten times in a row (contract B2.5)."""
+    """Ten generated names in a row were taken by concurrent registrations (contract B2.5)."""
 
     status, sentence = 500, "No free user name could be generated: try again."
 
 
-class NamesKept(Forbidden):
-    """No name can be generated: application services keep them all, or somebody has them."""
+class AllNamesReserved(Forbidden):
+    """No name can be generated: all are reserved by application services, or taken."""
 
     sentence = "This server has no user name to give out: all of them are reserved."
 
@@ -105,7 +105,7 @@ class JobNotFound(RegistrationError):
 
 
 class PasswordNeededAgain(MissingParam):
-    """The session's password was sent, and its hash never made or never kept (contract B8.3)."""
+    """The session's password was sent, but its hash was not made or not stored (contract B8.3)."""
 
     sentence = "Please send your password again: the server no longer has it."
 

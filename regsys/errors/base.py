@@ -1,4 +1,4 @@
-"""What every refusal is, and what is wrong with requests of any kind."""
+"""The base class of all errors, and errors of requests of any kind."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any, ClassVar, Optional
 
 
 def sentence(text: str) -> str:
-    """The same text: it is for people, and so for the catalogues of their languages."""
+    """Returns the text, and marks it for translation."""
     return text
 
 
 class RegistrationError(Exception):
-    """A refusal that a client is told about.
+    """An error that a client gets.
 
-    ``extra`` are further keys of the JSON answer. ``retry_after_ms`` (None: no hint) also
-    becomes the ``Retry-After`` header. ``reason``: what the log says instead of the text, where
-    clients must not learn it; None: the text.
+    ``extra``: further keys of the JSON body. ``retry_after_ms``, if it is not None, also becomes
+    the ``Retry-After`` header. ``reason``: what the log says instead of the text, if clients must
+    not learn it.
     """
 
     status: int = 400
@@ -54,7 +54,7 @@ class TooLarge(RegistrationError):
 
 
 class Unrecognized(RegistrationError):
-    """Something this server doesn't know: 400 for a value; the path's own kinds follow."""
+    """A value that this server does not know (400). For a path or method see the subclasses."""
 
     errcode, sentence = "M_UNRECOGNIZED", "Unrecognized request."
 
@@ -76,7 +76,7 @@ class GuestForbidden(Forbidden):
 
 
 class LimitExceeded(RegistrationError):
-    """Too many requests, or a refusal that must look like it (contract B2.2)."""
+    """Too many requests, or an error that must look like it (contract B2.2)."""
 
     status, errcode, sentence = 429, "M_LIMIT_EXCEEDED", "Too many requests: try again later."
 
@@ -88,14 +88,14 @@ class LimitExceeded(RegistrationError):
 
 
 class ClientLeft(RegistrationError):
-    """The client has closed its connection before its request's turn came: nothing was done, and
-    nobody reads this."""
+    """The client has closed its connection while its request was waiting: nothing was done. No
+    client gets this error."""
 
     sentence = "The client has left."
 
 
 class Unavailable(RegistrationError):
-    """A service that regsys needs is down or slow; nothing was changed, a later try may work."""
+    """A service that regsys needs is down or slow: nothing was changed, a retry may work."""
 
     status, sentence = 503, "The server cannot do this at the moment: try again shortly."
 

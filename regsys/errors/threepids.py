@@ -1,4 +1,4 @@
-"""Refusals around third-party identifiers, and the messages that carry their codes."""
+"""Errors of third-party identifiers, and of the messages that validate them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from regsys.errors.base import Forbidden, RegistrationError, Unavailable
 
 
 class MailDeferred(Unavailable):
-    """The mail server could not be reached, was too slow or would not take the mail now, or we
-    could not agree with it on security or login: the same mail may go out later."""
+    """The mail server cannot be reached, is too slow or does not accept the mail now, or TLS or
+    authentication has failed: a retry may work."""
 
     sentence = "The mail server is not accepting the mail at the moment: it will be tried again."
 
 
 class MailRefused(RegistrationError):
-    """This mail will never be delivered: the address is unusable, or the server said so."""
+    """This mail can never be delivered: the address is unusable, or the server has refused it for
+    good."""
 
     errcode, sentence = "M_INVALID_PARAM", "Mails cannot be delivered to this address."
 
 
 class SmsDeferred(Unavailable):
-    """No text message could be handed over: the same may go out later."""
+    """The text message could not be handed over: a retry may work."""
 
     sentence = "The text message cannot be sent at the moment: it will be tried again."
 
 
 class SmsRefused(RegistrationError):
-    """This text message will never be delivered."""
+    """This text message can never be delivered."""
 
     errcode, sentence = "M_INVALID_PARAM", "Text messages cannot be delivered to this number."
 
@@ -49,14 +50,14 @@ class ThreepidDenied(RegistrationError):
 
 
 class ThreepidChangeRefused(Forbidden):
-    """A module objects to a change of an account's identifiers, in its own words."""
+    """A module refuses a change of an account's identifiers, with its own errcode and text."""
 
     def __init__(self, errcode: str, text: str) -> None:
         super().__init__(text)
         self.errcode = errcode
 
 
-class ThreepidNotProven(RegistrationError):
+class ThreepidNotValidated(RegistrationError):
     errcode = "M_THREEPID_AUTH_FAILED"
     sentence = "This address has not been confirmed yet, or not for this account."
 
@@ -71,7 +72,7 @@ class MediumNotSupported(RegistrationError):
 
 
 class DelegateRefused(RegistrationError):
-    """The server that proves phone numbers for us said no, in these words of its own."""
+    """The server that validates phone numbers for us has refused, with this errcode and text."""
 
     sentence = "The phone number could not be confirmed."
 
@@ -82,7 +83,7 @@ class DelegateRefused(RegistrationError):
 
 
 class IdentityServerRefused(RegistrationError):
-    """An identity server that a person has chosen said no, in these words of its own."""
+    """An identity server that the client has chosen has refused, with this errcode and text."""
 
     sentence = "The identity server has refused this."
 
@@ -97,15 +98,15 @@ class IdentityServerForbidden(Forbidden):
 
 
 class ValidationRefused(RegistrationError):
-    """An address was not confirmed. Clients look for ``success``."""
+    """An address was not validated. Clients look for ``success``."""
 
     def __init__(self) -> None:
         super().__init__(success=False)
 
 
 class NoSuchValidation(ValidationRefused):
-    """There is no such session, its time is over, or the client secret is another's: which of
-    these is not told."""
+    """There is no such validation session, it has expired, or the client secret is wrong; clients
+    cannot tell which."""
 
     errcode = "M_NO_VALID_SESSION"
     sentence = "This confirmation is unknown or has expired: ask for another message."
@@ -117,7 +118,7 @@ class WrongValidationToken(ValidationRefused):
 
 
 class WrongCode(WrongValidationToken):
-    """That of a text message, which has no link."""
+    """The wrong code of a text message, which has no link."""
 
     sentence = "This code is not valid, or no longer valid."
 
@@ -128,7 +129,7 @@ class NoTriesLeft(ValidationRefused):
 
 
 class CodeUsedUp(ValidationRefused):
-    """The same for a text message."""
+    """As NoTriesLeft, for a text message, which has no link."""
 
     errcode = "M_TOKEN_INCORRECT"
     sentence = "Too many codes were wrong: ask for another message."

@@ -1,4 +1,4 @@
-"""The frozen values that cross seams. Times are integer milliseconds since the Unix epoch."""
+"""The frozen values that cross interfaces. Times are integer milliseconds since the Unix epoch."""
 
 from regsys.model.accounts import (
     ACTIVE_MS,

@@ -1,4 +1,4 @@
-"""Accounts, and what makes them."""
+"""Accounts, and the inputs and outcomes of registrations."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from regsys.model.jobs import NewJob
 
 
 class UserType(str, enum.Enum):
-    """The types every server knows; None is a normal user, the configuration may add others."""
+    """The built-in user types; the configuration may add others. A normal user has None."""
 
     SUPPORT = "support"
     BOT = "bot"
 
 
-# Users of these types do not count as people (contract B2.6, B5.2).
+# Users of these types do not count as real users (contract B2.6, B5.2).
 UNREAL_USER_TYPES = frozenset(item.value for item in UserType)
 
 # How long a user who was seen counts as active (contract B9).
 ACTIVE_MS = 30 * 24 * 3600 * 1000
-# Who is seen twice within this is noted once.
+# A user who is seen again within this time is not recorded again.
 SEEN_AGAIN_MS = 3600 * 1000
-# By how much the clocks of processes may differ; what lies further in the future was written by a
-# wrong one.
+# How far the clocks of processes may differ. A time that is further in the future was written by a
+# wrong clock.
 CLOCKS_APART_MS = 3600 * 1000
 
 
 @attr.frozen(kw_only=True)
 class User:
-    """An account as it stands in the store."""
+    """An account as it is stored."""
 
     user_id: UserID
     password_hash: Optional[str] = attr.field(default=None, repr=False)
@@ -48,23 +48,23 @@ class User:
 
     @property
     def is_real(self) -> bool:
-        """Whether this is a person's account, by the same measure as NewAccount's."""
+        """Whether this is a person's account, by the same rule as for NewAccount."""
         return _is_real(self)
 
 
 @attr.frozen(kw_only=True)
 class NewAccount:
-    """All that one registration writes, in one transaction (contract B2.3).
+    """Everything that one registration writes, in one transaction (contract B2.3).
 
-    ``key`` is the idempotency key: the same key again gives the same account and answer.
-    ``upgrades_guest``: the row of ``user_id`` exists as a guest and stops being one. If
-    ``display_name`` is None, no profile is written (an upgrading guest keeps its own).
-    ``vouched_emails``: those of ``threepids`` that an administrator or a module vouches for, not
-    its owner. ``consents``: the policies that were accepted, the version of each by its name.
-    ``is_ghost``: an application service has made it, and nothing but notices follows;
-    ``appservice_id`` names the service only where its namespace is exclusive (B3.3). ``session_id``
-    names the UIA session that is finished by this account; its answer may be asked again until
-    ``session_until_ms``. If ``device`` is None, there is no login.
+    ``key`` is the idempotency key: a call with the same key gets the same account and answer.
+    ``upgrades_guest``: ``user_id`` is a guest who becomes a user. If ``display_name`` is None, no
+    profile is written (a guest keeps its own). ``vouched_emails``: the email addresses among
+    ``threepids`` that an administrator or a module vouches for, instead of a validation.
+    ``consents``: the accepted version of each policy, by the policy's name. ``is_ghost``: an
+    application service registers the user, and no jobs but notices follow. ``appservice_id`` is
+    set only if the service's namespace is exclusive (contract B3.3). ``session_id``: the UIA
+    session that this account finishes; its answer can be repeated until ``session_until_ms``. If
+    ``device`` is None, there is no login.
     """
 
     key: str
@@ -106,11 +106,12 @@ def _is_real(account: Union[User, NewAccount]) -> bool:
 
 @attr.frozen(kw_only=True)
 class Outcome:
-    """What a key has led to. If ``terms`` is None, the account was made without a login.
+    """The outcome of an idempotency key. If ``terms`` is None, the account was made without a
+    login.
 
-    ``finished`` is False only between the two halves of making an account in an embedder's
-    store (``EmbeddedWriter``). ``replayed``: found, not made just now. ``jobs`` are those that
-    were written with the account just now, held by this process: it starts them.
+    ``finished`` is False only while an account is being made in an embedder's store
+    (``EmbeddedWriter``). ``replayed``: an earlier call has made the account. ``jobs``: the jobs
+    that were written with the account now, under a lease of this process, which starts them.
     """
 
     key: str
@@ -124,7 +125,7 @@ class Outcome:
 
 @attr.frozen(kw_only=True)
 class Created:
-    """The answer to ``create_account``. ``replayed``: the key had already made this account."""
+    """The result of ``create_account``. ``replayed``: an earlier call with the key has made it."""
 
     user_id: UserID
     login: Optional[Login] = None
@@ -135,16 +136,15 @@ class Created:
 class Registration:
     """The inputs of a registration, as one value (contract B2.0).
 
-    ``key``: the same one again finds the account that it has made. If ``localpart`` is None, a
-    number is drawn. Either ``password`` (hashed once admission is past) or ``password_hash`` or
-    neither. If ``device`` is None, there is no login. If ``client`` is None, the request has no
-    address and knows no limits. ``clients`` are those of every request that the UIA session has
-    seen. If ``approved`` is None, as the configuration says. ``name_checked``: ``check_username``
-    has passed during this very request, so only the write itself still decides whether the name is
-    free; ``threepids_checked``: so have the rules about ``threepids``. ``guest_id``: the guest who
-    is to become a user, where its access token was shown earlier. ``bind_emails``: addresses, in
-    canonical form, that the account gets unproven. ``consents`` as of NewAccount. ``takes_over`` as
-    of Usernames.check.
+    ``key`` is the idempotency key. If ``localpart`` is None, a number is drawn. Either ``password``
+    (hashed after admission) or ``password_hash`` or neither is given. If ``device`` is None, there
+    is no login. If ``client`` is None, no limits apply. ``clients``: the clients of all requests of
+    the UIA session. If ``approved`` is None, the configuration decides. ``name_checked``:
+    ``check_username`` has passed in this request, so that only the write still decides whether the
+    name is free; ``threepids_checked``: the same for the rules about ``threepids``. ``guest_id``:
+    the guest who becomes a user, if an earlier request had its access token. ``bind_emails``: email
+    addresses, in canonical form, that the account gets without validation. ``consents`` as in
+    NewAccount. ``takes_over`` as in Usernames.check.
     """
 
     key: str

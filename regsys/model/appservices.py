@@ -11,8 +11,8 @@ from regsys.model.identity import Secret
 
 @attr.frozen
 class UserNamespace:
-    """User IDs that a service takes an interest in: those that ``regex`` matches from their
-    start. ``exclusive``: only this service may register them."""
+    """The user IDs that ``regex`` matches at their start. ``exclusive``: only this service may
+    register them."""
 
     regex: re.Pattern[str]
     exclusive: bool
@@ -20,9 +20,9 @@ class UserNamespace:
 
 @attr.frozen(kw_only=True)
 class Appservice:
-    """``sender_localpart`` names the service's own user. Of ``users`` the first entry that matches
-    a user ID decides whether that is exclusive. ``may_log_in`` False: accounts and nothing else
-    for its users, no devices or tokens (MSC4190, or accounts that come by OAuth only)."""
+    """An application service. ``sender_localpart``: the service's own user. The first of ``users``
+    that matches a user ID decides whether it is exclusive. If ``may_log_in`` is False, the service
+    may register users, but they get no devices or tokens (MSC4190, or accounts by OAuth only)."""
 
     id: str
     as_token: Secret

@@ -11,7 +11,7 @@ from regsys.model.identity import Secret, UserID
 
 @attr.frozen(kw_only=True)
 class DeviceRequest:
-    """What a client asks of its new device. If ``device_id`` is None, one is made up."""
+    """The device that a client requests. If ``device_id`` is None, one is generated."""
 
     device_id: Optional[str] = None
     display_name: Optional[str] = None
@@ -24,10 +24,9 @@ class DeviceRequest:
 
 @attr.frozen(kw_only=True)
 class LoginTerms:
-    """What a login grants, without its secrets: enough to make the same tokens once more.
+    """What a login grants, without its secrets: enough to issue the same tokens again.
 
-    If ``…_until_ms`` is None, there is no end. ``session_until_ms`` is the cap that no refresh can
-    pass.
+    If ``…_until_ms`` is None, there is no end. No refresh can extend ``session_until_ms``.
     """
 
     device_id: str
@@ -40,7 +39,7 @@ class LoginTerms:
 
 @attr.frozen(kw_only=True)
 class Login:
-    """A device's tokens and their terms. If ``refresh_token`` is None, none was issued."""
+    """A device's tokens and their terms; ``refresh_token`` is None if none was issued."""
 
     terms: LoginTerms
     access_token: Secret
@@ -53,7 +52,7 @@ class Login:
 
 @attr.frozen(kw_only=True)
 class LoggedIn:
-    """Who has logged in, and what came of it."""
+    """The user who has logged in, and the login."""
 
     user_id: UserID
     login: Login
@@ -61,9 +60,9 @@ class LoggedIn:
 
 @attr.frozen(kw_only=True)
 class NewDevice:
-    """A device about to be written, with its login. The tokens of a guest are not stored.
+    """A device to be stored, with its login. A guest's tokens are not stored.
 
-    ``is_appservice_ghost``: an application service logs in one of its users, and no person does.
+    ``is_appservice_ghost``: an application service logs in one of its users.
     """
 
     login: Login
@@ -73,8 +72,8 @@ class NewDevice:
     auth_provider_session_id: Optional[str] = None
 
     @classmethod
-    def of(cls, request: DeviceRequest, login: Login) -> NewDevice:
-        """The device that was asked for, with this login."""
+    def from_request(cls, request: DeviceRequest, login: Login) -> NewDevice:
+        """The requested device, with this login."""
         return cls(
             login=login,
             display_name=request.display_name,
@@ -86,10 +85,10 @@ class NewDevice:
 
 @attr.frozen(kw_only=True)
 class StoredLogin:
-    """One pair of tokens as the store knows it: by their hashes.
+    """A stored pair of tokens, by their hashes.
 
-    ``spent``: its successor is in use. ``replaces`` is the access hash of the pair that
-    this one was refreshed from, until one of the new tokens is used; then None.
+    ``spent``: its successor is in use. ``replaces``: the access hash of the pair from which this
+    one was refreshed, until one of the new tokens is used; then None.
     """
 
     access_hash: str

@@ -9,14 +9,15 @@ import attr
 
 GUEST_DEVICE_ID = "guest_device"
 MAX_USER_ID_BYTES = 255
-# Tried only where a word begins: tried at each letter, a long word would take quadratic time.
+# Matched only at the beginning of a word: if every letter were tried, a long word would take
+# quadratic time.
 _IN_A_WORD = r"[^\s<>()\[\]:;,\"'@]"
 _MAIL_ADDRESS = re.compile(rf"(?<!{_IN_A_WORD}){_IN_A_WORD}+@{_IN_A_WORD}+")
 
 
 @attr.frozen(order=True)
 class UserID:
-    """A Matrix user ID, taken apart: ``@localpart:server``."""
+    """A Matrix user ID, ``@localpart:server``, in its parts."""
 
     localpart: str
     server: str
@@ -26,7 +27,7 @@ class UserID:
 
     @property
     def name_key(self) -> str:
-        """What makes two names the same name: the localpart, lower-cased (contract B1.7)."""
+        """The lower-cased localpart: names with the same key are the same name (contract B1.7)."""
         return self.localpart.lower()
 
     @property
@@ -36,7 +37,7 @@ class UserID:
 
     @classmethod
     def parse(cls, text: str) -> UserID:
-        """Take ``@localpart:server`` apart; ValueError if it isn't of that form."""
+        """Parse ``@localpart:server``; ValueError if the text does not have this form."""
         localpart, colon, server = text[1:].partition(":")
         if text[:1] != "@" or not colon or not server:
             raise ValueError("not a user ID")
@@ -45,7 +46,7 @@ class UserID:
 
 @attr.frozen(repr=False)
 class Secret:
-    """A password or token on its way: never shown by ``repr``, a log line or a traceback."""
+    """A password or token that is in use: ``repr``, log lines and tracebacks do not show it."""
 
     _value: str
 
@@ -58,7 +59,7 @@ class Secret:
 
 @attr.frozen
 class Client:
-    """Where a request came from: the address as limits and checks see it, and its user agent."""
+    """The origin of a request: the IP address for limits and checks, and the user agent."""
 
     address: str
     user_agent: str = ""
@@ -75,25 +76,25 @@ class Threepid:
 
 @attr.frozen
 class AccountThreepid(Threepid):
-    """An identifier that an account has, and since when."""
+    """An identifier of an account, and when it was added."""
 
     added_ms: int
 
 
 def masked(address: str) -> str:
-    """What a log may hold of a mail address or a phone number: ``a…@example.org``, ``49…78``."""
+    """An email address or phone number as it may be logged: ``a…@example.org``, ``49…78``."""
     local, at, domain = address.rpartition("@")
     return f"{local[:1]}…@{domain}" if at else f"{address[:2]}…{address[-2:]}"
 
 
 def masked_text(text: str) -> str:
-    """A text from outside, with every mail address in it masked."""
+    """A text from outside, with every email address in it masked."""
     return _MAIL_ADDRESS.sub(lambda found: masked(found[0]), text)
 
 
 @attr.frozen(kw_only=True)
 class Requester:
-    """Whose access token it is. If ``device_id`` is None, the token belongs to no device.
+    """The user of an access token. If ``device_id`` is None, the token belongs to no device.
 
     ``is_admin``: a server administrator, who may use our administration endpoints.
     """

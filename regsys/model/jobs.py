@@ -1,4 +1,4 @@
-"""Work that follows a commit."""
+"""Durable jobs: work that follows a commit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import attr
 
 @attr.frozen(kw_only=True)
 class NewJob:
-    """Work that must follow a commit, at once. ``payload`` is JSON.
+    """Work that must follow a commit immediately. ``payload`` is JSON.
 
-    Jobs with the same deduplication key are written together, and the first time only, however
-    long ago that was: what they do must not happen to an account a second time. None: always.
+    ``dedup_key``: jobs with a deduplication key are written only by the first transaction that has
+    this key, however long ago that was, since they must not run for an account a second time. If it
+    is None, the job is always written.
     """
 
     kind: str
@@ -22,15 +23,14 @@ class NewJob:
     dedup_key: Optional[str] = None
 
 
-# What may be shown of a payload: the rest may hold what is not for everybody's eyes.
-_SHOWN = ("user_id", "room")
+# The fields of a payload that may be shown; others may contain personal data.
+_PUBLIC_FIELDS = ("user_id", "room")
 
 
 @attr.frozen(kw_only=True)
 class WaitingJob:
-    """A job as it stands in the store, for the operator. ``due_ms``: when it may be taken next;
-    while it is under way, when that would be if its process died. If ``last_error`` is None, it has
-    not failed yet."""
+    """A stored job, for the operator. ``due_ms``: when it may be claimed; while it is under way,
+    the end of its lease. ``last_error`` is None if it has not failed yet."""
 
     job_id: str
     kind: str
@@ -42,14 +42,14 @@ class WaitingJob:
 
     @property
     def about(self) -> Mapping[str, str]:
-        """Whom and what it is about, by ``user_id`` and ``room``, as far as it has these."""
-        return {name: self.payload[name] for name in _SHOWN if self.payload.get(name)}
+        """The ``user_id`` and ``room`` that the job is about, as far as it has these."""
+        return {name: self.payload[name] for name in _PUBLIC_FIELDS if self.payload.get(name)}
 
 
 @attr.frozen(kw_only=True)
 class Backlog:
-    """How many jobs of a kind are waiting or under way, and since when the oldest is. Of very
-    many only the first MOST_COUNTED are looked at."""
+    """The number of jobs of a kind that wait or are under way, and the time of the oldest. At most
+    MOST_COUNTED jobs are looked at."""
 
     kind: str
     count: int
@@ -58,15 +58,16 @@ class Backlog:
 
 MOST_COUNTED = 1000
 
-# How long a process may sit on a job before others take it over.
+# How long a process has a job for itself before others may claim it.
 JOB_LEASE_MS = 60_000
-# The longest that a job is put off between two attempts.
+# The longest delay between two attempts.
 JOB_LONGEST_WAIT_MS = 3600 * 1000
 
 
 @attr.frozen(kw_only=True)
 class Job:
-    """A job whose lease is ours until ``claimed_until_ms``. ``attempts`` counts this one."""
+    """A job under a lease of this process until ``claimed_until_ms``. ``attempts`` includes the
+    current one."""
 
     job_id: str
     kind: str
@@ -76,5 +77,5 @@ class Job:
 
     @property
     def is_late(self) -> bool:
-        """Whether it may be long since it was written: the first attempt follows at once."""
+        """Whether the job may have been written long ago: only the first attempt is immediate."""
         return self.attempts > 1

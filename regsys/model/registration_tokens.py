@@ -1,4 +1,4 @@
-"""Tokens that let people register (MSC3231, contract B8.8)."""
+"""Registration tokens (MSC3231, contract B8.8)."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from typing import Optional
 
 import attr
 
-# How long a session holds a use of a token. One that has run out is taken again, if it can be,
-# when the account is made.
+# How long a session holds a use of a token. After that the use is taken when the account is made,
+# if one is left.
 RESERVED_MS = 3600 * 1000
 
-# How many tokens, and how many uses of one, are read at a time: nobody has to wait for long.
+# How many tokens, and how many uses of a token, are read at a time, so that no other call waits
+# for long.
 TOKENS_A_PAGE = 200
 USES_A_PAGE = 1000
 
 
 @attr.frozen(kw_only=True)
 class RegistrationToken:
-    """A token that lets people register (MSC3231, contract B8.8).
+    """A registration token (MSC3231, contract B8.8).
 
     If ``uses_allowed`` is None, there is no limit. ``pending`` counts the sessions that hold a use,
-    ``completed`` the accounts made. If ``expiry_ms`` is None, it never expires. A revoked token
-    lets nobody in until it is un-revoked. If ``creator`` is None, made from the command line.
+    ``completed`` the accounts made. If ``expiry_ms`` is None, the token never expires. A revoked
+    token is not valid until it is un-revoked. ``creator``: the user ID of the administrator; None
+    if the token was made on the command line.
     """
 
     token: str = attr.field(repr=False)
@@ -35,7 +37,7 @@ class RegistrationToken:
     created_ms: int = 0
 
     def is_valid(self, now_ms: int) -> bool:
-        """Whether one more person may begin to register with it."""
+        """Whether one more registration may begin with it."""
         expired = self.expiry_ms is not None and self.expiry_ms <= now_ms
         used_up = self.uses_allowed is not None and (
             self.pending + self.completed >= self.uses_allowed
@@ -45,7 +47,7 @@ class RegistrationToken:
 
 @attr.frozen
 class TokenUse:
-    """An account that a registration token has let in."""
+    """An account that was registered with a token."""
 
     user_id: str
     used_ms: int

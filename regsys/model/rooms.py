@@ -1,4 +1,4 @@
-"""Rooms that newcomers join, and pushers."""
+"""Rooms that new users join, and pushers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from regsys.model.identity import UserID
 
 @attr.frozen(kw_only=True)
 class FoundRoom:
-    """A room that exists. ``servers``: by way of which it can be joined. ``resident``: somebody
-    of this server is in it, so that its state can be read here and its people can invite."""
+    """A room that exists. ``servers``: the servers to join it through. ``resident``: a user of this
+    server is in it, so that its state can be read here and its members can invite."""
 
     room_id: str
     servers: tuple[str, ...] = ()
@@ -21,9 +21,8 @@ class FoundRoom:
 
 @attr.frozen(kw_only=True)
 class NewRoom:
-    """A room about to be made. ``alias`` is ``#name:server``, of this server. ``preset`` as of
-    the specification's createRoom. ``invited`` are on its invite list. ``federated``: other
-    servers may join."""
+    """A room to be created. ``alias``: ``#name:server``, of this server. ``preset`` and ``invited``
+    (the invite list) as in createRoom. ``federated``: other servers may join."""
 
     alias: str
     preset: str
@@ -33,8 +32,8 @@ class NewRoom:
 
 @attr.frozen(kw_only=True)
 class Pusher:
-    """A pusher as of the specification's ``pushers/set``, tied to a device: gone with it. If
-    ``lang`` is None, the reader's is not known."""
+    """A pusher as in ``pushers/set``, deleted with its device. If ``lang`` is None, the user's
+    language is not known."""
 
     user_id: UserID
     device_id: str

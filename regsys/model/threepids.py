@@ -1,4 +1,4 @@
-"""Proofs of third-party identifiers, and the mails that they send."""
+"""Validation sessions of third-party identifiers, and their mails."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from regsys.model.jobs import NewJob
 
 @attr.frozen(kw_only=True)
 class Mail:
-    """A mail on its way to one address, in its canonical form.
+    """A mail to one address, in canonical form.
 
-    ``message_id`` is what comes before the ``@`` of its Message-ID: the same mail sent once
-    more bears the same, so that a duplicate can be recognised. None: a random one. The parts
-    hold secrets and are never shown.
+    ``message_id``: the part before the ``@`` of the Message-ID, the same each time the mail is
+    sent, so that duplicates can be recognised; a random one if None. ``repr`` does not show the
+    text and the HTML, which contain secrets.
     """
 
     to: str = attr.field(repr=False)
@@ -28,11 +28,11 @@ class Mail:
     message_id: Optional[str] = None
 
 
-# How long a proven address waits for its registration: as long as a dialogue may last.
+# How long a validated session can be used: as long as a UIA session may last.
 VALIDATED_MS = 48 * 3600 * 1000
 
 
-# How many codes a session takes before only its links are good (contract B7.5).
+# How many codes may be tried before only the session's links are valid (contract B7.5).
 CODE_TRIES = 10
 
 
@@ -49,11 +49,12 @@ _HAS_USER: Any = attr.Factory(lambda self: self.user_id is not None, takes_self=
 
 @attr.frozen(kw_only=True)
 class NewValidation:
-    """A request for a token to validate an address with.
+    """A request for a token that validates an address.
 
-    ``sid`` is the session's if one is begun. ``job`` sends the token; the sid is added to its
-    payload. ``until_ms``: how long the token is good. ``for_account``: to have the address on an
-    account, ``user_id``, None: the one that brings the proof first; else to register with it.
+    ``sid``: the id of the session, if a new one is begun. ``job`` sends the token; the sid is added
+    to its payload. ``until_ms``: when the token expires. ``for_account``: whether the address is
+    for an existing account, ``user_id``, or for the first account that presents the session if
+    that is None; else it is for a registration.
     """
 
     sid: str
@@ -71,7 +72,8 @@ class NewValidation:
 
 @attr.frozen
 class ValidationBegun:
-    """``job``: what was written with a new token, held by us; None: nothing is to be sent."""
+    """``job``: the job that sends a new token, under a lease of this process; None if nothing is to
+    be sent."""
 
     sid: str
     job: Optional[NewJob] = None
@@ -79,15 +81,15 @@ class ValidationBegun:
 
 @attr.frozen(kw_only=True)
 class Validation:
-    """A session that proves an address (contract B7.5-7).
+    """A validation session of an address (contract B7.5-7), until ``expires_ms``.
 
-    ``tokens`` maps each send_attempt that made a token to the moment when it did. If
-    ``validated_ms`` is None, not proven yet. ``claimed_by``: the UIA session it belongs to, None:
-    to nobody yet; ``used``: that session has made its account. Gone after ``expires_ms``.
+    ``tokens``: the time of each send_attempt that made a token. ``validated_ms`` is None if the
+    address is not validated yet. ``claimed_by``: the UIA session that has claimed it, if any;
+    ``used``: that session has made its account.
 
-    ``for_account``: the address is proven to be added to an account, ``user_id``, None: the one
-    that brings the proof first; no session can claim it, and ``used`` is then that it has been
-    added. Else it is for an account yet to be made.
+    ``for_account``: the address is for an existing account, ``user_id``, or for the first account
+    that presents the session if that is None. Then no UIA session can claim it, and ``used`` means
+    that the address was added. Otherwise it is for a registration.
     """
 
     sid: str
@@ -105,20 +107,20 @@ class Validation:
 
     @property
     def purpose(self) -> MailPurpose:
-        """What the person confirms with it."""
+        """What the person confirms."""
         return MailPurpose.ADD_THREEPID if self.for_account else MailPurpose.REGISTRATION
 
     def is_known_to(self, client_secret: str) -> bool:
-        """Whether this is its client secret; the time does not tell how much of it."""
+        """Whether this is the session's client secret, compared in constant time."""
         return hmac.compare_digest(self.client_secret.encode(), client_secret.encode())
 
 
 @attr.frozen(kw_only=True)
 class ValidationMail:
-    """What somebody is to be told at ``address``, in the first of ``languages`` (tags, the most
-    wanted first) that there is. If ``link`` and ``code`` are None, there is nothing to confirm.
-    ``message_id``: the same for each time that this very mail is sent. ``registering``: it was
-    asked for in order to register; else to have the address on an account."""
+    """A mail to be composed for ``address``, in the first available of ``languages`` (tags, the
+    preferred one first). ``link`` and ``code`` are None if there is nothing to confirm.
+    ``message_id``: the same each time this mail is sent. ``registering``: it was requested for a
+    registration, else to add the address to an account."""
 
     purpose: MailPurpose
     address: str

@@ -1,8 +1,8 @@
 """The text form of tokens: their letters, their checksum, and where the letters come from.
 
-Everything random comes from ``secrets``, except the letters of a token that is made under
-an idempotency key: those are derived from the server's secret and the key, so that a
-replayed request gets the very same token while no stored row can produce it (contract B4.7).
+Random letters come from ``secrets``. The letters of a token that is issued under an idempotency key
+are derived from the server's secret and the key, so that a repeated request gets the same token,
+while the stored rows alone cannot produce it (contract B4.7).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Callable
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 LETTERS = string.ascii_letters
 CAPITALS = string.ascii_uppercase
-# What may stand in the nonce of a guest token (contract B4.2).
+# The characters of a guest token's nonce (contract B4.2).
 SYMBOLS = string.digits + string.ascii_letters + ".,;:^&*-_+=#~@"
 
 
@@ -31,10 +31,10 @@ def random_letters(length: int, alphabet: str = LETTERS) -> str:
 def derived_letters(
     secret: bytes, purpose: str, key: str, length: int, alphabet: str = LETTERS
 ) -> str:
-    """``length`` characters of ``alphabet`` that only the holder of ``secret`` can foresee.
+    """``length`` characters of ``alphabet`` that nobody can predict without ``secret``.
 
-    The same secret, purpose and key give the same letters; other purposes or keys give
-    unrelated ones.
+    The same secret, purpose and key give the same letters; other purposes or keys give unrelated
+    ones.
     """
 
     def block(number: int) -> bytes:
@@ -55,7 +55,8 @@ def _letters(block: Callable[[int], bytes], length: int, alphabet: str) -> str:
 
 @functools.cache
 def _translation(alphabet: str) -> tuple[bytes, bytes]:
-    """The character of each byte, and the bytes that would favour the alphabet's first ones."""
+    """The character for each byte, and the bytes to skip because they would favour the alphabet's
+    first characters."""
     size = len(alphabet)
     table = bytes(ord(alphabet[byte % size]) for byte in range(256))
     return table, bytes(range(256 - 256 % size, 256))
@@ -73,8 +74,8 @@ def base62(number: int, width: int) -> str:
 def opaque_token(prefix: str, localpart: str, letters: str) -> str:
     """``<prefix>_<localpart in base64>_<letters>_<checksum>`` (contract B4.3).
 
-    The checksum, a CRC-32 of all that precedes it, lets scanners of leaked secrets tell a
-    token from noise; it protects nothing.
+    The checksum, a CRC-32 of everything before it, lets scanners for leaked secrets recognise a
+    token; it protects nothing.
     """
     name = base64.b64encode(localpart.encode("utf-8")).decode("ascii").rstrip("=")
     body = f"{prefix}_{name}_{letters}"
@@ -90,5 +91,5 @@ def refresh_token(localpart: str, letters: str) -> str:
 
 
 def token_hash(token: str) -> str:
-    """What the store keeps of a token: its SHA-256 in hex."""
+    """What is stored of a token: its SHA-256 in hex."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

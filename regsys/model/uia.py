@@ -1,4 +1,4 @@
-"""Dialogues of user-interactive authentication."""
+"""Sessions of user-interactive authentication (UIA)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from regsys.model.identity import Client, UserID
 
 @attr.frozen(kw_only=True)
 class UIASession:
-    """A dialogue under way (contract B8.1-4): what it was asked, and what has been passed.
+    """A UIA session (contract B8.1-4): the request's parameters, and the stages that were passed.
 
-    ``user_id`` is set on account endpoints only. ``params`` are the remembered parameters
-    of the request, never its password. ``results`` maps a stage passed to what it found.
-    ``password_mark`` stands for the latest password that came, and ``password_hash`` is of that
-    one: None until it is made. ``hashing_until_ms``: until then a process may be making it; None:
-    no process is. ``guest_id``: the guest whose access token a request has shown. ``address`` is
-    whose cap of open sessions it counts for, ``site`` the /48 that this is in, None: in none.
-    ``held_name`` is kept for this session. ``outcome`` is set once it has made its account.
+    ``user_id`` is set on account endpoints only. ``params``: the request's parameters, without the
+    password. ``results``: the result of each passed stage. ``password_id`` identifies the latest
+    password, and ``password_hash`` is its hash, or None until it is made. ``hashing_until_ms``: the
+    end of the lease under which a process makes the hash; None if no process does. ``guest_id``:
+    the guest whose access token a request had. ``address``: the IP address whose cap of open
+    sessions it counts for; ``site``: the /48 of that address, if it has one. ``held_name``: the
+    user name that is reserved for the session. ``outcome`` is set once it has made its account.
     """
 
     session_id: str
@@ -32,7 +32,7 @@ class UIASession:
     site: Optional[str] = None
     user_id: Optional[UserID] = None
     params: Mapping[str, Any] = attr.field(factory=dict)
-    password_mark: Optional[str] = None
+    password_id: Optional[str] = None
     password_hash: Optional[str] = attr.field(default=None, repr=False)
     hashing_until_ms: Optional[int] = None
     guest_id: Optional[UserID] = None
@@ -43,13 +43,13 @@ class UIASession:
 
     @property
     def finished(self) -> Optional[Outcome]:
-        """What it has made; None while it is under way."""
+        """The outcome of the session's registration; None while it is under way."""
         return self.outcome if self.outcome is not None and self.outcome.finished else None
 
 
 @attr.frozen(kw_only=True)
 class Challenge:
-    """What a client still has to do: the body of a 401."""
+    """The stages that a client still has to pass: the body of a 401."""
 
     session_id: str
     flows: tuple[tuple[str, ...], ...]

@@ -48,9 +48,9 @@ class IdentityServer:
         fields = {"sid": sid, "client_secret": client_secret, "token": token}
         return await self._answered(self._submit_token(fields))
 
-    async def proven(self, sid: str, client_secret: str) -> Optional[Threepid]:
+    async def validated_threepid(self, sid: str, client_secret: str) -> Optional[Threepid]:
         query = {"sid": sid, "client_secret": client_secret}
-        return await self._answered(self._proven(query))
+        return await self._answered(self._validated_threepid(query))
 
     async def _request_token(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         url = f"{self.url}{API}/validate/msisdn/requestToken"
@@ -68,7 +68,7 @@ class IdentityServer:
             raise NoAnswer("the answer does not say whether the code was right")
         return success
 
-    async def _proven(self, query: Mapping[str, str]) -> Optional[Threepid]:
+    async def _validated_threepid(self, query: Mapping[str, str]) -> Optional[Threepid]:
         try:
             answer = _said(await self.http.get(f"{self.url}{API}/3pid/getValidated3pid", query))
         except DelegateRefused as refusal:

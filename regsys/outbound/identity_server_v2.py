@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 @attr.frozen(kw_only=True)
 class IdentityServers:
     """``http`` asks those that the configuration names, ``guarded`` those that clients do. If
-    ``signer`` is None, identity servers are shown the proof that an address was bound with."""
+    ``signer`` is None, identity servers are shown the session that an address was bound with."""
 
     config: IdentityServersConfig
     http: HTTPClient
@@ -48,7 +48,7 @@ class IdentityServers:
     signer: Optional[IRequestSigner] = None
 
     @property
-    def needs_proof(self) -> bool:
+    def needs_session(self) -> bool:
         return self.signer is None
 
     def named(self, given: Optional[str]) -> str:
@@ -63,34 +63,34 @@ class IdentityServers:
             raise IdentityServerForbidden()
         return name
 
-    async def proven(
-        self, server: str, token: Secret, proof: IdentityServerSession
+    async def validated_threepid(
+        self, server: str, token: Secret, session: IdentityServerSession
     ) -> tuple[str, str]:
-        return await self._answered(server, self._proven(server, token, proof))
+        return await self._answered(server, self._validated_threepid(server, token, session))
 
-    async def bind(self, binding: Binding, token: Secret, proof: IdentityServerSession) -> None:
-        await self._answered(binding.id_server, self._bind(binding, token, proof))
+    async def bind(self, binding: Binding, token: Secret, session: IdentityServerSession) -> None:
+        await self._answered(binding.id_server, self._bind(binding, token, session))
 
     async def unbind(self, binding: Binding) -> bool:
         if not self._may_ask(binding.id_server):
             return False
         return await self._answered(binding.id_server, self._unbind(binding))
 
-    async def _proven(
-        self, server: str, token: Secret, proof: IdentityServerSession
+    async def _validated_threepid(
+        self, server: str, token: Secret, session: IdentityServerSession
     ) -> tuple[str, str]:
         http, url = self._way(server)
         url = f"{url}{API}/3pid/getValidated3pid"
-        answer = _said(await http.get(url, _shown(proof), _bearing(token)))
+        answer = _said(await http.get(url, _shown(session), _bearing(token)))
         # Nothing depends on when that was, and some servers say 0 or nothing.
         medium, address = answer.get("medium"), answer.get("address")
         if not isinstance(medium, str) or not isinstance(address, str):
             raise NoAnswer("the answer holds no address")
         return medium, address
 
-    async def _bind(self, binding: Binding, token: Secret, proof: IdentityServerSession) -> None:
+    async def _bind(self, binding: Binding, token: Secret, session: IdentityServerSession) -> None:
         http, url = self._way(binding.id_server)
-        fields = {**_shown(proof), "mxid": str(binding.user_id)}
+        fields = {**_shown(session), "mxid": str(binding.user_id)}
         answer = await http.post_json(f"{url}{API}/3pid/bind", fields, _bearing(token))
         if not _is_meant(binding, _said(answer)):
             raise NoAnswer("it says that it has bound something else")
@@ -103,8 +103,8 @@ class IdentityServers:
         if self.signer is not None:
             uri = f"{urlsplit(url).path}{UNBIND}"
             headers = {"Authorization": await self._signed(uri, binding.id_server, content)}
-        elif binding.proof is not None:
-            content.update(_shown(binding.proof))
+        elif binding.session is not None:
+            content.update(_shown(binding.session))
         else:
             return False
         answer = await http.post_json(f"{url}{UNBIND}", content, headers)
@@ -158,8 +158,8 @@ def _bearing(token: Secret) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {token.reveal()}"}
 
 
-def _shown(proof: IdentityServerSession) -> Mapping[str, str]:
-    return {"sid": proof.sid, "client_secret": proof.client_secret.reveal()}
+def _shown(session: IdentityServerSession) -> Mapping[str, str]:
+    return {"sid": session.sid, "client_secret": session.client_secret.reveal()}
 
 
 def _said(answer: Answer) -> Mapping[str, Any]:

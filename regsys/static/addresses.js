@@ -1,26 +1,26 @@
-// The registration page's steps for m.login.email.identity and m.login.msisdn, which have no page of
-// their own: an address is asked for, a message is sent to it, and its code comes back, or the link
-// in a mail is opened anywhere.
+// The registration page's steps for m.login.email.identity and m.login.msisdn, which have no
+// fallback page: the person enters an address, gets a message, and enters its code, or opens the link
+// of a mail anywhere.
 
 const client_secret = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
     byte.toString(16).padStart(2, "0")).join("");
-const steps = new Map(); // what has become of the step of each stage
+const steps = new Map(); // the state of each stage's step
 
-/** How each stage asks for an address: what of its form is sent, and what is said of that. */
+/** The request that each stage sends for an address, and the sentences about it. */
 const kinds = {
     "m.login.email.identity": {
-        wish: ({ email }) => ({ email: email.value }),
+        fields: ({ email }) => ({ email: email.value }),
         first: "email",
         address: ({ email }) => email,
         done: (_, address) => _("We have sent a mail to {address}.", { address }),
         again: (_, address) => _("We have sent another mail to {address}.", { address }),
     },
     "m.login.msisdn": {
-        wish: ({ country, phone_number }) => (
+        fields: ({ country, phone_number }) => (
             { country: country.value, phone_number: phone_number.value }
         ),
         first: "phone_number",
-        // Where it went, and not what was typed.
+        // The number that the server has understood, not what was typed.
         address: ({ phone_number }, { intl_fmt }) => intl_fmt ?? phone_number,
         done: (_, address) => _("We have sent a text message to {address}.", { address }),
         again: (_, address) => _("We have sent another text message to {address}.", { address }),
@@ -29,15 +29,15 @@ const kinds = {
 };
 
 /**
- * What /register is to be told once the person says that it is proven. `forms` is the template of
- * the step; `page` is what the registration page lends: place, post, busy, complain, session, _.
- * `failure`: it was not proven.
+ * The auth dict for /register, once the person says that the address is confirmed. `forms` is the
+ * template of the step; `page` has functions of the registration page: place, post, busy, complain,
+ * session, _. `failure`: the error if the address turned out not to be confirmed.
  */
 export async function proveAddress(stage, forms, page, failure) {
     if (!steps.has(stage)) {
         const [addressForm, codeForm] = forms.content.querySelectorAll("form");
         kinds[stage].prepare?.(addressForm);
-        // sent: what was asked for and what the answer was, once there is one.
+        // sent: the request and its answer, once there is one.
         const parts = { ...forms.dataset, addressForm, codeForm };
         steps.set(stage, { ...kinds[stage], ...parts, sent: null, attempts: 0 });
     }
@@ -52,7 +52,7 @@ export async function proveAddress(stage, forms, page, failure) {
     return { type: stage, threepid_creds: { sid: step.sent.answer.sid, client_secret } };
 }
 
-/** Give countries their names in the reader's language, in its order; choose the likeliest. */
+/** Name and sort the countries in the reader's language, and choose the likeliest. */
 function nameCountries(form) {
     const { country } = form.elements;
     const language = document.documentElement.lang;
@@ -65,24 +65,24 @@ function nameCountries(form) {
     country.replaceChildren(...options);
     const here = new Intl.Locale(navigator.language).maximize().region;
     country.value = options.some(({ value }) => value === here) ? here : options[0].value;
-    // What is shown is a copy, which takes its choice from here.
+    // The page shows a copy of the form, which gets its choice from here.
     country.selectedOptions[0].setAttribute("selected", "");
 }
 
 async function askForAddress(page, step) {
     const form = page.place(step.addressForm);
     const field = form.elements[step.first];
-    for (const [name, value] of Object.entries(step.sent?.wish ?? {})) {
+    for (const [name, value] of Object.entries(step.sent?.fields ?? {})) {
         form.elements[name].value = value;
     }
     do {
         await submitted(form);
-    } while (!await managed(page, form, field, () => send(page, step, step.wish(form.elements))));
+    } while (!await managed(page, form, field, () => send(page, step, step.fields(form.elements))));
 }
 
-/** Whether the person says that the address is proven, and not that it is another one. */
+/** Whether the person says that the address is confirmed, and does not want another address. */
 async function askForProof(page, step, failure) {
-    const address = step.address(step.sent.wish, step.sent.answer);
+    const address = step.address(step.sent.fields, step.sent.answer);
     const form = page.place(step.codeForm, failure);
     const field = form.elements.code;
     const status = form.querySelector("[role=status]");
@@ -94,7 +94,7 @@ async function askForProof(page, step, failure) {
         }
         if (act === "again") {
             status.textContent = "";
-            if (await managed(page, form, null, () => send(page, step, step.sent.wish))) {
+            if (await managed(page, form, null, () => send(page, step, step.sent.fields))) {
                 status.textContent = step.again(page._, address);
             }
         } else if (await managed(page, form, field, () => confirm(page, step, field.value))) {
@@ -103,10 +103,10 @@ async function askForProof(page, step, failure) {
     }
 }
 
-async function send(page, step, wish) {
+async function send(page, step, fields) {
     step.attempts += 1;
-    const body = { ...wish, client_secret, send_attempt: step.attempts, session: page.session() };
-    step.sent = { wish, answer: await page.post(step.request, body) };
+    const body = { ...fields, client_secret, send_attempt: step.attempts, session: page.session() };
+    step.sent = { fields, answer: await page.post(step.request, body) };
 }
 
 function confirm(page, step, token) {
@@ -117,7 +117,7 @@ function submitted(form) {
     return new Promise((resolve) => form.addEventListener("submit", resolve, { once: true }));
 }
 
-/** Whether the work was done; else the form says why not. */
+/** Whether the work succeeded; otherwise the form shows the error. */
 async function managed(page, form, field, work) {
     form.querySelectorAll("[role=alert]").forEach((old) => old.remove());
     try {

@@ -1,4 +1,4 @@
-// Tells, while a name is typed on the registration page, what the Matrix ID will be and whether it
+// Shows, while a name is typed on the registration page, what the Matrix ID will be and whether it
 // is free.
 
 const TYPING_MS = 400;
@@ -7,7 +7,7 @@ const root = document.getElementById("register");
 const username = document.getElementById("username");
 const status = document.getElementById("name-status");
 
-/** Begin to tell. What is given are functions of the registration page. */
+/** Start it. The arguments are functions of the registration page. */
 export function tellNames({ ask, told, _, chosenName, matrixID }) {
     let typing;
 
@@ -19,7 +19,7 @@ export function tellNames({ ask, told, _, chosenName, matrixID }) {
 
     async function check(name) {
         if (name === "" || name !== chosenName()) {
-            return; // it was changed meanwhile: that is checked by itself
+            return; // the name was changed meanwhile, which has started another check
         }
         const query = `username=${encodeURIComponent(name)}`;
         const answer = await ask(`${root.dataset.api}register/available?${query}`);

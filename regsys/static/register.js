@@ -1,15 +1,15 @@
-// The registration page: name and password, then whatever the server asks for, stage by stage.
+// The registration page: name and password, then the stages that the server requires.
 //
-// What a person has to do for a stage stands on the stage's own page (/auth/{stage}/fallback/web):
-// the form there is shown here, and sent there. The dummy has no page, nor have email address and
-// phone number, whose steps are in a file of their own.
+// The form of a stage comes from its fallback page (/auth/{stage}/fallback/web): it is shown here
+// and sent there. The dummy stage has no page; neither have the stages for email address and phone
+// number, whose steps are in addresses.js.
 
 const DUMMY = "m.login.dummy";
 const APPROVAL = "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL";
 
 const root = document.getElementById("register");
 const [account, step, welcome] = ["account", "step", "welcome"].map(find);
-// The forms of the steps for addresses, by stage: of those that the server can prove.
+// The forms of the steps for addresses, by stage, as far as the server validates them.
 const proofs = new Map([...document.querySelectorAll("template[data-stage]")].map(
     (forms) => [forms.dataset.stage, forms],
 ));
@@ -18,11 +18,11 @@ const catalogue = JSON.parse(find("catalogue").textContent);
 const api = root.dataset.api;
 const UNREACHABLE = _("The server cannot be reached. Check your connection and try again.");
 
-let session; // the server's name for this registration, once it has one
-let flow; // the stages of the way in that was chosen
-const titles = new Map(); // what the page of each stage is called; null: it has none
+let session; // the id of the UIA session, once there is one
+let flow; // the stages of the chosen flow
+const titles = new Map(); // the title of each stage's page; null if it has none
 
-/** A refusal; its message is for the person, its errcode the server's. */
+/** An error of the server, with a message for the person and the errcode. */
 class Refusal extends Error {
     constructor(text, errcode) {
         super(text && _(text));
@@ -34,7 +34,7 @@ function find(id) {
     return document.getElementById(id);
 }
 
-/** The sentence in the reader's language, if it is known, with {names} filled in. */
+/** The sentence in the reader's language, if there is a translation, with {names} filled in. */
 function _(sentence, values = {}) {
     const text = catalogue[sentence] ?? sentence;
     return text.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
@@ -55,14 +55,14 @@ async function ask(url, options) {
     }
 }
 
-/** The body of a JSON answer, or of what a proxy says in the server's place. */
+/** The JSON body of a response; an error if a proxy has answered in the server's place. */
 function told(answer) {
     return answer.json().catch(() => ({ error: `${answer.status} ${answer.statusText}` }));
 }
 
-// --- The dialogue with the server -----------------------------------------------------------
+// --- Requests to the server -----------------------------------------------------------------
 
-/** The body of the answer to a POST, or a Refusal. */
+/** The body of the response to a POST, or a Refusal. */
 async function post(url, body) {
     const answer = await ask(url, { method: "POST", body: JSON.stringify(body) });
     const { errcode, error, ...rest } = await told(answer);
@@ -72,7 +72,7 @@ async function post(url, body) {
     return rest;
 }
 
-/** One POST /register; the body of its answer, which has flows if there is more to do. */
+/** One POST /register; the body of its response, which has flows if there are stages to pass. */
 async function register(auth) {
     const body = { username: chosenName(), password: password.value, inhibit_login: true };
     if (session) {
@@ -88,7 +88,7 @@ async function register(auth) {
         return { flows, error, completed: rest.completed ?? [] };
     }
     if (session && answer.status === 400 && errcode === "M_UNKNOWN") {
-        session = undefined; // it has expired: what was passed must be passed again
+        session = undefined; // it has expired: all stages must be passed again
         return register({});
     }
     throw new Refusal(error, errcode);
@@ -109,7 +109,7 @@ async function proceed() {
     show(welcome, withPages(flow ?? []).length + 1);
 }
 
-/** Have the person do what the stage asks for; what is to be told of it. */
+/** Have the person pass the stage; returns its auth dict. */
 async function perform(stage, failure) {
     if (stage === DUMMY) {
         return { type: DUMMY };
@@ -125,14 +125,14 @@ async function perform(stage, failure) {
     return {};
 }
 
-/** The way in, of those that can be gone here: the only one, or the one that the person takes. */
+/** The flow, of those that this page supports: the only one, or the one that the person chooses. */
 async function choose(flows) {
     for (const stage of new Set(flows.flat())) {
         titles.set(stage, await titleOf(stage));
     }
     const work = (stages) => stages.filter((stage) => stage !== DUMMY);
     const open = flows.filter((stages) => work(stages).every((stage) => titles.get(stage)));
-    // Nobody takes a way that asks for all that another asks for.
+    // A flow that contains all stages of another one is never the better choice.
     const ways = open.filter((mine, i) => !open.some((other, j) => {
         const [less, more] = [work(other), work(mine)];
         const shorter = less.length < more.length || (less.length === more.length && j < i);
@@ -157,13 +157,13 @@ function askWhich(ways) {
     });
 }
 
-// --- A stage, by its own page ----------------------------------------------------------------
+// --- A stage, by its fallback page -----------------------------------------------------------
 
 function addressOf(stage) {
     return `${api}auth/${encodeURIComponent(stage)}/fallback/web`;
 }
 
-/** What the step of a stage is called; null: there is nothing to do for it, or no way to. */
+/** The title of a stage's step; null if the person has nothing to do, or the page cannot do it. */
 async function titleOf(stage) {
     if (proofs.has(stage)) {
         return proofs.get(stage).dataset.title;
@@ -176,7 +176,7 @@ function headingOf(page) {
     return page.querySelector("h1").textContent;
 }
 
-/** A stage's page, whatever it says of the stage; null: the stage has none. */
+/** A stage's page, whether it is passed or not; null if the stage has none. */
 async function load(url, options) {
     const answer = await ask(url, options);
     if (answer.status === 404) {
@@ -189,7 +189,7 @@ async function load(url, options) {
     return page;
 }
 
-/** Show the stage's form until it is passed: until its page has no form any more. */
+/** Show the stage's form until the stage is passed, when its page no longer has a form. */
 async function pass(stage, failure) {
     const page = await load(`${addressOf(stage)}?session=${session}`);
     let form = showForm(stage, page, failure);
@@ -214,7 +214,7 @@ function showForm(stage, page, failure) {
         return null;
     }
     const form = placeForm(stage, headingOf(page), received, failure);
-    // Scripts that came by fetch are dead; the same ones made here run.
+    // Browsers do not run scripts of a fetched page; copies that are created here run.
     for (const dead of form.querySelectorAll("script")) {
         const script = element("script", dead.textContent);
         [...dead.attributes].forEach(({ name, value }) => script.setAttribute(name, value));
@@ -223,7 +223,7 @@ function showForm(stage, page, failure) {
     return form;
 }
 
-/** Show a copy of this form as the step of the stage; returns the copy. */
+/** Show a copy of this form as the stage's step; returns the copy. */
 function placeForm(stage, title, original, failure) {
     const form = document.importNode(original, true);
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -236,7 +236,7 @@ function placeForm(stage, title, original, failure) {
     return form;
 }
 
-/** Wait for the work, while the form cannot be sent again. */
+/** Wait for the work; meanwhile the form cannot be sent again. */
 async function busy(form, work) {
     const buttons = [...form.querySelectorAll("button")];
     buttons.forEach((button) => (button.disabled = true));
@@ -247,7 +247,7 @@ async function busy(form, work) {
     }
 }
 
-// --- What is seen ----------------------------------------------------------------------------
+// --- Display ---------------------------------------------------------------------------------
 
 function withPages(stages) {
     return stages.filter((stage) => titles.get(stage));
@@ -257,7 +257,7 @@ function titlesOf(stages) {
     return withPages(stages).map((stage) => titles.get(stage));
 }
 
-/** Show this part alone, which is the step of this number, and begin to read at its heading. */
+/** Show only this part, with the step's number, and move the focus to its heading. */
 function show(part, number, between = titlesOf(flow ?? [])) {
     [account, step, welcome].forEach((other) => (other.hidden = other !== part));
     const steps = [_("Name and password"), ...between, _("Done")];
@@ -277,7 +277,7 @@ function complain(form, text, field) {
 
 // --- Name and password -----------------------------------------------------------------------
 
-/** As the server takes it: no letter but A to Z has a small form. */
+/** Lower-cases as the server does: A to Z only. */
 function chosenName() {
     return username.value.trim().replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
@@ -317,7 +317,7 @@ account.addEventListener("submit", async (event) => {
     }
 });
 
-// Being told while one types is a help and no more: where it fails, the server says so in the end.
+// Checking while the name is typed is only a help: if it fails, the server still checks at the end.
 await import(root.dataset.names)
     .then(({ tellNames }) => tellNames({ ask, told, _, chosenName, matrixID }))
     .catch(() => {});

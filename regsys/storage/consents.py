@@ -1,4 +1,4 @@
-"""Which policies have been accepted, by whom and when: every version, for good."""
+"""Which user has accepted which version of which policy, and when. Rows are never deleted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from regsys.storage.database import Database, Transaction
 
 
 def record(txn: Transaction, user_id: UserID, accepted: Mapping[str, str], now_ms: int) -> None:
-    """Write these versions by policy, all in one statement; none costs none."""
+    """Write these versions, by policy, in one statement; no statement if there are none."""
     if not accepted:
         return
     rows = [(str(user_id), policy, version, now_ms) for policy, version in sorted(accepted.items())]
@@ -26,7 +26,8 @@ def record(txn: Transaction, user_id: UserID, accepted: Mapping[str, str], now_m
 
 @attr.frozen
 class ConsentStore:
-    """Who has accepted which policies. What comes with an account is written with it."""
+    """The policies that users have accepted. Consents given at registration are written in the
+    account's transaction."""
 
     db: Database
 
@@ -37,13 +38,13 @@ class ConsentStore:
         now_ms: int,
         jobs: Sequence[NewJob] = (),
     ) -> None:
-        """Remember that these versions, each by the name of its policy, have been accepted; one
-        that had been before keeps the moment of the first time. With them, or not at all, are
-        stored the ``jobs``, held by us from birth: start them."""
+        """Record that the user has accepted these versions, by the name of the policy. A version
+        that was accepted before keeps the time of the first acceptance. The ``jobs`` are stored in
+        the same transaction; this process holds their lease, and the caller starts them."""
         await self.db.transaction("record_consents", _record, user_id, accepted, now_ms, jobs)
 
     async def given_by(self, user_id: UserID) -> Sequence[Consent]:
-        """All that this user has ever accepted, the oldest first."""
+        """All versions that this user has ever accepted, the oldest first."""
         return await self.db.autocommit("consents_of", _given_by, user_id)
 
 

@@ -1,13 +1,14 @@
 """The thin layer over twisted.enterprise.adbapi that every store runs through.
 
-A store hands over plain functions of (txn, values). ``transaction`` runs one between BEGIN and
-COMMIT. ``autocommit`` runs one without, where each statement commits by itself. Both are retried
-when the database says "lost a race" or the connection drops. So a function may run more than once,
-even after a commit whose answer was lost: whatever it writes must be idempotent.
-A deadline covers the whole call: waiting for a thread, the statements, the commit, the
-retries; and where the call is made on behalf of a request, all calls of that request. When it
-passes the caller gets Unavailable, and the connection is cut, since nothing else frees a
-thread whose database has stalled.
+A store passes plain functions of (txn, values). ``transaction`` runs one between BEGIN and COMMIT.
+``autocommit`` runs one without, so that each statement commits by itself. Both are retried after a
+serialization conflict or a lost connection. So a function may run more than once, even after a
+commit whose reply was lost: its writes must be idempotent.
+
+A deadline covers the whole call: waiting for a thread, the statements, the commit and the retries.
+Where the call is made on behalf of a request, the request's deadline covers all of its calls. When
+the deadline passes, the caller gets Unavailable and the connection is cut, since nothing else frees
+a thread whose database has stalled.
 """
 
 from __future__ import annotations
@@ -50,18 +51,18 @@ def _insertion(table: str, columns: Sequence[str]) -> str:
 
 @attr.frozen
 class Transaction:
-    """A cursor with the few calls that stores need; ``?`` stands for a value in both dialects."""
+    """A cursor with the few calls that stores need; ``?`` is the placeholder in both dialects."""
 
     cursor: Any
     dialect: Dialect
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
-        """Execute; returns the number of rows that were changed."""
+        """Execute; returns the number of changed rows."""
         self.cursor.execute(_text(self.dialect.name, sql), values)
         return int(self.cursor.rowcount)
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> Optional[Row]:
-        """The only row, or None."""
+        """The first row; None if there is none."""
         self.cursor.execute(_text(self.dialect.name, sql), values)
         return cast("Optional[Row]", self.cursor.fetchone())
 
@@ -70,12 +71,12 @@ class Transaction:
         return cast("Sequence[Row]", self.cursor.fetchall())
 
     def insert(self, table: str, **values: Any) -> bool:
-        """Insert a row unless one of the table's unique keys is taken; True if it went in."""
+        """Insert a row unless one of the table's unique keys is taken; True if it was inserted."""
         return self.run(_insertion(table, tuple(values)), tuple(values.values())) == 1
 
 
 class _Failed(Exception):
-    """A driver's exception on its way from the thread, with what it means."""
+    """Carries a driver's exception out of the thread, with what it means."""
 
     def __init__(self, trouble: Trouble, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -84,7 +85,7 @@ class _Failed(Exception):
 
 
 class _Call(Generic[T]):
-    """One run of a function in a database thread, and the means to give it up."""
+    """One run of a function in a database thread; it can be given up."""
 
     def __init__(
         self, dialect: Dialect, in_transaction: bool, work: Callable[[Transaction], T]
@@ -98,27 +99,27 @@ class _Call(Generic[T]):
         self.using: Any = None
 
     def give_up(self) -> None:
-        """Nobody waits any more: don't start, or cut the connection if it has started."""
+        """The deadline has passed: don't start, or cut the connection if it has started."""
         with self.lock:
             self.given_up = True
             if self.using is not None:
                 try:
                     self.dialect.cut(self.using)
-                except Exception as error:  # it may have closed by itself just now
+                except Exception as error:  # it may have closed just now
                     log.debug("could not cut a connection: {error}", error=str(error))
 
     def run(self, place: Place) -> T:
-        """In the thread. Raises _Failed for the driver's exceptions, unless the fault is ours."""
+        """Runs in the thread. Raises _Failed for the driver's exceptions, except for our bugs."""
         raw = None
         try:
             self._use(None)
             connection = place.open()
-            # A call that was given up meanwhile has asked nothing: the next one has the connection.
+            # If the call was given up meanwhile, nothing was sent: the connection stays usable.
             self._use(connection)
             raw = connection
             return self._transact(raw)
         except Exception as error:
-            self.dialect.hush(error)
+            self.dialect.redact(error)
             trouble = self.dialect.trouble(error, raw)
             self._release()
             if raw is not None and (trouble is Trouble.LOST or self.given_up or self.is_broken):
@@ -130,15 +131,15 @@ class _Call(Generic[T]):
             self._release()
 
     def _use(self, raw: Any) -> None:
-        """From now on ``give_up`` cuts this connection; raises if that was called already."""
+        """From now on ``give_up`` cuts this connection; raises _Failed if it was called already."""
         with self.lock:
             if self.given_up:
                 raise _Failed(Trouble.DOWN, TimeoutError("given up while waiting"))
             self.using = raw
 
     def _release(self) -> None:
-        """From now on ``give_up`` leaves the connection alone: whoever has it next, or its
-        descriptor, must not be cut."""
+        """From now on ``give_up`` leaves the connection alone: the next call may use it, or another
+        socket its file descriptor."""
         with self.lock:
             self.using = None
 
@@ -151,7 +152,7 @@ class _Call(Generic[T]):
             result = self._write(raw, cursor)
         finally:
             cursor.close()
-        # What has gone nowhere must not be acknowledged.
+        # A commit to a file that is no longer the database's must not be acknowledged.
         self.dialect.check_commit()
         return result
 
@@ -159,7 +160,7 @@ class _Call(Generic[T]):
         cursor.execute(self.dialect.begin)
         try:
             result = self.work(Transaction(cursor, self.dialect))
-            # Better nothing than what the caller has been told is not there.
+            # Raises if the call was given up: the caller has been told that nothing was written.
             self._use(raw)
             cursor.execute("COMMIT")
             return result
@@ -171,9 +172,9 @@ class _Call(Generic[T]):
         try:
             cursor.execute("ROLLBACK")
         except Exception as error:
-            # The database will do it by itself; the first error is the one to tell.
+            # The database rolls back by itself; the first error is the one to report.
             self.is_broken = True
-            log.debug("rollback did not go through: {error}", error=str(error))
+            log.debug("rollback failed: {error}", error=str(error))
 
 
 class Database:
@@ -196,20 +197,23 @@ class Database:
 
     @property
     def clock(self) -> IReactorTime:
-        """The clock of its deadlines."""
+        """The clock of the deadlines."""
         return self._clock
 
     async def transaction(self, name: str, body: Callable[..., T], *values: Any) -> T:
-        """Run ``body(txn, *values)`` as one transaction; its result once that is committed."""
+        """Run ``body(txn, *values)`` as one transaction; returns its result after the commit.
+
+        Raises Unavailable when the database is down or the deadline has passed."""
         return await self._run(name, True, body, values)
 
     async def autocommit(self, name: str, body: Callable[..., T], *values: Any) -> T:
-        """Run ``body(txn, *values)`` in autocommit: each statement stands for itself."""
+        """Run ``body(txn, *values)`` with each statement committed by itself. Raises Unavailable
+        as ``transaction`` does."""
         return await self._run(name, False, body, values)
 
     def is_lost(self) -> bool:
-        """Whether the database has been taken away under us, for all that can be seen without
-        asking it; blocks for microseconds."""
+        """Whether the database file has been replaced or removed, as far as this can be seen
+        without a query. Blocks for microseconds."""
         try:
             self.dialect.check()
         except Exception as error:
@@ -248,7 +252,7 @@ class Database:
         raise Unavailable() from cause
 
     def _time_for(self, request: Optional[deadlines.Deadline], now_s: float) -> float:
-        """How many seconds a call has, with all its tries."""
+        """How many seconds a call may take, retries included."""
         left_s = None if request is None else request.left_s(now_s)
         return self._deadline_s if left_s is None else min(left_s, self._deadline_s)
 
@@ -272,6 +276,6 @@ class Database:
         return answer
 
     async def _pause(self, attempt: int) -> None:
-        """Back off: up to 10, 20, 40 … 320 ms, so that rivals don't meet again in step."""
+        """Back off for up to 10, 20, 40 … 320 ms, so that rivals do not collide again."""
         jitter_s = secrets.randbelow(10_000) / 1_000_000 * 2**attempt
         await deferLater(self._clock, jitter_s, lambda: None)

@@ -17,19 +17,21 @@ from regsys.storage import sessions
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
-# A pair that is spent, or whose session has ended, is kept this long: the former tells its client
-# that the device still lives. One that has only expired does so as long as the device is there.
+# How long a spent pair, or one whose session has ended, is kept. A client that presents a spent
+# token is answered with a soft logout, since its device still exists. A pair that has only expired
+# is kept as long as its device.
 SPENT_KEPT_MS = 24 * 3600 * 1000
 
 
 def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
-    """Write the device and its login; a known one loses its earlier tokens (contract B4.1)."""
+    """Write the device and its login; an existing device loses its earlier tokens (contract
+    B4.1)."""
     login = device.login
     fresh = _add_orlock(txn, str(user_id), device)
     if login.terms.is_guest:
         return
     added = _insert_login(txn, user_id, login, replaces=None)
-    # The same login once more, after an answer that was lost, takes nothing from its successors.
+    # If the same login is written again after a lost reply, its successors must stay.
     if added and not fresh:
         txn.run(
             "DELETE FROM logins WHERE user_id = ? AND device_id = ? AND access_hash <> ?",
@@ -38,7 +40,7 @@ def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
 
 
 def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
-    """True if the device is new; a known one is locked."""
+    """True if the device is new; an existing one is locked."""
     while not txn.insert(
         "devices",
         user_id=user_id,
@@ -49,13 +51,14 @@ def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
     ):
         if lock(txn, user_id, device.login.device_id):
             return False
-        # Logged out just now.
+        # The device was logged out just now: insert it again.
     return True
 
 
 def remove(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
-    """Log the device out, None: all of the user's. Its tokens go with it, and so does the session
-    in which it was registered, which would repeat them (contract B8.4)."""
+    """Log the device out, or all of the user's devices if ``device_id`` is None. Their tokens are
+    deleted too, and so are the sessions that registered them, which would repeat the tokens
+    (contract B8.4)."""
     one = "" if device_id is None else " AND device_id = ?"
     values = (str(user_id),) if device_id is None else (str(user_id), device_id)
     txn.run(f"DELETE FROM devices WHERE user_id = ?{one}", values)
@@ -63,8 +66,8 @@ def remove(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
 
 
 def lock(txn: Transaction, user_id: str, device_id: str) -> bool:
-    """Let refreshes, first uses and new logins of one device, and its end, follow one another;
-    False if there is no such device."""
+    """Lock the device's row, so that its refreshes, first uses, logins and logouts run one after
+    the other; False if there is no such device."""
     row = txn.one(
         "SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?" + txn.dialect.for_update,
         (user_id, device_id),
@@ -100,29 +103,30 @@ class DeviceStore:
         return device.login
 
     async def by_access(self, access_hash: str) -> Optional[StoredLogin]:
-        """The pair, expired or spent ones included; None once its device is gone."""
+        """The pair with this access token, even if spent or expired; None without the device."""
         return await self.db.autocommit("login_by_access", _by_access, access_hash)
 
     async def by_refresh(self, refresh_hash: str) -> Optional[StoredLogin]:
-        """The same, found by its refresh token."""
+        """The pair with this refresh token, as ``by_access``."""
         return await self.db.autocommit("login_by_refresh", _by_refresh, refresh_hash)
 
     async def confirm(self, access_hash: str) -> None:
-        """A new pair is in use: the one that it replaces is spent now (contract B4.6)."""
+        """A token of this new pair has been used: mark the pair that it replaces as spent
+        (contract B4.6)."""
         await self.db.transaction("confirm_login", _confirm, access_hash, clock.now_ms(self.clock))
 
     async def succeed(self, predecessor: str, user_id: UserID, login: Login) -> bool:
-        """Add the pair that replaces ``predecessor`` (an access hash), in place of an
-        earlier successor that nobody has used; False if one is in use, or the device gone."""
+        """Add the pair that replaces ``predecessor`` (an access hash), in place of an earlier
+        successor that is unused; False if a successor is in use or the device is gone."""
         return await self.db.transaction("succeed_login", _succeed, predecessor, user_id, login)
 
     async def has_device(self, user_id: UserID, device_id: str) -> bool:
-        """Whether this device is the user's."""
+        """Whether the user has this device."""
         return await self.db.autocommit("has_device", _has_device, user_id, device_id)
 
     async def log_out(self, user_id: UserID, device_id: Optional[str]) -> None:
-        """Remove this device and its tokens, None: all of the user's; the sessions in which they
-        were registered do not repeat their answers any more."""
+        """Delete this device and its tokens, or all of the user's devices if ``device_id`` is
+        None; the sessions that registered them no longer repeat their answers."""
         await self.db.transaction("log_out", remove, user_id, device_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
@@ -130,7 +134,7 @@ class DeviceStore:
 
 
 def _register(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
-    # The lock keeps a deactivation from slipping between the check and the login.
+    # The lock keeps a deactivation from running between the check and the login.
     user = txn.one(
         "SELECT deactivated, approved FROM users WHERE user_id = ?" + txn.dialect.for_update,
         (str(user_id),),
@@ -186,7 +190,7 @@ def _confirm(txn: Transaction, access_hash: str, now_ms: int) -> None:
     if row is None:
         return
     lock(txn, row[0], row[1])
-    # Looked up anew under the lock: another successor may have taken its place.
+    # Looked up again under the lock: another successor may have replaced this one.
     txn.run(
         "UPDATE logins SET spent_ms = ? WHERE spent_ms IS NULL AND access_hash ="
         " (SELECT replaces FROM logins WHERE access_hash = ?)",

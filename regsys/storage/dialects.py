@@ -20,13 +20,13 @@ from regsys.storage.sqlite_file import DatabaseFile, FileReplaced
 class Trouble(enum.Enum):
     """What a driver's exception means for the caller."""
 
-    RETRY = "retry"  # lost a race inside the database: the same again may work at once
-    LOST = "lost"  # the connection is gone; whether a commit happened is not known
+    RETRY = "retry"  # a conflict with another transaction: a retry may work at once
+    LOST = "lost"  # the connection is gone; whether a commit happened is unknown
     DOWN = "down"  # the database cannot do it now: full, read-only, locked, not reachable
     BUG = "bug"  # our statement is wrong
 
 
-# How long a connection waits for another one's lock.
+# How long a connection waits for another connection's lock.
 _BUSY_S = 5.0
 
 
@@ -50,8 +50,8 @@ class SQLite:
     next_number = "UPDATE user_number SET value = value + 1 RETURNING value"
 
     def connect_args(self) -> Mapping[str, Any]:
-        # isolation_level None: the driver leaves BEGIN and COMMIT to us. Another thread
-        # only ever interrupts a connection, which SQLite allows.
+        # With isolation_level None the driver leaves BEGIN and COMMIT to us. The only call that
+        # comes from another thread is interrupt(), which SQLite allows.
         return {
             "database": self.path,
             "isolation_level": None,
@@ -60,33 +60,33 @@ class SQLite:
         }
 
     def pool_args(self) -> Mapping[str, Any]:
-        """As ``connect_args``, of a database that is there: where it is not, none is made."""
+        """As ``connect_args``, for a database that exists: a missing file is not created."""
         if not self.file.is_on_disk:
             return self.connect_args()
         url = f"file://{quote(self.file.path)}?mode=rw"
         return {**self.connect_args(), "database": url, "uri": True}
 
     def opened(self, connection: Any) -> None:
-        """Set a new connection up: commits reach the disk, readers don't wait for writers."""
+        """Set up a new connection: commits are synced to disk, readers do not wait for writers."""
         self.file.open()
         _switch_to_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
 
     def check(self) -> None:
-        """Raises what ``trouble`` calls DOWN if what is committed now would be lost."""
+        """Raise FileReplaced, which is DOWN, if a commit would be lost now."""
         self.file.check()
 
     def check_before(self) -> None:
-        """The same before a call, where it need not be seen at once."""
+        """As ``check``, before a call: a result from a moment ago is good enough."""
         self.file.check_sometimes()
 
     def check_commit(self) -> None:
-        """The same of what has just been committed."""
+        """As ``check``, for a commit that has just been made."""
         self.file.check_commit()
 
-    def objection(self, connection: Any) -> Optional[str]:
-        """Why this database is no good for us; None: it is good."""
+    def problem(self, connection: Any) -> Optional[str]:
+        """Why this database cannot be used; None if it can."""
         return None
 
     def explain(self, error: Exception) -> str:
@@ -94,18 +94,18 @@ class SQLite:
         return self.file.explain(error)
 
     def is_alive(self, connection: Any) -> bool:
-        """Always: nobody is at the other end who could be gone."""
+        """Always True: there is no server that could be gone."""
         return True
 
     def text(self, sql: str) -> str:
         return sql
 
     def cut(self, connection: Any) -> None:
-        """Free the thread that waits on this connection."""
+        """Interrupt the statement, to free the thread that waits on this connection."""
         connection.interrupt()
 
-    def hush(self, error: Exception) -> None:
-        """Nothing: SQLite's messages quote no values."""
+    def redact(self, error: Exception) -> None:
+        """Do nothing: SQLite's messages quote no values."""
 
     def trouble(self, error: Exception, connection: Any) -> Trouble:
         if isinstance(error, FileReplaced):
@@ -124,8 +124,8 @@ class SQLite:
 
 
 def _switch_to_wal(connection: Any) -> None:
-    """Of several connections that turn a new file to WAL at once, SQLite refuses all but one
-    without letting them wait out their busy timeout: so the waiting is done here."""
+    """Switch to WAL, with retries: when several connections switch a new file at once, SQLite
+    refuses all but one immediately and ignores their busy timeout."""
     give_up_s = time.monotonic() + _BUSY_S
     while True:
         try:
@@ -137,44 +137,45 @@ def _switch_to_wal(connection: Any) -> None:
             time.sleep(0.01)
 
 
-# Serialization failure, deadlock, a unique key that a concurrent transaction has won, a
-# row that a foreign key names and that one has removed, and a lock that could not be had.
+# Serialization failure, deadlock, unique violation by a concurrent transaction, foreign key
+# violation (a concurrent transaction has deleted the row), lock not available.
 _RETRIED = frozenset({"40001", "40P01", "23505", "23503", "55P03"})
-# Of these, the two that mean somebody else had a lock.
+# Those of them that mean that another transaction had a lock.
 _LOCK_CONFLICTS = frozenset({"55P03", "40P01"})
-# Read-only: a new connection may find the primary, or the server's new mind.
+# Read-only transaction: a new connection may reach the primary, or the server may be a primary by
+# then.
 _LOST_CODE = "25006"
-# Classes: exhausted resources, an operator's intervention, system errors.
+# Classes: insufficient resources, operator intervention, system errors.
 _DOWN_CLASSES = frozenset({"53", "57", "58"})
 
-# The operator's own options come after these and win. The timeouts are longer than anybody waits
-# for an answer: a client that is gone, or has cut its connection, is noticed by the server late or
-# never, and so long would its transaction keep rows locked.
+# The operator's own options come after these and win. The timeouts are longer than any caller waits
+# for an answer. They exist because the server notices late or never that a client is gone or has
+# cut its connection: until then the client's transaction would keep its rows locked.
 _LIMITS = (
     "-c statement_timeout=15s -c idle_in_transaction_session_timeout=15s -c lock_timeout=0"
     " -c datestyle=ISO"
 )
-# What our statements mean depends on these, so that no default of a server, database or role, and
-# no option of the operator's, may change them. Whether transactions may write is left alone: a
-# database that is read-only is meant to be.
+# The meaning of our statements depends on these, so they override the defaults of the server, the
+# database and the role, and the operator's options. Read-only mode is not overridden: it is there
+# on purpose.
 _MEANING = (
     "-c default_transaction_isolation=read\\ committed -c default_transaction_deferrable=off"
     " -c standard_conforming_strings=on"
 )
-# A default of "off" would let a crash of the server lose accounts that were acknowledged. Levels
-# that wait for standbys stay as they are.
+# With a default of "off" a server crash could lose accounts that were acknowledged. Levels that
+# wait for standbys stay as they are.
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') = 'off'"
 )
 
-# So long may the server take to answer what costs it nothing, before it counts as silent.
+# How long the server may take to answer a trivial query before it counts as silent.
 SILENCE_S = 1.0
 _OPENING_S = 5.0
-# A server that cannot be reached holds a thread for so long. libpq takes no less.
+# How long an unreachable server holds a thread. libpq takes no less.
 _CONNECT_S = 2
-# Kernels notice by these that the other side is gone: while nothing is sent, and when what was
-# sent is not acknowledged.
+# By these the kernel notices that the server is gone: on an idle connection (keepalives), and when
+# sent data is not acknowledged (tcp_user_timeout).
 _KEEPALIVES = {
     "keepalives": 1,
     "keepalives_idle": 20,
@@ -182,21 +183,22 @@ _KEEPALIVES = {
     "keepalives_count": 3,
 }
 _UNACKNOWLEDGED_MS = 3000
-# The first libpq that knows tcp_user_timeout.
+# The first libpq version with tcp_user_timeout.
 _LIBPQ_12 = 120000
 
 
 @attr.frozen
 class PostgreSQL:
-    """PostgreSQL through psycopg2; our tables live in ``schema`` and nowhere else."""
+    """PostgreSQL through psycopg2; all our tables are in ``schema``."""
 
     args: Mapping[str, Any] = attr.field(repr=False)
     schema: str = "regsys"
 
     name = "postgres"
     module = "psycopg2"
-    # A database or role may have another default, and rivals for a row must see each other's
-    # commits. (The option above is for statements without BEGIN.)
+    # The level is named because a database or role may have another default: transactions that
+    # compete for a row must see each other's commits. (The option above is for statements without
+    # BEGIN.)
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
     for_update = " FOR UPDATE"
     skip_locked = " FOR UPDATE SKIP LOCKED"
@@ -204,7 +206,7 @@ class PostgreSQL:
 
     @property
     def quoted_schema(self) -> str:
-        """The schema as SQL writes it."""
+        """The schema's name as an SQL identifier."""
         return f'"{self.schema}"'
 
     def connect_args(self) -> Mapping[str, Any]:
@@ -225,18 +227,18 @@ class PostgreSQL:
         return str(self.args.get("options") or "")
 
     def opened(self, connection: Any) -> None:
-        """Set a new connection up: commits reach the disk."""
+        """Set up a new connection: commits are synced to disk."""
         connection.autocommit = True
         if "synchronous_commit" not in self._options:
             self._execute_within(_OPENING_S, connection, _DURABLE)
 
     def check(self) -> None:
-        """Nothing: what the server has committed is the server's to keep."""
+        """Do nothing: the server keeps what it has committed."""
 
     check_before = check_commit = check
 
-    def objection(self, connection: Any) -> Optional[str]:
-        """Why this database is no good for us; None: it is good."""
+    def problem(self, connection: Any) -> Optional[str]:
+        """Why this database cannot be used; None if it can."""
         encoding = connection.info.parameter_status("server_encoding")
         if encoding == "UTF8":
             return None
@@ -252,7 +254,7 @@ class PostgreSQL:
         return str(error).strip()
 
     def is_alive(self, connection: Any) -> bool:
-        """Whether the server still answers on this connection; asked of it, for ``SILENCE_S``."""
+        """Whether the server answers a query on this connection within ``SILENCE_S``."""
         import psycopg2
 
         try:
@@ -262,37 +264,37 @@ class PostgreSQL:
         return True
 
     def _execute_within(self, seconds: float, connection: Any, sql: str) -> None:
-        """Execute what costs nothing; where no answer comes in time the connection is cut.
+        """Execute a trivial statement; cut the connection if no answer comes in time.
 
-        ``Database`` cannot do that: it has not been given this connection yet.
+        ``Database`` cannot cut it, because it does not have this connection yet.
         """
 
         def cut() -> None:
-            with contextlib.suppress(Exception):  # it may have ended by itself just now
+            with contextlib.suppress(Exception):  # it may have ended just now
                 self.cut(connection)
 
-        patience = threading.Timer(seconds, cut)
-        patience.daemon = True
-        patience.start()
+        timer = threading.Timer(seconds, cut)
+        timer.daemon = True
+        timer.start()
         try:
             with connection.cursor() as cursor:
                 cursor.execute(sql)
         finally:
-            patience.cancel()
-            # Lest it cuts what has this descriptor next.
-            patience.join()
+            timer.cancel()
+            # So that it cannot cut the next owner of this file descriptor.
+            timer.join()
 
     def text(self, sql: str) -> str:
         return sql.replace("?", "%s")
 
     def cut(self, connection: Any) -> None:
-        """Shut the socket down: a stalled server answers to nothing else."""
-        with socket.socket(fileno=os.dup(connection.fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)
+        """Shut the socket down: nothing else frees a thread that waits for a stalled server."""
+        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
 
-    def hush(self, error: Exception) -> None:
-        """Leave of a server's complaint its first line: the others quote the statement and the
-        row, hashes and all, and will be logged."""
+    def redact(self, error: Exception) -> None:
+        """Reduce a server's error to its first line, since it will be logged: the other lines quote
+        the statement and the row, hashes included."""
         import psycopg2
 
         if isinstance(error, psycopg2.Error) and error.diag.message_primary is not None:
@@ -315,7 +317,7 @@ class PostgreSQL:
         return Trouble.BUG
 
     def is_lock_conflict(self, error: Exception) -> bool:
-        """Whether the same again may go well once somebody else has ended a transaction."""
+        """Whether a retry may work once another transaction has ended."""
         return getattr(error, "pgcode", None) in _LOCK_CONFLICTS
 
 

@@ -1,4 +1,4 @@
-"""Our own half of an account that is made in somebody else's store."""
+"""Our own half of an account that is made in an embedder's store."""
 
 from __future__ import annotations
 
@@ -24,23 +24,21 @@ class EmbeddedAccountStore:
     """Our own record of the accounts that an embedder's store holds (``EmbeddedWriter``)."""
 
     db: Database
-    # Known once this process has completed a real user: then the next is not the first.
+    # True once this process has completed a real user: a later one is not the first.
     _has_real_users: bool = attr.field(init=False, default=False)
 
-    async def reserve(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
-        """Note that this key is under way, with the job that ends it should we die, and hold
-        the use of its registration token until it ends; InvalidRegistrationToken if none is left.
+    async def claim(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
+        """Claim ``new.key``, store the job that completes or releases it if this process dies, and
+        hold a use of the registration token until then. Returns None if the key is claimed now,
+        else the earlier outcome of the key, whose ``finished`` says whether it was completed.
 
-        None: noted now. Otherwise what an earlier call noted under the key, whose
-        ``finished`` says whether it got to its end."""
-        return await self.db.transaction("reserve_outcome", _reserve, new, recovery)
+        Raises InvalidRegistrationToken if no use is left."""
+        return await self.db.transaction("reserve_outcome", _claim, new, recovery)
 
     async def complete(self, new: NewAccount, recovery_id: str) -> Optional[Sequence[NewJob]]:
-        """The account exists: record the outcome, count the use of its registration token,
-        finish its session, store its jobs, held. Returns those that were stored, as
-        ``JobStore.begin`` does.
-
-        None if that had been done already: then nothing was changed."""
+        """The account exists: complete its key, count the use of its registration token, finish
+        its session, and store its jobs with a lease of this process. Returns the stored jobs, as
+        ``JobStore.begin`` does; None if the key was completed already: then nothing is changed."""
         may_be_first = new.is_real and not self._has_real_users
         completed = await self.db.transaction(
             "complete_key", _complete, new, recovery_id, may_be_first
@@ -49,11 +47,11 @@ class EmbeddedAccountStore:
         return completed
 
     async def release(self, new: NewAccount, recovery_id: str) -> None:
-        """The store refused it: its key has made nothing."""
+        """The embedder's store refused the account: release its key and its use of a token."""
         await self.db.transaction("release_key", _release, new, recovery_id)
 
 
-def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
+def _claim(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
     earlier = idempotency_keys.claim(txn, new, finished=False)
     if earlier is None:
         registration_tokens.hold(txn, new)
@@ -64,10 +62,10 @@ def _reserve(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Ou
 def _complete(
     txn: Transaction, new: NewAccount, recovery_id: str, may_be_first: bool
 ) -> Optional[Sequence[NewJob]]:
-    # The outcome first, as in the others: whoever meets waits there.
-    settled = idempotency_keys.complete(txn, new)
+    # The key comes first, as in the other transactions: concurrent calls wait for each other here.
+    completed = idempotency_keys.complete(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))
-    if not settled:
+    if not completed:
         return None
     registration_tokens.use_held(txn, new)
     validations.use(txn, new)
@@ -80,5 +78,5 @@ def _complete(
 
 def _release(txn: Transaction, new: NewAccount, recovery_id: str) -> None:
     txn.run("DELETE FROM outcomes WHERE key = ? AND NOT finished", (new.key,))
-    registration_tokens.let_go(txn, new)
+    registration_tokens.release(txn, new)
     txn.run("DELETE FROM jobs WHERE job_id = ?", (recovery_id,))

@@ -1,4 +1,5 @@
-"""Secrets of others that must be kept for a while: unreadable for who has the database alone."""
+"""Encrypts other servers' secrets that are kept in the database: the database alone does not give
+them away."""
 
 from __future__ import annotations
 
@@ -16,20 +17,22 @@ _NONCE = 12
 
 @attr.frozen
 class Encryptor:
-    """``secret`` is the server's; the key is derived from it. A seal is good for one ``purpose``:
-    in another row's place it opens nothing."""
+    """AES-GCM with a key that is derived from the server's ``secret``. The ``purpose`` is
+    authenticated with the text, so that a ciphertext that was copied to another row does not
+    decrypt."""
 
     secret: bytes = attr.field(repr=False)
 
-    def seal(self, text: str, purpose: str) -> str:
+    def encrypt(self, text: str, purpose: str) -> str:
         nonce = os.urandom(_NONCE)
-        sealed = self._cipher().encrypt(nonce, text.encode("utf-8"), purpose.encode("utf-8"))
-        return base64.b64encode(nonce + sealed).decode("ascii")
+        encrypted = self._cipher().encrypt(nonce, text.encode("utf-8"), purpose.encode("utf-8"))
+        return base64.b64encode(nonce + encrypted).decode("ascii")
 
-    def opened(self, sealed: str, purpose: str) -> Optional[str]:
-        """What was sealed; None if this is another secret's or another purpose's seal, or none."""
+    def decrypt(self, ciphertext: str, purpose: str) -> Optional[str]:
+        """The plain text; None if this was encrypted with another secret or purpose, or is no
+        ciphertext of ours."""
         try:
-            raw = base64.b64decode(sealed, validate=True)
+            raw = base64.b64decode(ciphertext, validate=True)
             text = self._cipher().decrypt(raw[:_NONCE], raw[_NONCE:], purpose.encode("utf-8"))
         except (InvalidTag, ValueError):
             return None

@@ -1,4 +1,4 @@
-"""Guests whom nobody has seen for long."""
+"""Guests that have been idle for long."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from regsys.model import GUEST_DEVICE_ID
 from regsys.storage.batches import chosen
 from regsys.storage.database import Database, Transaction
 
-_WATCH = "guests"
+_NAME = "guests"
 
 
 @attr.frozen
 class GuestStore:
-    """Guests and their end."""
+    """Deactivates idle guests."""
 
     db: Database
 
-    async def watched_since(self, now_ms: int, max_gap_ms: int) -> int:
-        """Since when (ms) this has been called without a break longer than ``max_gap_ms``, by
-        whatever process; ``now_ms`` if there was one."""
-        return await self.db.autocommit("watch_guests", _watched_since, now_ms, max_gap_ms)
+    async def tracked_since(self, now_ms: int, max_gap_ms: int) -> int:
+        """Since when (ms) any process has called this without a gap longer than ``max_gap_ms``;
+        ``now_ms`` if there has been a longer one."""
+        return await self.db.autocommit("watch_guests", _tracked_since, now_ms, max_gap_ms)
 
-    async def end_idle(self, idle_since_ms: int, at_most: int) -> int:
-        """Deactivate up to ``at_most`` guests who were neither born nor seen since then; returns
-        how many. Never one who is becoming a user in this moment."""
-        return await self.db.transaction("end_guests", _end_idle, idle_since_ms, at_most)
+    async def deactivate_idle(self, idle_since_ms: int, at_most: int) -> int:
+        """Deactivate up to ``at_most`` guests who were created and last seen before
+        ``idle_since_ms``; returns how many. A guest whose upgrade is under way is skipped."""
+        return await self.db.transaction("end_guests", _deactivate_idle, idle_since_ms, at_most)
 
 
-def _watched_since(txn: Transaction, now_ms: int, max_gap_ms: int) -> int:
+def _tracked_since(txn: Transaction, now_ms: int, max_gap_ms: int) -> int:
     row = txn.one(
         "INSERT INTO watches (name, since_ms, last_ms) VALUES (?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET last_ms = excluded.last_ms, since_ms ="
-        # A watch that began in the future was begun by a clock that has been put right since.
+        # A start in the future was written by a clock that was wrong then.
         " CASE WHEN watches.last_ms < ? OR watches.since_ms > excluded.since_ms"
         " THEN excluded.since_ms ELSE watches.since_ms END"
         " RETURNING since_ms",
-        (_WATCH, now_ms, now_ms, now_ms - max_gap_ms),
+        (_NAME, now_ms, now_ms, now_ms - max_gap_ms),
     )
     assert row is not None
     return int(row[0])
 
 
-def _end_idle(txn: Transaction, idle_since_ms: int, at_most: int) -> int:
-    # One statement decides. Who is about to become a user holds the row, and is passed over; who
-    # has become one meanwhile is no guest any more when the row is looked at.
+def _deactivate_idle(txn: Transaction, idle_since_ms: int, at_most: int) -> int:
+    # One statement decides. An upgrade under way has locked the guest's row, which is skipped;
+    # after an upgrade the row is no guest's any more.
     ended = txn.all(
         chosen(
             txn,

@@ -1,4 +1,4 @@
-"""What idempotency keys have made."""
+"""Idempotency keys, and the accounts that were made under them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from regsys.model import LoginTerms, NewAccount, Outcome, UserID
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
-# A repeated call gets the first outcome for this long (contract B11.4).
+# How long a repeated call gets the first call's outcome (contract B11.4).
 KEPT_MS = 24 * 3600 * 1000
 
 
 def claim(txn: Transaction, new: NewAccount, finished: bool = True) -> Optional[Outcome]:
-    """Claim ``new.key`` for this transaction: None, or what the key has made already.
+    """Claim ``new.key`` for this transaction. Returns None, or the outcome that the key has
+    already.
 
-    A rival in the middle of the same key makes this wait for its end.
+    Waits while another transaction has claimed the same key and is not committed yet.
     """
     while not txn.insert(
         "outcomes",
@@ -33,12 +34,12 @@ def claim(txn: Transaction, new: NewAccount, finished: bool = True) -> Optional[
         earlier = find(txn, new.key)
         if earlier is not None:
             return earlier
-        # Withdrawn just now: the key is to be had after all.
+        # Released just now: try to claim it again.
     return None
 
 
 def complete(txn: Transaction, new: NewAccount) -> bool:
-    """Record how a key has ended, noted before or not; False if it had ended already."""
+    """Complete a key, whether it was claimed before or not; False if it was completed already."""
     changed = txn.run(
         "INSERT INTO outcomes (key, user_id, terms, finished, created_ms)"
         " VALUES (?, ?, ?, TRUE, ?) ON CONFLICT (key) DO UPDATE SET"

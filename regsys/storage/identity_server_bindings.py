@@ -1,4 +1,4 @@
-"""What we have had bound at identity servers."""
+"""The bindings that this server has had made at identity servers."""
 
 from __future__ import annotations
 
@@ -16,43 +16,44 @@ _COLUMNS = "user_id, medium, address, id_server, binding_id, proof, asked_until_
 
 @attr.frozen
 class BindingStore:
-    """Proofs are sealed: who has one can have the address bound to anybody."""
+    """The validation sessions of the bindings are encrypted: with one of them the address can be
+    bound to any user."""
 
     db: Database
-    sealer: Encryptor
+    encryptor: Encryptor
 
     async def add(self, binding: Binding, now_ms: int) -> bool:
-        """Remember it, in place of an earlier one of this user, address and server; True if there
+        """Store it in place of an earlier binding of this user, address and server; True if there
         was none."""
-        proof = None if binding.proof is None else self._sealed(binding, binding.proof)
-        return await self.db.transaction("add_binding", _add, binding, proof, now_ms)
+        session = None if binding.session is None else self._encrypted(binding, binding.session)
+        return await self.db.transaction("add_binding", _add, binding, session, now_ms)
 
     async def of_user(self, user_id: UserID) -> Sequence[Binding]:
-        """All of this user's, in the order of their servers' names."""
+        """All bindings of this user, ordered by the server's name."""
         rows = await self.db.autocommit("bindings_of_user", _of_user, user_id)
         return [self._binding(row) for row in rows]
 
     async def get(self, binding_id: str) -> Optional[Binding]:
-        """The one of this id; None: it is gone, or has been bound anew since."""
+        """The binding with this id; None if it is gone or was made again since."""
         row = await self.db.autocommit("get_binding", _get, binding_id)
         return None if row is None else self._binding(row)
 
-    async def answered(self, binding_id: str) -> None:
-        """The server is not asked to bind it any more: ``asked_until_ms`` is 0."""
-        await self.db.autocommit("binding_answered", _answered, binding_id)
+    async def mark_answered(self, binding_id: str) -> None:
+        """The server has answered the request to bind it: ``asked_until_ms`` becomes 0."""
+        await self.db.autocommit("binding_answered", _mark_answered, binding_id)
 
     async def remove(self, binding_id: str) -> bool:
-        """Forget it; False if there is none."""
+        """Delete it; False if there is none."""
         return await self.db.autocommit("remove_binding", _remove, binding_id)
 
-    def _sealed(self, binding: Binding, proof: IdentityServerSession) -> str:
-        text = json.dumps([proof.sid, proof.client_secret.reveal()])
-        return self.sealer.seal(text, binding.binding_id)
+    def _encrypted(self, binding: Binding, session: IdentityServerSession) -> str:
+        text = json.dumps([session.sid, session.client_secret.reveal()])
+        return self.encryptor.encrypt(text, binding.binding_id)
 
     def _binding(self, row: Any) -> Binding:
-        user_id, medium, address, id_server, binding_id, sealed, asked_until_ms = row
-        # What another secret has sealed is lost, and with it the proof.
-        text = None if sealed is None else self.sealer.opened(sealed, binding_id)
+        user_id, medium, address, id_server, binding_id, encrypted, asked_until_ms = row
+        # After a change of the server's secret it cannot be decrypted: the session is lost.
+        text = None if encrypted is None else self.encryptor.decrypt(encrypted, binding_id)
         sid, client_secret = json.loads(text or "[null, null]")
         return Binding(
             user_id=UserID.parse(user_id),
@@ -60,14 +61,14 @@ class BindingStore:
             address=address,
             id_server=id_server,
             binding_id=binding_id,
-            proof=None
+            session=None
             if sid is None
             else IdentityServerSession(sid=sid, client_secret=Secret(client_secret)),
             asked_until_ms=asked_until_ms,
         )
 
 
-def _add(txn: Transaction, binding: Binding, proof: Optional[str], now_ms: int) -> bool:
+def _add(txn: Transaction, binding: Binding, session: Optional[str], now_ms: int) -> bool:
     known = txn.one(
         "SELECT 1 FROM bindings WHERE user_id = ? AND medium = ? AND address = ? AND id_server = ?",
         (str(binding.user_id), binding.medium, binding.address, binding.id_server),
@@ -83,7 +84,7 @@ def _add(txn: Transaction, binding: Binding, proof: Optional[str], now_ms: int) 
             binding.address,
             binding.id_server,
             binding.binding_id,
-            proof,
+            session,
             binding.asked_until_ms,
             now_ms,
         ),
@@ -102,7 +103,7 @@ def _get(txn: Transaction, binding_id: str) -> Optional[Any]:
     return txn.one(f"SELECT {_COLUMNS} FROM bindings WHERE binding_id = ?", (binding_id,))
 
 
-def _answered(txn: Transaction, binding_id: str) -> None:
+def _mark_answered(txn: Transaction, binding_id: str) -> None:
     txn.run("UPDATE bindings SET asked_until_ms = 0 WHERE binding_id = ?", (binding_id,))
 
 

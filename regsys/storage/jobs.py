@@ -1,4 +1,5 @@
-"""Jobs and their leases: ``due_ms`` is when a job may be taken, the lease's end while held."""
+"""Jobs and their leases. ``due_ms`` is when a job may be claimed: while one is claimed, the end of
+its lease."""
 
 from __future__ import annotations
 
@@ -25,15 +26,15 @@ from regsys.model import (
 from regsys.storage.batches import chosen
 from regsys.storage.database import Database, Transaction
 
-# How many jobs are looked at in one go where all are to be tried again.
+# How many jobs one transaction looks at when all are to be retried.
 RETRIED_AT_ONCE = 1000
-# What is no text to every database.
+# Characters that not every database stores.
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> tuple[NewJob, ...]:
-    """Write jobs that the committing process holds from birth: their first attempt has begun.
-    Returns those that were written, without those whose deduplication key was there already."""
+    """Write jobs with a lease of the committing process: their first attempt has begun. Returns
+    the jobs that were written, without those whose deduplication key exists already."""
     first = _first_with_key(txn, new)
     written = tuple(job for job in new if job.dedup_key is None or job.dedup_key in first)
     for job in written:
@@ -42,13 +43,13 @@ def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> tuple[N
 
 
 def _first_with_key(txn: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
-    """The deduplication keys that are written now, for the first time."""
+    """The deduplication keys that did not exist yet; they are written."""
     keys = {job.dedup_key for job in new if job.dedup_key is not None}
     return frozenset(key for key in sorted(keys) if _add_key(txn, key))
 
 
 def _add_key(txn: Transaction, key: str) -> bool:
-    """Whether it is written now, for the first time."""
+    """True if the key did not exist yet."""
     return txn.insert("first_times", word=_row(key))
 
 
@@ -57,8 +58,8 @@ def _has_key(txn: Transaction, key: str) -> bool:
 
 
 def _row(key: str) -> str:
-    """What the table holds of a deduplication key: its digest. Keys are of any length, and name the
-    address or user that they are about."""
+    """The digest of a deduplication key, which the table holds. Keys may have any length, and they
+    name the address or user that they are about."""
     return hashlib.sha256(key.encode("utf-8")).hexdigest()
 
 
@@ -76,50 +77,51 @@ def _insert(txn: Transaction, job: NewJob, now_ms: int, attempts: int, due_ms: i
 
 @attr.frozen
 class JobStore:
-    """Jobs, each held by at most one process at a time, by a lease."""
+    """Jobs. A lease lets at most one process run a job at a time."""
 
     db: Database
 
     async def claim(self, places: Mapping[str, int], now_ms: int, lease_ms: int) -> Sequence[Job]:
-        """Take over jobs that are due and that nobody holds, of each kind at most as many as
-        ``places`` says: those that have been due longest, and last those that would be due later
-        than JOB_LONGEST_WAIT_MS allows, since a wrong clock has put them off."""
+        """Claim jobs that are due, of each kind at most as many as ``places`` says, those that have
+        been due longest first. Last come those whose ``due_ms`` is further away than
+        JOB_LONGEST_WAIT_MS allows, since a wrong clock has postponed them."""
         return await self.db.transaction("claim_jobs", _claim, places, now_ms, lease_ms)
 
     async def release(self, job_ids: Sequence[str], now_ms: int) -> None:
-        """Let anybody claim these jobs, which were held from birth and have not begun. One that
-        has been claimed since is left to whoever did."""
+        """Release the first lease of these jobs, which were not started: any process may claim
+        them. A job that has been claimed since is left alone."""
         await self.db.autocommit("release_jobs", _release, job_ids, now_ms)
 
     async def finish(self, job_id: str) -> None:
-        """It is done: forget it."""
+        """Delete a job that is done."""
         await self.db.autocommit("finish_job", _finish, job_id)
 
     async def postpone(self, job_id: str, due_ms: int, error: str) -> None:
-        """It failed: release it, to be tried again at ``due_ms``."""
+        """Release a job that failed, to be retried at ``due_ms``."""
         text = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", error)
         await self.db.autocommit("postpone_job", _postpone, job_id, due_ms, text)
 
     async def add(self, jobs: Sequence[NewJob], now_ms: int) -> None:
-        """Store jobs that no account brings; held by nobody."""
+        """Store jobs that are not part of an account's transaction, without a lease."""
         await self.db.transaction("add_jobs", _add, jobs, now_ms)
 
     async def begin(self, jobs: Sequence[NewJob], now_ms: int) -> Sequence[NewJob]:
-        """Store jobs that no account brings, held by us from birth, without those whose
-        deduplication key is there already. Returns those that were written, for ``start_jobs``."""
+        """Store jobs that are not part of an account's transaction, with a lease of this process,
+        except those whose deduplication key exists already. Returns the jobs that were written, for
+        ``start_jobs``."""
         return await self.db.transaction("begin_jobs", insert_held, jobs, now_ms)
 
     async def waiting(self, at_most: int) -> Sequence[WaitingJob]:
-        """The jobs that are not done yet, the oldest first, those under way included."""
+        """The jobs that are not done yet, including those under way, the oldest first."""
         return await self.db.autocommit("waiting_jobs", _waiting, at_most)
 
     async def backlog(self) -> Sequence[Backlog]:
-        """How much there is of each kind, by name; at a cost that doesn't grow with it."""
+        """How many jobs of each kind there are, ordered by kind; the cost is bounded."""
         return await self.db.autocommit("backlog", _backlog)
 
     async def retry(self, job_id: Optional[str], now_ms: int) -> int:
-        """Let this job (None: all of them) be taken at once, though it has failed; returns how
-        many were made to wait no longer. What has not failed yet is left alone."""
+        """Make this failed job, or all failed jobs if ``job_id`` is None, due now; returns how many
+        were waiting. Jobs that have not failed yet are left alone."""
         if job_id is not None:
             return await self.db.transaction("retry_job", _retry, "job_id = ?", (job_id,), now_ms)
         count, after, began_s = 0, "", 0.0
@@ -135,11 +137,11 @@ class JobStore:
         return count
 
     async def has_key(self, key: str) -> bool:
-        """Whether the key has been added, however long ago."""
+        """Whether the deduplication key exists. Keys never expire."""
         return await self.db.autocommit("has_dedup_key", _has_key, key)
 
     async def add_key(self, key: str) -> None:
-        """Add it. Idempotent."""
+        """Add a deduplication key. Idempotent."""
         await self.db.autocommit("add_dedup_key", _add_key, key)
 
 
@@ -147,8 +149,8 @@ def _claim(
     txn: Transaction, places: Mapping[str, int], now_ms: int, lease_ms: int
 ) -> Sequence[Job]:
     due = _claim_where(txn, places, "<= ?", now_ms, now_ms + lease_ms)
-    # What is put off further than anything ever is, was so by a clock that was wrong: nobody may
-    # have to wait until then.
+    # A job that is postponed further than any job ever is was postponed by a wrong clock: it must
+    # not wait until then.
     latest_ms = now_ms + JOB_LONGEST_WAIT_MS + CLOCKS_APART_MS
     left = Counter(places)
     left.subtract(job.kind for job in due)
@@ -162,8 +164,8 @@ def _claim_where(
     wanted = [(kind, bound_ms, count) for kind, count in sorted(places.items()) if count > 0]
     if not wanted:
         return []
-    # Kind by kind: so the index (kind, due_ms) has the first of each in their order, and no backlog
-    # is sorted for them.
+    # One select for each kind: the index (kind, due_ms) yields its first jobs in order, and no
+    # backlog is sorted.
     of_a_kind = f"SELECT job_id FROM jobs WHERE kind = ? AND due_ms {due} ORDER BY due_ms LIMIT ?"
     rows = txn.all(
         chosen(txn, *(of_a_kind for _ in wanted))
@@ -187,7 +189,7 @@ def _claim_where(
 def _release(txn: Transaction, job_ids: Sequence[str], now_ms: int) -> None:
     if not job_ids:
         return
-    # Who has claimed one after its first lease holds it rightly.
+    # A job with more attempts was claimed by another process after its first lease had ended.
     marks = ", ".join("?" for _ in job_ids)
     txn.run(
         f"UPDATE jobs SET due_ms = ? WHERE attempts = 1 AND job_id IN ({marks})",
@@ -229,13 +231,13 @@ def _waiting(txn: Transaction, at_most: int) -> Sequence[WaitingJob]:
 
 
 def _backlog(txn: Transaction) -> Sequence[Backlog]:
-    """Steps through the index of kinds, and into each kind no further than MOST_COUNTED rows."""
-    found: list[Backlog] = []
+    """Steps through the index by kind and reads at most MOST_COUNTED rows of each."""
+    backlogs: list[Backlog] = []
     kind = ""
     while True:
         row = txn.one("SELECT kind FROM jobs WHERE kind > ? ORDER BY kind LIMIT 1", (kind,))
         if row is None:
-            return found
+            return backlogs
         kind = row[0]
         counted = txn.one(
             "SELECT COUNT(*), MIN(created_ms) FROM"
@@ -243,11 +245,11 @@ def _backlog(txn: Transaction) -> Sequence[Backlog]:
             (kind, MOST_COUNTED),
         )
         if counted is not None and counted[0]:
-            found.append(Backlog(kind=kind, count=counted[0], oldest_ms=counted[1]))
+            backlogs.append(Backlog(kind=kind, count=counted[0], oldest_ms=counted[1]))
 
 
 def _last_of(txn: Transaction, after: str, at_most: int) -> str:
-    """The id of the last of the next jobs; empty if there are no more."""
+    """The id of the last of the next ``at_most`` jobs; empty if there are no more."""
     row = txn.one(
         "SELECT MAX(job_id) FROM"
         " (SELECT job_id FROM jobs WHERE job_id > ? ORDER BY job_id LIMIT ?) AS following",
@@ -258,7 +260,7 @@ def _last_of(txn: Transaction, after: str, at_most: int) -> str:
 
 def _retry(txn: Transaction, which: str, values: Sequence[str], now_ms: int) -> int:
     """``which``: a condition in SQL."""
-    # An attempt under way after a failure can't be told from a wait; another beside it is harmless.
+    # A retry under way looks like a job that waits; a second attempt beside it is harmless.
     return txn.run(
         f"UPDATE jobs SET due_ms = ? WHERE {which} AND due_ms > ? AND last_error IS NOT NULL",
         (now_ms, *values, now_ms),

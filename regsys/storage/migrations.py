@@ -14,16 +14,16 @@ from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
 
 log = Logger()
 
-# Any two processes that migrate one database take this lock; the number means nothing.
+# The advisory lock of a migration; the number is arbitrary.
 _LOCK = 8_206_420_947
 
-# While one try waits for its locks, whoever uses these tables waits behind it: for so long
-# altogether (longer than PostgreSQL takes to send its own vacuum away). A try that has worked on
-# large tables before may wait a little for each further lock.
+# How long one attempt may wait for its locks altogether: other transactions on these tables wait
+# behind it (longer than PostgreSQL takes to cancel its own vacuum). An attempt that has already
+# spent this time on large tables may still wait LAST_LOCK_S for each further lock.
 LOCKS_S = 1.2
 LAST_LOCK_S = 0.3
-# From one try to the next they are let through. An operator hears of pauses of this length.
-TOLD_FROM_S = 1.0
+# Between attempts the other transactions go on. Pauses of this length are reported to the operator.
+REPORTED_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 15.0
 
 _HOLDERS = """
@@ -42,21 +42,21 @@ _HOLDERS = """
 
 
 class NewerSchema(Exception):
-    """The database has been migrated by a newer regsys than this one."""
+    """The database was migrated by a newer regsys than this one."""
 
 
 def schema_files() -> list[tuple[int, str]]:
     """(number, SQL) of every schema file, in order."""
-    found = []
+    files = []
     for item in resources.files("regsys.storage").joinpath("schema").iterdir():
         match = re.fullmatch(r"(\d{3})_\w+\.sql", item.name)
         if match:
-            found.append((int(match[1]), item.read_text("utf-8")))
-    return sorted(found)
+            files.append((int(match[1]), item.read_text("utf-8")))
+    return sorted(files)
 
 
 def statements(sql: str, dialect_name: str) -> Iterator[str]:
-    """The statements of a schema file for one dialect.
+    """The statements of a schema file that are for this dialect.
 
     A statement that begins with a line ``-- only: <dialect>`` is for that dialect alone.
     """
@@ -68,45 +68,46 @@ def statements(sql: str, dialect_name: str) -> Iterator[str]:
 
 
 def warn(sentence: str) -> None:
-    """Tell an operator by the log."""
+    """Report to the operator by the log."""
     log.warn("{sentence}", sentence=sentence)
 
 
 def migrate(
     connection: Any,
     dialect: Dialect,
-    tell: Callable[[str], None] = warn,
+    report: Callable[[str], None] = warn,
     wait: Callable[[float], None] = time.sleep,
 ) -> list[int]:
     """Bring the schema up to date; returns the numbers that were applied.
 
-    Blocks: call it before the reactor runs, or in a thread. Several processes may call it
-    at once, and others may serve meanwhile. ``tell`` is told, in a sentence for the operator, what
-    it waits for. Raises NewerSchema, with nothing changed.
+    Blocks: call it before the reactor runs, or in a thread. Several processes may call it at once,
+    and others may serve requests meanwhile. ``report`` is called with a sentence for the operator
+    that says what the migration waits for. Raises NewerSchema; then nothing was changed.
     """
     cursor = connection.cursor()
     try:
         if isinstance(dialect, PostgreSQL):
-            return _migrate_beside_others(cursor, dialect, tell, wait)
+            return _migrate_beside_others(cursor, dialect, report, wait)
         return _migrate_once(cursor, dialect)
     finally:
         cursor.close()
 
 
 def _migrate_beside_others(
-    cursor: Any, dialect: PostgreSQL, tell: Callable[[str], None], wait: Callable[[float], None]
+    cursor: Any, dialect: PostgreSQL, report: Callable[[str], None], wait: Callable[[float], None]
 ) -> list[int]:
-    # Large tables take their time.
+    # A statement on a large table may take long.
     cursor.execute("SET statement_timeout = 0")
     pauses_s = _pauses_s()
-    # Not in the transaction, because CREATE SCHEMA can race itself.
+    # Locked outside the transaction, because concurrent CREATE SCHEMA statements can fail.
     while not _locked(cursor):
         pause_s = next(pauses_s)
-        if pause_s >= TOLD_FROM_S:
-            tell("migrating waits: another process of regsys is migrating this database")
+        if pause_s >= REPORTED_PAUSE_S:
+            report("migrating waits: another process of regsys is migrating this database")
         wait(pause_s)
     try:
-        # A role that may make no schema may have been given one: IF NOT EXISTS would refuse it.
+        # Looked up first, because IF NOT EXISTS fails for a role that may not create schemas, even
+        # if the schema exists.
         cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (dialect.schema,))
         if cursor.fetchone() is None:
             cursor.execute(f"CREATE SCHEMA {dialect.quoted_schema}")
@@ -116,8 +117,8 @@ def _migrate_beside_others(
             except Exception as error:
                 if not dialect.is_lock_conflict(error):
                     raise
-            pause_s = max(next(pauses_s), TOLD_FROM_S)
-            tell(_waits_for(cursor, dialect, pause_s))
+            pause_s = max(next(pauses_s), REPORTED_PAUSE_S)
+            report(_waits_for(cursor, dialect, pause_s))
             wait(pause_s)
     finally:
         cursor.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
@@ -136,8 +137,8 @@ def _pauses_s() -> Iterator[float]:
 
 
 def _waits_for(cursor: Any, dialect: PostgreSQL, pause_s: float) -> str:
-    """Who may have kept the last try from a lock: as far as our role may see, and without
-    statements, which may hold secrets."""
+    """A sentence on the transactions that may have held a lock, as far as our role may see them,
+    and without their statements, which may contain secrets."""
     cursor.execute(_HOLDERS, (dialect.schema,))
     others = [
         f"process {pid} ({application or 'without a name'}, user {role},"
@@ -187,8 +188,8 @@ def _apply(cursor: Any, dialect: Dialect) -> list[int]:
 
 
 def _sign(cursor: Any) -> None:
-    """Give the file a number of its own, by which another one that is copied over it is known
-    (``DatabaseFile``)."""
+    """Give the file a random number of its own, so that ``DatabaseFile`` notices when another file
+    is copied over it."""
     cursor.execute("PRAGMA user_version")
     if not cursor.fetchone()[0]:
         cursor.execute(f"PRAGMA user_version = {1 + secrets.randbelow(2**31 - 1)}")

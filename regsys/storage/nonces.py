@@ -1,4 +1,4 @@
-"""Nonces and captcha responses that are used up, until they would be too old anyway."""
+"""Used nonces and captcha responses, kept until they would be too old anyway."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""adbapi's pool of connections, in which one that proves dead tells what the others are worth.
+"""adbapi's connection pool, extended: when one connection turns out to be dead, the others are
+checked too.
 
-A firewall that forgets idle connections, or a server that goes away without a word, forgets all
-of them at once. Without this each of them would cost somebody a deadline of its own.
+A firewall that drops idle connections, or a server that vanishes silently, loses all of them at
+once. Without this check each dead connection would make a call wait for its whole deadline.
 """
 
 # Twisted's pool is not annotated, and ours inherits from it.
@@ -23,39 +24,39 @@ from regsys.storage.dialects import SILENCE_S, Dialect, SQLite
 
 log = Logger()
 
-# A connection that has not been used for so long is asked whether it is alive, before it is used.
+# A connection that has been idle for longer is tested before it is used.
 IDLE_S = 0.5
-# When a call has waited for so long, another connection is asked: if that proves dead, the call
-# is freed. A call that is only slow does not notice.
+# When a call has taken this long, another connection is tested: if that one is dead, the call is
+# freed. A call that is only slow is not affected.
 PROBE_S = IDLE_S + 0.1
 
 
 class Pool(Protocol):
-    """What we use of adbapi.ConnectionPool."""
+    """The part of adbapi.ConnectionPool that is used."""
 
     def runWithConnection(self, func: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
 
 
 class Place(Protocol):
-    """One thread's place in a pool, where a connection may be."""
+    """One thread's place in a pool, which holds at most one connection."""
 
     def open(self) -> Any:
-        """The driver's connection, made now if there is none; raises what the driver raises."""
+        """The driver's connection, opened now if there is none; raises what the driver raises."""
 
     def discard(self, connection: Any) -> None:
-        """Close this connection: the next call makes another."""
+        """Close this connection: the next call opens another."""
 
 
 @attr.define
 class _Record:
-    """When this connection last proved to be alive, and whether a call is using it since."""
+    """When this connection was last known to be alive, and whether a call is using it."""
 
     heard_s: float
     in_use: bool = True
 
 
 class Connections:
-    """What is known of a pool's connections. Used by its threads, and safe for them."""
+    """What is known about a pool's connections. Thread-safe."""
 
     def __init__(
         self, cut: Callable[[Any], None], seconds: Callable[[], float] = time.monotonic
@@ -64,29 +65,30 @@ class Connections:
         self._cut = cut
         self._lock = threading.Lock()
         self._records: dict[Any, _Record] = {}
-        # Who has not been heard since these moments is to be closed, or to be asked.
+        # A connection that was last heard before these times is to be closed, or to be tested.
         self._condemned_s = self._doubted_s = -1.0
 
     def use(self, connection: Any) -> None:
-        """A call begins on it. It was heard just now if it is new, or was asked."""
+        """A call begins on this connection, which has just been opened or tested, or was heard not
+        long ago."""
         with self._lock:
             record = self._records.setdefault(connection, _Record(self.seconds()))
             record.in_use = True
 
     def hear(self, connection: Any) -> None:
-        """The database has answered on it, and the call has ended."""
+        """The database has answered on this connection, and the call has ended."""
         with self._lock:
             if connection in self._records:
                 self._records[connection] = _Record(self.seconds(), in_use=False)
 
     def release(self, connection: Any) -> None:
-        """The call has ended, and it is not known whether the database has said anything."""
+        """The call has ended, and it is not known whether the database has answered."""
         with self._lock:
             if connection in self._records:
                 self._records[connection].in_use = False
 
     def forget(self, connection: Any) -> None:
-        """It is about to be closed: from here on nobody cuts it."""
+        """The connection is about to be closed: from now on it is not cut."""
         with self._lock:
             self._records.pop(connection, None)
 
@@ -95,7 +97,7 @@ class Connections:
             return self._heard_s(connection) < self._condemned_s
 
     def is_doubtful(self, connection: Any) -> bool:
-        """Whether it must be asked before it is used."""
+        """Whether the connection must be tested before it is used."""
         with self._lock:
             heard_s = self._heard_s(connection)
             return heard_s < self._doubted_s or self.seconds() - heard_s > IDLE_S
@@ -105,9 +107,9 @@ class Connections:
         return self.seconds() if record is None else record.heard_s
 
     def prove_dead(self, since_s: float) -> None:
-        """One has not answered since then. If it was silent, those that nobody has heard since
-        are as dead, and who waits for one of them is freed to try another; if it was closed, they
-        are to be asked."""
+        """A connection has not answered since then. If it was silent, the connections that were
+        not heard since are dead too, and calls that wait for one are freed to try another. If it
+        was closed, they are to be tested."""
         with self._lock:
             if self.seconds() - since_s < SILENCE_S:
                 self._doubted_s = max(self._doubted_s, since_s)
@@ -120,12 +122,12 @@ class Connections:
     def _cut_in_use(self, connection: Any) -> None:
         try:
             self._cut(connection)
-        except Exception as error:  # the driver may have closed it by itself just now
+        except Exception as error:  # the driver may have closed it just now
             log.debug("could not cut a connection: {error}", error=str(error))
 
 
 class _Place:
-    """What adbapi takes for its connection, but that opening and transactions are left to us."""
+    """adbapi uses this as its connection wrapper; opening and transactions are done by us."""
 
     def __init__(self, pool: Any, dialect: Dialect, connections: Connections) -> None:
         self._pool = pool
@@ -144,7 +146,7 @@ class _Place:
         return self._connection
 
     def _check(self, connection: Any) -> None:
-        """Close a connection of an earlier call that is of no use any more."""
+        """Close the connection of an earlier call if it is dead."""
         if self._connections.is_condemned(connection):
             self._close(connection)
         elif self._connections.is_doubtful(connection):
@@ -165,11 +167,11 @@ class _Place:
         self._pool.disconnect(connection)
 
     def commit(self) -> None:
-        """The call has ended well. (``_Call`` has sent COMMIT itself.)"""
+        """The call has succeeded. (``_Call`` has sent COMMIT.)"""
         self._connections.hear(self._connection)
 
     def rollback(self) -> None:
-        """The call has failed. (``_Call`` has sent ROLLBACK itself.)"""
+        """The call has failed. (``_Call`` has sent ROLLBACK.)"""
         self._connections.release(self._connection)
 
 
@@ -193,9 +195,9 @@ class _OnlyPlace:
 
 
 class _ProbingPool(adbapi.ConnectionPool):
-    """Looks after calls that wait for long, since a connection that was in use just now is not
-    asked before it is used again. One timer serves all calls: it is set for the oldest that has
-    not been looked after, and calls that end in time do not touch it."""
+    """Tests another connection when a call takes long, since a connection that was used just now
+    is not tested before it is used again. One timer serves all calls: it is set for the oldest, and
+    calls that end in time do not touch it."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -228,9 +230,9 @@ class _ProbingPool(adbapi.ConnectionPool):
             self._probe()
 
     def _probe(self) -> None:
-        """Have a connection that is not in use looked at, if there is a thread for it."""
+        """Test a connection that is not in use, if there is a free thread."""
         probing = super().runWithConnection(lambda place: place.open())
-        probing.addErrback(lambda failure: None)  # the call that needs it next will see for itself
+        probing.addErrback(lambda failure: None)  # the next call that opens one gets the error
 
     def finalClose(self) -> None:
         self._begun_s.clear()

@@ -1,4 +1,4 @@
-"""Pushers of our own accounts, each tied to a device."""
+"""Pushers of our own accounts, each of which belongs to a device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from regsys.storage.database import Database, Transaction
 @implementer(IPushers)
 @attr.frozen
 class PusherStore:
-    """The pushers of our own accounts."""
+    """Pushers of our own accounts."""
 
     db: Database
 
@@ -25,12 +25,12 @@ class PusherStore:
         await self.db.transaction("add_pusher", _add, pusher)
 
     async def of_user(self, user_id: UserID) -> Sequence[Pusher]:
-        """All that this user has, by app and pushkey."""
+        """All pushers of this user, ordered by app and pushkey."""
         return await self.db.autocommit("pushers_of_user", _of_user, user_id)
 
 
 def _add(txn: Transaction, pusher: Pusher) -> None:
-    # Locked, so that the device can't end before its pusher is there to end with it.
+    # Locked, so that the device cannot be deleted before its pusher is there to be deleted with it.
     if not devices.lock(txn, str(pusher.user_id), pusher.device_id):
         return
     txn.run(

@@ -1,8 +1,8 @@
-"""Registration tokens, and who holds or has had a use of them.
+"""Registration tokens, the uses that sessions hold, and the accounts that have used them.
 
-``completed`` is a counter in the token's row. Uses under way are counted from their
-reservations, each with an end of its own. What takes a use does so under a lock on the
-token's row, so that rivals count one after the other.
+``completed`` is a counter in the token's row. Uses under way are counted from their reservations,
+each of which expires by itself. A use is taken under a lock on the token's row, so that concurrent
+requests count one after the other.
 """
 
 from __future__ import annotations
@@ -30,39 +30,40 @@ CHANGEABLE = ("uses_allowed", "expiry_ms", "revoked", "note")
 
 
 def use(txn: Transaction, new: NewAccount) -> None:
-    """Count the use that makes this account; InvalidRegistrationToken if none is left.
+    """Count the use by this account; InvalidRegistrationToken if none is left.
 
-    One that its session holds is left for it; one that it held too long ago may not be.
+    A use that the account's session has reserved is available unless the reservation has expired
+    and others have taken it.
     """
     token = new.registration_token
     if token is not None:
-        if not _has_room(txn, token, _holder(new), new.created_ms):
+        if not _has_use_left(txn, token, _holder(new), new.created_ms):
             raise InvalidRegistrationToken()
         _count(txn, token, new)
 
 
-# --- An account that is made in somebody else's store: held before, counted after --------
+# --- An account in an embedder's store: its use is held before, and counted afterwards ---
 
 
 def hold(txn: Transaction, new: NewAccount) -> None:
-    """Hold the use until the matter has ended, however long that takes; errors as ``use``."""
+    """Hold a use until ``use_held`` or ``release``, however long that takes; errors as ``use``."""
     token = new.registration_token
     if token is not None:
-        if not _has_room(txn, token, _holder(new), new.created_ms):
+        if not _has_use_left(txn, token, _holder(new), new.created_ms):
             raise InvalidRegistrationToken()
-        _put(txn, token, _holder(new), MAX_INTEGER)
+        _write_reservation(txn, token, _holder(new), MAX_INTEGER)
 
 
 def use_held(txn: Transaction, new: NewAccount) -> None:
-    """The account exists: count its use, whatever has become of the token meanwhile."""
+    """The account exists: count its use, even if the token was revoked or has expired."""
     if new.registration_token is not None:
         _count(txn, new.registration_token, new)
 
 
-def let_go(txn: Transaction, new: NewAccount) -> None:
-    """There will be no such account: its session holds the use as it did before."""
+def release(txn: Transaction, new: NewAccount) -> None:
+    """The account was refused: its session holds the use again, as a reservation that expires."""
     if new.session_id is None:
-        _give_back(txn, new.key)
+        _delete_reservation(txn, new.key)
     else:
         txn.run(
             "UPDATE registration_token_reservations SET expires_ms = ? WHERE session_id = ?",
@@ -75,9 +76,9 @@ def _holder(new: NewAccount) -> str:
 
 
 def _count(txn: Transaction, token: str, new: NewAccount) -> None:
-    # The token first, which is locked first everywhere: so nobody waits in a circle.
+    # The token's row is locked first everywhere, so that there is no deadlock.
     txn.run("UPDATE registration_tokens SET completed = completed + 1 WHERE token = ?", (token,))
-    _give_back(txn, _holder(new))
+    _delete_reservation(txn, _holder(new))
     txn.insert(
         "registration_token_uses",
         user_id=str(new.user_id),
@@ -94,46 +95,48 @@ class RegistrationTokenStore:
     db: Database
 
     async def create(self, token: RegistrationToken) -> bool:
-        """Store a new token; False if there is one of this name."""
+        """Store a new token; False if it exists already."""
         return await self.db.transaction("create_token", _create, token)
 
     async def get(self, token: str, now_ms: int) -> Optional[RegistrationToken]:
-        """The token with its uses as they stand now; None: there is none."""
+        """The token with its current uses; None if there is no such token."""
         return await self.db.autocommit("get_token", _get, token, now_ms)
 
     async def list(
         self, now_ms: int, after: Optional[RegistrationToken] = None, at_most: int = TOKENS_A_PAGE
     ) -> Sequence[RegistrationToken]:
-        """Up to ``at_most`` tokens, the oldest first, that follow ``after`` (None: from the
-        beginning)."""
+        """Up to ``at_most`` tokens, the oldest first, that follow ``after``; from the beginning if
+        it is None."""
         return await self.db.autocommit("list_tokens", _list, now_ms, after, at_most)
 
     async def change(self, token: str, changes: Mapping[str, Any]) -> bool:
-        """Set ``uses_allowed``, ``expiry_ms``, ``revoked`` or ``note``; False: no such token."""
+        """Set ``uses_allowed``, ``expiry_ms``, ``revoked`` or ``note``; False if there is no such
+        token."""
         return await self.db.transaction("change_token", _change, token, changes)
 
     async def delete(self, token: str) -> bool:
-        """Forget it, and the uses that are held; False: no such token."""
+        """Delete the token and its reservations; False if there is no such token."""
         return await self.db.transaction("delete_token", _delete, token)
 
     async def uses(
         self, token: str, after: Optional[TokenUse] = None, at_most: int = USES_A_PAGE
     ) -> Sequence[TokenUse]:
-        """Up to ``at_most`` accounts that it has let in, the oldest first, that follow ``after``
-        (None: from the beginning)."""
+        """Up to ``at_most`` accounts that were registered with the token, the oldest first, that
+        follow ``after``; from the beginning if it is None."""
         return await self.db.autocommit("token_uses", _uses, token, after, at_most)
 
     async def first_uses(
         self, tokens: Sequence[str], at_most: int
     ) -> Mapping[str, Sequence[TokenUse]]:
-        """The first ``at_most`` uses of each of these tokens; nothing of one that has none."""
+        """The first ``at_most`` uses of each of these tokens, by token; tokens without a use are
+        left out."""
         return await self.db.autocommit("first_token_uses", _first_uses, tokens, at_most)
 
     async def reserve(self, token: str, session_id: str, now_ms: int) -> bool:
-        """Hold a use for this session, for RESERVED_MS; False if none is left.
+        """Reserve a use for this session, for RESERVED_MS; False if none is left.
 
-        A session holds one use at most: this one replaces what it held, of whatever token.
-        The transaction that makes the account uses it up (NewAccount.registration_token).
+        A session has at most one reservation: this one replaces an earlier one, of any token.
+        The transaction that makes the account turns it into a use (NewAccount.registration_token).
         """
         return await self.db.transaction("reserve_token", _reserve, token, session_id, now_ms)
 
@@ -171,7 +174,7 @@ def _create(txn: Transaction, token: RegistrationToken) -> bool:
     values = attr.asdict(token)
     del values["pending"]
     added = txn.insert("registration_tokens", **values)
-    # The very same one is ours, from a try whose answer was lost.
+    # An identical row was written by an earlier try of this call, whose reply was lost.
     return added or _get(txn, token.token, token.created_ms) == token
 
 
@@ -229,39 +232,39 @@ def _first_uses(
         " UNION ALL ".join(of_each.format(number) for number in range(len(tokens))),
         [value for token in tokens for value in (token, at_most)],
     )
-    found: dict[str, list[TokenUse]] = {}
+    uses: dict[str, list[TokenUse]] = {}
     for token, user_id, used_ms in rows:
-        found.setdefault(token, []).append(TokenUse(user_id, used_ms))
-    return found
+        uses.setdefault(token, []).append(TokenUse(user_id, used_ms))
+    return uses
 
 
 def _reserve(txn: Transaction, token: str, session_id: str, now_ms: int) -> bool:
-    if not _has_room(txn, token, session_id, now_ms):
+    if not _has_use_left(txn, token, session_id, now_ms):
         return False
-    _put(txn, token, session_id, now_ms + RESERVED_MS)
+    _write_reservation(txn, token, session_id, now_ms + RESERVED_MS)
     return True
 
 
-def _has_room(txn: Transaction, name: str, holder: str, now_ms: int) -> bool:
-    """Whether ``holder`` may have a use, beside those that others hold; locks the token."""
+def _has_use_left(txn: Transaction, name: str, holder: str, now_ms: int) -> bool:
+    """Whether a use is left for ``holder``, apart from those that others hold; locks the token."""
     row = txn.one(f"{_UNCOUNTED} WHERE t.token = ?{txn.dialect.for_update}", (name,))
     if row is None:
         return False
-    found = _from_row(row)
-    if found.uses_allowed is None:
-        # Whoever holds it takes nothing from others: very many may.
-        return found.is_valid(now_ms)
-    # Counted after the lock was granted: a count within that statement could be older.
+    registration_token = _from_row(row)
+    if registration_token.uses_allowed is None:
+        # Without a limit the reservations, which may be very many, need not be counted.
+        return registration_token.is_valid(now_ms)
+    # Counted after the lock was granted: a count in the same statement could be older.
     others = txn.one(
         "SELECT COUNT(*) FROM registration_token_reservations"
         " WHERE token = ? AND expires_ms > ? AND session_id <> ?",
         (name, now_ms, holder),
     )
     assert others is not None
-    return attr.evolve(found, pending=others[0]).is_valid(now_ms)
+    return attr.evolve(registration_token, pending=others[0]).is_valid(now_ms)
 
 
-def _put(txn: Transaction, token: str, holder: str, until_ms: int) -> None:
+def _write_reservation(txn: Transaction, token: str, holder: str, until_ms: int) -> None:
     txn.run(
         "INSERT INTO registration_token_reservations (session_id, token, expires_ms)"
         " VALUES (?, ?, ?) ON CONFLICT (session_id)"
@@ -270,7 +273,7 @@ def _put(txn: Transaction, token: str, holder: str, until_ms: int) -> None:
     )
 
 
-def _give_back(txn: Transaction, holder: str) -> None:
+def _delete_reservation(txn: Transaction, holder: str) -> None:
     txn.run("DELETE FROM registration_token_reservations WHERE session_id = ?", (holder,))
 
 

@@ -1,4 +1,4 @@
-"""Secrets that the server has made for itself, such as a macaroon key nobody configured."""
+"""Secrets that the server generates for itself, such as an unconfigured macaroon key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from regsys.storage.database import Transaction
 
 
 def get_or_keep(txn: Transaction, name: str, candidate: str) -> str:
-    """The secret kept under this name: ``candidate``, if it is the first one offered."""
+    """The secret stored under this name; ``candidate`` is stored if there is none yet."""
     txn.insert("secrets", name=name, value=candidate)
     row = txn.one("SELECT value FROM secrets WHERE name = ?", (name,))
     assert row is not None

@@ -1,4 +1,4 @@
-"""Moments that come once; the key of each row decides whose it was."""
+"""Events that happen once on a server; the primary key decides which transaction was first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FIRST_REAL_USER = "first_real_user"
 
 
 def note_real_user(txn: Transaction, new: NewAccount) -> None:
-    """This user is the first real one, unless there has been one."""
+    """Record this user as the first real one, unless there is one already."""
     txn.insert(
         "milestones", name=FIRST_REAL_USER, user_id=str(new.user_id), reached_ms=new.created_ms
     )
@@ -21,13 +21,13 @@ def note_real_user(txn: Transaction, new: NewAccount) -> None:
 
 @attr.frozen
 class ServerStateStore:
-    """Moments that come once."""
+    """Events that happen once on a server."""
 
     db: Database
 
     async def first_real_user(self) -> Optional[UserID]:
-        """Who was the first person with an account here (contract B5.2): decided by the
-        transaction that made it, and never again. None: nobody yet."""
+        """The first real user of this server (contract B5.2), recorded by the transaction that
+        made the account and never changed; None if there is none yet."""
         return await self.db.autocommit("first_real_user", _first_real_user)
 
 

@@ -1,4 +1,5 @@
-"""The sessions of user-interactive authentication: one row each, merged under its lock."""
+"""The sessions of user-interactive authentication: one row each. Progress is merged under a lock on
+the row."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ from regsys.storage import idempotency_keys
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
-# As JSON: enough to judge a registration by, and little for somebody who sends a longer user
-# agent each time. A session keeps the first clients.
+# The limit of a session's clients as JSON: enough for the spam checkers, and too little for a
+# client that sends a longer user agent each time. A session keeps the first clients.
 CLIENTS_BYTES = 8192
 
 
 def finish(txn: Transaction, new: NewAccount) -> None:
-    """The session of ``new`` has made its account: it lives on only to repeat its answer."""
+    """The session of ``new`` has made its account: it is kept only to repeat its answer."""
     if new.session_id is not None:
         device_id = None if new.device is None else new.device.login.device_id
         txn.run(
@@ -32,8 +33,8 @@ def finish(txn: Transaction, new: NewAccount) -> None:
 
 
 def end_replays(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
-    """The user's device is logged out (None: all of them are): what it was registered in does
-    not repeat its answer any more."""
+    """The user's device, or all of them if ``device_id`` is None, is logged out: delete the
+    session that registered it, so that its answer is not repeated any more."""
     one = "made_device_id IS NOT NULL" if device_id is None else "made_device_id = ?"
     values = (str(user_id),) if device_id is None else (str(user_id), device_id)
     txn.run(f"DELETE FROM uia_sessions WHERE made_user_id = ? AND {one}", values)
@@ -47,12 +48,12 @@ class SessionStore:
     db: Database
 
     async def add(self, session: UIASession, at_most: int) -> bool:
-        """Store a new session, unless its address has ``at_most`` unfinished ones, or its site
-        eight times as many: False."""
+        """Store a new session; False if its address has ``at_most`` unfinished ones already, or
+        its site WHOLE_SITE times as many."""
         return await self.db.autocommit("add_session", _add, session, at_most)
 
     async def get(self, session_id: str, now_ms: int) -> Optional[UIASession]:
-        """The session, if it exists and has not expired, with its outcome if it has one."""
+        """The session with its outcome, if it has one; None if it does not exist or has expired."""
         return await self.db.autocommit("get_session", _get, session_id, now_ms)
 
     async def save(
@@ -61,15 +62,15 @@ class SessionStore:
         client: Client,
         params: Optional[Mapping[str, Any]],
         results: Mapping[str, Any],
-        password_mark: Optional[str] = None,
+        password_id: Optional[str] = None,
         hashing_until_ms: Optional[int] = None,
         guest_id: Optional[UserID] = None,
     ) -> None:
-        """Keep progress: ``params`` replace those remembered (None leaves them), ``client``
-        and ``results`` are added to what is there. A ``password_mark`` is that of a new password:
-        the hash that was kept is forgotten, and ``hashing_until_ms`` is until when the new one
-        may be in the making (None: nobody makes it). ``guest_id`` None leaves the guest that is
-        remembered. A session that is gone stays gone."""
+        """Save progress. ``params`` replace the stored ones, unless they are None; ``client`` and
+        ``results`` are added to what is stored. A new ``password_id`` stands for a new password:
+        the stored hash is deleted, and ``hashing_until_ms`` becomes the end of the lease under
+        which the new hash is made; None if no process makes it. If ``guest_id`` is None, the stored
+        guest stays. A session that is gone is not created again."""
         await self.db.transaction(
             "save_session",
             _save,
@@ -77,40 +78,40 @@ class SessionStore:
             client,
             params,
             results,
-            password_mark,
+            password_id,
             hashing_until_ms,
             guest_id,
         )
 
-    async def keep_hash(self, session_id: str, password_mark: str, password_hash: str) -> None:
-        """Keep the hash of the password that has this mark, unless there has been a newer
-        password or the session is finished."""
-        await self.db.autocommit("keep_hash", _keep_hash, session_id, password_mark, password_hash)
+    async def keep_hash(self, session_id: str, password_id: str, password_hash: str) -> None:
+        """Store the hash of the password with this id, unless there is a newer password or the
+        session is finished."""
+        await self.db.autocommit("keep_hash", _keep_hash, session_id, password_id, password_hash)
 
-    async def give_up_hashes(self, password_marks: Mapping[str, str]) -> None:
+    async def give_up_hashes(self, password_ids: Mapping[str, str]) -> None:
         """Release the leases of these passwords' hashes: ``hashing_until_ms`` becomes None.
-        The marks are by session id; a session that has a newer password is left alone."""
-        if password_marks:
-            await self.db.autocommit("give_up_hashes", _give_up_hashes, password_marks)
+        The ids are by session; a session that has a newer password is left alone."""
+        if password_ids:
+            await self.db.autocommit("give_up_hashes", _give_up_hashes, password_ids)
 
     async def remove(self, session_id: str) -> bool:
-        """Forget the session; False if there is none. Of several who do, at most one is told
-        True (nobody, where the answer to him was lost)."""
+        """Delete the session; False if there is none. Of several calls at most one returns True;
+        none does if its reply from the database was lost."""
         return await self.db.autocommit("remove_session", _remove, session_id)
 
     async def end_replays(self, user_id: UserID, device_id: Optional[str]) -> None:
-        """Forget the finished sessions whose answers log this device in, None: any of the user's
-        devices."""
+        """Delete the finished sessions whose answers log in this device, or any of the user's
+        devices if ``device_id`` is None."""
         await self.db.autocommit("end_replays", end_replays, user_id, device_id)
 
     async def delete_for(self, user_id: UserID) -> None:
-        await self.db.autocommit("forget_sessions", _forget, user_id)
+        await self.db.autocommit("forget_sessions", _delete_for, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.transaction("expire_sessions", _delete_expired, now_ms, at_most)
 
 
-def _forget(txn: Transaction, user_id: UserID) -> None:
+def _delete_for(txn: Transaction, user_id: UserID) -> None:
     txn.run(
         "DELETE FROM uia_sessions WHERE user_id = ? OR made_user_id = ?",
         (str(user_id), str(user_id)),
@@ -129,7 +130,7 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
         _json(session.params),
         _json(session.results),
         _clients(session.clients),
-        session.password_mark,
+        session.password_id,
         session.hashing_until_ms,
         None if session.guest_id is None else str(session.guest_id),
         session.created_ms,
@@ -154,7 +155,7 @@ def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
         " LIMIT ?) AS of_site) < ? ON CONFLICT (session_id) DO NOTHING",
         values,
     )
-    # A row of this very id is ours, from a try whose answer was lost.
+    # A row with this id was written by an earlier try of this call, whose reply was lost.
     return (
         added == 1
         or txn.one("SELECT 1 FROM uia_sessions WHERE session_id = ?", (session.session_id,))
@@ -184,7 +185,7 @@ def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]
         password_hash=row[5],
         results=json.loads(row[6]),
         clients=tuple(Client(*client) for client in json.loads(row[7])),
-        password_mark=row[8],
+        password_id=row[8],
         hashing_until_ms=row[9],
         guest_id=None if row[10] is None else UserID.parse(row[10]),
         held_name=row[11],
@@ -201,7 +202,7 @@ def _save(
     client: Client,
     params: Optional[Mapping[str, Any]],
     results: Mapping[str, Any],
-    password_mark: Optional[str],
+    password_id: Optional[str],
     hashing_until_ms: Optional[int],
     guest_id: Optional[UserID],
 ) -> None:
@@ -214,8 +215,8 @@ def _save(
         return
     seen = [Client(*item) for item in json.loads(row[2])]
     clients = row[2] if client in seen else _clients([*seen, client])
-    # Again with the same mark is a try whose answer was lost: a hash may have been kept since.
-    is_new = password_mark not in (None, row[3])
+    # With the same id it is a retry after a lost reply: a hash may have been stored since.
+    is_new = password_id not in (None, row[3])
     txn.run(
         "UPDATE uia_sessions SET params = ?, results = ?, clients = ?, password_mark = ?,"
         " password_hash = ?, hashing_until_ms = ?, guest_id = ? WHERE session_id = ?",
@@ -223,7 +224,7 @@ def _save(
             row[0] if params is None else _json(params),
             _json({**json.loads(row[1]), **results}),
             clients if len(clients.encode("utf-8")) <= CLIENTS_BYTES else row[2],
-            password_mark if is_new else row[3],
+            password_id if is_new else row[3],
             None if is_new else row[4],
             hashing_until_ms if is_new else row[5],
             row[6] if guest_id is None else str(guest_id),
@@ -232,21 +233,21 @@ def _save(
     )
 
 
-def _keep_hash(txn: Transaction, session_id: str, password_mark: str, password_hash: str) -> None:
+def _keep_hash(txn: Transaction, session_id: str, password_id: str, password_hash: str) -> None:
     txn.run(
         "UPDATE uia_sessions SET password_hash = ?, hashing_until_ms = NULL"
         " WHERE session_id = ? AND password_mark = ? AND NOT finished",
-        (password_hash, session_id, password_mark),
+        (password_hash, session_id, password_id),
     )
 
 
-def _give_up_hashes(txn: Transaction, password_marks: Mapping[str, str]) -> None:
-    places = ", ".join("?" * len(password_marks))
-    # A mark is of one password alone, so the two lists need not be paired.
+def _give_up_hashes(txn: Transaction, password_ids: Mapping[str, str]) -> None:
+    places = ", ".join("?" * len(password_ids))
+    # An id belongs to one password only, so the two lists need not be paired.
     txn.run(
         "UPDATE uia_sessions SET hashing_until_ms = NULL"
         f" WHERE session_id IN ({places}) AND password_mark IN ({places})",
-        (*password_marks, *password_marks.values()),
+        (*password_ids, *password_ids.values()),
     )
 
 
@@ -254,7 +255,7 @@ def _remove(txn: Transaction, session_id: str) -> bool:
     return txn.run("DELETE FROM uia_sessions WHERE session_id = ?", (session_id,)) == 1
 
 
-# As UTF-8, not escaped: what a client may fill a session with stays small.
+# Not escaped to ASCII: that would multiply the size of what a client may store in a session.
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 

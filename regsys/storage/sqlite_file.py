@@ -1,7 +1,7 @@
-"""Whether an SQLite database's file is still the one that was opened, and what ails it.
+"""Checks whether an SQLite database's file is still the one that was opened, and explains errors.
 
-SQLite goes on with a file that was deleted, renamed or replaced, as if nothing had happened: what
-it writes then is gone when the process ends.
+SQLite goes on using a file that was deleted, renamed or replaced: what it writes then is gone when
+the process ends.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import threading
 import time
 from typing import Optional, Sequence
 
-# What lies beside a database whose connections are open. SQLite leaves it there until the last
-# of them is closed, and takes no notice if somebody else removes it.
+# The files beside a database that has open connections. SQLite keeps them until the last connection
+# is closed, and does not notice if another program removes them.
 _COMMITTED_TO = ("-wal",)
 _BESIDE = (*_COMMITTED_TO, "-shm")
-# A call that only reads trusts an earlier check for so long.
+# How long an earlier check is trusted before a call.
 GOOD_FOR_S = 1.0
 
-# The database header, as SQLite's file format has it: a count that only grows, and a number of
-# the application's own, which ``sign`` makes a mark of this database.
+# The database header of SQLite's file format: the file change counter, which only grows, and the
+# user version, which ``migrations._sign`` sets to a random number of this database.
 _HEADER = 64
 _MAGIC = b"SQLite format 3\0"
 _COUNTER_AT, _MARK_AT = 24, 60
 
-_NO_ROOM = ("full", "disk I/O error", "No space left")
-_MENDS = {
-    **dict.fromkeys(_NO_ROOM, "make room there, or name a file on another disk"),
+_DISK_FULL = ("full", "disk I/O error", "No space left")
+_ADVICE = {
+    **dict.fromkeys(_DISK_FULL, "make room there, or name a file on another disk"),
     "unable to open": "its folder must exist, and the user that regsys runs as may write to it",
     "readonly": "the user that regsys runs as must be able to write to it and to its folder",
     "not a database": "it is another program's file: name another one",
@@ -40,40 +40,40 @@ _MENDS = {
 
 
 class FileReplaced(sqlite3.OperationalError):
-    """The file is not the one that was opened; the text says what has become of it."""
+    """The file is not the one that was opened; the text says what has happened to it."""
 
 
 Identity = tuple[int, int]
 
 
 class _Descriptors:
-    """One descriptor a file, for all of a process. It is kept open, because to close any descriptor
-    of a file undoes SQLite's locks on it; only files that were deleted are let go. What it leads to
-    is what was opened, whatever the path does."""
+    """One file descriptor per file, shared by the whole process. It is kept open, because closing
+    any descriptor of a file releases SQLite's locks on it; only those of deleted files are closed.
+    It leads to the file that was opened, even if the path leads to another one by now."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[Identity, int] = {}
 
-    def of(self, path: str) -> tuple[Identity, int]:
+    def get(self, path: str) -> tuple[Identity, int]:
         with self._lock:
-            for identity, descriptor in list(self._open.items()):
+            for known, descriptor in list(self._open.items()):
                 if not os.fstat(descriptor).st_nlink:
-                    os.close(self._open.pop(identity))
-            found = _identity(path)
-            if found is None or found not in self._open:
+                    os.close(self._open.pop(known))
+            identity = _identity(path)
+            if identity is None or identity not in self._open:
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 status = os.fstat(descriptor)
-                found = (status.st_dev, status.st_ino)
-                self._open.setdefault(found, descriptor)
-            return found, self._open[found]
+                identity = (status.st_dev, status.st_ino)
+                self._open.setdefault(identity, descriptor)
+            return identity, self._open[identity]
 
 
 _descriptors = _Descriptors()
 
 
 class DatabaseFile:
-    """One database's file, from the first time it is opened. For all threads of a process."""
+    """The file of one database, from its first opening. Thread-safe."""
 
     def __init__(self, path: str) -> None:
         self.is_on_disk = path not in ("", ":memory:")
@@ -87,16 +87,16 @@ class DatabaseFile:
         self._checked_s = -math.inf
 
     def open(self) -> None:
-        """A connection has just been made. Raises FileReplaced if it leads to another file."""
+        """A connection has just been opened. Raises FileReplaced if it leads to another file."""
         if not self.is_on_disk:
             return
         with self._lock:
-            # The connection before may have been the last one, with which these go.
+            # The previous connection may have been the last one: closing it removes these files.
             self._beside.clear()
         self.check()
 
     def check(self, beside: Sequence[str] = _BESIDE) -> None:
-        """Raises FileReplaced unless what is written now is in the file."""
+        """Raise FileReplaced if what is written now would not be in the file."""
         if not self.is_on_disk:
             return
         with self._lock:
@@ -111,35 +111,35 @@ class DatabaseFile:
             self._checked_s = time.monotonic()
 
     def check_commit(self) -> None:
-        """The same, of what matters to a commit that has just been made; at a lower price."""
+        """As ``check``, but only of the files that a commit writes to, which costs less."""
         self.check(_COMMITTED_TO)
 
     def check_sometimes(self) -> None:
-        """The same, unless that was found good a moment ago."""
+        """As ``check``, unless a check has passed within GOOD_FOR_S."""
         if time.monotonic() - self._checked_s >= GOOD_FOR_S:
             self.check()
 
     def _check_beside(self, suffix: str) -> None:
-        found = _identity(self.path + suffix)
-        if found is not None:
-            self._beside.setdefault(suffix, found)
-        if found != self._beside.get(suffix):
-            raise self._replaced(suffix, found)
+        current = _identity(self.path + suffix)
+        if current is not None:
+            self._beside.setdefault(suffix, current)
+        if current != self._beside.get(suffix):
+            raise self._replaced(suffix, current)
 
     def _check_file(self) -> None:
-        found = _identity(self.path)
+        current = _identity(self.path)
         if self._identity is None:
-            self._identity, self._descriptor = _descriptors.of(self.path)
-        if found != self._identity:
-            raise self._replaced("", found)
+            self._identity, self._descriptor = _descriptors.get(self.path)
+        if current != self._identity:
+            raise self._replaced("", current)
 
     def _check_header(self) -> None:
-        """Somebody may have copied another file over it."""
+        """Notices when another file was copied over it."""
         assert self._descriptor is not None
         header = os.pread(self._descriptor, _HEADER, 0)
         if len(header) < _HEADER or not header.startswith(_MAGIC):
             if not self._counter:
-                return  # a new one has nothing in it yet, and what is none SQLite refuses itself
+                return  # a new file is still empty; one that is no database SQLite itself refuses
             raise self._overwritten()
         (counter,) = struct.unpack_from(">I", header, _COUNTER_AT)
         (mark,) = struct.unpack_from(">I", header, _MARK_AT)
@@ -147,11 +147,11 @@ class DatabaseFile:
             raise self._overwritten()
         self._counter, self._mark = counter, mark
 
-    def _replaced(self, suffix: str, found: Optional[Identity]) -> FileReplaced:
-        what = "another file" if found is not None else "no file"
+    def _replaced(self, suffix: str, current: Optional[Identity]) -> FileReplaced:
+        happened, what = ("removed", "no") if current is None else ("replaced", "another")
         return FileReplaced(
-            f"{self.path}{suffix} was {'replaced' if found else 'removed'} while regsys was running"
-            f" ({what} is there now): put the very file back, or restart regsys"
+            f"{self.path}{suffix} was {happened} while regsys was running"
+            f" ({what} file is there now): put the very file back, or restart regsys"
         )
 
     def _overwritten(self) -> FileReplaced:
@@ -161,21 +161,23 @@ class DatabaseFile:
         )
 
     def explain(self, error: Exception) -> str:
-        """What went wrong, with the file, the room on its disk and a way out."""
+        """The error, with the file, the free space on its disk and how to mend it."""
         message = str(error).strip()
         if isinstance(error, OSError):
             message = error.strerror or message
         if isinstance(error, FileReplaced) or not self.is_on_disk:
             return message
-        mends = [mend for fragment, mend in _MENDS.items() if fragment in message]
+        advice = [text for fragment, text in _ADVICE.items() if fragment in message]
         if isinstance(error, OSError):
-            mends.append(_MENDS["unable to open"])
-        if not mends:
+            advice.append(_ADVICE["unable to open"])
+        if not advice:
             return message
-        room = self._room() if any(fragment in message for fragment in _NO_ROOM) else ""
-        return f"{message} (the SQLite file {self.path}{room}): {mends[0]}"
+        free_space = (
+            self._free_space() if any(fragment in message for fragment in _DISK_FULL) else ""
+        )
+        return f"{message} (the SQLite file {self.path}{free_space}): {advice[0]}"
 
-    def _room(self) -> str:
+    def _free_space(self) -> str:
         try:
             free = shutil.disk_usage(os.path.dirname(self.path)).free
         except OSError:

@@ -1,4 +1,4 @@
-"""Third-party identifiers: whose they are. No row is ever moved to another user."""
+"""Which account has which third-party identifier. No row is ever moved to another user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from regsys.storage.database import Database, Transaction
 
 def add(txn: Transaction, new: NewAccount) -> None:
     """Give the account its identifiers; ThreepidInUse if one belongs to another account."""
-    # In one order for all, lest two wait for each other.
+    # All transactions insert in the same order, so that there is no deadlock.
     for threepid in sorted(new.threepids, key=lambda item: (item.medium, item.address)):
         if not _insert(txn, new.user_id, threepid, new.created_ms):
             raise ThreepidInUse()
@@ -81,7 +81,7 @@ def _of_user(txn: Transaction, user_id: UserID) -> Sequence[AccountThreepid]:
 def _add(
     txn: Transaction, user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob]
 ) -> bool:
-    # The lock keeps a deactivation from slipping between the check and the row.
+    # The lock keeps a deactivation from running between the check and the insert.
     user = txn.one(
         "SELECT deactivated FROM users WHERE user_id = ?" + txn.dialect.for_update,
         (str(user_id),),
@@ -110,7 +110,7 @@ def _remove(
     )
     if not removed:
         return False
-    # Tomorrow the address may be another's.
+    # The address may belong to another person later: it must not get this user's notifications.
     txn.run(
         "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ? AND kind = ?",
         (str(user_id), "m.email", address, medium),

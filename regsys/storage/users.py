@@ -1,4 +1,4 @@
-"""Accounts, and the one transaction that makes them."""
+"""Accounts, and the one transaction that creates them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from regsys.storage.database import Database, Transaction
 @attr.define(eq=False)
 class UserStore:
     db: Database
-    # Known once this process has made a real user: then the next is not the first.
+    # True once this process has created a real user: a later one is not the first.
     _has_real_users: bool = attr.field(init=False, default=False)
 
     async def find(self, localpart: str) -> Optional[User]:
@@ -50,20 +50,20 @@ class UserStore:
         return await self.db.autocommit("outcome", idempotency_keys.find, key)
 
     async def delete_for(self, user_id: UserID) -> None:
-        """The name stays taken, by an account without password and devices."""
+        """Deactivate the account: it loses its password and devices, and its name stays taken."""
         await self.db.transaction("deactivate_user", _deactivate, user_id)
 
     async def approve(self, localpart: str) -> bool:
-        """Let an account that waits for approval log in; False if there is none of that name."""
+        """Let an account that waits for approval log in; False if there is no such account."""
         return await self.db.autocommit("approve_user", _approve, localpart)
 
 
 def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Outcome:
-    """Everything that the account is, or an exception and nothing.
+    """Write everything that belongs to the account; after an exception nothing is written.
 
-    ``may_be_first``: nobody knows of a real user yet, so this one may be the first.
-    The key comes first, so that of several calls under one key all but one wait here and
-    then find the winner's outcome; what can be refused comes next, cheapest first.
+    ``may_be_first``: this process knows of no real user yet, so this one may be the first.
+    The key is claimed first: of several calls with one key all but one wait here and then find
+    its outcome. The statements that may refuse the account come next, the cheapest first.
     """
     earlier = idempotency_keys.claim(txn, new)
     if earlier is not None:
@@ -114,7 +114,8 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
 
 
 def _deactivate(txn: Transaction, user_id: UserID) -> None:
-    # In this order: who is about to add a device holds the row, or finds it deactivated.
+    # In this order: a transaction that adds a device has locked the row, and its device is deleted
+    # below, or it finds the user deactivated.
     txn.run(
         "UPDATE users SET deactivated = TRUE, password_hash = NULL WHERE user_id = ?",
         (str(user_id),),
@@ -138,7 +139,7 @@ def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:
         ),
     )
     if not upgraded:
-        # Another upgrade was first: the guest's token is dead by now.
+        # A concurrent upgrade was first, which has ended the guest's access token.
         raise UnknownToken()
     txn.run(
         "DELETE FROM devices WHERE user_id = ? AND device_id = ?",

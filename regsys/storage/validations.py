@@ -1,6 +1,6 @@
-"""Sessions that prove an address: a row each, with a row for each token that was sent.
+"""Validation sessions of addresses: one row each, and one row for each token that was sent.
 
-The tokens themselves are nowhere: they are computed from the server's secret.
+The tokens themselves are not stored: they are computed from the server's secret.
 """
 
 from __future__ import annotations
@@ -25,75 +25,77 @@ from regsys.storage import jobs
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
-# In the column user_id: for the account that brings the proof first.
+# In the column user_id: for the first account that presents the session.
 ANY_ACCOUNT = "*"
 
 
 def use(txn: Transaction, new: NewAccount) -> None:
-    """What the session of this account has claimed is used up with it."""
+    """The validation sessions that the account's UIA session has claimed are used up."""
     txn.run("UPDATE validations SET used = TRUE WHERE claimed_by = ?", (new.session_id or new.key,))
 
 
 @implementer(IExpiring, IAccountData)
 @attr.frozen
 class ValidationStore:
-    """The sessions that prove addresses. They survive a restart (contract B16.19)."""
+    """The validation sessions of addresses. They survive a restart (contract B16.19)."""
 
     db: Database
 
     async def begin(self, new: NewValidation) -> ValidationBegun:
-        """The session of this medium, address, client secret and asker that is not validated yet,
-        begun if there is none (contract B7.5).
+        """The session of this medium, address, client secret and requester that is not validated
+        yet; it is created if there is none (contract B7.5).
 
-        A ``send_attempt`` above its last one adds a token, and the job that sends it, in the
-        same transaction; what was there stays good. Another changes nothing. A session of a
-        phone number whose code has had its CODE_TRIES ends with a higher attempt: that begins
-        another, with another code.
+        A ``send_attempt`` above the last one adds a token, and the job that sends it, in the same
+        transaction; earlier tokens stay valid. Any other changes nothing. If the code of a phone
+        number's session has had its CODE_TRIES, a higher attempt replaces the session by a new one
+        with a new code.
         """
         return await self.db.transaction("begin_validation", _begin, new)
 
     async def get(self, sid: str, now_ms: int) -> Optional[Validation]:
-        """The session, if it exists and has not expired."""
+        """The session; None if it does not exist or has expired."""
         return await self.db.autocommit("get_validation", _get, sid, now_ms)
 
     async def count_try(self, sid: str) -> bool:
-        """Count one more try of its code; False if it has had CODE_TRIES."""
+        """Count one more try of the session's code; False if it has had CODE_TRIES."""
         return await self.db.autocommit("count_try", _count_try, sid)
 
     async def confirm(self, sid: str, now_ms: int) -> bool:
-        """Its address is proven, unless it had been before, and it lives on for VALIDATED_MS;
-        False if it has expired."""
+        """Mark the session as validated, unless it is already, and keep it for VALIDATED_MS; False
+        if it has expired."""
         return await self.db.autocommit("confirm_validation", _confirm, sid, now_ms)
 
     async def claim(self, sid: str, session_id: str, until_ms: int) -> bool:
-        """It belongs to this UIA session from now on, and lives as long; False if it belongs to
-        another or to an account (``user_id``), or is not validated."""
+        """Claim the session for this UIA session, and keep it at least until ``until_ms``. False if
+        another UIA session has claimed it, it is for an account, or it is not validated."""
         return await self.db.autocommit("claim_validation", _claim, sid, session_id, until_ms)
 
-    async def adopt(self, proof: Threepid, session_id: str, until_ms: int) -> bool:
-        """Another server has proven this: the proof belongs to this UIA session, and that is
-        remembered until then; False if it belongs to another."""
-        return await self.db.transaction("adopt_proof", _adopt, proof, session_id, until_ms)
+    async def adopt(self, validated: Threepid, session_id: str, until_ms: int) -> bool:
+        """Store an identifier that another server has validated, as a session that this UIA session
+        has claimed, until ``until_ms``; False if another UIA session has claimed it."""
+        return await self.db.transaction("adopt_proof", _adopt, validated, session_id, until_ms)
 
     async def adopt_for(
-        self, user_id: UserID, proof: Threepid, until_ms: int
+        self, user_id: UserID, validated: Threepid, until_ms: int
     ) -> Optional[Validation]:
-        """Another server has proven this: the proof belongs to this account, as if it had been
-        begun for it, and that is remembered until then; None if it belongs to another."""
-        return await self.db.transaction("adopt_proof_for", _adopt_for, user_id, proof, until_ms)
+        """Store an identifier that another server has validated, as a session of this account,
+        until ``until_ms``; None if it belongs to another account."""
+        return await self.db.transaction(
+            "adopt_proof_for", _adopt_for, user_id, validated, until_ms
+        )
 
     async def claim_for(self, user_id: UserID, sid: str) -> bool:
-        """It belongs to this account from now on; False if it belongs to another, is to register
-        with, or is not validated."""
+        """Claim the session for this account. False if it belongs to another account, is for a
+        registration, or is not validated."""
         return await self.db.autocommit("claim_validation_for", _claim_for, user_id, sid)
 
     async def use(self, sid: str) -> bool:
-        """What it proves has been added to the account that it is for: it is used up; False if
-        it had been, or is for no account."""
+        """The address has been added to the account: the session is used up. False if it was
+        already, or is not for an account."""
         return await self.db.autocommit("use_validation", _use, sid)
 
     async def delete_for(self, user_id: UserID) -> None:
-        await self.db.transaction("forget_validations", _forget, user_id)
+        await self.db.transaction("forget_validations", _delete_for, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.transaction("expire_validations", _delete_expired, now_ms, at_most)
@@ -103,12 +105,12 @@ _OPEN = "medium = ? AND address = ? AND client_secret = ? AND user_id = ? AND va
 
 
 def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
-    asker = ANY_ACCOUNT if new.for_account else ""
+    requester = ANY_ACCOUNT if new.for_account else ""
     if new.user_id is not None:
-        asker = str(new.user_id)
-    key = (new.medium, new.address, new.client_secret, asker)
-    # One that has expired is as good as gone, whether its row is swept away yet or not; so is one
-    # whose code has had its tries, where messages have no link beside it.
+        requester = str(new.user_id)
+    key = (new.medium, new.address, new.client_secret, requester)
+    # An expired session may still have its row. A session whose code has had its tries is useless
+    # if its messages have no link.
     txn.run(
         f"DELETE FROM validations WHERE {_OPEN} AND (expires_ms <= ?"
         " OR (medium = 'msisdn' AND tries >= ? AND send_attempt < ?))",
@@ -121,7 +123,7 @@ def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
         address=new.address,
         client_secret=new.client_secret,
         send_attempt=new.send_attempt,
-        user_id=asker,
+        user_id=requester,
         next_link=new.next_link,
         tries=0,
         used=False,
@@ -133,7 +135,7 @@ def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
         )
         if row is not None:
             return _go_on(txn, new, *row)
-        # Validated just now: a new one is to be begun after all.
+        # Validated just now: a new session is needed after all.
     return _with_token(txn, new, new.sid)
 
 
@@ -218,14 +220,14 @@ def _claim_for(txn: Transaction, user_id: UserID, sid: str) -> bool:
     return changed == 1
 
 
-def _adopt(txn: Transaction, proof: Threepid, session_id: str, until_ms: int) -> bool:
-    return _claim(txn, _adopted(txn, proof, "", until_ms), session_id, until_ms)
+def _adopt(txn: Transaction, validated: Threepid, session_id: str, until_ms: int) -> bool:
+    return _claim(txn, _adopted(txn, validated, "", until_ms), session_id, until_ms)
 
 
 def _adopt_for(
-    txn: Transaction, user_id: UserID, proof: Threepid, until_ms: int
+    txn: Transaction, user_id: UserID, validated: Threepid, until_ms: int
 ) -> Optional[Validation]:
-    sid = _adopted(txn, proof, str(user_id), until_ms)
+    sid = _adopted(txn, validated, str(user_id), until_ms)
     row = txn.one(
         "SELECT expires_ms, used FROM validations WHERE sid = ? AND user_id = ?",
         (sid, str(user_id)),
@@ -234,32 +236,32 @@ def _adopt_for(
         return None
     return Validation(
         sid=sid,
-        medium=proof.medium,
-        address=proof.address,
+        medium=validated.medium,
+        address=validated.address,
         client_secret="",
         next_link=None,
         expires_ms=row[0],
-        validated_ms=proof.validated_at_ms,
+        validated_ms=validated.validated_at_ms,
         used=bool(row[1]),
         user_id=user_id,
     )
 
 
-def _adopted(txn: Transaction, proof: Threepid, user_id: str, until_ms: int) -> str:
-    """The sid of the proof's row, which is written unless it is there already."""
-    # The proof itself names the row, not the other server's sid: who knows which spellings of
-    # one it takes. Without a token it is no session that could be confirmed here.
-    sid = f"{proof.medium} {proof.address} {proof.validated_at_ms}"
+def _adopted(txn: Transaction, validated: Threepid, user_id: str, until_ms: int) -> str:
+    """The sid of the row for this identifier, which is written unless it exists already."""
+    # The row is not named after the other server's sid, of which that server may accept several
+    # spellings. It has no token, so that it cannot be confirmed here.
+    sid = f"{validated.medium} {validated.address} {validated.validated_at_ms}"
     txn.insert(
         "validations",
         sid=sid,
-        medium=proof.medium,
-        address=proof.address,
+        medium=validated.medium,
+        address=validated.address,
         user_id=user_id,
         client_secret="",
         send_attempt=0,
         tries=0,
-        validated_ms=proof.validated_at_ms,
+        validated_ms=validated.validated_at_ms,
         used=False,
         expires_ms=until_ms,
     )
@@ -273,7 +275,7 @@ def _use(txn: Transaction, sid: str) -> bool:
     return used == 1
 
 
-def _forget(txn: Transaction, user_id: UserID) -> None:
+def _delete_for(txn: Transaction, user_id: UserID) -> None:
     txn.run("DELETE FROM validations WHERE user_id = ? AND user_id <> ''", (str(user_id),))
 
 

@@ -1,4 +1,4 @@
-"""Pages and mails: jinja2 templates, ours or an administrator's, in the reader's language."""
+"""Renders pages and mails from jinja2 templates, ours or others', in the reader's language."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _log = Logger()
 HERE = Path(__file__).parent
 LOCALES = HERE.parent / "locale"
 STATIC = HERE.parent / "static"
-# Where the files of pages are served, below the service's public address.
+# The path of the pages' static files, below the service's public address.
 STATIC_PATH = "_matrix/static/regsys/"
 
 SOURCE_LANGUAGE = "en"
 
 
 def best_language(wanted: Sequence[str], offered: Sequence[str]) -> str:
-    """The first of the ``wanted`` language tags that is on offer, a plain ``de`` serving
-    ``de-AT``; else English, else the first on offer. ``offered`` has at least one."""
+    """The first of the ``wanted`` language tags that is offered, where ``de`` serves for ``de-AT``;
+    else English, else the first offered one. ``offered`` has at least one."""
     by_tag = {tag.lower(): tag for tag in offered}
     for tag in wanted:
-        found = by_tag.get(tag) or by_tag.get(tag.split("-")[0])
-        if found:
-            return found
+        match = by_tag.get(tag) or by_tag.get(tag.split("-")[0])
+        if match:
+            return match
     return by_tag.get(SOURCE_LANGUAGE, offered[0])
 
 
 def static_files() -> Mapping[str, Path]:
     """The files that pages need, by their path below ``STATIC_PATH``."""
-    found = (path for path in sorted(STATIC.rglob("*")) if path.is_file())
-    return {path.relative_to(STATIC).as_posix(): path for path in found}
+    files = (path for path in sorted(STATIC.rglob("*")) if path.is_file())
+    return {path.relative_to(STATIC).as_posix(): path for path in files}
 
 
 class Catalogue(gettext.GNUTranslations):
@@ -55,14 +55,14 @@ class Catalogue(gettext.GNUTranslations):
 
     @property
     def messages(self) -> Mapping[str, str]:
-        """Each sentence by its English one."""
+        """The translated sentences, by the English ones."""
         return {english: text for english, text in self._catalog.items() if english}
 
 
 @attr.frozen
 class Templates:
-    """Renders templates by their file name. ``_ours`` has ours alone, and is empty where there are
-    no others."""
+    """Renders templates by their file name. ``_ours`` renders built-in templates only; it is empty
+    if there are no others."""
 
     _environments: Mapping[str, Environment]
     _ours: Mapping[str, Environment] = attr.field(factory=dict)
@@ -74,9 +74,9 @@ class Templates:
         directories: Sequence[str] = (),
         undefined: type[Undefined] = StrictUndefined,
     ) -> Templates:
-        """``public_baseurl``: all our addresses are below its path. ``directories``: templates
-        that are found here are taken, in this order, before ours. ``undefined``: what becomes
-        of a variable that a template does not get."""
+        """``public_baseurl``: all URLs of ours begin with its path. ``directories``: templates in
+        these are used, in this order, instead of the built-in ones. ``undefined``: jinja2's class
+        for undefined variables."""
         root = urlsplit(public_baseurl).path
         addresses = {
             name: f"{root}{STATIC_PATH}{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
@@ -97,13 +97,14 @@ class Templates:
         return tuple(self._environments)
 
     def render(self, name: str, languages: Sequence[str], **values: Any) -> str:
-        """The template, in the best of the reader's ``languages``; it sees ``values``, and
-        ``language``, ``root`` (the path that all our addresses begin with), ``static(file)``,
-        ``translated(sentence)`` and, for scripts, the whole ``catalogue`` of its language;
-        ``wanted``, which are the ``languages``, and ``best_language`` for what has its own.
+        """The rendered template, in the best of the reader's ``languages``. Its variables are the
+        ``values``, and ``language``, ``root`` (the path that all our URLs begin with),
+        ``static(file)``, ``translated(sentence)``, ``catalogue`` (all sentences of its language,
+        for scripts), and ``wanted`` (the ``languages``) with ``best_language``, for content that
+        has languages of its own.
 
-        One that fails, though all were tried at the start, has been changed since: ours takes its
-        place, if we have one of that name, and the log says so.
+        Templates are checked at the start. If one fails later, because it has changed since, the
+        built-in one of that name is rendered instead, if there is one, and an error is logged.
         """
         language = best_language(languages, self.languages)
         try:
@@ -113,36 +114,38 @@ class Templates:
                 raise
             try:
                 page = self._ours[language].get_template(name).render(wanted=languages, **values)
-            except Exception:  # ours needs an embedder's, and that is the one that fails
+            except Exception:  # the built-in one includes the template that fails
                 raise error from None
-            _log.error("{told}: ours takes its place", told=fault(name, error))
+            _log.error(
+                "{problem}: the built-in template is used instead", problem=fault(name, error)
+            )
             return page
 
     def render_strictly(self, name: str, languages: Sequence[str], **values: Any) -> str:
-        """The same, but what fails is raised."""
+        """As ``render``, but raises the error of a template that fails."""
         language = best_language(languages, self.languages)
         return self._environments[language].get_template(name).render(wanted=languages, **values)
 
     def compile(self, name: str) -> None:
-        """Raises what is wrong with the form of a template, without rendering it."""
+        """Compile a template without rendering it. Raises TemplateError."""
         self._environments[SOURCE_LANGUAGE].get_template(name)
 
 
 def fault(name: str, error: Exception) -> str:
-    """What is wrong with a template, in a line without any value that it was given. The place may
-    be in another one, which it includes."""
+    """One line on what is wrong with a template, without the values of its variables. The error may
+    be in another template that it includes."""
     kind = type(error).__name__
-    # Whatever else is raised may quote a value.
-    told = (
+    # The message of any other exception may quote a value.
+    reason = (
         f"{kind}: {' '.join((error.message or '').split())}"
         if isinstance(error, TemplateError)
         else kind
     )
-    return f"the template {name!r} cannot be rendered: {told}{_place(error)}"
+    return f"the template {name!r} cannot be rendered: {reason}{_place(error)}"
 
 
 def _place(error: Exception) -> str:
-    """Jinja puts the lines of templates into tracebacks."""
+    """The line of the error: jinja2 puts the lines of templates into tracebacks."""
     if isinstance(error, TemplateSyntaxError):
         return f" (line {error.lineno} of {error.filename or error.name})"
     frames = traceback.extract_tb(error.__traceback__)
@@ -176,8 +179,8 @@ def _environment(
     translations = gettext.translation("regsys", LOCALES, [language], Catalogue, fallback=True)
     if isinstance(translations, Catalogue):
         environment.globals["catalogue"] = translations.messages
-    # For sentences that are not written in a template, such as a refusal's: plain text, which is
-    # escaped where it is shown.
+    # For sentences that are not written in a template, such as an error's. The result is plain text
+    # that templates escape.
     environment.globals["translated"] = translations.gettext
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]  # the extension's
     return environment

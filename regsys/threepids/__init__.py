@@ -1,1 +1,1 @@
-"""Third-party identifiers: their rules, their proofs, and what is done with them (contract B7)."""
+"""Third-party identifiers: their rules, their validation, their accounts (contract B7)."""

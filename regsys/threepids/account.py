@@ -1,4 +1,4 @@
-"""What existing accounts do with their third-party identifiers (contract B7.10, B10.4)."""
+"""Adding and removing an account's third-party identifiers (contract B7.10, B10.4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regsys.errors import (
     GuestForbidden,
     ThreepidChangesDisabled,
     ThreepidDenied,
-    ThreepidNotProven,
+    ThreepidNotValidated,
 )
 from regsys.interfaces import IThreepidRules, IThreepidStore
 from regsys.model import (
@@ -28,108 +28,109 @@ from regsys.model import (
 )
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import canonical_threepid, is_canonical
-from regsys.threepids.attempts import ProofAttempts
+from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.changes import ThreepidWriter
 from regsys.threepids.servers import PhoneValidationServer
 
 
 @attr.frozen(kw_only=True)
 class AccountThreepids:
-    """``may_change``: people may change what their accounts have (``enable_3pid_changes``).
-    ``prover``: the other server that proves phone numbers, None: there is none; it is asked within
-    the limit of ``attempts``."""
+    """``may_change``: users may change their identifiers (``enable_3pid_changes``).
+    ``phone_server``: the server that validates phone numbers for us, asked within the limit of
+    ``attempts``; None if there is none."""
 
     store: IThreepidStore
     writer: ThreepidWriter
     validations: ValidationStore
     rules: IThreepidRules
     changes: ThreepidChanges
-    attempts: ProofAttempts
+    attempts: ValidationAttempts
     clock: IReactorTime
     may_change: bool = True
-    prover: Optional[PhoneValidationServer] = None
+    phone_server: Optional[PhoneValidationServer] = None
 
     async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
-        """What the user has, the oldest first."""
+        """The user's identifiers, the oldest first."""
         return await self.store.of_user(user_id)
 
     def check_changeable(self, requester: Optional[Requester]) -> None:
-        """Raise ThreepidChangesDisabled or GuestForbidden where nothing may be changed. If
-        ``requester`` is None, it is not known yet whose account it is about."""
+        """Raise ThreepidChangesDisabled or GuestForbidden if the requester may not change
+        identifiers. If ``requester`` is None, the account is not known yet."""
         if not self.may_change:
             raise ThreepidChangesDisabled()
         if requester is not None and requester.is_guest:
             raise GuestForbidden()
 
-    async def proof(
+    async def validation_for(
         self, user_id: UserID, sid: str, client_secret: str, client: Client
     ) -> Validation:
-        """What proves an address for this account; ThreepidNotProven if nothing does, or it has
-        been used up for an address that the account does not have any more."""
-        found = await self.validations.get(sid, clock.now_ms(self.clock))
-        if found is None:
-            found = await self._delegated(user_id, sid, client_secret, client)
-        elif not found.is_known_to(client_secret):
-            raise ThreepidNotProven()
-        if found.validated_ms is None or not found.for_account:
-            raise ThreepidNotProven()
-        # Asked for without an access token: it belongs to the account that first brings it.
-        if found.user_id is None and await self.validations.claim_for(user_id, sid):
-            found = attr.evolve(found, user_id=user_id)
-        if found.user_id != user_id:
-            raise ThreepidNotProven()
+        """The validated session for this account. Raises ThreepidNotValidated if there is none, or
+        if it is used up and the account does not have its address any more."""
+        validation = await self.validations.get(sid, clock.now_ms(self.clock))
+        if validation is None:
+            validation = await self._delegated(user_id, sid, client_secret, client)
+        elif not validation.is_known_to(client_secret):
+            raise ThreepidNotValidated()
+        if validation.validated_ms is None or not validation.for_account:
+            raise ThreepidNotValidated()
+        # Requested without an access token: the first account that presents it gets it.
+        if validation.user_id is None and await self.validations.claim_for(user_id, sid):
+            validation = attr.evolve(validation, user_id=user_id)
+        if validation.user_id != user_id:
+            raise ThreepidNotValidated()
         owner = self.store.owner_of
-        if found.used and await owner(found.medium, found.address) != user_id:
-            raise ThreepidNotProven()
-        return found
+        if validation.used and await owner(validation.medium, validation.address) != user_id:
+            raise ThreepidNotValidated()
+        return validation
 
     async def _delegated(
         self, user_id: UserID, sid: str, client_secret: str, client: Client
     ) -> Validation:
-        """What the other server has proven of late; it belongs to the account that first brings
-        it. That is remembered for as long as the proof is good, so that it is good once."""
-        if self.prover is None:
-            raise ThreepidNotProven()
+        """The other server's validated session, which the first account that presents it gets. It
+        is stored for as long as it is valid, so that it cannot be used twice."""
+        if self.phone_server is None:
+            raise ThreepidNotValidated()
         async with self.attempts.counted(client):
-            proof = await self.prover.proven(sid, client_secret)
-            if proof is None or not is_canonical(proof.medium, proof.address):
-                raise ThreepidNotProven()
-            until_ms = proof.validated_at_ms + VALIDATED_MS
+            validated = await self.phone_server.validated_threepid(sid, client_secret)
+            if validated is None or not is_canonical(validated.medium, validated.address):
+                raise ThreepidNotValidated()
+            until_ms = validated.validated_at_ms + VALIDATED_MS
             if until_ms <= clock.now_ms(self.clock):
-                raise ThreepidNotProven()
-            adopted = await self.validations.adopt_for(user_id, proof, until_ms)
+                raise ThreepidNotValidated()
+            adopted = await self.validations.adopt_for(user_id, validated, until_ms)
             if adopted is None:
-                raise ThreepidNotProven()
+                raise ThreepidNotValidated()
             return adopted
 
     async def add(self, user_id: UserID, sid: str, client_secret: str, client: Client) -> None:
-        """Add the address that the user has proven, once. Idempotent while the user has it.
+        """Add the address of a validated session to the account. Idempotent while the account has
+        the address.
 
-        Raises ThreepidNotProven, ThreepidDenied, ThreepidChangeRefused, ThreepidInUse; then
+        Raises ThreepidNotValidated, ThreepidDenied, ThreepidChangeRefused, ThreepidInUse; then
         nothing was written.
         """
-        proof = await self.proof(user_id, sid, client_secret, client)
-        if proof.used:
+        validation = await self.validation_for(user_id, sid, client_secret, client)
+        if validation.used:
             return
-        assert proof.validated_ms is not None
-        medium, address = proof.medium, proof.address
+        assert validation.validated_ms is not None
+        medium, address = validation.medium, validation.address
         if not await self.rules.is_allowed(medium, address, False):
             raise ThreepidDenied()
         await self.changes.check(user_id, medium, address, True)
-        threepid = Threepid(medium, address, proof.validated_ms)
+        threepid = Threepid(medium, address, validation.validated_ms)
         await self.writer.add(user_id, threepid)
-        # Afterwards, so that who is cut off in between need not prove the address anew: nobody
-        # else could use what is left.
-        await self.validations.use(proof.sid)
+        # Used up afterwards, so that after a crash in between the user need not validate the
+        # address again. No other account could use the session.
+        await self.validations.use(validation.sid)
 
     async def remove(
-        self, user_id: UserID, medium: str, address: str, also: Sequence[NewJob] = ()
+        self, user_id: UserID, medium: str, address: str, extra_jobs: Sequence[NewJob] = ()
     ) -> bool:
-        """Take an identifier, in any spelling, from the account; False if it does not have it.
-        ``also``: jobs that are written with the removal.
+        """Remove an identifier, in any spelling, from the account; False if the account does not
+        have it. ``extra_jobs``: jobs that are written with the removal.
 
-        Raises InvalidParam for what is no address, ThreepidChangeRefused if somebody objects.
+        Raises InvalidParam for an invalid address, ThreepidChangeRefused if a module objects.
         """
         canonical = canonical_threepid(medium, address)
         await self.changes.check(user_id, medium, canonical, False)
-        return await self.writer.remove(user_id, medium, canonical, also)
+        return await self.writer.remove(user_id, medium, canonical, extra_jobs)

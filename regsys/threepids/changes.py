@@ -1,5 +1,5 @@
-"""Modules learn what an account has, and has no more: by a job of the very transaction that changes
-it, be it the account's own or a later one (contract B10.4)."""
+"""Notifies modules of identifiers that an account gets or loses, by a job that is written in the
+transaction of the change (contract B10.4)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from regsys.storage.jobs import JobStore
 TELL_OF_ADDRESS = "tell_of_address"
 
 
-def was_held(user_id: UserID, medium: str, address: str) -> str:
-    """The deduplication key of an address that the account has had, and may have lost: post-
-    registration actions that come late do not bring it back (contract B6.4)."""
+def held_key(user_id: UserID, medium: str, address: str) -> str:
+    """The deduplication key that records that the account has had this address, so that late
+    post-registration actions do not bring a removed address back (contract B6.4)."""
     return f"was held {user_id} {medium} {address}"
 
 
 def _notice(
     user_id: UserID, medium: str, address: str, added: bool, dedup_key: Optional[str] = None
 ) -> NewJob:
-    told = {"user_id": str(user_id), "medium": medium, "address": address, "added": added}
-    return NewJob(kind=TELL_OF_ADDRESS, payload=told, dedup_key=dedup_key)
+    payload = {"user_id": str(user_id), "medium": medium, "address": address, "added": added}
+    return NewJob(kind=TELL_OF_ADDRESS, payload=payload, dedup_key=dedup_key)
 
 
 @implementer(IJobPlanner)
 @attr.frozen
 class AddressNotice:
-    """If ``owners`` is None, the owner of an address cannot be looked up."""
+    """Plans and runs the jobs that notify modules. If ``owners`` is None, the owner of an address
+    cannot be looked up."""
 
     changes: ThreepidChanges
     owners: Optional[IThreepidStore] = None
@@ -57,22 +58,23 @@ class AddressNotice:
         return ()
 
     async def run(self, job: Job) -> None:
-        """The handler of TELL_OF_ADDRESS jobs. One that comes late tells only what is still so:
-        a change that was told of first would be taken back."""
-        told = job.payload
-        user_id, medium, address = UserID.parse(told["user_id"]), told["medium"], told["address"]
+        """The handler of TELL_OF_ADDRESS jobs. A job that runs late notifies only of what is still
+        true: modules may have heard of a later change already."""
+        payload, user_id = job.payload, UserID.parse(job.payload["user_id"])
+        medium, address, added = payload["medium"], payload["address"], payload["added"]
         owners = self.owners if job.is_late else None
         if owners is not None:
             has_it = await owners.owner_of(medium, address) == user_id
-            if has_it != told["added"]:
+            if has_it != added:
                 return
-        await self.changes.tell(user_id, medium, address, told["added"])
+        await self.changes.tell(user_id, medium, address, added)
 
 
 @implementer(IAccountData)
 @attr.frozen(kw_only=True)
 class ThreepidWriter:
-    """Has the job that tells of a change written with the change, and started after it."""
+    """Changes an account's identifiers. The job that notifies modules is written with the change,
+    and started after it."""
 
     store: IOwnThreepidStore
     dedup_keys: JobStore
@@ -88,18 +90,18 @@ class ThreepidWriter:
         return added
 
     async def remove(
-        self, user_id: UserID, medium: str, address: str, also: Sequence[NewJob] = ()
+        self, user_id: UserID, medium: str, address: str, extra_jobs: Sequence[NewJob] = ()
     ) -> bool:
-        # Of what was never the user's nothing is written: nobody fills the database with it, and
-        # no job that comes late tells of it as lost.
-        """As IThreepidStore.remove. ``also``: jobs that are written with the removal, over a
-        homeserver's store after it, and never without it; whoever brings them starts them."""
+        """As IThreepidStore.remove. ``extra_jobs``: jobs that are written with the removal (for a
+        homeserver's store after it), and only if there was one; the caller starts them."""
+        # Nothing is written for an address that the user does not have: a client could fill the
+        # database that way, and a late job would report an address as lost that never was theirs.
         if await self.store.owner_of(medium, address) != user_id:
             return False
-        await self.dedup_keys.add_key(was_held(user_id, medium, address))
+        await self.dedup_keys.add_key(held_key(user_id, medium, address))
         notice = _notice(user_id, medium, address, added=False)
         now_ms = clock.now_ms(self.clock)
-        removed = await self.store.remove(user_id, medium, address, [notice, *also], now_ms)
+        removed = await self.store.remove(user_id, medium, address, [notice, *extra_jobs], now_ms)
         if removed:
             self.start_jobs([notice])
         return removed
@@ -112,10 +114,11 @@ class ThreepidWriter:
 @implementer(IOwnThreepidStore)
 @attr.frozen(kw_only=True)
 class EmbeddedThreepids:
-    """A homeserver's store, whose transactions know no jobs of ours: what tells of a change is
-    written before it, and forgotten if it changes nothing. Where nobody says what has become of
-    the change, because the store raised or we died, it comes late, and looks
-    (``AddressNotice.run``). Other jobs do not look: they are written once the change is made."""
+    """A homeserver's store, whose transactions cannot contain our jobs. The job that notifies of a
+    change is written before the change, and deleted if nothing was changed. If the result is
+    unknown, because the store raised or this process died, the job runs late, and looks whether the
+    change was made (``AddressNotice.run``). Other jobs do not look, so they are written after the
+    change."""
 
     store: IThreepidStore
     jobs: JobStore
@@ -129,7 +132,7 @@ class EmbeddedThreepids:
     async def add(
         self, user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
     ) -> bool:
-        await self._begin(jobs, now_ms, looking=True)
+        await self._begin(jobs, now_ms, notices=True)
         return await self._end(jobs, await self.store.add(user_id, threepid, now_ms), now_ms)
 
     async def remove(
@@ -140,18 +143,18 @@ class EmbeddedThreepids:
         jobs: Sequence[NewJob] = (),
         now_ms: int = 0,
     ) -> bool:
-        await self._begin(jobs, now_ms, looking=True)
+        await self._begin(jobs, now_ms, notices=True)
         removed = await self.store.remove(user_id, medium, address)
         return await self._end(jobs, removed, now_ms)
 
-    async def _begin(self, jobs: Sequence[NewJob], now_ms: int, *, looking: bool) -> None:
-        chosen = [job for job in jobs if (job.kind == TELL_OF_ADDRESS) is looking]
+    async def _begin(self, jobs: Sequence[NewJob], now_ms: int, *, notices: bool) -> None:
+        chosen = [job for job in jobs if (job.kind == TELL_OF_ADDRESS) is notices]
         if chosen:
             await self.jobs.begin(chosen, now_ms)
 
     async def _end(self, jobs: Sequence[NewJob], changed: bool, now_ms: int) -> bool:
         if changed:
-            await self._begin(jobs, now_ms, looking=False)
+            await self._begin(jobs, now_ms, notices=False)
         else:
             for job in jobs:
                 await self.jobs.finish(job.job_id)

@@ -1,4 +1,4 @@
-"""Mail domains that may, or may not, be registered with: by files that may change at any time."""
+"""Files that list the mail domains that are allowed or denied. They may change at any time."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from regsys.config import ConfigError, EmailDomainsConfig
 from regsys.config.email_domains import a_label, read_domains
 from regsys.interfaces import IThreepidRules
 
-# A change takes effect after so long at most.
-LOOK_S = 5.0
+# How often a file is checked for changes.
+CHECK_S = 5.0
 
 _log = Logger()
 
 
 @attr.define(eq=False)
 class DomainFile:
-    """A list that is read again when its file has changed. One that is missing or broken by then
-    is complained of, and the last good one goes on. ``seconds`` is a clock that never goes back."""
+    """A list that is read again when its file has changed. If the file is missing or broken then,
+    an error is logged and the last good list stays in use. ``seconds``: a monotonic clock."""
 
     path: str
     seconds: Callable[[], float]
     _domains: frozenset[str]
     _stamp: object
-    _looked_s: float
+    _checked_s: float
 
     @classmethod
     def load(cls, path: str, seconds: Callable[[], float]) -> DomainFile:
-        """ConfigError if there is no good list to begin with."""
+        """Read the file. Raises ConfigError if it is missing or broken."""
         try:
             return cls(path, seconds, read_domains(path), _stamp(path), seconds())
         except (OSError, ValueError) as error:
             raise ConfigError([f"{path}: cannot be used: {error} — mend it"]) from None
 
     def has(self, domain: str) -> bool:
-        """Whether this domain, an A-label, is in it, or below one that stands for all below."""
-        self._look()
+        """Whether this domain, as A-labels, is listed, or is below an entry for all subdomains."""
+        self._reload_if_changed()
         labels = domain.split(".")
         above = (".".join(labels[start:]) for start in range(len(labels)))
         return domain in self._domains or any(f".{parent}" in self._domains for parent in above)
@@ -48,12 +48,12 @@ class DomainFile:
     def reload(self) -> Sequence[str]:
         """Read the file now, and return what has changed, in words for the log. A file that cannot
         be used is logged, and the last good list stays."""
-        before, self._looked_s, self._stamp = self._domains, self.seconds(), _stamp(self.path)
+        before, self._checked_s, self._stamp = self._domains, self.seconds(), _stamp(self.path)
         try:
             self._domains = read_domains(self.path)
         except (OSError, ValueError) as error:
             _log.error(
-                "{path} cannot be used, so the list of before goes on: {reason}",
+                "{path} cannot be used, the earlier list stays in use: {reason}",
                 path=self.path,
                 reason=str(error),
             )
@@ -62,37 +62,37 @@ class DomainFile:
         more, fewer = len(self._domains - before), len(before - self._domains)
         return [f"{self.path} ({more} domains more, {fewer} fewer)"]
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         now_s = self.seconds()
-        if now_s - self._looked_s < LOOK_S:
+        if now_s - self._checked_s < CHECK_S:
             return
-        self._looked_s = now_s
+        self._checked_s = now_s
         if _stamp(self.path) != self._stamp:
             for change in self.reload():
                 _log.info("reloaded: {change}", change=change)
 
 
 def _stamp(path: str) -> object:
-    """What differs once a file has changed; None: it is not there."""
+    """A value that differs once the file has changed; None if there is no file."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @implementer(IThreepidRules)
 @attr.frozen(kw_only=True)
 class EmailDomains:
-    """The lists, behind all other rules: who is on ``deny`` may not, whoever else says so; with
-    an ``allow``, only who is on it may. None: no such list."""
+    """Checks the other ``rules``, then the lists: a domain on ``deny`` is refused; if there is an
+    ``allow`` list, all domains that are not on it are. Either may be None."""
 
     rules: IThreepidRules
     allow: Optional[DomainFile]
     deny: Optional[DomainFile]
 
     @classmethod
-    def of(
+    def load(
         cls, rules: IThreepidRules, config: EmailDomainsConfig, seconds: Callable[[], float]
     ) -> EmailDomains:
         allow, deny = (

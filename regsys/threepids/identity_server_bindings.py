@@ -1,4 +1,4 @@
-"""Having identity servers tell the world whose an address is, and no longer (contract B7.10)."""
+"""Binds users' addresses at identity servers, and unbinds them (contract B7.10)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ log = Logger()
 
 @attr.frozen(kw_only=True)
 class Bindings:
-    """``limit`` is an account's, for whatever makes us ask other servers. ``may_bind``: see
-    ``enable_3pid_lookup``."""
+    """``limit``: how often an account may make us ask other servers. ``may_bind``: the
+    ``enable_3pid_lookup`` option."""
 
-    held: AccountThreepids
+    threepids: AccountThreepids
     store: BindingStore
     servers: BindingServers
     changes: BindingChanges
@@ -49,52 +49,54 @@ class Bindings:
         user_id: UserID,
         id_server: Optional[str],
         token: Secret,
-        proof: IdentityServerSession,
+        session: IdentityServerSession,
         is_here: Callable[[], Awaitable[bool]],
     ) -> None:
-        """Have ``id_server`` (None: the configured one) bind what ``proof`` has proven there.
-        ``is_here`` tells whether it is still the user who asks.
+        """Have ``id_server``, or the configured one if it is None, bind the address that
+        ``session`` has validated there. ``is_here`` returns whether the user's access token is
+        still valid.
 
         Raises InvalidParam, MissingParam, IdentityServerForbidden, ThreepidChangeRefused,
-        IdentityServerRefused and UnknownToken, then nothing is bound; Unavailable, then perhaps.
+        IdentityServerRefused or UnknownToken; then nothing is bound. After Unavailable the address
+        may be bound.
         """
         if not self.may_bind:
             raise Forbidden("Addresses cannot be published from this server.")
         server = self.servers.named(id_server)
         await self.limit.take(str(user_id))
-        medium, address = await self._proven(server, token, proof)
+        medium, address = await self._validated_threepid(server, token, session)
         binding = Binding(
             user_id=user_id,
             medium=medium,
             address=address,
             id_server=server,
-            proof=proof if self.servers.needs_proof else None,
+            session=session if self.servers.needs_session else None,
             asked_until_ms=clock.now_ms(self.clock) + ASKING_MS,
         )
         await self.changes.check(binding, True)
-        # Before it is bound, so that it is unbound whatever becomes of the answer, or of us: who is
-        # deactivated from now on has it among what is unbound, once the server is not asked any
-        # more. Who was before has not.
+        # Stored before it is bound, so that it can be unbound even if the answer is lost or this
+        # process dies. A deactivation from now on unbinds it, once the request to bind it has
+        # ended; an earlier one did not, so the access token is checked again.
         is_new = await self.store.add(binding, clock.now_ms(self.clock))
         if not await is_here():
-            await self.unbinder.let_go([binding])
+            await self.unbinder.unbind_eventually([binding])
             raise UnknownToken()
         try:
-            await self.servers.bind(binding, token, proof)
+            await self.servers.bind(binding, token, session)
         except IdentityServerRefused:
             if is_new:
                 await self.store.remove(binding.binding_id)
             raise
-        await self.store.answered(binding.binding_id)
+        await self.store.mark_answered(binding.binding_id)
         self.changes.updated(binding, True)
 
     async def unbind(
         self, user_id: UserID, medium: str, address: str, id_server: Optional[str]
     ) -> bool:
-        """Have the address unbound at ``id_server`` (None: wherever we have had it bound). False:
-        nothing was bound, or not all of it has been unbound, and that will not change.
+        """Have the address unbound at ``id_server``, or wherever it was bound for the user if that
+        is None. False if nothing was bound, or if something stays bound for good.
 
-        Raises InvalidParam for what is no address or server, Unavailable if it may work later.
+        Raises InvalidParam for an invalid address or server, Unavailable if it may work later.
         """
         canonical = canonical_threepid(medium, address)
         known = await self._known(user_id, medium, canonical)
@@ -112,48 +114,49 @@ class Bindings:
     async def delete(
         self, user_id: UserID, medium: str, address: str, id_server: Optional[str] = None
     ) -> bool:
-        """Take the address, in any spelling, from the account, then have it unbound wherever we
-        had it bound, and at ``id_server``, None: nowhere else; whether all of that was done.
+        """Remove the address, in any spelling, from the account, then have it unbound wherever it
+        was bound for the user, and at ``id_server`` unless that is None. Returns whether all of
+        that was done.
 
-        Raises InvalidParam, LimitExceeded, ThreepidChangeRefused and Unavailable; then nothing
-        was changed.
+        Raises InvalidParam, LimitExceeded, ThreepidChangeRefused or Unavailable; then nothing was
+        changed.
         """
         canonical = canonical_threepid(medium, address)
         known = await self._known(user_id, medium, canonical)
         asked, can_ask = known, True
         if id_server is not None:
             asked, can_ask = await self._with_named(id_server, known, user_id, medium, canonical)
-        # Asked before anything is written: a module that fails must leave all as it was.
+        # Modules are asked before anything is written: if one fails, nothing must have changed.
         allowed = await self._unopposed(asked)
         for binding in allowed:
             if binding not in known:
                 await self.store.add(binding, clock.now_ms(self.clock))  # its job looks it up
         jobs = self.unbinder.plan(allowed)
-        if not await self.held.remove(user_id, medium, canonical, also=jobs):
-            await self.unbinder.begin(jobs)  # what it does not have may be bound all the same
+        if not await self.threepids.remove(user_id, medium, canonical, extra_jobs=jobs):
+            await self.unbinder.begin(jobs)  # an address may be bound without being the account's
         done = await self.unbinder.try_now(jobs)
         return done and can_ask and len(allowed) == len(asked)
 
     async def _with_named(
         self, id_server: str, known: Sequence[Binding], user_id: UserID, medium: str, address: str
     ) -> tuple[Sequence[Binding], bool]:
-        """The known bindings and the one at this server; False: that one cannot be undone."""
+        """The known bindings and the one at this server; False if that one cannot be unbound."""
         try:
             named = self._at(id_server, known, user_id, medium, address)
         except IdentityServerForbidden:
             return known, False
         if named in known:
             return known, True
-        if self.servers.needs_proof:
-            return known, False  # there is none of what somebody else had bound
+        if self.servers.needs_session:
+            return known, False  # we have no session of a binding that another server had made
         await self.limit.take(str(user_id))
         return [*known, named], True
 
     def _at(
         self, id_server: str, known: Sequence[Binding], user_id: UserID, medium: str, address: str
     ) -> Binding:
-        """The binding at this server: a known one, or one that others may have had made. Raises
-        InvalidParam, IdentityServerForbidden."""
+        """The binding at this server: a known one, or one that another server may have had made.
+        Raises InvalidParam, IdentityServerForbidden."""
         name = self.servers.named(id_server)
         for binding in known:
             if binding.id_server == name:
@@ -161,27 +164,27 @@ class Bindings:
         return Binding(user_id=user_id, medium=medium, address=address, id_server=name)
 
     async def _known(self, user_id: UserID, medium: str, address: str) -> Sequence[Binding]:
-        found = await self.store.of_user(user_id)
-        return [item for item in found if (item.medium, item.address) == (medium, address)]
+        bindings = await self.store.of_user(user_id)
+        return [item for item in bindings if (item.medium, item.address) == (medium, address)]
 
     async def _unopposed(self, bindings: Iterable[Binding]) -> Sequence[Binding]:
-        """Those that no module wants to be kept."""
-        found = []
+        """The bindings whose removal no module refuses."""
+        unopposed = []
         for binding in bindings:
             try:
                 await self.changes.check(binding, False)
             except ThreepidChangeRefused:
                 continue
-            found.append(binding)
-        return found
+            unopposed.append(binding)
+        return unopposed
 
-    async def _proven(
-        self, server: str, token: Secret, proof: IdentityServerSession
+    async def _validated_threepid(
+        self, server: str, token: Secret, session: IdentityServerSession
     ) -> tuple[str, str]:
-        """Medium and address, in its one form."""
-        medium, address = await self.servers.proven(server, token, proof)
+        """The medium and canonical address that the session has validated there."""
+        medium, address = await self.servers.validated_threepid(server, token, session)
         try:
             return medium, canonical_threepid(medium, address)
         except InvalidParam:
-            log.warn("identity server {server} has proven what is no address", server=server)
+            log.warn("identity server {server} has validated an invalid address", server=server)
             raise Unavailable("The identity server's answer makes no sense.") from None

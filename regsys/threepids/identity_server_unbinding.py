@@ -1,4 +1,4 @@
-"""Taking back what identity servers were told of our users, also while those are away (contract
+"""Unbinds users' addresses at identity servers, with retries while a server is away (contract
 B7.10, B10.4)."""
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from regsys.storage.jobs import JobStore
 from regsys.threepids.servers import BindingServers
 
 UNBIND = "unbind_threepid"
-# So long a server may be away until it is taken for gone.
+# How long a server may be away before it is given up.
 GIVE_UP_MS = 7 * 24 * 3600 * 1000
-# How soon it is asked again for the first time.
+# The delay before the first retry.
 RETRY_MS = 5000
 
 log = Logger()
@@ -32,10 +32,10 @@ log = Logger()
 @implementer(IAccountData)
 @attr.frozen(kw_only=True)
 class Unbinder:
-    """Asks identity servers to unbind what we have had bound, and forgets it once they have.
+    """Asks identity servers to unbind addresses, and deletes the bindings that they have unbound.
 
-    Of addresses that are nobody's any more (``let_go``, ``forget``) a server that cannot be asked
-    is asked again, by an UNBIND job, for GIVE_UP_MS at most.
+    For addresses that their account no longer has (``unbind_eventually``, ``delete_for``), a server
+    that cannot be asked is asked again, by an UNBIND job, for GIVE_UP_MS at most.
     """
 
     store: BindingStore
@@ -46,44 +46,45 @@ class Unbinder:
     clock: IReactorTime
 
     async def unbind(self, bindings: Iterable[Binding]) -> bool:
-        """Ask the servers of these, all at once; whether each has unbound its own.
+        """Ask the servers of these bindings at the same time; whether all of them were unbound.
 
-        Raises Unavailable if one can't be asked: what the others did is remembered, and asking
-        again is all there is to do.
+        Raises Unavailable if a server cannot be asked. What the others have unbound is recorded,
+        so that the caller can simply ask again.
         """
         return await _all(self._unbind(binding) for binding in bindings)
 
-    async def let_go(self, bindings: Iterable[Binding]) -> bool:
-        """The same for addresses that their accounts do not have any more: who can't be asked now
-        is asked again, by a job, and whatever is refused is forgotten."""
+    async def unbind_eventually(self, bindings: Iterable[Binding]) -> bool:
+        """As ``unbind``, for addresses that their account no longer has: a server that cannot be
+        asked now is asked again by a job, and a binding that a server refuses to unbind is
+        deleted."""
         jobs = self.plan(bindings)
         await self.begin(jobs)
         return await self.try_now(jobs)
 
     def plan(self, bindings: Iterable[Binding]) -> Sequence[NewJob]:
-        """The jobs that let go of these, for who writes them with something else."""
+        """The jobs that unbind these, for a caller that writes them with something else."""
         until_ms = clock.now_ms(self.clock) + GIVE_UP_MS
         return [
             NewJob(
                 kind=UNBIND,
                 payload={"binding_id": binding.binding_id, "until_ms": until_ms},
-                # However often it is asked for while the server is away.
+                # So that there is one job, however often this is requested.
                 dedup_key=f"unbind {binding.binding_id}",
             )
             for binding in bindings
         ]
 
     async def begin(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
-        """Write these, held by us; returns those that were not written before."""
+        """Write these jobs with a lease of this process; returns those that were written now."""
         return await self.jobs.begin(jobs, clock.now_ms(self.clock)) if jobs else ()
 
     async def try_now(self, jobs: Sequence[NewJob]) -> bool:
-        """Do at once what these do; whether all is unbound. What can't be done now is left to
-        those who run jobs."""
+        """Run these jobs now; whether all is unbound. Jobs that fail now are left to the job
+        runner."""
         return await _all(self._try(job) for job in jobs)
 
     async def delete_for(self, user_id: UserID) -> None:
-        """The account is no more: unbind all of it, by jobs."""
+        """The account was deactivated: unbind all its addresses, by jobs."""
         self.start_jobs(await self.begin(self.plan(await self.store.of_user(user_id))))
 
     async def run(self, job: Job) -> None:
@@ -104,18 +105,18 @@ class Unbinder:
         return done
 
     async def _end(self, binding_id: str) -> bool:
-        """Unbind it, or be refused: afterwards it is gone from here."""
+        """Unbind it, and delete it even if the server refuses."""
         binding = await self.store.get(binding_id)
         if binding is None:
             return False
         done = await self._unbind(binding)
         if not done:
-            log.info("identity server {server} unbinds nothing", server=binding.id_server)
+            log.info("identity server {server} did not unbind", server=binding.id_server)
             await self.store.remove(binding_id)
         return done
 
     async def _unbind(self, binding: Binding) -> bool:
-        # Unbound before it is bound, it would stay bound.
+        # If it were unbound before the request to bind it has ended, it would stay bound.
         if binding.is_asked_for(clock.now_ms(self.clock)):
             raise Unavailable("The address is being bound at this moment.")
         if not await self.servers.unbind(binding):
@@ -126,8 +127,8 @@ class Unbinder:
 
 
 async def _all(asked: Iterable[Awaitable[bool]]) -> bool:
-    """Whether there is at least one answer, and all are True. All are asked at the same time and
-    waited for, then the first error is raised."""
+    """Whether there is at least one result, and all are True. All run at the same time; the first
+    error is raised after all have ended."""
     waiting = [Deferred.fromCoroutine(_awaited(one)) for one in asked]
     answers = [answer for _, answer in await DeferredList(waiting, consumeErrors=True)]
     for answer in answers:

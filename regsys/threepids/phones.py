@@ -1,4 +1,5 @@
-"""Proving a phone number, without HTTP: by codes of our own, or by another server (B7.8)."""
+"""The validation of phone numbers, without HTTP: by our own codes, or by another server (contract
+B7.8)."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _log = Logger()
 @implementer(IPhoneValidation)
 @attr.frozen
 class OwnPhones:
-    """As email addresses are proven, but for the medium."""
+    """Validates phone numbers as email addresses are validated, with our own codes."""
 
     validations: Validations
 
@@ -39,17 +40,18 @@ class OwnPhones:
         user_id: Optional[UserID] = None,
         registering: bool = True,
     ) -> Mapping[str, Any]:
-        ask = self.validations.request_token
-        sid = await ask(MSISDN, body, client, languages, user_id, registering)
-        return {"sid": sid, **_told(TokenRequest.of(MSISDN, body, self.validations.config))}
+        request_token = self.validations.request_token
+        sid = await request_token(MSISDN, body, client, languages, user_id, registering)
+        request = TokenRequest.parse(MSISDN, body, self.validations.config)
+        return {"sid": sid, **_number_json(request)}
 
     async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
         await self.validations.confirm(MSISDN, sid, client_secret, token, client)
 
 
 @attr.frozen(kw_only=True)
-class CodeTexter:
-    """Carries SEND_SMS jobs out: their rows hold no code, it is computed here."""
+class SmsCodeSender:
+    """Runs SEND_SMS jobs. A job's row holds no code: it is computed here."""
 
     store: ValidationStore
     tokens: ValidationTokens
@@ -59,7 +61,7 @@ class CodeTexter:
     clock: IReactorTime
 
     async def send(self, job: Job) -> None:
-        """Send the message, unless it has come to be of no use: expired, or proven by another."""
+        """Send the message, unless the session has expired or is validated already."""
         sid = job.payload["sid"]
         validation = await self.store.get(sid, clock.now_ms(self.clock))
         if validation is None or validation.validated_ms is not None:
@@ -85,10 +87,10 @@ class CodeTexter:
 @implementer(IPhoneValidation)
 @attr.frozen
 class DelegatedPhones:
-    """``validations`` checks requests as those of any proof; ``prover`` does all the rest."""
+    """``validations`` checks the requests as for any medium; ``phone_server`` does the rest."""
 
     validations: Validations
-    prover: PhoneValidationServer
+    phone_server: PhoneValidationServer
 
     async def request_token(
         self,
@@ -98,28 +100,28 @@ class DelegatedPhones:
         user_id: Optional[UserID] = None,
         registering: bool = True,
     ) -> Mapping[str, Any]:
-        # Where it is hidden that a number is taken, its owner gets a code like anybody: it is
-        # good for no account, and nothing is different for who asked.
+        # Where it is hidden that a number is taken, its owner gets a code all the same: no account
+        # can use it, and the client sees no difference.
         request, _ = await self.validations.admit(MSISDN, body, client, user_id, registering)
         link = {} if request.next_link is None else {"next_link": request.next_link}
-        answer = await self.prover.request_token(
+        answer = await self.phone_server.request_token(
             {
-                **request.written,
+                **request.number_fields,
                 "client_secret": request.client_secret,
                 "send_attempt": request.send_attempt,
                 **link,
             }
         )
-        return {**_told(request), **answer}
+        return {**_number_json(request), **answer}
 
     async def submit_token(self, sid: str, client_secret: str, token: str, client: Client) -> None:
         async with self.validations.limits.attempts.counted(client):
             check_client_secret(client_secret)
-            if not await self.prover.submit_token(sid, client_secret, token):
+            if not await self.phone_server.submit_token(sid, client_secret, token):
                 raise WrongCode()
 
 
-def _told(request: TokenRequest) -> Mapping[str, str]:
-    """Where the code goes, under the names that identity servers have for it: so a page need not
-    repeat what was typed."""
+def _number_json(request: TokenRequest) -> Mapping[str, str]:
+    """The number that the code goes to, under the keys that identity servers use, so that a page
+    can show it in its normal form."""
     return {"msisdn": request.address, "intl_fmt": international(request.address)}

@@ -1,4 +1,4 @@
-"""Requests to validate an address, as they come in bodies (contract B7.1, B7.4-6)."""
+"""The bodies of requests to validate an address (contract B7.1, B7.4-6)."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from regsys.threepids.addresses import (
     next_link,
 )
 
-# Longer than any number is written.
+# Longer than any spelling of a number.
 MAX_NUMBER, MAX_COUNTRY = 100, 2
 
 
 @attr.frozen(kw_only=True)
 class TokenRequest:
-    """The body of a requestToken, all of it valid. ``written``: the fields of a phone number as
-    they were given."""
+    """The valid body of a requestToken. ``number_fields``: a phone number's fields as they were
+    sent."""
 
     address: str
     client_secret: str = attr.field(repr=False)
     send_attempt: int
     next_link: Optional[str]
-    written: Mapping[str, str] = attr.field(factory=dict, repr=False)
+    number_fields: Mapping[str, str] = attr.field(factory=dict, repr=False)
 
     @classmethod
-    def of(cls, medium: str, body: Mapping[str, Any], config: ThreepidsConfig) -> TokenRequest:
+    def parse(cls, medium: str, body: Mapping[str, Any], config: ThreepidsConfig) -> TokenRequest:
         """Raises BadJSON, MissingParam, InvalidParam."""
         client_secret = json_body.required_string(body, "client_secret")
         check_client_secret(client_secret)
-        written = {} if medium == EMAIL else _number(body)
+        number_fields = {} if medium == EMAIL else _number_fields(body)
         if medium == EMAIL:
             address = canonical_email(json_body.required_string(body, "email", limit=MAX_EMAIL))
         else:
-            address = canonical_msisdn(written["phone_number"], written["country"])
+            address = canonical_msisdn(number_fields["phone_number"], number_fields["country"])
             check_assignable(address)
         return cls(
             address=address,
             client_secret=client_secret,
             send_attempt=json_body.required_integer(body, "send_attempt"),
             next_link=next_link(json_body.string(body, "next_link"), config.next_link_domains),
-            written=written,
+            number_fields=number_fields,
         )
 
 
-def _number(body: Mapping[str, Any]) -> Mapping[str, str]:
+def _number_fields(body: Mapping[str, Any]) -> Mapping[str, str]:
     country = json_body.required_string(body, "country", limit=MAX_COUNTRY)
     number = json_body.required_string(body, "phone_number", limit=MAX_NUMBER)
     return {"country": country.upper(), "phone_number": number}

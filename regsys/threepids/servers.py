@@ -21,7 +21,7 @@ class PhoneValidationServer(Protocol):
     def submit_token(self, sid: str, client_secret: str, token: str) -> Awaitable[bool]:
         """Whether the code was right. Raises DelegateRefused."""
 
-    def proven(self, sid: str, client_secret: str) -> Awaitable[Optional[Threepid]]:
+    def validated_threepid(self, sid: str, client_secret: str) -> Awaitable[Optional[Threepid]]:
         """What this session has validated, in its canonical form; None if nothing."""
 
 
@@ -30,7 +30,7 @@ class BindingServers(Protocol):
     names: ``host`` or ``host:port``."""
 
     @property
-    def needs_proof(self) -> bool:
+    def needs_session(self) -> bool:
         """Whether ``unbind`` needs the validation session that the address was bound with."""
 
     def named(self, given: Optional[str]) -> str:
@@ -38,14 +38,14 @@ class BindingServers(Protocol):
         MissingParam if none is configured, InvalidParam for what is no name, and
         IdentityServerForbidden."""
 
-    def proven(
-        self, server: str, token: Secret, proof: IdentityServerSession
+    def validated_threepid(
+        self, server: str, token: Secret, session: IdentityServerSession
     ) -> Awaitable[tuple[str, str]]:
         """Medium and address that this session has validated there, as the server says. ``token``
         is our user's at that server. Raises IdentityServerRefused."""
 
     def bind(
-        self, binding: Binding, token: Secret, proof: IdentityServerSession
+        self, binding: Binding, token: Secret, session: IdentityServerSession
     ) -> Awaitable[None]:
         """Have the address bound to the user. Raises IdentityServerRefused."""
 

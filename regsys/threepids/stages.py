@@ -1,4 +1,4 @@
-"""The stages that third-party identifiers are proven by (contract B7.7, B8.5)."""
+"""The UIA stages of third-party identifiers (contract B7.7, B8.5)."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from regsys.interfaces import IStage, StageContext
 from regsys.model import VALIDATED_MS, Threepid, UIASession, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import is_canonical
-from regsys.threepids.attempts import ProofAttempts
+from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.servers import PhoneValidationServer
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE
 
-# A sid and a client secret, ours and other servers' (B7.4).
+# A sid or client secret, of ours or of another server (contract B7.4).
 _OPAQUE = re.compile(r"[0-9A-Za-z.=_-]{0,255}")
 _NO_NUMBER = sentence("This phone number has not been confirmed yet, or not for this registration.")
 
 
-def proven(results: Mapping[str, Any]) -> tuple[Threepid, ...]:
-    """The identifiers that the stages passed have found."""
-    found = [results.get(stage) for stage in (EMAIL_IDENTITY, MSISDN_STAGE)]
+def threepids_in(results: Mapping[str, Any]) -> tuple[Threepid, ...]:
+    """The identifiers in the results of a session's stages."""
+    items = [results.get(stage) for stage in (EMAIL_IDENTITY, MSISDN_STAGE)]
     return tuple(
-        Threepid(item["medium"], item["address"], item["validated_at_ms"]) for item in found if item
+        Threepid(item["medium"], item["address"], item["validated_at_ms"]) for item in items if item
     )
 
 
 @implementer(IStage)
 @attr.frozen(kw_only=True)
 class EmailIdentityStage:
-    """``m.login.email.identity``: a session of ours has proven an address, and belongs to this
-    dialogue from now on (B7.7). It is remembered which.
+    """``m.login.email.identity``: claims a validated session of ours for the UIA session (contract
+    B7.7).
 
-    A client that brings another validation session means another address: the earlier is dropped.
+    A client that presents another validation session replaces the earlier one.
     """
 
     store: ValidationStore
@@ -59,29 +59,29 @@ class EmailIdentityStage:
         session = context.session
         remembered = session.results.get(self.type)
         now_ms = clock.now_ms(self.clock)
-        found = await self.store.get(sid, now_ms)
+        validation = await self.store.get(sid, now_ms)
         if not (
-            self._is_proven(found, client_secret)
+            self._is_validated(validation, client_secret)
             and await self.store.claim(sid, session.session_id, session.expires_ms)
         ):
             changed = remembered is not None and remembered["sid"] != sid
             raise StageFailed("M_UNAUTHORIZED", self.refusal, undoes=changed)
-        assert found is not None
+        assert validation is not None
         return {
             "sid": sid,
-            "medium": found.medium,
-            "address": found.address,
-            "validated_at_ms": found.validated_ms,
+            "medium": validation.medium,
+            "address": validation.address,
+            "validated_at_ms": validation.validated_ms,
         }
 
-    def _is_proven(self, found: Optional[Validation], client_secret: str) -> bool:
-        if found is None or found.medium != self.medium or found.validated_ms is None:
+    def _is_validated(self, validation: Optional[Validation], client_secret: str) -> bool:
+        if validation is None or validation.medium != self.medium:
             return False
-        return found.is_known_to(client_secret)
+        return validation.validated_ms is not None and validation.is_known_to(client_secret)
 
 
 class MsisdnStage(EmailIdentityStage):
-    """``m.login.msisdn``, where we send the codes: the same, but for the medium."""
+    """``m.login.msisdn`` where we send the codes: the same for phone numbers."""
 
     type = MSISDN_STAGE
     medium = "msisdn"
@@ -92,16 +92,16 @@ class MsisdnStage(EmailIdentityStage):
 @implementer(IStage)
 @attr.frozen(kw_only=True)
 class DelegatedMsisdnStage:
-    """``m.login.msisdn``, where another server proves phone numbers: what it says has been proven
-    belongs to this dialogue from now on (B7.8, threat A6). That is remembered for as long as the
-    proof is good, and it is good for as long as a dialogue may last: so it is good once.
+    """``m.login.msisdn`` where another server validates phone numbers: claims its validated session
+    for the UIA session (contract B7.8, threat A6). The claim is stored for as long as the session
+    is valid, so that it cannot be used twice.
 
-    That server is asked within the limit of ``attempts``, of which only what proves nothing counts.
+    The other server is asked within the limit of ``attempts``, which counts failures only.
     """
 
-    prover: PhoneValidationServer
+    phone_server: PhoneValidationServer
     store: ValidationStore
-    attempts: ProofAttempts
+    attempts: ValidationAttempts
     clock: IReactorTime
 
     type = MSISDN_STAGE
@@ -113,33 +113,37 @@ class DelegatedMsisdnStage:
     async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
         sid, client_secret = _credentials(auth)
         async with self.attempts.counted(context.client):
-            return await self._proven(sid, client_secret, context.session)
+            return await self._adopt(sid, client_secret, context.session)
 
-    async def _proven(self, sid: str, client_secret: str, session: UIASession) -> Any:
-        proof = await self.prover.proven(sid, client_secret)
-        until_ms = 0 if proof is None else proof.validated_at_ms + VALIDATED_MS
+    async def _adopt(self, sid: str, client_secret: str, session: UIASession) -> Any:
+        threepid = await self.phone_server.validated_threepid(sid, client_secret)
+        validated_ms = 0 if threepid is None else threepid.validated_at_ms
+        until_ms = validated_ms + VALIDATED_MS
         if not (
-            proof is not None
+            threepid is not None
             and until_ms > clock.now_ms(self.clock)
-            # Another form of a number would be a second one of the same phone.
-            and is_canonical(proof.medium, proof.address)
-            and await self.store.adopt(proof, session.session_id, max(until_ms, session.expires_ms))
+            # In another spelling the same number could belong to two accounts.
+            and is_canonical(threepid.medium, threepid.address)
+            and await self.store.adopt(
+                threepid, session.session_id, max(until_ms, session.expires_ms)
+            )
         ):
             remembered = session.results.get(self.type)
             changed = remembered is not None and remembered["sid"] != sid
             raise StageFailed("M_UNAUTHORIZED", _NO_NUMBER, undoes=changed)
         return {
             "sid": sid,
-            "medium": proof.medium,
-            "address": proof.address,
-            "validated_at_ms": proof.validated_at_ms,
+            "medium": threepid.medium,
+            "address": threepid.address,
+            "validated_at_ms": threepid.validated_at_ms,
         }
 
 
 def _credentials(auth: Mapping[str, Any]) -> tuple[str, str]:
     """The sid and the client secret of ``threepid_creds``."""
     if not auth.get("session"):
-        # The proof becomes the session's: one that nobody can come back to would take it along.
+        # The UIA session claims the validation session: if it were a new one, whose id the client
+        # does not know, the validation would be lost with it.
         raise StageFailed("M_MISSING_PARAM", "'session' is missing.")
     credentials = auth.get("threepid_creds")
     if "threepid_creds" not in auth:

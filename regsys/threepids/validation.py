@@ -1,5 +1,5 @@
-"""The dialogue by which an address is proven, without HTTP: a token is asked for, sent, and comes
-back (contract B7.2-7)."""
+"""The validation of an address, without HTTP: a token is requested, sent and submitted (contract
+B7.2-7)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from regsys.model import (
     token_text,
 )
 from regsys.storage.validations import ValidationStore
-from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, followed
-from regsys.threepids.attempts import ProofAttempts
+from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, redirect_url
+from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.requests import TokenRequest
 from regsys.threepids.validation_tokens import ValidationTokens, as_code
 from regsys.uia.prerequisites import Prerequisites
@@ -51,30 +51,31 @@ SUBMIT_PATHS: Mapping[MailPurpose, str] = {
 }
 
 SID_LETTERS = 16
-# Of a reader's languages, and of the name of one, so much goes into a job.
+# How many of the reader's languages go into a job, and how many characters of each.
 MAX_LANGUAGES, MAX_LANGUAGE = 5, 35
 
 
 @attr.frozen(kw_only=True)
 class ValidationLimits:
-    """``rc_3pid_validation``: tokens asked for, by client and by mailbox; wrong ones submitted
-    (``attempts``).
-    ``total``, by medium: those asked for by all clients together. ``key_of`` tells which addresses
-    of clients count as one."""
+    """The limits of requested tokens. ``client`` and ``mailbox`` are ``rc_3pid_validation``;
+    ``attempts`` limits the wrong tokens that are submitted. ``total``, by medium, counts the
+    requests of all clients together. ``key_of`` returns the limit's key for a client's IP
+    address."""
 
     client: ILimiter
     mailbox: ILimiter
-    attempts: ProofAttempts
+    attempts: ValidationAttempts
     total: Mapping[str, ILimiter]
     key_of: Callable[[str], str]
 
     async def take(self, medium: str, address: str, client: Client) -> None:
-        asker = f"{medium} {self.key_of(client.address)}"
+        """Raises LimitExceeded. A request that only the total refuses does not count."""
+        client_key = f"{medium} {self.key_of(client.address)}"
         mailbox = f"{medium} {LIMIT_KEYS[medium](address)}"
-        await self.client.take(asker)
+        await self.client.take(client_key)
         await self.mailbox.take(mailbox)
         try:
-            # Last, so that a client over its own limit uses up nothing of the common one.
+            # Taken last, so that a client over its own limit does not count against the total.
             await self.total[medium].take(medium)
         except LimitExceeded:
             _log.warn(
@@ -82,14 +83,14 @@ class ValidationLimits:
                 medium=medium,
             )
             await self.mailbox.give_back(mailbox)
-            await self.client.give_back(asker)
+            await self.client.give_back(client_key)
             raise
 
 
 @attr.frozen(kw_only=True)
 class ValidatedAddress:
-    """An address is proven, for what ``purpose`` says. ``next_link``: where the person goes on,
-    None: nowhere."""
+    """An address that was validated for ``purpose``. ``next_link``: where the browser is sent; None
+    if nowhere."""
 
     medium: str
     address: str
@@ -99,8 +100,9 @@ class ValidatedAddress:
 
 @attr.frozen(kw_only=True)
 class Validations:
-    """``registration_open``: people may register. ``start_jobs``: begins what was written. If
-    ``prerequisites`` is None, what comes before the mail does not matter."""
+    """``registration_open``: whether registration is open. ``start_jobs`` starts the jobs that were
+    written. ``prerequisites``: the stages that must be passed before a mail is sent; None if there
+    are none."""
 
     store: ValidationStore
     newcomers: NewcomersThreepids
@@ -121,12 +123,12 @@ class Validations:
         user_id: Optional[UserID] = None,
         registering: bool = True,
     ) -> str:
-        """Have a token sent to somebody who wants to register, or to have the address on an
-        account; the sid of its session. ``user_id``: that account; None: the one to be made or,
-        where this is not about ``registering``, the one that brings the proof first.
+        """Have a token sent, for a registration or to add the address to an account; returns the
+        sid of its validation session. ``user_id``: the account. If it is None and this is not for
+        ``registering``, the first account that presents the session gets it.
 
-        Where it is hidden that an address is taken, its owner is told instead, and nothing else
-        is different: the same rows, a mail, the same answer.
+        Where it is hidden that an address is taken, its owner gets a mail that says so, and nothing
+        else differs: the same rows, one mail, the same answer.
         """
         request, is_taken = await self.admit(medium, body, client, user_id, registering)
         wanted = MailPurpose.REGISTRATION if registering else MailPurpose.ADD_THREEPID
@@ -159,18 +161,19 @@ class Validations:
         user_id: Optional[UserID] = None,
         registering: bool = True,
     ) -> tuple[TokenRequest, bool]:
-        """What is asked for, checked in the order of B7.2, and whether the address is taken:
-        that is refused unless it is hidden. The rest as of ``request_token``."""
+        """Check a request in the order of contract B7.2; returns it, and whether the address is
+        taken, which raises ThreepidInUse unless it is hidden. Arguments as for
+        ``request_token``."""
         if medium not in (self.config.offered if registering else self.config.addable):
             raise MediumNotSupported()
         if registering and not self.registration_open:
             raise RegistrationDisabled()
-        request = TokenRequest.of(medium, body, self.config)
+        request = TokenRequest.parse(medium, body, self.config)
         if self.prerequisites is not None and medium == EMAIL:
             if registering:
                 await self.prerequisites.check(EMAIL_IDENTITY, body)
             elif user_id is None:
-                raise MissingToken()  # or this would be the way around those stages
+                raise MissingToken()  # else this would be a way around those stages
         await self.newcomers.check_allowed(medium, request.address, registering=registering)
         await self.limits.take(medium, request.address, client)
         is_taken = await self.newcomers.is_taken(medium, request.address)
@@ -181,10 +184,10 @@ class Validations:
     async def confirm(
         self, medium: str, sid: str, client_secret: str, token: str, client: Client
     ) -> ValidatedAddress:
-        """The token of a link, or the code, has come back: the address is proven.
+        """Validate the address with the token of a link, or with the code. Idempotent.
 
-        Idempotent. Raises NoSuchValidation, WrongValidationToken, NoTriesLeft, CodeUsedUp;
-        each of these is counted against the client's address, which may lead to LimitExceeded.
+        Raises NoSuchValidation, WrongValidationToken, NoTriesLeft or CodeUsedUp; each of them
+        counts against the client's IP address, which may lead to LimitExceeded.
         """
         async with self.limits.attempts.counted(client):
             validation = await self.find(medium, sid, client_secret)
@@ -195,16 +198,16 @@ class Validations:
             medium=validation.medium,
             address=validation.address,
             purpose=validation.purpose,
-            next_link=self.leads_to(validation),
+            next_link=self.redirect_url(validation),
         )
 
-    async def opened(
+    async def find_for_link(
         self, medium: str, sid: str, client_secret: str, token: str, client: Client
     ) -> Validation:
-        """What a person who opens the link is about to confirm. Nothing is changed by asking.
+        """The session that a person who opens the link is about to confirm. Changes nothing.
 
-        A wrong token of a link raises as in ``confirm``, and counts; whether a code is right is
-        not told before it is submitted. ``token`` may be empty.
+        A wrong token of a link raises as in ``confirm``, and counts. A code is not checked before
+        it is submitted. ``token`` may be empty.
         """
         async with self.limits.attempts.counted(client):
             validation = await self.find(medium, sid, client_secret)
@@ -212,12 +215,12 @@ class Validations:
                 self._check_link(validation, token)
         return validation
 
-    def leads_to(self, validation: Validation) -> Optional[str]:
-        """Where who confirms it goes on; None: nowhere."""
-        return followed(validation.next_link, validation.sid, self.config.next_link_domains)
+    def redirect_url(self, validation: Validation) -> Optional[str]:
+        """Where the browser is sent after the confirmation; None if nowhere."""
+        return redirect_url(validation.next_link, validation.sid, self.config.next_link_domains)
 
     async def find(self, medium: str, sid: str, client_secret: str) -> Validation:
-        """The session, for who knows its client secret and medium; else NoSuchValidation."""
+        """The session with this medium and client secret; NoSuchValidation if there is none."""
         validation = await self.store.get(sid, clock.now_ms(self.clock))
         if validation is None or validation.medium != medium:
             raise NoSuchValidation()
@@ -243,7 +246,7 @@ class Validations:
             raise WrongCode() if validation.medium == MSISDN else WrongValidationToken()
 
     def _tokens(self, validation: Validation) -> list[str]:
-        """Those that are still good; all that ever were, once they have done their work."""
+        """The session's tokens that have not expired; all of them if it is validated already."""
         oldest_ms = clock.now_ms(self.clock) - self.config.token_lifetime_ms
         return [
             self.tokens.token(validation.sid, attempt)

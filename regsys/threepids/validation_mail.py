@@ -1,4 +1,4 @@
-"""The words of our mails: a text and an HTML part from templates, in the reader's language."""
+"""Renders our mails: a text and an HTML part from templates, in the reader's language."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ Deliver = Callable[[Mail], Awaitable[None]]
 
 _log = Logger()
 _PARTS = ("txt", "html")
-# What no mail shows: controls, and marks that reverse the order of what is read.
+# Characters that are removed from mails: control characters, and marks that change the direction of
+# the text.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @attr.frozen
 class Mails:
-    """Makes mails. ``theirs`` renders the administrator's templates, ``ours`` all others."""
+    """Renders mails. ``theirs`` renders the administrator's templates, ``ours`` all others."""
 
     config: EmailConfig
     server_name: str
@@ -47,18 +48,18 @@ class Mails:
         public_baseurl: str,
         directories: Sequence[str] = (),
     ) -> Mails:
-        """``directories`` are searched for templates before ours. ConfigError if one of the
-        administrator's cannot be rendered: better now than when somebody waits for a mail."""
+        """``directories`` are searched for templates before ours. Raises ConfigError if one of the
+        administrator's templates cannot be rendered: better now than when a mail is to be sent."""
         own = [config.template_dir] if config.template_dir else []
         mails = cls(
             config,
             server_name,
             Templates.load(public_baseurl, directories),
-            # Written for a homeserver, where what is undefined is empty.
+            # They are written for a homeserver that renders undefined variables as empty text.
             Templates.load(public_baseurl, [*directories, *own], Undefined),
         )
         if directories or own:
-            mails._try_out()
+            mails._check_templates()
         return mails
 
     def compose(
@@ -74,13 +75,13 @@ class Mails:
     ) -> Mail:
         """A mail to this address, in the best of the reader's ``languages``.
 
-        ``kind`` is REGISTRATION or ADD_THREEPID, which have a ``link`` to be opened and a
-        ``code`` to be typed instead, or IN_USE, which tells the owner of an address that it
-        has been tried, and has neither; ``registering`` says whether for a new account.
-        ``message_id`` as in Mail.
+        ``kind`` is REGISTRATION or ADD_THREEPID, with a ``link`` to open and a ``code`` that can be
+        typed instead, or IN_USE, without either, which informs the owner of an address that it was
+        requested. ``registering``: whether it was requested for a new account. ``message_id`` as in
+        Mail.
         """
-        shown = self._values(to, link, code, registering)
-        text, html = (self._render(f"mails/{kind}.{part}", languages, shown) for part in _PARTS)
+        values = self._values(to, link, code, registering)
+        text, html = (self._render(f"mails/{kind}.{part}", languages, values) for part in _PARTS)
         return Mail(
             to=to,
             subject=_CONTROLS.sub("", self._subject(kind, languages, registering)),
@@ -92,26 +93,27 @@ class Mails:
     def _values(
         self, to: str, link: Optional[str], code: Optional[str], registering: bool
     ) -> dict[str, object]:
-        values = {
+        texts = {
             "link": link or "",
             "code": code or "",
             "address": to,
             "server_name": self.server_name,
             "app_name": self.config.app_name,
         }
-        shown: dict[str, object] = {
-            name: _CONTROLS.sub("", value) for name, value in values.items()
-        }
-        shown["registering"] = registering
-        return shown
+        values: dict[str, object] = {name: _CONTROLS.sub("", text) for name, text in texts.items()}
+        values["registering"] = registering
+        return values
 
     def _render(self, name: str, languages: Sequence[str], values: dict[str, object]) -> str:
         replaced = self.config.templates.get(name)
         if replaced is not None:
             try:
                 return self.theirs.render_strictly(replaced, languages, **values)
-            except Exception as error:  # it was tried at the start, and changed since
-                _log.error("{told}: ours takes its place", told=fault(replaced, error))
+            except Exception as error:  # it was checked at the start, and has changed since
+                _log.error(
+                    "{problem}: the built-in template is used instead",
+                    problem=fault(replaced, error),
+                )
         return self.ours.render(name, languages, **values)
 
     def _subject(self, kind: str, languages: Sequence[str], registering: bool) -> str:
@@ -128,19 +130,19 @@ class Mails:
         )
         return f"[{self.server_name}] {subject.strip()}"
 
-    def _try_out(self) -> None:
+    def _check_templates(self) -> None:
         problems = []
         for kind, part, registering in itertools.product(KINDS, _PARTS, (True, False)):
-            shown = self._values("a@example.com", "https://example.com/", "abcdefgh", registering)
+            body = self._values("a@example.com", "https://example.com/", "abcdefgh", registering)
             name = f"mails/{kind}.{part}"
             chosen = self.config.templates.get(name)
             templates = self.ours if chosen is None else self.theirs
             subject = {"kind": kind, "app_name": "", "registering": registering}
-            for file, values in ((chosen or name, shown), ("mails/subject.txt", subject)):
+            for file, values in ((chosen or name, body), ("mails/subject.txt", subject)):
                 try:
                     for language in templates.languages:
                         templates.render_strictly(file, (language,), **values)
-                except Exception as error:  # whatever its author made it do
+                except Exception as error:  # a template may raise anything
                     problems.append(f"{fault(file, error)} — mend it, or take it away")
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
@@ -149,7 +151,7 @@ class Mails:
 @implementer(IValidationMails)
 @attr.frozen(kw_only=True)
 class ValidationMailSender:
-    """Composes the mails of validation sessions, and has them delivered."""
+    """Composes validation mails and hands them to the mail server."""
 
     mails: Mails
     deliver: Deliver

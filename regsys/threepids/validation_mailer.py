@@ -1,4 +1,4 @@
-"""What sends the mails by which addresses are proven."""
+"""Sends the mails by which addresses are validated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from regsys.threepids.validation_tokens import ValidationTokens
 
 @attr.frozen(kw_only=True)
 class ValidationMailer:
-    """Carries SEND_MAIL jobs out: their rows hold no token, it is computed here."""
+    """Runs SEND_MAIL jobs. A job's row holds no token: it is computed here."""
 
     store: ValidationStore
     tokens: ValidationTokens
@@ -26,7 +26,7 @@ class ValidationMailer:
     clock: IReactorTime
 
     async def send(self, job: Job) -> None:
-        """Send the mail, unless it has come to be of no use: expired, or proven by another."""
+        """Send the mail, unless the session has expired or is validated already."""
         sid, purpose = job.payload["sid"], MailPurpose(job.payload["purpose"])
         validation = await self.store.get(sid, clock.now_ms(self.clock))
         if validation is None or validation.validated_ms is not None:

@@ -1,4 +1,4 @@
-"""The tokens and codes that prove an address (contract B7.5)."""
+"""The tokens and codes that validate an address (contract B7.5)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CODE_LETTERS = 8
 
 @attr.frozen
 class ValidationTokens:
-    """What proves an address: computed from the server's secret, so that no row holds it."""
+    """Computes tokens and codes from the server's secret, so that no row holds them."""
 
     secret: bytes = attr.field(repr=False)
 
@@ -26,19 +26,19 @@ class ValidationTokens:
         return token_text.derived_letters(self.secret, "validation token", key, TOKEN_LETTERS)
 
     def code(self, sid: str) -> str:
-        """The short code of a mail, the same in all messages of a session."""
+        """The short code of a mail, the same in all mails of a session."""
         return token_text.derived_letters(
             self.secret, "validation code", sid, CODE_LETTERS, token_text.CAPITALS
         )
 
     def digits(self, sid: str) -> str:
-        """The same of a text message: as long, but easily typed on a phone."""
+        """The code of a text message, the same in all messages of a session."""
         return token_text.derived_letters(
             self.secret, "validation digits", sid, CODE_LETTERS, string.digits
         )
 
 
 def as_code(token: str) -> Optional[str]:
-    """The code that was typed, as we write it; None: it is none, but the token of a link."""
+    """The typed code in its canonical form; None if this is the token of a link."""
     code = re.sub(r"[\s-]", "", token).upper()
     return code if len(code) == CODE_LETTERS else None

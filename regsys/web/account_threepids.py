@@ -146,7 +146,7 @@ def add(
         body = call.object()
         sid, client_secret = _credentials(body)
         # Nobody need type a password for what cannot be added anyway.
-        await held.proof(who.user_id, sid, client_secret, call.client)
+        await held.validation_for(who.user_id, sid, client_secret, call.client)
         answer = await reauthentication.confirm(
             ReauthenticationRequest(
                 requester=who,

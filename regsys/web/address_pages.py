@@ -98,7 +98,10 @@ class AddressPages:
         try:
             html = self._chosen(f"{name}.html", call.languages, **values)
         except Exception as error:  # whatever its author made it do
-            _log.error("{told}: ours takes its place", told=fault(f"{name}.html", error))
+            _log.error(
+                "{problem}: the built-in template is used instead",
+                problem=fault(f"{name}.html", error),
+            )
             return None
         return None if html is None else Reply(Page(html, ADMINISTRATORS_SOURCES))
 

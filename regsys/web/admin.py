@@ -12,7 +12,7 @@ from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.usernames import ascii_lower
 from regsys.client_api.shared_secret import SharedSecret
 from regsys.clock import now_ms
-from regsys.credentials.access_tokens import device_wanted
+from regsys.credentials.access_tokens import parse_login_request
 from regsys.errors import BadJSON, NoSharedSecret
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
@@ -48,7 +48,7 @@ def shared_secret_registration(
             user_type=user_type,
             display_name=json_body.string(body, "displayname"),
             by_admin=True,
-            device=device_wanted(body),
+            device=parse_login_request(body),
         )
         await shared.check(
             nonce=nonce,

@@ -60,10 +60,10 @@ def confirm_address(
         if on_get and call.method == "GET" and given.token:
             done = await given.confirm(validations, call.client)
             return pages.confirmed(call, done, 302)
-        validation = await validations.opened(
+        validation = await validations.find_for_link(
             EMAIL, given.sid, given.client_secret, given.token, call.client
         )
-        return pages.ask(call, validation, given.token, validations.leads_to(validation))
+        return pages.ask(call, validation, given.token, validations.redirect_url(validation))
 
     async def post(call: Call) -> Reply:
         if _FORM.match(call.body):
@@ -82,7 +82,7 @@ def confirm_address(
         # Only who knows the session is told that: the code can be typed where it was wrong.
         given = _Submitted.of_page(call.form()) if call.method == "POST" else _of_query(call)
         validation = await validations.find(EMAIL, given.sid, given.client_secret)
-        return pages.refused(call, error, validation, validations.leads_to(validation))
+        return pages.refused(call, error, validation, validations.redirect_url(validation))
 
     def as_page(handler: Handler) -> Handler:
         async def handle(call: Call) -> Reply:

@@ -200,7 +200,7 @@ def _embedded_writer(
         devices=devices,
         logins=parts.logins,
         planners=parts.planners,
-        outcomes=EmbeddedAccountStore(parts.process.database),
+        embedded_accounts=EmbeddedAccountStore(parts.process.database),
         post_registration=accounts.post_registration(parts, store, auth, threepids),
         start_jobs=parts.runner.start_jobs,
         recovered=parts.process.metrics.registered,

@@ -210,16 +210,16 @@ def account_threepids(
         validations=parts.stores.validations,
         rules=parts.threepid_rules,
         changes=parts.hooks.threepid_changes,
-        attempts=parts.proof_attempts,
+        attempts=parts.validation_attempts,
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,
-        prover=parts.phone_prover,
+        phone_server=parts.phone_server,
     )
 
 
 def bindings(parts: Parts, held: AccountThreepids) -> Bindings:
     return Bindings(
-        held=held,
+        threepids=held,
         store=parts.stores.bindings,
         servers=parts.unbinder.servers,
         changes=parts.hooks.binding_changes,

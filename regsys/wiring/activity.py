@@ -50,7 +50,7 @@ class Watch:
         if not config.counts_users and expiry_ms is None:
             return cls()
         database, metrics = parts.process.database, parts.process.metrics
-        store = ActivityStore(db=database, config=config, watches_guests=expiry_ms is not None)
+        store = ActivityStore(db=database, config=config, tracks_guests=expiry_ms is not None)
         gauge = metrics.monthly_active_users() if config.counts_users else None
         activity = Activity(store, parts.clock, gauge)
         guests = []

@@ -57,14 +57,14 @@ def rooms(parts: Parts, rooms: Optional[IRooms], users: Optional[IUserLookup]) -
         parts.planners.parts.append(AutoJoinPlanner(config=config, policies=policies))
     if rooms is not None:
         # Also where no room is configured any more: what was planned before is carried out.
-        usher = AutoJoiner(
+        joiner = AutoJoiner(
             rooms=rooms,
             server_state=parts.stores.server_state,
             users=users,
             config=config,
             server_name=parts.config.server_name,
         )
-        parts.runner.add_handlers({AUTO_JOIN: usher.run})
+        parts.runner.add_handlers({AUTO_JOIN: joiner.run})
 
 
 def pushers(parts: Parts, pushers: Optional[IPushers]) -> None:

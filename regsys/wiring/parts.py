@@ -30,7 +30,7 @@ from regsys.storage.server_state import ServerStateStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import AllowedThreepids
-from regsys.threepids.attempts import ProofAttempts
+from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.domains import EmailDomains
 from regsys.threepids.identity_server_unbinding import UNBIND, Unbinder
 from regsys.wiring.process import Process, open_process, prepare
@@ -45,7 +45,7 @@ class Stores:
     registration_tokens: RegistrationTokenStore
     validations: ValidationStore
     nonces: NonceStore
-    outcomes: IdempotencyKeyStore
+    idempotency_keys: IdempotencyKeyStore
     consents: ConsentStore
     bindings: BindingStore
     jobs: JobStore
@@ -53,13 +53,13 @@ class Stores:
 
     @classmethod
     def of(cls, database: Any, secret: bytes) -> Stores:
-        """``secret``: what is sealed in them is sealed with it."""
+        """``secret`` encrypts what the stores keep encrypted."""
         return cls(
             sessions=SessionStore(database),
             registration_tokens=RegistrationTokenStore(database),
             validations=ValidationStore(database),
             nonces=NonceStore(database),
-            outcomes=IdempotencyKeyStore(database),
+            idempotency_keys=IdempotencyKeyStore(database),
             consents=ConsentStore(database),
             bindings=BindingStore(database, Encryptor(secret)),
             jobs=JobStore(database),
@@ -74,13 +74,13 @@ class Stores:
             self.registration_tokens,
             self.validations,
             self.nonces,
-            self.outcomes,
+            self.idempotency_keys,
         )
 
 
 @attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor. If ``homeserver`` is None, none is configured; if ``phone_prover``
+    """``clock`` is the reactor. If ``homeserver`` is None, none is configured; if ``phone_server``
     is None, no other server proves phone numbers. ``planners`` gets its parts from
     ``wiring.jobs``."""
 
@@ -96,9 +96,9 @@ class Parts:
     planners: JobPlanners
     runner: JobRunner
     unbinder: Unbinder
-    phone_prover: Optional[IdentityServer]
+    phone_server: Optional[IdentityServer]
     threepid_rules: EmailDomains
-    proof_attempts: ProofAttempts
+    validation_attempts: ValidationAttempts
 
     @classmethod
     def of(
@@ -117,7 +117,7 @@ class Parts:
             process = open_process(config, clock, secret)
         chosen = given or hooks(clock)
         if services is None:
-            services = Appservices.of(config.appservices, config.server_name)
+            services = Appservices.from_services(config.appservices, config.server_name)
         secret = process.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
         stores = Stores.of(process.database, secret)
@@ -138,13 +138,13 @@ class Parts:
             planners=JobPlanners(),
             runner=runner,
             unbinder=_unbinder(config, clock, process, signer, chosen, stores, runner),
-            phone_prover=_phone_prover(config, clock, process),
-            threepid_rules=EmailDomains.of(
+            phone_server=_phone_server(config, clock, process),
+            threepid_rules=EmailDomains.load(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
                 process.seconds,
             ),
-            proof_attempts=ProofAttempts(
+            validation_attempts=ValidationAttempts(
                 limiter=_buckets_by_address(process, config.limits.validation),
                 key_of=address_key,
             ),
@@ -189,7 +189,7 @@ def _buckets_by_address(process: Process, rate: Rate) -> ILimiter:
     return AddressBuckets(_buckets(process, rate), _buckets(process, site))
 
 
-def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[IdentityServer]:
+def _phone_server(config: Config, clock: Any, process: Process) -> Optional[IdentityServer]:
     """One for all who ask it, so that together they have one service's places."""
     url = config.phones.identity_server
     if url is None:

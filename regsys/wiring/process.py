@@ -71,10 +71,10 @@ def connect(config: DatabaseConfig) -> Any:
                 os.close(os.open(chosen.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         connection = _driver(chosen).connect(**_patient(chosen).connect_args())
         chosen.opened(connection)
-    objection = chosen.objection(connection)
-    if objection is not None:
+    problem = chosen.problem(connection)
+    if problem is not None:
         connection.close()
-        raise CannotStart(objection)
+        raise CannotStart(problem)
     return connection
 
 
@@ -86,7 +86,7 @@ def told(chosen: Dialect, what: str) -> Iterator[None]:
     try:
         yield
     except (driver.Error, OSError) as error:
-        chosen.hush(error)
+        chosen.redact(error)
         raise CannotStart(f"{what}: {chosen.explain(error)}") from None
 
 

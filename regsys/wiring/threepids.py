@@ -15,7 +15,7 @@ from regsys.outbound.email import SMTPMailer
 from regsys.outbound.sms import SmsGateway
 from regsys.templates import Templates
 from regsys.threepids.addresses import EMAIL, MSISDN, NewcomersThreepids
-from regsys.threepids.phones import CodeTexter, DelegatedPhones, OwnPhones
+from regsys.threepids.phones import DelegatedPhones, OwnPhones, SmsCodeSender
 from regsys.threepids.stages import DelegatedMsisdnStage, MsisdnStage
 from regsys.threepids.validation import (
     SEND_MAIL,
@@ -51,7 +51,7 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
         parts.runner.add_handlers({SEND_MAIL: mailer.send})
     sender = _sms_sender(parts)
     if sender is not None:
-        texter = CodeTexter(
+        texter = SmsCodeSender(
             store=store,
             tokens=tokens,
             sender=sender,
@@ -63,7 +63,7 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
     limits = ValidationLimits(
         client=parts.limit_by_address(rate),
         mailbox=limit(rate),
-        attempts=parts.proof_attempts,
+        attempts=parts.validation_attempts,
         total={EMAIL: limit(config.limits.all_mails), MSISDN: limit(config.limits.all_texts)},
         key_of=address_key,
     )
@@ -110,16 +110,23 @@ def confirmation_pages(parts: Parts, validations: Validations, pages: Pages) -> 
 
 def phones(parts: Parts, validations: Validations) -> IPhoneValidation:
     """The dialogue by which phone numbers are proven."""
-    prover = parts.phone_prover
-    return OwnPhones(validations) if prover is None else DelegatedPhones(validations, prover)
+    phone_server = parts.phone_server
+    return (
+        OwnPhones(validations)
+        if phone_server is None
+        else DelegatedPhones(validations, phone_server)
+    )
 
 
 def msisdn_stage(parts: Parts) -> IStage:
-    prover, store = parts.phone_prover, parts.stores.validations
-    if prover is None:
+    phone_server, store = parts.phone_server, parts.stores.validations
+    if phone_server is None:
         return MsisdnStage(store=store, clock=parts.clock)
     return DelegatedMsisdnStage(
-        prover=prover, store=store, attempts=parts.proof_attempts, clock=parts.clock
+        phone_server=phone_server,
+        store=store,
+        attempts=parts.validation_attempts,
+        clock=parts.clock,
     )
 
 

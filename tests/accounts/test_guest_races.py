@@ -15,8 +15,8 @@ GUEST = create(
 )
 
 
-async def end_idle(stores: Stores) -> int:
-    return await stores.guests.end_idle(LATER_MS, 10)
+async def deactivate_idle(stores: Stores) -> int:
+    return await stores.guests.deactivate_idle(LATER_MS, 10)
 
 
 class GuestRaces(RaceCase):
@@ -25,7 +25,7 @@ class GuestRaces(RaceCase):
         a user, or has ended and is told that its token is dead."""
         new = create(upgrade("a", "1", password_hash="x", device=pair("a")))
         ends = set()
-        for first, second in ((new, end_idle), (end_idle, new)):
+        for first, second in ((new, deactivate_idle), (deactivate_idle, new)):
             for meeting in self.meetings(GUEST, first, second):
                 results = (meeting.first, meeting.second)
                 ended = 1 in results
@@ -45,7 +45,7 @@ class GuestRaces(RaceCase):
                 await stores.users.create_account(account(name, name, is_guest=True, device=guest))
 
         async def end_two(stores: Stores) -> int:
-            return await stores.guests.end_idle(LATER_MS, 2)
+            return await stores.guests.deactivate_idle(LATER_MS, 2)
 
         for meeting in self.meetings(before, end_two, end_two):
             self.assertEqual((meeting.first, meeting.second), (2, 2), meeting)
@@ -54,9 +54,9 @@ class GuestRaces(RaceCase):
         """A guest who is seen in the moment in which it would end stays, or has ended."""
 
         async def saw(stores: Stores) -> None:
-            await stores.activity.saw([user("1")], LATER_MS)
+            await stores.activity.record_seen([user("1")], LATER_MS)
 
-        for first, second in ((saw, end_idle), (end_idle, saw)):
+        for first, second in ((saw, deactivate_idle), (deactivate_idle, saw)):
             for meeting in self.meetings(GUEST, first, second):
                 ended = 1 in (meeting.first, meeting.second)
                 self.assertEqual(self.stored("SELECT deactivated FROM users"), [ended], meeting)
@@ -70,7 +70,7 @@ class GuestRaces(RaceCase):
                 await stores.users.create_account(account(name, name))
 
         async def saw(stores: Stores) -> None:
-            await stores.activity.saw([user(name) for name in "abc"], LATER_MS)
+            await stores.activity.record_seen([user(name) for name in "abc"], LATER_MS)
 
         for meeting in self.meetings(before, saw, saw):
             self.assertEqual(self.stored("SELECT COUNT(*) FROM active_users"), [3], meeting)

@@ -64,7 +64,7 @@ class Written:
         self.held: Optional[Deferred[None]] = None
         self.away = False
 
-    async def saw(self, user_ids: Sequence[UserID], now_ms: int) -> None:
+    async def record_seen(self, user_ids: Sequence[UserID], now_ms: int) -> None:
         if self.held is not None:
             await self.held
         if self.away:

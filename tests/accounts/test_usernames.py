@@ -11,9 +11,9 @@ from twisted.logger import capturedLogs
 
 from regsys.accounts.usernames import GAVE_UP_S, STEPS, Usernames, ascii_lower
 from regsys.errors import (
+    AllNamesReserved,
     Forbidden,
     InvalidUsername,
-    NamesKept,
     RegistrationError,
     SessionFinished,
     UnknownToken,
@@ -238,7 +238,7 @@ class DrawingTests(UsernamesCase):
         names = attr.evolve(self.names, services=Greedy(most=99))
         with capturedLogs() as logs:
             for _ in range(2):
-                self.failureResultOf(Deferred.fromCoroutine(names.draw()), NamesKept)
+                self.failureResultOf(Deferred.fromCoroutine(names.draw()), AllNamesReserved)
                 self.clock.advance(GAVE_UP_S)
         self.assertEqual(self.draw(self.names), user("3"))
         (line,) = logs
@@ -250,7 +250,7 @@ class DrawingTests(UsernamesCase):
         names = attr.evolve(self.names, services=Greedy(most=3))
         self.assertEqual(self.draw(names), user("1000"))
         names = attr.evolve(self.names, services=Greedy(most=6))
-        self.failureResultOf(Deferred.fromCoroutine(names.draw()), NamesKept)
+        self.failureResultOf(Deferred.fromCoroutine(names.draw()), AllNamesReserved)
         self.assertEqual(self.draw(self.names), user(str(1001 + STEPS)))
 
     def test_soughtInVain(self) -> None:
@@ -260,7 +260,7 @@ class DrawingTests(UsernamesCase):
         self.accounts.taken |= {str(number) for number in range(10_000, 10_010)}
         for seconds in (0, GAVE_UP_S - 1):
             self.clock.advance(seconds)
-            self.failureResultOf(Deferred.fromCoroutine(names.draw()), NamesKept)
+            self.failureResultOf(Deferred.fromCoroutine(names.draw()), AllNamesReserved)
         self.assertEqual(self.accounts.number, STEPS)
         self.clock.advance(1)
         self.assertEqual(self.draw(names), user("10010"))

@@ -32,7 +32,7 @@ def service(name: str, spaces: Spaces, sender: Optional[str] = None) -> Appservi
 
 
 def services(*made: Appservice) -> Appservices:
-    return Appservices.of(made, SERVER)
+    return Appservices.from_services(made, SERVER)
 
 
 class ConfiguredTests(AppservicesContract, TestCase):

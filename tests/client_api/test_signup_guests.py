@@ -48,7 +48,7 @@ class GuestTests(SystemCase):
             sender_localpart="greedy",
             users=(everything,),
         )
-        services = Appservices.of([greedy], "test.example")
+        services = Appservices.from_services([greedy], "test.example")
         self.system(services=services, allow_guest_access=True)
         for query, body in (("?kind=guest", {}), ("", {"password": PASSWORD, "auth": DUMMY})):
             answer = self.client.register(query, **body)

@@ -20,7 +20,7 @@ class BindingStoreContract(Contract):
     async def test_remembered(self) -> None:
         """A user's bindings are listed by server, and each is found by its id."""
         store = self.make()
-        bare = attr.evolve(binding("a.example"), proof=None)
+        bare = attr.evolve(binding("a.example"), session=None)
         both = [bare, binding("b.example:8090")]
         for item in reversed(both):
             self.assertIs(await store.add(item, NOW_MS), True)
@@ -34,7 +34,7 @@ class BindingStoreContract(Contract):
         store = self.make()
         old = binding("a.example")
         new = binding(
-            "a.example", proof=IdentityServerSession(sid="other", client_secret=Secret("secret"))
+            "a.example", session=IdentityServerSession(sid="other", client_secret=Secret("secret"))
         )
         others = [
             binding("a.example", address="bob@mail.example"),
@@ -58,7 +58,7 @@ class BindingStoreContract(Contract):
             await store.add(item, NOW_MS)
         self.assertEqual(await store.get(asked.binding_id), asked)
         for _ in range(2):
-            await store.answered(asked.binding_id)
+            await store.mark_answered(asked.binding_id)
         known = [attr.evolve(asked, asked_until_ms=0), other]
         self.assertEqual(list(await store.of_user(user("alice"))), known)
 

@@ -41,8 +41,8 @@ class EmbeddedAccountStoreContract(Contract):
     async def test_reserved(self) -> None:
         """A reserved key has its user and its login's terms, and is not finished."""
         store = await self.started()
-        self.assertIsNone(await store.reserve(account_of_session(), RECOVERY))
-        earlier = await store.reserve(account_of_session("bob"), RECOVERY)
+        self.assertIsNone(await store.claim(account_of_session(), RECOVERY))
+        earlier = await store.claim(account_of_session("bob"), RECOVERY)
         assert earlier is not None
         self.assertEqual((earlier.user_id, earlier.finished), (user("alice"), False))
         self.assertEqual(earlier.terms, device("token of alice").login.terms)
@@ -50,7 +50,7 @@ class EmbeddedAccountStoreContract(Contract):
     async def test_recoveryIsHeld(self) -> None:
         """The recovery job is held by the process that reserved the key, until the lease ends."""
         store = await self.started()
-        await store.reserve(account_of_session(), RECOVERY)
+        await store.claim(account_of_session(), RECOVERY)
         self.assertEqual(await self.job_ids(NOW_MS), set())
         self.assertEqual(await self.job_ids(), {"recovery"})
 
@@ -58,14 +58,14 @@ class EmbeddedAccountStoreContract(Contract):
         """A completed key has its outcome: its session is finished, its jobs are held, and there is
         nothing to recover."""
         store = await self.started()
-        await store.reserve(account_of_session(), RECOVERY)
+        await store.claim(account_of_session(), RECOVERY)
         completed = await store.complete(account_of_session(), "recovery")
         self.assertEqual(list(completed or ()), [GREETING])
         outcome = await self.outcome()
         assert outcome is not None
         self.assertTrue(outcome.finished)
         self.assertEqual(outcome.terms, device("token of alice").login.terms)
-        earlier = await store.reserve(account_of_session("bob"), RECOVERY)
+        earlier = await store.claim(account_of_session("bob"), RECOVERY)
         self.assertEqual(earlier, outcome)
         self.assertEqual(await self.job_ids(NOW_MS), set())
         self.assertEqual(await self.job_ids(), {"greeting"})
@@ -73,7 +73,7 @@ class EmbeddedAccountStoreContract(Contract):
     async def test_completedTwice(self) -> None:
         """Completing a key again, as another process may do, changes nothing."""
         store = await self.started()
-        await store.reserve(account_of_session(), RECOVERY)
+        await store.claim(account_of_session(), RECOVERY)
         await store.complete(account_of_session(), "recovery")
         await self.jobs.finish("greeting")
         self.assertIsNone(await store.complete(account_of_session("bob"), "recovery"))
@@ -97,7 +97,7 @@ class EmbeddedAccountStoreContract(Contract):
     async def test_completedUnderAnotherName(self) -> None:
         """The account that was created counts, even if another name was reserved."""
         store = await self.started()
-        await store.reserve(account_of_session("alice"), RECOVERY)
+        await store.claim(account_of_session("alice"), RECOVERY)
         await store.complete(account_of_session("bob"), "recovery")
         outcome = await self.outcome()
         assert outcome is not None
@@ -106,7 +106,7 @@ class EmbeddedAccountStoreContract(Contract):
     async def test_completedAfterRelease(self) -> None:
         """A key can be completed after a recovery has released it."""
         store = await self.started()
-        await store.reserve(account_of_session(), RECOVERY)
+        await store.claim(account_of_session(), RECOVERY)
         await store.release(account_of_session(), "recovery")
         await store.complete(account_of_session(), "recovery")
         outcome = await self.outcome()
@@ -117,17 +117,17 @@ class EmbeddedAccountStoreContract(Contract):
     async def test_released(self) -> None:
         """A released key has no outcome, and can be reserved again. Idempotent."""
         store = await self.started()
-        await store.reserve(account_of_session(), RECOVERY)
+        await store.claim(account_of_session(), RECOVERY)
         for _ in range(2):
             await store.release(account_of_session(), "recovery")
             self.assertIsNone(await self.outcome())
             self.assertEqual(await self.job_ids(), set())
-        self.assertIsNone(await store.reserve(account_of_session("bob"), RECOVERY))
+        self.assertIsNone(await store.claim(account_of_session("bob"), RECOVERY))
 
     async def test_releasedTooLate(self) -> None:
         """A completed key cannot be released."""
         store = await self.started()
-        await store.reserve(account_of_session(), RECOVERY)
+        await store.claim(account_of_session(), RECOVERY)
         await store.complete(account_of_session(), "recovery")
         await store.release(account_of_session(), "recovery")
         outcome = await self.outcome()
@@ -138,6 +138,6 @@ class EmbeddedAccountStoreContract(Contract):
     async def test_reservedAtOnce(self) -> None:
         """Of several concurrent calls with one key one reserves it; the others get its outcome."""
         store = await self.started()
-        ended = await together(store.reserve(account_of_session(), RECOVERY) for _ in range(6))
+        ended = await together(store.claim(account_of_session(), RECOVERY) for _ in range(6))
         self.assertEqual(ended.count(None), 1, ended)
         self.assertEqual(sum(isinstance(item, Outcome) for item in ended), 5, ended)

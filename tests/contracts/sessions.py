@@ -49,7 +49,7 @@ class SessionStoreContract(Contract):
             params=PARAMS,
             results={"m.login.dummy": True, "m.login.terms": {"a": "1"}},
             clients=(CLIENT, OTHER_CLIENT),
-            password_mark="mark",
+            password_id="mark",
             hashing_until_ms=END_MS,
             guest_id=user("1"),
         )
@@ -170,7 +170,7 @@ class SessionStoreContract(Contract):
         password that is not the latest is not kept, however late it was made."""
         store = self.make()
         for name in ("session", "another"):
-            await store.add(session(name, password_mark="first"), PLENTY)
+            await store.add(session(name, password_id="first"), PLENTY)
 
         async def kept() -> Optional[str]:
             return (await self.saved(store)).password_hash
@@ -182,21 +182,21 @@ class SessionStoreContract(Contract):
         another = await store.get("another", NOW_MS)
         assert another is not None
         self.assertIsNone(another.password_hash)
-        await store.save("session", CLIENT, None, {}, password_mark="second")
+        await store.save("session", CLIENT, None, {}, password_id="second")
         self.assertIsNone(await kept())
         await store.keep_hash("session", "second", "of the second")
         await store.keep_hash("session", "first", "of the first")
         await store.save("session", CLIENT, None, {"passed": True})
         self.assertEqual(await kept(), "of the second")
-        await store.save("session", CLIENT, None, {}, password_mark="second")
+        await store.save("session", CLIENT, None, {}, password_id="second")
         self.assertEqual(await kept(), "of the second")
 
     async def test_hashing(self) -> None:
         """Each new password has a time until which its hash may be computed; it is cleared once the
         hash is kept or given up. Other sessions stay as they are."""
         store = self.make()
-        await store.add(session(password_mark="first", hashing_until_ms=1), PLENTY)
-        await store.add(session("neighbour", password_mark="theirs", hashing_until_ms=7), PLENTY)
+        await store.add(session(password_id="first", hashing_until_ms=1), PLENTY)
+        await store.add(session("neighbour", password_id="theirs", hashing_until_ms=7), PLENTY)
 
         async def until_ms() -> Optional[int]:
             neighbour = await store.get("neighbour", NOW_MS)
@@ -279,7 +279,7 @@ class SessionStoreContract(Contract):
     async def test_noHashForAFinishedSession(self) -> None:
         """A hash for a finished session is not kept."""
         store = self.make()
-        await store.add(session(password_mark="mark"), PLENTY)
+        await store.add(session(password_id="mark"), PLENTY)
         await self.finish()
         await store.keep_hash("session", "mark", "late")
         found = await store.get("session", NOW_MS)

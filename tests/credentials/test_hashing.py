@@ -142,9 +142,9 @@ class QueueTests(PoolCase):
     def test_waitingForRoom(self) -> None:
         """Who waits for room hears of it when the queue is less than half full again, unless it was
         cancelled."""
-        self.successResultOf(Deferred.fromCoroutine(self.pool.room()))
+        self.successResultOf(Deferred.fromCoroutine(self.pool.wait_for_room()))
         self.fill(17)
-        patient, gone = (Deferred.fromCoroutine(self.pool.room()) for _ in range(2))
+        patient, gone = (Deferred.fromCoroutine(self.pool.wait_for_room()) for _ in range(2))
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
         self.workers.finish()
@@ -312,7 +312,7 @@ class OnceTests(PoolCase):
 
     def test_memoryIsBounded(self) -> None:
         """Of more dialogues than the pool may remember, the one begun first is forgotten."""
-        self.patch(hashing, "REMEMBERED_DIALOGUES", 2)
+        self.patch(hashing, "REMEMBERED_SESSIONS", 2)
         for once, password in [("one", "1"), ("two", "1"), ("one", "2"), ("three", "1")]:
             self.hash(password, once)
         latest = [("one", "2"), ("three", "1"), ("two", "1")]

@@ -49,7 +49,7 @@ class IdentityServerTests(SynchronousTestCase):
         return {
             "request": self.server.request_token({**FIELDS, "client_secret": f"{mishap}..canary"}),
             "submit": self.server.submit_token(f"{mishap}..canary", "secret", CODE),
-            "proven": self.server.proven(f"{mishap}..canary", "secret"),
+            "proven": self.server.validated_threepid(f"{mishap}..canary", "secret"),
         }
 
     def result(self, coroutine: Any) -> Any:
@@ -65,7 +65,7 @@ class IdentityServerTests(SynchronousTestCase):
         self.assertEqual(answer, {"sid": "given0", **plain, **elsewhere})
         self.assertIs(self.result(self.server.submit_token("given0", "secret", "1")), False)
         self.assertIs(self.result(self.server.submit_token("given0", "secret", CODE)), True)
-        proof = self.result(self.server.proven("given0", "secret"))
+        proof = self.result(self.server.validated_threepid("given0", "secret"))
         self.assertEqual(proof, Threepid("msisdn", NUMBER[1:], VALIDATED_MS))
         base = f"/below{API}"
         paths = [uri.partition("?")[0] for uri, _ in self.double.asked]
@@ -83,7 +83,7 @@ class IdentityServerTests(SynchronousTestCase):
     def test_encoded(self) -> None:
         """What a client named is one parameter, whatever is in it."""
         odd = "a&medium=email#ü%00/../+ "
-        self.assertIsNone(self.result(self.server.proven(odd, "s&sid=good")))
+        self.assertIsNone(self.result(self.server.validated_threepid(odd, "s&sid=good")))
         uri, fields = self.double.asked[0]
         self.assertEqual(fields, {"sid": odd, "client_secret": "s&sid=good"})
         self.assertIn(quote("ü"), uri)
@@ -107,7 +107,7 @@ class IdentityServerTests(SynchronousTestCase):
 
     def test_limited(self) -> None:
         """One who is asked too often says nothing of a proof: it is asked again, when it says."""
-        asking = Deferred.fromCoroutine(self.server.proven("limited..canary", "secret"))
+        asking = Deferred.fromCoroutine(self.server.validated_threepid("limited..canary", "secret"))
         refusal = self.failureResultOf(asking, Unavailable).value
         self.assertEqual(refusal.retry_after_ms, 1500)
 
@@ -133,18 +133,20 @@ class IdentityServerTests(SynchronousTestCase):
         """Another medium, or no moment, is no proof; a number or a moment that is none is no
         answer."""
         for name in set(NO_PROOFS) - {"no-number"}:
-            self.assertIsNone(self.result(self.server.proven(name, "secret")), name)
+            self.assertIsNone(self.result(self.server.validated_threepid(name, "secret")), name)
         for name in ODD_PROOFS:
-            asking = Deferred.fromCoroutine(self.server.proven(name, "secret"))
+            asking = Deferred.fromCoroutine(self.server.validated_threepid(name, "secret"))
             self.failureResultOf(asking, Unavailable)
-        self.assertEqual(self.result(self.server.proven("good", "s")).address, PROOF["address"])
+        self.assertEqual(
+            self.result(self.server.validated_threepid("good", "s")).address, PROOF["address"]
+        )
 
     def test_clocksApart(self) -> None:
         """Its clock may be five minutes ahead of ours, and no more."""
         good = Threepid("msisdn", PROOF["address"], VALIDATED_MS)
         for apart_ms, is_proven in ((AHEAD_MS, True), (AHEAD_MS + 1, False)):
             self.clock.rightNow = (VALIDATED_MS - apart_ms) / 1000
-            asking = Deferred.fromCoroutine(self.server.proven("good", "secret"))
+            asking = Deferred.fromCoroutine(self.server.validated_threepid("good", "secret"))
             if is_proven:
                 self.assertEqual(self.successResultOf(asking), good)
             else:

@@ -100,7 +100,7 @@ class ActiveUsers(Kept):
 
     def make(self) -> IAccountData:
         return ActivityStore(
-            db=self.db, config=BlockingConfig(counts_users=True), watches_guests=False
+            db=self.db, config=BlockingConfig(counts_users=True), tracks_guests=False
         )
 
     async def keep(self: Any, user_id: UserID) -> None:

@@ -32,7 +32,7 @@ class OwnActiveUsers(Tables, MonthlyActiveUsersContract):
     def make(self: Any) -> IMonthlyActiveUsers:
         self.clock = Clock()
         self.clock.advance(NOW_MS / 1000)
-        store = ActivityStore(db=self.db, config=COUNTS, watches_guests=False)
+        store = ActivityStore(db=self.db, config=COUNTS, tracks_guests=False)
         self.activity = Activity(store, self.clock)
         return MonthlyActiveUsers(store, self.activity, self.clock)
 
@@ -51,7 +51,7 @@ class OwnActivity(Tables):
     """Who counts, and what is kept of it."""
 
     def store(self: Any, config: BlockingConfig = COUNTS, guests: bool = True) -> ActivityStore:
-        return ActivityStore(db=self.db, config=config, watches_guests=guests)
+        return ActivityStore(db=self.db, config=config, tracks_guests=guests)
 
     async def create(self: Any, localpart: str, **more: Any) -> UserID:
         await UserStore(self.db).create_account(account(localpart, localpart, **more))
@@ -84,34 +84,34 @@ class OwnActivity(Tables):
     async def test_whoCounts(self: Any) -> None:
         """People and bots count; guests, support, services' users and those who are no more
         don't."""
-        await self.store().saw(await self.everybody(), NOW_MS)
+        await self.store().record_seen(await self.everybody(), NOW_MS)
         self.assertEqual(await self.active(), ["alice", "bot"])
         self.assertEqual(await self.store().count(NOW_MS, 10), 2)
 
     async def test_services(self: Any) -> None:
         """With track_appservice_user_ips services' users count, too."""
         config = attr.evolve(COUNTS, counts_services=True)
-        await self.store(config).saw(await self.everybody(), NOW_MS)
+        await self.store(config).record_seen(await self.everybody(), NOW_MS)
         self.assertEqual(await self.active(), ["alice", "bot", "bridged"])
 
     async def test_notCounted(self: Any) -> None:
         """Where only guests are watched nobody counts, and where only users do no guest is
         written to."""
-        await self.store(BlockingConfig()).saw(await self.everybody(), NOW_MS)
+        await self.store(BlockingConfig()).record_seen(await self.everybody(), NOW_MS)
         self.assertEqual(await self.active(), [])
         seen = "SELECT user_id FROM users WHERE seen_ms IS NOT NULL"
         self.assertEqual(await self.rows(seen), [])  # born in the same moment
         later_ms = NOW_MS + 1
-        await self.store(guests=False).saw([user("1")], later_ms)
+        await self.store(guests=False).record_seen([user("1")], later_ms)
         self.assertEqual(await self.rows(seen), [])
-        await self.store().saw([user("1")], later_ms)
+        await self.store().record_seen([user("1")], later_ms)
         self.assertEqual(await self.rows(seen), [(str(user("1")),)])
 
     async def test_onlyGuestsAreWatched(self: Any) -> None:
         """When somebody was seen is kept of guests alone, as long as they are there."""
         everybody = await self.everybody()
         await self.change("UPDATE users SET is_guest = TRUE WHERE user_id = ?", str(user("gone")))
-        await self.store().saw(everybody, NOW_MS + 1)
+        await self.store().record_seen(everybody, NOW_MS + 1)
         seen = await self.rows("SELECT user_id FROM users WHERE seen_ms IS NOT NULL")
         self.assertEqual(seen, [(str(user("1")),)])
 
@@ -130,14 +130,14 @@ class OwnActivity(Tables):
         everybody.append(await self.create("reserved"))
         await store.add(user("reserved"), NOW_MS)
         for day, counted in enumerate((2, 2, 4, 5)):
-            await store.saw(everybody, NOW_MS + day * DAY_MS)
+            await store.record_seen(everybody, NOW_MS + day * DAY_MS)
             self.assertEqual(await store.count(NOW_MS + day * DAY_MS, 10), counted, day)
 
     async def test_neverBack(self: Any) -> None:
         """Who was seen later, by another process, is not seen earlier."""
         alice = await self.create("alice")
         for now_ms in (NOW_MS + 5, NOW_MS):
-            await self.store().saw([alice], now_ms)
+            await self.store().record_seen([alice], now_ms)
             await self.store().add(alice, now_ms)
         self.assertEqual(await self.rows("SELECT seen_ms FROM active_users"), [(NOW_MS + 5,)])
 
@@ -147,26 +147,26 @@ class OwnActivity(Tables):
         alice, bob = await self.create("alice"), await self.create("bob")
         guest = await self.create("1", is_guest=True, device=GUEST)
         store, wrong_ms = self.store(), NOW_MS + 1000 * DAY_MS
-        await store.saw([alice, guest], wrong_ms)
+        await store.record_seen([alice, guest], wrong_ms)
         await store.add(bob, NOW_MS + CLOCKS_APART_MS)
         self.assertEqual(await store.count(NOW_MS, 10), 1)
         active = [await store.is_active(user_id, NOW_MS) for user_id in (alice, bob)]
         self.assertEqual(active, [False, True])
-        await store.saw([alice, bob, guest], NOW_MS)
+        await store.record_seen([alice, bob, guest], NOW_MS)
         self.assertEqual(await store.count(NOW_MS, 10), 2)
         self.assertEqual(
             await self.rows("SELECT seen_ms FROM active_users ORDER BY user_id"),
             [(NOW_MS,), (NOW_MS + CLOCKS_APART_MS,)],
         )
         self.assertEqual(await self.rows("SELECT seen_ms FROM users WHERE is_guest"), [(NOW_MS,)])
-        await store.saw([alice], wrong_ms)
+        await store.record_seen([alice], wrong_ms)
         await store.add(alice, NOW_MS)
         self.assertTrue(await store.is_active(alice, NOW_MS))
 
     async def test_forgotten(self: Any) -> None:
         """Whose account is no more does not count."""
         alice = await self.create("alice")
-        await self.store().saw([alice, await self.create("bob")], NOW_MS)
+        await self.store().record_seen([alice, await self.create("bob")], NOW_MS)
         await self.store().delete_for(alice)
         self.assertEqual(await self.active(), ["bob"])
 
@@ -179,8 +179,8 @@ class OwnActivity(Tables):
     async def test_expired(self: Any) -> None:
         """Who counts no longer is removed, a few at a time."""
         for number in range(3):
-            await self.store().saw([await self.create(f"u{number}")], NOW_MS)
-        await self.store().saw([await self.create("later")], NOW_MS + 1)
+            await self.store().record_seen([await self.create(f"u{number}")], NOW_MS)
+        await self.store().record_seen([await self.create("later")], NOW_MS + 1)
         store = self.store()
         self.assertEqual(await store.count(NOW_MS + ACTIVE_MS - 1, 10), 4)
         self.assertEqual(await store.count(NOW_MS + ACTIVE_MS, 10), 1)
@@ -198,7 +198,7 @@ class OwnActivity(Tables):
         store = GuestStore(self.db)
         steps = ((5, 5), (15, 5), (25, 5), (36, 36), (40, 36), (900, 900), (45, 45), (50, 45))
         for now_ms, since_ms in steps:
-            self.assertEqual(await store.watched_since(now_ms, 10), since_ms, now_ms)
+            self.assertEqual(await store.tracked_since(now_ms, 10), since_ms, now_ms)
 
     async def guests(self: Any) -> list[str]:
         """Those who are still there."""
@@ -213,14 +213,14 @@ class OwnActivity(Tables):
         for number in range(4):
             await self.create(str(number), is_guest=True, created_ms=NOW_MS + number, device=GUEST)
         await self.create("alice", created_ms=0, device=device("token"))
-        await self.store().saw([user("0")], NOW_MS + 10)
+        await self.store().record_seen([user("0")], NOW_MS + 10)
         store = GuestStore(self.db)
-        self.assertEqual(await store.end_idle(NOW_MS + 1, 5), 0)
-        self.assertEqual(await store.end_idle(NOW_MS + 3, 1), 1)
+        self.assertEqual(await store.deactivate_idle(NOW_MS + 1, 5), 0)
+        self.assertEqual(await store.deactivate_idle(NOW_MS + 3, 1), 1)
         self.assertEqual(await self.guests(), ["0", "2", "3"])
-        self.assertEqual(await store.end_idle(NOW_MS + 3, 5), 1)
+        self.assertEqual(await store.deactivate_idle(NOW_MS + 3, 5), 1)
         self.assertEqual(await self.guests(), ["0", "3"])
-        self.assertEqual(await store.end_idle(NOW_MS + 11, 5), 2)
+        self.assertEqual(await store.deactivate_idle(NOW_MS + 11, 5), 2)
         self.assertEqual(await self.rows("SELECT device_id FROM devices"), [("PHONE",)])
         self.assertEqual(await self.rows("SELECT COUNT(*) FROM profiles"), [(5,)])
         self.assertTrue(await UserStore(self.db).is_taken("0"))
@@ -230,7 +230,7 @@ class OwnActivity(Tables):
         for name in ("1", "2"):
             await self.create(name, is_guest=True, device=GUEST)
         await UserStore(self.db).delete_for(user("1"))
-        await GuestStore(self.db).end_idle(NOW_MS + 1, 5)
+        await GuestStore(self.db).deactivate_idle(NOW_MS + 1, 5)
         for table in ("users", "profiles", "devices"):
             left = await self.rows(f"SELECT * FROM {table} ORDER BY user_id")
             first, second = ([str(row) for row in left if str(user(one)) in row] for one in "12")
@@ -242,7 +242,7 @@ class OwnActivity(Tables):
         """A guest who has become a user never ends, however idle."""
         await self.create("1", is_guest=True, device=GUEST)
         await UserStore(self.db).create_account(upgrade("user", "1", password_hash="x"))
-        self.assertEqual(await GuestStore(self.db).end_idle(NOW_MS + 99, 5), 0)
+        self.assertEqual(await GuestStore(self.db).deactivate_idle(NOW_MS + 99, 5), 0)
         self.assertFalse((await UserStore(self.db).find("1")).deactivated)
 
 

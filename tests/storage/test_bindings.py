@@ -26,7 +26,7 @@ class OwnBindings(Tables, BindingStoreContract):
         both = [binding("a.example"), binding("b.example")]
         for item in both:
             await self.make().add(item, NOW_MS)
-        bare = [attr.evolve(item, proof=None) for item in both]
+        bare = [attr.evolve(item, session=None) for item in both]
         self.assertEqual(await self.make(b"another").of_user(user("alice")), bare)
         for (proof,) in await self.rows("SELECT proof FROM bindings"):
             self.assertNotIn(PROOF.client_secret.reveal(), proof)

@@ -36,13 +36,13 @@ class ForeignConsents(Consents):
 
     async def create_account(self, new: NewAccount) -> None:
         outcomes = EmbeddedAccountStore(self.db)
-        await outcomes.reserve(new, RECOVERY)
+        await outcomes.claim(new, RECOVERY)
         await outcomes.complete(new, RECOVERY.job_id)
 
     async def test_withdrawn(self) -> None:
         """Before the account exists nothing is noted, and nothing is if it never does."""
         new, outcomes = account("key", consents={"terms": "1"}), EmbeddedAccountStore(self.db)
-        await outcomes.reserve(new, RECOVERY)
+        await outcomes.claim(new, RECOVERY)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
         await outcomes.release(new, RECOVERY.job_id)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])

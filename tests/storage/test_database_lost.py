@@ -130,17 +130,17 @@ async def postpone_job(sound: Stores, other: Stores) -> Any:
 
 
 async def reserve(sound: Stores, other: Stores) -> None:
-    await other.foreign.reserve(account_of_session(), RECOVERY)
+    await other.foreign.claim(account_of_session(), RECOVERY)
 
 
 async def settle(sound: Stores, other: Stores) -> None:
     await sound.sessions.add(session(), 1)
-    await sound.foreign.reserve(account_of_session(), RECOVERY)
+    await sound.foreign.claim(account_of_session(), RECOVERY)
     await other.foreign.complete(account_of_session(), RECOVERY.job_id)
 
 
 async def withdraw(sound: Stores, other: Stores) -> Any:
-    await sound.foreign.reserve(account_of_session(), RECOVERY)
+    await sound.foreign.claim(account_of_session(), RECOVERY)
     return await other.foreign.release(account_of_session(), RECOVERY.job_id)
 
 

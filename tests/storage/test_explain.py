@@ -187,10 +187,10 @@ class ExplainTests(SystemCase):
         self.wait(users.add(alice))
         self.clock.advance(COUNT_KEPT_S)
         self.assertGreater(self.wait(users.count(1000)), 1)
-        store = ActivityStore(db=self.database, config=BlockingConfig(), watches_guests=False)
+        store = ActivityStore(db=self.database, config=BlockingConfig(), tracks_guests=False)
         self.assertEqual(self.wait(store.delete_expired(self.now_ms, 10)), 10)
-        self.wait(guests.watched_since(self.now_ms, 1))
-        self.assertEqual(self.wait(guests.end_idle(self.now_ms, 10)), 10)
+        self.wait(guests.tracked_since(self.now_ms, 1))
+        self.assertEqual(self.wait(guests.deactivate_idle(self.now_ms, 10)), 10)
 
     def bind_and_unbind(self, user_id: UserID) -> None:
         """What an identity server has been asked is remembered and forgotten."""

@@ -113,7 +113,7 @@ class ExpiringOutcomes(Tables, ExpiringContract):
 
     async def test_unfinishedStays(self: Any) -> None:
         """A key that is under way is not forgotten: its recovery job will bring it to its end."""
-        await EmbeddedAccountStore(self.db).reserve(account("key"), RECOVERY)
+        await EmbeddedAccountStore(self.db).claim(account("key"), RECOVERY)
         self.assertEqual(await self.make().delete_expired(LATER_MS + KEPT_MS, 10), 0)
 
 

@@ -288,7 +288,7 @@ class ForeignRaces(RaceCase):
 
     async def before(self, stores: Stores) -> None:
         await stores.sessions.add(session(expires_ms=LATER_MS), 1)
-        await stores.foreign.reserve(account_of_session(), RECOVERY)
+        await stores.foreign.claim(account_of_session(), RECOVERY)
 
     async def settle(self, stores: Stores) -> bool:
         """Whether it was this one that settled."""
@@ -298,7 +298,7 @@ class ForeignRaces(RaceCase):
         await stores.foreign.release(account_of_session(), RECOVERY.job_id)
 
     async def reserve(self, stores: Stores) -> Any:
-        return await stores.foreign.reserve(account_of_session(), RECOVERY)
+        return await stores.foreign.claim(account_of_session(), RECOVERY)
 
     def state(self) -> tuple[list[bool], list[str], list[bool]]:
         """Whether the outcome is finished, if there is one; the jobs; the session."""

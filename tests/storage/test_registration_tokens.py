@@ -88,7 +88,7 @@ class AccountsElsewhere(Tables):
         is counted, once."""
 
         async def check(new: NewAccount) -> None:
-            await self.outcomes.reserve(new, RECOVERY)
+            await self.outcomes.claim(new, RECOVERY)
             later_ms = NOW_MS + YEAR_MS
             await self.tokens.delete_expired(later_ms, 10)
             self.assertFalse(await self.tokens.reserve(TOKEN, "other", later_ms))
@@ -108,11 +108,11 @@ class AccountsElsewhere(Tables):
             await self.change("DELETE FROM registration_tokens WHERE token = ?", TOKEN)
             await self.begin(new, uses_allowed=1)
             for _ in range(2):
-                await self.outcomes.reserve(new, RECOVERY)
+                await self.outcomes.claim(new, RECOVERY)
                 await self.outcomes.release(new, "recovery")
                 self.assertEqual(await self.uses(OVER_MS - 1), (pending, 0))
                 self.assertEqual(await self.uses(OVER_MS), (0, 0))
-            await self.outcomes.reserve(new, RECOVERY)
+            await self.outcomes.claim(new, RECOVERY)
             await self.outcomes.complete(new, "recovery")
             await self.outcomes.release(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
@@ -122,7 +122,7 @@ class AccountsElsewhere(Tables):
         ended meanwhile."""
 
         async def check(new: NewAccount) -> None:
-            await self.outcomes.reserve(new, RECOVERY)
+            await self.outcomes.claim(new, RECOVERY)
             await self.outcomes.release(new, "recovery")
             await self.tokens.change(TOKEN, {"revoked": True})
             await self.outcomes.complete(new, "recovery")
@@ -134,7 +134,7 @@ class AccountsElsewhere(Tables):
         """So it is if the token is deleted: that it was used is kept."""
 
         async def check(new: NewAccount) -> None:
-            await self.outcomes.reserve(new, RECOVERY)
+            await self.outcomes.claim(new, RECOVERY)
             await self.tokens.delete(TOKEN)
             await self.outcomes.complete(new, "recovery")
             self.assertIn(str(new.user_id), [use.user_id for use in await self.tokens.uses(TOKEN)])
@@ -148,7 +148,7 @@ class AccountsElsewhere(Tables):
             await self.tokens.change(TOKEN, {"uses_allowed": 0})
             before = await self.contents()
             with self.assertRaises(InvalidRegistrationToken):
-                await self.outcomes.reserve(new, RECOVERY)
+                await self.outcomes.claim(new, RECOVERY)
             self.assertEqual(await self.contents(), before)
 
         await self.each(check)

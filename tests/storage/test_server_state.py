@@ -25,7 +25,7 @@ class Milestones(Tables):
     async def settle(self, new: NewAccount) -> None:
         """In a homeserver's store: our half of it."""
         store = EmbeddedAccountStore(self.db)
-        await store.reserve(new, RECOVERY)
+        await store.claim(new, RECOVERY)
         await store.complete(new, RECOVERY.job_id)
 
     async def test_first(self: Any) -> None:

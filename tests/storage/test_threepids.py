@@ -59,7 +59,7 @@ class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContra
         await store.claim("sid", "session", NOW_MS)
         new = account("session", "alice", session_id="session")
         outcomes = EmbeddedAccountStore(self.db)
-        await outcomes.reserve(new, NewJob(kind="recover", job_id="recovery"))
+        await outcomes.claim(new, NewJob(kind="recover", job_id="recovery"))
         self.assertFalse((await store.get("sid", NOW_MS)).used)
         await outcomes.complete(new, "recovery")
         self.assertTrue((await store.get("sid", NOW_MS)).used)

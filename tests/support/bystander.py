@@ -81,7 +81,7 @@ async def _dialogues(stores: Stores) -> None:
             address="198.51.100.1",
             params={"username": BYSTANDER},
             results={"m.login.dummy": True},
-            password_mark=BYSTANDER,
+            password_id=BYSTANDER,
             created_ms=FAR_MS - 1,
             expires_ms=FAR_MS,
         )
@@ -142,7 +142,7 @@ async def _accounts(stores: Stores) -> None:
         _account("guest", GUEST.localpart, is_guest=True, device=guest)
     )
     elsewhere = _account("elsewhere", f"{BYSTANDER}-elsewhere", registration_token=BYSTANDER)
-    await stores.foreign.reserve(elsewhere, _job("recover"))
+    await stores.foreign.claim(elsewhere, _job("recover"))
     await stores.activity.add(USER, FAR_MS + ACTIVE_MS)
 
 

@@ -128,8 +128,8 @@ class Hasher:
     script: Script
     dialogues: list[Optional[str]] = attr.field(factory=list)
 
-    async def hash(self, password: Secret, once: Optional[str] = None) -> str:
-        self.dialogues.append(once)
+    async def hash(self, password: Secret, session_id: Optional[str] = None) -> str:
+        self.dialogues.append(session_id)
         waiting = self.script.step("hash")
         if isinstance(waiting, Deferred):
             await waiting
@@ -138,7 +138,7 @@ class Hasher:
     async def verify(self, password: Secret, stored: Optional[str]) -> bool:
         return stored == password.reveal()[::-1]
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         return
 
 

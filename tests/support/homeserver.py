@@ -34,8 +34,8 @@ from tests.support.values import session
 # Past the lease of whatever a dead process held.
 LATER_S = JOB_LEASE_MS / 1000 + 1
 END_MS = NOW_MS + 24 * 3600 * 1000
-# What a writer asks of its parts, in this order, is surrounded by points: ``before reserve`` …
-CALLS = ("reserve", "create_account", "register", "complete")
+# What a writer asks of its parts, in this order, is surrounded by points: ``before claim`` …
+CALLS = ("claim", "create_account", "register", "complete")
 POINTS = tuple(f"{when} {call}" for call in CALLS for when in ("before", "after"))
 
 # Called with the name of each point that is passed.
@@ -134,7 +134,7 @@ class Homeserver:
             devices=Watched(self.devices, at),
             logins=logins(self.clock),
             planners=Greetings(),
-            outcomes=Watched(EmbeddedAccountStore(self.db), at),
+            embedded_accounts=Watched(EmbeddedAccountStore(self.db), at),
             post_registration=self.post_registration(Greetings(), runner.start_jobs),
             start_jobs=runner.start_jobs,
             recovered=self.recovered.append,

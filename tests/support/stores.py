@@ -22,7 +22,7 @@ class Stores:
         self.users = UserStore(db)
         self.guests = GuestStore(db)
         self.activity = ActivityStore(
-            db=db, config=BlockingConfig(counts_users=True), watches_guests=True
+            db=db, config=BlockingConfig(counts_users=True), tracks_guests=True
         )
         self.devices = DeviceStore(db, clock)
         self.sessions = SessionStore(db)

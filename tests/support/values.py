@@ -46,9 +46,9 @@ PAYLOAD = {"text": "zoë 🦊", "list": [1, None, {"deep": True}]}
 
 
 def binding(server: str, localpart: str = "alice", **more: object) -> Binding:
-    """An address of this user's that was bound at this server, with a proof."""
-    told = {"medium": "email", "address": "alice@mail.example", "proof": PROOF, **more}
-    return Binding(user_id=user(localpart), id_server=server, **told)  # type: ignore[arg-type]
+    """An address of this user's that was bound at this server, with its session."""
+    fields = {"medium": "email", "address": "alice@mail.example", "session": PROOF, **more}
+    return Binding(user_id=user(localpart), id_server=server, **fields)  # type: ignore[arg-type]
 
 
 def access_hash(name: str) -> str:

@@ -25,11 +25,11 @@ from regsys.threepids.addresses import (
     canonical_msisdn,
     check_assignable,
     check_client_secret,
-    followed,
     international,
     is_safe_link,
     mailbox,
     next_link,
+    redirect_url,
 )
 from tests.support.scale import examples
 
@@ -256,7 +256,7 @@ class LinkTests(SynchronousTestCase):
             ("https://evil.example/", None),
             (None, None),
         ):
-            self.assertEqual(followed(link, "abc", LISTED), expected, link)
+            self.assertEqual(redirect_url(link, "abc", LISTED), expected, link)
 
 
 @implementer(IThreepidRules)

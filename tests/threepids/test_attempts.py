@@ -10,13 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.errors import LimitExceeded, NoSuchValidation, Unavailable
 from regsys.model import Client
 from regsys.rate_limit import LeakyBuckets
-from regsys.threepids.attempts import ProofAttempts
+from regsys.threepids.attempts import ValidationAttempts
 
 
 class AttemptTests(SynchronousTestCase):
     def setUp(self) -> None:
         limiter = LeakyBuckets(per_second=0.001, burst_count=1, seconds=lambda: 0.0)
-        self.attempts = ProofAttempts(limiter=limiter, key_of=str)
+        self.attempts = ValidationAttempts(limiter=limiter, key_of=str)
 
     def attempt(self, error: Optional[Exception] = None) -> Deferred[None]:
         async def attempt() -> None:

@@ -127,7 +127,7 @@ class BindTests(BindingCase):
             token = {"alice": self.alice, "bob": self.bob}.get(name)
             token = token or self.register(name)["access_token"]
             if name == "carol":
-                self.patch(BindingStore, "answered", dying)
+                self.patch(BindingStore, "mark_answered", dying)
             self.double.meanwhile = {"bind": lambda name=name: self.deactivate(name)}
             self.assertEqual(self.bind(sid, who=token).status, status, name)
             self.run_jobs(ASKING_MS)

@@ -23,7 +23,7 @@ from regsys.threepids.changes import (
     AddressNotice,
     EmbeddedThreepids,
     ThreepidWriter,
-    was_held,
+    held_key,
 )
 from tests.support.crash import LATER_S
 from tests.support.failed_jobs import FailedJobs
@@ -97,7 +97,7 @@ class LocalTests(ChangesCase):
 
     def test_wasHeld(self) -> None:
         """That an account had what it has lost is remembered, and nothing of what it never had."""
-        word = was_held(user("alice"), "email", MAIL.address)
+        word = held_key(user("alice"), "email", MAIL.address)
         for had in (False, True):
             self.wait(self.writer.remove(user("alice"), "email", MAIL.address))
             self.assertIs(self.wait(JobStore(self.database).has_key(word)), had)

@@ -15,7 +15,7 @@ from regsys.config import ConfigError, EmailDomainsConfig
 from regsys.interfaces import IThreepidRules
 from regsys.testing import provides
 from regsys.threepids.addresses import canonical_email
-from regsys.threepids.domains import LOOK_S, EmailDomains
+from regsys.threepids.domains import CHECK_S, EmailDomains
 from tests.config.case import ConfigCase
 from tests.support.validations import ProofCase
 from tests.threepids.test_addresses import Callbacks
@@ -46,7 +46,7 @@ class EmailDomainsTests(SynchronousTestCase):
     def load(self, **files: str) -> None:
         paths = {f"{name}_file": self.write(name, text) for name, text in files.items()}
         config = EmailDomainsConfig(**paths)
-        self.rules = EmailDomains.of(Callbacks(), config, self.clock.seconds)
+        self.rules = EmailDomains.load(Callbacks(), config, self.clock.seconds)
 
     def allows(self, domain: str, medium: str = "email") -> bool:
         address = canonical_email(f"a@{domain}") if medium == "email" else domain
@@ -92,7 +92,7 @@ class EmailDomainsTests(SynchronousTestCase):
         self.load(deny="spam.example")
         self.write("deny", "rubbish.example")
         self.assertDenied("spam.example")
-        self.clock.advance(LOOK_S)
+        self.clock.advance(CHECK_S)
         self.assertAllowed("spam.example")
         self.assertDenied("rubbish.example")
 
@@ -123,17 +123,17 @@ class EmailDomainsTests(SynchronousTestCase):
             breaks()
             with capturedLogs() as events:
                 for _ in range(3):
-                    self.clock.advance(LOOK_S)
+                    self.clock.advance(CHECK_S)
                     self.assertDenied("spam.example")
             self.assertEqual(len(events), 1, events)
         self.write("deny", "other.example")
-        self.clock.advance(LOOK_S)
+        self.clock.advance(CHECK_S)
         self.assertAllowed("spam.example")
 
     def test_brokenAtTheStart(self) -> None:
         """There must be a good list to begin with."""
         config = EmailDomainsConfig(deny_file=str(self.folder / "none"))
-        self.assertRaises(ConfigError, EmailDomains.of, Callbacks(), config, self.clock.seconds)
+        self.assertRaises(ConfigError, EmailDomains.load, Callbacks(), config, self.clock.seconds)
 
 
 class ConfigTests(ConfigCase):
@@ -160,7 +160,7 @@ class RegistrationTests(ProofCase):
         self.assertRefused(self.ask("a@spam.example"), 403, "M_THREEPID_DENIED")
         sid = self.proven("a@mail.example")
         path.write_text("spam.example\nmail.example\n")
-        self.clock.advance(LOOK_S)
+        self.clock.advance(CHECK_S)
         answer = self.present(self.begin("alice"), sid)
         self.assertRefused(answer, 403, "M_THREEPID_DENIED")
         self.assertEqual(self.owners(), {})

@@ -141,7 +141,7 @@ class LaterTests(TemplateCase):
             self.assertPage(self.client.get(PAGE), 200, "Create an account on")
         (told,) = map(formatEvent, logs)
         self.assertIn("'register.html' cannot be rendered: UndefinedError", told)
-        self.assertIn("ours takes its place", told)
+        self.assertIn("the built-in template is used instead", told)
         self.write("refused.html", "{% if %}")
         path = f"{V3}/auth/m.login.terms/fallback/web?session=nobodys"
         with capturedLogs() as logs:

@@ -360,7 +360,7 @@ class EmbeddedTests(DialogueCase):
         session = self.begin()
         begun = NewAccount(key=session, user_id=UserID("alice", "test.example"), created_ms=0)
         recovery = NewJob(kind=RECOVERY)
-        self.wait(EmbeddedAccountStore(self.database).reserve(begun, recovery))
+        self.wait(EmbeddedAccountStore(self.database).claim(begun, recovery))
         self.assertRegistered(self.go_on(session), "alice")
         self.assertEqual(list(self.accounts.by_name), ["alice"])
 

@@ -1,6 +1,6 @@
-// Puts ALTCHA's widget where the page has left a place for it. What it needs to know stands in
-// the attributes of that place, so that no page has a script of its own. The widget's own script
-// comes first and its element last: an element takes its words and its worker when it appears.
+// Puts ALTCHA's widget into its placeholder on the page. The placeholder's attributes configure it,
+// so that no page needs an inline script. The widget's script is loaded first and its element is
+// added last, because an element reads its texts and its worker when it is added.
 (async () => {
     const place = document.currentScript.previousElementSibling;
     const { widget, worker, challenge, ...words } = place.dataset;

@@ -1,6 +1,6 @@
--- Accounts and all that one registration writes. Times are milliseconds since the epoch.
+-- Accounts and everything that one registration writes. Times are milliseconds since the epoch.
 
--- name_key is the lower-cased localpart: its key decides who gets a name.
+-- name_key is the lower-cased localpart: its unique key decides which account gets a name.
 CREATE TABLE users (
     user_id TEXT NOT NULL PRIMARY KEY,
     name_key TEXT NOT NULL UNIQUE,
@@ -30,8 +30,8 @@ CREATE TABLE devices (
     PRIMARY KEY (user_id, device_id)
 );
 
--- One pair of tokens a row, by their SHA-256. replaces: the pair this one was refreshed
--- from, until one of the new tokens is used and the old pair is spent.
+-- One pair of tokens per row, by their SHA-256. replaces: the pair from which this one was refreshed,
+-- until one of the new tokens is used and the old pair is spent.
 CREATE TABLE logins (
     access_hash TEXT NOT NULL PRIMARY KEY,
     refresh_hash TEXT,
@@ -49,7 +49,7 @@ CREATE UNIQUE INDEX logins_by_refresh ON logins (refresh_hash) WHERE refresh_has
 CREATE UNIQUE INDEX logins_successor ON logins (replaces) WHERE replaces IS NOT NULL;
 CREATE INDEX logins_spent ON logins (spent_ms) WHERE spent_ms IS NOT NULL;
 
--- The key decides who gets an address; no row is ever moved to another user.
+-- The unique key decides which account gets an address. No row is ever moved to another user.
 CREATE TABLE threepids (
     medium TEXT NOT NULL,
     address TEXT NOT NULL,
@@ -60,9 +60,9 @@ CREATE TABLE threepids (
 );
 CREATE INDEX threepids_of_user ON threepids (user_id);
 
--- Who is about to prove an address: one for each client secret and asker until it is proven.
--- claimed_by: the UIA session that it belongs to. user_id: the account that asks; empty, so that
--- the key holds for it too: somebody who has none yet.
+-- Validation sessions: one for each address, client secret and requester until it is validated.
+-- claimed_by: the UIA session that has claimed it. user_id: the account that requests it, or empty
+-- (not NULL, because of the unique key) if there is no account yet.
 CREATE TABLE validations (
     sid TEXT NOT NULL PRIMARY KEY,
     medium TEXT NOT NULL,
@@ -83,7 +83,7 @@ CREATE INDEX validations_claimed ON validations (claimed_by) WHERE claimed_by IS
 CREATE INDEX validations_of_user ON validations (user_id) WHERE user_id <> '';
 CREATE INDEX validations_by_end ON validations (expires_ms);
 
--- Which tokens were made when. They are computed: the rows do not hold them.
+-- When each token was made. Tokens are computed: the rows do not hold them.
 CREATE TABLE validation_tokens (
     sid TEXT NOT NULL REFERENCES validations ON DELETE CASCADE,
     send_attempt BIGINT NOT NULL,
@@ -91,8 +91,8 @@ CREATE TABLE validation_tokens (
     PRIMARY KEY (sid, send_attempt)
 );
 
--- completed counts the accounts made with a token; uses under way are counted from their
--- reservations, each of which has an end of its own.
+-- completed counts the accounts made with a token. Uses under way are counted from their
+-- reservations, each of which expires by itself.
 CREATE TABLE registration_tokens (
     token TEXT NOT NULL PRIMARY KEY,
     uses_allowed BIGINT,
@@ -104,7 +104,7 @@ CREATE TABLE registration_tokens (
     created_ms BIGINT NOT NULL
 );
 
--- Who used which token when; it outlives the token.
+-- Which account used which token, and when. A row outlives its token.
 CREATE TABLE registration_token_uses (
     user_id TEXT NOT NULL PRIMARY KEY,
     token TEXT NOT NULL,
@@ -120,7 +120,7 @@ CREATE TABLE registration_token_reservations (
 CREATE INDEX reservations_of_token ON registration_token_reservations (token);
 CREATE INDEX reservations_by_end ON registration_token_reservations (expires_ms);
 
--- Who has accepted which version of which policy; accounts of another store included.
+-- Which user has accepted which version of which policy, including users of an embedder's store.
 CREATE TABLE consents (
     user_id TEXT NOT NULL,
     policy TEXT NOT NULL,
@@ -129,7 +129,7 @@ CREATE TABLE consents (
     PRIMARY KEY (user_id, policy, version)
 );
 
--- What an idempotency key has made. terms is JSON without any secret.
+-- Idempotency keys and their outcomes. terms is JSON without any secret.
 CREATE TABLE outcomes (
     key TEXT NOT NULL PRIMARY KEY,
     user_id TEXT NOT NULL,
@@ -139,7 +139,7 @@ CREATE TABLE outcomes (
 );
 CREATE INDEX outcomes_by_age ON outcomes (created_ms);
 
--- Moments that happen once, such as the first real user.
+-- Events that happen once, such as the first real user.
 CREATE TABLE milestones (
     name TEXT NOT NULL PRIMARY KEY,
     user_id TEXT NOT NULL,
@@ -167,7 +167,7 @@ CREATE INDEX uia_sessions_of_user ON uia_sessions (user_id) WHERE user_id IS NOT
 CREATE INDEX uia_sessions_by_end ON uia_sessions (expires_ms);
 CREATE UNIQUE INDEX uia_sessions_held ON uia_sessions (held_name) WHERE held_name IS NOT NULL;
 
--- due_ms is when a job may be taken: the end of its lease while somebody holds it.
+-- due_ms is when a job may be claimed: while it is claimed, the end of its lease.
 CREATE TABLE jobs (
     job_id TEXT NOT NULL PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -179,7 +179,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_due ON jobs (due_ms);
 
--- Nonces of the shared-secret API that have been tried.
+-- Nonces of the shared-secret API that have been used.
 CREATE TABLE used_nonces (
     nonce TEXT NOT NULL PRIMARY KEY,
     expires_ms BIGINT NOT NULL
@@ -191,7 +191,7 @@ CREATE TABLE secrets (
     value TEXT NOT NULL
 );
 
--- The numbers of generated names: never given out twice.
+-- The numbers of generated names. None is given out twice.
 -- only: postgres
 CREATE SEQUENCE user_number;
 

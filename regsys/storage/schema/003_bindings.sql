@@ -1,5 +1,5 @@
--- What we have had bound at identity servers, to unbind it one day. The proof is sealed; NULL: a
--- signature of the homeserver's takes its place.
+-- The bindings made at identity servers, to be unbound one day. proof is the encrypted validation
+-- session, or NULL if the homeserver's signature is used instead.
 CREATE TABLE bindings (
     user_id TEXT NOT NULL,
     medium TEXT NOT NULL,

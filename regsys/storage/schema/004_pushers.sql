@@ -1,4 +1,4 @@
--- A pusher is gone with its device. data is JSON.
+-- A pusher is deleted with its device. data is JSON.
 CREATE TABLE pushers (
     user_id TEXT NOT NULL,
     app_id TEXT NOT NULL,

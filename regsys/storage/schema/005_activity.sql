@@ -1,5 +1,5 @@
--- Who is seen here. When guests were last seen, to the hour, so that idle ones come to an end;
--- null: not since it is kept.
+-- When users were last seen. For guests to the hour, so that idle ones are deactivated, or null if
+-- not since this is recorded.
 ALTER TABLE users ADD COLUMN seen_ms BIGINT;
 CREATE INDEX guests_by_idleness ON users (COALESCE(seen_ms, created_ms))
     WHERE is_guest AND NOT deactivated;
@@ -11,7 +11,7 @@ CREATE TABLE active_users (
 );
 CREATE INDEX active_users_by_time ON active_users (seen_ms);
 
--- Since when something has been watched without a break, and when somebody last did.
+-- Since when something has been tracked without a gap, and when it was last.
 CREATE TABLE watches (
     name TEXT NOT NULL PRIMARY KEY,
     since_ms BIGINT NOT NULL,

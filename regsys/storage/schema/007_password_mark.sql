@@ -1,2 +1,2 @@
--- Which password the hash of a session is of: a hash that is made late is kept for no other.
+-- Identifies the session's latest password: the hash of an earlier one is not stored.
 ALTER TABLE uia_sessions ADD COLUMN password_mark TEXT;
