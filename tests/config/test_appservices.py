@@ -225,7 +225,9 @@ class MistakeTests(AppserviceCase):
                 if why
                 else []
             )
-            self.assertEqual([item.partition("server: ")[0] + "server: " for item in warnings], told)
+            self.assertEqual(
+                [item.partition("server: ")[0] + "server: " for item in warnings], told
+            )
             self.assertIn(why or "", "".join(warnings))
 
     def test_shadowed(self) -> None:
