@@ -30,7 +30,7 @@ _PORT = re.compile(r":[0-9]+$")
 
 @attr.frozen
 class EnvelopeAddress:
-    """An address as mail servers take it: the domain in A-labels, the local part quoted if needed."""
+    """An address as mail servers take it: the domain in A-labels, the local part quoted."""
 
     spec: str
     username: str
