@@ -193,7 +193,7 @@ class SessionPasswords:
         """
         if session.password_hash is not None or session.finished is not None:
             return session
-        with self.uia.turns.asking_others(session.session_id):
+        with self.uia.turns.waiting_elsewhere(session.session_id):
             return await self._awaited(session)
 
     async def _awaited(self, session: UIASession) -> UIASession:

@@ -100,7 +100,7 @@ class Signup:
         if not self.registration.enabled:
             raise RegistrationDisabled()
         password = self._password(request.body)
-        auth = Auth.of(request.body)
+        auth = Auth.from_body(request.body)
         if auth.session_id is None:
             session = self.uia.begin(METHOD, request.uri, request.client, wanted.remembered)
             return await self._dialogue(request, wanted, password, auth, session, stored=False)
