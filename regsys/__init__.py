@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         Reauthentication,
         ReauthenticationRequest,
     )
-    from regsys.web.responses import challenged
+    from regsys.web.responses import challenge_json
     from regsys.wiring import embedded, standalone
     from regsys.wiring.subsystem import Hooks, Subsystem, hooks
 
@@ -33,7 +33,7 @@ __all__ = [
     "ReauthenticationRequest",
     "RegistrationHandler",
     "Subsystem",
-    "challenged",
+    "challenge_json",
     "embedded",
     "hooks",
     "load",
@@ -53,7 +53,7 @@ _MODULES = {
         "ReauthenticationRequest",
         "Reauthenticated",
     ),
-    "regsys.web.responses": ("challenged",),
+    "regsys.web.responses": ("challenge_json",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

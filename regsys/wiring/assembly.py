@@ -113,7 +113,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     reauthentication = uia.reauthentication(parts, side.passwords)
     if side.owners is not None and side.addresses is not None:
         held = accounts.account_threepids(parts, side.owners, side.addresses)
-        requests = account_threepids.Requests(
+        requests = account_threepids.TokenRequests(
             validations=validations,
             phones=phones,
             public_baseurl=config.public_baseurl,
