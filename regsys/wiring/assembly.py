@@ -94,7 +94,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     endpoints = [
         register.register(signup, side.appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
-        registration_page.registration_page(config, signup.asked_for(), maker),
+        registration_page.registration_page(config, signup.stages_in_flows(), maker),
         availability.availability(handler, config.registration, concurrency, address_key),
         account.whoami(auth, side.appservices),
         health.health(parts.process.database.is_lost),
