@@ -1,7 +1,7 @@
 """The registration subsystem of a Matrix homeserver.
 
-Public are the names below, ``regsys.interfaces``, ``regsys.model``, ``regsys.errors``,
-``regsys.http`` and ``regsys.testing``; the rest may move.
+The names below, ``regsys.interfaces``, ``regsys.model``, ``regsys.errors``, ``regsys.http`` and
+``regsys.testing`` are public; the rest may move.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    # What type checkers and editors read. At run time ``__getattr__`` imports the same names.
+    # For type checkers and editors. At run time ``__getattr__`` imports the same names.
     from regsys.accounts.handler import RegistrationHandler
     from regsys.config import Config, ConfigError, load, parse
     from regsys.uia.reauthentication import (

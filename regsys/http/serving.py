@@ -48,7 +48,7 @@ class InFlight:
 
     def deadline(self) -> AbstractContextManager[None]:
         """The context of a call, within which its deadline holds."""
-        return nullcontext() if self._clock is None else deadlines.of_request(self._clock)
+        return nullcontext() if self._clock is None else deadlines.for_request(self._clock)
 
     def __enter__(self) -> None:
         self.count += 1
