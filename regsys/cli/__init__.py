@@ -161,7 +161,7 @@ def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser)
             metavar="N",
             help="show at most this many, the oldest first (default: 100)",
         )
-    text = "Have jobs that have failed tried again at once."
+    text = "Try failed jobs again at once."
     retry = actions.add_parser("retry", help=text, description=text, parents=[common])
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument(

@@ -47,7 +47,7 @@ def without_start(config: Config) -> list[str]:
                 found.append(f"listeners: bind address {address}: {refused.strerror} — {mend}")
             else:
                 warnings.append(
-                    f"listeners: port {listener.port} of {address} is not to be had now"
+                    f"listeners: port {listener.port} of {address} cannot be bound now"
                     f" ({refused.strerror}): is it regsys itself that has it?"
                 )
     if found:

@@ -165,7 +165,7 @@ class SMTPSession(smtp.ESMTPClient):
         if self._is_settled:
             return None
         if len(self.resp) >= _MOST_LINES:
-            return self._fail("does not come to an end with its answer")
+            return self._fail("sends an answer of too many lines")
         return super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> Any:

@@ -200,7 +200,7 @@ def bind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         )
         token = json_body.required_string(body, "id_access_token")
         if not _TOKEN.fullmatch(token):
-            raise InvalidParam("'id_access_token' holds what no token does.")
+            raise InvalidParam("'id_access_token' is not a valid token.")
         id_server = json_body.string(body, "id_server")
 
         async def is_here() -> bool:

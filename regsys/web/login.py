@@ -55,7 +55,7 @@ def logout(auth: IAuth, store: DeviceStore) -> Endpoint:
     async def post(call: Call) -> Reply:
         owner = await requester(call, auth)
         if owner.is_guest or owner.device_id is None:
-            raise Forbidden("This token is no device's, and cannot be logged out.")
+            raise Forbidden("This token belongs to no device, and cannot be logged out.")
         await store.log_out(owner.user_id, owner.device_id)
         return Reply()
 
