@@ -1,7 +1,7 @@
 """The registration subsystem of a Matrix homeserver.
 
-Public are the names below, ``regsys.interfaces``, ``regsys.model``, ``regsys.errors``,
-``regsys.http`` and ``regsys.testing``; the rest may move.
+The names below, ``regsys.interfaces``, ``regsys.model``, ``regsys.errors``, ``regsys.http`` and
+``regsys.testing`` are public; the rest may move.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    # What type checkers and editors read. At run time ``__getattr__`` imports the same names.
+    # For type checkers and editors. At run time ``__getattr__`` imports the same names.
     from regsys.accounts.handler import RegistrationHandler
     from regsys.config import Config, ConfigError, load, parse
     from regsys.uia.reauthentication import (
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         Reauthentication,
         ReauthenticationRequest,
     )
-    from regsys.web.responses import challenged
+    from regsys.web.responses import challenge_json
     from regsys.wiring import embedded, standalone
     from regsys.wiring.subsystem import Hooks, Subsystem, hooks
 
@@ -33,7 +33,7 @@ __all__ = [
     "ReauthenticationRequest",
     "RegistrationHandler",
     "Subsystem",
-    "challenged",
+    "challenge_json",
     "embedded",
     "hooks",
     "load",
@@ -53,7 +53,7 @@ _MODULES = {
         "ReauthenticationRequest",
         "Reauthenticated",
     ),
-    "regsys.web.responses": ("challenged",),
+    "regsys.web.responses": ("challenge_json",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""What time it is, by the clock that was passed in."""
+"""The time, and rests between batches, by an injected clock."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ def now_ms(clock: IReactorTime) -> int:
     return int(clock.seconds() * 1000)
 
 
-# Of its time, what works in batches leaves so many parts to others for each that it takes.
+# A rest between two batches is so many times as long as the batch, and at least so long.
 REST = 3
-# And so long at least.
 SHORTEST_REST_S = 0.01
 
 
 async def rest(clock: IReactorTime, began_s: float) -> None:
-    """Wait between two batches, of which the one before began at ``began_s``: longer than that
-    took, so that others who need the database, or its only thread, hardly notice."""
+    """Wait after a batch that began at ``began_s``, for longer than it took, so that requests which
+    need the database, or its only thread, are hardly delayed."""
     took_s = clock.seconds() - began_s
     await deferLater(clock, max(REST * took_s, SHORTEST_REST_S), lambda: None)

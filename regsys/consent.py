@@ -1,7 +1,7 @@
-"""Policies and those who accept them: what newcomers are told, and links for single users.
+"""Policies and consents: the terms stage, and personal links to the consent pages.
 
-A link names its user and is signed with ``form_secret``: its holder can accept for them
-(contract B13).
+A personal link names its user and is signed with ``form_secret``: with it the policy can be
+accepted for that user (contract B13).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from regsys.uia.stage_types import TERMS
 
 # Below the public address.
 PATH = "_matrix/consent"
-# The job that comes with a consent: it begins what has waited for it.
+# The job that comes with a consent: it begins the actions that have waited for it.
 AFTER_CONSENT = "after_consent"
 
 
-def offer(terms: TermsConfig, public_baseurl: str) -> Mapping[str, Any]:
-    """The policies that newcomers must accept, as ``m.login.terms`` tells of them (B8.9)."""
+def policies_json(terms: TermsConfig, public_baseurl: str) -> Mapping[str, Any]:
+    """The policies that new users must accept, for the params of ``m.login.terms`` (B8.9)."""
     return {
         name: {
             "version": policy.version,
@@ -57,7 +57,7 @@ def _query(name: str, policy: Policy, language: str) -> str:
 
 @attr.frozen(kw_only=True)
 class Consents:
-    """Who has accepted what. ``public_baseurl`` ends with a slash."""
+    """Users' consents to policies. ``public_baseurl`` ends with a slash."""
 
     terms: TermsConfig
     store: ConsentStore
@@ -69,9 +69,9 @@ class Consents:
     clock: IReactorTime
 
     def link(self, user_id: UserID, policy: str = PRIVACY_POLICY) -> str:
-        """Where this user reads the current version of a policy and accepts it.
+        """The URL at which this user can read and accept the current version of a policy.
 
-        ValueError: there is no page of ours for this policy, or no ``form_secret``.
+        Raises ValueError if we have no page for this policy, or if there is no ``form_secret``.
         """
         found = self.terms.policies.get(policy)
         if found is None or all(text.url is not None for text in found.texts.values()):
@@ -86,8 +86,8 @@ class Consents:
         """The policies whose current version this user has not accepted, by name."""
         return await self._missing(user_id, self.terms.policies)
 
-    async def is_admitted(self, user_id: UserID) -> bool:
-        """Whether this user has accepted what newcomers must, in its current versions."""
+    async def has_accepted_required(self, user_id: UserID) -> bool:
+        """Whether this user has accepted the current versions of what new users must accept."""
         return not await self._missing(user_id, self.terms.at_registration)
 
     async def has_accepted(self, user_id: UserID, policy: str, version: str) -> bool:
@@ -95,14 +95,14 @@ class Consents:
         return any((item.policy, item.version) == (policy, version) for item in given)
 
     async def accept(self, user_id: UserID, policy: str, version: str) -> None:
-        """The user has accepted this version; once more changes nothing."""
+        """Record that the user has accepted this version. Idempotent."""
         await self.record(user_id, {policy: version})
 
     async def record(self, user_id: UserID, accepted: Mapping[str, str]) -> None:
-        """The user has accepted these versions, each by the name of its policy.
+        """Record that the user has accepted these versions, by policy name.
 
-        Whether that is all he had to, is found out by a job that is stored with it: afterwards,
-        so that of two consents at once the later one sees both.
+        A job that is stored with the consents checks afterwards whether these were the last
+        required ones: of two concurrent consents the later one's job sees both.
         """
         now_ms = clock.now_ms(self.clock)
         jobs = []
@@ -112,10 +112,10 @@ class Consents:
         self.start_jobs(jobs)
 
     async def owner(self, who: str, signature: str) -> UserID:
-        """Whose link this is; ``who`` is a localpart or a user ID, as it was signed.
+        """The user of a personal link; ``who``: the localpart or user ID that was signed.
 
-        Forbidden: the signature is not ours, or there is no ``form_secret``. UserNotFound:
-        there is no such account, which only holders of links can learn here.
+        Raises Forbidden if the signature is not ours, or if there is no ``form_secret``, and
+        UserNotFound if there is no such account (only a valid link tells).
         """
         try:
             wanted = self._signature(who)
@@ -150,8 +150,8 @@ class Consents:
 @implementer(IStage)
 @attr.frozen
 class TermsStage:
-    """``m.login.terms``: passed by asking (contract B16.2); what is remembered is which version
-    of which policy was accepted. ``policies``: as clients are told of them (B8.9), maybe none."""
+    """``m.login.terms``: passed by naming it (contract B16.2). The session stores which version of
+    each policy was accepted. ``policies``: as of ``policies_json``, perhaps none."""
 
     policies: Mapping[str, Mapping[str, Any]]
 
@@ -159,7 +159,7 @@ class TermsStage:
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """What passing the stage means: the version of each policy, by its name."""
+        """The result of the stage: the version of each policy, by name."""
         return {name: policy["version"] for name, policy in self.policies.items()}
 
     @property

@@ -1,7 +1,7 @@
-"""Bodies, JSON's and forms': parsed strictly, then read by key and type (contract B13, B16.2).
+"""JSON bodies and forms: parsed strictly, then read by key and type (contract B13, B16.2).
 
-A refusal names the key and never the value. Null for a key that may be left out counts as left
-out, because known tools send it; for a required key it is a wrong type.
+An error names the key, never the value. Null for an optional key counts as left out, because known
+tools send it; for a required key it is a wrong type.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from regsys.errors import BadJSON, InvalidParam, InvalidUsername, MissingParam, 
 
 T = TypeVar("T")
 
-# No honest request nests deeper, and what is remembered of one is written as JSON again.
+# No real request nests deeper; sessions write parts of one as JSON again.
 MAX_DEPTH = 64
 # No form of ours has as many fields.
 MAX_FIELDS = 100
-# Characters of a user name and of a password, at most (contract B13).
+# The most characters of a user name and of a password (contract B13).
 MAX_NAME = 512
 MAX_PASSWORD = 512
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
-# These may be left out, but null is a wrong type for them (contract B13).
+# Optional keys for which null is a wrong type all the same (contract B13).
 NEVER_NULL = frozenset({"username", "refresh_token"})
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object that ``raw`` holds; of duplicate keys the last wins.
+    """The JSON object in ``raw``; the last of duplicate keys wins.
 
-    NotJSON: not UTF-8 (a byte order mark included), not JSON (NaN and Infinity included),
-    numbers or nesting without measure. BadJSON: JSON, but no object. InvalidParam, or
-    InvalidUsername for ``username``: a string or key holds NUL or a lone surrogate.
+    Raises NotJSON for what is not UTF-8 (or has a byte order mark), not JSON (NaN and Infinity
+    included), too large a number or too deep; BadJSON for JSON that is no object; InvalidParam, or
+    InvalidUsername for ``username``, if a string or key holds NUL or a lone surrogate.
     """
     try:
         body = _decode(raw.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise NotJSON() from None  # its cause would quote the body
+        raise NotJSON() from None  # the cause would quote the body
     if not isinstance(body, dict):
         raise BadJSON("The body must be a JSON object.")
-    # Only an escape can bring NUL or a surrogate into a string, because the bytes were
-    # UTF-8 and JSON allows no control characters; only brackets make depth.
+    # The bytes are UTF-8, and JSON allows no control characters: only an escape can make a NUL or a
+    # surrogate, and only brackets nest.
     if b"\\u" in raw or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
         _inspect(body)
     return body
 
 
 def parse_form(raw: bytes) -> dict[str, str]:
-    """The fields of an urlencoded form; of duplicates the last wins.
+    """The fields of an urlencoded form; the last of duplicates wins.
 
-    InvalidParam: not UTF-8, or NUL in it, or fields without number.
+    Raises InvalidParam if it is not UTF-8, holds NUL or has too many fields.
     """
     try:
         pairs = parse_qsl(
@@ -64,7 +64,7 @@ def parse_form(raw: bytes) -> dict[str, str]:
 
 
 def has(body: Mapping[str, Any], key: str) -> bool:
-    """Whether the body brings this key, which may be left out: as null it does not."""
+    """Whether the body has this optional key, other than as null."""
     return key in body and (body[key] is not None or key in NEVER_NULL)
 
 
@@ -74,9 +74,9 @@ def given(body: Mapping[str, Any]) -> set[str]:
 
 
 def string(body: Mapping[str, Any], key: str, *, limit: Optional[int] = None) -> Optional[str]:
-    """The string under ``key``, at most ``limit`` characters long; None if there is none.
+    """The string under ``key``; None if there is none.
 
-    BadJSON: not a string. InvalidParam: too long.
+    Raises BadJSON if it is not a string, InvalidParam if it has more than ``limit`` characters.
     """
     value = _typed(body, key, str, "a string")
     if value is not None and limit is not None and len(value) > limit:
@@ -90,7 +90,7 @@ def required_string(body: Mapping[str, Any], key: str, *, limit: Optional[int] =
 
 
 def boolean(body: Mapping[str, Any], key: str, default: bool = False) -> bool:
-    """The boolean under ``key``, or ``default``. BadJSON: something else."""
+    """The boolean under ``key``, or ``default``; BadJSON for any other type."""
     value = _typed(body, key, bool, "true or false")
     return default if value is None else value
 
@@ -98,8 +98,8 @@ def boolean(body: Mapping[str, Any], key: str, default: bool = False) -> bool:
 def integer(body: Mapping[str, Any], key: str) -> Optional[int]:
     """The integer under ``key``; None if there is none.
 
-    BadJSON: something else (booleans and floats included). InvalidParam: it does not fit
-    64 bits.
+    Raises BadJSON for any other type (booleans and floats included), InvalidParam if it does not
+    fit 64 bits.
     """
     value = _typed(body, key, int, "an integer")
     if value is not None and not MIN_INTEGER <= value <= MAX_INTEGER:
@@ -113,7 +113,7 @@ def required_integer(body: Mapping[str, Any], key: str) -> int:
 
 
 def mapping(body: Mapping[str, Any], key: str) -> Optional[dict[str, Any]]:
-    """The object under ``key``; None if there is none. BadJSON: something else."""
+    """The object under ``key``; None if there is none. BadJSON for any other type."""
     return _typed(body, key, dict, "an object")
 
 
@@ -139,7 +139,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _finite(text: str) -> float:
-    """1e999 is JSON, but as infinity it could not be written as JSON again."""
+    """The number; ValueError for one such as 1e999, as infinity could not be written as JSON."""
     number = float(text)
     if math.isinf(number):
         raise ValueError("out of range")
@@ -150,7 +150,7 @@ _decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
 
 
 def _inspect(body: dict[str, Any]) -> None:
-    """Look at every string, a level at a time: recursion could be driven too deep."""
+    """Check every string, level by level: a client could drive recursion too deep."""
     username = body.get("username")
     if isinstance(username, str) and not _is_text(username):
         raise InvalidUsername()

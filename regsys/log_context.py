@@ -8,7 +8,7 @@ from typing import Optional
 
 import attr
 
-# Of a UIA session's id. Enough to find its lines, too few to act in it.
+# Letters of a UIA session's id in the log: enough to find its lines, too few to use the session.
 SESSION_LETTERS = 6
 
 _numbers = itertools.count(1)
@@ -16,8 +16,8 @@ _numbers = itertools.count(1)
 
 @attr.define
 class RequestContext:
-    """One request: ``number`` counts those of this process. ``session`` has the first letters of
-    its UIA session, as soon as that is known; ``address`` is the client's."""
+    """One request. ``number`` counts the process's requests. ``session``: the first letters of its
+    UIA session's id, once known; ``address``: the client's."""
 
     method: str
     number: int
@@ -35,26 +35,26 @@ _current: ContextVar[Optional[RequestContext]] = ContextVar("regsys_request", de
 
 
 def begin_request(method: str) -> None:
-    """From here on, and in all that is begun here, the log lines are a new request's."""
+    """Start a request: later log lines of this context, and of copies of it, belong to it."""
     # A client may send any word as its method.
     known = method if method.isascii() and method.isalpha() and len(method) <= 7 else "OTHER"
     _current.set(RequestContext(known, next(_numbers)))
 
 
 def current_request() -> Optional[RequestContext]:
-    """The request under way; None: what happens belongs to none."""
+    """The current request; None outside of requests."""
     return _current.get()
 
 
 def note_session(session_id: str) -> None:
-    """The request under way is about this UIA session."""
+    """Record the UIA session of the current request."""
     context = _current.get()
     if context is not None:
         context.session = session_id[:SESSION_LETTERS]
 
 
 def note_address(address: str) -> None:
-    """The request under way comes from this address."""
+    """Record the client's address of the current request."""
     context = _current.get()
     if context is not None:
         context.address = address

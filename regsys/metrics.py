@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus. Label children are resolved once and kept."""
+"""Metrics for Prometheus. Label children are resolved once and cached."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 
 from regsys.model import Backlog, NewAccount
 
-# The attempts of one proof that are counted each for itself.
+# send_attempt up to this value has a label of its own.
 MOST_ATTEMPTS = 5
 
 
 class Metrics:
-    """One set of counters in a registry of its own, so that several can live in one process."""
+    """A set of metrics with a registry of its own, so that a process may have several."""
 
     def __init__(self, registry: Optional[CollectorRegistry] = None) -> None:
         self.registry = registry or CollectorRegistry()
@@ -64,7 +64,7 @@ class Metrics:
         self._timers: dict[str, Summary] = {}
 
     def monthly_active_users(self) -> Gauge:
-        """The gauge of those, which is there only where they are counted: ask once."""
+        """Create the gauge, which exists only if active users are counted; call it once."""
         return Gauge(
             "regsys_monthly_active_users",
             "Users seen in the last thirty days",
@@ -72,7 +72,7 @@ class Metrics:
         )
 
     def registered(self, new: NewAccount) -> None:
-        """This account has been made."""
+        """Count a new account."""
         labels = new.is_guest, new.shadow_banned, new.auth_provider_id or ""
         self._child(self._registrations, *labels).inc()
 
@@ -80,7 +80,7 @@ class Metrics:
         self._child(self._logins, guest, auth_provider or "").inc()
 
     def validation_requested(self, medium: str, reason: str, send_attempt: int) -> None:
-        """Clients choose the attempt: those that are no first tries are not told apart for ever."""
+        """Count a requestToken. Clients choose ``send_attempt``, so high values share a label."""
         attempt = str(send_attempt) if 1 <= send_attempt <= MOST_ATTEMPTS else "other"
         self._child(self._validations, medium, reason, attempt).inc()
 
@@ -91,7 +91,7 @@ class Metrics:
         timer.observe(seconds)
 
     def jobs_waiting(self, backlog: Sequence[Backlog], now_ms: int) -> None:
-        """All that is waiting now; a kind of which there is nothing any more is at zero."""
+        """Set the gauges of waiting jobs; a kind without any goes to zero."""
         for kind in self._kinds.difference(item.kind for item in backlog):
             self._jobs_waiting.labels(kind).set(0)
             self._oldest_job.labels(kind).set(0)

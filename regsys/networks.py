@@ -1,7 +1,7 @@
-"""Whose an IP address is, as far as limits care (contract B16.10, threat A29).
+"""The keys under which limits count IP addresses (contract B16.10, threat A29).
 
-A line of the internet brings one IPv4 address, or a whole IPv6 network: a /64 at least, and
-often a /48 with 65,536 of those. So IPv6 counts by /64, and once more by /48.
+An internet connection has one IPv4 address, or an IPv6 network: at least a /64, and often a /48
+with 65,536 of those. So IPv6 counts by /64, and also by /48.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import ipaddress
 from typing import Optional, Union
 
-# How many times as much as a /64 a whole /48 may do.
+# The limit of a /48 is so many times that of a /64.
 WHOLE_SITE = 8
-# Where translators put IPv4 addresses (RFC 6052).
+# The prefix of translated IPv4 addresses (RFC 6052).
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
 _BITS = 128
@@ -20,7 +20,7 @@ _BITS = 128
 def unwrapped(
     ip: Union[ipaddress.IPv4Address, ipaddress.IPv6Address],
 ) -> Union[ipaddress.IPv4Address, ipaddress.IPv6Address]:
-    """The IPv4 address inside an IPv6 one, where there is one; else the same."""
+    """The IPv4 address inside an IPv6 one, if there is one; else the address itself."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
     if ip in _TRANSLATED:
@@ -29,10 +29,10 @@ def unwrapped(
 
 
 def address_key(address: str) -> str:
-    """Whose limit an address falls under: its own, or for IPv6 that of its /64.
+    """The key of an address: the address itself, or for IPv6 its /64.
 
-    IPv4 inside IPv6 counts as IPv4, and an IPv6 zone does not count; what is no IP address (the
-    peer at a Unix socket) stays as it is.
+    IPv4 inside IPv6 counts as IPv4, and an IPv6 zone is ignored. Text that is no IP address (the
+    peer at a Unix socket) is returned as it is.
     """
     if ":" not in address:
         return address
@@ -44,9 +44,9 @@ def address_key(address: str) -> str:
 
 
 def site_key(key: str) -> Optional[str]:
-    """The key of the /48 around a key that ends in that of an IPv6 address; None for others.
+    """The /48's key for a key that ends in an IPv6 address's; None for any other key.
 
-    What stands before the address in the key stays in front of it.
+    Words before the address are kept.
     """
     if not key.endswith("/64"):
         return None

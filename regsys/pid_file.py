@@ -11,14 +11,14 @@ from twisted.logger import Logger
 
 log = Logger()
 
-# Larger numbers are no process's anywhere.
+# No platform has larger process IDs.
 _MOST = 2**31 - 1
 _MEND = "let the user that regsys runs as write there, or name another file"
 
 
 def problem(path: str) -> Optional[str]:
-    """Why nothing can be written there, and the mend; None: it can, or need not, as the file names
-    a process that runs."""
+    """Why the file cannot be written, and how to mend it; None if it can, or if it need not be
+    written because it names a running process."""
     directory = os.path.dirname(path) or "."
     try:
         mode = os.stat(path).st_mode
@@ -40,28 +40,28 @@ def problem(path: str) -> Optional[str]:
 
 
 def names_process(path: str) -> bool:
-    """Whether it holds the ID of another process that lives: a homeserver's, whose file it also
-    is."""
+    """Whether the file holds the ID of another running process, such as a homeserver's that shares
+    the file."""
     try:
         with open(path, encoding="ascii") as file:
             number = int(file.read(32))
     except (OSError, ValueError):
         return False
-    # Our own is a dead process's: a container that was killed comes back under the same ID.
+    # Our own ID is a dead process's: a container that was killed restarts with the same ID.
     if not 0 < number <= _MOST or number == os.getpid():
         return False
     try:
         os.kill(number, 0)
     except PermissionError:
-        return True  # another user's
+        return True  # another user's process
     except OSError:
         return False
     return True
 
 
 def write(path: str) -> None:
-    """Write this process's ID, unless the file names another process that lives. What goes wrong
-    is logged: everything else is under way by now."""
+    """Write this process's ID, unless the file names another running process. Errors are only
+    logged, as the service is running by now."""
     if names_process(path):
         log.warn("pid_file: {path} is not written: it names a process that runs", path=path)
         return
@@ -73,7 +73,7 @@ def write(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove it, if it is this process's."""
+    """Remove the file if it holds this process's ID."""
     with contextlib.suppress(OSError, ValueError):
         with open(path, encoding="ascii") as file:
             is_ours = int(file.read(32)) == os.getpid()

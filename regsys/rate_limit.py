@@ -1,7 +1,7 @@
-"""Limits: how often, and how many at a time (contract B16.9-10).
+"""Rate limits and concurrency limits (contract B16.9-10).
 
-A limit is kept for a key. Whoever asks makes the key: ``networks.address_key`` of an address,
-a user's name, or several things in one.
+A limit counts by key. The caller makes the key: ``networks.address_key`` of an address, a user's
+name, or a combination.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from regsys.errors import LimitExceeded
 from regsys.interfaces import IConcurrencyLimiter, ILimiter
 from regsys.networks import WHOLE_SITE, site_key
 
-# The hint for those whom no wait would help, because the limit never refills.
+# retry_after_ms of a limit that never refills.
 NEVER_MS = 24 * 60 * 60 * 1000
-# A flood of addresses may cost this many entries of memory; then the oldest are forgotten.
+# The most keys in memory, in a flood of addresses; then the oldest are dropped.
 MOST_KEYS = 100_000
-# Rounding must not refuse a request that comes exactly when it was told to.
+# Rounding must not refuse a request that comes exactly after retry_after_ms.
 ROUNDING = 1e-7
-# Within this time of the one before, a request must wait before it is let through.
+# A request within this time of the one before must pause first.
 WINDOW_S = 2.0
 PAUSE_S = 1.0
-# So many may wait for each request that a concurrency limit lets through.
+# How many requests may wait for each place of a concurrency limit.
 WAITING = 2
 
 
-# --- How often ---------------------------------------------------------------------------
+# --- Rate limits -------------------------------------------------------------------------
 
 
 @attr.frozen
 class _Bucket:
-    """``level`` requests were in it at ``at_s``; they run out at the limit's rate."""
+    """``level`` requests were in it at ``at_s``; they leak at the limit's rate."""
 
     level: float
     at_s: float
@@ -50,14 +50,14 @@ class _Bucket:
 class LeakyBuckets:
     """``burst_count`` requests at once, then ``per_second`` a second, for each key.
 
-    ``seconds`` is a monotonic clock. With ``per_second`` 0 nothing follows the burst; with
-    ``burst_count`` 0 nothing is ever let through.
+    ``seconds`` is a monotonic clock. With ``per_second`` 0 the burst is all; with ``burst_count`` 0
+    every request is refused.
     """
 
     per_second: float
     burst_count: int
     seconds: Callable[[], float]
-    # In the order of their last change, so that those which have run out are found in front.
+    # In the order of their last change: the empty ones are at the front.
     _buckets: OrderedDict[str, _Bucket] = attr.field(init=False, factory=OrderedDict)
 
     async def peek(self, key: str) -> None:
@@ -89,7 +89,7 @@ class LeakyBuckets:
         return max(0.0, bucket.level - (now_s - bucket.at_s) * self.per_second)
 
     def _prune(self, now_s: float) -> None:
-        # Two looks for each key that is added: however many there are, they shrink again.
+        # Two are checked for each key that is added, so that they become fewer again.
         for key, bucket in list(islice(self._buckets.items(), 2)):
             if not self._level(bucket, now_s) or len(self._buckets) > MOST_KEYS:
                 del self._buckets[key]
@@ -98,10 +98,10 @@ class LeakyBuckets:
 @implementer(ILimiter)
 @attr.frozen
 class AddressBuckets:
-    """A limit for addresses: ``own`` for the keys that ``address_key`` makes, and a larger one,
-    ``sites``, for the /48s that they are in. What one of the two refuses counts for neither.
+    """A limit for addresses: ``own`` for the keys of ``address_key``, and ``sites``, a larger one,
+    for their /48s. A request that one of them refuses counts for neither.
 
-    A key may have other words before the address's."""
+    A key may have other words before the address."""
 
     own: ILimiter
     sites: ILimiter
@@ -130,12 +130,12 @@ class AddressBuckets:
             await self.sites.give_back(site)
 
 
-# --- How many at a time ------------------------------------------------------------------
+# --- Concurrency limits ------------------------------------------------------------------
 
 
 @attr.define(eq=False)
 class _Gate:
-    """``entered_s``: when the latest requests came, as many as may pass without a pause."""
+    """``entered_s``: when the latest requests came, as many as there are places."""
 
     entered_s: deque[float]
     turn: DeferredSemaphore
@@ -148,7 +148,7 @@ class _Gate:
 
 
 def _is_recent(then_s: float, now_s: float) -> bool:
-    # A request in the future is one from before the clock was set back.
+    # A time in the future is from before the clock was set back.
     return 0 <= now_s - then_s < WINDOW_S
 
 
@@ -157,8 +157,8 @@ def _is_recent(then_s: float, now_s: float) -> bool:
 class OneAtATime:
     """``places`` requests of a key at a time; twice as many more may wait (contract B16.9).
 
-    A request that comes within two seconds of the one that had its place before waits for a
-    second at least. A caller who stops waiting cancels, and gives up the place in the queue.
+    A request within two seconds of the one that had its place before waits at least a second. A
+    caller that stops waiting cancels the Deferred, which frees its place in the queue.
     """
 
     clock: IReactorTime
@@ -192,7 +192,7 @@ class OneAtATime:
         return gate
 
     def _prune(self, now_s: float) -> None:
-        # As in LeakyBuckets; a gate in use goes behind the others instead.
+        # As in LeakyBuckets; a gate in use goes to the end instead.
         for key, gate in list(islice(self._gates.items(), 2)):
             if gate.turn.tokens < self.places or gate.waiting:
                 self._gates.move_to_end(key)
@@ -203,8 +203,8 @@ class OneAtATime:
 @implementer(IConcurrencyLimiter)
 @attr.frozen
 class OneAtATimeByAddress:
-    """A concurrency limit for addresses: ``own`` for the keys that ``address_key`` makes, and a
-    wider one, ``sites``, for the /48s that they are in."""
+    """A concurrency limit for addresses: ``own`` for the keys of ``address_key``, and ``sites``, a
+    larger one, for their /48s."""
 
     own: IConcurrencyLimiter
     sites: IConcurrencyLimiter
@@ -221,7 +221,7 @@ class OneAtATimeByAddress:
         try:
             await self.sites.enter(site)
         except BaseException:
-            # LimitExceeded, or a caller who stops waiting.
+            # LimitExceeded, or a caller that stops waiting.
             self.own.leave(key)
             raise
 
@@ -234,7 +234,7 @@ class OneAtATimeByAddress:
 
 @implementer(IConcurrencyLimiter)
 class NoConcurrencyLimit:
-    """No concurrency limit: nobody waits."""
+    """No limit: no request waits."""
 
     async def enter(self, key: str) -> None:
         return
@@ -245,8 +245,8 @@ class NoConcurrencyLimit:
 
 @implementer(IConcurrencyLimiter)
 @attr.frozen
-class RateInstead:
-    """A rate limit in the place of a concurrency limit: nobody waits."""
+class RateAsConcurrencyLimit:
+    """A rate limit as a concurrency limit: no request waits."""
 
     limiter: ILimiter
 

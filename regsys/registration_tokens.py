@@ -1,4 +1,4 @@
-"""Registration tokens: what a good one looks like, whether it lets somebody in (B8.8, B16.13)."""
+"""Registration tokens: their administration, and their UIA stage (B8.8, B16.13)."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from regsys.model import (
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.uia.stage_types import REGISTRATION_TOKEN
 
-# Of these a token is made up, so that none begins like an option or ends like a sentence.
+# Generated tokens have only these, so that none begins like an option or ends like a sentence.
 PLAIN = string.ascii_letters + string.digits
 ALPHABET = PLAIN + "._~-"
 MAX_LENGTH = 64
 DEFAULT_LENGTH = 16
 MAX_NOTE = 500
-# A made-up token is tried anew where somebody has it; with 62 letters to the 16th, never.
+# How often a generated token that exists already is generated again; of 62^16 this never happens.
 TRIES = 10
 
 
 @attr.frozen(kw_only=True)
 class RegistrationTokens:
-    """What administrators do with tokens, and the one question that everybody may ask.
+    """The administration of tokens, and ``is_valid``, which any client may ask.
 
-    Every value that cannot be is InvalidParam, a token that does not exist TokenNotFound.
+    Raises InvalidParam for every invalid value, TokenNotFound for a token that does not exist.
     """
 
     store: RegistrationTokenStore
     clock: IReactorTime
 
     async def is_valid(self, token: str) -> bool:
-        """Whether one more person could begin to register with it."""
+        """Whether one more registration could begin with it."""
         now_ms = self.now_ms()
         found = await self.store.get(token, now_ms)
         return found is not None and found.is_valid(now_ms)
@@ -62,8 +62,8 @@ class RegistrationTokens:
         settings: Mapping[str, Any],
         creator: Optional[str] = None,
     ) -> RegistrationToken:
-        """A new token: ``token``, or one made up of ``length`` characters. ``settings`` has
-        any of ``uses_allowed``, ``expiry_ms``, ``note``. ``creator``: the admin, or None."""
+        """Create ``token``, or a random one of ``length`` characters. ``settings``: any of
+        ``uses_allowed``, ``expiry_ms``, ``note``. ``creator``: the admin, or None."""
         self._check(settings)
         if not 0 < (length if token is None else len(token)) <= MAX_LENGTH:
             raise InvalidParam(f"A token has 1 to {MAX_LENGTH} characters.")
@@ -101,7 +101,7 @@ class RegistrationTokens:
             after = page[-1]
 
     async def change(self, token: str, settings: Mapping[str, Any]) -> RegistrationToken:
-        """Set any of ``uses_allowed``, ``expiry_ms``, ``note``, ``revoked``; the token then."""
+        """Set any of ``uses_allowed``, ``expiry_ms``, ``note``, ``revoked``; returns the token."""
         self._check(settings)
         if not await self.store.change(token, settings):
             raise TokenNotFound()
@@ -112,13 +112,13 @@ class RegistrationTokens:
             raise TokenNotFound()
 
     async def uses(self, token: str) -> Sequence[TokenUse]:
-        """The accounts it has let in, also after it was deleted."""
+        """The accounts that were registered with it, also after it was deleted."""
         return [use async for page in self.pages_of_uses(token) for use in page]
 
     async def pages_of_uses(
         self, token: str, after: Optional[TokenUse] = None
     ) -> AsyncGenerator[Sequence[TokenUse], None]:
-        """As ``uses``, up to USES_A_PAGE at a time, those that follow ``after``."""
+        """As ``uses``, up to USES_A_PAGE at a time, beginning after ``after``."""
         while page := await self.store.uses(token, after, USES_A_PAGE):
             yield page
             after = page[-1]
@@ -126,7 +126,7 @@ class RegistrationTokens:
     async def first_uses(
         self, tokens: Sequence[str], at_most: int
     ) -> Mapping[str, Sequence[TokenUse]]:
-        """The first uses of each of these tokens, up to ``at_most``; nothing of one without any."""
+        """Up to ``at_most`` first uses of each of these tokens; a token without any is left out."""
         return await self.store.first_uses(tokens, at_most)
 
     def _check(self, settings: Mapping[str, Any]) -> None:
@@ -140,15 +140,15 @@ class RegistrationTokens:
             raise InvalidParam(f"'note' must be one line of at most {MAX_NOTE} characters.")
 
     def now_ms(self) -> int:
-        """The time that decides what has expired."""
+        """The time by which tokens expire."""
         return clock.now_ms(self.clock)
 
 
 @implementer(IStage)
 @attr.frozen(kw_only=True)
 class RegistrationTokenStage:
-    """``m.login.registration_token``: a token with a use left, which the session then holds
-    (contract B8.8). ``limiter`` and ``key_of``: how many tokens an address may try."""
+    """``m.login.registration_token``: a token with a use left, which the session then reserves
+    (contract B8.8). ``limiter`` and ``key_of`` limit how many tokens an address may try."""
 
     store: RegistrationTokenStore
     limiter: ILimiter
@@ -163,7 +163,7 @@ class RegistrationTokenStage:
 
     async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
         if not auth.get("session"):
-            # The use is held by the session: one that nobody can come back to holds none.
+            # The session reserves the use, so the client must be able to continue it.
             raise StageFailed("M_MISSING_PARAM", "'session' is missing.")
         if "token" not in auth:
             raise StageFailed("M_MISSING_PARAM", "'token' is missing.")

@@ -1,4 +1,4 @@
-"""One process of ``regsys serve``: listeners, signals, and a shutdown that loses nothing."""
+"""One process of ``regsys serve``: listeners, signals and a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ from regsys.wiring.subsystem import Subsystem
 
 log = Logger()
 
-# After the first SIGTERM: how long calls may take to end, and when the process ends whatever
-# they do. What is cut off then, the database rolls back.
+# After the first SIGTERM: how long calls may take to end, and when the process ends in any case.
+# The database rolls back what is cut off then.
 GRACE_S = 8.0
 LAST_S = 9.5
-# Before that: from then on who waits for a password hash is told to try again, so that everybody
-# is answered.
+# From then on requests that wait for a password hash are answered with a 503, so that no request
+# goes unanswered.
 HURRY_S = 6.0
-# The last answers are written, but not sent yet, when their calls end: so often is looked whether
-# they have left, before those who do not take theirs are left behind.
+# When the calls end, their answers may not be sent yet: how often this is checked before clients
+# that do not read theirs are given up.
 FLUSH_S = 0.05
 FLUSHES = 20
 
 
 class CannotListen(Exception):
-    """A listener's address is not to be had; the text says which."""
+    """A listener cannot bind its address; the text says which."""
 
 
 class Service:
-    """Serves a subsystem on the configured listeners until it is told to stop.
+    """Serves a subsystem on the configured listeners until a signal stops it.
 
-    ``ended``: it has stopped, and no call or thread had to be left behind.
+    ``ended``: it has stopped, and all calls and threads have ended.
     """
 
     def __init__(self, config: Config, subsystem: Subsystem, reactor: Any) -> None:
         self._config = config
-        # Not among the subsystem's own: whoever mounts all of those would show it to clients.
+        # Metrics are not among the subsystem's own endpoints: an embedder that mounts all of those
+        # would expose them to clients.
         self._subsystem = subsystem.having(exposition(subsystem.process.metrics))
         self._reactor = reactor
         self._connections = http.Connections.within(http.MOST_CONNECTIONS, reactor.seconds)
@@ -63,7 +64,7 @@ class Service:
     def run(self, ready: Callable[[], None]) -> int:
         """Listen, call ``ready``, and serve until SIGTERM or SIGINT. Returns the exit status.
 
-        Raises CannotListen, with nothing started.
+        Raises CannotListen before anything is started.
         """
         self._connections = connections(self._config.limits, self._reactor)
         for listener in self._config.listeners:
@@ -77,7 +78,7 @@ class Service:
         return 0
 
     def addresses(self) -> list[str]:
-        """Where it listens, as a person would type it."""
+        """The URLs and sockets at which it listens."""
         found = []
         for listener, port in self._ports:
             if listener.path is not None:
@@ -124,7 +125,7 @@ class Service:
 
     async def _end(self) -> None:
         await self._subsystem.stop()
-        # By turns of the reactor, not by time alone: it may be a slow machine's first turn.
+        # Counted in turns of the reactor, not by time alone: on a slow machine one turn is long.
         for _ in range(FLUSHES):
             await deferLater(self._reactor, FLUSH_S)
             if not self._reactor.getWriters():
@@ -151,12 +152,12 @@ class Service:
                 refused = error
                 if address not in ALL_ADDRESSES:
                     break
-        # Of "every address" one family is enough: a machine may lack the other, or one
-        # socket may serve both.
+        # Of ALL_ADDRESSES one family is enough: a machine may lack the other, or one socket may
+        # serve both.
         if refused is not None and not (
             ports and set(listener.bind_addresses) <= set(ALL_ADDRESSES)
         ):
-            raise CannotListen(_way_out(listener, refused.socketError))
+            raise CannotListen(_bind_problem(listener, refused.socketError))
         return ports
 
     def _bind(self, listener: Listener, address: str, site: Any) -> Any:
@@ -172,7 +173,7 @@ class Service:
         if "client" in listener.resources:
             names |= self._subsystem.endpoints - {"consent", "health", "metrics"}
         if "consent" in listener.resources:
-            # Its pages are styled by our files.
+            # Its pages load our style sheet.
             names |= {"consent", "static"} & self._subsystem.endpoints
         return self._subsystem.resource(names, client_address=self._addresses(listener))
 
@@ -184,14 +185,15 @@ class Service:
         return http.first_forwarded
 
     def _keys(self, listener: Listener) -> http.PeerKeys:
-        """Proxies speak for many clients: where none are named, every peer may be one."""
+        """A proxy's connections carry many clients' requests and are not counted by address; if no
+        proxies are named, every peer may be one."""
         proxies = self._config.trusted_proxies if listener.x_forwarded else ()
         return http.counted_by_address(None if listener.x_forwarded and not proxies else proxies)
 
 
 def connections(limits: LimitsConfig, clock: IReactorTime) -> http.Connections:
-    """As many as are configured, and as this process can hold: from now on it may open as many
-    descriptors as its hard limit allows."""
+    """As many connections as configured, and as the process's limit of descriptors allows, which
+    this raises to the hard limit."""
     possible = http.most_connections(raise_descriptor_limit())
     if limits.connections is not None and limits.connections > possible:
         log.warn(
@@ -211,17 +213,17 @@ def connections(limits: LimitsConfig, clock: IReactorTime) -> http.Connections:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of open descriptors to the hard one; how many may be open now."""
+    """Raise the soft limit of open descriptors to the hard one; returns how many may be open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
-        # Some systems have a lower limit than the hard one says.
+        # Some systems have a lower limit than the hard one.
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
     return http.MOST_CONNECTIONS * 2 if soft == resource.RLIM_INFINITY else soft
 
 
-def _way_out(listener: Listener, error: Any) -> str:
-    """Why there is no listening on its port, and what to do."""
+def _bind_problem(listener: Listener, error: Any) -> str:
+    """Why the listener cannot bind its address, and what to do."""
     mends = {
         errno.EADDRINUSE: "another program has it. Stop that one, or choose another port: with"
         " regsys serve --port for now, with listeners in the configuration for good",
@@ -236,7 +238,7 @@ def _way_out(listener: Listener, error: Any) -> str:
 
 
 def tls_context(files: TLSFiles) -> ssl.CertificateOptions:
-    """The certificate with its chain, and its key."""
+    """The TLS context with the certificate, its chain and its key."""
     from OpenSSL import crypto
 
     with open(files.certificate, "rb") as file:
@@ -250,7 +252,7 @@ def tls_context(files: TLSFiles) -> ssl.CertificateOptions:
 
 
 def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str) -> int:
-    """Serve; once ready, print the introduction on standard error, and say so in one line on
+    """Serve. Once ready, print the introduction to standard error, and one line that says so to
     standard output."""
     service = Service(config, subsystem, reactor)
 
@@ -266,8 +268,8 @@ def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str)
         if config.pid_file is not None:
             pid_file.remove(config.pid_file)
     if not service.ended:
-        # What a log handler still holds back; the interpreter's own end, which would write it,
-        # would wait for threads in the middle of hashes that nobody wants.
+        # Flush buffered log lines. The interpreter's own exit would do so, but it would also wait
+        # for threads in the middle of hashes that are not needed any more.
         logging.shutdown()
         os._exit(status)
     return status

@@ -40,7 +40,7 @@ class HookCase(SynchronousTestCase):
         self.rules = ThreepidRules(clock=self.clock)
 
     def judge(self, registration: Registration = REGISTRATION) -> Deferred[Verdict]:
-        return Deferred.fromCoroutine(self.spam.judge(registration))
+        return Deferred.fromCoroutine(self.spam.check(registration))
 
     def is_allowed(self, registering: bool = True) -> Deferred[bool]:
         return Deferred.fromCoroutine(

@@ -118,7 +118,7 @@ class FileTests(ConfigCase):
         )
         warnings = load([first, second]).warnings
         self.assertEqual(len(warnings), 2, warnings)
-        self.assertIn(f"email: {second} replaces the whole of what {first} says there", warnings[0])
+        self.assertIn(f"email: {second} replaces the whole value of {first}", warnings[0])
         self.assertIn("app_name, smtp_host are not set any more", warnings[0])
         self.assertIn("auto_join_rooms: ", warnings[1])
         self.assertIn("1 of its 2 entries", warnings[1])

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.accounts.post_registration_jobs import JobPlanners
 from regsys.config import TermsConfig
 from regsys.config.terms import Policy, PolicyText
-from regsys.consent import Consents, offer
+from regsys.consent import Consents, policies_json
 from regsys.errors import Forbidden, UserNotFound
 from regsys.model import Consent, NewJob, Secret, UserID
 from regsys.storage.consents import ConsentStore
@@ -45,7 +45,7 @@ class OfferTests(SynchronousTestCase):
         terms = TermsConfig(policies=POLICIES, template_dir="pages")
         consent = f"{BASE}_matrix/consent"
         self.assertEqual(
-            offer(terms, BASE),
+            policies_json(terms, BASE),
             {
                 "privacy_policy": {
                     "version": "1.0",

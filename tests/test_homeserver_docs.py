@@ -48,7 +48,7 @@ class HomeserverDocumentTests(HomeserverCase):
             sender_localpart=registration["sender_localpart"],
         )
         http = HTTPClient(RequestTraversalAgent(self.double), Clock())
-        self.homeserver = Homeserver.of(config.homeserver, config.server_name, http)
+        self.homeserver = Homeserver.from_config(config.homeserver, config.server_name, http)
         rooms = HomeserverRooms(homeserver=self.homeserver)
         (alias,) = options["auto_join_rooms"]
         for name in ("alice", "_Ghost/of=thé"):

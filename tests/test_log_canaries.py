@@ -313,7 +313,7 @@ class ReprTests(SystemCase):
             NewAccount(key=key, user_id=UserID("a", "b"), created_ms=0, password_hash="$2b$04$x"),
             User(user_id=UserID("a", "b"), password_hash="$2b$04$x"),
             SignupRequest(kind="user", body=body, uri="/", client=Client("192.0.2.1")),
-            RegisterRequest.of(body),
+            RegisterRequest.from_body(body),
             Auth("s", "m.login.dummy", auth),
             ValidationTokens(SECRETS["the macaroon secret"].encode()),
             ValidationMail(

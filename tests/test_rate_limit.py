@@ -20,7 +20,7 @@ from regsys.rate_limit import (
     NoConcurrencyLimit,
     OneAtATime,
     OneAtATimeByAddress,
-    RateInstead,
+    RateAsConcurrencyLimit,
 )
 from regsys.testing import provides
 
@@ -436,7 +436,7 @@ class OtherTurnstileTests(LimitCase):
 
     def test_limitInATurnstilesPlace(self) -> None:
         """A limit counts those who enter, whether or not they have left again."""
-        gate = RateInstead(self.buckets(1, 2))
+        gate = RateAsConcurrencyLimit(self.buckets(1, 2))
         provides(IConcurrencyLimiter, gate)
         self.passes(gate.enter("a"))
         self.passes(gate.enter("a"))

@@ -123,7 +123,7 @@ class CheckTests(CheckCase):
             config = self.config(**self.listener(port=port))
             done = self.regsys("check-config", "-c", config)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn(f"port {port} of 127.0.0.1 is not to be had now", done.stderr)
+        self.assertIn(f"port {port} of 127.0.0.1 cannot be bound now", done.stderr)
 
     def test_connected(self) -> None:
         """With --connect everybody who is named is asked, and said to have answered; the database

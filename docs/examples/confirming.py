@@ -36,7 +36,7 @@ def deactivation(
         )
         answer = await reauthentication.confirm(request)
         if isinstance(answer, Challenge):
-            return Reply(regsys.challenged(answer), status=401)
+            return Reply(regsys.challenge_json(answer), status=401)
         await deactivate(requester.user_id)
         return Reply()
 

@@ -52,7 +52,7 @@ class Admission:
     async def check_spam(self, registration: Registration) -> Verdict:
         """What the spam checkers say, ALLOW or SHADOW_BAN. For DENY raises LimitExceeded, just
         as ``take`` would (B2.2); Unavailable if a checker fails (B10.3)."""
-        verdict = await self.spam.judge(registration)
+        verdict = await self.spam.check(registration)
         if verdict is Verdict.DENY:
             raise LimitExceeded(self.denied_ms, reason=DENIED)
         return verdict

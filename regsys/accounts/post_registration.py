@@ -78,7 +78,7 @@ class PostRegistration:
         """The handler of AFTER_CONSENT jobs: begins what waited if by now the user has accepted
         all that newcomers must; else a later consent brings another such job."""
         user_id = UserID.parse(job.payload["user_id"])
-        if await self.consents.is_admitted(user_id):
+        if await self.consents.has_accepted_required(user_id):
             await self.after_consent(user_id)
 
     async def _begin(self, jobs: Sequence[NewJob]) -> None:

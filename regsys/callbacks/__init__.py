@@ -1,4 +1,4 @@
-"""The hooks of modules (contract B10): ``asking`` says how they are called, the others what."""
+"""The hooks of modules (contract B10): ``base`` calls them, the others define them."""
 
 from regsys.callbacks.base import DEADLINE_MS
 from regsys.callbacks.registration import SpamChecks, ThreepidRules

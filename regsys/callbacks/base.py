@@ -1,10 +1,10 @@
-"""The hooks of modules: how they are called, and how several answers become one (contract B10).
+"""How the hooks of modules are called (contract B10).
 
-Callbacks are registered under their module's name, asked in that order, and may answer at
-once, be ``async`` or return a Deferred. One that raises, does not answer in time or answers
-with something else is logged under its module's name. A question then ends in Unavailable: all
-questions here come before the first write, so that the client can simply try again. A notice
-goes to the others all the same, and neither holds an answer up nor changes it.
+Hooks are registered under their module's name and called in that order. They may return at once, be
+``async`` or return a Deferred. One that raises, times out or returns an invalid value is logged
+under its module's name. A check then raises Unavailable: all checks come before the first write, so
+the client can simply try again. A notice still goes to the other modules, and neither delays nor
+changes the client's answer.
 """
 
 from __future__ import annotations
@@ -30,10 +30,7 @@ log = Logger()
 
 @attr.define(kw_only=True, eq=False)
 class CallbackList(Generic[Hook]):
-    """The hooks of one moment, and the one way in which they are asked.
-
-    A hook has ``deadline_ms`` to answer.
-    """
+    """The hooks of one kind (``moment``). A hook has ``deadline_ms`` to answer."""
 
     moment: ClassVar[str]
 
@@ -42,11 +39,11 @@ class CallbackList(Generic[Hook]):
     hooks: list[tuple[str, Hook]] = attr.field(init=False, factory=list)
 
     def register(self, module: str, hook: Hook) -> None:
-        """Ask ``hook`` too, after those that are registered; ``module`` is for the log."""
+        """Add a hook after those that are registered; ``module`` is for the log."""
         self.hooks.append((module, hook))
 
     async def ask(self, module: str, hook: Hook, read: Callable[[Any], T], *args: object) -> T:
-        """The hook's answer as ``read`` understands it (ValueError: not at all)."""
+        """The hook's answer, parsed by ``read``, which raises ValueError for an invalid one."""
         try:
             answer = await self._answer(hook, args)
             if isinstance(answer, _Raised):
@@ -71,10 +68,10 @@ class CallbackList(Generic[Hook]):
         raise Unavailable()
 
     async def _answer(self, hook: Hook, args: tuple[object, ...]) -> object:
-        """What the hook answers or raises; TimeoutError after the deadline."""
+        """What the hook returns, or raises as _Raised; TimeoutError after the deadline."""
         working = Deferred.fromCoroutine(_call(hook, args))
-        # The wait has a Deferred of its own: the deadline holds for a hook that will not be
-        # cancelled, and a hook that cancels itself is not taken for a client that went away.
+        # The wait has a Deferred of its own: the deadline also holds for a hook that cannot be
+        # cancelled, and a hook that cancels itself is not taken for a client that has disconnected.
         answer: Deferred[object] = Deferred()
         working.addErrback(_Raised).addBoth(answer.callback)
         answer.addTimeout(self.deadline_ms / 1000, self.clock)

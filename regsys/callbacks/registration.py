@@ -1,4 +1,4 @@
-"""Callbacks that judge registrations and addresses (contract B10.2)."""
+"""Checks of registrations and 3PIDs by modules (contract B10.2)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from regsys.callbacks.base import CallbackList
 from regsys.interfaces import IThreepidRules, Verdict
 from regsys.model import Registration
 
-# check_registration_for_spam(email_threepid, username, request_info, auth_provider_id):
-# the validated email address as a dict of medium, address and validated_at (ms), or None;
-# the localpart, or None if one is to be drawn; (user agent, IP) of each request seen; how
-# the person was authenticated elsewhere, or None. Answers a Verdict or its value.
+# check_registration_for_spam(email_threepid, username, request_info, auth_provider_id): the
+# validated email address as a dict of medium, address and validated_at (ms), or None; the
+# localpart, or None if it will be generated; (user agent, IP) of each request of the session; the
+# provider that has authenticated the user, or None. Returns a Verdict or its value.
 SpamAnswer = Union[Verdict, str]
 SpamCheck = Callable[
     [Optional[dict[str, Any]], Optional[str], list[tuple[str, str]], Optional[str]],
     Union[SpamAnswer, Awaitable[SpamAnswer]],
 ]
-# is_3pid_allowed(medium, address, registration): the address canonical, and whether it is
-# for an account about to be made. Answers a bool.
+# is_3pid_allowed(medium, address, registration): the canonical address, and whether it is for an
+# account that is being registered. Returns a bool.
 ThreepidRule = Callable[[str, str, bool], Union[bool, Awaitable[bool]]]
 
 
@@ -29,8 +29,8 @@ class SpamChecks(CallbackList[SpamCheck]):
 
     moment = "check_registration_for_spam"
 
-    async def judge(self, registration: Registration) -> Verdict:
-        """The first answer that isn't ALLOW; the checkers after it are not asked."""
+    async def check(self, registration: Registration) -> Verdict:
+        """The first verdict other than ALLOW; the checkers after it are not called."""
         for module, check in self.hooks:
             verdict = await self.ask(module, check, Verdict, *_spam_arguments(registration))
             if verdict is not Verdict.ALLOW:
@@ -39,7 +39,7 @@ class SpamChecks(CallbackList[SpamCheck]):
 
 
 def _spam_arguments(registration: Registration) -> tuple[object, ...]:
-    # Made anew for each checker: one that changes them does not change the next one's.
+    # New ones for each checker, which may change them.
     emails = [
         {"medium": item.medium, "address": item.address, "validated_at": item.validated_at_ms}
         for item in registration.threepids
@@ -56,12 +56,12 @@ def _spam_arguments(registration: Registration) -> tuple[object, ...]:
 
 @implementer(IThreepidRules)
 class ThreepidRules(CallbackList[ThreepidRule]):
-    """The rules about third-party identifiers; without any, every address is allowed."""
+    """The rules for 3PIDs; without any, every address is allowed."""
 
     moment = "is_3pid_allowed"
 
     async def is_allowed(self, medium: str, address: str, registering: bool) -> bool:
-        """False as soon as one rule says so; the rules after it are not asked."""
+        """False if a rule returns False; the rules after it are not called."""
         for module, rule in self.hooks:
             if not await self.ask(module, rule, _as_bool, medium, address, registering):
                 return False

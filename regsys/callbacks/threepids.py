@@ -1,4 +1,4 @@
-"""Callbacks around changes of an account's 3PIDs, here and at identity servers (contract B10.4)."""
+"""Hooks for changes of an account's 3PIDs, here and at identity servers (contract B10.4)."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from regsys.callbacks.base import CallbackList, Hook, log
 from regsys.errors import ThreepidChangeRefused, Unavailable
 from regsys.model import Binding, UserID
 
-# check_user_third_party_identifier(user_id, medium, address, adding): before an account gets the
-# address, or loses it. Answers None if it may, else (errcode, sentence for the person); where the
-# errcode is None it is that of B10.4.
+# check_user_third_party_identifier(user_id, medium, address, adding): before an address is added to
+# an account, or removed. Returns None to allow it, else (errcode, sentence for the user), with None
+# for the default errcode of B10.4.
 Objection = Optional[tuple[Optional[str], str]]
 ThreepidCheck = Callable[[str, str, str, bool], Union[Objection, Awaitable[Objection]]]
-# on_add_user_third_party_identifier(user_id, medium, address), on_remove_…: afterwards. What it
-# answers is not looked at.
+# on_add_user_third_party_identifier(user_id, medium, address), on_remove_…: afterwards. The result
+# is ignored.
 ThreepidNotice = Callable[[str, str, str], object]
 # check_identity_server_binding(id_server, user_id, medium, address, bound): before an identity
-# server is asked to bind the address to the user, or (not bound) no longer to. Answers as above.
+# server is asked to bind the address to the user, or (not ``bound``) to unbind it. Returns as
+# above.
 BindingCheck = Callable[[str, str, str, str, bool], Union[Objection, Awaitable[Objection]]]
 # on_update_identity_server_binding, with the same arguments: afterwards.
 BindingNotice = Callable[[str, str, str, str, bool], object]
 
 
 class _Checks(CallbackList[Hook]):
-    """Who may object."""
+    """Hooks that may object to a change."""
 
     async def check(self, default: str, *args: object) -> None:
-        """Raise the first objection, whose errcode may be the ``default``; the checks after it are
-        not asked."""
+        """Raise the first objection, with the ``default`` errcode if it has none; the checks after
+        it are not called."""
         for module, hook in self.hooks:
             objection = await self.ask(module, hook, _as_objection, *args)
             if objection is not None:
@@ -52,24 +53,24 @@ def _as_objection(answer: object) -> Objection:
 
 
 class _Notices(CallbackList[Hook]):
-    """Who is told of a change that has happened."""
+    """Hooks that are notified of a change afterwards."""
 
-    def tell(self, *args: object) -> list[Deferred[None]]:
-        """Begin to notify all listeners; the failure of one is logged. Each fires, with None,
-        when one has been told."""
-        return self._tell_these(self.hooks, *args)
+    def notify(self, *args: object) -> list[Deferred[None]]:
+        """Begin to notify all hooks; failures are logged. Each Deferred fires, with None, when its
+        hook has been notified."""
+        return self._notify_all(self.hooks, *args)
 
-    def _tell_these(
+    def _notify_all(
         self, chosen: Iterable[tuple[str, Hook]], *args: object
     ) -> list[Deferred[None]]:
         return [
-            Deferred.fromCoroutine(self._tell(module, hook, *args)).addErrback(
-                lambda failure: log.failure("telling a module", failure)
+            Deferred.fromCoroutine(self._notify(module, hook, *args)).addErrback(
+                lambda failure: log.failure("notifying a module", failure)
             )
             for module, hook in chosen
         ]
 
-    async def _tell(self, module: str, hook: Hook, *args: object) -> None:
+    async def _notify(self, module: str, hook: Hook, *args: object) -> None:
         with contextlib.suppress(Unavailable):  # it has been logged
             await self.ask(module, hook, lambda answer: None, *args)
 
@@ -88,14 +89,16 @@ class ThreepidRemovals(_Notices[ThreepidNotice]):
 
 @attr.define(kw_only=True, eq=False)
 class OldAdditions(_Notices[ThreepidNotice]):
-    """What ThreepidAdditions was called before, for modules that know no newer name."""
+    """The old name of ThreepidAdditions, for modules that do not know the new one."""
 
     moment = "on_threepid_bind"
 
     _warned: set[str] = attr.field(init=False, factory=set)
 
-    def tell_but(self, newer: CallbackList[ThreepidNotice], *args: object) -> list[Deferred[None]]:
-        """As ``tell``, without the modules that are told under the ``newer`` name."""
+    def notify_except(
+        self, newer: CallbackList[ThreepidNotice], *args: object
+    ) -> list[Deferred[None]]:
+        """As ``notify``, without the modules that have registered the ``newer`` hook."""
         up_to_date = {module for module, _ in newer.hooks}
         chosen = [pair for pair in self.hooks if pair[0] not in up_to_date]
         for module in sorted({module for module, _ in chosen} - self._warned):
@@ -107,7 +110,7 @@ class OldAdditions(_Notices[ThreepidNotice]):
                 moment=self.moment,
                 newer=newer.moment,
             )
-        return self._tell_these(chosen, *args)
+        return self._notify_all(chosen, *args)
 
 
 class BindingChecks(_Checks[BindingCheck]):
@@ -152,10 +155,11 @@ class ThreepidChanges:
         Returns when all have returned; the failure of one is logged, and the others are called."""
         args = (str(user_id), medium, address)
         if added:
-            told = self.additions.tell(*args) + self.old_additions.tell_but(self.additions, *args)
+            notified = self.additions.notify(*args)
+            notified += self.old_additions.notify_except(self.additions, *args)
         else:
-            told = self.removals.tell(*args)
-        await DeferredList(told)
+            notified = self.removals.notify(*args)
+        await DeferredList(notified)
 
 
 @attr.frozen(kw_only=True)
@@ -173,13 +177,13 @@ class BindingChanges:
     async def check(self, binding: Binding, bound: bool) -> None:
         """Raises ThreepidChangeRefused if a callback objects, Unavailable if one cannot be asked.
         ``bound``: the address is to be bound, else to be unbound."""
-        await self.checks.check("M_THREEPID_DENIED", *_told(binding), bound)
+        await self.checks.check("M_THREEPID_DENIED", *_arguments(binding), bound)
 
     def updated(self, binding: Binding, bound: bool) -> None:
         """Call the callbacks for an address that is bound now, or (not ``bound``) unbound. They
         can neither fail nor delay the caller."""
-        self.updates.tell(*_told(binding), bound)
+        self.updates.notify(*_arguments(binding), bound)
 
 
-def _told(binding: Binding) -> tuple[str, str, str, str]:
+def _arguments(binding: Binding) -> tuple[str, str, str, str]:
     return binding.id_server, str(binding.user_id), binding.medium, binding.address

@@ -1,12 +1,12 @@
-"""Work for the visitor's computer instead of a captcha service: ALTCHA's open protocol.
+"""A proof of work by the visitor's computer in place of a captcha service: ALTCHA's protocol.
 
-No third party learns of the visitor, and the server keeps nothing: a challenge follows from
-our secret, the session and its end, so a solution is good for its own session alone
-(threat A25). https://altcha.org/docs/v2/proof-of-work/ has the protocol.
+No third party learns of the visitor, and the server stores nothing: a challenge is derived from
+our secret, the session and its expiry, so a solution is valid for its own session only (threat
+A25). The protocol: https://altcha.org/docs/v2/proof-of-work/
 
-Checked here rather than by the PyPI package ``altcha``: that reads the system's clock, and it
-does as much work as the client's copy of the challenge says. Here nothing in a response
-but its number and its signature counts, and it costs one derived key at most.
+The PyPI package ``altcha`` is not used: it reads the system's clock, and the client's copy of the
+challenge decides how much work a check takes. Here only the number, the expiry and the signature of
+a response are read, and a check derives one key at most.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_COUNTER = 2**32 - 1
 
 @attr.frozen(kw_only=True)
 class ProofOfWork:
-    """``secret`` is the server's. ``difficulty``: rounds of PBKDF2 for each number tried."""
+    """``secret``: the server's. ``difficulty``: rounds of PBKDF2 for each number tried."""
 
     secret: bytes = attr.field(repr=False)
     difficulty: int
@@ -43,11 +43,10 @@ class ProofOfWork:
         return self._challenge(session_id, int(self.clock.seconds()) + LIFETIME_S)
 
     def check(self, session_id: str, response: str) -> None:
-        """Raises StageFailed unless this payload of the widget solves a challenge that this
-        session was given."""
+        """Raise StageFailed unless the widget's payload solves a challenge of this session."""
         signature, expires_s, counter = _read(response)
         challenge = self._challenge(session_id, expires_s)
-        # Nobody can foresee the signature of a challenge that we haven't given out.
+        # Only we can sign a challenge, so the client had it from us.
         if not hmac.compare_digest(challenge["signature"].encode(), signature):
             raise StageFailed(
                 "M_UNAUTHORIZED", "This solves another challenge: solve the one of this session."
@@ -59,7 +58,7 @@ class ProofOfWork:
 
     def _challenge(self, session_id: str, expires_s: int) -> Mapping[str, Any]:
         letters = self._secret_letters(f"{session_id} {expires_s}", 64, HEX)
-        # In the order of the alphabet, in which the protocol signs them.
+        # In alphabetical order, in which the protocol signs them.
         parameters = {
             "algorithm": "PBKDF2/SHA-256",
             "cost": self.difficulty,
@@ -75,7 +74,7 @@ class ProofOfWork:
 
     @property
     def signing_key(self) -> bytes:
-        """The protocol's ``hmac_secret``, with which its other programs could check, too."""
+        """The protocol's ``hmac_secret``, with which its other implementations can check, too."""
         return self._secret_letters("signature", 43, token_text.BASE62).encode()
 
     def _secret_letters(self, key: str, length: int, alphabet: str) -> str:
@@ -83,7 +82,7 @@ class ProofOfWork:
 
 
 def solves(parameters: Mapping[str, Any], counter: int) -> bool:
-    """Whether the key that is derived from this number begins as the challenge wants it."""
+    """Whether the key that is derived from this number begins with the challenge's prefix."""
     password = bytes.fromhex(parameters["nonce"]) + counter.to_bytes(4, "big")
     salt = bytes.fromhex(parameters["salt"])
     rounds, length = parameters["cost"], parameters["keyLength"]
@@ -92,7 +91,7 @@ def solves(parameters: Mapping[str, Any], counter: int) -> bool:
 
 
 def _read(response: str) -> tuple[bytes, int, int]:
-    """A payload's signature, end in seconds and number. StageFailed: it is no payload."""
+    """A payload's signature, expiry in seconds and number. StageFailed if it is no payload."""
     try:
         payload = json.loads(base64.b64decode(response, validate=True))
         signature = payload["challenge"]["signature"].encode("utf-8", "replace")

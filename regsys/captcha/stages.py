@@ -1,7 +1,7 @@
-"""Captchas: those of services, one stage for all of them, and our own (B8.7, threat A25).
+"""The UIA stages of captcha services and of the proof of work (B8.7, threat A25).
 
-Services differ in the stage's name, in the page that shows them and in the address that
-knows whether they were solved. An ``auth`` dict has one key for all: ``response``.
+Services differ in the stage's type, in the page that shows them and in the URL that verifies them.
+An ``auth`` dict has the same key for all: ``response``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from regsys.interfaces import IStage, StageContext, StagePage
 from regsys.model import UIASession
 from regsys.uia.stage_types import HCAPTCHA, PROOF_OF_WORK, RECAPTCHA, TURNSTILE
 
-# The longest that services are known to give out have some two thousand characters.
+# Characters: the longest known responses of services have some two thousand.
 MAX_RESPONSE = 16 * 1024
-# Our own has some five hundred.
+# A payload of the proof of work has some five hundred.
 MAX_PAYLOAD = 4 * 1024
-# Services forget a response after minutes; from then on they refuse it themselves.
+# Services refuse a response themselves after some minutes.
 REMEMBERED_MS = 3600 * 1000
 
-# What each needs of a page's policy, as its makers document it:
+# What each service needs of a page's Content-Security-Policy, as it documents:
 # https://developers.google.com/recaptcha/docs/faq
 # https://docs.hcaptcha.com/#content-security-policy-settings
 # https://developers.cloudflare.com/turnstile/reference/content-security-policy/
@@ -93,12 +93,12 @@ class CaptchaStage:
         response = _response(auth, MAX_RESPONSE)
         fingerprint = hashlib.sha256(f"{self.type} {response}".encode()).hexdigest()
         if context.session.results.get(self.type) == fingerprint:
-            # This session has passed with it, and the client has missed the answer.
+            # This session has passed with it, but the client has not got the answer.
             return fingerprint
         refused = StageFailed("M_UNAUTHORIZED", "The captcha was not solved: try another one.")
         if not await self.verify(response, context.client.address):
             raise refused
-        # Only now: a response that nobody could check is not used up.
+        # Only now: a response that could not be verified must not be used up.
         until_ms = clock.now_ms(self.clock) + REMEMBERED_MS
         if not await self.use_once(fingerprint, until_ms):
             raise refused
@@ -108,9 +108,9 @@ class CaptchaStage:
 @implementer(IStage)
 @attr.frozen
 class ProofOfWorkStage:
-    """``org.regsys.altcha``: work that the visitor's computer does while the person waits.
+    """``org.regsys.altcha``: a proof of work by the visitor's computer.
 
-    ``params`` are the challenge and ``response`` is the payload, as ALTCHA's widget has them.
+    ``params`` is the challenge, and ``response`` the payload, of ALTCHA's widget.
     """
 
     work: ProofOfWork
@@ -131,7 +131,7 @@ class ProofOfWorkStage:
 
 
 def _response(auth: Mapping[str, Any], at_most: int) -> str:
-    """The ``response`` in an ``auth`` dict; StageFailed if there is none that could be one."""
+    """The ``response`` of an ``auth`` dict; StageFailed if it is missing or malformed."""
     response = auth.get("response", "")
     if response == "":
         raise StageFailed("M_CAPTCHA_NEEDED", "Solve the captcha, and send its 'response'.")

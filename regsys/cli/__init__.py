@@ -13,7 +13,7 @@ from regsys.config import Config, ConfigError, load
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run one command; returns its exit status. What is wrong goes to standard error."""
+    """Run one command; returns its exit status. Errors go to standard error."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "serve" and (
@@ -26,11 +26,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     from regsys.wiring.process import CannotStart
 
     try:
-        # Suppressed where it was not given, see below.
+        # Absent if it was not given, because of SUPPRESS below.
         arguments.config = getattr(arguments, "config", None)
-        only_looks = arguments.command == "check-config"
-        files = arguments.config or [_demonstration(arguments)]
-        config = load(files, makes_files=not only_looks)
+        files = arguments.config or [_demo_config(arguments)]
+        config = load(files, makes_files=arguments.command != "check-config")
         if arguments.command == "serve" and arguments.port is not None:
             config = _on_port(config, arguments.port)
         if arguments.command in ("serve", "check-config"):
@@ -120,7 +119,8 @@ def _port(text: str) -> int:
 
 
 def _on_port(config: Config, port: int) -> Config:
-    """The same, listening there. Where clients find it follows, if that was this machine's port."""
+    """The configuration with its one listener on this port, and ``public_baseurl`` to match if that
+    was on localhost."""
     if len(config.listeners) != 1 or config.listeners[0].path is not None:
         raise ConfigError(
             ["--port: there is not exactly one listener on a port — change listeners instead"]
@@ -139,8 +139,8 @@ def _version() -> str:
         return "(not installed: run from its files)"
 
 
-def _demonstration(arguments: argparse.Namespace) -> str:
-    """The configuration file of a command that was given none."""
+def _demo_config(arguments: argparse.Namespace) -> str:
+    """The demonstration's configuration file, for a command without -c."""
     from regsys.cli.demo import config_file, server
 
     if arguments.command == "serve" and arguments.demo:
@@ -161,7 +161,7 @@ def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser)
             metavar="N",
             help="show at most this many, the oldest first (default: 100)",
         )
-    text = "Have jobs that have failed tried again at once."
+    text = "Try failed jobs again at once."
     retry = actions.add_parser("retry", help=text, description=text, parents=[common])
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument(
@@ -198,15 +198,15 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
     action("list", "All tokens, one a line.")
     show = action("show", "One token, and who used it when.")
     show.add_argument("token")
-    revoke = action("revoke", "Let nobody else in with a token.")
+    revoke = action("revoke", "Let no further accounts be registered with a token.")
     revoke.add_argument("token")
-    revoke.add_argument("--undo", action="store_true", help="let people in with it again")
+    revoke.add_argument("--undo", action="store_true", help="let the token be used again")
 
 
 def _report(config: Config) -> None:
     for warning in config.warnings:
         print(f"regsys: warning: {warning}", file=sys.stderr)
-    # What a warning speaks of is not listed once more.
+    # Options that a warning names are not listed again.
     unused = [
         name
         for name in config.unused

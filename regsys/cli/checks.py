@@ -1,4 +1,4 @@
-"""What a start needs of this machine: looked at before anything is begun, and by check-config."""
+"""Checks of what a start needs on this machine, before a start and by check-config."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from regsys.config import ALL_ADDRESSES, Config, ConfigError, Listener, TLSFiles
 from regsys.service import tls_context
 from regsys.wiring import template_checks
 
-# Bytes of a Unix socket's path, where they may be fewest.
+# Bytes of a Unix socket's path, on the platform with the lowest limit.
 LONGEST_SOCKET = 103
 
 
 def before_start(config: Config) -> None:
-    """ConfigError: a file or a directory is not as a start needs it. Nothing is changed."""
+    """Raise ConfigError if a file or directory is not as a start needs it. Changes nothing."""
     found = list(_problems(config))
     if found:
         raise ConfigError(found)
 
 
 def without_start(config: Config) -> list[str]:
-    """Look at the same and more, for somebody who may be another user, while regsys may be running.
-    ConfigError as above; returns warnings."""
+    """The same checks and more, for check-config: regsys may be running, and as another user.
+    Raises ConfigError; returns warnings."""
     warnings: list[str] = []
     found = list(_problems(config))
     if config.log_config is not None:
@@ -38,7 +38,7 @@ def without_start(config: Config) -> list[str]:
         for address in listener.bind_addresses:
             refused = _binding(listener, address)
             missing = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-            # Of "every address" one family is enough.
+            # Of ALL_ADDRESSES one family is enough.
             is_spare = address in ALL_ADDRESSES and refused is not None
             if refused is None or (is_spare and refused.errno in missing):
                 continue
@@ -47,7 +47,7 @@ def without_start(config: Config) -> list[str]:
                 found.append(f"listeners: bind address {address}: {refused.strerror} — {mend}")
             else:
                 warnings.append(
-                    f"listeners: port {listener.port} of {address} is not to be had now"
+                    f"listeners: port {listener.port} of {address} cannot be bound now"
                     f" ({refused.strerror}): is it regsys itself that has it?"
                 )
     if found:
@@ -79,7 +79,7 @@ def _socket_problem(path: str) -> Optional[str]:
         return f"{directory} cannot be written — let the user that regsys runs as write there"
     if len(os.fsencode(path)) > LONGEST_SOCKET:
         return f"longer than {LONGEST_SOCKET} bytes, which no socket's can be — name another place"
-    # A socket that is left over is taken over; whatever else would be lost.
+    # A socket that is left over is replaced; anything else must not be deleted.
     if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
         return "something is there that is no socket — take it away, or name another place"
     return None
@@ -88,17 +88,17 @@ def _socket_problem(path: str) -> Optional[str]:
 def _tls_problems(files: TLSFiles) -> Iterator[str]:
     try:
         tls_context(files).getContext()
-    except Exception as error:  # of three libraries, each with its own
-        told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    except Exception as error:  # of three libraries, each with exceptions of its own
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         yield (
             f"tls_certificate_path: {files.certificate} and {files.private_key} (of"
-            f" tls_private_key_path) cannot be used together: {told} — write a PEM certificate with"
-            " its chain, and the key that belongs to it"
+            f" tls_private_key_path) cannot be used together: {reason} — write a PEM certificate"
+            " with its chain, and the key that belongs to it"
         )
 
 
 def _binding(listener: Listener, address: str) -> Optional[OSError]:
-    """Why nobody can listen there; None: one can."""
+    """The error of binding there; None if it works."""
     try:
         family, kind, _, _, place = socket.getaddrinfo(
             address, listener.port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -26,7 +26,7 @@ from regsys.wiring import accounts
 from regsys.wiring.process import prepare
 from regsys.wiring.subsystem import Subsystem
 
-# What people take it for who have read its name beside a homeserver's.
+# A new operator may take regsys for a homeserver.
 NO_HOMESERVER = (
     "regsys: this is not a homeserver: it keeps accounts and logins, without rooms and /sync, and"
     " only a\n  homeserver that embeds regsys or asks it whose a token is can use them; Synapse,"
@@ -43,18 +43,18 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
     logs.begin(config.log_config, config.server_name)
     place = f"regsys: accounts are kept in {_place(config)}\n{NO_HOMESERVER}"
     if arguments.demo:
-        told = f"{server.introduction(config, arguments.flow)}\n{place}"
+        text = f"{server.introduction(config, arguments.flow)}\n{place}"
         subsystem = server.subsystem(config, reactor, arguments.flow)
-        return serve_process(config, subsystem, reactor, told)
-    told = place if arguments.config else f"{introduction(config)}\n{place}"
-    return serve_process(config, wiring.standalone(config, reactor), reactor, told)
+        return serve_process(config, subsystem, reactor, text)
+    text = place if arguments.config else f"{introduction(config)}\n{place}"
+    return serve_process(config, wiring.standalone(config, reactor), reactor, text)
 
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
-    # What ``serve`` says in its log.
+    # ``serve`` logs the first of these.
     has_rooms = config.homeserver is not None
-    told = accounts.warnings(config, has_rooms=has_rooms, has_texter=False)
-    for warning in (*told, *checks.without_start(config)):
+    warnings = accounts.warnings(config, has_rooms=has_rooms, has_texter=False)
+    for warning in (*warnings, *checks.without_start(config)):
         print(f"regsys: warning: {warning}", file=sys.stderr)
     reached, unreachable = connect.problems(config) if arguments.connect else ((), ())
     for problem in unreachable:
@@ -92,7 +92,7 @@ def _looked_at(config: Config, files: Sequence[str]) -> Iterator[str]:
 
 
 def migrate(config: Config, arguments: argparse.Namespace) -> int:
-    applied, _ = prepare(config, lambda told: print(f"regsys: {told}", file=sys.stderr, flush=True))
+    applied, _ = prepare(config, lambda text: print(f"regsys: {text}", file=sys.stderr, flush=True))
     done = f"applied schema {', '.join(map(str, applied))}" if applied else "was up to date"
     print(f"{_place(config)}: {done}.")
     return 0
@@ -141,7 +141,7 @@ def jobs(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]]) -> int:
-    """Run ``work`` with the reactor; print what it says, or why it was refused."""
+    """Run ``work`` with the reactor; print its result, or the error."""
     subsystem: list[Subsystem] = []
     status = 0
 
@@ -151,7 +151,7 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
         system.process.start()
         try:
             print(await work(system))
-            # What was begun here would else wait for the end of its lease.
+            # Jobs that were claimed here would else wait for the end of their lease.
             await system.jobs.stop()
         except RegistrationError as error:
             print(f"regsys: {error.reason or error.text}", file=sys.stderr)
@@ -170,7 +170,8 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
 
 
 def _ask_password() -> str:
-    """Asked twice without echo at a terminal; else one line of standard input. Empty: refused."""
+    """The password, typed twice at a terminal, else one line of standard input; "" if it is empty
+    or the two differ."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")
     password = getpass.getpass("Password: ")

@@ -1,6 +1,6 @@
-"""check-config --connect: whether those that a configuration names can be reached from here.
+"""check-config --connect: whether the configured database and servers can be reached from here.
 
-Nothing is changed anywhere: no table is made, no mail or message sent.
+Nothing is changed anywhere: no table is created, no mail or message sent.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from regsys.config import CaptchaConfig, Config, DatabaseConfig, EmailConfig, Ho
 from regsys.outbound.http import HTTPClient, NoAnswer
 from regsys.wiring.process import CannotStart, connect
 
-# For each of them; all are asked at the same time.
+# For each peer; all are asked at the same time.
 DEADLINE_S = 5.0
 
 
 class Unreachable(Exception):
-    """One of them is not as it should be; the text says why."""
+    """A peer cannot be used; the text says why."""
 
 
 @attr.frozen
 class Peer:
-    """``option``: by which it is known; ``ask`` raises Unreachable or NoAnswer."""
+    """``option``: the one that names it; ``ask`` raises Unreachable or NoAnswer."""
 
     option: str
     place: str
@@ -41,7 +41,9 @@ class Peer:
 
 
 def problems(config: Config) -> tuple[Sequence[str], Sequence[str]]:
-    """Ask all; who answered, and a sentence for each that did not. Runs the reactor."""
+    """Ask all peers; returns those that answered, and a sentence for each other. Runs the reactor.
+
+    KeyboardInterrupt if the reactor was stopped by a signal."""
     reached: list[str] = []
     found: list[str] = []
     has_ended = False
@@ -137,7 +139,8 @@ def _ask_database(config: DatabaseConfig) -> None:
 
 
 def _ask_smtp(config: EmailConfig) -> None:
-    """As far as its greeting, or TLS where that is used, with the certificate that mails want."""
+    """Connect up to the greeting, or to TLS if it is used, with the certificate checked as for
+    mails."""
     context, place = ssl.create_default_context(), (config.host, config.port)
     name = config.tls_name.removesuffix(".")
     try:
@@ -171,10 +174,10 @@ def _ask_smtp(config: EmailConfig) -> None:
 
 def _website(option: str, url: str, http: HTTPClient) -> Peer:
     async def ask() -> None:
-        # Any answer will do; OPTIONS sends no message and spends nothing.
+        # Any answer will do; OPTIONS sends no message and costs nothing.
         await http.send_json("OPTIONS", url, {})
 
-    return Peer(option, _shown(url), ask)
+    return Peer(option, _without_secrets(url), ask)
 
 
 def _captcha(config: CaptchaConfig, http: HTTPClient) -> Peer:
@@ -197,11 +200,11 @@ def _homeserver(config: HomeserverConfig, http: HTTPClient) -> Peer:
                 " app_service_config_files, and was it started since?"
             )
 
-    return Peer("regsys.homeserver.url", _shown(config.url), ask)
+    return Peer("regsys.homeserver.url", _without_secrets(config.url), ask)
 
 
-def _shown(url: str) -> str:
-    """Without what may be a secret: a login, or a key in the path or the query."""
+def _without_secrets(url: str) -> str:
+    """The URL without what may be a secret: a login, or a key in the path or the query."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     port: Optional[int] = parts.port

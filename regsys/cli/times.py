@@ -1,4 +1,4 @@
-"""How commands write a moment."""
+"""Times in the output of commands."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ LAST_MS = 253_402_300_799_000
 
 
 def utc(moment_ms: int) -> str:
-    """The moment in UTC, to the second; whatever is later than the year 9999 as its end."""
+    """The time in UTC, to the second; one after the year 9999 as the end of that year."""
     moment = datetime.fromtimestamp(min(moment_ms, LAST_MS) / 1000, timezone.utc)
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

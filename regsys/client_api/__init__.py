@@ -1,1 +1,1 @@
-"""What the client-server API means, without HTTP."""
+"""The rules of the client-server API, without HTTP."""

@@ -1,4 +1,4 @@
-"""What application services ask of us, without HTTP: accounts, logins, who they are (B3.4)."""
+"""Application services' requests at /register, /login and /whoami, without HTTP (B3.4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from regsys import json_body
 from regsys.accounts.appservice_account import NOT_ITS_NAME, service_of
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.post_registration import found
-from regsys.client_api.credentials import localpart_named
+from regsys.client_api.credentials import parse_localpart
 from regsys.credentials.access_tokens import parse_device_request, parse_login_request
 from regsys.errors import (
     AppserviceLoginUnsupported,
@@ -30,17 +30,18 @@ NOT_REGISTERED = "This user is not registered, or no longer registered."
 
 
 def is_from_service(kind: str, body: Mapping[str, Any]) -> bool:
-    """Whether it is a service that asks POST /register; BadJSON for a type that is no text."""
+    """Whether an application service has sent this POST /register; BadJSON for a ``type`` that is
+    not a string."""
     return kind == "user" and json_body.string(body, "type") == APPLICATION_SERVICE
 
 
 @attr.frozen(kw_only=True)
 class AppserviceRequests:
-    """What application services ask at /register, /login and /whoami.
+    """Handles application services' requests.
 
-    If ``users`` is None, no account can be looked up, so nobody is logged in; if ``devices`` is
-    None, which device a service names is not looked at. ``may_set_password``: a service may give an
-    account a password, a display name and the addresses that its ``auth_result`` has.
+    If ``users`` is None, accounts cannot be looked up, and logins are refused. If ``devices`` is
+    None, /whoami ignores the device that a service names. ``may_set_password``: a service may give
+    an account a password, a display name and the addresses of its ``auth_result``.
     """
 
     handler: RegistrationHandler
@@ -52,12 +53,12 @@ class AppserviceRequests:
     may_set_password: bool
 
     def types(self) -> tuple[str, ...]:
-        """The login types on offer: none where no service logs its users in."""
+        """The login types on offer; none if no service may log its users in."""
         offered = any(service.may_log_in for service in self.services.services)
         return (APPLICATION_SERVICE,) if offered else ()
 
     async def register(self, body: Mapping[str, Any], as_token: Optional[Secret]) -> Created:
-        """Make the account; the name is taken as it is, capitals included (B16.7)."""
+        """Create the account; the name is not lower-cased (B16.7)."""
         device = parse_login_request(body)
         password = display_name = None
         threepids: Sequence[Threepid] = ()
@@ -75,13 +76,14 @@ class AppserviceRequests:
         )
 
     async def log_in(self, body: Mapping[str, Any], as_token: Optional[Secret]) -> LoggedIn:
-        """A device for one of the service's users. Forbidden: there is no such user, or no more."""
+        """Create a device for one of the service's users. Forbidden if there is no such user, or
+        not any more."""
         service = service_of(self.services, as_token)
         if not service.may_log_in:
             raise AppserviceLoginUnsupported()
         asked = parse_device_request(body)
         names = self.handler.names
-        user_id = UserID(localpart_named(body, names.server_name) or "", names.server_name)
+        user_id = UserID(parse_localpart(body, names.server_name) or "", names.server_name)
         if not self.services.may_use(service.id, user_id):
             raise UsernameReserved(NOT_ITS_NAME)
         user = None if self.users is None else await self.users.find(user_id.localpart)
@@ -104,8 +106,9 @@ class AppserviceRequests:
     async def acts_as(
         self, service: Appservice, user_id: Optional[str], device_id: Optional[str]
     ) -> Requester:
-        """As whom the service asks: its own user, if it names none. Forbidden: there is no such
-        user, or it is not for this service to be. UnknownDevice: the user has no such device."""
+        """The user as whom the service acts: its sender if it names none. Raises Forbidden if there
+        is no such user, or if it is not in the service's namespaces, and UnknownDevice if the user
+        has no such device."""
         server_name = self.handler.names.server_name
         try:
             acting = UserID.parse(user_id or f"@{service.sender_localpart}:{server_name}")
@@ -124,8 +127,8 @@ class AppserviceRequests:
         return Requester(user_id=acting, device_id=device_id)
 
     async def _is_sender_to_be(self, service: Appservice, user_id: UserID) -> bool:
-        """Whether it is the service's own user, not registered yet: bridges ask who they are before
-        they register it (B16.11)."""
+        """Whether it is the service's sender, not registered yet: bridges call /whoami before they
+        register it (B16.11)."""
         is_sender = user_id.localpart == service.sender_localpart
         return is_sender and not await self.accounts.is_taken(user_id.localpart)
 

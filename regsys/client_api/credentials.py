@@ -1,4 +1,4 @@
-"""Password checks: which user an identifier means, and how often a client may try (B13)."""
+"""Password checks: the user that an identifier names, and the limits for attempts (B13)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSWORD = "m.login.password"  # noqa: S105 (the name of a login type, and of a 
 
 @attr.frozen(kw_only=True)
 class LoginLimits:
-    """``rc_login``: attempts by address, logins by account, and failed ones by account."""
+    """``rc_login``: attempts by address, logins by account, and failed attempts by account."""
 
     address: ILimiter
     account: ILimiter
@@ -34,8 +34,8 @@ class LoginLimits:
 
 @attr.frozen(kw_only=True)
 class PasswordCheck:
-    """The one place where a password is compared, so that all who do share its limits. If
-    ``threepids`` is None, nobody tells who has which address, so that users are named by name."""
+    """The only place where passwords are checked, so that all checks share the same limits. If
+    ``threepids`` is None, addresses cannot be looked up, and users are identified by name only."""
 
     server_name: str
     accounts: IUserLookup
@@ -44,22 +44,22 @@ class PasswordCheck:
     limits: LoginLimits
 
     async def localpart(self, fields: Mapping[str, Any]) -> Optional[str]:
-        """Of the user who is named on this server, as by ``localpart_named``, or who has the
-        address that is given. LoginFailed for text that cannot be an address."""
-        named = None if self.threepids is None else _threepid(fields)
-        if named is None or self.threepids is None:
-            return localpart_named(fields, self.server_name)
-        owner = await self.threepids.owner_of(*named)
-        # Nobody bears a name with a colon: it fails like any other, under a limit of its own.
-        return ":".join(named) if owner is None else owner.localpart
+        """The localpart of the user whom the fields name, by user ID (see ``parse_localpart``) or
+        by address. LoginFailed for text that cannot be an address."""
+        threepid = None if self.threepids is None else _parse_threepid(fields)
+        if threepid is None or self.threepids is None:
+            return parse_localpart(fields, self.server_name)
+        owner = await self.threepids.owner_of(*threepid)
+        # No localpart has a colon: this one fails like any unknown name, with a limit of its own.
+        return ":".join(threepid) if owner is None else owner.localpart
 
     async def user(self, localpart: Optional[str], password: Secret) -> User:
-        """The user whose password it is, within the limits of the account.
+        """The user, if the password is right, within the limits of the account.
 
-        Raises LoginFailed alike for a wrong password and an unknown user, LimitExceeded, and
-        to those who know it UserDeactivated and AwaitingApproval."""
+        Raises the same LoginFailed for a wrong password and an unknown user, LimitExceeded, and
+        only after a right password UserDeactivated or AwaitingApproval."""
         key = (localpart or "").lower()
-        # Only looked at, or strangers who guess would lock the owner out.
+        # Peek only: failed guesses must not use up the owner's limit for logins.
         await self.limits.account.peek(key)
         await self.limits.failed.take(key)
         try:
@@ -79,18 +79,18 @@ class PasswordCheck:
         return user
 
 
-def localpart_named(fields: Mapping[str, Any], server_name: str) -> Optional[str]:
-    """Of the user named by the ``m.id.user`` identifier, or by the old flat ``user`` key:
-    a localpart or a whole user ID (the server's name in any case, as host names are). None for
-    another server's user; MissingParam, BadJSON or InvalidParam where no user is named."""
-    name = _user_named(fields)
+def parse_localpart(fields: Mapping[str, Any], server_name: str) -> Optional[str]:
+    """The localpart in the ``m.id.user`` identifier, or in the old flat ``user`` key, either of
+    which may hold a whole user ID (host names ignore case). None for another server's user. Raises
+    MissingParam, BadJSON or InvalidParam if no user is named."""
+    name = _parse_user(fields)
     if not name.startswith("@"):
         return name
     localpart, _, server = name[1:].partition(":")
     return localpart if server.lower() == server_name.lower() else None
 
 
-def _user_named(fields: Mapping[str, Any]) -> str:
+def _parse_user(fields: Mapping[str, Any]) -> str:
     identifier = json_body.mapping(fields, "identifier")
     if identifier is None:
         return json_body.required_string(fields, "user", limit=json_body.MAX_NAME)
@@ -99,9 +99,9 @@ def _user_named(fields: Mapping[str, Any]) -> str:
     return json_body.required_string(identifier, "user", limit=json_body.MAX_NAME)
 
 
-def _threepid(fields: Mapping[str, Any]) -> Optional[tuple[str, str]]:
-    """The medium and address that the user is meant by, in ``m.id.thirdparty``, ``m.id.phone`` or
-    the old flat keys; None: by neither. LoginFailed for text that cannot be an address."""
+def _parse_threepid(fields: Mapping[str, Any]) -> Optional[tuple[str, str]]:
+    """The medium and canonical address of ``m.id.thirdparty``, ``m.id.phone`` or the old flat keys;
+    None if there are none. LoginFailed for text that cannot be an address."""
     identifier = json_body.mapping(fields, "identifier")
     kind = "m.id.thirdparty" if identifier is None else identifier.get("type")
     given = fields if identifier is None else identifier

@@ -1,4 +1,4 @@
-"""The dialogue of POST /login, without HTTP: a password for a device (contract B13)."""
+"""POST /login with a password, without HTTP (contract B13)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from regsys.model import Client, LoggedIn, Secret
 
 @attr.frozen(kw_only=True)
 class PasswordLogin:
-    """``m.login.password``: ``check`` finds who is meant and compares, ``blocking`` may object,
-    ``handler`` logs in."""
+    """``m.login.password``: ``check`` finds the user and checks the password, ``blocking`` may
+    refuse, ``handler`` creates the device."""
 
     handler: RegistrationHandler
     check: PasswordCheck
@@ -31,7 +31,7 @@ class PasswordLogin:
         return (PASSWORD,) if self.config.login_enabled and self.config.localdb_enabled else ()
 
     async def attempt(self, body: Mapping[str, Any], client: Client) -> LoggedIn:
-        """Log in, or raise: LoginFailed alike for a wrong password and an unknown user,
+        """Log in. Raises the same LoginFailed for a wrong password and an unknown user, and
         ResourceLimitExceeded while the server is blocked (contract B9)."""
         limits = self.check.limits
         await limits.address.take(limits.key_of(client.address))

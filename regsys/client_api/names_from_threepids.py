@@ -1,4 +1,4 @@
-"""Names that people do not choose: made of the address that they have proven (contract B12.3)."""
+"""User names and display names that are derived from a validated address (contract B12.3)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from regsys.config import ThreepidsConfig
 from regsys.errors import UsernameReserved, UsernameTaken
 from regsys.model import MAX_USER_ID_BYTES, Registration, Threepid
 
-# More accounts than this with one name but for its number: a number alone is as good a name.
+# If a name is taken with all of these suffixes, a generated number is as good a name.
 SUFFIXES = 1000
-# So long is the longest of them at most, that a user ID may be with its server's name.
+# The length of name and server name, with room for the signs and the longest suffix.
 MAX_USER_ID = MAX_USER_ID_BYTES - len("@:999")
 
 _INVALID = re.compile(r"[^a-z0-9._=/+-]")
 
 
 def localpart_of(threepid: Threepid) -> str:
-    """The name that an address makes: ``alice@mail.example`` is
-    ``alice-mail.example``; a phone number keeps its ``+``, as digits alone are no name."""
+    """The name for an address: ``alice@mail.example`` becomes ``alice-mail.example``. A phone
+    number keeps its ``+``, as digits alone are no valid name."""
     address = threepid.address if threepid.medium == "email" else f"+{threepid.address}"
     # Only ASCII is lower-cased: no other character may become a letter (B1.1).
     ascii_only = address.encode("ascii", "ignore").decode("ascii")
@@ -31,22 +31,22 @@ def localpart_of(threepid: Threepid) -> str:
 
 
 def display_name_of(email: str) -> str:
-    """What people are called by their address: ``jean-luc.picard@…`` is ``Jean-Luc Picard``."""
+    """The display name for an address: ``jean-luc.picard@…`` becomes ``Jean-Luc Picard``."""
     words = re.split(r"[._\s]+", email.rpartition("@")[0].partition("+")[0])
     return " ".join(word.title() for word in words if word) or email
 
 
 @attr.frozen(kw_only=True)
 class ThreepidNames:
-    """``display_name`` makes a name to be shown of an email address, in its canonical form."""
+    """``display_name`` derives a display name from a canonical email address."""
 
     names: Usernames
     config: ThreepidsConfig
     display_name: Callable[[str], str] = display_name_of
 
-    async def named(self, registration: Registration) -> Registration:
-        """The same, with the names that its addresses make, where they are to be used. A guest
-        who becomes a user keeps its own."""
+    async def with_names(self, registration: Registration) -> Registration:
+        """The registration with the names that follow from its addresses, as configured. A guest
+        who becomes a user keeps its name."""
         is_guest = registration.guest_access_token is not None or registration.guest_id is not None
         if is_guest or not registration.threepids:
             return registration
@@ -59,12 +59,12 @@ class ThreepidNames:
 
     @property
     def may_replace(self) -> bool:
-        """Whether an account may have got another name than was asked for."""
+        """Whether an account may get another name than the client asked for."""
         return self.config.name_from is not None
 
     async def _free(self, name: str, key: str) -> Optional[str]:
-        """The name, with the first number that makes it free; the one that this ``key`` has taken
-        is still its own. None: a number is to be drawn."""
+        """The name with the first suffix that makes it free, or that this ``key`` has taken; None
+        if a number must be generated."""
         name = name[: MAX_USER_ID - len(self.names.server_name.encode())]
         for suffix in itertools.chain([""], range(1, SUFFIXES)):
             try:

@@ -24,8 +24,8 @@ from regsys.model import Secret, UIASession
 @implementer(IStage)
 @attr.frozen(kw_only=True)
 class PasswordStage:
-    """``m.login.password``: the password of the user whose session it is (contract B8.5), within
-    the limits of logging in. It is compared and forgotten."""
+    """``m.login.password``: the password of the session's user (contract B8.5), with the limits of
+    logins. The password is not stored."""
 
     passwords: PasswordCheck
 
@@ -39,10 +39,10 @@ class PasswordStage:
         user_id = context.session.user_id
         if user_id is None:
             raise UnknownStage()
-        # As the specification has it, and /login: here M_UNAUTHORIZED would say less.
+        # M_FORBIDDEN, as in the specification's example and at /login.
         refused = StageFailed("M_FORBIDDEN", "The user name or the password is wrong.")
         try:
-            named = await self.passwords.localpart(auth)
+            localpart = await self.passwords.localpart(auth)
             password = json_body.required_string(auth, "password", limit=json_body.MAX_PASSWORD)
         except MissingParam as error:
             raise StageFailed("M_MISSING_PARAM", error.text) from None
@@ -50,7 +50,7 @@ class PasswordStage:
             raise StageFailed("M_INVALID_PARAM", error.text) from None
         except LoginFailed:
             raise refused from None
-        if named is None or named.lower() != user_id.name_key:
+        if localpart is None or localpart.lower() != user_id.name_key:
             raise refused
         try:
             await self.passwords.user(user_id.localpart, Secret(password))

@@ -14,7 +14,7 @@ from regsys.uia.stage_types import (
 
 
 def registration_flows(config: Config) -> tuple[tuple[str, ...], ...]:
-    """The flows of POST /register, in the order in which clients are told of them."""
+    """The flows of POST /register, in the order of the 401."""
     required = _required_stages(config)
     return tuple(
         (*(stage for stage in required if stage not in way), *way) for way in _alternatives(config)
@@ -37,7 +37,7 @@ def _alternatives(config: Config) -> list[tuple[str, ...]]:
 
 
 def _required_stages(config: Config) -> tuple[str, ...]:
-    """The stages that every flow begins with, unless they are part of it already."""
+    """The stages that every flow begins with, unless it has them already."""
     captcha = config.captcha
     table = (
         (REGISTRATION_TOKEN, config.registration.requires_token),

@@ -1,4 +1,4 @@
-"""What a client asks for by POST /register, read from its body (contract B13, B16.4)."""
+"""The body of POST /register, parsed (contract B13, B16.4)."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from regsys.model import DeviceRequest, Secret
 
 @attr.frozen(kw_only=True)
 class RegisterRequest:
-    """What the client asks for, types checked. ``remembered`` is what a session keeps of it."""
+    """The parsed body. ``session_params``: the parameters that a session stores. ``empty``: there
+    are none besides ``auth``."""
 
-    remembered: Mapping[str, Any]
+    session_params: Mapping[str, Any]
     wants_refresh_token: bool = False
     guest_access_token: Optional[Secret] = attr.field(default=None, repr=False)
     empty: bool = False
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> RegisterRequest:
-        """Raises BadJSON for wrong types, InvalidUsername or InvalidParam for what is too long."""
+    def from_body(cls, body: Mapping[str, Any]) -> RegisterRequest:
+        """Raises BadJSON for wrong types, InvalidUsername or InvalidParam for too long values."""
         refresh = json_body.boolean(body, "refresh_token")
         username = json_body.string(body, "username")
         if username is not None and len(username) > json_body.MAX_NAME:
             raise InvalidUsername(f"A user name may have at most {json_body.MAX_NAME} characters.")
         guest = json_body.string(body, "guest_access_token")
-        # A known client sends the display name of its device alone, meaning nothing (B16.4).
+        # A known client sends its device's display name alone, which has no meaning (B16.4).
         given = json_body.given(body)
         stray = {"auth"} if "password" in given else {"auth", "initial_device_display_name"}
-        remembered = {
+        params = {
             "username": username,
             "device_id": json_body.string(body, "device_id", limit=MAX_DEVICE_ID),
             "initial_device_display_name": json_body.string(
@@ -41,9 +42,9 @@ class RegisterRequest:
             "inhibit_login": json_body.boolean(body, "inhibit_login") or None,
         }
         return cls(
-            remembered={
+            session_params={
                 name: value
-                for name, value in remembered.items()
+                for name, value in params.items()
                 if value is not None and name not in stray
             },
             wants_refresh_token=refresh,
@@ -52,7 +53,7 @@ class RegisterRequest:
         )
 
     def device(self, params: Mapping[str, Any]) -> Optional[DeviceRequest]:
-        """The device asked for by the parameters that hold now; None if no login is wanted."""
+        """The device that the session's ``params`` ask for; None for ``inhibit_login``."""
         if params.get("inhibit_login"):
             return None
         return DeviceRequest(

@@ -1,8 +1,8 @@
-"""The hash of a registration's password, kept with its session until the account is made.
+"""The hash of a registration's password, stored with its session until the account is created.
 
-The plain password reaches no disk. So the process that it was sent to hashes it, after the answer,
-and the session's row says until when that may take (``hashing_until_ms``, a lease): whichever
-process gets the last request knows whether a hash is still to come (contract B8.3).
+The plain password must not reach the database. So the process that has received it hashes it, after
+the answer, and the session's row holds a lease (``hashing_until_ms``): any process that gets the
+session's last request knows whether a hash is still to come (contract B8.3).
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from regsys.uia.sessions import UserInteractiveAuth
 
 log = Logger()
 
-# So long may it take to hash a session's password and to keep the hash. A process that dies
-# keeps nobody waiting for longer.
+# How long hashing a session's password and storing the hash may take. If the process dies, no
+# request waits longer for the hash.
 LEASE_MS = 30_000
-# So many sessions' passwords may wait in memory until the hashing queue has room.
-MOST_IN_LINE = 100
-# How long the last request of a session waits for the hash, and how often it looks at the row
-# where another process makes it.
-PATIENCE_S = 10.0
-LOOK_S = 0.2
-# A database that is away is asked again, as long as the lease lasts.
+# How many sessions' passwords may wait in memory for room in the hashing queue.
+MOST_QUEUED = 100
+# How long the last request of a session waits for the hash, and how often it reads the row while
+# another process makes the hash.
+MOST_WAIT_S = 10.0
+POLL_S = 0.2
+# How often storing the hash is retried while the database is away, until the lease ends.
 RETRY_S = 1.0
 
 
 @attr.define(eq=False)
 class _Pending:
-    """A hash to come; ``waiting`` get it, or None where it will not be made. ``made``: it is
-    there, and still to be kept."""
+    """A hash to come. ``waiting``: those who get it, or None if it will not be made. ``made``: the
+    hash, until it is stored."""
 
     session_id: str
     mark: str
@@ -50,7 +50,7 @@ class _Pending:
     made: Optional[str] = attr.field(default=None, repr=False)
 
     def result(self) -> Deferred[Optional[str]]:
-        """A Deferred of the caller's own, who may cancel it."""
+        """A new Deferred, which the caller may cancel."""
         if self.made is not None:
             return succeed(self.made)
         mine: Deferred[Optional[str]] = Deferred(lambda _: self.waiting.remove(mine))
@@ -65,25 +65,24 @@ class _Pending:
 
 @attr.define(kw_only=True, eq=False)
 class SessionPasswords:
-    """Makes the hashes of this process's sessions, one a session, and waits for those of others."""
+    """Hashes sessions' passwords, and waits for the hashes that other processes make."""
 
     uia: UserInteractiveAuth
     hasher: HashingPool
     clock: IReactorTime
-    # By session, in the order of their coming: those that wait for room in the hashing queue, and
-    # those that are being hashed, kept or given up.
-    _line: dict[str, _Pending] = attr.field(factory=dict, init=False, repr=False)
+    # By session, in the order of arrival: those that wait for room in the hashing queue, and those
+    # that are being hashed, stored or given up.
+    _queue: dict[str, _Pending] = attr.field(factory=dict, init=False, repr=False)
     _making: dict[str, _Pending] = attr.field(factory=dict, init=False, repr=False)
     _idle: list[Deferred[None]] = attr.field(factory=list, init=False, repr=False)
     _is_serving: bool = attr.field(default=False, init=False)
     _is_closed: bool = attr.field(default=False, init=False)
 
-    # --- The password comes ---------------------------------------------------------------
+    # --- A password arrives ---------------------------------------------------------------
 
     def with_password_id(self, session: UIASession, password: Optional[Secret]) -> UIASession:
-        """The session with a mark of its own for this password, which tells it from those of other
-        requests, and with the lease under which it will be hashed, if it will; the same session
-        where this request brings none."""
+        """The session with a new mark, which tells this password from those of other requests, and
+        with the lease for hashing it if there is room. Without a password the same session."""
         if password is None:
             return session
         until_ms = clock.now_ms(self.clock) + LEASE_MS if self._has_place() else None
@@ -91,26 +90,26 @@ class SessionPasswords:
         return attr.evolve(session, password_id=mark, hashing_until_ms=until_ms)
 
     def _has_place(self) -> bool:
-        if len(self._line) >= MOST_IN_LINE:
-            # Those whose lease has ended give way; else they are hashed all the same.
+        if len(self._queue) >= MOST_QUEUED:
+            # A full queue drops those whose lease has ended, which are else hashed all the same.
             now_ms = clock.now_ms(self.clock)
-            for pending in list(self._line.values()):
+            for pending in list(self._queue.values()):
                 if pending.until_ms <= now_ms:
-                    del self._line[pending.session_id]
+                    del self._queue[pending.session_id]
                     pending.finish(None)
-        return not self._is_closed and len(self._line) < MOST_IN_LINE
+        return not self._is_closed and len(self._queue) < MOST_QUEUED
 
-    def make_soon(self, session: UIASession, password: Optional[Secret]) -> None:
-        """Once the answer is on its way, hash the password that ``with_password_id`` has marked,
-        and keep the hash, unless a newer password has come meanwhile. None: there is nothing to
-        do."""
+    def hash_soon(self, session: UIASession, password: Optional[Secret]) -> None:
+        """After the answer, hash the password that ``with_password_id`` has marked, and store the
+        hash unless a newer password has arrived meanwhile. Without a password, or without a lease,
+        do nothing."""
         mark, until_ms = session.password_id, session.hashing_until_ms
         if password is None or mark is None or until_ms is None:
             return
-        # A newer password has the place of the one before.
+        # A newer password replaces the one before.
         pending = _Pending(session.session_id, mark, until_ms, password)
-        earlier = self._line.get(session.session_id)
-        self._line[session.session_id] = pending
+        earlier = self._queue.get(session.session_id)
+        self._queue[session.session_id] = pending
         if earlier is not None:
             earlier.finish(None)
         self.clock.callLater(0, self._serve)
@@ -118,16 +117,16 @@ class SessionPasswords:
     def _serve(self) -> None:
         if not self._is_serving:
             self._is_serving = True
-            serving = Deferred.fromCoroutine(self._serve_line())
+            serving = Deferred.fromCoroutine(self._serve_queue())
             serving.addErrback(lambda failure: log.failure("hashing in the background", failure))
 
-    async def _serve_line(self) -> None:
+    async def _serve_queue(self) -> None:
         try:
-            while self._line:
+            while self._queue:
                 await self.hasher.wait_for_room()
-                pending = next(iter(self._line.values()), None)
+                pending = next(iter(self._queue.values()), None)
                 if pending is not None:
-                    self._making[pending.session_id] = self._line.pop(pending.session_id)
+                    self._making[pending.session_id] = self._queue.pop(pending.session_id)
                     making = Deferred.fromCoroutine(self._make(pending))
                     making.addErrback(lambda failure: log.failure("keeping a hash", failure))
         finally:
@@ -144,9 +143,9 @@ class SessionPasswords:
         except RegistrationError as error:
             log.info("a session's password hash was not kept: {error}", error=error.text)
         finally:
-            self._leave(pending)
+            self._discard(pending)
 
-    def _leave(self, pending: _Pending) -> None:
+    def _discard(self, pending: _Pending) -> None:
         if self._making.get(pending.session_id) is pending:
             del self._making[pending.session_id]
         pending.finish(None)
@@ -155,13 +154,13 @@ class SessionPasswords:
                 self._idle.pop(0).callback(None)
 
     async def _hash(self, pending: _Pending) -> Optional[str]:
-        """None if it was not made: the process is about to end, or a thread has failed."""
+        """The hash; None if it was not made: the process is stopping, or a thread has failed."""
         try:
             return await self.hasher.hash(pending.password, pending.session_id)
         except RegistrationError as error:
             log.info("a session's password was not hashed: {error}", error=error.text)
         except Exception:
-            # Nobody else would hear of it, and nobody may wait for this hash any longer.
+            # No caller would see this error, and no request may wait for this hash any longer.
             log.failure("hashing a session's password")
         return None
 
@@ -183,21 +182,21 @@ class SessionPasswords:
         except RegistrationError as error:
             log.info("could not release the lease of a hash: {error}", error=error.text)
 
-    # --- The last request comes -----------------------------------------------------------
+    # --- The last request arrives ---------------------------------------------------------
 
-    async def awaited(self, session: UIASession) -> UIASession:
-        """The session once the hash of its password is there, for ten seconds at most; as it
-        stands where nobody makes one, or once another process has finished it.
+    async def with_hash(self, session: UIASession) -> UIASession:
+        """The session with its password's hash, after at most MOST_WAIT_S; without one if no
+        process makes it, or if another process has finished the session.
 
-        Raises UnknownSession when it has ended meanwhile, Unavailable when this process ends.
+        Raises UnknownSession if it has expired meanwhile, Unavailable if this process is stopping.
         """
         if session.password_hash is not None or session.finished is not None:
             return session
-        with self.uia.turns.asking_others(session.session_id):
-            return await self._awaited(session)
+        with self.uia.turns.waiting_elsewhere(session.session_id):
+            return await self._with_hash(session)
 
-    async def _awaited(self, session: UIASession) -> UIASession:
-        until_s = self.clock.seconds() + PATIENCE_S
+    async def _with_hash(self, session: UIASession) -> UIASession:
+        until_s = self.clock.seconds() + MOST_WAIT_S
         while session.password_hash is None and session.finished is None:
             left_s = until_s - self.clock.seconds()
             if left_s <= 0:
@@ -212,12 +211,12 @@ class SessionPasswords:
             elif self._is_closed:
                 raise Unavailable()
             else:
-                await deferLater(self.clock, min(LOOK_S, left_s))
+                await deferLater(self.clock, min(POLL_S, left_s))
             session = await self.uia.open(session.session_id)
         return session
 
     def _pending(self, session: UIASession) -> Optional[_Pending]:
-        for pending in (self._line.get(session.session_id), self._making.get(session.session_id)):
+        for pending in (self._queue.get(session.session_id), self._making.get(session.session_id)):
             if pending is not None and pending.mark == session.password_id:
                 return pending
         return None
@@ -228,15 +227,15 @@ class SessionPasswords:
         except TimeoutError:
             return None
 
-    # --- The process ends -----------------------------------------------------------------
+    # --- The process stops ----------------------------------------------------------------
 
     @property
     def is_busy(self) -> bool:
-        """Whether a hash is to be made, or to be kept."""
-        return bool(self._line or self._making)
+        """Whether a hash is still to be made or stored."""
+        return bool(self._queue or self._making)
 
     def idle(self) -> Deferred[None]:
-        """Fires when no hash is to be made, or to be kept: at once if none is now."""
+        """Fires once no hash is left to be made or stored."""
         if not self.is_busy:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
@@ -244,17 +243,17 @@ class SessionPasswords:
         return waiting
 
     def close(self) -> None:
-        """Give up what is in line, and take nothing more; what is being hashed may end."""
+        """Give up the queued passwords, and accept no more; hashing that has begun goes on."""
         self._is_closed = True
-        self._making.update(self._line)
-        leaving = list(self._line.values())
-        self._line.clear()
-        closing = Deferred.fromCoroutine(self._close(leaving))
+        self._making.update(self._queue)
+        given_up = list(self._queue.values())
+        self._queue.clear()
+        closing = Deferred.fromCoroutine(self._close(given_up))
         closing.addErrback(lambda failure: log.failure("giving up hashes", failure))
 
-    async def _close(self, leaving: Sequence[_Pending]) -> None:
+    async def _close(self, given_up: Sequence[_Pending]) -> None:
         try:
-            await self._give_up(leaving)
+            await self._give_up(given_up)
         finally:
-            for pending in leaving:
-                self._leave(pending)
+            for pending in given_up:
+                self._discard(pending)

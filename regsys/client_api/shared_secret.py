@@ -1,7 +1,7 @@
-"""Registration by a secret that administrators share with the server (contract B13, B16.14).
+"""Registration with a secret that administrators share with the server (contract B13, B16.14).
 
-A nonce is a signed timestamp, so that asking for one costs the server no memory; only one
-that has been tried becomes a row, until its time is over.
+A nonce is a signed timestamp, so that requesting one costs no memory. Only a nonce that has been
+used becomes a row, until it expires.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SharedSecret:
     clock: IReactorTime
 
     def new_nonce(self) -> str:
-        """Good for one attempt within a minute, in any process of this server."""
+        """A nonce for one attempt within a minute, valid in all processes of this server."""
         body = f"{clock.now_ms(self.clock)}.{token_text.random_letters(16)}"
         return f"{body}.{self._signature(body)}"
 
@@ -44,10 +44,10 @@ class SharedSecret:
         admin: bool,
         user_type: Optional[str] = None,
     ) -> None:
-        """Return if the caller knows the secret; the nonce is used up either way.
+        """Check that the client knows the secret; the nonce is used up either way.
 
-        ``username`` is as it was sent. Raises InvalidNonce for one that is not ours, too
-        old or used, Forbidden for a wrong ``mac``.
+        ``username``: as it was sent. Raises InvalidNonce for a nonce that is not ours, expired or
+        used, Forbidden for a wrong ``mac``.
         """
         made_ms = self._made_ms(nonce)
         if made_ms is None or not 0 <= clock.now_ms(self.clock) - made_ms < LIFETIME_MS:
@@ -63,7 +63,7 @@ class SharedSecret:
             raise Forbidden("The mac does not fit: is it made with this server's shared secret?")
 
     def _made_ms(self, nonce: str) -> Optional[int]:
-        """When a nonce of ours was made; None if it is not one."""
+        """When the nonce was made; None if it is not ours."""
         body, _, signature = nonce.rpartition(".")
         if not hmac.compare_digest(self._signature(body).encode(), signature.encode("utf-8")):
             return None

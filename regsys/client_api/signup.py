@@ -1,4 +1,4 @@
-"""The dialogue of POST /register, without HTTP: answers Registered or Challenge (contract B13)."""
+"""The dialogue of POST /register, without HTTP: returns Registered or Challenge (contract B13)."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ METHOD = "POST"
 
 @attr.frozen(kw_only=True)
 class SignupRequest:
-    """One POST /register. ``uri`` is path and query as sent; if ``access_token`` is None, none
-    came. ``gone`` fires when the client has left; None if that is not known."""
+    """One POST /register. ``uri`` is path and query as sent; ``access_token`` is None if none was
+    sent. ``gone`` fires when the client has disconnected; None if that is not known."""
 
     kind: str
     body: Mapping[str, Any] = attr.field(repr=False)
@@ -62,15 +62,15 @@ class SignupRequest:
 
 @attr.frozen(kw_only=True)
 class Registered:
-    """The dialogue is over. ``created.login`` None: the client wanted none (``inhibit_login``)."""
+    """The account is created. ``created.login`` is None after ``inhibit_login``."""
 
     created: Created
 
 
 @attr.frozen(kw_only=True)
 class Signup:
-    """``flows``: the ways in that this server offers, each a tuple of stages (B8.6).
-    ``policies``: what our terms stage stands for, the version of each policy by its name."""
+    """``flows``: those on offer, each a tuple of stages (B8.6). ``policies``: the version of each
+    policy that the terms stage accepts, by name."""
 
     handler: RegistrationHandler
     uia: UserInteractiveAuth
@@ -82,8 +82,8 @@ class Signup:
     passwords: PasswordsConfig
     policies: Mapping[str, str] = attr.field(factory=dict)
 
-    def asked_for(self) -> Sequence[IStage]:
-        """The stages that some flow has."""
+    def stages_in_flows(self) -> Sequence[IStage]:
+        """The stages that are part of some flow."""
         names = dict.fromkeys(name for flow in self.flows for name in flow)
         return [self.uia.stages[name] for name in names]
 
@@ -94,20 +94,20 @@ class Signup:
             return await self._guest(request)
         if request.kind != "user":
             raise Unrecognized("There is no such kind of registration.")
-        wanted = RegisterRequest.of(request.body)
+        wanted = RegisterRequest.from_body(request.body)
         if request.access_token is not None:
             raise InvalidParam("Registering takes no access token: leave it out.")
         if not self.registration.enabled:
             raise RegistrationDisabled()
         password = self._password(request.body)
-        auth = Auth.of(request.body)
+        auth = Auth.from_body(request.body)
         if auth.session_id is None:
-            session = self.uia.begin(METHOD, request.uri, request.client, wanted.remembered)
+            session = self.uia.begin(METHOD, request.uri, request.client, wanted.session_params)
             return await self._dialogue(request, wanted, password, auth, session, stored=False)
         async with self.uia.turn(auth.session_id, request.gone):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
             if not wanted.empty:
-                session = attr.evolve(session, params=wanted.remembered)
+                session = attr.evolve(session, params=wanted.session_params)
             session = self.hashes.with_password_id(session, password)
             return await self._dialogue(request, wanted, password, auth, session, stored=True)
 
@@ -124,7 +124,7 @@ class Signup:
         return Registered(created=await self.handler.register_user(registration))
 
     def _password(self, body: Mapping[str, Any]) -> Optional[Secret]:
-        """The password, fit for use; None where there is none, or an empty one (B16.6)."""
+        """The password, checked against the policy; None if it is missing or empty (B16.6)."""
         password = json_body.string(body, "password", limit=json_body.MAX_PASSWORD)
         if not password:
             return None
@@ -140,9 +140,9 @@ class Signup:
         session: UIASession,
         stored: bool,
     ) -> Union[Registered, Challenge]:
-        """A session from its parameters to its end, or to what is still missing."""
+        """Take a session as far as this request allows: to the account, or to a challenge."""
         finished, guest = session.finished, None
-        # Where it may have got another name, asking for that one again asks for nothing new.
+        # A derived name may differ from the requested one, so a finished session is not checked.
         if finished is None or not self.names.may_replace:
             guest = await self._check(
                 wanted, session, finished.user_id if finished else None, stored
@@ -150,7 +150,7 @@ class Signup:
         if finished is not None:
             return self._registered(await self.handler.repeat(finished))
         if guest is not None:
-            # Its token is not kept; that it was shown is (B2.4).
+            # Store which guest has sent its token, not the token (B2.4).
             session = attr.evolve(session, guest_id=guest)
         progress = self._current(await self.uia.attempt(session, auth, request.client))
         if not progress.completes(self.flows):
@@ -159,7 +159,7 @@ class Signup:
             else:
                 session = self.hashes.with_password_id(session, password)
                 session = await self.uia.store(session, progress)
-            self.hashes.make_soon(session, password)
+            self.hashes.hash_soon(session, password)
             return self.uia.challenge(session, progress, self.flows, asked=auth.given)
         registration = self._registration(
             request, wanted, password, session, progress, guest, stored
@@ -168,19 +168,19 @@ class Signup:
             return await self._complete(registration, session)
         except RegistrationError as error:
             if isinstance(error, InvalidRegistrationToken):
-                # It has ended, or was revoked, since its stage was passed.
+                # It has expired or was revoked since its stage was passed.
                 failure = StageFailed(error.errcode, error.text)
                 progress = progress.undone(REGISTRATION_TOKEN, failure)
-            # The session lives on, with what it has passed (B16.1): nothing is lost.
+            # The session goes on, with the stages that it has passed (B16.1).
             if stored:
                 await self._save(request, session, progress, password)
-                self.hashes.make_soon(session, password)
+                self.hashes.hash_soon(session, password)
             if progress.failure is None:
                 raise
             return self.uia.challenge(session, progress, self.flows, asked=True)
 
     def _current(self, progress: Progress) -> Progress:
-        """The same, but that policies whose versions have changed must be accepted anew."""
+        """The same, but the terms must be accepted again if a policy's version has changed."""
         if not self.policies or progress.results.get(TERMS) in (None, self.policies):
             return progress
         return attr.evolve(progress, results={**progress.results, TERMS: None})
@@ -188,8 +188,8 @@ class Signup:
     async def _check(
         self, wanted: RegisterRequest, session: UIASession, assigned: Optional[UserID], stored: bool
     ) -> Optional[UserID]:
-        """What can be refused of the name before any stage is tried. Returns the guest who is to
-        become a user, or None."""
+        """Check the user name before any stage is tried. Returns the guest who is to become a user,
+        or None."""
         localpart = _localpart(session)
         if localpart is not None:
             return await self.handler.check_username(
@@ -215,7 +215,7 @@ class Signup:
         guest: Optional[UserID],
         stored: bool,
     ) -> Registration:
-        """What is asked for, with the password that this request brings."""
+        """The registration that the session asks for, with this request's password."""
         return Registration(
             key=session.session_id,
             session_id=session.session_id if stored else None,
@@ -229,17 +229,17 @@ class Signup:
             registration_token=progress.results.get(REGISTRATION_TOKEN),
             consents=self.policies if TERMS in progress.completed else {},
             threepids=threepids_in(progress.results),
-            # _check has looked the name up, unless it must keep silent about it.
+            # _check has looked the name up, unless it must not tell that a name is taken.
             name_checked=not self.registration.inhibit_user_in_use_error
             and session.guest_id is None,
-            threepids_checked=True,  # by _complete, beforehand
+            threepids_checked=True,  # by _complete
         )
 
     async def _complete(self, registration: Registration, session: UIASession) -> Registered:
         for threepid in registration.threepids:
             await self.newcomers.check_allowed(threepid.medium, threepid.address)
         if registration.password is None:
-            session = await self.hashes.awaited(session)
+            session = await self.hashes.with_hash(session)
             if session.finished is not None:
                 # Another process has finished it meanwhile.
                 created = await self.handler.repeat(session.finished)
@@ -247,14 +247,14 @@ class Signup:
             if session.password_hash is None:
                 raise _no_password(session)
             registration = attr.evolve(registration, password_hash=session.password_hash)
-        registration = await self.names.named(registration)
+        registration = await self.names.with_names(registration)
         await self.newcomers.check_free(registration.threepids, registration.key)
         created = await self.handler.register_user(registration)
         return await self._answer(created, registration.localpart)
 
     async def _answer(self, created: Created, asked: Optional[str]) -> Registered:
         if asked not in (None, created.user_id.localpart):
-            # Another request has begun, or finished, this session with another name.
+            # Another request of this session has asked for another name.
             await self.handler.check_username(asked, assigned_user_id=created.user_id)
         return self._registered(created)
 
@@ -270,8 +270,8 @@ class Signup:
         progress: Progress,
         password: Optional[Secret],
     ) -> None:
-        # Until the new password's hash is kept there is none, or a request that another process
-        # gets meanwhile would be completed with the one before.
+        # This removes the earlier password's hash: else another process could complete the session
+        # with it before the new hash is stored.
         await self.uia.sessions.save(
             session.session_id,
             request.client,

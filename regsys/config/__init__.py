@@ -1,7 +1,7 @@
 """The configuration: YAML in, one frozen value out (contract B15).
 
-``load`` reads files, ``parse`` a mapping. Whatever is wrong comes in one ConfigError. What
-the sections don't ask for is listed in ``Config.unused``.
+``load`` reads files, ``parse`` a mapping. One ConfigError reports all problems. ``Config.unused``
+lists the options that no section asks for.
 """
 
 from __future__ import annotations
@@ -96,17 +96,16 @@ _SERVER_NAME = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z.-]{1,230})(:[0-9
 
 @attr.frozen(kw_only=True)
 class Config:
-    """Everything that can be set, each part by itself.
+    """The whole configuration, one attribute a section.
 
     ``public_baseurl`` ends with a slash. If ``tls`` is None, no listener has TLS. If ``captcha`` is
-    None, nobody is asked for one. If ``homeserver`` is None, a service of its own has none beside
-    it. ``trusted_proxies`` are addresses and networks as ``ipaddress.ip_network`` takes them,
-    ``proxies`` those by way of which we ask other servers. If ``introspection_secret`` is None,
-    nobody may ask over HTTP whose a token is. ``log_config`` and ``pid_file`` are paths, None: the
-    defaults of logging, no such file. If ``email`` is None, there are no mails.
-    ``template_directory`` is searched before our own templates, None: is not. ``unused`` has the
-    dotted names of options in the file that have no effect, ``warnings`` whole sentences for the
-    log.
+    None, there is no captcha. If ``homeserver`` is None, no homeserver runs beside this service.
+    ``trusted_proxies``: addresses and networks as ``ipaddress.ip_network`` takes them.
+    ``proxies``: those that outbound requests go through. If ``introspection_secret`` is None, token
+    introspection over HTTP is off. ``log_config`` and ``pid_file`` are paths; None for the default
+    logging and for no such file. If ``email`` is None, no mails are sent. ``template_directory`` is
+    searched before our own templates; None if there is none. ``unused`` has the dotted names of
+    options in the file that have no effect, ``warnings`` whole sentences for the log.
     """
 
     server_name: str
@@ -141,10 +140,11 @@ class Config:
 
 
 def load(paths: Sequence[str], *, makes_files: bool = True) -> Config:
-    """The configuration in these files, and in the ``*.yaml`` of these directories; a top-level
-    option of a later one replaces an earlier one's. Raises ConfigError.
+    """The configuration in these files and in the ``*.yaml`` files of these directories. A later
+    file's top-level option replaces an earlier file's. Raises ConfigError.
 
-    ``makes_files``: a file that ``registration_shared_secret_path`` names is made if there is none.
+    ``makes_files``: create the file that ``registration_shared_secret_path`` names if it is
+    missing.
     """
     merged, problems = Merged(), []
     files, warnings = expanded(paths)
@@ -173,7 +173,7 @@ def _checked(reader: Reader, warnings: Sequence[str]) -> Config:
 
 
 def read(reader: Reader) -> Config:
-    """What the reader's mapping says; worthless if ``reader.problems`` isn't empty."""
+    """The configuration in the reader's mapping; invalid unless ``reader.problems`` is empty."""
     server_name = _read_server_name(reader)
     listeners = read_listeners(reader)
     oauth_only = read_oauth_only(reader)
@@ -187,7 +187,7 @@ def read(reader: Reader) -> Config:
     threepids = read_threepids(
         reader,
         has_mails=email is not None,
-        has_phones=phones.can_prove,
+        has_phones=phones.can_validate,
         oauth_only=oauth_only,
     )
     config = Config(
@@ -227,7 +227,7 @@ def read(reader: Reader) -> Config:
     check_guards(reader)
     check_registration(reader, registration, tokens, threepids)
     unused, slips = unread_options(reader)
-    # The last, because much else matters more where the proxy sets the header anew.
+    # Last, because the other warnings matter more where the proxy overwrites the header.
     addresses = address_warnings(listeners, trusted_proxies)
     return attr.evolve(config, unused=unused, warnings=(*reader.warnings, *slips, *addresses))
 

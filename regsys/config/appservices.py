@@ -6,24 +6,24 @@ import re
 from typing import Iterable, Optional
 
 from regsys.config.files import load_yaml
-from regsys.config.namespace_checks import is_kept, nobody_here, shadowed
+from regsys.config.namespace_checks import is_kept, shadowed, why_no_user_matches
 from regsys.config.values import ConfigError, Reader, is_given
 from regsys.model import Appservice, Secret, UserID, UserNamespace
 
 _OPTION = "app_service_config_files"
-# Whoever keeps all of these keeps whatever people would be called.
-_ANYBODY = ("anybody", "somebody", "whoever")
-_NUMBERS = ("1", "23", "456", "1234567")
+# A service with all of these names for itself has every name that a user would choose.
+_CHOSEN_NAMES = ("anybody", "somebody", "whoever")
+_GENERATED_NAMES = ("1", "23", "456", "1234567")
 
 
 def read_appservices(
     reader: Reader, server_name: str, oauth_only: bool, own_token: Optional[Secret] = None
 ) -> tuple[Appservice, ...]:
-    """The services, in the order of their files. ``oauth_only``: none of them logs its users in.
-    ``own_token``: the as_token by which the homeserver beside us knows us; the service that has
-    it is none here, else it would keep every name from newcomers.
+    """The services, in the order of their files. ``oauth_only``: none of them may log its users in.
+    ``own_token``: the as_token by which the homeserver beside us knows us. The service with this
+    token is left out: its namespace is ours, and would keep every name from new users.
 
-    A complaint about what is in a file begins with the file's path.
+    A problem in a registration file begins with that file's path.
     """
     found: list[Appservice] = []
     places: dict[tuple[str, str], str] = {}
@@ -39,8 +39,8 @@ def read_appservices(
         service = _read_service(file, server_name, oauth_only)
         _check_unique(file, path, service, places)
         if service.as_token != own_token:
-            _warn_of_everybody(file, service, server_name)
-            _warn_of_nobody(file, service, server_name)
+            _warn_if_every_name_is_kept(file, service, server_name)
+            _warn_if_no_user_matches(file, service, server_name)
             found.append(service)
             paths[service.id] = path
         reader.problems += [f"{path}: {problem}" for problem in file.problems]
@@ -49,13 +49,13 @@ def read_appservices(
         reader.warnings.append(
             f"{paths[service.id]}: namespaces.users[{place}].regex"
             f" ({service.users[place].regex.pattern}): the service of {paths[other.id]} keeps all"
-            " of these names for itself, too, so neither of the two can make such a user."
+            " of these names for itself, too, so neither of the two can create such a user."
         )
     return tuple(found)
 
 
 def _read_service(file: Reader, server_name: str, oauth_only: bool) -> Appservice:
-    # What is for the sending of events is not acted on here, but would fail elsewhere.
+    # Options for sending events have no effect here, but a bad value would fail elsewhere.
     file.text("url")
     file.flag("rate_limited", default=True)
     _required_secret(file, "hs_token")
@@ -101,7 +101,7 @@ def _read_users(section: Reader) -> tuple[UserNamespace, ...]:
 
 
 def _read_namespace(item: Reader) -> Optional[UserNamespace]:
-    """None if something is wrong with it."""
+    """The namespace; None after a problem."""
     exclusive = item.flag("exclusive")
     if item.data.get("exclusive") is None:
         item.problem("exclusive", "missing", "write true, or false if others may use these names")
@@ -118,13 +118,13 @@ def _read_namespace(item: Reader) -> Optional[UserNamespace]:
 def _check_unique(
     file: Reader, path: str, service: Appservice, places: dict[tuple[str, str], str]
 ) -> None:
-    """Complain of what an earlier file has, too. ``places``: the file of each that has come."""
+    """Report an id or as_token that an earlier file has, too. ``places``: which file has which."""
     for name, value in (("id", service.id), ("as_token", service.as_token.reveal())):
         earlier = places.setdefault((name, value), path)
         if value and earlier != path:
             mend = "give each service its own, or name each file once"
-            shown = (value,) if name == "id" else ()
-            file.problem(name, f"the same as in {earlier}", mend, *shown)
+            not_secret = (value,) if name == "id" else ()
+            file.problem(name, f"the same as in {earlier}", mend, *not_secret)
     sender = service.sender_localpart.lower()
     earlier = places.setdefault(("sender_localpart", sender), path)
     if sender and earlier != path:
@@ -133,28 +133,28 @@ def _check_unique(
         )
 
 
-def _warn_of_everybody(file: Reader, service: Appservice, server_name: str) -> None:
+def _warn_if_every_name_is_kept(file: Reader, service: Appservice, server_name: str) -> None:
     def keeps(localparts: Iterable[str]) -> bool:
         return all(is_kept(service, str(UserID(name, server_name))) for name in localparts)
 
-    if keeps(_ANYBODY):
+    if keeps(_CHOSEN_NAMES):
         file.warnings.append(
             "namespaces.users: the service keeps every name for itself, so nobody else can"
             " register. If a homeserver knows regsys by this file, write its as_token into"
             " regsys.homeserver."
         )
-    elif keeps(_NUMBERS):
+    elif keeps(_GENERATED_NAMES):
         file.warnings.append(
             "namespaces.users: the service keeps every number for itself, so no name can be"
-            " generated: guests, and who registers without a name, are refused."
+            " generated: guests, and users who choose no name, are refused."
         )
 
 
-def _warn_of_nobody(file: Reader, service: Appservice, server_name: str) -> None:
+def _warn_if_no_user_matches(file: Reader, service: Appservice, server_name: str) -> None:
     for place, namespace in enumerate(service.users):
-        why = nobody_here(namespace, server_name)
+        why = why_no_user_matches(namespace, server_name)
         if why is not None:
             file.warnings.append(
-                f"namespaces.users[{place}].regex ({namespace.regex.pattern}) matches nobody here:"
-                f" {why}."
+                f"namespaces.users[{place}].regex ({namespace.regex.pattern}) matches no user of"
+                f" this server: {why}."
             )

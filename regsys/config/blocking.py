@@ -1,4 +1,4 @@
-"""When the server takes nobody: switched off, or full (contract B9)."""
+"""When nobody may register or log in: the server is disabled, or full (contract B9)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import attr
 from regsys.config.threepids import MEDIA
 from regsys.config.values import DAY_MS, Reader
 
-# More people than there are, and more days than anybody lives.
+# More users than there are people, and more days than a life has.
 _MOST_USERS, _MOST_DAYS = 10**10, 36_500
 _ADDRESSES = {"email": re.compile(r"[^@\s]+@[^@\s]+"), "msisdn": re.compile(r"\+?[0-9]{3,15}")}
 
 
 @attr.frozen(kw_only=True)
 class BlockingConfig:
-    """``disabled``: nobody may come in; if ``disabled_message`` is None, we find the words.
-    ``admin_contact``: whom those may ask who are refused; None: nobody.
+    """``disabled``: nobody may register or log in, and ``disabled_message`` says why; None for our
+    own sentence. ``admin_contact``: where a refused user may ask; None if nowhere.
 
-    ``max_users``: how many may use the server in a month; None: any number. ``counts_users``:
-    they are counted, with a limit or without. ``reserved`` addresses (medium, canonical form)
-    let their owners pass the limit. A user counts once the account is older than ``trial_ms``,
-    that of an application service as ``service_trial_ms`` says by its id. ``counts_services``:
-    application services' users count at all.
+    ``max_users``: how many may use the server in a month; None for any number. ``counts_users``:
+    monthly active users are counted, with a limit or without. The owners of ``reserved`` addresses
+    (medium, canonical form) pass the limit. A user counts once the account is older than
+    ``trial_ms``, an application service's user after the ``service_trial_ms`` of the service's id.
+    ``counts_services``: whether application services' users count at all.
     """
 
     admin_contact: Optional[str] = None
@@ -42,7 +42,7 @@ def read_blocking(reader: Reader) -> BlockingConfig:
     limited = reader.flag("limit_usage_by_mau")
     max_users = reader.whole("max_mau_value", 0, _MOST_USERS) or 0
     only_counted = reader.flag("mau_stats_only")
-    # It is on unless somebody switches it off: only who has asked for it is told.
+    # The default is on: warn only if the file sets it.
     alerting = reader.flag("mau_limit_alerting")
     if limited and not max_users:
         reader.warnings.append(
@@ -50,8 +50,8 @@ def read_blocking(reader: Reader) -> BlockingConfig:
         )
     if limited and alerting:
         reader.warnings.append(
-            "mau_limit_alerting has no effect: regsys sends no server notices, so that nobody is "
-            "told when the limit is reached. Watch the metric regsys_monthly_active_users."
+            "mau_limit_alerting has no effect: regsys sends no server notice when the limit is "
+            "reached. Watch the metric regsys_monthly_active_users."
         )
     trial_days = reader.whole("mau_trial_days", 0, _MOST_DAYS) or 0
     return BlockingConfig(
@@ -85,7 +85,7 @@ def _read_reserved(reader: Reader) -> frozenset[tuple[str, str]]:
 
 
 def _canonical(medium: str, address: str) -> str:
-    """The form that addresses are kept in (contract B7.1), which these are compared with."""
+    """The canonical form of an address (contract B7.1), in which they are compared."""
     if medium == "msisdn":
         return address.lstrip("+")
     local, _, domain = address.partition("@")

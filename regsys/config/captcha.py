@@ -1,4 +1,4 @@
-"""The captcha that newcomers solve (contract B8.7, B15)."""
+"""The captcha of registrations (contract B8.7, B15)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _KEYS = ("public_key", "private_key", "private_key_path", "siteverify_api")
 
 @attr.frozen(kw_only=True)
 class CaptchaConfig:
-    """The one captcha on offer; ``required``: every flow asks for it. A proof of work has a
-    ``difficulty``, which grows with the time that it takes, and no keys; any other has keys and
-    the ``siteverify_api``'s URL."""
+    """The captcha. ``required``: every flow has its stage. A proof of work has a ``difficulty``, to
+    which the time it takes is proportional, and no keys; any other kind has keys and the URL
+    ``siteverify_api``."""
 
     kind: Kind
     required: bool = True
@@ -46,15 +46,15 @@ class CaptchaConfig:
 
 
 def read_captcha(reader: Reader) -> Optional[CaptchaConfig]:
-    """The captcha of ``regsys.captcha``; without a kind there, the reCAPTCHA that the
-    ``recaptcha_…`` options set up. Without ``enable_registration_captcha`` it is not required, and
-    None where its keys are not there (B16.2)."""
+    """The captcha of ``regsys.captcha``; without a kind there, the reCAPTCHA of the
+    ``recaptcha_…`` options. Without ``enable_registration_captcha`` it is not required, and it is
+    None if its keys are missing (B16.2)."""
     own = reader.section("regsys").section("captcha")
     kind: Any = own.choice("kind", (*SERVICES, PROOF_OF_WORK)) or "recaptcha"
     theirs = _read_service(reader, "recaptcha", "recaptcha_")
     ours = _read_service(own, kind)
     difficulty = own.whole("difficulty", 1, HARDEST)
-    _refuse_what_does_not_fit(reader, own, kind)
+    _refuse_options_of_other_kinds(own, kind)
     if kind != "recaptcha":
         _skip(reader, "recaptcha_")
     chosen = theirs if kind == "recaptcha" else ours
@@ -63,8 +63,8 @@ def read_captcha(reader: Reader) -> Optional[CaptchaConfig]:
     if not reader.word_flag("enable_registration_captcha"):
         if kind != "recaptcha":
             reader.warnings.append(
-                "regsys.captcha is asked of nobody without enable_registration_captcha: "
-                "people may register without a captcha."
+                "regsys.captcha has no effect without enable_registration_captcha: "
+                "users may register without a captcha."
             )
         return attr.evolve(chosen, required=False) if chosen.is_complete else None
     if kind == "recaptcha":
@@ -87,8 +87,8 @@ def _read_service(reader: Reader, kind: Any, prefix: str = "") -> CaptchaConfig:
     )
 
 
-def _refuse_what_does_not_fit(reader: Reader, own: Reader, kind: str) -> None:
-    """Refuse, within regsys.captcha, what its kind makes nothing of."""
+def _refuse_options_of_other_kinds(own: Reader, kind: str) -> None:
+    """Report options of regsys.captcha that have no effect with this kind."""
     wrong: tuple[str, ...]
     if kind == PROOF_OF_WORK:
         wrong, mend = _KEYS, "leave it out: a proof of work has no keys and asks no service"
@@ -108,18 +108,18 @@ def _need_keys(reader: Reader, prefix: str, found: CaptchaConfig) -> None:
         ("private_key", found.private_key.reveal()),
     ):
         given = any(reader.data.get(f"{prefix}{name}{end}") for end in ("", "_path"))
-        # One that was given and is wrong has been complained of.
+        # A wrong value has been reported already.
         if not value and not given:
             reader.problem(
                 f"{prefix}{name}",
-                f"missing, but enable_registration_captcha asks everybody for a {found.kind}",
+                f"missing, but enable_registration_captcha asks every user for a {found.kind}",
                 "write the key that the service gave you, set enable_registration_captcha to "
                 "false, or take regsys.captcha.kind: proof_of_work, which needs no keys",
             )
 
 
 def _skip(reader: Reader, prefix: str) -> None:
-    """These are for another server that reads the same file."""
+    """Count these as unused: they are for another server that reads the same file."""
     for name in (prefix + key for key in _KEYS):
         if reader.data.get(name) is not None:
             reader.skip(name)

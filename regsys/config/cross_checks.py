@@ -1,4 +1,4 @@
-"""What the start refuses, or warns about, although each value is valid (contract B15)."""
+"""Problems and warnings about options whose values are valid one by one (contract B15)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from regsys.config.registration import RegistrationConfig
 from regsys.config.threepids import ThreepidsConfig
 from regsys.config.values import Reader, is_on
 
-# What counts as the verification of people who register.
+# The options that count as verification of new users.
 _VERIFICATIONS = ("registration_requires_token", "enable_registration_captcha")
-# Options that decide who may register or log in, and are not acted on: what each guards.
+# Options that elsewhere decide who may register or log in and here have no effect; what that means.
 _GUARDS = {
-    "modules": "no module is loaded or asked whether somebody may register or log in, and what its"
-    " callbacks do does not happen",
-    "spam_checker": "no spam checker is asked about who registers",
+    "modules": "no module is loaded or asked whether a user may register or log in, and none of its"
+    " callbacks is called",
+    "spam_checker": "no spam checker is asked about registrations",
     "third_party_event_rules": "no such rules are asked about addresses or events",
     "password_providers": "passwords are compared with regsys's own accounts alone, not with LDAP"
     " or whatever else the providers ask",
@@ -26,14 +26,14 @@ _GUARDS = {
     "saml2_config": "nobody registers or logs in through SAML",
     "cas_config": "nobody registers or logs in through CAS",
     "jwt_config": "nobody registers or logs in with a JSON Web Token",
-    "sso": "there is no single sign-on, so its rules bind nobody",
-    "account_validity": "accounts do not expire, and nobody is kept out because his has",
-    "login_via_existing_session": "no session can let another one in",
+    "sso": "there is no single sign-on, so its rules do not apply",
+    "account_validity": "accounts do not expire",
+    "login_via_existing_session": "no session can log another one in",
 }
 
 
 def _is_used(value: object) -> bool:
-    """Whether an option asks for something: not where it is empty, or switches itself off."""
+    """Whether an option asks for something: it is neither empty nor switched off."""
     if isinstance(value, Mapping):
         if "enabled" in value:
             return is_on(value["enabled"])
@@ -42,7 +42,7 @@ def _is_used(value: object) -> bool:
 
 
 def check_guards(reader: Reader) -> None:
-    """Warn of each option that should keep somebody out, or let somebody in, and does not."""
+    """Warn of each option that should refuse or allow registrations or logins, and does not."""
     for name, meaning in _GUARDS.items():
         if _is_used(reader.peek(name)):
             reader.warnings.append(f"{name} has no effect in regsys: {meaning}.")
@@ -54,7 +54,8 @@ def check_registration(
     tokens: TokensConfig,
     threepids: ThreepidsConfig,
 ) -> None:
-    """Refuse to let in people whom the file means to keep out; warn of guests who would be."""
+    """Report open registration without verification; warn if guests are refused in spite of
+    ``allow_guest_access``."""
     if registration.allow_guest_access and tokens.session_lifetime_ms is not None:
         reader.warnings.append(
             "session_lifetime is set, but a guest's login cannot end: "
@@ -76,7 +77,7 @@ def check_registration(
 
 
 def check_process(reader: Reader) -> None:
-    """Refuse to run as a worker: it would be a second main process."""
+    """Report a worker's configuration: the process would be a second main process."""
     app = reader.text("worker_app")
     if app not in (None, "synapse.app.homeserver"):
         reader.problem(
@@ -90,7 +91,7 @@ def check_process(reader: Reader) -> None:
 def address_warnings(
     listeners: Sequence[Listener], trusted_proxies: Sequence[str]
 ) -> tuple[str, ...]:
-    """A warning where anybody can claim any address (contract B16.10)."""
+    """A warning if any client can claim any address (contract B16.10)."""
     if trusted_proxies or not any(listener.x_forwarded for listener in listeners):
         return ()
     return (

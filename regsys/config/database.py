@@ -1,4 +1,4 @@
-"""Where our tables live: always apart from those of a homeserver (contract B15)."""
+"""Where our tables are: always apart from a homeserver's (contract B15)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _IDENTIFIER = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 _ENGINES = ("sqlite3", "psycopg2")
 
 
-# Connections. Each is a thread of a process that runs one at a time: three commit more than
-# one process can ask for, and further ones only get in each other's way.
+# Connections. Each has a thread, of which Python runs one at a time: three commit more than one
+# process can ask for, and more would only contend.
 FEWEST, MOST = 1, 3
 
 
@@ -23,8 +23,8 @@ FEWEST, MOST = 1, 3
 class DatabaseConfig:
     """The database and its pool of connections.
 
-    ``path``: the SQLite file, or ``:memory:``; None for PostgreSQL. ``args``: what
-    psycopg2.connect gets; empty for SQLite. ``schema``: where on PostgreSQL our tables are.
+    ``path``: the SQLite file, or ``:memory:``; None for PostgreSQL. ``args``: the arguments of
+    psycopg2.connect; empty for SQLite. ``schema``: the PostgreSQL schema of our tables.
     """
 
     engine: Literal["sqlite", "postgres"]
@@ -36,7 +36,8 @@ class DatabaseConfig:
 
 
 def read_database(reader: Reader) -> DatabaseConfig:
-    """``regsys.database`` as it stands, else the homeserver's database with our tables apart."""
+    """``regsys.database``; else the homeserver's database, with our tables in a schema or file of
+    their own."""
     own = reader.section("regsys")
     schema = own.text("database_schema") or "regsys"
     if not _IDENTIFIER.fullmatch(schema) or schema in ("public", "information_schema"):
@@ -50,14 +51,14 @@ def read_database(reader: Reader) -> DatabaseConfig:
     if ours.data:
         _refuse_theirs(ours, reader.peek("database.args.database"))
         return _read_one(ours, schema)
-    chosen, old_path = _homeservers(reader), reader.text("database_path")
+    chosen, old_path = _homeserver_section(reader), reader.text("database_path")
     if chosen is not None:
         return _read_one(chosen, schema, beside=True)
     return DatabaseConfig(engine="sqlite", path=_beside(old_path or "homeserver.db"), schema=schema)
 
 
 def _refuse_theirs(ours: Reader, theirs: Any) -> None:
-    """Refuse the homeserver's own SQLite file: ours would be taken as it is."""
+    """Report a ``regsys.database`` that is the homeserver's own SQLite file."""
     path = ours.peek("args.database")
     if path == ":memory:" or not (isinstance(path, str) and isinstance(theirs, str)):
         return
@@ -66,7 +67,7 @@ def _refuse_theirs(ours: Reader, theirs: Any) -> None:
         ours.section("args").problem("database", "the homeserver's own database", mend, path)
 
 
-def _homeservers(reader: Reader) -> Optional[Reader]:
+def _homeserver_section(reader: Reader) -> Optional[Reader]:
     """The section that describes the homeserver's main database; None if there is none."""
     one, several = reader.section("database"), reader.section("databases")
     if one.data and several.data:
@@ -87,7 +88,7 @@ def _read_one(section: Reader, schema: str, beside: bool = False) -> DatabaseCon
         section.problem("name", "missing", "write sqlite3 or psycopg2")
     args = section.section("args")
     pool_min, pool_max = args.whole("cp_min", 1, 1000), args.whole("cp_max", 1, 1000)
-    # One bound alone moves the other's default.
+    # If only one bound is set, the other's default follows it.
     pool_min = pool_min or FEWEST
     pool_max = pool_max or max(MOST, pool_min)
     if pool_min > pool_max:
@@ -110,7 +111,7 @@ def _read_one(section: Reader, schema: str, beside: bool = False) -> DatabaseCon
 
 
 def _beside(path: str) -> str:
-    """The file of our own next to a homeserver's: its tables are neither read nor altered."""
+    """The path of our own file next to a homeserver's, whose tables we neither read nor alter."""
     if path == ":memory:":
         return path
     root, extension = os.path.splitext(path)

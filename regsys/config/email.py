@@ -15,10 +15,10 @@ from regsys.config.hosts import ascii_host
 from regsys.config.values import Reader, is_given, knows_only
 from regsys.model import Secret
 
-# The mails that there are. The names of templates and options follow from them.
+# The kinds of mails. The names of templates and options follow from them.
 REGISTRATION, ADD_THREEPID, IN_USE = "registration", "add_threepid", "already_in_use"
 KINDS = (REGISTRATION, ADD_THREEPID, IN_USE)
-# Which option of ``email.subjects`` has the subject of each.
+# The option of ``email.subjects`` for each kind.
 SUBJECTS = {
     REGISTRATION: "email_validation",
     ADD_THREEPID: "email_validation",
@@ -28,29 +28,29 @@ SUBJECTS = {
 _MAILS = {"html": ".html", "text": ".txt"}
 _PAGES = {"failure_html": "_failure.html", "success_html": "_success.html"}
 
-# Stands for %(app)s while notif_from is taken apart: no header gives it a meaning.
+# Stands for %(app)s while notif_from is parsed: a private-use character without a meaning there.
 _APP_MARK = "\ue000"
 _PLAIN_PORT, _TLS_PORT = 25, 465
 _HOST_AND_PORT = re.compile(r"(\[[^]]*\]|[^:]+):([0-9]+)")
 _PORT_MEND = "write its name alone, such as mail.example.com, without smtp:// and port"
 _TLS_NAME_MEND = "write the one name that the certificate of the mail server is asked for"
-# What the parser says of "Example.com Chat <…>": only quotes are missing.
+# The parser's defect for "Example.com Chat <…>", which lacks quotes only.
 _DOT_IN_NAME = "period in 'phrase'"
 
 
 @attr.frozen(kw_only=True)
 class EmailConfig:
-    """If ``user`` is None, there is no login. ``starttls``: used where it is offered;
-    ``require_tls``: no mail leaves without encryption. ``tls_name`` is what the server's
-    certificate must be made out to.
+    """How mails are sent. If ``user`` is None, there is no login. ``starttls``: STARTTLS is used if
+    the server offers it; ``require_tls``: no mail is sent without encryption. ``tls_name``: the
+    name that the server's certificate must have.
 
-    ``from_name`` may be empty; ``from_address`` is ASCII. ``subjects`` has those that the
-    administrator chose, by their option (SUBJECTS); they know ``%(server_name)s`` and
-    ``%(app)s``. ``templates`` maps the name of one of our templates (such as
-    ``mails/registration.html``) to the administrator's file that takes its place; those of
-    confirmation pages are ``registration_failure.html`` and so on.
-    ``template_dir`` is where such files are besides ``templates.custom_template_directory``.
-    ``notifies_newcomers``: who registers with an address gets notifications there.
+    ``from_name`` may be empty; ``from_address`` is ASCII. ``subjects`` has the administrator's own,
+    by their option (SUBJECTS), with ``%(server_name)s`` and ``%(app)s`` to be filled in.
+    ``templates`` maps the name of one of our templates (such as ``mails/registration.html``) to the
+    administrator's file that replaces it; those of confirmation pages are
+    ``registration_failure.html`` and so on. ``template_dir`` has such files besides
+    ``templates.custom_template_directory``. ``notifies_newcomers``: an account that is registered
+    with an email address gets an email pusher.
     """
 
     host: str
@@ -71,15 +71,15 @@ class EmailConfig:
 
     @property
     def plain_login(self) -> bool:
-        """Whether the password may be said without encryption: where that was asked for, or
-        where nobody is on the way. Else a man in the middle had only to hide STARTTLS."""
+        """Whether the password may be sent without encryption: only if STARTTLS is switched off, or
+        if the server is this machine. Else a man in the middle would only have to hide STARTTLS."""
         return not self.starttls or _is_this_machine(self.host)
 
 
 def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[EmailConfig]:
-    """None: no mails, because the section sets nothing."""
+    """The section ``email``; None (no mails) if it sets nothing."""
     section = reader.section("email")
-    is_set = _says_something(section.data)
+    is_set = _sets_something(section.data)
     force_tls, starttls = section.flag("force_tls"), section.flag("enable_tls", True)
     host = _read_host(section, "smtp_host", _PORT_MEND) or "localhost"
     user, password = _read_user(section), section.secret("smtp_pass")
@@ -136,14 +136,14 @@ def _read_user(section: Reader) -> Optional[str]:
     return user
 
 
-def _says_something(value: object) -> bool:
+def _sets_something(value: object) -> bool:
     if isinstance(value, Mapping):
-        return any(_says_something(item) for item in value.values())
+        return any(_sets_something(item) for item in value.values())
     return is_given(value)
 
 
 def _check_security(section: Reader, config: EmailConfig) -> None:
-    # One that is there but no good has been complained of already.
+    # A wrong password option has been reported already.
     has_password = any(is_given(section.data.get(it)) for it in ("smtp_pass", "smtp_pass_path"))
     if (config.user is None) == has_password:
         name, other = ("smtp_pass", "smtp_user") if config.user else ("smtp_user", "smtp_pass")
@@ -166,7 +166,7 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _line(section: Reader, name: str) -> Optional[str]:
-    """Text that will stand in a header: without line ends or other controls."""
+    """Text for a header: without line ends or other control characters."""
     value = section.text(name)
     if value is not None and not value.isprintable():
         section.problem(name, "has a line end or another control character", "take it out")
@@ -191,7 +191,7 @@ def _read_sender(section: Reader, app_name: str, is_needed: bool) -> tuple[str, 
 
 
 def _parse_sender(written: str) -> Optional[tuple[str, str]]:
-    """The name, with a mark where the app's belongs, and the address; None if it isn't one."""
+    """The name, with _APP_MARK for the app's name, and the address; None if it is not valid."""
     try:
         header = HEADERS.header_factory("From", written % {"app": _APP_MARK})
         (found,) = header.addresses
@@ -224,9 +224,10 @@ def _read_directory(section: Reader) -> Optional[str]:
 
 
 def _read_templates(section: Reader, directories: Sequence[str]) -> Mapping[str, str]:
-    """The administrator's files, by the name of ours that each replaces.
+    """The administrator's files, by the name of our template that each replaces.
 
-    A file under our own name, as ``mails/registration.html``, needs no option and goes first.
+    A file with our template's name, such as ``mails/registration.html``, needs no option and is
+    preferred.
     """
     found = {}
     for kind in KINDS:

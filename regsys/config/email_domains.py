@@ -1,4 +1,4 @@
-"""Lists of mail domains that may, or may not, be registered with."""
+"""Lists of email domains that may, or may not, be registered with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DOMAIN = re.compile(r"\.?[0-9a-z_-]+(\.[0-9a-z_-]+)*")
 
 @attr.frozen(kw_only=True)
 class EmailDomainsConfig:
-    """Paths of lists, as ``read_domains`` takes them. None: there is no such list."""
+    """Paths of lists, as ``read_domains`` takes them; None if there is no such list."""
 
     allow_file: Optional[str] = None
     deny_file: Optional[str] = None
@@ -36,9 +36,9 @@ def read_email_domains(section: Reader) -> EmailDomainsConfig:
 
 
 def read_domains(path: str) -> frozenset[str]:
-    """The domains in a file, as A-labels: one a line; a line that begins with a dot stands for a
-    domain and all below it. What follows a ``#`` is a comment. OSError, or ValueError for what is
-    no list."""
+    """The domains in a file, as A-labels: one a line. A line that begins with a dot stands for a
+    domain and its subdomains. Text after a ``#`` is a comment. Raises OSError, or ValueError for a
+    line that is not a domain."""
     domains = set()
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -53,7 +53,7 @@ def read_domains(path: str) -> frozenset[str]:
 
 
 def a_label(domain: str) -> str:
-    """The one form of a domain that mail servers know; what has none stays what it is."""
+    """The domain as A-labels in lower case; unchanged if IDNA does not allow it."""
     try:
         ascii_form = domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
     except idna.IDNAError:

@@ -1,4 +1,4 @@
-"""YAML files, and what is said of one that cannot be read."""
+"""Configuration files: reading YAML, with warnings of duplicate keys, and merging files."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from regsys.config.values import ConfigError
 
 @attr.frozen
 class File:
-    """``warnings``: a sentence for each key that is there more than once."""
+    """A parsed file. ``warnings``: a sentence for each duplicate key."""
 
     data: Mapping[Any, Any]
     warnings: Sequence[str]
 
 
 def load_yaml(path: str) -> File:
-    """What is in this file; an empty mapping for an empty file. Raises ConfigError."""
+    """The file's mapping; an empty one for an empty file. Raises ConfigError."""
     try:
         with open(path, encoding="utf-8") as file:
             data, duplicates = _read(yaml.SafeLoader(file))
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read — {error.strerror}"]) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Without the parser's own words: they quote the file, secrets included.
+        # Without the parser's message: it quotes the file, secrets included.
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError(
@@ -46,7 +46,7 @@ def _read(loader: yaml.SafeLoader) -> tuple[Any, Sequence[str]]:
         node = loader.get_single_node()
         if node is None:
             return None, ()
-        # Before the data is made of it: that moves merged keys into the mappings.
+        # Before construct_document, which moves merged keys into the mappings.
         duplicates = list(_duplicates(node, "", set()))
         return loader.construct_document(node), duplicates
     finally:
@@ -54,7 +54,7 @@ def _read(loader: yaml.SafeLoader) -> tuple[Any, Sequence[str]]:
 
 
 def _duplicates(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
-    """A sentence for each key that comes again in the same mapping: YAML lets the last win."""
+    """A sentence for each duplicate key of a mapping: YAML lets the last one win."""
     if id(node) in seen:
         return  # an alias
     seen.add(id(node))
@@ -78,7 +78,7 @@ def _duplicates(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
 
 @attr.define
 class Merged:
-    """Several files as one mapping: each top-level option is the last file's that has it."""
+    """Several files as one mapping: the last file that has a top-level option wins."""
 
     data: dict[Any, Any] = attr.field(factory=dict)
     warnings: list[str] = attr.field(factory=list)
@@ -90,18 +90,17 @@ class Merged:
             lost = _lost(self.data.get(name), value)
             if lost:
                 self.warnings.append(
-                    f"{name}: {path} replaces the whole of what {self._origins[name]} says there:"
-                    f" {lost}."
+                    f"{name}: {path} replaces the whole value of {self._origins[name]}: {lost}."
                 )
             self.data[name], self._origins[name] = value, path
 
 
 def _lost(earlier: object, later: object) -> str:
-    """What of an earlier file's section or list is not in the later one; empty: nothing."""
+    """What a later file's section or list drops of an earlier one's; "" if nothing."""
     if isinstance(earlier, Mapping):
         names = earlier.keys() - (later.keys() if isinstance(later, Mapping) else ())
-        told = ", ".join(sorted(map(str, names)))
-        return f"{told} {'is' if len(names) == 1 else 'are'} not set any more" if names else ""
+        listed = ", ".join(sorted(map(str, names)))
+        return f"{listed} {'is' if len(names) == 1 else 'are'} not set any more" if names else ""
     if isinstance(earlier, list):
         kept = later if isinstance(later, list) else []
         gone = sum(item not in kept for item in earlier)
@@ -110,7 +109,7 @@ def _lost(earlier: object, later: object) -> str:
 
 
 def expanded(paths: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """The files of these paths, of a directory its ``*.yaml`` by name; and warnings."""
+    """The files of these paths, with a directory's ``*.yaml`` in order of name; and warnings."""
     found: list[str] = []
     warnings = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""The homeserver beside a service of its own, where what follows a registration happens."""
+"""The homeserver beside this service, where post-registration actions take place."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from regsys.model import Secret
 
 @attr.frozen(kw_only=True)
 class HomeserverConfig:
-    """``url``: where its client-server API answers, without a slash at its end. ``as_token``:
-    by which it knows us, as one of its application services."""
+    """``url``: that of its client-server API, without a trailing slash. ``as_token``: our token as
+    one of its application services."""
 
     url: str
     as_token: Secret
 
 
 def read_homeserver(section: Reader) -> Optional[HomeserverConfig]:
-    """``regsys.homeserver``; None: there is none."""
+    """``regsys.homeserver``; None if it is not set."""
     url, as_token = section.text("url"), section.secret("as_token")
     names = ("url", "as_token", "as_token_path")
     given = [name for name in names if is_given(section.data.get(name))]

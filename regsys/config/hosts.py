@@ -1,4 +1,4 @@
-"""Names of hosts as resolvers take them, those of containers with an underscore included."""
+"""Host names as resolvers take them, including container names with an underscore."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Optional
 import idna
 
 MAX_HOST = 253
-# Resolvers know more names than IDNA allows: ``mail_relay`` in a network of containers.
+# Resolvers know names that IDNA refuses, such as ``mail_relay`` in a network of containers.
 _LABEL = re.compile(r"[0-9a-z_](?:[0-9a-z_-]{0,61}[0-9a-z_])?")
 
 
 def ascii_host(text: str) -> Optional[str]:
-    """The host in lower case and A-labels; an IP address with or without brackets, without
-    them. None if ``text`` is no host, because it has a port, for instance."""
+    """The host in lower case and A-labels, an IP address without brackets; None if ``text`` is not
+    a host, for instance because it has a port."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if is_ip_address(bare):
         return bare.lower()
@@ -28,7 +28,7 @@ def ascii_host(text: str) -> Optional[str]:
     labels = host.removesuffix(".").split(".")
     if len(host) > MAX_HOST or not all(map(_LABEL.fullmatch, labels)):
         return None
-    # What ends in a number is an address or a mistake in one (RFC 3696, 2).
+    # A name that ends in a number is an address or a mistake in one (RFC 3696, 2).
     return None if labels[-1].isdigit() and len(labels) > 1 else host
 
 

@@ -1,5 +1,5 @@
-"""Which identity servers are asked, and which networks never for hosts that clients name (contract
-B7.8, B7.10)."""
+"""Which identity servers may be asked, and which networks are forbidden to hosts that clients name
+(contract B7.8, B7.10)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PRIVATE = tuple(
     fe80::/10 fec0::/10 ff00::/8
     """.split()
 )
-# "This machine", whatever the configuration forbids beside.
+# "This machine": forbidden whatever the configuration says.
 _ALWAYS = ("0.0.0.0/8", "::/128")
-# Behind these 96 bits an IPv4 address is reached by way of a translator (RFC 6052, RFC 7915).
+# An address with one of these prefixes leads to an IPv4 address (RFC 6052, RFC 7915).
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("::ffff:0:0:0/96"))
 
 _LABEL = "[0-9a-z_](?:[0-9a-z_-]{0,61}[0-9a-z_])?"
@@ -35,15 +35,15 @@ MAX_NAME = 255
 
 @attr.frozen
 class Networks:
-    """``denied`` but for those that are ``allowed``, in the form of ``ipaddress.ip_network``."""
+    """``denied`` networks and exceptions (``allowed``), as ``ipaddress.ip_network`` takes them."""
 
     denied: tuple[str, ...] = (*PRIVATE, *_ALWAYS)
     allowed: tuple[str, ...] = ()
 
     def forbids(self, address: str) -> bool:
-        """Whether this IP address, as text, may not be connected to; what is none may not."""
+        """Whether connecting to this IP address is forbidden; True for text that is none."""
         try:
-            found = _real(ip_address(address.partition("%")[0]))
+            found = _untranslated(ip_address(address.partition("%")[0]))
         except ValueError:
             return True
 
@@ -53,8 +53,8 @@ class Networks:
         return within(self.denied) and not within(self.allowed)
 
 
-def _real(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Where a packet to this address goes in the end."""
+def _untranslated(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The address that a packet to this one reaches: the IPv4 address behind a translated one."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return address.ipv4_mapped
@@ -65,10 +65,10 @@ def _real(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 @attr.frozen(kw_only=True)
 class IdentityServersConfig:
-    """``urls``: those that the configuration names, without a slash at their ends, by the names
-    that clients give them. ``others``: any other may be asked that is in none of the
-    forbidden ``networks``. ``default``: the name of the one that is meant where none is named.
-    ``may_bind``: our users may have their addresses found there."""
+    """``urls``: those of the configured servers, without a trailing slash, by the name that clients
+    use. ``others``: any other server may be asked, too, unless it is in a forbidden network.
+    ``default``: the server's name if a client names none. ``may_bind``: users may bind their
+    addresses."""
 
     urls: Mapping[str, str] = attr.field(factory=dict)
     others: bool = True
@@ -78,7 +78,7 @@ class IdentityServersConfig:
 
 
 def server_name(text: str) -> Optional[str]:
-    """The one form of ``host`` or ``host:port``; None for what is none."""
+    """The canonical form of ``host`` or ``host:port``; None if ``text`` is neither."""
     match = _NAME.fullmatch(text.lower()) if len(text) <= MAX_NAME else None
     if match is None or int(match["port"] or 443) > 65535:
         return None
@@ -92,7 +92,7 @@ def server_name(text: str) -> Optional[str]:
 
 
 def host_of(name: str) -> str:
-    """The host of a name in its one form, an IPv6 address without its brackets."""
+    """The host of a canonical server name, an IPv6 address without its brackets."""
     match = _NAME.fullmatch(name)
     assert match is not None
     return match["host"].strip("[]")
@@ -107,7 +107,7 @@ def read_identity_servers(reader: Reader) -> IdentityServersConfig:
     default = {} if text is None else _read_url(reader, "default_identity_server", text)
     return IdentityServersConfig(
         urls={**urls, **default},
-        # An empty list allows none, no list all.
+        # An empty list allows none; without a list all are allowed.
         others=section.take(name) is None,
         default=next(iter(default), None),
         may_bind=reader.flag("enable_3pid_lookup", True),
@@ -116,7 +116,7 @@ def read_identity_servers(reader: Reader) -> IdentityServersConfig:
 
 
 def _read_url(section: Reader, option: str, text: str) -> Mapping[str, str]:
-    """Its URL by its name; nothing, and a problem, for what is neither URL nor name."""
+    """The server's URL by its name; after a problem nothing."""
     url = text if "://" in text else f"https://{text}"
     parts = urlsplit(url) if is_url(url) else None
     found = None if parts is None else server_name(parts.netloc)

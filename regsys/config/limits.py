@@ -1,4 +1,4 @@
-"""Rate limits, UIA sessions, and the proxies whose word about an address is taken."""
+"""Rate limits, UIA sessions, and the proxies whose X-Forwarded-For is trusted."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ class Rate:
 
 @attr.frozen(kw_only=True)
 class LimitsConfig:
-    """The rate limits. ``availability`` is a bucket, or the built-in ``turnstile``, which
-    lets one look-up at a time through for each address (contract B16.9), or ``off``.
-    ``all_mails`` and ``all_texts`` hold for everybody together (threat A3). ``connections`` is
-    the most at a time of the service, ``connections_per_ip`` of an address; None: what suits the
-    machine."""
+    """The rate limits. ``availability``: a rate, or ``one_at_a_time`` (one look-up at a time for
+    each address, contract B16.9), or ``off``. ``all_mails`` and ``all_texts`` limit all users
+    together (threat A3). ``connections`` and ``connections_per_ip``: the most open connections, in
+    all and from one address; None to derive them from the process's limit of descriptors."""
 
     registration: Rate = Rate(0.17, 3)
     token_validity: Rate = Rate(0.1, 5)
@@ -89,9 +88,9 @@ def _read_availability(own: Reader) -> Union[Rate, Literal["one_at_a_time", "off
 
 @attr.frozen(kw_only=True)
 class SessionsConfig:
-    """UIA sessions: for how long a finished one repeats its answer (contract B8.4), how many
-    unfinished ones an address may have, and for how long a device that has confirmed a change
-    of its account need not confirm the next (0: it always must)."""
+    """UIA sessions. ``replay_window_ms``: for how long a finished one repeats its answer (contract
+    B8.4). ``per_address``: how many unfinished ones an address may have. ``confirmed_ms``: for how
+    long a device need not reauthenticate again; 0 if it always must."""
 
     replay_window_ms: int = 10 * MINUTE_MS
     per_address: int = _FEWEST_SESSIONS
@@ -111,7 +110,7 @@ def read_sessions(reader: Reader) -> SessionsConfig:
 
 
 def _read_confirmed(section: Reader) -> int:
-    # The option's way of saying never is 0, which is no duration elsewhere.
+    # 0 means never for this option; elsewhere it is no duration.
     if section.data.get("session_timeout") in (0, "0"):
         section.take("session_timeout")
         return 0

@@ -12,24 +12,23 @@ import attr
 
 from regsys.config.values import Reader
 
-# What a listener can serve, and what else homeservers know and we pass over.
+# The resources of a listener, and the types that homeservers know; we serve http and metrics.
 FOR_CLIENTS = frozenset({"client", "consent", "health"})
 METRICS = "metrics"
 _TYPES = ("http", "metrics", "manhole", "replication")
 
-# What homeservers do where no address is given.
+# Where homeservers listen if no address is given.
 ALL_ADDRESSES = ("::", "0.0.0.0")  # noqa: S104 (asked for by the operator)
 
 
 @attr.frozen(kw_only=True)
 class Listener:
-    """One place to listen: a ``port`` (0: any free one) on ``bind_addresses``, or the Unix
+    """One place to listen: a ``port`` (0 for any free one) on ``bind_addresses``, or the Unix
     socket ``path`` with the permissions ``mode``; the other of the two is None.
 
-    With ALL_ADDRESSES one of the two may fail to bind without harm: on a machine without
-    IPv6, and where ``::`` takes IPv4 connections too. ``x_forwarded``: the client's address
-    is in X-Forwarded-For. ``resources`` has what is served: ``client``, ``consent`` (the pages
-    of policies), ``health``, ``metrics`` (only where they are enabled).
+    One of ALL_ADDRESSES may fail to bind: on a machine without IPv6, or if ``::`` takes IPv4
+    connections, too. ``x_forwarded``: the client's address is in X-Forwarded-For. ``resources``:
+    ``client``, ``consent`` (the pages of policies), ``health``, ``metrics`` (only if enabled).
     """
 
     port: Optional[int] = None
@@ -42,7 +41,7 @@ class Listener:
     resources: frozenset[str] = FOR_CLIENTS
 
 
-# Reached from this machine only: a reverse proxy stands before it, or nobody else is meant to.
+# On loopback only: for a reverse proxy, or for trying regsys out.
 DEFAULT_LISTENER = Listener(port=8008, bind_addresses=("127.0.0.1",))
 
 
@@ -55,7 +54,7 @@ class TLSFiles:
 
 
 def read_listeners(reader: Reader) -> tuple[Listener, ...]:
-    """The listeners that serve something of ours; the default one if none is in the file."""
+    """The listeners with a resource of ours; the default one if the file has no listeners."""
     items = reader.items("listeners")
     served = FOR_CLIENTS | {METRICS} if reader.flag("enable_metrics") else FOR_CLIENTS
     listeners = []
@@ -75,7 +74,7 @@ def read_listeners(reader: Reader) -> tuple[Listener, ...]:
 
 
 def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
-    """None if nothing that is ``served`` is served there."""
+    """The listener; None if it has no resource that is ``served``."""
     port, path = item.whole("port", 0, 65535), item.text("path")
     tls, mode = item.flag("tls"), _read_mode(item)
     kind = item.choice("type", _TYPES) or "http"
@@ -103,7 +102,7 @@ def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
 
 
 def _read_addresses(item: Reader) -> tuple[str, ...]:
-    """The addresses of both options; those of IPv6 without the brackets that URLs have."""
+    """The addresses of both options, IPv6 addresses without brackets."""
     written = {
         f"bind_addresses[{index}]": text for index, text in enumerate(item.texts("bind_addresses"))
     }
@@ -121,17 +120,17 @@ def _read_addresses(item: Reader) -> tuple[str, ...]:
 
 
 def _is_address(text: str) -> bool:
-    """Whether one may listen there: an IP address (of IPv6 with its scope), or a host's name."""
+    """Whether it is an IP address (an IPv6 address may have a scope) or a host name."""
     try:
         ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        # All digits and dots is an address that went wrong, or a network.
+        # Digits and dots alone are a mistyped address or a network.
         return bool(re.fullmatch(r"(?![0-9.]*$)[0-9A-Za-z_.-]+", text))
     return True
 
 
 def _read_resources(item: Reader, served: Set[str]) -> frozenset[str]:
-    """The names that we serve."""
+    """Those of the resources that we serve."""
     found = set()
     for resource in item.items("resources"):
         if "name" in resource.data:
@@ -146,12 +145,12 @@ def _read_resources(item: Reader, served: Set[str]) -> frozenset[str]:
 
 
 def _also_healthy(names: Set[str]) -> frozenset[str]:
-    """Whatever serves something also answers health checks."""
+    """The resources, with health checks if there is any."""
     return frozenset(names | {"health"}) if names else frozenset()
 
 
 def _read_mode(item: Reader) -> int:
-    """Permissions, which YAML reads as octal when they are written 0666, but not as 0o666."""
+    """The permissions: YAML reads 0666 as octal, but 0o666 as text."""
     value = item.take("mode")
     try:
         mode = int(value, 8) if isinstance(value, str) else value
@@ -164,7 +163,7 @@ def _read_mode(item: Reader) -> int:
 
 
 def read_tls(reader: Reader, listeners: tuple[Listener, ...]) -> Optional[TLSFiles]:
-    """The TLS files; None where no listener needs them."""
+    """The TLS files; None if no listener needs them."""
     certificate, private_key = (
         _read_file(reader, name, needed=any(listener.tls for listener in listeners))
         for name in ("tls_certificate_path", "tls_private_key_path")

@@ -1,4 +1,4 @@
-"""Tokens and passwords: how long they last, how they are made and kept."""
+"""Tokens and passwords: lifetimes, hashing and the password policy."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from regsys.model import Secret
 
 @attr.frozen(kw_only=True)
 class TokensConfig:
-    """How long logins last, in milliseconds; None: without end (contract B4).
+    """Lifetimes of sessions and tokens, in milliseconds; None if they do not end (contract B4).
 
     If ``refreshable_access_token_lifetime_ms`` is None, there are no refresh tokens. If
-    ``macaroon_secret_key`` is None, the store makes one and keeps it.
+    ``macaroon_secret_key`` is None, a key is generated and kept in the database.
     """
 
     macaroon_secret_key: Optional[Secret] = None
@@ -70,7 +70,7 @@ def _read_lifetime(reader: Reader, name: str, session_ms: Optional[int]) -> Opti
 
 @attr.frozen(kw_only=True)
 class PasswordPolicy:
-    """What a new password must be like (contract B14.3); nothing unless ``enabled``."""
+    """What a new password must contain (contract B14.3); nothing unless ``enabled``."""
 
     enabled: bool = False
     minimum_length: int = 0
@@ -82,11 +82,11 @@ class PasswordPolicy:
 
 @attr.frozen(kw_only=True)
 class PasswordsConfig:
-    """How passwords are taken and kept (contract B14).
+    """How passwords are checked and hashed (contract B14).
 
-    ``login_enabled``: one may log in by password; ``reauth_enabled``: one may confirm by it
-    what one does to one's account. ``localdb_enabled``: by those in our database.
-    ``truncate_long``: bytes after the 72nd don't count, as on other servers.
+    ``login_enabled``: users may log in with a password; ``reauth_enabled``: they may
+    reauthenticate with it; ``localdb_enabled``: both with the passwords of our database.
+    ``truncate_long``: bytes after the 72nd do not count, as on other servers.
     """
 
     login_enabled: bool = True
@@ -128,7 +128,7 @@ def read_passwords(reader: Reader, oauth_only: bool) -> PasswordsConfig:
 
 
 def _read_password_login(section: Reader) -> tuple[bool, bool]:
-    """Whether passwords are good for logging in, and for confirming."""
+    """Whether passwords may be used for login, and for reauthentication."""
     value = section.take("enabled")
     if not (value is None or isinstance(value, bool) or value == "only_for_reauth"):
         mend = "write true, false or only_for_reauth"

@@ -1,6 +1,6 @@
-"""What is odd about the namespaces of application services, as far as that can be told for sure.
+"""Namespaces of application services that match no user here, or that hide one another.
 
-A regular expression is only looked at where its form is plain; else nothing is said of it.
+Only a regular expression of a simple form is judged; there is no warning of any other.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import attr
 
 from regsys.model import Appservice, UserNamespace
 
-# With more exclusive namespaces than that they are not compared with each other.
+# More exclusive namespaces are not compared with each other.
 MOST_COMPARED = 500
-# What names may go on with. Who matches several of these matches most of what there is.
+# Possible ends of names. A namespace that matches several of these matches most names.
 _ENDINGS = ("", "a", "z9", "0", "17", "4711", "_", "bot", "a.b-c=d/e+f", "_bot_x")
 _ENOUGH = 3
 
 
 @attr.frozen
 class _Piece:
-    """A sign of a regular expression, or a group or class as a whole. ``literal``: it matches
-    itself alone."""
+    """A character of a regular expression, or a whole group or class. ``literal``: it matches only
+    itself."""
 
     text: str
     start: int
@@ -32,12 +32,12 @@ class _Piece:
 
     @property
     def is_repeat(self) -> bool:
-        """Whether it makes the piece before it one that may be missing."""
+        """Whether it makes the piece before it optional."""
         return not self.literal and self.text in ("*", "?", "{")
 
 
-def nobody_here(namespace: UserNamespace, server_name: str) -> Optional[str]:
-    """Why no user ID of this server matches; None: some may."""
+def why_no_user_matches(namespace: UserNamespace, server_name: str) -> Optional[str]:
+    """Why no user ID of this server can match; None if some may."""
     regex = namespace.regex
     pieces = _plain(regex)
     for piece, after in zip_longest(pieces, pieces[1:]):
@@ -51,7 +51,7 @@ def nobody_here(namespace: UserNamespace, server_name: str) -> Optional[str]:
 
 
 def _other_domain(regex: re.Pattern[str], tail: str, server_name: str) -> Optional[str]:
-    # What is left of it, as no user ID has a colon before the one that its server begins after.
+    # The rest is the server's name: no localpart has a colon in it.
     try:
         found = re.compile(tail, regex.flags).match(server_name)
     except re.error:
@@ -60,7 +60,7 @@ def _other_domain(regex: re.Pattern[str], tail: str, server_name: str) -> Option
 
 
 def _plain(regex: re.Pattern[str]) -> list[_Piece]:
-    """The pieces from the start of what matches; none where that is not one after the other."""
+    """The pieces in the order in which they match; none if the regex has alternatives."""
     pieces = _pieces(regex.pattern)
     if regex.flags & re.VERBOSE or any(_is(piece, "|") for piece in pieces):
         return []
@@ -75,8 +75,8 @@ def _is(piece: _Piece, sign: str) -> bool:
 def shadowed(
     services: Sequence[Appservice], server_name: str
 ) -> Iterator[tuple[Appservice, int, Appservice]]:
-    """Each exclusive namespace (by its service and place there) all of whose names another service
-    keeps for itself, too. Of two that are the same the later one."""
+    """Each exclusive namespace (its service and its index there) all of whose names another service
+    has for itself, too; of two equal ones the later one."""
     exclusive = [
         (service, place, item)
         for service in services
@@ -85,13 +85,13 @@ def shadowed(
     ]
     if len(exclusive) > MOST_COMPARED:
         return
-    told: set[frozenset[str]] = set()
+    reported: set[frozenset[str]] = set()
     for service, place, item in reversed(exclusive):
         samples = _samples(item, server_name)
         for other in services if samples else ():
             pair = frozenset((service.id, other.id))
-            if other is not service and pair not in told and _keeps(other, samples):
-                told.add(pair)
+            if other is not service and pair not in reported and _keeps(other, samples):
+                reported.add(pair)
                 yield service, place, other
 
 
@@ -106,7 +106,7 @@ def _keeps(service: Appservice, samples: Sequence[str]) -> bool:
 
 
 def _samples(namespace: UserNamespace, server_name: str) -> Sequence[str]:
-    """User IDs that stand for all that match; none: we cannot tell which would."""
+    """User IDs that stand for all that match; none if that cannot be told."""
     regex = namespace.regex
     pieces, start = _plain(regex), ""
     for piece, after in zip_longest(pieces, pieces[1:]):
@@ -124,7 +124,7 @@ def _samples(namespace: UserNamespace, server_name: str) -> Sequence[str]:
 
 
 def _pieces(pattern: str) -> list[_Piece]:
-    """The pattern, which is a valid one, piece by piece."""
+    """The pieces of a valid pattern."""
     found = []
     at = 0
     while at < len(pattern):
@@ -139,7 +139,7 @@ def _pieces(pattern: str) -> list[_Piece]:
 
 
 def _end(pattern: str, at: int) -> int:
-    """Where the piece that begins here ends."""
+    """Where the piece that begins at ``at`` ends."""
     if pattern[at] == "\\":
         return at + 2
     if pattern[at] == "[":

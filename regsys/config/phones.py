@@ -1,4 +1,4 @@
-"""Phone numbers: who proves them (contract B7.8, B15)."""
+"""Phone numbers: how they are validated (contract B7.8, B15)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import attr
 from regsys.config.values import Reader, is_url, knows_only
 from regsys.model import Secret
 
-# What a gateway gets that is not told otherwise.
+# What a gateway gets by default.
 FIELDS = {"to": "%(number)s", "text": "%(text)s"}
 
 
 @attr.frozen(kw_only=True)
 class SmsConfig:
-    """``url``: where the gateway takes messages; None: an embedder sends them. ``fields``: what
-    it gets, as a form or as JSON, which may nest; in its texts ``%(number)s`` stands for the
-    number with its ``+`` and ``%(text)s`` for the message. ``authorization``: the header of
-    this name; None: there is none."""
+    """``url``: where the gateway takes messages; None if the embedder sends them. ``fields``: the
+    form, or the JSON body, which may nest; in its texts ``%(number)s`` stands for the number with
+    its ``+`` and ``%(text)s`` for the message. ``authorization``: the value of the Authorization
+    header; None if there is none."""
 
     url: Optional[str] = None
     as_form: bool = False
@@ -28,15 +28,15 @@ class SmsConfig:
 
 @attr.frozen(kw_only=True)
 class PhonesConfig:
-    """``identity_server``: the URL of the one that sends codes and takes them back, without a
-    slash at its end; ``sms``: how we send codes of our own. None: that is not done."""
+    """``identity_server``: the URL of the one that sends and checks codes for us, without a
+    trailing slash; ``sms``: how we send codes ourselves. Each is None if it is not used."""
 
     identity_server: Optional[str] = None
     sms: Optional[SmsConfig] = None
 
     @property
-    def can_prove(self) -> bool:
-        """Whether there is a way to prove a number."""
+    def can_validate(self) -> bool:
+        """Whether phone numbers can be validated."""
         return self.identity_server is not None or self.sms is not None
 
 
@@ -97,7 +97,7 @@ def _read_fields(section: Reader, as_form: bool) -> Mapping[str, Any]:
 
 
 def _texts(template: Any) -> list[str]:
-    """All texts in it."""
+    """All texts in it, however deep."""
     if isinstance(template, dict):
         template = list(template.values())
     if isinstance(template, list):

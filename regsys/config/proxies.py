@@ -1,4 +1,4 @@
-"""By way of which proxy other servers are asked."""
+"""The proxies that outbound requests go through."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _PORTS = {"http": 80, "https": 443}
 
 @attr.frozen
 class Proxy:
-    """``tls``: it is itself spoken to by TLS. ``authorization``: the value of its header, or
-    None: it lets everybody through."""
+    """``tls``: the connection to the proxy itself uses TLS. ``authorization``: the value of
+    Proxy-Authorization; None if the proxy asks for none."""
 
     host: str
     port: int
@@ -27,8 +27,8 @@ class Proxy:
 
     @classmethod
     def parse(cls, text: str) -> Proxy:
-        """From ``http://user:password@host:port``, of which the host suffices. ValueError for
-        what isn't one; the text of the error holds no password."""
+        """From ``http://user:password@host:port``; only the host is required. Raises ValueError,
+        whose text holds no password."""
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host = ascii_host(parts.hostname or "")
         if parts.scheme not in _PORTS or host is None or not text.isascii():
@@ -43,14 +43,14 @@ class Proxy:
 
 @attr.frozen(kw_only=True)
 class ProxiesConfig:
-    """``by_scheme``: the proxy for ``http`` and that for ``https``, where there is one.
-    ``direct``: hosts that are asked without, with all below their names; ``*``: every one."""
+    """``by_scheme``: the proxies for ``http`` and ``https`` URLs, if any. ``direct``: hosts (with
+    their subdomains) that are asked without a proxy; ``*`` for all."""
 
     by_scheme: Mapping[str, Proxy] = attr.field(factory=dict)
     direct: tuple[str, ...] = ()
 
     def proxy_for(self, scheme: str, host: str, port: int) -> Optional[Proxy]:
-        """The proxy by way of which this server is asked; None: it is asked directly."""
+        """The proxy for this server; None if it is asked directly."""
         names = (host, f"{host}:{port}")
         for direct in self.direct:
             inner = "." + direct.lstrip(".").lower()
@@ -60,8 +60,8 @@ class ProxiesConfig:
 
 
 def read_proxies(reader: Reader) -> ProxiesConfig:
-    """What the options say; where there are none, the environment (``http_proxy``,
-    ``https_proxy``, ``no_proxy``). A proxy that nobody could use is only refused in the file."""
+    """The proxies of the options; without any, those of the environment (``http_proxy``,
+    ``https_proxy``, ``no_proxy``). An invalid proxy in the environment is only a warning."""
     direct = reader.texts("no_proxy_hosts")
     found = {}
     for scheme in _PORTS:
@@ -79,16 +79,16 @@ def read_proxies(reader: Reader) -> ProxiesConfig:
 
 
 def _from_environment(reader: Reader) -> ProxiesConfig:
-    said = getproxies_environment()
+    environment = getproxies_environment()
     found = {}
     for scheme in _PORTS:
-        if scheme in said:
+        if scheme in environment:
             try:
-                found[scheme] = Proxy.parse(said[scheme])
+                found[scheme] = Proxy.parse(environment[scheme])
             except ValueError:
                 reader.warnings.append(
                     f"{scheme}_proxy in the environment is not the address of a proxy: "
                     "other servers are asked directly."
                 )
-    direct = tuple(filter(None, (host.strip() for host in said.get("no", "").split(","))))
+    direct = tuple(filter(None, (host.strip() for host in environment.get("no", "").split(","))))
     return ProxiesConfig(by_scheme=found, direct=direct)

@@ -1,4 +1,4 @@
-"""Who may register here, and under which names."""
+"""Who may register, and under which names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from regsys.model import UNREAL_USER_TYPES, Secret
 class RegistrationConfig:
     """Who may register, and under which names (contract B1, B2).
 
-    ``user_types`` has every type that an account may have beside None, a normal user. If
-    ``guest_expiry_ms`` is None, guests stay, however idle. If ``server_notices_localpart`` is None,
-    there is no such user. If ``shared_secret`` is None, nobody registers users by it.
-    ``in_directory``: newcomers may be found in the user directory. ``appservice_may_set_password``:
-    application services may give the accounts that they make a password, a display name and
-    addresses.
+    ``user_types``: every type that an account may have beside None, a normal user. If
+    ``guest_expiry_ms`` is None, idle guests do not expire. If ``server_notices_localpart`` is None,
+    there is no such user. If ``shared_secret`` is None, registration with it is off.
+    ``in_directory``: new users may be found in the user directory.
+    ``appservice_may_set_password``: application services may give the accounts that they create a
+    password, a display name and addresses.
     """
 
     enabled: bool = False
@@ -72,10 +72,10 @@ def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
 
 
 def read_oauth_only(reader: Reader) -> bool:
-    """Whether only application services may register here (either form of the option)."""
+    """Whether only application services may register users (either form of the option)."""
     experimental = reader.section("experimental_features").section("msc3861")
     stable = reader.section("matrix_authentication_service")
-    # Both are asked, so that neither is reported as unused.
+    # Read both, so that neither is reported as unused.
     return any([stable.flag("enabled"), experimental.flag("enabled")])
 
 

@@ -1,4 +1,4 @@
-"""The rooms that newcomers join (contract B5, B15)."""
+"""The rooms that new users join (contract B5, B15)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _ROOM_ID = re.compile(r"![^\s\0]+")
 
 @attr.frozen(kw_only=True)
 class RoomsConfig:
-    """``auto_join``: aliases, or ids, in the order of the file, each once. ``inviter``: the name
-    of who makes and invites, None: the first user makes them and nobody invites.
-    ``federated``: other servers may join what is made here. ``if_missing``: a room is made when
-    its alias names none; else only by the first real user."""
+    """``auto_join``: aliases or ids, in the order of the file, each once. ``inviter``: the
+    localpart of the user who creates the rooms and invites to them; if None, the first user creates
+    them, and there are no invitations. ``federated``: users of other servers may join the rooms
+    that are created. ``if_missing``: a room is created whenever its alias names none; else only for
+    the first real user."""
 
     auto_join: tuple[str, ...] = ()
     for_guests: bool = True

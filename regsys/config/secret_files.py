@@ -1,4 +1,4 @@
-"""Secrets in files of their own: read, or made where there is none yet (contract B15)."""
+"""Secrets in files of their own: read, or created if missing (contract B15)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def secret_in_file(
     reader: Reader, name: str, path: str, makes_file: bool = False
 ) -> Optional[Secret]:
-    """The secret in the file that this option names, white space stripped; None after a complaint.
+    """The secret in the file that this option names, white space stripped; None after a problem.
 
-    ``makes_file``: a file that is not there is made. If the reader makes none, that is only told,
-    and None.
+    ``makes_file``: create a missing file. If ``reader.makes_files`` is False, there is only a
+    warning, and None.
     """
     if makes_file and not os.path.lexists(path) and not _make(reader, name, path):
         return None
@@ -43,7 +43,7 @@ def secret_in_file(
 
 
 def _make(reader: Reader, name: str, path: str) -> bool:
-    """Whether the file is there now; if not, why not has been told."""
+    """Whether the file is there now; if not, a problem or warning says why."""
     directory = os.path.dirname(path) or "."
     mend = "make its directory, and let the user that regsys runs as write there"
     if not os.path.isdir(directory):
@@ -51,8 +51,8 @@ def _make(reader: Reader, name: str, path: str) -> bool:
         return False
     if not reader.makes_files:
         if os.access(directory, os.W_OK | os.X_OK):
-            told = f"there is no {path} yet: serve will make it, with a random secret."
-            reader.warnings.append(f"{reader.name_of(name)}: {told}")
+            notice = f"there is no {path} yet: serve will make it, with a random secret."
+            reader.warnings.append(f"{reader.name_of(name)}: {notice}")
         else:
             reader.problem(name, "cannot be made: Permission denied", mend, path)
         return False
@@ -62,17 +62,17 @@ def _make(reader: Reader, name: str, path: str) -> bool:
         reader.problem(name, f"cannot be made: {error.strerror}", mend, path)
         return False
     if is_ours:
-        told = f"there was no {path}: it was made (mode 0600), with a random secret."
-        reader.warnings.append(f"{reader.name_of(name)}: {told}")
+        notice = f"there was no {path}: it was made (mode 0600), with a random secret."
+        reader.warnings.append(f"{reader.name_of(name)}: {notice}")
     return True
 
 
 def make_secret_file(path: str) -> bool:
-    """Write a random secret to a file for its owner's eyes; False: another process was faster, and
-    its file is there. OSError: it cannot be written.
+    """Write a random secret to a file that only its owner may read. Returns False if another
+    process has created it first. Raises OSError.
 
-    The file appears with all that is in it: whoever reads it meanwhile, or after this process was
-    killed, never finds half a secret.
+    The file appears complete (link after fsync): no process reads half a secret, even if this one
+    is killed.
     """
     descriptor, draft = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".secret-")
     try:

@@ -1,4 +1,4 @@
-"""The policies that people accept: ``user_consent``, and further ones of ``regsys.policies``."""
+"""The policies that users accept: ``user_consent`` and those of ``regsys.policies``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from regsys.config.listeners import Listener
 from regsys.config.values import Reader
 from regsys.model import Secret
 
-# The policy that ``user_consent`` is about, and the language of its name (contract B8.9).
+# The policy of ``user_consent``, and the language of its name (contract B8.9).
 PRIVACY_POLICY = "privacy_policy"
 ENGLISH = "en"
 _DEFAULT_NAME = "Privacy Policy"
 
-# Beside a policy's versions is the page that thanks who has accepted it.
+# The page that follows an acceptance; its file is beside those of the versions.
 SUCCESS = "success"
-# Names of policies, versions and languages get into addresses, and versions into paths.
+# Names of policies, versions and languages become parts of URLs, versions also of paths.
 VERSION = re.compile(rf"(?!{SUCCESS}$)[0-9A-Za-z][0-9A-Za-z._-]{{0,63}}")
 _POLICY = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[0-9A-Za-z]{2,8})*")
@@ -29,8 +29,8 @@ _VERSION_MEND = 'write letters, digits, ".", "_" or "-", in quotes, such as "1.0
 
 @attr.frozen(kw_only=True)
 class PolicyText:
-    """A policy in one language. ``url``: it is read elsewhere; ``file``: a template that we
-    serve; neither: it is in ``TermsConfig.template_dir``."""
+    """A policy in one language. ``url``: the page is on another server; ``file``: a template that
+    we serve. If both are None, the page is in ``TermsConfig.template_dir``."""
 
     name: str
     url: Optional[str] = None
@@ -39,7 +39,7 @@ class PolicyText:
 
 @attr.frozen(kw_only=True)
 class Policy:
-    """What is accepted. ``texts`` by language; ``at_registration``: newcomers must accept it."""
+    """A policy. ``texts`` by language; ``at_registration``: new users must accept it."""
 
     version: str
     texts: Mapping[str, PolicyText]
@@ -49,7 +49,7 @@ class Policy:
 @attr.frozen(kw_only=True)
 class TermsConfig:
     """``policies`` by name. If ``template_dir`` is None, there is no ``user_consent``. If
-    ``form_secret`` is None, there are no links for single users."""
+    ``form_secret`` is None, there are no personal links to the consent pages."""
 
     policies: Mapping[str, Policy] = attr.field(factory=dict)
     template_dir: Optional[str] = None
@@ -57,7 +57,7 @@ class TermsConfig:
 
     @property
     def at_registration(self) -> Mapping[str, Policy]:
-        """The policies that newcomers must accept, by name."""
+        """The policies that new users must accept, by name."""
         return {name: policy for name, policy in self.policies.items() if policy.at_registration}
 
 
@@ -96,7 +96,7 @@ def _has_pages(terms: TermsConfig) -> bool:
 
 
 def _read_user_consent(section: Reader) -> Optional[Policy]:
-    """None: nothing is set, or only what means nothing."""
+    """The policy of ``user_consent``; None if nothing, or only a default, is set."""
     is_set = any(value not in (None, False, _DEFAULT_NAME) for value in section.data.values())
     directory, version = section.text("template_dir"), _read_version(section, is_set)
     name = section.text("policy_name") or _DEFAULT_NAME
@@ -151,7 +151,7 @@ def _read_policy(section: Reader) -> Policy:
 def _read_text(section: Reader) -> PolicyText:
     name, url, file = section.text("name"), section.text("url"), section.text("file")
     if name is None:
-        section.problem("name", "missing", "write what people are to call it")
+        section.problem("name", "missing", "write the policy's name as users read it")
     if (url is None) == (file is None):
         section.problem("url", "a policy has either a url or a file", "keep exactly one of them")
     if url is not None and not _is_website(url):
@@ -162,7 +162,7 @@ def _read_text(section: Reader) -> PolicyText:
 
 
 def _read_version(section: Reader, is_needed: bool = True) -> Optional[str]:
-    """A version, which YAML takes for a number if it looks like one."""
+    """The version; YAML reads one such as 1.0 as a number."""
     value: Any = section.take("version")
     if value is None:
         if is_needed:

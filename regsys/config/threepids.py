@@ -1,4 +1,4 @@
-"""Email addresses and phone numbers: which ones, who must have one, how they are proven."""
+"""Email addresses and phone numbers (3PIDs): which are allowed or required, and how validated."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MEDIA = ("email", "msisdn")
 
 @attr.frozen
 class AllowedThreepid:
-    """One entry of ``allowed_local_3pids``: ``pattern`` is matched from the start of a canonical
-    address, and need not reach its end."""
+    """One entry of ``allowed_local_3pids``. ``pattern`` must match at the start of the canonical
+    address, not to its end."""
 
     medium: str
     pattern: re.Pattern[str]
@@ -26,15 +26,14 @@ class AllowedThreepid:
 class ThreepidsConfig:
     """Third-party identifiers (contract B7).
 
-    ``offered``: the media whose addresses newcomers can prove here, ``addable``: those whose
-    addresses an account can get; ``required``: those that every newcomer must prove. ``allowed``
-    empty: every address. ``hide_taken``: asking for a proof does not tell that an address is taken.
-    ``may_change``: people may add addresses to their accounts and take them away. ``name_from``:
-    the medium whose address gives a newcomer the user name, None: it is chosen;
-    ``email_is_display_name``: people are shown by their address, until they change that. If
-    ``next_link_domains`` is None, every host is allowed. ``token_lifetime_ms``: how long the link
-    in a mail is good. ``confirm_on_get``: opening it confirms, without a button.
-    ``mail_needs_stages``: no mail before the stages before it.
+    ``offered``: the media whose addresses a registration can validate; ``addable``: those whose
+    addresses an account can add; ``required``: those that every registration must validate. If
+    ``allowed`` is empty, every address is allowed. ``hide_taken``: requestToken does not tell that
+    an address is taken. ``may_change``: users may add and remove addresses. ``name_from``: the
+    medium whose address becomes the user name; None if it is chosen. ``email_is_display_name``: the
+    address becomes the first display name. If ``next_link_domains`` is None, every host is allowed.
+    ``token_lifetime_ms``: how long the link in a mail is valid. ``confirm_on_get``: opening it
+    confirms, without a button. ``mail_needs_stages``: no mail before the earlier stages are passed.
     """
 
     offered: frozenset[str] = frozenset()
@@ -57,7 +56,7 @@ _THREEPIDS = ThreepidsConfig()
 def read_threepids(
     reader: Reader, has_mails: bool, has_phones: bool, oauth_only: bool
 ) -> ThreepidsConfig:
-    """``oauth_only``: people change their addresses elsewhere, unless the file says otherwise."""
+    """``oauth_only``: changes of addresses are off, unless the file switches them on."""
     lifetime_ms = reader.section("email").duration("validation_token_lifetime")
     addable = frozenset(compress(MEDIA, (has_mails, has_phones)))
     no_phones = reader.flag("disable_msisdn_registration")
@@ -81,7 +80,7 @@ def read_threepids(
 
 
 def _read_required(reader: Reader, offered: frozenset[str]) -> frozenset[str]:
-    """What every newcomer must prove; a problem for what nobody could (contract B8.6)."""
+    """The required media; a problem for one that cannot be validated (contract B8.6)."""
     name = "registrations_require_3pid"
     required = set()
     no_phones = reader.flag("disable_msisdn_registration")
@@ -93,13 +92,13 @@ def _read_required(reader: Reader, offered: frozenset[str]) -> frozenset[str]:
             required.add(medium)
     if "email" in required - offered:
         mend = "set the email section, or don't require an address"
-        reader.problem(name, "without mails no email address can be proven", mend, "email")
+        reader.problem(name, "without mails no email address can be validated", mend, "email")
     if "msisdn" in required - offered:
         mend = (
             "set regsys.sms or account_threepid_delegates.msisdn, or "
             "disable_msisdn_registration, or don't require a number"
         )
-        reader.problem(name, "nobody proves phone numbers", mend, "msisdn")
+        reader.problem(name, "phone numbers cannot be validated", mend, "msisdn")
     return frozenset(required)
 
 
@@ -117,7 +116,7 @@ def _read_allowed(reader: Reader) -> tuple[AllowedThreepid, ...]:
 def _check_allowed(
     reader: Reader, required: frozenset[str], allowed: Sequence[AllowedThreepid]
 ) -> None:
-    """A problem where everybody must prove what nobody is allowed to have."""
+    """A problem for a required medium of which no address is allowed."""
     lacking = sorted(required - {item.medium for item in allowed}) if allowed else []
     for medium in lacking:
         reader.problem(
@@ -149,5 +148,5 @@ def _read_pattern(entry: Reader) -> Optional[re.Pattern[str]]:
 def _read_domains(reader: Reader) -> Optional[frozenset[str]]:
     name = "next_link_domain_whitelist"
     domains = frozenset(domain.lower() for domain in reader.texts(name))
-    # An empty list allows none, no list all.
+    # An empty list allows none; without a list all are allowed.
     return None if reader.take(name) is None else domains

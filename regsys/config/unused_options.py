@@ -1,6 +1,6 @@
-"""Options that regsys knows of but does not act on, and the guess at a misspelt one.
+"""Options without effect, and guesses at misspelt ones.
 
-What is acted on needs no list: it is what the sections ask their Reader for.
+The options that have an effect need no list: the sections ask their Reader for them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Optional
 
 from regsys.config.values import Reader
 
-# Honoured by a later version.
+# A later version may use these.
 LATER = frozenset(
     """
     dont_notify_new_devices_for email.client_base_url
@@ -26,17 +26,17 @@ LATER = frozenset(
     """.split()
 )
 
-# The homeserver's own, though they look like ours.
+# Options of the homeserver that look like ours.
 FOREIGN = frozenset({"rc_user_directory", "worker_replication_host", "worker_replication_port"})
-# What a rate limit has, and nothing else.
+# All options of a rate limit.
 _RATE = {"per_second", "burst_count"}
-# Names that differ by a number are different features, not slips.
+# Names there that differ by a number are different features, not typing errors.
 _NUMBERED = "experimental_features"
 
 
 def unread_options(reader: Reader) -> tuple[tuple[str, ...], list[str]]:
-    """The dotted names of all options that have no effect, and a sentence for each of
-    them that looks like a slip of the pen."""
+    """The dotted names of all options that have no effect, and a sentence for each of them that
+    looks like a typing error."""
     unused: list[str] = []
     slips: list[str] = []
     for where, name in reader.unread():
@@ -53,7 +53,7 @@ def unread_options(reader: Reader) -> tuple[tuple[str, ...], list[str]]:
 
 
 def _nearest(where: Reader, name: str) -> Optional[str]:
-    """The option of the same mapping that was probably meant; None if there is none."""
+    """The option of the same mapping that was probably meant; None if none is similar."""
     full = re.sub(r"\[\d+\]", "[]", where.name_of(name))
     if full in LATER | FOREIGN or name in where.skipped or where.path == _NUMBERED:
         return None

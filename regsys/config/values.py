@@ -1,4 +1,4 @@
-"""Typed values out of a YAML mapping, with every complaint kept for one report (contract B15)."""
+"""Typed values from a YAML mapping; all problems are collected for one report (contract B15)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNITS_MS = {
     "y": YEAR_MS,
 }
 _DURATION = re.compile(r"([0-9]{1,15})([smhdwy]?)")
-# Later moments would not fit the database's integers.
+# Later times would not fit the database's integers.
 _LONGEST_MS = 1000 * YEAR_MS
 
 _WORDS = {
@@ -47,8 +47,8 @@ _HIDDEN = object()
 class ConfigError(Exception):
     """The configuration cannot be used. ``problems`` has one line for each thing to mend.
 
-    ``hints``: what is odd in the same files, such as a misspelt name, and may be the cause. They
-    are told first.
+    ``hints``: warnings of the same files that may be the cause, such as a misspelt name; they are
+    printed first.
     """
 
     def __init__(self, problems: Sequence[str], hints: Sequence[str] = ()) -> None:
@@ -58,24 +58,24 @@ class ConfigError(Exception):
 
 
 def duration_ms(value: object) -> Optional[int]:
-    """Milliseconds of ``90s``, ``5m``, ``1h``, ``2d``, ``1w``, ``1y`` or a bare number of
-    milliseconds; None if it is not a duration."""
+    """The milliseconds of ``90s``, ``5m``, ``1h``, ``2d``, ``1w``, ``1y`` or of a bare number; None
+    if it is not a duration."""
     match = _DURATION.fullmatch(str(value))
     return int(match[1]) * _UNITS_MS[match[2]] if match else None
 
 
 def is_on(value: object) -> bool:
-    """Whether an option is switched on: true, a word for it, or anything that isn't empty."""
+    """Whether an option is switched on: true, a word for it, or anything else that is not empty."""
     return _WORDS.get(str(value).lower(), bool(value))
 
 
 def is_given(value: object) -> bool:
-    """Whether an option has a value: null is none, and neither is the empty string."""
+    """Whether an option has a value, other than null and blank text."""
     return value is not None and not (isinstance(value, str) and not value.strip())
 
 
 def is_url(text: str) -> bool:
-    """Whether it is a whole address on the web: http or https, a host, nothing odd in it."""
+    """Whether it is an absolute http or https URL, with a host, in printable ASCII."""
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and parts.port != 0
@@ -86,7 +86,7 @@ def is_url(text: str) -> bool:
 
 
 def knows_only(text: str, *names: str) -> bool:
-    """Whether all that Python would fill in are these names."""
+    """Whether the text is a valid ``%`` template with no other names than these."""
     return re.fullmatch(rf"(?:[^%]|%%|%\((?:{'|'.join(names)})\)s)*", text) is not None
 
 
@@ -94,8 +94,8 @@ def _kind(value: object) -> str:
     return _KINDS.get(type(value), type(value).__name__)
 
 
-def _shown(value: object) -> str:
-    """The value as a complaint shows it. What nests may hold a secret: only its kind."""
+def _quoted(value: object) -> str:
+    """The value for a problem's line; of a list or mapping, which may hold a secret, its kind."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -105,14 +105,13 @@ def _shown(value: object) -> str:
 
 @attr.define(eq=False)
 class Reader:
-    """One mapping of the file: hands out typed values by name, and remembers.
+    """One mapping of the file: returns typed values by name, and records problems.
 
-    An option that is absent or null is None (or the default that was given). One that is
-    wrong is noted in ``problems`` and then treated as absent, so that reading goes on and
-    all complaints come together. ``path`` is where the mapping stands in the file;
-    ``problems`` and ``warnings`` are shared by all readers of one file. ``asked`` holds the
-    names that this one was asked for, ``skipped`` those that turned out not to be used.
-    ``makes_files``: a secret's file that may be made, and is not there, is made.
+    An option that is absent or null is None (or the given default). One that is wrong is recorded
+    in ``problems`` and then treated as absent, so that one report has all problems. ``path`` is
+    where the mapping stands in the file; ``problems`` and ``warnings`` are shared by all readers of
+    one file. ``asked``: the names that this reader was asked for; ``skipped``: those that are not
+    used after all. ``makes_files``: whether a missing secret file may be created.
     """
 
     data: Mapping[Any, Any]
@@ -129,12 +128,12 @@ class Reader:
         return f"{self.path}.{name}" if self.path else str(name)
 
     def problem(self, name: str, wrong: str, mend: str, value: object = _HIDDEN) -> None:
-        """Note what is wrong. Leave ``value`` out where it is or may hold a secret."""
-        shown = "" if value is _HIDDEN else f" ({_shown(value)})"
-        self.problems.append(f"{self.name_of(name)}: {wrong}{shown} — {mend}")
+        """Record a problem. Leave ``value`` out if it is, or may hold, a secret."""
+        quoted = "" if value is _HIDDEN else f" ({_quoted(value)})"
+        self.problems.append(f"{self.name_of(name)}: {wrong}{quoted} — {mend}")
 
     def take(self, name: str) -> Any:
-        """The raw value, now counted as read; None if absent."""
+        """The raw value, which counts as read; None if absent."""
         self.asked.add(name)
         return self.data.get(name)
 
@@ -146,12 +145,12 @@ class Reader:
         return value
 
     def skip(self, name: str) -> None:
-        """This is not used after all, nor anything below it."""
+        """Record that this option, with all below it, is not used after all."""
         self.children.pop(name, None)
         self.skipped.append(name)
 
     def unread(self) -> Iterator[tuple[Reader, str]]:
-        """Every option that is in the file but not used, with the reader it stands in."""
+        """Every option that is in the file but not used, with its mapping's reader."""
         for name in [*self.skipped, *(key for key in self.data if key not in self.asked)]:
             yield self, name
         for child in self.children.values():
@@ -160,7 +159,7 @@ class Reader:
     # --- Mappings within -----------------------------------------------------------------
 
     def section(self, name: str) -> Reader:
-        """The mapping under this name; an empty one if absent."""
+        """The mapping of this name; an empty one if absent."""
         return self._child(name, self.take(name))
 
     def items(self, name: str) -> list[Reader]:
@@ -204,7 +203,7 @@ class Reader:
         return default if value is None else bool(value)
 
     def word_flag(self, name: str) -> Optional[bool]:
-        """true or false, or a word for it such as ``"yes"``, as some options allow."""
+        """true or false, or a word for it such as ``"yes"``."""
         value = self._expect(
             name, lambda found: str(found).lower() in _WORDS, "a boolean", "write true or false"
         )
@@ -258,8 +257,8 @@ class Reader:
     def secret(self, name: str, *, makes_file: bool = False) -> Optional[Secret]:
         """A secret, inline or from the file that ``<name>_path`` names, white space stripped.
 
-        The empty string is as good as none, with a warning: modules of distributions write it.
-        ``makes_file``: a file that is not there is made.
+        The empty string counts as not set, with a warning: packages of distributions write it.
+        ``makes_file``: create a missing file.
         """
         inline, path = self.take(name), self.text(f"{name}_path")
         if inline is not None and not is_given(inline):

@@ -1,4 +1,4 @@
-"""HTTP: a request becomes a Call, an answer is a Reply, a refusal becomes one here.
+"""HTTP: requests become Calls, handlers return Replies, and errors become Replies here.
 
 This package is the only place that writes a status or a header. Handlers are plain
 ``async def handler(call: Call) -> Reply`` and know nothing of twisted.web.

@@ -1,8 +1,8 @@
-"""Whose address a request counts for: the policies of contract B16.10.
+"""The client's address of a request: the policies of contract B16.10.
 
-A policy takes a request and returns the address as text: IPv4, or IPv6 in its short form
-(an IPv4 address wrapped in IPv6 is unwrapped, or all of those would share one limit), or
-``unix`` for a socket file whose proxy says nothing.
+A policy takes a request and returns the address as text: IPv4, or IPv6 in its short form (an
+IPv4-mapped address becomes IPv4, or all of those would share one limit), or ``unix`` for a Unix
+socket without a usable header.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNIX = "unix"
 
 
 def peer_address(request: IRequest) -> str:
-    """The address at the other end of the connection; headers are not believed."""
+    """The address at the other end of the connection; headers are ignored."""
     peer = request.getClientAddress()
     if isinstance(peer, IPv4Address):
         return peer.host
@@ -30,20 +30,20 @@ def peer_address(request: IRequest) -> str:
 
 
 def first_forwarded(request: IRequest) -> str:
-    """The first address of X-Forwarded-For, which a client can write by itself; the peer's
-    if there is none. For listeners that only a proxy can reach."""
+    """The first address of X-Forwarded-For, which a client can forge; the peer's if there is none.
+    For listeners that only a proxy can reach."""
     hops = _forwarded(request)
     address = _parse(hops[0]) if hops else None
     return str(address) if address else peer_address(request)
 
 
 def rightmost_untrusted(proxies: Iterable[str]) -> AddressPolicy:
-    """The policy for known proxies: the rightmost address that isn't one of ``proxies``
-    (addresses or networks), which is the last one that a proxy of ours has seen itself.
+    """The policy for known proxies: the rightmost address of X-Forwarded-For that is not one of
+    ``proxies`` (addresses or networks), which one of these proxies has seen itself.
 
-    The header counts only when the peer is listed or comes by a Unix socket. What cannot
-    be read ends the search: the address to its right is taken. ValueError: a proxy is
-    neither an address nor a network.
+    The header counts only if the peer is listed or is a Unix socket. An invalid entry ends the
+    search: the address to its right is taken. Raises ValueError if a proxy is neither an address
+    nor a network.
     """
     networks = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
 
@@ -68,13 +68,13 @@ def rightmost_untrusted(proxies: Iterable[str]) -> AddressPolicy:
 
 
 def _forwarded(request: IRequest) -> list[str]:
-    """What X-Forwarded-For lists, several headers read as one."""
+    """The entries of all X-Forwarded-For headers together."""
     headers = request.requestHeaders.getRawHeaders(b"X-Forwarded-For")
     return b",".join(headers).decode("latin-1").split(",") if headers else []
 
 
 def _parse(text: str) -> Optional[_IP]:
-    """The address that ``text`` is, without port, brackets or zone; None if it is none."""
+    """The IP address, without port, brackets or zone; None if ``text`` is not one."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]

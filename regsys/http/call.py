@@ -20,26 +20,25 @@ from regsys.model import Client, Secret
 
 # Bytes of a request body (contract B13).
 BODY_LIMIT = 64 * 1024
-# Characters of a user agent that are kept (threat A20).
+# Characters of a user agent that we keep (threat A20).
 USER_AGENT_LIMIT = 512
 
-# Languages of a reader that are looked at.
+# Entries of Accept-Language that we read.
 LANGUAGES_LIMIT = 20
 
-# What stands for a token that nobody can have been given.
-NOBODYS_TOKEN = Secret("")
+# Stands for a malformed or ambiguous token: no user has it.
+INVALID_TOKEN = Secret("")
 
 
 @attr.frozen(kw_only=True)
 class Call:
     """One request.
 
-    ``path`` and ``uri`` (path and query) are as sent, still percent-encoded, but for an access
-    token in the query: ``uri`` is remembered with sessions, and has none; ``path_args`` are the
-    decoded ``{name}`` segments of the endpoint's path. A query may hold secrets, like a body:
-    neither is shown by ``repr``. If ``access_token`` is None, none was sent; what cannot be a token
-    has become one that no user has. ``gone`` fires when the client has left, or was answered; None
-    if that is not known.
+    ``path`` and ``uri`` (path and query) are as sent, still percent-encoded. ``uri`` has no access
+    token, because sessions keep it. ``path_args``: the decoded ``{name}`` segments of the
+    endpoint's path. ``repr`` shows neither query nor body, which may hold secrets. If
+    ``access_token`` is None, none was sent; a malformed one is INVALID_TOKEN. ``gone`` fires when
+    the client has disconnected or got its answer; None if that is not known.
     """
 
     method: str
@@ -62,9 +61,9 @@ class Call:
         return json_body.parse_form(self.body)
 
     def query(self, name: str) -> Optional[str]:
-        """The query parameter, decoded; of duplicates the first; None if there is none.
+        """The query parameter, decoded; the first of duplicates; None if there is none.
 
-        InvalidParam: it is not UTF-8, or holds NUL.
+        Raises InvalidParam if it is not UTF-8, or holds NUL.
         """
         values = self.query_args.get(name.encode("utf-8"))
         if not values:
@@ -88,14 +87,14 @@ def read_call(
     client_address: AddressPolicy,
     gone: Deferred[None],
 ) -> Call:
-    """The Call that a fully received request amounts to. ``gone`` fires when its client leaves.
-    TooLarge: its body is."""
-    # In a site of ours the limit has held already; in an embedder's this is the place.
-    assert request.content is not None  # or it is not fully received
+    """The Call of a fully received request. ``gone`` fires when its client leaves. Raises
+    TooLarge for its body."""
+    # Our own site enforces the limit earlier; an embedder's does not.
+    assert request.content is not None  # it is fully received
     body = request.content.read(BODY_LIMIT + 1)
     if len(body) > BODY_LIMIT:
         raise TooLarge()
-    # Not request.args: an embedder's site may have put the fields of a form among them.
+    # Not request.args: an embedder's site may have added the fields of a form.
     query = http.parse_qs(request.uri.partition(b"?")[2], True)
     return Call(
         method=request.method.decode("latin-1"),
@@ -112,24 +111,24 @@ def read_call(
 
 
 def _access_token(request: IRequest, query: Mapping[bytes, Sequence[bytes]]) -> Optional[Secret]:
-    """The bearer token, else the legacy ``?access_token=``. Whatever leaves open which
-    token is meant (two headers, two parameters) is nobody's."""
+    """The bearer token, else the legacy ``?access_token=``. INVALID_TOKEN for two headers or two
+    parameters, which leave open which one is meant."""
     headers = request.requestHeaders.getRawHeaders(b"Authorization")
     if headers:
         if len(headers) > 1:
-            return NOBODYS_TOKEN
+            return INVALID_TOKEN
         scheme, _, value = headers[0].partition(b" ")
         if scheme.lower() == b"bearer":
             return _token(value.strip(b" "))
     values = query.get(b"access_token")
     if not values:
         return None
-    return _token(values[0]) if len(values) == 1 else NOBODYS_TOKEN
+    return _token(values[0]) if len(values) == 1 else INVALID_TOKEN
 
 
 def _token(value: bytes) -> Secret:
     if not value.isascii() or b"\0" in value:
-        return NOBODYS_TOKEN
+        return INVALID_TOKEN
     return Secret(value.decode("ascii"))
 
 
@@ -153,7 +152,7 @@ def _user_agent(request: IRequest) -> str:
 
 
 def _languages(request: IRequest) -> tuple[str, ...]:
-    """The tags of Accept-Language, the most wanted first; those not wanted at all are left out."""
+    """The tags of Accept-Language, the highest weight first, without those of weight 0."""
     headers = request.requestHeaders.getRawHeaders(b"Accept-Language")
     if not headers:
         return ()

@@ -1,8 +1,7 @@
-"""One connection of a client: what it may send, for how long, and whose turn it is.
+"""One connection of a client, with limits so that no client delays the others.
 
-Twisted's channel parses HTTP. This one adds what keeps one client from holding up the others: the
-next request of a connection waits for a later turn of the reactor (threat A26), and a request
-has a time by which all of it must be there (A27).
+Twisted's channel parses HTTP. This one makes the next request of a connection wait for a later turn
+of the reactor (threat A26), and gives each request a deadline by which it must have arrived (A27).
 """
 
 # Twisted's channel is not annotated, and ours inherits from it.
@@ -24,14 +23,13 @@ from twisted.web import http
 from regsys.http.connections import Connections
 from regsys.http.reply import Reply, rendered
 
-# Seconds from the first byte of a request until its headers must be there, and from then on
-# until its body must.
+# Seconds from the first byte of a request to the end of its headers, and from there to the end of
+# its body.
 HEAD_S = 10
 BODY_S = 30
-# So many requests that waited behind others of their connections begin in a turn of the reactor.
-# A page takes a few milliseconds to make.
+# Pipelined requests that begin in one turn of the reactor. A page takes a few milliseconds.
 A_TURN = 4
-# Bytes of what may follow the last chunk of a body, which nobody here reads.
+# Bytes of the trailers after a chunked body, which we ignore.
 TRAILERS_LIMIT = 4096
 
 BAD_REQUEST = Reply({"errcode": "M_UNKNOWN", "error": "This is not a valid HTTP request."}, 400)
@@ -40,14 +38,13 @@ log = Logger()
 
 
 class TooManyChunks(Exception):
-    """The body comes in so many chunks that reading them would hold up others."""
+    """The body comes in so many chunks that reading them would delay other clients."""
 
 
 @attr.define(eq=False)
 class Turns:
-    """Connections whose next request is there already. A few of them begin in each turn of the
-    reactor, however many wait, so that others who come in the meantime do not wait behind them.
-    """
+    """Connections whose next request has already arrived. A few of them begin in each turn of the
+    reactor, so that new requests of other connections do not wait behind all of them."""
 
     call_later: Callable[..., Any]
     _waiting: OrderedDict[Channel, None] = attr.field(init=False, factory=OrderedDict)
@@ -72,7 +69,7 @@ class Turns:
             try:
                 channel.begin_next_request()
             except Exception:
-                # As the reactor does with what comes in: the connection ends, the others go on.
+                # As the reactor does for dataReceived: this connection ends, the others go on.
                 log.failure("a request could not be read")
                 channel.give_way()
 
@@ -86,14 +83,14 @@ class _State(enum.Enum):
     ANSWER = enum.auto()
 
 
-# Seconds that a client has for what the connection waits for.
+# How long, in seconds, the connection waits in each state.
 _TIMEOUTS_S = {_State.HEAD: HEAD_S, _State.BODY: BODY_S}
 
 
 class Channel(http.HTTPChannel):
-    """``connections`` and ``turns`` are those of its site; ``keys`` are what it is counted under.
+    """``connections`` and ``turns`` are those of its site; ``keys``: what it is counted under.
 
-    Between two requests ``paused`` keeps LineReceiver from parsing what is there of the next one.
+    Between two requests ``paused`` keeps LineReceiver from parsing the next one.
     """
 
     transport: Any
@@ -104,7 +101,7 @@ class Channel(http.HTTPChannel):
     _host: Any = None
 
     def connectionMade(self) -> None:
-        self._idle_s = self.timeOut  # which becomes whatever setTimeout is told
+        self._idle_s = self.timeOut  # setTimeout will overwrite it
         super().connectionMade()
         if not self.connections.admit(self, self.keys):
             self.give_way()
@@ -115,8 +112,8 @@ class Channel(http.HTTPChannel):
         super().connectionLost(reason)
 
     def getHost(self) -> Any:
-        """The address that the client has connected to. Each request wants it, and to ask the
-        operating system takes as long as to read a small request."""
+        """The address that the client has connected to, cached: each request needs it, and asking
+        the operating system takes as long as reading a small request."""
         if self._host is None:
             self._host = super().getHost()
         return self._host
@@ -125,16 +122,16 @@ class Channel(http.HTTPChannel):
         """Close at once: another connection takes this one's place."""
         self.transport.abortConnection()
 
-    # --- What comes in -------------------------------------------------------------------
+    # --- Receiving -----------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
         if self.transport.disconnecting:
-            return  # TLS hands on what it has read already
+            return  # TLS still passes on what it has read
         before = self._state
         if before is _State.BETWEEN and not self.paused and (data or self._buffer):
             self._state = _State.HEAD
         LineReceiver.dataReceived(self, data)
-        # A request that came in one piece is beyond both by now.
+        # A request that arrived in one piece is past both states by now.
         if self._state is not before and self._state in _TIMEOUTS_S:
             self.setTimeout(_TIMEOUTS_S[self._state])
         if self.paused:
@@ -142,7 +139,7 @@ class Channel(http.HTTPChannel):
 
     def lineReceived(self, line: bytes) -> None:
         if line[:1] in (b" ", b"\t"):
-            # A header on several lines, which programs read in different ways (RFC 9112, 5.2).
+            # A folded header, which servers read in different ways (RFC 9112, 5.2).
             self._respondToBadRequestAndDisconnect()
         else:
             super().lineReceived(line)
@@ -151,7 +148,7 @@ class Channel(http.HTTPChannel):
         self._respondToBadRequestAndDisconnect()
 
     def headerReceived(self, line: bytes) -> bool:
-        if line[:1] in b"HhTt" and not self._is_clear(line):
+        if line[:1] in b"HhTt" and not self._is_unambiguous(line):
             self._respondToBadRequestAndDisconnect()
             return False
         try:
@@ -161,10 +158,10 @@ class Channel(http.HTTPChannel):
             self._respondToBadRequestAndDisconnect()
             return False
 
-    def _is_clear(self, line: bytes) -> bool:
-        """Whether this header leaves one way to tell where the request ends and whom it is for: a
-        proxy before us might choose the other. Two lengths, or a length beside chunks, Twisted
-        refuses itself; ``identity`` it would pass over."""
+    def _is_unambiguous(self, line: bytes) -> bool:
+        """Whether a proxy before us must read this header as we do: where the request ends, and for
+        which host it is. Twisted itself refuses two lengths, and a length beside chunks, but it
+        accepts ``identity``."""
         name, _, value = line.lower().partition(b":")
         if name == b"transfer-encoding":
             return value.strip(b" \t") == b"chunked" and self._version == b"HTTP/1.1"
@@ -188,7 +185,7 @@ class Channel(http.HTTPChannel):
 
     def allContentReceived(self) -> None:
         self._state = _State.ANSWER
-        self.connections.is_served(self)
+        self.connections.mark_busy(self)
         super().allContentReceived()
 
     # --- What goes out -------------------------------------------------------------------
@@ -211,13 +208,13 @@ class Channel(http.HTTPChannel):
 
     def requestDone(self, request: http.Request) -> None:
         self.persistent = self.persistent and not self.connections.is_closing
-        # What is left of a connection that is about to be closed is dropped.
+        # A connection that is about to be closed parses no further request.
         self.paused = bool(self.persistent)
         super().requestDone(request)
         self._state = _State.BETWEEN
         if self.timeOut != self._idle_s:
             self.setTimeout(self._idle_s)
-        self.connections.falls_silent(self)
+        self.connections.mark_idle(self)
         if self.paused and not (self._buffer or self._waitingForTransport):
             self.paused = False
         if self.paused:
@@ -225,8 +222,8 @@ class Channel(http.HTTPChannel):
             self.turns.add(self)
 
     def begin_next_request(self) -> None:
-        """The turn of this connection has come."""
-        # One that does not take its answers gets no further ones: ``resumeProducing`` goes on.
+        """Called when the turn of this connection has come."""
+        # While the client does not read its answers, it gets no more: ``resumeProducing`` goes on.
         if self._waitingForTransport or self.transport.disconnecting:
             return
         self.paused = False
@@ -246,7 +243,7 @@ class Channel(http.HTTPChannel):
     # --- The end -------------------------------------------------------------------------
 
     def timeoutConnection(self) -> None:
-        # As Twisted's, but without a line of the log for each client that is slow.
+        # As Twisted's, but without a log line for each slow client.
         if self.transport.disconnecting:
             self.transport.abortConnection()
         else:

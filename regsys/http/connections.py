@@ -1,4 +1,4 @@
-"""How many connections clients may have, so that some cannot lock out the others (threat A27)."""
+"""How many connections clients may have, so that none can lock out the others (threat A27)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from twisted.logger import Logger
 
 from regsys.networks import WHOLE_SITE, address_key, site_key
 
-# Says which keys the connections of a peer are counted under; none: they are not, but in all.
+# The keys under which a peer's connections are counted; without any they count in the total only.
 PeerKeys = Callable[[IAddress], tuple[str, ...]]
 
-# Of the descriptors that a process may open so many are its own at least: its database, the
-# other servers that it asks, and connections that are about to be closed.
+# Descriptors that are kept for other uses: the database, outbound connections, and client
+# connections that are about to be closed.
 OWN_DESCRIPTORS = 1024
-# What more connections than these would take is memory.
+# More connections would take too much memory.
 MOST_CONNECTIONS = 16_384
-# Many people may share an IPv4 address, and each of their browsers opens up to six.
+# Many users may share an IPv4 address, and each browser opens up to six connections.
 MOST_OF_AN_ADDRESS = 256
-# Seconds between two lines of the log that say that all connections are taken.
+# Seconds between two log lines that say that all connections are taken.
 LOG_EVERY_S = 60
 
 log = Logger()
 
 
 class Connection(Protocol):
-    """What is counted; hashable by identity."""
+    """A counted connection; hashable by identity."""
 
     def give_way(self) -> None:
         """Close at once: another connection takes this one's place."""
@@ -38,23 +38,23 @@ class Connection(Protocol):
 
 @attr.define(eq=False)
 class _Group:
-    """Connections that share a bound: those of one ``key``, or all if it is None. ``silent`` are
-    those that wait for their clients, the longest first."""
+    """Connections that share a bound: those of one ``key``, or all if it is None. ``idle``: those
+    that wait for their clients, the longest first."""
 
     most: int
     key: Optional[str] = None
     count: int = 0
-    silent: OrderedDict[Connection, None] = attr.field(factory=OrderedDict)
+    idle: OrderedDict[Connection, None] = attr.field(factory=OrderedDict)
 
 
 @attr.define(eq=False)
 class Connections:
-    """The connections of a whole process: ``total`` at most, and ``per_address`` of an address
-    (IPv6: of a /64, and eight times as many of a /48).
+    """The connections of a whole process: ``total`` at most, and ``per_address`` from one address
+    (for IPv6 from a /64, and eight times as many from a /48).
 
-    Where a bound is reached, the connection within it gives way that has waited for its client
-    for the longest time, whether its client says nothing or a byte now and then. Only where each
-    waits for an answer of ours is the new one refused.
+    At a bound a new connection replaces the one within it that has waited for its client for the
+    longest time, even if that client sends a byte now and then. The new one is refused only if all
+    the others wait for an answer of ours.
     """
 
     total: int
@@ -64,14 +64,14 @@ class Connections:
     _by_key: dict[str, _Group] = attr.field(init=False, factory=dict)
     _groups: dict[Connection, Sequence[_Group]] = attr.field(init=False, factory=dict)
     _logged_s: Optional[float] = attr.field(init=False, default=None)
-    # The process ends: each connection is closed after the answer that it waits for.
+    # The process is stopping: each connection is closed after its current answer.
     is_closing: bool = attr.field(init=False, default=False)
 
     @classmethod
     def within(
         cls, total: int, seconds: Callable[[], float], per_address: Optional[int] = None
     ) -> Connections:
-        """If ``per_address`` is None, it is chosen to suit the total."""
+        """If ``per_address`` is None, it follows from the total."""
         chosen = max(1, min(MOST_OF_AN_ADDRESS, total // WHOLE_SITE))
         return cls(total, per_address or chosen, seconds)
 
@@ -79,12 +79,12 @@ class Connections:
         self._all = _Group(self.total)
 
     def admit(self, connection: Connection, keys: tuple[str, ...]) -> bool:
-        """Count a new connection; False: there is no place for it, and it is to be closed.
+        """Count a new connection; False if there is no place, and it must be closed.
 
-        ``keys`` are those of its address, the narrowest first."""
+        ``keys``: those of its address, the narrowest first."""
         if self._all.count >= self.total:
             self._log_full()
-        # Those of its own address first: one that gives way there makes room in all as well.
+        # Its own address first: a connection that gives way there makes room in the total, too.
         full = (self._by_key.get(key) for key in keys)
         if not all(self._make_room(group) for group in (*full, self._all) if group is not None):
             return False
@@ -96,23 +96,23 @@ class Connections:
         for group in groups:
             group.count += 1
         self._groups[connection] = groups
-        self.falls_silent(connection)
+        self.mark_idle(connection)
         return True
 
-    def falls_silent(self, connection: Connection) -> None:
-        """From now on it waits for its client: for a request, or the rest of one."""
+    def mark_idle(self, connection: Connection) -> None:
+        """The connection now waits for its client: for a request, or the rest of one."""
         for group in self._groups.get(connection, ()):
-            group.silent[connection] = None
+            group.idle[connection] = None
 
-    def is_served(self, connection: Connection) -> None:
-        """From now on its client waits for us."""
+    def mark_busy(self, connection: Connection) -> None:
+        """The client now waits for us."""
         for group in self._groups.get(connection, ()):
-            group.silent.pop(connection, None)
+            group.idle.pop(connection, None)
 
     def closed(self, connection: Connection) -> None:
-        """It is not there any more; what is not counted is ignored."""
+        """The connection has ended; one that is not counted is ignored."""
         for group in self._groups.pop(connection, ()):
-            group.silent.pop(connection, None)
+            group.idle.pop(connection, None)
             group.count -= 1
             if group.key is not None and not group.count:
                 del self._by_key[group.key]
@@ -120,7 +120,7 @@ class Connections:
     def _make_room(self, group: _Group) -> bool:
         if group.count < group.most:
             return True
-        oldest = next(iter(group.silent), None)
+        oldest = next(iter(group.idle), None)
         if oldest is None:
             return False
         self.closed(oldest)
@@ -139,13 +139,14 @@ class Connections:
 
 
 def most_connections(descriptors: int) -> int:
-    """How many connections a process may hold that may open so many descriptors."""
+    """How many connections a process may have if it may open so many descriptors."""
     return min(descriptors - min(OWN_DESCRIPTORS, descriptors // 2), MOST_CONNECTIONS)
 
 
 def counted_by_address(proxies: Optional[Iterable[str]] = ()) -> PeerKeys:
-    """The keys of peers that are clients. Those that speak for many clients have none: Unix
-    sockets, this machine itself, and ``proxies`` (addresses or networks; None: every peer)."""
+    """A function that returns the keys of a peer. Peers that carry many clients' requests have
+    none: Unix sockets, this machine itself, and ``proxies`` (addresses or networks; None for every
+    peer)."""
     networks = None if proxies is None else [ipaddress.ip_network(proxy) for proxy in proxies]
 
     def keys(peer: IAddress) -> tuple[str, ...]:

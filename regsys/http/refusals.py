@@ -1,6 +1,6 @@
-"""A log line for each refused request, so that the operator can tell why (contract B15).
+"""A log line for each refused request, which tells the operator why (contract B15).
 
-The lines are few enough in a flood, and hold neither secret nor mail address.
+The lines are rate-limited, and hold neither secrets nor email addresses.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from regsys.http.reply import Page, Reply
 from regsys.model import masked_text
 
 WINDOW_S = 60.0
-# In each window: lines for one address, and for all together.
+# Lines in each window: for one address, and in all.
 PER_ADDRESS = 10
 PER_WINDOW = 200
-# Of a session's id, which lets in whoever has all of it.
+# Letters of a session's id that are logged: the whole id is a secret.
 SESSION_LETTERS = 6
 MAX_REASON = 200
-# Shorter texts are in any sentence.
+# Shorter texts occur in any sentence.
 MIN_SECRET = 4
-# Who wants something changed asks for it by POST, and people open a page by GET. Programs that
-# look at something are refused much, and nobody wonders why.
-_ASKS, _OPENS = "POST", "GET"
+# Only POSTs, and GETs of pages, are of interest: programs that look something up by GET are refused
+# often, and need no log line.
 # The shape of our ids.
 _SESSION = re.compile(r"[A-Za-z]{24}")
 
@@ -40,25 +39,25 @@ log = Logger()
 
 @attr.define(eq=False)
 class RefusalLog:
-    """If ``clock`` is None, time stands still, and one window is all there is. ``key_of`` makes of
-    an address whose lines are counted together. ``stages``: the types that are told; others may be
-    anything, a password in the wrong field too."""
+    """If ``clock`` is None, there is one window without end. ``key_of`` maps an address to the key
+    under which its lines are counted. ``stages``: the types that are logged; any other text may be
+    a password in the wrong field."""
 
     clock: Optional[IReactorTime] = None
     key_of: Callable[[str], str] = str
     stages: Container[str] = ()
     _began_s: float = attr.field(default=0.0, init=False)
     _lines: int = attr.field(default=0, init=False)
-    _of: Counter[str] = attr.field(factory=Counter, init=False)
+    _lines_of: Counter[str] = attr.field(factory=Counter, init=False)
     _left_out: int = attr.field(default=0, init=False)
 
-    def note(self, call: Call, pattern: str, reply: Reply) -> None:
-        """Tell of this answer if it refuses something. ``pattern``: the endpoint's path, because
-        the path as sent may hold a secret."""
+    def log_if_refused(self, call: Call, pattern: str, reply: Reply) -> None:
+        """Log this answer if it is a refusal. ``pattern``: the endpoint's path, because the path as
+        sent may hold a secret."""
         if not (reply.refused or reply.status >= HTTPStatus.BAD_REQUEST):
             return
-        is_of_interest = call.method == _ASKS or (
-            call.method == _OPENS and isinstance(reply.body, Page)
+        is_of_interest = call.method == "POST" or (
+            call.method == "GET" and isinstance(reply.body, Page)
         )
         reason = reply.refused or _reason(reply.body)
         if reason is None or not is_of_interest or not self._has_room(call.client.address):
@@ -78,7 +77,8 @@ class RefusalLog:
         )
 
     def _dialogue(self, call: Call, fields: Mapping[str, Any]) -> tuple[str, str]:
-        """The stage that was tried, and the first letters of the session; "none" for what lacks."""
+        """The stage that was tried, and the first letters of the session; "none" for either if it
+        is missing."""
         auth = fields.get("auth")
         auth = auth if isinstance(auth, Mapping) else {}
         session = auth.get("session") or fields.get("session")
@@ -95,11 +95,12 @@ class RefusalLog:
         if not 0 <= now_s - self._began_s < WINDOW_S:
             self._end_window()
             self._began_s = now_s
-        if self._lines >= PER_WINDOW or self._of[key := self.key_of(address)] >= PER_ADDRESS:
+        key = self.key_of(address)
+        if self._lines >= PER_WINDOW or self._lines_of[key] >= PER_ADDRESS:
             self._left_out += 1
             return False
         self._lines += 1
-        self._of[key] += 1
+        self._lines_of[key] += 1
         return True
 
     def _end_window(self) -> None:
@@ -112,19 +113,19 @@ class RefusalLog:
                 per_window=PER_WINDOW,
             )
         self._lines = self._left_out = 0
-        self._of.clear()
+        self._lines_of.clear()
 
 
 def _reason(body: object) -> Optional[str]:
-    """Of an answer in JSON; None if it refuses nothing, as a first 401."""
+    """The errcode and error of a JSON answer; None if it has none, like a first 401."""
     if not isinstance(body, Mapping) or not isinstance(body.get("errcode"), str):
         return None
     return f"{body['errcode']}: {body.get('error')}"
 
 
 def _readable(text: str, fields: Mapping[str, Any]) -> str:
-    """The text on one line, without mail addresses, and without anything that was sent: modules
-    and stages of others may repeat what they refuse."""
+    """The text on one line, without email addresses and without anything that the client sent:
+    embedders' callbacks and stages may repeat the value that they refuse."""
     line = "".join(it if it.isprintable() else " " for it in text)
     for sent in sorted(_texts(fields), key=len, reverse=True):
         line = line.replace(sent, "…")
@@ -132,7 +133,7 @@ def _readable(text: str, fields: Mapping[str, Any]) -> str:
 
 
 def _texts(fields: Mapping[str, Any]) -> set[str]:
-    """Every text in there, a level at a time: recursion could be driven too deep."""
+    """Every text in there, level by level: a client could drive recursion too deep."""
     found: set[str] = set()
     level: list[Any] = [fields]
     while level:
@@ -147,7 +148,7 @@ def _texts(fields: Mapping[str, Any]) -> set[str]:
 
 
 def _fields(call: Call) -> Mapping[str, Any]:
-    """What the query and the body say, this as JSON or as a form."""
+    """The fields of the query and of the body, as JSON or as a form."""
     query = {
         name.decode("utf-8", "replace"): values[0].decode("utf-8", "replace")
         for name, values in call.query_args.items()

@@ -1,6 +1,6 @@
-"""Answers: what handlers return, what refusals become, and the headers of all of them.
+"""Replies: what handlers return, what errors become, and the headers of each kind of body.
 
-The headers that keep pages safe are here and nowhere else (contract B8.10, threat A12).
+All security headers of pages are here (contract B8.10, threat A12).
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ CORS_HEADERS = (
 )
 Headers = tuple[tuple[bytes, list[bytes]], ...]
 
-# Answers hold tokens, and pages the way to them: nobody on the way may keep them.
-KEPT_BY_NOBODY = (b"Cache-Control", [b"no-cache, no-store, must-revalidate"])
-AS_IT_SAYS = (b"X-Content-Type-Options", [b"nosniff"])
+# Answers hold tokens, and pages lead to them: no cache may keep them.
+NO_STORE = (b"Cache-Control", [b"no-cache, no-store, must-revalidate"])
+NOSNIFF = (b"X-Content-Type-Options", [b"nosniff"])
 JSON_HEADERS: Headers = (
     *CORS_HEADERS,
-    KEPT_BY_NOBODY,
-    AS_IT_SAYS,
+    NO_STORE,
+    NOSNIFF,
     (b"Content-Type", [b"application/json"]),
 )
 # No Cross-Origin-Opener-Policy: it would cut a fallback page off from the client that opened it.
 PAGE_HEADERS: Headers = (
-    KEPT_BY_NOBODY,
-    AS_IT_SAYS,
+    NO_STORE,
+    NOSNIFF,
     (b"Content-Type", [b"text/html; charset=utf-8"]),
     (b"X-Frame-Options", [b"DENY"]),
     (b"Referrer-Policy", [b"no-referrer"]),
 )
-# What a page may do unless it asks for more: be styled and send its form, both with us alone.
+# What every page may do: load our styles, and send its form to us.
 PAGE_POLICY: Mapping[str, tuple[str, ...]] = {
     "default-src": ("'none'",),
     "style-src": ("'self'",),
@@ -46,22 +46,21 @@ PAGE_POLICY: Mapping[str, tuple[str, ...]] = {
     "frame-ancestors": ("'none'",),
     "base-uri": ("'none'",),
 }
-# For programs that are no browsers: no web page may read it.
-TEXT_HEADERS: Headers = (KEPT_BY_NOBODY, AS_IT_SAYS)
-# The files of pages hold no secrets, and their addresses change with them.
+# Without CORS: no web page may read it.
+TEXT_HEADERS: Headers = (NO_STORE, NOSNIFF)
+# Static files hold no secrets, and their URLs change with their content.
 FILE_HEADERS: Headers = (
     (b"Cache-Control", [b"public, max-age=604800, immutable"]),
-    AS_IT_SAYS,
+    NOSNIFF,
 )
 
-# ASCII only, so that no string, however odd, can fail to be written.
+# ASCII only, so that any string can be encoded.
 encode_json = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 @attr.frozen
 class Page:
-    """A page for people, in HTML. ``sources`` are what it may load or run beside
-    ``PAGE_POLICY``, by directive."""
+    """An HTML page. ``sources``: what it may load or run besides ``PAGE_POLICY``, by directive."""
 
     html: str = attr.field(repr=False)
     sources: Mapping[str, tuple[str, ...]] = attr.field(factory=dict)
@@ -69,7 +68,7 @@ class Page:
 
 @attr.frozen
 class File:
-    """A file that belongs to pages; ``type`` is its media type."""
+    """A static file of pages; ``type`` is its media type."""
 
     content: bytes = attr.field(repr=False)
     type: str
@@ -85,8 +84,8 @@ class Text:
 
 @attr.frozen
 class LongJSON:
-    """JSON that is too long to be made at once, piece by piece: others are served in between, as
-    often as ``pieces`` waits for something, and no more is made once the client has left."""
+    """JSON that is too long to be made at once. Other requests are served whenever ``pieces``
+    awaits something, and no more pieces are made once the client has disconnected."""
 
     pieces: AsyncGenerator[str, None] = attr.field(repr=False)
 
@@ -96,9 +95,9 @@ Body = Union[Mapping[str, Any], Page, File, Text, LongJSON]
 
 @attr.frozen
 class Reply:
-    """An answer: its body (a mapping becomes JSON), its status, and headers beside those that
-    its kind of body brings. ``refused``: why it is a refusal, for the log alone; None where it is
-    none, or where the body has an ``errcode`` and tells."""
+    """An answer: its body (a mapping becomes JSON), its status, and headers besides those of its
+    kind of body. ``refused``: why it is a refusal, for the log alone; None if it is none, or if the
+    body has an ``errcode``."""
 
     body: Body = attr.field(factory=dict, repr=False)
     status: int = 200
@@ -110,7 +109,7 @@ INTERNAL_ERROR = Reply({"errcode": "M_UNKNOWN", "error": "Internal server error"
 
 
 def refusal(error: RegistrationError) -> Reply:
-    """How a client is told; ``retry_after_ms`` is a header too, in seconds rounded up."""
+    """The answer for an error; ``retry_after_ms`` is also a header, in seconds, rounded up."""
     headers = {}
     if error.retry_after_ms is not None:
         headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
@@ -119,7 +118,7 @@ def refusal(error: RegistrationError) -> Reply:
 
 
 async def render(reply: Reply, is_wanted: Callable[[], bool]) -> tuple[bytes, Headers]:
-    """As ``rendered``, also what takes its time, as long as it ``is_wanted``."""
+    """As ``rendered``, also for LongJSON, as long as it ``is_wanted``."""
     if not isinstance(reply.body, LongJSON):
         return rendered(reply)
     pieces: list[str] = []
@@ -132,10 +131,10 @@ async def render(reply: Reply, is_wanted: Callable[[], bool]) -> tuple[bytes, He
 
 
 def rendered(reply: Reply) -> tuple[bytes, Headers]:
-    """The bytes of a body and the headers of its kind. ValueError: it cannot be JSON."""
+    """The bytes of a body and the headers of its kind. ValueError if it cannot be JSON."""
     body = reply.body
     if isinstance(body, LongJSON):
-        raise TypeError("it takes its time: await render")
+        raise TypeError("LongJSON must be awaited: use render")
     if isinstance(body, Page):
         policy = (b"Content-Security-Policy", [_policy(body.sources).encode("ascii")])
         return body.html.encode("utf-8"), (*PAGE_HEADERS, policy)
@@ -146,8 +145,8 @@ def rendered(reply: Reply) -> tuple[bytes, Headers]:
 
 
 def write(request: IRequest, reply: Reply, content: bytes, headers: Headers) -> None:
-    """Send ``reply``, which was rendered as ``content`` and ``headers``. The request is not
-    finished by it."""
+    """Send ``reply``, which was rendered as ``content`` and ``headers``; the caller finishes the
+    request."""
     request.setResponseCode(reply.status)
     set_header = request.responseHeaders.setRawHeaders
     for name, values in headers:

@@ -1,4 +1,4 @@
-"""Endpoints, and the one resource that finds the right one for a path."""
+"""Endpoints, and the resource that routes a path to one of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from regsys.http.serving import Handler, InFlight, Leaf
 
 @attr.frozen
 class Endpoint:
-    """Something to be asked over HTTP.
+    """An endpoint.
 
-    ``paths`` are where it lives; a segment written ``{name}`` takes any one segment but
-    an empty one and reaches the handler in ``Call.path_args``. ``handlers`` by method:
-    GET answers HEAD too, OPTIONS is answered for them.
+    ``paths``: a segment written ``{name}`` matches any one segment that is not empty, and reaches
+    the handler in ``Call.path_args``. ``handlers`` by method: GET also answers HEAD, and OPTIONS is
+    answered automatically.
     """
 
     name: str
@@ -42,12 +42,11 @@ def resource(
 ) -> IResource:
     """The endpoints as one resource, for the root of a site or below it by ``putChild``.
 
-    Wherever it hangs, the full path of a request decides. Other paths go on to
-    ``otherwise`` as if that hung here instead; None: they are answered with a 404.
-    ``client_address`` says whose address a request counts for. ``in_flight`` counts the
-    calls under way, ``refusals`` tells of them in the log; several resources may share one.
-    ValueError: two endpoints claim the
-    same path.
+    Wherever it is mounted, the full path of a request decides. Other paths go to ``otherwise`` as
+    if that were mounted here; if it is None, they are answered with a 404. ``client_address``
+    returns the client's address of a request. ``in_flight`` counts the calls under way,
+    ``refusals`` logs refused ones; several resources may share them. Raises ValueError if two
+    endpoints have the same path.
     """
     in_flight, refusals = in_flight or InFlight(), refusals or RefusalLog()
 
@@ -67,7 +66,7 @@ def resource(
 
 
 def _completed(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
-    """The handlers, with the methods that every endpoint has."""
+    """The handlers, with OPTIONS and HEAD."""
     head = {"HEAD": handlers["GET"]} if "GET" in handlers else {}
     return {"OPTIONS": _preflight, **head, **handlers}
 
@@ -112,14 +111,14 @@ class _Root(Resource):
         if self._otherwise is None:
             return self._unknown
         if self._otherwise.isLeaf:
-            # A leaf expects the segments that nobody has consumed.
+            # A leaf expects the unconsumed segments in postpath.
             request.postpath.insert(0, request.prepath.pop())
             return self._otherwise
         child: IResource = self._otherwise.getChildWithDefault(name, request)
         return child
 
     def render(self, request: Request) -> object:
-        """Reached only where no segment is left: at the very path that this hangs at."""
+        """Reached only for the very path at which this is mounted."""
         leaf = self._find(request.path)
         if leaf is None and self._otherwise is not None:
             return self._otherwise.render(request)
@@ -141,7 +140,7 @@ class _Root(Resource):
 
 
 def _decoded(path: bytes) -> Optional[list[str]]:
-    """The segments of a path; None if one is not text: no endpoint has such a path."""
+    """The segments of a path; None if one is not UTF-8 text, as no endpoint has such a path."""
     try:
         segments = [unquote(segment, errors="strict") for segment in path.decode().split("/")]
     except UnicodeDecodeError:
@@ -150,7 +149,7 @@ def _decoded(path: bytes) -> Optional[list[str]]:
 
 
 def _match(pattern: list[str], segments: list[str]) -> Optional[dict[str, str]]:
-    """The parameters of a path that fits; None if it doesn't."""
+    """The parameters of a path that matches; None if it does not."""
     path_args = {}
     for expected, given in zip(pattern, segments, strict=True):
         if expected.startswith("{"):

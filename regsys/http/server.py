@@ -1,4 +1,4 @@
-"""The site of our own listeners: limits that hold before a body is read."""
+"""The site of our own listeners, which limits bodies before they are read."""
 
 # Twisted's site and request are not annotated, and ours inherit from them.
 # mypy: disallow-untyped-calls=False
@@ -23,13 +23,13 @@ from regsys.http.connections import (
 )
 from regsys.http.reply import refusal, rendered, write
 
-# A client that reads its answer only after sending all of its body gets to see the
-# refusal up to here, in bytes; after that it is cut off.
+# A client that reads its answer only after sending its whole body sees the refusal if the body has
+# at most so many bytes; a longer one is cut off.
 DRAIN_LIMIT = 16 * 1024 * 1024
-# A read of a socket may hold ten thousand chunks of a byte, and each takes time to look at.
+# One read of a socket may hold ten thousand one-byte chunks, each of which takes time.
 MOST_CHUNKS = 1024
 IDLE_TIMEOUT_S = 60
-# Where every peer is a client.
+# For listeners at which every peer is a client.
 CLIENTS = counted_by_address()
 
 
@@ -43,11 +43,11 @@ def site(
 ) -> server.Site:
     """A site for ``resource``, whose clients may send bodies of up to ``BODY_LIMIT`` bytes.
 
-    A connection on which nothing comes for ``idle_timeout_s`` seconds is closed, unless it is
-    waiting for an answer; for a request that has begun, ``channel.HEAD_S`` and ``BODY_S`` hold.
-    ``connections`` bounds their number, together with that of other sites (None: this site's own,
-    generously); ``keys`` are what a peer's are counted under. There is no access log: queries
-    may hold secrets.
+    A connection on which nothing arrives for ``idle_timeout_s`` seconds is closed, unless it is
+    waiting for an answer; within a request ``channel.HEAD_S`` and ``BODY_S`` hold. ``connections``
+    bounds their number, and may be shared with other sites; if it is None, the site has a generous
+    bound of its own. ``keys``: what a peer's connections are counted under. There is no access log:
+    queries may hold secrets.
     """
     made = _Site(
         resource,
@@ -64,7 +64,7 @@ def site(
 
 class _Site(server.Site):
     noisy = False
-    # HTTP/1.1 only: the limit below knows how its channel receives a body.
+    # HTTP/1.1 only: the limit below depends on how this channel receives a body.
     protocol = Channel  # type: ignore[assignment]  # declared for the proxy to HTTP/2
     connections: Connections
     turns: Turns
@@ -86,18 +86,18 @@ class _Site(server.Site):
 class _Request(server.Request):
     """A request whose body is refused as soon as it is known to be too large.
 
-    The answer goes out at once; the rest of the body is read and dropped, because closing
-    the connection over unread data could destroy the answer on its way.
+    The answer goes out at once; the rest of the body is read and dropped, because closing the
+    connection with unread data could destroy the answer on its way (TCP reset).
     """
 
     content: BytesIO
     _received = 0
-    # Of a body in chunks: those that have come, or parts of them; None: it has a length.
+    # The number of chunks so far, or of parts of them; None for a body with a length.
     _chunks: Optional[int] = None
     _refused = False
 
     def gotLength(self, length: Optional[int]) -> None:
-        """The headers are there. If ``length`` is None, the body comes in chunks."""
+        """Called after the headers. If ``length`` is None, the body is chunked."""
         self.content = BytesIO()
         self._chunks = 0 if length is None else None
         if length is not None and length > BODY_LIMIT:

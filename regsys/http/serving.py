@@ -1,4 +1,4 @@
-"""Running a handler: its answer, its failure, and the client who may have left."""
+"""Running a handler: its answer, its failure, and a client that has disconnected."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ log = Logger()
 
 
 class InFlight:
-    """Counts the calls under way, those included whose client has gone away.
+    """Counts the calls under way, also those whose client has disconnected.
 
-    ``clock``: by which each has a deadline for its database calls; None: they have none in common.
+    ``clock``: for the deadline of each call's database calls; None for no deadline of the call.
     """
 
     def __init__(self, clock: Optional[IReactorTime] = None) -> None:
@@ -39,7 +39,7 @@ class InFlight:
         self._waiting: list[Deferred[None]] = []
 
     def idle(self) -> Deferred[None]:
-        """Fires when no call is under way: at once if none is now."""
+        """Fires once no call is under way."""
         if not self.count:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
@@ -47,8 +47,8 @@ class InFlight:
         return waiting
 
     def deadline(self) -> AbstractContextManager[None]:
-        """In force within the block of a call."""
-        return nullcontext() if self._clock is None else deadlines.of_request(self._clock)
+        """The context of a call, within which its deadline holds."""
+        return nullcontext() if self._clock is None else deadlines.for_request(self._clock)
 
     def __enter__(self) -> None:
         self.count += 1
@@ -68,7 +68,7 @@ class InFlight:
 
 @attr.frozen(eq=False, slots=False)
 class Leaf(Resource):
-    """What answers at one path, whatever the method."""
+    """The resource of one path, for all methods."""
 
     pattern: str
     methods: Mapping[bytes, Handler]
@@ -85,8 +85,8 @@ class Leaf(Resource):
         return NOT_DONE_YET
 
     async def _serve(self, request: Request) -> None:
-        """Run the handler to its end, even if the client leaves: an account past its point
-        of no return must be finished. Only the answer is then not written."""
+        """Run the handler to its end, even if the client disconnects: a registration that has begun
+        to write must be finished. Then only the answer is not written."""
         log_context.begin_request(request.method.decode("latin-1"))
         gone = request.notifyFinish()
         gone.addErrback(lambda reason: None)
@@ -106,17 +106,17 @@ class Leaf(Resource):
             except RegistrationError as error:
                 reply = refusal(error)
             if handler is not self.fallback:
-                self.refusals.note(call, self.pattern, reply)
+                self.refusals.log_if_refused(call, self.pattern, reply)
             return (reply, *await render(reply, lambda: not gone.called))
         except RegistrationError as error:
             reply = refusal(error)
         except Exception:
-            # A bug of ours or of an embedder's: the client learns nothing of it.
+            # A bug of ours or of an embedder's: the client gets no detail of it.
             self._log_failure(Failure(), request)
             reply = INTERNAL_ERROR
         return (reply, *rendered(reply))
 
     def _log_failure(self, failure: Failure, request: IRequest) -> None:
-        # The pattern, because a path or a query as sent may hold a secret.
+        # The pattern: a path or query as sent may hold a secret.
         method = request.method.decode("latin-1")
         log.failure("{method} {path} failed", failure, method=method, path=self.pattern)

@@ -1,4 +1,4 @@
-"""Where log lines go: one a line to standard error, or as an operator's file says."""
+"""Logging: a line for each event on standard error, or as the file ``log_config`` says."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Lines", "LogFile", "begin", "levels"]
 
 
 def begin(log_config: Optional[str], server_name: str) -> None:
-    """Start logging, as the file ``log_config`` (a ``logging`` dictionary in YAML) says; None: to
-    standard error, from level info upward.
+    """Start logging as the file ``log_config`` (a ``logging`` dictionary in YAML) says; if it is
+    None, to standard error from level info upward.
 
-    ConfigError: the file cannot be used, or a first line does not get through to where it should.
+    Raises ConfigError if the file cannot be used, or if a first record does not arrive.
     """
     observer: ILogObserver = Lines(sys.stderr)
     if log_config is not None:
@@ -36,7 +36,7 @@ def begin(log_config: Optional[str], server_name: str) -> None:
 
 
 def levels() -> LogLevelFilterPredicate:
-    """What is for operators: from level info upward, with exceptions."""
+    """The lines that operators see: from level info upward, with exceptions."""
     levels = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
     # Twisted's own lines about connections are noise here, and a query may be in them.
     levels.setLogLevelForNamespace("twisted.web", LogLevel.warn)

@@ -1,4 +1,4 @@
-"""The file that ``log_config`` names: read, tried with one line, and used (contract B15)."""
+"""The file of ``log_config``: it is read, tried with one record, and applied (contract B15)."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from regsys.logs import handlers
 from regsys.logs.handlers import STAND_INS, RequestFilter
 
 _MEND = "mend it there, or leave log_config out"
-# A disk that is full makes each line fail. It is told of so often, in seconds.
-TOLD_AGAIN_S = 60.0
+# Seconds between two lines about a failing handler: on a full disk each record fails.
+REPEAT_S = 60.0
 
 
 @attr.frozen
 class LogFile:
-    """A ``logging`` dictionary, with our classes in place of the homeserver's."""
+    """A ``logging`` dictionary, with our classes in place of a homeserver's."""
 
     path: str
     data: Mapping[str, Any] = attr.field(repr=False)
 
     @classmethod
     def load(cls, path: str) -> LogFile:
-        """ConfigError: it cannot be read, or names what there is not."""
+        """Raises ConfigError if it cannot be read, or names a class that we do not have."""
         try:
             data = load_yaml(path).data
         except ConfigError as error:
@@ -42,17 +42,18 @@ class LogFile:
         if unknown:
             known = ", ".join(sorted(STAND_INS))
             mend = f"take one of Python's own; of a homeserver's there are {known}"
-            told = [f"log_config: {path}: {name} is not in regsys — {mend}" for name in unknown]
-            raise ConfigError(told)
+            raise ConfigError(
+                [f"log_config: {path}: {name} is not in regsys — {mend}" for name in unknown]
+            )
         return cls(path, replaced)
 
     def apply(self, server_name: str) -> None:
-        """Set logging up, and send one line all the way. ConfigError: it does not arrive."""
+        """Set logging up, and log one record. Raises ConfigError if it does not arrive."""
         self._configure(self.data, server_name, writes=True)
 
     def check(self, server_name: str) -> None:
-        """What ``apply`` would say, without opening a log file or writing to one: whoever checks
-        may be another user than the one that logs."""
+        """Raise what ``apply`` would, without opening a log file: check-config may be run by
+        another user than serve."""
         made = self._configure(_without_opening(self.data), server_name, writes=False)
         problems = []
         for name, handler in made.items():
@@ -69,7 +70,7 @@ class LogFile:
         configurator = logging.config.DictConfigurator(dict(data))
         try:
             configurator.configure()
-        except Exception as error:  # whatever the classes that it names may raise
+        except Exception as error:  # the classes that it names may raise anything
             raise ConfigError([self._problem(_with_causes(error))]) from None
         made = {
             name: handler
@@ -78,7 +79,7 @@ class LogFile:
         }
         errors = {name: _HandlerErrors(name) for name in made}
         for name, handler in made.items():
-            # Before the file's own filters, which may look at it.
+            # Before the file's own filters, which may use its fields.
             handler.filters.insert(0, RequestFilter(server_name=server_name))
             handler.handleError = errors[name]  # type: ignore[method-assign]  # per handler
         _try(made, errors, writes)
@@ -99,37 +100,37 @@ class LogFile:
 
 @attr.define(eq=False)
 class _HandlerErrors:
-    """What a handler calls where a record does not get through. At the start it is kept in
-    ``seen``, later told on standard error, in a line: Python's own way is a traceback each."""
+    """The ``handleError`` of a handler. At the start an error is kept in ``seen``; later it is
+    printed on standard error, as one line in place of Python's traceback."""
 
     name: str
     starting: bool = True
     seen: str = ""
-    _told: Optional[float] = None
+    _printed_s: Optional[float] = None
 
     def __call__(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
-        told = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
         if self.starting:
-            self.seen = told
+            self.seen = text
             return
-        now = time.monotonic()
-        if self._told is None or now - self._told >= TOLD_AGAIN_S:
-            self._told = now
-            print(f"regsys: log_config: handler {self.name!r}: {told}", file=sys.stderr, flush=True)
+        now_s = time.monotonic()
+        if self._printed_s is None or now_s - self._printed_s >= REPEAT_S:
+            self._printed_s = now_s
+            print(f"regsys: log_config: handler {self.name!r}: {text}", file=sys.stderr, flush=True)
 
 
 def _try(
     made: Mapping[str, logging.Handler], errors: Mapping[str, _HandlerErrors], writes: bool
 ) -> None:
-    """One record: through every handler's format, whatever its level, and if ``writes`` on the way
-    that our lines go."""
+    """Try one record: every handler formats it, whatever its level, and if ``writes``, it is logged
+    as our lines are."""
     for name, handler in made.items():
         record = _first_record()
         try:
             if handler.filter(record):
                 handler.format(record)
-        except Exception as error:  # whatever a formatter may raise
+        except Exception as error:  # a formatter may raise anything
             errors[name].seen = f"{type(error).__name__}: {error}"
     if not writes or any(found.seen for found in errors.values()):
         return
@@ -145,12 +146,12 @@ def _try(
 
 
 def _first_record() -> logging.LogRecord:
-    said = "logging begins"
-    return logging.LogRecord("regsys.logs", logging.INFO, __file__, 0, said, (), None)
+    text = "logging begins"
+    return logging.LogRecord("regsys.logs", logging.INFO, __file__, 0, text, (), None)
 
 
 def _replaced(value: Any, unknown: list[str]) -> Any:
-    """The same with our classes; what there is none for is added to ``unknown``."""
+    """The same with our classes; a homeserver's class that we lack is added to ``unknown``."""
     if isinstance(value, list):
         return [_replaced(item, unknown) for item in value]
     if not isinstance(value, Mapping):
@@ -167,7 +168,7 @@ def _replaced(value: Any, unknown: list[str]) -> Any:
 
 
 def _without_opening(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same, but log files are only opened when something is logged to them."""
+    """The same with ``delay`` set: log files are opened only when something is logged to them."""
     described = data.get("handlers")
     if not isinstance(described, Mapping):
         return data
@@ -188,12 +189,12 @@ def _is_file_handler(item: Any) -> bool:
     try:
         found = getattr(import_module(module), attribute, None)
     except (ImportError, ValueError):
-        return False  # the configuration of logging will say so, and better
+        return False  # DictConfigurator reports it, and better
     return isinstance(found, type) and issubclass(found, logging.FileHandler)
 
 
 def _not_writable(path: str) -> str:
-    """Why nothing can be written to this file; empty: it can."""
+    """Why nothing can be written to this file; "" if it can."""
     directory = os.path.dirname(path)
     if os.path.isdir(path):
         return f"{path} is a directory"
@@ -205,10 +206,10 @@ def _not_writable(path: str) -> str:
 
 
 def _with_causes(error: Optional[BaseException]) -> str:
-    """``logging`` says only which handler failed; why is in what that was raised from."""
-    told: Sequence[str] = []
+    """The error with its causes: ``logging`` itself says only which handler failed."""
+    texts: Sequence[str] = []
     while error is not None:
-        if str(error) not in ": ".join(told):
-            told = [*told, str(error)]
+        if str(error) not in ": ".join(texts):
+            texts = [*texts, str(error)]
         error = error.__cause__
-    return ": ".join(told)
+    return ": ".join(texts)

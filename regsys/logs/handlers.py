@@ -1,4 +1,4 @@
-"""What a homeserver's ``log_config`` names besides Python's own classes, made for regsys."""
+"""Our versions of the classes that a homeserver's ``log_config`` names besides Python's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Optional
 
 from regsys.log_context import current_request
 
-# By the names in such files.
+# Our classes by the names in such files.
 STAND_INS = {
     "synapse.logging.context.LoggingContextFilter": "RequestFilter",
     "synapse.util.logcontext.LoggingContextFilter": "RequestFilter",
@@ -20,7 +20,7 @@ STAND_INS = {
     "synapse.logging.JsonFormatter": "JsonFormatter",
     "synapse.logging.TerseJsonFormatter": "TerseJsonFormatter",
 }
-# Fields of records there that mean nothing here. A formatter that names one gets an empty text.
+# A homeserver's fields of records that we do not have. A formatter that names one gets "".
 _EMPTY = (
     "site_tag",
     "requester",
@@ -32,10 +32,10 @@ _EMPTY = (
 
 
 class RequestFilter(logging.Filter):
-    """Lets all records through, and adds whose request they belong to: ``request`` (such as
-    ``POST-17-aBcDeF``), ``method``, ``ip_address``, ``server_name``. What a record has stays.
+    """Lets all records through, and adds the fields of their request: ``request`` (such as
+    ``POST-17-aBcDeF``), ``method``, ``ip_address``, ``server_name``. Fields that a record has stay.
 
-    ``request``: what stands for no request.
+    ``request``: the text outside of requests.
     """
 
     def __init__(self, request: str = "", server_name: str = "", **other: object) -> None:
@@ -64,8 +64,8 @@ class PlainFormatter(logging.Formatter):
 
 
 class PeriodicMemoryHandler(logging.handlers.MemoryHandler):
-    """Keeps records back until there are ``capacity`` of them, or one of ``flushLevel`` comes, but
-    for ``period`` seconds at most."""
+    """Buffers records until there are ``capacity`` of them, or one of ``flushLevel``, but for at
+    most ``period`` seconds."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class PeriodicMemoryHandler(logging.handlers.MemoryHandler):
     ) -> None:
         super().__init__(capacity, flushLevel, target, flushOnClose)
         self._closed_for_good = threading.Event()
-        # Not by the reactor: what was logged must also be seen of a reactor that hangs.
+        # Not by the reactor: the log of a reactor that hangs must be seen, too.
         flushing = threading.Thread(target=self._flush_again, args=(period,), daemon=True)
         flushing.start()
 

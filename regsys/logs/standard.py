@@ -18,16 +18,16 @@ _LEVELS: Mapping[Any, int] = {
     LogLevel.error: logging.ERROR,
     LogLevel.critical: logging.CRITICAL,
 }
-# What stands between a line of code that logs and the record of it.
+# The modules between the code that logs and this observer.
 _BETWEEN = ("twisted.logger", "regsys.logs", "zope.interface")
 
 
 @implementer(ILogObserver)
 @attr.frozen
 class StandardLogging:
-    """Hands each event to the logger of its namespace, such as ``regsys.accounts.handler``, as
-    logged by the line of code that did. (Twisted's own has one logger for all, and lines of its
-    own.)"""
+    """Hands each event to the logger of its namespace, such as ``regsys.accounts.handler``, with
+    the file and line of the code that logged it. (Twisted's STDLibLogObserver has one logger for
+    all.)"""
 
     def __call__(self, event: LogEvent) -> None:
         logger = logging.getLogger(event.get("log_namespace") or "twisted")

@@ -1,1 +1,1 @@
-"""What regsys asks of other servers, over HTTP, and the mails that it hands to one."""
+"""Outbound requests: HTTP to other servers, and mails to an SMTP server."""

@@ -11,9 +11,9 @@ from regsys.errors import Unavailable
 from regsys.model import Secret
 from regsys.outbound.http import HTTPClient, NoAnswer
 
-# Codes that speak of us or of the service, not of the person: nobody could pass. Only those that
-# no client can bring about, or it could fill our log.
-NOT_THEIR_FAULT: Mapping[str, str] = {
+# Error codes that are about our configuration or the service, not about the response: nobody could
+# pass. Only codes that no client can cause, or clients could fill our log.
+SERVICE_ERRORS: Mapping[str, str] = {
     "missing-input-secret": "it got no private key: set one",
     "invalid-input-secret": "it does not know our private key: mend it",
     "internal-error": "it has an error of its own",
@@ -24,10 +24,10 @@ _log = Logger()
 
 @attr.frozen(kw_only=True)
 class SiteVerify:
-    """``url``: where the service answers; ``secret``: our private key there.
+    """``url``: the service's endpoint; ``secret``: our private key there.
 
-    Yes and no are taken only from an answer that says so plainly. Anything else is
-    Unavailable, with a line in the log: no captcha is passed because its service is down.
+    Only a well-formed answer counts as yes or no. Anything else is Unavailable, with a log line: no
+    captcha is passed because its service is down.
     """
 
     url: str
@@ -42,7 +42,7 @@ class SiteVerify:
             answer = await self.http.post_form(self.url, fields)
             if answer.status != 200:
                 raise NoAnswer(f"the status is {answer.status}")
-            return _verdict(answer.json())
+            return _is_success(answer.json())
         except NoAnswer as reason:
             _log.error(
                 "captcha service {url} cannot be asked, so nobody passes: {reason}",
@@ -52,14 +52,14 @@ class SiteVerify:
             raise Unavailable("The captcha cannot be checked now: try again shortly.") from None
 
 
-def _verdict(said: Any) -> bool:
-    """Whether it said yes; NoAnswer if it said neither yes nor no."""
-    if not isinstance(said, dict) or not isinstance(said.get("success"), bool):
+def _is_success(answer: Any) -> bool:
+    """The answer's ``success``; NoAnswer if it has none, or an error code of SERVICE_ERRORS."""
+    success = answer.get("success") if isinstance(answer, dict) else None
+    if not isinstance(success, bool):
         raise NoAnswer("the answer says neither yes nor no")
-    codes = said.get("error-codes")
-    if not said["success"] and isinstance(codes, list):
-        for code, meaning in NOT_THEIR_FAULT.items():
+    codes = answer.get("error-codes")
+    if not success and isinstance(codes, list):
+        for code, meaning in SERVICE_ERRORS.items():
             if code in codes:
                 raise NoAnswer(meaning)
-    success: bool = said["success"]
     return success

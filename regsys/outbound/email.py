@@ -18,13 +18,13 @@ from regsys.errors import MailDeferred
 from regsys.model import Mail, masked
 from regsys.outbound.email_message import EnvelopeAddress, MessageBuilder
 from regsys.outbound.hosts import HostEndpoint, tls_to
-from regsys.outbound.smtp import Account, Sending
+from regsys.outbound.smtp import Account, SMTPSession
 
-# Together less than a job's lease: nobody else takes a mail over that we are still sending.
+# Together less than a job's lease: no other process claims a mail that this one is still sending.
 PLACE_S = 20.0
 WHOLE_S = 30.0
 CONNECT_S = 10.0
-# A burst of newcomers, or a server that stalls, opens no more connections than that.
+# The most connections at a time, even in a burst of registrations or if the server stalls.
 AT_ONCE = 10
 
 _log = Logger()
@@ -33,9 +33,9 @@ _T = TypeVar("_T")
 
 @attr.frozen(kw_only=True)
 class SMTPMailer:
-    """``endpoint`` is the mail server; ``tls`` how to begin TLS with it, None: never.
+    """``endpoint``: the mail server; ``tls``: the options for STARTTLS, None to use none.
 
-    Sends once and says how that went; when to try again is the caller's business.
+    Tries once; the caller decides when to try again.
     """
 
     config: EmailConfig
@@ -49,7 +49,7 @@ class SMTPMailer:
     def on(
         cls, reactor: Any, config: EmailConfig, server_name: str, trust_root: Any = None
     ) -> SMTPMailer:
-        """The real one. If ``trust_root`` is None, whom this machine trusts with certificates."""
+        """A mailer with real connections. ``trust_root``: None for this machine's authorities."""
         tls = tls_to(config.tls_name, trust_root)
         endpoint = HostEndpoint(reactor, config.host, config.port, timeout=CONNECT_S)
         return cls(
@@ -87,7 +87,7 @@ class SMTPMailer:
         )
 
     async def _deliver(self, to: EnvelopeAddress, message: bytes) -> None:
-        sending = Sending(
+        session = SMTPSession(
             sender=self.message_builder.from_address,
             to=to,
             message=message,
@@ -99,16 +99,16 @@ class SMTPMailer:
             require_tls=self.config.require_tls,
             clock=self.clock,
         )
-        factory = Factory.forProtocol(lambda: sending)
+        factory = Factory.forProtocol(lambda: session)
         factory.noisy = False
         try:
             connecting = self.endpoint.connect(factory)
             await self._within(CONNECT_S, connecting, "it does not answer")
-            await sending.done
+            await session.done
         except (ConnectError, OSError) as error:
             raise _deferred(str(error)) from None
         finally:
-            sending.close()
+            session.close()
 
     def _account(self) -> Optional[Account]:
         config = self.config

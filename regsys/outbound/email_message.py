@@ -1,7 +1,7 @@
 """A mail as it goes over the wire: its envelope address and its bytes (RFC 5321, 5322).
 
-Headers are made by ``email.message`` alone, which lets no value become a second header; but it
-reads an address anew, and decodes an encoded word in it, so none gets that far.
+``email.message`` makes the headers: it lets no value become a second header. It would decode an
+encoded word in an address, so ``EnvelopeAddress.parse`` refuses those first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import idna
 from regsys.errors import MailRefused
 from regsys.model import Mail
 
-# Seven bits, which any server takes; the second one is for an address that has more (RFC 6531).
+# Seven bits, which any server takes; with UTF-8 for an address that is not ASCII (RFC 6531).
 _ASCII = SMTP.clone(cte_type="7bit")
 _UTF8 = SMTP.clone(cte_type="7bit", utf8=True)
 _DOMAIN = re.compile(r"[0-9A-Za-z._-]{1,253}")
@@ -30,7 +30,7 @@ _PORT = re.compile(r":[0-9]+$")
 
 @attr.frozen
 class EnvelopeAddress:
-    """An address as mail servers take it: the domain in A-labels, quoted where it must be."""
+    """An address as mail servers take it: the domain in A-labels, the local part quoted."""
 
     spec: str
     username: str
@@ -43,7 +43,7 @@ class EnvelopeAddress:
 
     @classmethod
     def parse(cls, address: str) -> EnvelopeAddress:
-        """The mailbox that this address means, never another. MailRefused if it means none."""
+        """The mailbox of this address, never another. MailRefused if it is not valid."""
         local, _, domain = address.rpartition("@")
         quoted = _QUOTED.fullmatch(local)
         username = quoted[1] if quoted else local
@@ -51,7 +51,7 @@ class EnvelopeAddress:
             raise MailRefused()
         if not domain.isascii():
             try:
-                # Without the mappings of UTS 46: they would lead to a name that was not given.
+                # Without the mappings of UTS 46, which would lead to another name.
                 domain = idna.encode(domain).decode("ascii")
             except idna.IDNAError:
                 raise MailRefused() from None
@@ -62,7 +62,7 @@ class EnvelopeAddress:
 
 @attr.frozen(kw_only=True)
 class MessageBuilder:
-    """What all our mails bear. ``server_name`` as in user IDs; ``from_name`` may be empty."""
+    """Makes messages from mails. ``server_name`` as in user IDs; ``from_name`` may be empty."""
 
     server_name: str
     from_name: str
@@ -70,13 +70,13 @@ class MessageBuilder:
 
     @property
     def host(self) -> str:
-        """The server's name without a port: how we introduce ourselves to a mail server."""
+        """The server's name without a port: our name in EHLO and in message ids."""
         return _PORT.sub("", self.server_name)
 
     def message(self, mail: Mail, to: EnvelopeAddress, now_s: float) -> bytes:
-        """The whole message with CRLF line ends: text first, HTML for those who can show it.
+        """The whole message with CRLF line ends: multipart/alternative of text and HTML.
 
-        It says that a machine wrote it, so that no machine answers (RFC 3834)."""
+        Its headers say that it is generated, so that no program replies to it (RFC 3834)."""
         message = EmailMessage(policy=_UTF8 if to.needs_utf8 else _ASCII)
         sender = EnvelopeAddress.parse(self.from_address)
         message["From"] = Address(self.from_name, sender.username, sender.domain)

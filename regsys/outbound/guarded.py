@@ -1,7 +1,7 @@
-"""A way to hosts that clients name, and to no network of ours (threat B5).
+"""Requests to hosts that clients name, which must not reach a private network (threat B5).
 
-What counts is the address that a connection is made to, at the moment when it is: by then a name
-may mean another address than it did when somebody looked.
+The guard checks the address of each connection when it is made: a name may resolve to another
+address by then than it did in an earlier check (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ from regsys.config.proxies import ProxiesConfig
 from regsys.outbound.hosts import HostEndpoint, TLSPolicy
 from regsys.outbound.measured import Meter
 
-# Once the headers are there, for a body within ``http.BODY_LIMIT`` and how it is sent.
+# Bytes after the headers: a body within ``http.BODY_LIMIT`` and its framing.
 BODY_BYTES = 128 * 1024
-# At a time; more of them wait.
+# Name look-ups at a time; more of them wait.
 LOOKUPS = 5
 
 
 @implementer(IAgent)
 @attr.frozen(kw_only=True)
 class GuardedAgent:
-    """Asks by HTTPS alone, and never an address that ``networks`` forbid.
+    """Sends requests by HTTPS alone, and never to an address that ``networks`` forbid.
 
-    Nor does it by way of a proxy: that would look the name up itself, and what it connects to
-    nobody here could see. If ``resolver`` is None, names are found as by anybody else here.
+    It uses no proxy: a proxy would resolve the name itself, and its connection could not be
+    checked. If ``resolver`` is None, the reactor's is used.
     """
 
     reactor: Any
@@ -87,7 +87,7 @@ class GuardedAgent:
 @implementer(IAgentEndpointFactory)
 @attr.frozen
 class _Endpoints:
-    """TLS with a host, over a connection that ``guard`` makes."""
+    """TLS endpoints, over connections that ``guard`` makes."""
 
     guard: _Guard
     timeout_s: float
@@ -99,7 +99,7 @@ class _Endpoints:
 
 
 class _Daemon(threading.Thread):
-    """Ends with the process, whatever it waits for."""
+    """A thread that does not keep the process alive, whatever it waits for."""
 
     def start(self) -> None:
         self.daemon = True
@@ -110,9 +110,9 @@ class _Threads(ThreadPool):
     threadFactory = _Daemon
 
 
-def lookups(reactor: Any, getaddrinfo: Any = socket.getaddrinfo) -> IHostnameResolver:
-    """Finds hosts by this machine's resolver, in threads of its own: name servers that strangers
-    keep silent would else hold up the threads by which we find everybody else."""
+def own_resolver(reactor: Any, getaddrinfo: Any = socket.getaddrinfo) -> IHostnameResolver:
+    """This machine's resolver, in threads of its own: a stranger's name server that stalls would
+    else block the threads in which all other names are resolved."""
     threads = _Threads(0, LOOKUPS, "regsys-lookups")
     threads.start()
     resolver: IHostnameResolver = GAIResolver(reactor, lambda: threads, getaddrinfo)
@@ -122,8 +122,8 @@ def lookups(reactor: Any, getaddrinfo: Any = socket.getaddrinfo) -> IHostnameRes
 @implementer(IReactorTCP, IReactorTime, IReactorPluggableNameResolver)
 @attr.frozen
 class _Guard:
-    """A reactor as far as HostEndpoint makes use of one: once a name has been resolved, it
-    connects to each address in turn, and every connection begins here."""
+    """A reactor for HostEndpoint: each connection, to any address that a name resolves to, begins
+    here and is checked."""
 
     reactor: Any
     networks: Networks

@@ -1,7 +1,7 @@
-"""A homeserver's client-server API, asked as one of its application services.
+"""A homeserver's client-server API, used as one of its application services.
 
-The requests are those of the Matrix specification v1.18: the as_token in the Authorization
-header, ``?user_id=`` for whom we act.
+The requests are those of the Matrix specification v1.18: the as_token is in the Authorization
+header, and ``?user_id=`` names the user as whom we act.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from regsys.errors import RoomRefused
 from regsys.model import UserID
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 
-# The longest that a single request may take: a join of a large room is slow.
+# The longest time for a single request: joining a large room is slow.
 DEADLINE_S = 15.0
-# The servers that are in a large room make a long list.
+# The list of a large room's servers is long.
 BODY_LIMIT = 1024 * 1024
-# So many requests at once, however many people register; the rest wait for their turn.
+# Requests at a time, however many users register; the rest wait for their turn.
 AT_ONCE = 50
 MAX_TEXT = 300
-# Of so many users it is remembered that the homeserver has them.
+# How many users we remember as known to the homeserver.
 MAX_KNOWN = 1000
 
-# What an operator should do about it.
+# What an operator should do about an error, by its errcode.
 _MEND: Mapping[Optional[str], str] = {
     "M_EXCLUSIVE": "in the registration file that the homeserver reads, give namespaces.users a "
     "regex that matches this user ID, and see that no other service's exclusive one does",
@@ -38,14 +38,14 @@ _MEND: Mapping[Optional[str], str] = {
     "M_LIMIT_EXCEEDED": "write rate_limited: false into the registration file that the "
     "homeserver reads",
     "M_CONSENT_NOT_GIVEN": "the homeserver wants consent to policies of its own: ask for them "
-    "here instead, where people register",
+    "here instead, at registration",
 }
 
 _T = TypeVar("_T")
 
 
 class HomeserverRefused(RoomRefused):
-    """It has answered, and not with a yes. If ``errcode`` is None, there was none."""
+    """The homeserver has answered with an error. ``errcode`` is None if there was none."""
 
     def __init__(self, text: str, status: int, errcode: Optional[str]) -> None:
         super().__init__(text)
@@ -54,12 +54,12 @@ class HomeserverRefused(RoomRefused):
 
 
 class HomeserverSilent(RoomRefused):
-    """It has not answered, not in time, or with what makes no sense."""
+    """The homeserver has not answered, not in time, or not with JSON that we can use."""
 
 
 @attr.define(eq=False, kw_only=True)
 class Homeserver:
-    """``server_name`` is that of our users, and the homeserver's own."""
+    """``server_name``: the homeserver's, and that of our users."""
 
     config: HomeserverConfig
     server_name: str
@@ -71,8 +71,10 @@ class Homeserver:
     _turns: dict[UserID, DeferredLock] = attr.field(factory=dict, init=False)
 
     @classmethod
-    def of(cls, config: HomeserverConfig, server_name: str, http: HTTPClient) -> Homeserver:
-        """One that takes none of ``http``'s places, and has bounds of its own."""
+    def from_config(
+        cls, config: HomeserverConfig, server_name: str, http: HTTPClient
+    ) -> Homeserver:
+        """With limits of its own: its requests take none of ``http``'s places."""
         own = attr.evolve(http, deadline_s=DEADLINE_S, body_limit=BODY_LIMIT)
         return cls(config=config, server_name=server_name, http=own)
 
@@ -86,16 +88,16 @@ class Homeserver:
         about: Optional[UserID] = None,
         query: Sequence[tuple[str, str]] = (),
     ) -> Mapping[str, Any]:
-        """What it answers with a 200. ``path``: the segments after ``/_matrix/client``; if
-        ``acting`` is None, the service itself, not one of its users; a refusal then names the one
-        whom it is ``about``.
+        """The JSON object of a 200. ``path``: the segments after ``/_matrix/client``. ``acting``:
+        the user as whom we act; None for the service itself. An error's text then names the user
+        ``about`` whom the request is.
 
         Raises HomeserverRefused and HomeserverSilent.
         """
         pairs = [*query, *([("user_id", str(acting))] if acting else [])]
         url = "/".join([f"{self.config.url}/_matrix/client", *(quote(part, "") for part in path)])
         headers = {"Authorization": f"Bearer {self.config.as_token.reveal()}"}
-        asked = _plain(f"{method} {'/'.join(path)} for {acting or about or 'the service itself'}")
+        request = _plain(f"{method} {'/'.join(path)} for {acting or about or 'the service itself'}")
         await self._places.acquire()
         try:
             if body is None:
@@ -104,32 +106,32 @@ class Homeserver:
                 whole = f"{url}?{urlencode(pairs)}" if pairs else url
                 answer = await self.http.send_json(method, whole, body, headers)
             if answer.status != 200:
-                raise self._refusal(asked, answer)
-            said = answer.json()
+                raise self._refusal(request, answer)
+            content = answer.json()
         except NoAnswer as reason:
-            raise HomeserverSilent(f"{self.config.url}: {asked}: {reason}") from None
+            raise HomeserverSilent(f"{self.config.url}: {request}: {reason}") from None
         finally:
             self._places.release()
-        if not isinstance(said, dict):
-            raise HomeserverSilent(f"{self.config.url}: {asked}: the answer is no object")
-        return said
+        if not isinstance(content, dict):
+            raise HomeserverSilent(f"{self.config.url}: {request}: the answer is no object")
+        return content
 
     async def act(
         self, acting: UserID, method: str, path: Sequence[str], body: Any = None, **query: Any
     ) -> Mapping[str, Any]:
-        """The same for one of our users, who is made known there first."""
+        """``ask`` as one of our users, whose account is created there first."""
         await self.introduce(acting)
         try:
             return await self.ask(method, path, body, acting=acting, **query)
         except HomeserverRefused as refusal:
             if refusal.errcode == "M_FORBIDDEN":
-                # Perhaps because it has been set up anew, and does not know him any more.
+                # Perhaps its database is a new one, and the account is gone.
                 self._known.pop(acting, None)
             raise
 
     async def within(self, seconds: float, asked: Awaitable[_T]) -> _T:
-        """What comes of all that is asked there, waiting for turns included; HomeserverSilent, and
-        nothing more is asked, if that takes longer."""
+        """The result of ``asked``, within a deadline for all of its requests, waiting for a place
+        included. After the deadline it is cancelled: HomeserverSilent."""
 
         def too_slow(result: object, timeout: float) -> Failure:
             return Failure(HomeserverSilent(f"{self.config.url}: no answer in {timeout:g} s"))
@@ -139,9 +141,9 @@ class Homeserver:
         return await asking.addTimeout(seconds, self.http.clock, too_slow)
 
     async def introduce(self, user_id: UserID) -> None:
-        """Make the account there, unless an earlier job has: that there was none is known from
-        before the name was given out here. One request at a time for each user: the jobs of a
-        newcomer begin together."""
+        """Create the account there, unless an earlier job has: there was none before the name was
+        given out here. One request at a time for each user, as the jobs of a new account begin
+        together."""
         lock = self._turns.setdefault(user_id, DeferredLock())
         await lock.acquire()
         try:
@@ -167,25 +169,25 @@ class Homeserver:
             if refusal.errcode != "M_USER_IN_USE":
                 raise
 
-    def _refusal(self, asked: str, answer: Answer) -> HomeserverRefused:
+    def _refusal(self, request: str, answer: Answer) -> HomeserverRefused:
         try:
-            said = answer.json()
+            content = answer.json()
         except NoAnswer:
-            said = None
-        told = said if isinstance(said, dict) else {}
-        errcode, text = (self._shown(told.get(name)) for name in ("errcode", "error"))
+            content = None
+        fields = content if isinstance(content, dict) else {}
+        errcode, text = (self._loggable(fields.get(name)) for name in ("errcode", "error"))
         what = " ".join(str(part) for part in (answer.status, errcode, text) if part)
         mend = _MEND.get(errcode)
-        sentence = f"{self.config.url}: {asked}: {what}{f' — {mend}' if mend else ''}"
+        sentence = f"{self.config.url}: {request}: {what}{f' — {mend}' if mend else ''}"
         return HomeserverRefused(sentence, answer.status, errcode)
 
-    def _shown(self, text: object) -> Optional[str]:
-        """Text of its own as an operator may read it; None if it is none, or has our token."""
+    def _loggable(self, text: object) -> Optional[str]:
+        """The homeserver's text, for the log; None if it is not printable, or has our token."""
         if not isinstance(text, str) or not text.isprintable() or len(text) > MAX_TEXT:
             return None
         return None if self.config.as_token.reveal() in text else text
 
 
 def _plain(text: str) -> str:
-    """For one line of a log: some names of bridges have anything in them."""
+    """The text on one log line: a bridge's names may have any character in them."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -1,4 +1,4 @@
-"""Which accounts the homeserver beside us has: a stranger must not get the name of one."""
+"""Which accounts the homeserver beside us has: none of their names may be registered here."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from regsys.errors import RoomRefused, Unavailable
 from regsys.model import UserID
 from regsys.outbound.homeserver import Homeserver, HomeserverRefused
 
-# The person who waits for it is to be answered within ten.
+# The client waits for it, and must have its answer within ten.
 ASK_S = 5.0
-# While the homeserver is away, one line in the log in so many seconds is enough.
-TELL_EVERY_S = 30.0
+# While the homeserver cannot be asked, the time between two log lines.
+LOG_EVERY_S = 30.0
 
 _WHOAMI = ("v3", "account", "whoami")
 
@@ -23,13 +23,13 @@ log = Logger()
 
 @attr.define(eq=False)
 class HomeserverAccounts:
-    """Asks as whom an application service may act there: only as an account that exists, in
-    whatever state (application service API, "Identity assertion"). Unlike /register/available
-    this has no limit of one request in two seconds, works while registration is off there, and
-    tells of names in our own exclusive namespace; unlike /register it makes nothing."""
+    """Asks /account/whoami as the user: an application service may act only as an account that
+    exists, in whatever state (application service API, "Identity assertion"). Unlike
+    /register/available this has no rate limit, works while registration is off there, and knows
+    names in our own exclusive namespace; unlike /register it creates nothing."""
 
     homeserver: Homeserver
-    _told_s: Optional[float] = attr.field(default=None, init=False)
+    _logged_s: Optional[float] = attr.field(default=None, init=False)
 
     async def exists(self, user_id: UserID) -> bool:
         """Whether the homeserver has an account of exactly this user ID, in whatever state. Raises
@@ -40,7 +40,7 @@ class HomeserverAccounts:
         except HomeserverRefused as refusal:
             if (refusal.status, refusal.errcode) == (403, "M_FORBIDDEN"):
                 return False
-            # Deactivated, locked, suspended: there all the same.
+            # Deactivated, locked or suspended, but it exists.
             if (refusal.errcode or "").startswith("M_USER_"):
                 return True
             raise self._unavailable(str(refusal)) from None
@@ -52,8 +52,8 @@ class HomeserverAccounts:
 
     def _unavailable(self, reason: str) -> Unavailable:
         now_s = self.homeserver.http.clock.seconds()
-        if self._told_s is None or not 0 <= now_s - self._told_s < TELL_EVERY_S:
-            self._told_s = now_s
+        if self._logged_s is None or not 0 <= now_s - self._logged_s < LOG_EVERY_S:
+            self._logged_s = now_s
             log.error(
                 "the homeserver does not say which names it has, so nobody can register: {reason}",
                 reason=reason,

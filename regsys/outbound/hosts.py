@@ -1,7 +1,7 @@
 """Connections and TLS to any host that a resolver may know.
 
-Twisted passes each name through IDNA, which refuses what resolvers take: an underscore, as in the
-networks of containers, or hyphens in the third and fourth place.
+Twisted passes each name through IDNA, which refuses names that resolvers take: with an underscore,
+as in networks of containers, or with hyphens in the third and fourth place.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from zope.interface import implementer
 # What may be wrong with a certificate.
 OTHER_NAME = "is made out to another name"
 UNTRUSTED = "this machine does not trust, or that has expired"
-# No certificate is made out to it (RFC 6761): if Twisted came to ignore the name that is set
-# below, every connection would fail.
-_NOBODY = "host.invalid"
+# No certificate has this name (RFC 6761): should a later Twisted ignore the name that is set below,
+# every connection fails.
+_INVALID_NAME = "host.invalid"
 
 
 class HostEndpoint(HostnameEndpoint):
-    """Twisted's, for a host in ASCII, which the resolver judges."""
+    """HostnameEndpoint without IDNA: the ASCII name goes to the resolver as it is."""
 
     @staticmethod
     def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
@@ -34,14 +34,14 @@ class HostEndpoint(HostnameEndpoint):
 
 
 def tls_to(host: str, trust_root: Any = None) -> IOpenSSLClientConnectionCreator:
-    """How to begin TLS with this host, which its certificate must be made out to.
-    ``trust_root``: as Twisted's; None if whom this machine trusts."""
-    # A root dot is no part of the name in a certificate (RFC 6066, 3).
+    """TLS options for this host, whose name its certificate must have. ``trust_root``: as
+    Twisted's; None for this machine's authorities."""
+    # A trailing dot is no part of the name in a certificate (RFC 6066, 3).
     host = host.removesuffix(".")
     try:
         return optionsForClientTLS(host, trust_root)
     except UnicodeError:
-        options: Any = optionsForClientTLS(_NOBODY, trust_root)
+        options: Any = optionsForClientTLS(_INVALID_NAME, trust_root)
     options._hostname = options._hostnameASCII = host
     options._hostnameBytes = host.encode("ascii")
     creator: IOpenSSLClientConnectionCreator = options
@@ -61,7 +61,7 @@ class TLSPolicy:
 
 @implementer(IAgentEndpointFactory)
 class DirectEndpoints:
-    """Leads to the host of a URL, by TLS where it begins with ``https``."""
+    """Endpoints for the host of a URL, with TLS if its scheme is https."""
 
     def __init__(self, reactor: Any, policy: IPolicyForHTTPS, timeout_s: float) -> None:
         self._reactor = reactor
@@ -76,7 +76,7 @@ class DirectEndpoints:
 
 
 def certificate_problem(failure: Failure) -> Optional[str]:
-    """OTHER_NAME or UNTRUSTED, if a connection ended because of that; else None."""
+    """OTHER_NAME or UNTRUSTED if the connection ended because of its certificate; else None."""
     error = failure.value
     if type(error).__name__ == "VerificationError":
         return OTHER_NAME

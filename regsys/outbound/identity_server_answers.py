@@ -1,4 +1,4 @@
-"""What an identity server of any version says: yes, a plain no, or nothing to work with."""
+"""Parses the answers of identity servers, of the v1 and the v2 API."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from regsys.errors import RegistrationError
 from regsys.outbound.http import Answer, NoAnswer
 
 MAX_TEXT = 300
-# How soon to ask again one who does not say.
+# After a 429 without retry_after_ms.
 RETRY_MS = 2000
 
 _ERRCODE = re.compile(r"[A-Z0-9_.]{1,100}")
 
 
-def said(
+def parse_answer(
     answer: Answer, refused: Callable[..., RegistrationError], our_fault: AbstractSet[int]
 ) -> Mapping[str, Any]:
-    """The object that it answered; for a plain no ``refused(status, errcode, text, …)``, the text
-    None if it is no sentence. NoAnswer for neither, and for statuses of ``our_fault``."""
+    """The JSON object of a 200. For an error with an errcode raises ``refused(status, errcode,
+    text, …)``, where the text is None if it is not printable or too long. Raises NoAnswer for
+    anything else, and for statuses of ``our_fault``."""
     refuses = 400 <= answer.status < 500 and answer.status not in our_fault
     if answer.status != 200 and not refuses:
         raise NoAnswer(f"the status is {answer.status}")
@@ -28,7 +29,7 @@ def said(
         raise NoAnswer("the answer is no object")
     if not refuses and "errcode" not in found:
         return found
-    # Some old ones say no with a 200.
+    # Some old servers send errors with a 200.
     status = answer.status if refuses else 400
     errcode, text = found.get("errcode"), found.get("error")
     if not isinstance(errcode, str) or not _ERRCODE.fullmatch(errcode):

@@ -1,4 +1,4 @@
-"""Identity servers that people have their addresses bound at: the v2 API (contract B7.10)."""
+"""Identity servers at which users bind their addresses: the v2 API (contract B7.10)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from regsys.errors import (
 from regsys.interfaces import IRequestSigner
 from regsys.model import Binding, IdentityServerSession, Secret
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
-from regsys.outbound.identity_server_answers import said
+from regsys.outbound.identity_server_answers import parse_answer
 
 API = "/_matrix/identity/v2"
 UNBIND = f"{API}/3pid/unbind"
 
 _IP = re.compile(r"[0-9.]+|.*:.*")
-# Of a proxy on the way.
+# The error of a proxy on the way.
 _PROXY = frozenset({407})
-# A no that is about the moment.
-_PASSING = frozenset({408, 425, 429})
-# A client would take these for an end of its login here.
+# Errors that may pass.
+_TEMPORARY = frozenset({408, 425, 429})
+# A client would take these for the end of its login here.
 _LOGIN_ENDS = frozenset({"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVATED"})
 
 _log = Logger()
@@ -39,8 +39,8 @@ _T = TypeVar("_T")
 
 @attr.frozen(kw_only=True)
 class IdentityServers:
-    """``http`` asks those that the configuration names, ``guarded`` those that clients do. If
-    ``signer`` is None, identity servers are shown the session that an address was bound with."""
+    """``http`` asks the configured servers, ``guarded`` those that clients name. If ``signer`` is
+    None, an unbind request carries the validation session that the address was bound with."""
 
     config: IdentityServersConfig
     http: HTTPClient
@@ -81,8 +81,8 @@ class IdentityServers:
     ) -> tuple[str, str]:
         http, url = self._way(server)
         url = f"{url}{API}/3pid/getValidated3pid"
-        answer = _said(await http.get(url, _shown(session), _bearing(token)))
-        # Nothing depends on when that was, and some servers say 0 or nothing.
+        answer = _parse_answer(await http.get(url, _session_fields(session), _bearer(token)))
+        # validated_at is not needed, and some servers send 0 or nothing.
         medium, address = answer.get("medium"), answer.get("address")
         if not isinstance(medium, str) or not isinstance(address, str):
             raise NoAnswer("the answer holds no address")
@@ -90,9 +90,9 @@ class IdentityServers:
 
     async def _bind(self, binding: Binding, token: Secret, session: IdentityServerSession) -> None:
         http, url = self._way(binding.id_server)
-        fields = {**_shown(session), "mxid": str(binding.user_id)}
-        answer = await http.post_json(f"{url}{API}/3pid/bind", fields, _bearing(token))
-        if not _is_meant(binding, _said(answer)):
+        fields = {**_session_fields(session), "mxid": str(binding.user_id)}
+        answer = await http.post_json(f"{url}{API}/3pid/bind", fields, _bearer(token))
+        if not _matches(binding, _parse_answer(answer)):
             raise NoAnswer("it says that it has bound something else")
 
     async def _unbind(self, binding: Binding) -> bool:
@@ -104,17 +104,17 @@ class IdentityServers:
             uri = f"{urlsplit(url).path}{UNBIND}"
             headers = {"Authorization": await self._signed(uri, binding.id_server, content)}
         elif binding.session is not None:
-            content.update(_shown(binding.session))
+            content.update(_session_fields(binding.session))
         else:
             return False
         answer = await http.post_json(f"{url}{UNBIND}", content, headers)
-        if answer.status in _PASSING:
+        if answer.status in _TEMPORARY:
             raise NoAnswer(f"the status is {answer.status}")
-        # It cannot, or will not: in whatever words.
+        # It cannot, or will not, whatever its errcode.
         if (400 <= answer.status < 500 and answer.status not in _PROXY) or answer.status == 501:
             return False
         try:
-            _said(answer)
+            _parse_answer(answer)
         except IdentityServerRefused:
             return False
         return True
@@ -124,7 +124,7 @@ class IdentityServers:
         try:
             return await self.signer.authorization("POST", uri, server, content)
         except Exception:
-            # Whatever a homeserver's own code raises, nothing has been asked yet.
+            # Whatever the homeserver's code raises: no request has been sent yet.
             _log.failure("signing a request to identity server {server}", server=server)
             raise NoAnswer("the request could not be signed") from None
 
@@ -136,7 +136,7 @@ class IdentityServers:
         return self.config.others and not is_forbidden
 
     def _way(self, name: str) -> tuple[HTTPClient, str]:
-        """By which client it is asked, and where."""
+        """The HTTP client for this server, and its URL."""
         url = self.config.urls.get(name)
         return (self.guarded, f"https://{name}") if url is None else (self.http, url)
 
@@ -154,27 +154,27 @@ class IdentityServers:
             ) from None
 
 
-def _bearing(token: Secret) -> Mapping[str, str]:
+def _bearer(token: Secret) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {token.reveal()}"}
 
 
-def _shown(session: IdentityServerSession) -> Mapping[str, str]:
+def _session_fields(session: IdentityServerSession) -> Mapping[str, str]:
     return {"sid": session.sid, "client_secret": session.client_secret.reveal()}
 
 
-def _said(answer: Answer) -> Mapping[str, Any]:
-    return said(answer, _refusal, _PROXY)
+def _parse_answer(answer: Answer) -> Mapping[str, Any]:
+    return parse_answer(answer, _refusal, _PROXY)
 
 
 def _refusal(status: int, errcode: str, text: Optional[str], **more: Any) -> IdentityServerRefused:
-    """As the server says it, but for what a client would take for the end of its login here."""
+    """The server's error, except one that a client would take for the end of its login here."""
     if status == 401 or errcode in _LOGIN_ENDS:
         status, errcode = 403, "M_FORBIDDEN"
     return IdentityServerRefused(status, errcode, text, **more)
 
 
-def _is_meant(binding: Binding, found: Mapping[str, Any]) -> bool:
-    """Whether it has bound what it was asked to; some tell nothing of it."""
+def _matches(binding: Binding, found: Mapping[str, Any]) -> bool:
+    """Whether the answer names this binding; some servers leave the fields out."""
     address = found.get("address", binding.address)
     medium, mxid = found.get("medium", binding.medium), found.get("mxid", str(binding.user_id))
     is_same = isinstance(address, str) and address.strip().lstrip("+").casefold() == (

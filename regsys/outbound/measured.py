@@ -1,7 +1,7 @@
-"""Connections on which a server can say only so much (threat B5, C9).
+"""Connections that limit how many bytes a server may send (threat B5, C9).
 
-Twisted's client reads any number of header lines, and of interim answers before the answer. Their
-bytes are counted where they come in, so that no part of HTTP or TLS goes uncounted.
+Twisted's client reads any number of header lines and of interim (1xx) responses. All bytes are
+counted as they arrive, so that no part of HTTP or TLS goes uncounted.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from twisted.internet.interfaces import (
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
-# Before the body begins: TLS, interim answers, headers, and what of the body comes along with
-# the last of them, which is one read of a socket at most (64 KiB).
+# Before the body: TLS, interim responses, headers, and as much of the body as arrives with the last
+# of them, which is one read of a socket at most (64 KiB).
 HEAD_BYTES = 128 * 1024
 
 _Response = TypeVar("_Response")
@@ -30,8 +30,8 @@ _Response = TypeVar("_Response")
 @implementer(IReactorTCP, IReactorTime, IReactorPluggableNameResolver)
 @attr.define(eq=False)
 class Meter:
-    """A reactor for one request, as far as HostnameEndpoint makes use of one: the bytes that its
-    connections receive are counted, and one on which too many come is closed."""
+    """A reactor for one request, for HostnameEndpoint: counts the bytes that its connections
+    receive, and closes them after too many."""
 
     reactor: Any
     left: int = HEAD_BYTES
@@ -49,7 +49,7 @@ class Meter:
         return connector
 
     def then(self, asked: Deferred[_Response], body_bytes: int) -> Deferred[_Response]:
-        """``asked`` fires when the headers are there: from then on so many bytes may come."""
+        """``asked`` fires when the headers have arrived; from then on ``body_bytes`` may follow."""
 
         def begin_body(response: _Response) -> _Response:
             self.left = body_bytes

@@ -1,7 +1,7 @@
-"""Ways to other servers: directly, or through a proxy.
+"""Requests to other servers, directly or through a proxy.
 
-What goes by TLS goes through a tunnel (RFC 9110, 9.3.6): the proxy learns the host's name and
-nothing else, and the certificate is still the host's. The rest it is asked to fetch.
+HTTPS goes through a tunnel (CONNECT, RFC 9110, 9.3.6): the proxy learns only the host's name, and
+the certificate is the host's. Plain HTTP is sent to the proxy as a request for the whole URL.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from regsys.config.proxies import ProxiesConfig, Proxy
 from regsys.outbound.hosts import DirectEndpoints, HostEndpoint, TLSPolicy
 from regsys.outbound.measured import Meter
 
-# A proxy has little to say before the tunnel is open.
+# Bytes of a proxy's answer to CONNECT.
 HEAD_LIMIT = 8 * 1024
-# Once the headers are there, for the longest body that anybody here reads (a homeserver's).
+# Bytes after the headers, for the longest body that we read (a homeserver's).
 BODY_BYTES = 2 * 1024 * 1024
 
 
 @implementer(IAgent)
 @attr.frozen(kw_only=True)
 class ProxyingAgent:
-    """Sends each request by the way that ``proxies`` name. No connection is kept: the same
-    host is rarely asked twice."""
+    """Sends each request through its proxy of ``proxies``, if any. Connections are not kept: the
+    same host is rarely asked twice."""
 
     reactor: Any
     proxies: ProxiesConfig
@@ -82,7 +82,7 @@ class ProxyingAgent:
 @implementer(IAgentEndpointFactory)
 @attr.frozen
 class _Tunnels:
-    """TLS with a host, each through a tunnel of its own."""
+    """TLS endpoints, each through a tunnel of its own."""
 
     proxy: IStreamClientEndpoint
     authorization: Optional[bytes] = attr.field(repr=False)
@@ -101,7 +101,7 @@ def _target(uri: URI) -> bytes:
 @implementer(IStreamClientEndpoint)
 @attr.frozen
 class TunnelEndpoint:
-    """A connection to ``target`` (``host:port``) that the server at ``proxy`` passes on."""
+    """Connections to ``target`` (``host:port``) through a tunnel of the proxy."""
 
     proxy: IStreamClientEndpoint
     target: bytes
@@ -118,8 +118,8 @@ class TunnelEndpoint:
 
 
 class _Opening(Protocol):
-    """Asks for the tunnel, and steps aside once it is open. ``opened`` fires with whatever
-    ``factory`` builds; cancelling it gives up the connection."""
+    """Asks for the tunnel, and forwards to the inner protocol once it is open. ``opened`` fires
+    with the protocol that ``factory`` builds; cancelling it aborts the connection."""
 
     transport: Any = None
 
@@ -149,14 +149,14 @@ class _Opening(Protocol):
             if len(head) > HEAD_LIMIT:
                 self._refuse("the proxy talks no HTTP")
         elif re.match(rb"HTTP/1\.[01] 2\d\d\b", head):
-            self._step_aside(rest)
+            self._hand_over(rest)
         else:
             self._refuse("the proxy refuses")
 
-    def _step_aside(self, rest: bytes) -> None:
+    def _hand_over(self, rest: bytes) -> None:
         inner = self._factory.buildProtocol(self.transport.getPeer())
         if inner is None:
-            self._refuse("nobody wants the tunnel")
+            self._refuse("the tunnel is not needed any more")
             return
         self._inner = inner
         inner.makeConnection(self.transport)

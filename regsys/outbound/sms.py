@@ -1,4 +1,4 @@
-"""Text messages by way of a company's HTTP gateway."""
+"""Text messages through an HTTP gateway."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regsys.interfaces import ISmsSender
 from regsys.model import masked
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 
-# A no that speaks of the moment or of our account there, not of this message.
+# Errors that are temporary, or about our account there, not about this message.
 _LATER = frozenset({401, 402, 403, 404, 405, 407, 408, 425, 429})
 
 _log = Logger()
@@ -23,8 +23,8 @@ _log = Logger()
 @implementer(ISmsSender)
 @attr.frozen(kw_only=True)
 class SmsGateway:
-    """One request a message, in the shape that the configuration gives it; any status of 2xx
-    means that the gateway has taken the message over."""
+    """One request a message, with the configured fields; any 2xx status means that the gateway has
+    accepted the message."""
 
     config: SmsConfig
     http: HTTPClient
@@ -52,8 +52,8 @@ class SmsGateway:
 
 
 def _filled(template: Any, values: Mapping[str, str]) -> Any:
-    """The template with number and text in their places, however deep those are. Encoding is
-    left to who writes the request, so that no text can step out of its place."""
+    """The template with number and text filled in, at any depth. The HTTP client encodes the
+    result, so that no text can add a field."""
     if isinstance(template, str):
         return template % values
     if isinstance(template, list):

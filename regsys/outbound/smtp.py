@@ -1,7 +1,7 @@
-"""The dialogue with a mail server: Twisted's client as far as the login, then one mail.
+"""An SMTP session: Twisted's client up to the login, then one mail.
 
-Twisted's own transaction is not used: it knows no SMTPUTF8, doubles no dot where its chunks
-meet, and asks a server that refuses everything for ever.
+Twisted's own mail transaction is not used: it has no SMTPUTF8, misses a dot to be doubled where
+chunks meet, and loops with a server that refuses everything.
 """
 
 # mypy: allow-untyped-calls
@@ -25,10 +25,10 @@ from regsys.outbound.email_message import EnvelopeAddress
 from regsys.outbound.hosts import OTHER_NAME, UNTRUSTED, certificate_problem
 from regsys.outbound.smtp_replies import is_about_mail, readable
 
-# How long a server may think about each thing it is told, and about a deactivation.
+# How long a server may take to answer a command, and to close after QUIT.
 ANSWER_S = 20.0
 QUIT_S = 5.0
-# More lines than any answer has.
+# Lines of an answer, more than any server sends.
 _MOST_LINES = 100
 _VERBS = frozenset(b"EHLO HELO STARTTLS AUTH MAIL RCPT DATA QUIT".split())
 _FINE = range(200, 300)
@@ -49,19 +49,19 @@ class Account:
     may_go_plain: bool
 
 
-class Sending(smtp.ESMTPClient):
+class SMTPSession(smtp.ESMTPClient):
     """Sends one message to one mailbox.
 
-    ``done`` fires once: with None when the server has taken the message, else MailRefused or
-    MailDeferred, whose text has the server's code, and its words where they cannot repeat the
-    login or the message. ``tls_name``: what its certificate must be made out to. Whoever
-    connects it calls ``close`` in the end.
+    ``done`` fires once: with None when the server has accepted the message, else with MailRefused
+    or MailDeferred, whose text has the server's code, and its text unless that might repeat the
+    login or the message. ``tls_name``: the name that its certificate must have. The caller must
+    call ``close`` in the end.
     """
 
     transport: Any
     timeout: Any = ANSWER_S
     _expected: Any
-    # Or Twisted keeps a record of what is said, the password and the link included.
+    # Else Twisted keeps a transcript, with the password and the link.
     debug = False
 
     def __init__(
@@ -88,22 +88,22 @@ class Sending(smtp.ESMTPClient):
         self._account, self._is_encrypted, self._tls_name = account, is_encrypted, tls_name
         self._takes_utf8 = False
         self._is_settled = False
-        self._may_say_goodbye = False
-        self._said = "our connection"
-        self._login_said = [account.password.reveal()] if account else []
+        self._may_quit = False
+        self._last_command = "our connection"
+        self._login_texts = [account.password.reveal()] if account else []
 
     def callLater(self, period: float, func: Any) -> Any:
-        """Twisted's way of asking for a clock."""
+        """Overridden: Twisted's client would use the global reactor."""
         return self._clock.callLater(period, func)
 
     # --- How it ends ---------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leave, politely if the server has just spoken, and at once if it has not."""
-        self._is_settled = True  # nobody listens any more
+        """End the session: with QUIT if the server has just answered, else at once."""
+        self._is_settled = True  # ``done`` must not fire any more
         if self.transport is None or not self.connected:
             return
-        if self._may_say_goodbye:
+        if self._may_quit:
             self.sendLine(b"QUIT")
             self.transport.loseConnection()
             self.setTimeout(QUIT_S)
@@ -127,44 +127,45 @@ class Sending(smtp.ESMTPClient):
         self.connected = 0
         problem = certificate_problem(reason)
         if problem is None:
-            self._fail(f"hung up after {self._said}: {reason.getErrorMessage().rstrip('.')}")
+            error = reason.getErrorMessage().rstrip(".")
+            self._fail(f"hung up after {self._last_command}: {error}")
         else:
             mend = _CERTIFICATE_MENDS[problem].format(name=self._tls_name)
             self._fail(f"has a certificate that {problem}: {mend}")
 
     def timeoutConnection(self) -> None:
-        self._fail(f"did not answer {self._said} within {ANSWER_S:g} s")
+        self._fail(f"did not answer {self._last_command} within {ANSWER_S:g} s")
         self.transport.abortConnection()
 
     def sendError(self, exc: Any) -> None:
-        """Twisted's way of saying that it got stuck before the mail."""
+        """Called by Twisted for an error before the mail."""
         if isinstance(exc, smtp.TLSRequiredError):
             self._fail("offers no encryption, and email.require_transport_security is set")
         elif isinstance(exc, smtp.AUTHRequiredError):
             self._fail("offers no login that we know, and email.smtp_user is set")
         elif exc.code > 0:
-            self._may_say_goodbye = True
-            self._fail(f"said {exc.code} to {self._said}")
+            self._may_quit = True
+            self._fail(f"said {exc.code} to {self._last_command}")
         else:
-            self._fail(f"gave no SMTP answer to {self._said}")
+            self._fail(f"gave no SMTP answer to {self._last_command}")
 
-    # --- What is said --------------------------------------------------------------------
+    # --- Commands, answers and the login -------------------------------------------------
 
     def sendLine(self, line: bytes) -> None:
         verb = line.split(b" ")[0]
         if verb in _VERBS:
-            self._said = verb.decode("ascii")
-        elif self._said == "AUTH":
-            self._login_said.append(line.decode("ascii"))
+            self._last_command = verb.decode("ascii")
+        elif self._last_command == "AUTH":
+            self._login_texts.append(line.decode("ascii"))
         if line.startswith(b"AUTH PLAIN "):
-            self._login_said.append(line[11:].decode("ascii"))
+            self._login_texts.append(line[11:].decode("ascii"))
         super().sendLine(line)
 
     def lineReceived(self, line: bytes) -> Any:
         if self._is_settled:
             return None
         if len(self.resp) >= _MOST_LINES:
-            return self._fail("does not come to an end with its answer")
+            return self._fail("sends an answer of too many lines")
         return super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> Any:
@@ -186,8 +187,7 @@ class Sending(smtp.ESMTPClient):
         super().esmtpState_serverConfig(code, b"\n".join([*others, *login]))
 
     def esmtpState_starttls(self, code: int, resp: bytes) -> None:
-        # What came along with the permission was said by whoever could: it must not count as
-        # said under TLS.
+        # Anyone on the way may have added lines before TLS: they must not count as sent under TLS.
         if self.clearLineBuffer():
             self._fail("said more before TLS than it may")
         else:
@@ -203,56 +203,59 @@ class Sending(smtp.ESMTPClient):
             return
         if account is not None:
             user = account.user.encode()
-            # The one of smtp adds an authorisation identity, which some servers refuse (RFC 4616).
+            # The one of twisted.mail.smtp adds an authorization identity, which some servers refuse
+            # (RFC 4616).
             plain = [PLAINAuthenticator(user), smtp.LOGINAuthenticator(user)]
             digest = [smtp.CramMD5ClientAuthenticator(user)]
             self.authenticators = plain + digest if self._tlsMode else digest + plain
         super().authenticate(code, resp, items)
 
     def _esmtpState_plainAuth(self, code: int, resp: bytes) -> None:
-        # Twisted would try once more with the same password, and servers count the failures.
+        # Twisted would try the same password once more, and servers count failures.
         self.esmtpAUTHDeclined(code, resp)
 
     # --- The mail ------------------------------------------------------------------------
 
     def smtpState_from(self, code: int, resp: bytes) -> None:
-        self._may_say_goodbye = True
+        self._may_quit = True
         if self._to.needs_utf8 and not self._takes_utf8:
             self._settle(MailRefused("The mail server takes no such address: no SMTPUTF8."))
             return
         option = " SMTPUTF8" if self._to.needs_utf8 else ""
-        self._say(f"MAIL FROM:<{self._sender}>{option}", self._on_sender)
+        self._command(f"MAIL FROM:<{self._sender}>{option}", self._on_sender)
 
     def _on_sender(self, code: int, resp: bytes) -> None:
-        self._say(f"RCPT TO:<{self._to.spec}>", self._on_recipient)
+        self._command(f"RCPT TO:<{self._to.spec}>", self._on_recipient)
 
     def _on_recipient(self, code: int, resp: bytes) -> None:
-        self._say("DATA", self.smtpState_data, range(354, 355))
+        self._command("DATA", self.smtpState_data, range(354, 355))
 
     def smtpState_data(self, code: int, resp: bytes) -> None:
         body = self._message.replace(b"\r\n.", b"\r\n..")
         end = b".\r\n" if body.endswith(b"\r\n") else b"\r\n.\r\n"
-        self._may_say_goodbye = False
-        self._said, self._expected, self._okresponse = "the message", _FINE, self._on_taken
+        self._may_quit = False
+        self._last_command = "the message"
+        self._expected, self._okresponse = _FINE, self._on_accepted
         self.transport.write(body + end)
 
-    def _on_taken(self, code: int, resp: bytes) -> None:
-        self._may_say_goodbye = True
+    def _on_accepted(self, code: int, resp: bytes) -> None:
+        self._may_quit = True
         self._settle()
 
-    def _say(self, line: str, then: Any, expected: range = _FINE) -> None:
+    def _command(self, line: str, then: Any, expected: range = _FINE) -> None:
         self._expected, self._okresponse, self._failresponse = expected, then, self._on_refused
         self.sendLine(line.encode())
 
     def _on_refused(self, code: int, resp: bytes) -> None:
-        """No to the mail. For good if it is about the recipient or the message; what it has
-        against the sender an administrator can correct."""
-        self._may_say_goodbye = True
+        """The server refuses the mail: for good if the reason is the recipient or the message. An
+        administrator can correct what is wrong with the sender."""
+        self._may_quit = True
         words = resp.decode("utf-8", "replace")
-        # Nothing of the message has been said before DATA: no answer can repeat a link.
-        shown = None if self._said == "the message" else readable(words, self._login_said)
-        reason = f"said {code} to {self._said}{f': {shown}' if shown else ''}".rstrip(".")
-        if code >= 500 and self._said != "MAIL" and is_about_mail(code, words):
+        # No answer before the message itself can repeat a link in it.
+        is_secret = self._last_command == "the message"
+        text = None if is_secret else readable(words, self._login_texts)
+        reason = f"said {code} to {self._last_command}{f': {text}' if text else ''}".rstrip(".")
+        if code >= 500 and self._last_command != "MAIL" and is_about_mail(code, words):
             self._settle(MailRefused(f"The mail server {reason}."))
         else:
             self._fail(reason)

@@ -1,4 +1,4 @@
-"""What a mail server's refusal is about, and what of its words an operator may read."""
+"""What a mail server's refusal is about, and how much of its text goes into the log."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ MAX_WORDS = 200
 
 # RFC 3463: class, subject, detail.
 _ENHANCED = re.compile(r"(?<![0-9.])[245]\.(?P<subject>[0-9]{1,3})\.[0-9]{1,3}(?![0-9.])")
-# Of the subjects: a bad destination, a mailbox, the way to it, the message itself. Those of the
-# mail system (3), the dialogue (5) and policy (7) are between the server and us.
+# Subjects: the address (1), the mailbox (2), the network (4), the message itself (6). The mail
+# system (3), the protocol (5) and policy (7) are between the server and us.
 _ABOUT_MAIL = frozenset("1246")
-# Of the addresses: that of the sender.
+# Codes of subject 1 that are about the sender's address.
 _SENDER = frozenset({"5.1.7", "5.1.8"})
 # Codes with which a server without enhanced codes refuses a mailbox or a message (RFC 5321, 4.2).
 _MAILBOX = frozenset({550, 551, 552, 553, 556})
-# It says so of the recipient, whatever its codes say.
+# The text is about the recipient, whatever the codes say.
 _RECIPIENT_WORDS = re.compile(
     r"recipient address rejected|user unknown|unknown user|no such (?:user|mailbox|recipient)"
     r"|mailbox (?:unavailable|not found)",
     re.I,
 )
-# It says so of how we authenticate our mails, whatever else it says.
+# The text is about how our mails are authenticated, whatever else it says.
 _OUR_POLICY_WORDS = re.compile(r"\b(?:spf|dkim|dmarc)\b", re.I)
-# It says so of us: that we may not send by way of this server, or not as this sender.
+# The text is about us: we may not send through this server, or not as this sender.
 _OUR_WORDS = re.compile(
     r"\brelay|rcpthosts|\bsender\b|authenti|log ?in\b|\b(?:helo|ehlo) (?:command|name)|\bclient\b"
     r"|\bhost rejected|block(?:ed|list)|blacklist|spamhaus|not permitted"
     r"|delivery is not allowed",
     re.I,
 )
-# Shorter lines, such as an empty one, are in every text.
+# Shorter secrets, such as an empty line, are in every text.
 _MIN_SECRET = 4
 
 
 def is_about_mail(code: int, words: str) -> bool:
-    """Whether a final refusal (5xx) is about the recipient or the message, and so final indeed.
+    """Whether a permanent refusal (5xx) is about the recipient or the message.
 
-    Anything else is for the operators of the two servers to correct, after which the same mail
-    goes out: a relay that does not know us, a sender that it does not accept, a block list.
+    The operators of the two servers can correct anything else, after which the same mail goes
+    out: a relay that does not know us, a sender that is not accepted, a block list.
     """
     if _OUR_POLICY_WORDS.search(words):
         return False

@@ -1,5 +1,5 @@
-"""No mail before the stages that come before it, where ``regsys.mail_needs_stages`` asks for that:
-so that, for example, no mail is sent before a captcha was solved."""
+"""``regsys.mail_needs_stages``: no validation mail before the earlier stages of a flow are passed,
+for example the captcha."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from regsys.uia.sessions import Flow, UserInteractiveAuth
 
 @attr.frozen(kw_only=True)
 class Prerequisites:
-    """``flows`` are the ways to register."""
+    """``flows``: those of registration."""
 
     uia: UserInteractiveAuth
     flows: Sequence[Flow]
 
     async def check(self, stage: str, body: Mapping[str, Any]) -> None:
-        """Whether the ``session`` of this body has passed all that some flow has before ``stage``.
+        """Check that the body's ``session`` has passed all stages before ``stage`` in some flow.
 
-        Raises MissingParam, UnknownSession (also for one that has its account), StagesMissing.
+        Raises MissingParam, UnknownSession (also for a finished session), StagesMissing.
         """
         session_id = json_body.string(body, "session")
         if not session_id:

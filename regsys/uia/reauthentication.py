@@ -1,5 +1,5 @@
-"""The dialogue by which an account endpoint has its user confirm a request, without HTTP
-(contract B8.2): so that a stolen token alone does not suffice to change an account."""
+"""Reauthentication, without HTTP: the UIA dialogue by which a user confirms a request of an account
+endpoint (contract B8.2). A stolen token alone does not suffice to change an account."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
 
 @attr.frozen(kw_only=True)
 class ReauthenticationRequest:
-    """A request that its user, whose access token it bears, is to confirm. ``uri`` is path and
-    query as sent; of ``body`` nothing is looked at but ``auth``, and nothing is remembered.
-    ``gone`` fires when the client has left (``Request.notifyFinish``); None if that is not known.
+    """A request that ``requester`` must confirm. ``uri`` is path and query as sent. Of ``body``
+    only ``auth`` is read, and nothing is stored. ``gone`` fires when the client has disconnected
+    (``Request.notifyFinish``); None if that is not known.
     """
 
     requester: Requester
@@ -33,10 +33,10 @@ class ReauthenticationRequest:
 
 @attr.frozen(kw_only=True)
 class Reauthenticated:
-    """The user has confirmed this very request: do now what its body asks for.
+    """The user has confirmed this request: carry out now what its body asks for.
 
-    ``results`` maps each stage passed to what it found; empty where the user need not be asked
-    again yet.
+    ``results`` maps each passed stage to its result; empty if the device need not reauthenticate
+    yet.
     """
 
     results: Mapping[str, Any]
@@ -44,31 +44,31 @@ class Reauthenticated:
 
 @attr.frozen(kw_only=True)
 class Reauthentication:
-    """``flows``: the ways to confirm, each a tuple of stages. ``timeout_ms``: for so long a
-    device need not confirm again what its user does; 0: every request is confirmed.
+    """``flows``: each a tuple of stages. ``timeout_ms``: for how long a device that has
+    reauthenticated need not do so again; 0 if every request must be confirmed.
 
-    Who has confirmed lately is known to this process alone: another one, or this one after a
-    restart, just asks.
+    Only this process knows which devices have reauthenticated lately: another process, or this one
+    after a restart, asks again.
     """
 
     uia: UserInteractiveAuth
     flows: Sequence[Flow]
     clock: IReactorTime
     timeout_ms: int = 0
-    # Until when a device need not confirm again, in the order in which that ends.
+    # Until when a device need not reauthenticate, the earliest end first.
     _until_ms: dict[tuple[UserID, str], int] = attr.field(factory=dict, init=False, repr=False)
 
     async def confirm(self, request: ReauthenticationRequest) -> Union[Reauthenticated, Challenge]:
         """One request of the dialogue.
 
-        Raises WrongSession for a session of another user or another request, UnknownSession for
-        one that has ended or was used: what is confirmed is confirmed once. What stages raise,
-        LimitExceeded above all, comes out as it is.
+        Raises WrongSession for a session of another user or another request, UnknownSession for one
+        that has expired or was used: a session confirms one request. Exceptions of stages, such as
+        LimitExceeded, pass through.
         """
         if self._is_trusted(request.requester):
             return Reauthenticated(results={})
         user_id = request.requester.user_id
-        auth = Auth.of(request.body)
+        auth = Auth.from_body(request.body)
         if auth.session_id is None:
             session = self.uia.begin(request.method, request.uri, request.client, {}, user_id)
             progress = await self.uia.attempt(session, auth, request.client)
@@ -85,7 +85,7 @@ class Reauthentication:
                 )
                 return self.uia.challenge(session, progress, self.flows, asked=True)
             if not await self.uia.sessions.remove(session.session_id):
-                raise UnknownSession()  # another process has just been told that it is confirmed
+                raise UnknownSession()  # another process has just used it
             return self._confirmed(request.requester, progress)
 
     def _confirmed(self, requester: Requester, progress: Progress) -> Reauthenticated:
@@ -101,7 +101,7 @@ class Reauthentication:
 
     def _is_trusted(self, requester: Requester) -> bool:
         key = _device(requester)
-        # By a clock that was put back since it would be trusted for longer.
+        # If the clock was set back meanwhile, the rest is longer than the timeout: ask again.
         return (
             key is not None
             and 0 < self._until_ms.get(key, 0) - clock.now_ms(self.clock) <= self.timeout_ms
@@ -109,5 +109,5 @@ class Reauthentication:
 
 
 def _device(requester: Requester) -> Optional[tuple[UserID, str]]:
-    """Whose confirmation lasts; None for a token that belongs to no device."""
+    """The device whose reauthentication lasts; None for a token without a device."""
     return None if requester.device_id is None else (requester.user_id, requester.device_id)

@@ -1,6 +1,6 @@
-"""User-interactive authentication: sessions, flows, what is still to be done (contract B8, B16).
+"""User-interactive authentication: sessions, flows and challenges (contract B8, B16).
 
-Knows stages only by their interface, and nothing of HTTP or of registration.
+This module knows stages only by their interface, and nothing of HTTP or registration.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from regsys.uia.turns import Turns
 
 SESSION_LIFETIME_MS = 48 * 3600 * 1000
 SESSION_ID_LETTERS = 24
-# A session remembers the request's URI whole; no client needs a longer one.
+# A session stores the request's whole URI; no client needs a longer one.
 MAX_URI = 1024
 
 Flow = tuple[str, ...]
@@ -37,7 +37,7 @@ Flow = tuple[str, ...]
 
 @attr.frozen
 class Auth:
-    """The ``auth`` object of a request; ``given`` is False for none, or an empty one."""
+    """The ``auth`` object of a request; ``given`` is False if there is none, or an empty one."""
 
     session_id: Optional[str] = None
     stage: Optional[str] = None
@@ -45,25 +45,25 @@ class Auth:
     given: bool = False
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Auth:
+    def from_body(cls, body: Mapping[str, Any]) -> Auth:
         """From a request's body; raises BadJSON for a wrong shape."""
         given = json_body.mapping(body, "auth") or {}
-        # These two may be left out; what else is null is a wrong type to the stage that needs it.
+        # Null counts as left out for these two; for any other key the stage refuses it.
         fields = {
             name: value
             for name, value in given.items()
             if value is not None or name not in ("session", "type")
         }
         session_id, stage = json_body.string(fields, "session"), json_body.string(fields, "type")
-        # An empty session is none: known clients send it with their first request.
+        # An empty session id is none: known clients send it with their first request.
         return cls(session_id or None, stage, fields, bool(fields))
 
 
 @attr.frozen
 class Progress:
-    """Where a dialogue stands after one more attempt. If ``failure`` is None, nothing went wrong.
+    """The state of a dialogue after an attempt. ``failure`` is None if nothing went wrong.
 
-    A stage whose result is None has been passed once and must be passed anew.
+    A stage whose result is None was passed once and must be passed again.
     """
 
     results: Mapping[str, Any]
@@ -71,27 +71,27 @@ class Progress:
 
     @property
     def completed(self) -> tuple[str, ...]:
-        """The stages that are passed."""
+        """The passed stages."""
         return tuple(stage for stage, result in self.results.items() if result is not None)
 
     def undone(self, stage: str, failure: StageFailed) -> Progress:
-        """The same, but this stage does not hold any more."""
+        """The same, but this stage must be passed again."""
         return Progress({**self.results, stage: None}, failure)
 
     def completes(self, flows: Sequence[Flow]) -> bool:
-        """Whether every stage of some flow is passed; in which order does not matter (B16.2)."""
+        """Whether every stage of some flow is passed, in any order (B16.2)."""
         return self.failure is None and any(set(flow) <= set(self.completed) for flow in flows)
 
 
 def is_passed(session: UIASession, stage: str) -> bool:
-    """Whether nothing is left to do of this stage; nothing is in a finished session."""
+    """Whether this stage is passed; in a finished session every stage is."""
     return session.finished is not None or session.results.get(stage) is not None
 
 
 @attr.frozen(kw_only=True)
 class UserInteractiveAuth:
-    """``per_address``: how many unfinished sessions one address may have open; ``key_of``
-    tells which addresses count as one."""
+    """``per_address``: how many unfinished sessions an address may have; ``key_of`` maps an address
+    to the key under which they are counted."""
 
     sessions: SessionStore
     stages: Mapping[str, IStage]
@@ -101,14 +101,14 @@ class UserInteractiveAuth:
     turns: Turns = attr.field(init=False)
 
     @turns.default
-    def _turns_of_its_own(self) -> Turns:
+    def _new_turns(self) -> Turns:
         return Turns(clock=self.clock)
 
     def turn(
         self, session_id: str, gone: Optional[Deferred[Any]] = None
     ) -> AbstractAsyncContextManager[None]:
-        """Requests of one session follow one another in this process: the second finds what
-        the first has done. Between processes the database decides. See ``Turns.turn``."""
+        """One request of a session at a time in this process: the second sees what the first has
+        done. Between processes the database decides. See ``Turns.turn``."""
         return self.turns.turn(session_id, gone)
 
     def begin(
@@ -120,7 +120,7 @@ class UserInteractiveAuth:
         user_id: Optional[UserID] = None,
     ) -> UIASession:
         """A new session, not stored yet: a request that completes at once needs no row.
-        ``user_id``: the user to whom it belongs; None if there is none yet."""
+        ``user_id``: the session's user; None if there is none yet."""
         if len(uri) > MAX_URI:
             raise InvalidParam("The address of this request is too long.")
         now_ms, address = clock.now_ms(self.clock), self.key_of(client.address)
@@ -142,16 +142,16 @@ class UserInteractiveAuth:
     async def find(
         self, session_id: str, method: str, uri: str, user_id: Optional[UserID] = None
     ) -> UIASession:
-        """The stored session; UnknownSession if there is none, WrongSession if it was begun
-        by another request (method and whole URI count, so r0 is not v3: B16.5) or user."""
+        """The stored session. Raises UnknownSession if there is none, WrongSession if it was begun
+        for another request (method and whole URI count, so r0 is not v3: B16.5) or user."""
         session = await self.open(session_id)
         if (session.method, session.uri, session.user_id) != (method, uri, user_id):
             raise WrongSession()
         return session
 
     async def open(self, session_id: str) -> UIASession:
-        """The stored session, whichever request began it: for its pages, which are open to
-        whoever knows its id. UnknownSession if there is none."""
+        """The stored session, whichever request began it: its id suffices for its fallback pages.
+        Raises UnknownSession if there is none."""
         session = await self.sessions.get(session_id, clock.now_ms(self.clock))
         if session is None:
             raise UnknownSession()
@@ -166,8 +166,8 @@ class UserInteractiveAuth:
         client: Client,
         gone: Optional[Deferred[Any]] = None,
     ) -> Progress:
-        """Try one stage of a session by itself, as its page does, and keep what it found. What
-        is passed already, or finished, is left as it is. ``gone`` as of ``Turns.turn``."""
+        """Try one stage of a session, as its fallback page does, and store the result. A stage that
+        is passed already is left as it is. ``gone`` as of ``Turns.turn``."""
         async with self.turn(session_id, gone):
             session = await self.open(session_id)
             if is_passed(session, stage):
@@ -178,8 +178,8 @@ class UserInteractiveAuth:
             return progress
 
     async def attempt(self, session: UIASession, auth: Auth, client: Client) -> Progress:
-        """Try the stage that ``auth`` names, if it names one. UnknownStage for one that is
-        not on offer; what the stage itself refuses is in the answer."""
+        """Try the stage that ``auth`` names, if it names one. Raises UnknownStage for one that is
+        not on offer; a StageFailed of the stage is in the result."""
         if auth.stage is None:
             return Progress(session.results)
         stage = self.stages.get(auth.stage)
@@ -187,7 +187,7 @@ class UserInteractiveAuth:
             raise UnknownStage()
         try:
             context = StageContext(session=session, client=client)
-            with self.turns.asking_others(session.session_id):
+            with self.turns.waiting_elsewhere(session.session_id):
                 result = await stage.check(auth.fields, context)
         except StageFailed as failure:
             progress = Progress(session.results, failure)
@@ -195,7 +195,7 @@ class UserInteractiveAuth:
         return Progress({**session.results, auth.stage: result})
 
     async def store(self, session: UIASession, progress: Progress) -> UIASession:
-        """Give a new session its row; LimitExceeded if its address has too many open."""
+        """Store a new session; LimitExceeded if its address has too many unfinished ones."""
         if progress.results is not session.results:
             session = attr.evolve(session, results=progress.results)
         if not await self.sessions.add(session, self.per_address):
@@ -205,13 +205,13 @@ class UserInteractiveAuth:
     def challenge(
         self, session: UIASession, progress: Progress, flows: Sequence[Flow], asked: bool
     ) -> Challenge:
-        """What is left to do. ``asked``: the client had given an ``auth``, so it hears what is
-        completed; the very first 401 says nothing of it (B16.2)."""
+        """The challenge for what is left to do. ``asked``: the client has sent an ``auth``, so
+        ``completed`` is included; the very first 401 has none (B16.2)."""
         params = {}
         for name in dict.fromkeys(name for flow in flows for name in flow):
-            told = self.stages[name].params(session)
-            if told is not None:
-                params[name] = told
+            stage_params = self.stages[name].params(session)
+            if stage_params is not None:
+                params[name] = stage_params
         return Challenge(
             session_id=session.session_id,
             flows=tuple(flows),

@@ -1,4 +1,4 @@
-"""The stage that everybody passes. The others are beside what they ask for."""
+"""The dummy stage. The other stages are in the modules of their capabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regsys.uia.stage_types import DUMMY
 
 @implementer(IStage)
 class DummyStage:
-    """``m.login.dummy``: passed by asking (contract B16.2)."""
+    """``m.login.dummy``: passed by naming it (contract B16.2)."""
 
     type = DUMMY
     page = None

@@ -1,4 +1,4 @@
-"""The requests of one UIA session follow one another in a process (threat A28)."""
+"""One request of a UIA session at a time in a process; the others queue (threat A28)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys.errors import ClientLeft, LimitExceeded
 
-# So long may others take (a captcha's service, the process that hashes) before they have stalled.
+# How long a request may wait for another service (a captcha's, the process that hashes) until it
+# counts as stalled.
 STALLED_S = 1.0
-# Requests that wait behind one that has stalled; any others, such as a client's that repeats its
-# last request at once, and often.
+# How many requests may wait: behind one that has stalled, and otherwise, when a client may repeat
+# its last request often.
 MOST_STALLED, MOST = 4, 32
-# The longest wait for a turn, whatever those before wait for: modules, the homeserver, hashes.
+# The longest wait for a turn, whatever the requests before it wait for: modules, the homeserver,
+# hashes.
 MOST_WAIT_S = 10.0
-# When to come again: others are given ten seconds to answer.
+# retry_after_ms of a refused request: other services have ten seconds to answer.
 RETRY_MS = 5000
 
 
 @attr.define(eq=False)
 class _Queue:
-    """The requests of one session: one has the lock, others wait for it."""
+    """The requests of one session: one has the lock, the others wait for it."""
 
     lock: DeferredLock = attr.field(factory=DeferredLock)
     has_stalled: bool = False
@@ -42,7 +44,7 @@ class _Queue:
 
     async def enter(self, clock: IReactorTime, gone: Optional[Deferred[Any]]) -> None:
         if len(self.lock.waiting) >= (MOST_STALLED if self.has_stalled else MOST):
-            raise _come_again()
+            raise _try_later()
         place = self.lock.acquire()
         if gone is not None:
             gone.addCallback(lambda _: place.cancel())
@@ -51,7 +53,7 @@ class _Queue:
             await place
         except CancelledError:
             if place in self.refused:
-                raise _come_again() from None
+                raise _try_later() from None
             if gone is not None and gone.called:
                 raise ClientLeft() from None
             raise
@@ -63,7 +65,7 @@ class _Queue:
 
 @attr.frozen(kw_only=True)
 class Turns:
-    """One request of a session at a time, the others in the order of their coming."""
+    """One request of a session at a time, in the order of their arrival."""
 
     clock: IReactorTime
     _queues: dict[str, _Queue] = attr.field(factory=dict, init=False, repr=False)
@@ -72,10 +74,11 @@ class Turns:
     async def turn(
         self, session_id: str, gone: Optional[Deferred[Any]] = None
     ) -> AsyncIterator[None]:
-        """``gone`` fires when the client has left, whose place is then free; None if that is not
-        known.
+        """``gone`` fires when the client has disconnected, which frees its place in the queue; None
+        if that is not known.
 
-        Raises ClientLeft where the client has left, LimitExceeded where too many wait, or too long.
+        Raises ClientLeft if the client has disconnected, LimitExceeded if too many requests wait,
+        or if this one has waited too long.
         """
         queue = self._queues.setdefault(session_id, _Queue())
         await queue.enter(self.clock, gone)
@@ -87,11 +90,11 @@ class Turns:
                 self._queues.pop(session_id, None)
 
     @contextmanager
-    def asking_others(self, session_id: str) -> Iterator[None]:
-        """While the request whose turn it is waits for somebody else: if that lasts, few may wait
-        behind it."""
+    def waiting_elsewhere(self, session_id: str) -> Iterator[None]:
+        """The request whose turn it is waits for another service: if that lasts, few requests may
+        wait behind it."""
         queue = self._queues.get(session_id)
-        if queue is None:  # a new session, which nobody else knows yet
+        if queue is None:  # a new session, which no other request can name yet
             yield
             return
         stalling = self.clock.callLater(STALLED_S, queue.stall)
@@ -103,5 +106,5 @@ class Turns:
                 stalling.cancel()
 
 
-def _come_again() -> LimitExceeded:
+def _try_later() -> LimitExceeded:
     return LimitExceeded(RETRY_MS, "Too many requests of this session are waiting: try again soon.")

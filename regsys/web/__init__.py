@@ -1,1 +1,1 @@
-"""The endpoints: JSON to values and back. What they mean is decided elsewhere."""
+"""The endpoints: they turn JSON into values and back, and hold no rules."""

@@ -1,4 +1,4 @@
-"""GET /account/whoami, /pushers and /versions, and the question whose a token is."""
+"""GET /account/whoami, /pushers and /versions, and token introspection for homeservers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from regsys.storage.pushers import PusherStore
 from regsys.web.login import requester
 from regsys.web.responses import client_paths
 
-# A version stands for a whole homeserver, which this is not: so no more of them are claimed than
-# clients ask for before they let anybody register. matrix-js-sdk wants one of v1.1 to v1.5,
-# depending on its age, older clients one of r0.6.
+# A version stands for a whole homeserver, which this is not: only those are listed that clients
+# require before they register. matrix-js-sdk wants one of v1.1 to v1.5, depending on its version,
+# older clients one of r0.6.
 VERSIONS = ("r0.6.0", "r0.6.1", *(f"v1.{minor}" for minor in range(1, 6)))
 
 
@@ -40,12 +40,12 @@ def whoami(auth: IAuth, appservices: AppserviceRequests) -> Endpoint:
 def pushers(auth: IAuth, store: PusherStore) -> Endpoint:
     async def get(call: Call) -> Reply:
         who = await requester(call, auth)
-        return Reply({"pushers": [_pusher(item) for item in await store.of_user(who.user_id)]})
+        return Reply({"pushers": [_pusher_json(item) for item in await store.of_user(who.user_id)]})
 
     return Endpoint("pushers", client_paths("pushers"), {"GET": get})
 
 
-def _pusher(item: Pusher) -> dict[str, Any]:
+def _pusher_json(item: Pusher) -> dict[str, Any]:
     return {
         "kind": item.kind,
         "app_id": item.app_id,
@@ -65,8 +65,8 @@ def versions() -> Endpoint:
 
 
 def introspect(auth: IAuth, secret: Secret) -> Endpoint:
-    """How a homeserver in another process asks whose a token is: OAuth's token introspection
-    (RFC 7662), with ``secret`` as the bearer token of the one who asks."""
+    """OAuth 2.0 token introspection (RFC 7662), by which a homeserver in another process learns
+    whose a token is. ``secret``: the homeserver's bearer token."""
 
     async def post(call: Call) -> Reply:
         if call.access_token is None:
@@ -81,12 +81,12 @@ def introspect(auth: IAuth, secret: Secret) -> Endpoint:
             owner = await auth.whose(Secret(form["token"][0]))
         except UnknownToken:
             owner = None
-        return Reply(_introspection(owner))
+        return Reply(_introspection_json(owner))
 
     return Endpoint("introspect", ("/_regsys/v1/introspect",), {"POST": post})
 
 
-def _introspection(owner: Optional[Requester]) -> dict[str, Any]:
+def _introspection_json(owner: Optional[Requester]) -> dict[str, Any]:
     if owner is None:
         return {"active": False}
     answer: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The third-party identifiers of an existing account (contract B7.10)."""
+"""The endpoints for an existing account's 3PIDs (contract B7.10)."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from regsys.threepids.identity_server_bindings import Bindings
 from regsys.threepids.validation import Validations
 from regsys.uia.reauthentication import Reauthentication, ReauthenticationRequest
 from regsys.web.login import requester
-from regsys.web.responses import challenged, client_paths
+from regsys.web.responses import challenge_json, client_paths
 from regsys.web.threepids import with_submit_url
 
 MAX_SID = 255
-# Element for Android asks for some of these by the prefix that they had before they were stable.
+# Element for Android uses some of these under their unstable prefix.
 VERSIONS = ("v3", "r0", "unstable")
-# What can stand in a header.
+# The characters of a token in a header.
 _TOKEN = re.compile(r"[!-~]{1,2048}")
 
 
 @attr.frozen(kw_only=True)
-class Requests:
-    """How a proof is asked for, whatever the medium."""
+class TokenRequests:
+    """Sends validation tokens by email or text message."""
 
     validations: Validations
     phones: IPhoneValidation
@@ -61,12 +61,13 @@ class Requests:
 
 def endpoints(
     held: AccountThreepids,
-    requests: Requests,
+    requests: TokenRequests,
     bindings: Bindings,
     reauthentication: Optional[Reauthentication],
     auth: IAuth,
 ) -> list[Endpoint]:
-    """Without a ``reauthentication`` nothing can be added; where nothing may be, that is told."""
+    """Without a ``reauthentication`` there are no endpoints to add an address, unless changes are
+    off: then these refuse with a reason."""
     may_add = reauthentication is not None or not held.may_change
     found = [
         threepids(held, auth, may_add),
@@ -84,19 +85,19 @@ def endpoints(
 
 
 def threepids(held: AccountThreepids, auth: IAuth, may_add: bool) -> Endpoint:
-    """The list, and the old way to add to it (``may_add``): without a reauthentication."""
+    """GET the list; if ``may_add``, also the deprecated POST, which needs no reauthentication."""
 
     async def get(call: Call) -> Reply:
         who = await requester(call, auth)
         found = await held.of_user(who.user_id)
-        return Reply({"threepids": [_told(item) for item in found]})
+        return Reply({"threepids": [_threepid_json(item) for item in found]})
 
     async def post(call: Call) -> Reply:
         who = await _changer(call, held, auth)
         body = call.object()
         creds = json_body.mapping(body, "three_pid_creds")
         if creds is None:
-            creds = json_body.mapping(body, "threePidCreds")  # as some old clients write it
+            creds = json_body.mapping(body, "threePidCreds")  # of some old clients
         if creds is None:
             raise MissingParam("'three_pid_creds' is missing.")
         sid, client_secret = _credentials(creds)
@@ -107,7 +108,7 @@ def threepids(held: AccountThreepids, auth: IAuth, may_add: bool) -> Endpoint:
     return Endpoint("threepids", client_paths("account/3pid"), methods)
 
 
-def _told(item: AccountThreepid) -> dict[str, Any]:
+def _threepid_json(item: AccountThreepid) -> dict[str, Any]:
     return {
         "medium": item.medium,
         "address": item.address,
@@ -123,7 +124,7 @@ def request_token(
     auth: IAuth,
     metrics: Metrics,
 ) -> Endpoint:
-    """No access token is needed, because clients send none; one that is sent must be good."""
+    """No access token is required, because clients send none; one that is sent must be valid."""
 
     async def post(call: Call) -> Reply:
         who = None if call.access_token is None else await requester(call, auth)
@@ -142,7 +143,7 @@ def add(
 ) -> Endpoint:
     async def post(call: Call) -> Reply:
         who = await _changer(call, held, auth)
-        assert reauthentication is not None  # or nobody may change anything
+        assert reauthentication is not None  # else _changer has refused
         body = call.object()
         sid, client_secret = _credentials(body)
         # Nobody need type a password for what cannot be added anyway.
@@ -158,7 +159,7 @@ def add(
             )
         )
         if isinstance(answer, Challenge):
-            return Reply(challenged(answer), status=401)
+            return Reply(challenge_json(answer), status=401)
         await held.add(who.user_id, sid, client_secret, call.client)
         return Reply()
 
@@ -166,7 +167,7 @@ def add(
 
 
 def _credentials(body: Mapping[str, Any]) -> tuple[str, str]:
-    """The sid and the client secret of a proof."""
+    """The sid and the client secret of a validation session."""
     sid = json_body.required_string(body, "sid")
     client_secret = json_body.required_string(body, "client_secret")
     check_client_secret(client_secret)
@@ -199,14 +200,14 @@ def bind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         )
         token = json_body.required_string(body, "id_access_token")
         if not _TOKEN.fullmatch(token):
-            raise InvalidParam("'id_access_token' holds what no token does.")
+            raise InvalidParam("'id_access_token' is not a valid token.")
         id_server = json_body.string(body, "id_server")
 
         async def is_here() -> bool:
             try:
                 return (await requester(call, auth)).user_id == who.user_id
             except UnknownToken as refusal:
-                # One that has only expired meanwhile is still his.
+                # A token that has merely expired meanwhile is still the user's.
                 return bool(refusal.extra.get("soft_logout"))
 
         await bindings.bind(who.user_id, id_server, Secret(token), proof, is_here)
@@ -234,7 +235,7 @@ def _unbound(is_done: bool) -> Reply:
 
 
 async def _changer(call: Call, held: AccountThreepids, auth: IAuth) -> Requester:
-    """Whose account is to be changed, if it may be."""
+    """The requester, if they may change their addresses."""
     who = await requester(call, auth)
     held.check_changeable(who)
     return who

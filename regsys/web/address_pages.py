@@ -1,4 +1,4 @@
-"""What a browser is shown of a confirmation (contract B7.6): our pages, or the administrator's."""
+"""The pages of confirming an address (contract B7.6): ours, or the administrator's."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _log = Logger()
 
 @attr.frozen(kw_only=True)
 class AddressPages:
-    """``kind`` is what an address is taken to be for where no session tells: REGISTRATION or
-    ADD_THREEPID of regsys.config.email.
+    """``kind``: REGISTRATION or ADD_THREEPID of regsys.config.email, for a request without a valid
+    session.
 
-    ``theirs`` renders templates that were written for a homeserver; ``chosen`` has the files of
-    those, by what homeservers call them (``registration_success.html``). ConfigError: one of them
-    cannot be rendered.
+    ``theirs`` renders templates that were written for a homeserver; ``chosen`` has their files, by
+    the homeserver's names (``registration_success.html``). Raises ConfigError if one of them cannot
+    be rendered.
     """
 
     pages: Pages
@@ -41,28 +41,28 @@ class AddressPages:
             name = f"{self.kind}_{ending}.html"
             try:
                 self._chosen(name, (), failure_reason="")
-            except Exception as error:  # whatever its author made it do
-                told = fault(self.chosen[name], error)
-                raise ConfigError([f"{told} — mend it, or take it away"]) from None
+            except Exception as error:  # a template may raise anything
+                text = fault(self.chosen[name], error)
+                raise ConfigError([f"{text} — mend it, or take it away"]) from None
 
     def ask(
         self, call: Call, validation: Validation, token: str, next_link: Optional[str]
     ) -> Reply:
-        """What is being confirmed, and the button; with a field for the code if ``token`` is
-        empty. ``next_link``: where the button will lead in the end."""
+        """The page with the button, and with a field for the code if ``token`` is empty.
+        ``next_link``: where the button redirects to in the end."""
         return self.pages.reply(
             call,
             "confirm_address.html",
-            sources=_way_to(next_link),
+            sources=_redirect_sources(next_link),
             validation=validation,
             token=token,
-            # What the session is for, whichever page it was taken to.
+            # The session's purpose, whichever endpoint serves the page.
             kind=validation.purpose.value,
             server_name=self.server_name,
         )
 
     def confirmed(self, call: Call, done: ValidatedAddress, redirect: int) -> Reply:
-        """It is done: on to where it leads by this status, or nowhere."""
+        """The page after the confirmation, or a redirect with this status to its next_link."""
         kind = done.purpose.value
         reply = self._chosen_reply(f"{kind}_success", call) or self.pages.reply(
             call, "address_confirmed.html", kind=kind, server_name=self.server_name
@@ -78,7 +78,7 @@ class AddressPages:
         again: Optional[Validation] = None,
         next_link: Optional[str] = None,
     ) -> Reply:
-        """It is not done, and why. ``again``: the code of this session may still be typed."""
+        """The page of a refusal. ``again``: the session whose code may be typed again."""
         plain = refusal(error)
         kind = self.kind if again is None else again.purpose.value
         page = self._chosen_reply(
@@ -86,7 +86,7 @@ class AddressPages:
         ) or self.pages.reply(
             call,
             "address_refused.html",
-            sources=_way_to(next_link),
+            sources=_redirect_sources(next_link),
             validation=again,
             error=error.text,
             kind=kind,
@@ -94,7 +94,7 @@ class AddressPages:
         return attr.evolve(plain, body=page.body)
 
     def _chosen_reply(self, name: str, call: Call, **values: str) -> Optional[Reply]:
-        """None: there is no such file, or it was changed since the start and fails now."""
+        """The administrator's page; None if there is none, or if it fails."""
         try:
             html = self._chosen(f"{name}.html", call.languages, **values)
         except Exception as error:  # whatever its author made it do
@@ -112,8 +112,8 @@ class AddressPages:
         return self.theirs.render_strictly(file, languages, server_name=self.server_name, **values)
 
 
-def _way_to(link: Optional[str]) -> Mapping[str, tuple[str, ...]]:
-    """What lets a form lead there: browsers hold ``form-action`` against redirects, too."""
+def _redirect_sources(link: Optional[str]) -> Mapping[str, tuple[str, ...]]:
+    """The sources that let a form redirect there: browsers apply ``form-action`` to redirects."""
     if link is None:
         return {}
     parts = urlsplit(link)

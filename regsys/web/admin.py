@@ -1,4 +1,4 @@
-"""What administrators ask: to register a user by the shared secret, and whether a name is free."""
+"""The administrators' endpoints: registration by the shared secret, and whether a name is free."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
 from regsys.model import Registration, Secret
 from regsys.web.login import administrator
-from regsys.web.responses import registered
+from regsys.web.responses import registration_json
 
 
 def shared_secret_registration(
@@ -59,7 +59,7 @@ def shared_secret_registration(
             user_type=user_type,
         )
         created = await handler.register_user(registration)
-        return Reply(registered(created, now_ms(clock)))
+        return Reply(registration_json(created, now_ms(clock)))
 
     path = "/_synapse/admin/v1/register"
     return Endpoint("shared_secret", (path,), {"GET": get, "POST": post})
@@ -76,7 +76,7 @@ def username_available(handler: RegistrationHandler, auth: IAuth) -> Endpoint:
 
 
 def _text(body: Mapping[str, Any], key: str, limit: Optional[int] = None) -> str:
-    """A string that must be there; M_BAD_JSON if it isn't (B16.14)."""
+    """A required string; M_BAD_JSON if it is missing (B16.14)."""
     value = json_body.string(body, key, limit=limit)
     if not value:
         raise BadJSON(f"'{key}' is missing or empty.")

@@ -1,6 +1,6 @@
-"""GET, POST …/submit_token: an address is confirmed, by a person or by a client (contract B7.6).
+"""GET, POST …/submit_token: a user or a client confirms an address (contract B7.6).
 
-Opening the link changes nothing, because mail scanners open links, too: the page's button does.
+Opening the link changes nothing, because mail scanners open links, too: the page's button confirms.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from regsys.threepids.addresses import EMAIL
 from regsys.threepids.validation import ValidatedAddress, Validations
 from regsys.web.address_pages import AddressPages
 
-# Our form begins with the name of a field, and JSON never does. Content types are not looked at.
+# Our form begins with a field's name, and JSON never does. Content types are ignored.
 _FORM = re.compile(rb"[a-z_]+=")
 
 
 @attr.frozen(kw_only=True)
 class _Submitted:
-    """What a link, a form or a client brings. ``token`` empty: it is still to be typed."""
+    """The fields of a link, a form or a client's request. ``token`` is empty until it is typed."""
 
     sid: str
     client_secret: str = attr.field(repr=False)
     token: str = attr.field(repr=False)
 
     @classmethod
-    def of_page(cls, fields: Mapping[str, Optional[str]]) -> _Submitted:
-        """What a link lacks is as good as wrong: there is no such session."""
+    def from_fields(cls, fields: Mapping[str, Optional[str]]) -> _Submitted:
+        """From a link or a form. A missing field counts as a wrong one: no session matches."""
         return cls(**{name: fields.get(name) or "" for name in ("sid", "client_secret", "token")})
 
     @classmethod
-    def of_client(cls, call: Call) -> _Submitted:
+    def from_json(cls, call: Call) -> _Submitted:
         body = call.object()
         return cls(
             sid=json_body.required_string(body, "sid"),
@@ -51,12 +51,11 @@ class _Submitted:
 def confirm_address(
     name: str, path: str, validations: Validations, pages: AddressPages, *, on_get: bool
 ) -> Endpoint:
-    """``path`` has the medium as ``{medium}``; ``on_get``: the link itself confirms, as it did
-    before there were scanners."""
+    """``path`` has the medium as ``{medium}``; ``on_get``: opening the link confirms."""
 
     async def get(call: Call) -> Reply:
-        given = _of_query(call)
-        # A HEAD asks what a GET would answer, and must not do what it does.
+        given = _from_query(call)
+        # A HEAD must not have the effect of a GET.
         if on_get and call.method == "GET" and given.token:
             done = await given.confirm(validations, call.client)
             return pages.confirmed(call, done, 302)
@@ -69,18 +68,18 @@ def confirm_address(
         if _FORM.match(call.body):
             return await post_form(call)
         _check_medium(call)
-        await _Submitted.of_client(call).confirm(validations, call.client)
+        await _Submitted.from_json(call).confirm(validations, call.client)
         return Reply({"success": True})
 
     async def submit(call: Call) -> Reply:
-        done = await _Submitted.of_page(call.form()).confirm(validations, call.client)
+        done = await _Submitted.from_fields(call.form()).confirm(validations, call.client)
         return pages.confirmed(call, done, 303)
 
     async def refused(call: Call, error: RegistrationError) -> Reply:
         if not isinstance(error, WrongValidationToken):
             return pages.refused(call, error)
-        # Only who knows the session is told that: the code can be typed where it was wrong.
-        given = _Submitted.of_page(call.form()) if call.method == "POST" else _of_query(call)
+        # Only a request that knows the session gets this error: the code can be typed again.
+        given = _Submitted.from_fields(call.form()) if call.method == "POST" else _from_query(call)
         validation = await validations.find(EMAIL, given.sid, given.client_secret)
         return pages.refused(call, error, validation, validations.redirect_url(validation))
 
@@ -98,8 +97,9 @@ def confirm_address(
     return Endpoint(name, (path,), {"GET": as_page(get), "POST": post})
 
 
-def _of_query(call: Call) -> _Submitted:
-    return _Submitted.of_page({key: call.query(key) for key in ("sid", "client_secret", "token")})
+def _from_query(call: Call) -> _Submitted:
+    keys = ("sid", "client_secret", "token")
+    return _Submitted.from_fields({key: call.query(key) for key in keys})
 
 
 def _check_medium(call: Call) -> None:

@@ -1,8 +1,8 @@
-"""GET, POST /_matrix/consent: policies, to be read by all and accepted by single users (B13).
+"""GET, POST /_matrix/consent: policies, which anyone may read and a user's own link accepts (B13).
 
-The pages are an administrator's templates. They know ``version``, ``policy`` (its name),
-``public_version`` (nobody in particular reads it), and of a user's link ``user`` and
-``userhmac``, to be sent back by a form, and ``has_consented``.
+The pages are an administrator's templates. They see ``version``, ``policy`` (its name),
+``public_version`` (True without a user's link), and for a user's link ``user`` and ``userhmac``,
+which a form sends back, and ``has_consented``.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from regsys.templates import best_language, fault
 from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages, cannot_render
 
 # A directory of templates, and a file below it.
-Place = tuple[str, str]
+TemplatePath = tuple[str, str]
 
 
 @attr.define
 class PolicyTemplates:
-    """Finds the pages of policies among an administrator's files."""
+    """Finds the pages of policies in the administrator's files."""
 
     terms: TermsConfig
     _environments: dict[str, Environment] = attr.field(factory=dict, init=False)
 
     def page(self, name: str, version: str, wanted: Sequence[str]) -> Template:
-        """The page of a policy, in the best of the ``wanted`` languages. PolicyNotFound."""
+        """The page of a policy, in the best of the ``wanted`` languages. Raises PolicyNotFound."""
         if VERSION.fullmatch(version):
-            found = self._best(self._places(name, version), wanted)
+            found = self._best(self._paths(name, version), wanted)
             if found is not None:
                 return found
         raise PolicyNotFound()
 
     def thanks(self, name: str, wanted: Sequence[str]) -> Optional[Template]:
-        """What is shown to who has accepted it; None: there is no such template."""
-        return self._best(self._places(name, SUCCESS), wanted)
+        """The page after an acceptance; None if there is no such template."""
+        return self._best(self._paths(name, SUCCESS), wanted)
 
-    def _places(self, name: str, version: str) -> Mapping[str, Place]:
-        """By language, where a page would be."""
+    def _paths(self, name: str, version: str) -> Mapping[str, TemplatePath]:
+        """The paths at which a page may be, by language."""
         directory = self.terms.template_dir
         if directory is not None and name == PRIVACY_POLICY:
             with os.scandir(directory) as entries:
@@ -61,13 +61,13 @@ class PolicyTemplates:
             if text.file is not None
         }
 
-    def _best(self, places: Mapping[str, Place], wanted: Sequence[str]) -> Optional[Template]:
-        there = [
-            language for language, place in places.items() if os.path.isfile(os.path.join(*place))
+    def _best(self, paths: Mapping[str, TemplatePath], wanted: Sequence[str]) -> Optional[Template]:
+        existing = [
+            language for language, path in paths.items() if os.path.isfile(os.path.join(*path))
         ]
-        if not there:
+        if not existing:
             return None
-        directory, file = places[best_language(wanted, there)]
+        directory, file = paths[best_language(wanted, existing)]
         if directory not in self._environments:
             loader = FileSystemLoader(directory or ".")
             self._environments[directory] = Environment(loader=loader, autoescape=True)
@@ -80,22 +80,21 @@ class PolicyTemplates:
         """What is wrong with the current pages of all policies, in each language."""
         found = []
         for name, policy in self.terms.policies.items():
-            places = [
-                *self._places(name, policy.version).values(),
-                *self._places(name, SUCCESS).values(),
+            paths = [
+                *self._paths(name, policy.version).values(),
+                *self._paths(name, SUCCESS).values(),
             ]
-            for directory, file in places:
+            for directory, file in paths:
                 if not os.path.isfile(os.path.join(directory, file)):
-                    continue  # the configuration has been asked which must be there
+                    continue  # the configuration has checked the required ones
                 loader = FileSystemLoader(directory or ".")
                 environment = Environment(loader=loader, autoescape=True)
                 try:
                     for who in ("", "alice"):
                         values = _values(name, policy.version, who, "0" * 64, bool(who))
                         environment.get_template(file).render(values)
-                except Exception as error:  # whatever its author made it do
-                    told = fault(os.path.join(directory, file), error)
-                    found.append(f"{told} — mend it")
+                except Exception as error:  # a template may raise anything
+                    found.append(f"{fault(os.path.join(directory, file), error)} — mend it")
         return found
 
 
@@ -118,7 +117,7 @@ def policies(consents: Consents, pages: Pages) -> Endpoint:
         form = call.form()
         name = form.get("p") or PRIVACY_POLICY
         who, signature, version = (json_body.required_string(form, key) for key in ("u", "h", "v"))
-        # Only what could be read can have been accepted.
+        # Only a policy that can be read can be accepted.
         templates.page(name, version, ())
         await consents.accept(await consents.owner(who, signature), name, version)
         thanks = templates.thanks(name, call.languages)
@@ -133,7 +132,7 @@ def policies(consents: Consents, pages: Pages) -> Endpoint:
 def _values(
     name: str, version: str, who: str, signature: str, accepted: bool
 ) -> Mapping[str, object]:
-    """What a policy's page sees."""
+    """The values for a policy's template."""
     return {
         "policy": name,
         "version": version,
@@ -147,7 +146,7 @@ def _values(
 def _render(template: Template, values: Mapping[str, object]) -> str:
     try:
         return template.render(values)
-    except Exception as error:  # an administrator's template may do anything
+    except Exception as error:  # a template may raise anything
         raise cannot_render(template.name or "", error) from None
 
 
@@ -158,6 +157,6 @@ def _current(terms: TermsConfig, name: str) -> str:
 
 
 def _languages(call: Call) -> Sequence[str]:
-    """What the reader wants; a link that was offered in one language leads to that."""
+    """The reader's languages, after that of the link, if it has one."""
     chosen = call.query("lang")
     return call.languages if chosen is None else (chosen.lower(), *call.languages)

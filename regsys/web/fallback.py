@@ -1,4 +1,4 @@
-"""The pages on which a person passes a stage in any browser (contract B8.10, B16.18)."""
+"""The fallback pages, on which a user passes a stage in any browser (contract B8.10, B16.18)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fallback(handler: RegistrationHandler, uia: UserInteractiveAuth, pages: Page
         if is_passed(session, stage.type):
             return _passed(call)
         if not form.keys() >= page.fields.keys():
-            # Browsers send no box without its tick, and some do not ask for it.
+            # Browsers leave out an unticked box, and some do not enforce ``required``.
             again = _form(call, stage, page, session, NOT_ALL)
             return attr.evolve(refusal(MissingParam()), body=again.body)
         fields = {key: form[name] for name, key in page.fields.items()}
@@ -45,7 +45,7 @@ def fallback(handler: RegistrationHandler, uia: UserInteractiveAuth, pages: Page
                 session.session_id, stage.type, fields, call.client, call.gone
             )
         except (LimitExceeded, Unavailable) as error:
-            # Nothing is lost: the same form, to be sent again later.
+            # The same form again, to be sent later.
             again = _form(call, stage, page, session, error.text)
             return attr.evolve(refusal(error), body=again.body)
         if progress.failure is not None:

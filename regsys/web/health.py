@@ -1,4 +1,4 @@
-"""GET /health: the process answers, and its database has not been taken away."""
+"""GET /health: the process answers, and its database is not lost."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from regsys.http import Call, Endpoint, Reply
 
 
 def health(is_lost: Callable[[], bool]) -> Endpoint:
-    """``is_lost``: whether nothing can be kept any more until an operator does something. A
-    database that is only away for a while leaves the process healthy."""
+    """``is_lost``: whether nothing can be stored until an operator intervenes. A database that is
+    only away for a while leaves the process healthy."""
 
     async def get(call: Call) -> Reply:
         if is_lost():

@@ -1,4 +1,4 @@
-"""What is still to be done after registrations, for administrators."""
+"""The waiting jobs, for administrators."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def endpoints(jobs: JobStore, auth: IAuth, clock: IReactorTime) -> list[Endpoint
             item.kind: {"count": item.count, "oldest_ts": item.oldest_ms}
             for item in await jobs.backlog()
         }
-        return Reply({"jobs": [_shown(job) for job in found], "waiting": counted})
+        return Reply({"jobs": [_job_json(job) for job in found], "waiting": counted})
 
     async def retry_all(call: Call) -> Reply:
         await administrator(call, auth)
@@ -46,7 +46,7 @@ def endpoints(jobs: JobStore, auth: IAuth, clock: IReactorTime) -> list[Endpoint
     ]
 
 
-def _shown(job: WaitingJob) -> dict[str, Any]:
+def _job_json(job: WaitingJob) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "kind": job.kind,

@@ -1,4 +1,4 @@
-"""Logging in and out, and trading refresh tokens."""
+"""POST /login, /logout, /logout/all and /refresh."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
 from regsys.model import Requester, Secret
 from regsys.storage.devices import DeviceStore
-from regsys.web.responses import access, client_paths, tokens, who
+from regsys.web.responses import client_paths, login_json, tokens_json, user_json
 
 
 async def requester(call: Call, auth: IAuth) -> Requester:
@@ -46,7 +46,7 @@ def login(logins: PasswordLogin, appservices: AppserviceRequests, clock: IReacto
             done = await appservices.log_in(body, call.access_token)
         else:
             done = await logins.attempt(body, call.client)
-        return Reply({**who(done.user_id), **access(done.login, now_ms(clock))})
+        return Reply({**user_json(done.user_id), **login_json(done.login, now_ms(clock))})
 
     return Endpoint("login", client_paths("login"), {"GET": get, "POST": post})
 
@@ -55,7 +55,7 @@ def logout(auth: IAuth, store: DeviceStore) -> Endpoint:
     async def post(call: Call) -> Reply:
         owner = await requester(call, auth)
         if owner.is_guest or owner.device_id is None:
-            raise Forbidden("This token is no device's, and cannot be logged out.")
+            raise Forbidden("This token belongs to no device, and cannot be logged out.")
         await store.log_out(owner.user_id, owner.device_id)
         return Reply()
 
@@ -76,6 +76,6 @@ def logout_all(auth: IAuth, store: DeviceStore) -> Endpoint:
 def refresh(refresher: Refresher, clock: IReactorTime) -> Endpoint:
     async def post(call: Call) -> Reply:
         token = Secret(json_body.required_string(call.object(), "refresh_token"))
-        return Reply(tokens(await refresher.refresh(token), now_ms(clock)))
+        return Reply(tokens_json(await refresher.refresh(token), now_ms(clock)))
 
     return Endpoint("refresh", client_paths("refresh", "v3", "v1"), {"POST": post})

@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus."""
+"""GET /metrics, for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from regsys.metrics import Metrics
 
 
 def exposition(metrics: Metrics) -> Endpoint:
-    """For scrapers alone: the listener decides who may reach it. The first path is the one that
-    scrapers of homeservers know, the second Prometheus' own."""
+    """For scrapers only: the listener decides who may reach it. Scrapers of homeservers use the
+    first path, Prometheus by default the second."""
 
     async def get(call: Call) -> Reply:
         return Reply(Text(generate_latest(metrics.registry), CONTENT_TYPE_LATEST))

@@ -1,4 +1,4 @@
-"""What the pages have in common: how they are rendered, how a refusal looks, their files."""
+"""What all pages share: rendering, the page of a refusal, and static files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from regsys.templates import STATIC_PATH, Templates, fault, static_files
 
 _log = Logger()
 
-# What administrators' own pages have always been allowed: styles of their own. Never a script.
+# Administrators' own pages may have inline styles, but no script.
 ADMINISTRATORS_SOURCES: Mapping[str, tuple[str, ...]] = {
     "style-src": ("'unsafe-inline'",),
     "img-src": ("'self'", "data:"),
@@ -25,7 +25,7 @@ ADMINISTRATORS_SOURCES: Mapping[str, tuple[str, ...]] = {
 
 @attr.frozen
 class Pages:
-    """Makes answers out of templates, in the reader's language."""
+    """Renders templates to replies, in the reader's language."""
 
     templates: Templates
 
@@ -38,22 +38,22 @@ class Pages:
         sources: Mapping[str, tuple[str, ...]] = {},
         **values: Any,
     ) -> Reply:
-        """The template as a page; ``sources`` as of ``regsys.http.Page``. Unavailable: it cannot be
-        rendered, and is none that we have one of our own for."""
+        """The template as a page; ``sources`` as of ``regsys.http.Page``. Raises Unavailable if it
+        cannot be rendered, and we have no template of our own to replace it."""
         try:
             html = self.templates.render(template, call.languages, **values)
-        except Exception as error:  # an embedder's template may do anything
+        except Exception as error:  # an embedder's template may raise anything
             raise cannot_render(template, error) from None
         return Reply(Page(html, sources), status)
 
     def script_source(self, template: str) -> str:
-        """What allows the script of this template to stand in a page that includes it."""
+        """The CSP source (a hash) that allows this template's script inline in a page."""
         script = self.templates.render(template, ())
         digest = hashlib.sha256(script.encode("utf-8")).digest()
         return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
     def handler(self, handler: Handler) -> Handler:
-        """The handler, but a refusal becomes a page that a person can read, too."""
+        """The handler, with refusals as pages."""
 
         async def handle(call: Call) -> Reply:
             try:
@@ -67,8 +67,8 @@ class Pages:
 
 
 def cannot_render(template: str, error: Exception) -> Unavailable:
-    """What a visitor is told of a template that fails; the operator finds the reason in the log."""
-    _log.error("{told}", told=fault(template, error))
+    """The error for a template that fails; its reason is logged."""
+    _log.error("{fault}", fault=fault(template, error))
     return Unavailable()
 
 

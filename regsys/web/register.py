@@ -8,7 +8,7 @@ from regsys.client_api.appservice import AppserviceRequests, is_from_service
 from regsys.client_api.signup import Registered, Signup, SignupRequest
 from regsys.clock import now_ms
 from regsys.http import Call, Endpoint, Reply
-from regsys.web.responses import challenged, client_paths, registered
+from regsys.web.responses import challenge_json, client_paths, registration_json
 
 
 def register(signup: Signup, appservices: AppserviceRequests, clock: IReactorTime) -> Endpoint:
@@ -16,7 +16,7 @@ def register(signup: Signup, appservices: AppserviceRequests, clock: IReactorTim
         kind, body = call.query("kind") or "user", call.object()
         if is_from_service(kind, body):
             created = await appservices.register(body, call.access_token)
-            return Reply(registered(created, now_ms(clock)))
+            return Reply(registration_json(created, now_ms(clock)))
         request = SignupRequest(
             kind=kind,
             body=body,
@@ -27,7 +27,7 @@ def register(signup: Signup, appservices: AppserviceRequests, clock: IReactorTim
         )
         outcome = await signup.attempt(request)
         if isinstance(outcome, Registered):
-            return Reply(registered(outcome.created, now_ms(clock)))
-        return Reply(challenged(outcome), status=401)
+            return Reply(registration_json(outcome.created, now_ms(clock)))
+        return Reply(challenge_json(outcome), status=401)
 
     return Endpoint("register", client_paths("register"), {"POST": post})

@@ -1,4 +1,4 @@
-"""GET /_matrix/static/client/register/: a page on which a person registers (contract B13)."""
+"""GET /_matrix/static/client/register/: a page for registering in a browser (contract B13)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from regsys.threepids.addresses import countries
 from regsys.web.pages import Pages
 
 PATH = "/_matrix/static/client/register/"
-# Its script is ours, and talks to us alone.
+# Its scripts are ours, and send requests to us only.
 OWN_SOURCES: Mapping[str, tuple[str, ...]] = {"script-src": ("'self'",), "connect-src": ("'self'",)}
 
 
 def registration_page(config: Config, stages: Iterable[IStage], pages: Pages) -> Endpoint:
-    """``stages``: those that a flow may ask for. The page shows their forms in its own place, so
-    it may load whatever one of them needs."""
+    """``stages``: those of all flows. The page includes their forms, so it may load what any of
+    them needs."""
     sources = dict(OWN_SOURCES)
     for stage in stages:
         for directive, more in stage.page.sources.items() if stage.page else ():

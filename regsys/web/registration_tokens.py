@@ -1,4 +1,4 @@
-"""Registration tokens: whether one is valid, and their administration (MSC3231, B13, B16.12-13)."""
+"""Registration tokens: their validity, and their administration (MSC3231, B13, B16.12-13)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from regsys.web.login import administrator
 from regsys.web.responses import client_paths
 
 ADMIN = "/_synapse/admin/v1/registration_tokens"
-# How many uses of each token of a page are read together; most have no more.
+# How many uses of each token on a page are read in one query; most tokens have no more.
 USES_AT_FIRST = 20
 
 
@@ -38,7 +38,7 @@ def validity(
 
 
 def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
-    """The endpoints that administrators know: create, list, look at, change, delete."""
+    """The administrators' endpoints: create, list, get, change, delete."""
 
     async def create(call: Call) -> Reply:
         admin = await administrator(call, auth)
@@ -51,7 +51,7 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
         new = await tokens.create(
             token=token, length=length, settings=_settings(body), creator=str(admin.user_id)
         )
-        return Reply(_shown(new))
+        return Reply(_token_json(new))
 
     async def list_all(call: Call) -> Reply:
         await administrator(call, auth)
@@ -64,7 +64,7 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
         if _flag(call, "details"):
             uses = await tokens.first_uses([found.token], USES_AT_FIRST)
             return Reply(LongJSON(_details(tokens, found, uses.get(found.token, ()))))
-        return Reply(_shown(found))
+        return Reply(_token_json(found))
 
     async def put(call: Call) -> Reply:
         await administrator(call, auth)
@@ -72,7 +72,7 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
         settings = _settings(body)
         if json_body.has(body, "revoked"):
             settings["revoked"] = _of_type(body, "revoked", bool, "true or false")
-        return Reply(_shown(await tokens.change(call.path_args["token"], settings)))
+        return Reply(_token_json(await tokens.change(call.path_args["token"], settings)))
 
     async def delete(call: Call) -> Reply:
         await administrator(call, auth)
@@ -102,7 +102,7 @@ async def _list(
             yield comma
             comma = ","
             if not details:
-                yield encode_json(_shown(token))
+                yield encode_json(_token_json(token))
                 continue
             async for piece in _details(tokens, token, uses.get(token.token, ())):
                 yield piece
@@ -112,9 +112,9 @@ async def _list(
 async def _details(
     tokens: RegistrationTokens, token: RegistrationToken, first: Sequence[TokenUse]
 ) -> AsyncGenerator[str, None]:
-    """A token as JSON with all its uses, of which the ``first`` USES_AT_FIRST are known."""
+    """A token as JSON with all its uses. ``first``: the first USES_AT_FIRST of them."""
     details = {
-        **_shown(token),
+        **_token_json(token),
         "revoked": token.revoked,
         "note": token.note,
         "creator": token.creator,
@@ -131,8 +131,8 @@ def _uses(uses: Sequence[TokenUse]) -> str:
     return ",".join(encode_json({"user_id": use.user_id, "used_ts": use.used_ms}) for use in uses)
 
 
-def _shown(token: RegistrationToken) -> dict[str, Any]:
-    """Exactly the keys that tools for administrators expect."""
+def _token_json(token: RegistrationToken) -> dict[str, Any]:
+    """The keys that administrators' tools expect, and no others."""
     return {
         "token": token.token,
         "uses_allowed": token.uses_allowed,
@@ -143,7 +143,7 @@ def _shown(token: RegistrationToken) -> dict[str, Any]:
 
 
 def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the body gives; null takes a limit away."""
+    """The settings in the body; null removes a limit."""
     settings: dict[str, Any] = {}
     for name, key in (("uses_allowed", "uses_allowed"), ("expiry_ms", "expiry_time")):
         if key in body:
@@ -158,7 +158,7 @@ def _or_none(body: Mapping[str, Any], key: str, kind: type, name: str) -> Any:
 
 
 def _of_type(body: Mapping[str, Any], key: str, kind: type, name: str) -> Any:
-    # Wrong types are M_INVALID_PARAM here (B16.13); True is no number.
+    # Wrong types are M_INVALID_PARAM here (B16.13); a bool is not a number.
     if type(body[key]) is not kind:
         raise InvalidParam(f"'{key}' must be {name}.")
     return body[key]

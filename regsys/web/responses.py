@@ -1,4 +1,4 @@
-"""What the endpoints have in common: where they live, how a login and what is to do are told."""
+"""What the endpoints share: their paths, and the JSON of logins and challenges."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from regsys.model import Challenge, Created, Login, UserID
 
 
 def client_paths(path: str, *versions: str) -> tuple[str, ...]:
-    """Where an endpoint of the client-server API lives; v3 and r0 unless told otherwise."""
+    """The paths of a client-server endpoint, by default for v3 and r0."""
     return tuple(f"/_matrix/client/{version}/{path}" for version in versions or ("v3", "r0"))
 
 
-def who(user_id: UserID) -> dict[str, Any]:
+def user_json(user_id: UserID) -> dict[str, Any]:
     return {"user_id": str(user_id), "home_server": user_id.server}
 
 
-def registered(created: Created, now_ms: int) -> dict[str, Any]:
-    """A new account, as every way of registering tells it; without a login if none was wanted."""
-    login = {} if created.login is None else access(created.login, now_ms)
-    return {**who(created.user_id), **login}
+def registration_json(created: Created, now_ms: int) -> dict[str, Any]:
+    """A new account, and its login if there is one."""
+    login = {} if created.login is None else login_json(created.login, now_ms)
+    return {**user_json(created.user_id), **login}
 
 
-def access(login: Login, now_ms: int) -> dict[str, Any]:
-    """A login's device and tokens, as /register, /login and /refresh tell them."""
-    return {"device_id": login.device_id, **tokens(login, now_ms)}
+def login_json(login: Login, now_ms: int) -> dict[str, Any]:
+    """A login's device and tokens, for /register and /login."""
+    return {"device_id": login.device_id, **tokens_json(login, now_ms)}
 
 
-def tokens(login: Login, now_ms: int) -> dict[str, Any]:
-    """The tokens, and how long the first is good for from now on (contract B4.5)."""
+def tokens_json(login: Login, now_ms: int) -> dict[str, Any]:
+    """The tokens, and for how long from now the access token is valid (contract B4.5)."""
     answer: dict[str, Any] = {"access_token": login.access_token.reveal()}
     if login.terms.valid_until_ms is not None:
         answer["expires_in_ms"] = max(0, login.terms.valid_until_ms - now_ms)
@@ -37,8 +37,8 @@ def tokens(login: Login, now_ms: int) -> dict[str, Any]:
     return answer
 
 
-def challenged(challenge: Challenge) -> dict[str, Any]:
-    """The body of the 401 that asks for what is still to do (contract B8.1)."""
+def challenge_json(challenge: Challenge) -> dict[str, Any]:
+    """The body of a challenge's 401 (contract B8.1)."""
     answer: dict[str, Any] = {
         "session": challenge.session_id,
         "flows": [{"stages": list(flow)} for flow in challenge.flows],

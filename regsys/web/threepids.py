@@ -1,4 +1,4 @@
-"""Proving an email address or a phone number in order to register (contract B7, B13)."""
+"""Validating an email address or phone number in order to register (contract B7, B13)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def request_msisdn_token(
 
 
 def with_submit_url(answer: Mapping[str, Any], public_baseurl: str) -> Mapping[str, Any]:
-    """The answer, and where its code is to be brought, whatever the number is for."""
+    """The answer with its ``submit_url``, which is the same for all purposes."""
     return {**answer, "submit_url": f"{public_baseurl}{SUBMIT_MSISDN_PATH}"}
 
 

@@ -31,7 +31,7 @@ from regsys.interfaces import (
 )
 from regsys.networks import address_key
 from regsys.outbound.homeserver_accounts import HomeserverAccounts
-from regsys.rate_limit import NoConcurrencyLimit, OneAtATimeByAddress, RateInstead
+from regsys.rate_limit import NoConcurrencyLimit, OneAtATimeByAddress, RateAsConcurrencyLimit
 from regsys.storage.devices import DeviceStore
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import NewcomersThreepids
@@ -176,7 +176,7 @@ def password_check(
 def availability_limit(parts: Parts) -> IConcurrencyLimiter:
     chosen = parts.config.limits.availability
     if isinstance(chosen, Rate):
-        return RateInstead(parts.limit_by_address(chosen))
+        return RateAsConcurrencyLimit(parts.limit_by_address(chosen))
     return NoConcurrencyLimit() if chosen == "off" else OneAtATimeByAddress.on(parts.clock)
 
 

@@ -97,7 +97,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     endpoints = [
         register.register(signup, side.appservices, parts.clock),
         fallback.fallback(handler, signup.uia, maker),
-        registration_page.registration_page(config, signup.asked_for(), maker),
+        registration_page.registration_page(config, signup.stages_in_flows(), maker),
         availability.availability(handler, config.registration, concurrency, address_key),
         account.whoami(auth, side.appservices),
         health.health(parts.process.database.is_lost),
@@ -116,7 +116,7 @@ def assemble(parts: Parts, side: Side) -> Subsystem:
     reauthentication = uia.reauthentication(parts, side.passwords)
     if side.owners is not None and side.addresses is not None:
         held = accounts.account_threepids(parts, side.owners, side.addresses)
-        requests = account_threepids.Requests(
+        requests = account_threepids.TokenRequests(
             validations=validations,
             phones=phones,
             public_baseurl=config.public_baseurl,

@@ -124,7 +124,7 @@ class Parts:
         runner = JobRunner(stores.jobs, clock, process.metrics)
         homeserver = None
         if config.homeserver is not None:
-            homeserver = Homeserver.of(config.homeserver, config.server_name, process.http)
+            homeserver = Homeserver.from_config(config.homeserver, config.server_name, process.http)
         return cls(
             config=config,
             clock=clock,
@@ -167,7 +167,9 @@ class Parts:
         for it, and jobs may hold all others."""
         if self.config.homeserver is None:
             return None
-        own = Homeserver.of(self.config.homeserver, self.config.server_name, self.process.http)
+        own = Homeserver.from_config(
+            self.config.homeserver, self.config.server_name, self.process.http
+        )
         return HomeserverAccounts(own)
 
     def limit(self, rate: Rate) -> ILimiter:

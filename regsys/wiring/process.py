@@ -18,7 +18,7 @@ from regsys.config import Config, DatabaseConfig
 from regsys.credentials.hashing import HashingPool
 from regsys.credentials.hashing_threads import HashingThreads
 from regsys.metrics import Metrics
-from regsys.outbound.guarded import lookups
+from regsys.outbound.guarded import own_resolver
 from regsys.outbound.http import HTTPClient
 from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
@@ -159,7 +159,10 @@ def open_process(config: Config, reactor: Any, macaroon_secret: bytes) -> Proces
         hasher=hasher,
         http=HTTPClient.on(reactor, config.proxies),
         guarded_http=HTTPClient.guarded(
-            reactor, config.proxies, config.identity_servers.networks, lookups(reactor)
+            reactor,
+            config.proxies,
+            config.identity_servers.networks,
+            own_resolver(reactor),
         ),
         macaroon_secret=macaroon_secret,
         metrics=metrics,

@@ -13,7 +13,7 @@ from regsys.client_api.register_flows import registration_flows, uses_tokens
 from regsys.client_api.session_passwords import SessionPasswords
 from regsys.client_api.signup import Signup
 from regsys.config import CaptchaConfig
-from regsys.consent import TermsStage, offer
+from regsys.consent import TermsStage, policies_json
 from regsys.interfaces import ILimiter, IStage
 from regsys.networks import address_key
 from regsys.outbound.captcha import SiteVerify
@@ -89,7 +89,10 @@ def _uia(parts: Parts, flows: Sequence[Flow], stages: Mapping[str, IStage]) -> U
 
 def _ours(parts: Parts, token_limit: ILimiter) -> list[IStage]:
     config = parts.config
-    offered: list[IStage] = [DummyStage(), TermsStage(offer(config.terms, config.public_baseurl))]
+    offered: list[IStage] = [
+        DummyStage(),
+        TermsStage(policies_json(config.terms, config.public_baseurl)),
+    ]
     if config.captcha is not None:
         offered.append(_captcha(parts, config.captcha))
     if uses_tokens(config.registration):

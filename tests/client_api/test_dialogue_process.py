@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.client_api.session_passwords import PATIENCE_S
+from regsys.client_api.session_passwords import MOST_WAIT_S
 from regsys.errors import PasswordNeededAgain
 from tests.support import postgres
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
@@ -24,7 +24,7 @@ BUSY_TRIES = 3
 # regsys serve, as a process that has less patience with the hash of a dead one.
 IMPATIENT = (
     "import runpy, sys; from regsys.client_api import session_passwords;"
-    " session_passwords.PATIENCE_S = 2.0;"
+    " session_passwords.MOST_WAIT_S = 2.0;"
     " sys.argv[:1] = ['regsys', 'serve']; runpy.run_module('regsys', run_name='__main__')"
 )
 
@@ -59,9 +59,9 @@ class DialogueProcesses:
     def complete_patiently(self: Any, session: str) -> Answer:
         """The same; on a machine that is busy with something else again, as long as each answer
         has been waited for as long as it must."""
-        answer, took_s = None, PATIENCE_S
+        answer, took_s = None, MOST_WAIT_S
         for _ in range(BUSY_TRIES):
-            if took_s < PATIENCE_S:
+            if took_s < MOST_WAIT_S:
                 break
             started_s = time.monotonic()
             answer = self.complete(session)

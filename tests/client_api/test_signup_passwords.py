@@ -40,7 +40,7 @@ class HashingCase(DialogueCase):
 
     def look(self) -> None:
         """Let so much time pass that a process looks once what another has done."""
-        self.clock.advance(session_passwords.LOOK_S)
+        self.clock.advance(session_passwords.POLL_S)
 
     def complete(self, session: str, **body: Any) -> Deferred[Answer]:
         """Start the last request of a session."""
@@ -293,9 +293,9 @@ class WaitingTests(HashingCase):
         self.waiting.clear()
         self.system(database=self.database)
         last = self.complete(session)
-        self.clock.pump([session_passwords.LOOK_S] * int(9.5 / session_passwords.LOOK_S))
+        self.clock.pump([session_passwords.POLL_S] * int(9.5 / session_passwords.POLL_S))
         self.assertNoResult(last)
-        self.clock.pump([session_passwords.LOOK_S] * 5)
+        self.clock.pump([session_passwords.POLL_S] * 5)
         self.assertAsked(self.client.answer(last))
         self.clock.advance(session_passwords.LEASE_MS / 1000)
         self.assertAsked(self.client.answer(self.complete(session)))
@@ -317,7 +317,7 @@ class WaitingTests(HashingCase):
         session = self.begin()
         self.clock.advance(0)
         last = self.complete(session)
-        self.clock.advance(session_passwords.PATIENCE_S)
+        self.clock.advance(session_passwords.MOST_WAIT_S)
         self.assertAsked(self.client.answer(last))
         self.hash_all()
         self.assertRegistered(self.go_on(session), "alice")
@@ -340,12 +340,12 @@ class WaitingTests(HashingCase):
         self.hash_all()
         made = self.client.answer(with_password)
         self.client = ours
-        clock.advance(session_passwords.LOOK_S)
+        clock.advance(session_passwords.POLL_S)
         self.assertEqual(self.client.answer(last).json, made.json)
 
     def test_lineIsFull(self) -> None:
         """More passwords than may wait are not kept: their sessions are told so at once."""
-        self.patch(session_passwords, "MOST_IN_LINE", 2)
+        self.patch(session_passwords, "MOST_QUEUED", 2)
         self.fill_queue(16)
         kept = [self.begin("user1"), self.begin("user2")]
         session = self.begin()
@@ -358,7 +358,7 @@ class WaitingTests(HashingCase):
     def test_longLine(self) -> None:
         """A password that has waited for longer than its lease is hashed all the same, unless
         others need its place."""
-        self.patch(session_passwords, "MOST_IN_LINE", 2)
+        self.patch(session_passwords, "MOST_QUEUED", 2)
         for others in (1, 2):
             self.system()
             self.fill_queue(16)

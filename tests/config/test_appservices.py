@@ -221,11 +221,13 @@ class MistakeTests(AppserviceCase):
             path = self.registration(namespaces={"users": users})
             warnings = self.parse({"app_service_config_files": [path]}).warnings
             told = (
-                [f"{path}: namespaces.users[0].regex ({regex}) matches nobody here: "]
+                [f"{path}: namespaces.users[0].regex ({regex}) matches no user of this server: "]
                 if why
                 else []
             )
-            self.assertEqual([item.partition("here: ")[0] + "here: " for item in warnings], told)
+            self.assertEqual(
+                [item.partition("server: ")[0] + "server: " for item in warnings], told
+            )
             self.assertIn(why or "", "".join(warnings))
 
     def test_shadowed(self) -> None:

@@ -64,7 +64,7 @@ class BlockingTests(ConfigCase):
     def test_alerting(self) -> None:
         """Who has asked for notices to the users is told that there are none."""
         options = {"limit_usage_by_mau": True, "max_mau_value": 5, "mau_limit_alerting": True}
-        self.assertWarning(options, "mau_limit_alerting has no effect", "server notices")
+        self.assertWarning(options, "mau_limit_alerting has no effect", "server notice")
         self.assertEqual(self.parse({"mau_limit_alerting": True}).warnings, ())
 
     def test_wrongValues(self) -> None:

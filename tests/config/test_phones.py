@@ -34,7 +34,7 @@ class PhonesTests(ConfigCase):
     def test_nobody(self) -> None:
         for nothing in (None, {}, {"msisdn": None}, {"msisdn": ""}, {"email": None}):
             config = self.parse({"account_threepid_delegates": nothing})
-            self.assertFalse(config.phones.can_prove, nothing)
+            self.assertFalse(config.phones.can_validate, nothing)
 
     def test_refused(self) -> None:
         """No other server confirms mails, and a URL is one."""

@@ -85,7 +85,7 @@ class ConnectionsTests(SynchronousTestCase):
         for wire in extra:
             wire.hang_up()
         left = self.connections
-        self.assertEqual((left._all.count, len(left._all.silent)), (0, 0))
+        self.assertEqual((left._all.count, len(left._all.idle)), (0, 0))
         self.assertEqual((left._by_key, left._groups), ({}, {}))
 
     def test_oneAddress(self) -> None:

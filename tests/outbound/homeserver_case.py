@@ -20,7 +20,7 @@ from tests.doubles.homeserver import AS_TOKEN, SERVER, HomeserverDouble
 def asking(double: HomeserverDouble, clock: Clock, token: str = AS_TOKEN) -> Homeserver:
     """A client of the double."""
     config = HomeserverConfig(url="http://hs.example", as_token=Secret(token))
-    return Homeserver.of(config, SERVER, HTTPClient(RequestTraversalAgent(double), clock))
+    return Homeserver.from_config(config, SERVER, HTTPClient(RequestTraversalAgent(double), clock))
 
 
 def user(localpart: str) -> UserID:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs
 
 from regsys.errors import Unavailable
-from regsys.outbound.homeserver_accounts import ASK_S, TELL_EVERY_S, HomeserverAccounts
+from regsys.outbound.homeserver_accounts import ASK_S, LOG_EVERY_S, HomeserverAccounts
 from tests.doubles.homeserver import AS_TOKEN, MISHAPS, STALL
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 
@@ -77,7 +77,7 @@ class HomeserverAccountsTests(HomeserverCase):
             for _ in range(3):
                 self.begin(self.accounts.exists(ALICE)).addErrback(lambda _: None)
             self.assertEqual(len(events), 1)
-            self.clock.advance(TELL_EVERY_S)
+            self.clock.advance(LOG_EVERY_S)
             self.begin(self.accounts.exists(ALICE)).addErrback(lambda _: None)
         self.assertEqual([event["log_level"] for event in events], [LogLevel.error] * 2)
         self.assertIn("500 M_UNKNOWN", events[0]["reason"])

@@ -24,7 +24,7 @@ from zope.interface import implementer
 from regsys.config import ProxiesConfig
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import Proxy
-from regsys.outbound.guarded import LOOKUPS, GuardedAgent, lookups
+from regsys.outbound.guarded import LOOKUPS, GuardedAgent, own_resolver
 from regsys.outbound.http import DEADLINE_S, HTTPClient, NoAnswer
 from regsys.outbound.measured import HEAD_BYTES
 from regsys.testing import config
@@ -165,7 +165,7 @@ class LookupsTests(TestCase):
             silent.wait(PATIENCE_S)
             return []
 
-        resolver = lookups(reactor, getaddrinfo)
+        resolver = own_resolver(reactor, getaddrinfo)
         found = [Found() for _ in range(20)]
         try:
             for one in found:

@@ -6,7 +6,7 @@ from regsys.errors import RoomRefused
 from regsys.interfaces import IUserDirectory
 from regsys.model import JOB_LEASE_MS
 from regsys.outbound.homeserver import AT_ONCE, HomeserverSilent
-from regsys.outbound.homeserver_profiles import TELL_S, HomeserverDirectory
+from regsys.outbound.homeserver_profiles import DEADLINE_S, HomeserverDirectory
 from regsys.testing import provides
 from tests.doubles.homeserver import FORGET, STALL
 from tests.outbound.homeserver_case import HomeserverCase, user
@@ -72,9 +72,9 @@ class HomeserverDirectoryTests(HomeserverCase):
             asking = self.begin(self.homeserver.ask("GET", ("v3", "directory", "room", "#a:b")))
             asking.addErrback(lambda failure: failure.trap(RoomRefused))
         telling = self.begin(self.directory.profile_created(ALICE, "Al Ice", False))
-        self.clock.pump([1.0] * (int(TELL_S) - 1))
+        self.clock.pump([1.0] * (int(DEADLINE_S) - 1))
         self.assertNoResult(telling)
         self.clock.advance(1)
         self.failureResultOf(telling, HomeserverSilent)
-        self.assertLess(TELL_S, JOB_LEASE_MS / 1000)
+        self.assertLess(DEADLINE_S, JOB_LEASE_MS / 1000)
         self.assertEqual(self.double.called("register"), 0)

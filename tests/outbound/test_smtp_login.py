@@ -10,7 +10,7 @@ from regsys.errors import MailDeferred
 from regsys.model import Secret
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.email_message import EnvelopeAddress
-from regsys.outbound.smtp import Account, Sending
+from regsys.outbound.smtp import Account, SMTPSession
 from tests.outbound.smtp_case import LOGIN, SMTPCase
 
 
@@ -96,7 +96,7 @@ class PlainTests(SMTPCase):
     def test_saidBeforeTLS(self) -> None:
         """What comes in one piece with the permission for TLS doesn't count as said under it."""
         transport = StringTransport()
-        sending = Sending(
+        sending = SMTPSession(
             sender="a@hs.example",
             to=EnvelopeAddress.parse("b@hs.example"),
             message=b"",

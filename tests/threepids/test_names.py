@@ -99,7 +99,7 @@ class NameTests(NamedCase):
         )
         proven = (Threepid("email", "bob@mail.example", 0),)
         for key, name in ((self.session[0], "bob-mail.example"), ("other", "bob-mail.example1")):
-            made = self.wait(maker.named(Registration(key=key, threepids=proven)))
+            made = self.wait(maker.with_names(Registration(key=key, threepids=proven)))
             self.assertEqual((made.localpart, made.name_checked), (name, True), key)
 
     def test_guest(self) -> None:

@@ -90,8 +90,8 @@ async def confirming(
     answer: Union[regsys.Reauthenticated, Challenge] = await confirmation.confirm(request)
     await confirmation.confirm(request, 17)  # error: call-arg
     regsys.ReauthenticationRequest(method="POST")  # error: call-arg
-    regsys.challenged(request)  # error: arg-type
+    regsys.challenge_json(request)  # error: arg-type
     if isinstance(answer, regsys.Reauthenticated):
         print(answer.body)  # error: attr-defined
         return None
-    return regsys.challenged(answer)
+    return regsys.challenge_json(answer)

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from regsys.client_api.session_passwords import LOOK_S
+from regsys.client_api.session_passwords import POLL_S
 from regsys.credentials.passwords import prepare, verify_password
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
@@ -56,7 +56,7 @@ from tests.uia.model import (
 )
 from tests.uia.processes import Held, Process, check_addresses, prove
 
-LOOK_MS = int(LOOK_S * 1000)
+LOOK_MS = int(POLL_S * 1000)
 
 
 class Dialogues(RuleBasedStateMachine):

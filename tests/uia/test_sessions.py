@@ -39,23 +39,23 @@ class AuthTests(SynchronousTestCase):
     def test_parts(self) -> None:
         """The auth object names a session, a stage, and holds what the stage wants."""
         fields = {"session": "S", "type": DUMMY, "more": 1}
-        self.assertEqual(Auth.of({"auth": fields}), Auth("S", DUMMY, fields, given=True))
+        self.assertEqual(Auth.from_body({"auth": fields}), Auth("S", DUMMY, fields, given=True))
 
     def test_noneOrEmpty(self) -> None:
         """An empty auth object is none, and so is null: all of them begin a dialogue."""
         for body in ({}, {"auth": {}}, {"auth": None}, {"auth": {"session": None, "type": None}}):
-            self.assertEqual(Auth.of(body), Auth())
-        self.assertTrue(Auth.of({"auth": {"session": "S"}}).given)
-        self.assertTrue(Auth.of({"auth": {"else": None}}).given)
+            self.assertEqual(Auth.from_body(body), Auth())
+        self.assertTrue(Auth.from_body({"auth": {"session": "S"}}).given)
+        self.assertTrue(Auth.from_body({"auth": {"else": None}}).given)
 
     def test_wrongTypes(self) -> None:
         """Auth is an object, and its session and type are strings."""
         for auth in ([], "S", 1, {"session": 1}, {"type": ["x"]}):
-            self.assertRaises(BadJSON, Auth.of, {"auth": auth})
+            self.assertRaises(BadJSON, Auth.from_body, {"auth": auth})
 
     def test_repr(self) -> None:
         """What a stage is given may be secret, and is not shown."""
-        self.assertNotIn("hunter2", repr(Auth.of({"auth": {"password": "hunter2"}})))
+        self.assertNotIn("hunter2", repr(Auth.from_body({"auth": {"password": "hunter2"}})))
 
 
 class ProgressTests(SynchronousTestCase):
@@ -110,7 +110,7 @@ class UIACase(SynchronousTestCase):
         return session
 
     def attempt(self, session: UIASession, auth: Any) -> Progress:
-        progress = self.wait(self.uia.attempt(session, Auth.of({"auth": auth}), CLIENT))
+        progress = self.wait(self.uia.attempt(session, Auth.from_body({"auth": auth}), CLIENT))
         assert isinstance(progress, Progress)
         return progress
 
@@ -223,7 +223,7 @@ class AttemptTests(UIACase):
 
     def test_notOnOffer(self) -> None:
         """A stage that doesn't exist here is no failed stage."""
-        auth = Auth.of({"auth": {"type": "m.login.terms"}})
+        auth = Auth.from_body({"auth": {"type": "m.login.terms"}})
         self.refused(self.uia.attempt(self.begin(), auth, CLIENT), UnknownStage)
 
     def test_backendDown(self) -> None:
@@ -234,7 +234,7 @@ class AttemptTests(UIACase):
                 raise Unavailable()
 
         uia = attr.evolve(self.uia, stages={RIDDLE: Down()})
-        auth = Auth.of({"auth": SOLVED})
+        auth = Auth.from_body({"auth": SOLVED})
         self.refused(uia.attempt(self.begin(), auth, CLIENT), Unavailable)
 
 
@@ -288,7 +288,7 @@ class TurnTests(UIACase):
         async def entering() -> None:
             async with self.uia.turn(session_id, gone):
                 self.events.append(f"{name} in")
-                with self.uia.turns.asking_others(session_id):
+                with self.uia.turns.waiting_elsewhere(session_id):
                     await until
                 self.events.append(f"{name} out")
 

@@ -1,4 +1,4 @@
-"""The server that ``regsys serve`` runs with nothing configured: on loopback, open to all."""
+"""The demonstration server of ``regsys serve`` without a configuration, on loopback."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def config_file(create: bool) -> str:
 
 
 def write(path: str, template: str) -> None:
-    """Write a configuration for its owner's eyes; with new secrets."""
+    """Write a configuration with new secrets, readable by its owner only."""
     os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
     text = template.format(secret=secrets.token_urlsafe(32), directory=DIRECTORY)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,5 @@
-"""The flows of ``regsys serve --demo``. Apart from the server, which every command would import."""
+"""The flows of ``regsys serve --demo``, apart from its server, so that other commands do not import
+that."""
 
 from __future__ import annotations
 
@@ -29,5 +30,5 @@ FLOWS: Mapping[str, tuple[str, ...]] = {
     "phone": (MSISDN_STAGE, DUMMY),
     "all": (REGISTRATION_TOKEN, PROOF_OF_WORK, TERMS, DUMMY),
 }
-# Not the shortest, unless it is asked for: a client that can choose it shows nothing else.
+# Without the shortest, which a client would always choose.
 OFFERED = tuple(name for name in FLOWS if name != "dummy")

@@ -1,4 +1,4 @@
-"""The demonstration's post: mails and text messages go nowhere, but can be read on a page."""
+"""The demonstration's mails and text messages, which are not sent but shown on a page."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class Outbox:
 @implementer(ISmsSender)
 @attr.frozen
 class TextOutbox:
-    caught: Outbox
+    outbox: Outbox
 
     async def send(self, number: str, text: str) -> None:
-        self.caught.messages.appendleft(Message(to=f"+{number}", text=text))
+        self.outbox.messages.appendleft(Message(to=f"+{number}", text=text))
 
 
-def messages_page(caught: Outbox, pages: Pages) -> Endpoint:
-    """GET /_regsys/demo/messages: for everybody, as all of the demonstration is."""
+def messages_page(outbox: Outbox, pages: Pages) -> Endpoint:
+    """GET /_regsys/demo/messages, open to all like the rest of the demonstration."""
 
     async def get(call: Call) -> Reply:
-        return pages.reply(call, "caught_messages.html", messages=caught.messages, kept=KEPT)
+        return pages.reply(call, "caught_messages.html", messages=outbox.messages, kept=KEPT)
 
     return Endpoint("demo_messages", (f"/{PATH}",), {"GET": pages.handler(get)})

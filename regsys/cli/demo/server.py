@@ -1,4 +1,4 @@
-"""``regsys serve --demo``: every stage on offer, one flow each, for the developers of clients."""
+"""``regsys serve --demo``: a flow for every stage, for the developers of clients."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ from regsys.wiring.process import open_process, prepare
 from regsys.wiring.subsystem import Subsystem, hooks
 
 HERE = Path(__file__).parent
-TOKEN = "demo"  # noqa: S105 (it is told to everybody)
+TOKEN = "demo"  # noqa: S105 (the introduction prints it)
 
-# The keys with which each service's own widget lets everybody pass; their makers give them out
-# for tests.
+# The services' own test keys, with which their widgets let every visitor pass.
 TEST_KEYS: Mapping[str, str] = {
     RECAPTCHA: "6LeIxAcTAAAAAJcZVRqyHh71UMIEGNQ_MXjiZKhI",
     HCAPTCHA: "10000000-ffff-ffff-ffff-000000000001",
@@ -85,8 +84,8 @@ _LANGUAGES = {
     "fr": "Conditions de la démonstration",
 }
 
-# What somebody needs to know for any of these stages.
-_TOLD: Sequence[tuple[frozenset[str], str]] = (
+# Instructions for the developer, each with the stages that it is for.
+_INSTRUCTIONS: Sequence[tuple[frozenset[str], str]] = (
     (frozenset({REGISTRATION_TOKEN}), f'The registration token is "{TOKEN}".'),
     (
         frozenset(TEST_KEYS),
@@ -103,7 +102,7 @@ log = Logger()
 
 
 def config_file() -> str:
-    """The path of the demonstration's configuration, which is written first."""
+    """The path of the demonstration's configuration, which is written if it is missing."""
     policies = "".join(
         f"      {language}: {{{{name: {name}, file: {HERE}/policies/terms-{language}.html}}}}\n"
         for language, name in _LANGUAGES.items()
@@ -127,7 +126,7 @@ async def use_again(fingerprint: str, until_ms: int) -> bool:
 
 
 def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> Subsystem:
-    """The demonstration's; ``names`` are those of FLOWS that are on offer, None: OFFERED."""
+    """The demonstration's subsystem. ``names``: which of FLOWS to offer; None for OFFERED."""
     _, secret = prepare(config)
     captchas = [
         CaptchaStage(
@@ -139,7 +138,7 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
         )
         for stage, key in TEST_KEYS.items()
     ]
-    caught, templates = messages.Outbox(), [str(HERE / "templates")]
+    outbox, templates = messages.Outbox(), [str(HERE / "templates")]
     system = wiring.standalone(
         config,
         reactor,
@@ -149,37 +148,39 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
             stages=captchas,
             flows=[FLOWS[name] for name in names or OFFERED],
             template_directories=templates,
-            mails=_post(config, caught),
-            sms=messages.TextOutbox(caught),
+            mails=_mail_sender(config, outbox),
+            sms=messages.TextOutbox(outbox),
         ),
     )
     reactor.callLater(0, _start_token, system)
     pages = Pages(Templates.load(config.public_baseurl, templates))
-    return system.having(messages.messages_page(caught, pages))
+    return system.having(messages.messages_page(outbox, pages))
 
 
 def introduction(config: Config, names: Optional[Sequence[str]]) -> str:
-    """What is on offer, and how to get at it: of that what somebody needs for these flows."""
+    """The flows on offer, and the instructions that they need."""
     url, chosen = config.public_baseurl, names or OFFERED
     flows = "\n".join(f"    {name:10} {' → '.join(FLOWS[name])}" for name in chosen)
     stages = {stage for name in chosen for stage in FLOWS[name]}
-    told = [text for needed, text in _TOLD if needed & stages]
+    texts = [text for needed, text in _INSTRUCTIONS if needed & stages]
     if not names:
-        told.insert(0, "--flow all leads a browser through several, --flow dummy asks for nothing.")
+        texts.insert(
+            0, "--flow all leads a browser through several, --flow dummy asks for nothing."
+        )
     return (
         "regsys: a demonstration of the stages, on this machine only, for trying clients out.\n"
         f"  In a browser: {url}_matrix/static/client/register/\n"
         f"  For clients: {url.rstrip('/')}, which offers these flows"
         f" (--flow NAME: only that one):\n{flows}"
-        + "".join(f"\n  {text}" for text in told).format(messages=f"{url}{messages.PATH}")
+        + "".join(f"\n  {text}" for text in texts).format(messages=f"{url}{messages.PATH}")
     )
 
 
-def _post(config: Config, caught: messages.Outbox) -> ValidationMailSender:
+def _mail_sender(config: Config, outbox: messages.Outbox) -> ValidationMailSender:
     if config.email is None or "msisdn" not in config.threepids.offered:
         raise ConfigError([f"{DIRECTORY} is of an older version — delete it"])
     composing = Mails.load(config.email, config.server_name, config.public_baseurl)
-    return ValidationMailSender(mails=composing, deliver=caught.catch_mail)
+    return ValidationMailSender(mails=composing, deliver=outbox.catch_mail)
 
 
 def _start_token(system: Subsystem) -> None:
@@ -188,5 +189,5 @@ def _start_token(system: Subsystem) -> None:
 
 
 async def _make_token(system: Subsystem) -> None:
-    with contextlib.suppress(InvalidParam):  # it is there from the last time
+    with contextlib.suppress(InvalidParam):  # it exists from an earlier run
         await system.registration_tokens.create(token=TOKEN, settings={})
