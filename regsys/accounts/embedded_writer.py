@@ -19,6 +19,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
+from regsys.accounts.account_json import account_json, parse_account
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import RegistrationError, Unavailable, UserNotFound
 from regsys.interfaces import (
@@ -38,7 +39,6 @@ from regsys.model import (
     NewJob,
     Outcome,
     Secret,
-    Threepid,
     UserID,
 )
 from regsys.model.token_text import token_hash
@@ -65,7 +65,7 @@ class EmbeddedWriter:
     async def create_account(self, new: NewAccount) -> Created:
         # Operators see a job's id, and the key may be a session's, which nobody else may know.
         job_id = f"finish-{token_hash(new.key)}"
-        recovery = NewJob(kind=RECOVERY, payload=_intent(new), job_id=job_id)
+        recovery = NewJob(kind=RECOVERY, payload=recovery_payload(new), job_id=job_id)
         earlier = await self.outcomes.reserve(new, recovery)
         if earlier is not None:
             if earlier.finished:
@@ -102,7 +102,7 @@ class EmbeddedWriter:
 
     async def recover(self, job: Job) -> None:
         """The handler of RECOVERY jobs: bring what a dead process had begun to its end."""
-        new = self._begun(job.payload)
+        new = self._with_jobs(parse_account(job.payload, self.logins.issue))
         made = await self.accounts.outcome(new.key)
         if made is None:
             await self.outcomes.release(new, job.job_id)
@@ -141,55 +141,13 @@ class EmbeddedWriter:
             named = user_id.localpart
         return self._with_jobs(attr.evolve(new, user_id=user_id, device=device, display_name=named))
 
-    def _begun(self, intent: Mapping[str, Any]) -> NewAccount:
-        """The account that ``_intent`` has remembered."""
-        user_id, device = UserID.parse(intent["user_id"]), None
-        if intent["device"] is not None:
-            terms = LoginTerms(**intent["terms"])
-            login = self.logins.issue(user_id, terms, intent["key"])
-            device = NewDevice(login=login, **intent["device"])
-        remembered = {name: intent[name] for name in _REMEMBERED if name in intent}
-        threepids = tuple(Threepid(*item) for item in intent.get("threepids", ()))
-        new = NewAccount(user_id=user_id, device=device, threepids=threepids, **remembered)
-        return self._with_jobs(new)
-
     def _with_jobs(self, new: NewAccount) -> NewAccount:
         return attr.evolve(new, jobs=tuple(self.planners.jobs_for(new)))
 
 
-# What a recovery must know of an account that the store may have made: no secret of the user's
-# is in it.
-_REMEMBERED = (
-    "key",
-    "created_ms",
-    "is_guest",
-    "upgrades_guest",
-    "user_type",
-    "shadow_banned",
-    "appservice_id",
-    "is_ghost",
-    "auth_provider_id",
-    "display_name",
-    "vouched_emails",
-    "registration_token",
-    "consents",
-    "session_id",
-    "session_until_ms",
-)
-_OF_DEVICE = (
-    "display_name",
-    "is_appservice_ghost",
-    "auth_provider_id",
-    "auth_provider_session_id",
-)
+# A recovery finds the account made and plans its jobs anew. What it does not need is not stored.
+_NOT_STORED = frozenset({"password_hash", "admin", "approved", "jobs"})
 
 
-def _intent(new: NewAccount) -> Mapping[str, Any]:
-    device = new.device
-    return {
-        **{name: getattr(new, name) for name in _REMEMBERED},
-        "user_id": str(new.user_id),
-        "threepids": [attr.astuple(item) for item in new.threepids],
-        "terms": None if device is None else attr.asdict(device.login.terms),
-        "device": None if device is None else {name: getattr(device, name) for name in _OF_DEVICE},
-    }
+def recovery_payload(new: NewAccount) -> Mapping[str, Any]:
+    return {name: value for name, value in account_json(new).items() if name not in _NOT_STORED}
