@@ -20,13 +20,15 @@ import attr
 from zope.interface import implementer
 
 from regsys.accounts.account_json import account_json, parse_account
+from regsys.accounts.deactivation import Deactivation
+from regsys.accounts.post_registration import PostRegistration
+from regsys.accounts.writer import OnCreated, OnLoggedIn
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import RegistrationError, Unavailable, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
     IDevices,
     IJobPlanner,
-    IPostRegistration,
     IRegistrationWriter,
 )
 from regsys.model import (
@@ -50,17 +52,18 @@ RECOVERY = "finish_registration"
 @implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
 class EmbeddedWriter:
-    """Over an embedder's store and devices, with our own record of outcomes beside them.
-    ``recovered`` is told of each account that a recovery has finished, as nobody awaits it."""
+    """Over an embedder's store and devices, with our own record of outcomes beside them."""
 
     accounts: IAccountStore
     devices: IDevices
     logins: Logins
     planners: IJobPlanner
     outcomes: EmbeddedAccountStore
-    post_registration: IPostRegistration
+    post_registration: PostRegistration
+    deactivation: Deactivation
     start_jobs: Callable[[Sequence[NewJob]], None]
-    recovered: Callable[[NewAccount], None]
+    on_created: Sequence[OnCreated] = ()
+    on_logged_in: Sequence[OnLoggedIn] = ()
 
     async def create_account(self, new: NewAccount) -> Created:
         # Operators see a job's id, and the key may be a session's, which nobody else may know.
@@ -90,15 +93,18 @@ class EmbeddedWriter:
         return Created(user_id=outcome.user_id, login=login, replayed=True)
 
     async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
-        return await self.devices.register(user_id, device)
+        login = await self.devices.register(user_id, device)
+        for logged_in in self.on_logged_in:
+            logged_in(user_id, attr.evolve(device, login=login))
+        return login
 
-    async def after_registration(
+    async def post_registration_actions(
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> None:
-        await self.post_registration.after_registration(user_id, auth_result, access_token)
+        await self.post_registration.post_registration_actions(user_id, auth_result, access_token)
 
-    async def after_consent(self, user_id: UserID) -> None:
-        await self.post_registration.after_consent(user_id)
+    async def deactivate(self, user_id: UserID) -> None:
+        await self.deactivation.deactivate(user_id)
 
     async def recover(self, job: Job) -> None:
         """The handler of RECOVERY jobs: bring what a dead process had begun to its end."""
@@ -108,13 +114,10 @@ class EmbeddedWriter:
             await self.outcomes.release(new, job.job_id)
             return
         try:
-            created = await self._finish(new, made, job.job_id)
+            await self._finish(new, made, job.job_id)
         except UserNotFound:
-            # Deactivated since: there is no end that it could be brought to.
+            # The account was deactivated meanwhile: there is nothing left to finish.
             await self.outcomes.release(new, job.job_id)
-        else:
-            if not created.replayed:
-                self.recovered(new)
 
     async def _finish(self, new: NewAccount, made: Outcome, recovery_id: str) -> Created:
         if made.user_id != new.user_id:
@@ -124,11 +127,14 @@ class EmbeddedWriter:
         if new.device is not None:
             login = await self.devices.register(new.user_id, new.device)
         jobs = await self.outcomes.complete(new, recovery_id)
-        if jobs is not None:
-            self.start_jobs(jobs)
-        # One caller completes the key, and has made the account: the store may have had its part
-        # from before.
-        return Created(user_id=new.user_id, login=login, replayed=jobs is None)
+        # Exactly one caller completes the key: it counts as the one that has made the account,
+        # though the store may have made its part earlier.
+        if jobs is None:
+            return Created(user_id=new.user_id, login=login, replayed=True)
+        self.start_jobs(jobs)
+        for created in self.on_created:
+            created(new)
+        return Created(user_id=new.user_id, login=login)
 
     def _as(self, new: NewAccount, user_id: UserID, terms: Optional[LoginTerms]) -> NewAccount:
         """``new`` for this user and these terms: tokens, names and jobs to match."""

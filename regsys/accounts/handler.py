@@ -10,8 +10,8 @@ from twisted.logger import Logger
 
 from regsys.accounts.admission import Admission
 from regsys.accounts.appservice_account import Ghosts
-from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.new_account import AccountPlanner
+from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.usernames import Usernames
 from regsys.errors import NoFreeName, UsernameTaken
 from regsys.interfaces import IHasher, IJobPlanner, IRegistrationWriter, Verdict
@@ -26,6 +26,7 @@ from regsys.model import (
     Threepid,
     UserID,
 )
+from regsys.storage.sessions import SessionStore
 
 log = Logger()
 
@@ -44,7 +45,8 @@ class RegistrationHandler:
     ghosts: Ghosts
     planners: IJobPlanner
     writer: IRegistrationWriter
-    deactivation: Deactivation
+    post_consent: PostConsent
+    sessions: SessionStore
 
     async def check_username(
         self,
@@ -190,12 +192,12 @@ class RegistrationHandler:
         anything true. What lacks a key, or is another's address, is skipped. If ``access_token`` is
         None, there is no login. Raises UserNotFound.
         """
-        await self.writer.after_registration(user_id, auth_result, access_token)
+        await self.writer.post_registration_actions(user_id, auth_result, access_token)
 
     async def post_consent_actions(self, user_id: UserID) -> None:
         """Begin what has waited until this user accepted the policies (B6.3). Idempotent.
         ``Consents`` has it done by itself, with the last consent that was required."""
-        await self.writer.after_consent(user_id)
+        await self.post_consent.post_consent_actions(user_id)
 
     async def deactivated(self, user_id: UserID) -> None:
         """Tell that this account has been deactivated: its addresses are anybody's, who is told
@@ -204,14 +206,14 @@ class RegistrationHandler:
         Where regsys keeps the accounts, this one has no password, device or token afterwards,
         and its name stays taken. It is idempotent: call it again if it raised.
         """
-        await self.deactivation.deactivated(user_id)
+        await self.writer.deactivate(user_id)
 
     async def logged_out(self, user_id: UserID, device_id: Optional[str] = None) -> None:
         """Tell that this device (None: each of the user's) has been removed from a homeserver's
         own list: the registration that logged it in does not repeat its answer any more (B8.4).
         Idempotent. Where regsys keeps the devices, logging out does this by itself.
         """
-        await self.deactivation.logged_out(user_id, device_id)
+        await self.sessions.end_replays(user_id, device_id)
 
     # --- the steps -----------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from regsys.model import (
     SEEN_AGAIN_MS,
     Job,
     NewAccount,
+    NewDevice,
     NewJob,
     Requester,
     Secret,
@@ -71,15 +72,15 @@ class Activity:
         if noted_ms is None or abs(now_ms - noted_ms) >= SEEN_AGAIN_MS:
             self._note(user_id, now_ms)
 
-    def let_in(self, user_id: UserID) -> None:
-        """This user logs in, perhaps after more than a month."""
+    def logged_in(self, user_id: UserID, device: NewDevice) -> None:
+        """This user has logged in, perhaps after more than a month."""
         self.arrivals += 1
         self.seen(user_id)
 
-    def born(self, user_id: UserID) -> None:
-        """This account was made just now, perhaps of a guest who has been seen already."""
+    def account_created(self, new: NewAccount) -> None:
+        """This account has been made, perhaps out of a guest who was seen already."""
         self.arrivals += 1
-        self._note(user_id, clock.now_ms(self._clock))
+        self._note(new.user_id, clock.now_ms(self._clock))
 
     def _note(self, user_id: UserID, now_ms: int) -> None:
         # While the database is away they cannot all be kept: who is left out will be seen again.

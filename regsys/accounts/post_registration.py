@@ -1,4 +1,4 @@
-"""What follows when a registration is over, and when a user accepts the policies later."""
+"""What follows when a registration is over (contract B6)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from regsys import clock
 from regsys.consent import Consents
 from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
-from regsys.interfaces import IAccountStore, IAuth, IJobPlanner, IPostRegistration, IThreepidStore
+from regsys.interfaces import IAccountStore, IAuth, IJobPlanner, IThreepidStore
 from regsys.json_body import MAX_INTEGER
 from regsys.model import (
-    Job,
     Login,
     LoginTerms,
     NewAccount,
@@ -34,30 +32,29 @@ from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE, TERMS
 log = Logger()
 
 
-@implementer(IPostRegistration)
 @attr.frozen(kw_only=True)
 class PostRegistration:
-    """For accounts of our own and of a homeserver's. If ``threepids`` is None, owners of addresses
+    """For accounts of our own and of a homeserver. If ``threepids`` is None, owners of addresses
     cannot be looked up, and no address is added."""
 
     accounts: IAccountStore
     auth: IAuth
     threepids: Optional[IThreepidStore]
-    dedup_keys: JobStore
     consents: Consents
     planners: IJobPlanner
     jobs: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
 
-    async def after_registration(
+    async def post_registration_actions(
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> None:
+        """As IRegistrationWriter.post_registration_actions."""
         if not await self.accounts.is_taken(user_id.localpart):
             raise UserNotFound()
         accepted = self._accepted(auth_result.get(TERMS))
         device = await self._device(user_id, access_token)
-        held = [item for item in found(auth_result) if await self._is_held(user_id, item)]
+        held = [item for item in threepids_in(auth_result) if await self._is_held(user_id, item)]
         if accepted:
             await self.consents.record(user_id, accepted)
         account = NewAccount(
@@ -69,19 +66,7 @@ class PostRegistration:
             consents=accepted,
             device=device,
         )
-        await self._begin(self.planners.jobs_for(account))
-
-    async def after_consent(self, user_id: UserID) -> None:
-        await self._begin(self.planners.jobs_after_consent(user_id))
-
-    async def run(self, job: Job) -> None:
-        """The handler of AFTER_CONSENT jobs: begins what waited if by now the user has accepted
-        all that newcomers must; else a later consent brings another such job."""
-        user_id = UserID.parse(job.payload["user_id"])
-        if await self.consents.is_admitted(user_id):
-            await self.after_consent(user_id)
-
-    async def _begin(self, jobs: Sequence[NewJob]) -> None:
+        jobs = self.planners.jobs_for(account)
         if jobs:
             self.start_jobs(await self.jobs.begin(jobs, clock.now_ms(self.clock)))
 
@@ -113,7 +98,7 @@ class PostRegistration:
             return True
         medium, address = threepid.medium, threepid.address
         key = was_held(user_id, medium, address)
-        if await self.dedup_keys.has_key(key):
+        if await self.jobs.has_key(key):
             return await self.threepids.owner_of(medium, address) == user_id
         try:
             await self.threepids.add(user_id, threepid, clock.now_ms(self.clock))
@@ -124,11 +109,11 @@ class PostRegistration:
                 user_id=str(user_id),
             )
             return False
-        await self.dedup_keys.add_key(key)
+        await self.jobs.add_key(key)
         return True
 
 
-def found(auth_result: Mapping[str, Any]) -> Sequence[Threepid]:
+def threepids_in(auth_result: Mapping[str, Any]) -> Sequence[Threepid]:
     """The identifiers that stages have proven; what lacks its keys is skipped, and logged."""
     threepids = []
     for stage, medium in ((EMAIL_IDENTITY, "email"), (MSISDN_STAGE, "msisdn")):

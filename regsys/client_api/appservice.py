@@ -9,7 +9,7 @@ import attr
 from regsys import json_body
 from regsys.accounts.appservice_account import NOT_ITS_NAME, service_of
 from regsys.accounts.handler import RegistrationHandler
-from regsys.accounts.post_registration import found
+from regsys.accounts.post_registration import threepids_in
 from regsys.client_api.credentials import localpart_named
 from regsys.credentials.access_tokens import device_asked, device_wanted
 from regsys.errors import (
@@ -64,7 +64,7 @@ class AppserviceRequests:
         if self.may_set_password:
             password = json_body.string(body, "password", limit=json_body.MAX_PASSWORD)
             display_name = json_body.string(body, "display_name")
-            threepids = found(json_body.mapping(body, "auth_result") or {})
+            threepids = threepids_in(json_body.mapping(body, "auth_result") or {})
         return await self.handler.appservice_register(
             _name(body),
             as_token,

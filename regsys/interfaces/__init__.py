@@ -42,7 +42,6 @@ from regsys.interfaces.registration import (
     IAppservices,
     IHasher,
     IJobPlanner,
-    IPostRegistration,
     IRegistrationWriter,
     Verdict,
 )
@@ -81,7 +80,6 @@ __all__ = [
     "IOwnThreepidStore",
     "IPhoneValidation",
     "IPhoneValidationServer",
-    "IPostRegistration",
     "IPushers",
     "IRegistrationWriter",
     "IReloadable",

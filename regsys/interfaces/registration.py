@@ -82,34 +82,38 @@ class IJobPlanner(Interface):
         """What has waited until this user accepted the policies. Idempotent."""
 
 
-class IPostRegistration(Interface):
-    """What follows when a registration, or a consent, is over (contract B6). Idempotent."""
+class IRegistrationWriter(Interface):
+    """What only a master does: every write that begins, extends or ends an account.
 
-    def after_registration(
-        user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
-    ) -> Awaitable[None]:
-        """Make up what this account lacks of what the stages found, and begin the jobs that it
-        brings, those with a deduplication key only if they have never been begun.
-
-        ``auth_result`` maps types of stages to what they found; ``access_token`` is that of the
-        account's login, None: it got none. Raises UserNotFound."""
-
-    def after_consent(user_id: UserID) -> Awaitable[None]:
-        """Begin what has waited until this user accepted the policies."""
-
-
-class IRegistrationWriter(IPostRegistration):
-    """Does what only a master does. Local, remote or an embedder's own: the same contract."""
+    Local, embedded or remote: the same contract.
+    """
 
     def create_account(new: NewAccount) -> Awaitable[Created]:
-        """The only place where an account begins: atomic, and once a key.
+        """Make the account, whole or not at all, once for each ``new.key``.
 
         The same key again returns the same answer, tokens included (contract B4.7).
         Raises as IAccountStore.create_account does.
         """
 
     def repeat(outcome: Outcome) -> Awaitable[Created]:
-        """The answer that this finished outcome had, tokens included; nothing is written anew."""
+        """The answer that this finished outcome had, tokens included. Nothing is written."""
 
     def register_device(user_id: UserID, device: NewDevice) -> Awaitable[Login]:
         """As IDevices.register."""
+
+    def post_registration_actions(
+        user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> Awaitable[None]:
+        """Add to this account what its stages found and it lacks, and begin the jobs that it
+        brings (contract B6). Idempotent: jobs with a deduplication key begin once.
+
+        ``auth_result`` maps types of stages to what they found. ``access_token`` is that of the
+        account's login; None if it has none. Raises UserNotFound.
+        """
+
+    def deactivate(user_id: UserID) -> Awaitable[None]:
+        """Delete what is kept of an account that is deactivated, its addresses included.
+
+        An account in our own tables loses its password, devices and tokens, and its name stays
+        taken. Idempotent: a caller that was interrupted calls it again.
+        """

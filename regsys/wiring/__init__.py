@@ -57,22 +57,24 @@ def standalone(
     watch = activity.Watch.of(parts)
     blocking = activity.blocking(parts, watch.users, users, owners)
     auth = watch.auth(TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock))
-    pushers = PusherStore(database)
+    pushers, metrics = PusherStore(database), parts.process.metrics
+    addresses = accounts.threepid_writer(parts, owners)
     writer = LocalWriter(
         accounts=users,
         devices=devices,
         logins=parts.logins,
         post_registration=accounts.post_registration(parts, users, auth, owners),
+        deactivation=accounts.deactivation(parts, users, addresses, *watch.traces),
         start_jobs=parts.runner.start_jobs,
+        on_created=(metrics.registered, *watch.on_created),
+        on_logged_in=(metrics.logged_in, *watch.on_logged_in),
     )
-    addresses = accounts.threepid_writer(parts, owners)
-    deactivation = accounts.deactivation(parts, users, addresses, *watch.traces)
     handler = accounts.handler(
         parts,
         users,
         auth,
-        watch.writer(writer),
-        deactivation,
+        writer,
+        accounts.post_consent(parts, users),
         blocking,
         elsewhere=parts.homeserver_accounts,
     )
@@ -136,6 +138,10 @@ def embedded(
     ``config`` names. /login, /logout, /refresh and /versions are the homeserver's.
     """
     parts = Parts.of(config, clock, process, hooks)
+    addresses = None
+    if threepids is not None:
+        foreign = EmbeddedThreepids(store=threepids, jobs=parts.stores.jobs)
+        addresses = accounts.threepid_writer(parts, foreign)
     writer = EmbeddedWriter(
         accounts=store,
         devices=devices,
@@ -143,18 +149,16 @@ def embedded(
         planners=parts.planners,
         outcomes=EmbeddedAccountStore(parts.process.database),
         post_registration=accounts.post_registration(parts, store, auth, threepids),
+        deactivation=accounts.deactivation(parts, addresses),
         start_jobs=parts.runner.start_jobs,
-        recovered=parts.process.metrics.registered,
+        on_created=(parts.process.metrics.registered,),
+        on_logged_in=(parts.process.metrics.logged_in,),
     )
     parts.runner.add_handlers({RECOVERY: writer.recover})
-    addresses = None
-    if threepids is not None:
-        foreign = EmbeddedThreepids(store=threepids, jobs=parts.stores.jobs)
-        addresses = accounts.threepid_writer(parts, foreign)
-    users, deactivation = parts.hooks.users, accounts.deactivation(parts, addresses)
+    users, after_consent = parts.hooks.users, accounts.post_consent(parts, store)
     blocking = activity.blocking(parts, active_users, store, threepids)
     activity.warn_embedder(parts)
-    handler = accounts.handler(parts, store, auth, writer, deactivation, blocking)
+    handler = accounts.handler(parts, store, auth, writer, after_consent, blocking)
     side = Side(
         handler=handler,
         accounts=store,

@@ -9,9 +9,9 @@ from regsys.accounts.appservice_account import Ghosts
 from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.new_account import AccountPlanner
+from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.post_registration import PostRegistration
 from regsys.accounts.usernames import Usernames
-from regsys.accounts.writer import CountingWriter
 from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.credentials import LoginLimits, PasswordCheck
 from regsys.client_api.names_from_threepids import ThreepidNames
@@ -45,7 +45,7 @@ def handler(
     accounts: IAccountStore,
     auth: IAuth,
     writer: IRegistrationWriter,
-    deactivation: Deactivation,
+    post_consent: PostConsent,
     blocking: IBlocking,
     elsewhere: Optional[IHomeserverAccounts] = None,
 ) -> RegistrationHandler:
@@ -81,7 +81,7 @@ def handler(
             replay_window_ms=config.sessions.replay_window_ms,
         ),
         planners=parts.planners,
-        writer=CountingWriter(writer=writer, metrics=parts.process.metrics),
+        writer=writer,
         ghosts=Ghosts(
             services=parts.services,
             names=names,
@@ -89,7 +89,8 @@ def handler(
             hasher=parts.process.hasher,
             clock=parts.clock,
         ),
-        deactivation=deactivation,
+        post_consent=post_consent,
+        sessions=parts.stores.sessions,
     )
 
 
@@ -115,12 +116,20 @@ def appservices(
 def post_registration(
     parts: Parts, accounts: IAccountStore, auth: IAuth, owners: Optional[IThreepidStore]
 ) -> PostRegistration:
-    """What follows registrations and consents; its jobs are carried out from now on."""
-    after = PostRegistration(
+    return PostRegistration(
         accounts=accounts,
         auth=auth,
         threepids=owners,
-        dedup_keys=parts.stores.jobs,
+        consents=consents(parts, accounts),
+        planners=parts.planners,
+        jobs=parts.stores.jobs,
+        start_jobs=parts.runner.start_jobs,
+        clock=parts.clock,
+    )
+
+
+def post_consent(parts: Parts, accounts: IAccountStore) -> PostConsent:
+    after = PostConsent(
         consents=consents(parts, accounts),
         planners=parts.planners,
         jobs=parts.stores.jobs,
@@ -150,9 +159,8 @@ def warnings(config: Config, *, has_rooms: bool, has_texter: bool) -> Sequence[s
 
 def deactivation(parts: Parts, *kept: Optional[IAccountData]) -> Deactivation:
     """``kept`` is what the accounts' side keeps, in the order in which it is forgotten."""
-    sessions = parts.stores.sessions
-    ours = (sessions, parts.stores.validations, parts.unbinder)
-    return Deactivation([part for part in (*kept, *ours) if part is not None], sessions)
+    ours = (parts.stores.sessions, parts.stores.validations, parts.unbinder)
+    return Deactivation([part for part in (*kept, *ours) if part is not None])
 
 
 def password_check(

@@ -17,14 +17,13 @@ from regsys.accounts.monthly_active_users import (
     ReservedUsers,
     WatchingAuth,
 )
-from regsys.accounts.writer import WatchingWriter
+from regsys.accounts.writer import OnCreated, OnLoggedIn
 from regsys.interfaces import (
     IAccountData,
     IAccountStore,
     IAuth,
     IBlocking,
     IMonthlyActiveUsers,
-    IRegistrationWriter,
     IThreepidStore,
 )
 from regsys.storage.guests import GuestStore
@@ -65,11 +64,13 @@ class Watch:
         """The same, watched if anything is."""
         return auth if self.activity is None else WatchingAuth(auth=auth, activity=self.activity)
 
-    def writer(self, writer: IRegistrationWriter) -> IRegistrationWriter:
-        """The same, watched if anything is."""
-        if self.activity is None:
-            return writer
-        return WatchingWriter(writer=writer, activity=self.activity)
+    @property
+    def on_created(self) -> Sequence[OnCreated]:
+        return () if self.activity is None else (self.activity.account_created,)
+
+    @property
+    def on_logged_in(self) -> Sequence[OnLoggedIn]:
+        return () if self.activity is None else (self.activity.logged_in,)
 
 
 def blocking(

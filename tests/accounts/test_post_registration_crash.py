@@ -85,7 +85,7 @@ class PostRegistrationCrashTests(CrashCase):
         ``dies``: with the commit, so that its jobs are left behind."""
         handler = process.subsystem.handler
         if dies:
-            writer = attr.evolve(handler.writer.writer, start_jobs=lambda jobs: None)
+            writer = attr.evolve(handler.writer, start_jobs=lambda jobs: None)
             handler = attr.evolve(handler, writer=writer)
         registration = Registration(
             key=f"call of {name}",

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
 from regsys.accounts.post_registration import PostRegistration
 from regsys.interfaces import IJobPlanner
@@ -28,6 +29,7 @@ from regsys.testing import (
 from regsys.testing.contracts.case import NOW_MS
 from regsys.testing.contracts.sessions import session
 from regsys.testing.contracts.writer import logins, new_account
+from regsys.threepids.changes import EmbeddedThreepids, ThreepidWriter
 from tests.support.failed_jobs import FailedJobs
 from tests.support.post_registration import post_registration
 
@@ -108,8 +110,8 @@ class Greetings:
 
 class Homeserver:
     """Its stores, and our tables beside them. ``greeted`` are the users whose job has run,
-    ``named`` how they were greeted, ``addresses`` those that a recovered one knew of, ``recovered``
-    the accounts that were."""
+    ``named`` how they were greeted, ``addresses`` those that a recovered one knew of, ``counted``
+    the accounts that were made."""
 
     def __init__(self, case: TestCase) -> None:
         self.clock = Clock()
@@ -123,7 +125,7 @@ class Homeserver:
         self.greeted: list[str] = []
         self.named: list[Optional[str]] = []
         self.addresses: list[str] = []
-        self.recovered: list[NewAccount] = []
+        self.counted: list[NewAccount] = []
 
     def process(self, at: At = passing) -> tuple[EmbeddedWriter, JobRunner]:
         """A new process: its writer, whose parts pass ``at``, and what runs its jobs."""
@@ -137,7 +139,8 @@ class Homeserver:
             outcomes=Watched(EmbeddedAccountStore(self.db), at),
             post_registration=self.post_registration(Greetings(), runner.start_jobs),
             start_jobs=runner.start_jobs,
-            recovered=self.recovered.append,
+            deactivation=self.deactivation(runner.start_jobs),
+            on_created=(self.counted.append,),
         )
         runner.add_handlers({RECOVERY: writer.recover})
         return writer, runner
@@ -154,6 +157,16 @@ class Homeserver:
             start_jobs=start_jobs,
             owners=MemoryThreepids(self.accounts),
         )
+
+    def deactivation(self, start_jobs: Callable[[Sequence[NewJob]], None]) -> Deactivation:
+        jobs = JobStore(self.db)
+        addresses = ThreepidWriter(
+            store=EmbeddedThreepids(store=MemoryThreepids(self.accounts), jobs=jobs),
+            dedup_keys=jobs,
+            start_jobs=start_jobs,
+            clock=self.clock,
+        )
+        return Deactivation([addresses, self.sessions])
 
     async def recover(self) -> None:
         """A new process takes over what the others have left, now that their leases are over."""

@@ -40,7 +40,7 @@ class BindTests(BindingCase):
     def test_provides(self) -> None:
         """The parts are what is asked for."""
         provides(IBindingChanges, self.changes)
-        provides(IIdentityServers, self.subsystem.handler.deactivation.parts[-1].servers)
+        provides(IIdentityServers, self.subsystem.handler.writer.deactivation.parts[-1].servers)
 
     def test_bound(self) -> None:
         """What the session has proven is learned first, then modules are asked, then it is bound,
