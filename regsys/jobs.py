@@ -11,7 +11,7 @@ import secrets
 from collections import Counter
 from typing import Any, Awaitable, Callable, Coroutine, Iterable, Mapping, Optional, Sequence
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredQueue
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -29,6 +29,9 @@ POLL_S = 5.0
 # How many jobs of a kind one process runs at a time.
 PLACES = 20
 Handler = Callable[[Job], Awaitable[None]]
+# Jobs that a transaction of this process has just written and holds, on their way to its runner:
+# what writes jobs needs no runner, whose handlers may write jobs themselves.
+HeldJobs = DeferredQueue[Sequence[NewJob]]
 
 
 def wait_ms(attempts: int) -> int:
@@ -40,20 +43,27 @@ def wait_ms(attempts: int) -> int:
 class JobRunner:
     """Runs the jobs of this process, and takes over those whose lease has ended.
 
+    ``handlers`` has every kind of job; a kind whose handler is None is left to a process that has
+    one. ``held`` brings the jobs that this process has written.
+
     Each kind has places of its own, so that one that stalls delays no other; and no more of it are
     claimed than have a place, since a claimed job that waited here would use its lease up.
-    Jobs of a kind that has no handler here wait for a process that has one.
     """
 
     def __init__(
         self,
         store: JobStore,
         clock: IReactorTime,
+        *,
+        handlers: Mapping[str, Optional[Handler]],
+        held: HeldJobs,
         metrics: Optional[Metrics] = None,
     ) -> None:
+        self.kinds = frozenset(handlers)
         self._store = store
         self._clock = clock
-        self._handlers: dict[str, Handler] = {}
+        self._handlers = {kind: run for kind, run in handlers.items() if run is not None}
+        self.held = held
         self._metrics = metrics
         self._taken: Counter[str] = Counter()
         # Kinds of which more may be due than there was a place for.
@@ -63,6 +73,7 @@ class JobRunner:
         self._loop = LoopingCall(self._poll)
         self._loop.clock = clock
         self._looping: Optional[Deferred[LoopingCall]] = None
+        self._take_held()
 
     def start(self) -> None:
         """Look for jobs now and every few seconds."""
@@ -78,12 +89,18 @@ class JobRunner:
         while self._under_way:
             await DeferredList(list(self._under_way))
 
-    def add_handlers(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers.update(handlers)
+    def _take_held(self) -> None:
+        self.held.get().addCallback(self._held_came)
 
-    def start_jobs(self, new: Sequence[NewJob]) -> None:
-        """Begin jobs that a transaction of this process has just written, held from birth. Those
-        that find no place are released, for whoever has one next."""
+    def _held_came(self, new: Sequence[NewJob]) -> None:
+        try:
+            self._start_held(new)
+        except Exception:  # a bug must not end the taking
+            log.failure("starting jobs")
+        self._take_held()
+
+    def _start_held(self, new: Sequence[NewJob]) -> None:
+        """Begin these. Those that find no place are released, for the process that has one next."""
         until_ms = clock.now_ms(self._clock) + JOB_LEASE_MS
         released = []
         for job in new:

@@ -173,8 +173,8 @@ class MonthlyActiveUsers:
 
 @implementer(IAuth)
 @attr.frozen(kw_only=True)
-class WatchingAuth:
-    """Around another: who uses a token is seen."""
+class ActivityAuth:
+    """Around another IAuth: the user of each token that is used is active."""
 
     auth: IAuth
     activity: Activity

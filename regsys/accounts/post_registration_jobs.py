@@ -15,22 +15,21 @@ ADD_PUSHER = "add_email_pusher"
 
 
 @implementer(IJobPlanner)
-@attr.frozen
+@attr.frozen(kw_only=True)
 class JobPlanners:
-    """What each of ``parts`` brings, in their order. Every capability that has something to do
-    after a registration is one of them, and carries its own kind of job out. For what an
-    application service has made only ``notices`` are asked (contract B3.2), which come first."""
+    """Several as one, in their order: those of ``for_all``, then those of ``for_people``, which are
+    not asked about accounts that an application service has made (contract B3.2)."""
 
-    parts: list[IJobPlanner] = attr.field(factory=list)
-    notices: list[IJobPlanner] = attr.field(factory=list)
+    for_all: Sequence[IJobPlanner] = ()
+    for_people: Sequence[IJobPlanner] = ()
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
-        asked = self.notices if new.is_ghost else (*self.notices, *self.parts)
-        return [job for part in asked for job in part.jobs_for(new)]
+        asked = self.for_all if new.is_ghost else (*self.for_all, *self.for_people)
+        return [job for planner in asked for job in planner.jobs_for(new)]
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
-        asked = (*self.notices, *self.parts)
-        return [job for part in asked for job in part.jobs_after_consent(user_id)]
+        asked = (*self.for_all, *self.for_people)
+        return [job for planner in asked for job in planner.jobs_after_consent(user_id)]
 
 
 @implementer(IJobPlanner)

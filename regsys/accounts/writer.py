@@ -37,7 +37,8 @@ class LocalWriter:
         outcome = await self.accounts.create_account(new)
         if outcome.replayed:
             return await self.repeat(outcome)
-        self.start_jobs(outcome.jobs)
+        if outcome.jobs:
+            self.start_jobs(outcome.jobs)
         for created in self.on_created:
             created(new)
         return Created(user_id=new.user_id, login=new.device.login if new.device else None)

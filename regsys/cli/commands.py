@@ -22,7 +22,7 @@ from regsys.model import Registration, Secret
 from regsys.service import serve as serve_process
 from regsys.storage.jobs import JobStore
 from regsys.storage.users import UserStore
-from regsys.wiring import accounts
+from regsys.wiring.jobs import warnings
 from regsys.wiring.process import prepare
 from regsys.wiring.subsystem import Subsystem
 
@@ -53,7 +53,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
     # What ``serve`` says in its log.
     has_rooms = config.homeserver is not None
-    told = accounts.warnings(config, has_rooms=has_rooms, has_texter=False)
+    told = warnings(config, has_rooms=has_rooms, has_texter=False)
     for warning in (*told, *checks.without_start(config)):
         print(f"regsys: warning: {warning}", file=sys.stderr)
     reached, unreachable = connect.problems(config) if arguments.connect else ((), ())

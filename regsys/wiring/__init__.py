@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
+from regsys.accounts.embedded_writer import EmbeddedWriter
 from regsys.accounts.writer import LocalWriter
-from regsys.client_api.login import PasswordLogin
 from regsys.config import Config
-from regsys.credentials.access_tokens import Refresher, TokenAuth
+from regsys.credentials.access_tokens import TokenAuth
 from regsys.interfaces import (
     IAccountStore,
     IAuth,
@@ -22,17 +21,16 @@ from regsys.interfaces import (
     IRooms,
     IThreepidStore,
 )
-from regsys.storage.devices import DeviceStore
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
-from regsys.storage.pushers import PusherStore
-from regsys.storage.threepids import ThreepidStore
-from regsys.storage.users import UserStore
 from regsys.threepids.changes import EmbeddedThreepids
-from regsys.web import account, login
 from regsys.wiring import accounts, activity
-from regsys.wiring.assembly import Side, assemble
+from regsys.wiring import threepids as threepid_wiring
+from regsys.wiring.activity import ActivityParts
+from regsys.wiring.assembly import assemble
+from regsys.wiring.jobs import registration_jobs
 from regsys.wiring.parts import Parts
 from regsys.wiring.process import Process
+from regsys.wiring.stores import AccountStores, OwnTables
 from regsys.wiring.subsystem import Hooks, Subsystem
 
 
@@ -50,68 +48,35 @@ def standalone(
     names. If ``process`` is None, the one that the configuration names is prepared and opened,
     which blocks, so call this before the reactor runs.
     """
-    parts = Parts.of(config, clock, process, hooks)
-    database = parts.process.database
-    users, devices = UserStore(database), DeviceStore(database, clock)
-    owners = ThreepidStore(database)
-    watch = activity.Watch.of(parts)
-    blocking = activity.blocking(parts, watch.users, users, owners)
-    auth = watch.auth(TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock))
-    pushers, metrics = PusherStore(database), parts.process.metrics
-    addresses = accounts.threepid_writer(parts, owners)
-    writer = LocalWriter(
-        accounts=users,
-        devices=devices,
-        logins=parts.logins,
-        post_registration=accounts.post_registration(parts, users, auth, owners),
-        deactivation=accounts.deactivation(parts, users, addresses, *watch.traces),
-        start_jobs=parts.runner.start_jobs,
-        on_created=(metrics.registered, *watch.on_created),
-        on_logged_in=(metrics.logged_in, *watch.on_logged_in),
-    )
-    handler = accounts.handler(
-        parts,
-        users,
-        auth,
-        writer,
-        accounts.post_consent(parts, users),
-        blocking,
-        elsewhere=parts.homeserver_accounts,
-    )
-    refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
-    passwords = accounts.password_check(parts, users, owners)
-    logins = PasswordLogin(
-        handler=handler,
-        check=passwords,
-        blocking=blocking,
-        config=config.passwords,
-    )
-    appservices = accounts.appservices(parts, handler, users, users, devices, blocking)
-    endpoints = [
-        login.login(logins, appservices, clock),
-        login.logout(auth, devices),
-        login.logout_all(auth, devices),
-        login.refresh(refresher, clock),
-        account.versions(),
-        account.pushers(auth, pushers),
-    ]
-    side = Side(
-        handler=handler,
-        accounts=users,
-        auth=auth,
-        appservices=appservices,
-        blocking=blocking,
-        owners=owners,
-        addresses=addresses,
-        passwords=passwords,
-        users=users,
+    parts = Parts.from_config(config, clock, process, hooks)
+    metrics = parts.process.metrics
+    own = OwnTables.in_database(parts.process.database, clock)
+    active = ActivityParts.of_own_accounts(parts)
+    auth = TokenAuth(logins=own.devices, accounts=own.users, guests=parts.guests, clock=clock)
+    stores = AccountStores(
+        accounts=own.users,
+        auth=active.auth(auth),
+        users=own.users,
+        addresses=threepid_wiring.writer(parts, own.threepids),
         rooms=rooms or parts.rooms,
-        pushers=pushers,
-        endpoints=endpoints,
-        expiring=[devices, *watch.expiring],
-        activity=watch.activity,
+        pushers=own.pushers,
+        active_users=active.users,
+        elsewhere=parts.homeserver_accounts,
+        own=own,
     )
-    return assemble(parts, side)
+    planned = registration_jobs(parts, stores)
+    consents = accounts.consents(parts, stores, planned.planners)
+    writer = LocalWriter(
+        accounts=own.users,
+        devices=own.devices,
+        logins=parts.logins,
+        post_registration=accounts.post_registration(parts, stores, planned.planners, consents),
+        deactivation=accounts.deactivation(parts, stores, active),
+        start_jobs=parts.held_jobs.put,
+        on_created=(metrics.registered, *active.on_created),
+        on_logged_in=(metrics.logged_in, *active.on_logged_in),
+    )
+    return assemble(parts, stores, planned, consents, writer, active=active)
 
 
 def embedded(
@@ -137,39 +102,34 @@ def embedded(
     on and nobody counts. regsys keeps its sessions, outcomes and jobs in the database that
     ``config`` names. /login, /logout, /refresh and /versions are the homeserver's.
     """
-    parts = Parts.of(config, clock, process, hooks)
+    parts = Parts.from_config(config, clock, process, hooks)
+    metrics = parts.process.metrics
     addresses = None
     if threepids is not None:
-        foreign = EmbeddedThreepids(store=threepids, jobs=parts.stores.jobs)
-        addresses = accounts.threepid_writer(parts, foreign)
+        store_and_jobs = EmbeddedThreepids(store=threepids, jobs=parts.stores.jobs)
+        addresses = threepid_wiring.writer(parts, store_and_jobs)
+    stores = AccountStores(
+        accounts=store,
+        auth=auth,
+        users=parts.hooks.users,
+        addresses=addresses,
+        rooms=rooms or parts.rooms,
+        pushers=pushers,
+        active_users=active_users,
+    )
+    activity.warn_embedder(parts)
+    planned = registration_jobs(parts, stores)
+    consents = accounts.consents(parts, stores, planned.planners)
     writer = EmbeddedWriter(
         accounts=store,
         devices=devices,
         logins=parts.logins,
-        planners=parts.planners,
+        planners=planned.planners,
         outcomes=EmbeddedAccountStore(parts.process.database),
-        post_registration=accounts.post_registration(parts, store, auth, threepids),
-        deactivation=accounts.deactivation(parts, addresses),
-        start_jobs=parts.runner.start_jobs,
-        on_created=(parts.process.metrics.registered,),
-        on_logged_in=(parts.process.metrics.logged_in,),
+        post_registration=accounts.post_registration(parts, stores, planned.planners, consents),
+        deactivation=accounts.deactivation(parts, stores),
+        start_jobs=parts.held_jobs.put,
+        on_created=(metrics.registered,),
+        on_logged_in=(metrics.logged_in,),
     )
-    parts.runner.add_handlers({RECOVERY: writer.recover})
-    users, after_consent = parts.hooks.users, accounts.post_consent(parts, store)
-    blocking = activity.blocking(parts, active_users, store, threepids)
-    activity.warn_embedder(parts)
-    handler = accounts.handler(parts, store, auth, writer, after_consent, blocking)
-    side = Side(
-        handler=handler,
-        accounts=store,
-        auth=auth,
-        appservices=accounts.appservices(parts, handler, store, users, None, blocking),
-        blocking=blocking,
-        owners=threepids,
-        addresses=addresses,
-        passwords=None if users is None else accounts.password_check(parts, users, threepids),
-        users=users,
-        rooms=rooms or parts.rooms,
-        pushers=pushers,
-    )
-    return assemble(parts, side)
+    return assemble(parts, stores, planned, consents, writer, recovery=writer.recover)

@@ -6,7 +6,6 @@ from typing import Any, Optional, Sequence
 
 import attr
 
-from regsys.accounts.post_registration_jobs import JobPlanners
 from regsys.appservices.namespaces import Appservices
 from regsys.config import Config, Rate
 from regsys.credentials.access_tokens import GuestTokens, Logins
@@ -17,7 +16,7 @@ from regsys.interfaces import (
     IPhoneValidationServer,
     IRooms,
 )
-from regsys.jobs import JobRunner
+from regsys.jobs import HeldJobs
 from regsys.networks import WHOLE_SITE, address_key
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.homeserver_accounts import HomeserverAccounts
@@ -25,70 +24,20 @@ from regsys.outbound.homeserver_rooms import HomeserverRooms
 from regsys.outbound.identity_server_v1 import IdentityServer
 from regsys.outbound.identity_server_v2 import IdentityServers
 from regsys.rate_limit import AddressBuckets, LeakyBuckets
-from regsys.storage.consents import ConsentStore
-from regsys.storage.encryption import Encryptor
-from regsys.storage.idempotency_keys import IdempotencyKeyStore
-from regsys.storage.identity_server_bindings import BindingStore
-from regsys.storage.jobs import JobStore
-from regsys.storage.nonces import NonceStore
-from regsys.storage.registration_tokens import RegistrationTokenStore
-from regsys.storage.server_state import ServerStateStore
-from regsys.storage.sessions import SessionStore
-from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import AllowedThreepids
 from regsys.threepids.attempts import ProofAttempts
 from regsys.threepids.domains import EmailDomains
-from regsys.threepids.identity_server_unbinding import UNBIND, Unbinder
+from regsys.threepids.identity_server_unbinding import Unbinder
 from regsys.wiring.process import Process, open_process, prepare
+from regsys.wiring.stores import Stores
 from regsys.wiring.subsystem import Hooks, hooks
 
 
 @attr.frozen(kw_only=True)
-class Stores:
-    """Our own tables, which exist wherever accounts are kept."""
-
-    sessions: SessionStore
-    registration_tokens: RegistrationTokenStore
-    validations: ValidationStore
-    nonces: NonceStore
-    outcomes: IdempotencyKeyStore
-    consents: ConsentStore
-    bindings: BindingStore
-    jobs: JobStore
-    server_state: ServerStateStore
-
-    @classmethod
-    def of(cls, database: Any, secret: bytes) -> Stores:
-        """``secret``: what is sealed in them is sealed with it."""
-        return cls(
-            sessions=SessionStore(database),
-            registration_tokens=RegistrationTokenStore(database),
-            validations=ValidationStore(database),
-            nonces=NonceStore(database),
-            outcomes=IdempotencyKeyStore(database),
-            consents=ConsentStore(database),
-            bindings=BindingStore(database, Encryptor(secret)),
-            jobs=JobStore(database),
-            server_state=ServerStateStore(database),
-        )
-
-    @property
-    def expiring(self) -> tuple[Any, ...]:
-        """Those whose rows come to an end."""
-        return (
-            self.sessions,
-            self.registration_tokens,
-            self.validations,
-            self.nonces,
-            self.outcomes,
-        )
-
-
-@attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor. If ``homeserver`` is None, none is configured; if ``phone_prover``
-    is None, no other server proves phone numbers. ``planners`` gets its parts from
-    ``wiring.jobs``."""
+    """``clock`` is the reactor. If ``homeserver`` is None, none is configured. If ``phone_prover``
+    is None, no other server validates phone numbers. ``held_jobs`` takes the jobs that a
+    transaction has just written to the runner of this process."""
 
     config: Config
     clock: Any
@@ -99,15 +48,14 @@ class Parts:
     stores: Stores
     guests: GuestTokens
     logins: Logins
-    planners: JobPlanners
-    runner: JobRunner
+    held_jobs: HeldJobs
     unbinder: Unbinder
     phone_prover: Optional[IPhoneValidationServer]
     threepid_rules: EmailDomains
     proof_attempts: ProofAttempts
 
     @classmethod
-    def of(
+    def from_config(
         cls, config: Config, clock: Any, process: Optional[Process], given: Optional[Hooks]
     ) -> Parts:
         """If ``process`` is None, the configured one is prepared and opened, which blocks."""
@@ -120,8 +68,8 @@ class Parts:
             services = Appservices.of(config.appservices, config.server_name)
         secret = process.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        stores = Stores.of(process.database, secret)
-        runner = JobRunner(stores.jobs, clock, process.metrics)
+        stores = Stores.in_database(process.database, secret)
+        held_jobs = HeldJobs()
         homeserver = None
         if config.homeserver is not None:
             homeserver = Homeserver.of(config.homeserver, config.server_name, process.http)
@@ -135,9 +83,8 @@ class Parts:
             stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            planners=JobPlanners(),
-            runner=runner,
-            unbinder=_unbinder(config, clock, process, chosen, stores, runner),
+            held_jobs=held_jobs,
+            unbinder=_unbinder(config, clock, process, chosen, stores, held_jobs),
             phone_prover=_phone_prover(config, clock, process),
             threepid_rules=EmailDomains.of(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
@@ -163,8 +110,8 @@ class Parts:
 
     @property
     def homeserver_accounts(self) -> Optional[IHomeserverAccounts]:
-        """Those of the configured homeserver. Asking for them has places of its own: people wait
-        for it, and jobs may hold all others."""
+        """Those of the configured homeserver, asked over connections of their own: requests wait
+        for them, and jobs may hold all others."""
         if self.config.homeserver is None:
             return None
         own = Homeserver.of(self.config.homeserver, self.config.server_name, self.process.http)
@@ -198,22 +145,25 @@ def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[IPho
 
 
 def _unbinder(
-    config: Config, clock: Any, process: Process, chosen: Hooks, stores: Stores, runner: JobRunner
+    config: Config,
+    clock: Any,
+    process: Process,
+    chosen: Hooks,
+    stores: Stores,
+    held_jobs: HeldJobs,
 ) -> Unbinder:
-    """What talks to the identity servers that people choose, and takes things back from them."""
+    """What asks the identity servers that clients name, and unbinds addresses there."""
     servers = IdentityServers(
         config=config.identity_servers,
         http=process.http.apart(),
         guarded=process.guarded_http,
         signer=chosen.signer,
     )
-    unbinder = Unbinder(
+    return Unbinder(
         store=stores.bindings,
         servers=servers,
         changes=chosen.binding_changes,
         jobs=stores.jobs,
-        start_jobs=runner.start_jobs,
+        start_jobs=held_jobs.put,
         clock=clock,
     )
-    runner.add_handlers({UNBIND: unbinder.run})
-    return unbinder

@@ -24,7 +24,7 @@ from regsys.uia.reauthentication import Reauthentication
 from regsys.uia.sessions import Flow, UserInteractiveAuth
 from regsys.uia.stage_types import CAPTCHAS, PROOF_OF_WORK, TERMS
 from regsys.uia.stages import DummyStage
-from regsys.wiring import accounts, threepids
+from regsys.wiring import threepids, validations
 from regsys.wiring.parts import Parts
 
 
@@ -45,7 +45,7 @@ def signup(
         handler=handler,
         uia=uia,
         newcomers=newcomers,
-        names=accounts.threepid_names(parts, handler.names),
+        names=threepids.names(parts, handler.names),
         hashes=SessionPasswords(uia=uia, hasher=parts.process.hasher, clock=parts.clock),
         flows=flows,
         registration=parts.config.registration,
@@ -103,7 +103,7 @@ def _ours(parts: Parts, token_limit: ILimiter) -> list[IStage]:
         )
     # Also where no flow asks for it: who has proven a number may bring it along (B16.2).
     if "msisdn" in config.threepids.addable:
-        offered.append(threepids.msisdn_stage(parts))
+        offered.append(validations.msisdn_stage(parts))
     if "email" in config.threepids.offered:
         offered.append(EmailIdentityStage(store=parts.stores.validations, clock=parts.clock))
     return offered

@@ -16,9 +16,9 @@ from regsys.accounts.monthly_active_users import (
     MOST,
     WRITE_EVERY_S,
     Activity,
+    ActivityAuth,
     MonthlyActiveUsers,
     ReservedUsers,
-    WatchingAuth,
 )
 from regsys.errors import Unavailable
 from regsys.interfaces import IAuth, IJobPlanner, IMonthlyActiveUsers
@@ -109,7 +109,7 @@ class ActivityTests(ActivityCase):
         """The parts are what they stand for."""
         stands_for(ActivityStore, self.store)
         provides(IMonthlyActiveUsers, self.users)
-        provides(IAuth, WatchingAuth(auth=Any, activity=self.activity))
+        provides(IAuth, ActivityAuth(auth=Any, activity=self.activity))
         provides(IJobPlanner, ReservedUsers(reserved=frozenset(), users=self.users))
 
     def test_onceAnHour(self) -> None:

@@ -14,7 +14,7 @@ from regsys.config import TermsConfig
 from regsys.config.terms import Policy, PolicyText
 from regsys.consent import AFTER_CONSENT
 from regsys.errors import UserNotFound
-from regsys.jobs import JobRunner
+from regsys.jobs import HeldJobs, JobRunner
 from regsys.model import GUEST_DEVICE_ID, NewAccount, NewJob, Secret, Threepid, UserID
 from regsys.storage.jobs import JobStore
 from regsys.testing import (
@@ -67,7 +67,7 @@ class PostRegistrationCase(SynchronousTestCase):
         self.database = memory_database(self, self.clock)
         self.parts = Everything()
         self.admitted: list[str] = []
-        self.runner = JobRunner(JobStore(self.database), self.clock)
+        self.held = HeldJobs()
         self.failed_jobs = FailedJobs(self)
         self.started: list[str] = []
         self.after = post_registration(
@@ -81,13 +81,22 @@ class PostRegistrationCase(SynchronousTestCase):
             terms=TermsConfig(policies=POLICIES),
         )
         self.post_consent = post_consent(self.after)
-        self.runner.add_handlers({"admit": self.admit, AFTER_CONSENT: self.post_consent.run})
+        self.runner = JobRunner(
+            JobStore(self.database),
+            self.clock,
+            handlers={
+                "welcome": None,
+                "admit": self.admit,
+                AFTER_CONSENT: self.post_consent.run,
+            },
+            held=self.held,
+        )
         self.wait(self.accounts.create_account(account("1", "alice")))
         self.wait(self.accounts.create_account(account("2", "bob")))
 
     def start_jobs(self, jobs: Any) -> None:
         self.started += [job.kind for job in jobs]
-        self.runner.start_jobs(jobs)
+        self.held.put(jobs)
 
     async def admit(self, job: Any) -> None:
         self.admitted.append(job.payload["who"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Optional, Sequence
+from typing import Any, Awaitable, Callable, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.defer import Deferred
@@ -14,7 +14,7 @@ from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
 from regsys.accounts.post_registration import PostRegistration
 from regsys.interfaces import IJobPlanner
-from regsys.jobs import JobRunner
+from regsys.jobs import Handler, HeldJobs, JobRunner
 from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob, UserID
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.jobs import JobStore
@@ -127,22 +127,32 @@ class Homeserver:
         self.addresses: list[str] = []
         self.counted: list[NewAccount] = []
 
-    def process(self, at: At = passing) -> tuple[EmbeddedWriter, JobRunner]:
-        """A new process: its writer, whose parts pass ``at``, and what runs its jobs."""
-        runner = JobRunner(JobStore(self.db), self.clock)
-        runner.add_handlers({"greet": self._greet})
+    def process(
+        self,
+        at: At = passing,
+        planners: Optional[IJobPlanner] = None,
+        handlers: Optional[Mapping[str, Handler]] = None,
+    ) -> tuple[EmbeddedWriter, JobRunner]:
+        """A new process: its writer, whose parts pass ``at``, and what runs its jobs. If
+        ``planners`` is None, they are Greetings; ``handlers`` are added to theirs."""
+        planners, held = planners or Greetings(), HeldJobs()
         writer = EmbeddedWriter(
             accounts=Watched(self.accounts, at),
             devices=Watched(self.devices, at),
             logins=logins(self.clock),
-            planners=Greetings(),
+            planners=planners,
             outcomes=Watched(EmbeddedAccountStore(self.db), at),
-            post_registration=self.post_registration(Greetings(), runner.start_jobs),
-            start_jobs=runner.start_jobs,
-            deactivation=self.deactivation(runner.start_jobs),
+            post_registration=self.post_registration(planners, held.put),
+            start_jobs=held.put,
+            deactivation=self.deactivation(held.put),
             on_created=(self.counted.append,),
         )
-        runner.add_handlers({RECOVERY: writer.recover})
+        runner = JobRunner(
+            JobStore(self.db),
+            self.clock,
+            handlers={"greet": self._greet, RECOVERY: writer.recover, **(handlers or {})},
+            held=held,
+        )
         return writer, runner
 
     def post_registration(
