@@ -64,6 +64,12 @@ class DocumentTests(SynchronousTestCase):
             there[name] = metric._labelnames
         self.assertEqual(documented, there)
 
+    def test_jobs(self) -> None:
+        """docs/jobs.md has every kind of job, and no other."""
+        text = (ROOT / "docs/jobs.md").read_text()
+        described = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+        self.assertEqual(sorted(described), sorted(standalone(self).jobs.kinds))
+
     def test_embeddersInterfaces(self) -> None:
         """docs/embedding.md speaks of every interface that an embedder may bring."""
         text = (ROOT / "docs/embedding.md").read_text()
