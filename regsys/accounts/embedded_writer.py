@@ -1,15 +1,14 @@
-"""Creates accounts in an embedder's store and device list: each whole or absent all the same.
+"""The writer over an embedder's store and device list: an account is whole or absent there, too.
 
-Two systems cannot share a transaction, so the steps are each idempotent under the account's
-key, and our own record of the key brackets them:
+Two systems cannot share a transaction, so each step is idempotent under the account's key, and our
+own record of the key is written before and after them:
 
-1. ``reserve``: note the key, and a recovery job that ends the matter should we die.
-2. the homeserver's store makes the account, its device list the device.
-3. ``complete``: the outcome stands, the session is finished, the account's jobs start.
+1. ``reserve`` writes the key, with a recovery job in case this process dies.
+2. The homeserver's store makes the account, its device list the device.
+3. ``complete`` records the outcome, finishes the session and writes the account's jobs.
 
-A client that repeats the request walks the same steps with the same key; one that never
-comes back leaves it to the recovery job, which finishes an account that exists and forgets
-one that doesn't.
+A client that repeats the request repeats the steps with the same key. If no request comes, the
+recovery job finishes an account that exists and releases the key of one that does not.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ RECOVERY = "finish_registration"
 @implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
 class EmbeddedWriter:
-    """Over an embedder's store and devices, with our own record of outcomes beside them."""
+    """``outcomes`` is our own record of the keys."""
 
     accounts: IAccountStore
     devices: IDevices
@@ -66,18 +65,18 @@ class EmbeddedWriter:
     on_logged_in: Sequence[OnLoggedIn] = ()
 
     async def create_account(self, new: NewAccount) -> Created:
-        # Operators see a job's id, and the key may be a session's, which nobody else may know.
+        # Operators see a job's id. The key may be a UIA session's id, which is a secret.
         job_id = f"finish-{token_hash(new.key)}"
         recovery = NewJob(kind=RECOVERY, payload=recovery_payload(new), job_id=job_id)
         earlier = await self.outcomes.reserve(new, recovery)
         if earlier is not None:
             if earlier.finished:
                 return await self.repeat(earlier)
-            new = self._as(new, new.user_id, earlier.terms)
+            new = self._replanned(new, new.user_id, earlier.terms)
         try:
             made = await self.accounts.create_account(new)
         except Unavailable:
-            # Nobody knows whether it happened: the record stays, the recovery job will ask.
+            # The account may have been made: the recovery job will ask the store.
             raise
         except RegistrationError:
             await self.outcomes.release(new, recovery.job_id)
@@ -88,7 +87,7 @@ class EmbeddedWriter:
         login = None
         if outcome.terms is not None:
             issued = self.logins.issue(outcome.user_id, outcome.terms, outcome.key)
-            # A homeserver that mints its own tokens is asked for the same ones again.
+            # A homeserver that makes its own tokens is asked for the same ones again.
             login = await self.devices.register(outcome.user_id, NewDevice(login=issued))
         return Created(user_id=outcome.user_id, login=login, replayed=True)
 
@@ -107,7 +106,7 @@ class EmbeddedWriter:
         await self.deactivation.deactivate(user_id)
 
     async def recover(self, job: Job) -> None:
-        """The handler of RECOVERY jobs: bring what a dead process had begun to its end."""
+        """The handler of RECOVERY jobs: finish or release what another process has begun."""
         new = self._with_jobs(parse_account(job.payload, self.logins.issue))
         made = await self.accounts.outcome(new.key)
         if made is None:
@@ -121,8 +120,9 @@ class EmbeddedWriter:
 
     async def _finish(self, new: NewAccount, made: Outcome, recovery_id: str) -> Created:
         if made.user_id != new.user_id:
-            # Before a crash the store had made this key's account under another name.
-            new = self._as(new, made.user_id, new.device.login.terms if new.device else None)
+            # Before a crash the store made this key's account under another name.
+            terms = new.device.login.terms if new.device else None
+            new = self._replanned(new, made.user_id, terms)
         login = None
         if new.device is not None:
             login = await self.devices.register(new.user_id, new.device)
@@ -136,16 +136,20 @@ class EmbeddedWriter:
             created(new)
         return Created(user_id=new.user_id, login=login)
 
-    def _as(self, new: NewAccount, user_id: UserID, terms: Optional[LoginTerms]) -> NewAccount:
-        """``new`` for this user and these terms: tokens, names and jobs to match."""
+    def _replanned(
+        self, new: NewAccount, user_id: UserID, terms: Optional[LoginTerms]
+    ) -> NewAccount:
+        """``new`` for this user and these terms, with matching tokens, display name and jobs."""
         device = None
         if terms is not None:
             login = self.logins.issue(user_id, terms, new.key)
             device = attr.evolve(new.device or NewDevice(login=login), login=login)
-        named = new.display_name
-        if named == new.user_id.localpart:
-            named = user_id.localpart
-        return self._with_jobs(attr.evolve(new, user_id=user_id, device=device, display_name=named))
+        display_name = new.display_name
+        if display_name == new.user_id.localpart:
+            display_name = user_id.localpart
+        return self._with_jobs(
+            attr.evolve(new, user_id=user_id, device=device, display_name=display_name)
+        )
 
     def _with_jobs(self, new: NewAccount) -> NewAccount:
         return attr.evolve(new, jobs=tuple(self.planners.jobs_for(new)))

@@ -71,14 +71,15 @@ class PostRegistration:
             self.start_jobs(await self.jobs.begin(jobs, clock.now_ms(self.clock)))
 
     def _accepted(self, result: Any) -> Mapping[str, str]:
-        """What passing the terms meant: our stage says it, of another it is what we require."""
+        """The policies that were accepted: what our stage says; if another stage was passed, all
+        that are required."""
         if isinstance(result, Mapping):
             return {str(policy): str(version) for policy, version in result.items()}
         required = self.consents.terms.at_registration if result else {}
         return {name: policy.version for name, policy in required.items()}
 
     async def _device(self, user_id: UserID, token: Optional[Secret]) -> Optional[NewDevice]:
-        """The device of the account's login; None if there was none, or it has ended since."""
+        """The device of the account's login; None if there was none or it has been logged out."""
         if token is None:
             return None
         try:
@@ -86,14 +87,14 @@ class PostRegistration:
         except UnknownToken:
             requester = None
         if requester is None or requester.user_id != user_id or requester.device_id is None:
-            log.info("the login of {user_id} is no more", user_id=str(user_id))
+            log.info("the login of {user_id} has ended", user_id=str(user_id))
             return None
         terms = LoginTerms(device_id=requester.device_id, is_guest=requester.is_guest)
         return NewDevice(login=Login(terms=terms, access_token=token))
 
     async def _is_held(self, user_id: UserID, threepid: Threepid) -> bool:
-        """Whether the address is the user's, now that it has been added if nobody had it. What the
-        user has had before is not: he may have removed it since."""
+        """Whether the user has the address. It is added if no account has it, but not if the user
+        has had it before: they may have removed it since."""
         if self.threepids is None:
             return True
         medium, address = threepid.medium, threepid.address
@@ -104,7 +105,7 @@ class PostRegistration:
             await self.threepids.add(user_id, threepid, clock.now_ms(self.clock))
         except ThreepidInUse:
             log.warn(
-                "{address} was proven for {user_id}, and is another's",
+                "{address} was validated for {user_id}, and belongs to another account",
                 address=masked(address),
                 user_id=str(user_id),
             )
@@ -114,14 +115,14 @@ class PostRegistration:
 
 
 def threepids_in(auth_result: Mapping[str, Any]) -> Sequence[Threepid]:
-    """The identifiers that stages have proven; what lacks its keys is skipped, and logged."""
+    """The identifiers that stages have validated. A result that is none is skipped and logged."""
     threepids = []
     for stage, medium in ((EMAIL_IDENTITY, "email"), (MSISDN_STAGE, "msisdn")):
         if stage not in auth_result:
             continue
         threepid = _threepid(medium, auth_result[stage])
         if threepid is None:
-            log.warn("what {stage} has found is no identifier: skipped", stage=stage)
+            log.warn("the result of {stage} is no identifier: skipped", stage=stage)
         else:
             threepids.append(threepid)
     return threepids

@@ -1,4 +1,4 @@
-"""Which jobs an account brings with it: the user directory is told, a pusher is made."""
+"""The jobs that an account brings with it: the user directory is told, a pusher is added."""
 
 from __future__ import annotations
 
@@ -35,10 +35,12 @@ class JobPlanners:
 @implementer(IJobPlanner)
 @attr.frozen
 class DirectoryNotice:
-    """The user directory learns of every new profile (contract B2.7). ``shown``: newcomers may
-    be found there (``show_users_in_user_directory``). Unless ``of_ghosts``, it does not learn of
-    the users in application services' exclusive namespaces, nor, as far as ``users`` knows, of
-    those who are no more when the job is carried out late."""
+    """Tells the user directory of every new profile (contract B2.7).
+
+    ``shown``: newcomers may be found there (``show_users_in_user_directory``). Unless
+    ``of_ghosts``, it is not told of users in application services' exclusive namespaces. A job that
+    runs late does not tell of a user whom ``users`` knows to be deactivated.
+    """
 
     directory: IUserDirectory
     shown: bool = True
@@ -68,7 +70,8 @@ class DirectoryNotice:
 @implementer(IJobPlanner)
 @attr.frozen
 class EmailPusher:
-    """Who has proven an email address and is logged in gets notifications there (B6.1)."""
+    """Adds an email pusher for each address that a user who is logged in has validated (contract
+    B6.1)."""
 
     pushers: IPushers
 
@@ -80,7 +83,7 @@ class EmailPusher:
             NewJob(
                 kind=ADD_PUSHER,
                 payload={"user_id": user_id, "device_id": device_id, "address": item.address},
-                # Its user may have removed it since.
+                # The user may have removed the pusher since.
                 dedup_key=f"{ADD_PUSHER} {user_id} {device_id} {item.address}",
             )
             for item in new.threepids
