@@ -1,7 +1,7 @@
-"""The wiring: which implementation stands behind which seam. Everything can be replaced.
+"""The wiring: which implementation is used for which interface.
 
-``standalone`` keeps accounts, devices and tokens in regsys's own tables; ``embedded`` leaves
-them to a homeserver's stores. Both give a Subsystem.
+``standalone`` keeps accounts, devices and tokens in regsys's own tables; ``embedded`` leaves them
+to a homeserver's stores. Both return a Subsystem.
 """
 
 from __future__ import annotations

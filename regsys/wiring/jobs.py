@@ -35,7 +35,7 @@ from regsys.wiring.stores import AccountStores
 @attr.frozen(kw_only=True)
 class RegistrationJobs:
     """What runs the jobs that follow registrations, and ``planners``, which plan them. A part is
-    None where it would have nobody to tell or to ask."""
+    None if the configuration or the embedder has nothing that it could ask."""
 
     directory: Optional[DirectoryNotice]
     addresses: AddressNotice
@@ -51,8 +51,9 @@ def handlers(
     post_consent: PostConsent,
     recovery: Optional[Handler],
 ) -> Mapping[str, Optional[Handler]]:
-    """Every kind of job with what runs it, also where the configuration plans none any more: jobs
-    that were planned earlier are run. None: jobs of this kind wait for a process that runs them.
+    """Every kind of job with what runs it; None if this process leaves the kind to others.
+
+    A kind is run also if the configuration plans no more of it, for jobs that exist already.
     """
     mailer, texter = validations.mailer(parts), validations.texter(parts)
     return {
@@ -130,7 +131,7 @@ def _directory_notice(parts: Parts, stores: AccountStores) -> Optional[Directory
     if directory is not None:
         return DirectoryNotice(directory, shown, users=stores.users)
     if parts.homeserver is not None:
-        # Names that a service alone may have there are not ours to make.
+        # Names in exclusive namespaces are made there by their services.
         beside = HomeserverDirectory(parts.homeserver)
         return DirectoryNotice(beside, shown, of_ghosts=False, users=stores.users)
     return None

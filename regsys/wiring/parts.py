@@ -1,4 +1,4 @@
-"""What every part of a subsystem is made from: configuration, clock, process, our own tables."""
+"""What every part of a subsystem is made of: configuration, clock, process, our own tables."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Parts:
 
     @property
     def template_directories(self) -> Sequence[str]:
-        """Where templates are looked for before ours: the administrator's, then embedders'."""
+        """Where templates are looked up before ours: the administrator's, then the embedder's."""
         own = self.config.template_directory
         return [*([own] if own else []), *self.hooks.template_directories]
 
@@ -121,7 +121,7 @@ class Parts:
         return _buckets(self.process, rate)
 
     def limit_by_address(self, rate: Rate) -> ILimiter:
-        """For keys that end in an ``address_key``: an IPv6 site has a larger limit beside."""
+        """For keys that end in an ``address_key``. An IPv6 site has a larger limit of its own."""
         return _buckets_by_address(self.process, rate)
 
 
@@ -137,7 +137,7 @@ def _buckets_by_address(process: Process, rate: Rate) -> ILimiter:
 
 
 def _phone_prover(config: Config, clock: Any, process: Process) -> Optional[IPhoneValidationServer]:
-    """One for all who ask it, so that together they have one service's places."""
+    """One for all parts that ask it, so that they share its limit of requests at once."""
     url = config.phones.identity_server
     if url is None:
         return None

@@ -1,4 +1,4 @@
-"""Where rows are kept: the tables that are always ours, and who keeps the accounts."""
+"""The tables that are always ours, and the stores of accounts."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class OwnTables:
 
 @attr.frozen(kw_only=True)
 class AccountStores:
-    """Who keeps the accounts and what belongs to them: we, or a homeserver that embeds us.
+    """Accounts and what belongs to them, in our tables or in those of a homeserver that embeds us.
 
     If ``users`` is None, accounts cannot be looked up and no password is compared. If ``addresses``
     is None, no account has an address. If ``rooms`` is None, jobs that need rooms wait. If

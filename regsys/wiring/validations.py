@@ -58,7 +58,7 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
 
 
 def mailer(parts: Parts) -> Optional[ValidationMailer]:
-    """What sends the mails; None: this process leaves them to others."""
+    """What sends the mails; None if this process leaves them to others."""
     mails = _mails(parts)
     if mails is None:
         return None
@@ -72,7 +72,7 @@ def mailer(parts: Parts) -> Optional[ValidationMailer]:
 
 
 def texter(parts: Parts) -> Optional[CodeTexter]:
-    """What sends the text messages; None: this process leaves them to others."""
+    """What sends the text messages; None if this process leaves them to others."""
     config, sender = parts.config, _sms_sender(parts)
     if sender is None:
         return None
