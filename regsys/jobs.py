@@ -1,8 +1,8 @@
-"""What must still happen after a registration: run at once, retried with backoff, never lost.
+"""Runs jobs: at once, then with backoff until they succeed, elsewhere if this process dies.
 
-A job is a row that the account's own transaction wrote. Its lease (``claimed_until_ms``)
-keeps other processes off while we work; if we die, the lease ends and another takes over.
-So a job may run twice, and every handler makes that harmless.
+A job is a row that is written in the transaction of what it follows. Its lease
+(``claimed_until_ms``) keeps other processes from running it, until it ends. So a job may run twice,
+and every handler is idempotent. docs/jobs.md lists the kinds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import secrets
 from collections import Counter
 from typing import Any, Awaitable, Callable, Coroutine, Iterable, Mapping, Optional, Sequence
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredQueue
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -29,31 +29,41 @@ POLL_S = 5.0
 # How many jobs of a kind one process runs at a time.
 PLACES = 20
 Handler = Callable[[Job], Awaitable[None]]
+# Takes the jobs that a transaction of this process has just written, and holds, to its runner. The
+# parts that write jobs need no runner, and handlers may be such parts.
+HeldJobs = DeferredQueue[Sequence[NewJob]]
 
 
 def wait_ms(attempts: int) -> int:
-    """How long to wait after so many failed attempts: doubling from a second to an hour."""
+    """How long to wait after so many failed attempts: from a second, doubling, to an hour."""
     longest = min(1000 << min(attempts - 1, 20), JOB_LONGEST_WAIT_MS)
     return longest // 2 + secrets.randbelow(longest // 2 + 1)
 
 
 class JobRunner:
-    """Runs the jobs of this process, and takes over those whose lease has ended.
+    """Runs the jobs of this process, and claims those whose lease has ended.
 
-    Each kind has places of its own, so that one that stalls delays no other; and no more of it are
-    claimed than have a place, since a claimed job that waited here would use its lease up.
-    Jobs of a kind that has no handler here wait for a process that has one.
+    ``handlers`` has every kind of job. If its handler is None, jobs of this kind are left to a
+    process that has one. ``held`` brings the jobs that this process has written.
+
+    Each kind has PLACES of its own, so that one that stalls delays no other. Only as many jobs are
+    claimed as have a place: a claimed job that waited here would use up its lease.
     """
 
     def __init__(
         self,
         store: JobStore,
         clock: IReactorTime,
+        *,
+        handlers: Mapping[str, Optional[Handler]],
+        held: HeldJobs,
         metrics: Optional[Metrics] = None,
     ) -> None:
+        self.kinds = frozenset(handlers)
         self._store = store
         self._clock = clock
-        self._handlers: dict[str, Handler] = {}
+        self._handlers = {kind: run for kind, run in handlers.items() if run is not None}
+        self.held = held
         self._metrics = metrics
         self._taken: Counter[str] = Counter()
         # Kinds of which more may be due than there was a place for.
@@ -63,27 +73,34 @@ class JobRunner:
         self._loop = LoopingCall(self._poll)
         self._loop.clock = clock
         self._looping: Optional[Deferred[LoopingCall]] = None
+        self._take_held()
 
     def start(self) -> None:
-        """Look for jobs now and every few seconds."""
+        """Look for due jobs now and every POLL_S seconds."""
         self._looping = self._loop.start(POLL_S)
 
     async def stop(self) -> None:
-        """Take no more; returns when those under way have ended."""
+        """Claim no more jobs; return when those under way have ended."""
         looping, self._looping = self._looping, None
         if looping is not None:
             self._loop.stop()
             await looping
-        # A claim in the middle of which it was stopped runs what it gets.
+        # A claim that is under way runs what it gets.
         while self._under_way:
             await DeferredList(list(self._under_way))
 
-    def add_handlers(self, handlers: Mapping[str, Handler]) -> None:
-        self._handlers.update(handlers)
+    def _take_held(self) -> None:
+        self.held.get().addCallback(self._held_came)
 
-    def start_jobs(self, new: Sequence[NewJob]) -> None:
-        """Begin jobs that a transaction of this process has just written, held from birth. Those
-        that find no place are released, for whoever has one next."""
+    def _held_came(self, new: Sequence[NewJob]) -> None:
+        try:
+            self._start_held(new)
+        except Exception:  # a bug must not end the taking
+            log.failure("starting jobs")
+        self._take_held()
+
+    def _start_held(self, new: Sequence[NewJob]) -> None:
+        """Begin these. Those without a place are released, for any process that has one."""
         until_ms = clock.now_ms(self._clock) + JOB_LEASE_MS
         released = []
         for job in new:
@@ -105,19 +122,19 @@ class JobRunner:
             self._follow(self._release(released), "releasing jobs")
 
     async def run_due(self) -> int:
-        """Claim what is due, as far as there are places, and run it to its end; returns how many
-        there were."""
+        """Claim what is due, as far as there are places, and run it; returns how many there were
+        when all have ended."""
         begun = await self._claim(self._free(self._handlers))
         await DeferredList(begun)
         return len(begun)
 
     def _free(self, kinds: Iterable[str]) -> Mapping[str, int]:
-        """How many places each of these kinds has, without those that have none."""
+        """How many places are free for each of these kinds, without those that have none."""
         free = {kind: PLACES - self._taken[kind] for kind in kinds}
         return {kind: count for kind, count in free.items() if count > 0}
 
     async def _claim(self, places: Mapping[str, int]) -> list[Deferred[None]]:
-        """Begin what is due; a kind that has used its places up may have more."""
+        """Begin what is due. A kind that fills its places may have more."""
         jobs = await self._store.claim(places, clock.now_ms(self._clock), JOB_LEASE_MS)
         found = Counter(job.kind for job in jobs)
         for kind, count in places.items():
@@ -126,8 +143,8 @@ class JobRunner:
         return [self._begin(job) for job in jobs]
 
     async def _fill(self) -> None:
-        """Claim until nothing is due of the kinds that have places. Meanwhile others may ask for
-        the same: this then sees to it."""
+        """Claim until nothing is due of the kinds that have places. A call while another is under
+        way leaves the work to that one."""
         if self._is_claiming:
             return
         self._is_claiming = True
@@ -137,7 +154,7 @@ class JobRunner:
                 if not self._loop.running:
                     break
         except Exception as error:
-            # The next round asks again, and no job that ends before does.
+            # The next round asks again. Jobs that end earlier do not.
             self._waiting.clear()
             if not isinstance(error, RegistrationError):
                 raise
@@ -155,12 +172,12 @@ class JobRunner:
                 log.warn("jobs: {error}", error=error.text)
 
     def _poll(self) -> Deferred[None]:
-        # Whatever happens in one round must not end the loop.
+        # An exception must not end the loop.
         polling = Deferred.fromCoroutine(self._poll_once())
         return polling.addErrback(lambda failure: log.failure("looking for jobs", failure))
 
     def _follow(self, coroutine: Coroutine[Any, Any, None], what: str) -> Deferred[None]:
-        """Run it; ``stop`` waits for it. ``what``: for the log, if it raises."""
+        """Run it, and have ``stop`` wait for it. ``what`` names it in the log if it raises."""
         running = Deferred.fromCoroutine(coroutine)
         self._under_way.add(running)
 
@@ -213,8 +230,8 @@ class JobRunner:
 
 
 class Housekeeping:
-    """Removes rows whose time is over, a few at a time, once a minute. Between one batch and the
-    next it rests, since SQLite has one thread for all calls."""
+    """Deletes expired rows once a minute, in batches. It rests between two batches, because SQLite
+    has one thread for all calls."""
 
     EVERY_S = 60.0
     AT_MOST = 500
@@ -251,7 +268,7 @@ class Housekeeping:
                 await self._sweep_store(store)
             except RegistrationError as error:
                 log.warn("could not sweep {store}: {error}", store=name, error=error.text)
-            except Exception as error:  # a bug in one store is no trouble of the others
+            except Exception as error:  # a bug in one store must not stop the others
                 if self._is_stopped and isinstance(error, CancelledError):
                     return
                 log.failure("could not sweep {store}", store=name)

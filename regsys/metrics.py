@@ -6,7 +6,7 @@ from typing import Optional, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 
-from regsys.model import Backlog, NewAccount
+from regsys.model import Backlog, NewAccount, NewDevice, UserID
 
 # send_attempt up to this value has a label of its own.
 MOST_ATTEMPTS = 5
@@ -76,8 +76,10 @@ class Metrics:
         labels = new.is_guest, new.shadow_banned, new.auth_provider_id or ""
         self._child(self._registrations, *labels).inc()
 
-    def logged_in(self, guest: bool, auth_provider: Optional[str]) -> None:
-        self._child(self._logins, guest, auth_provider or "").inc()
+    def logged_in(self, user_id: UserID, device: NewDevice) -> None:
+        """This device has been logged in to an account that existed before."""
+        labels = device.login.terms.is_guest, device.auth_provider_id or ""
+        self._child(self._logins, *labels).inc()
 
     def validation_requested(self, medium: str, reason: str, send_attempt: int) -> None:
         """Count a requestToken. Clients choose ``send_attempt``, so high values share a label."""

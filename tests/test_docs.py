@@ -79,6 +79,12 @@ class DocumentTests(SynchronousTestCase):
             there[name] = metric._labelnames
         self.assertEqual(documented, there)
 
+    def test_jobs(self) -> None:
+        """docs/jobs.md has every kind of job, and no other."""
+        text = (ROOT / "docs/jobs.md").read_text()
+        described = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+        self.assertEqual(sorted(described), sorted(standalone(self).jobs.kinds))
+
     def test_embeddersInterfaces(self) -> None:
         """docs/embedding.md has every interface that an embedder may bring, each argument of
         embedded() and of hooks(), and every contract suite; the callbacks are on their own page."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Coroutine, Optional
+from typing import Any, Awaitable, Callable, Coroutine, Optional, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock, deferLater
@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
-from regsys.jobs import PLACES, POLL_S, Housekeeping, JobRunner, wait_ms
+from regsys.jobs import PLACES, POLL_S, HeldJobs, Housekeeping, JobRunner, wait_ms
 from regsys.metrics import Metrics
 from regsys.model import JOB_LEASE_MS, JOB_LONGEST_WAIT_MS, Job, NewJob
 from regsys.storage import jobs
@@ -18,6 +18,7 @@ from regsys.storage.jobs import JobStore
 from regsys.testing import memory_database
 
 KIND = "greet"
+KINDS = (KIND, "mail", "room")
 
 
 class WaitTests(SynchronousTestCase):
@@ -47,13 +48,22 @@ class RunnerCase(SynchronousTestCase):
         self.reason = "the reason"
         self.done: list[Job] = []
         self.behaviour: Callable[[Job], Optional[Awaitable[None]]] = lambda job: None
-        self.runner = self.make()
+        self.runner = self.make(metrics=self.metrics)
 
-    def make(self, store: Any = None) -> JobRunner:
-        """A process that knows how to greet, and does it as ``behaviour`` says."""
-        runner = JobRunner(store or self.store, self.clock, self.metrics)
-        runner.add_handlers({KIND: self.handle})
-        return runner
+    def make(
+        self,
+        store: Any = None,
+        kinds: Sequence[str] = KINDS,
+        metrics: Optional[Metrics] = None,
+    ) -> JobRunner:
+        """A process that runs these kinds as ``behaviour`` says, and no other."""
+        return JobRunner(
+            store or self.store,
+            self.clock,
+            handlers={"fly": None, **dict.fromkeys(kinds, self.handle)},
+            held=HeldJobs(),
+            metrics=metrics,
+        )
 
     async def handle(self, job: Job) -> None:
         self.done.append(job)
@@ -85,10 +95,21 @@ class RunnerCase(SynchronousTestCase):
 
 
 class RunTests(RunnerCase):
+    def test_heldBefore(self) -> None:
+        """Jobs that were written before there was a runner begin with it, in their order; a job
+        that writes another has it begun."""
+        held, second = HeldJobs(), self.born("second")
+        held.put([self.born("first")])
+        held.put([self.born("third")])
+        self.behaviour = lambda job: held.put([second]) if job.job_id == "first" else None
+        JobRunner(self.store, self.clock, handlers={KIND: self.handle}, held=held)
+        self.assertEqual([job.job_id for job in self.done], ["first", "third", "second"])
+        self.assertEqual(self.rows("job_id"), [])
+
     def test_atOnce(self) -> None:
         """A job that was just written is run at once, and is gone when it is done."""
         until_ms = int(self.clock.seconds() * 1000) + JOB_LEASE_MS
-        self.runner.start_jobs([self.born()])
+        self.runner.held.put([self.born()])
         self.assertEqual(
             self.done,
             [
@@ -108,7 +129,7 @@ class RunTests(RunnerCase):
         tried again by and by until it succeeds."""
         self.behaviour = self.fail
         with capturedLogs() as events:
-            self.runner.start_jobs([self.born()])
+            self.runner.held.put([self.born()])
         self.assertEqual(self.rows("attempts, last_error"), [(1, "ValueError: the reason")])
         (event,) = events
         told = [event[field] for field in ("kind", "job_id", "attempts", "error")]
@@ -129,34 +150,32 @@ class RunTests(RunnerCase):
         """Of a reason as long as a book the beginning is kept."""
         self.reason = "x" * 10**6
         self.behaviour = self.fail
-        self.runner.start_jobs([self.born()])
+        self.runner.held.put([self.born()])
         ((reason,),) = self.rows("last_error")
         self.assertEqual(len(reason), 500)
 
     def test_unknownKind(self) -> None:
         """A job that this process knows nothing of is left for one that does."""
         self.add("foreign", kind="fly")
-        self.runner.start_jobs([self.born(kind="fly")])
+        self.runner.held.put([self.born(kind="fly")])
         self.assertEqual(self.wait(self.runner.run_due()), 0)
         self.assertEqual(self.rows("attempts, last_error"), [(0, None), (1, None)])
-        self.runner.add_handlers({"fly": self.handle})
         self.clock.advance(1)
-        self.assertEqual(self.wait(self.runner.run_due()), 1)
+        self.assertEqual(self.wait(self.make(kinds=["fly"]).run_due()), 1)
         self.assertEqual([job.kind for job in self.done], ["fly"])
 
     def test_withoutMetrics(self) -> None:
         """Failures need not be counted."""
         self.behaviour = self.fail
-        runner = JobRunner(self.store, self.clock)
-        runner.add_handlers({KIND: self.handle})
-        runner.start_jobs([self.born()])
+        runner = self.make()
+        runner.held.put([self.born()])
         self.assertEqual(self.rows("attempts"), [(1,)])
 
     def test_nothingIsKept(self) -> None:
         """A job that has ended, however, takes no memory."""
-        self.runner.start_jobs([self.born("a")])
+        self.runner.held.put([self.born("a")])
         self.behaviour = self.fail
-        self.runner.start_jobs([self.born("b")])
+        self.runner.held.put([self.born("b")])
         self.assertEqual(len(self.runner._under_way), 0)
         self.assertEqual(self.runner._taken.total(), 0)
 
@@ -165,7 +184,7 @@ class RunTests(RunnerCase):
         process goes on."""
         self.behaviour = self.fail
         runner = self.make(Away(self.store, "postpone", Unavailable()))
-        runner.start_jobs([self.born()])
+        runner.held.put([self.born()])
         self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
         self.behaviour = lambda job: None
         self.clock.advance(JOB_LEASE_MS / 1000)
@@ -195,7 +214,7 @@ class LoopTests(RunnerCase):
         """What another process holds is left to it, until its lease ends because it died."""
         dead = self.make()
         self.behaviour = lambda job: Deferred()
-        dead.start_jobs([self.born()])
+        dead.held.put([self.born()])
         self.behaviour = lambda job: None
         self.runner.start()
         self.clock.pump([POLL_S] * int(JOB_LEASE_MS / 1000 / POLL_S - 1))
@@ -223,11 +242,10 @@ class LoopTests(RunnerCase):
 class PlacesTests(RunnerCase):
     """Each kind has its places, so many as PLACES."""
 
-    MAIL, ROOM = "mail", "room"
+    MAIL, ROOM = KINDS[1:]
 
     def setUp(self) -> None:
         super().setUp()
-        self.runner.add_handlers({self.MAIL: self.handle, self.ROOM: self.handle})
         self.ends: dict[str, Deferred[None]] = {}
         self.behaviour = self.stall
 
@@ -282,7 +300,6 @@ class PlacesTests(RunnerCase):
             self.clock.advance(POLL_S)
         self.assertEqual(len(self.begun()), PLACES)
         other = self.make()
-        other.add_handlers({self.MAIL: self.handle})
         self.wait_for(other)
         self.assertEqual(self.begun(), self.names("mail", PLACES + 5)[PLACES:])
 
@@ -295,7 +312,6 @@ class PlacesTests(RunnerCase):
         self.add(*self.names("mail", 3), kind=self.MAIL)
         store = Counted(self.store)
         runner = self.make(store)
-        runner.add_handlers({self.MAIL: self.handle})
         runner.start()
         self.end(*self.names("mail", 3))
         self.assertEqual((len(self.begun()), store.claims), (3, 1))
@@ -305,8 +321,8 @@ class PlacesTests(RunnerCase):
         released, and begin, here or elsewhere, as soon as there is one."""
         self.runner.start()
         names = self.names("mail", PLACES + 5)
-        self.runner.start_jobs([self.born(name, self.MAIL) for name in names])
-        self.runner.start_jobs([self.born("room", self.ROOM)])
+        self.runner.held.put([self.born(name, self.MAIL) for name in names])
+        self.runner.held.put([self.born("room", self.ROOM)])
         self.assertEqual(self.begun(), [*names[:PLACES], "room"])
         now_ms = int(self.clock.seconds() * 1000)
         free = [due_ms <= now_ms for (due_ms,) in self.rows("due_ms")]
@@ -319,7 +335,7 @@ class PlacesTests(RunnerCase):
     def test_releaseFails(self) -> None:
         """Where they can't be released, they are taken over when their first lease ends."""
         runner = self.make(Away(self.store, "release", Unavailable()))
-        runner.start_jobs([self.born(name) for name in self.names("mail", PLACES + 1)])
+        runner.held.put([self.born(name) for name in self.names("mail", PLACES + 1)])
         self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
         self.end(*self.begun())
         self.clock.advance(JOB_LEASE_MS / 1000)
@@ -332,7 +348,6 @@ class PlacesTests(RunnerCase):
             self.add(*self.names("mail", 2 * PLACES), kind=self.MAIL)
             store = Away(self.store, "claim", None)
             runner = self.make(store)
-            runner.add_handlers({self.MAIL: self.handle})
             runner.start()
             first, second = self.begun()[:2]
             store.error = error
@@ -365,7 +380,6 @@ class PlacesTests(RunnerCase):
         self.add(*self.names("mail", PLACES + 1), kind=self.MAIL)
         store = Away(self.store, "claim", None)
         runner = self.make(store)
-        runner.add_handlers({self.MAIL: self.handle})
         runner.start()
         claim: Deferred[None] = Deferred()
         store.error = claim
@@ -399,7 +413,7 @@ class StopTests(RunnerCase):
         end: Deferred[None] = Deferred()
         self.behaviour = lambda job: end
         self.runner.start()
-        self.runner.start_jobs([self.born()])
+        self.runner.held.put([self.born()])
         stopping = Deferred.fromCoroutine(self.runner.stop())
         self.assertNoResult(stopping)
         self.add("late")

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import Optional
 
+import attr
 from prometheus_client import CollectorRegistry, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
 from regsys.jobs import POLL_S
 from regsys.metrics import Metrics
-from regsys.model import Backlog, NewJob
+from regsys.model import Backlog, LoginTerms, NewDevice, NewJob
 from regsys.storage.jobs import JobStore
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
-from regsys.testing.contracts.case import account
+from regsys.testing.contracts.case import account, device, user
 from regsys.wiring import embedded
+from tests.contracts.writer import logins
 from tests.support.accounts import AccountCase
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import V3, Client
 from tests.support.homeserver import LATER_S, Watched, failing_at
 from tests.threepids.test_phones import PhoneCase
 
+ALICE = user("alice")
 PLENTY = {"per_second": 1000, "burst_count": 1000}
 PERSON = {"guest": "false", "shadow_banned": "false", "auth_provider": ""}
 REQUESTS = "regsys_validation_requests_total"
@@ -54,8 +57,9 @@ class MetricsTests(SynchronousTestCase):
     def test_logins(self) -> None:
         """Logins count by guest and provider, apart from registrations."""
         metrics = Metrics()
-        metrics.logged_in(False, "oidc")
-        metrics.logged_in(True, None)
+        metrics.logged_in(ALICE, attr.evolve(device("1"), auth_provider_id="oidc"))
+        guest = logins().issue(ALICE, LoginTerms(device_id="d", is_guest=True), "2")
+        metrics.logged_in(ALICE, NewDevice(login=guest))
         for guest, provider in (("false", "oidc"), ("true", "")):
             labels = {"guest": guest, "auth_provider": provider}
             self.assertEqual(value(metrics, "regsys_logins_total", **labels), 1, labels)
@@ -89,7 +93,7 @@ class MetricsTests(SynchronousTestCase):
         """Several sets live in one process, each in a registry of its own or in one given."""
         registry = CollectorRegistry()
         first, second = Metrics(), Metrics(registry)
-        first.logged_in(False, None)
+        first.logged_in(ALICE, device("1"))
         self.assertIs(second.registry, registry)
         labels = {"guest": "false", "auth_provider": ""}
         self.assertIsNone(value(second, "regsys_logins_total", **labels))

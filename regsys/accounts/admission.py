@@ -1,4 +1,5 @@
-"""Who is let in: a limit by address, spam checkers, rules about addresses, blocking."""
+"""Whether a registration is admitted: the limit by address, spam checkers, rules about addresses,
+blocking."""
 
 from __future__ import annotations
 
@@ -13,17 +14,17 @@ from regsys.errors import LimitExceeded, ThreepidDenied
 from regsys.interfaces import IBlocking, ILimiter, IThreepidRules, Verdict
 from regsys.model import Registration, Threepid, User, UserID
 
-# For the log alone: the client must not learn it.
+# For the log: the client must not learn the reason.
 DENIED = "a spam checker denied it"
 
 
 @attr.frozen(kw_only=True)
 class Admission:
-    """The parts that say no, each asked in the way that Admission tells.
+    """Asks everything that may refuse a registration, but for the rules about names.
 
-    ``key_of`` makes the limiter's key of an address (``regsys.networks.address_key``).
-    A registration without an address knows no limit. ``denied_ms``: the hint that goes with
-    a spam checker's refusal, so that it looks like the limit's.
+    ``key_of`` makes the limiter's key of an IP address (``regsys.networks.address_key``). A
+    registration without an IP address has no limit. ``denied_ms`` is the ``retry_after_ms`` of a
+    spam checker's refusal, which must look like the limit's.
     """
 
     limiter: ILimiter
@@ -35,31 +36,31 @@ class Admission:
     denied_ms: int
 
     async def peek(self, address: Optional[str]) -> None:
-        """Raises LimitExceeded if a registration from here would be refused now."""
+        """Raise LimitExceeded if a registration from this address would be refused now."""
         if address:
             await self.limiter.peek(self.key_of(address))
 
     async def take(self, registration: Registration) -> None:
-        """Count this registration against its address; LimitExceeded if there is no room."""
+        """Count this registration against its address; LimitExceeded if the limit is reached."""
         if registration.client and registration.client.address:
             await self.limiter.take(self.key_of(registration.client.address))
 
     async def give_back(self, registration: Registration) -> None:
-        """Undo ``take``: the registration was refused."""
+        """Undo ``take``, for a registration that made no account."""
         if registration.client and registration.client.address:
             await self.limiter.give_back(self.key_of(registration.client.address))
 
     async def check_spam(self, registration: Registration) -> Verdict:
-        """What the spam checkers say, ALLOW or SHADOW_BAN. For DENY raises LimitExceeded, just
-        as ``take`` would (B2.2); Unavailable if a checker fails (B10.3)."""
+        """The spam checkers' verdict, ALLOW or SHADOW_BAN. Raises LimitExceeded for DENY, just as
+        ``take`` would (contract B2.2), and Unavailable if a checker fails (contract B10.3)."""
         verdict = await self.spam.check(registration)
         if verdict is Verdict.DENY:
             raise LimitExceeded(self.denied_ms, reason=DENIED)
         return verdict
 
     async def check_threepids_and_blocking(self, registration: Registration) -> None:
-        """Raises ThreepidDenied for the first address that is not allowed, then what
-        blocking raises; an administrator's registration is not blocked."""
+        """Raise ThreepidDenied for the first address that is not allowed, then what blocking
+        raises. A registration by an administrator is not blocked."""
         addresses = []
         if not registration.threepids_checked:
             addresses += [(item.medium, item.address) for item in registration.threepids]
@@ -71,8 +72,8 @@ class Admission:
             await self.blocking.check(registration)
 
     async def check_additions(self, user_id: UserID, threepids: Sequence[Threepid]) -> None:
-        """Before an account of this name is made, with these identifiers: raises what somebody
-        objects to them (B10.4), Unavailable if somebody can't be asked."""
+        """Ask the modules' callbacks whether an account of this name may have these identifiers
+        (contract B10.4). Raises their objection, or Unavailable if a callback fails."""
         for threepid in threepids:
             await self.changes.check(user_id, threepid.medium, threepid.address, True)
 

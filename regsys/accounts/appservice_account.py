@@ -1,4 +1,4 @@
-"""The accounts that application services make for those whom they bridge (contract B3.2, B3.3)."""
+"""The accounts that application services make for users whom they bridge (contract B3.2, B3.3)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOT_ITS_NAME = "This user name is not one of this application service's."
 
 
 def service_of(services: IAppservices, as_token: Optional[Secret]) -> Appservice:
-    """The service whose token this is. MissingToken: there is none; UnknownToken: it is none's."""
+    """The service with this token. Raises MissingToken for None, UnknownToken if none has it."""
     if as_token is None:
         raise MissingToken()
     service = services.by_token(as_token)
@@ -45,7 +45,7 @@ def service_of(services: IAppservices, as_token: Optional[Secret]) -> Appservice
 
 @attr.frozen(kw_only=True)
 class Ghosts:
-    """Checks what a service asks for: its token, its namespaces, the name. Nothing is written."""
+    """Checks a service's request for an account: its token, its namespaces, the name."""
 
     services: IAppservices
     names: Usernames
@@ -61,9 +61,9 @@ class Ghosts:
         display_name: Optional[str] = None,
         device: Optional[DeviceRequest] = None,
     ) -> NewAccount:
-        """Everything about the account but its jobs; nothing is written yet.
+        """The account, all but its jobs. Nothing is written.
 
-        Raises as RegistrationHandler.appservice_register does, but for a name that is taken.
+        Raises what RegistrationHandler.appservice_register raises, but for a name that is taken.
         """
         service = service_of(self.services, as_token)
         if device is not None and not service.may_log_in:
@@ -75,12 +75,12 @@ class Ghosts:
         self.names.check_not_reserved(user_id, service.id)
         exclusive = service.id in self.services.reserved_for(user_id)
         if not exclusive:
-            # A name that this service alone may have is its own at the homeserver as well.
+            # A name in an exclusive namespace is this service's at the homeserver as well.
             await self.names.check_elsewhere(user_id)
         if device is not None:
             device = attr.evolve(device, is_appservice_ghost=True)
         terms = None if device is None else self.logins.terms(device)
-        # Last, as it costs the most.
+        # Last, because it costs the most.
         password_hash = None if password is None else await self.hasher.hash(password)
         new = NewAccount(
             key=secrets.token_hex(16),
@@ -98,7 +98,7 @@ class Ghosts:
 
 
 def check_historical(user_id: UserID) -> None:
-    """Raise InvalidUsername for what can be no user ID by any grammar that there ever was."""
+    """Raise InvalidUsername for what is no user ID by the historical grammar either."""
     localpart = user_id.localpart
     if not localpart or any(sign in ":\0" or "\ud800" <= sign <= "\udfff" for sign in localpart):
         raise InvalidUsername("A user name has at least one character, and no colon or NUL.")

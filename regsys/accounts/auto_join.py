@@ -45,9 +45,9 @@ class AutoJoinPlanner:
 
     def _jobs(self, user_id: UserID) -> Sequence[NewJob]:
         # A user who joined as a guest is not joined again: a room that they left stays left.
-        dedup_key, who = f"auto-join {user_id}", str(user_id)
+        dedup_key, payload = f"auto-join {user_id}", {"user_id": str(user_id)}
         return [
-            NewJob(kind=AUTO_JOIN, payload={"user_id": who, "room": room}, dedup_key=dedup_key)
+            NewJob(kind=AUTO_JOIN, payload={**payload, "room": room}, dedup_key=dedup_key)
             for room in self.config.auto_join
         ]
 
@@ -56,7 +56,7 @@ class AutoJoinPlanner:
 class AutoJoiner:
     """Joins one user to one room, and creates the room first if this user is to be its creator.
 
-    Idempotent: what an earlier attempt or somebody else has done already is left as it is. If
+    Idempotent: what an earlier attempt or another process has done is left as it is. If
     ``users`` is None, users cannot be looked up, and all are treated as ordinary users.
     """
 
@@ -67,7 +67,7 @@ class AutoJoiner:
     server_name: str
 
     async def run(self, job: Job) -> None:
-        """The handler of AUTO_JOIN jobs. RoomRefused: this room failed, now; names it."""
+        """The handler of AUTO_JOIN jobs. Raises RoomRefused with the room's name if it failed."""
         user_id, name = UserID.parse(job.payload["user_id"]), job.payload["room"]
         try:
             user = None if self.users is None else await self.users.find(user_id.localpart)
@@ -77,12 +77,12 @@ class AutoJoiner:
                 await self._create_without(user, name)
         except RoomRefused as refusal:
             raise RoomRefused(f"{name}: {refusal}") from refusal
-        except Exception as error:  # whatever an IRooms raises: the operator learns which room
+        except Exception as error:  # whatever an IRooms raises, the log names the room
             raise RoomRefused(f"{name}: {type(error).__name__}: {error}") from error
 
     def _is_welcome(self, user: User) -> bool:
         """Whether the user is still to join: the job may be old, and a user of an application
-        service may have accepted policies like anybody."""
+        service may have accepted policies, too."""
         if user.deactivated or user.appservice_id is not None:
             return False
         return self.config.for_guests or not user.is_guest
@@ -95,13 +95,13 @@ class AutoJoiner:
             room = await self.rooms.find(name)
         if room is None:
             raise RoomRefused("there is no such room")
-        # Nobody here can look into a room without a member of ours, nor invite to it.
+        # Without a member on this server a room's join rules cannot be read, nor users invited.
         if room.resident and not await self.rooms.is_public(room):
             await self._invite(user_id, room)
         await self.rooms.join(user_id, room)
 
     async def _create_without(self, user: User, name: str) -> None:
-        """A deactivated user joins nothing. But nobody else will be the first user, so the room
+        """A deactivated user joins no room. But no later user will be the first one, so the room
         that this user was to create is created without them, if there is a configured creator."""
         if self.config.if_missing or not await self._may_make(user.user_id, user, name):
             return
@@ -110,7 +110,7 @@ class AutoJoiner:
             await self._create(creator, name)
 
     async def _may_make(self, user_id: UserID, user: Optional[User], name: str) -> bool:
-        """Whether a room that is not there is this user's to make."""
+        """Whether a room that does not exist is to be created for this user."""
         is_ours = name.startswith("#") and name.partition(":")[2] == self.server_name
         if not (self.config.autocreate and is_ours):
             return False
@@ -119,7 +119,7 @@ class AutoJoiner:
         return await self.server_state.first_real_user() == user_id
 
     async def _make(self, user_id: UserID, name: str) -> bool:
-        """Create the room with the user in it; False if somebody else created it first."""
+        """Create the room with the user in it; False if another process created it first."""
         creator = await self._inviter() or user_id
         is_listed = self.config.preset != PUBLIC and creator != user_id
         made = await self._create(creator, name, *((user_id,) if is_listed else ()))
@@ -128,7 +128,7 @@ class AutoJoiner:
         return made is not None
 
     async def _create(self, creator: UserID, name: str, *invited: UserID) -> Optional[FoundRoom]:
-        """The room that was created; None if somebody else created it first."""
+        """The room that was created; None if another process created it first."""
         new = NewRoom(
             alias=name,
             preset=self.config.preset,
@@ -151,7 +151,7 @@ class AutoJoiner:
             await self.rooms.invite(inviter, user_id, room)
 
     async def _inviter(self) -> Optional[UserID]:
-        """The user of auto_join_mxid_localpart; None: none is configured."""
+        """The user of auto_join_mxid_localpart; None if none is configured."""
         if self.config.inviter is None:
             return None
         inviter = UserID(self.config.inviter, self.server_name)

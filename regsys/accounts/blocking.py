@@ -24,9 +24,9 @@ class Blocking:
     If ``users`` is None, there is no limit. If ``threepids`` is None, addresses cannot be looked
     up, and no user who logs in has a reserved one.
 
-    The limit is not exact: of those who register in the same moment, by whatever process, each
-    may find the last place free. It is exceeded by as many as are under way then, and by what
-    other processes have made since ``users`` last counted.
+    The limit is not exact: registrations at the same moment, in any process, may each find the last
+    place free. It is exceeded by those that are under way then, and by those that other processes
+    have made since ``users`` last counted.
     """
 
     config: BlockingConfig
@@ -51,7 +51,7 @@ class Blocking:
         )
         if passes or not await self._is_full():
             return
-        # Perhaps it was this very registration that took the last place (B8.4).
+        # This registration itself may have taken the last place, and be repeated (contract B8.4).
         if await self.accounts.outcome(registration.key) is None:
             raise ServerFull(self.config.admin_contact)
 

@@ -1,15 +1,14 @@
-"""Creates accounts in an embedder's store and device list: each whole or absent all the same.
+"""The writer over an embedder's store and device list: an account is whole or absent there, too.
 
-Two systems cannot share a transaction, so the steps are each idempotent under the account's
-key, and our own record of the key brackets them:
+Two systems cannot share a transaction, so each step is idempotent under the account's key, and our
+own record of the key is written before and after them:
 
-1. ``claim``: note the key, and a recovery job that ends the matter should we die.
-2. the homeserver's store makes the account, its device list the device.
-3. ``complete``: the outcome stands, the session is finished, the account's jobs start.
+1. ``claim`` writes the key, with a recovery job in case this process dies.
+2. The homeserver's store makes the account, its device list the device.
+3. ``complete`` records the outcome, finishes the session and writes the account's jobs.
 
-A client that repeats the request walks the same steps with the same key; one that never
-comes back leaves it to the recovery job, which finishes an account that exists and forgets
-one that doesn't.
+A client that repeats the request repeats the steps with the same key. If no request comes, the
+recovery job finishes an account that exists and releases the key of one that does not.
 """
 
 from __future__ import annotations
@@ -19,10 +18,18 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
+from regsys.accounts.account_json import account_json, parse_account
+from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.post_registration import PostRegistration
+from regsys.accounts.writer import OnCreated, OnLoggedIn
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import RegistrationError, Unavailable, UserNotFound
-from regsys.interfaces import IAccountStore, IDevices, IJobPlanner, IRegistrationWriter
+from regsys.interfaces import (
+    IAccountStore,
+    IDevices,
+    IJobPlanner,
+    IRegistrationWriter,
+)
 from regsys.model import (
     Created,
     Job,
@@ -33,7 +40,6 @@ from regsys.model import (
     NewJob,
     Outcome,
     Secret,
-    Threepid,
     UserID,
 )
 from regsys.model.token_text import token_hash
@@ -45,8 +51,7 @@ RECOVERY = "finish_registration"
 @implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
 class EmbeddedWriter:
-    """Over an embedder's store and devices, with our own record of outcomes beside them.
-    ``recovered`` is told of each account that a recovery has finished, as nobody awaits it."""
+    """``outcomes`` is our own record of the keys."""
 
     accounts: IAccountStore
     devices: IDevices
@@ -54,22 +59,24 @@ class EmbeddedWriter:
     planners: IJobPlanner
     embedded_accounts: EmbeddedAccountStore
     post_registration: PostRegistration
+    deactivation: Deactivation
     start_jobs: Callable[[Sequence[NewJob]], None]
-    recovered: Callable[[NewAccount], None]
+    on_created: Sequence[OnCreated] = ()
+    on_logged_in: Sequence[OnLoggedIn] = ()
 
     async def create_account(self, new: NewAccount) -> Created:
-        # Operators see a job's id, and the key may be a session's, which nobody else may know.
+        # Operators see a job's id. The key may be a UIA session's id, which is a secret.
         job_id = f"finish-{token_hash(new.key)}"
-        recovery = NewJob(kind=RECOVERY, payload=_intent(new), job_id=job_id)
+        recovery = NewJob(kind=RECOVERY, payload=recovery_payload(new), job_id=job_id)
         earlier = await self.embedded_accounts.claim(new, recovery)
         if earlier is not None:
             if earlier.finished:
                 return await self.repeat(earlier)
-            new = self._as(new, new.user_id, earlier.terms)
+            new = self._replanned(new, new.user_id, earlier.terms)
         try:
             made = await self.accounts.create_account(new)
         except Unavailable:
-            # Nobody knows whether it happened: the record stays, the recovery job will ask.
+            # The account may have been made: the recovery job will ask the store.
             raise
         except RegistrationError:
             await self.embedded_accounts.release(new, recovery.job_id)
@@ -80,111 +87,77 @@ class EmbeddedWriter:
         login = None
         if outcome.terms is not None:
             issued = self.logins.issue(outcome.user_id, outcome.terms, outcome.key)
-            # A homeserver that mints its own tokens is asked for the same ones again.
+            # A homeserver that makes its own tokens is asked for the same ones again.
             login = await self.devices.register(outcome.user_id, NewDevice(login=issued))
         return Created(user_id=outcome.user_id, login=login, replayed=True)
 
     async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
-        return await self.devices.register(user_id, device)
+        login = await self.devices.register(user_id, device)
+        for logged_in in self.on_logged_in:
+            logged_in(user_id, attr.evolve(device, login=login))
+        return login
 
-    async def after_registration(
+    async def post_registration_actions(
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> None:
-        await self.post_registration.after_registration(user_id, auth_result, access_token)
+        await self.post_registration.post_registration_actions(user_id, auth_result, access_token)
 
-    async def after_consent(self, user_id: UserID) -> None:
-        await self.post_registration.after_consent(user_id)
+    async def deactivate(self, user_id: UserID) -> None:
+        await self.deactivation.deactivate(user_id)
 
     async def recover(self, job: Job) -> None:
-        """The handler of RECOVERY jobs: bring what a dead process had begun to its end."""
-        new = self._begun(job.payload)
+        """The handler of RECOVERY jobs: finish or release what another process has begun."""
+        new = self._with_jobs(parse_account(job.payload, self.logins.issue))
         made = await self.accounts.outcome(new.key)
         if made is None:
             await self.embedded_accounts.release(new, job.job_id)
             return
         try:
-            created = await self._finish(new, made, job.job_id)
+            await self._finish(new, made, job.job_id)
         except UserNotFound:
-            # Deactivated since: there is no end that it could be brought to.
+            # The account was deactivated meanwhile: there is nothing left to finish.
             await self.embedded_accounts.release(new, job.job_id)
-        else:
-            if not created.replayed:
-                self.recovered(new)
 
     async def _finish(self, new: NewAccount, made: Outcome, recovery_id: str) -> Created:
         if made.user_id != new.user_id:
-            # Before a crash the store had made this key's account under another name.
-            new = self._as(new, made.user_id, new.device.login.terms if new.device else None)
+            # Before a crash the store made this key's account under another name.
+            terms = new.device.login.terms if new.device else None
+            new = self._replanned(new, made.user_id, terms)
         login = None
         if new.device is not None:
             login = await self.devices.register(new.user_id, new.device)
         jobs = await self.embedded_accounts.complete(new, recovery_id)
-        if jobs is not None:
-            self.start_jobs(jobs)
-        # One caller completes the key, and has made the account: the store may have had its part
-        # from before.
-        return Created(user_id=new.user_id, login=login, replayed=jobs is None)
+        # Exactly one caller completes the key: it counts as the one that has made the account,
+        # though the store may have made its part earlier.
+        if jobs is None:
+            return Created(user_id=new.user_id, login=login, replayed=True)
+        self.start_jobs(jobs)
+        for created in self.on_created:
+            created(new)
+        return Created(user_id=new.user_id, login=login)
 
-    def _as(self, new: NewAccount, user_id: UserID, terms: Optional[LoginTerms]) -> NewAccount:
-        """``new`` for this user and these terms: tokens, names and jobs to match."""
+    def _replanned(
+        self, new: NewAccount, user_id: UserID, terms: Optional[LoginTerms]
+    ) -> NewAccount:
+        """``new`` for this user and these terms, with matching tokens, display name and jobs."""
         device = None
         if terms is not None:
             login = self.logins.issue(user_id, terms, new.key)
             device = attr.evolve(new.device or NewDevice(login=login), login=login)
-        named = new.display_name
-        if named == new.user_id.localpart:
-            named = user_id.localpart
-        return self._with_jobs(attr.evolve(new, user_id=user_id, device=device, display_name=named))
-
-    def _begun(self, intent: Mapping[str, Any]) -> NewAccount:
-        """The account that ``_intent`` has remembered."""
-        user_id, device = UserID.parse(intent["user_id"]), None
-        if intent["device"] is not None:
-            terms = LoginTerms(**intent["terms"])
-            login = self.logins.issue(user_id, terms, intent["key"])
-            device = NewDevice(login=login, **intent["device"])
-        remembered = {name: intent[name] for name in _REMEMBERED if name in intent}
-        threepids = tuple(Threepid(*item) for item in intent.get("threepids", ()))
-        new = NewAccount(user_id=user_id, device=device, threepids=threepids, **remembered)
-        return self._with_jobs(new)
+        display_name = new.display_name
+        if display_name == new.user_id.localpart:
+            display_name = user_id.localpart
+        return self._with_jobs(
+            attr.evolve(new, user_id=user_id, device=device, display_name=display_name)
+        )
 
     def _with_jobs(self, new: NewAccount) -> NewAccount:
         return attr.evolve(new, jobs=tuple(self.planners.jobs_for(new)))
 
 
-# What a recovery must know of an account that the store may have made: no secret of the user's
-# is in it.
-_REMEMBERED = (
-    "key",
-    "created_ms",
-    "is_guest",
-    "upgrades_guest",
-    "user_type",
-    "shadow_banned",
-    "appservice_id",
-    "is_ghost",
-    "auth_provider_id",
-    "display_name",
-    "vouched_emails",
-    "registration_token",
-    "consents",
-    "session_id",
-    "session_until_ms",
-)
-_OF_DEVICE = (
-    "display_name",
-    "is_appservice_ghost",
-    "auth_provider_id",
-    "auth_provider_session_id",
-)
+# A recovery finds the account made and plans its jobs anew. What it does not need is not stored.
+_NOT_STORED = frozenset({"password_hash", "admin", "approved", "jobs"})
 
 
-def _intent(new: NewAccount) -> Mapping[str, Any]:
-    device = new.device
-    return {
-        **{name: getattr(new, name) for name in _REMEMBERED},
-        "user_id": str(new.user_id),
-        "threepids": [attr.astuple(item) for item in new.threepids],
-        "terms": None if device is None else attr.asdict(device.login.terms),
-        "device": None if device is None else {name: getattr(device, name) for name in _OF_DEVICE},
-    }
+def recovery_payload(new: NewAccount) -> Mapping[str, Any]:
+    return {name: value for name, value in account_json(new).items() if name not in _NOT_STORED}

@@ -1,4 +1,4 @@
-"""Removes guests that have been inactive for long (``regsys.guest_expiry``)."""
+"""Deactivates guests that have been inactive for long (``regsys.guest_expiry``)."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from regsys.storage.guests import GuestStore
 
 log = Logger()
 
-# Ended in one round, which is thereby as cheap with a million idle guests as with ten.
+# At most so many in one round, so that a million idle guests are no long transaction.
 BATCH = 100
-# Activity may be noted an hour later, and written a moment after that: no guest ends early.
+# Activity is recorded up to an hour late, and written a moment after that: no guest ends early.
 LATENESS_MS = 2 * SEEN_AGAIN_MS
-# Where activity was not recorded for longer than this, nothing is known of that time.
+# A longer gap in the recording of activity means that nothing is known of that time.
 MAX_GAP_MS = 24 * 3600 * 1000
 
 
 @implementer(IExpiring)
 @attr.frozen(kw_only=True)
 class GuestExpiry:
-    """A guest who was neither seen nor born for ``expiry_ms`` is deactivated: the name stays
-    taken. Guests are spared until they have been watched for so long without a break: to switch
-    this on ends nobody whose comings and goings were not looked at before."""
+    """Deactivates guests that were made and last active more than ``expiry_ms`` ago; their names
+    stay taken. Until activity has been recorded for that long without a gap no guest is
+    deactivated: when the option is switched on, nothing is known of earlier activity."""
 
     store: GuestStore
     expiry_ms: int
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
-        """End up to BATCH idle guests; returns how many went."""
-        watched_ms = await self.store.tracked_since(now_ms, MAX_GAP_MS)
-        if now_ms - watched_ms < self.expiry_ms:
+        """Deactivate up to BATCH idle guests; returns how many."""
+        tracked_ms = await self.store.tracked_since(now_ms, MAX_GAP_MS)
+        if now_ms - tracked_ms < self.expiry_ms:
             return 0
         idle_since_ms = now_ms - self.expiry_ms - LATENESS_MS
         ended = await self.store.deactivate_idle(idle_since_ms, min(at_most, BATCH))

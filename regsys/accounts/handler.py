@@ -1,4 +1,4 @@
-"""RegistrationHandler: the order in which a registration happens, and nothing else."""
+"""RegistrationHandler: the order of the steps of a registration, and what embedders call."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from twisted.logger import Logger
 
 from regsys.accounts.admission import Admission
 from regsys.accounts.appservice_account import Ghosts
-from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.new_account import AccountPlanner
+from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.usernames import Usernames
 from regsys.credentials.hashing import HashingPool
 from regsys.errors import NoFreeName, UsernameTaken
@@ -27,6 +27,7 @@ from regsys.model import (
     Threepid,
     UserID,
 )
+from regsys.storage.sessions import SessionStore
 
 log = Logger()
 
@@ -45,7 +46,8 @@ class RegistrationHandler:
     ghosts: Ghosts
     planners: IJobPlanner
     writer: IRegistrationWriter
-    deactivation: Deactivation
+    post_consent: PostConsent
+    sessions: SessionStore
 
     async def check_username(
         self,
@@ -56,14 +58,14 @@ class RegistrationHandler:
         key: Optional[str] = None,
         guest_id: Optional[UserID] = None,
     ) -> Optional[UserID]:
-        """Return if the name may be registered, else raise the first refusal of B1. What is
-        returned is the guest who is to become a user, or None.
+        """Raise the first refusal of a name (contract B1), if any. Returns the guest who is to
+        become a user, or None.
 
-        ``assigned_user_id``: what the UIA session has already registered, or None.
+        ``assigned_user_id``: the name that the UIA session has already registered, or None.
         ``early``: the request does not complete a registration, so that with
-        ``inhibit_user_in_use_error`` a taken name passes. ``key``: the registration's; a
-        name that it has taken itself passes. ``guest_id``: a guest whose access token was shown
-        earlier, so that its name passes without.
+        ``inhibit_user_in_use_error`` a taken name passes. ``key``: the registration's; a name that
+        it has taken itself passes. ``guest_id``: a guest whose access token was checked earlier,
+        and is not needed again.
         """
         return await self.names.check(
             localpart,
@@ -82,14 +84,15 @@ class RegistrationHandler:
         self.names.check_not_reserved(user_id, allowed_appservice)
 
     async def check_registration_ratelimit(self, address: Optional[str]) -> None:
-        """Raise LimitExceeded if a registration from here would be; None: no limit."""
+        """Raise LimitExceeded if a registration from this address would be refused now. If
+        ``address`` is None, there is no limit."""
         await self.admission.peek(address)
 
     async def register_user(self, registration: Registration) -> Created:
         """Make the account, or find the one that ``registration.key`` has made.
 
-        The order is B2.1's: what costs the server most comes after what refuses most.
-        What was taken from the address's limit is given back when nothing was made.
+        The order is that of contract B2.1: cheap checks that refuse much come first. What was
+        taken from the address's limit is given back if no account was made.
         """
         await self.admission.take(registration)
         try:
@@ -120,11 +123,11 @@ class RegistrationHandler:
     ) -> Created:
         """Make an account for the application service whose token this is (contract B3.2).
 
-        No limit, spam checker or blocking is asked, and nothing but notices follows. ``device``
-        None: no login. ``threepids``: what the service vouches for. Raises MissingToken and
-        UnknownToken, AppserviceLoginUnsupported for a device of a service whose users get none,
-        InvalidUsername, UsernameReserved for what is not this service's, UsernameTaken,
-        ThreepidInUse, ThreepidChangeRefused.
+        No limit, spam checker or blocking is asked, and the only jobs are those for all accounts
+        (``JobPlanners``). If ``device`` is None, there is no login. ``threepids``: those that the
+        service vouches for. Raises MissingToken and UnknownToken, AppserviceLoginUnsupported for a
+        device of a service whose users get none, InvalidUsername, UsernameReserved for a name that
+        is not this service's, UsernameTaken, ThreepidInUse, ThreepidChangeRefused.
         """
         new = await self.ghosts.plan(localpart, as_token, password, display_name, device)
         if threepids:
@@ -139,14 +142,14 @@ class RegistrationHandler:
         return created
 
     async def register_with_store(self, new: NewAccount) -> Created:
-        """Write an account whose every check has been made, with the jobs it brings."""
+        """Write an account that has passed all checks, with the jobs that it brings."""
         jobs = tuple(self.planners.jobs_for(new))
         if jobs:
             new = attr.evolve(new, jobs=jobs)
         return await self.writer.create_account(new)
 
     async def repeat(self, outcome: Outcome) -> Created:
-        """The same answer once more, for a key that has made its account (B8.4)."""
+        """The answer that this outcome's key had, once more (contract B8.4)."""
         return await self.writer.repeat(outcome)
 
     async def register_device(
@@ -160,9 +163,9 @@ class RegistrationHandler:
         should_issue_refresh_token: bool = False,
         auth_provider_session_id: Optional[str] = None,
     ) -> Login:
-        """Log a device of an existing account in (contract B4).
+        """Log in a device of an existing account (contract B4).
 
-        If ``device_id`` is None, one is made up. Raises UserNotFound for an account that does not
+        If ``device_id`` is None, one is generated. Raises UserNotFound for an account that does not
         exist or is deactivated, AwaitingApproval for one of ours that waits for an administrator,
         InvalidParam for an unacceptable id or name.
         """
@@ -183,44 +186,46 @@ class RegistrationHandler:
         auth_result: Mapping[str, Any],
         access_token: Optional[Secret] = None,
     ) -> None:
-        """Do for an account that others have made what ours bring with them (contract B6): give
-        it the addresses that were proven, note its consent, begin its jobs. Idempotent.
+        """Do for an account that was made elsewhere what a registration here does (contract B6):
+        add the addresses that were validated, record its consent, begin its jobs. Idempotent.
 
-        ``auth_result`` maps each stage that was passed to what it found: ``m.login.email.identity``
+        ``auth_result`` maps each stage that was passed to its result: ``m.login.email.identity``
         and ``m.login.msisdn`` to {"medium", "address", "validated_at" (ms)}, ``m.login.terms`` to
-        anything true. What lacks a key, or is another's address, is skipped. If ``access_token`` is
-        None, there is no login. Raises UserNotFound.
+        anything true. A result that lacks a key, or names another account's address, is skipped. If
+        ``access_token`` is None, there is no login. Raises UserNotFound.
         """
-        await self.writer.after_registration(user_id, auth_result, access_token)
+        await self.writer.post_registration_actions(user_id, auth_result, access_token)
 
     async def post_consent_actions(self, user_id: UserID) -> None:
-        """Begin what has waited until this user accepted the policies (B6.3). Idempotent.
-        ``Consents`` has it done by itself, with the last consent that was required."""
-        await self.writer.after_consent(user_id)
+        """Begin the jobs that waited until this user accepted the policies (contract B6.3).
+        Idempotent. For consents that regsys records this happens by itself."""
+        await self.post_consent.post_consent_actions(user_id)
 
     async def deactivated(self, user_id: UserID) -> None:
-        """Tell that this account has been deactivated: its addresses are anybody's, who is told
-        of removals hears of them, and its dialogues and proofs are of no use any more.
+        """Call this when an account has been deactivated: its addresses become free, the callbacks
+        of removals are called, and its UIA and validation sessions are deleted.
 
-        Where regsys keeps the accounts, this one has no password, device or token afterwards,
-        and its name stays taken. It is idempotent: call it again if it raised.
+        Where regsys keeps the accounts, this one loses its password, devices and tokens, and its
+        name stays taken. Idempotent: call it again if it raised.
         """
-        await self.deactivation.deactivated(user_id)
+        await self.writer.deactivate(user_id)
 
     async def logged_out(self, user_id: UserID, device_id: Optional[str] = None) -> None:
-        """Tell that this device (None: each of the user's) has been removed from a homeserver's
-        own list: the registration that logged it in does not repeat its answer any more (B8.4).
+        """Call this when a homeserver has removed this device (None: each of the user's) from its
+        own list: the registration that logged it in no longer repeats its answer (contract B8.4).
         Idempotent. Where regsys keeps the devices, logging out does this by itself.
         """
-        await self.deactivation.logged_out(user_id, device_id)
+        await self.sessions.end_replays(user_id, device_id)
 
     # --- the steps -----------------------------------------------------------------------
 
     async def _register(self, registration: Registration) -> Created:
-        planned = self.planner.of(registration)
+        planned = self.planner.plan(registration)
         verdict = await self.admission.check_spam(registration)
         await self.admission.check_threepids_and_blocking(planned.registration)
-        guest = await self._check_name(registration)
+        guest = None
+        if registration.localpart is not None and not registration.name_checked:
+            guest = await self._check_name(registration, registration.localpart)
         password_hash = registration.password_hash
         if registration.password is not None:
             password_hash = await self.hasher.hash(registration.password, registration.session_id)
@@ -232,12 +237,10 @@ class RegistrationHandler:
         )
         return await self._write(registration.localpart, account)
 
-    async def _check_name(self, registration: Registration) -> Optional[UserID]:
+    async def _check_name(self, registration: Registration, localpart: str) -> Optional[UserID]:
         """The guest who is being upgraded, or None."""
-        if registration.localpart is None or registration.name_checked:
-            return None
         return await self.names.check(
-            registration.localpart,
+            localpart,
             guest_access_token=registration.guest_access_token,
             key=registration.key,
             takes_over=registration.takes_over,
@@ -247,8 +250,8 @@ class RegistrationHandler:
     async def _write(
         self, localpart: Optional[str], account: Callable[[UserID], NewAccount]
     ) -> Created:
-        """Give the account its name, and write it; another registration may win the race for a
-        generated name."""
+        """Write the account under its name, or under a generated one, for which another
+        registration may win the race."""
         if localpart is not None:
             return await self._write_as(account(UserID(localpart, self.names.server_name)))
         for _ in range(LOST_RACES):
@@ -259,6 +262,7 @@ class RegistrationHandler:
         raise NoFreeName()
 
     async def _write_as(self, new: NewAccount) -> Created:
-        # Not before: the callbacks are told whose address it will be.
-        await self.admission.check_additions(new.user_id, new.threepids)
+        # Not earlier: the callbacks get the name of the account that will have the address.
+        if new.threepids:
+            await self.admission.check_additions(new.user_id, new.threepids)
         return await self.register_with_store(new)

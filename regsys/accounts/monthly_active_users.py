@@ -1,7 +1,7 @@
-"""Who uses the server: seen when a token is used, an account made or a device logged in (B9).
+"""Active users (contract B9): those who use a token, register or log in.
 
-What is seen is gathered in memory and written in batches, off the path of any request. A process
-that is killed forgets at most what it has seen since it last wrote.
+Activity is gathered in memory and written in batches, outside of any request. A process that is
+killed loses at most what it has gathered since it last wrote.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from regsys.model import (
     SEEN_AGAIN_MS,
     Job,
     NewAccount,
+    NewDevice,
     NewJob,
     Requester,
     Secret,
@@ -34,19 +35,19 @@ log = Logger()
 
 COUNT_USER = "count_active_user"
 WRITE_EVERY_S = 60.0
-# In rounds of writing: counting all of them costs as much as there are.
+# In rounds of writing. Counting all active users takes time in proportion to their number.
 GAUGE_EVERY = 5
 BATCH = 100
-# Users remembered at a time, to write none of them twice in SEEN_AGAIN_MS.
+# Users remembered at a time, so that none is written twice within SEEN_AGAIN_MS.
 MOST = 100_000
-# For how long a count holds, but for what this process itself adds to it.
+# How long a count is kept. What this process makes meanwhile is added to it.
 COUNT_KEPT_S = 10.0
-EVERYBODY = 2**62
+NO_LIMIT = 2**62
 
 
 class Activity:
-    """What this process has seen. ``gauge`` shows how many users are active; None: nobody
-    counts them. ``arrivals`` counts the accounts that were made here, and the logins."""
+    """The activity that this process has seen. ``gauge`` shows how many users are active; None if
+    they are not counted. ``arrivals`` counts the accounts and logins that were made here."""
 
     def __init__(
         self, store: ActivityStore, clock: IReactorTime, gauge: Optional[Gauge] = None
@@ -64,25 +65,25 @@ class Activity:
         self._looping: Optional[Deferred[LoopingCall]] = None
 
     def seen(self, user_id: UserID) -> None:
-        """This user is here now."""
+        """This user is active now."""
         now_ms = clock.now_ms(self._clock)
         noted_ms = self._noted_ms.get(user_id)
-        # By a clock that was put back since it may be noted in the future.
+        # After the clock was put back, the time noted may lie in the future.
         if noted_ms is None or abs(now_ms - noted_ms) >= SEEN_AGAIN_MS:
             self._note(user_id, now_ms)
 
-    def let_in(self, user_id: UserID) -> None:
-        """This user logs in, perhaps after more than a month."""
+    def logged_in(self, user_id: UserID, device: NewDevice) -> None:
+        """This user has logged in, perhaps after more than a month."""
         self.arrivals += 1
         self.seen(user_id)
 
-    def born(self, user_id: UserID) -> None:
-        """This account was made just now, perhaps of a guest who has been seen already."""
+    def account_created(self, new: NewAccount) -> None:
+        """This account has been made, perhaps out of a guest who was seen already."""
         self.arrivals += 1
-        self._note(user_id, clock.now_ms(self._clock))
+        self._note(new.user_id, clock.now_ms(self._clock))
 
     def _note(self, user_id: UserID, now_ms: int) -> None:
-        # While the database is away they cannot all be kept: who is left out will be seen again.
+        # While the database is away there may be too many to keep: those left out are seen again.
         if len(self._pending) >= MOST:
             return
         if len(self._noted_ms) >= MOST:
@@ -94,7 +95,7 @@ class Activity:
         self._looping = self._loop.start(WRITE_EVERY_S)
 
     async def stop(self) -> None:
-        """Write what is left."""
+        """Stop the loop, and write what is left."""
         looping, self._looping = self._looping, None
         if looping is not None:
             self._loop.stop()
@@ -106,11 +107,11 @@ class Activity:
             log.warn("activity: {error}", error=error.text)
 
     async def write(self) -> None:
-        """Returns when all that has been seen so far is written; raises Unavailable."""
+        """Return when all activity so far is written. Raises Unavailable."""
         await self._writing.run(lambda: Deferred.fromCoroutine(self._write()))
 
     async def _write(self) -> None:
-        # In one order for all processes, lest two wait for each other.
+        # All processes write in the same order, so that no two deadlock.
         waiting = sorted(self._pending, key=str)
         for start in range(0, len(waiting), BATCH):
             batch = waiting[start : start + BATCH]
@@ -126,7 +127,7 @@ class Activity:
         try:
             await self.write()
             if self._gauge is not None and self._rounds % GAUGE_EVERY == 0:
-                self._gauge.set(await self._store.count(clock.now_ms(self._clock), EVERYBODY))
+                self._gauge.set(await self._store.count(clock.now_ms(self._clock), NO_LIMIT))
             self._rounds += 1
         except RegistrationError as error:
             log.warn("activity: {error}", error=error.text)
@@ -134,10 +135,10 @@ class Activity:
 
 @implementer(IMonthlyActiveUsers)
 class MonthlyActiveUsers:
-    """Over our own table, which knows what all processes have written.
+    """Over our own table, into which all processes write.
 
-    A count is kept for a few seconds, and what this process adds meanwhile is added to it: only
-    where that could be one too many is there another count.
+    A count is kept for a few seconds, and what this process makes meanwhile is added to it. The
+    table is counted again sooner if the sum reaches the limit.
     """
 
     def __init__(self, store: ActivityStore, activity: Activity, clock: IReactorTime) -> None:
@@ -150,7 +151,7 @@ class MonthlyActiveUsers:
 
     async def count(self, at_most: int) -> int:
         came = self._activity.arrivals - self._counted_arrivals
-        # A clock that was put back makes no count fresh.
+        # A negative age means that the clock was put back.
         age_s = self._clock.seconds() - self._counted_s
         is_fresh = at_most <= self._counted_most and 0 <= age_s < COUNT_KEPT_S
         if is_fresh and (self._counted + came < at_most or not came):
@@ -172,8 +173,8 @@ class MonthlyActiveUsers:
 
 @implementer(IAuth)
 @attr.frozen(kw_only=True)
-class WatchingAuth:
-    """Around another: who uses a token is seen."""
+class ActivityAuth:
+    """Around another IAuth: the user of each token that is used is active."""
 
     auth: IAuth
     activity: Activity
@@ -188,8 +189,8 @@ class WatchingAuth:
 @implementer(IJobPlanner)
 @attr.frozen(kw_only=True)
 class ReservedUsers:
-    """Who registers with a ``reserved`` address (medium, canonical form) counts from birth,
-    without any trial: a job of the account (contract B6.1)."""
+    """A user who registers with a ``reserved`` address (medium, canonical form) counts as active at
+    once, without a trial, by a job of the account (contract B6.1)."""
 
     reserved: frozenset[tuple[str, str]]
     users: IMonthlyActiveUsers

@@ -1,4 +1,4 @@
-"""What a registration comes to: the account about to be written, all but its name (B2.0, B2.3)."""
+"""From a registration to the account about to be written (contract B2.0, B2.3)."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ class AccountPlanner:
     clock: IReactorTime
     replay_window_ms: int = 600_000
 
-    def of(self, registration: Registration) -> PlannedAccount:
-        """Raises InvalidParam for a user type that there is not, and what Logins.terms raises
-        for the device that is asked for."""
+    def plan(self, registration: Registration) -> PlannedAccount:
+        """The account, all but its name. Raises InvalidParam for an unknown user type, and what
+        Logins.terms raises for the device that was asked for."""
         user_type = registration.user_type or self.config.default_user_type
         if user_type != registration.user_type:
             registration = attr.evolve(registration, user_type=user_type)
         if user_type is not None and user_type not in self.config.user_types:
             raise InvalidParam(f"There is no user type {user_type!r} here.")
+        if user_type != registration.user_type:
+            registration = attr.evolve(registration, user_type=user_type)
         terms = None if registration.device is None else self.logins.terms(registration.device)
         approved = self._approved(registration)
         return PlannedAccount(
@@ -65,8 +67,8 @@ class AccountPlanner:
 
 @attr.frozen(kw_only=True)
 class PlannedAccount:
-    """``registration`` is what was asked for, with the default user type if none was. ``terms``
-    None if no login was asked for, or if the account waits for approval."""
+    """``registration`` is what was asked for, with the default user type if it names none. If
+    ``terms`` is None, there is no login: none was asked for, or the account waits for approval."""
 
     planner: AccountPlanner
     registration: Registration
@@ -81,11 +83,11 @@ class PlannedAccount:
         shadow_banned: bool,
         upgrades_guest: bool,
     ) -> NewAccount:
-        """The account under this name: its tokens and its default display name follow from that."""
+        """The account under this name, which its tokens and its default display name contain."""
         asked = self.registration
         created_ms = clock.now_ms(self.planner.clock)
-        proven = {item.address for item in asked.threepids}
-        vouched = tuple(item for item in asked.bind_emails if item not in proven)
+        validated = {item.address for item in asked.threepids}
+        vouched = tuple(item for item in asked.bind_emails if item not in validated)
         return NewAccount(
             key=asked.key,
             user_id=user_id,
@@ -97,7 +99,7 @@ class PlannedAccount:
             user_type=asked.user_type,
             approved=self.approved,
             shadow_banned=shadow_banned,
-            # A guest who becomes a user keeps its own.
+            # A guest who becomes a user keeps its profile.
             display_name=None if upgrades_guest else asked.display_name or user_id.localpart,
             auth_provider_id=asked.auth_provider_id,
             threepids=(

@@ -1,4 +1,4 @@
-"""What follows when a registration is over, and when a user accepts the policies later."""
+"""What follows when a registration is over (contract B6)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFoun
 from regsys.interfaces import IAccountStore, IAuth, IJobPlanner, IThreepidStore
 from regsys.json_body import MAX_INTEGER
 from regsys.model import (
-    Job,
     Login,
     LoginTerms,
     NewAccount,
@@ -35,28 +34,27 @@ log = Logger()
 
 @attr.frozen(kw_only=True)
 class PostRegistration:
-    """For accounts of our own and of a homeserver's. If ``threepids`` is None, owners of addresses
+    """For accounts of our own and of a homeserver. If ``threepids`` is None, owners of addresses
     cannot be looked up, and no address is added."""
 
     accounts: IAccountStore
     auth: IAuth
     threepids: Optional[IThreepidStore]
-    dedup_keys: JobStore
     consents: Consents
     planners: IJobPlanner
     jobs: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
 
-    async def after_registration(
+    async def post_registration_actions(
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> None:
-        """As IRegistrationWriter.after_registration."""
+        """As IRegistrationWriter.post_registration_actions."""
         if not await self.accounts.is_taken(user_id.localpart):
             raise UserNotFound()
         accepted = self._accepted(auth_result.get(TERMS))
         device = await self._device(user_id, access_token)
-        held = [item for item in found(auth_result) if await self._is_held(user_id, item)]
+        held = [item for item in threepids_in(auth_result) if await self._is_held(user_id, item)]
         if accepted:
             await self.consents.record(user_id, accepted)
         account = NewAccount(
@@ -68,32 +66,20 @@ class PostRegistration:
             consents=accepted,
             device=device,
         )
-        await self._begin(self.planners.jobs_for(account))
-
-    async def after_consent(self, user_id: UserID) -> None:
-        """As IRegistrationWriter.after_consent."""
-        await self._begin(self.planners.jobs_after_consent(user_id))
-
-    async def run(self, job: Job) -> None:
-        """The handler of AFTER_CONSENT jobs: begins what waited if by now the user has accepted
-        all that newcomers must; else a later consent brings another such job."""
-        user_id = UserID.parse(job.payload["user_id"])
-        if await self.consents.has_accepted_required(user_id):
-            await self.after_consent(user_id)
-
-    async def _begin(self, jobs: Sequence[NewJob]) -> None:
+        jobs = self.planners.jobs_for(account)
         if jobs:
             self.start_jobs(await self.jobs.begin(jobs, clock.now_ms(self.clock)))
 
     def _accepted(self, result: Any) -> Mapping[str, str]:
-        """What passing the terms meant: our stage says it, of another it is what we require."""
+        """The policies that were accepted: what our stage says; if another stage was passed, all
+        that are required."""
         if isinstance(result, Mapping):
             return {str(policy): str(version) for policy, version in result.items()}
         required = self.consents.terms.at_registration if result else {}
         return {name: policy.version for name, policy in required.items()}
 
     async def _device(self, user_id: UserID, token: Optional[Secret]) -> Optional[NewDevice]:
-        """The device of the account's login; None if there was none, or it has ended since."""
+        """The device of the account's login; None if there was none or it has been logged out."""
         if token is None:
             return None
         try:
@@ -101,42 +87,42 @@ class PostRegistration:
         except UnknownToken:
             requester = None
         if requester is None or requester.user_id != user_id or requester.device_id is None:
-            log.info("the login of {user_id} is no more", user_id=str(user_id))
+            log.info("the login of {user_id} has ended", user_id=str(user_id))
             return None
         terms = LoginTerms(device_id=requester.device_id, is_guest=requester.is_guest)
         return NewDevice(login=Login(terms=terms, access_token=token))
 
     async def _is_held(self, user_id: UserID, threepid: Threepid) -> bool:
-        """Whether the address is the user's, now that it has been added if nobody had it. What the
-        user has had before is not: he may have removed it since."""
+        """Whether the user has the address. It is added if no account has it, but not if the user
+        has had it before: they may have removed it since."""
         if self.threepids is None:
             return True
         medium, address = threepid.medium, threepid.address
         key = held_key(user_id, medium, address)
-        if await self.dedup_keys.has_key(key):
+        if await self.jobs.has_key(key):
             return await self.threepids.owner_of(medium, address) == user_id
         try:
             await self.threepids.add(user_id, threepid, clock.now_ms(self.clock))
         except ThreepidInUse:
             log.warn(
-                "{address} was proven for {user_id}, and is another's",
+                "{address} was validated for {user_id}, and belongs to another account",
                 address=masked(address),
                 user_id=str(user_id),
             )
             return False
-        await self.dedup_keys.add_key(key)
+        await self.jobs.add_key(key)
         return True
 
 
-def found(auth_result: Mapping[str, Any]) -> Sequence[Threepid]:
-    """The identifiers that stages have proven; what lacks its keys is skipped, and logged."""
+def threepids_in(auth_result: Mapping[str, Any]) -> Sequence[Threepid]:
+    """The identifiers that stages have validated. A result that is none is skipped and logged."""
     threepids = []
     for stage, medium in ((EMAIL_IDENTITY, "email"), (MSISDN_STAGE, "msisdn")):
         if stage not in auth_result:
             continue
         threepid = _threepid(medium, auth_result[stage])
         if threepid is None:
-            log.warn("what {stage} has found is no identifier: skipped", stage=stage)
+            log.warn("the result of {stage} is no identifier: skipped", stage=stage)
         else:
             threepids.append(threepid)
     return threepids

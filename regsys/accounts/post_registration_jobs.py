@@ -1,4 +1,4 @@
-"""Which jobs an account brings with it: the user directory is told, a pusher is made."""
+"""The jobs that an account brings with it: the user directory is told, a pusher is added."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ ADD_PUSHER = "add_email_pusher"
 
 
 @implementer(IJobPlanner)
-@attr.frozen
+@attr.frozen(kw_only=True)
 class JobPlanners:
-    """What each of ``parts`` brings, in their order. Every capability that has something to do
-    after a registration is one of them, and carries its own kind of job out. For what an
-    application service has made only ``notices`` are asked (contract B3.2), which come first."""
+    """Several as one, in their order: those of ``for_all``, then those of ``for_people``, which are
+    not asked about accounts that an application service has made (contract B3.2)."""
 
-    parts: list[IJobPlanner] = attr.field(factory=list)
-    notices: list[IJobPlanner] = attr.field(factory=list)
+    for_all: Sequence[IJobPlanner] = ()
+    for_people: Sequence[IJobPlanner] = ()
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
-        asked = self.notices if new.is_ghost else (*self.notices, *self.parts)
-        return [job for part in asked for job in part.jobs_for(new)]
+        asked = self.for_all if new.is_ghost else (*self.for_all, *self.for_people)
+        return [job for planner in asked for job in planner.jobs_for(new)]
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
-        asked = (*self.notices, *self.parts)
-        return [job for part in asked for job in part.jobs_after_consent(user_id)]
+        asked = (*self.for_all, *self.for_people)
+        return [job for planner in asked for job in planner.jobs_after_consent(user_id)]
 
 
 @implementer(IJobPlanner)
 @attr.frozen
 class DirectoryNotice:
-    """The user directory learns of every new profile (contract B2.7). ``shown``: newcomers may
-    be found there (``show_users_in_user_directory``). Unless ``of_ghosts``, it does not learn of
-    the users in application services' exclusive namespaces, nor, as far as ``users`` knows, of
-    those who are no more when the job is carried out late."""
+    """Tells the user directory of every new profile (contract B2.7).
+
+    ``shown``: newcomers may be found there (``show_users_in_user_directory``). Unless
+    ``of_ghosts``, it is not told of users in application services' exclusive namespaces. A job that
+    runs late does not tell of a user whom ``users`` knows to be deactivated.
+    """
 
     directory: IUserDirectory
     shown: bool = True
@@ -69,7 +70,8 @@ class DirectoryNotice:
 @implementer(IJobPlanner)
 @attr.frozen
 class EmailPusher:
-    """Who has proven an email address and is logged in gets notifications there (B6.1)."""
+    """Adds an email pusher for each address that a user who is logged in has validated (contract
+    B6.1)."""
 
     pushers: IPushers
 
@@ -81,7 +83,7 @@ class EmailPusher:
             NewJob(
                 kind=ADD_PUSHER,
                 payload={"user_id": user_id, "device_id": device_id, "address": item.address},
-                # Its user may have removed it since.
+                # The user may have removed the pusher since.
                 dedup_key=f"{ADD_PUSHER} {user_id} {device_id} {item.address}",
             )
             for item in new.threepids

@@ -1,4 +1,4 @@
-"""Which user names may be registered (contract B1), and the drawing of generated ones (B2.5)."""
+"""Which user names may be registered (contract B1), and generated names (contract B2.5)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from regsys.interfaces import IAccountStore, IAppservices, IAuth
 from regsys.model import MAX_USER_ID_BYTES, Secret, UserID
 
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
-# If more numbers than this in a row are taken or reserved, a namespace reserves them all.
+# After so many numbers in a row that are taken or reserved, a namespace must reserve them all.
 STEPS = 10_000
-# After so many numbers in vain, wait this long: each try costs a write, and anybody may ask.
+# For so long no number is tried after that: each try costs a write, and any client may ask.
 GAVE_UP_S = 60.0
-# So many numbers the homeserver is asked for at one drawing; the next goes on from there.
+# The homeserver is asked about so many numbers for one name; the next request goes on from there.
 ASKED_AT_ONCE = 500
-# One of each length that there will be: if these are reserved, it is useless to try more.
+# One number of each length: if all of these are reserved, trying more is useless.
 NUMBERS = tuple("1234567890123456789"[:length] for length in range(1, 20))
 
 log = Logger()
@@ -39,7 +39,7 @@ _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def ascii_lower(name: str) -> str:
-    """Lower-case ASCII letters and nothing else: no other character may become a letter (B1.1)."""
+    """With ASCII letters in lower case. No other character may become a letter (contract B1.1)."""
     return name.translate(_LOWER)
 
 
@@ -56,8 +56,8 @@ class Usernames:
     auth: IAuth
     clock: IReactorTime
     exists_elsewhere: Optional[Callable[[UserID], Awaitable[bool]]] = None
-    # What the operator has been told of.
-    _blamed: set[str] = attr.field(init=False, factory=set, repr=False)
+    # The services that the log has named already.
+    _logged: set[str] = attr.field(init=False, factory=set, repr=False)
     _gave_up_s: Optional[float] = attr.field(init=False, default=None, repr=False)
 
     async def check(
@@ -71,24 +71,25 @@ class Usernames:
         takes_over: bool = False,
         guest_id: Optional[UserID] = None,
     ) -> Optional[UserID]:
-        """Pass silently or raise the first refusal of B1.
+        """Raise the first refusal of a name (contract B1), if any.
 
-        ``assigned_user_id``: what the UIA session has already registered. ``early``: the
+        ``assigned_user_id``: the name that the UIA session has already registered. ``early``: the
         request does not complete, so that with ``inhibit_user_in_use_error`` a taken name
-        passes. ``key``: the registration's; a name that it has taken itself passes, since
-        the answer may have been lost, or another process be about to give it.
-        ``takes_over``: the account that a homeserver beside us has under this name is this
-        person's, as an administrator says. ``guest_id``: a guest whose access token was shown
-        earlier, so that its name passes without; whether it is a guest still, the account's
-        transaction decides.
+        passes. ``key``: the registration's; a name that it has taken itself passes, since the
+        answer may have been lost, or another process may be about to give it. ``takes_over``: an
+        administrator says that the account of this name at a homeserver beside us belongs to the
+        same person. ``guest_id``: a guest whose access token was checked earlier, and is not needed
+        again. Whether it still is a guest is decided in the account's transaction.
 
         Returns the guest who is being upgraded, or None.
         """
         user_id = UserID(localpart, self.server_name)
         silent = early and self.config.inhibit_user_in_use_error
-        shown = guest_id if guest_id == user_id else None
+        checked_guest = guest_id if guest_id == user_id else None
         try:
-            guest = await self._check(user_id, guest_access_token, assigned_user_id, silent, shown)
+            guest = await self._check(
+                user_id, guest_access_token, assigned_user_id, silent, checked_guest
+            )
             # Last, because it costs the most. A guest's own account is known to be ours.
             if guest is None and assigned_user_id is None and not (silent or takes_over):
                 await self.check_elsewhere(user_id)
@@ -127,8 +128,8 @@ class Usernames:
         return None
 
     def check_not_reserved(self, user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
-        """Raises UsernameReserved for the server-notices user and for an application
-        service's names, unless it is ``allowed_appservice`` (an id) itself (B1.5)."""
+        """Raise UsernameReserved for the server-notices user, and for names of application services
+        other than ``allowed_appservice`` (an id) (contract B1.5)."""
         notices = self.config.server_notices_localpart
         if notices is not None and user_id.name_key == notices.lower():
             raise UsernameReserved()
@@ -136,14 +137,14 @@ class Usernames:
             raise UsernameReserved()
 
     async def check_elsewhere(self, user_id: UserID) -> None:
-        """Raises UsernameTaken for a name that a homeserver beside us has, Unavailable where that
-        cannot be told."""
+        """Raise UsernameTaken for a name that a homeserver beside us has, Unavailable if it does
+        not answer."""
         if self.exists_elsewhere is not None and await self.exists_elsewhere(user_id):
             raise UsernameTaken()
 
     async def draw(self) -> UserID:
-        """The next generated name that is neither taken nor reserved (B2.5); AllNamesReserved if
-        there is none."""
+        """The next generated name that is neither taken nor reserved (contract B2.5). Raises
+        AllNamesReserved if there is none."""
         now_s = self.clock.seconds()
         if self._gave_up_s is not None and 0 <= now_s - self._gave_up_s < GAVE_UP_S:
             raise AllNamesReserved()
@@ -159,10 +160,10 @@ class Usernames:
                     return user_id
                 asked += 1
                 if asked == ASKED_AT_ONCE:
-                    # Whoever tries again finds these numbers passed.
+                    # A later try goes on after these numbers.
                     raise Unavailable()
         self._gave_up_s = self.clock.seconds()
-        self._blame(localpart)
+        self._log_reserved(localpart)
         raise AllNamesReserved()
 
     def _is_reserved(self, localpart: str) -> bool:
@@ -172,13 +173,13 @@ class Usernames:
             return True
         return False
 
-    def _blame(self, localpart: str) -> None:
-        """Tell the operator, once, who keeps this name."""
-        keepers = self.services.reserved_for(UserID(localpart, self.server_name))
-        services = ", ".join(sorted(keepers)) or "none"
-        if services in self._blamed:
+    def _log_reserved(self, localpart: str) -> None:
+        """Log once which services reserve this name."""
+        reserving = self.services.reserved_for(UserID(localpart, self.server_name))
+        services = ", ".join(sorted(reserving)) or "none"
+        if services in self._logged:
             return
-        self._blamed.add(services)
+        self._logged.add(services)
         log.error(
             "no user name can be generated: {localpart}, like the numbers before it, is taken or "
             "kept for application services ({services}). Guests, and who registers without a "
@@ -196,7 +197,7 @@ class Usernames:
             raise InvalidUsername("A user name cannot begin with an underscore.")
 
     async def _check_guest(self, user_id: UserID, token: Secret) -> UserID:
-        """The guest may register its own name, and no other (B1.7)."""
+        """A guest may register its own name, and no other (contract B1.7)."""
         requester = await self.auth.whose(token)
         if requester is None:
             raise UnknownToken()

@@ -1,5 +1,4 @@
-"""The operations that only a master does: over our own stores, one transaction an account; and what
-stands around a writer, whichever that is."""
+"""The writer over our own stores: one transaction an account."""
 
 from __future__ import annotations
 
@@ -8,12 +7,16 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.accounts.monthly_active_users import Activity
+from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.post_registration import PostRegistration
 from regsys.credentials.access_tokens import Logins
 from regsys.interfaces import IAccountStore, IDevices, IRegistrationWriter
-from regsys.metrics import Metrics
 from regsys.model import Created, Login, NewAccount, NewDevice, NewJob, Outcome, Secret, UserID
+
+# Called with each account that was made, not with those that a repeated key finds.
+OnCreated = Callable[[NewAccount], None]
+# Called with each device that is logged in to an account that exists, by its login as it is now.
+OnLoggedIn = Callable[[UserID, NewDevice], None]
 
 
 @implementer(IRegistrationWriter)
@@ -25,13 +28,19 @@ class LocalWriter:
     devices: IDevices
     logins: Logins
     post_registration: PostRegistration
+    deactivation: Deactivation
     start_jobs: Callable[[Sequence[NewJob]], None]
+    on_created: Sequence[OnCreated] = ()
+    on_logged_in: Sequence[OnLoggedIn] = ()
 
     async def create_account(self, new: NewAccount) -> Created:
         outcome = await self.accounts.create_account(new)
         if outcome.replayed:
             return await self.repeat(outcome)
-        self.start_jobs(outcome.jobs)
+        if outcome.jobs:
+            self.start_jobs(outcome.jobs)
+        for created in self.on_created:
+            created(new)
         return Created(user_id=new.user_id, login=new.device.login if new.device else None)
 
     async def repeat(self, outcome: Outcome) -> Created:
@@ -41,68 +50,15 @@ class LocalWriter:
         return Created(user_id=outcome.user_id, login=login, replayed=True)
 
     async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
-        return await self.devices.register(user_id, device)
-
-    async def after_registration(
-        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
-    ) -> None:
-        await self.post_registration.after_registration(user_id, auth_result, access_token)
-
-    async def after_consent(self, user_id: UserID) -> None:
-        await self.post_registration.after_consent(user_id)
-
-
-@attr.frozen(kw_only=True)
-class _Around:
-    """What those around another writer pass on as it is."""
-
-    writer: IRegistrationWriter
-
-    async def repeat(self, outcome: Outcome) -> Created:
-        return await self.writer.repeat(outcome)
-
-    async def after_registration(
-        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
-    ) -> None:
-        await self.writer.after_registration(user_id, auth_result, access_token)
-
-    async def after_consent(self, user_id: UserID) -> None:
-        await self.writer.after_consent(user_id)
-
-
-@implementer(IRegistrationWriter)
-@attr.frozen(kw_only=True)
-class CountingWriter(_Around):
-    """Counts what the other has made when it was asked (contract B2.7)."""
-
-    metrics: Metrics
-
-    async def create_account(self, new: NewAccount) -> Created:
-        created = await self.writer.create_account(new)
-        if not created.replayed:
-            self.metrics.registered(new)
-        return created
-
-    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
-        login = await self.writer.register_device(user_id, device)
-        self.metrics.logged_in(login.terms.is_guest, device.auth_provider_id)
+        login = await self.devices.register(user_id, device)
+        for logged_in in self.on_logged_in:
+            logged_in(user_id, attr.evolve(device, login=login))
         return login
 
+    async def post_registration_actions(
+        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> None:
+        await self.post_registration.post_registration_actions(user_id, auth_result, access_token)
 
-@implementer(IRegistrationWriter)
-@attr.frozen(kw_only=True)
-class WatchingWriter(_Around):
-    """Whose account the other makes, or logs in, is seen."""
-
-    activity: Activity
-
-    async def create_account(self, new: NewAccount) -> Created:
-        created = await self.writer.create_account(new)
-        if not created.replayed:
-            self.activity.born(created.user_id)
-        return created
-
-    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
-        login = await self.writer.register_device(user_id, device)
-        self.activity.let_in(user_id)
-        return login
+    async def deactivate(self, user_id: UserID) -> None:
+        await self.deactivation.deactivate(user_id)

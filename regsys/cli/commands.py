@@ -22,7 +22,7 @@ from regsys.model import Registration, Secret
 from regsys.service import serve as serve_process
 from regsys.storage.jobs import JobStore
 from regsys.storage.users import UserStore
-from regsys.wiring import accounts
+from regsys.wiring.jobs import warnings
 from regsys.wiring.process import prepare
 from regsys.wiring.subsystem import Subsystem
 
@@ -53,8 +53,8 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
     # ``serve`` logs the first of these.
     has_rooms = config.homeserver is not None
-    warnings = accounts.warnings(config, has_rooms=has_rooms, has_texter=False)
-    for warning in (*warnings, *checks.without_start(config)):
+    waiting = warnings(config, has_rooms=has_rooms, has_sms_sender=False)
+    for warning in (*waiting, *checks.without_start(config)):
         print(f"regsys: warning: {warning}", file=sys.stderr)
     reached, unreachable = connect.problems(config) if arguments.connect else ((), ())
     for problem in unreachable:

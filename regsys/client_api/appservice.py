@@ -9,7 +9,7 @@ import attr
 from regsys import json_body
 from regsys.accounts.appservice_account import NOT_ITS_NAME, service_of
 from regsys.accounts.handler import RegistrationHandler
-from regsys.accounts.post_registration import found
+from regsys.accounts.post_registration import threepids_in
 from regsys.client_api.credentials import parse_localpart
 from regsys.credentials.access_tokens import parse_device_request, parse_login_request
 from regsys.errors import (
@@ -65,7 +65,7 @@ class AppserviceRequests:
         if self.may_set_password:
             password = json_body.string(body, "password", limit=json_body.MAX_PASSWORD)
             display_name = json_body.string(body, "display_name")
-            threepids = found(json_body.mapping(body, "auth_result") or {})
+            threepids = threepids_in(json_body.mapping(body, "auth_result") or {})
         return await self.handler.appservice_register(
             _name(body),
             as_token,

@@ -22,34 +22,40 @@ from regsys.model import (
 
 
 class IRegistrationWriter(Interface):
-    """Writes what registrations create: over our own tables, or over an embedder's stores."""
+    """What only a master does: every write that begins, extends or ends an account.
+
+    Local, embedded or remote: the same contract.
+    """
 
     def create_account(new: NewAccount) -> Awaitable[Created]:
-        """Create the account, atomically and once for each key. Every account begins here.
+        """Make the account, whole or not at all, once for each ``new.key``.
 
-        The same key again returns the same result, tokens included (contract B4.7).
+        The same key again returns the same answer, tokens included (contract B4.7).
         Raises as IAccountStore.create_account does.
         """
 
     def repeat(outcome: Outcome) -> Awaitable[Created]:
-        """The result that this finished outcome had, tokens included; nothing new is written."""
+        """The answer that this finished outcome had, tokens included. Nothing is written."""
 
     def register_device(user_id: UserID, device: NewDevice) -> Awaitable[Login]:
         """As IDevices.register."""
 
-    def after_registration(
+    def post_registration_actions(
         user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> Awaitable[None]:
-        """Do what follows a registration that was made without it (contract B6). Idempotent.
+        """Add to this account what its stages found and it lacks, and begin the jobs that it
+        brings (contract B6). Idempotent: jobs with a deduplication key begin once.
 
-        Addresses and consents in ``auth_result`` (the type of each stage to what it returned) are
-        added to the account if it lacks them, and the account's jobs are begun, those with a
-        deduplication key only if they never were. ``access_token`` is that of the account's
-        login; None if it has none. Raises UserNotFound.
+        ``auth_result`` maps types of stages to what they found. ``access_token`` is that of the
+        account's login; None if it has none. Raises UserNotFound.
         """
 
-    def after_consent(user_id: UserID) -> Awaitable[None]:
-        """Begin the jobs that waited until this user accepted the policies. Idempotent."""
+    def deactivate(user_id: UserID) -> Awaitable[None]:
+        """Delete what is kept of an account that is deactivated, its addresses included.
+
+        An account in our own tables loses its password, devices and tokens, and its name stays
+        taken. Idempotent: a caller that was interrupted calls it again.
+        """
 
 
 class IJobPlanner(Interface):

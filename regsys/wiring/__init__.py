@@ -1,4 +1,4 @@
-"""The wiring: which implementation is behind which interface.
+"""The wiring: which implementation is used for which interface.
 
 ``standalone`` keeps accounts, devices and tokens in regsys's own tables; ``embedded`` leaves them
 to a homeserver's stores. Both return a Subsystem. What is the homeserver's is an argument; what is
@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
+from regsys.accounts.embedded_writer import EmbeddedWriter
 from regsys.accounts.writer import LocalWriter
-from regsys.client_api.login import PasswordLogin
 from regsys.config import Config
-from regsys.credentials.access_tokens import Refresher, TokenAuth
+from regsys.credentials.access_tokens import TokenAuth
 from regsys.interfaces import (
     IAccountStore,
     IAppservices,
@@ -28,17 +27,16 @@ from regsys.interfaces import (
     IUserDirectory,
     IUserLookup,
 )
-from regsys.storage.devices import DeviceStore
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
-from regsys.storage.pushers import PusherStore
-from regsys.storage.threepids import ThreepidStore
-from regsys.storage.users import UserStore
 from regsys.threepids.changes import EmbeddedThreepids
-from regsys.web import account, login
 from regsys.wiring import accounts, activity
-from regsys.wiring.assembly import Side, assemble
+from regsys.wiring import threepids as threepid_wiring
+from regsys.wiring.activity import ActivityParts
+from regsys.wiring.assembly import assemble
+from regsys.wiring.jobs import registration_jobs
 from regsys.wiring.parts import Parts
 from regsys.wiring.process import Process
+from regsys.wiring.stores import AccountStores, OwnTables
 from regsys.wiring.subsystem import Hooks, Subsystem
 
 
@@ -60,67 +58,37 @@ def standalone(
     If ``process`` is None, the one that the configuration names is prepared and opened, which
     blocks: call this before the reactor runs.
     """
-    parts = Parts.of(config, clock, process, hooks, services, signer)
-    database = parts.process.database
-    users, devices = UserStore(database), DeviceStore(database, clock)
-    owners = ThreepidStore(database)
-    watch = activity.Watch.of(parts)
-    blocker = activity.blocking(parts, watch.users, users, owners, blocking)
-    auth = watch.auth(TokenAuth(logins=devices, accounts=users, guests=parts.guests, clock=clock))
-    pushers = PusherStore(database)
-    writer = LocalWriter(
-        accounts=users,
-        devices=devices,
-        logins=parts.logins,
-        post_registration=accounts.post_registration(parts, users, auth, owners),
-        start_jobs=parts.runner.start_jobs,
-    )
-    addresses = accounts.threepid_writer(parts, owners)
-    deactivation = accounts.deactivation(parts, users, addresses, *watch.traces)
-    handler = accounts.handler(
-        parts,
-        users,
-        auth,
-        watch.writer(writer),
-        deactivation,
-        blocker,
-        elsewhere=parts.homeserver_accounts,
-    )
-    refresher = Refresher(logins=parts.logins, store=devices, clock=clock)
-    passwords = accounts.password_check(parts, users, owners)
-    logins = PasswordLogin(
-        handler=handler,
-        check=passwords,
-        blocking=blocker,
-        config=config.passwords,
-    )
-    appservices = accounts.appservices(parts, handler, users, users, devices, blocker)
-    endpoints = [
-        login.login(logins, appservices, clock),
-        login.logout(auth, devices),
-        login.logout_all(auth, devices),
-        login.refresh(refresher, clock),
-        account.versions(),
-        account.pushers(auth, pushers),
-    ]
-    side = Side(
-        handler=handler,
-        accounts=users,
-        auth=auth,
-        appservices=appservices,
-        blocking=blocker,
-        owners=owners,
-        addresses=addresses,
-        passwords=passwords,
-        users=users,
+    parts = Parts.from_config(config, clock, process, hooks, services, signer)
+    metrics = parts.process.metrics
+    own = OwnTables.in_database(parts.process.database, clock)
+    active = ActivityParts.of_own_accounts(parts)
+    auth = TokenAuth(logins=own.devices, accounts=own.users, guests=parts.guests, clock=clock)
+    stores = AccountStores(
+        accounts=own.users,
+        auth=active.auth(auth),
+        users=own.users,
+        addresses=threepid_wiring.writer(parts, own.threepids),
         rooms=rooms or parts.rooms,
-        pushers=pushers,
+        pushers=own.pushers,
+        active_users=active.users,
         directory=directory,
-        endpoints=endpoints,
-        expiring=[devices, *watch.expiring],
-        activity=watch.activity,
+        blocking=blocking,
+        elsewhere=parts.homeserver_accounts,
+        own=own,
     )
-    return assemble(parts, side)
+    planned = registration_jobs(parts, stores)
+    consents = accounts.consents(parts, stores, planned.planners)
+    writer = LocalWriter(
+        accounts=own.users,
+        devices=own.devices,
+        logins=parts.logins,
+        post_registration=accounts.post_registration(parts, stores, planned.planners, consents),
+        deactivation=accounts.deactivation(parts, stores, active),
+        start_jobs=parts.held_jobs.put,
+        on_created=(metrics.registered, *active.on_created),
+        on_logged_in=(metrics.logged_in, *active.on_logged_in),
+    )
+    return assemble(parts, stores, planned, consents, writer, active=active)
 
 
 def embedded(
@@ -155,55 +123,36 @@ def embedded(
     regsys keeps its sessions, idempotency keys and jobs in the database that ``config`` names.
     /login, /logout, /refresh and /versions are the homeserver's.
     """
-    parts = Parts.of(config, clock, process, hooks, services, signer)
+    parts = Parts.from_config(config, clock, process, hooks, services, signer)
+    metrics = parts.process.metrics
     addresses = None
     if threepids is not None:
-        foreign = EmbeddedThreepids(store=threepids, jobs=parts.stores.jobs)
-        addresses = accounts.threepid_writer(parts, foreign)
-    blocker = activity.blocking(parts, active_users, store, threepids, blocking)
-    activity.warn_embedder(parts)
-    handler = accounts.handler(
-        parts,
-        store,
-        auth,
-        _embedded_writer(parts, store, devices, auth, threepids),
-        accounts.deactivation(parts, addresses),
-        blocker,
-    )
-    side = Side(
-        handler=handler,
+        store_and_jobs = EmbeddedThreepids(store=threepids, jobs=parts.stores.jobs)
+        addresses = threepid_wiring.writer(parts, store_and_jobs)
+    stores = AccountStores(
         accounts=store,
         auth=auth,
-        appservices=accounts.appservices(parts, handler, store, users, None, blocker),
-        blocking=blocker,
-        owners=threepids,
-        addresses=addresses,
-        passwords=None if users is None else accounts.password_check(parts, users, threepids),
         users=users,
+        addresses=addresses,
         rooms=rooms or parts.rooms,
         pushers=pushers,
+        active_users=active_users,
         directory=directory,
+        blocking=blocking,
     )
-    return assemble(parts, side)
-
-
-def _embedded_writer(
-    parts: Parts,
-    store: IAccountStore,
-    devices: IDevices,
-    auth: IAuth,
-    threepids: Optional[IThreepidStore],
-) -> EmbeddedWriter:
-    """The writer over a homeserver's stores, with the job that recovers what a crash cut short."""
+    activity.warn_embedder(parts)
+    planned = registration_jobs(parts, stores)
+    consents = accounts.consents(parts, stores, planned.planners)
     writer = EmbeddedWriter(
         accounts=store,
         devices=devices,
         logins=parts.logins,
-        planners=parts.planners,
+        planners=planned.planners,
         embedded_accounts=EmbeddedAccountStore(parts.process.database),
-        post_registration=accounts.post_registration(parts, store, auth, threepids),
-        start_jobs=parts.runner.start_jobs,
-        recovered=parts.process.metrics.registered,
+        post_registration=accounts.post_registration(parts, stores, planned.planners, consents),
+        deactivation=accounts.deactivation(parts, stores),
+        start_jobs=parts.held_jobs.put,
+        on_created=(metrics.registered,),
+        on_logged_in=(metrics.logged_in,),
     )
-    parts.runner.add_handlers({RECOVERY: writer.recover})
-    return writer
+    return assemble(parts, stores, planned, consents, writer, recovery=writer.recover)

@@ -1,8 +1,8 @@
-"""Limits on people: who is blocked, who is counted, and which guests come to an end."""
+"""Blocking, the counting of active users, and the expiry of guests."""
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from typing import Optional, Sequence
 
 import attr
 from twisted.logger import Logger
@@ -11,41 +11,41 @@ from regsys.accounts.admission import NoBlocking
 from regsys.accounts.blocking import Blocking
 from regsys.accounts.guest_expiry import GuestExpiry
 from regsys.accounts.monthly_active_users import (
-    COUNT_USER,
     Activity,
+    ActivityAuth,
     MonthlyActiveUsers,
-    ReservedUsers,
-    WatchingAuth,
 )
-from regsys.accounts.writer import WatchingWriter
+from regsys.accounts.writer import OnCreated, OnLoggedIn
 from regsys.interfaces import (
     IAccountData,
-    IAccountStore,
     IAuth,
     IBlocking,
+    IExpiring,
     IMonthlyActiveUsers,
-    IRegistrationWriter,
-    IThreepidStore,
 )
 from regsys.storage.guests import GuestStore
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.wiring.parts import Parts
+from regsys.wiring.stores import AccountStores
 
 log = Logger()
 
 
 @attr.frozen(kw_only=True)
-class Watch:
-    """What looks who is here, where accounts are ours. If ``activity`` is None, nobody wants to
-    know; if ``users`` is None, nobody counts them. ``traces`` and ``expiring`` are its rows."""
+class ActivityParts:
+    """What records and counts active users, where the accounts are ours.
+
+    If ``activity`` is None, nothing is recorded. If ``users`` is None, active users are not
+    counted. ``account_data`` and ``expiring`` keep their rows.
+    """
 
     activity: Optional[Activity] = None
     users: Optional[IMonthlyActiveUsers] = None
-    traces: Sequence[IAccountData] = ()
-    expiring: Sequence[Any] = ()
+    account_data: Sequence[IAccountData] = ()
+    expiring: Sequence[IExpiring] = ()
 
     @classmethod
-    def of(cls, parts: Parts) -> Watch:
+    def of_own_accounts(cls, parts: Parts) -> ActivityParts:
         config, expiry_ms = parts.config.blocking, parts.config.registration.guest_expiry_ms
         if not config.counts_users and expiry_ms is None:
             return cls()
@@ -59,51 +59,43 @@ class Watch:
         if not config.counts_users:
             return cls(activity=activity, expiring=guests)
         users = MonthlyActiveUsers(store, activity, parts.clock)
-        return cls(activity=activity, users=users, traces=[store], expiring=[store, *guests])
+        return cls(activity=activity, users=users, account_data=[store], expiring=[store, *guests])
 
     def auth(self, auth: IAuth) -> IAuth:
-        """The same, watched if anything is."""
-        return auth if self.activity is None else WatchingAuth(auth=auth, activity=self.activity)
+        """``auth``, by which users become active if activity is recorded."""
+        return auth if self.activity is None else ActivityAuth(auth=auth, activity=self.activity)
 
-    def writer(self, writer: IRegistrationWriter) -> IRegistrationWriter:
-        """The same, watched if anything is."""
-        if self.activity is None:
-            return writer
-        return WatchingWriter(writer=writer, activity=self.activity)
+    @property
+    def on_created(self) -> Sequence[OnCreated]:
+        return () if self.activity is None else (self.activity.account_created,)
+
+    @property
+    def on_logged_in(self) -> Sequence[OnLoggedIn]:
+        return () if self.activity is None else (self.activity.logged_in,)
 
 
-def blocking(
-    parts: Parts,
-    users: Optional[IMonthlyActiveUsers],
-    accounts: IAccountStore,
-    owners: Optional[IThreepidStore],
-    own: Optional[IBlocking],
-) -> IBlocking:
-    """An embedder's ``own``, or the configuration's; with that come the jobs for those who have a
-    reserved address. ValueError for a limit on users whom nobody counts."""
+def blocking(parts: Parts, stores: AccountStores) -> IBlocking:
+    """The embedder's own, else as the configuration says. ValueError for a limit on active users
+    that are not counted."""
     config = parts.config.blocking
-    if config.reserved and users is not None:
-        reserved = ReservedUsers(reserved=config.reserved, users=users)
-        parts.planners.parts.append(reserved)
-        parts.runner.add_handlers({COUNT_USER: reserved.run})
-    if own is not None:
-        return own
-    if config.max_users is not None and users is None:
+    if stores.blocking is not None:
+        return stores.blocking
+    if config.max_users is not None and stores.active_users is None:
         raise ValueError("limit_usage_by_mau needs somebody who counts: bring active_users")
     if config.max_users is None and not config.disabled:
         return NoBlocking()
     return Blocking(
         config=config,
         notices_localpart=parts.config.registration.server_notices_localpart,
-        users=users,
-        accounts=accounts,
-        threepids=owners,
+        users=stores.active_users,
+        accounts=stores.accounts,
+        threepids=stores.owners,
         clock=parts.clock,
     )
 
 
 def warn_embedder(parts: Parts) -> None:
-    """Say what the configuration asks for in vain where a homeserver keeps the accounts."""
+    """Log what the configuration asks for and a homeserver that keeps the accounts does itself."""
     if parts.config.registration.guest_expiry_ms is not None:
         log.warn(
             "regsys.guest_expiry has no effect: the homeserver keeps the guests, and ends them."

@@ -1,78 +1,149 @@
-"""What follows a registration: each capability plans its jobs, and its handler carries them out."""
+"""The kinds of jobs: what plans them and in which order, and what runs them. docs/jobs.md lists
+them for operators."""
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Mapping, Optional, Protocol, Sequence
+
+import attr
 
 from regsys.accounts.auto_join import AUTO_JOIN, AutoJoiner, AutoJoinPlanner
+from regsys.accounts.embedded_writer import RECOVERY
+from regsys.accounts.monthly_active_users import COUNT_USER, ReservedUsers
+from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.post_registration_jobs import (
     ADD_PUSHER,
     TELL_DIRECTORY,
     DirectoryNotice,
     EmailPusher,
+    JobPlanners,
 )
-from regsys.interfaces import IPushers, IRooms, IThreepidStore, IUserDirectory, IUserLookup
+from regsys.config import Config
+from regsys.consent import AFTER_CONSENT
+from regsys.interfaces import IJobPlanner
+from regsys.jobs import Handler
+from regsys.model import Job
 from regsys.outbound.homeserver_profiles import HomeserverDirectory
 from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice
+from regsys.threepids.identity_server_unbinding import UNBIND
+from regsys.threepids.validation import SEND_MAIL, SEND_SMS
+from regsys.wiring import validations
 from regsys.wiring.parts import Parts
+from regsys.wiring.stores import AccountStores
 
 
-def notices(
+@attr.frozen(kw_only=True)
+class RegistrationJobs:
+    """What runs the jobs that follow registrations, and ``planners``, which plan them. A part is
+    None if the configuration or the embedder has nothing that it could ask."""
+
+    directory: Optional[DirectoryNotice]
+    addresses: AddressNotice
+    reserved: Optional[ReservedUsers]
+    auto_joiner: Optional[AutoJoiner]
+    email_pusher: Optional[EmailPusher]
+    planners: JobPlanners
+
+
+def handlers(
     parts: Parts,
-    owners: Optional[IThreepidStore],
-    users: Optional[IUserLookup],
-    own: Optional[IUserDirectory],
-) -> None:
-    """The user directory is told of profiles, modules are told of addresses. ``owners`` and
-    ``users`` are looked at by jobs that come late; None: nothing is. ``own`` is the embedder's
-    directory."""
-    directory = _directory_notice(parts, users, own)
-    if directory is not None:
-        parts.planners.notices.append(directory)
-        parts.runner.add_handlers({TELL_DIRECTORY: directory.run})
-    addresses = AddressNotice(parts.hooks.threepid_changes, owners)
-    parts.planners.notices.append(addresses)
-    parts.runner.add_handlers({TELL_OF_ADDRESS: addresses.run})
+    planned: RegistrationJobs,
+    post_consent: PostConsent,
+    recovery: Optional[Handler],
+) -> Mapping[str, Optional[Handler]]:
+    """Every kind of job with what runs it; None if this process leaves the kind to others.
+
+    A kind is run also if the configuration plans no more of it, for jobs that exist already.
+    """
+    mailer, sender = validations.mailer(parts), validations.sms_code_sender(parts)
+    return {
+        RECOVERY: recovery,
+        TELL_DIRECTORY: _run_of(planned.directory),
+        TELL_OF_ADDRESS: planned.addresses.run,
+        COUNT_USER: _run_of(planned.reserved),
+        AUTO_JOIN: _run_of(planned.auto_joiner),
+        ADD_PUSHER: _run_of(planned.email_pusher),
+        AFTER_CONSENT: post_consent.run,
+        SEND_MAIL: None if mailer is None else mailer.send,
+        SEND_SMS: None if sender is None else sender.send,
+        UNBIND: parts.unbinder.run,
+    }
 
 
-def _directory_notice(
-    parts: Parts, users: Optional[IUserLookup], own: Optional[IUserDirectory]
-) -> Optional[DirectoryNotice]:
-    """None: there is no user directory."""
+def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
+    config = parts.config
+    directory = _directory_notice(parts, stores)
+    addresses = AddressNotice(parts.hooks.threepid_changes, stores.owners)
+    reserved = None
+    if config.blocking.reserved and stores.active_users is not None:
+        reserved = ReservedUsers(reserved=config.blocking.reserved, users=stores.active_users)
+    auto_join = None
+    if config.rooms.auto_join:
+        policies = [*config.terms.at_registration]
+        auto_join = AutoJoinPlanner(config=config.rooms, policies=policies)
+    email_pusher = None if stores.pushers is None else EmailPusher(stores.pushers)
+    adds_pushers = config.email is not None and config.email.notifies_newcomers
+    return RegistrationJobs(
+        directory=directory,
+        addresses=addresses,
+        reserved=reserved,
+        auto_joiner=_auto_joiner(parts, stores),
+        email_pusher=email_pusher,
+        planners=JobPlanners(
+            for_all=_present(directory, addresses),
+            for_people=_present(reserved, auto_join, email_pusher if adds_pushers else None),
+        ),
+    )
+
+
+def warnings(config: Config, *, has_rooms: bool, has_sms_sender: bool) -> Sequence[str]:
+    """Which jobs will wait, for the operator at each start. ``has_sms_sender``: an embedder sends text
+    messages."""
+    sentences, sms = [], config.phones.sms
+    if config.rooms.auto_join and not has_rooms:
+        sentences.append(
+            "auto_join_rooms is set, but there is no homeserver to ask: newcomers are NOT joined "
+            "to any room. Their jobs wait until regsys.homeserver names one (regsys jobs)."
+        )
+    if sms is not None and sms.url is None and not has_sms_sender:
+        sentences.append(
+            "regsys.sms is enabled, but has no url: codes for phone numbers are NOT sent. They "
+            "wait until it names a gateway."
+        )
+    return sentences
+
+
+class _Runs(Protocol):
+    async def run(self, job: Job) -> None: ...
+
+
+def _run_of(part: Optional[_Runs]) -> Optional[Handler]:
+    return None if part is None else part.run
+
+
+def _present(*planners: Optional[IJobPlanner]) -> Sequence[IJobPlanner]:
+    return tuple(planner for planner in planners if planner is not None)
+
+
+def _directory_notice(parts: Parts, stores: AccountStores) -> Optional[DirectoryNotice]:
+    """None if there is no user directory."""
     shown = parts.config.registration.in_directory
-    if own is not None:
-        return DirectoryNotice(own, shown, users=users)
+    if stores.directory is not None:
+        return DirectoryNotice(stores.directory, shown, users=stores.users)
     if parts.homeserver is not None:
-        # Names that a service alone may have there are not ours to make.
+        # Names in exclusive namespaces are made there by their services.
         beside = HomeserverDirectory(parts.homeserver)
-        return DirectoryNotice(beside, shown, of_ghosts=False, users=users)
+        return DirectoryNotice(beside, shown, of_ghosts=False, users=stores.users)
     return None
 
 
-def rooms(parts: Parts, rooms: Optional[IRooms], users: Optional[IUserLookup]) -> None:
-    """Newcomers join the rooms that are configured. If ``rooms`` is None, their jobs wait."""
-    config = parts.config.rooms
-    if config.auto_join:
-        policies = [*parts.config.terms.at_registration]
-        parts.planners.parts.append(AutoJoinPlanner(config=config, policies=policies))
-    if rooms is not None:
-        # Also where no room is configured any more: what was planned before is carried out.
-        joiner = AutoJoiner(
-            rooms=rooms,
-            server_state=parts.stores.server_state,
-            users=users,
-            config=config,
-            server_name=parts.config.server_name,
-        )
-        parts.runner.add_handlers({AUTO_JOIN: joiner.run})
-
-
-def pushers(parts: Parts, pushers: Optional[IPushers]) -> None:
-    """Newcomers have email pushers, where that is configured. None if pushers are not kept."""
-    if pushers is None:
-        return
-    pusher, email = EmailPusher(pushers), parts.config.email
-    # Also where it is not configured any more: what was planned before is carried out.
-    parts.runner.add_handlers({ADD_PUSHER: pusher.run})
-    if email is not None and email.notifies_newcomers:
-        parts.planners.parts.append(pusher)
+def _auto_joiner(parts: Parts, stores: AccountStores) -> Optional[AutoJoiner]:
+    if stores.rooms is None:
+        return None
+    return AutoJoiner(
+        rooms=stores.rooms,
+        server_state=parts.stores.server_state,
+        users=stores.users,
+        config=parts.config.rooms,
+        server_name=parts.config.server_name,
+    )

@@ -1,4 +1,4 @@
-"""What every part of a subsystem is made from: configuration, clock, process, our own tables."""
+"""What every part of a subsystem is made of: configuration, clock, process, our own tables."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Any, Optional, Sequence
 
 import attr
 
-from regsys.accounts.post_registration_jobs import JobPlanners
 from regsys.appservices.namespaces import Appservices
 from regsys.config import Config, Rate
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.interfaces import IAppservices, ILimiter, IRequestSigner, IRooms
-from regsys.jobs import JobRunner
+from regsys.jobs import HeldJobs
 from regsys.networks import WHOLE_SITE, address_key
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.homeserver_accounts import HomeserverAccounts
@@ -19,70 +18,20 @@ from regsys.outbound.homeserver_rooms import HomeserverRooms
 from regsys.outbound.identity_server_v1 import IdentityServer
 from regsys.outbound.identity_server_v2 import IdentityServers
 from regsys.rate_limit import AddressBuckets, LeakyBuckets
-from regsys.storage.consents import ConsentStore
-from regsys.storage.encryption import Encryptor
-from regsys.storage.idempotency_keys import IdempotencyKeyStore
-from regsys.storage.identity_server_bindings import BindingStore
-from regsys.storage.jobs import JobStore
-from regsys.storage.nonces import NonceStore
-from regsys.storage.registration_tokens import RegistrationTokenStore
-from regsys.storage.server_state import ServerStateStore
-from regsys.storage.sessions import SessionStore
-from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import AllowedThreepids
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.domains import EmailDomains
-from regsys.threepids.identity_server_unbinding import UNBIND, Unbinder
+from regsys.threepids.identity_server_unbinding import Unbinder
 from regsys.wiring.process import Process, open_process, prepare
+from regsys.wiring.stores import Stores
 from regsys.wiring.subsystem import Hooks, hooks
 
 
 @attr.frozen(kw_only=True)
-class Stores:
-    """Our own tables, which exist wherever accounts are kept."""
-
-    sessions: SessionStore
-    registration_tokens: RegistrationTokenStore
-    validations: ValidationStore
-    nonces: NonceStore
-    idempotency_keys: IdempotencyKeyStore
-    consents: ConsentStore
-    bindings: BindingStore
-    jobs: JobStore
-    server_state: ServerStateStore
-
-    @classmethod
-    def of(cls, database: Any, secret: bytes) -> Stores:
-        """``secret`` encrypts what the stores keep encrypted."""
-        return cls(
-            sessions=SessionStore(database),
-            registration_tokens=RegistrationTokenStore(database),
-            validations=ValidationStore(database),
-            nonces=NonceStore(database),
-            idempotency_keys=IdempotencyKeyStore(database),
-            consents=ConsentStore(database),
-            bindings=BindingStore(database, Encryptor(secret)),
-            jobs=JobStore(database),
-            server_state=ServerStateStore(database),
-        )
-
-    @property
-    def expiring(self) -> tuple[Any, ...]:
-        """Those whose rows come to an end."""
-        return (
-            self.sessions,
-            self.registration_tokens,
-            self.validations,
-            self.nonces,
-            self.idempotency_keys,
-        )
-
-
-@attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor. If ``homeserver`` is None, none is configured; if ``phone_server``
-    is None, no other server proves phone numbers. ``planners`` gets its parts from
-    ``wiring.jobs``."""
+    """``clock`` is the reactor. If ``homeserver`` is None, none is configured. If ``phone_server``
+    is None, no other server validates phone numbers. ``held_jobs`` takes the jobs that a
+    transaction has just written to the runner of this process."""
 
     config: Config
     clock: Any
@@ -93,15 +42,14 @@ class Parts:
     stores: Stores
     guests: GuestTokens
     logins: Logins
-    planners: JobPlanners
-    runner: JobRunner
+    held_jobs: HeldJobs
     unbinder: Unbinder
     phone_server: Optional[IdentityServer]
     threepid_rules: EmailDomains
     validation_attempts: ValidationAttempts
 
     @classmethod
-    def of(
+    def from_config(
         cls,
         config: Config,
         clock: Any,
@@ -110,8 +58,7 @@ class Parts:
         services: Optional[IAppservices],
         signer: Optional[IRequestSigner],
     ) -> Parts:
-        """If ``process`` is None, the configured one is prepared and opened, which blocks. If
-        ``services`` is None, the files that the configuration names say which there are."""
+        """If ``process`` is None, the configured one is prepared and opened, which blocks."""
         if process is None:
             _, secret = prepare(config)
             process = open_process(config, clock, secret)
@@ -120,8 +67,8 @@ class Parts:
             services = Appservices.from_services(config.appservices, config.server_name)
         secret = process.macaroon_secret
         guests = GuestTokens(server_name=config.server_name, secret=secret)
-        stores = Stores.of(process.database, secret)
-        runner = JobRunner(stores.jobs, clock, process.metrics)
+        stores = Stores.in_database(process.database, secret)
+        held_jobs = HeldJobs()
         homeserver = None
         if config.homeserver is not None:
             homeserver = Homeserver.from_config(config.homeserver, config.server_name, process.http)
@@ -135,9 +82,8 @@ class Parts:
             stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
-            planners=JobPlanners(),
-            runner=runner,
-            unbinder=_unbinder(config, clock, process, signer, chosen, stores, runner),
+            held_jobs=held_jobs,
+            unbinder=_unbinder(config, clock, process, signer, chosen, stores, held_jobs),
             phone_server=_phone_server(config, clock, process),
             threepid_rules=EmailDomains.load(
                 AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
@@ -152,7 +98,7 @@ class Parts:
 
     @property
     def template_directories(self) -> Sequence[str]:
-        """Where templates are looked for before ours: the administrator's, then embedders'."""
+        """Where templates are looked up before ours: the administrator's, then the embedder's."""
         own = self.config.template_directory
         return [*([own] if own else []), *self.hooks.template_directories]
 
@@ -163,8 +109,8 @@ class Parts:
 
     @property
     def homeserver_accounts(self) -> Optional[HomeserverAccounts]:
-        """Those of the configured homeserver. Asking for them has places of its own: people wait
-        for it, and jobs may hold all others."""
+        """Those of the configured homeserver, asked over connections of their own: requests wait
+        for them, and jobs may hold all others."""
         if self.config.homeserver is None:
             return None
         own = Homeserver.from_config(
@@ -176,7 +122,7 @@ class Parts:
         return _buckets(self.process, rate)
 
     def limit_by_address(self, rate: Rate) -> ILimiter:
-        """For keys that end in an ``address_key``: an IPv6 site has a larger limit beside."""
+        """For keys that end in an ``address_key``. An IPv6 site has a larger limit of its own."""
         return _buckets_by_address(self.process, rate)
 
 
@@ -192,7 +138,7 @@ def _buckets_by_address(process: Process, rate: Rate) -> ILimiter:
 
 
 def _phone_server(config: Config, clock: Any, process: Process) -> Optional[IdentityServer]:
-    """One for all who ask it, so that together they have one service's places."""
+    """One for all parts that ask it, so that they share its limit of requests at once."""
     url = config.phones.identity_server
     if url is None:
         return None
@@ -206,22 +152,20 @@ def _unbinder(
     signer: Optional[IRequestSigner],
     chosen: Hooks,
     stores: Stores,
-    runner: JobRunner,
+    held_jobs: HeldJobs,
 ) -> Unbinder:
-    """What talks to the identity servers that people choose, and takes things back from them."""
+    """What asks the identity servers that clients name, and unbinds addresses there."""
     servers = IdentityServers(
         config=config.identity_servers,
         http=process.http.apart(),
         guarded=process.guarded_http,
         signer=signer,
     )
-    unbinder = Unbinder(
+    return Unbinder(
         store=stores.bindings,
         servers=servers,
         changes=chosen.binding_changes,
         jobs=stores.jobs,
-        start_jobs=runner.start_jobs,
+        start_jobs=held_jobs.put,
         clock=clock,
     )
-    runner.add_handlers({UNBIND: unbinder.run})
-    return unbinder

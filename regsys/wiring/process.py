@@ -1,7 +1,4 @@
-"""What regsys itself stands on in one process: its database, its hashing threads, its secret.
-
-The only file besides ``wiring`` that knows which implementations are used.
-"""
+"""What one process owns: database, hashing threads, HTTP clients, secret."""
 
 from __future__ import annotations
 
@@ -33,12 +30,13 @@ class CannotStart(Exception):
 
 @attr.frozen(kw_only=True)
 class Process:
-    """``macaroon_secret`` keys guest tokens and all letters of tokens (contract B4).
+    """``macaroon_secret`` is the key of guest tokens and of the random part of all other tokens
+    (contract B4).
 
     ``http`` asks other servers, such as a captcha's (each service by a client ``apart``);
-    ``guarded_http`` those that clients name. ``start`` and ``stop`` are for its
-    threads; ``stop`` blocks until those have ended, unless ``refuse_hashes`` was called: from then
-    on nobody gets a hash, and those that threads are making are for nobody.
+    ``guarded_http`` asks those that clients name. ``start`` and ``stop`` are for the threads.
+    ``stop`` blocks until they have ended, unless ``refuse_hashes`` was called: from then on no
+    request gets a hash, and those under way are dropped.
     """
 
     database: Database
@@ -61,12 +59,12 @@ def dialect(config: DatabaseConfig) -> Dialect:
 
 
 def connect(config: DatabaseConfig) -> Any:
-    """One connection of our own, outside of any pool; CannotStart if there is none to be had."""
+    """One connection, outside of any pool. Raises CannotStart."""
     chosen = dialect(config)
-    with told(chosen, "the database cannot be opened"):
+    with cannot_start(chosen, "the database cannot be opened"):
         if isinstance(chosen, SQLite):
-            # Password hashes will be in it: for nobody else's eyes, from the first moment.
-            # One that is there is left alone: closing any descriptor of it undoes SQLite's locks.
+            # No other user may read the file, from the first moment: it will hold password hashes.
+            # An existing file is not opened: closing any descriptor of it undoes SQLite's locks.
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(chosen.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         connection = _driver(chosen).connect(**_patient(chosen).connect_args())
@@ -79,9 +77,9 @@ def connect(config: DatabaseConfig) -> Any:
 
 
 @contextlib.contextmanager
-def told(chosen: Dialect, what: str) -> Iterator[None]:
-    """What the database or its driver raises within the block becomes a CannotStart that says
-    ``what`` and why."""
+def cannot_start(chosen: Dialect, what: str) -> Iterator[None]:
+    """Turns what the database or its driver raises into a CannotStart that says ``what`` and
+    why."""
     driver = _driver(chosen)
     try:
         yield
@@ -100,7 +98,7 @@ def _driver(chosen: Dialect) -> Any:
 
 
 def _patient(chosen: Dialect) -> Dialect:
-    """The same for somebody who tries once: it may take longer to connect."""
+    """The same with a longer timeout for connecting, as this is tried once."""
     if isinstance(chosen, SQLite):
         return chosen
     return attr.evolve(chosen, args={"connect_timeout": 10, **chosen.args})
@@ -112,14 +110,14 @@ def prepare(
     """Bring the schema up to date and fetch the macaroon secret, making one if none is set.
 
     Returns the schema numbers that were applied, and the secret. Blocks: call it before
-    the reactor runs, or in a thread. ``tell`` hears, in a sentence, what it waits for.
+    the reactor runs, or in a thread. ``tell`` is called with a sentence if it has to wait.
     Raises CannotStart and NewerSchema.
     """
     if config.database.path == ":memory:":
         raise CannotStart("an SQLite database in memory cannot be served: name a file")
     connection = connect(config.database)
     chosen = dialect(config.database)
-    with contextlib.closing(connection), told(chosen, "the database cannot be prepared"):
+    with contextlib.closing(connection), cannot_start(chosen, "the database cannot be prepared"):
         applied = migrations.migrate(connection, chosen, tell)
         if config.tokens.macaroon_secret_key is not None:
             secret = config.tokens.macaroon_secret_key.reveal()
@@ -130,13 +128,11 @@ def prepare(
 
 
 def open_process(config: Config, reactor: Any, macaroon_secret: bytes) -> Process:
-    """The real thing: adbapi's pool over our dialect, and a hashing pool of niced threads.
-
-    The database is one that ``prepare`` has seen. Raises CannotStart.
-    """
+    """A pool of connections to the database, which ``prepare`` has prepared, and of niced threads
+    for hashing. Raises CannotStart."""
     metrics = Metrics()
     chosen = dialect(config.database)
-    with told(chosen, "the database cannot be opened"):
+    with cannot_start(chosen, "the database cannot be opened"):
         # From now on it is known which file is meant.
         chosen.check()
     pool = connection_pool(chosen, reactor, config.database.pool_min, config.database.pool_max)

@@ -120,7 +120,7 @@ class Subsystem:
         return frozenset(self._endpoints)
 
     def having(self, *more: Endpoint) -> Subsystem:
-        """The same with these endpoints beside its own, under their names."""
+        """The same with these endpoints as well."""
         return attr.evolve(
             self, endpoints={**self._endpoints, **{item.name: item for item in more}}
         )
@@ -151,16 +151,15 @@ class Subsystem:
             self._activity.start()
 
     def reload(self) -> None:
-        """Take up now what has changed in the files that may change while it runs, and say in the
-        log what that was."""
+        """Read again the files that may change while it runs, and log what has changed."""
         changes = [change for part in self._reloadable for change in part.reload()]
-        # Whoever has changed the configuration itself must not take this for a yes.
+        # An operator who has changed the configuration itself must not take this for a success.
         unchanged = "nothing has changed (a changed configuration needs a restart)"
         log.info("reloaded: {changes}", changes=", ".join(changes) or unchanged)
 
     async def stop(self) -> None:
-        """Let the calls and jobs under way end, and the hashes that sessions were promised, then
-        give the threads up."""
+        """Wait for the requests and jobs under way, and for the password hashes of UIA sessions,
+        then stop the threads."""
         while self.in_flight.count or self._hashes.is_busy:
             await self.in_flight.idle()
             await self._hashes.idle()
@@ -171,8 +170,7 @@ class Subsystem:
         self.process.stop()
 
     def hurry(self) -> None:
-        """There is no time left for password hashes: who waits for one is told to try again
-        (503), and no process waits any longer for those that sessions were promised. ``stop`` goes
-        on from there, without waiting for what threads still do."""
+        """Give up password hashes: requests that wait for one are answered 503, and those of UIA
+        sessions are not waited for. ``stop`` then ends without waiting for the threads."""
         self.process.refuse_hashes()
         self._hashes.close()

@@ -1,4 +1,4 @@
-"""Templates that may be an administrator's, each rendered once at the start (contract B15)."""
+"""Renders each template that may be an administrator's, once at the start (contract B15)."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def problems(
     config: Config, directories: Sequence[str], pages: Iterable[StagePage] = ()
 ) -> list[str]:
     """What is wrong with the templates of these directories and of the configuration, a sentence
-    each. ``pages``: those of an embedder's own stages, whose params nobody knows yet: they are
-    only read."""
+    each. ``pages`` are those of an embedder's own stages. Their params are not known yet, so they
+    are only compiled."""
     found = [*_of_pages(config, directories, pages), *PolicyTemplates(config.terms).problems()]
     return list(dict.fromkeys(found))
 
@@ -62,13 +62,13 @@ def _of_pages(
     config: Config, directories: Sequence[str], pages: Iterable[StagePage]
 ) -> Iterator[str]:
     if not directories:
-        return  # ours are tried by our tests
+        return  # our tests try our own
     templates = Templates.load(config.public_baseurl, directories)
     for name, values in _samples():
         for language in templates.languages:
             try:
                 templates.render_strictly(name, (language,), **values)
-            except Exception as error:  # whatever its author made it do
+            except Exception as error:  # a template may raise anything
                 yield f"{fault(name, error)} — mend it, or take it away"
     for page in pages:
         try:
@@ -78,8 +78,8 @@ def _of_pages(
 
 
 def mail_problems(config: Config, directories: Sequence[str]) -> Iterator[str]:
-    """The same of the mails, and of the pages that their links lead to: a start finds them as soon
-    as it makes what sends mails."""
+    """The same for the templates of mails, and of the pages that their links lead to. A start finds
+    these problems itself, when it makes the mail sender."""
     email = config.email
     if email is None:
         return
@@ -103,8 +103,7 @@ def mail_problems(config: Config, directories: Sequence[str]) -> Iterator[str]:
 
 
 def _samples() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each template of ours by its name, with the values of docs/pages.md, once for each way in
-    which it may look."""
+    """Each of our templates by its name, with the values of docs/pages.md, once a variant."""
     yield "refused.html", {"error": "It failed."}
     yield "consent_given.html", {}
     yield "passed.js", {}
@@ -153,8 +152,8 @@ def _address_samples() -> Iterator[tuple[str, dict[str, Any]]]:
             yield "confirm_address.html", {**common, "validation": validation, "token": token}
         yield "address_confirmed.html", common
         for again in (None, validation):
-            shown: dict[str, Any] = {"kind": kind, "validation": again, "error": "It failed."}
-            yield "address_refused.html", shown
+            refused: dict[str, Any] = {"kind": kind, "validation": again, "error": "It failed."}
+            yield "address_refused.html", refused
     for kind in (*_KINDS, "already_in_use"):
         for registering in (True, False):
             values = {"code": "123456", "server_name": _SERVER, "registering": registering}

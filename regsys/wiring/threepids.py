@@ -1,153 +1,61 @@
-"""The proving of addresses that a configuration puts on offer."""
+"""The third-party identifiers of newcomers and of accounts."""
 
 from __future__ import annotations
 
-from typing import Optional
-
-from jinja2 import Undefined
-
-from regsys.client_api.signup import Signup
-from regsys.http import Endpoint
-from regsys.interfaces import IPhoneValidation, ISmsSender, IStage, IValidationMails
-from regsys.model import MailPurpose
-from regsys.networks import address_key
-from regsys.outbound.email import SMTPMailer
-from regsys.outbound.sms import SmsGateway
-from regsys.templates import Templates
-from regsys.threepids.addresses import EMAIL, MSISDN, NewcomersThreepids
-from regsys.threepids.phones import DelegatedPhones, OwnPhones, SmsCodeSender
-from regsys.threepids.stages import DelegatedMsisdnStage, MsisdnStage
-from regsys.threepids.validation import (
-    SEND_MAIL,
-    SEND_SMS,
-    SUBMIT_PATHS,
-    ValidationLimits,
-    Validations,
-)
-from regsys.threepids.validation_mail import Mails, ValidationMailSender
-from regsys.threepids.validation_mailer import ValidationMailer
-from regsys.threepids.validation_tokens import ValidationTokens
-from regsys.uia.prerequisites import Prerequisites
-from regsys.web.address_pages import AddressPages
-from regsys.web.confirm_address import confirm_address
-from regsys.web.pages import Pages
+from regsys.accounts.usernames import Usernames
+from regsys.client_api.names_from_threepids import ThreepidNames
+from regsys.interfaces import IOwnThreepidStore
+from regsys.threepids.account import AccountThreepids
+from regsys.threepids.addresses import NewcomersThreepids
+from regsys.threepids.changes import ThreepidWriter
+from regsys.threepids.identity_server_bindings import Bindings
 from regsys.wiring.parts import Parts
+from regsys.wiring.stores import AccountStores
 
 
-def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> Validations:
-    """The dialogue by which addresses are proven; what it writes down to be sent, is sent."""
-    first = Prerequisites(uia=signup.uia, flows=signup.flows)
-    config, store, limit = parts.config, parts.stores.validations, parts.limit
-    tokens, rate = ValidationTokens(parts.process.macaroon_secret), config.limits.validation
-    mails = _mails(parts)
-    if mails is not None:
-        mailer = ValidationMailer(
-            store=store,
-            tokens=tokens,
-            mails=mails,
-            public_baseurl=config.public_baseurl,
-            clock=parts.clock,
-        )
-        parts.runner.add_handlers({SEND_MAIL: mailer.send})
-    sender = _sms_sender(parts)
-    if sender is not None:
-        texter = SmsCodeSender(
-            store=store,
-            tokens=tokens,
-            sender=sender,
-            templates=Templates.load(config.public_baseurl, parts.template_directories),
-            server_name=config.server_name,
-            clock=parts.clock,
-        )
-        parts.runner.add_handlers({SEND_SMS: texter.send})
-    limits = ValidationLimits(
-        client=parts.limit_by_address(rate),
-        mailbox=limit(rate),
-        attempts=parts.validation_attempts,
-        total={EMAIL: limit(config.limits.all_mails), MSISDN: limit(config.limits.all_texts)},
-        key_of=address_key,
-    )
-    return Validations(
+def writer(parts: Parts, store: IOwnThreepidStore) -> ThreepidWriter:
+    return ThreepidWriter(
         store=store,
-        newcomers=newcomers,
-        tokens=tokens,
-        limits=limits,
-        config=config.threepids,
-        registration_open=config.registration.enabled,
-        clock=parts.clock,
-        start_jobs=parts.runner.start_jobs,
-        prerequisites=first if config.threepids.mail_needs_stages else None,
-    )
-
-
-def confirmation_pages(parts: Parts, validations: Validations, pages: Pages) -> list[Endpoint]:
-    """Where the links in mails lead: those of newcomers, and of people who have an account."""
-    config = parts.config
-    own = config.email.template_dir if config.email else None
-    directories = [*parts.template_directories, *([own] if own else [])]
-    # Written for a homeserver, where what is undefined is empty.
-    theirs = Templates.load(config.public_baseurl, directories, Undefined)
-    return [
-        confirm_address(
-            name,
-            f"/{SUBMIT_PATHS[purpose]}",
-            validations,
-            AddressPages(
-                pages=pages,
-                theirs=theirs,
-                chosen=config.email.templates if config.email else {},
-                kind=purpose.value,
-                server_name=config.server_name,
-            ),
-            on_get=config.threepids.confirm_on_get,
-        )
-        for name, purpose in (
-            ("email_submit_token", MailPurpose.REGISTRATION),
-            ("threepid_email_submit_token", MailPurpose.ADD_THREEPID),
-        )
-    ]
-
-
-def phones(parts: Parts, validations: Validations) -> IPhoneValidation:
-    """The dialogue by which phone numbers are proven."""
-    phone_server = parts.phone_server
-    return (
-        OwnPhones(validations)
-        if phone_server is None
-        else DelegatedPhones(validations, phone_server)
-    )
-
-
-def msisdn_stage(parts: Parts) -> IStage:
-    phone_server, store = parts.phone_server, parts.stores.validations
-    if phone_server is None:
-        return MsisdnStage(store=store, clock=parts.clock)
-    return DelegatedMsisdnStage(
-        phone_server=phone_server,
-        store=store,
-        attempts=parts.validation_attempts,
+        dedup_keys=parts.stores.jobs,
+        start_jobs=parts.held_jobs.put,
         clock=parts.clock,
     )
 
 
-def _sms_sender(parts: Parts) -> Optional[ISmsSender]:
-    """What sends text messages: the embedder's, else a gateway, if one is configured; None: this
-    process leaves them to others."""
-    config = parts.config.phones.sms
-    if parts.hooks.sms is not None or config is None or config.url is None:
-        return parts.hooks.sms
-    return SmsGateway(config=config, http=parts.process.http.apart())
+def newcomers(parts: Parts, stores: AccountStores) -> NewcomersThreepids:
+    return NewcomersThreepids(
+        rules=parts.threepid_rules, accounts=stores.accounts, owners=stores.owners
+    )
 
 
-def _mails(parts: Parts) -> Optional[IValidationMails]:
-    """What sends mails: the embedder's, else a mail server, if one is configured; None: this
-    process leaves them to others."""
-    config = parts.config
-    if parts.hooks.mails is not None or config.email is None:
-        return parts.hooks.mails
-    return ValidationMailSender(
-        mails=Mails.load(
-            config.email, config.server_name, config.public_baseurl, parts.template_directories
-        ),
-        deliver=SMTPMailer.on(parts.clock, config.email, config.server_name).send,
+def names(parts: Parts, usernames: Usernames) -> ThreepidNames:
+    return ThreepidNames(
+        names=usernames, config=parts.config.threepids, display_name=parts.hooks.display_name
+    )
+
+
+def of_accounts(parts: Parts, addresses: ThreepidWriter) -> AccountThreepids:
+    return AccountThreepids(
+        store=addresses.store,
+        writer=addresses,
+        validations=parts.stores.validations,
+        rules=parts.threepid_rules,
+        changes=parts.hooks.threepid_changes,
+        attempts=parts.validation_attempts,
+        clock=parts.clock,
+        may_change=parts.config.threepids.may_change,
+        phone_server=parts.phone_server,
+    )
+
+
+def bindings(parts: Parts, held: AccountThreepids) -> Bindings:
+    return Bindings(
+        threepids=held,
+        store=parts.stores.bindings,
+        servers=parts.unbinder.servers,
+        changes=parts.hooks.binding_changes,
+        unbinder=parts.unbinder,
+        limit=parts.limit(parts.config.limits.validation),
+        clock=parts.clock,
+        may_bind=parts.config.identity_servers.may_bind,
     )

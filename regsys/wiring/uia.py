@@ -1,4 +1,4 @@
-"""The stages that a configuration puts on offer, and the dialogues that ask for them."""
+"""The UIA stages that a configuration offers, and what asks for them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from regsys.uia.reauthentication import Reauthentication
 from regsys.uia.sessions import Flow, UserInteractiveAuth
 from regsys.uia.stage_types import CAPTCHAS, PROOF_OF_WORK, TERMS
 from regsys.uia.stages import DummyStage
-from regsys.wiring import accounts, threepids
+from regsys.wiring import threepids, validations
 from regsys.wiring.parts import Parts
 
 
@@ -34,7 +34,7 @@ def signup(
     newcomers: NewcomersThreepids,
     token_limit: ILimiter,
 ) -> Signup:
-    """The dialogue of POST /register."""
+    """What POST /register asks."""
     stages = {stage.type: stage for stage in (*_ours(parts, token_limit), *parts.hooks.stages)}
     flows = parts.hooks.flows
     if flows is None:
@@ -45,7 +45,7 @@ def signup(
         handler=handler,
         uia=uia,
         newcomers=newcomers,
-        names=accounts.threepid_names(parts, handler.names),
+        names=threepids.names(parts, handler.names),
         hashes=SessionPasswords(uia=uia, hasher=parts.process.hasher, clock=parts.clock),
         flows=flows,
         registration=parts.config.registration,
@@ -57,7 +57,7 @@ def signup(
 def reauthentication(
     parts: Parts, passwords: Optional[PasswordCheck]
 ) -> Optional[Reauthentication]:
-    """How users confirm: by password where we know theirs, or as the embedder says."""
+    """How users confirm a request: by password where we have it, or by the embedder's flows."""
     stages = {stage.type: stage for stage in parts.hooks.stages}
     config, flows = parts.config.passwords, parts.hooks.confirmation_flows
     if passwords is not None and config.reauth_enabled and config.localdb_enabled:
@@ -104,9 +104,9 @@ def _ours(parts: Parts, token_limit: ILimiter) -> list[IStage]:
                 clock=parts.clock,
             )
         )
-    # Also where no flow asks for it: who has proven a number may bring it along (B16.2).
+    # Also where no flow asks for it: a client may register with a validated number (B16.2).
     if "msisdn" in config.threepids.addable:
-        offered.append(threepids.msisdn_stage(parts))
+        offered.append(validations.msisdn_stage(parts))
     if "email" in config.threepids.offered:
         offered.append(EmailIdentityStage(store=parts.stores.validations, clock=parts.clock))
     return offered

@@ -60,13 +60,17 @@ class MethodTests(HandlerCase):
         self.failureResultOf(Deferred.fromCoroutine(refused), UserNotFound)
 
     def test_afterwards(self) -> None:
-        """What follows a registration or a consent is the writer's, as it was given."""
+        """What follows a registration is the writer's, as it was given."""
         result, token = {"m.login.terms": True}, Secret("syt_x")
         self.wait(self.shop.handler.post_registration_actions(ALICE, result, token))
         self.wait(self.shop.handler.post_registration_actions(ALICE, result))
-        self.wait(self.shop.handler.post_consent_actions(ALICE))
-        expected = [(ALICE, result, token), (ALICE, result, None), (ALICE,)]
+        expected = [(ALICE, result, token), (ALICE, result, None)]
         self.assertEqual(self.shop.writer.followed, expected)
+
+    def test_deactivated(self) -> None:
+        """A deactivation is the writer's."""
+        self.wait(self.shop.handler.deactivated(ALICE))
+        self.assertEqual(self.shop.writer.deactivated, [ALICE])
 
     def test_checks(self) -> None:
         """The checks that a homeserver may ask for are those of names and limits."""

@@ -16,18 +16,17 @@ from regsys.accounts.monthly_active_users import (
     MOST,
     WRITE_EVERY_S,
     Activity,
+    ActivityAuth,
     MonthlyActiveUsers,
     ReservedUsers,
-    WatchingAuth,
 )
-from regsys.accounts.writer import WatchingWriter
 from regsys.errors import Unavailable
-from regsys.interfaces import IAuth, IJobPlanner, IMonthlyActiveUsers, IRegistrationWriter
+from regsys.interfaces import IAuth, IJobPlanner, IMonthlyActiveUsers
 from regsys.model import SEEN_AGAIN_MS, NewAccount, UserID
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.testing import MemoryActiveUsers, provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
-from regsys.testing.contracts.case import NOW_MS
+from regsys.testing.contracts.case import NOW_MS, device
 from tests.support.fakes import stands_for
 
 TEN_YEARS_S = 10 * 365 * 24 * 3600
@@ -98,14 +97,19 @@ class ActivityCase(SynchronousTestCase):
     def write(self) -> None:
         self.wait(self.activity.write())
 
+    def born(self, user_id: UserID) -> None:
+        self.activity.account_created(NewAccount(key="k", user_id=user_id, created_ms=NOW_MS))
+
+    def log_in(self, user_id: UserID) -> None:
+        self.activity.logged_in(user_id, device("k"))
+
 
 class ActivityTests(ActivityCase):
     def test_provides(self) -> None:
         """The parts are what they stand for."""
         stands_for(ActivityStore, self.store)
         provides(IMonthlyActiveUsers, self.users)
-        provides(IAuth, WatchingAuth(auth=Any, activity=self.activity))
-        provides(IRegistrationWriter, WatchingWriter(writer=Any, activity=self.activity))
+        provides(IAuth, ActivityAuth(auth=Any, activity=self.activity))
         provides(IJobPlanner, ReservedUsers(reserved=frozenset(), users=self.users))
 
     def test_onceAnHour(self) -> None:
@@ -137,7 +141,7 @@ class ActivityTests(ActivityCase):
         """An account is written when it is made, though its guest was seen just before."""
         self.activity.seen(ALICE)
         self.write()
-        self.activity.born(ALICE)
+        self.born(ALICE)
         self.write()
         self.assertEqual(self.store.batches, [[ALICE]] * 2)
 
@@ -218,10 +222,10 @@ class CountTests(ActivityCase):
     def test_kept(self) -> None:
         """Within a few seconds there is one count, whatever accounts are made here: they are
         added to it."""
-        self.activity.born(ALICE)
+        self.born(ALICE)
         self.assertEqual(self.count(), 1)
         for number in range(5):
-            self.activity.born(UserID(f"u{number}", "s"))
+            self.born(UserID(f"u{number}", "s"))
             self.assertEqual(self.count(), 2 + number)
         self.assertEqual(self.store.counts, [10])
         self.clock.advance(COUNT_KEPT_S)
@@ -233,14 +237,14 @@ class CountTests(ActivityCase):
         as a guest, takes no place."""
         self.assertEqual(self.count(2), 0)
         for user_id in (ALICE, BOB):
-            self.activity.born(user_id)
+            self.born(user_id)
         self.activity._pending.clear()  # as if they did not count
         self.assertEqual(self.count(2), 0)
 
     def test_full(self) -> None:
         """Where there is no place, those who are turned away cost nothing for a while."""
         for user_id in (ALICE, BOB):
-            self.activity.born(user_id)
+            self.born(user_id)
         for _ in range(5):
             self.assertEqual(self.count(2), 2)
         self.assertEqual(self.store.counts, [2])
@@ -249,7 +253,7 @@ class CountTests(ActivityCase):
         """Who logs in after more than a month takes a place, too, and at once."""
         self.activity.seen(ALICE)
         self.assertEqual(self.count(2), 1)
-        self.activity.let_in(BOB)
+        self.log_in(BOB)
         self.assertEqual(self.count(2), 2)
 
     def test_clockPutBack(self) -> None:

@@ -9,12 +9,12 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.accounts.post_registration import found
+from regsys.accounts.post_registration import threepids_in
 from regsys.config import TermsConfig
 from regsys.config.terms import Policy, PolicyText
 from regsys.consent import AFTER_CONSENT
 from regsys.errors import UserNotFound
-from regsys.jobs import JobRunner
+from regsys.jobs import HeldJobs, JobRunner
 from regsys.model import GUEST_DEVICE_ID, NewAccount, NewJob, Secret, Threepid, UserID
 from regsys.storage.jobs import JobStore
 from regsys.testing import (
@@ -27,7 +27,7 @@ from regsys.testing import (
 from regsys.testing.contracts.case import NOW_MS, account, device, user
 from regsys.threepids.changes import EmbeddedThreepids, ThreepidWriter
 from tests.support.failed_jobs import FailedJobs
-from tests.support.post_registration import post_registration
+from tests.support.post_registration import post_consent, post_registration
 
 EMAIL, MSISDN, TERMS = "m.login.email.identity", "m.login.msisdn", "m.login.terms"
 MAIL = {"medium": "email", "address": "Alice@Mail.example", "validated_at": 5}
@@ -67,7 +67,7 @@ class PostRegistrationCase(SynchronousTestCase):
         self.database = memory_database(self, self.clock)
         self.parts = Everything()
         self.admitted: list[str] = []
-        self.runner = JobRunner(JobStore(self.database), self.clock)
+        self.held = HeldJobs()
         self.failed_jobs = FailedJobs(self)
         self.started: list[str] = []
         self.after = post_registration(
@@ -80,13 +80,23 @@ class PostRegistrationCase(SynchronousTestCase):
             owners=self.owners,
             terms=TermsConfig(policies=POLICIES),
         )
-        self.runner.add_handlers({"admit": self.admit, AFTER_CONSENT: self.after.run})
+        self.post_consent = post_consent(self.after)
+        self.runner = JobRunner(
+            JobStore(self.database),
+            self.clock,
+            handlers={
+                "welcome": None,
+                "admit": self.admit,
+                AFTER_CONSENT: self.post_consent.run,
+            },
+            held=self.held,
+        )
         self.wait(self.accounts.create_account(account("1", "alice")))
         self.wait(self.accounts.create_account(account("2", "bob")))
 
     def start_jobs(self, jobs: Any) -> None:
         self.started += [job.kind for job in jobs]
-        self.runner.start_jobs(jobs)
+        self.held.put(jobs)
 
     async def admit(self, job: Any) -> None:
         self.admitted.append(job.payload["who"])
@@ -98,7 +108,7 @@ class PostRegistrationCase(SynchronousTestCase):
         """What follows when Alice has registered, with what these stages have found."""
         names = {"email": EMAIL, "msisdn": MSISDN, "terms": TERMS}
         auth_result = {names[name]: value for name, value in result.items()}
-        self.wait(self.after.after_registration(user("alice"), auth_result, token))
+        self.wait(self.after.post_registration_actions(user("alice"), auth_result, token))
         return self.parts.seen[-1]
 
 
@@ -169,7 +179,9 @@ class RegistrationTests(PostRegistrationCase):
 
     def test_nobody(self) -> None:
         """Nothing is written for a user who does not exist."""
-        asked = self.after.after_registration(user("carol"), {EMAIL: MAIL, TERMS: True}, None)
+        asked = self.after.post_registration_actions(
+            user("carol"), {EMAIL: MAIL, TERMS: True}, None
+        )
         self.failureResultOf(Deferred.fromCoroutine(asked), UserNotFound)
         self.assertEqual((self.accounts.threepids, self.started), ({}, []))
 
@@ -190,18 +202,24 @@ class FoundTests(SynchronousTestCase):
             *({key: MAIL[key] for key in MAIL if key != absent} for absent in MAIL),
         ):
             with capturedLogs() as logs:
-                self.assertEqual(found({EMAIL: result, MSISDN: PHONE}), HERS[1:], result)
+                self.assertEqual(threepids_in({EMAIL: result, MSISDN: PHONE}), HERS[1:], result)
             self.assertEqual([event["stage"] for event in logs], [EMAIL], result)
             self.assertNotIn("Mail.example", str(logs))
 
     def test_absent(self) -> None:
         """Stages that were not passed are not missed."""
         with capturedLogs() as logs:
-            self.assertEqual(found({"m.login.dummy": True}), [])
+            self.assertEqual(threepids_in({"m.login.dummy": True}), [])
         self.assertEqual(list(logs), [])
 
 
 class ConsentTests(PostRegistrationCase):
+    def test_actions(self) -> None:
+        """What has waited for a consent begins at once, and once, for each user."""
+        for name in ("alice", "alice", "bob"):
+            self.wait(self.post_consent.post_consent_actions(user(name)))
+        self.assertEqual(self.admitted, [str(user("alice")), str(user("bob"))])
+
     def given(self) -> dict[str, str]:
         given = self.wait(self.after.consents.store.given_by(user("alice")))
         return {item.policy: item.version for item in given}

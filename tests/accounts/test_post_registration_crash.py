@@ -11,7 +11,7 @@ import attr
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from regsys.accounts.post_registration_jobs import ADD_PUSHER, EmailPusher, JobPlanners
+from regsys.accounts.post_registration_jobs import ADD_PUSHER, EmailPusher
 from regsys.interfaces import IJobPlanner
 from regsys.model import (
     DeviceRequest,
@@ -26,9 +26,9 @@ from regsys.model import (
 from regsys.testing import MemoryPushers
 from regsys.testing.contracts.case import NOW_MS, user
 from regsys.testing.system import SERVER_NAME
-from regsys.wiring.subsystem import Subsystem
 from tests.support.crash import LATER_S, CrashCase, OnPostgreSQL, OnSQLite, Process
 from tests.support.homeserver import POINTS, Died, Homeserver, failing_at
+from tests.support.job_kinds import plan_also
 
 RULES = {"version": "1", "en": {"name": "Rules", "url": "https://rules.example/"}}
 
@@ -67,10 +67,7 @@ class PostRegistrationCrashTests(CrashCase):
     def setUp(self) -> None:
         super().setUp()
         self.door = Door(Path(self.mktemp()))  # type: ignore[attr-defined]
-
-    def equip(self, made: Subsystem) -> None:
-        made.handler.planners.parts.append(self.door)
-        made.jobs.add_handlers({"open_door": self.door.run})
+        plan_also(self, self.door, "open_door", self.door.run)
 
     def assertFollowed(self: Any, process: Process) -> None:
         """Each address has its pusher, each consent has opened the door by one job."""
@@ -85,7 +82,7 @@ class PostRegistrationCrashTests(CrashCase):
         ``dies``: with the commit, so that its jobs are left behind."""
         handler = process.subsystem.handler
         if dies:
-            writer = attr.evolve(handler.writer.writer, start_jobs=lambda jobs: None)
+            writer = attr.evolve(handler.writer, start_jobs=lambda jobs: None)
             handler = attr.evolve(handler, writer=writer)
         registration = Registration(
             key=f"call of {name}",
@@ -174,8 +171,7 @@ class ForeignTests(TestCase):
             kept = MemoryPushers(server.devices)
             pushers = EmailPusher(kept)
             wish = server.wish(threepids=(Threepid("email", "alice@mail.example", NOW_MS),))
-            writer, _ = server.process(failing_at(point, Died()))
-            writer = attr.evolve(writer, planners=JobPlanners([pushers]))
+            writer, _ = server.process(failing_at(point, Died()), pushers)
             with self.assertRaises(Died):
                 await writer.create_account(attr.evolve(wish, jobs=pushers.jobs_for(wish)))
             await self.recover(server, pushers)
@@ -187,8 +183,5 @@ class ForeignTests(TestCase):
     async def recover(self, server: Homeserver, pushers: EmailPusher) -> None:
         """A later process, with our part; what it begins runs at once."""
         server.clock.advance(LATER_S)
-        writer, runner = server.process()
-        writer = attr.evolve(writer, planners=JobPlanners([pushers]))
-        handlers = {"finish_registration": writer.recover, ADD_PUSHER: pushers.run}
-        runner.add_handlers(handlers)
+        _, runner = server.process(planners=pushers, handlers={ADD_PUSHER: pushers.run})
         await runner.run_due()

@@ -66,14 +66,14 @@ class JobsTests(SynchronousTestCase):
     def test_together(self) -> None:
         """What several capabilities bring comes in their order; without any there is none."""
         notices = [DirectoryNotice(Directory()), DirectoryNotice(Directory())]
-        jobs = JobPlanners(notices).jobs_for(self.new)
+        jobs = JobPlanners(for_all=notices).jobs_for(self.new)
         self.assertEqual([job.kind for job in jobs], [TELL_DIRECTORY] * 2)
         self.assertEqual(JobPlanners().jobs_for(self.new), [])
 
     def test_ghosts(self) -> None:
-        """What an application service has made brings the notices' jobs alone, which come first;
-        who consents, those of all."""
-        both = JobPlanners([JobPlanners(notices=[DirectoryNotice(Directory())])], [Greeting()])
+        """An account that an application service has made brings the jobs for all accounts alone,
+        which come first; a consent brings those of all planners."""
+        both = JobPlanners(for_all=[Greeting()], for_people=[DirectoryNotice(Directory())])
         ghost = attr.evolve(self.new, is_ghost=True)
         for new, kinds in ((self.new, ["greet", TELL_DIRECTORY]), (ghost, ["greet"])):
             self.assertEqual([job.kind for job in both.jobs_for(new)], kinds)

@@ -1,32 +1,40 @@
-"""Writers over stores that keep accounts and devices together, and the counting of accounts."""
+"""The writer over stores that keep accounts and devices together."""
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from regsys.accounts.writer import CountingWriter, LocalWriter
+from regsys.accounts.deactivation import Deactivation
+from regsys.accounts.writer import LocalWriter
 from regsys.credentials.access_tokens import GuestTokens, Logins, TokenAuth
+from regsys.errors import UsernameTaken
 from regsys.interfaces import IAuth, IJobPlanner, IRegistrationWriter
-from regsys.metrics import Metrics
 from regsys.storage.devices import DeviceStore
+from regsys.storage.jobs import JobStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import NOW_MS, SERVER, user
+from regsys.threepids.changes import ThreepidWriter
 from tests.contracts.writer import StartJobs, WriterContract, new_account
+from tests.support.callbacks import CallbackTests
 from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.post_registration import post_registration
 
 
-class OwnWriter(WriterContract):
+class OwnWriter(CallbackTests, WriterContract):
     def make(
         self: Any, logins: Logins, planners: IJobPlanner, start_jobs: StartJobs
     ) -> tuple[IRegistrationWriter, IAuth]:
         clock = Clock()
         clock.advance(NOW_MS / 1000)
         database = self.database(clock)
+        owners, jobs = ThreepidStore(database), JobStore(database)
+        addresses = ThreepidWriter(
+            store=owners, dedup_keys=jobs, start_jobs=start_jobs, clock=clock
+        )
         users, devices = UserStore(database), DeviceStore(database, clock)
         guests = GuestTokens(server_name=SERVER, secret=b"a secret")
         auth = TokenAuth(logins=devices, accounts=users, guests=guests, clock=clock)
@@ -41,11 +49,20 @@ class OwnWriter(WriterContract):
                 auth=auth,
                 planners=planners,
                 start_jobs=start_jobs,
-                owners=ThreepidStore(database),
+                owners=owners,
             ),
+            deactivation=Deactivation([users, addresses]),
             start_jobs=start_jobs,
         )
         return writer, auth
+
+    async def test_deactivatedIsLoggedOut(self: Any) -> None:
+        """The login of an account that is deactivated ends with it, and its name stays taken."""
+        writer = self.writer()
+        created = await writer.create_account(new_account())
+        await writer.deactivate(user("alice"))
+        self.assertIsNone(await self.auth.whose(created.login.access_token))
+        await self.refusal(UsernameTaken, writer.create_account(new_account("another key")))
 
 
 class MemoryTests(InMemory, OwnWriter, TestCase):
@@ -54,32 +71,3 @@ class MemoryTests(InMemory, OwnWriter, TestCase):
 
 class PostgresTests(OnPostgreSQL, OwnWriter, TestCase):
     pass
-
-
-class CountingTests(InMemory, OwnWriter, TestCase):
-    """The same around another writer, which counts."""
-
-    def make(
-        self, logins: Logins, planners: IJobPlanner, start_jobs: StartJobs
-    ) -> tuple[IRegistrationWriter, IAuth]:
-        self.metrics = Metrics()
-        writer, auth = super().make(logins, planners, start_jobs)
-        return CountingWriter(writer=writer, metrics=self.metrics), auth
-
-    def counted(self, name: str, **labels: str) -> Optional[float]:
-        return self.metrics.registry.get_sample_value(f"regsys_{name}_total", labels)
-
-    async def test_counted(self) -> None:
-        """Each account counts once, each login that comes later too; repetitions don't."""
-        writer = self.writer()
-        new = new_account(auth_provider_id="oidc")
-        for _ in range(2):
-            await writer.create_account(new)
-        await writer.create_account(new_account("2", "1", is_guest=True, shadow_banned=True))
-        people = {"guest": "false", "shadow_banned": "false", "auth_provider": "oidc"}
-        self.assertEqual(self.counted("registrations", **people), 1)
-        guests = {"guest": "true", "shadow_banned": "true", "auth_provider": ""}
-        self.assertEqual(self.counted("registrations", **guests), 1)
-        self.assertIsNone(self.counted("logins", guest="false", auth_provider=""))
-        await writer.register_device(user("alice"), new.device)
-        self.assertEqual(self.counted("logins", guest="false", auth_provider=""), 1)

@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from regsys.config import TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.errors import UnknownToken, UsernameTaken, UserNotFound
+from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
 from regsys.interfaces import IAuth, IJobPlanner, IRegistrationWriter
 from regsys.model import (
     Created,
@@ -20,6 +20,7 @@ from regsys.model import (
     NewJob,
     Outcome,
     Secret,
+    Threepid,
     UserID,
 )
 from regsys.testing.contracts.case import NOW_MS, SERVER, Contract, account, together, user
@@ -63,7 +64,11 @@ class Aftercare:
         return (NewJob(kind="welcome", payload=payload, dedup_key=f"welcome {new.user_id}"),)
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
-        return (NewJob(kind="thank", dedup_key=f"thank {user_id}"),)
+        return ()
+
+
+def mail_of(name: str) -> tuple[Threepid, ...]:
+    return (Threepid("email", f"{name}@mail.example", NOW_MS),)
 
 
 class WriterContract(Contract):
@@ -212,22 +217,22 @@ class WriterContract(Contract):
         await self.assertOwner(login.access_token, user("alice"), "LAPTOP")
         await self.refusal(UserNotFound, writer.register_device(user("nobody"), device))
 
-    async def test_afterRegistration(self) -> None:
-        """The jobs of a registration are begun once for an account that exists already, with the
-        device of its token and its validated addresses."""
+    async def test_postRegistration(self) -> None:
+        """What a registration brings is begun for an account that is there already, once,
+        with the device of its token and the addresses that it has proven."""
         writer = self.writer()
         login = (await writer.create_account(new_account(jobs=()))).login
         assert login is not None
         mail = {"medium": "email", "address": "Alice@mail.example", "validated_at": NOW_MS}
         for _ in range(2):
-            await writer.after_registration(
+            await writer.post_registration_actions(
                 user("alice"), {"m.login.email.identity": mail}, login.access_token
             )
         self.assertEqual(self.started, ["welcome"])
         self.assertEqual(self.payloads, [{"device": "PHONE", "has": ["alice@mail.example"]}])
 
-    async def test_afterRegistrationWithoutLogin(self) -> None:
-        """Without a valid token of this user there is no device."""
+    async def test_postRegistrationWithoutLogin(self) -> None:
+        """Without a token, or with one that is nobody's or another's, there is no device."""
         writer = self.writer()
         for number, token in enumerate((None, "syt_none", "syt_bob")):
             name = f"user{number}"
@@ -237,18 +242,25 @@ class WriterContract(Contract):
                 assert bob is not None
                 token = bob.access_token.reveal()
             given = None if token is None else Secret(token)
-            await writer.after_registration(user(name), {}, given)
+            await writer.post_registration_actions(user(name), {}, given)
         self.assertEqual(self.payloads, [{"device": None, "has": []}] * 3)
 
-    async def test_afterRegistrationOfNobody(self) -> None:
-        """For a user who does not exist no job is begun."""
+    async def test_postRegistrationOfNobody(self) -> None:
+        """For a user who does not exist nothing is begun."""
         writer = self.writer()
-        await self.refusal(UserNotFound, writer.after_registration(user("nobody"), {}, None))
+        await self.refusal(UserNotFound, writer.post_registration_actions(user("nobody"), {}, None))
         self.assertEqual(self.started, [])
 
-    async def test_afterConsent(self) -> None:
-        """The jobs that waited for a consent are begun once for each user."""
+    async def test_deactivate(self) -> None:
+        """The addresses of a deactivated account are free, and nobody else's are. Idempotent."""
         writer = self.writer()
-        for name in ("alice", "alice", "bob"):
-            await writer.after_consent(user(name))
-        self.assertEqual(self.started, ["thank"] * 2)
+        for name in ("alice", "carol"):
+            await writer.create_account(new_account(name, name, jobs=(), threepids=mail_of(name)))
+        late = new_account("late", "bob", threepids=mail_of("alice"))
+        await self.refusal(ThreepidInUse, writer.create_account(late))
+        for name in ("nobody", "alice", "alice"):
+            await writer.deactivate(user(name))
+        created = await writer.create_account(late)
+        self.assertEqual((created.user_id, created.replayed), (user("bob"), False))
+        other = new_account("other", "dora", threepids=mail_of("carol"))
+        await self.refusal(ThreepidInUse, writer.create_account(other))

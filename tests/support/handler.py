@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from regsys.accounts.appservice_account import Ghosts
-from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.new_account import AccountPlanner
 from regsys.config import RegistrationConfig, TokensConfig
@@ -161,6 +160,7 @@ class Writer:
     accounts: list[NewAccount] = attr.field(factory=list)
     devices: list[tuple[UserID, NewDevice]] = attr.field(factory=list)
     followed: list[tuple[Any, ...]] = attr.field(factory=list)
+    deactivated: list[UserID] = attr.field(factory=list)
 
     async def create_account(self, new: NewAccount) -> Created:
         self.accounts.append(new)
@@ -176,13 +176,13 @@ class Writer:
         self.devices.append((user_id, device))
         return device.login
 
-    async def after_registration(
+    async def post_registration_actions(
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> None:
         self.followed.append((user_id, auth_result, access_token))
 
-    async def after_consent(self, user_id: UserID) -> None:
-        self.followed.append((user_id,))
+    async def deactivate(self, user_id: UserID) -> None:
+        self.deactivated.append(user_id)
 
 
 @attr.define(kw_only=True)
@@ -228,7 +228,8 @@ class Workshop:
                 hasher=self.hasher,
                 clock=self.clock,
             ),
-            deactivation=Deactivation([], cast(Any, None)),  # no test of it logs out
+            post_consent=cast(Any, None),  # need a database
+            sessions=cast(Any, None),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Optional, Sequence
+from typing import Any, Awaitable, Callable, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.defer import Deferred
@@ -10,10 +10,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
 from regsys.accounts.post_registration import PostRegistration
 from regsys.interfaces import IJobPlanner
-from regsys.jobs import JobRunner
+from regsys.jobs import Handler, HeldJobs, JobRunner
 from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob, UserID
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.jobs import JobStore
@@ -26,6 +27,7 @@ from regsys.testing import (
     memory_database,
 )
 from regsys.testing.contracts.case import NOW_MS
+from regsys.threepids.changes import EmbeddedThreepids, ThreepidWriter
 from tests.contracts.writer import logins, new_account
 from tests.support.failed_jobs import FailedJobs
 from tests.support.post_registration import post_registration
@@ -108,8 +110,8 @@ class Greetings:
 
 class Homeserver:
     """Its stores, and our tables beside them. ``greeted`` are the users whose job has run,
-    ``named`` how they were greeted, ``addresses`` those that a recovered one knew of, ``recovered``
-    the accounts that were."""
+    ``named`` how they were greeted, ``addresses`` those that a recovered one knew of, ``counted``
+    the accounts that were made."""
 
     def __init__(self, case: TestCase) -> None:
         self.clock = Clock()
@@ -123,23 +125,34 @@ class Homeserver:
         self.greeted: list[str] = []
         self.named: list[Optional[str]] = []
         self.addresses: list[str] = []
-        self.recovered: list[NewAccount] = []
+        self.counted: list[NewAccount] = []
 
-    def process(self, at: At = passing) -> tuple[EmbeddedWriter, JobRunner]:
-        """A new process: its writer, whose parts pass ``at``, and what runs its jobs."""
-        runner = JobRunner(JobStore(self.db), self.clock)
-        runner.add_handlers({"greet": self._greet})
+    def process(
+        self,
+        at: At = passing,
+        planners: Optional[IJobPlanner] = None,
+        handlers: Optional[Mapping[str, Handler]] = None,
+    ) -> tuple[EmbeddedWriter, JobRunner]:
+        """A new process: its writer, whose parts pass ``at``, and what runs its jobs. If
+        ``planners`` is None, they are Greetings; ``handlers`` are added to theirs."""
+        planners, held = planners or Greetings(), HeldJobs()
         writer = EmbeddedWriter(
             accounts=Watched(self.accounts, at),
             devices=Watched(self.devices, at),
             logins=logins(self.clock),
-            planners=Greetings(),
+            planners=planners,
             embedded_accounts=Watched(EmbeddedAccountStore(self.db), at),
-            post_registration=self.post_registration(Greetings(), runner.start_jobs),
-            start_jobs=runner.start_jobs,
-            recovered=self.recovered.append,
+            post_registration=self.post_registration(planners, held.put),
+            start_jobs=held.put,
+            deactivation=self.deactivation(held.put),
+            on_created=(self.counted.append,),
         )
-        runner.add_handlers({RECOVERY: writer.recover})
+        runner = JobRunner(
+            JobStore(self.db),
+            self.clock,
+            handlers={"greet": self._greet, RECOVERY: writer.recover, **(handlers or {})},
+            held=held,
+        )
         return writer, runner
 
     def post_registration(
@@ -154,6 +167,16 @@ class Homeserver:
             start_jobs=start_jobs,
             owners=MemoryThreepids(self.accounts),
         )
+
+    def deactivation(self, start_jobs: Callable[[Sequence[NewJob]], None]) -> Deactivation:
+        jobs = JobStore(self.db)
+        addresses = ThreepidWriter(
+            store=EmbeddedThreepids(store=MemoryThreepids(self.accounts), jobs=jobs),
+            dedup_keys=jobs,
+            start_jobs=start_jobs,
+            clock=self.clock,
+        )
+        return Deactivation([addresses, self.sessions])
 
     async def recover(self) -> None:
         """A new process takes over what the others have left, now that their leases are over."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional, Sequence
 
+from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.post_registration import PostRegistration
 from regsys.config import TermsConfig
 from regsys.consent import Consents
@@ -40,10 +41,20 @@ def post_registration(
         accounts=accounts,
         auth=auth,
         threepids=owners,
-        dedup_keys=JobStore(database),
         consents=consents,
         planners=planners,
         jobs=JobStore(database),
         start_jobs=start_jobs,
         clock=clock,
+    )
+
+
+def post_consent(registration: PostRegistration) -> PostConsent:
+    """What follows consents, of the same parts."""
+    return PostConsent(
+        consents=registration.consents,
+        planners=registration.planners,
+        jobs=registration.jobs,
+        start_jobs=registration.start_jobs,
+        clock=registration.clock,
     )

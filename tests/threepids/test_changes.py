@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.callbacks import ThreepidChanges
 from regsys.errors import ThreepidInUse
 from regsys.interfaces import IJobPlanner, IOwnThreepidStore
-from regsys.jobs import JobRunner
+from regsys.jobs import HeldJobs, JobRunner
 from regsys.model import Job, NewAccount, NewJob, Threepid
 from regsys.storage.jobs import JobStore
 from regsys.storage.threepids import ThreepidStore
@@ -48,12 +48,23 @@ class ChangesCase(SynchronousTestCase):
         self.changes = ThreepidChanges.on(self.clock)
         self.changes.additions.register("m", lambda *args: self.heard.append((True, *args)))
         self.changes.removals.register("m", lambda *args: self.heard.append((False, *args)))
-        self.runner = JobRunner(JobStore(self.database), self.clock)
+        self.held = HeldJobs()
         self.failed_jobs = FailedJobs(self)
         self.make()
-        self.runner.add_handlers({TELL_OF_ADDRESS: AddressNotice(self.changes, self.store).run})
+        self.runner = JobRunner(
+            JobStore(self.database),
+            self.clock,
+            handlers={
+                TELL_OF_ADDRESS: AddressNotice(self.changes, self.store).run,
+                "other": self.hear,
+            },
+            held=self.held,
+        )
         for name in ("alice", "bob"):
             self.wait(self.accounts.create_account(account(name, name)))
+
+    async def hear(self, job: Job) -> None:
+        self.heard.append(job.kind)
 
     def make(self) -> None:
         """Give ``self`` its accounts, store and writer."""
@@ -65,7 +76,7 @@ class ChangesCase(SynchronousTestCase):
         return ThreepidWriter(
             store=store,
             dedup_keys=JobStore(self.database),
-            start_jobs=self.runner.start_jobs,
+            start_jobs=self.held.put,
             clock=self.clock,
         )
 
@@ -115,22 +126,13 @@ class LocalTests(ChangesCase):
         self.told("alice")
         self.assertEqual(self.wait(self.store.owner_of("email", MAIL.address)), user("bob"))
 
-    def also(self) -> NewJob:
-        """Another job for a removal; what it does is heard of, too."""
-
-        async def hear(job: Job) -> None:
-            self.heard.append(job.kind)
-
-        self.runner.add_handlers({"other": hear})
-        return NewJob(kind="other")
-
     def carry_out(self) -> None:
         self.clock.advance(LATER_S)
         self.wait(self.runner.run_due())
 
     def test_also(self) -> None:
         """What is to be done with a removal is written with it, and not without it."""
-        other = self.also()
+        other = NewJob(kind="other")
         for is_held in (False, True):
             asked = self.writer.remove(user("alice"), "email", MAIL.address, [other])
             self.assertIs(self.wait(asked), is_held)
@@ -191,7 +193,7 @@ class ForeignTests(LocalTests):
         self.wait(self.writer.add(user("alice"), MAIL))
         self.heard.clear()
         dying = self.over(self.foreign(Dying(self.store, is_done=False)))
-        asked = dying.remove(user("alice"), "email", MAIL.address, [self.also()])
+        asked = dying.remove(user("alice"), "email", MAIL.address, [NewJob(kind="other")])
         self.failureResultOf(Deferred.fromCoroutine(asked), Died)
         self.carry_out()
         self.told("alice")

@@ -14,6 +14,7 @@ from regsys.interfaces import IJobPlanner
 from regsys.model import Job, NewAccount, NewJob, UserID
 from tests.support.case import SystemCase
 from tests.support.client import Answer
+from tests.support.job_kinds import plan_also
 from tests.support.policies import CANARY, FORM_SECRET, user_consent, write_pages
 
 PATH = "/_matrix/consent"
@@ -156,10 +157,9 @@ class AcceptingTests(ConsentCase):
     def test_whatHasWaited(self) -> None:
         """Who accepts the current version gets what has waited for it, once; that it goes wrong
         does not concern the person, and is tried again."""
-        self.system(**user_consent(self.folder), database=self.database)
         part = Waiting()
-        self.subsystem.handler.planners.parts.append(part)
-        self.subsystem.jobs.add_handlers({"admit": part.admit})
+        plan_also(self, part, "admit", part.admit)
+        self.system(**user_consent(self.folder), database=self.database)
         self.assertPage(self.accept(**self.link(v="0.9")), 200, "Thank you")
         self.assertPage(self.accept(**self.link(v="1.0")), 200, "Thank you")
         self.assertEqual(part.admitted, [])

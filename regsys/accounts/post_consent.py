@@ -1,0 +1,38 @@
+"""The jobs that wait until a user has accepted the policies."""
+
+from __future__ import annotations
+
+from typing import Callable, Sequence
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+
+from regsys import clock
+from regsys.consent import Consents
+from regsys.interfaces import IJobPlanner
+from regsys.model import Job, NewJob, UserID
+from regsys.storage.jobs import JobStore
+
+
+@attr.frozen(kw_only=True)
+class PostConsent:
+    """Begins them (contract B6.3)."""
+
+    consents: Consents
+    planners: IJobPlanner
+    jobs: JobStore
+    start_jobs: Callable[[Sequence[NewJob]], None]
+    clock: IReactorTime
+
+    async def post_consent_actions(self, user_id: UserID) -> None:
+        """Begin what has waited for this user's consent. Idempotent."""
+        jobs = self.planners.jobs_after_consent(user_id)
+        if jobs:
+            self.start_jobs(await self.jobs.begin(jobs, clock.now_ms(self.clock)))
+
+    async def run(self, job: Job) -> None:
+        """The handler of AFTER_CONSENT jobs. While the user still lacks a policy that newcomers
+        must accept it does nothing: a later consent brings another such job."""
+        user_id = UserID.parse(job.payload["user_id"])
+        if await self.consents.has_accepted_required(user_id):
+            await self.post_consent_actions(user_id)

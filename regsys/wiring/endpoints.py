@@ -1,0 +1,130 @@
+"""The endpoints of a subsystem."""
+
+from __future__ import annotations
+
+from typing import Iterator, Sequence
+
+from regsys.client_api.login import PasswordLogin
+from regsys.config import Rate
+from regsys.credentials.access_tokens import Refresher
+from regsys.http import Endpoint
+from regsys.interfaces import IConcurrencyLimiter
+from regsys.networks import address_key
+from regsys.rate_limit import NoConcurrencyLimit, OneAtATimeByAddress, RateAsConcurrencyLimit
+from regsys.threepids.changes import ThreepidWriter
+from regsys.web import (
+    account,
+    account_threepids,
+    admin,
+    availability,
+    consent,
+    fallback,
+    health,
+    jobs,
+    login,
+    register,
+    registration_page,
+    registration_tokens,
+)
+from regsys.web import pages as static_pages
+from regsys.web import threepids as validation_api
+from regsys.web.pages import Pages
+from regsys.wiring import accounts, threepids, validations
+from regsys.wiring.parts import Parts
+from regsys.wiring.rules import Rules
+from regsys.wiring.stores import AccountStores, OwnTables
+
+
+def endpoints(parts: Parts, stores: AccountStores, rules: Rules, pages: Pages) -> list[Endpoint]:
+    """All that these stores and this configuration have an endpoint for."""
+    config, auth = parts.config, stores.auth
+    made = [
+        *_registration(parts, rules, pages),
+        *_validation(parts, rules, pages),
+        *_administration(parts, stores, rules),
+        account.whoami(auth, rules.appservices),
+        health.health(parts.process.database.is_lost),
+        static_pages.static(),
+    ]
+    if stores.own is not None:
+        made += _own_accounts(parts, stores, stores.own, rules)
+    if stores.addresses is not None:
+        made += _account_threepids(parts, stores, stores.addresses, rules)
+    if config.introspection_secret is not None:
+        made.append(account.introspect(auth, config.introspection_secret))
+    if config.terms.policies:
+        made.append(consent.policies(rules.consents, pages))
+    return made
+
+
+def _registration(parts: Parts, rules: Rules, pages: Pages) -> Iterator[Endpoint]:
+    config, signup = parts.config, rules.signup
+    yield register.register(signup, rules.appservices, parts.clock)
+    yield fallback.fallback(rules.handler, signup.uia, pages)
+    yield registration_page.registration_page(config, signup.stages_in_flows(), pages)
+    limit = _availability_limit(parts)
+    yield availability.availability(rules.handler, config.registration, limit, address_key)
+    yield registration_tokens.validity(
+        rules.tokens, config.registration, rules.token_limit, address_key
+    )
+
+
+def _validation(parts: Parts, rules: Rules, pages: Pages) -> Iterator[Endpoint]:
+    url, metrics = parts.config.public_baseurl, parts.process.metrics
+    yield validation_api.request_email_token(rules.validations, metrics)
+    yield from validations.confirmation_pages(parts, rules.validations, pages)
+    yield validation_api.request_msisdn_token(rules.phones, url, metrics)
+    yield validation_api.submit_msisdn_token(rules.phones)
+
+
+def _administration(parts: Parts, stores: AccountStores, rules: Rules) -> Iterator[Endpoint]:
+    handler, auth = rules.handler, stores.auth
+    yield from registration_tokens.administration(rules.tokens, auth)
+    secret = accounts.shared_secret(parts)
+    yield admin.shared_secret_registration(handler, secret, parts.clock)
+    yield admin.username_available(handler, auth)
+    yield from jobs.endpoints(parts.stores.jobs, auth, parts.clock)
+
+
+def _own_accounts(
+    parts: Parts, stores: AccountStores, own: OwnTables, rules: Rules
+) -> Iterator[Endpoint]:
+    """Where a homeserver keeps the accounts, it has these itself."""
+    auth, clock = stores.auth, parts.clock
+    if rules.passwords is not None:
+        logins = PasswordLogin(
+            handler=rules.handler,
+            check=rules.passwords,
+            blocking=rules.blocking,
+            config=parts.config.passwords,
+        )
+        yield login.login(logins, rules.appservices, clock)
+    yield login.logout(auth, own.devices)
+    yield login.logout_all(auth, own.devices)
+    refresher = Refresher(logins=parts.logins, store=own.devices, clock=clock)
+    yield login.refresh(refresher, clock)
+    yield account.versions()
+    yield account.pushers(auth, own.pushers)
+
+
+def _account_threepids(
+    parts: Parts, stores: AccountStores, addresses: ThreepidWriter, rules: Rules
+) -> Sequence[Endpoint]:
+    held = threepids.of_accounts(parts, addresses)
+    requests = account_threepids.TokenRequests(
+        validations=rules.validations,
+        phones=rules.phones,
+        public_baseurl=parts.config.public_baseurl,
+        metrics=parts.process.metrics,
+    )
+    bindings = threepids.bindings(parts, held)
+    return account_threepids.endpoints(
+        held, requests, bindings, rules.reauthentication, stores.auth
+    )
+
+
+def _availability_limit(parts: Parts) -> IConcurrencyLimiter:
+    chosen = parts.config.limits.availability
+    if isinstance(chosen, Rate):
+        return RateAsConcurrencyLimit(parts.limit_by_address(chosen))
+    return NoConcurrencyLimit() if chosen == "off" else OneAtATimeByAddress.on(parts.clock)

@@ -1,0 +1,75 @@
+"""What the endpoints ask: one instance of each rule, over whichever stores there are."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import attr
+
+from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.post_consent import PostConsent
+from regsys.client_api.appservice import AppserviceRequests
+from regsys.client_api.credentials import PasswordCheck
+from regsys.client_api.signup import Signup
+from regsys.consent import Consents
+from regsys.interfaces import (
+    IBlocking,
+    IJobPlanner,
+    ILimiter,
+    IPhoneValidation,
+    IRegistrationWriter,
+)
+from regsys.registration_tokens import RegistrationTokens
+from regsys.threepids.validation import Validations
+from regsys.uia.reauthentication import Reauthentication
+from regsys.wiring import accounts, activity, threepids, uia, validations
+from regsys.wiring.parts import Parts
+from regsys.wiring.stores import AccountStores
+
+
+@attr.frozen(kw_only=True)
+class Rules:
+    """If ``passwords`` is None, no password is compared. If ``reauthentication`` is None, no stage
+    lets a user confirm a request. ``token_limit`` is that of guesses at registration tokens."""
+
+    handler: RegistrationHandler
+    blocking: IBlocking
+    consents: Consents
+    tokens: RegistrationTokens
+    token_limit: ILimiter
+    signup: Signup
+    appservices: AppserviceRequests
+    validations: Validations
+    phones: IPhoneValidation
+    passwords: Optional[PasswordCheck]
+    reauthentication: Optional[Reauthentication]
+
+
+def rules(
+    parts: Parts,
+    stores: AccountStores,
+    planners: IJobPlanner,
+    writer: IRegistrationWriter,
+    consents: Consents,
+    post_consent: PostConsent,
+) -> Rules:
+    blocking = activity.blocking(parts, stores)
+    handler = accounts.handler(parts, stores, planners, writer, post_consent, blocking)
+    token_limit = parts.limit_by_address(parts.config.limits.token_validity)
+    newcomers = threepids.newcomers(parts, stores)
+    signup = uia.signup(parts, handler, newcomers, token_limit)
+    proofs = validations.validations(parts, newcomers, signup)
+    passwords = accounts.password_check(parts, stores)
+    return Rules(
+        handler=handler,
+        blocking=blocking,
+        consents=consents,
+        tokens=RegistrationTokens(store=parts.stores.registration_tokens, clock=parts.clock),
+        token_limit=token_limit,
+        signup=signup,
+        appservices=accounts.appservices(parts, stores, handler, blocking),
+        validations=proofs,
+        phones=validations.phones(parts, proofs),
+        passwords=passwords,
+        reauthentication=uia.reauthentication(parts, passwords),
+    )

@@ -1,0 +1,125 @@
+"""The tables that are always ours, and the stores of accounts."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import attr
+
+from regsys.interfaces import (
+    IAccountStore,
+    IAuth,
+    IBlocking,
+    IMonthlyActiveUsers,
+    IPushers,
+    IRooms,
+    IThreepidStore,
+    IUserDirectory,
+    IUserLookup,
+)
+from regsys.outbound.homeserver_accounts import HomeserverAccounts
+from regsys.storage.consents import ConsentStore
+from regsys.storage.devices import DeviceStore
+from regsys.storage.encryption import Encryptor
+from regsys.storage.idempotency_keys import IdempotencyKeyStore
+from regsys.storage.identity_server_bindings import BindingStore
+from regsys.storage.jobs import JobStore
+from regsys.storage.nonces import NonceStore
+from regsys.storage.pushers import PusherStore
+from regsys.storage.registration_tokens import RegistrationTokenStore
+from regsys.storage.server_state import ServerStateStore
+from regsys.storage.sessions import SessionStore
+from regsys.storage.threepids import ThreepidStore
+from regsys.storage.users import UserStore
+from regsys.storage.validations import ValidationStore
+from regsys.threepids.changes import ThreepidWriter
+
+
+@attr.frozen(kw_only=True)
+class Stores:
+    """Our own tables that exist wherever accounts are kept."""
+
+    sessions: SessionStore
+    registration_tokens: RegistrationTokenStore
+    validations: ValidationStore
+    nonces: NonceStore
+    idempotency_keys: IdempotencyKeyStore
+    consents: ConsentStore
+    bindings: BindingStore
+    jobs: JobStore
+    server_state: ServerStateStore
+
+    @classmethod
+    def in_database(cls, database: Any, secret: bytes) -> Stores:
+        """``secret`` is the key of what is encrypted in them."""
+        return cls(
+            sessions=SessionStore(database),
+            registration_tokens=RegistrationTokenStore(database),
+            validations=ValidationStore(database),
+            nonces=NonceStore(database),
+            idempotency_keys=IdempotencyKeyStore(database),
+            consents=ConsentStore(database),
+            bindings=BindingStore(database, Encryptor(secret)),
+            jobs=JobStore(database),
+            server_state=ServerStateStore(database),
+        )
+
+    @property
+    def expiring(self) -> tuple[Any, ...]:
+        """Those whose rows expire."""
+        return (
+            self.sessions,
+            self.registration_tokens,
+            self.validations,
+            self.nonces,
+            self.idempotency_keys,
+        )
+
+
+@attr.frozen(kw_only=True)
+class OwnTables:
+    """Accounts and what belongs to them, where regsys keeps them."""
+
+    users: UserStore
+    devices: DeviceStore
+    threepids: ThreepidStore
+    pushers: PusherStore
+
+    @classmethod
+    def in_database(cls, database: Any, clock: Any) -> OwnTables:
+        return cls(
+            users=UserStore(database),
+            devices=DeviceStore(database, clock),
+            threepids=ThreepidStore(database),
+            pushers=PusherStore(database),
+        )
+
+
+@attr.frozen(kw_only=True)
+class AccountStores:
+    """Accounts and what belongs to them, in our tables or in those of a homeserver that embeds us.
+
+    If ``users`` is None, accounts cannot be looked up and no password is compared. If ``addresses``
+    is None, no account has an address. If ``rooms`` is None, jobs that need rooms wait. If
+    ``pushers`` is None, no pushers are kept. If ``active_users`` is None, active users are not
+    counted. If ``directory`` or ``blocking`` is None, the configuration decides. ``elsewhere`` are
+    the accounts of a homeserver beside ours; None if there is none. ``own`` are our tables; None
+    where the homeserver keeps the accounts.
+    """
+
+    accounts: IAccountStore
+    auth: IAuth
+    users: Optional[IUserLookup]
+    addresses: Optional[ThreepidWriter]
+    rooms: Optional[IRooms]
+    pushers: Optional[IPushers]
+    active_users: Optional[IMonthlyActiveUsers]
+    directory: Optional[IUserDirectory]
+    blocking: Optional[IBlocking]
+    elsewhere: Optional[HomeserverAccounts] = None
+    own: Optional[OwnTables] = None
+
+    @property
+    def owners(self) -> Optional[IThreepidStore]:
+        """Where the owner of an address is looked up."""
+        return None if self.addresses is None else self.addresses.store

@@ -1,0 +1,144 @@
+"""NewAccount as JSON and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Iterator
+
+import attr
+from twisted.trial.unittest import SynchronousTestCase
+
+from regsys.accounts.account_json import account_json, parse_account
+from regsys.accounts.embedded_writer import recovery_payload
+from regsys.model import Login, LoginTerms, NewAccount, NewDevice, NewJob, Threepid
+from regsys.testing.contracts.case import NOW_MS, user
+from tests.contracts.writer import logins
+
+ALICE = user("alice")
+TERMS = LoginTerms(
+    device_id="PHONE",
+    is_guest=True,
+    refreshable=True,
+    valid_until_ms=NOW_MS + 1,
+    refresh_until_ms=NOW_MS + 2,
+    session_until_ms=NOW_MS + 3,
+)
+# No field has its default.
+WHOLE = NewAccount(
+    key="key",
+    user_id=ALICE,
+    created_ms=NOW_MS,
+    password_hash="a hash",
+    is_guest=True,
+    upgrades_guest=True,
+    admin=True,
+    user_type="bot",
+    approved=False,
+    shadow_banned=True,
+    display_name="Alice",
+    appservice_id="irc",
+    is_ghost=True,
+    auth_provider_id="oidc",
+    threepids=(Threepid("email", "alice@mail.example", NOW_MS),),
+    vouched_emails=("alice@mail.example",),
+    registration_token="token",
+    consents={"privacy_policy": "1"},
+    session_id="session",
+    session_until_ms=NOW_MS + 4,
+    device=NewDevice(
+        login=logins().issue(ALICE, TERMS, "key"),
+        display_name="my phone",
+        is_appservice_ghost=True,
+        auth_provider_id="oidc",
+        auth_provider_session_id="sid",
+    ),
+    jobs=(NewJob(kind="greet", payload={"name": "Alice"}, job_id="job", dedup_key="greet alice"),),
+)
+
+
+def parsed(data: Any) -> NewAccount:
+    """What another process makes of it."""
+    return parse_account(json.loads(json.dumps(data)), logins().issue)
+
+
+def defaults(value: Any) -> Iterator[str]:
+    """The fields of an attrs value, and of those in it, that have their default. Tokens count for
+    nothing: a guest has no refresh token."""
+    for field in attr.fields(type(value)):
+        if "token" in field.name and isinstance(value, Login):
+            continue
+        found = getattr(value, field.name)
+        if found == field.default:
+            yield f"{type(value).__name__}.{field.name}"
+        for part in found if isinstance(found, tuple) else (found,):
+            if attr.has(type(part)):
+                yield from defaults(part)
+
+
+class RoundTripTests(SynchronousTestCase):
+    def test_everyField(self) -> None:
+        """Every field of an account, and of its device, addresses and jobs, survives."""
+        self.assertEqual(list(defaults(WHOLE)), [], "give these fields of WHOLE another value")
+        self.assertEqual(parsed(account_json(WHOLE)), WHOLE)
+
+    def test_defaults(self) -> None:
+        """An account with as little as possible survives, and absent keys have their defaults."""
+        least = NewAccount(key="key", user_id=ALICE, created_ms=NOW_MS)
+        self.assertEqual(parsed(account_json(least)), least)
+        needed = {"key": "key", "user_id": str(ALICE), "created_ms": NOW_MS}
+        self.assertEqual(parsed(needed), least)
+
+    def test_tokens(self) -> None:
+        """No token is in it."""
+        login = logins().issue(ALICE, attr.evolve(TERMS, is_guest=False), "key")
+        assert login.refresh_token is not None
+        text = json.dumps(account_json(attr.evolve(WHOLE, device=NewDevice(login=login))))
+        for token in (login.access_token, login.refresh_token):
+            self.assertNotIn(token.reveal(), text)
+
+
+# The payload of a recovery job as earlier versions have stored it.
+STORED = {
+    "key": "key",
+    "created_ms": NOW_MS,
+    "is_guest": True,
+    "upgrades_guest": True,
+    "user_type": "bot",
+    "shadow_banned": True,
+    "appservice_id": "irc",
+    "is_ghost": True,
+    "auth_provider_id": "oidc",
+    "display_name": "Alice",
+    "vouched_emails": ["alice@mail.example"],
+    "registration_token": "token",
+    "consents": {"privacy_policy": "1"},
+    "session_id": "session",
+    "session_until_ms": NOW_MS + 4,
+    "user_id": "@alice:contract.example",
+    "threepids": [["email", "alice@mail.example", NOW_MS]],
+    "terms": {
+        "device_id": "PHONE",
+        "is_guest": True,
+        "refreshable": True,
+        "valid_until_ms": NOW_MS + 1,
+        "refresh_until_ms": NOW_MS + 2,
+        "session_until_ms": NOW_MS + 3,
+    },
+    "device": {
+        "display_name": "my phone",
+        "is_appservice_ghost": True,
+        "auth_provider_id": "oidc",
+        "auth_provider_session_id": "sid",
+    },
+}
+
+
+class RecoveryTests(SynchronousTestCase):
+    def test_stored(self) -> None:
+        """A recovery job stores just this: no password hash, no token, and no field by accident."""
+        self.assertEqual(json.loads(json.dumps(recovery_payload(WHOLE))), STORED)
+
+    def test_read(self) -> None:
+        """What earlier versions have stored is read, but for what was left out."""
+        left_out = {"password_hash": None, "admin": False, "approved": True, "jobs": ()}
+        self.assertEqual(parsed(STORED), attr.evolve(WHOLE, **left_out))

@@ -1,0 +1,89 @@
+"""The kinds of jobs as they are wired: what runs them, and in which order they are planned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import implementer
+
+from regsys.accounts.auto_join import AutoJoinPlanner
+from regsys.accounts.monthly_active_users import ReservedUsers
+from regsys.accounts.post_registration_jobs import DirectoryNotice, EmailPusher, JobPlanners
+from regsys.interfaces import ISmsSender
+from regsys.testing import (
+    MemoryAccounts,
+    MemoryActiveUsers,
+    MemoryAuth,
+    MemoryDevices,
+    MemoryDirectory,
+    MemoryMails,
+    MemoryPushers,
+    MemoryRooms,
+    config,
+    memory_process,
+)
+from regsys.threepids.changes import AddressNotice
+from regsys.wiring import embedded
+from regsys.wiring.subsystem import Subsystem
+from tests.support.case import SystemCase
+
+# What the tests' server has no mail server, gateway, homeserver or directory for, and what it
+# never writes.
+ELSEWHERE = {
+    "finish_registration",
+    "tell_user_directory",
+    "count_active_user",
+    "auto_join",
+    "validation_mail",
+    "validation_sms",
+}
+
+
+@implementer(ISmsSender)
+class Texts:
+    async def send(self, number: str, text: str) -> None:
+        return
+
+
+class JobKindTests(SystemCase):
+    def test_standalone(self) -> None:
+        """Kinds that this process cannot run are left to others."""
+        runner = self.subsystem.jobs
+        self.assertEqual(runner.kinds - set(runner._handlers), ELSEWHERE)
+
+    def whole(self, **options: Any) -> Subsystem:
+        """One that has been given all that jobs may need."""
+        chosen, accounts = config(**options), MemoryAccounts()
+        devices = MemoryDevices(accounts)
+        return embedded(
+            chosen,
+            self.clock,
+            store=accounts,
+            devices=devices,
+            auth=MemoryAuth(devices),
+            rooms=MemoryRooms("test.example"),
+            pushers=MemoryPushers(devices),
+            active_users=MemoryActiveUsers(self.clock),
+            process=memory_process(self, chosen, self.clock, self.database),
+            hooks=self.hooks(mails=MemoryMails(), sms=Texts(), directory=MemoryDirectory()),
+        )
+
+    def test_everyKind(self) -> None:
+        """Where all parts are there, every kind is run."""
+        reserved = [{"medium": "email", "address": "a@mail.example"}]
+        runner = self.whole(mau_limit_reserved_threepids=reserved).jobs
+        self.assertEqual(set(runner._handlers), runner.kinds)
+
+    def test_order(self) -> None:
+        """Jobs are planned in this order; the last three are not planned for ghosts."""
+        planners = self.whole(
+            auto_join_rooms=["#lobby:test.example"],
+            mau_limit_reserved_threepids=[{"medium": "email", "address": "a@mail.example"}],
+            email={"notif_from": "a@test.example", "enable_notifs": True},
+        ).handler.planners
+        assert isinstance(planners, JobPlanners)
+        for asked, expected in (
+            (planners.for_all, [DirectoryNotice, AddressNotice]),
+            (planners.for_people, [ReservedUsers, AutoJoinPlanner, EmailPusher]),
+        ):
+            self.assertEqual([type(planner) for planner in asked], expected)
