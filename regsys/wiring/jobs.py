@@ -97,8 +97,8 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
 
 
 def warnings(config: Config, *, has_rooms: bool, has_sms_sender: bool) -> Sequence[str]:
-    """Which jobs will wait, for the operator at each start. ``has_sms_sender``: an embedder sends text
-    messages."""
+    """Which jobs will wait, for the operator at each start. ``has_sms_sender``: the embedder
+    brought an ISmsSender."""
     sentences, sms = [], config.phones.sms
     if config.rooms.auto_join and not has_rooms:
         sentences.append(
