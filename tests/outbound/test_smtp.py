@@ -163,7 +163,7 @@ class FaultTests(SMTPCase):
             (STALL, "did not answer"),
             (DROP, "hung up"),
             (NONSENSE, "no SMTP answer"),
-            (ENDLESS, "not come to an end"),
+            (ENDLESS, "too many lines"),
         ]
         for step in ("greeting", "EHLO", "MAIL", "RCPT", "DATA", "message"):
             for fault, words in endings:
