@@ -16,6 +16,7 @@ from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, Threep
 from regsys.client_api.names_from_threepids import display_name_of
 from regsys.client_api.session_passwords import SessionPasswords
 from regsys.consent import Consents
+from regsys.housekeeping import Housekeeping
 from regsys.http import Endpoint, InFlight, RefusalLog
 from regsys.interfaces import (
     IAppservices,
@@ -29,7 +30,7 @@ from regsys.interfaces import (
     IUserLookup,
     IValidationMails,
 )
-from regsys.jobs import Housekeeping, JobRunner
+from regsys.jobs import JobRunner
 from regsys.registration_tokens import RegistrationTokens
 from regsys.uia.reauthentication import Reauthentication
 from regsys.wiring.process import Process
