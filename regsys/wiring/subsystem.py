@@ -121,9 +121,9 @@ def hooks(
 class Subsystem:
     """A registration subsystem, ready to be mounted.
 
-    Call ``start`` once the reactor runs, and await ``stop`` before it ends. Call ``hurry`` if that
+    Call ``start`` once the reactor runs, and await ``stop`` before it ends; call ``hurry`` if that
     takes too long. If ``reauthentication`` is None, there is no stage by which a user could confirm
-    a request. ``blocking`` is for a /login of your own.
+    a request. ``blocking`` is for a /login of your own: whether a user may log in at all.
     """
 
     handler: RegistrationHandler
