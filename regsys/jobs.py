@@ -11,14 +11,13 @@ import secrets
 from collections import Counter
 from typing import Any, Awaitable, Callable, Coroutine, Iterable, Mapping, Optional, Sequence
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredQueue
+from twisted.internet.defer import Deferred, DeferredList, DeferredQueue
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from regsys import clock
 from regsys.errors import RegistrationError
-from regsys.interfaces import IExpiring
 from regsys.metrics import Metrics
 from regsys.model import JOB_LEASE_MS, JOB_LONGEST_WAIT_MS, Job, NewJob
 from regsys.storage.jobs import JobStore
@@ -227,60 +226,3 @@ class JobRunner:
         if self._metrics is not None:
             self._metrics.jobs_failed.labels(job.kind).inc()
         await self._store.postpone(job.job_id, due_ms, error[:500])
-
-
-class Housekeeping:
-    """Deletes expired rows once a minute, in batches. It rests between two batches, because SQLite
-    has one thread for all calls."""
-
-    EVERY_S = 60.0
-    AT_MOST = 500
-
-    def __init__(self, stores: Sequence[IExpiring], clock: IReactorTime) -> None:
-        self._stores = stores
-        self._clock = clock
-        self._loop = LoopingCall(self._round)
-        self._loop.clock = clock
-        self._rest: Optional[Deferred[None]] = None
-        self._is_stopped = False
-
-    def start(self) -> None:
-        self._is_stopped = False
-        self._loop.start(self.EVERY_S)
-
-    def stop(self) -> None:
-        self._is_stopped = True
-        if self._loop.running:
-            self._loop.stop()
-        if self._rest is not None:
-            self._rest.cancel()
-
-    def _round(self) -> Deferred[None]:
-        sweeping = Deferred.fromCoroutine(self._sweep())
-        return sweeping.addErrback(lambda failure: log.failure("sweep", failure))
-
-    async def _sweep(self) -> None:
-        for store in self._stores:
-            if self._is_stopped:
-                return
-            name = type(store).__name__
-            try:
-                await self._sweep_store(store)
-            except RegistrationError as error:
-                log.warn("could not sweep {store}: {error}", store=name, error=error.text)
-            except Exception as error:  # a bug in one store must not stop the others
-                if self._is_stopped and isinstance(error, CancelledError):
-                    return
-                log.failure("could not sweep {store}", store=name)
-
-    async def _sweep_store(self, store: IExpiring) -> None:
-        now_ms, began_s = clock.now_ms(self._clock), self._clock.seconds()
-        while await store.delete_expired(now_ms, self.AT_MOST) >= self.AT_MOST:
-            if self._is_stopped:
-                return
-            self._rest = Deferred.fromCoroutine(clock.rest(self._clock, began_s))
-            try:
-                await self._rest
-            finally:
-                self._rest = None
-            began_s = self._clock.seconds()

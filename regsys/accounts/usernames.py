@@ -182,8 +182,8 @@ class Usernames:
         self._logged.add(services)
         log.error(
             "no user name can be generated: {localpart}, like the numbers before it, is taken or "
-            "kept for application services ({services}). Guests, and who registers without a "
-            "name, are REFUSED until namespaces leave some numbers to others",
+            "kept for application services ({services}). Guests and registrations "
+            "without a name are REFUSED until namespaces leave some numbers to others",
             localpart=localpart,
             services=services,
         )

@@ -81,7 +81,7 @@ def blocking(parts: Parts, stores: AccountStores) -> IBlocking:
     if stores.blocking is not None:
         return stores.blocking
     if config.max_users is not None and stores.active_users is None:
-        raise ValueError("limit_usage_by_mau needs somebody who counts: bring active_users")
+        raise ValueError("limit_usage_by_mau needs a count of active users: bring active_users")
     if config.max_users is None and not config.disabled:
         return NoBlocking()
     return Blocking(

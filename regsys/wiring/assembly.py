@@ -7,9 +7,10 @@ from typing import Optional
 from regsys.client_api.signup import Signup
 from regsys.config import ConfigError
 from regsys.consent import Consents
+from regsys.housekeeping import Housekeeping
 from regsys.http import InFlight, RefusalLog
 from regsys.interfaces import IRegistrationWriter
-from regsys.jobs import Handler, Housekeeping, JobRunner
+from regsys.jobs import Handler, JobRunner
 from regsys.networks import address_key
 from regsys.templates import Templates
 from regsys.web.pages import Pages

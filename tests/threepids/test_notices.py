@@ -94,7 +94,7 @@ class NewAccountTests(NewAccountCase):
         does, and only then."""
         session, sid = self.begin(), self.proven()
         # It writes jobs, and never gets to run them.
-        self.patch(JobRunner, "start_jobs", lambda runner, jobs: None)
+        self.patch(JobRunner, "_start_held", lambda runner, jobs: None)
         self.over_again()
         self.assertRegistered(self.present(session, sid), "alice")
         self.assertNotIn((*ADDED, 1), self.heard)
@@ -107,7 +107,7 @@ class NewAccountTests(NewAccountCase):
     def test_lostMeanwhile(self) -> None:
         """Nobody is told that an account has what it has lost before a process came to tell."""
         session, sid = self.begin(), self.proven()
-        self.patch(JobRunner, "start_jobs", lambda runner, jobs: None)
+        self.patch(JobRunner, "_start_held", lambda runner, jobs: None)
         self.over_again()
         self.assertRegistered(self.present(session, sid), "alice")
         self.wait(self.subsystem.handler.deactivated(UserID("alice", "test.example")))

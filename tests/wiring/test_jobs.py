@@ -65,7 +65,8 @@ class JobKindTests(SystemCase):
             pushers=MemoryPushers(devices),
             active_users=MemoryActiveUsers(self.clock),
             process=memory_process(self, chosen, self.clock, self.database),
-            hooks=self.hooks(mails=MemoryMails(), sms=Texts(), directory=MemoryDirectory()),
+            directory=MemoryDirectory(),
+            hooks=self.hooks(mails=MemoryMails(), sms=Texts()),
         )
 
     def test_everyKind(self) -> None:
