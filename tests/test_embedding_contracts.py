@@ -1,4 +1,4 @@
-"""The store of docs/examples/embedding.py keeps what regsys's own stores must keep."""
+"""The store of docs/examples/embedding.py fulfils the contracts of regsys's own stores."""
 
 from __future__ import annotations
 

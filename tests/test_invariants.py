@@ -1,4 +1,4 @@
-"""Tests for tests.support.invariants: each rule finds the fault that it is there for."""
+"""Tests for tests.support.invariants: each rule finds its fault."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def populate(case: SynchronousTestCase, database: Any) -> None:
     alice = client.register(username="alice", password=PASSWORD, auth=DUMMY, refresh_token=True)
     client.post(f"{V3}/refresh", {"refresh_token": alice.json["refresh_token"]})
     session = client.register(username="b", password=PASSWORD).json["session"]
-    clock.advance(0)  # the hash is made once the answer is out
+    clock.advance(0)  # the hash is made after the answer
     case.assertEqual(client.register(auth={**DUMMY, "session": session}).status, 200)
     client.register("?kind=guest")
     guest = client.register("?kind=guest").json
@@ -138,14 +138,14 @@ def populate(case: SynchronousTestCase, database: Any) -> None:
 
 class InvariantsTests(OnPostgreSQL, SynchronousTestCase):
     def test_aSoundDatabaseBreaksNone(self) -> None:
-        """Accounts made in every way, on PostgreSQL too, keep every rule."""
+        """Accounts made in every way, on PostgreSQL too, break no rule."""
         database = self.database()
         populate(self, database)
         self.assertEqual(invariants.broken(database.pool.connection), {})
 
     def test_ghosts(self) -> None:
-        """A server that has ghosts alone, of whatever namespace, breaks none: nobody is the first
-        real user there."""
+        """A server with ghosts alone, of whatever namespace, breaks none: it has no first real
+        user."""
         database = inline_database(SQLite(self.mktemp()), sqlite3.connect)
         self.addCleanup(database.pool.close)
         for name, exclusive in ("open", None), ("exclusive", "irc"):
@@ -155,7 +155,7 @@ class InvariantsTests(OnPostgreSQL, SynchronousTestCase):
         self.assertEqual(invariants.broken(database.pool.connection), {})
 
     def test_eachRuleFindsItsFault(self) -> None:
-        """A database that has been tampered with breaks the rule that says so."""
+        """A manipulated database breaks the rule for that fault."""
         self.assertEqual({sentence for sentence, _ in DAMAGE}, set(invariants.RULES))
         path = self.mktemp()
         database = inline_database(SQLite(path), sqlite3.connect)

@@ -1,4 +1,4 @@
-"""Jobs: run at once, retried until they succeed, never by two at a time, never lost."""
+"""Jobs: run at once, retried until they succeed, never by two processes at a time, never lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KIND = "greet"
 
 class WaitTests(SynchronousTestCase):
     def test_doubling(self) -> None:
-        """The wait after a failure doubles from a second to an hour, of which half is chance."""
+        """The wait after a failure doubles from a second to an hour, half of it random."""
         for attempts, longest_ms in (
             (1, 1000),
             (2, 2000),
@@ -50,7 +50,7 @@ class RunnerCase(SynchronousTestCase):
         self.runner = self.make()
 
     def make(self, store: Any = None) -> JobRunner:
-        """A process that knows how to greet, and does it as ``behaviour`` says."""
+        """A process with a handler that greets as ``behaviour`` says."""
         runner = JobRunner(store or self.store, self.clock, self.metrics)
         runner.add_handlers({KIND: self.handle})
         return runner
@@ -76,7 +76,7 @@ class RunnerCase(SynchronousTestCase):
         return job
 
     def add(self, *job_ids: str, kind: str = KIND) -> None:
-        """Jobs that nobody holds."""
+        """Jobs that no process holds."""
         new = [NewJob(kind=kind, job_id=job_id) for job_id in job_ids]
         self.wait(self.store.add(new, int(self.clock.seconds() * 1000)))
 
@@ -104,15 +104,15 @@ class RunTests(RunnerCase):
         self.assertEqual(self.rows("job_id"), [])
 
     def test_failed(self) -> None:
-        """A job that fails is kept with its reason, counted, logged without its content, and
-        tried again by and by until it succeeds."""
+        """A job that fails is kept with its reason, counted, logged without its payload, and
+        retried until it succeeds."""
         self.behaviour = self.fail
         with capturedLogs() as events:
             self.runner.start_jobs([self.born()])
         self.assertEqual(self.rows("attempts, last_error"), [(1, "ValueError: the reason")])
         (event,) = events
-        told = [event[field] for field in ("kind", "job_id", "attempts", "error")]
-        self.assertEqual(told, [KIND, "job", 1, "ValueError: the reason"])
+        fields = [event[field] for field in ("kind", "job_id", "attempts", "error")]
+        self.assertEqual(fields, [KIND, "job", 1, "ValueError: the reason"])
         self.assertNotIn("alice", repr(event))
         labels = {"kind": KIND}
         counted = self.metrics.registry.get_sample_value("regsys_job_failures_total", labels)
@@ -126,7 +126,7 @@ class RunTests(RunnerCase):
         self.assertEqual([job.attempts for job in self.done], [1, 2, 3])
 
     def test_longReason(self) -> None:
-        """Of a reason as long as a book the beginning is kept."""
+        """Only the beginning of a long reason is kept."""
         self.reason = "x" * 10**6
         self.behaviour = self.fail
         self.runner.start_jobs([self.born()])
@@ -134,7 +134,7 @@ class RunTests(RunnerCase):
         self.assertEqual(len(reason), 500)
 
     def test_unknownKind(self) -> None:
-        """A job that this process knows nothing of is left for one that does."""
+        """A job of an unknown kind is left for another process."""
         self.add("foreign", kind="fly")
         self.runner.start_jobs([self.born(kind="fly")])
         self.assertEqual(self.wait(self.runner.run_due()), 0)
@@ -161,7 +161,7 @@ class RunTests(RunnerCase):
         self.assertEqual(self.runner._taken.total(), 0)
 
     def test_backendDownAfterwards(self) -> None:
-        """Where even the failure can't be stored, the job is held until its lease ends, and the
+        """If even the failure can't be stored, the job is held until its lease ends, and the
         process goes on."""
         self.behaviour = self.fail
         runner = self.make(Away(self.store, "postpone", Unavailable()))
@@ -175,7 +175,8 @@ class RunTests(RunnerCase):
 
 class LoopTests(RunnerCase):
     def test_start(self) -> None:
-        """A process that starts takes over what nobody holds, then looks every few seconds."""
+        """A process that starts takes over the jobs that no process holds, then polls every few
+        seconds."""
         self.add("a")
         self.runner.start()
         self.assertEqual([job.job_id for job in self.done], ["a"])
@@ -192,7 +193,7 @@ class LoopTests(RunnerCase):
         self.assertEqual(len(self.done), 2 * PLACES + 5)
 
     def test_leases(self) -> None:
-        """What another process holds is left to it, until its lease ends because it died."""
+        """A job that another process holds is left to it, until its lease ends because it died."""
         dead = self.make()
         self.behaviour = lambda job: Deferred()
         dead.start_jobs([self.born()])
@@ -205,7 +206,7 @@ class LoopTests(RunnerCase):
         self.assertEqual(self.rows("job_id"), [])
 
     def test_troubleIsSurvived(self) -> None:
-        """A round that fails, the database being away or through a bug of ours, is not the last."""
+        """A round that fails, because of the database or a bug, is not the last."""
         for error, logged in ((Unavailable(), 0), (TypeError("a bug"), 1)):
             store = Away(self.store, "claim", error)
             runner = self.make(store)
@@ -221,7 +222,7 @@ class LoopTests(RunnerCase):
 
 
 class PlacesTests(RunnerCase):
-    """Each kind has its places, so many as PLACES."""
+    """Each kind may run as many jobs at a time as PLACES says."""
 
     MAIL, ROOM = "mail", "room"
 
@@ -246,13 +247,13 @@ class PlacesTests(RunnerCase):
         return [f"{kind}{number:03}" for number in range(count)]
 
     def begun(self) -> list[str]:
-        """The ids of the jobs begun since this was asked last."""
+        """The ids of the jobs begun since the last look."""
         begun, self.done[:] = sorted(job.job_id for job in self.done), []
         return begun
 
     def test_anotherKindStalls(self) -> None:
         """A job due behind 60 of a kind that stalls starts at once, and so does one that is due
-        later, at the next round."""
+        later, in the next round."""
         self.add(*self.names("mail", 60), kind=self.MAIL)
         self.clock.advance(1)
         self.add("room", kind=self.ROOM)
@@ -263,7 +264,7 @@ class PlacesTests(RunnerCase):
         self.assertEqual(self.begun(), ["later"])
 
     def test_slowOne(self) -> None:
-        """One slow job holds no other up: as others of its kind end, the next ones begin."""
+        """One slow job delays no other: as others of its kind end, the next ones begin."""
         names = self.names("mail", 3 * PLACES)
         self.add(*names, kind=self.MAIL)
         self.runner.start()
@@ -275,7 +276,7 @@ class PlacesTests(RunnerCase):
         self.assertEqual(len(self.ends), PLACES)
 
     def test_noMoreThanPlaces(self) -> None:
-        """What has no place is held by nobody, so another process runs it meanwhile."""
+        """A job without a place is not held, so another process runs it meanwhile."""
         self.add(*self.names("mail", PLACES + 5), kind=self.MAIL)
         self.runner.start()
         for _ in range(3):
@@ -291,7 +292,7 @@ class PlacesTests(RunnerCase):
         self.addCleanup(runner._loop.stop)
 
     def test_nothingMoreIsDue(self) -> None:
-        """A job that ends asks for no more where nothing else was due."""
+        """A job that ends claims no more if nothing else was due."""
         self.add(*self.names("mail", 3), kind=self.MAIL)
         store = Counted(self.store)
         runner = self.make(store)
@@ -317,7 +318,7 @@ class PlacesTests(RunnerCase):
         self.assertEqual(self.begun(), [names[PLACES + 2]])
 
     def test_releaseFails(self) -> None:
-        """Where they can't be released, they are taken over when their first lease ends."""
+        """If they can't be released, they are taken over when their first lease ends."""
         runner = self.make(Away(self.store, "release", Unavailable()))
         runner.start_jobs([self.born(name) for name in self.names("mail", PLACES + 1)])
         self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
@@ -327,7 +328,7 @@ class PlacesTests(RunnerCase):
         self.assertEqual(self.wait(runner.run_due()), 1)
 
     def test_troubleWhileLooking(self) -> None:
-        """While the database can't be asked, jobs that end don't ask it: the next round does."""
+        """While the database is unavailable, jobs that end don't query it: the next round does."""
         for error, logged in ((Unavailable(), 0), (TypeError("a bug"), 1)):
             self.add(*self.names("mail", 2 * PLACES), kind=self.MAIL)
             store = Away(self.store, "claim", None)
@@ -348,7 +349,7 @@ class PlacesTests(RunnerCase):
             self.wait(self.database.transaction("test", lambda txn: txn.run("DELETE FROM jobs")))
 
     def test_stopWhileOthersAreDue(self) -> None:
-        """Stopping waits for all that is under way, and what ends takes no further job up."""
+        """Stopping waits for all that is under way, and no further job is begun."""
         names = self.names("mail", 2 * PLACES)
         self.add(*names, kind=self.MAIL)
         self.runner.start()
@@ -361,7 +362,7 @@ class PlacesTests(RunnerCase):
         self.assertEqual((self.begun(), len(self.rows("job_id"))), ([], PLACES))
 
     def test_stopWhileLookingForMore(self) -> None:
-        """A claim that a job's end has begun is waited for, and so are the jobs that it brings."""
+        """Stopping waits for a claim that a job's end has begun, and for its jobs."""
         self.add(*self.names("mail", PLACES + 1), kind=self.MAIL)
         store = Away(self.store, "claim", None)
         runner = self.make(store)
@@ -395,7 +396,7 @@ class Counted:
 
 class StopTests(RunnerCase):
     def test_underWay(self) -> None:
-        """Stopping waits for the jobs under way, and takes no more."""
+        """Stopping waits for the jobs under way, and claims no more."""
         end: Deferred[None] = Deferred()
         self.behaviour = lambda job: end
         self.runner.start()
@@ -410,7 +411,7 @@ class StopTests(RunnerCase):
         self.assertEqual(self.rows("job_id"), [("late",)])
 
     def test_inTheMiddleOfAClaim(self) -> None:
-        """Stopping in the middle of a claim waits for what it takes, and for no second batch."""
+        """Stopping in the middle of a claim waits for its jobs, and for no second batch."""
         self.add(*(f"{number:03}" for number in range(2 * PLACES)))
         claim: Deferred[None] = Deferred()
         runner = self.make(Away(self.store, "claim", claim))
@@ -422,7 +423,8 @@ class StopTests(RunnerCase):
         self.assertEqual(len(self.done), PLACES)
 
     def test_neverStarted(self) -> None:
-        """What was never started stops at once, and so does what was stopped before."""
+        """A runner that was never started stops at once, and so does one that was stopped
+        before."""
         self.wait(self.runner.stop())
         self.runner.start()
         for _ in range(2):
@@ -450,7 +452,7 @@ class Away:
 
 
 class Shelf:
-    """Rows with an end: how many there are, in how many goes they went, or what is wrong."""
+    """Rows that expire: how many there are, in how many batches they went, or the error."""
 
     def __init__(self, rows: int, error: Optional[Exception] = None) -> None:
         self.rows = rows
@@ -467,11 +469,11 @@ class Shelf:
 
 
 class Broken(Shelf):
-    """Named by the log."""
+    """Its name appears in the log."""
 
 
 class Slow(Shelf):
-    """Each go takes its time."""
+    """Each batch takes its time."""
 
     def __init__(self, rows: int, clock: Clock, took_s: float) -> None:
         super().__init__(rows)
@@ -489,7 +491,7 @@ class Slow(Shelf):
 
 class HousekeepingTests(SynchronousTestCase):
     def test_everyMinute(self) -> None:
-        """At the start and then every minute what has expired goes."""
+        """Expired rows are removed at the start and then every minute."""
         clock = Clock()
         clock.advance(7)
         shelves = Shelf(20), Shelf(3)
@@ -503,8 +505,8 @@ class HousekeepingTests(SynchronousTestCase):
         self.assertEqual(len(shelves[1].goes), 2)
 
     def test_batches(self) -> None:
-        """Many rows go some at a time. Between one batch and the next the database belongs to
-        others for three times as long as the batch took, and for a moment at least."""
+        """Many rows are removed in batches. Between two batches the database is free for other
+        calls for three times as long as the batch took, and at least for a moment."""
         for took_s, rest_s in ((0.2, 0.6), (0.0, 0.01)):
             clock = Clock()
             shelf = Slow(1200, clock, took_s)
@@ -518,7 +520,7 @@ class HousekeepingTests(SynchronousTestCase):
                 self.assertIs(shelf.is_busy, left != 0 and took_s != 0)
 
     def test_stopped(self) -> None:
-        """Once it is stopped no further batch begins, and nothing is left behind on the clock."""
+        """Once it is stopped no further batch begins, and nothing is left on the clock."""
         for took_s, advance_s in ((0.2, 0.1), (0.2, 0.3), (0.0, 0.0)):
             clock = Clock()
             shelves = Slow(1200, clock, took_s), Shelf(1)
@@ -531,8 +533,8 @@ class HousekeepingTests(SynchronousTestCase):
             self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_trouble(self) -> None:
-        """Whatever goes wrong with one store, it is logged with that store's name, the others are
-        swept in the same round, and the next round tries again."""
+        """An error of one store is logged with that store's name, the others are swept in the same
+        round, and the next round retries."""
         clock = Clock()
         shelves = Shelf(1), Broken(1), Shelf(1)
         Housekeeping(shelves, clock).start()
@@ -556,5 +558,5 @@ class HousekeepingTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors()), 3)
 
     def test_neverStarted(self) -> None:
-        """What was never started can be stopped."""
+        """A sweep that was never started can be stopped."""
         Housekeeping([], Clock()).stop()

@@ -1,4 +1,4 @@
-"""Accounts in somebody else's store: whole or absent, wherever a process dies on the way."""
+"""Accounts in a homeserver's own store: complete or absent, wherever a process dies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.homeserver import LATER_S, POINTS, Died, Homeserver, failing_
 
 # From here on the homeserver has the account.
 MADE = POINTS.index("after create_account")
-# Who registers: what differs from somebody who wants a name and a login.
+# The kinds of registration: what differs from one that asks for a name and a login.
 KINDS: dict[str, dict[str, Any]] = {
     "user": {},
     "without login": {"device": None},
@@ -49,8 +49,8 @@ class EmbeddedWriterTests(WriterContract, TestCase):
 
 class RecoveryTests(TestCase):
     async def test_whoTheFirstUserIs(self) -> None:
-        """Whom a recovery finds is the first user exactly if the request would have made him so;
-        and the job that waits meanwhile tells no session by its id."""
+        """An account that a recovery finds is the first user exactly if the request would have made
+        it so; the waiting job does not contain a session id."""
         for more, first in (
             ({}, ["alice"]),
             ({"is_guest": True}, []),
@@ -62,7 +62,7 @@ class RecoveryTests(TestCase):
             await server.begin()
             writer, _ = server.process(failing_at("before complete", Died()))
             with self.assertRaises(Died):
-                await writer.create_account(server.wish(**more))
+                await writer.create_account(server.new_account(**more))
             ((job_id,),) = await server.rows("SELECT job_id FROM jobs")
             self.assertNotIn("session", job_id)
             await server.recover()
@@ -70,24 +70,24 @@ class RecoveryTests(TestCase):
             self.assertEqual(found, [(str(user(name)),) for name in first], more)
 
     async def test_toldOnce(self) -> None:
-        """A recovery that finds that somebody else has completed the key tells of no account."""
+        """A recovery that finds the key completed by another process reports no account."""
         server = Homeserver(self)
         await server.begin()
         writer, _ = server.process(failing_at("before complete", Died()))
         with self.assertRaises(Died):
-            await writer.create_account(server.wish())
+            await writer.create_account(server.new_account())
         server.clock.advance(LATER_S)
         (job,) = await JobStore(server.db).claim(
             {RECOVERY: 1}, int(server.clock.seconds() * 1000), JOB_LEASE_MS
         )
         writer, _ = server.process()
-        self.assertFalse((await writer.create_account(server.wish())).replayed)
+        self.assertFalse((await writer.create_account(server.new_account())).replayed)
         await writer.recover(job)
         self.assertEqual(server.recovered, [])
 
     async def test_told(self) -> None:
-        """Each account is made once: told of by the recovery that has finished it, or the answer
-        to the request that has, wherever the first process died."""
+        """Each account is reported once: by the recovery that finished it, or by the answer to the
+        request that did, wherever the first process died."""
         more = {"shadow_banned": True, "auth_provider_id": "oidc"}
         for point in POINTS:
             for asks in (False, True):
@@ -95,15 +95,18 @@ class RecoveryTests(TestCase):
                 await server.begin()
                 writer, _ = server.process(failing_at(point, Died()))
                 with self.assertRaises(Died):
-                    await writer.create_account(server.wish(**more))
+                    await writer.create_account(server.new_account(**more))
                 answers = []
                 for _ in range(2):
                     if asks:
-                        answers.append(await server.process()[0].create_account(server.wish()))
+                        answers.append(
+                            await server.process()[0].create_account(server.new_account())
+                        )
                     await server.recover()
                 made = [answer for answer in answers if not answer.replayed]
                 has_account = bool(server.accounts.by_name)
-                # What was completed before the death has been answered, or is nobody's to tell.
+                # What was completed before the death was answered already, or cannot be reported by
+                # anyone.
                 expected = int(has_account and point != "after complete")
                 self.assertEqual(len(made) + len(server.recovered), expected, f"{point} {asks}")
                 for new in server.recovered:
@@ -111,7 +114,7 @@ class RecoveryTests(TestCase):
 
 
 class Matter:
-    """One registration with a homeserver of its own, and what has become of it."""
+    """One registration with a homeserver of its own, and its state."""
 
     def __init__(self, case: TestCase, kind: str = "user") -> None:
         self.case = case
@@ -128,10 +131,10 @@ class Matter:
         if "upgrades_guest" in self.more:
             guest = new_account("guest", "1", is_guest=True, device=None, session_id=None)
             await self.server.accounts.create_account(guest)
-        return self.wish()
+        return self.new_account()
 
-    def wish(self) -> NewAccount:
-        return self.server.wish(**self.more)
+    def new_account(self) -> NewAccount:
+        return self.server.new_account(**self.more)
 
     async def die(self, new: NewAccount, point: str) -> None:
         writer, _ = self.server.process(failing_at(point, Died()))
@@ -139,12 +142,12 @@ class Matter:
             await writer.create_account(new)
         except Died:
             return
-        # Nobody who wants no login gets as far as this.
+        # A registration without a login does not reach this point.
         self.case.assertIsNone(new.device, f"{point} was not reached")
 
     async def ask(self) -> Created:
-        """The client asks again, and another process answers."""
-        return await self.server.process()[0].create_account(self.wish())
+        """The client retries, and another process answers."""
+        return await self.server.process()[0].create_account(self.new_account())
 
     async def assertUses(self, pending: int, completed: int) -> None:
         """How its registration token stands, if it has one."""
@@ -156,7 +159,7 @@ class Matter:
 
     async def assertAbsent(self) -> None:
         """Nothing is left of it, and its session goes on."""
-        server, name = self.server, self.wish().user_id.name_key
+        server, name = self.server, self.new_account().user_id.name_key
         account = server.accounts.by_name.get(name)
         self.case.assertTrue(account is None or (name == "1" and account.is_guest))
         self.case.assertEqual(server.devices.by_id, {})
@@ -191,7 +194,7 @@ class Matter:
                 await self.assertDevice(first, answer)
 
     async def assertDevice(self, first: NewAccount, answer: Created) -> None:
-        """One device, as it was asked for first, and in force."""
+        """One device, as the first request asked for, with its login in force."""
         assert answer.login is not None and first.device is not None
         self.case.assertEqual(answer.login, first.device.login)
         ((place, device),) = self.server.devices.by_id.items()
@@ -215,20 +218,20 @@ class CrashTests(TestCase):
                     raise self.failureException(f"{kind}, died {point}: {failure}") from failure
 
     async def test_askedAgain(self) -> None:
-        """A client that asks again gets its account, with the login that was begun."""
+        """A client that retries gets its account, with the login that was begun."""
 
         async def check(matter: Matter, new: NewAccount, number: int, point: str) -> None:
             await matter.die(new, point)
             matter.server.clock.advance(5)
-            again = matter.wish()
+            again = matter.new_account()
             created = await matter.server.process()[0].create_account(again)
             await matter.assertWhole(new if number else again, created)
 
         await self.each(check)
 
     async def test_nobodyAsksAgain(self) -> None:
-        """If nobody asks, what was made is brought to its end, and what was not is forgotten;
-        a client that comes back late gets its account either way."""
+        """If no client retries, an account that was made is completed, and a registration that made
+        none is forgotten; a client that retries late gets its account either way."""
 
         async def check(matter: Matter, new: NewAccount, number: int, point: str) -> None:
             await matter.die(new, point)
@@ -237,7 +240,7 @@ class CrashTests(TestCase):
                 await matter.assertWhole(new)
             else:
                 await matter.assertAbsent()
-                again = matter.wish()
+                again = matter.new_account()
                 created = await matter.server.process()[0].create_account(again)
                 await matter.assertWhole(again, created)
 
@@ -245,7 +248,7 @@ class CrashTests(TestCase):
 
 
 class CompanyTests(TestCase):
-    """Others are at work on the same registration."""
+    """Other processes work on the same registration."""
 
     async def test_twoAtOnce(self) -> None:
         """Two processes that work on one session give one answer, wherever the first pauses."""
@@ -262,7 +265,7 @@ class CompanyTests(TestCase):
             self.assertEqual(matter.server.greeted, ["@alice:contract.example"], point)
 
     async def test_recoveredTooEarly(self) -> None:
-        """A process that is slow, but alive, ends well though it was given up for dead."""
+        """A slow process ends well, although a recovery took it for dead."""
         for point in POINTS:
             matter, until = Matter(self), Deferred[None]()
             new = await matter.begin()
@@ -271,14 +274,15 @@ class CompanyTests(TestCase):
             await matter.server.recover()
             until.callback(None)
             created = await first
-            # A job that it was about to begin is another's by now, and is done twice.
+            # A job that it was about to begin belongs to another process by now, and is done twice.
             del matter.server.greeted[1:]
             await matter.assertWhole(new, created)
 
 
 class AddressTests(TestCase):
     async def test_recovered(self) -> None:
-        """What an account brings with it knows of its addresses, whoever ends the matter."""
+        """The jobs of an account know its addresses, whichever process completes the
+        registration."""
         matter = Matter(self, "threepids")
         new = await matter.begin()
         await matter.die(new, "after create_account")
@@ -288,12 +292,12 @@ class AddressTests(TestCase):
 
 class DeviceTests(TestCase):
     async def test_recovered(self) -> None:
-        """A recovery puts the device on the account with all that was said of it."""
+        """A recovery registers the device with all its fields."""
         matter = Matter(self)
         new = await matter.begin()
         assert new.device is not None
-        told = {"auth_provider_id": "oidc", "auth_provider_session_id": "sid"}
-        device = attr.evolve(new.device, is_appservice_ghost=True, **told)
+        provider = {"auth_provider_id": "oidc", "auth_provider_session_id": "sid"}
+        device = attr.evolve(new.device, is_appservice_ghost=True, **provider)
         await matter.die(attr.evolve(new, device=device), "after create_account")
         await matter.server.recover()
         self.assertEqual(list(matter.server.devices.by_id.values()), [device])
@@ -301,7 +305,8 @@ class DeviceTests(TestCase):
 
 class RefusalTests(TestCase):
     async def test_refused(self) -> None:
-        """What the store refuses leaves nothing; the session may go on under another name."""
+        """A registration that the store refuses leaves nothing; the session may go on under another
+        name."""
         matter = Matter(self)
         new = await matter.begin()
         matter.server.accounts.by_name["alice"] = new_account("other")
@@ -309,12 +314,12 @@ class RefusalTests(TestCase):
             await matter.ask()
         for table in ("outcomes", "jobs"):
             self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [])
-        created = await matter.server.process()[0].create_account(matter.server.wish("bob"))
+        created = await matter.server.process()[0].create_account(matter.server.new_account("bob"))
         self.assertEqual((created.user_id, created.replayed), (user("bob"), False))
         self.assertNotEqual(created.login, new.device)
 
     async def test_storeIsDown(self) -> None:
-        """If the store cannot say whether it made the account, that is found out later."""
+        """If the store cannot say whether it made the account, a recovery finds out later."""
         for point, made in (("before create_account", False), ("after create_account", True)):
             matter = Matter(self)
             new = await matter.begin()
@@ -332,37 +337,39 @@ class RefusalTests(TestCase):
             new = await matter.begin()
             await matter.die(new, point)
             writer, _ = matter.server.process()
-            created = await writer.create_account(matter.server.wish("bob"))
+            created = await writer.create_account(matter.server.new_account("bob"))
             await matter.assertWhole(new, created)
-            if point != "after complete":  # then the dead process had written the job
+            if point != "after complete":  # in that case the dead process had written the job
                 self.assertEqual(matter.server.named, ["alice"], point)
 
     async def test_anotherNameBeforeACrash(self) -> None:
-        """A recovery finds the account under the name that was asked for last, and tells of it by
-        that name, unless it has a display name of its own."""
+        """A recovery finds the account under the name that was asked for last, and reports that
+        name, unless the account has a display name of its own."""
         cases: list[tuple[dict[str, Any], str]] = [
             ({"display_name": "alice"}, "bob"),
             ({"display_name": "Alice L."}, "Alice L."),
             ({"display_name": "alice", "device": None}, "bob"),
         ]
-        for more, told in cases:
+        for more, display_name in cases:
             matter = Matter(self)
             await matter.begin()
             matter.more = more
-            await matter.die(matter.wish(), "before create_account")
-            renamed = matter.server.wish("bob", **({"device": None} if "device" in more else {}))
+            await matter.die(matter.new_account(), "before create_account")
+            renamed = matter.server.new_account(
+                "bob", **({"device": None} if "device" in more else {})
+            )
             await matter.die(renamed, "after create_account")
             await matter.server.recover()
             self.assertEqual(matter.server.greeted, [str(user("bob"))])
-            self.assertEqual(matter.server.named, [told])
+            self.assertEqual(matter.server.named, [display_name])
             self.assertEqual(
                 await matter.server.rows("SELECT user_id, finished FROM outcomes"),
                 [(str(user("bob")), True)],
             )
 
     async def test_deactivatedMeanwhile(self) -> None:
-        """An account that is deactivated before its recovery gets no device and no more tries;
-        its key is released, and its use of a token given back."""
+        """If an account is deactivated before its recovery, the recovery adds no device and is not
+        retried; the key is released, and its use of a token given back."""
         matter = Matter(self, "token")
         await matter.die(await matter.begin(), "after create_account")
         await matter.assertUses(1, 0)
@@ -371,7 +378,7 @@ class RefusalTests(TestCase):
         self.assertEqual(matter.server.devices.by_id, {})
         for table in ("jobs", "outcomes", "registration_token_uses"):
             self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [], table)
-        # The session holds the use for its hour, as it did before it registered.
+        # The session holds the use for an hour, as it did before it registered.
         ((until_ms,),) = await matter.server.rows(
             "SELECT expires_ms FROM registration_token_reservations"
         )

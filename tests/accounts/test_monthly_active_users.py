@@ -1,4 +1,4 @@
-"""Who uses the server: gathered in memory, written in batches, counted at hardly any cost."""
+"""Monthly active users: gathered in memory, written in batches, counted cheaply."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ class MemoryActiveUsersTests(MonthlyActiveUsersContract, TestCase):
 
 
 class Written:
-    """Each batch that was written, in ``batches``; ``held`` holds the next one up, ``away`` fails
-    it. All who were written are active; ``counts`` are the limits of the counts that were made."""
+    """``batches`` has each batch that was written; ``held`` delays the next one, ``away`` makes it
+    fail. All users who were written are active; ``counts`` has the limits of the counts that were
+    made."""
 
     def __init__(self) -> None:
         self.batches: list[Sequence[UserID]] = []
@@ -101,7 +102,7 @@ class ActivityCase(SynchronousTestCase):
 
 class ActivityTests(ActivityCase):
     def test_provides(self) -> None:
-        """The parts are what they stand for."""
+        """The fakes have the methods of the real classes."""
         stands_for(ActivityStore, self.store)
         provides(IMonthlyActiveUsers, self.users)
         provides(IAuth, WatchingAuth(auth=Any, activity=self.activity))
@@ -109,7 +110,7 @@ class ActivityTests(ActivityCase):
         provides(IJobPlanner, ReservedUsers(reserved=frozenset(), users=self.users))
 
     def test_onceAnHour(self) -> None:
-        """Who is seen again within the hour is not written again; an hour later he is."""
+        """A user who is seen again within the hour is not written again; an hour later they are."""
         for _ in range(3):
             self.activity.seen(ALICE)
             self.write()
@@ -123,7 +124,7 @@ class ActivityTests(ActivityCase):
         self.assertEqual(self.store.batches, [[ALICE]] * 2)
 
     def test_clockPutBack(self) -> None:
-        """Who was seen while the clock was wrong is seen again once it is right."""
+        """A user who was seen while the clock was wrong is seen again once it is right."""
         self.clock.advance(TEN_YEARS_S)
         self.activity.seen(ALICE)
         self.write()
@@ -134,7 +135,7 @@ class ActivityTests(ActivityCase):
         self.assertEqual(self.store.batches, [[ALICE]] * 2)
 
     def test_born(self) -> None:
-        """An account is written when it is made, though its guest was seen just before."""
+        """An account is written when it is made, even if its guest was seen just before."""
         self.activity.seen(ALICE)
         self.write()
         self.activity.born(ALICE)
@@ -142,7 +143,7 @@ class ActivityTests(ActivityCase):
         self.assertEqual(self.store.batches, [[ALICE]] * 2)
 
     def test_batches(self) -> None:
-        """Many are written in batches, in one order, each once."""
+        """Many users are written in batches, in one order, each once."""
         names = [UserID(f"u{number:04}", "s") for number in range(2 * BATCH + 1)]
         for user_id in reversed(names):
             self.activity.seen(user_id)
@@ -151,7 +152,8 @@ class ActivityTests(ActivityCase):
         self.assertEqual([one for batch in self.store.batches for one in batch], names)
 
     def test_everyMinute(self) -> None:
-        """What was seen is written within a minute, and goes on when the database was away."""
+        """What was seen is written within a minute; after a failure of the database writing goes
+        on."""
         self.activity.start()
         self.addCleanup(self.wait, self.activity.stop())
         self.activity.seen(ALICE)
@@ -165,7 +167,8 @@ class ActivityTests(ActivityCase):
         self.assertEqual(self.store.batches, [[ALICE, BOB]])
 
     def test_stopped(self) -> None:
-        """At the end the rest is written, if the database is there; then nothing ticks."""
+        """On stop the rest is written, if the database is available; afterwards nothing is
+        scheduled."""
         self.activity.start()
         self.activity.seen(ALICE)
         self.wait(self.activity.stop())
@@ -176,7 +179,7 @@ class ActivityTests(ActivityCase):
         self.wait(self.activity.stop())
 
     def test_seenWhileWritten(self) -> None:
-        """Who comes while others are being written is written next."""
+        """A user who is seen while others are being written is written next."""
         self.store.held = Deferred()
         self.activity.seen(ALICE)
         first = Deferred.fromCoroutine(self.activity.write())
@@ -190,7 +193,7 @@ class ActivityTests(ActivityCase):
         self.assertEqual(self.store.batches, [[ALICE], [BOB]])
 
     def test_bounded(self) -> None:
-        """However many come while nothing can be written, memory doesn't grow for ever."""
+        """While nothing can be written, memory stays bounded, however many users are seen."""
         for number in range(MOST + 10):
             self.activity.seen(UserID(f"u{number}", "s"))
         self.write()
@@ -199,7 +202,7 @@ class ActivityTests(ActivityCase):
         self.assertEqual(len(self.activity._noted_ms), 1)
 
     def test_gauge(self) -> None:
-        """The gauge shows all of them, and is not brought up to date at each round."""
+        """The gauge counts all users, and is not updated in every round."""
         self.activity.start()
         self.addCleanup(self.wait, self.activity.stop())
         self.activity.seen(ALICE)
@@ -216,8 +219,7 @@ class CountTests(ActivityCase):
         return found
 
     def test_kept(self) -> None:
-        """Within a few seconds there is one count, whatever accounts are made here: they are
-        added to it."""
+        """Within a few seconds there is one count; accounts that are made here are added to it."""
         self.activity.born(ALICE)
         self.assertEqual(self.count(), 1)
         for number in range(5):
@@ -229,8 +231,8 @@ class CountTests(ActivityCase):
         self.assertEqual(self.store.counts, [10, 10])
 
     def test_exactAtTheLimit(self) -> None:
-        """Before somebody is refused there is a new count: who was made and does not count, such
-        as a guest, takes no place."""
+        """Before a refusal there is a new count: an account that does not count, such as a guest,
+        takes no place."""
         self.assertEqual(self.count(2), 0)
         for user_id in (ALICE, BOB):
             self.activity.born(user_id)
@@ -238,7 +240,7 @@ class CountTests(ActivityCase):
         self.assertEqual(self.count(2), 0)
 
     def test_full(self) -> None:
-        """Where there is no place, those who are turned away cost nothing for a while."""
+        """While the server is full, refused registrations cause no further counts for a while."""
         for user_id in (ALICE, BOB):
             self.activity.born(user_id)
         for _ in range(5):
@@ -246,14 +248,14 @@ class CountTests(ActivityCase):
         self.assertEqual(self.store.counts, [2])
 
     def test_arrivals(self) -> None:
-        """Who logs in after more than a month takes a place, too, and at once."""
+        """A user who logs in after more than a month takes a place, too, at once."""
         self.activity.seen(ALICE)
         self.assertEqual(self.count(2), 1)
         self.activity.let_in(BOB)
         self.assertEqual(self.count(2), 2)
 
     def test_clockPutBack(self) -> None:
-        """A count that was made while the clock was wrong does not hold when it is right."""
+        """A count that was made while the clock was wrong is not used when it is right."""
         self.clock.advance(TEN_YEARS_S)
         self.assertEqual(self.count(2), 0)
         self.clock.rightNow -= TEN_YEARS_S
@@ -261,7 +263,7 @@ class CountTests(ActivityCase):
         self.assertEqual(self.count(2), 2)
 
     def test_away(self) -> None:
-        """If it can't be counted, that is an error and no number."""
+        """If the users cannot be counted, that is an error and not a number."""
         self.activity.seen(ALICE)
         self.store.away = True
         self.failureResultOf(Deferred.fromCoroutine(self.users.count(2)), Unavailable)

@@ -71,14 +71,14 @@ class CountingTests(InMemory, OwnWriter, TestCase):
         return self.metrics.registry.get_sample_value(f"regsys_{name}_total", labels)
 
     async def test_counted(self) -> None:
-        """Each account counts once, each login that comes later too; repetitions don't."""
+        """Each account counts once, each later login counts too; replays don't."""
         writer = self.writer()
         new = new_account(auth_provider_id="oidc")
         for _ in range(2):
             await writer.create_account(new)
         await writer.create_account(new_account("2", "1", is_guest=True, shadow_banned=True))
-        people = {"guest": "false", "shadow_banned": "false", "auth_provider": "oidc"}
-        self.assertEqual(self.counted("registrations", **people), 1)
+        labels = {"guest": "false", "shadow_banned": "false", "auth_provider": "oidc"}
+        self.assertEqual(self.counted("registrations", **labels), 1)
         guests = {"guest": "true", "shadow_banned": "true", "auth_provider": ""}
         self.assertEqual(self.counted("registrations", **guests), 1)
         self.assertIsNone(self.counted("logins", guest="false", auth_provider=""))

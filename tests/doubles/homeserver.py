@@ -1,8 +1,8 @@
-"""A homeserver, so far as an application service sees it: what the client-server API of the
-Matrix specification v1.18 says of accounts, aliases, rooms and profiles, and its mishaps.
+"""A homeserver as an application service sees it: what the client-server API of the Matrix
+specification v1.18 says of accounts, aliases, rooms and profiles, and its faults.
 
-``python -m tests.doubles.homeserver PORT`` serves it, with ``/double`` for tests to look in
-(GET), and to order mishaps and add ``accounts`` (POST).
+``python -m tests.doubles.homeserver PORT`` serves it, with ``/double`` for tests: GET returns its
+state, POST sets faults and adds ``accounts``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SERVER = "test.example"
 AS_TOKEN = "the-double's-as-token-canary"
 NAMESPACE = r"@.*:test\.example"
 
-# What is answered instead of acting.
+# Answered instead of acting.
 STALL, HANG_UP = "stall", "hang-up"
-# What is done after acting, in place of an answer.
+# Done after acting, in place of an answer.
 FORGET, LIMBO = "forget", "limbo"
 INSTEAD: Mapping[str, tuple[int, bytes]] = {
     "500": (500, b'{"errcode": "M_UNKNOWN", "error": "Internal server error"}'),
@@ -44,7 +44,7 @@ INSTEAD: Mapping[str, tuple[int, bytes]] = {
     "odd-refusal": (403, b'{"errcode": 7, "error": ["\\u0000"]}'),
 }
 MISHAPS = (*INSTEAD, HANG_UP)
-# What is no answer about a room.
+# Answers that name no room.
 NO_ROOM: Mapping[str, tuple[int, bytes]] = {
     "no-room": (200, b"{}"),
     "odd-room": (200, b'{"room_id": "lobby"}'),
@@ -83,8 +83,8 @@ class Room:
 
 
 class HomeserverDouble(Resource):
-    """``profiles`` maps its accounts to their display names. ``calls`` has what was asked, and as
-    whom; ``mishaps`` what is to go wrong with the next calls of a name, in order."""
+    """``profiles`` maps its accounts to their display names. ``calls`` has the name and the acting
+    user of each call; ``mishaps`` the faults of the next calls of a name, in order."""
 
     isLeaf = True
 
@@ -107,7 +107,7 @@ class HomeserverDouble(Resource):
         self._numbers: Iterator[int] = count(1)
 
     def called(self, name: str) -> int:
-        """How often this was asked."""
+        """How often this was called."""
         return sum(call == name for call, _ in self.calls)
 
     def add_room(self, alias: str, **more: Any) -> Room:
@@ -242,8 +242,8 @@ class HomeserverDouble(Resource):
         room = self._known(room_id)
         if room.join_rule != "public" and room.members.get(who) not in ("join", "invite"):
             raise Refused(403, "M_FORBIDDEN")
-        shown = {"room_id": room_id, "join_rule": room.join_rule, "children_state": []}
-        return {"rooms": [{**shown, "guest_can_join": False, "world_readable": False}]}
+        room_json = {"room_id": room_id, "join_rule": room.join_rule, "children_state": []}
+        return {"rooms": [{**room_json, "guest_can_join": False, "world_readable": False}]}
 
     def _invite(self, room_id: str, who: str, user_id: str) -> Any:
         room = self._known(room_id)
@@ -306,8 +306,8 @@ class HomeserverDouble(Resource):
             self.profiles.update(dict.fromkeys(body.pop("accounts", ())))
             self.mishaps.update(body)
         rooms = {alias: attr.asdict(self.room(alias)) for alias in self.aliases}
-        shown = {"calls": self.calls, "profiles": self.profiles, "rooms": rooms}
-        return json.dumps(shown).encode()
+        state = {"calls": self.calls, "profiles": self.profiles, "rooms": rooms}
+        return json.dumps(state).encode()
 
 
 def main(port: int) -> None:

@@ -1,7 +1,7 @@
-"""An identity server that proves phone numbers, with all the ways in which it may go wrong.
+"""An identity server that validates phone numbers, with every fault that it may have.
 
-The ``sid`` of a request, or else its ``client_secret``, begins with the name of the mishap; what
-follows ``..`` makes it another one. ``python -m tests.doubles.identity PORT`` serves it.
+The ``sid`` of a request, or else its ``client_secret``, begins with the name of the fault; a suffix
+behind ``..`` makes it another one. ``python -m tests.doubles.identity PORT`` serves it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ VALIDATED_MS = 1_700_000_000_000
 STALL, DRIP, HANG_UP = "stall", "drip", "hang-up"
 PROOF = {"medium": "msisdn", "address": "4915112345678", "validated_at": VALIDATED_MS}
 
-# Plain refusals, of whatever is asked: status and body.
+# Plain refusals of any request: status and body.
 REFUSALS: Mapping[str, tuple[int, Any]] = {
     "no-session": (404, {"errcode": "M_NO_VALID_SESSION", "error": "No such session."}),
     "not-validated": (400, {"errcode": "M_SESSION_NOT_VALIDATED", "error": "Not yet."}),
     "limited": (429, {"errcode": "M_LIMIT_EXCEEDED", "error": "Slow.", "retry_after_ms": 1500}),
     "silent": (403, {"errcode": "ORG.EXAMPLE_NO", "error": "a\u202eb\n"}),
 }
-# What says nothing, of whatever is asked.
+# Meaningless answers to any request.
 NONSENSE: Mapping[str, tuple[int, bytes]] = {
     "empty-object": (200, b"{}"),
     "list": (200, b'[{"sid": "1", "success": true}]'),
@@ -47,7 +47,7 @@ NONSENSE: Mapping[str, tuple[int, bytes]] = {
     "400-code": (400, b'{"errcode": 5}'),
     "400-long": (400, b'{"errcode": "' + b"M" * 200 + b'"}'),
 }
-# Answers to getValidated3pid that prove nothing, though they look like proofs ...
+# Answers to getValidated3pid that validate nothing, though they look as if they did ...
 NO_PROOFS: Mapping[str, Any] = {
     "email": {**PROOF, "medium": "email"},
     "no-medium": {key: PROOF[key] for key in ("address", "validated_at")},
@@ -57,7 +57,7 @@ NO_PROOFS: Mapping[str, Any] = {
     "old-style-no": {"errcode": "M_SESSION_NOT_VALIDATED", "error": "Not yet."},
     "no-number": {**PROOF, "address": "111111111111111"},
 }
-# ... and those that mean nothing.
+# ... and meaningless ones.
 ODD_PROOFS: Mapping[str, Any] = {
     "number-number": {**PROOF, "address": 4915112345678},
     "words": {**PROOF, "address": "zero"},
@@ -89,7 +89,7 @@ class IdentityDouble(Resource):
         self.clock = clock
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.sessions: dict[str, dict[str, Any]] = {}
-        # In a process of its own the moment of PROOF is long ago.
+        # In a process of its own the time of PROOF is long ago.
         self._validated_ms = max(VALIDATED_MS, int(clock.seconds() * 1000))
 
     def render_POST(self, request: Request) -> Any:
@@ -103,14 +103,14 @@ class IdentityDouble(Resource):
         path = request.path.decode().partition(API)[2]
         self.asked.append((request.uri.decode(), fields))
         mishap = fields.get("sid", fields.get("client_secret", "")).partition("..")[0]
-        odd = goes_wrong(request, mishap, self.clock)
+        odd = misbehave(request, mishap, self.clock)
         if odd is not None:
             return odd
-        status, answer = REFUSALS.get(mishap) or self._said(path, mishap, fields)
+        status, answer = REFUSALS.get(mishap) or self._answer_json(path, mishap, fields)
         request.setResponseCode(status)
         return json.dumps(answer).encode()
 
-    def _said(self, path: str, mishap: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
+    def _answer_json(self, path: str, mishap: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
         if path == "/validate/msisdn/requestToken":
             sid = f"given{len(self.sessions)}"
             self.sessions[sid] = {**fields, "since": self._validated_ms + len(self.sessions)}
@@ -133,8 +133,9 @@ class IdentityDouble(Resource):
         return REFUSALS["no-session"] if answer is None else (200, answer)
 
 
-def goes_wrong(request: Request, mishap: str, clock: IReactorTime) -> Any:
-    """What a resource returns for this mishap; None: it is none. ``clock`` drives DRIP."""
+def misbehave(request: Request, mishap: str, clock: IReactorTime) -> Any:
+    """What a resource returns for this fault; None if ``mishap`` names none. ``clock`` drives
+    DRIP."""
     if mishap in (STALL, DRIP):
         if mishap == DRIP:
             _drip(request, clock)
@@ -160,7 +161,7 @@ class IdentityProcess(DoubleProcess):
 
 
 def _german(number: str) -> str:
-    """The digits of a number as it is dialled in Germany, where all of our callers are."""
+    """The digits of a number as it is dialled in Germany, the country of all test requests."""
     digits = "".join(sign for sign in number if sign.isdigit())
     return f"49{digits[1:]}" if digits.startswith("0") else digits
 

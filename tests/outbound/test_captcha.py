@@ -1,4 +1,4 @@
-"""What a captcha service says, and what it says when it says nothing."""
+"""The answers of a captcha service, and answers that are neither yes nor no."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ class SiteVerifyTests(SynchronousTestCase):
         provides(ICaptchaVerifier, self.verifier)
 
     def test_asks(self) -> None:
-        """Our secret, the response and the visitor's address go to the address as written."""
+        """Our secret, the response and the client's address are sent to the configured URL."""
         self.assertIs(self.successResultOf(self.verify(GOOD)), True)
         asked = {"secret": SECRET, "response": GOOD, "remoteip": "192.0.2.7"}
         self.assertEqual(self.double.asked, [asked])
         self.assertEqual(self.double.paths, [b"/siteverify?kept=yes"])
 
     def test_no(self) -> None:
-        """A plain no is a no, whatever codes stand beside it."""
+        """A plain no is a no, whatever codes are beside it."""
         for response in (BAD, "used", "silent-no", "odd-codes", "never heard of"):
             self.assertIs(self.successResultOf(self.verify(response)), False, response)
 
     def test_neitherYesNorNo(self) -> None:
-        """Anything else is Unavailable, with one line for the operator and no secret in it."""
+        """Any other answer is Unavailable, with one log line and no secret in it."""
         watch(self, {"the private key": SECRET, "the response": "canary"})
         self.assertGreater(len(MISHAPS), 15)
         for mishap in (*MISHAPS, STALL, DRIP):
@@ -71,7 +71,7 @@ class SiteVerifyTests(SynchronousTestCase):
         self.assertNotIn(b"/elsewhere", self.double.paths)
 
     def test_ourOwnFault(self) -> None:
-        """A service that does not know our key refuses nobody: the operator is told."""
+        """A service that does not know our key refuses no user: the error is logged."""
         self.verifier = self.verifier_with("another-canary")
         watch(self, {"the private key": "another-canary"})
         with capturedLogs() as events:

@@ -1,4 +1,4 @@
-"""What an identity server says of phone numbers, and what it says when it says nothing."""
+"""The answers of an identity server about phone numbers, and answers that mean nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class IdentityServerTests(SynchronousTestCase):
         self.server = IdentityServer(url=URL, http=http, clock=self.clock)
 
     def ways(self, mishap: str) -> dict[str, Any]:
-        """Each of its methods, called so that the double has this mishap."""
+        """Each of its methods, called so that the double has this fault."""
         return {
             "request": self.server.request_token({**FIELDS, "client_secret": f"{mishap}..canary"}),
             "submit": self.server.submit_token(f"{mishap}..canary", "secret", CODE),
@@ -61,8 +61,8 @@ class IdentityServerTests(SynchronousTestCase):
         provides(IPhoneValidationServer, self.server)
 
     def test_asks(self) -> None:
-        """The fields go where the specification has them, below the address as it is written; of
-        the answer all that is plain comes back."""
+        """The fields are sent as the specification has them, below the URL as it is written; all
+        plain values of the answer are returned."""
         fields = {**FIELDS, "client_secret": "secret"}
         answer = self.result(self.server.request_token(fields))
         plain = {"success": True, "msisdn": "x", "intl_fmt": "+49 …"}
@@ -70,8 +70,8 @@ class IdentityServerTests(SynchronousTestCase):
         self.assertEqual(answer, {"sid": "given0", **plain, **elsewhere})
         self.assertIs(self.result(self.server.submit_token("given0", "secret", "1")), False)
         self.assertIs(self.result(self.server.submit_token("given0", "secret", CODE)), True)
-        proof = self.result(self.server.proven("given0", "secret"))
-        self.assertEqual(proof, Threepid("msisdn", NUMBER[1:], VALIDATED_MS))
+        threepid = self.result(self.server.proven("given0", "secret"))
+        self.assertEqual(threepid, Threepid("msisdn", NUMBER[1:], VALIDATED_MS))
         base = f"/below{API}"
         paths = [uri.partition("?")[0] for uri, _ in self.double.asked]
         submit = f"{base}/validate/msisdn/submitToken"
@@ -86,7 +86,7 @@ class IdentityServerTests(SynchronousTestCase):
         self.assertEqual(self.double.asked[0][1], fields)
 
     def test_encoded(self) -> None:
-        """What a client named is one parameter, whatever is in it."""
+        """A value from a client is one parameter, whatever it contains."""
         odd = "a&medium=email#ü%00/../+ "
         self.assertIsNone(self.result(self.server.proven(odd, "s&sid=good")))
         uri, fields = self.double.asked[0]
@@ -94,8 +94,8 @@ class IdentityServerTests(SynchronousTestCase):
         self.assertIn(quote("ü"), uri)
 
     def test_plainNo(self) -> None:
-        """A refusal is passed on with its status and code, and a sentence if it is one; of a
-        proof it means that there is none."""
+        """A refusal is passed on with its status and code, and with its sentence if it is valid;
+        for a validation it means that there is none."""
         for name, (status, body) in REFUSALS.items():
             ways = self.ways(name)
             if name != "limited":
@@ -103,27 +103,28 @@ class IdentityServerTests(SynchronousTestCase):
             ways.pop("proven").close()
             for way, coroutine in ways.items():
                 failure = self.failureResultOf(Deferred.fromCoroutine(coroutine), DelegateRefused)
-                told = failure.value
-                got = (told.status, told.errcode, told.retry_after_ms)
+                error = failure.value
+                got = (error.status, error.errcode, error.retry_after_ms)
                 wanted = (status, body["errcode"], body.get("retry_after_ms"))
                 self.assertEqual(got, wanted, (name, way))
                 sentence = body["error"] if name != "silent" else DelegateRefused.sentence
-                self.assertEqual(told.text, sentence, (name, way))
+                self.assertEqual(error.text, sentence, (name, way))
 
     def test_limited(self) -> None:
-        """One who is asked too often says nothing of a proof: it is asked again, when it says."""
+        """A rate-limited answer says nothing about a validation: the server is asked again after
+        its hint."""
         asking = Deferred.fromCoroutine(self.server.proven("limited..canary", "secret"))
         refusal = self.failureResultOf(asking, Unavailable).value
         self.assertEqual(refusal.retry_after_ms, 1500)
 
     def test_saysNothing(self) -> None:
-        """Anything else is Unavailable, with a line for the operator and no secret in it."""
+        """Any other answer is Unavailable, with a log line and no secret in it."""
         watch(self, {"sid or secret": "canary", "the number": NUMBER[1:]})
         self.assertGreater(len(SILENCES), 15)
         for mishap in (*SILENCES, STALL, DRIP):
             for way, coroutine in self.ways(mishap).items():
                 if (mishap, way) == ("empty-object", "proven"):
-                    self.assertIsNone(self.result(coroutine))  # no medium: no proof
+                    self.assertIsNone(self.result(coroutine))  # no medium: not validated
                     continue
                 with capturedLogs() as events:
                     asking = Deferred.fromCoroutine(coroutine)
@@ -135,8 +136,7 @@ class IdentityServerTests(SynchronousTestCase):
                 self.assertEqual(len(lines), 1, (mishap, way))
 
     def test_noProof(self) -> None:
-        """Another medium, or no moment, is no proof; a number or a moment that is none is no
-        answer."""
+        """Another medium, or no time, is no validation; a malformed number or time is no answer."""
         for name in set(NO_PROOFS) - {"no-number"}:
             self.assertIsNone(self.result(self.server.proven(name, "secret")), name)
         for name in ODD_PROOFS:

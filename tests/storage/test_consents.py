@@ -1,4 +1,4 @@
-"""Who has accepted what, in our own tables: of our accounts, and of another store's."""
+"""Consents in our own tables: of our accounts, and of another store's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OwnConsents(Consents):
 
 
 class ForeignConsents(Consents):
-    """Of accounts in somebody else's store."""
+    """Of accounts in a homeserver's own store."""
 
     async def create_account(self, new: NewAccount) -> None:
         outcomes = EmbeddedAccountStore(self.db)
@@ -40,7 +40,7 @@ class ForeignConsents(Consents):
         await outcomes.complete(new, RECOVERY.job_id)
 
     async def test_withdrawn(self) -> None:
-        """Before the account exists nothing is noted, and nothing is if it never does."""
+        """Before the account exists no consent is stored, and none if it is never made."""
         new, outcomes = account("key", consents={"terms": "1"}), EmbeddedAccountStore(self.db)
         await outcomes.reserve(new, RECOVERY)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])

@@ -37,7 +37,7 @@ def jobs(*names: str) -> Sequence[NewJob]:
     return [NewJob(kind="greet", job_id=name) for name in names]
 
 
-# Each prepares with stores whose database is sound, and asks one thing of the others.
+# Each function prepares with stores whose database works, and calls one method of the others.
 
 
 async def create_account(sound: Stores, other: Stores) -> Any:
@@ -182,7 +182,7 @@ class LostAnswerTests(SynchronousTestCase):
         return self.successResultOf(faults.finish(self.clock, work))
 
     def outcome(self, call: Any, other: Database) -> tuple[Any, Any]:
-        """What the call returns, and what stands in the tables then."""
+        """What the call returns, and the tables' contents afterwards."""
         result = self.wait(call(Stores(self.db, self.clock), Stores(other, self.clock)))
         other.pool.close()
         tables = self.wait(contents(self.db))
@@ -192,7 +192,7 @@ class LostAnswerTests(SynchronousTestCase):
         return result, tables
 
     def test_sameAgain(self) -> None:
-        """The tables and the answer are those that there would have been without the loss."""
+        """The tables and the result are the same as without the loss."""
         for call in CALLS:
             points = FaultPoints()
             expected = self.outcome(call, WatchedDatabase(*self.place, self.clock, points))
@@ -202,7 +202,7 @@ class LostAnswerTests(SynchronousTestCase):
             self.assertEqual(other.times, 1, call.__name__)
 
     def test_claim(self) -> None:
-        """Jobs whose claim was not heard of are nobody's until that lease is over."""
+        """Jobs whose claim was lost are not run until that lease is over."""
         last = faults.once("claim_jobs/after:COMMIT")
         db = faults.FaultyDatabase(*self.place, self.clock, faults.lost, last)
         self.addCleanup(db.pool.close)
@@ -213,7 +213,7 @@ class LostAnswerTests(SynchronousTestCase):
         self.assertEqual((job.job_id, job.attempts), ("one", 2))
 
     def test_number(self) -> None:
-        """A number that nobody heard is lost, and not given out again."""
+        """A number whose answer was lost is not given out again."""
         last = faults.once("next_number/after:SELECT")
         db = faults.FaultyDatabase(*self.place, self.clock, faults.lost, last)
         self.addCleanup(db.pool.close)

@@ -1,4 +1,4 @@
-"""Nonces that are used up, in our own tables."""
+"""Used nonces, in our own tables."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from tests.support.tables import Tables
 
 class Nonces(Tables):
     def test_provides(self: Any) -> None:
-        """It has its method, with the arguments that it will be called with."""
+        """It has its method, with the arguments of its callers."""
         provides(INonceStore, NonceStore(self.db))
 
     async def test_used(self: Any) -> None:
-        """A nonce is used once, whatever end is named the second time; others as often."""
+        """A nonce is used once, whatever expiry the second call has; other nonces are not
+        affected."""
         store = NonceStore(self.db)
         for nonce, until_ms, used in (
             ("one", NOW_MS, True),
@@ -36,7 +37,7 @@ class Nonces(Tables):
         )
 
     async def test_usedAtOnce(self: Any) -> None:
-        """Of several that use one at once, one has used it."""
+        """Of several concurrent calls with one nonce, one has used it."""
         store = NonceStore(self.db)
         ended = await together(store.use("nonce", NOW_MS) for _ in range(6))
         self.assertEqual((ended.count(True), ended.count(False)), (1, 5), ended)

@@ -1,4 +1,4 @@
-"""Registration tokens in our own tables: their contract, and accounts made elsewhere."""
+"""Registration tokens in our own tables: their contract, and accounts in a homeserver's store."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class OwnTokens(Tables, RegistrationTokenStoreContract):
         self.assertEqual(await self.contents(), before)
 
     async def test_withoutLimit(self: Any) -> None:
-        """Whether a token without a limit has a use left doesn't depend on who holds one, so those
-        are not counted: very many may. What it has is told all the same."""
+        """A token without a limit always has a use left, so its reservations are not counted when
+        one is added: there may be very many. They are listed all the same."""
         store = await self.started()
         texts: list[str] = []
         run = Transaction.one
@@ -60,10 +60,10 @@ class OwnTokens(Tables, RegistrationTokenStoreContract):
 
 
 class AccountsElsewhere(Tables):
-    """The half that we keep of an account in somebody else's store."""
+    """Our half of an account in a homeserver's own store."""
 
     async def begin(self: Any, new: NewAccount, **more: Any) -> None:
-        """TOKEN, a use of which its session holds."""
+        """TOKEN, of which its session has reserved a use."""
         self.tokens, self.outcomes = RegistrationTokenStore(self.db), EmbeddedAccountStore(self.db)
         await self.tokens.create(token(**more))
         if new.session_id is not None:
@@ -73,7 +73,7 @@ class AccountsElsewhere(Tables):
         found = await self.tokens.get(TOKEN, now_ms)
         return found.pending, found.completed
 
-    # One whose session holds a use already, and one that never had a session.
+    # One whose session has reserved a use already, and one without a session.
     KINDS = (using("one"), account("key", "two", registration_token=TOKEN))
 
     async def each(self: Any, check: Any) -> None:
@@ -83,8 +83,8 @@ class AccountsElsewhere(Tables):
             await check(new)
 
     async def test_settled(self: Any) -> None:
-        """From beginning to end the use is nobody else's, however long it takes, and then it
-        is counted, once."""
+        """From beginning to end no other registration gets the use, however long it takes, and then
+        it is counted, once."""
 
         async def check(new: NewAccount) -> None:
             await self.outcomes.reserve(new, RECOVERY)
@@ -102,7 +102,8 @@ class AccountsElsewhere(Tables):
         await self.each(check)
 
     async def test_withdrawn(self: Any) -> None:
-        """What the store refused gives the use back: to its session for its time, else to all."""
+        """After a refusal by the store the use is given back: to its session for its time,
+        otherwise to all."""
         for new, pending in zip(self.KINDS, (1, 0), strict=True):
             await self.change("DELETE FROM registration_tokens WHERE token = ?", TOKEN)
             await self.begin(new, uses_allowed=1)
@@ -117,8 +118,8 @@ class AccountsElsewhere(Tables):
             self.assertEqual(await self.uses(), (0, 1))
 
     async def test_settledAfterAll(self: Any) -> None:
-        """An account that exists is counted, though it was given up, and even if its token has
-        ended meanwhile."""
+        """The use of an account that exists is counted, although its key was released, and even if
+        its token has expired meanwhile."""
 
         async def check(new: NewAccount) -> None:
             await self.outcomes.reserve(new, RECOVERY)
@@ -130,7 +131,7 @@ class AccountsElsewhere(Tables):
         await self.each(check)
 
     async def test_deletedMeanwhile(self: Any) -> None:
-        """So it is if the token is deleted: that it was used is kept."""
+        """The same holds if the token is deleted: its use is recorded."""
 
         async def check(new: NewAccount) -> None:
             await self.outcomes.reserve(new, RECOVERY)
@@ -141,7 +142,7 @@ class AccountsElsewhere(Tables):
         await self.each(check)
 
     async def test_refused(self: Any) -> None:
-        """Without a use there is nothing to begin: no outcome is noted, and no job."""
+        """Without a use left nothing is begun: no outcome is stored, and no job."""
 
         async def check(new: NewAccount) -> None:
             await self.tokens.change(TOKEN, {"uses_allowed": 0})

@@ -1,4 +1,4 @@
-"""Who the first real user was: decided once, whoever keeps the accounts."""
+"""The first real user: decided once, whichever store keeps the accounts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.threads import InThreads
 
 class Milestones(Tables):
     async def make_account(self, new: NewAccount) -> None:
-        """Of our own store."""
+        """In our own store."""
         await UserStore(self.db).create_account(new)
 
     async def settle(self, new: NewAccount) -> None:
@@ -29,8 +29,8 @@ class Milestones(Tables):
         await store.complete(new, RECOVERY.job_id)
 
     async def test_first(self: Any) -> None:
-        """The first person is; guests, bots and application services' users don't count, those
-        who come later don't change it, and a process that comes later knows it."""
+        """The first user is noted. Guests, bots and application services' users don't count, later
+        users don't change it, and another process knows it."""
         for make in (self.make_account, self.settle):
             await self.new_database()
             server_state = ServerStateStore(self.db)
@@ -52,7 +52,7 @@ class Milestones(Tables):
             self.assertEqual(await ServerStateStore(self.db).first_real_user(), user("1"))
 
     async def test_atOnce(self: Any) -> None:
-        """Of several first ones at once, all get their accounts, and one was the first."""
+        """Of several concurrent first users all get their accounts, and one is the first."""
         for make in (self.make_account, self.settle):
             await self.new_database()
             names = [f"user{number}" for number in range(8)]

@@ -1,4 +1,4 @@
-"""A homeserver with stores of its own, whose processes come, die and are followed by others."""
+"""A homeserver with stores of its own, whose processes start, die and are replaced."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.support.post_registration import post_registration
 # Past the lease of whatever a dead process held.
 LATER_S = JOB_LEASE_MS / 1000 + 1
 END_MS = NOW_MS + 24 * 3600 * 1000
-# What a writer asks of its parts, in this order, is surrounded by points: ``before reserve`` …
+# The calls of a writer on its parts, in this order, each between two points: ``before reserve`` …
 CALLS = ("reserve", "create_account", "register", "complete")
 POINTS = tuple(f"{when} {call}" for call in CALLS for when in ("before", "after"))
 
@@ -107,9 +107,9 @@ class Greetings:
 
 
 class Homeserver:
-    """Its stores, and our tables beside them. ``greeted`` are the users whose job has run,
-    ``named`` how they were greeted, ``addresses`` those that a recovered one knew of, ``recovered``
-    the accounts that were."""
+    """Its stores, and our tables beside them. ``greeted`` has the users whose job has run,
+    ``named`` the names in these jobs, ``addresses`` their addresses, ``recovered`` the accounts of
+    recoveries."""
 
     def __init__(self, case: TestCase) -> None:
         self.clock = Clock()
@@ -126,7 +126,7 @@ class Homeserver:
         self.recovered: list[NewAccount] = []
 
     def process(self, at: At = passing) -> tuple[EmbeddedWriter, JobRunner]:
-        """A new process: its writer, whose parts pass ``at``, and what runs its jobs."""
+        """A new process: its writer, whose parts pass ``at``, and the runner of its jobs."""
         runner = JobRunner(JobStore(self.db), self.clock)
         runner.add_handlers({"greet": self._greet})
         writer = EmbeddedWriter(
@@ -156,20 +156,21 @@ class Homeserver:
         )
 
     async def recover(self) -> None:
-        """A new process takes over what the others have left, now that their leases are over."""
+        """A new process takes over the jobs of the others, now that their leases are over."""
         self.clock.advance(LATER_S)
         await self.process()[1].run_due()
 
     async def rows(self, sql: str) -> Sequence[Any]:
-        """What stands in our tables."""
+        """Rows of our tables."""
         return [tuple(row) for row in await self.db.autocommit("test", lambda txn: txn.all(sql))]
 
     async def begin(self) -> None:
-        """Store the session whose registrations ``wish`` makes."""
+        """Store the session whose registrations ``new_account`` makes."""
         await self.sessions.add(session("session", expires_ms=END_MS), 1)
 
-    def wish(self, localpart: str = "alice", **more: Any) -> NewAccount:
-        """What a request of that session asks for: each time another device, as always."""
+    def new_account(self, localpart: str = "alice", **more: Any) -> NewAccount:
+        """The account of a request in that session: each time with another device, as in
+        production."""
         request = DeviceRequest(wants_refresh_token=True, is_guest=more.get("is_guest", False))
         terms = logins(self.clock).terms(request)
         return new_account(

@@ -1,8 +1,8 @@
-"""What must hold in regsys's tables at any moment, after whatever happened to a process.
+"""What must hold in regsys's tables at any moment, whatever happened to a process.
 
-Each rule is a sentence and the SQL that finds the rows which break it. They hold as long as
-nothing has expired (``regsys.storage`` removes outcomes and spent logins after a day) and
-nobody has logged out.
+Each rule is a sentence and the SQL that finds the rows which break it. The rules hold as long as
+nothing has expired (``regsys.storage`` removes outcomes and spent logins after a day) and no device
+has logged out.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ RULES: Mapping[str, str] = {
         SELECT sid FROM validations WHERE used AND (validated_ms IS NULL OR user_id = ''
         AND (claimed_by IS NULL
         OR claimed_by NOT IN (SELECT key FROM outcomes WHERE finished)))""",
-    # Another server's proof has no secret, and is some session's from the beginning.
+    # A phone number's session at an identity server has no client secret here, and is claimed from
+    # the beginning.
     "a proof under way has a token that was sent": """
         SELECT sid FROM validations WHERE CASE WHEN client_secret = '' THEN claimed_by IS NULL
         ELSE sid NOT IN (SELECT sid FROM validation_tokens) END""",
@@ -86,7 +87,7 @@ RULES: Mapping[str, str] = {
     "who has used a registration token has an account": """
         SELECT user_id FROM registration_token_uses WHERE user_id NOT IN
         (SELECT user_id FROM users)""",
-    # A ghost whose namespace is not exclusive looks like a user; but people have passwords here.
+    # A ghost whose namespace is not exclusive looks like a user, but has no password.
     "the first real user is known once there is a user": """
         SELECT user_id FROM users WHERE NOT is_guest AND appservice_id IS NULL
         AND user_type IS NULL AND password_hash IS NOT NULL AND NOT EXISTS

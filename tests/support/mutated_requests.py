@@ -1,4 +1,4 @@
-"""Requests that are spoilt in one way or another, for tests.test_fuzz (hypothesis)."""
+"""Requests with random mutations, for tests.test_fuzz (hypothesis)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.case import DUMMY, PASSWORD
 from tests.support.client import V3
 from tests.support.validations import REQUEST, STAGE, SUBMIT
 
-# What only the test knows takes the place of these, in whatever part of a request.
+# Placeholders, in any part of a request, for values that only the test knows.
 LIVE = (
     *("<session>", "<access>", "<refresh>", "<guest>", "<guest name>", "<new name>", "<admin>"),
     *("<sid>", "<number>", "<phone sid>"),
@@ -69,7 +69,7 @@ class Request:
     write: Callable[[str], bytes] = str.encode
 
     def encoded(self, live: Mapping[str, str]) -> bytes:
-        """The bytes of it, with what is known only now in its place."""
+        """Its bytes, with the placeholders replaced."""
         content = filled(self.write(json.dumps(self.body)), live)
         lines = [f"{self.method} {self.path} HTTP/1.1".encode(), b"Host: test.example"]
         lines += [name + b": " + value for name, value in self.headers]
@@ -77,7 +77,7 @@ class Request:
         return filled(b"\r\n".join(lines), live) + content
 
 
-# Requests that go through, to be spoilt.
+# Valid requests, to be mutated.
 GOOD = (
     Request("POST", REGISTER, {**USER, "auth": DUMMY}),
     Request("POST", REGISTER, {**USER}),
@@ -167,27 +167,27 @@ values = st.recursive(
     | st.booleans()
     | st.integers()
     | st.just(10**400)
-    | st.floats()  # NaN and the infinities, which are no JSON
+    | st.floats()  # NaN and the infinities, which are not JSON
     | strings,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(strings, inner, max_size=3),
     max_leaves=6,
 )
-# In the place of what a body has: something else, or nothing.
-spoils = st.just(...) | strings | values
+# In the place of a value of the body: another one, or none.
+mutations = st.just(...) | strings | values
 ELSEWHERE = (("auth",), ("auth", "session"), ("guest_access_token",), ("new", "\0"))
-spoiled_headers = st.tuples(
+mutated_headers = st.tuples(
     st.sampled_from([b"Authorization", b"X-Forwarded-For", b"User-Agent", b"Content-Type"]),
     st.sampled_from([b"Bearer <access>", b"Bearer <guest>", b"Bearer", b"::1", b"192.0.2.1"])
     | st.binary(max_size=30).map(lambda value: value.translate(None, b"\r\n\0")),
 )
-spoiled_queries = st.tuples(
+mutated_queries = st.tuples(
     st.sampled_from(
         ["kind", "username", "access_token", "kind[]", "token", "valid", "limit", "user_id", ""]
     ),
     st.sampled_from([b"user", b"guest", b"<access>", b"alice", b"%", b"\0"])
     | st.binary(max_size=12),
 ).map(lambda pair: f"?{pair[0]}={quote_from_bytes(pair[1], safe='<>')}")
-WRITTEN: tuple[Callable[[str], bytes], ...] = (
+ENCODINGS: tuple[Callable[[str], bytes], ...] = (
     lambda text: text.encode("utf-8-sig"),
     lambda text: text.encode("utf-16"),
     lambda text: text.encode()[:-1],
@@ -201,7 +201,7 @@ WRITTEN: tuple[Callable[[str], bytes], ...] = (
 
 @st.composite
 def requests(draw: Any) -> Request:
-    """A good request, spoilt in one or several ways, or in none."""
+    """A valid request with one or several mutations, or none."""
 
     def sometimes(strategy: Any, otherwise: Any) -> Any:
         return draw(strategy) if draw(st.integers(0, 5)) == 3 else otherwise
@@ -210,15 +210,15 @@ def requests(draw: Any) -> Request:
     method = sometimes(st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS"]), good.method)
     body = good.body
     for place in draw(st.lists(st.sampled_from([*places(body), *ELSEWHERE]), max_size=2)):
-        body = spoil(body, place, draw(spoils))
-    path = sometimes(spoiled_queries.map(lambda query: good.path + query), good.path)
+        body = mutate(body, place, draw(mutations))
+    path = sometimes(mutated_queries.map(lambda query: good.path + query), good.path)
     return Request(
         method,
         sometimes(st.sampled_from(["/", "//..%2f", f"{good.path}/"]), path),
         body,
-        (*good.headers, sometimes(spoiled_headers, (b"Accept", b"*/*"))),
+        (*good.headers, sometimes(mutated_headers, (b"Accept", b"*/*"))),
         sometimes(
-            st.sampled_from(WRITTEN) | st.binary(max_size=50).map(lambda raw: lambda text: raw),
+            st.sampled_from(ENCODINGS) | st.binary(max_size=50).map(lambda raw: lambda text: raw),
             good.write,
         ),
     )
@@ -232,12 +232,12 @@ def places(body: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             yield from ((key, *below) for below in places(value))
 
 
-def spoil(body: Mapping[str, Any], place: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """The body with ``value`` in this place; ``...`` empties it."""
+def mutate(body: Mapping[str, Any], place: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """The body with ``value`` in this place; ``...`` removes it."""
     key, *below = place
     if below:
         inside = body.get(key)
-        value = spoil(inside if isinstance(inside, dict) else {}, tuple(below), value)
+        value = mutate(inside if isinstance(inside, dict) else {}, tuple(below), value)
     new = {**body, key: value}
     return {name: value for name, value in new.items() if value is not ...}
 
