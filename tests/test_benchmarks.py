@@ -17,7 +17,7 @@ class BenchmarkTests(SynchronousTestCase):
     def test_quick(self) -> None:
         """--quick measures an operation beside hello and the floors, on each available database."""
         if sys.platform != "linux":
-            raise SkipTest("The CPU clock of another process is read as Linux has it.")
+            raise SkipTest("The CPU time of another process is only read on Linux.")
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks", "--quick", "availability"],
             cwd=ROOT,

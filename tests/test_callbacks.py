@@ -33,7 +33,7 @@ async def _later(answer: Any) -> Any:
     return await succeed(answer)
 
 
-class HookCase(SynchronousTestCase):
+class CallbackCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.spam = SpamChecks(clock=self.clock)
@@ -48,7 +48,7 @@ class HookCase(SynchronousTestCase):
         )
 
 
-class SpamChecksTests(HookCase):
+class SpamChecksTests(CallbackCase):
     def test_withoutCheckersEverybodyIsAllowed(self) -> None:
         """With no spam checker registered the verdict is to allow, at once."""
         self.assertIs(self.successResultOf(self.judge()), Verdict.ALLOW)
@@ -86,14 +86,16 @@ class SpamChecksTests(HookCase):
         """A checker that changes its arguments does not change those of the next one."""
         seen: list[tuple[object, object]] = []
 
-        def spoil(email: Any, name: Optional[str], requests: Any, provider: Any) -> Verdict:
+        def change_arguments(
+            email: Any, name: Optional[str], requests: Any, provider: Any
+        ) -> Verdict:
             seen.append((dict(email), list(requests)))
             email.clear()
             requests.clear()
             return Verdict.ALLOW
 
-        self.spam.register("one", spoil)
-        self.spam.register("two", spoil)
+        self.spam.register("one", change_arguments)
+        self.spam.register("two", change_arguments)
         self.successResultOf(self.judge())
         self.assertEqual(seen[0], seen[1])
 
@@ -121,7 +123,7 @@ class SpamChecksTests(HookCase):
         self.assertEqual(asked, ["one", "two"])
 
 
-class ThreepidRulesTests(HookCase):
+class ThreepidRulesTests(CallbackCase):
     def test_withoutRulesEveryAddressIsAllowed(self) -> None:
         """With no rule registered every address is allowed, at once."""
         provides(IThreepidRules, self.rules)
@@ -149,7 +151,7 @@ class ThreepidRulesTests(HookCase):
             self.assertEqual(asked, [])
 
 
-class TroubleTests(HookCase):
+class TroubleTests(CallbackCase):
     """Every callback that decides, with every kind of failure (contract B10.3)."""
 
     def questions(self, hook: Callable[..., Any]) -> list[tuple[str, Callable[[], Deferred[Any]]]]:

@@ -79,7 +79,7 @@ class Clients:
         finally:
             await client.close()
 
-    def test_nioProvesAnAddress(self) -> None:
+    def test_nioValidatesAnAddress(self) -> None:
         """Also if a mail needs the stages before it: matrix-nio passes stages one by one, so a
         program has the session when it requests the mail, for which matrix-nio has no call. It
         takes the 200 of the last stage for an error, and its ``register`` finds the account."""
@@ -146,13 +146,13 @@ class Clients:
         self.assertEqual(result.get("me", result)["user_id"], ALICE)
         self.assertEqual(result["me"]["device_id"], result["registered"]["device_id"])
 
-    def test_jsSDKIsToldWhatFailed(self) -> None:
+    def test_jsSDKGetsTheFailure(self) -> None:
         """A failed stage reaches the SDK's caller, with its errcode."""
         service = self.serve()
         result = self.interactive_auth(service, {"m.login.registration_token": {"token": "no"}})
         self.assertIn("m.login.registration_token: M_UNAUTHORIZED", result["failed"])
 
-    def test_jsSDKProvesAnAddress(self) -> None:
+    def test_jsSDKValidatesAnAddress(self) -> None:
         """The SDK requests a mail, and passes the stage once the mail's code has come back; it
         requests the mail at once, while other stages are still to be passed. It logs in by the
         address, lists it, and removes it. Then it adds another one: it requests that mail without

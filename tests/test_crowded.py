@@ -59,7 +59,7 @@ class CrowdedCase(SynchronousTestCase):
         connection.sendall(sends)
         return connection
 
-    def stranger_s(self) -> float:
+    def answer_s(self) -> float:
         """How long a new client waits for an answer."""
         started_s = time.monotonic()
         caller = Caller(self.service.base_url)
@@ -75,20 +75,20 @@ class PipeliningTests(CrowdedCase):
         """While a dozen clients send five hundred requests each without reading an answer, other
         clients are answered soon, whatever they ask for."""
         self.begin()
-        self.stranger_s()
+        self.answer_s()
         for path in PATHS:
             request = f"GET {path} HTTP/1.1\r\nHost: test.example\r\n\r\n".encode()
             slowest: list[float] = []
             while len(slowest) < TRIES and not (slowest and slowest[-1] < SLOWEST_S):
                 crowd = [self.connect(request * PIPELINED) for _ in range(CLIENTS)]
-                slowest.append(max(self.stranger_s() for _ in range(STRANGERS)))
+                slowest.append(max(self.answer_s() for _ in range(STRANGERS)))
                 for connection in crowd:
                     connection.close()
             self.assertLess(slowest[-1], SLOWEST_S, f"{path} {slowest}")
 
 
 class DrippingTests(CrowdedCase):
-    def come(self, byte: bytes) -> socket.socket:
+    def open_connection(self, byte: bytes) -> socket.socket:
         """A new connection, which may be closed at once."""
         connection = self.connect(b"")
         with contextlib.suppress(OSError):
@@ -100,7 +100,7 @@ class DrippingTests(CrowdedCase):
         try:
             dripper.sendall(byte)
         except OSError:
-            return self.come(b"P")
+            return self.open_connection(b"P")
         return dripper
 
     def test_stranger(self) -> None:
@@ -112,9 +112,9 @@ class DrippingTests(CrowdedCase):
         head = b"POST /_matrix/client/v3/register HTTP/1.1\r\n"
         threads = ThreadPoolExecutor(CONNECTING)
         self.addCleanup(threads.shutdown)
-        drippers = list(threads.map(self.come, [head[:1]] * DRIPPERS))
+        drippers = list(threads.map(self.open_connection, [head[:1]] * DRIPPERS))
         for number in range(1, 4):
-            self.assertLess(self.stranger_s(), DRIPPING_S)
+            self.assertLess(self.answer_s(), DRIPPING_S)
             byte = head[number : number + 1]
             drippers = list(threads.map(self.drip, drippers, [byte] * DRIPPERS))
         open_ = len(os.listdir(f"/proc/{self.service.process.pid}/fd"))
@@ -124,5 +124,5 @@ class DrippingTests(CrowdedCase):
         self.assertNotIn("EMFILE", self.service.output)
         for dripper in drippers:
             dripper.close()
-        self.assertLess(self.stranger_s(), DRIPPING_S)
+        self.assertLess(self.answer_s(), DRIPPING_S)
         until(lambda: len(os.listdir(f"/proc/{self.service.process.pid}/fd")) < 40, str)

@@ -19,7 +19,15 @@ from regsys import http
 from tests.appservices import bridges
 from tests.http.wire import Wire
 from tests.support.case import PASSWORD
-from tests.support.mutated_requests import LIVE, MAIL, NUMBER, REGISTER, SECRET, Request, requests
+from tests.support.mutated_requests import (
+    MAIL,
+    NUMBER,
+    PLACEHOLDERS,
+    REGISTER,
+    SECRET,
+    Request,
+    requests,
+)
 from tests.support.scale import examples
 from tests.support.validations import MAILS, REQUEST
 
@@ -83,7 +91,7 @@ class FuzzTests(bridges.BridgeCase):
         phone = self.client.post(f"{REGISTER}/msisdn/requestToken", asked).json["sid"]
         self.change("UPDATE validations SET validated_ms = 1 WHERE sid IN (?, ?)", sid, phone)
         found = (session, *tokens, name, newcomer, self.admin, sid, number, phone)
-        return dict(zip(LIVE, found, strict=True))
+        return dict(zip(PLACEHOLDERS, found, strict=True))
 
     def send(self, request: Request) -> tuple[int, Optional[Any]]:
         """The status and the JSON of the answer; None for a page, or no body."""

@@ -16,7 +16,7 @@ from tests.accounts.test_post_registration_jobs import ALICE, Directory
 from tests.doubles.homeserver import AS_TOKEN, HomeserverDouble
 from tests.support.case import SystemCase
 from tests.support.client import Client
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 
 BESIDE = {"homeserver": {"url": "http://hs.example", "as_token": AS_TOKEN}}
 
@@ -47,7 +47,7 @@ class BesideCase(SystemCase):
 
 
 class ProfileTests(BesideCase):
-    def test_told(self) -> None:
+    def test_reported(self) -> None:
         """The homeserver is told of a new user and the display name."""
         self.register("alice")
         self.settle()
@@ -64,14 +64,14 @@ class ProfileTests(BesideCase):
 
     def test_down(self) -> None:
         """While the homeserver is down users register all the same; it is told later."""
-        for mishap in ("500", "hang-up", "garbage", "429"):
-            self.double.mishaps["register"] = [mishap]
-            self.register(f"a-{mishap}")
+        for fault in ("500", "hang-up", "garbage", "429"):
+            self.double.faults["register"] = [fault]
+            self.register(f"a-{fault}")
             self.settle()
-            self.assertEqual(self.counts()["jobs"], 1, mishap)
+            self.assertEqual(self.counts()["jobs"], 1, fault)
             self.retry()
-            self.assertIn(f"@a-{mishap}:test.example", self.double.profiles)
-            self.assertEqual(self.counts()["jobs"], 0, mishap)
+            self.assertIn(f"@a-{fault}:test.example", self.double.profiles)
+            self.assertEqual(self.counts()["jobs"], 0, fault)
         self.assertEqual(len(self.flushLoggedErrors()), 0)
 
     def test_ownDirectory(self) -> None:
@@ -93,13 +93,13 @@ class ProfileTests(BesideCase):
 
     def test_quiet(self) -> None:
         """No line of the log has the token, whatever the homeserver answers."""
-        canaries = watch(self, {"as_token": AS_TOKEN})
-        self.double.mishaps.update({"register": ["echo", "hang-up"], "profile": ["echo", "huge"]})
+        canaries = watch_for_leaks(self, {"as_token": AS_TOKEN})
+        self.double.faults.update({"register": ["echo", "hang-up"], "profile": ["echo", "huge"]})
         self.register("alice")
         for _ in range(4):
             self.settle()
             self.retry()
-        self.assertEqual(self.double.mishaps, {"register": [], "profile": []})
+        self.assertEqual(self.double.faults, {"register": [], "profile": []})
         self.assertGreater(canaries.event_count, 4)
 
 
@@ -147,7 +147,7 @@ class RoomsTests(BesideCase):
         """A refusal affects that room alone, until the homeserver accepts."""
         self.register("alice")
         self.settle()
-        self.double.mishaps["join"] = ["consent"]
+        self.double.faults["join"] = ["consent"]
         self.register("bob")
         self.settle()
         waiting = self.rows("SELECT payload, last_error FROM jobs")
@@ -162,7 +162,7 @@ class RoomsTests(BesideCase):
         """A homeserver that stalls at every step is given up before the jobs' lease ends, and
         everything is done when it answers again."""
         calls = ("find", "create", "hierarchy", "join", "register")
-        self.double.mishaps = {call: ["stall"] * 20 for call in calls}
+        self.double.faults = {call: ["stall"] * 20 for call in calls}
         self.register("alice")
         self.clock.pump([1.0] * (JOB_LEASE_MS // 1000))
         self.settle()
@@ -170,7 +170,7 @@ class RoomsTests(BesideCase):
         self.assertEqual(len(failed), 6)
         for (error,) in failed:
             self.assertIn("no answer", error)
-        self.double.mishaps.clear()
+        self.double.faults.clear()
         self.retry()
         self.assertEqual(self.counts()["jobs"], 0)
 

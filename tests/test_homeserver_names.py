@@ -16,7 +16,7 @@ from tests.support.client import V3, Answer
 from tests.test_homeserver_beside import BesideCase
 
 ALICE, BOB = "@alice:test.example", "@bob:test.example"
-WISH = {"username": "alice", "password": PASSWORD}
+BODY = {"username": "alice", "password": PASSWORD}
 
 
 class NameTests(BesideCase):
@@ -39,9 +39,9 @@ class NameTests(BesideCase):
     def test_strangers(self) -> None:
         """A client cannot get the name, in whatever way; and no job acts for its user."""
         before = self.counts()
-        self.assertRefused(self.ask(**WISH), 400, "M_USER_IN_USE")
-        self.assertRefused(self.ask(**WISH, auth=DUMMY), 400, "M_USER_IN_USE")
-        self.assertRefused(self.ask(**{**WISH, "username": "ALICE"}), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**BODY), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**BODY, auth=DUMMY), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**{**BODY, "username": "ALICE"}), 400, "M_USER_IN_USE")
         self.assertRefused(self.available("alice"), 400, "M_USER_IN_USE")
         self.assertEqual(self.counts(), before)
         self.assertEqual({name for name, _ in self.double.calls}, {"whoami"})
@@ -51,7 +51,7 @@ class NameTests(BesideCase):
         """Any other name is free, for one question in each request."""
         self.assertEqual(self.available("bob").json, {"available": True})
         self.assertEqual(self.asked(), 1)
-        self.assertEqual(self.ask(**{**WISH, "username": "bob"}, auth=DUMMY).status, 200)
+        self.assertEqual(self.ask(**{**BODY, "username": "bob"}, auth=DUMMY).status, 200)
         self.assertEqual(self.asked(), 2)
         self.settle()
         self.assertEqual(self.double.profiles[BOB], "bob")
@@ -65,7 +65,7 @@ class NameTests(BesideCase):
     def test_inhibited(self) -> None:
         """If taken names are not reported early, only the completing request asks."""
         self.system(inhibit_user_in_use_error=True)
-        challenge = self.ask(**WISH)
+        challenge = self.ask(**BODY)
         self.assertEqual((challenge.status, self.asked()), (401, 0))
         auth = {**DUMMY, "session": challenge.json["session"]}
         self.assertRefused(self.ask(auth=auth), 400, "M_USER_IN_USE")
@@ -74,12 +74,12 @@ class NameTests(BesideCase):
     def test_away(self) -> None:
         """While the homeserver does not answer, no registration succeeds, nothing is made, and the
         session goes on when it does."""
-        session = self.ask(**{**WISH, "username": "bob"}).json["session"]
-        for mishap in ("500", "hang-up", "garbage", "429"):
-            self.double.mishaps["whoami"] = [mishap] * 2
+        session = self.ask(**{**BODY, "username": "bob"}).json["session"]
+        for fault in ("500", "hang-up", "garbage", "429"):
+            self.double.faults["whoami"] = [fault] * 2
             for auth in (DUMMY, {**DUMMY, "session": session}):
-                answer = self.ask(**{**WISH, "username": "bob"}, auth=auth)
-                self.assertRefused(answer, 503, "M_UNKNOWN", mishap)
+                answer = self.ask(**{**BODY, "username": "bob"}, auth=auth)
+                self.assertRefused(answer, 503, "M_UNKNOWN", fault)
                 self.assertIn("retry-after", answer.headers)
         self.assertEqual((self.counts()["users"], self.counts()["uia_sessions"]), (0, 1))
         self.assertEqual(self.ask(auth={**DUMMY, "session": session}).status, 200)
@@ -87,14 +87,14 @@ class NameTests(BesideCase):
     def test_ownAccount(self) -> None:
         """An account that our own job made there is not foreign: a retry of the request that made
         it is answered as before."""
-        session = self.ask(**{**WISH, "username": "bob"}).json["session"]
-        body = {**WISH, "username": "bob", "auth": {**DUMMY, "session": session}}
+        session = self.ask(**{**BODY, "username": "bob"}).json["session"]
+        body = {**BODY, "username": "bob", "auth": {**DUMMY, "session": session}}
         first = self.ask(**body)
         self.settle()
         self.assertIn(BOB, self.double.profiles)
         again = self.ask(**body)
         self.assertEqual((again.status, again.json), (200, first.json))
-        self.assertRefused(self.ask(**{**WISH, "username": "bob"}), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**{**BODY, "username": "bob"}), 400, "M_USER_IN_USE")
 
     def test_numbers(self) -> None:
         """Generated names skip the numbers that it has."""

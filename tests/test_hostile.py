@@ -79,13 +79,13 @@ class HostileCase(bridges.BridgeCase):
         return {table: self.rows(f"SELECT * FROM {table}") for (table,) in tables}
 
     def assertAllRefused(
-        self, good: Good, spoiled: Iterator[tuple[str, Any]], *errors: str
+        self, good: Good, mutated: Iterator[tuple[str, Any]], *errors: str
     ) -> None:
         """Each body, to the path of the valid request of that name, is a 400 with one of the
         errcodes and changes nothing; then the valid requests succeed."""
         before = self.snapshot()
         count = 0
-        for name, body in spoiled:
+        for name, body in mutated:
             answer = self.client.post(good[name][0], body)
             self.clock.advance(0)
             self.assertEqual(answer.status, 400, f"{name}: {body!r}: {answer}")
@@ -102,7 +102,7 @@ class BodyTests(HostileCase):
         """NUL or a lone surrogate anywhere in any string or key of a valid body is a 400."""
         good = self.good()
 
-        def spoiled() -> Iterator[tuple[str, Any]]:
+        def mutated() -> Iterator[tuple[str, Any]]:
             for name, (_, body) in good.items():
                 for bad in ("\0", "\ud800", "\udfff"):
                     for changed in _with_each_string(body, bad):
@@ -110,14 +110,14 @@ class BodyTests(HostileCase):
                     yield name, {**body, "unknown": {"deep": [bad]}}
                     yield name, {**body, f"unknown{bad}": 1}
 
-        self.assertAllRefused(good, spoiled(), "M_INVALID_PARAM", "M_INVALID_USERNAME")
+        self.assertAllRefused(good, mutated(), "M_INVALID_PARAM", "M_INVALID_USERNAME")
 
     def test_noKeyTakesAnotherType(self) -> None:
         """Each key with a value of each wrong type, null included if it is required, is a 400."""
         good = self.good()
         del good["guest"]  # all keys but one are ignored there
 
-        def spoiled() -> Iterator[tuple[str, Any]]:
+        def mutated() -> Iterator[tuple[str, Any]]:
             for name, (path, body) in good.items():
                 required = REQUIRED | ({"type", "password"} if "login" in path else set())
                 for key in body.keys() & required:
@@ -125,13 +125,13 @@ class BodyTests(HostileCase):
                 for value in VALUES:
                     yield from ((name, changed) for changed in _with_each_key(body, value))
 
-        self.assertAllRefused(good, spoiled(), "M_BAD_JSON")
+        self.assertAllRefused(good, mutated(), "M_BAD_JSON")
 
     def test_notJSON(self) -> None:
         """Text that only resembles JSON is a 400, whatever the endpoint."""
         good = self.good()
 
-        def spoiled() -> Iterator[tuple[str, bytes]]:
+        def mutated() -> Iterator[tuple[str, bytes]]:
             for name, (_, body) in good.items():
                 text = json.dumps(body)
                 for content in (
@@ -153,15 +153,15 @@ class BodyTests(HostileCase):
                 ):
                     yield name, content
 
-        self.assertAllRefused(good, spoiled(), "M_NOT_JSON")
+        self.assertAllRefused(good, mutated(), "M_NOT_JSON")
 
     def test_notAnObject(self) -> None:
         """JSON that is no object is a 400."""
         good = self.good()
-        spoiled = (
+        mutated = (
             (name, json.dumps(value).encode()) for name in good for value in (None, *VALUES[:-1])
         )
-        self.assertAllRefused(good, spoiled, "M_BAD_JSON")
+        self.assertAllRefused(good, mutated, "M_BAD_JSON")
 
     def test_theLastOfDuplicateKeysWins(self) -> None:
         """Of duplicate keys the last counts, everywhere alike."""

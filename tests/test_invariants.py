@@ -47,7 +47,7 @@ DAMAGE = (
         "a guest has its device and no password",
         "UPDATE users SET password_hash = 'x' WHERE is_guest",
     ),
-    ("a guest who is no more has no device", "UPDATE users SET deactivated = TRUE WHERE is_guest"),
+    ("a deactivated guest has no device", "UPDATE users SET deactivated = TRUE WHERE is_guest"),
     (
         "a guest is no active user",
         "INSERT INTO active_users SELECT user_id, 1 FROM users WHERE is_guest",
@@ -62,13 +62,13 @@ DAMAGE = (
         " WHERE upgraded_ms IS NOT NULL",
     ),
     (
-        "a proof that is used up belongs to an account or a finished session, and was valid",
+        "a used validation belongs to an account or a finished session, and was confirmed",
         "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, user_id,"
         " tries, validated_ms, claimed_by, used, expires_ms)"
         " VALUES ('sid', 'email', 'a@x.example', 's', 1, '', 0, 5, 'nobody', TRUE, 9)",
     ),
     (
-        "a proof under way has a token that was sent",
+        "an open validation has a token that was sent",
         "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, user_id,"
         " tries, used, expires_ms) VALUES ('sid', 'email', 'a@x.example', 's', 1, '', 0, FALSE, 9)",
     ),
@@ -104,12 +104,12 @@ DAMAGE = (
         " (token, uses_allowed, completed, revoked, created_ms) VALUES ('a token', 1, 2, FALSE, 1)",
     ),
     (
-        "a registration token has let in as many as it has counted",
+        "a registration token has as many uses as it has counted",
         "INSERT INTO registration_tokens"
         " (token, completed, revoked, created_ms) VALUES ('a token', 1, FALSE, 1)",
     ),
     (
-        "who has used a registration token has an account",
+        "a use of a registration token has its account",
         "INSERT INTO registration_token_uses VALUES ('@nobody:x', 'a token', 1)",
     ),
     ("the first real user is known once there is a user", "DELETE FROM milestones"),

@@ -68,7 +68,7 @@ class RunnerCase(SynchronousTestCase):
         sql = f"SELECT {columns} FROM jobs ORDER BY job_id"
         return list(self.wait(self.database.autocommit("test", lambda txn: txn.all(sql))))
 
-    def born(self, job_id: str = "job", kind: str = KIND) -> NewJob:
+    def written(self, job_id: str = "job", kind: str = KIND) -> NewJob:
         """A job that this process has just written with something else, and holds."""
         job = NewJob(kind=kind, payload={"name": "alice"}, job_id=job_id)
         now_ms = int(self.clock.seconds() * 1000)
@@ -88,7 +88,7 @@ class RunTests(RunnerCase):
     def test_atOnce(self) -> None:
         """A job that was just written is run at once, and is gone when it is done."""
         until_ms = int(self.clock.seconds() * 1000) + JOB_LEASE_MS
-        self.runner.start_jobs([self.born()])
+        self.runner.start_jobs([self.written()])
         self.assertEqual(
             self.done,
             [
@@ -108,7 +108,7 @@ class RunTests(RunnerCase):
         retried until it succeeds."""
         self.behaviour = self.fail
         with capturedLogs() as events:
-            self.runner.start_jobs([self.born()])
+            self.runner.start_jobs([self.written()])
         self.assertEqual(self.rows("attempts, last_error"), [(1, "ValueError: the reason")])
         (event,) = events
         fields = [event[field] for field in ("kind", "job_id", "attempts", "error")]
@@ -129,14 +129,14 @@ class RunTests(RunnerCase):
         """Only the beginning of a long reason is kept."""
         self.reason = "x" * 10**6
         self.behaviour = self.fail
-        self.runner.start_jobs([self.born()])
+        self.runner.start_jobs([self.written()])
         ((reason,),) = self.rows("last_error")
         self.assertEqual(len(reason), 500)
 
     def test_unknownKind(self) -> None:
         """A job of an unknown kind is left for another process."""
         self.add("foreign", kind="fly")
-        self.runner.start_jobs([self.born(kind="fly")])
+        self.runner.start_jobs([self.written(kind="fly")])
         self.assertEqual(self.wait(self.runner.run_due()), 0)
         self.assertEqual(self.rows("attempts, last_error"), [(0, None), (1, None)])
         self.runner.add_handlers({"fly": self.handle})
@@ -149,14 +149,14 @@ class RunTests(RunnerCase):
         self.behaviour = self.fail
         runner = JobRunner(self.store, self.clock)
         runner.add_handlers({KIND: self.handle})
-        runner.start_jobs([self.born()])
+        runner.start_jobs([self.written()])
         self.assertEqual(self.rows("attempts"), [(1,)])
 
     def test_nothingIsKept(self) -> None:
         """A job that has ended, however, takes no memory."""
-        self.runner.start_jobs([self.born("a")])
+        self.runner.start_jobs([self.written("a")])
         self.behaviour = self.fail
-        self.runner.start_jobs([self.born("b")])
+        self.runner.start_jobs([self.written("b")])
         self.assertEqual(len(self.runner._under_way), 0)
         self.assertEqual(self.runner._taken.total(), 0)
 
@@ -164,8 +164,8 @@ class RunTests(RunnerCase):
         """If even the failure can't be stored, the job is held until its lease ends, and the
         process goes on."""
         self.behaviour = self.fail
-        runner = self.make(Away(self.store, "postpone", Unavailable()))
-        runner.start_jobs([self.born()])
+        runner = self.make(FailingJobStore(self.store, "postpone", Unavailable()))
+        runner.start_jobs([self.written()])
         self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
         self.behaviour = lambda job: None
         self.clock.advance(JOB_LEASE_MS / 1000)
@@ -196,7 +196,7 @@ class LoopTests(RunnerCase):
         """A job that another process holds is left to it, until its lease ends because it died."""
         dead = self.make()
         self.behaviour = lambda job: Deferred()
-        dead.start_jobs([self.born()])
+        dead.start_jobs([self.written()])
         self.behaviour = lambda job: None
         self.runner.start()
         self.clock.pump([POLL_S] * int(JOB_LEASE_MS / 1000 / POLL_S - 1))
@@ -208,7 +208,7 @@ class LoopTests(RunnerCase):
     def test_troubleIsSurvived(self) -> None:
         """A round that fails, because of the database or a bug, is not the last."""
         for error, logged in ((Unavailable(), 0), (TypeError("a bug"), 1)):
-            store = Away(self.store, "claim", error)
+            store = FailingJobStore(self.store, "claim", error)
             runner = self.make(store)
             self.add("job")
             runner.start()
@@ -294,7 +294,7 @@ class PlacesTests(RunnerCase):
     def test_nothingMoreIsDue(self) -> None:
         """A job that ends claims no more if nothing else was due."""
         self.add(*self.names("mail", 3), kind=self.MAIL)
-        store = Counted(self.store)
+        store = CountingJobStore(self.store)
         runner = self.make(store)
         runner.add_handlers({self.MAIL: self.handle})
         runner.start()
@@ -306,8 +306,8 @@ class PlacesTests(RunnerCase):
         released, and begin, here or elsewhere, as soon as there is one."""
         self.runner.start()
         names = self.names("mail", PLACES + 5)
-        self.runner.start_jobs([self.born(name, self.MAIL) for name in names])
-        self.runner.start_jobs([self.born("room", self.ROOM)])
+        self.runner.start_jobs([self.written(name, self.MAIL) for name in names])
+        self.runner.start_jobs([self.written("room", self.ROOM)])
         self.assertEqual(self.begun(), [*names[:PLACES], "room"])
         now_ms = int(self.clock.seconds() * 1000)
         free = [due_ms <= now_ms for (due_ms,) in self.rows("due_ms")]
@@ -319,8 +319,8 @@ class PlacesTests(RunnerCase):
 
     def test_releaseFails(self) -> None:
         """If they can't be released, they are taken over when their first lease ends."""
-        runner = self.make(Away(self.store, "release", Unavailable()))
-        runner.start_jobs([self.born(name) for name in self.names("mail", PLACES + 1)])
+        runner = self.make(FailingJobStore(self.store, "release", Unavailable()))
+        runner.start_jobs([self.written(name) for name in self.names("mail", PLACES + 1)])
         self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
         self.end(*self.begun())
         self.clock.advance(JOB_LEASE_MS / 1000)
@@ -331,7 +331,7 @@ class PlacesTests(RunnerCase):
         """While the database is unavailable, jobs that end don't query it: the next round does."""
         for error, logged in ((Unavailable(), 0), (TypeError("a bug"), 1)):
             self.add(*self.names("mail", 2 * PLACES), kind=self.MAIL)
-            store = Away(self.store, "claim", None)
+            store = FailingJobStore(self.store, "claim", None)
             runner = self.make(store)
             runner.add_handlers({self.MAIL: self.handle})
             runner.start()
@@ -364,7 +364,7 @@ class PlacesTests(RunnerCase):
     def test_stopWhileLookingForMore(self) -> None:
         """Stopping waits for a claim that a job's end has begun, and for its jobs."""
         self.add(*self.names("mail", PLACES + 1), kind=self.MAIL)
-        store = Away(self.store, "claim", None)
+        store = FailingJobStore(self.store, "claim", None)
         runner = self.make(store)
         runner.add_handlers({self.MAIL: self.handle})
         runner.start()
@@ -382,7 +382,7 @@ class PlacesTests(RunnerCase):
         self.assertEqual(self.rows("job_id"), [])
 
 
-class Counted:
+class CountingJobStore:
     """A job store that counts the claims."""
 
     def __init__(self, store: JobStore) -> None:
@@ -400,7 +400,7 @@ class StopTests(RunnerCase):
         end: Deferred[None] = Deferred()
         self.behaviour = lambda job: end
         self.runner.start()
-        self.runner.start_jobs([self.born()])
+        self.runner.start_jobs([self.written()])
         stopping = Deferred.fromCoroutine(self.runner.stop())
         self.assertNoResult(stopping)
         self.add("late")
@@ -414,7 +414,7 @@ class StopTests(RunnerCase):
         """Stopping in the middle of a claim waits for its jobs, and for no second batch."""
         self.add(*(f"{number:03}" for number in range(2 * PLACES)))
         claim: Deferred[None] = Deferred()
-        runner = self.make(Away(self.store, "claim", claim))
+        runner = self.make(FailingJobStore(self.store, "claim", claim))
         runner.start()
         stopping = Deferred.fromCoroutine(runner.stop())
         self.assertNoResult(stopping)
@@ -431,7 +431,7 @@ class StopTests(RunnerCase):
             self.wait(self.runner.stop())
 
 
-class Away:
+class FailingJobStore:
     """A job store whose ``method`` raises ``error``, or waits for it if it is a Deferred."""
 
     def __init__(self, store: JobStore, method: str, error: Any) -> None:
@@ -451,7 +451,7 @@ class Away:
         raise self.error
 
 
-class Shelf:
+class ExpiringStore:
     """Rows that expire: how many there are, in how many batches they went, or the error."""
 
     def __init__(self, rows: int, error: Optional[Exception] = None) -> None:
@@ -468,11 +468,11 @@ class Shelf:
         return gone
 
 
-class Broken(Shelf):
+class FailingStore(ExpiringStore):
     """Its name appears in the log."""
 
 
-class Slow(Shelf):
+class SlowStore(ExpiringStore):
     """Each batch takes its time."""
 
     def __init__(self, rows: int, clock: Clock, took_s: float) -> None:
@@ -494,67 +494,67 @@ class HousekeepingTests(SynchronousTestCase):
         """Expired rows are removed at the start and then every minute."""
         clock = Clock()
         clock.advance(7)
-        shelves = Shelf(20), Shelf(3)
-        housekeeping = Housekeeping(shelves, clock)
+        stores = ExpiringStore(20), ExpiringStore(3)
+        housekeeping = Housekeeping(stores, clock)
         housekeeping.start()
-        self.assertEqual([shelf.rows for shelf in shelves], [0, 0])
+        self.assertEqual([store.rows for store in stores], [0, 0])
         clock.advance(60)
-        self.assertEqual([shelf.goes for shelf in shelves], [[7000, 67_000]] * 2)
+        self.assertEqual([store.goes for store in stores], [[7000, 67_000]] * 2)
         housekeeping.stop()
         clock.advance(60)
-        self.assertEqual(len(shelves[1].goes), 2)
+        self.assertEqual(len(stores[1].goes), 2)
 
     def test_batches(self) -> None:
         """Many rows are removed in batches. Between two batches the database is free for other
         calls for three times as long as the batch took, and at least for a moment."""
         for took_s, rest_s in ((0.2, 0.6), (0.0, 0.01)):
             clock = Clock()
-            shelf = Slow(1200, clock, took_s)
-            Housekeeping([shelf], clock).start()
+            store = SlowStore(1200, clock, took_s)
+            Housekeeping([store], clock).start()
             for left in (700, 200, 0):
                 clock.advance(took_s)
-                self.assertEqual(shelf.rows, left)
+                self.assertEqual(store.rows, left)
                 clock.advance(rest_s * 0.9)
-                self.assertFalse(shelf.is_busy)
+                self.assertFalse(store.is_busy)
                 clock.advance(rest_s * 0.11)
-                self.assertIs(shelf.is_busy, left != 0 and took_s != 0)
+                self.assertIs(store.is_busy, left != 0 and took_s != 0)
 
     def test_stopped(self) -> None:
         """Once it is stopped no further batch begins, and nothing is left on the clock."""
         for took_s, advance_s in ((0.2, 0.1), (0.2, 0.3), (0.0, 0.0)):
             clock = Clock()
-            shelves = Slow(1200, clock, took_s), Shelf(1)
-            housekeeping = Housekeeping(shelves, clock)
+            stores = SlowStore(1200, clock, took_s), ExpiringStore(1)
+            housekeeping = Housekeeping(stores, clock)
             housekeeping.start()
             clock.advance(advance_s)
             housekeeping.stop()
             clock.pump([0.1] * 20)
-            self.assertEqual((shelves[0].rows, shelves[1].rows), (700, 1))
+            self.assertEqual((stores[0].rows, stores[1].rows), (700, 1))
             self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_trouble(self) -> None:
         """An error of one store is logged with that store's name, the others are swept in the same
         round, and the next round retries."""
         clock = Clock()
-        shelves = Shelf(1), Broken(1), Shelf(1)
-        Housekeeping(shelves, clock).start()
+        stores = ExpiringStore(1), FailingStore(1), ExpiringStore(1)
+        Housekeeping(stores, clock).start()
         for error, text in (
-            (Unavailable(), "could not sweep Broken: "),
-            (TypeError("a bug"), "could not sweep Broken"),
-            (KeyError("user_id"), "could not sweep Broken"),
-            (CancelledError(), "could not sweep Broken"),
+            (Unavailable(), "could not sweep FailingStore: "),
+            (TypeError("a bug"), "could not sweep FailingStore"),
+            (KeyError("user_id"), "could not sweep FailingStore"),
+            (CancelledError(), "could not sweep FailingStore"),
         ):
-            shelves[1].error = error
-            for shelf in shelves:
-                shelf.rows = 1
+            stores[1].error = error
+            for store in stores:
+                store.rows = 1
             with capturedLogs() as events:
                 clock.advance(60)
-            self.assertEqual([shelf.rows for shelf in shelves], [0, 1, 0])
+            self.assertEqual([store.rows for store in stores], [0, 1, 0])
             (event,) = events
             self.assertIn(text, formatEvent(event))
-            shelves[1].error = None
+            stores[1].error = None
             clock.advance(60)
-            self.assertEqual(shelves[1].rows, 0)
+            self.assertEqual(stores[1].rows, 0)
         self.assertEqual(len(self.flushLoggedErrors()), 3)
 
     def test_neverStarted(self) -> None:

@@ -37,7 +37,7 @@ from tests.support import postgres
 from tests.support.case import DUMMY, SystemCase
 from tests.support.client import V3, Answer
 from tests.support.databases import postgres_database
-from tests.support.log_canaries import Canaries, leaked, watch
+from tests.support.log_canaries import Canaries, leaked, watch_for_leaks
 from tests.support.validations import MAILS, REQUEST, STAGE, SUBMIT
 
 REGISTER = f"{V3}/register"
@@ -79,7 +79,7 @@ class CanariesTests(SystemCase):
             lambda: Logger().debug("{it}", it=PASSWORD),
             lambda: Logger().debug("quiet", it=[PASSWORD]),
             lambda: logging.getLogger("x").debug("%s", PASSWORD),
-            self.tell_by_failure,
+            self.log_failure,
         ):
             canaries = Canaries(SECRETS)
             canaries.start()
@@ -87,7 +87,7 @@ class CanariesTests(SystemCase):
             canaries.stop()
             self.assertEqual(len(canaries.leaks), 1, canaries.leaks)
 
-    def tell_by_failure(self) -> None:
+    def log_failure(self) -> None:
         try:
             raise ValueError(PASSWORD)
         except ValueError:
@@ -111,7 +111,7 @@ class FlowTests(SystemCase):
     def setUp(self) -> None:
         self.mails = MemoryMails()
         super().setUp()
-        self.canaries = watch(self, SECRETS)
+        self.canaries = watch_for_leaks(self, SECRETS)
 
     def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
         """A request whose answer is checked as well."""
@@ -132,7 +132,12 @@ class FlowTests(SystemCase):
         begun = self.ask("POST", REGISTER, {"username": "bob", "password": PASSWORD})
         auth = {**DUMMY, "session": begun.json.get("session", "lost")}
         asked += [self.ask("POST", REGISTER, {"auth": auth}) for _ in range(2)]
-        asked += [*self.guests(), *self.mistakes(auth), *self.proofs(auth), *self.uses(**alice)]
+        asked += [
+            *self.guests(),
+            *self.mistakes(auth),
+            *self.validations(auth),
+            *self.uses(**alice),
+        ]
         self.failed_jobs.flush()  # a mail could not be sent
         return [answer.status for answer in asked]
 
@@ -161,7 +166,7 @@ class FlowTests(SystemCase):
             self.ask("POST", f"{REGISTER}?x={PASSWORD}", {**ALICE, "auth": {"session": "x"}}),
         ]
 
-    def proofs(self, auth: dict[str, Any]) -> list[Answer]:
+    def validations(self, auth: dict[str, Any]) -> list[Answer]:
         """Validations of an email address, with a wrong code and a right one, and with a mail that
         can't be sent."""
         mail = {"email": "alice@mail.example", "client_secret": MAIL_SECRET, "send_attempt": 1}
@@ -269,7 +274,7 @@ class RowQuotedTests(SystemCase):
 
     def test_brokenRule(self) -> None:
         """The log of a refused statement contains nothing of its row."""
-        canaries = watch(self, SECRETS)
+        canaries = watch_for_leaks(self, SECRETS)
         database = postgres_database(self, self.clock, postgres.dsn(self))
         self.system(database=database, **OPTIONS)
         for change in (
@@ -291,7 +296,7 @@ class ReprTests(SystemCase):
 
     def test_values(self) -> None:
         """No value that has a secret shows it in its repr."""
-        canaries = watch(self, SECRETS)
+        canaries = watch_for_leaks(self, SECRETS)
         key = "call"
         device = DeviceRequest(wants_refresh_token=True)
         logins = self.subsystem.handler.planner.logins

@@ -14,7 +14,7 @@ from regsys.logs import Lines, levels
 from tests.http.wire import Echo, Wire
 
 
-class Unspeakable:
+class BrokenStr:
     def __str__(self) -> str:
         raise RuntimeError("no words")
 
@@ -38,7 +38,7 @@ class LineTests(SynchronousTestCase):
             {"log_format": "{thing.name!r} {items[0]:>5}", "thing": LogLevel.warn, "items": [7]},
             {"log_format": "called: {function()}", "function": lambda: "once"},
             {"log_format": "{missing}"},
-            {"log_format": "{it}", "it": Unspeakable()},
+            {"log_format": "{it}", "it": BrokenStr()},
             {"log_format": "", "log_level": LogLevel.error},
             {"log_format": None},
             {},

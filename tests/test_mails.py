@@ -64,7 +64,7 @@ class MailsCase(SynchronousTestCase):
         (self.directory / name).write_text(text)
 
 
-class WordsTests(MailsCase):
+class TextTests(MailsCase):
     def test_confirmation(self) -> None:
         """Both parts have the whole link and the code, and say which address is confirmed where; no
         external resource is loaded."""
@@ -327,7 +327,7 @@ class Server:
         self.sent.append(mail)
 
 
-class PostTests(MailsCase):
+class MailSenderTests(MailsCase):
     def post(self, server: Server) -> Deferred[None]:
         post = ValidationMailSender(mails=self.mails(), mailer=server)
         provides(IValidationMails, post)

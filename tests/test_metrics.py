@@ -119,13 +119,13 @@ class CountedTests(SystemCase):
         self.system(email={"notif_from": "a@test.example"}, rc_3pid_validation=PLENTY)
         scrapes = []
         for number in range(3):
-            self.comes(f"somebody{number}", number)
+            self.register_and_log_in(f"somebody{number}", number)
             samples = [sample for one in self.registry.collect() for sample in one.samples]
             scrapes.append({(sample.name, *sample.labels.items()) for sample in samples})
         self.assertEqual(scrapes[1:], scrapes[:1] * 2)
         self.assertNotIn("somebody", repr(scrapes))
 
-    def comes(self, name: str, number: int) -> None:
+    def register_and_log_in(self, name: str, number: int) -> None:
         """Register and log in, with everything that a client may choose."""
         self.register(name, device_id=name, initial_device_display_name=name)
         self.guest()

@@ -177,7 +177,7 @@ class BucketsTests(LimitCase):
         self.refused(limit.take("999"))
 
 
-class TurnstileTests(LimitCase):
+class OneAtATimeTests(LimitCase):
     def setUp(self) -> None:
         super().setUp()
         self.gate = OneAtATime(clock=self.clock)
@@ -304,7 +304,7 @@ class TurnstileTests(LimitCase):
         self.successResultOf(self.enter())
 
 
-class WideTurnstileTests(LimitCase):
+class SeveralAtATimeTests(LimitCase):
     """A limit that lets several through at a time."""
 
     def test_places(self) -> None:
@@ -396,7 +396,7 @@ class AddressBucketsTests(LimitCase):
             self.assertEqual(self.count_passing(self.limit, key, 9), 3)
 
 
-class AddressTurnstileTests(LimitCase):
+class OneAtATimeByAddressTests(LimitCase):
     def test_oneSite(self) -> None:
         """Of one site's networks eight are let in at a time, and sixteen wait."""
         gate = OneAtATimeByAddress.on(self.clock)
@@ -427,8 +427,8 @@ class AddressTurnstileTests(LimitCase):
             self.successResultOf(second)
 
 
-class OtherTurnstileTests(LimitCase):
-    def test_openTurnstileStopsNobody(self) -> None:
+class OtherLimitsTests(LimitCase):
+    def test_noConcurrencyLimit(self) -> None:
         """No limit lets all in at once."""
         gate = NoConcurrencyLimit()
         provides(IConcurrencyLimiter, gate)
@@ -436,7 +436,7 @@ class OtherTurnstileTests(LimitCase):
             self.passes(gate.enter("a"))
         gate.leave("a")
 
-    def test_limitInATurnstilesPlace(self) -> None:
+    def test_rateInstead(self) -> None:
         """A rate limit counts those that enter, whether or not they have left again."""
         gate = RateInstead(self.buckets(1, 2))
         provides(IConcurrencyLimiter, gate)

@@ -59,7 +59,7 @@ class RulesTests(SynchronousTestCase):
         refused = Deferred.fromCoroutine(coroutine)
         self.assertIsNotNone(self.failureResultOf(refused, error), case)
 
-    # --- Making --------------------------------------------------------------------------
+    # --- Creating ------------------------------------------------------------------------
 
     def test_created(self) -> None:
         """A token has the given values, and the present as its creation time."""
@@ -166,7 +166,7 @@ class RulesTests(SynchronousTestCase):
             self.assertRefused(coroutine, TokenNotFound)
         self.assertEqual(self.wait(self.tokens.uses("nobody's")), [])
 
-    # --- Asking --------------------------------------------------------------------------
+    # --- Using ---------------------------------------------------------------------------
 
     def test_lifecycle(self) -> None:
         """A token is valid until its last use is reserved, it is revoked, it expires or it is

@@ -38,7 +38,7 @@ class ReporterTests(SynchronousTestCase):
             for base in (SynchronousTestCase, TestCase):
                 failed_output = self.failed_output(base, end)
                 self.assertIn("--- a service:\n100% sure\n", failed_output)
-                self.assertIn("--- a page:\n(cannot tell: it is gone)\n", failed_output)
+                self.assertIn("--- a page:\n(failed: it is gone)\n", failed_output)
 
     def test_passed(self) -> None:
         """After a test that passes they are not made."""

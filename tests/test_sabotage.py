@@ -61,7 +61,7 @@ ALWAYS_TRUE = [
     (test_account_data.MemoryActiveUsersTests, "DELETE FROM active_users", "user_id = ?"),
     (test_jobs.MemoryJobTests, "DELETE FROM jobs", "job_id = ?"),
     (test_jobs.MemoryJobTests, "UPDATE jobs SET due_ms = ?, last_error", "job_id = ?"),
-    (test_jobs.MemoryOutcomeTests, "DELETE FROM outcomes", "key = ?"),
+    (test_jobs.MemoryIdempotencyKeyTests, "DELETE FROM outcomes", "key = ?"),
     (test_jobs.MemoryExpiringTests, "DELETE FROM outcomes", "finished"),
     (test_server_state.MemoryTests, "SELECT user_id FROM milestones", "name = ?"),
     (test_nonces.MemoryExpiringTests, "DELETE FROM used_nonces", "expires_ms <= ?"),

@@ -54,10 +54,10 @@ class SampleTests(SynchronousTestCase):
         names = set(options(reader))
         self.assertGreater(len(names), 60)
         self.assertEqual(sorted(name for name in names if f"`{name}`" not in text), [])
-        self.assertEqual(sorted(self.notInSample(reader)), [])
+        self.assertEqual(sorted(self.missing_in_sample(reader)), [])
 
-    def notInSample(self, reader: Reader) -> Iterator[str]:
+    def missing_in_sample(self, reader: Reader) -> Iterator[str]:
         for name in reader.asked - set(reader.data):
             yield reader.name_of(name)
         for child in reader.children.values():
-            yield from self.notInSample(child)
+            yield from self.missing_in_sample(child)

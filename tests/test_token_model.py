@@ -86,7 +86,7 @@ class Tokens(RuleBasedStateMachine):
             for holder, (held, until_ms) in self.held.items()
         )
 
-    def has_room(self, name: str, holder: str) -> bool:
+    def has_uses_left(self, name: str, holder: str) -> bool:
         found = self.tokens[name]
         return (
             not found.revoked
@@ -109,7 +109,7 @@ class Tokens(RuleBasedStateMachine):
             created_ms=self.now_ms,
         )
 
-    # --- What administrators do ----------------------------------------------------------
+    # --- Administrators ------------------------------------------------------------------
 
     @initialize(a=LIMITS, b=LIMITS)
     def begin(self, a: Optional[int], b: Optional[int]) -> None:
@@ -143,12 +143,12 @@ class Tokens(RuleBasedStateMachine):
         del self.tokens[name]
         self.held = {who: held for who, held in self.held.items() if held[0] != name}
 
-    # --- What sessions do ----------------------------------------------------------------
+    # --- Sessions ------------------------------------------------------------------------
 
     @rule(name=NAMES, session=SESSIONS)
     def reserve(self, name: str, session: str) -> None:
         if session not in self.begun:
-            expected = self.has_room(name, session)
+            expected = self.has_uses_left(name, session)
             assert self.wait(self.store.reserve(name, session, self.now_ms)) is expected
             if expected:
                 self.held[session] = (name, self.now_ms + RESERVED_MS)
@@ -158,7 +158,7 @@ class Tokens(RuleBasedStateMachine):
         if session not in self.begun:
             new = self.new_account(name, session)
             holder = session or new.key
-            expected = self.has_room(name, holder)
+            expected = self.has_uses_left(name, holder)
             assert self.succeeds(self.users.create_account(new)) is expected
             if expected:
                 self.count(name, holder, new)
@@ -169,7 +169,7 @@ class Tokens(RuleBasedStateMachine):
             new = self.new_account(name, session)
             holder = session or new.key
             recovery = NewJob(kind="recover", job_id=f"finish {new.key}")
-            expected = self.has_room(name, holder)
+            expected = self.has_uses_left(name, holder)
             assert self.succeeds(self.elsewhere.reserve(new, recovery)) is expected
             if expected:
                 self.held[holder] = (name, math.inf)
@@ -212,7 +212,7 @@ class Tokens(RuleBasedStateMachine):
         rows = self.wait(self.db.autocommit("t", lambda txn: txn.all(HOLDERS)))
         self.held = {row[0]: self.held[row[0]] for row in rows}
 
-    # --- What must hold ------------------------------------------------------------------
+    # --- Invariants ----------------------------------------------------------------------
 
     @invariant()
     def as_expected(self) -> None:
@@ -223,7 +223,7 @@ class Tokens(RuleBasedStateMachine):
             item = self.wait(self.store.get(name, self.now_ms))
             assert item == found[name]
             assert (item.pending, item.completed) == (self.live(name), expected.completed)
-            assert item.is_valid(self.now_ms) is self.has_room(name, "nobody")
+            assert item.is_valid(self.now_ms) is self.has_uses_left(name, "nobody")
             assert item.completed <= expected.most
 
     @invariant()

@@ -26,7 +26,7 @@ STRANGER = Registration(key="key", client=Client("192.0.2.1"))
 
 @implementer(IBlocking)
 @attr.frozen
-class Blocked:
+class BlockAll:
     """Blocks every registration, and records each."""
 
     asked: list[Registration] = attr.field(factory=list)
@@ -158,14 +158,14 @@ class AdmissionTests(SynchronousTestCase):
         """A denied address is refused as such even if every registration is blocked."""
         self.rules.register("module", lambda *args: False)
         registration = attr.evolve(REGISTRATION, threepids=(Threepid("email", "a@b.example", 1),))
-        admission = attr.evolve(self.admission, blocking=Blocked())
+        admission = attr.evolve(self.admission, blocking=BlockAll())
         self.refused(admission.check_threepids_and_blocking(registration), ThreepidDenied)
         by_admin = attr.evolve(registration, by_admin=True)
         self.refused(admission.check_threepids_and_blocking(by_admin), ThreepidDenied)
 
     def test_blockingIsNotAskedOfAdmins(self) -> None:
         """Blocking refuses a blocked user, but not an account that an administrator registers."""
-        blocked = Blocked()
+        blocked = BlockAll()
         admission = attr.evolve(self.admission, blocking=blocked)
         self.refused(admission.check_threepids_and_blocking(REGISTRATION), Forbidden)
         self.passes(

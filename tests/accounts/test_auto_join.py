@@ -24,7 +24,7 @@ PRIVATE = ("private_chat", "trusted_private_chat")
 
 
 @attr.frozen
-class Milestones:
+class FirstUser:
     first: Optional[UserID]
 
     async def first_real_user(self) -> Optional[UserID]:
@@ -121,7 +121,7 @@ class AutoJoinerCase(SynchronousTestCase):
         """Run the job of this user and room, under a configuration with these options."""
         usher = AutoJoiner(
             rooms=self.rooms,
-            server_state=Milestones(first),
+            server_state=FirstUser(first),
             users=users,
             config=RoomsConfig(**options),
             server_name=HERE,

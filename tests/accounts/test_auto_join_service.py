@@ -156,8 +156,8 @@ class StandaloneTests(AutoJoinCase):
 
 class WithoutRoomsTests(AutoJoinCase):
     def test_waiting(self) -> None:
-        """Without a homeserver the start says so loudly; people register, their jobs wait, to be
-        seen and uncounted as failures, until there is one."""
+        """Without a homeserver the start logs a warning; users register, and their jobs wait
+        visibly, not counted as failures, until there is a homeserver."""
         self.system(database=self.database, **OPTIONS)
         with capturedLogs() as events:
             self.subsystem.start()

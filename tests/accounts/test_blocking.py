@@ -120,8 +120,8 @@ class LimitCase(BlockingCase):
 
 class LimitTests(LimitCase):
     def test_newcomers(self) -> None:
-        """The last place is given, the next one is refused and its session lives on; once
-        somebody has been away for a month there is a place again."""
+        """The last place is given; the next registration is refused and its session lives on. Once
+        a user has been inactive for a month, there is a place again."""
         session = self.begin("carol")
         answer = self.client.register(auth={"session": session, **DUMMY})
         self.assertBlocked(answer, "monthly_active_user")

@@ -145,12 +145,15 @@ class EmbeddedTests(SystemCase):
             auth=MemoryAuth(devices),
             process=process,
         ).handler
-        sessions, outcomes = SessionStore(process.database), EmbeddedAccountStore(process.database)
+        sessions, embedded_accounts = (
+            SessionStore(process.database),
+            EmbeddedAccountStore(process.database),
+        )
         names = ("PHONE", "LAPTOP", "TABLET")
         for name in names:
             self.wait(sessions.add(session(name), 9))
             new = account(name, session_id=name, session_until_ms=END_MS, device=device(name, name))
-            self.wait(outcomes.complete(attr.evolve(new, user_id=ALICE_ID), name))
+            self.wait(embedded_accounts.complete(attr.evolve(new, user_id=ALICE_ID), name))
 
         def left() -> list[str]:
             return [name for name in names if self.wait(sessions.get(name, NOW_MS)) is not None]

@@ -69,7 +69,7 @@ class RecoveryTests(TestCase):
             found = await server.rows("SELECT user_id FROM milestones")
             self.assertEqual(found, [(str(user(name)),) for name in first], more)
 
-    async def test_toldOnce(self) -> None:
+    async def test_reportedOnce(self) -> None:
         """A recovery that finds the key completed by another process reports no account."""
         server = Homeserver(self)
         await server.begin()
@@ -85,7 +85,7 @@ class RecoveryTests(TestCase):
         await writer.recover(job)
         self.assertEqual(server.recovered, [])
 
-    async def test_told(self) -> None:
+    async def test_reported(self) -> None:
         """Each account is reported once: by the recovery that finished it, or by the answer to the
         request that did, wherever the first process died."""
         more = {"shadow_banned": True, "auth_provider_id": "oidc"}
@@ -113,7 +113,7 @@ class RecoveryTests(TestCase):
                     self.assertEqual((new.shadow_banned, new.auth_provider_id), (True, "oidc"))
 
 
-class Matter:
+class Registering:
     """One registration with a homeserver of its own, and its state."""
 
     def __init__(self, case: TestCase, kind: str = "user") -> None:
@@ -211,21 +211,21 @@ class CrashTests(TestCase):
     async def each(self, check: Any) -> None:
         for kind in KINDS:
             for number, point in enumerate(POINTS):
-                matter = Matter(self, kind)
+                registering = Registering(self, kind)
                 try:
-                    await check(matter, await matter.begin(), number, point)
+                    await check(registering, await registering.begin(), number, point)
                 except self.failureException as failure:
                     raise self.failureException(f"{kind}, died {point}: {failure}") from failure
 
     async def test_askedAgain(self) -> None:
         """A client that retries gets its account, with the login that was begun."""
 
-        async def check(matter: Matter, new: NewAccount, number: int, point: str) -> None:
-            await matter.die(new, point)
-            matter.server.clock.advance(5)
-            again = matter.new_account()
-            created = await matter.server.process()[0].create_account(again)
-            await matter.assertWhole(new if number else again, created)
+        async def check(registering: Registering, new: NewAccount, number: int, point: str) -> None:
+            await registering.die(new, point)
+            registering.server.clock.advance(5)
+            again = registering.new_account()
+            created = await registering.server.process()[0].create_account(again)
+            await registering.assertWhole(new if number else again, created)
 
         await self.each(check)
 
@@ -233,114 +233,116 @@ class CrashTests(TestCase):
         """If no client retries, an account that was made is completed, and a registration that made
         none is forgotten; a client that retries late gets its account either way."""
 
-        async def check(matter: Matter, new: NewAccount, number: int, point: str) -> None:
-            await matter.die(new, point)
-            await matter.server.recover()
+        async def check(registering: Registering, new: NewAccount, number: int, point: str) -> None:
+            await registering.die(new, point)
+            await registering.server.recover()
             if number >= MADE or (new.device is None and "register" in point):
-                await matter.assertWhole(new)
+                await registering.assertWhole(new)
             else:
-                await matter.assertAbsent()
-                again = matter.new_account()
-                created = await matter.server.process()[0].create_account(again)
-                await matter.assertWhole(again, created)
+                await registering.assertAbsent()
+                again = registering.new_account()
+                created = await registering.server.process()[0].create_account(again)
+                await registering.assertWhole(again, created)
 
         await self.each(check)
 
 
-class CompanyTests(TestCase):
+class ConcurrentProcessTests(TestCase):
     """Other processes work on the same registration."""
 
     async def test_twoAtOnce(self) -> None:
         """Two processes that work on one session give one answer, wherever the first pauses."""
         for point in POINTS:
-            matter, until = Matter(self), Deferred[None]()
-            new = await matter.begin()
-            writer, _ = matter.server.process(waiting_at(point, until))
+            registering, until = Registering(self), Deferred[None]()
+            new = await registering.begin()
+            writer, _ = registering.server.process(waiting_at(point, until))
             first = Deferred.fromCoroutine(writer.create_account(new))
-            second = await matter.ask()
+            second = await registering.ask()
             until.callback(None)
             created = await first
             self.assertEqual((second.user_id, second.login), (created.user_id, created.login))
             self.assertEqual([created.replayed, second.replayed].count(False), 1, point)
-            self.assertEqual(matter.server.greeted, ["@alice:contract.example"], point)
+            self.assertEqual(registering.server.greeted, ["@alice:contract.example"], point)
 
     async def test_recoveredTooEarly(self) -> None:
         """A slow process ends well, although a recovery took it for dead."""
         for point in POINTS:
-            matter, until = Matter(self), Deferred[None]()
-            new = await matter.begin()
-            writer, _ = matter.server.process(waiting_at(point, until))
+            registering, until = Registering(self), Deferred[None]()
+            new = await registering.begin()
+            writer, _ = registering.server.process(waiting_at(point, until))
             first = Deferred.fromCoroutine(writer.create_account(new))
-            await matter.server.recover()
+            await registering.server.recover()
             until.callback(None)
             created = await first
             # A job that it was about to begin belongs to another process by now, and is done twice.
-            del matter.server.greeted[1:]
-            await matter.assertWhole(new, created)
+            del registering.server.greeted[1:]
+            await registering.assertWhole(new, created)
 
 
 class AddressTests(TestCase):
     async def test_recovered(self) -> None:
         """The jobs of an account know its addresses, whichever process completes the
         registration."""
-        matter = Matter(self, "threepids")
-        new = await matter.begin()
-        await matter.die(new, "after create_account")
-        await matter.assertWhole(new)
-        self.assertEqual(matter.server.addresses, ["a@mail.example"])
+        registering = Registering(self, "threepids")
+        new = await registering.begin()
+        await registering.die(new, "after create_account")
+        await registering.assertWhole(new)
+        self.assertEqual(registering.server.addresses, ["a@mail.example"])
 
 
 class DeviceTests(TestCase):
     async def test_recovered(self) -> None:
         """A recovery registers the device with all its fields."""
-        matter = Matter(self)
-        new = await matter.begin()
+        registering = Registering(self)
+        new = await registering.begin()
         assert new.device is not None
         provider = {"auth_provider_id": "oidc", "auth_provider_session_id": "sid"}
         device = attr.evolve(new.device, is_appservice_ghost=True, **provider)
-        await matter.die(attr.evolve(new, device=device), "after create_account")
-        await matter.server.recover()
-        self.assertEqual(list(matter.server.devices.by_id.values()), [device])
+        await registering.die(attr.evolve(new, device=device), "after create_account")
+        await registering.server.recover()
+        self.assertEqual(list(registering.server.devices.by_id.values()), [device])
 
 
 class RefusalTests(TestCase):
     async def test_refused(self) -> None:
         """A registration that the store refuses leaves nothing; the session may go on under another
         name."""
-        matter = Matter(self)
-        new = await matter.begin()
-        matter.server.accounts.by_name["alice"] = new_account("other")
+        registering = Registering(self)
+        new = await registering.begin()
+        registering.server.accounts.by_name["alice"] = new_account("other")
         with self.assertRaises(UsernameTaken):
-            await matter.ask()
+            await registering.ask()
         for table in ("outcomes", "jobs"):
-            self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [])
-        created = await matter.server.process()[0].create_account(matter.server.new_account("bob"))
+            self.assertEqual(await registering.server.rows(f"SELECT * FROM {table}"), [])
+        created = await registering.server.process()[0].create_account(
+            registering.server.new_account("bob")
+        )
         self.assertEqual((created.user_id, created.replayed), (user("bob"), False))
         self.assertNotEqual(created.login, new.device)
 
     async def test_storeIsDown(self) -> None:
         """If the store cannot say whether it made the account, a recovery finds out later."""
         for point, made in (("before create_account", False), ("after create_account", True)):
-            matter = Matter(self)
-            new = await matter.begin()
-            writer, _ = matter.server.process(failing_at(point, Unavailable()))
+            registering = Registering(self)
+            new = await registering.begin()
+            writer, _ = registering.server.process(failing_at(point, Unavailable()))
             with self.assertRaises(Unavailable):
                 await writer.create_account(new)
-            await matter.server.recover()
-            await (matter.assertWhole(new) if made else matter.assertAbsent())
+            await registering.server.recover()
+            await (registering.assertWhole(new) if made else registering.assertAbsent())
 
     async def test_anotherNameAfterACrash(self) -> None:
         """An account that was made before a crash is what the session gets, whatever its client
         asks for now."""
         for point in POINTS[MADE:]:
-            matter = Matter(self)
-            new = await matter.begin()
-            await matter.die(new, point)
-            writer, _ = matter.server.process()
-            created = await writer.create_account(matter.server.new_account("bob"))
-            await matter.assertWhole(new, created)
+            registering = Registering(self)
+            new = await registering.begin()
+            await registering.die(new, point)
+            writer, _ = registering.server.process()
+            created = await writer.create_account(registering.server.new_account("bob"))
+            await registering.assertWhole(new, created)
             if point != "after complete":  # in that case the dead process had written the job
-                self.assertEqual(matter.server.named, ["alice"], point)
+                self.assertEqual(registering.server.named, ["alice"], point)
 
     async def test_anotherNameBeforeACrash(self) -> None:
         """A recovery finds the account under the name that was asked for last, and reports that
@@ -351,36 +353,36 @@ class RefusalTests(TestCase):
             ({"display_name": "alice", "device": None}, "bob"),
         ]
         for more, display_name in cases:
-            matter = Matter(self)
-            await matter.begin()
-            matter.more = more
-            await matter.die(matter.new_account(), "before create_account")
-            renamed = matter.server.new_account(
+            registering = Registering(self)
+            await registering.begin()
+            registering.more = more
+            await registering.die(registering.new_account(), "before create_account")
+            renamed = registering.server.new_account(
                 "bob", **({"device": None} if "device" in more else {})
             )
-            await matter.die(renamed, "after create_account")
-            await matter.server.recover()
-            self.assertEqual(matter.server.greeted, [str(user("bob"))])
-            self.assertEqual(matter.server.named, [display_name])
+            await registering.die(renamed, "after create_account")
+            await registering.server.recover()
+            self.assertEqual(registering.server.greeted, [str(user("bob"))])
+            self.assertEqual(registering.server.named, [display_name])
             self.assertEqual(
-                await matter.server.rows("SELECT user_id, finished FROM outcomes"),
+                await registering.server.rows("SELECT user_id, finished FROM outcomes"),
                 [(str(user("bob")), True)],
             )
 
     async def test_deactivatedMeanwhile(self) -> None:
         """If an account is deactivated before its recovery, the recovery adds no device and is not
         retried; the key is released, and its use of a token given back."""
-        matter = Matter(self, "token")
-        await matter.die(await matter.begin(), "after create_account")
-        await matter.assertUses(1, 0)
-        matter.server.accounts.deactivated.add(user("alice"))
-        await matter.server.recover()
-        self.assertEqual(matter.server.devices.by_id, {})
+        registering = Registering(self, "token")
+        await registering.die(await registering.begin(), "after create_account")
+        await registering.assertUses(1, 0)
+        registering.server.accounts.deactivated.add(user("alice"))
+        await registering.server.recover()
+        self.assertEqual(registering.server.devices.by_id, {})
         for table in ("jobs", "outcomes", "registration_token_uses"):
-            self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [], table)
+            self.assertEqual(await registering.server.rows(f"SELECT * FROM {table}"), [], table)
         # The session holds the use for an hour, as it did before it registered.
-        ((until_ms,),) = await matter.server.rows(
+        ((until_ms,),) = await registering.server.rows(
             "SELECT expires_ms FROM registration_token_reservations"
         )
         self.assertEqual(until_ms, NOW_MS + RESERVED_MS)
-        self.assertEqual(matter.server.recovered, [])
+        self.assertEqual(registering.server.recovered, [])

@@ -109,7 +109,7 @@ class OrderTests(HandlerCase):
 
 
 class HashTests(HandlerCase):
-    def test_oneHashADialogue(self) -> None:
+    def test_oneHashASession(self) -> None:
         """A password is hashed under the id of its session, so that it is hashed only once."""
         self.assertEqual(self.register(alice(session_id="S")).password_hash, "ssap")
         self.assertEqual(self.parts.hasher.dialogues, ["S"])

@@ -53,7 +53,7 @@ class MemoryActiveUsersTests(MonthlyActiveUsersContract, TestCase):
         self.clock.advance(ms / 1000)
 
 
-class Written:
+class RecordedActivity:
     """``batches`` has each batch that was written; ``held`` delays the next one, ``away`` makes it
     fail. All users who were written are active; ``counts`` has the limits of the counts that were
     made."""
@@ -88,7 +88,7 @@ class ActivityCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(NOW_MS / 1000)
-        self.store = Written()
+        self.store = RecordedActivity()
         self.gauge = Gauge("active", "", registry=None)
         self.activity = Activity(self.store, self.clock, self.gauge)
         self.users = MonthlyActiveUsers(self.store, self.activity, self.clock)

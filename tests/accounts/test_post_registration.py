@@ -45,7 +45,7 @@ def policy(version: str, at_registration: bool = True) -> Policy:
 POLICIES = {"privacy": policy("1"), "rules": policy("b"), "cake": policy("3", False)}
 
 
-class Everything:
+class RecordingPlanner:
     """Records what it plans jobs for, and plans a job that must happen once."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class PostRegistrationCase(SynchronousTestCase):
         self.devices = MemoryDevices(self.accounts)
         self.owners = MemoryThreepids(self.accounts)
         self.database = memory_database(self, self.clock)
-        self.parts = Everything()
+        self.parts = RecordingPlanner()
         self.admitted: list[str] = []
         self.runner = JobRunner(JobStore(self.database), self.clock)
         self.failed_jobs = FailedJobs(self)
@@ -180,7 +180,7 @@ class RegistrationTests(PostRegistrationCase):
         self.assertEqual((self.accounts.threepids, self.started), ({}, []))
 
 
-class FoundTests(SynchronousTestCase):
+class StageResultTests(SynchronousTestCase):
     def test_skipped(self) -> None:
         """A result that lacks a key, has a wrong one, or is no address is skipped with a log line
         each."""

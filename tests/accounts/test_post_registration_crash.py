@@ -165,7 +165,7 @@ class PostgreSQLTests(OnPostgreSQL, PostRegistrationCrashTests, SynchronousTestC
     """On a real server."""
 
 
-class ForeignTests(TestCase):
+class EmbeddedTests(TestCase):
     """A homeserver keeps the accounts."""
 
     async def test_recovered(self) -> None:

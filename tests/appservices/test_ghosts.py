@@ -69,7 +69,7 @@ class RegisterTests(GhostCase):
         new = self.made("shared")
         self.assertEqual((new.appservice_id, new.is_ghost, new.is_real), (None, True, False))
 
-    def test_wishes(self) -> None:
+    def test_asRequested(self) -> None:
         """Password, display name and device are as the caller asks."""
         new = self.made(password=Secret("pass"), display_name="The Ghost", device=PHONE)
         self.assertEqual((new.password_hash, new.display_name), ("ssap", "The Ghost"))

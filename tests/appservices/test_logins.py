@@ -22,7 +22,7 @@ from tests.appservices.bridges import (
 from tests.doubles.homeserver import HomeserverDouble
 from tests.support.case import DUMMY, PASSWORD
 from tests.support.client import V3
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 from tests.test_log_canaries import Down
 
 
@@ -221,7 +221,7 @@ class TroubleTests(BridgeCase):
 
     def test_secrets(self) -> None:
         """No token, right or wrong, appears in a log line, an answer or a repr."""
-        canaries = watch(self, {"the bridge's token": TOKEN, "the other's": OTHER_TOKEN})
+        canaries = watch_for_leaks(self, {"the bridge's token": TOKEN, "the other's": OTHER_TOKEN})
         self.made("ircbot", inhibit_login=True)
         asked = [self.ask(inhibit_login=True), self.ask(inhibit_login=True), self.acts_as(None)]
         asked += [self.ask("bob"), self.ask("_irc_b", OTHER_TOKEN), self.log_in("bob")]

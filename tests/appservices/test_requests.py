@@ -20,7 +20,7 @@ from tests.appservices.bridges import (
 from tests.support.case import DUMMY, PASSWORD
 from tests.support.client import V3
 
-PROVEN = {
+VALIDATED = {
     "m.login.email.identity": {
         "medium": "email",
         "address": "Alice@Mail.example",
@@ -279,7 +279,7 @@ class RegisterTests(BridgeCase):
         self.made("_irc_carol", password="")
         self.assertEqual(self.counts()["users"], 2)
 
-    def test_proofsAreTaken(self) -> None:
+    def test_validationsAreUsed(self) -> None:
         """The addresses that another server has validated are used too: modules are asked and told
         about them, but no pusher follows; an address of another account refuses the request."""
         additions: list[object] = []
@@ -290,7 +290,7 @@ class RegisterTests(BridgeCase):
         )
         mails = {"notif_from": "a@test.example", "enable_notifs": True}
         self.system(regsys={"appservice_may_set_password": True}, hooks=hooks, email=mails)
-        self.made(auth_result=PROVEN)
+        self.made(auth_result=VALIDATED)
         self.clock.advance(0)
         held = [("email", "alice@mail.example", 5), ("msisdn", "491701234567", 6)]
         sql = "SELECT medium, address, validated_at_ms FROM threepids ORDER BY medium"
@@ -298,9 +298,9 @@ class RegisterTests(BridgeCase):
         alice = "@_irc_alice:test.example"
         self.assertEqual(additions, [(alice, medium, address) for medium, address, _ in held])
         self.assertEqual(self.rows("SELECT * FROM pushers"), [])
-        taken = self.ask("_irc_bob", auth_result=PROVEN)
+        taken = self.ask("_irc_bob", auth_result=VALIDATED)
         self.assertRefused(taken, 400, "M_THREEPID_IN_USE")
-        refused = self.ask("_irc_carol", auth_result=PROVEN)
+        refused = self.ask("_irc_carol", auth_result=VALIDATED)
         self.assertRefused(refused, 403, "M_FORBIDDEN")
         sound = {"medium": "email", "address": "odd@mail.example", "validated_at": 1}
         odd = ({"validated_at": 2**63}, {"validated_at": -1}, {"address": "alice"})

@@ -52,7 +52,7 @@ def browser() -> Any:
         filter(None, map(shutil.which, NAMES)), ""
     )
     if not found:
-        raise Missing("Chromium was not found (Debian: chromium): nobody has looked at the pages.")
+        raise Missing("Chromium was not found (Debian: chromium): the pages were not tested.")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -177,7 +177,7 @@ class BrowserCase(SynchronousTestCase):
         answer = self.service.ask("POST", "/_matrix/client/v3/login", login)
         self.assertEqual(answer.json["user_id"], user_id)
 
-    # --- What can be said of any page ------------------------------------------------------
+    # --- Any page --------------------------------------------------------------------------
 
     def assertGood(self, what: str) -> None:
         """The page is accessible, and fits every screen."""

@@ -9,7 +9,7 @@ from tests.browser.case import PLENTY, REGISTER, WAIT_MS, BrowserCase
 STAGE = "m.login.registration_token"
 # What web apps do: open the page, and wait for its message.
 OPEN = """([url, wait_ms]) => {
-    window.told = new Promise(resolve => {
+    window.message = new Promise(resolve => {
         addEventListener("message", event => resolve([event.data, event.origin]));
         setTimeout(resolve, wait_ms, "no word came");
     });
@@ -57,7 +57,7 @@ class FallbackTests(BrowserCase):
             app.evaluate(OPEN, [f"{self.service.base_url}{self.path}", WAIT_MS])
         self.page = opened.value
         self.give("good")
-        self.assertEqual(app.evaluate("told"), ["authDone", self.service.base_url])
+        self.assertEqual(app.evaluate("message"), ["authDone", self.service.base_url])
 
     def test_withoutJavaScript(self) -> None:
         """The page needs no script; a page that does need one says so, and what to do instead."""

@@ -80,7 +80,7 @@ class OpenTests(BrowserCase):
         self.assertReady()
 
 
-class AnyServerTests(BrowserCase):
+class FakeServerTests(BrowserCase):
     """With answers that a server might give, made by the test."""
 
     def answer(self, ways: list[list[str]], forms: Mapping[str, list[str]]) -> None:
@@ -244,7 +244,7 @@ class ClosedTests(BrowserCase):
     options: ClassVar[Mapping[str, Any]] = {"enable_registration": False}
 
     def test_closed(self) -> None:
-        """A server where nobody can register says so."""
+        """A server that is closed for registration says so."""
         self.go(REGISTER)
         self.assertAlert("Registration is not open on this server.")
         self.assertGood("closed")

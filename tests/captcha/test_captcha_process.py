@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.captcha.test_proof_of_work import solve
-from tests.doubles.captcha import BAD, GOOD, MISHAPS, SECRET, STALL, CaptchaProcess
+from tests.doubles.captcha import BAD, FAULTS, GOOD, SECRET, STALL, CaptchaProcess
 from tests.support import postgres
 from tests.support.log_canaries import leaked
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
@@ -85,10 +85,10 @@ class CaptchaFlows:
         self.assertEqual(begun["params"], {self.stage: {"public_key": "public"}})
         session = begun["session"]
         self.assertRefused(self.answer(session, BAD))
-        for mishap in MISHAPS:
-            self.assertUnavailable(self.answer(session, f"{mishap}#canary"), mishap)
+        for fault in FAULTS:
+            self.assertUnavailable(self.answer(session, f"{fault}#canary"), fault)
         self.assertUnavailable(self.answer_while_it_dies(session), STALL)
-        self.assertUnavailable(self.answer(session, GOOD), "nobody there")
+        self.assertUnavailable(self.answer(session, GOOD), "unreachable")
         self.double.start()
         self.assertCompletes(session, GOOD, "alice")
         other = self.begin("bob")["session"]

@@ -22,10 +22,10 @@ from regsys.storage.nonces import NonceStore
 from regsys.templates import Templates
 from regsys.testing import provides
 from tests.captcha.test_proof_of_work import solve
-from tests.doubles.captcha import BAD, GOOD, MISHAPS, SECRET, STALL, CaptchaDouble
+from tests.doubles.captcha import BAD, FAULTS, GOOD, SECRET, STALL, CaptchaDouble
 from tests.support.case import DUMMY, PASSWORD, UIASessionCase
 from tests.support.client import V3, Answer
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 
 REFUSED = "M_UNAUTHORIZED"
 RECAPTCHA = {
@@ -124,18 +124,18 @@ class CaptchaStageTests(UIASessionCase):
     def test_serviceDown(self) -> None:
         """Whatever error the service has: a 503 with Retry-After, no response is used up, and the
         session goes on once the service is back."""
-        watch(self, {"the private key": SECRET, "the response": "canary"})
+        watch_for_leaks(self, {"the private key": SECRET, "the response": "canary"})
         session = self.begin()
-        for mishap in (*MISHAPS, STALL):
+        for fault in (*FAULTS, STALL):
             answering = self.client.start(
                 "POST",
                 f"{V3}/register",
-                {"auth": {"session": session, "type": self.stage, "response": f"{mishap}#canary"}},
+                {"auth": {"session": session, "type": self.stage, "response": f"{fault}#canary"}},
             )
             self.clock.advance(DEADLINE_S)
             answer = self.client.answer(answering)
-            self.assertEqual(answer.status, 503, f"{mishap} {answer}")
-            self.assertEqual(answer.headers["retry-after"], "2", mishap)
+            self.assertEqual(answer.status, 503, f"{fault} {answer}")
+            self.assertEqual(answer.headers["retry-after"], "2", fault)
             self.assertNotIn("canary", str(answer))
         self.assertEqual(self.rows("SELECT * FROM used_nonces"), [])
         self.assertNotIn(SECRET, repr(self.subsystem))

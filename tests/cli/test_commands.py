@@ -146,7 +146,7 @@ class CommandTests(CommandCase):
         self.assertEqual((done.returncode, done.stderr), (1, "regsys: This user name is taken.\n"))
         self.assertEqual(len(self.rows("SELECT 1 FROM users")), 1)
 
-    def test_toldOnce(self) -> None:
+    def test_reportedOnce(self) -> None:
         """An option with a warning of its own is not listed again among those without effect."""
         config = self.config(emial={}, max_upload_size="50M")
         done = self.called("check-config", "-c", config)

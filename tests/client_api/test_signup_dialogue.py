@@ -87,8 +87,8 @@ class ChallengeTests(UIASessionCase):
 class StageTests(UIASessionCase):
     def setUp(self) -> None:
         super().setUp()
-        self.riddle = QuestionStage()
-        stages = {"stages": [self.riddle], "flows": [(QUESTION, "m.login.dummy")]}
+        self.question = QuestionStage()
+        stages = {"stages": [self.question], "flows": [(QUESTION, "m.login.dummy")]}
         self.system(hooks=self.hooks(**stages))
 
     def test_params(self) -> None:

@@ -97,7 +97,7 @@ class UIASessionTests(EmailCase):
         expected = {"medium": "email", "address": ALICE, "validated_at": self.now_ms}
         self.assertEqual(start_validation, [expected])
 
-    def test_otherDialogues(self) -> None:
+    def test_otherStages(self) -> None:
         """A stage that is passed already is listed beside the one that is still to do."""
         self.system(registration_requires_token=True)
         session = self.begin()
@@ -135,7 +135,7 @@ class StageTests(EmailCase):
         ):
             self.assertFailed(self.go_on(session, {"type": STAGE, **fields}), errcode, fields)
 
-    def test_notProven(self) -> None:
+    def test_notValidated(self) -> None:
         """The stage fails for an address that is not validated yet, for another client secret, and
         for a validation that is too old."""
         session = self.begin()

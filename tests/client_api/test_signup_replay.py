@@ -113,8 +113,8 @@ class ReplayTests(UIASessionCase):
                 self.log_in(name, "PHONE")
             again = self.go_on(sessions[name], username=name, password=PASSWORD)
             self.assertRefused(again, 400, "M_UNKNOWN", name)
-            bystander = f"not.{name}"
-            self.assertEqual(self.finish(sessions[bystander]), first[bystander])
+            other = f"not.{name}"
+            self.assertEqual(self.finish(sessions[other]), first[other])
 
     def log_in(self, user: str, device_id: str) -> str:
         body = {"type": "m.login.password", "user": user, "password": PASSWORD}

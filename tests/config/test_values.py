@@ -171,7 +171,7 @@ class SecretTests(ConfigCase):
             path = self.file("hunter2", mode)
             self.assertWarning(self.introspection(_path=path), path, f"{mode:04o}")
 
-    def test_withoutAMacaroonKeyTheOperatorIsTold(self) -> None:
+    def test_withoutAMacaroonKeyThereIsAWarning(self) -> None:
         """Without a key there is a warning, and the store keeps one."""
         config = parse({"server_name": "example.com"})
         self.assertIsNone(config.tokens.macaroon_secret_key)
@@ -193,7 +193,7 @@ class URLTests(SynchronousTestCase):
             self.assertFalse(is_url(f"http://{host}/x"), host)
 
 
-class MadeTests(ConfigCase):
+class CreatedFileTests(ConfigCase):
     """The file of registration_shared_secret_path, which may not exist yet."""
 
     OPTION = "registration_shared_secret_path"

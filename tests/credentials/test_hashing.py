@@ -257,7 +257,7 @@ class OnceTests(PoolCase):
         self.assertEqual(len(results), 1)
         self.assertTrue(verify_password(b"passwordpepper", results.pop()))
 
-    def test_dialoguesShareNothing(self) -> None:
+    def test_sessionsShareNothing(self) -> None:
         """Two sessions with the same password have hashes of their own, and so have calls without
         one."""
         hashings = [self.hash("password", once) for once in ("one", "two", None, None)]

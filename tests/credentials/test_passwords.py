@@ -74,7 +74,7 @@ class PolicyTests(SynchronousTestCase):
         policy = PasswordPolicy(enabled=True, require_symbol=True)
         self.assertRaises(PasswordNoSymbol, check_policy, policy, "Übergrößenträger1")
 
-    def test_lengthIsToldToThePerson(self) -> None:
+    def test_lengthIsReported(self) -> None:
         """A password that is too short is refused with the required length."""
         refusal = self.assertRaises(PasswordTooShort, check_policy, self.strict, "short")
         self.assertIn("8", refusal.text)

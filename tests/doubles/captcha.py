@@ -49,7 +49,7 @@ RAW: Mapping[str, bytes] = {
 }
 STATUSES: Mapping[str, int] = {"500": 500, "404": 404, "201": 201, "redirect": 302, "kept": 307}
 # The faults: neither yes nor no, and an immediate end.
-MISHAPS = (
+FAULTS = (
     *(name for name in list(ANSWERS)[list(ANSWERS).index("our-secret") :]),
     *RAW,
     *STATUSES,
@@ -119,7 +119,7 @@ class CaptchaProcess(DoubleProcess):
             with opener.open(self.url, timeout=PATIENCE_S) as answer:
                 return response in json.load(answer)
 
-        until(is_asked, lambda: f"nobody asks about {response!r}")
+        until(is_asked, lambda: f"no request about {response!r}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ API = "/_matrix/identity/api/v1"
 CODE = "123456"
 VALIDATED_MS = 1_700_000_000_000
 STALL, DRIP, HANG_UP = "stall", "drip", "hang-up"
-PROOF = {"medium": "msisdn", "address": "4915112345678", "validated_at": VALIDATED_MS}
+VALIDATION = {"medium": "msisdn", "address": "4915112345678", "validated_at": VALIDATED_MS}
 
 # Plain refusals of any request: status and body.
 REFUSALS: Mapping[str, tuple[int, Any]] = {
@@ -48,37 +48,37 @@ NONSENSE: Mapping[str, tuple[int, bytes]] = {
     "400-long": (400, b'{"errcode": "' + b"M" * 200 + b'"}'),
 }
 # Answers to getValidated3pid that validate nothing, though they look as if they did ...
-NO_PROOFS: Mapping[str, Any] = {
-    "email": {**PROOF, "medium": "email"},
-    "no-medium": {key: PROOF[key] for key in ("address", "validated_at")},
-    "never": {**PROOF, "validated_at": None},
-    "no-moment": {key: PROOF[key] for key in ("address", "medium")},
-    "both": {**PROOF, "errcode": "M_SESSION_EXPIRED", "error": "Too late."},
+NOT_VALIDATED: Mapping[str, Any] = {
+    "email": {**VALIDATION, "medium": "email"},
+    "no-medium": {key: VALIDATION[key] for key in ("address", "validated_at")},
+    "never": {**VALIDATION, "validated_at": None},
+    "no-moment": {key: VALIDATION[key] for key in ("address", "medium")},
+    "both": {**VALIDATION, "errcode": "M_SESSION_EXPIRED", "error": "Too late."},
     "old-style-no": {"errcode": "M_SESSION_NOT_VALIDATED", "error": "Not yet."},
-    "no-number": {**PROOF, "address": "111111111111111"},
+    "no-number": {**VALIDATION, "address": "111111111111111"},
 }
 # ... and meaningless ones.
-ODD_PROOFS: Mapping[str, Any] = {
-    "number-number": {**PROOF, "address": 4915112345678},
-    "words": {**PROOF, "address": "zero"},
-    "injected": {**PROOF, "address": "4915112345678\n"},
-    "true-moment": {**PROOF, "validated_at": True},
-    "text-moment": {**PROOF, "validated_at": "1700000000000"},
-    "float-moment": {**PROOF, "validated_at": 1.5},
-    "no-such-moment": {**PROOF, "validated_at": 2**63},
-    "last-moment": {**PROOF, "validated_at": 2**63 - 1},
-    "far-future": {**PROOF, "validated_at": 9_000_000_000_000},
-    "negative": {**PROOF, "validated_at": -1},
-    "zero": {**PROOF, "validated_at": 0},
-    "list-address": {**PROOF, "address": ["4915112345678"]},
+ODD_VALIDATIONS: Mapping[str, Any] = {
+    "number-number": {**VALIDATION, "address": 4915112345678},
+    "words": {**VALIDATION, "address": "zero"},
+    "injected": {**VALIDATION, "address": "4915112345678\n"},
+    "true-moment": {**VALIDATION, "validated_at": True},
+    "text-moment": {**VALIDATION, "validated_at": "1700000000000"},
+    "float-moment": {**VALIDATION, "validated_at": 1.5},
+    "no-such-moment": {**VALIDATION, "validated_at": 2**63},
+    "last-moment": {**VALIDATION, "validated_at": 2**63 - 1},
+    "far-future": {**VALIDATION, "validated_at": 9_000_000_000_000},
+    "negative": {**VALIDATION, "validated_at": -1},
+    "zero": {**VALIDATION, "validated_at": 0},
+    "list-address": {**VALIDATION, "address": ["4915112345678"]},
 }
-SILENCES = (*NONSENSE, HANG_UP)
+MEANINGLESS = (*NONSENSE, HANG_UP)
 
 
 class IdentityDouble(Resource):
     """``asked`` has path and fields of each request. ``clock`` drives DRIP, a byte a second.
 
-    A sid ``good`` (or ``good..…``) has been validated for the number of PROOF; one that this
+    A sid ``good`` (or ``good..…``) has been validated for the number of VALIDATION; one that this
     server gave out for a number, once CODE has been submitted.
     """
 
@@ -89,7 +89,7 @@ class IdentityDouble(Resource):
         self.clock = clock
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.sessions: dict[str, dict[str, Any]] = {}
-        # In a process of its own the time of PROOF is long ago.
+        # In a process of its own the time of VALIDATION is long ago.
         self._validated_ms = max(VALIDATED_MS, int(clock.seconds() * 1000))
 
     def render_POST(self, request: Request) -> Any:
@@ -102,15 +102,15 @@ class IdentityDouble(Resource):
     def _answer(self, request: Request, fields: dict[str, Any]) -> Any:
         path = request.path.decode().partition(API)[2]
         self.asked.append((request.uri.decode(), fields))
-        mishap = fields.get("sid", fields.get("client_secret", "")).partition("..")[0]
-        odd = misbehave(request, mishap, self.clock)
+        fault = fields.get("sid", fields.get("client_secret", "")).partition("..")[0]
+        odd = misbehave(request, fault, self.clock)
         if odd is not None:
             return odd
-        status, answer = REFUSALS.get(mishap) or self._answer_json(path, mishap, fields)
+        status, answer = REFUSALS.get(fault) or self._answer_json(path, fault, fields)
         request.setResponseCode(status)
         return json.dumps(answer).encode()
 
-    def _answer_json(self, path: str, mishap: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
+    def _answer_json(self, path: str, fault: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
         if path == "/validate/msisdn/requestToken":
             sid = f"given{len(self.sessions)}"
             self.sessions[sid] = {**fields, "since": self._validated_ms + len(self.sessions)}
@@ -121,31 +121,31 @@ class IdentityDouble(Resource):
             success = fields["token"] == CODE
             session["validated"] = session.get("validated", False) or success
             return 200, {"success": success}
-        if mishap == "good":
-            return 200, {**PROOF, "validated_at": self._validated_ms}
+        if fault == "good":
+            return 200, {**VALIDATION, "validated_at": self._validated_ms}
         if session.get("validated") and session["client_secret"] == fields["client_secret"]:
             return 200, {
                 "medium": "msisdn",
                 "address": _german(session["phone_number"]),
                 "validated_at": session["since"],
             }
-        answer = NO_PROOFS.get(mishap) or ODD_PROOFS.get(mishap)
+        answer = NOT_VALIDATED.get(fault) or ODD_VALIDATIONS.get(fault)
         return REFUSALS["no-session"] if answer is None else (200, answer)
 
 
-def misbehave(request: Request, mishap: str, clock: IReactorTime) -> Any:
-    """What a resource returns for this fault; None if ``mishap`` names none. ``clock`` drives
+def misbehave(request: Request, fault: str, clock: IReactorTime) -> Any:
+    """What a resource returns for this fault; None if ``fault`` names none. ``clock`` drives
     DRIP."""
-    if mishap in (STALL, DRIP):
-        if mishap == DRIP:
+    if fault in (STALL, DRIP):
+        if fault == DRIP:
             _drip(request, clock)
         return NOT_DONE_YET
-    if mishap == HANG_UP:
+    if fault == HANG_UP:
         request.transport.abortConnection()
         return NOT_DONE_YET
-    if mishap not in NONSENSE:
+    if fault not in NONSENSE:
         return None
-    status, body = NONSENSE[mishap]
+    status, body = NONSENSE[fault]
     request.setResponseCode(status)
     request.setHeader(b"Location", b"/elsewhere")
     return body

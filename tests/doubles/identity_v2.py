@@ -1,7 +1,7 @@
 """An identity server's v2 API: validations, bindings and unbindings, with every fault.
 
 A sid is ``ok..<address>``, a session that has validated this address, or
-``<step>=<mishap>..<address>``: there the ``step`` (``proven``, ``bind`` or ``unbind``) has this
+``<step>=<fault>..<address>``: there the ``step`` (``proven``, ``bind`` or ``unbind``) has this
 fault. ``python -m tests.doubles.identity_v2 PORT`` serves it.
 """
 
@@ -92,22 +92,22 @@ class IdentityV2Double(Resource):
             request.setResponseCode(502)
             return b""
         wrong, _, address = fields.get("sid", "").rpartition("..")
-        at, _, mishap = wrong.partition("=")
-        if (at, mishap) == (step, ONCE) and wrong not in self.failed:
+        at, _, fault = wrong.partition("=")
+        if (at, fault) == (step, ONCE) and wrong not in self.failed:
             self.failed.add(wrong)
-            mishap = "500"
+            fault = "500"
         if at == step:
-            odd = misbehave(request, mishap, self.clock)
+            odd = misbehave(request, fault, self.clock)
             if odd is not None:
                 return odd
-            if step == "unbind" and mishap in NEVER:
-                status, body = NEVER[mishap]
+            if step == "unbind" and fault in NEVER:
+                status, body = NEVER[fault]
                 request.setResponseCode(status)
                 return body
         else:
-            mishap = ""
-        answer = REFUSALS.get(mishap) or self._answer_json(
-            step, mishap, address, fields, authorization
+            fault = ""
+        answer = REFUSALS.get(fault) or self._answer_json(
+            step, fault, address, fields, authorization
         )
         request.setResponseCode(answer[0])
         return json.dumps(answer[1]).encode()
@@ -115,7 +115,7 @@ class IdentityV2Double(Resource):
     def _answer_json(
         self,
         step: str,
-        mishap: str,
+        fault: str,
         address: str,
         fields: Mapping[str, Any],
         authorization: Optional[str],
@@ -126,16 +126,16 @@ class IdentityV2Double(Resource):
             return (403, NO_TERMS) if authorization == f"Bearer {UNSIGNED}" else (401, NO_TOKEN)
         address_json = {"medium": "email", "address": address}
         if step == "proven":
-            return 200, {**address_json, "validated_at": VALIDATED_MS, **ODD.get(mishap, {})}
+            return 200, {**address_json, "validated_at": VALIDATED_MS, **ODD.get(fault, {})}
         self.bound[address] = (fields["mxid"], (fields["sid"], fields["client_secret"]))
-        more = {"mxid": fields["mxid"], "signatures": {}, **OTHER_BINDINGS.get(mishap, {})}
-        return 200, {**address_json, **more} if mishap != "silent-yes" else {}
+        more = {"mxid": fields["mxid"], "signatures": {}, **OTHER_BINDINGS.get(fault, {})}
+        return 200, {**address_json, **more} if fault != "silent-yes" else {}
 
     def _unbind(self, fields: Mapping[str, Any], authorization: Optional[str]) -> tuple[int, Any]:
         address = fields["threepid"]["address"]
         mxid, session = self.bound.get(address, (None, None))
         if mxid is None:
-            return 404, {"errcode": "M_NOT_FOUND", "error": "Bound to nobody."}
+            return 404, {"errcode": "M_NOT_FOUND", "error": "Not bound."}
         is_signed = authorization is not None and authorization.startswith("X-Matrix ")
         is_proven = session == (fields.get("sid"), fields.get("client_secret"))
         if mxid != fields["mxid"] or not (is_signed or is_proven):

@@ -18,12 +18,12 @@ STALL = 0
 
 
 class SmsDouble:
-    """``messages`` are (number, text) of each accepted request; ``mishaps``: the statuses of the
+    """``messages`` are (number, text) of each accepted request; ``faults``: the statuses of the
     next ones instead. It keeps its port after ``stop`` and ``start``."""
 
     def __init__(self, case: unittest.TestCase) -> None:
         self.messages: queue.Queue[tuple[str, str]] = queue.Queue()
-        self.mishaps: queue.Queue[int] = queue.Queue()
+        self.faults: queue.Queue[int] = queue.Queue()
         self.port = free_port()
         self._server: Optional[ThreadingHTTPServer] = None
         self._stopped = threading.Event()
@@ -72,11 +72,11 @@ class SmsDouble:
         if headers["Authorization"] != AUTHORIZATION:
             return 401
         try:
-            mishap = self.mishaps.get_nowait()
+            fault = self.faults.get_nowait()
         except queue.Empty:
             (message,) = json.loads(body)["messages"]
             self.messages.put((message["to"], message["body"]))
             return 200
-        if mishap == STALL:
+        if fault == STALL:
             self._stopped.wait()
-        return mishap or 503
+        return fault or 503

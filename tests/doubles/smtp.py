@@ -230,12 +230,12 @@ def listening(test: Any, server: MailServer, context: Any = None) -> int:
             0, server, context, interface="127.0.0.1"
         )
     test.addCleanup(port.stopListening)
-    test.addCleanup(lambda: Deferred.fromCoroutine(_farewells()))
+    test.addCleanup(lambda: Deferred.fromCoroutine(_wait_for_connections()))
     number: int = port.getHost().port
     return number
 
 
-async def _farewells() -> None:
+async def _wait_for_connections() -> None:
     """Wait until our side of all connections is closed; otherwise trial complains."""
     from twisted.internet import reactor
 

@@ -50,7 +50,7 @@ class RefusalTests(SynchronousTestCase):
             self.assertIs(event["log_level"], LogLevel.info)
         return [eventAsText(event, includeTimestamp=False, includeSystem=False) for event in events]
 
-    def test_told(self) -> None:
+    def test_reported(self) -> None:
         """A refusal is logged with its reason, the stage, the first letters of the session and the
         client's address."""
         body = {"auth": {"type": "m.login.dummy", "session": SESSION}}

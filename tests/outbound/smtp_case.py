@@ -87,10 +87,10 @@ class SMTPCase(SynchronousTestCase):
         self.wire = Wire(self.server)
         self.canaries = Canaries(SECRETS)
         self.canaries.start()
-        self.addCleanup(self.assertNothingTold)
+        self.addCleanup(self.assertNothingLeaked)
         self.addCleanup(self.canaries.stop)
 
-    def assertNothingTold(self) -> None:
+    def assertNothingLeaked(self) -> None:
         self.assertEqual(self.canaries.leaks, [])
 
     def mailer(self, **changed: Any) -> SMTPMailer:

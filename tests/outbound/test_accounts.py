@@ -11,7 +11,7 @@ from regsys.errors import Unavailable
 from regsys.interfaces import IHomeserverAccounts
 from regsys.outbound.homeserver_accounts import ASK_S, TELL_EVERY_S, HomeserverAccounts
 from regsys.testing import provides
-from tests.doubles.homeserver import AS_TOKEN, MISHAPS, STALL
+from tests.doubles.homeserver import AS_TOKEN, FAULTS, STALL
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 
 ALICE = user("alice")
@@ -42,20 +42,20 @@ class HomeserverAccountsTests(HomeserverCase):
 
     def test_deactivated(self) -> None:
         """A deactivated account exists, whichever answer says so."""
-        self.double.mishaps["whoami"] = ["deactivated"]
+        self.double.faults["whoami"] = ["deactivated"]
         self.assertTrue(self.exists("alice"))
 
     def test_noAnswer(self) -> None:
         """A meaningless answer is neither yes nor no."""
-        for mishap in sorted({*MISHAPS} - {"deactivated", "echo", "odd-refusal"}):
-            self.double.mishaps["whoami"] = [mishap]
+        for fault in sorted({*FAULTS} - {"deactivated", "echo", "odd-refusal"}):
+            self.double.faults["whoami"] = [fault]
             self.unavailable(self.begin(self.accounts.exists(ALICE)))
-        self.double.mishaps["whoami"] = ["odd-refusal"]
+        self.double.faults["whoami"] = ["odd-refusal"]
         self.unavailable(self.begin(self.accounts.exists(ALICE)))
 
     def test_stalls(self) -> None:
         """A stalled request is given up in time for its caller."""
-        self.double.mishaps["whoami"] = [STALL]
+        self.double.faults["whoami"] = [STALL]
         asked = self.begin(self.accounts.exists(ALICE))
         self.clock.advance(ASK_S - 0.1)
         self.assertNoResult(asked)
@@ -73,9 +73,9 @@ class HomeserverAccountsTests(HomeserverCase):
         self.double._who = lambda request, acting: self.double.sender  # type: ignore[method-assign]
         self.unavailable(self.begin(self.accounts.exists(ALICE)))
 
-    def test_told(self) -> None:
+    def test_reported(self) -> None:
         """The log says why no user can register, at intervals, and never contains the token."""
-        self.double.mishaps["whoami"] = ["500"] * 4
+        self.double.faults["whoami"] = ["500"] * 4
         with capturedLogs() as events:
             for _ in range(3):
                 self.begin(self.accounts.exists(ALICE)).addErrback(lambda _: None)

@@ -16,10 +16,10 @@ from regsys.model import Secret
 from regsys.outbound.captcha import SiteVerify
 from regsys.outbound.http import DEADLINE_S, HTTPClient
 from regsys.testing import provides
-from tests.doubles.captcha import BAD, DRIP, GOOD, MISHAPS, SECRET, STALL, CaptchaDouble
-from tests.support.log_canaries import watch
+from tests.doubles.captcha import BAD, DRIP, FAULTS, GOOD, SECRET, STALL, CaptchaDouble
+from tests.support.log_canaries import watch_for_leaks
 
-SAYS = "regsys.outbound.captcha"
+LOGGER = "regsys.outbound.captcha"
 URL = "http://captcha.example/siteverify?kept=yes"
 
 
@@ -54,27 +54,27 @@ class SiteVerifyTests(SynchronousTestCase):
 
     def test_neitherYesNorNo(self) -> None:
         """Any other answer is Unavailable, with one log line and no secret in it."""
-        watch(self, {"the private key": SECRET, "the response": "canary"})
-        self.assertGreater(len(MISHAPS), 15)
-        for mishap in (*MISHAPS, STALL, DRIP):
+        watch_for_leaks(self, {"the private key": SECRET, "the response": "canary"})
+        self.assertGreater(len(FAULTS), 15)
+        for fault in (*FAULTS, STALL, DRIP):
             with capturedLogs() as events:
-                asking = self.verify(f"{mishap}#canary")
+                asking = self.verify(f"{fault}#canary")
                 self.agent.flush()
-                if mishap in (STALL, DRIP):
+                if fault in (STALL, DRIP):
                     self.clock.advance(DEADLINE_S)
                 self.agent.flush()
                 error = self.failureResultOf(asking, Unavailable).value
-            self.assertTrue(error.retry_after_ms, mishap)
-            (event,) = (event for event in events if event["log_namespace"] == SAYS)
-            self.assertEqual((event["log_level"].name, event["url"]), ("error", URL), mishap)
-            self.assertTrue(event["reason"], mishap)
+            self.assertTrue(error.retry_after_ms, fault)
+            (event,) = (event for event in events if event["log_namespace"] == LOGGER)
+            self.assertEqual((event["log_level"].name, event["url"]), ("error", URL), fault)
+            self.assertTrue(event["reason"], fault)
         self.assertNotIn(b"/elsewhere", self.double.paths)
 
     def test_ourOwnFault(self) -> None:
         """A service that does not know our key refuses no user: the error is logged."""
         self.verifier = self.verifier_with("another-canary")
-        watch(self, {"the private key": "another-canary"})
+        watch_for_leaks(self, {"the private key": "another-canary"})
         with capturedLogs() as events:
             self.failureResultOf(self.verify(GOOD), Unavailable)
-        (event,) = (event for event in events if event["log_namespace"] == SAYS)
+        (event,) = (event for event in events if event["log_namespace"] == LOGGER)
         self.assertIn("private key", event["reason"])

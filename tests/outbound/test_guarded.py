@@ -36,7 +36,7 @@ PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
 
 
 @attr.define
-class Names:
+class LyingResolver:
     """Resolves every name to the next of ``answers``, as a malicious name server does."""
 
     answers: list[Sequence[str]]
@@ -51,13 +51,13 @@ class Names:
 
 
 @implementer(IReactorPluggableNameResolver)
-class Machine(MemoryReactorClock):
+class ResolvingReactor(MemoryReactorClock):
     """A reactor that resolves names by ``nameResolver``; ``tried`` has the addresses that it has
     begun to connect to."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         super().__init__()
-        self.nameResolver = Names(list(answers))
+        self.nameResolver = LyingResolver(list(answers))
 
     @property
     def tried(self) -> list[str]:
@@ -65,7 +65,7 @@ class Machine(MemoryReactorClock):
 
 
 class GuardedTests(SynchronousTestCase):
-    def ask(self, machine: Machine, url: str = "https://id.example/", **more: Any) -> str:
+    def ask(self, machine: ResolvingReactor, url: str = "https://id.example/", **more: Any) -> str:
         """Send a request, and wait until it fails; the reason."""
         proxies = more.pop("proxies", ProxiesConfig())
         http = HTTPClient.guarded(machine, proxies, Networks(**more))
@@ -88,34 +88,34 @@ class GuardedTests(SynchronousTestCase):
             ),
             *("100:0:0:1::1", "2001:10::1", "3fff::1", "5f00::1"),
         ):
-            machine = Machine([host])
+            machine = ResolvingReactor([host])
             self.assertIn("may not be connected to", self.ask(machine), host)
             self.assertEqual(machine.tried, [], host)
 
     def test_public(self) -> None:
         """Public addresses are connected to, forbidden ones beside them are not."""
         for host in (PUBLIC, "2606:2800:220:1::1", "64:ff9b::5db8:d822", "2001:200::1"):
-            machine = Machine([PRIVATE, host, "::1"])
+            machine = ResolvingReactor([PRIVATE, host, "::1"])
             self.ask(machine)
             self.assertEqual(machine.tried, [host])
 
     def test_rebinding(self) -> None:
         """A name that resolves to another address the next time is checked again."""
-        machine = Machine([PUBLIC], [PRIVATE])
+        machine = ResolvingReactor([PUBLIC], [PRIVATE])
         for _ in range(2):
             self.ask(machine)
         self.assertEqual(machine.tried, [PUBLIC])
 
     def test_literal(self) -> None:
         """An address in the place of a name is checked too."""
-        machine = Machine(["127.0.0.1"], ["::1"])
+        machine = ResolvingReactor(["127.0.0.1"], ["::1"])
         for host in ("127.0.0.1", "[::1]"):
             self.assertIn("may not be connected", self.ask(machine, f"https://{host}:8090/"))
 
     def test_ownResolver(self) -> None:
         """Names are resolved by the resolver for such hosts, if there is one."""
-        machine = Machine()
-        resolver: Any = Names([[PUBLIC]])
+        machine = ResolvingReactor()
+        resolver: Any = LyingResolver([[PUBLIC]])
         http = HTTPClient.guarded(machine, ProxiesConfig(), Networks(), resolver)
         asking = Deferred.fromCoroutine(http.get("https://id.example/", {}))
         machine.pump([0.5] * int(2 * DEADLINE_S))
@@ -124,7 +124,7 @@ class GuardedTests(SynchronousTestCase):
 
     def test_exceptions(self) -> None:
         """Allowed exceptions are connected to; another list forbids other networks."""
-        machine = Machine([PRIVATE], [PUBLIC])
+        machine = ResolvingReactor([PRIVATE], [PUBLIC])
         self.ask(machine, allowed=("10.0.0.0/24",))
         self.ask(machine, denied=("93.0.0.0/8",))
         self.assertEqual(machine.tried, [PRIVATE])
@@ -132,15 +132,15 @@ class GuardedTests(SynchronousTestCase):
     def test_onlyHTTPS(self) -> None:
         """No request is sent in plain text, or through a proxy, which might resolve the name
         differently."""
-        self.assertIn("HTTPS alone", self.ask(Machine([PUBLIC]), "http://id.example/"))
+        self.assertIn("HTTPS alone", self.ask(ResolvingReactor([PUBLIC]), "http://id.example/"))
         proxies = ProxiesConfig(by_scheme={"https": Proxy("proxy.example", 3128)})
-        machine = Machine([PUBLIC])
+        machine = ResolvingReactor([PUBLIC])
         self.assertIn("a proxy stands before", self.ask(machine, proxies=proxies))
         self.assertEqual(machine.tried, [])
 
 
 @implementer(IResolutionReceiver)
-class Found:
+class RecordingReceiver:
     """The result of a resolver; ``complete`` fires at the end."""
 
     def __init__(self) -> None:
@@ -168,7 +168,7 @@ class LookupsTests(TestCase):
             return []
 
         resolver = lookups(reactor, getaddrinfo)
-        found = [Found() for _ in range(20)]
+        found = [RecordingReceiver() for _ in range(20)]
         try:
             for one in found:
                 resolver.resolveHostName(one, "silent.example")
@@ -254,7 +254,7 @@ class SocketTests(TestCase):
         except NoAnswer as reason:
             self.assertIn("does not trust", str(reason))
         else:
-            self.fail("a stranger's certificate was good enough")
+            self.fail("an untrusted certificate was accepted")
 
     async def test_endless(self) -> None:
         """An endless answer is cut off long before the deadline, even where its bytes are not body:

@@ -12,14 +12,14 @@ from regsys.outbound.homeserver import (
     HomeserverRefused,
     HomeserverSilent,
 )
-from tests.doubles.homeserver import FORGET, MISHAPS, STALL
+from tests.doubles.homeserver import FAULTS, FORGET, STALL
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 
 ALICE = user("alice")
 URL = "http://hs.example/_matrix/client/v3/directory/room/x"
 NAME = ("v3", "profile", str(ALICE), "displayname")
 # Errors in its answers, as an operator reads them.
-SAID = {
+ERRORS = {
     "500": "500 M_UNKNOWN",
     "502": "502",
     "429": "rate_limited: false",
@@ -55,7 +55,7 @@ class HomeserverTests(HomeserverCase):
     def test_together(self) -> None:
         """The jobs of a new user begin together: one makes the account, the others wait. If it
         fails, one of the waiting jobs makes the account in its turn."""
-        self.double.mishaps["register"] = [STALL]
+        self.double.faults["register"] = [STALL]
         first, *others = [self.begin(self.homeserver.introduce(ALICE)) for _ in range(4)]
         self.assertEqual(self.double.called("register"), 1)
         for waiting in (first, *others):
@@ -86,7 +86,7 @@ class HomeserverTests(HomeserverCase):
 
     def test_lostAnswer(self) -> None:
         """An account whose creation lost its answer is found the next time."""
-        self.double.mishaps["register"] = [FORGET]
+        self.double.faults["register"] = [FORGET]
         self.refused(self.homeserver.introduce(ALICE))
         self.assertIn(str(ALICE), self.double.profiles)
         self.wait(self.homeserver.introduce(ALICE))
@@ -102,17 +102,17 @@ class HomeserverTests(HomeserverCase):
     def test_oneLine(self) -> None:
         """The error for the operator is one line, whatever a name contains."""
         name = "a\nb\x1b[2J"
-        self.double.mishaps["register"] = ["500"]
+        self.double.faults["register"] = ["500"]
         self.assertTrue(self.refused(self.homeserver.introduce(user(name))).isprintable())
 
-    def test_mishaps(self) -> None:
+    def test_faults(self) -> None:
         """Each fault has an error that says what to do, and the next request works."""
         self.wait(self.homeserver.introduce(ALICE))
-        self.assertEqual(set(SAID), set(MISHAPS))
-        for mishap in MISHAPS:
-            self.double.mishaps["profile"] = [mishap]
+        self.assertEqual(set(ERRORS), set(FAULTS))
+        for fault in FAULTS:
+            self.double.faults["profile"] = [fault]
             text = self.refused(self.homeserver.act(ALICE, "GET", NAME))
-            self.assertIn(SAID[mishap], text)
+            self.assertIn(ERRORS[fault], text)
             self.assertIn("http://hs.example", text)
             self.wait(self.homeserver.act(ALICE, "GET", NAME))
 
@@ -133,7 +133,7 @@ class HomeserverTests(HomeserverCase):
         """A bounded number of requests run at once, and the others wait for their turn; requests to
         other servers have places of their own."""
         path = ("v3", "directory", "room", "#a:b")
-        self.double.mishaps["find"] = [STALL] * AT_ONCE
+        self.double.faults["find"] = [STALL] * AT_ONCE
         asked = [self.begin(self.homeserver.ask("GET", path)) for _ in range(AT_ONCE + 1)]
         self.assertEqual(self.double.called("find"), AT_ONCE)
         self.wait(attr.evolve(self.homeserver.http).get(URL, {}))

@@ -212,7 +212,7 @@ class EndlessTests(TestCase):
             await client.post_form(f"http://127.0.0.1:{here}/", {"a": "b"})
         except NoAnswer as reason:
             return str(reason)
-        raise AssertionError("that was an answer")
+        raise AssertionError("there was an answer")
 
     async def test_endless(self) -> None:
         """They are cut off long before the deadline, whichever part does not end, also behind a

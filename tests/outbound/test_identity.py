@@ -21,18 +21,18 @@ from tests.doubles.identity import (
     API,
     CODE,
     DRIP,
-    NO_PROOFS,
-    ODD_PROOFS,
-    PROOF,
+    MEANINGLESS,
+    NOT_VALIDATED,
+    ODD_VALIDATIONS,
     REFUSALS,
-    SILENCES,
     STALL,
     VALIDATED_MS,
+    VALIDATION,
     IdentityDouble,
 )
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 
-SAYS = "regsys.outbound.identity_server_v1"
+LOGGER = "regsys.outbound.identity_server_v1"
 URL = "http://id.example/below"
 NUMBER = "+4915112345678"
 FIELDS = {"country": "DE", "phone_number": NUMBER, "send_attempt": 1}
@@ -46,12 +46,12 @@ class IdentityServerTests(SynchronousTestCase):
         http = HTTPClient(RequestTraversalAgent(self.double), self.clock)
         self.server = IdentityServer(url=URL, http=http, clock=self.clock)
 
-    def ways(self, mishap: str) -> dict[str, Any]:
+    def ways(self, fault: str) -> dict[str, Any]:
         """Each of its methods, called so that the double has this fault."""
         return {
-            "request": self.server.request_token({**FIELDS, "client_secret": f"{mishap}..canary"}),
-            "submit": self.server.submit_token(f"{mishap}..canary", "secret", CODE),
-            "proven": self.server.proven(f"{mishap}..canary", "secret"),
+            "request": self.server.request_token({**FIELDS, "client_secret": f"{fault}..canary"}),
+            "submit": self.server.submit_token(f"{fault}..canary", "secret", CODE),
+            "proven": self.server.proven(f"{fault}..canary", "secret"),
         }
 
     def result(self, coroutine: Any) -> Any:
@@ -119,34 +119,36 @@ class IdentityServerTests(SynchronousTestCase):
 
     def test_saysNothing(self) -> None:
         """Any other answer is Unavailable, with a log line and no secret in it."""
-        watch(self, {"sid or secret": "canary", "the number": NUMBER[1:]})
-        self.assertGreater(len(SILENCES), 15)
-        for mishap in (*SILENCES, STALL, DRIP):
-            for way, coroutine in self.ways(mishap).items():
-                if (mishap, way) == ("empty-object", "proven"):
+        watch_for_leaks(self, {"sid or secret": "canary", "the number": NUMBER[1:]})
+        self.assertGreater(len(MEANINGLESS), 15)
+        for fault in (*MEANINGLESS, STALL, DRIP):
+            for way, coroutine in self.ways(fault).items():
+                if (fault, way) == ("empty-object", "proven"):
                     self.assertIsNone(self.result(coroutine))  # no medium: not validated
                     continue
                 with capturedLogs() as events:
                     asking = Deferred.fromCoroutine(coroutine)
-                    if mishap in (STALL, DRIP):
+                    if fault in (STALL, DRIP):
                         self.assertNoResult(asking)
                         self.clock.pump([1] * int(DEADLINE_S))
                     self.failureResultOf(asking, Unavailable)
-                lines = [event for event in events if event["log_namespace"] == SAYS]
-                self.assertEqual(len(lines), 1, (mishap, way))
+                lines = [event for event in events if event["log_namespace"] == LOGGER]
+                self.assertEqual(len(lines), 1, (fault, way))
 
-    def test_noProof(self) -> None:
+    def test_noValidation(self) -> None:
         """Another medium, or no time, is no validation; a malformed number or time is no answer."""
-        for name in set(NO_PROOFS) - {"no-number"}:
+        for name in set(NOT_VALIDATED) - {"no-number"}:
             self.assertIsNone(self.result(self.server.proven(name, "secret")), name)
-        for name in ODD_PROOFS:
+        for name in ODD_VALIDATIONS:
             asking = Deferred.fromCoroutine(self.server.proven(name, "secret"))
             self.failureResultOf(asking, Unavailable)
-        self.assertEqual(self.result(self.server.proven("good", "s")).address, PROOF["address"])
+        self.assertEqual(
+            self.result(self.server.proven("good", "s")).address, VALIDATION["address"]
+        )
 
     def test_clocksApart(self) -> None:
         """Its clock may be five minutes ahead of ours, and no more."""
-        good = Threepid("msisdn", PROOF["address"], VALIDATED_MS)
+        good = Threepid("msisdn", VALIDATION["address"], VALIDATED_MS)
         for apart_ms, is_proven in ((AHEAD_MS, True), (AHEAD_MS + 1, False)):
             self.clock.rightNow = (VALIDATED_MS - apart_ms) / 1000
             asking = Deferred.fromCoroutine(self.server.proven("good", "secret"))

@@ -48,7 +48,7 @@ class HomeserverDirectoryTests(HomeserverCase):
 
     def test_ownName(self) -> None:
         """A repeated job, whose answer was lost, keeps the name that the user has chosen since."""
-        self.double.mishaps["name"] = [FORGET]
+        self.double.faults["name"] = [FORGET]
         self.refused(self.directory.profile_created(ALICE, "Al Ice", False))
         self.assertEqual(self.double.profiles[str(ALICE)], "Al Ice")
         self.double.profiles[str(ALICE)] = "Queen Alice"
@@ -57,7 +57,7 @@ class HomeserverDirectoryTests(HomeserverCase):
 
     def test_trouble(self) -> None:
         """An error is raised, so that the job is retried."""
-        self.double.mishaps.update({"profile": ["500"], "name": ["429"]})
+        self.double.faults.update({"profile": ["500"], "name": ["429"]})
         for errcode in ("M_UNKNOWN", "M_LIMIT_EXCEEDED"):
             self.assertIn(
                 errcode, self.refused(self.directory.profile_created(ALICE, "Al Ice", False))
@@ -66,7 +66,7 @@ class HomeserverDirectoryTests(HomeserverCase):
 
     def test_deadline(self) -> None:
         """All of it together ends before the job's lease, waiting for turns included."""
-        self.double.mishaps["find"] = [STALL] * AT_ONCE * 3
+        self.double.faults["find"] = [STALL] * AT_ONCE * 3
         for _ in range(3 * AT_ONCE):
             asking = self.begin(self.homeserver.ask("GET", ("v3", "directory", "room", "#a:b")))
             asking.addErrback(lambda failure: failure.trap(RoomRefused))

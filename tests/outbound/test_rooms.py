@@ -89,7 +89,7 @@ class HomeserverRoomsTests(HomeserverCase):
     def test_lostAnswer(self) -> None:
         """A room whose creation lost its answer is found the next time, and a join or invitation
         happens once."""
-        self.double.mishaps.update({name: [FORGET] for name in ("create", "join", "invite")})
+        self.double.faults.update({name: [FORGET] for name in ("create", "join", "invite")})
         room = NewRoom(alias=LOBBY, preset="private_chat")
         self.refused(self.rooms.create(HOST, room))
         self.failureResultOf(self.begin(self.rooms.create(HOST, room)), RoomTaken)
@@ -134,13 +134,13 @@ class HomeserverRoomsTests(HomeserverCase):
             self.double.room(LOBBY).join_rule = rule
             self.assertEqual(self.wait(self.rooms.is_public(found)), rule == "public", rule)
         self.assertFalse(self.wait(self.rooms.is_public(FoundRoom(room_id="!no:where"))))
-        self.double.mishaps["hierarchy"] = ["500"]
+        self.double.faults["hierarchy"] = ["500"]
         self.assertIn("500", self.refused(self.rooms.is_public(found)))
 
     def test_nonsense(self) -> None:
         """An answer without a room is an error."""
-        for mishap in ("no-room", "odd-room", "number-room"):
-            self.double.mishaps.update({"find": [mishap], "create": [mishap]})
+        for fault in ("no-room", "odd-room", "number-room"):
+            self.double.faults.update({"find": [fault], "create": [fault]})
             for step in (self.rooms.find(LOBBY), self.rooms.create(HOST, HALL)):
                 self.assertIn("no room_id", self.refused(step))
 
@@ -158,7 +158,7 @@ class HomeserverRoomsTests(HomeserverCase):
         }
         self.assertEqual(set(steps), set(STEPS_S))
         for name, (call, step) in steps.items():
-            self.double.mishaps[call] = [STALL]
+            self.double.faults[call] = [STALL]
             waiting: Deferred[Any] = self.begin(step())
             self.assertNoResult(waiting)
             self.clock.advance(STEPS_S[name])
@@ -169,11 +169,11 @@ class HomeserverRoomsTests(HomeserverCase):
     def test_slowInParts(self) -> None:
         """A step's deadline covers all of its requests together."""
         found = self.wait(self.rooms.create(HOST, HALL))
-        self.double.mishaps["register"] = [STALL]
+        self.double.faults["register"] = [STALL]
         other = self.begin(self.homeserver.introduce(BOB))
         self.clock.advance(9)
         joining = self.begin(self.rooms.join(BOB, found))
-        self.double.mishaps["join"] = [STALL]
+        self.double.faults["join"] = [STALL]
         self.clock.advance(6)
         self.failureResultOf(other, RoomRefused)
         self.homeserver.http.agent.flush()  # type: ignore[attr-defined]

@@ -206,7 +206,7 @@ class FaultTests(SMTPCase):
         self.clock.advance(CONNECT_S)
         self.assertIn("does not answer", self.deferral(sending))
 
-    def test_deafToFarewell(self) -> None:
+    def test_ignoresQuit(self) -> None:
         """A server that does not close after the mail does not keep the connection."""
         transport = StringTransport()
         self.wire.connect = lambda factory: self.dripping(factory, transport)  # type: ignore[method-assign]

@@ -87,7 +87,7 @@ class Validations(Kept):
 
     async def keep(self, user_id: UserID) -> None:
         store = ValidationStore(self.db)
-        for state in ("open", "proven"):
+        for state in ("open", "validated"):
             sid = f"{state} {user_id}"
             await store.begin(wanted(sid, client_secret=state, user_id=user_id))
         await store.confirm(sid, NOW_MS)

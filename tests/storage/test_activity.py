@@ -18,7 +18,7 @@ from regsys.storage.users import UserStore
 from regsys.testing import provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 
 DAY_MS = 24 * 3600 * 1000
@@ -270,5 +270,5 @@ class PostgresActivityTests(OnPostgreSQL, OwnActivity, TestCase):
     pass
 
 
-class AwkwardActivityTests(OnAwkwardPostgreSQL, OwnActivity, TestCase):
+class UnusualPlansActivityTests(OnPostgreSQLWithUnusualPlans, OwnActivity, TestCase):
     pass

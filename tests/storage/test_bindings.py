@@ -20,7 +20,7 @@ class OwnBindings(Tables, BindingStoreContract):
     def make(self, secret: bytes = b"a secret") -> BindingStore:
         return BindingStore(self.db, Encryptor(secret))
 
-    async def test_sealed(self: Any) -> None:
+    async def test_encrypted(self: Any) -> None:
         """With another server's secret, or in another row, the stored validation session cannot be
         decrypted: the binding is returned without it."""
         both = [binding("a.example"), binding("b.example")]

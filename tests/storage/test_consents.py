@@ -31,20 +31,23 @@ class OwnConsents(Consents):
         await UserStore(self.db).create_account(new)
 
 
-class ForeignConsents(Consents):
+class EmbeddedConsents(Consents):
     """Of accounts in a homeserver's own store."""
 
     async def create_account(self, new: NewAccount) -> None:
-        outcomes = EmbeddedAccountStore(self.db)
-        await outcomes.reserve(new, RECOVERY)
-        await outcomes.complete(new, RECOVERY.job_id)
+        embedded_accounts = EmbeddedAccountStore(self.db)
+        await embedded_accounts.reserve(new, RECOVERY)
+        await embedded_accounts.complete(new, RECOVERY.job_id)
 
-    async def test_withdrawn(self) -> None:
+    async def test_released(self) -> None:
         """Before the account exists no consent is stored, and none if it is never made."""
-        new, outcomes = account("key", consents={"terms": "1"}), EmbeddedAccountStore(self.db)
-        await outcomes.reserve(new, RECOVERY)
+        new, embedded_accounts = (
+            account("key", consents={"terms": "1"}),
+            EmbeddedAccountStore(self.db),
+        )
+        await embedded_accounts.reserve(new, RECOVERY)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
-        await outcomes.release(new, RECOVERY.job_id)
+        await embedded_accounts.release(new, RECOVERY.job_id)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
 
 
@@ -60,9 +63,9 @@ class PostgresConsentTests(OnPostgreSQL, OwnConsents, TestCase):
     pass
 
 
-class MemoryForeignConsentTests(InMemory, ForeignConsents, TestCase):
+class MemoryEmbeddedConsentTests(InMemory, EmbeddedConsents, TestCase):
     pass
 
 
-class PostgresForeignConsentTests(OnPostgreSQL, ForeignConsents, TestCase):
+class PostgresEmbeddedConsentTests(OnPostgreSQL, EmbeddedConsents, TestCase):
     pass

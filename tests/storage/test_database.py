@@ -136,7 +136,7 @@ class DatabaseTests(SynchronousTestCase):
         self.successResultOf(written)
         self.assertEqual(self.observed, [("add", 0.02)])
 
-    # --- Again ---------------------------------------------------------------------------
+    # --- Retries -------------------------------------------------------------------------
 
     def test_retried(self) -> None:
         """A lost race is retried, from the start, after a random pause that may be longer each

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Awaitable, Callable, Sequence
 
 import attr
+from regsys.testing.contracts.idempotency_keys import RECOVERY, new_account
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,7 +18,6 @@ from regsys.storage.jobs import JobStore
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database
 from regsys.testing.contracts.case import CLIENT, LATER_MS, NOW_MS, account, login, upgrade, user
-from regsys.testing.contracts.outcomes import RECOVERY, new_account
 from regsys.testing.contracts.sessions import session
 from regsys.testing.contracts.tokens import TERMS, access_hash
 from tests.support import faults, postgres
@@ -124,23 +124,23 @@ async def postpone_job(sound: Stores, other: Stores) -> Any:
 
 
 async def reserve(sound: Stores, other: Stores) -> None:
-    await other.foreign.reserve(new_account(), RECOVERY)
+    await other.embedded_accounts.reserve(new_account(), RECOVERY)
 
 
-async def settle(sound: Stores, other: Stores) -> None:
+async def complete(sound: Stores, other: Stores) -> None:
     await sound.sessions.add(session(), 1)
-    await sound.foreign.reserve(new_account(), RECOVERY)
-    await other.foreign.complete(new_account(), RECOVERY.job_id)
+    await sound.embedded_accounts.reserve(new_account(), RECOVERY)
+    await other.embedded_accounts.complete(new_account(), RECOVERY.job_id)
 
 
-async def withdraw(sound: Stores, other: Stores) -> Any:
-    await sound.foreign.reserve(new_account(), RECOVERY)
-    return await other.foreign.release(new_account(), RECOVERY.job_id)
+async def release(sound: Stores, other: Stores) -> Any:
+    await sound.embedded_accounts.reserve(new_account(), RECOVERY)
+    return await other.embedded_accounts.release(new_account(), RECOVERY.job_id)
 
 
-async def expire_outcomes(sound: Stores, other: Stores) -> None:
+async def expire_idempotency_keys(sound: Stores, other: Stores) -> None:
     await sound.users.create_account(account("key"))
-    await other.outcomes.delete_expired(NOW_MS + KEPT_MS + 1, 10)
+    await other.idempotency_keys.delete_expired(NOW_MS + KEPT_MS + 1, 10)
 
 
 CALLS: Sequence[Callable[[Stores, Stores], Awaitable[Any]]] = (
@@ -160,9 +160,9 @@ CALLS: Sequence[Callable[[Stores, Stores], Awaitable[Any]]] = (
     finish_job,
     postpone_job,
     reserve,
-    settle,
-    withdraw,
-    expire_outcomes,
+    complete,
+    release,
+    expire_idempotency_keys,
 )
 
 

@@ -16,7 +16,7 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts import DevicesContract, ExpiringContract, TokenStoreContract
 from regsys.testing.contracts.case import NOW_MS, account, device, login, user
 from regsys.testing.contracts.tokens import TERMS, access_hash
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 
 
@@ -207,9 +207,9 @@ class PostgresEndedTests(OnPostgreSQL, EndedLogins, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringLogins, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringLogins, TestCase):
     pass
 
 
-class AwkwardEndedTests(OnAwkwardPostgreSQL, EndedLogins, TestCase):
+class UnusualPlansEndedTests(OnPostgreSQLWithUnusualPlans, EndedLogins, TestCase):
     pass

@@ -7,24 +7,24 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.storage.encryption import Encryptor
 
 
-class SealerTests(SynchronousTestCase):
+class EncryptorTests(SynchronousTestCase):
     def test_opens(self) -> None:
         """A ciphertext decrypts with its secret and its purpose alone, and contains nothing
         readable; encrypting the same text again gives another ciphertext."""
-        sealer = Encryptor(b"a secret")
-        seal = sealer.seal("canary é", "a row")
-        self.assertEqual(sealer.opened(seal, "a row"), "canary é")
+        encryptor = Encryptor(b"a secret")
+        seal = encryptor.seal("canary é", "a row")
+        self.assertEqual(encryptor.opened(seal, "a row"), "canary é")
         self.assertEqual(Encryptor(b"a secret").opened(seal, "a row"), "canary é")
-        self.assertNotEqual(sealer.seal("canary é", "a row"), seal)
+        self.assertNotEqual(encryptor.seal("canary é", "a row"), seal)
         self.assertNotIn("canary", seal)
-        self.assertNotIn("secret", repr(sealer))
-        self.assertIsNone(sealer.opened(seal, "another row"))
+        self.assertNotIn("secret", repr(encryptor))
+        self.assertIsNone(encryptor.opened(seal, "another row"))
         self.assertIsNone(Encryptor(b"another").opened(seal, "a row"))
 
     def test_broken(self) -> None:
         """A ciphertext that was changed, or is none, does not decrypt."""
-        sealer = Encryptor(b"a secret")
-        seal = sealer.seal("canary", "a row")
+        encryptor = Encryptor(b"a secret")
+        seal = encryptor.seal("canary", "a row")
         flipped = ("B" if seal[20] == "A" else "A").join((seal[:20], seal[21:]))
         for text in (flipped, seal[:-4], "", "x", "????", seal[:16]):
-            self.assertIsNone(sealer.opened(text, "a row"), text)
+            self.assertIsNone(encryptor.opened(text, "a row"), text)

@@ -146,17 +146,17 @@ class ExplainTests(SystemCase):
         answer = self.client.post(f"{V3}/refresh", {"refresh_token": registered["refresh_token"]})
         self.assertEqual(self.whoami(answer.json["access_token"]).status, 200)
         self.client.post(f"{V3}/logout", token=answer.json["access_token"])
-        self.prove_and_register()
+        self.validate_and_register()
         self.change_addresses(self.register("emma")["access_token"])
         self.wait(self.subsystem.handler.deactivated(UserID("emma", "test.example")))
         self.wait(self.subsystem.consents.accept(UserID("u1", "test.example"), "rules", "1"))
         self.wait(self.subsystem.consents.has_accepted(UserID("u2", "test.example"), "rules", "1"))
         self.bind_and_unbind(UserID("u3", "test.example"))
         self.wait(self.subsystem.jobs.run_due())
-        self.look_who_is_here()
-        self.work_through_backlogs()
+        self.see_and_count_users()
+        self.process_backlogs()
 
-    def work_through_backlogs(self) -> None:
+    def process_backlogs(self) -> None:
         """Jobs are claimed, counted and retried, expired rows are removed, and tokens are
         listed."""
         jobs = JobStore(self.database)
@@ -180,7 +180,7 @@ class ExplainTests(SystemCase):
         self.assertTrue(self.wait(tokens.reserve("t3", "session", self.now_ms)))
         self.assertFalse(self.wait(tokens.reserve("t1", "session", self.now_ms)))
 
-    def look_who_is_here(self) -> None:
+    def see_and_count_users(self) -> None:
         """Users and guests are seen and counted, and some have ended."""
         users, guests = self.subsystem.blocking.users, GuestStore(self.database)
         alice = UserID("alice", "test.example")
@@ -203,7 +203,7 @@ class ExplainTests(SystemCase):
         self.assertEqual(len(self.wait(store.of_user(user_id))), 2)
         self.assertTrue(self.wait(store.remove(binding.binding_id)))
 
-    def prove_and_register(self) -> None:
+    def validate_and_register(self) -> None:
         """A client validates an address, at the second mail, and registers with it."""
         creds = {"client_secret": "secret"}
         for attempt in (1, 2):

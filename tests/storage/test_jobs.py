@@ -23,7 +23,7 @@ from regsys.testing.contracts import (
 from regsys.testing.contracts.case import LATER_MS, NOW_MS, account
 from regsys.testing.contracts.jobs import jobs
 from regsys.testing.contracts.outcomes import RECOVERY
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 from tests.support.threads import InThreads
 
@@ -99,12 +99,12 @@ class RetriedInBatches(Tables):
         self.assertEqual(await JobStore(self.db).retry(None, NOW_MS), 0)
 
 
-class OwnOutcomes(Tables, IdempotencyKeyStoreContract):
+class OwnIdempotencyKeys(Tables, IdempotencyKeyStoreContract):
     def make(self) -> tuple[EmbeddedAccountStore, SessionStore, JobStore]:
         return EmbeddedAccountStore(self.db), SessionStore(self.db), JobStore(self.db)
 
 
-class ExpiringOutcomes(Tables, ExpiringContract):
+class ExpiringIdempotencyKeys(Tables, ExpiringContract):
     """Finished keys, a day later."""
 
     def make(self) -> IExpiring:
@@ -132,23 +132,23 @@ class PostgresJobTests(OnPostgreSQL, OwnJobs, TestCase):
     pass
 
 
-class MemoryOutcomeTests(InMemory, OwnOutcomes, TestCase):
+class MemoryIdempotencyKeyTests(InMemory, OwnIdempotencyKeys, TestCase):
     pass
 
 
-class FileOutcomeTests(InFile, OwnOutcomes, TestCase):
+class FileIdempotencyKeyTests(InFile, OwnIdempotencyKeys, TestCase):
     pass
 
 
-class PostgresOutcomeTests(OnPostgreSQL, OwnOutcomes, TestCase):
+class PostgresIdempotencyKeyTests(OnPostgreSQL, OwnIdempotencyKeys, TestCase):
     pass
 
 
-class MemoryExpiringTests(InMemory, ExpiringOutcomes, TestCase):
+class MemoryExpiringTests(InMemory, ExpiringIdempotencyKeys, TestCase):
     pass
 
 
-class PostgresExpiringTests(OnPostgreSQL, ExpiringOutcomes, TestCase):
+class PostgresExpiringTests(OnPostgreSQL, ExpiringIdempotencyKeys, TestCase):
     pass
 
 
@@ -156,11 +156,11 @@ class ThreadedJobTests(InThreads, OwnJobs, TestCase):
     """Here the races are real ones."""
 
 
-class AwkwardJobTests(OnAwkwardPostgreSQL, OwnJobs, TestCase):
+class UnusualPlansJobTests(OnPostgreSQLWithUnusualPlans, OwnJobs, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringOutcomes, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringIdempotencyKeys, TestCase):
     pass
 
 

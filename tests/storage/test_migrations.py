@@ -217,7 +217,7 @@ class PostgreSQLTests(MigrationContract, SynchronousTestCase):
         self.assertEqual(self.rows("SELECT * FROM public.schema_versions"), [(73,)])
         self.assertEqual(self.rows("SELECT COUNT(*) FROM regsys.users"), [(0,)])
 
-    # --- While others use the tables ------------------------------------------------------
+    # --- Other users of the tables --------------------------------------------------------
 
     def begin_beside(self) -> Any:
         """One more schema file, and a long reader for which its change must wait."""
@@ -286,7 +286,7 @@ class PostgreSQLTests(MigrationContract, SynchronousTestCase):
         self.assertLess(waited_s[0], migrations.LOCKS_S + 3)
         self.assertEqual(self.rows("SELECT COUNT(*) FROM users"), [(1,)])
 
-    def test_rivalTold(self) -> None:
+    def test_rivalReported(self) -> None:
         """A process that migrates for long is waited for, too, and reported."""
         rival = self.connect().cursor()
         rival.execute("SELECT pg_advisory_lock(%s)", (migrations._LOCK,))
@@ -323,7 +323,7 @@ class PostgreSQLTests(MigrationContract, SynchronousTestCase):
         try:
             postgres.shared().execute(f"CREATE ROLE {role}")
         except Exception as error:
-            raise SkipTest("This server lets us make no roles.") from error
+            raise SkipTest("This server does not allow creating roles.") from error
         self.addCleanup(postgres.shared().execute, f"DROP ROLE {role}")
         self.execute(f"CREATE SCHEMA regsys AUTHORIZATION {role}")
         own, self.dialect = self.dialect, PostgreSQL({**self.args, "options": f"-c role={role}"})

@@ -11,7 +11,7 @@ from regsys.storage.nonces import NonceStore
 from regsys.testing import provides
 from regsys.testing.contracts import ExpiringContract
 from regsys.testing.contracts.case import NOW_MS, together
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 
 
@@ -71,5 +71,5 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringNonces, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringNonces, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringNonces, TestCase):
     pass

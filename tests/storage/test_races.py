@@ -64,7 +64,7 @@ class RaceCase(SynchronousTestCase):
         """After each pair the tables must be consistent, and neither call was retried."""
         for pair_result in self.races.each(before, first, second):
             self.assertLessEqual(set(pair_result.broken), set(self.beside), pair_result)
-            self.assertFalse(pair_result.again, pair_result)
+            self.assertFalse(pair_result.retried, pair_result)
             yield pair_result
 
     def stored(self, sql: str) -> list[Any]:
@@ -279,7 +279,7 @@ class TokenRaces(RaceCase):
                 self.assertIn(self.logins(), ([], ["anew"]), pair_result)
 
 
-class ForeignRaces(RaceCase):
+class EmbeddedAccountRaces(RaceCase):
     """Our record of a key whose account a homeserver keeps."""
 
     beside = (
@@ -291,17 +291,17 @@ class ForeignRaces(RaceCase):
 
     async def before(self, stores: Stores) -> None:
         await stores.sessions.add(session(expires_ms=LATER_MS), 1)
-        await stores.foreign.reserve(new_account(), RECOVERY)
+        await stores.embedded_accounts.reserve(new_account(), RECOVERY)
 
-    async def settle(self, stores: Stores) -> bool:
+    async def complete(self, stores: Stores) -> bool:
         """Whether this call was the one that completed the key."""
-        return await stores.foreign.complete(new_account(), RECOVERY.job_id) is not None
+        return await stores.embedded_accounts.complete(new_account(), RECOVERY.job_id) is not None
 
-    async def withdraw(self, stores: Stores) -> None:
-        await stores.foreign.release(new_account(), RECOVERY.job_id)
+    async def release(self, stores: Stores) -> None:
+        await stores.embedded_accounts.release(new_account(), RECOVERY.job_id)
 
     async def reserve(self, stores: Stores) -> Any:
-        return await stores.foreign.reserve(new_account(), RECOVERY)
+        return await stores.embedded_accounts.reserve(new_account(), RECOVERY)
 
     def state(self) -> tuple[list[bool], list[str], list[bool]]:
         """Whether the outcome is finished, if there is one; the jobs; the session."""
@@ -311,23 +311,23 @@ class ForeignRaces(RaceCase):
             self.stored("SELECT finished FROM uia_sessions"),
         )
 
-    def test_settledTwice(self) -> None:
+    def test_completedTwice(self) -> None:
         """Of two calls that complete a key one does it, and its jobs are stored once."""
-        for pair_result in self.pair_results(self.before, self.settle, self.settle):
+        for pair_result in self.pair_results(self.before, self.complete, self.complete):
             self.assertEqual({pair_result.first, pair_result.second}, {True, False}, pair_result)
             self.assertEqual(self.state(), ([True], ["greeting"], [True]), pair_result)
 
-    def test_settledAndWithdrawn(self) -> None:
+    def test_completedAndReleased(self) -> None:
         """A key whose account was made is completed, although another call releases it."""
-        for first, second in ((self.settle, self.withdraw), (self.withdraw, self.settle)):
+        for first, second in ((self.complete, self.release), (self.release, self.complete)):
             for pair_result in self.pair_results(self.before, first, second):
                 self.assertIn(True, (pair_result.first, pair_result.second), pair_result)
                 self.assertEqual(self.state(), ([True], ["greeting"], [True]), pair_result)
 
-    def test_reservedWhileWithdrawn(self) -> None:
+    def test_reservedWhileReleased(self) -> None:
         """A key that is claimed again while it is released has its recovery job, or neither record
         nor job."""
-        for first, second in ((self.reserve, self.withdraw), (self.withdraw, self.reserve)):
+        for first, second in ((self.reserve, self.release), (self.release, self.reserve)):
             for pair_result in self.pair_results(self.before, first, second):
                 finished, jobs, _ = self.state()
                 self.assertIn((finished, jobs), (([], []), ([False], ["recovery"])), pair_result)

@@ -16,7 +16,7 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts import ExpiringContract, RegistrationTokenStoreContract
 from regsys.testing.contracts.case import NOW_MS, account
 from regsys.testing.contracts.registration_tokens import OVER_MS, TOKEN, token, using
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 
 RECOVERY = NewJob(kind="recover", job_id="recovery")
@@ -64,7 +64,10 @@ class AccountsElsewhere(Tables):
 
     async def begin(self: Any, new: NewAccount, **more: Any) -> None:
         """TOKEN, of which its session has reserved a use."""
-        self.tokens, self.outcomes = RegistrationTokenStore(self.db), EmbeddedAccountStore(self.db)
+        self.tokens, self.embedded_accounts = (
+            RegistrationTokenStore(self.db),
+            EmbeddedAccountStore(self.db),
+        )
         await self.tokens.create(token(**more))
         if new.session_id is not None:
             await self.tokens.reserve(TOKEN, new.session_id, NOW_MS - 1)
@@ -82,18 +85,18 @@ class AccountsElsewhere(Tables):
             await self.begin(new, uses_allowed=1)
             await check(new)
 
-    async def test_settled(self: Any) -> None:
+    async def test_completed(self: Any) -> None:
         """From beginning to end no other registration gets the use, however long it takes, and then
         it is counted, once."""
 
         async def check(new: NewAccount) -> None:
-            await self.outcomes.reserve(new, RECOVERY)
+            await self.embedded_accounts.reserve(new, RECOVERY)
             later_ms = NOW_MS + YEAR_MS
             await self.tokens.delete_expired(later_ms, 10)
             self.assertFalse(await self.tokens.reserve(TOKEN, "other", later_ms))
             self.assertEqual(await self.uses(later_ms), (1, 0))
             for _ in range(2):
-                await self.outcomes.complete(new, "recovery")
+                await self.embedded_accounts.complete(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
             (use,) = await self.tokens.uses(TOKEN)
             self.assertEqual((use.user_id, use.used_ms), (str(new.user_id), NOW_MS))
@@ -101,31 +104,31 @@ class AccountsElsewhere(Tables):
 
         await self.each(check)
 
-    async def test_withdrawn(self: Any) -> None:
+    async def test_released(self: Any) -> None:
         """After a refusal by the store the use is given back: to its session for its time,
         otherwise to all."""
         for new, pending in zip(self.KINDS, (1, 0), strict=True):
             await self.change("DELETE FROM registration_tokens WHERE token = ?", TOKEN)
             await self.begin(new, uses_allowed=1)
             for _ in range(2):
-                await self.outcomes.reserve(new, RECOVERY)
-                await self.outcomes.release(new, "recovery")
+                await self.embedded_accounts.reserve(new, RECOVERY)
+                await self.embedded_accounts.release(new, "recovery")
                 self.assertEqual(await self.uses(OVER_MS - 1), (pending, 0))
                 self.assertEqual(await self.uses(OVER_MS), (0, 0))
-            await self.outcomes.reserve(new, RECOVERY)
-            await self.outcomes.complete(new, "recovery")
-            await self.outcomes.release(new, "recovery")
+            await self.embedded_accounts.reserve(new, RECOVERY)
+            await self.embedded_accounts.complete(new, "recovery")
+            await self.embedded_accounts.release(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
 
-    async def test_settledAfterAll(self: Any) -> None:
+    async def test_completedAfterAll(self: Any) -> None:
         """The use of an account that exists is counted, although its key was released, and even if
         its token has expired meanwhile."""
 
         async def check(new: NewAccount) -> None:
-            await self.outcomes.reserve(new, RECOVERY)
-            await self.outcomes.release(new, "recovery")
+            await self.embedded_accounts.reserve(new, RECOVERY)
+            await self.embedded_accounts.release(new, "recovery")
             await self.tokens.change(TOKEN, {"revoked": True})
-            await self.outcomes.complete(new, "recovery")
+            await self.embedded_accounts.complete(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
 
         await self.each(check)
@@ -134,9 +137,9 @@ class AccountsElsewhere(Tables):
         """The same holds if the token is deleted: its use is recorded."""
 
         async def check(new: NewAccount) -> None:
-            await self.outcomes.reserve(new, RECOVERY)
+            await self.embedded_accounts.reserve(new, RECOVERY)
             await self.tokens.delete(TOKEN)
-            await self.outcomes.complete(new, "recovery")
+            await self.embedded_accounts.complete(new, "recovery")
             self.assertIn(str(new.user_id), [use.user_id for use in await self.tokens.uses(TOKEN)])
 
         await self.each(check)
@@ -148,7 +151,7 @@ class AccountsElsewhere(Tables):
             await self.tokens.change(TOKEN, {"uses_allowed": 0})
             before = await self.contents()
             with self.assertRaises(InvalidRegistrationToken):
-                await self.outcomes.reserve(new, RECOVERY)
+                await self.embedded_accounts.reserve(new, RECOVERY)
             self.assertEqual(await self.contents(), before)
 
         await self.each(check)
@@ -196,5 +199,5 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringReservations, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringReservations, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringReservations, TestCase):
     pass

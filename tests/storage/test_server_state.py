@@ -17,12 +17,12 @@ from tests.support.tables import Tables
 from tests.support.threads import InThreads
 
 
-class Milestones(Tables):
+class FirstUser(Tables):
     async def make_account(self, new: NewAccount) -> None:
         """In our own store."""
         await UserStore(self.db).create_account(new)
 
-    async def settle(self, new: NewAccount) -> None:
+    async def complete_account(self, new: NewAccount) -> None:
         """In a homeserver's store: our half of it."""
         store = EmbeddedAccountStore(self.db)
         await store.reserve(new, RECOVERY)
@@ -31,7 +31,7 @@ class Milestones(Tables):
     async def test_first(self: Any) -> None:
         """The first user is noted. Guests, bots and application services' users don't count, later
         users don't change it, and another process knows it."""
-        for make in (self.make_account, self.settle):
+        for make in (self.make_account, self.complete_account):
             await self.new_database()
             server_state = ServerStateStore(self.db)
             for number, more in enumerate(
@@ -45,7 +45,7 @@ class Milestones(Tables):
 
     async def test_upgradedGuest(self: Any) -> None:
         """A guest who becomes a user may be the first."""
-        for make in (self.make_account, self.settle):
+        for make in (self.make_account, self.complete_account):
             await self.new_database()
             await make(account("guest", "1", is_guest=True))
             await make(upgrade("user", "1"))
@@ -53,7 +53,7 @@ class Milestones(Tables):
 
     async def test_atOnce(self: Any) -> None:
         """Of several concurrent first users all get their accounts, and one is the first."""
-        for make in (self.make_account, self.settle):
+        for make in (self.make_account, self.complete_account):
             await self.new_database()
             names = [f"user{number}" for number in range(8)]
             ended = await together(make(account(name, name)) for name in names)
@@ -63,13 +63,13 @@ class Milestones(Tables):
             self.assertEqual(len(await self.rows("SELECT * FROM milestones")), 1)
 
 
-class MemoryTests(InMemory, Milestones, TestCase):
+class MemoryTests(InMemory, FirstUser, TestCase):
     pass
 
 
-class PostgresTests(OnPostgreSQL, Milestones, TestCase):
+class PostgresTests(OnPostgreSQL, FirstUser, TestCase):
     pass
 
 
-class ThreadedTests(InThreads, Milestones, TestCase):
+class ThreadedTests(InThreads, FirstUser, TestCase):
     """Here the races are real ones."""

@@ -13,7 +13,7 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts import ExpiringContract, SessionStoreContract
 from regsys.testing.contracts.case import CLIENT, NOW_MS
 from regsys.testing.contracts.sessions import session
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 
 
@@ -72,5 +72,5 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringSessions, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringSessions, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringSessions, TestCase):
     pass

@@ -31,7 +31,7 @@ def names(txn: Any) -> list[str]:
     return sorted(name for (name,) in txn.all("SELECT name FROM secrets"))
 
 
-class TakenAwayTests(SynchronousTestCase):
+class RemovedFileTests(SynchronousTestCase):
     """``self.db`` is one process's; earlier rows are there."""
 
     def setUp(self) -> None:

@@ -21,7 +21,7 @@ from regsys.testing.contracts import (
 )
 from regsys.testing.contracts.case import NOW_MS, account
 from regsys.testing.contracts.validations import ALICE, LIFE_MS, wanted
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 
 
@@ -60,10 +60,10 @@ class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContra
         store = await self.validated()
         await store.claim("sid", "session", NOW_MS)
         new = account("session", "alice", session_id="session")
-        outcomes = EmbeddedAccountStore(self.db)
-        await outcomes.reserve(new, NewJob(kind="recover", job_id="recovery"))
+        embedded_accounts = EmbeddedAccountStore(self.db)
+        await embedded_accounts.reserve(new, NewJob(kind="recover", job_id="recovery"))
         self.assertFalse((await store.get("sid", NOW_MS)).used)
-        await outcomes.complete(new, "recovery")
+        await embedded_accounts.complete(new, "recovery")
         self.assertTrue((await store.get("sid", NOW_MS)).used)
 
 
@@ -110,5 +110,5 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringValidations, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringValidations, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringValidations, TestCase):
     pass

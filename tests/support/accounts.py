@@ -9,7 +9,7 @@ from tests.support.client import V3, Answer
 from tests.support.validations import ADD_SUBMIT, ALICE, SECRET, EmailValidationCase
 
 THREEPIDS = f"{V3}/account/3pid"
-CONFIRMED = {"type": "m.login.password", "password": PASSWORD}
+PASSWORD_AUTH = {"type": "m.login.password", "password": PASSWORD}
 
 
 class AccountCase(EmailValidationCase):
@@ -27,7 +27,7 @@ class AccountCase(EmailValidationCase):
         self.alice = self.register("alice")["access_token"]
         self.bob = self.register("bob")["access_token"]
 
-    # --- What a client asks --------------------------------------------------------------
+    # --- A client's requests -------------------------------------------------------------
 
     def request_token_to_add(self, token: str, email: Any = ALICE, **more: Any) -> Answer:
         body = {"email": email, "client_secret": SECRET, "send_attempt": 1, **more}
@@ -60,7 +60,7 @@ class AccountCase(EmailValidationCase):
 
     def add_with_password(self, token: str, sid: str, user: str = "alice") -> Answer:
         """Add the address, and reauthenticate by password."""
-        auth = {**CONFIRMED, "session": self.session(token, sid)}
+        auth = {**PASSWORD_AUTH, "session": self.session(token, sid)}
         auth["identifier"] = {"type": "m.id.user", "user": user}
         return self.add(token, sid, auth)
 

@@ -14,7 +14,7 @@ from regsys.threepids.identity_server_unbinding import RETRY_MS
 from tests.doubles.identity_v2 import TOKEN, IdentityV2Double
 from tests.support.accounts import THREEPIDS, AccountCase
 from tests.support.client import Answer
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 from tests.support.validations import ALICE
 
 ALICE_ID = "@alice:test.example"
@@ -49,7 +49,7 @@ class BindingCase(AccountCase):
         self.double = IdentityV2Double(self.clock)
         self.agent = RequestTraversalAgent(self.double)
         self.restart()
-        watch(self, {"a secret": "canary"})
+        watch_for_leaks(self, {"a secret": "canary"})
 
     def restart(self, signer: Optional[Signer] = None, **options: Any) -> None:
         """The same server with these options, without any hook."""
@@ -63,7 +63,7 @@ class BindingCase(AccountCase):
         )
         self.system(database=self.database, hooks=hooks, agent=self.agent, **options)
 
-    def listen(self, answer: Any = None) -> None:
+    def register_callbacks(self, answer: Any = None) -> None:
         """Register callbacks for checks and updates; the check returns ``answer``."""
 
         def check(*args: Any) -> Any:
@@ -75,7 +75,7 @@ class BindingCase(AccountCase):
             "m", lambda *args: self.module_calls.append(("update", *args))
         )
 
-    def keep(self, server: str) -> None:
+    def object_to_unbinding(self, server: str) -> None:
         """Register a check that refuses to unbind from this server."""
 
         def check(id_server: str, *_: Any) -> Any:
@@ -87,13 +87,13 @@ class BindingCase(AccountCase):
         self,
         sid: Any = f"ok..{ALICE}",
         token: Any = TOKEN,
-        who: Optional[str] = None,
+        access_token: Optional[str] = None,
         **more: Any,
     ) -> Answer:
-        """``who``: the access token; None for Alice's."""
+        """``access_token``: the access token; None for Alice's."""
         body = {"sid": sid, "client_secret": SECRET, "id_access_token": token, **more}
         body.setdefault("id_server", SERVER)
-        return self.client.post(f"{THREEPIDS}/bind", body, token=who or self.alice)
+        return self.client.post(f"{THREEPIDS}/bind", body, token=access_token or self.alice)
 
     def bind_address(self, sid: str = f"ok..{ALICE}", **more: Any) -> None:
         answer = self.bind(sid, **more)

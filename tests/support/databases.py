@@ -57,7 +57,7 @@ class OnPostgreSQL:
         return postgres_database(self, clock, empty_postgres(self))
 
 
-class OnAwkwardPostgreSQL:
+class OnPostgreSQLWithUnusualPlans:
     """A real PostgreSQL that may use none of its usual plans: the test holds because of the SQL,
     not because of the planner's choice."""
 

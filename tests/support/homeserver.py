@@ -39,7 +39,7 @@ CALLS = ("reserve", "create_account", "register", "complete")
 POINTS = tuple(f"{when} {call}" for call in CALLS for when in ("before", "after"))
 
 # Called with the name of each point that is passed.
-At = Callable[[str], Awaitable[None]]
+AtPoint = Callable[[str], Awaitable[None]]
 
 
 class Died(Exception):
@@ -50,7 +50,7 @@ async def passing(point: str) -> None:
     return
 
 
-def failing_at(point: str, error: Exception) -> At:
+def failing_at(point: str, error: Exception) -> AtPoint:
     """Raise ``error`` there, once."""
     errors = [error]
 
@@ -61,7 +61,7 @@ def failing_at(point: str, error: Exception) -> At:
     return fail
 
 
-def waiting_at(point: str, until: Deferred[None]) -> At:
+def waiting_at(point: str, until: Deferred[None]) -> AtPoint:
     """Wait there, the first time that it is passed."""
     waits = [until]
 
@@ -77,7 +77,7 @@ class Watched:
     """A part whose calls pass a point before and one after."""
 
     part: Any
-    at: At
+    at: AtPoint
 
     def __getattr__(self, name: str) -> Any:
         async def call(*args: Any) -> Any:
@@ -125,7 +125,7 @@ class Homeserver:
         self.addresses: list[str] = []
         self.recovered: list[NewAccount] = []
 
-    def process(self, at: At = passing) -> tuple[EmbeddedWriter, JobRunner]:
+    def process(self, at: AtPoint = passing) -> tuple[EmbeddedWriter, JobRunner]:
         """A new process: its writer, whose parts pass ``at``, and the runner of its jobs."""
         runner = JobRunner(JobStore(self.db), self.clock)
         runner.add_handlers({"greet": self._greet})

@@ -49,10 +49,10 @@ class HomeserverProcess:
             self._process.communicate()
             self._process = None
 
-    def state(self, **mishaps: list[str]) -> Any:
+    def state(self, **faults: list[str]) -> Any:
         """Its state from ``/double``, after these faults were set, and the ``accounts`` added to
         its own."""
-        body = json.dumps(mishaps).encode() if mishaps else None
+        body = json.dumps(faults).encode() if faults else None
         asked = f"http://127.0.0.1:{self.port}/double"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(asked, body, timeout=PATIENCE_S) as response:

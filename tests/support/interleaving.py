@@ -37,7 +37,7 @@ class PairResult:
     point: str
     first: Any
     second: Any
-    again: bool
+    retried: bool
     broken: dict[str, Any]
 
 
@@ -117,12 +117,12 @@ class Interleaving:
         caller = Caller(self._dialect, at_point)
         caller.call(first)
         thread.join(PATIENCE_S)
-        assert not thread.is_alive(), f"{point}: the second call has no end"
+        assert not thread.is_alive(), f"{point}: the second call does not end"
         return PairResult(
             point=point,
             first=caller.result,
             second=other.result,
-            again=caller.was_retried or other.was_retried,
+            retried=caller.was_retried or other.was_retried,
             broken=invariants.broken(self._db.pool.connection),
         )
 

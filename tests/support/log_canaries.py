@@ -52,7 +52,7 @@ class Canaries:
     def check(self, where: str, text: str, *, tokens_expected: bool = False) -> None:
         """Look for secrets in a text from ``where``."""
         names = leaked(text, self.secrets, tokens_expected=tokens_expected)
-        self.leaks += [f"{where} tells {name}: {text}" for name in names]
+        self.leaks += [f"{where} contains {name}: {text}" for name in names]
 
     def on_record(self, text: str) -> None:
         self.event_count += 1
@@ -74,7 +74,7 @@ class _Handler(logging.Handler):
         self._canaries.on_record(self.format(record))
 
 
-def watch(case: SynchronousTestCase, secrets: Mapping[str, str]) -> Canaries:
+def watch_for_leaks(case: SynchronousTestCase, secrets: Mapping[str, str]) -> Canaries:
     """Canaries that listen until the test ends, and then fail it if a secret leaked."""
     canaries = Canaries(secrets)
     canaries.start()

@@ -15,7 +15,7 @@ from tests.support.client import V3
 from tests.support.validations import REQUEST, STAGE, SUBMIT
 
 # Placeholders, in any part of a request, for values that only the test knows.
-LIVE = (
+PLACEHOLDERS = (
     *("<session>", "<access>", "<refresh>", "<guest>", "<guest name>", "<new name>", "<admin>"),
     *("<sid>", "<number>", "<phone sid>"),
 )
@@ -32,7 +32,7 @@ PASSWORD_LOGIN = "m.login.password"
 BY_NAME = {"type": "m.id.user", "user": "alice"}
 BY_TOKEN = {"type": "m.login.registration_token", "token": "welcome"}
 SESSION = {"session": "<session>"}
-PROVEN = {"threepid_creds": {"sid": "<sid>", "client_secret": "secret"}}
+VALIDATED = {"threepid_creds": {"sid": "<sid>", "client_secret": "secret"}}
 BY_EMAIL = {"type": "m.id.thirdparty", "medium": "email", "address": "a@mail.example"}
 BY_PHONE = {"type": "m.id.phone", "country": "DE", "phone": "0151 12345678"}
 MAIL = {"email": "<new name>@mail.example", "client_secret": "secret", "send_attempt": 1}
@@ -68,17 +68,17 @@ class Request:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     write: Callable[[str], bytes] = str.encode
 
-    def encoded(self, live: Mapping[str, str]) -> bytes:
+    def encoded(self, values_now: Mapping[str, str]) -> bytes:
         """Its bytes, with the placeholders replaced."""
-        content = filled(self.write(json.dumps(self.body)), live)
+        content = fill(self.write(json.dumps(self.body)), values_now)
         lines = [f"{self.method} {self.path} HTTP/1.1".encode(), b"Host: test.example"]
         lines += [name + b": " + value for name, value in self.headers]
         lines += [b"Content-Length: %d" % len(content), b"", b""]
-        return filled(b"\r\n".join(lines), live) + content
+        return fill(b"\r\n".join(lines), values_now) + content
 
 
 # Valid requests, to be mutated.
-GOOD = (
+VALID = (
     Request("POST", REGISTER, {**USER, "auth": DUMMY}),
     Request("POST", REGISTER, {**USER}),
     Request("POST", REGISTER, {**USER, "auth": {**DUMMY, "session": "<session>"}}),
@@ -95,7 +95,7 @@ GOOD = (
     Request("POST", SUBMIT, {"sid": "<sid>", "client_secret": "secret", "token": "ABCDEFGH"}),
     Request("GET", f"{SUBMIT}?sid=<sid>&client_secret=secret&token=x"),
     Request("POST", SUBMIT, write=lambda text: b"sid=<sid>&client_secret=secret&token=ABCDEFGH"),
-    Request("POST", REGISTER, {**USER, "auth": {"type": STAGE, **SESSION, **PROVEN}}),
+    Request("POST", REGISTER, {**USER, "auth": {"type": STAGE, **SESSION, **VALIDATED}}),
     Request(
         "POST", f"{REGISTER}/msisdn/requestToken", {**NUMBER, "next_link": "https://n.example/"}
     ),
@@ -112,7 +112,9 @@ GOOD = (
     Request("GET", f"{V3}/account/whoami", {}, (BEARER,)),
     Request("GET", THREEPIDS, {}, (BEARER,)),
     Request("POST", f"{THREEPIDS}/email/requestToken", MAIL, (BEARER,)),
-    Request("POST", f"{THREEPIDS}/add", {**PROVEN["threepid_creds"], "auth": CONFIRM}, (BEARER,)),
+    Request(
+        "POST", f"{THREEPIDS}/add", {**VALIDATED["threepid_creds"], "auth": CONFIRM}, (BEARER,)
+    ),
     Request("POST", f"{THREEPIDS}/delete", BY_EMAIL, (BEARER,)),
     Request("POST", f"{THREEPIDS}/unbind", {**BY_EMAIL, "id_server": "id.example"}, (BEARER,)),
     Request(
@@ -149,7 +151,7 @@ GOOD = (
 text = st.text(st.characters(exclude_categories=()), max_size=12)
 strings = text | st.sampled_from(
     [
-        *LIVE,
+        *PLACEHOLDERS,
         "",
         "alice",
         "\N{KELVIN SIGN}elvin",
@@ -206,20 +208,20 @@ def requests(draw: Any) -> Request:
     def sometimes(strategy: Any, otherwise: Any) -> Any:
         return draw(strategy) if draw(st.integers(0, 5)) == 3 else otherwise
 
-    good = draw(st.sampled_from(GOOD))
-    method = sometimes(st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS"]), good.method)
-    body = good.body
+    valid = draw(st.sampled_from(VALID))
+    method = sometimes(st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS"]), valid.method)
+    body = valid.body
     for place in draw(st.lists(st.sampled_from([*places(body), *ELSEWHERE]), max_size=2)):
         body = mutate(body, place, draw(mutations))
-    path = sometimes(mutated_queries.map(lambda query: good.path + query), good.path)
+    path = sometimes(mutated_queries.map(lambda query: valid.path + query), valid.path)
     return Request(
         method,
-        sometimes(st.sampled_from(["/", "//..%2f", f"{good.path}/"]), path),
+        sometimes(st.sampled_from(["/", "//..%2f", f"{valid.path}/"]), path),
         body,
-        (*good.headers, sometimes(mutated_headers, (b"Accept", b"*/*"))),
+        (*valid.headers, sometimes(mutated_headers, (b"Accept", b"*/*"))),
         sometimes(
             st.sampled_from(ENCODINGS) | st.binary(max_size=50).map(lambda raw: lambda text: raw),
-            good.write,
+            valid.write,
         ),
     )
 
@@ -242,7 +244,7 @@ def mutate(body: Mapping[str, Any], place: tuple[str, ...], value: Any) -> dict[
     return {name: value for name, value in new.items() if value is not ...}
 
 
-def filled(data: bytes, live: Mapping[str, str]) -> bytes:
-    for mark, value in live.items():
+def fill(data: bytes, values_now: Mapping[str, str]) -> bytes:
+    for mark, value in values_now.items():
         data = data.replace(mark.encode(), value.encode())
     return data

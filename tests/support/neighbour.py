@@ -52,14 +52,14 @@ _UNNAMED = frozenset({"first_times"})
 async def insert_rows(db: Database) -> None:
     """Put a row of the neighbour into every table."""
     stores = Stores(db, Clock())
-    await _dialogues(stores)
+    await _sessions(stores)
     await _accounts(stores)
     await _devices(stores)
     # After the accounts, which use up claimed validations: these must stay unused.
     await _addresses(stores)
     await stores.jobs.add([_job("waiting")], FAR_MS)
     await NonceStore(db).use(BYSTANDER, FAR_MS)
-    await db.transaction("test", _moments)
+    await db.transaction("test", _rows_with_fixed_names)
 
 
 def delete_rows(txn: Transaction, tables: list[str]) -> None:
@@ -74,7 +74,7 @@ def _job(name: str, **more: Any) -> NewJob:
     return NewJob(kind=BYSTANDER, job_id=f"{BYSTANDER}-{name}", **more)
 
 
-async def _dialogues(stores: Stores) -> None:
+async def _sessions(stores: Stores) -> None:
     """Sessions, one of which holds a name and keeps a hash, and a reserved registration token."""
     for name in ("open", "ending"):
         session_id = f"{BYSTANDER}-{name}"
@@ -119,7 +119,7 @@ async def _addresses(stores: Stores) -> None:
     for name in ("claimed", "own"):
         await validations.confirm(f"{BYSTANDER}-{name}", FAR_MS - 1)
     await validations.claim(f"{BYSTANDER}-claimed", f"{BYSTANDER}-open", FAR_MS)
-    await BindingStore(stores.db, Encryptor(b"of the bystander")).add(
+    await BindingStore(stores.db, Encryptor(b"of the neighbour")).add(
         binding("id.example", BYSTANDER, address=MAIL, asked_until_ms=FAR_MS), FAR_MS
     )
 
@@ -147,7 +147,7 @@ async def _accounts(stores: Stores) -> None:
         _account("guest", GUEST.localpart, is_guest=True, device=guest)
     )
     elsewhere = _account("elsewhere", f"{BYSTANDER}-elsewhere", registration_token=BYSTANDER)
-    await stores.foreign.reserve(elsewhere, _job("recover"))
+    await stores.embedded_accounts.reserve(elsewhere, _job("recover"))
     await stores.activity.add(USER, FAR_MS + ACTIVE_MS)
 
 
@@ -168,7 +168,7 @@ async def _devices(stores: Stores) -> None:
     await PusherStore(stores.db).add(pusher(BYSTANDER, pushkey=MAIL))
 
 
-def _moments(txn: Transaction) -> None:
+def _rows_with_fixed_names(txn: Transaction) -> None:
     """Rows whose names our stores choose themselves."""
     txn.insert("milestones", name=BYSTANDER, user_id=str(USER), reached_ms=FAR_MS)
     txn.insert("watches", name=BYSTANDER, since_ms=FAR_MS, last_ms=FAR_MS)

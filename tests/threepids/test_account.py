@@ -31,7 +31,7 @@ class ChangesCase(AccountCase):
         self.changes = hooks.threepid_changes
         self.system(database=self.database, hooks=hooks, **options)
 
-    def hear(self, what: str, answer: Any = None) -> Callable[..., Any]:
+    def recording_hook(self, what: str, answer: Any = None) -> Callable[..., Any]:
         """A hook that records its arguments, as ``what``, and returns ``answer``."""
 
         def hook(*args: Any) -> Any:
@@ -49,9 +49,9 @@ class MomentTests(ChangesCase):
     def test_order(self) -> None:
         """A module is asked before an address is added or removed, and told afterwards; a request
         that changes nothing reaches no module."""
-        self.changes.checks.register("m", self.hear("check"))
-        self.changes.additions.register("m", self.hear("added"))
-        self.changes.removals.register("m", self.hear("removed"))
+        self.changes.checks.register("m", self.recording_hook("check"))
+        self.changes.additions.register("m", self.recording_hook("added"))
+        self.changes.removals.register("m", self.recording_hook("removed"))
         sid = self.validate_as(self.alice, ALICE.upper())
         self.assertEqual(self.module_calls, [])
         for _ in range(2):
@@ -69,7 +69,7 @@ class MomentTests(ChangesCase):
     def test_cutOff(self) -> None:
         """If the use of the validation was not stored, a retry completes it: no module is told
         twice, and the validation is used."""
-        self.changes.additions.register("m", self.hear("added"))
+        self.changes.additions.register("m", self.recording_hook("added"))
         sid = self.validate_as(self.alice)
         self.add_with_password(self.alice, sid)
         self.change("UPDATE validations SET used = FALSE")
@@ -77,7 +77,7 @@ class MomentTests(ChangesCase):
         self.assertEqual(len(self.module_calls), 1)
         self.assertEqual(self.rows("SELECT used FROM validations")[0][0], 1)
 
-    def test_toldAfterwards(self) -> None:
+    def test_calledAfterwards(self) -> None:
         """When a module is told, the change is in the database."""
         count = "SELECT COUNT(*) FROM threepids"
         for hooks in (self.changes.checks, self.changes.additions, self.changes.removals):
@@ -94,8 +94,10 @@ class ObjectionTests(ChangesCase):
         sid = self.validate_as(self.alice)
         for errcode, expected in ((None, "M_THREEPID_DENIED"), ("ORG.EXAMPLE", "ORG.EXAMPLE")):
             self.restart()
-            self.changes.checks.register("one", self.hear("one", (errcode, "Not on Sundays.")))
-            self.changes.checks.register("two", self.hear("two"))
+            self.changes.checks.register(
+                "one", self.recording_hook("one", (errcode, "Not on Sundays."))
+            )
+            self.changes.checks.register("two", self.recording_hook("two"))
             answer = self.add_with_password(self.alice, sid)
             self.assertRefused(answer, 403, expected)
             self.assertEqual(answer.json["error"], "Not on Sundays.")
@@ -103,7 +105,7 @@ class ObjectionTests(ChangesCase):
         self.assertEqual(self.addresses_of(self.alice), [])
         self.restart()
         self.assertEqual(self.add_with_password(self.alice, sid).status, 200)
-        self.changes.checks.register("one", self.hear("one", (None, "Keep it.")))
+        self.changes.checks.register("one", self.recording_hook("one", (None, "Keep it.")))
         self.assertRefused(self.delete(self.alice), 403, "M_FORBIDDEN")
         self.assertEqual(self.addresses_of(self.alice), [ALICE])
 
@@ -116,7 +118,7 @@ class ObjectionTests(ChangesCase):
         sid = self.validate_as(self.alice)
         for answer in (broken, False, "M_FORBIDDEN", (None, None), (5, "no"), ("a", "b", "c")):
             self.restart()
-            hook = broken if answer is broken else self.hear("check", answer)
+            hook = broken if answer is broken else self.recording_hook("check", answer)
             self.changes.checks.register("m", hook)
             self.assertRefused(self.add_with_password(self.alice, sid), 503, "M_UNKNOWN", answer)
             self.flushLoggedErrors(RuntimeError)
@@ -144,7 +146,7 @@ class NoticeTests(ChangesCase):
 
         self.changes.additions.register("broken", broken)
         self.changes.additions.register("hanging", lambda *args: Deferred())
-        self.changes.additions.register("sound", self.hear("added"))
+        self.changes.additions.register("sound", self.recording_hook("added"))
         with capturedLogs() as logs:
             self.add_address(self.alice)
             self.assertEqual(self.module_calls, [("added", ALICE_ID, "email", ALICE)])
@@ -154,13 +156,13 @@ class NoticeTests(ChangesCase):
         self.flushLoggedErrors(Unavailable)
 
 
-class OldNameTests(ChangesCase):
+class OldCallbackTests(ChangesCase):
     def test_threepidBind(self) -> None:
         """A module with on_threepid_bind alone is told of additions by it, and named in the log
         once; one with the newer callback is called by that alone."""
-        self.changes.old_additions.register("old", self.hear("old"))
-        self.changes.old_additions.register("new", self.hear("never"))
-        self.changes.additions.register("new", self.hear("new"))
+        self.changes.old_additions.register("old", self.recording_hook("old"))
+        self.changes.old_additions.register("new", self.recording_hook("never"))
+        self.changes.additions.register("new", self.recording_hook("new"))
         with capturedLogs() as logs:
             for address in (ALICE, "other@mail.example"):
                 self.add_address(self.alice, address)

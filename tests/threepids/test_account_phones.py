@@ -7,7 +7,14 @@ from urllib.parse import urlencode
 
 from regsys.model import VALIDATED_MS as GOOD_FOR_MS
 from regsys.testing import MemoryMails
-from tests.doubles.identity import CODE, NO_PROOFS, ODD_PROOFS, REFUSALS, SILENCES, VALIDATED_MS
+from tests.doubles.identity import (
+    CODE,
+    MEANINGLESS,
+    NOT_VALIDATED,
+    ODD_VALIDATIONS,
+    REFUSALS,
+    VALIDATED_MS,
+)
 from tests.support.accounts import THREEPIDS, AccountCase
 from tests.support.client import Answer
 from tests.support.sms import OWN, SmsCase
@@ -25,7 +32,7 @@ from tests.threepids.test_phones import (
 
 REQUEST = f"{THREEPIDS}/msisdn/requestToken"
 NUMBERS = {"registrations_require_3pid": ["msisdn"]}
-NOT_PROVEN = (400, "M_THREEPID_AUTH_FAILED")
+NOT_VALIDATED_ERROR = (400, "M_THREEPID_AUTH_FAILED")
 
 
 class AccountPhoneCase(PhoneCase, AccountCase):
@@ -33,7 +40,7 @@ class AccountPhoneCase(PhoneCase, AccountCase):
 
     options: ClassVar[Mapping[str, Any]] = {**AccountCase.options, **MAILS}
 
-    def ask_for_number(self, token: str, number: str = NUMBER, **more: Any) -> Answer:
+    def request_number_token(self, token: str, number: str = NUMBER, **more: Any) -> Answer:
         body = {"phone_number": number, "country": "DE", "client_secret": SECRET}
         return self.client.post(REQUEST, {**body, "send_attempt": 1, **more}, token=token)
 
@@ -41,7 +48,7 @@ class AccountPhoneCase(PhoneCase, AccountCase):
         listed = self.client.get(THREEPIDS, token=token).json["threepids"]
         return [(item["medium"], item["address"]) for item in listed]
 
-    def take_away(self, token: str) -> None:
+    def remove_number(self, token: str) -> None:
         self.assertEqual(self.delete(token, CANONICAL, "msisdn").status, 200)
 
 
@@ -63,7 +70,7 @@ class SmsTests(SmsCase, AccountPhoneCase):
         super().system(**options)
 
     def validate_number_as(self, token: str, **more: Any) -> str:
-        answer = self.ask_for_number(token, **more)
+        answer = self.request_number_token(token, **more)
         self.assertEqual(answer.status, 200, answer)
         sid = answer.json["sid"]
         assert isinstance(sid, str)
@@ -73,13 +80,13 @@ class SmsTests(SmsCase, AccountPhoneCase):
     def test_whole(self) -> None:
         """A code is sent, with its purpose; it validates the number, which then belongs to the
         account and can be used for login. A lost answer can be repeated."""
-        answer = self.ask_for_number(self.alice)
+        answer = self.request_number_token(self.alice)
         self.assertEqual(answer.json["submit_url"], f"https://test.example{SUBMIT}")
         ((number, text),) = self.sms.sent
         self.assertEqual(number, CANONICAL)
         self.assertIn("adding this number to an account on test.example", text)
         self.assertLess(len(text), 160)
-        self.assertRefused(self.add(self.alice, answer.json["sid"]), *NOT_PROVEN)
+        self.assertRefused(self.add(self.alice, answer.json["sid"]), *NOT_VALIDATED_ERROR)
         sid = self.validate_number_as(self.alice)
         for _ in range(2):
             self.assertEqual(self.add_with_password(self.alice, sid).status, 200)
@@ -88,15 +95,15 @@ class SmsTests(SmsCase, AccountPhoneCase):
         login = {"type": "m.login.password", "identifier": by_phone, "password": "correct horse"}
         answer = self.client.post("/_matrix/client/v3/login", login)
         self.assertEqual(answer.json.get("user_id"), "@alice:test.example", answer)
-        self.take_away(self.alice)
-        self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
+        self.remove_number(self.alice)
+        self.assertRefused(self.add(self.alice, sid), *NOT_VALIDATED_ERROR)
 
     def test_oddNumberThatItHas(self) -> None:
         """A number that an account has can be used for login, and removed, even if it could not be
         added today."""
         self.add_with_password(self.alice, self.validate_number_as(self.alice))
         self.change("UPDATE threepids SET address = '49110' WHERE medium = 'msisdn'")
-        self.assertRefused(self.ask_for_number(self.alice, "110"), 400, "M_INVALID_PARAM")
+        self.assertRefused(self.request_number_token(self.alice, "110"), 400, "M_INVALID_PARAM")
         by_phone = {"type": "m.id.phone", "country": "DE", "phone": "110"}
         login = {"type": "m.login.password", "identifier": by_phone, "password": "correct horse"}
         self.assertEqual(self.client.post("/_matrix/client/v3/login", login).status, 200)
@@ -115,7 +122,7 @@ class SmsTests(SmsCase, AccountPhoneCase):
         """A number that one account has validated cannot be used by another, nor by a
         registration."""
         sid = self.validate_number_as(self.alice)
-        self.assertRefused(self.add(self.bob, sid), *NOT_PROVEN)
+        self.assertRefused(self.add(self.bob, sid), *NOT_VALIDATED_ERROR)
         self.system(database=self.database, registrations_require_3pid=["msisdn"])
         answer = self.present(self.begin("mallory"), sid)
         self.assertRefused(answer, 401, "M_UNAUTHORIZED")
@@ -123,15 +130,15 @@ class SmsTests(SmsCase, AccountPhoneCase):
     def test_inUse(self) -> None:
         """A number in use is refused; if that is hidden its user is told."""
         self.add_with_password(self.alice, self.validate_number_as(self.alice))
-        self.assertRefused(self.ask_for_number(self.bob), 400, "M_THREEPID_IN_USE")
+        self.assertRefused(self.request_number_token(self.bob), 400, "M_THREEPID_IN_USE")
         self.system(database=self.database, request_token_inhibit_3pid_errors=True)
-        self.assertEqual(self.ask_for_number(self.bob).status, 200)
+        self.assertEqual(self.request_number_token(self.bob).status, 200)
         self.assertIn("tried to add this number to an account", self.sms.sent[-1][1])
 
     def test_media(self) -> None:
         """The page of mails accepts no validation session of a phone, nor the reverse, although
         token and secret are right; the user is told so on a page."""
-        sid = self.ask_for_number(self.alice).json["sid"]
+        sid = self.request_number_token(self.alice).json["sid"]
         given = {"sid": sid, "client_secret": SECRET, "token": self.code()}
         for path in (PAGE, PAGE.replace("registration", "add_threepid")):
             for answer in (
@@ -151,7 +158,7 @@ class DelegatedTests(AccountPhoneCase):
     """An identity server sends the codes, and has the validation sessions."""
 
     def validate_number_as(self, token: str, **more: Any) -> str:
-        answer = self.ask_for_number(token, **more)
+        answer = self.request_number_token(token, **more)
         self.assertEqual(answer.status, 200, answer)
         sid = answer.json["sid"]
         assert isinstance(sid, str)
@@ -160,15 +167,15 @@ class DelegatedTests(AccountPhoneCase):
 
     def test_whole(self) -> None:
         """Its validation adds the number, once; a lost answer can be repeated."""
-        answer = self.ask_for_number(self.alice)
+        answer = self.request_number_token(self.alice)
         self.assertEqual(answer.json["submit_url"], f"https://test.example{SUBMIT}")
-        self.assertRefused(self.add(self.alice, answer.json["sid"]), *NOT_PROVEN)
+        self.assertRefused(self.add(self.alice, answer.json["sid"]), *NOT_VALIDATED_ERROR)
         sid = self.validate_number_as(self.alice)
         for _ in range(2):
             self.assertEqual(self.add_with_password(self.alice, sid).status, 200)
         self.assertEqual(self.number_of(self.alice), [("msisdn", CANONICAL)])
-        self.take_away(self.alice)
-        self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
+        self.remove_number(self.alice)
+        self.assertRefused(self.add(self.alice, sid), *NOT_VALIDATED_ERROR)
         self.assertEqual(self.number_of(self.alice), [])
 
     def test_firstOnes(self) -> None:
@@ -176,7 +183,7 @@ class DelegatedTests(AccountPhoneCase):
         an account use one of a registration."""
         sid = self.validate_number_as(self.alice)
         session = self.session(self.alice, sid)
-        self.assertRefused(self.add(self.bob, sid), *NOT_PROVEN)
+        self.assertRefused(self.add(self.bob, sid), *NOT_VALIDATED_ERROR)
         options = {"registrations_require_3pid": ["msisdn", "email"]}
         self.system(database=self.database, **options)
         newcomer = self.begin("mallory")
@@ -184,7 +191,7 @@ class DelegatedTests(AccountPhoneCase):
         self.assertIsNotNone(session)
         other = self.validate_number_as(self.alice, number="0151 12345679")
         self.assertEqual(self.present(newcomer, other).json["completed"], [STAGE])
-        self.assertRefused(self.add(self.alice, other), *NOT_PROVEN)
+        self.assertRefused(self.add(self.alice, other), *NOT_VALIDATED_ERROR)
 
     def test_old(self) -> None:
         """An old validation is refused: whether it was used is forgotten."""
@@ -193,14 +200,14 @@ class DelegatedTests(AccountPhoneCase):
         self.clock.advance(end_s - self.clock.seconds() - 1)
         self.session(self.alice, sid)
         self.clock.advance(1)
-        self.assertRefused(self.add(self.alice, sid), *NOT_PROVEN)
+        self.assertRefused(self.add(self.alice, sid), *NOT_VALIDATED_ERROR)
 
-    def test_mishaps(self) -> None:
+    def test_faults(self) -> None:
         """An answer that does not clearly validate the number adds nothing; while the server is
         unavailable the request is refused with 503, and nothing is written."""
-        for name in {*REFUSALS, *NO_PROOFS, "never-heard-of", "empty-object"} - {"limited"}:
-            self.assertRefused(self.add(self.alice, f"{name}..1"), *NOT_PROVEN, name)
-        for name in {*ODD_PROOFS, *SILENCES, "limited"} - {"empty-object"}:
+        for name in {*REFUSALS, *NOT_VALIDATED, "never-heard-of", "empty-object"} - {"limited"}:
+            self.assertRefused(self.add(self.alice, f"{name}..1"), *NOT_VALIDATED_ERROR, name)
+        for name in {*ODD_VALIDATIONS, *MEANINGLESS, "limited"} - {"empty-object"}:
             self.assertRefused(self.add(self.alice, f"{name}..1"), *UNAVAILABLE, name)
         self.assertEqual(self.rows("SELECT * FROM validations"), [])
         self.assertEqual(self.rows("SELECT * FROM uia_sessions"), [])
@@ -213,7 +220,7 @@ class DelegatedTests(AccountPhoneCase):
         self.assertEqual(answer.status, 200, answer)
         self.submit(answer.json["sid"], CODE)
         self.assertEqual(self.add_with_password(self.alice, answer.json["sid"]).status, 200)
-        self.assertRefused(self.add(self.bob, answer.json["sid"]), *NOT_PROVEN)
+        self.assertRefused(self.add(self.bob, answer.json["sid"]), *NOT_VALIDATED_ERROR)
 
     def test_limit(self) -> None:
         """For sessions without a validation the other server is asked at a limited rate for each
@@ -227,7 +234,7 @@ class DelegatedTests(AccountPhoneCase):
         for number in range(9):
             answer = self.add(self.alice, f"never-heard-of..{number}")
             if number < 3:
-                self.assertRefused(answer, *NOT_PROVEN)
+                self.assertRefused(answer, *NOT_VALIDATED_ERROR)
             else:
                 self.assertRefused(answer, 429, "M_LIMIT_EXCEEDED")
         self.assertEqual(len(self.double.asked), 3)

@@ -26,7 +26,7 @@ from tests.support import postgres
 from tests.support.log_canaries import leaked
 from tests.support.patience import PATIENCE_S, until
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
-from tests.threepids.test_bindings import SILENCES
+from tests.threepids.test_bindings import MEANINGLESS
 
 THREEPIDS = "/_matrix/client/v3/account/3pid"
 ALICE = "alice@mail.example"
@@ -88,7 +88,7 @@ class BindingFlows:
             self.assertEqual((answer.status, answer.json["errcode"]), (status, body["errcode"]))
         self.assertEqual(self.bind(f"ok..{ALICE}", UNSIGNED).json["errcode"], "M_TERMS_NOT_SIGNED")
         self.assertEqual(self.bind(f"ok..{ALICE}", "stolen").json["errcode"], "M_FORBIDDEN")
-        for name in (*SILENCES, *LIES):
+        for name in (*MEANINGLESS, *LIES):
             self.assertEqual(self.bind(f"proven={name}..{ALICE}").status, 503, name)
         for name in OTHER_BINDINGS:
             self.assertEqual(self.bind(f"bind={name}..{ALICE}").status, 503, name)

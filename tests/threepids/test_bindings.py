@@ -29,7 +29,7 @@ from tests.support.bindings import (
 from tests.support.validations import ALICE
 
 # Neither yes nor no, at every step.
-SILENCES = sorted(set(NONSENSE) - {"401", "empty-object"} | {HANG_UP})
+MEANINGLESS = sorted(set(NONSENSE) - {"401", "empty-object"} | {HANG_UP})
 
 
 async def dying(store: BindingStore, binding_id: str) -> None:
@@ -45,7 +45,7 @@ class BindTests(BindingCase):
     def test_bound(self) -> None:
         """The validated address is fetched first, then modules are asked, then it is bound, and
         then they are told; it need not be one of the account's."""
-        self.listen()
+        self.register_callbacks()
         self.bind_address(f"ok..{ALICE.upper()}")
         (_, query, bearer), (step, fields, _) = self.double.asked
         creds = {"sid": f"ok..{ALICE.upper()}", "client_secret": SECRET}
@@ -66,7 +66,7 @@ class BindTests(BindingCase):
         """A module that objects refuses in its own words: nothing is bound or stored."""
         for errcode, expected in ((None, "M_THREEPID_DENIED"), ("ORG.EXAMPLE", "ORG.EXAMPLE")):
             self.restart()
-            self.listen((errcode, "Not there."))
+            self.register_callbacks((errcode, "Not there."))
             answer = self.bind()
             self.assertRefused(answer, 403, expected)
             self.assertEqual(
@@ -76,7 +76,7 @@ class BindTests(BindingCase):
 
     def test_brokenModule(self) -> None:
         """A module that fails prevents the binding."""
-        self.listen("perhaps")
+        self.register_callbacks("perhaps")
         self.assertRefused(self.bind(), 503, "M_UNKNOWN")
         self.assertEqual((self.identity_server_steps, self.stored_bindings), (["proven"], []))
 
@@ -103,18 +103,18 @@ class BindTests(BindingCase):
     def test_saysNothing(self) -> None:
         """A meaningless answer is a 503; if it came instead of a success, the address may be bound,
         and is stored, so that it can be unbound."""
-        for mishap in SILENCES:
-            self.assertRefused(self.bind(f"proven={mishap}..{ALICE}"), 503, "M_UNKNOWN", mishap)
-            self.assertEqual(self.stored_bindings, [], mishap)
-        for mishap in (*SILENCES, *OTHER_BINDINGS):
-            answer = self.bind(f"bind={mishap}..{mishap}@mail.example")
-            self.assertRefused(answer, 503, "M_UNKNOWN", mishap)
-            self.assertIn((f"{mishap}@mail.example", SERVER), self.stored_bindings)
+        for fault in MEANINGLESS:
+            self.assertRefused(self.bind(f"proven={fault}..{ALICE}"), 503, "M_UNKNOWN", fault)
+            self.assertEqual(self.stored_bindings, [], fault)
+        for fault in (*MEANINGLESS, *OTHER_BINDINGS):
+            answer = self.bind(f"bind={fault}..{fault}@mail.example")
+            self.assertRefused(answer, 503, "M_UNKNOWN", fault)
+            self.assertIn((f"{fault}@mail.example", SERVER), self.stored_bindings)
 
     def test_lies(self) -> None:
         """An invalid address, or a session that is not validated, reaches no module and is not
         bound."""
-        self.listen()
+        self.register_callbacks()
         for name in LIES:
             self.assertRefused(self.bind(f"proven={name}..{ALICE}"), 503, "M_UNKNOWN", name)
         self.assertEqual((self.module_calls, set(self.identity_server_steps)), ([], {"proven"}))
@@ -137,7 +137,7 @@ class BindTests(BindingCase):
             if name == "carol":
                 self.patch(BindingStore, "answered", dying)
             self.double.meanwhile = {"bind": lambda name=name: self.deactivate(name)}
-            self.assertEqual(self.bind(sid, who=token).status, status, name)
+            self.assertEqual(self.bind(sid, access_token=token).status, status, name)
             self.run_jobs(ASKING_MS)
             self.assertEqual((self.double.bound, self.stored_bindings), ({}, []), name)
         # A binding under way at the deactivation could not be removed at once.
@@ -172,12 +172,12 @@ class BindTests(BindingCase):
 
     def test_slow(self) -> None:
         """A stalled server, or a very slow one, is given up after ten seconds."""
-        for mishap in (STALL, DRIP):
-            body = {"sid": f"bind={mishap}..{ALICE}", "client_secret": SECRET}
+        for fault in (STALL, DRIP):
+            body = {"sid": f"bind={fault}..{ALICE}", "client_secret": SECRET}
             body.update(id_access_token=TOKEN, id_server=SERVER)
             asking = self.client.start("POST", f"{THREEPIDS}/bind", body, token=self.alice)
             self.clock.pump([1] * int(DEADLINE_S))
-            self.assertRefused(self.client.answer(asking), 503, "M_UNKNOWN", mishap)
+            self.assertRefused(self.client.answer(asking), 503, "M_UNKNOWN", fault)
 
     def test_parameters(self) -> None:
         """A missing or malformed parameter is refused, and no server is asked."""
@@ -239,7 +239,7 @@ class BindTests(BindingCase):
         self.assertRefused(self.bind(), 400, "M_FORBIDDEN")
         self.assertRefused(self.unbind(), 400, "M_FORBIDDEN")
 
-    def test_sealed(self) -> None:
+    def test_encrypted(self) -> None:
         """The database alone does not suffice to bind or unbind."""
         self.bind_address()
         ((proof,),) = self.rows("SELECT proof FROM bindings")
@@ -253,7 +253,7 @@ class UnbindTests(BindingCase):
     def test_unbound(self) -> None:
         """A binding is removed, in any spelling; modules are asked before and told after."""
         self.bind_address()
-        self.listen()
+        self.register_callbacks()
         self.assertUnbound(self.unbind(address=f" {ALICE.upper()}"), SUCCESS)
         expected = (SERVER, ALICE_ID, "email", ALICE, False)
         self.assertEqual(self.module_calls, [("check", *expected), ("update", *expected)])
@@ -305,7 +305,7 @@ class UnbindTests(BindingCase):
             self.restart(signer)
             self.add_address(self.alice)
             self.bind_address()
-            self.listen()
+            self.register_callbacks()
             self.module_calls.clear()
             answer = self.delete(self.alice, id_server=id_server)
             self.assertUnbound(answer, result, id_server)
@@ -356,7 +356,7 @@ class UnbindTests(BindingCase):
 
     def test_later(self) -> None:
         """A temporary failure is a 503 that can be repeated: nothing is removed."""
-        for name in ["limited", *(name for name in SILENCES if not name.startswith("400"))]:
+        for name in ["limited", *(name for name in MEANINGLESS if not name.startswith("400"))]:
             self.bind_address(f"unbind={name}..{ALICE}")
             self.assertRefused(self.unbind(), 503, "M_UNKNOWN", name)
             self.assertEqual(self.stored_bindings, [(ALICE, SERVER)], name)
@@ -366,7 +366,7 @@ class UnbindTests(BindingCase):
     def test_objection(self) -> None:
         """A module that objects keeps the binding; the result is no-support."""
         self.bind_address()
-        self.listen(("M_FORBIDDEN", "Stay."))
+        self.register_callbacks(("M_FORBIDDEN", "Stay."))
         self.assertUnbound(self.unbind(), NO_SUPPORT)
         self.assertEqual((self.stored_bindings, len(self.double.bound)), ([(ALICE, SERVER)], 1))
 
@@ -375,7 +375,7 @@ class UnbindTests(BindingCase):
         success then."""
         for name in ("one.example", SERVER):
             self.bind_address(id_server=name)
-        self.keep("one.example")
+        self.object_to_unbinding("one.example")
         self.assertUnbound(self.unbind(), NO_SUPPORT)
         self.assertEqual(self.stored_bindings, [(ALICE, "one.example")])
 
@@ -404,7 +404,7 @@ class NoticeTests(BindingCase):
 
         self.changes.updates.register("broken", broken)
         self.changes.updates.register("hanging", lambda *args: Deferred())
-        self.listen()
+        self.register_callbacks()
         with capturedLogs() as logs:
             self.bind_address()
             self.clock.advance(10)

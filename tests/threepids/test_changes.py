@@ -82,9 +82,9 @@ class ChangesCase(SynchronousTestCase):
 
 
 class LocalTests(ChangesCase):
-    """Over a store of ours; ``ForeignTests`` are the same over a homeserver's."""
+    """Over a store of ours; ``EmbeddedTests`` are the same over a homeserver's."""
 
-    def test_told(self) -> None:
+    def test_reported(self) -> None:
         """A change is reported after it was made; a call that changes nothing is not."""
         alice = user("alice")
         for change, changed in ((self.writer.add, True), (self.writer.add, False)):
@@ -96,7 +96,7 @@ class LocalTests(ChangesCase):
         self.assertModuleCalls("alice", (False, MAIL))
         self.assertIsNone(self.wait(self.store.owner_of("email", MAIL.address)))
 
-    def test_wasHeld(self) -> None:
+    def test_hadAddress(self) -> None:
         """That an account had an address which it has lost is recorded, and nothing of others."""
         word = was_held(user("alice"), "email", MAIL.address)
         for had in (False, True):
@@ -152,27 +152,27 @@ class LocalTests(ChangesCase):
         self.assertEqual(len(self.wait(self.store.of_user(user("bob")))), 1)
 
 
-class ForeignTests(LocalTests):
+class EmbeddedTests(LocalTests):
     """A homeserver keeps the addresses."""
 
     def make(self) -> None:
         self.accounts = MemoryAccounts()
         self.store = MemoryThreepids(self.accounts)
-        self.writer = self.over(self.foreign(self.store))
+        self.writer = self.over(self.embedded(self.store))
 
-    def foreign(self, store: Any) -> EmbeddedThreepids:
+    def embedded(self, store: Any) -> EmbeddedThreepids:
         return EmbeddedThreepids(store=store, jobs=JobStore(self.database))
 
     def test_providesOwn(self) -> None:
         """For the writer it is a store that knows jobs."""
-        provides(IOwnThreepidStore, self.foreign(self.store))
+        provides(IOwnThreepidStore, self.embedded(self.store))
 
     def test_cutOff(self) -> None:
         """A process that dies after a change leaves a job that reports it; one that dies before
         leaves a job that finds nothing to report."""
         alice = user("alice")
         for is_done in (False, True):
-            dying = self.over(self.foreign(Dying(self.store, is_done)))
+            dying = self.over(self.embedded(Dying(self.store, is_done)))
             for added, asked in (
                 (True, dying.add(alice, MAIL)),
                 (False, dying.remove(alice, "email", MAIL.address)),
@@ -192,7 +192,7 @@ class ForeignTests(LocalTests):
         """A removal that has failed begins none of the jobs that do not check it."""
         self.wait(self.writer.add(user("alice"), MAIL))
         self.module_calls.clear()
-        dying = self.over(self.foreign(Dying(self.store, is_done=False)))
+        dying = self.over(self.embedded(Dying(self.store, is_done=False)))
         asked = dying.remove(user("alice"), "email", MAIL.address, [self.also()])
         self.failureResultOf(Deferred.fromCoroutine(asked), Died)
         self.carry_out()

@@ -27,14 +27,14 @@ class Module:
         self.path = path
         path.touch()
 
-    def hear(self, what: str) -> Callable[..., None]:
+    def hook_for(self, what: str) -> Callable[..., None]:
         def hook(user_id: str, medium: str, address: str) -> None:
             with self.path.open("a") as file:
                 print(what, address, file=file)
 
         return hook
 
-    def believed(self) -> set[str]:
+    def added_addresses(self) -> set[str]:
         """The addresses that are added and not removed."""
         last = dict(reversed(line.split()) for line in self.path.read_text().splitlines())
         return {address for address, what in last.items() if what == "added"}
@@ -52,13 +52,15 @@ class ThreepidCrashTests(CrashCase):
 
     def equip(self, made: Subsystem) -> None:
         changes = made.hooks.threepid_changes
-        changes.additions.register("m", self.module.hear("added"))
-        changes.removals.register("m", self.module.hear("removed"))
+        changes.additions.register("m", self.module.hook_for("added"))
+        changes.removals.register("m", self.module.hook_for("removed"))
 
     def assertFollowed(self: Any, process: Process) -> None:
         """The module's state is that of the database."""
         super().assertFollowed(process)
-        self.assertEqual(self.module.believed(), process.rows("SELECT address FROM threepids"))
+        self.assertEqual(
+            self.module.added_addresses(), process.rows("SELECT address FROM threepids")
+        )
 
     def account_with_validation(self: Any, process: Process, name: str) -> tuple[str, str, str]:
         """An account that has validated an address, and not added it yet: name, token and sid."""

@@ -29,11 +29,11 @@ class NewAccountCase(EmailValidationCase):
         """The same server, after a restart."""
         hooks = self.hooks(mails=self.mails)
         changes = hooks.threepid_changes
-        changes.checks.register("m", lambda *args: self.hear("check", *args))
-        changes.additions.register("m", lambda *args: self.hear("added", *args))
+        changes.checks.register("m", lambda *args: self.recording_hook("check", *args))
+        changes.additions.register("m", lambda *args: self.recording_hook("added", *args))
         self.system(database=self.database, hooks=hooks, **{**self.options, **options})
 
-    def hear(self, *what: Any) -> Any:
+    def recording_hook(self, *what: Any) -> Any:
         self.module_calls.append((*what, self.counts()["users"]))
         return self.objection if what[0] == "check" else None
 

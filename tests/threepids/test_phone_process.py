@@ -10,7 +10,13 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.outbound.http import DEADLINE_S
-from tests.doubles.identity import CODE, NO_PROOFS, ODD_PROOFS, SILENCES, IdentityProcess
+from tests.doubles.identity import (
+    CODE,
+    MEANINGLESS,
+    NOT_VALIDATED,
+    ODD_VALIDATIONS,
+    IdentityProcess,
+)
 from tests.support import postgres
 from tests.support.log_canaries import leaked
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
@@ -68,9 +74,9 @@ class PhoneFlows:
         )
         self.assertEqual(begun.json["flows"], [{"stages": [STAGE]}])
         session = begun.json["session"]
-        for name in NO_PROOFS:
+        for name in NOT_VALIDATED:
             self.assertEqual(self.present(session, f"{name}..canary").status, 401, name)
-        for name in {*ODD_PROOFS, *SILENCES} - {"empty-object"}:
+        for name in {*ODD_VALIDATIONS, *MEANINGLESS} - {"empty-object"}:
             self.assertEqual(self.present(session, f"{name}..canary").status, 503, name)
             self.assertIn(self.ask(f"{name}..canary").status, (200, 503), name)
         asked = self.ask("secret")

@@ -84,7 +84,7 @@ class PhoneRaces(RaceCase):
             self.assertEqual(answers, {None: 1, "M_THREEPID_IN_USE": CONTENDERS - 1})
         self.assertOwned(ROUNDS)
 
-    def test_oneProof(self: Any) -> None:
+    def test_oneValidation(self: Any) -> None:
         """Of sixteen sessions that present one validation at once, one gets it."""
         for number in range(FEW_ROUNDS):
             sids = [self.validation(number)] * CONTENDERS

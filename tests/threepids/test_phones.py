@@ -12,17 +12,17 @@ from regsys.outbound.http import DEADLINE_S
 from tests.doubles.identity import (
     API,
     CODE,
-    NO_PROOFS,
-    ODD_PROOFS,
+    MEANINGLESS,
+    NOT_VALIDATED,
+    ODD_VALIDATIONS,
     REFUSALS,
-    SILENCES,
     STALL,
     VALIDATED_MS,
     IdentityDouble,
 )
 from tests.support.case import PASSWORD, UIASessionCase
 from tests.support.client import V3, Answer
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 
 STAGE = "m.login.msisdn"
 REQUEST = f"{V3}/register/msisdn/requestToken"
@@ -163,11 +163,13 @@ class RequestTests(PhoneCase):
 
     def test_delegateFails(self) -> None:
         """A refusal is passed on; an invalid answer is a 503, and no secret is logged."""
-        watch(self, {"the number": CANONICAL, "as written": NUMBER, "the secret": "canary"})
+        watch_for_leaks(
+            self, {"the number": CANONICAL, "as written": NUMBER, "the secret": "canary"}
+        )
         for name, (status, body) in REFUSALS.items():
             answer = self.request_token(client_secret=f"{name}..canary")
             self.assertRefused(answer, status, body["errcode"], name)
-        for name in SILENCES:
+        for name in MEANINGLESS:
             self.assertRefused(
                 self.request_token(client_secret=f"{name}..canary"), *UNAVAILABLE, name
             )
@@ -192,7 +194,7 @@ class SubmitTests(PhoneCase):
     def test_delegateFails(self) -> None:
         for name, (status, body) in REFUSALS.items():
             self.assertRefused(self.submit(f"{name}..1"), status, body["errcode"], name)
-        for name in SILENCES:
+        for name in MEANINGLESS:
             self.assertRefused(self.submit(f"{name}..1"), *UNAVAILABLE, name)
 
     def test_withoutDelegate(self) -> None:
@@ -224,16 +226,16 @@ class StageTests(PhoneCase):
         passed = self.present(found["session"], "good")
         self.assertEqual((passed.status, passed.json["completed"]), (401, [STAGE]), passed)
 
-    def test_notProven(self) -> None:
+    def test_notValidated(self) -> None:
         """An answer that does not clearly validate the number passes no stage, and the session
         lives on."""
-        watch(self, {"the number": CANONICAL, "sid": "canary"})
+        watch_for_leaks(self, {"the number": CANONICAL, "sid": "canary"})
         session = self.begin("alice")
-        for name in ({*REFUSALS} - {LIMITED}) | {*NO_PROOFS, "never-heard-of", "empty-object"}:
+        for name in ({*REFUSALS} - {LIMITED}) | {*NOT_VALIDATED, "never-heard-of", "empty-object"}:
             answer = self.present(session, f"{name}..canary")
             self.assertRefused(answer, 401, "M_UNAUTHORIZED", name)
             self.assertEqual(answer.json["completed"], [], name)
-        for name in (*ODD_PROOFS, *SILENCES, LIMITED):
+        for name in (*ODD_VALIDATIONS, *MEANINGLESS, LIMITED):
             if name != "empty-object":
                 self.assertRefused(self.present(session, f"{name}..canary"), *UNAVAILABLE, name)
         self.assertEqual(self.counts()["users"], 0)

@@ -106,7 +106,7 @@ class ThreepidRaces(RaceCase):
             self.assertOwned(address)
         self.assertAccounts(ROUNDS)
 
-    def test_oneProof(self: Any) -> None:
+    def test_oneValidation(self: Any) -> None:
         """Of sixteen sessions that present one validation at once, one gets it."""
         secrets = ["secret"] * CONTENDERS
         for number in range(FEW_ROUNDS):

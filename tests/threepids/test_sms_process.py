@@ -72,7 +72,7 @@ class SmsFlows:
         """No request waits for a gateway that stalls, fails or is down: a code comes once it is
         back, and leads to an account; its number can be removed, validated again and added
         again."""
-        self.gateway.mishaps.put(503)
+        self.gateway.faults.put(503)
         creds = self.validate_number("secret", self.ask("secret"))
         fields = {"username": "alice", "password": PASSWORD}
         session = self.service.ask("POST", f"{V3}/register", fields).json["session"]
@@ -108,12 +108,12 @@ class SmsFlows:
 
     def test_refused(self: Any) -> None:
         """A message that the gateway refuses is given up, one that stalls delays no other."""
-        self.gateway.mishaps.put(422)
+        self.gateway.faults.put(422)
         self.ask("refused")
         self.service.wait_for("is given up")
-        self.gateway.mishaps.put(STALL)
+        self.gateway.faults.put(STALL)
         self.ask("stalled")
-        until(self.gateway.mishaps.empty)
+        until(self.gateway.faults.empty)
         self.validate_number("sound", self.ask("sound"))
 
 

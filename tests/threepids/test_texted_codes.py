@@ -14,7 +14,7 @@ from regsys.model import CODE_TRIES, masked
 from regsys.testing import provides
 from tests.outbound.test_http import Other
 from tests.support.client import Answer
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 from tests.support.sms import OWN, SmsCase
 from tests.threepids.test_phones import CANONICAL, PLENTY, REQUEST, SECRET, STAGE, SUBMIT, PhoneCase
 
@@ -110,7 +110,7 @@ class SmsCodeTests(SmsCase, PhoneCase):
 
     def test_masked(self) -> None:
         """No log line has the whole number, or the code, whatever happens to the message."""
-        canaries = watch(self, {"the number": CANONICAL, "as written": "0151 12345678"})
+        canaries = watch_for_leaks(self, {"the number": CANONICAL, "as written": "0151 12345678"})
         for trouble in (None, SmsRefused(), ValueError("no")):
             self.sms.trouble = trouble
             self.assertEqual(
@@ -167,7 +167,7 @@ class GatewayTests(PhoneCase):
 
     def test_sent(self) -> None:
         """The gateway gets what the configuration says, once."""
-        watch(self, {"the number": CANONICAL, "our key": "canary"})
+        watch_for_leaks(self, {"the number": CANONICAL, "our key": "canary"})
         answer: Answer = self.request_token()
         self.assertEqual(answer.status, 200, answer)
         self.clock.pump([30] * 5)

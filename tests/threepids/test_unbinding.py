@@ -28,7 +28,7 @@ class DeleteTests(BindingCase):
             self.double.bound.clear()
             self.bind_address(id_server=name)
         self.restart(signer=Signer())
-        self.listen()
+        self.register_callbacks()
         self.assertUnbound(self.delete(self.alice), NO_SUPPORT)
         self.assertEqual((self.addresses_of(self.alice), self.stored_bindings), ([], []))
         self.bind_address()
@@ -48,7 +48,7 @@ class DeleteTests(BindingCase):
         self.assertEqual(self.stored_bindings, [(ALICE, SERVER)])
         self.assertGreater(len(self.failed_jobs.flush()), 0)
         self.restart(signer=Signer())
-        self.listen(("M_FORBIDDEN", "Stay."))
+        self.register_callbacks(("M_FORBIDDEN", "Stay."))
         self.run_jobs(JOB_LONGEST_WAIT_MS)
         self.assertEqual((self.double.bound, self.stored_bindings), ({}, []))
 
@@ -81,7 +81,7 @@ class DeleteTests(BindingCase):
         self.assertRefused(self.delete(self.alice), 403, "M_FORBIDDEN")
         self.assertEqual((self.addresses_of(self.alice), len(self.double.bound)), ([ALICE], 1))
         self.restart()
-        self.listen((None, "Stay."))
+        self.register_callbacks((None, "Stay."))
         self.assertUnbound(self.delete(self.alice), NO_SUPPORT)
         self.assertEqual(
             (self.addresses_of(self.alice), self.stored_bindings), ([], [(ALICE, SERVER)])
@@ -92,7 +92,7 @@ class DeleteTests(BindingCase):
         success then."""
         for name in ("one.example", SERVER):
             self.bind_address(id_server=name)
-        self.keep("one.example")
+        self.object_to_unbinding("one.example")
         self.assertUnbound(self.delete(self.alice), NO_SUPPORT)
         self.assertEqual(self.stored_bindings, [(ALICE, "one.example")])
 
@@ -100,7 +100,7 @@ class DeleteTests(BindingCase):
         """A module that fails leaves everything unchanged."""
         self.add_address(self.alice)
         self.bind_address()
-        self.listen("perhaps")
+        self.register_callbacks("perhaps")
         self.assertRefused(self.delete(self.alice), 503, "M_UNKNOWN")
         self.assertEqual(
             (self.addresses_of(self.alice), self.stored_bindings), ([ALICE], [(ALICE, SERVER)])
@@ -110,7 +110,7 @@ class DeleteTests(BindingCase):
         """A deactivation removes all bindings; no module can object, all are told."""
         self.bind_address()
         self.bind_address(AWAY.replace(ALICE, OTHER))
-        self.listen(("M_FORBIDDEN", "Stay."))
+        self.register_callbacks(("M_FORBIDDEN", "Stay."))
         for _ in range(2):
             self.wait(self.subsystem.handler.deactivated(UserID("alice", "test.example")))
         self.agent.flush()

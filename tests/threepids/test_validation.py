@@ -223,7 +223,7 @@ class TakenTests(EmailValidationCase):
         self.register_with_address()
         self.mails.sent.clear()
 
-    def test_told(self) -> None:
+    def test_reported(self) -> None:
         """An address in use is reported, in whatever spelling, and no mail is sent."""
         for email in (ALICE, "ALICE@MAIL.example"):
             self.assertRefused(self.request_token(email), 400, "M_THREEPID_IN_USE")

@@ -20,7 +20,7 @@ class ConfirmTests(EmailValidationCase):
     def code(self, token: Any, **more: str) -> Any:
         return self.submit(**{"sid": self.sid, "client_secret": SECRET, "token": token, **more})
 
-    def assertProven(self, expected: bool = True) -> None:
+    def assertValidated(self, expected: bool = True) -> None:
         row = self.rows("SELECT validated_ms FROM validations WHERE sid = ?", self.sid)[0]
         self.assertEqual(row[0] is not None, expected)
 
@@ -28,14 +28,14 @@ class ConfirmTests(EmailValidationCase):
         """The token of the link validates the address; using it is idempotent."""
         for _ in range(3):
             self.assertEqual(self.submit(**self.good).json, {"success": True})
-        self.assertProven()
+        self.assertValidated()
 
     def test_code(self) -> None:
         """So does the code, in small letters and in groups, too."""
         code = self.mail.code or ""
         for typed in (code, f" {code[:4].lower()}-{code[4:]} "):
             self.assertEqual(self.code(typed).json, {"success": True}, typed)
-        self.assertProven()
+        self.assertValidated()
 
     def test_wrong(self) -> None:
         """Every mistake has the same refusal; an unknown session and another client secret have the
@@ -60,7 +60,7 @@ class ConfirmTests(EmailValidationCase):
             self.assertIs(answer.json["success"], False, changes)
             answers.append(answer)
         self.assertEqual(answers[0], answers[2])
-        self.assertProven(False)
+        self.assertValidated(False)
 
     def test_types(self) -> None:
         """All three are required, as strings."""
@@ -76,7 +76,7 @@ class ConfirmTests(EmailValidationCase):
         self.assertEqual(self.code(self.mail.code).json["error"], NoTriesLeft.sentence)
         self.start_validation(attempt=2)
         self.assertRefused(self.code(self.mail.code), 400, "M_TOKEN_INCORRECT")
-        self.assertProven(False)
+        self.assertValidated(False)
         self.assertEqual(self.submit(**self.good).json, {"success": True})
 
     def test_lifetimes(self) -> None:

@@ -102,11 +102,11 @@ class RegistrationMachine(RuleBasedStateMachine):
         try:
             # An earlier failure is the one to report.
             if sys.exc_info()[0] is None:
-                self.come_to_rest()
+                self.finish_all()
         finally:
             self.database.pool.close()
 
-    def come_to_rest(self) -> None:
+    def finish_all(self) -> None:
         """At rest nothing is pending, and after its lifetime nothing is left of a session."""
         while any(process.held for process in self.processes):
             self.hash(0)
@@ -114,7 +114,7 @@ class RegistrationMachine(RuleBasedStateMachine):
         self.sweep()
         for table in ("uia_sessions", "registration_token_reservations"):
             assert self.rows(f"SELECT * FROM {table}") == [], table
-        self.tokens_are_counted()
+        self.tokens_match_model()
 
     def wait(self, coroutine: Any) -> Any:
         return self.case.successResultOf(Deferred.fromCoroutine(coroutine))
@@ -195,7 +195,7 @@ class RegistrationMachine(RuleBasedStateMachine):
         stage=STAGES,
         uri=st.sampled_from(ELSEWHERE),
     )
-    def go_astray(self, session: Session, client_address: str, stage: Any, uri: str) -> None:
+    def use_another_uri(self, session: Session, client_address: str, stage: Any, uri: str) -> None:
         """A request in a session at another URI than it began at is refused."""
         request = Request(
             client_address, uri, stage, {"username": "name2", "password": "correct horse"}
@@ -245,7 +245,7 @@ class RegistrationMachine(RuleBasedStateMachine):
         self.clock.advance(0)
         self.model.settle()
 
-    # --- What must come of it ------------------------------------------------------------
+    # --- Expected results ----------------------------------------------------------------
 
     def process(self, which: bool) -> Process:
         free = [process for process in self.processes if process.held is None]
@@ -323,20 +323,20 @@ class RegistrationMachine(RuleBasedStateMachine):
         assert verify_password(prepare(attempt.password, ""), stored), attempt
 
     @invariant()
-    def accounts_are_known(self) -> None:
+    def accounts_match_model(self) -> None:
         """Every account is in the model, and none has a denied name."""
         names = {row[0][1:].partition(":")[0] for row in self.rows("SELECT user_id FROM users")}
         assert names == set(self.model.names)
         assert DENIED not in names
 
     @invariant()
-    def addresses_are_theirs(self) -> None:
+    def addresses_match_model(self) -> None:
         """An address belongs to the account whose session has presented its validation, and to no
         other."""
         check_addresses(self)
 
     @invariant()
-    def tokens_are_counted(self) -> None:
+    def tokens_match_model(self) -> None:
         """A token's uses are those that sessions have reserved, and those of accounts."""
         tokens = self.processes[0].subsystem.registration_tokens
         for found in self.wait(tokens.list()):

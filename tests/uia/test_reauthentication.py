@@ -283,8 +283,8 @@ class EmbeddedTests(SystemCase):
         users = UserStore(self.database)
         self.assertIsNone(self.confirmation())
         self.assertEqual(self.confirmation(users=users).flows, ((STAGE,),))
-        riddle = {"stages": [QuestionStage()], "confirmation_flows": [(QUESTION,)]}
-        self.assertEqual(self.confirmation(**riddle).flows, [(QUESTION,)])
+        question = {"stages": [QuestionStage()], "confirmation_flows": [(QUESTION,)]}
+        self.assertEqual(self.confirmation(**question).flows, [(QUESTION,)])
         self.assertRaises(ValueError, self.confirmation, confirmation_flows=[(STAGE,)])
         for enabled, offered in ((False, False), ("only_for_reauth", True), (True, True)):
             options = {"password_config": {"enabled": enabled}}

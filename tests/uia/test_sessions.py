@@ -84,12 +84,12 @@ class UIACase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.riddle = QuestionStage()
+        self.question = QuestionStage()
         self.database = memory_database(self, self.clock)
         self.sessions = SessionStore(self.database)
         self.uia = UserInteractiveAuth(
             sessions=self.sessions,
-            stages={DUMMY: DummyStage(), QUESTION: self.riddle},
+            stages={DUMMY: DummyStage(), QUESTION: self.question},
             clock=self.clock,
             key_of=address_key,
             per_address=2,
@@ -205,7 +205,7 @@ class AttemptTests(UIACase):
         """A stage gets its session, and the client address of this request."""
         session = self.begin(Client("192.0.2.99"))
         self.attempt(session, ANSWERED)
-        (context,) = self.riddle.contexts
+        (context,) = self.question.contexts
         self.assertEqual((context.session, context.client), (session, CLIENT))
 
     def test_failed(self) -> None:
@@ -250,7 +250,7 @@ class ChallengeTests(UIACase):
             Challenge(
                 session_id=session.session_id,
                 flows=self.flows,
-                params={QUESTION: self.riddle.params(session)},
+                params={QUESTION: self.question.params(session)},
             ),
         )
 

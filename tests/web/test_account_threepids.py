@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from regsys.model import MailPurpose
-from tests.support.accounts import CONFIRMED, THREEPIDS, AccountCase
+from tests.support.accounts import PASSWORD_AUTH, THREEPIDS, AccountCase
 from tests.support.validations import ADD_SUBMIT, ALICE, SECRET, SUBMIT
 
 OTHER = "other@mail.example"
@@ -79,7 +79,7 @@ class AddTests(AccountCase):
         self.assertEqual(self.addresses_of(self.alice), [])
         self.add_address(self.alice, ALICE.upper())
 
-    def test_notYetProven(self) -> None:
+    def test_notYetValidated(self) -> None:
         """An address that is not validated is refused before a password is asked for."""
         sid = self.request_token_to_add(self.alice).json["sid"]
         self.assertRefused(self.add(self.alice, sid), 400, "M_THREEPID_AUTH_FAILED")
@@ -99,7 +99,7 @@ class AddTests(AccountCase):
         session = self.session(self.bob, sids[1])
         self.assertEqual(self.add_with_password(self.alice, sids[0]).status, 200)
         self.assertRefused(self.request_token_to_add(self.bob), 400, "M_THREEPID_IN_USE")
-        auth = {**CONFIRMED, "session": session, "user": "bob"}
+        auth = {**PASSWORD_AUTH, "session": session, "user": "bob"}
         self.assertRefused(self.add(self.bob, sids[1], auth), 400, "M_THREEPID_IN_USE")
         self.assertEqual(
             (self.addresses_of(self.alice), self.addresses_of(self.bob)), ([ALICE], [])
@@ -157,7 +157,7 @@ class AddTests(AccountCase):
 
 
 class AttackTests(AccountCase):
-    def test_othersProof(self) -> None:
+    def test_othersValidation(self) -> None:
         """A validation of another user, or of a registration, cannot be used, even with its
         secrets."""
         theirs = self.validate_as(self.bob)
@@ -166,7 +166,7 @@ class AttackTests(AccountCase):
             self.assertRefused(self.add(self.alice, sid), 400, "M_THREEPID_AUTH_FAILED", sid)
         self.assertEqual(self.add_with_password(self.bob, theirs, "bob").status, 200)
 
-    def test_accountsProofRegistersNobody(self) -> None:
+    def test_accountsValidationCannotRegister(self) -> None:
         """Nor can a validation of an account be used to register."""
         self.system(database=self.database, registrations_require_3pid=["email"])
         answer = self.present(self.begin("mallory"), self.validate_as(self.alice))
@@ -191,7 +191,7 @@ class AttackTests(AccountCase):
         user's password is refused."""
         mine, theirs = self.validate_as(self.alice), self.validate_as(self.bob, OTHER)
         session = self.session(self.bob, theirs)
-        auth = {**CONFIRMED, "session": session, "user": "bob"}
+        auth = {**PASSWORD_AUTH, "session": session, "user": "bob"}
         self.assertRefused(self.add(self.alice, mine, auth), 403, "M_FORBIDDEN")
         own = {**auth, "session": self.session(self.alice, mine)}
         self.assertRefused(self.add(self.alice, mine, own), 401, "M_FORBIDDEN")
@@ -204,7 +204,7 @@ class AttackTests(AccountCase):
         self.add_address(self.bob, OTHER, "bob")
         by = {"type": "m.id.thirdparty", "medium": "email"}
         sid = self.validate_as(self.alice, "new@mail.example")
-        auth = {**CONFIRMED, "session": self.session(self.alice, sid)}
+        auth = {**PASSWORD_AUTH, "session": self.session(self.alice, sid)}
         for wrong in (OTHER, "nobody@mail.example", "no address"):
             answer = self.add(self.alice, sid, {**auth, "identifier": {**by, "address": wrong}})
             self.assertRefused(answer, 401, "M_FORBIDDEN", wrong)
@@ -218,7 +218,7 @@ class AttackTests(AccountCase):
         """A session confirms one addition."""
         sid, other = self.validate_as(self.alice), self.validate_as(self.alice, OTHER)
         session = self.session(self.alice, sid)
-        auth = {**CONFIRMED, "session": session, "user": "alice"}
+        auth = {**PASSWORD_AUTH, "session": session, "user": "alice"}
         self.assertEqual(self.add(self.alice, sid, auth).status, 200)
         self.assertRefused(self.add(self.alice, other, auth), 400, "M_UNKNOWN")
         self.assertEqual(self.addresses_of(self.alice), [ALICE])

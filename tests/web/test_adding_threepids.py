@@ -15,7 +15,7 @@ REQUEST = f"{THREEPIDS}/email/requestToken"
 class WithoutTokenTests(AccountCase):
     """Clients request a token without an access token."""
 
-    def anyones(self, email: str = ALICE, **more: Any) -> str:
+    def validate_without_account(self, email: str = ALICE, **more: Any) -> str:
         """Validate an address without an account; the sid."""
         body = {"email": email, "client_secret": SECRET, "send_attempt": 1, **more}
         answer = self.client.post(REQUEST, body)
@@ -29,7 +29,7 @@ class WithoutTokenTests(AccountCase):
     def test_added(self) -> None:
         """It belongs to the account that first presents it, confirmed or not; no registration can
         use it, and without its secret or before it is validated no account can."""
-        sid = self.anyones()
+        sid = self.validate_without_account()
         answer = self.present(self.begin("mallory"), sid)
         self.assertEqual(answer.errcode, "M_UNAUTHORIZED", answer)
         for answer in (self.add(self.bob, sid, client_secret="wrong"), self.add(self.bob, "odd")):
@@ -85,7 +85,7 @@ class WithoutTokenTests(AccountCase):
         self.add_address(self.alice)
 
 
-class OldWayTests(AccountCase):
+class DeprecatedEndpointTests(AccountCase):
     """POST /account/3pid, as clients added addresses before there was /add."""
 
     def post(self, token: str, body: Any) -> Any:

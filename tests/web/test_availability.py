@@ -74,7 +74,7 @@ class AnswerTests(AvailabilityCase):
             self.assertAvailable(self.ask(query), query)
 
 
-class TurnstileTests(AvailabilityCase):
+class ConcurrencyLimitTests(AvailabilityCase):
     options: ClassVar[Mapping[str, Any]] = {"regsys": {}}
 
     def start(self, address: str = "192.0.2.1") -> Deferred[Answer]:

@@ -104,7 +104,7 @@ class ConfirmTests(PageCase):
         code = self.mail.code or ""
         self.assertShows(self.press(token=f" {code[:4].lower()}-{code[4:]}"), CONFIRMED)
 
-    def test_codeIsNotTold(self) -> None:
+    def test_codeIsNotRevealed(self) -> None:
         """Opening a page neither shows whether a code is right nor uses up a try."""
         self.start_validation()
         for code in ["abcdefgh"] * 20 + [self.mail.code or ""]:

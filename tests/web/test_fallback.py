@@ -37,9 +37,9 @@ class QuestionPage:
     tries: int = 0
     type = QUESTION
     page = StagePage(
-        template="riddle.html",
+        template="question.html",
         fields={"what": "answer"},
-        sources={"script-src": ("https://riddles.example/",)},
+        sources={"script-src": ("https://questions.example/",)},
     )
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
@@ -64,11 +64,11 @@ class PageCase(UIASessionCase):
         super().setUp()
         templates = Path(self.mktemp()).resolve()
         templates.mkdir()
-        self.template = templates / "riddle.html"
+        self.template = templates / "question.html"
         self.template.write_text("<p>{{ params.question }}</p><input name=what>")
-        self.riddle = QuestionPage()
+        self.question = QuestionPage()
         hooks = self.hooks(
-            stages=[self.riddle, *self.others],
+            stages=[self.question, *self.others],
             flows=[(QUESTION, DUMMY["type"])],
             template_directories=[str(templates)],
         )
@@ -138,11 +138,11 @@ class FallbackTests(PageCase):
     def test_down(self) -> None:
         """If it cannot be checked, the form comes again with a 503; the session lives."""
         session = self.begin()
-        self.riddle.down = True
+        self.question.down = True
         answer = self.send(session=session, what="a mirror")
         self.assertShows(answer, "<form", "Nobody is here to judge.", status=503)
         self.assertEqual(answer.headers["retry-after"], "2")
-        self.riddle.down = False
+        self.question.down = False
         self.assertPassed(self.send(session=session, what="a mirror"))
 
     def test_again(self) -> None:
@@ -155,18 +155,18 @@ class FallbackTests(PageCase):
         before = self.rows("SELECT * FROM uia_sessions")
         for answer in (self.show(session), self.send(session=session, what="a horse")):
             self.assertPassed(answer)
-        self.assertEqual(self.riddle.tries, 1)
+        self.assertEqual(self.question.tries, 1)
         self.assertEqual(self.rows("SELECT * FROM uia_sessions"), before)
 
     def test_twiceAtOnce(self) -> None:
         """A form that is sent twice at once is checked once."""
-        self.riddle.thinking = Deferred()
+        self.question.thinking = Deferred()
         form = urlencode({"session": self.begin(), "what": "a mirror"}).encode()
         sent = [self.client.start("POST", self.path(), form) for _ in range(2)]
-        self.riddle.thinking.callback(None)
+        self.question.thinking.callback(None)
         for answer in sent:
             self.assertPassed(self.client.answer(answer))
-        self.assertEqual(self.riddle.tries, 1)
+        self.assertEqual(self.question.tries, 1)
 
     def test_session(self) -> None:
         """A session is in the query or in the form; without one, or with one that has expired, a
@@ -211,13 +211,13 @@ class FallbackTests(PageCase):
         nothing else."""
         session = self.begin()
         form = self.show(session).headers["content-security-policy"]
-        self.assertIn("script-src https://riddles.example/", form)
+        self.assertIn("script-src https://questions.example/", form)
         passed = self.send(session=session, what="a mirror")
         (script,) = re.findall("<script>(.*?)</script>", passed.json.decode(), re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         policy = passed.headers["content-security-policy"]
         self.assertIn(f"script-src 'sha256-{digest}'", policy)
-        self.assertNotIn("riddles", policy)
+        self.assertNotIn("questions", policy)
 
 
 class LimitTests(PageCase):
@@ -233,7 +233,7 @@ class LimitTests(PageCase):
         self.assertRegistered(self.go_on(session), "bob")
         answer = self.send(session=other, what="a mirror")
         self.assertShows(answer, "Too many requests", status=429)
-        self.assertEqual(self.riddle.tries, 1)
+        self.assertEqual(self.question.tries, 1)
 
 
 class TokenPageTests(UIASessionCase):

@@ -48,10 +48,10 @@ RULES = "<!doctype html><title>Rules</title><p style='color: red'>{{ user }} {{ 
 
 @attr.define
 class Markup(HTMLParser):
-    """The dangerous parts of a page: ``wrongs`` are sentences."""
+    """The dangerous parts of a page: ``violations`` are sentences."""
 
     policy: str
-    wrongs: list[str] = attr.field(factory=list)
+    violations: list[str] = attr.field(factory=list)
     _script: Optional[dict[str, Optional[str]]] = None
 
     def __attrs_post_init__(self) -> None:
@@ -59,14 +59,14 @@ class Markup(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
         if tag == "style":
-            self.wrongs.append("an inline style sheet")
+            self.violations.append("an inline style sheet")
         for name, value in attrs:
             if name.startswith("on") or name == "style":
-                self.wrongs.append(f"{name}={value}")
+                self.violations.append(f"{name}={value}")
             if tag == "a" and (value or "").startswith("https://"):
                 continue  # leads elsewhere, but loads nothing
             if name in ("src", "href", "action") and not self._is_known(value or ""):
-                self.wrongs.append(f"{name}={value}")
+                self.violations.append(f"{name}={value}")
         if tag == "script" and "src" not in dict(attrs):
             self._script = dict(attrs)
 
@@ -84,7 +84,7 @@ class Markup(HTMLParser):
         if script is None or script.get("type") == "application/json":
             return
         if f"'{digest(data)}'" not in self.policy:
-            self.wrongs.append(f"a script that the policy does not know: {data}")
+            self.violations.append(f"a script that the policy does not know: {data}")
 
 
 def digest(script: str) -> str:
@@ -109,7 +109,7 @@ class SafePages(SynchronousTestCase):
         page = Markup(policy)
         page.feed(answer.json.decode())
         own = ["style=color: red"] if "color: red" in answer.json.decode() else []
-        self.assertEqual(page.wrongs, own, request)
+        self.assertEqual(page.violations, own, request)
 
 
 class WalkTests(SafePages, PageCase):
@@ -188,8 +188,8 @@ class WalkTests(SafePages, PageCase):
         ):
             page = Markup(known)
             page.feed(markup)
-            self.assertEqual(len(page.wrongs), 1, markup)
+            self.assertEqual(len(page.violations), 1, markup)
         page = Markup(known)
         page.feed('<script src="https://good.example/x.js"></script><a href="/x">x</a>')
         page.feed('<script type="application/json">{"a": "b"}</script>')
-        self.assertEqual(page.wrongs, [])
+        self.assertEqual(page.violations, [])

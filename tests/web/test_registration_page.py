@@ -19,7 +19,7 @@ class RegistrationPageTests(PageCase):
     def test_mayLoad(self) -> None:
         """The page may load the sources of the stages' pages, and connect to its own server."""
         policy = self.client.get(PATH).headers["content-security-policy"]
-        self.assertIn("script-src 'self' https://riddles.example/;", policy + ";")
+        self.assertIn("script-src 'self' https://questions.example/;", policy + ";")
         self.assertIn("connect-src 'self'", policy)
 
     def test_policy(self) -> None:

@@ -117,7 +117,7 @@ class UnwatchedTests(SystemCase):
 
 
 @implementer(IBlocking)
-class Own:
+class OwnBlocking:
     """Blocks no registration, and records them."""
 
     def __init__(self) -> None:
@@ -170,13 +170,13 @@ class EmbeddedTests(SynchronousTestCase):
         embedder's own blocking that is the embedder's concern."""
         error = self.assertRaises(ValueError, self.make, LIMITED)
         self.assertIn("active_users", str(error))
-        own = Own()
+        own = OwnBlocking()
         self.assertIs(self.make(LIMITED, hooks={"blocking": own}).blocking, own)
         self.make({"mau_stats_only": True})
 
     def test_ownBlocking(self) -> None:
         """An embedder's own blocking replaces the configuration's, also for logins."""
-        own = Own()
+        own = OwnBlocking()
         client = Client(self, self.make({"hs_disabled": True}, hooks={"blocking": own}).resource())
         answer = client.register(username="alice", password=PASSWORD, auth=DUMMY)
         self.assertEqual(answer.status, 200, answer)
@@ -198,7 +198,7 @@ class EmbeddedTests(SynchronousTestCase):
 class InterfaceTests(SystemCase):
     def test_provides(self) -> None:
         """All blocking classes offer the whole of IBlocking; /login asks it, too."""
-        own = Own()
+        own = OwnBlocking()
         provides(IBlocking, own)
         provides(IBlocking, self.subsystem.blocking)
         self.system(hooks=self.hooks(blocking=own))

@@ -54,7 +54,7 @@ TOKENS = {
 }
 ADMIN = {"shared_secret", "username_available", "jobs", "jobs_retry", "job_retry"}
 PAGES = {"fallback", "registration_page", "static"}
-PROOFS = {
+VALIDATIONS = {
     "email_request_token",
     "email_submit_token",
     "threepid_email_submit_token",
@@ -63,7 +63,7 @@ PROOFS = {
 }
 CHANGES = {"threepid_email_request_token", "threepid_msisdn_request_token", "threepid_add"}
 THREEPIDS = {"threepids", "threepid_delete", "threepid_bind", "threepid_unbind"} | CHANGES
-OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
+OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | VALIDATIONS
 STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
 
 
@@ -208,7 +208,7 @@ class FlowTests(SystemCase):
         self.assertRefused(answer, 401, "M_MISSING_PARAM")
 
 
-class LifeTests(SystemCase):
+class LifecycleTests(SystemCase):
     def setUp(self) -> None:
         super().setUp()
         self.events: list[str] = []
@@ -309,7 +309,7 @@ class EmbeddedTests(UIASessionCase):
         self.assertEqual((counts["users"], counts["devices"], counts["outcomes"]), (0, 0, 1))
         self.assertEqual(self.client.get(f"{V3}/login").status, 404)
 
-    def test_provenAddress(self) -> None:
+    def test_validatedAddress(self) -> None:
         """Addresses are validated as usual, and handed to the homeserver with the account, once."""
         self.embed(**MAILS)
         ask = {"email": "a@mail.example", "client_secret": "secret", "send_attempt": 1}
