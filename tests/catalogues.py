@@ -1,4 +1,4 @@
-"""``python -m tests.catalogues``: bring ``regsys/locale`` up to date, and say what is untranslated.
+"""``python -m tests.catalogues``: update ``regsys/locale``, and report what is untranslated.
 
 A sentence that is new or has changed stands in each catalogue without a translation; write that
 into the ``.po``, and run this again for the ``.mo``.
@@ -31,7 +31,7 @@ METHODS = [
 ]
 JINJA = {"trimmed": "false", "newstyle_gettext": "true", "silent": "false"}
 OPTIONS = {"**/templates/**": JINJA, "templates/**": JINJA}
-# Functions whose argument is a sentence for people, and which argument that is.
+# Functions whose argument is a sentence for users, and which argument that is.
 KEYWORDS = {
     "_": None,
     "gettext": None,
@@ -44,7 +44,7 @@ KEYWORDS = {
     "LimitExceeded": (2,),
 }
 _NAMED = re.compile("'[a-z_.]+'")
-# Instead of babel's, which is all about translators whom nobody has named.
+# Babel's own header has fields for translators, of whom we have none.
 HEADER = """\
 # What regsys says to people.
 msgid ""
@@ -56,9 +56,9 @@ msgstr ""
 
 
 def sentences() -> Iterator[tuple[str, str]]:
-    """All that pages may say: each sentence, and the file that says it."""
+    """All sentences of pages, each with the file that has it."""
     for name, _, message, _, _ in extract_from_dir(PACKAGE, METHODS, OPTIONS, KEYWORDS):
-        # Those with a name in quotes are for programs: no page sends what they complain of.
+        # Those with a name in quotes are for programs: no page sends a request that causes them.
         if isinstance(message, str) and not _NAMED.search(message):
             yield message, name
     for kind in _kinds(RegistrationError):
@@ -74,7 +74,7 @@ def template() -> Catalog:
 
 
 def path(language: str) -> Path:
-    """Of the ``.po``; the ``.mo`` lies beside it."""
+    """The path of the ``.po``; the ``.mo`` lies beside it."""
     return LOCALES / language / "LC_MESSAGES/regsys.po"
 
 
@@ -86,20 +86,20 @@ def read(language: str) -> Catalog:
 def compiled(catalogue: Catalog) -> bytes:
     """The ``.mo`` of a catalogue."""
     file = io.BytesIO()
-    # Else each run would give another file.
+    # Otherwise each run would write another file.
     catalogue.creation_date = datetime(2000, 1, 1)
     write_mo(file, catalogue)
     return file.getvalue()
 
 
 def missing(catalogue: Catalog) -> list[str]:
-    """The sentences that it has no translation of."""
+    """The sentences without a translation."""
     known = {message.id for message in catalogue if message.string and not message.fuzzy}
     return sorted({sentence for sentence, _ in sentences()} - known)
 
 
 def update(language: str) -> Catalog:
-    """Bring the files of one language up to date."""
+    """Update the files of one language."""
     target = path(language)
     target.parent.mkdir(parents=True, exist_ok=True)
     catalogue = read(language) if target.exists() else Catalog(language)
@@ -119,7 +119,7 @@ def _kinds(kind: type[RegistrationError]) -> Iterator[type[RegistrationError]]:
 
 
 def main() -> int:
-    """Update all; the exit code is 1 as long as something is untranslated."""
+    """Update all languages; the exit code is 1 as long as a sentence is untranslated."""
     untranslated = 0
     for language in LANGUAGES:
         for sentence in missing(update(language)):

@@ -1,4 +1,4 @@
-"""A person's addresses over real HTTP and real mails: registered with one, another added, the first
+"""A user's addresses over real HTTP and real mails: registered with one, another added, the first
 removed (B7.10)."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import postgres
-from tests.support.log_canaries import told
+from tests.support.log_canaries import leaked
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
 from tests.support.smtp_process import SMTPProcess, smtp_process
 
@@ -22,13 +22,13 @@ FIRST, SECOND = "anna@mail.example", "anna@work.example"
 
 
 class AccountProcess:
-    """What every database must show; ``database(folder)`` gives its section of the file."""
+    """For every database; ``database(folder)`` gives its section of the file."""
 
     def database(self: Any, folder: Path) -> dict[str, Any]:
         raise NotImplementedError()
 
-    def prove(self: Any, path: str, email: str, **more: Any) -> dict[str, str]:
-        """Ask for a mail, and confirm what it says; the credentials."""
+    def validate_address(self: Any, path: str, email: str, **more: Any) -> dict[str, str]:
+        """Request a mail, and submit its token; the credentials."""
         body = {"email": email, "client_secret": SECRET, "send_attempt": 1}
         answer = self.service.ask("POST", path, body, **more)
         self.assertEqual(answer.status, 200, answer.text)
@@ -42,9 +42,9 @@ class AccountProcess:
 
     def registered(self: Any) -> str:
         """Anna registers with her first address and logs in by it; her access token."""
-        wish = {"username": "anna", "password": PASSWORD}
-        begun = self.service.ask("POST", f"{V3}/register", wish)
-        creds = self.prove(f"{V3}/register/email/requestToken", FIRST)
+        fields = {"username": "anna", "password": PASSWORD}
+        begun = self.service.ask("POST", f"{V3}/register", fields)
+        creds = self.validate_address(f"{V3}/register/email/requestToken", FIRST)
         auth = {"type": "m.login.email.identity", "threepid_creds": creds}
         auth["session"] = begun.json["session"]
         answer = self.service.ask("POST", f"{V3}/register", {"auth": auth})
@@ -79,7 +79,7 @@ class AccountProcess:
         self.token = self.registered()
         self.assertEqual(self.held(), [FIRST])
         path = f"{V3}/account/3pid/email/requestToken"
-        creds = self.prove(path, SECOND, token=self.token)
+        creds = self.validate_address(path, SECOND, token=self.token)
         challenge = self.add(**creds)
         self.assertEqual(challenge.status, 401, challenge.text)
         user = {"type": "m.id.user", "user": "anna"}
@@ -95,14 +95,14 @@ class AccountProcess:
 
     def test_addresses(self: Any) -> None:
         """Anna registers with an address, logs in by it, adds another and removes the first; the
-        log tells no secret of hers, and no address."""
+        log contains no secret of hers, and no address."""
         with smtp_process() as server:
             self.run_through(server)
-            said = self.service.stop()
+            output = self.service.stop()
         secrets = {"the password": PASSWORD, "the client's secret": SECRET, "her token": self.token}
-        self.assertEqual(told(said, secrets), [])
+        self.assertEqual(leaked(output, secrets), [])
         for address in (FIRST, SECOND):
-            self.assertNotIn(address, said)
+            self.assertNotIn(address, output)
 
 
 class SQLiteAccountTests(AccountProcess, SynchronousTestCase):

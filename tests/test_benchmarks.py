@@ -1,4 +1,4 @@
-"""The benchmarks start, and yield their tables."""
+"""The benchmarks run, and print their tables."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.support.service_process import ROOT
 
 class BenchmarkTests(SynchronousTestCase):
     def test_quick(self) -> None:
-        """--quick measures an operation beside hello and the floors, on each database there is."""
+        """--quick measures an operation beside hello and the floors, on each available database."""
         if sys.platform != "linux":
-            raise SkipTest("The CPU clock of another process is read as Linux has it.")
+            raise SkipTest("The CPU time of another process is only read on Linux.")
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks", "--quick", "availability"],
             cwd=ROOT,
@@ -37,7 +37,7 @@ class BenchmarkTests(SynchronousTestCase):
 
 class CostTests(SynchronousTestCase):
     def test_ratios(self) -> None:
-        """An operation is told in the hellos of its own round, by the median."""
+        """An operation's cost is given in the hellos of its own round, by the median."""
         cost = Cost([Round(1.0, 4.0), Round(2.0, 6.0, 1.0), Round(1.0, 9.0, 3.0)])
         self.assertEqual((cost.ratio, cost.ratios), (4.0, [3.0, 4.0, 9.0]))
         self.assertEqual((cost.server_ms, cost.database_ms), (6.0, 2.0))

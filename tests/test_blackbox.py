@@ -1,7 +1,7 @@
 """A client's first day, against ``regsys serve`` as a real process, on both databases.
 
-The client is matrix-nio where it has a call for it, plain HTTP elsewhere. Everything blocks:
-the service is another process.
+The client is matrix-nio if it has a call for it, plain HTTP otherwise. Everything blocks: the
+service is another process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import nio
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import asynchronous, postgres
-from tests.support.log_canaries import told
+from tests.support.log_canaries import leaked
 from tests.support.service_process import (
     MACAROON_SECRET,
     SERVER_NAME,
@@ -30,7 +30,7 @@ SECRETS = {"the password": PASSWORD, "the macaroon secret": MACAROON_SECRET}
 
 
 class BlackBox:
-    """What every database must show; ``database(folder)`` gives its section of the file."""
+    """For every database; ``database(folder)`` gives its section of the file."""
 
     def setUp(self) -> None:
         folder = Path(self.mktemp())
@@ -42,9 +42,9 @@ class BlackBox:
         self.assertDiscreet(self.service.output)
 
     def assertDiscreet(self, output: str) -> None:
-        """The service has neither complained nor told a secret."""
+        """The service has logged neither a traceback nor a secret."""
         self.assertNotIn("Traceback", output)
-        self.assertEqual(told(output, SECRETS), [])
+        self.assertEqual(leaked(output, SECRETS), [])
 
     def register(self, name: str, **more: Any) -> Mapping[str, Any]:
         body = {"username": name, "password": PASSWORD, "auth": DUMMY, **more}
@@ -59,7 +59,7 @@ class BlackBox:
         self.assertEqual((answer.status, answer.json.get("errcode")), (status, errcode), answer)
 
     def test_matrixNio(self) -> None:
-        """matrix-nio registers, asks who it is, logs out, logs in again: one user, two devices."""
+        """matrix-nio registers, calls whoami, logs out, logs in again: one user, two devices."""
         first, second = asynchronous.run(self._nio_session())
         user_id = f"@alice:{SERVER_NAME}"
         self.assertEqual((first.user_id, second.user_id), (user_id, user_id))
@@ -89,7 +89,7 @@ class BlackBox:
         return registered, back
 
     def test_twoSteps(self) -> None:
-        """Asked without auth the server names its flows; the session then completes them."""
+        """Without auth the server lists its flows; the session then completes them."""
         body = {"username": "bob", "password": PASSWORD}
         challenge = self.service.ask("POST", f"{V3}/register", body)
         self.assertEqual(challenge.status, 401)
@@ -101,7 +101,7 @@ class BlackBox:
         self.assertEqual(again.json, registered.json)
 
     def test_refresh(self) -> None:
-        """A refresh token buys a new pair; once that is used the old pair is worth nothing."""
+        """A refresh token gives a new pair; once that is used the old pair is invalid."""
         old = self.register("carol", refresh_token=True)
         answer = self.service.ask("POST", f"{V3}/refresh", {"refresh_token": old["refresh_token"]})
         self.assertEqual(answer.status, 200, answer)
@@ -128,7 +128,8 @@ class BlackBox:
             self.assertRefused(self.whoami(token), 401, "M_UNKNOWN_TOKEN")
 
     def test_guest(self) -> None:
-        """A guest is numbered and known as a guest; upgraded it keeps its name, not its token."""
+        """A guest has a number and counts as a guest; after the upgrade it keeps its name, not its
+        token."""
         guest = self.service.ask("POST", f"{V3}/register?kind=guest", {}).json
         self.assertEqual(guest["device_id"], "guest_device")
         self.assertTrue(self.whoami(guest["access_token"]).json["is_guest"])
@@ -140,7 +141,7 @@ class BlackBox:
         self.assertFalse(self.whoami(upgraded["access_token"]).json["is_guest"])
 
     def test_available(self) -> None:
-        """A free name is available until somebody has it, in whatever case they wrote it."""
+        """A free name is available until a user has it, in any case."""
         path = f"{V3}/register/available?username=erin"
         self.assertEqual(self.service.ask("GET", path).json, {"available": True})
         self.register("Erin")
@@ -149,13 +150,14 @@ class BlackBox:
         self.assertRefused(missing, 400, "M_MISSING_PARAM")
 
     def test_versions(self) -> None:
-        """It says which versions of the specification it speaks, and lets browsers ask."""
+        """It lists the versions of the specification that it supports, and allows browsers to
+        ask."""
         answer = self.service.ask("GET", "/_matrix/client/versions")
         self.assertIn("v1.1", answer.json["versions"])
         self.assertEqual(answer.headers["Access-Control-Allow-Origin"], "*")
 
     def test_restart(self) -> None:
-        """SIGTERM ends it well, and the next process knows the account and its token."""
+        """SIGTERM ends it orderly, and the next process knows the account and its token."""
         token = self.register("frank")["access_token"]
         self.assertDiscreet(self.service.stop())
         self.service = ServiceProcess(self, self.config)

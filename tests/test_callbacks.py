@@ -1,4 +1,4 @@
-"""The hooks of modules (contract B10.2-3): what they are asked, and what their answers do."""
+"""The callbacks of modules (contract B10.2-3): their arguments, and the effect of their results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def _later(answer: Any) -> Any:
     return await succeed(answer)
 
 
-class HookCase(SynchronousTestCase):
+class CallbackCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.spam = SpamChecks(clock=self.clock)
@@ -48,7 +48,7 @@ class HookCase(SynchronousTestCase):
         )
 
 
-class SpamChecksTests(HookCase):
+class SpamChecksTests(CallbackCase):
     def test_withoutCheckersEverybodyIsAllowed(self) -> None:
         """With no spam checker registered the verdict is to allow, at once."""
         self.assertIs(self.successResultOf(self.judge()), Verdict.ALLOW)
@@ -71,7 +71,7 @@ class SpamChecksTests(HookCase):
         )
 
     def test_whatCheckersAreAskedOfNobody(self) -> None:
-        """What a registration does not have is None, or an empty list."""
+        """An attribute that a registration does not have is None, or an empty list."""
         asked: list[tuple[object, ...]] = []
         self.spam.register("module", lambda *args: asked.append(args) or "allow")  # type: ignore
         self.successResultOf(self.judge(Registration(key="key")))
@@ -83,31 +83,34 @@ class SpamChecksTests(HookCase):
         )
 
     def test_everyCheckerGetsItsOwnArguments(self) -> None:
-        """A checker that changes what it was given does not change it for the next one."""
+        """A checker that changes its arguments does not change those of the next one."""
         seen: list[tuple[object, object]] = []
 
-        def spoil(email: Any, name: Optional[str], requests: Any, provider: Any) -> Verdict:
+        def change_arguments(
+            email: Any, name: Optional[str], requests: Any, provider: Any
+        ) -> Verdict:
             seen.append((dict(email), list(requests)))
             email.clear()
             requests.clear()
             return Verdict.ALLOW
 
-        self.spam.register("one", spoil)
-        self.spam.register("two", spoil)
+        self.spam.register("one", change_arguments)
+        self.spam.register("two", change_arguments)
         self.successResultOf(self.judge())
         self.assertEqual(seen[0], seen[1])
 
     def test_answersOfEveryForm(self) -> None:
-        """Verdicts and their names count, whether told at once, async or by a Deferred."""
+        """Verdicts and their names are accepted, whether returned at once, async or by a
+        Deferred."""
         for verdict in Verdict:
             for answer in (verdict, verdict.value):
-                for form in (lambda told: told, _later, succeed):
+                for form in (lambda answer: answer, _later, succeed):
                     self.spam = SpamChecks(clock=self.clock)
                     self.spam.register("module", lambda *args: form(answer))  # noqa: B023
                     self.assertIs(self.successResultOf(self.judge()), verdict)
 
     def test_firstThatDoesNotAllowWins(self) -> None:
-        """Checkers are asked in order until one does not allow; those behind it aren't asked."""
+        """Checkers are called in order until one does not allow; later ones aren't called."""
         asked: list[str] = []
 
         def answering(name: str, verdict: Verdict) -> Callable[..., Verdict]:
@@ -120,7 +123,7 @@ class SpamChecksTests(HookCase):
         self.assertEqual(asked, ["one", "two"])
 
 
-class ThreepidRulesTests(HookCase):
+class ThreepidRulesTests(CallbackCase):
     def test_withoutRulesEveryAddressIsAllowed(self) -> None:
         """With no rule registered every address is allowed, at once."""
         provides(IThreepidRules, self.rules)
@@ -137,8 +140,8 @@ class ThreepidRulesTests(HookCase):
         )
 
     def test_firstNoWins(self) -> None:
-        """One rule that says no is enough, in every form; those behind it are not asked."""
-        for form in (lambda told: told, _later, succeed):
+        """One rule that refuses is enough, in every form; later ones are not called."""
+        for form in (lambda answer: answer, _later, succeed):
             asked: list[str] = []
             self.rules = ThreepidRules(clock=self.clock)
             self.rules.register("one", lambda *args: form(True))  # noqa: B023
@@ -148,8 +151,8 @@ class ThreepidRulesTests(HookCase):
             self.assertEqual(asked, [])
 
 
-class TroubleTests(HookCase):
-    """Every hook that decides, with every way of not answering (contract B10.3)."""
+class TroubleTests(CallbackCase):
+    """Every callback that decides, with every kind of failure (contract B10.3)."""
 
     def questions(self, hook: Callable[..., Any]) -> list[tuple[str, Callable[[], Deferred[Any]]]]:
         self.setUp()
@@ -161,7 +164,7 @@ class TroubleTests(HookCase):
         ]
 
     def refused(self, moment: str, answer: Deferred[Any], events: Sequence[Any]) -> str:
-        """The one log line about it, which names the module and the moment."""
+        """The one log line about it, which names the module and the callback."""
         self.failureResultOf(answer, Unavailable)
         self.assertEqual(len(events), 1)
         [event] = events
@@ -170,7 +173,7 @@ class TroubleTests(HookCase):
         return str(event.get("trouble"))
 
     def test_raising(self) -> None:
-        """A hook that raises, in whichever form, refuses with 503 and is logged by name."""
+        """A callback that raises, in any form, causes a 503 and is logged by name."""
 
         def at_once(*args: object) -> None:
             raise KeyError("broken")
@@ -189,7 +192,8 @@ class TroubleTests(HookCase):
                 self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_ownTimeoutOrCancellation(self) -> None:
-        """A hook that cancels itself or reports a timeout of its own has failed, no more."""
+        """A callback that cancels itself or raises a timeout of its own has failed, nothing
+        else."""
         for error in (CancelledError, TimeoutError, ValueError):
             for moment, ask in self.questions(lambda *args: fail(error())):  # noqa: B023
                 with capturedLogs() as events:
@@ -198,7 +202,7 @@ class TroubleTests(HookCase):
                 self.assertEqual(len(self.flushLoggedErrors(error)), 1)
 
     def test_hanging(self) -> None:
-        """A hook that does not answer is cancelled after ten seconds: 503, logged by name."""
+        """A callback that does not return is cancelled after ten seconds: 503, logged by name."""
         cancelled: list[object] = []
         for moment, ask in self.questions(lambda *args: Deferred(cancelled.append)):
             cancelled.clear()
@@ -211,7 +215,7 @@ class TroubleTests(HookCase):
             self.assertEqual(len(cancelled), 1)
 
     def test_hangingInSpiteOfCancellation(self) -> None:
-        """The deadline holds for a hook that goes on when it is cancelled; its end is lost."""
+        """The deadline holds for a callback that ignores its cancellation; its result is lost."""
         ends: list[Deferred[None]] = []
 
         async def stubborn(*args: object) -> None:
@@ -231,18 +235,18 @@ class TroubleTests(HookCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_wrongType(self) -> None:
-        """An answer that means nothing refuses with 503, and the log tells its type only."""
-        answers: list[Any] = [None, 1, "perhaps", "ALLOW", [], {}, object(), b"allow", ("allow",)]
-        for told in answers:
-            for moment, ask in self.questions(lambda *args: told):  # noqa: B023
+        """A result of a wrong type causes a 503, and the log has its type only."""
+        results: list[Any] = [None, 1, "perhaps", "ALLOW", [], {}, object(), b"allow", ("allow",)]
+        for result in results:
+            for moment, ask in self.questions(lambda *args: result):  # noqa: B023
                 with capturedLogs() as events:
                     answer = ask()
                 trouble = self.refused(moment, answer, events)
-                self.assertIn(type(told).__name__, trouble)
+                self.assertIn(type(result).__name__, trouble)
                 self.assertNotIn("perhaps", trouble)
 
     def test_eachHasItsOwnDeadline(self) -> None:
-        """Two hooks that each answer in time are not too late together."""
+        """Two callbacks that each return in time are not too late together."""
         answers: list[Deferred[bool]] = []
 
         def slow(*args: object) -> Deferred[bool]:
@@ -260,7 +264,7 @@ class TroubleTests(HookCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_clientGoesAway(self) -> None:
-        """Cancelling the question cancels the hook, and is not the module's fault."""
+        """Cancelling the call cancels the callback, and is not the module's fault."""
         cancelled: list[object] = []
         for _, ask in self.questions(lambda *args: Deferred(cancelled.append)):
             cancelled.clear()

@@ -1,4 +1,4 @@
-"""What people may be told is told in German and in French too."""
+"""Every sentence for users is there in German and in French too."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PLACEHOLDERS = re.compile(r"%\(\w+\)s|\{\w+\}")
 
 class CatalogueTests(SynchronousTestCase):
     def test_complete(self) -> None:
-        """Every sentence of templates, scripts and refusals is translated, and no other: where
-        one is missing, ``python -m tests.catalogues`` says which."""
+        """Every sentence of templates, scripts and refusals is translated, and no other: if one is
+        missing, ``python -m tests.catalogues`` says which."""
         wanted = {sentence for sentence, _ in catalogues.sentences()}
         self.assertIn("This user name is taken.", wanted)  # a refusal's
         self.assertIn("This registration token is not valid.", wanted)  # a stage's
@@ -28,7 +28,7 @@ class CatalogueTests(SynchronousTestCase):
             self.assertEqual(known - wanted, set(), language)
 
     def test_placeholders(self) -> None:
-        """What is filled in is filled in in every language."""
+        """Every translation has the placeholders of its sentence."""
         for language in catalogues.LANGUAGES:
             for message in catalogues.read(language):
                 if message.id:
@@ -43,16 +43,16 @@ class CatalogueTests(SynchronousTestCase):
                 self.assertEqual(Catalogue(file).messages, written, language)
 
     def test_pages(self) -> None:
-        """Pages come in the reader's language, whole: what is written in them, a refusal, the
-        script's sentences; and in English without a catalogue's help."""
+        """Pages are completely in the reader's language: their text, a refusal, the script's
+        sentences; English needs no catalogue."""
         templates = Templates.load("https://hs.example/")
         self.assertEqual(set(templates.languages), {"en", *catalogues.LANGUAGES})
         error = "This user name is taken."
-        for language, title, said in (
+        for language, title, expected in (
             ("de-at", "Das hat nicht geklappt", "Dieser Benutzername ist schon vergeben."),
             ("fr", "Cela n’a pas fonctionné", "Ce nom d’utilisateur est déjà pris."),
             ("it", "That did not work", error),
         ):
             page = templates.render("refused.html", (language,), error=error)
             self.assertIn(f"<h1>{title}</h1>", page)
-            self.assertIn(f">{said}</p>", page)
+            self.assertIn(f">{expected}</p>", page)

@@ -1,4 +1,4 @@
-"""Clients that others have written pass our flows: matrix-nio, and matrix-js-sdk under Node.
+"""Clients of other projects pass our flows: matrix-nio, and matrix-js-sdk under Node.
 
 Everything is real: ``regsys serve`` as a process, on SQLite and on PostgreSQL.
 """
@@ -42,10 +42,10 @@ POLICY = {"version": "1", "en": {"name": "Rules", "url": "https://test.example/r
 
 
 class Clients:
-    """What every database must show; ``database(folder)`` gives its section of the file."""
+    """For every database; ``database(folder)`` gives its section of the file."""
 
     def serve(self, **options: Any) -> ServiceProcess:
-        """A service that asks for a registration token; ``TOKEN`` is one with a single use."""
+        """A service that requires a registration token; ``TOKEN`` is one with a single use."""
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         config = write_config(
@@ -65,7 +65,7 @@ class Clients:
         return service
 
     def test_nioRegistersWithAToken(self) -> None:
-        """matrix-nio's own call for it gives an account; the token is used up by that."""
+        """matrix-nio's own call gives an account, and uses the token up."""
         service = self.serve()
         registered = asynchronous.run(self._nio(service.base_url))
         self.assertIsInstance(registered, nio.RegisterResponse, registered)
@@ -79,11 +79,10 @@ class Clients:
         finally:
             await client.close()
 
-    def test_nioProvesAnAddress(self) -> None:
-        """Also where a mail needs the stages before it: matrix-nio passes stages one by one, so the
-        author of a program has the session at hand when he asks for the mail, for which it has no
-        call. It takes the 200 of the last stage for an error, and its ``register`` finds the
-        account."""
+    def test_nioValidatesAnAddress(self) -> None:
+        """Also if a mail needs the stages before it: matrix-nio passes stages one by one, so a
+        program has the session when it requests the mail, for which matrix-nio has no call. It
+        takes the 200 of the last stage for an error, and its ``register`` finds the account."""
         with smtp_process() as mails:
             service = self.serve(
                 registrations_require_3pid=["email"],
@@ -97,14 +96,14 @@ class Clients:
         self.assertEqual(registered.user_id, ALICE)
 
     async def _nio_with_mail(self, service: ServiceProcess, mails: SMTPProcess) -> Any:
-        """The statuses of asking for the mail too early, how the last stage is answered, and how
+        """The statuses of a request for the mail that comes too early, of the last stage, and of
         the registration after it."""
         client = nio.AsyncClient(service.base_url, "alice")
-        wish = {"email": ADDRESS, "client_secret": "secret", "send_attempt": 1}
+        fields = {"email": ADDRESS, "client_secret": "secret", "send_attempt": 1}
         path = "/_matrix/client/v3/register/email/requestToken"
 
         async def ask(**more: str) -> Any:
-            return await client.send("POST", path, json.dumps({**wish, **more}))
+            return await client.send("POST", path, json.dumps({**fields, **more}))
 
         async def stage(kind: str, **fields: Any) -> Any:
             auth = {"type": kind, "session": session, **fields}
@@ -125,8 +124,8 @@ class Clients:
             await client.close()
 
     def test_jsSDKPassesEveryStage(self) -> None:
-        """The SDK of web clients is led through token, captcha and terms, each asked for once,
-        and does the dummy stage by itself."""
+        """The SDK of web clients is led through token, captcha and terms, each asked for once, and
+        does the dummy stage by itself."""
         double = CaptchaProcess(self)
         double.start()
         service = self.serve(
@@ -142,37 +141,37 @@ class Clients:
             "m.login.recaptcha": {"response": GOOD},
             "m.login.terms": {},
         }
-        told = self.interactive_auth(service, answers)
-        self.assertEqual(told["asked"], list(answers))
-        self.assertEqual(told.get("me", told)["user_id"], ALICE)
-        self.assertEqual(told["me"]["device_id"], told["registered"]["device_id"])
+        result = self.interactive_auth(service, answers)
+        self.assertEqual(result["asked"], list(answers))
+        self.assertEqual(result.get("me", result)["user_id"], ALICE)
+        self.assertEqual(result["me"]["device_id"], result["registered"]["device_id"])
 
-    def test_jsSDKIsToldWhatFailed(self) -> None:
-        """A stage that is not passed reaches whoever uses the SDK, with its errcode."""
+    def test_jsSDKGetsTheFailure(self) -> None:
+        """A failed stage reaches the SDK's caller, with its errcode."""
         service = self.serve()
-        told = self.interactive_auth(service, {"m.login.registration_token": {"token": "no"}})
-        self.assertIn("m.login.registration_token: M_UNAUTHORIZED", told["failed"])
+        result = self.interactive_auth(service, {"m.login.registration_token": {"token": "no"}})
+        self.assertIn("m.login.registration_token: M_UNAUTHORIZED", result["failed"])
 
-    def test_jsSDKProvesAnAddress(self) -> None:
-        """The SDK has a mail sent, and passes the stage once the mail's code has come back; it
-        asks for the mail at once, while other stages are still to be passed. It logs in by the
-        address, lists it, and removes it. Then it adds another one: it asks for that mail without
-        an access token, and confirms the addition by password."""
+    def test_jsSDKValidatesAnAddress(self) -> None:
+        """The SDK requests a mail, and passes the stage once the mail's code has come back; it
+        requests the mail at once, while other stages are still to be passed. It logs in by the
+        address, lists it, and removes it. Then it adds another one: it requests that mail without
+        an access token, and reauthenticates by password."""
         with smtp_process() as mails:
             service = self.serve(
                 registrations_require_3pid=["email"],
                 email={"notif_from": "a@test.example", "smtp_port": mails.port},
             )
             answers = {"m.login.registration_token": {"token": TOKEN}}
-            told = self.interactive_auth(service, answers, mails, OTHER_ADDRESS)
-        self.assertEqual(told["asked"][:1], ["m.login.registration_token"], told)
-        self.assertEqual(told["asked"][-1:], ["m.login.password"], told)
-        self.assertEqual(set(told["asked"][1:-1]), {"m.login.email.identity"}, told)
-        self.assertEqual(told["me"]["user_id"], ALICE)
-        before, after = told["held"]
+            result = self.interactive_auth(service, answers, mails, OTHER_ADDRESS)
+        self.assertEqual(result["asked"][:1], ["m.login.registration_token"], result)
+        self.assertEqual(result["asked"][-1:], ["m.login.password"], result)
+        self.assertEqual(set(result["asked"][1:-1]), {"m.login.email.identity"}, result)
+        self.assertEqual(result["me"]["user_id"], ALICE)
+        before, after = result["held"]
         self.assertEqual([(it["medium"], it["address"]) for it in before], [("email", ADDRESS)])
         self.assertEqual(after, [])
-        before, after = told["added"]
+        before, after = result["added"]
         self.assertEqual(before, [])
         self.assertEqual(
             [(it["medium"], it["address"]) for it in after], [("email", OTHER_ADDRESS)]
@@ -185,31 +184,32 @@ class Clients:
         mails: Optional[SMTPProcess] = None,
         more: Optional[str] = None,
     ) -> Any:
-        """What the script prints that registers alice; ``answers``: auth fields by stage. With
-        ``mails`` it proves ADDRESS by the code of the mail that comes there, and adds ``more``."""
+        """The output of the script that registers alice; ``answers``: auth fields by stage. With
+        ``mails`` it validates ADDRESS by the code of the mail that arrives there, and adds
+        ``more``."""
         try:
             node = npm.node()
             npm.packages()
         except npm.Missing as missing:
             raise SkipTest(f"matrix-js-sdk was not tried: {missing}") from None
         who = {"baseUrl": service.base_url, "username": "alice", "password": PASSWORD}
-        wish = {**who, "answers": answers, "email": ADDRESS if mails else None, "more": more}
+        fields = {**who, "answers": answers, "email": ADDRESS if mails else None, "more": more}
         with subprocess.Popen(
             [str(node), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as script:
             self.addCleanup(script.kill)
             assert script.stdin is not None
-            script.stdin.write(f"{json.dumps(wish)}\n")
+            script.stdin.write(f"{json.dumps(fields)}\n")
             script.stdin.flush()
             addresses = [ADDRESS, more] if more else [ADDRESS]
             for address in addresses if mails else ():
                 assert mails is not None
-                proof = json.dumps({"code": self.code(mails, address)})
-                script.stdin.write(f"{proof}\n")
+                body = json.dumps({"code": self.code(mails, address)})
+                script.stdin.write(f"{body}\n")
                 script.stdin.flush()
-            told, _ = script.communicate(timeout=PATIENCE_S)
-        self.assertEqual(script.returncode, 0, told)
-        return json.loads(told.splitlines()[-1])
+            result, _ = script.communicate(timeout=PATIENCE_S)
+        self.assertEqual(script.returncode, 0, result)
+        return json.loads(result.splitlines()[-1])
 
     def code(self, mails: SMTPProcess, address: str = ADDRESS) -> str:
         mail = mails.next_mail()

@@ -1,4 +1,4 @@
-"""The configuration as a whole: its files, and how all that is wrong is told."""
+"""The configuration as a whole: its files, and the report of its problems."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class FileTests(ConfigCase):
         self.assertTrue(config.passwords.login_enabled)
 
     def test_everyUnusableFileIsReported(self) -> None:
-        """Missing files and lists are told together, by path."""
+        """Missing files and lists are reported together, by path."""
         listing = self.file("[a, b]")
         error = self.assertRaises(ConfigError, load, ["gone.yaml", listing])
         self.assertEqual(
@@ -47,8 +47,8 @@ class FileTests(ConfigCase):
         )
 
     def test_aDirectoryIsItsYamlFilesByName(self) -> None:
-        """Of a directory the *.yaml count, in the order of their names and at its place among the
-        others; one with another ending that was probably meant is told."""
+        """Of a directory the *.yaml files count, sorted by name and at its place among the others;
+        a file with a similar ending is reported."""
         folder = Path(self.mktemp())
         (folder / "below.yaml").mkdir(parents=True)
         (folder / "below.yaml").rmdir()
@@ -67,8 +67,8 @@ class FileTests(ConfigCase):
         self.assertEqual(load([str(folder), before]).passwords.bcrypt_rounds, 4)
 
     def test_duplicateKeys(self) -> None:
-        """Of a key that is there twice the last counts, wherever it stands, and both lines are
-        told; a value that is merged in or used again is no duplicate, and none is quoted."""
+        """Of duplicate keys the last counts, anywhere, and both lines are reported; a value that is
+        merged in or used again is no duplicate, and no value is quoted."""
         path = self.file(
             """
             server_name: example.com
@@ -95,8 +95,8 @@ class FileTests(ConfigCase):
         self.assertNotIn("hunter", inner + outer)
 
     def test_replacedSections(self) -> None:
-        """Where a later file takes something of an earlier one away without a word, that is told;
-        where it changes what it names itself, it is not."""
+        """If a later file removes a part of an earlier one without naming it, that is reported; if
+        it changes what it names itself, it is not."""
         first = self.file(
             """
             server_name: example.com
@@ -124,7 +124,7 @@ class FileTests(ConfigCase):
         self.assertIn("1 of its 2 entries", warnings[1])
 
     def test_hintsComeFirst(self) -> None:
-        """What may be the cause of a refusal, such as a misspelt name, is told before it."""
+        """A possible cause of a refusal, such as a misspelt name, is reported before it."""
         path = self.file("server_nmae: a.example\nmacaroon_secret_key: k\nmacaroon_secret_key: k")
         error = self.assertRaises(ConfigError, load, [path])
         self.assertEqual([problem.split(":")[0] for problem in error.problems], ["server_name"])
@@ -150,7 +150,7 @@ class FileTests(ConfigCase):
 
 class WholeTests(ConfigCase):
     def test_allProblemsComeTogether(self) -> None:
-        """Each fault is a line with the option's dotted name, all lines in one report."""
+        """Each problem is a line with the option's dotted name, all lines in one report."""
         error = self.assertRaises(
             ConfigError,
             parse,
@@ -175,7 +175,7 @@ class WholeTests(ConfigCase):
             self.assertIn(problem, str(error))
 
     def test_nullIsTheDefault(self) -> None:
-        """An option without a value is as good as absent."""
+        """An option without a value counts as absent."""
         names = ("listeners", "database", "rc_registration", "regsys", "bcrypt_rounds", "tokens")
         config = self.parse({**dict.fromkeys(names), "enable_set_displayname": None})
         self.assertEqual(config.unused, ("tokens",))
@@ -184,7 +184,7 @@ class WholeTests(ConfigCase):
         self.assertIsNone(self.parse({"log_config": ""}).log_config)
 
     def test_eachPartAloneHasTheDefaultsOfTheFile(self) -> None:
-        """A section made by hand, as embedders do, is the one of a file that says nothing."""
+        """A section made by hand, as embedders do, equals the one of an empty file."""
         config = parse({"server_name": "example.com"})
         self.assertEqual(config.registration, RegistrationConfig())
         self.assertEqual(config.tokens, TokensConfig())
@@ -193,7 +193,7 @@ class WholeTests(ConfigCase):
         self.assertEqual(config.sessions, SessionsConfig())
 
     def test_boundsAreWithin(self) -> None:
-        """The smallest and the largest number that an option takes are taken."""
+        """The smallest and the largest number of an option are accepted."""
         for name, least, most in (
             ("bcrypt_rounds", 4, 31),
             ("password_config.policy.minimum_length", 0, 512),
@@ -226,6 +226,6 @@ class WholeTests(ConfigCase):
             self.assertProblem({"public_baseurl": url}, "public_baseurl", url)
 
     def test_filesOfTheProcess(self) -> None:
-        """The files for logging and the process ID are taken as they are."""
+        """The files for logging and the process ID are kept as they are."""
         config = self.parse({"log_config": "log.yaml", "pid_file": "/run/regsys.pid"})
         self.assertEqual((config.log_config, config.pid_file), ("log.yaml", "/run/regsys.pid"))

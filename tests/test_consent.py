@@ -1,4 +1,4 @@
-"""What newcomers are told of policies, and the links by which single users accept them."""
+"""The policies that new users must accept, and the links by which single users accept them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ POLICIES = {
 
 class OfferTests(SynchronousTestCase):
     def test_offer(self) -> None:
-        """Each policy that newcomers accept has its version, and by language name and address."""
+        """Each policy for new users has its version, and by language name and link."""
         terms = TermsConfig(policies=POLICIES, template_dir="pages")
         consent = f"{BASE}_matrix/consent"
         self.assertEqual(
@@ -86,7 +86,7 @@ class ConsentsTests(SynchronousTestCase):
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
     def signed(self, who: str) -> str:
-        """What ``openssl sha256 -hmac`` says, too."""
+        """The same as the output of ``openssl sha256 -hmac``."""
         return hmac.new(KEY.encode(), who.encode(), "sha256").hexdigest()
 
     def assertRefused(self, error: type[Exception], who: str, signature: str) -> None:
@@ -94,7 +94,7 @@ class ConsentsTests(SynchronousTestCase):
         self.failureResultOf(owner, error)
 
     def test_link(self) -> None:
-        """A link names its user and the policy; whose it is can be told from it again."""
+        """A link contains its user and the policy; the user can be read from it again."""
         for policy, more in (("privacy_policy", {}), ("rules", {"p": ["rules"]})):
             link = urlsplit(self.consents.link(user("alice"), policy))
             self.assertEqual(link._replace(query="").geturl(), f"{BASE}_matrix/consent")
@@ -103,13 +103,13 @@ class ConsentsTests(SynchronousTestCase):
         self.assertEqual(self.wait(self.consents.owner("alice", query["h"][0])), user("alice"))
 
     def test_noLink(self) -> None:
-        """There is none to a page that isn't ours, and none without a secret."""
+        """There is no link to a page that isn't ours, and none without a secret."""
         for consents, policy in ((self.consents, "cookies"), (self.consents, "unknown")):
             self.assertRaises(ValueError, consents.link, user("alice"), policy)
         self.assertRaises(ValueError, self.make(None).link, user("alice"))
 
     def test_owner(self) -> None:
-        """A localpart or a user ID is good, with the signature of just that."""
+        """A localpart or a user ID is valid, with the signature of exactly that."""
         whole = str(user("alice"))
         for who in ("alice", whole):
             self.assertEqual(self.wait(self.consents.owner(who, self.signed(who))), user("alice"))
@@ -119,20 +119,20 @@ class ConsentsTests(SynchronousTestCase):
         self.assertRefused(Forbidden, whole, good)
 
     def test_nobody(self) -> None:
-        """Who has a signature learns that there is no such account; nobody else does."""
+        """Only a valid signature reveals that there is no such account."""
         for who in ("bob", f"@bob:{SERVER}", "@alice:elsewhere.example", "@", "@alice"):
             self.assertRefused(UserNotFound, who, self.signed(who))
             self.assertRefused(Forbidden, who, self.signed("alice"))
 
     def test_withoutSecret(self) -> None:
-        """Without a secret nobody's signature is good, not even that of an empty key."""
+        """Without a secret no signature is valid, not even that of an empty key."""
         self.consents = self.make(None)
         empty = hmac.new(b"", b"alice", "sha256").hexdigest()
         for signature in (self.signed("alice"), empty, ""):
             self.assertRefused(Forbidden, "alice", signature)
 
     def test_accepting(self) -> None:
-        """What a user has accepted is no longer missing, until there is a newer version."""
+        """An accepted policy is no longer missing, until there is a newer version."""
         alice, consents = user("alice"), self.consents
         self.clock.advance(5)
         missing = ["privacy_policy", "rules", "cookies"]

@@ -1,4 +1,4 @@
-"""Who keeps the contracts beside our stores: fakes, limits, tokens."""
+"""The classes beside our stores that fulfil the contracts: fakes, limits, tokens."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class MemoryDirectoryTests(UserDirectoryContract, TestCase):
         return self.directory
 
     async def create_account(self, new: NewAccount) -> None:
-        """It lives alone."""
+        """It has no accounts."""
 
     async def finds(self, user_id: UserID) -> bool:
         return user_id in self.directory.shown
@@ -168,7 +168,7 @@ class MemoryRoomsTests(RoomsContract, TestCase):
         return self.rooms.by_id[room.room_id].federated
 
     async def test_unknown(self) -> None:
-        """Who has no account there can do nothing, and nothing can be done for him."""
+        """A user without an account there can do nothing, and nothing can be done for them."""
         rooms = self.make()
         made = await rooms.create(user("alice"), NewRoom(alias="#a:b", preset="public_chat"))
         self.rooms.unknown.add(user("bob"))
@@ -180,7 +180,7 @@ class MemoryRoomsTests(RoomsContract, TestCase):
             await self.refusal(RoomRefused, asked)
 
     async def test_trouble(self) -> None:
-        """Whatever is asked about a room in trouble, there is trouble; not about another."""
+        """Every call about a failing room fails; calls about another do not."""
         rooms = self.make()
         self.rooms.troubles["#broken:b"] = OSError("no")
         await self.refusal(OSError, rooms.find("#broken:b"))
@@ -188,7 +188,7 @@ class MemoryRoomsTests(RoomsContract, TestCase):
 
 
 class TokenAuthTests(AuthContract, TestCase):
-    """What tells whose the tokens of our own store are."""
+    """The IAuth of our own store's tokens."""
 
     def make(self) -> IAuth:
         self.clock = Clock()

@@ -1,5 +1,5 @@
-"""Killed at any statement boundary, a process leaves whole accounts or none, and the client that
-asks again gets what it was after (threat C1, C2)."""
+"""A process killed at any statement boundary leaves complete accounts or none, and the client that
+retries gets its account (threat C1, C2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.crash import PASSWORD, CrashCase, OnPostgreSQL, OnSQLite, Pro
 
 class CrashTests(CrashCase):
     def test_oneShot(self) -> None:
-        """Who registers in one request finds the name free, or taken and can log in."""
+        """A client that registers in one request finds the name free, or taken and can log in."""
 
         def retry(process: Process, name: str, issued: set[str]) -> None:
             answer = process.register(name)
@@ -26,7 +26,7 @@ class CrashTests(CrashCase):
         self.crash_everywhere(lambda process, name: process.register(name), retry)
 
     def test_oneShotWithoutName(self) -> None:
-        """Without a name the same request just gets another account."""
+        """Without a name the same request makes another account."""
 
         def retry(process: Process, name: str, issued: set[str]) -> None:
             self.assertLoggedIn(process, process.register(), set())
@@ -34,7 +34,8 @@ class CrashTests(CrashCase):
         self.crash_everywhere(lambda process, name: process.register(), retry)
 
     def test_twoSteps(self) -> None:
-        """The whole dialogue can be begun again; the name is the client's or its owner's."""
+        """The whole registration can be begun again; the name is free, or belongs to this
+        client."""
 
         def request(process: Process, name: str) -> None:
             process.complete(process.challenge(username=name))
@@ -49,7 +50,7 @@ class CrashTests(CrashCase):
         self.crash_everywhere(request, retry)
 
     def test_completion(self) -> None:
-        """The same session gets the account, and the very token if that was committed."""
+        """The same session gets the account, and the very same token if that was committed."""
 
         def before(process: Process, name: str) -> tuple[str, str]:
             return name, process.challenge(username=name)
@@ -81,7 +82,7 @@ class CrashTests(CrashCase):
     # --- guests --------------------------------------------------------------------------
 
     def test_guest(self) -> None:
-        """Guests are numbered anew each time, and each is whole."""
+        """Guests are numbered anew each time, and each is complete."""
 
         def retry(process: Process, name: str, issued: set[str]) -> None:
             token = process.guest()[1]
@@ -109,7 +110,7 @@ class CrashTests(CrashCase):
         self.crash_everywhere(request, retry, before)
 
     def test_guestUpgradeBySession(self) -> None:
-        """In a session the upgrade has the same answer again, though the guest is gone."""
+        """In a session the upgrade has the same answer again, although the guest is gone."""
 
         def before(process: Process, name: str) -> tuple[str, str, str]:
             localpart, token = process.guest()
@@ -126,7 +127,7 @@ class CrashTests(CrashCase):
         self.crash_everywhere(request, retry, before)
 
     def test_idleGuest(self) -> None:
-        """An idle guest is still whole, or has ended, device and all."""
+        """An idle guest is still complete, or has ended with its device."""
 
         def before(process: Process, name: str) -> str:
             return process.guest()[1]
@@ -146,7 +147,7 @@ class CrashTests(CrashCase):
     # --- the handler ---------------------------------------------------------------------
 
     def test_adminByHandler(self) -> None:
-        """Who calls the handler again with the same key gets the same account and token."""
+        """A second call of the handler with the same key gets the same account and token."""
 
         def request(process: Process, name: str) -> Created:
             registration = Registration(
@@ -185,7 +186,7 @@ class CrashTests(CrashCase):
         self.crash_everywhere(lambda process, name: process.login(name), retry, before)
 
     def test_refresh(self) -> None:
-        """A refresh whose answer is lost can be asked again."""
+        """A refresh whose answer is lost can be repeated."""
 
         def before(process: Process, name: str) -> dict[str, str]:
             return process.register(name, refresh_token=True).json
@@ -202,7 +203,8 @@ class CrashTests(CrashCase):
         self.crash_everywhere(request, retry, before)
 
     def test_firstUseOfARefreshedToken(self) -> None:
-        """A new pair whose first use is cut off is still good, and its use ends the old one."""
+        """A new pair whose first use is interrupted is still valid, and its use ends the old
+        one."""
 
         def before(process: Process, name: str) -> tuple[str, str]:
             old = process.register(name, refresh_token=True).json

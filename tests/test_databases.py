@@ -1,4 +1,4 @@
-"""What tests/support/databases.py promises to those who have its databases."""
+"""The promises of tests/support/databases.py."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.storage.dialects import PostgreSQL
 from tests.support import postgres
-from tests.support.databases import emptied
+from tests.support.databases import empty_postgres
 
 
-class EmptiedTests(SynchronousTestCase):
+class EmptyPostgresTests(SynchronousTestCase):
     def connect(self, args: postgres.Args) -> Any:
         import psycopg2
 
@@ -20,14 +20,14 @@ class EmptiedTests(SynchronousTestCase):
         return connection.cursor()
 
     def test_nextTest(self) -> None:
-        """The next test finds nothing of the one before, even if that one is still connected
-        and holds every lock."""
+        """The next test finds nothing of the one before, even if that one is still connected and
+        holds every lock."""
         before = SynchronousTestCase()
-        args = emptied(before)
+        args = empty_postgres(before)
         cursor = self.connect(args)
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'regsys'")
         tables = {row[0] for row in cursor.fetchall()} - {"schema_versions"}
-        cursor.execute("SET session_replication_role = replica")  # keys between tables may dangle
+        cursor.execute("SET session_replication_role = replica")  # foreign keys may dangle
         for table in tables:
             cursor.execute(
                 "SELECT string_agg(CASE data_type WHEN 'text' THEN '''1''' WHEN 'boolean'"
@@ -39,7 +39,7 @@ class EmptiedTests(SynchronousTestCase):
         cursor.connection.commit()
         cursor.execute(f"LOCK TABLE {','.join(tables)}")
         self.assertTrue(before.doCleanups())
-        self.assertEqual(emptied(self), args)
+        self.assertEqual(empty_postgres(self), args)
         cursor = self.connect(args)
         for table in tables:
             cursor.execute(f"SELECT COUNT(*) FROM {table}")
@@ -48,11 +48,11 @@ class EmptiedTests(SynchronousTestCase):
         self.assertEqual(cursor.fetchone(), (1,))
 
     def test_notEmptied(self) -> None:
-        """One that cannot be emptied spoils no other test."""
+        """A database that cannot be emptied is not given to another test."""
         before = SynchronousTestCase()
-        args = emptied(before)
+        args = empty_postgres(before)
         cursor = self.connect(args)
         cursor.execute("DROP TABLE bindings")
         cursor.connection.commit()
         self.assertFalse(before.doCleanups())
-        self.assertNotEqual(emptied(self), args)
+        self.assertNotEqual(empty_postgres(self), args)

@@ -1,4 +1,4 @@
-"""The documents speak of what is there, and of all of it."""
+"""The documents describe everything that exists, and nothing else."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class DocumentTests(SynchronousTestCase):
             self.assertIn(f"| `{name}", callbacks)
 
     def test_noMachine(self) -> None:
-        """No document or source names a path of one machine."""
+        """No document or source contains a path of one machine."""
         here = str(ROOT.parent) + "/"
         for path in [ROOT / "README.md", *DOCS, *(ROOT / "regsys").glob("**/*.py")]:
             self.assertNotIn(here, path.read_text(), str(path))
@@ -131,7 +131,7 @@ def rows_of_threat_model() -> set[str]:
 
 
 def cited(text: str) -> Iterator[tuple[str, str]]:
-    """The numbers that a text cites, each with the document: a range is its first and last."""
+    """The numbers that a text cites, each with the document; a range gives its first and last."""
     for document, numbers in CITATION.findall(text):
         for number in re.split(r",\s+", numbers):
             first, dash, last = number.partition("-")
@@ -142,7 +142,7 @@ def cited(text: str) -> Iterator[tuple[str, str]]:
 
 class CitationTests(SynchronousTestCase):
     def test_citedRules(self) -> None:
-        """Each rule and threat that a source or a document cites is there."""
+        """Each rule and threat that a source or a document cites exists."""
         there = {"contract": rules_of_contract(), "threat": rows_of_threat_model()}
         paths = [
             path

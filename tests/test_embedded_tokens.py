@@ -24,8 +24,8 @@ MINUTE_S = 60
 
 @attr.define(eq=False)
 class Accounts(MemoryAccounts):
-    """``taken``: somebody is quicker to take the next name; ``lost``: the store makes the next
-    account and cannot say so."""
+    """``taken``: another registration takes the next name first; ``lost``: the store makes the next
+    account, and its answer is lost."""
 
     taken: bool = False
     lost: bool = False
@@ -42,7 +42,7 @@ class Accounts(MemoryAccounts):
 
 
 class Auth(MemoryAuth):
-    """Whose administrator has the token ``root``."""
+    """The administrator has the token ``root``."""
 
     async def whose(self, token: Secret) -> Optional[Requester]:
         if token.reveal() == "root":
@@ -73,9 +73,9 @@ class EmbeddedTokensTests(SynchronousTestCase):
         return self.client.ask(method, ADMIN + path, body, token="root")
 
     def passed(self, name: str) -> str:
-        """A session that holds the use."""
+        """A session that has reserved the use."""
         session = self.client.register(username=name, password=PASSWORD).json["session"]
-        self.clock.advance(0)  # the hash is made once the answer is out
+        self.clock.advance(0)  # the hash is made after the answer
         auth = {"type": STAGE, "session": session, "token": "good"}
         answer = self.client.register(auth=auth)
         self.assertEqual(answer.json.get("completed"), [STAGE], answer)
@@ -90,7 +90,7 @@ class EmbeddedTokensTests(SynchronousTestCase):
         self.assertEqual([use["user_id"] for use in found["uses"]], list(names))
 
     def test_used(self) -> None:
-        """The use is held, then counted with the account, once."""
+        """The use is reserved, then counted with the account, once."""
         session = self.passed("alice")
         self.assertUses(1, 0)
         for _ in range(2):
@@ -98,7 +98,8 @@ class EmbeddedTokensTests(SynchronousTestCase):
             self.assertUses(0, 1, "@alice:test.example")
 
     def test_nameLost(self) -> None:
-        """Who loses the name at the last moment keeps the use, and finishes with another."""
+        """A registration that loses its name at the last moment keeps the reservation, and finishes
+        with another name."""
         session = self.passed("alice")
         self.accounts.taken = True
         self.assertEqual(self.complete(session).errcode, "M_USER_IN_USE")
@@ -108,8 +109,8 @@ class EmbeddedTokensTests(SynchronousTestCase):
         self.assertUses(0, 1, "@bob:test.example")
 
     def test_storeIsLost(self) -> None:
-        """What a store has made and could not say so is counted, by the recovery if nobody
-        asks again; until then the use is held, however long that takes."""
+        """If the store makes an account and its answer is lost, the use is counted, by the recovery
+        if the client does not retry; until then it stays reserved, however long that takes."""
         for again in (True, False):
             self.setUp()
             self.accounts.lost = True

@@ -37,7 +37,7 @@ async def no_robots(
 
 
 class InlineConnections:
-    """What the example uses of adbapi, on the calling thread."""
+    """The part of adbapi that the example uses, on the calling thread."""
 
     def __init__(self) -> None:
         self.connection = sqlite3.connect(":memory:")
@@ -85,11 +85,11 @@ class ExampleTests(SynchronousTestCase):
         return self.client.get(f"{V3}/sync?timeout=0", token=token)
 
     def test_provides(self) -> None:
-        """The example's stage has the methods and arguments that regsys asks for."""
+        """The example's stage has the methods and arguments that regsys calls."""
         provides(IStage, embedding.DoorCode(Secret("")))
 
     def test_ownStage(self) -> None:
-        """The homeserver's own stage is what stands between a client and an account."""
+        """The homeserver's own stage must be passed before there is an account."""
         challenge = self.challenge()
         self.assertEqual(challenge["flows"], [{"stages": [DOOR]}])
         self.assertEqual(challenge["params"], {DOOR: {"hint": "It hangs beside our front door."}})
@@ -105,7 +105,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["alice"])
 
     def test_ownEndpoints(self) -> None:
-        """What registered logs in at the homeserver's own /login, and syncs at its own /sync."""
+        """A registered user logs in at the homeserver's own /login, and syncs at its own /sync."""
         registered = self.register().json
         synced = self.sync(registered["access_token"])
         self.assertEqual(synced.json["presence"]["events"], [{"sender": "@alice:example.org"}])
@@ -119,7 +119,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual((wrong.status, wrong.errcode), (403, "M_FORBIDDEN"))
 
     def test_ownPaths(self) -> None:
-        """Whatever regsys does not know, the homeserver answers: its own 404 included."""
+        """Other paths are answered by the homeserver, with its own 404."""
         answer = self.client.get("/_matrix/client/v3/rooms")
         self.assertEqual(answer.status, 404)
         self.assertIn(b"No Such Resource", answer.json)
@@ -142,7 +142,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(self.sync(upgraded.json["access_token"]).status, 200)
 
     def test_guestInASession(self) -> None:
-        """The last request of an upgrade need not bring the guest's token again, not even where the
+        """The last request of an upgrade need not contain the guest's token again, even if the
         homeserver failed in the middle of it."""
         guest = self.client.register("?kind=guest").json
         name = guest["user_id"][1:].partition(":")[0]
@@ -170,7 +170,8 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["alice", "bob"])
 
     def test_spamCheck(self) -> None:
-        """A spam check may be registered at any time; what it denies looks like a rate limit."""
+        """A spam check may be registered at any time; a denied registration looks like a rate
+        limit."""
         self.registration.hooks.spam.register("no_robots", no_robots)
         answer = self.register("robot1")
         self.assertEqual((answer.status, answer.errcode), (429, "M_LIMIT_EXCEEDED"))
@@ -187,7 +188,7 @@ class ExampleTests(SynchronousTestCase):
         return session
 
     def test_retryAfterACrash(self) -> None:
-        """Asked again after such a failure, the same session gets its account, with a device."""
+        """After such a failure the same session gets its account on a retry, with a device."""
         session = self.crash()
         answer = self.register(session=session)
         self.assertEqual((answer.status, answer.json["user_id"]), (200, "@alice:example.org"))
@@ -195,7 +196,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["alice"])
 
     def test_recoveryAfterACrash(self) -> None:
-        """If nobody asks again, the account is brought to its end a minute later."""
+        """Without a retry the account is completed a minute later."""
         session = self.crash()
         self.registration.start()
         self.clock.advance(61)
@@ -209,7 +210,7 @@ class ExampleTests(SynchronousTestCase):
 
 class DocumentTests(SynchronousTestCase):
     def test_quotations(self) -> None:
-        """Every piece of Python in docs/embedding.md stands in an example or in its tests."""
+        """Every piece of Python in docs/embedding.md is in an example or in its tests."""
         ours = Path(__file__).parent.glob("test_embedding*.py")
         sources = [path.read_text() for path in [*EXAMPLES.glob("*.py"), *ours]]
         blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
@@ -219,7 +220,8 @@ class DocumentTests(SynchronousTestCase):
 
 
 class NeighbourTests(SynchronousTestCase):
-    """regsys keeps the accounts; the homeserver has its own paths and asks whose a token is."""
+    """regsys keeps the accounts; the homeserver has its own paths and asks for the owner of a
+    token."""
 
     def setUp(self) -> None:
         clock, own = Clock(), Data(b"the homeserver's own", "text/plain")
@@ -236,7 +238,8 @@ class NeighbourTests(SynchronousTestCase):
         return str(answer.json["access_token"])
 
     def test_mounted(self) -> None:
-        """Endpoints left out are the homeserver's; the others know the accounts and tokens."""
+        """Endpoints that are left out are the homeserver's; the others know the accounts and
+        tokens."""
         answer = self.client.get("/_matrix/client/versions")
         self.assertEqual(answer.json, b"the homeserver's own")
         sender = neighbours.sender_of(self.registration, self.register())
@@ -254,7 +257,7 @@ class NeighbourTests(SynchronousTestCase):
         return answer
 
     def test_askedOverHTTP(self) -> None:
-        """A homeserver with the secret learns whose a token is, and that a token is nobody's."""
+        """A homeserver with the secret learns the owner of a token, and that a token is unknown."""
         token = self.register()
         requester = self.successResultOf(self.whose(token, SHARED))
         self.assertEqual(str(requester.user_id), "@alice:test.example")

@@ -20,7 +20,7 @@ from tests.support.ports import free_port
 ROOT = Path(__file__).parent.parent
 DIED = 9
 DOOR = "org.example.door_code"
-# The example, but that it dies once an account is there and its device is not.
+# The example, except that it dies once an account is there and its device is not.
 DYING = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT / "docs/examples")!r})
@@ -78,8 +78,8 @@ class ExampleProcessTests(SynchronousTestCase):
             connection.close()
 
     def test_killedInTheMiddle(self) -> None:
-        """A homeserver that dies between account and device has both when it is asked again;
-        then its own /login and /sync know the account, and SIGTERM ends it well."""
+        """A homeserver that dies between account and device has both after a retry; then its own
+        /login and /sync know the account, and SIGTERM ends it orderly."""
         body = {"username": "alice", "password": "correct horse"}
         process = self.start("-c", DYING)
         status, challenge = self.ask("POST", f"{V3}/register", body)

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 REGSYS = Path(__file__).parent.parent / "regsys"
 
-# A name is a folder, whose files import each other freely, or a file at the root. Names that are
-# not there yet have their floor.
+# A name is a folder, whose files import each other freely, or a file at the root. Names of planned
+# files have their floor, too.
 FLOORS: Mapping[int, str] = {
     1: "errors model clock templates networks pid_file",
     2: "interfaces metrics json_body deadlines log_context",
@@ -28,12 +28,12 @@ FLOORS: Mapping[int, str] = {
     13: "__main__",
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
-# These face the network or run the code of others. They are chosen in wiring alone.
+# These face the network or run others' code. They are chosen in wiring alone.
 SHELLS = frozenset({"outbound", "replication", "modules"})
 
 
-def wrongs(sources: Mapping[str, str]) -> list[str]:
-    """What is wrong with these files, a sentence each. Keys are like ``storage/users.py``."""
+def violations(sources: Mapping[str, str]) -> list[str]:
+    """The violations in these files, a sentence each. Keys are like ``storage/users.py``."""
     found = []
     for path, source in sorted(sources.items()):
         name = path.removesuffix(".py").split("/")[0]
@@ -53,7 +53,7 @@ def wrongs(sources: Mapping[str, str]) -> list[str]:
 
 
 def _objection(importer: str, imported: str) -> Optional[str]:
-    """Why one may not import the other, both names of FLOOR_OF or ``testing``; None: it may."""
+    """Why one may not import the other, both names of FLOOR_OF or ``testing``; None if it may."""
     if importer == imported:
         return None
     if imported == "testing":
@@ -73,7 +73,7 @@ def _imports(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             modules: Sequence[str] = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):  # never a relative one: ruff sees to that
+        elif isinstance(node, ast.ImportFrom):  # never a relative one: ruff forbids them
             modules = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
@@ -85,13 +85,13 @@ def _imports(source: str) -> Iterator[str]:
 
 class FloorTests(SynchronousTestCase):
     def test_regsys(self) -> None:
-        """Every file of regsys stands on a floor and imports from lower ones only."""
+        """Every file of regsys is on a floor and imports from lower ones only."""
         sources = {
             path.relative_to(REGSYS).as_posix(): path.read_text("utf-8")
             for path in REGSYS.rglob("*.py")
         }
         self.assertIn("errors/base.py", sources)
-        self.assertEqual(wrongs(sources), [])
+        self.assertEqual(violations(sources), [])
 
     def test_document(self) -> None:
         """docs/architecture.md has each of these names on its floor."""
@@ -102,46 +102,50 @@ class FloorTests(SynchronousTestCase):
                 if (REGSYS / name).is_dir() or (REGSYS / f"{name}.py").exists():
                     self.assertIn(f"`{name}`", row)
 
-    def assertWrong(self, path: str, source: str, reason: str) -> None:
-        (wrong,) = wrongs({path: source})
+    def assertViolation(self, path: str, source: str, reason: str) -> None:
+        (wrong,) = violations({path: source})
         self.assertTrue(wrong.startswith(path), wrong)
         self.assertIn(reason, wrong)
 
-    def assertFine(self, path: str, source: str) -> None:
-        self.assertEqual(wrongs({path: source}), [])
+    def assertAllowed(self, path: str, source: str) -> None:
+        self.assertEqual(violations({path: source}), [])
 
     def test_downwardsIsFine(self) -> None:
         """Lower floors may be imported in any way, and the files of a folder by each other."""
-        self.assertFine("accounts/handler.py", "from regsys.model import UserID\nimport regsys.uia")
-        self.assertFine("storage/users.py", "from regsys import clock")
-        self.assertFine("storage/users.py", "from regsys.storage.database import Database")
-        self.assertFine("uia/sessions.py", "from regsys.storage.sessions import SessionStore")
-        self.assertFine("wiring/parts.py", "from regsys.outbound.http import HTTPClient")
-        self.assertFine("testing/contracts.py", "from regsys.cli import main")
+        self.assertAllowed(
+            "accounts/handler.py", "from regsys.model import UserID\nimport regsys.uia"
+        )
+        self.assertAllowed("storage/users.py", "from regsys import clock")
+        self.assertAllowed("storage/users.py", "from regsys.storage.database import Database")
+        self.assertAllowed("uia/sessions.py", "from regsys.storage.sessions import SessionStore")
+        self.assertAllowed("wiring/parts.py", "from regsys.outbound.http import HTTPClient")
+        self.assertAllowed("testing/contracts.py", "from regsys.cli import main")
 
     def test_upwards(self) -> None:
-        """A file that imports a higher floor is told, even if it does so within a function."""
-        self.assertWrong("model/jobs.py", "import regsys.interfaces", "floor 2")
+        """A file that imports a higher floor is reported, even if it does so within a function."""
+        self.assertViolation("model/jobs.py", "import regsys.interfaces", "floor 2")
         source = "def f():\n    from regsys.web import register"
-        self.assertWrong("client_api/signup.py", source, "floor 9")
+        self.assertViolation("client_api/signup.py", source, "floor 9")
 
     def test_neighbours(self) -> None:
         """The folders of a floor do not import each other."""
-        self.assertWrong("uia/sessions.py", "from regsys.jobs import JobRunner", "floor 5")
-        self.assertWrong("http/server.py", "from regsys.config import Listener", "floor 3")
+        self.assertViolation("uia/sessions.py", "from regsys.jobs import JobRunner", "floor 5")
+        self.assertViolation("http/server.py", "from regsys.config import Listener", "floor 3")
 
     def test_shells(self) -> None:
-        """What faces the network is chosen in wiring, and nowhere else."""
+        """The parts that face the network are chosen in wiring, and nowhere else."""
         source = "from regsys.outbound.http import HTTPClient"
-        self.assertWrong("threepids/phones.py", source, "only wiring")
-        self.assertWrong("web/login.py", source, "only wiring")
+        self.assertViolation("threepids/phones.py", source, "only wiring")
+        self.assertViolation("web/login.py", source, "only wiring")
 
     def test_public(self) -> None:
-        """Neither the public names nor what is for tests is used within."""
-        self.assertWrong("accounts/handler.py", "import regsys", "the public names")
-        self.assertWrong("accounts/handler.py", "from regsys import UserID", "the public names")
-        self.assertWrong("accounts/handler.py", "from regsys.testing import config", "tests alone")
+        """Neither the public names nor the testing package are used within."""
+        self.assertViolation("accounts/handler.py", "import regsys", "the public names")
+        self.assertViolation("accounts/handler.py", "from regsys import UserID", "the public names")
+        self.assertViolation(
+            "accounts/handler.py", "from regsys.testing import config", "tests alone"
+        )
 
     def test_noFloor(self) -> None:
-        """A file that has no floor yet is told where to get one."""
-        self.assertWrong("new.py", "", "docs/architecture.md")
+        """A file that has no floor yet is reported with the place to give it one."""
+        self.assertViolation("new.py", "", "docs/architecture.md")

@@ -1,8 +1,8 @@
-"""Whatever arrives, in generated requests and byte streams: no 5xx, no failure in the log, and a
-refused request leaves no row but its own session (threat A20, A21, F3).
+"""Generated requests and byte streams cause no 5xx and no failure in the log, and a refused request
+leaves no row but its own session (threat A20, A21, F3).
 
-The same examples each time, so that a failure is the change's own; with REGSYS_TEST_SCALE
-above 1 other ones each time.
+The examples are the same each time, so that a failure is caused by the change; with
+REGSYS_TEST_SCALE above 1 they are different each time.
 """
 
 from __future__ import annotations
@@ -19,13 +19,21 @@ from regsys import http
 from tests.appservices import bridges
 from tests.http.wire import Wire
 from tests.support.case import PASSWORD
+from tests.support.mutated_requests import (
+    MAIL,
+    NUMBER,
+    PLACEHOLDERS,
+    REGISTER,
+    SECRET,
+    Request,
+    requests,
+)
 from tests.support.scale import examples
-from tests.support.spoilt_requests import LIVE, MAIL, NUMBER, REGISTER, SECRET, Request, requests
 from tests.support.validations import MAILS, REQUEST
 
 
 class Refusing(Resource):
-    """An identity server that says no, and what else a stranger may say."""
+    """An identity server that refuses, and other answers of foreign servers."""
 
     isLeaf = True
 
@@ -60,7 +68,8 @@ class FuzzTests(bridges.BridgeCase):
         self.live = self.newcomers()
 
     def assertNothingFailed(self) -> None:
-        """Nothing was logged as an error, and no job failed but those that need a mail server."""
+        """Nothing was logged as an error, and no job failed except those that need a mail
+        server."""
         self.assertEqual(self.flushLoggedErrors(), [])
         for error in self.failed_jobs.flush():
             self.assertTrue(error.startswith("MailDeferred: "), error)
@@ -82,10 +91,10 @@ class FuzzTests(bridges.BridgeCase):
         phone = self.client.post(f"{REGISTER}/msisdn/requestToken", asked).json["sid"]
         self.change("UPDATE validations SET validated_ms = 1 WHERE sid IN (?, ?)", sid, phone)
         found = (session, *tokens, name, newcomer, self.admin, sid, number, phone)
-        return dict(zip(LIVE, found, strict=True))
+        return dict(zip(PLACEHOLDERS, found, strict=True))
 
     def send(self, request: Request) -> tuple[int, Optional[Any]]:
-        """The status and the JSON of what is answered; None for a page, or no body."""
+        """The status and the JSON of the answer; None for a page, or no body."""
         answer = Wire(self.resource).send(request.encoded(self.live))
         self.assertTrue(answer.startswith(b"HTTP/1.1 "), answer)
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -95,7 +104,7 @@ class FuzzTests(bridges.BridgeCase):
     @examples(1500)
     @given(requests())
     def test_requests(self, request: Request) -> None:
-        """Every request is answered as one that went through, or refused without a trace."""
+        """Every request is answered as a successful one, or refused without a trace."""
         before = self.counts()
         status, body = self.send(request)
         self.clock.advance(1)
@@ -138,7 +147,7 @@ class FuzzTests(bridges.BridgeCase):
         st.integers(1, 400),
     )
     def test_byteStreams(self, pieces: list[bytes], step: int) -> None:
-        """Bytes that are no requests are refused or cut off; nothing fails over them."""
+        """Malformed bytes are refused or cut off; nothing fails."""
         wire = Wire(self.resource)
         stream = b"".join(pieces)
         answers = b""

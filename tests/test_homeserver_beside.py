@@ -1,4 +1,4 @@
-"""A service of its own and the homeserver beside it: what one learns from the other."""
+"""A standalone service and the homeserver beside it: what one learns from the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.accounts.test_post_registration_jobs import ALICE, Directory
 from tests.doubles.homeserver import AS_TOKEN, HomeserverDouble
 from tests.support.case import SystemCase
 from tests.support.client import Client
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 
 BESIDE = {"homeserver": {"url": "http://hs.example", "as_token": AS_TOKEN}}
 
@@ -33,13 +33,13 @@ class BesideCase(SystemCase):
         super().system(**{"agent": self.agent, **self.options, **options})
 
     def settle(self) -> None:
-        """Let pass what needs no time."""
+        """Run everything that needs no time."""
         for _ in range(5):
             self.agent.flush()
             self.clock.advance(0)
 
     def retry(self) -> None:
-        """Try again whatever has failed so far."""
+        """Retry everything that has failed so far."""
         self.failed_jobs.flush()
         self.clock.advance(wait_ms(20) / 1000 * 2)
         self.wait(self.subsystem.jobs.run_due())
@@ -47,45 +47,45 @@ class BesideCase(SystemCase):
 
 
 class ProfileTests(BesideCase):
-    def test_told(self) -> None:
-        """The homeserver learns of a newcomer and the display name."""
+    def test_reported(self) -> None:
+        """The homeserver is told of a new user and the display name."""
         self.register("alice")
         self.settle()
         self.assertEqual(self.double.profiles, {"@alice:test.example": "alice"})
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_hidden(self) -> None:
-        """Where newcomers shall not be found, the homeserver is told that as well."""
-        for shown in (True, False):
-            self.system(show_users_in_user_directory=shown)
-            self.register(f"alice-{shown}".lower())
+        """If new users are not to be found, the homeserver is told that as well."""
+        for is_shown in (True, False):
+            self.system(show_users_in_user_directory=is_shown)
+            self.register(f"alice-{is_shown}".lower())
             self.settle()
-            self.assertEqual(len(self.double.account_data), not shown)
+            self.assertEqual(len(self.double.account_data), not is_shown)
 
     def test_down(self) -> None:
-        """While the homeserver is down people register as ever; it learns of them later."""
-        for mishap in ("500", "hang-up", "garbage", "429"):
-            self.double.mishaps["register"] = [mishap]
-            self.register(f"a-{mishap}")
+        """While the homeserver is down users register all the same; it is told later."""
+        for fault in ("500", "hang-up", "garbage", "429"):
+            self.double.faults["register"] = [fault]
+            self.register(f"a-{fault}")
             self.settle()
-            self.assertEqual(self.counts()["jobs"], 1, mishap)
+            self.assertEqual(self.counts()["jobs"], 1, fault)
             self.retry()
-            self.assertIn(f"@a-{mishap}:test.example", self.double.profiles)
-            self.assertEqual(self.counts()["jobs"], 0, mishap)
+            self.assertIn(f"@a-{fault}:test.example", self.double.profiles)
+            self.assertEqual(self.counts()["jobs"], 0, fault)
         self.assertEqual(len(self.flushLoggedErrors()), 0)
 
     def test_ownDirectory(self) -> None:
-        """A directory of an embedder's own is told instead."""
+        """An embedder's own directory is told instead."""
         directory = Directory()
         self.system(directory=directory)
         self.register("alice")
         self.settle()
-        self.assertEqual(len(directory.told), 1)
-        # But for the question whether the name is free.
+        self.assertEqual(len(directory.profiles), 1)
+        # Except for the question whether the name is free.
         self.assertEqual(self.double.called("whoami"), len(self.double.calls))
 
     def test_ghosts(self) -> None:
-        """Users in the exclusive namespace of a service are not ours to make there."""
+        """Users in the exclusive namespace of a service are not registered there by us."""
         new = NewAccount(key="k", user_id=ALICE, created_ms=1, display_name="Alice")
         jobs_for = self.subsystem.handler.planners.jobs_for
         self.assertEqual(len(jobs_for(new)), 1)
@@ -93,14 +93,14 @@ class ProfileTests(BesideCase):
 
     def test_quiet(self) -> None:
         """No line of the log has the token, whatever the homeserver answers."""
-        canaries = watch(self, {"as_token": AS_TOKEN})
-        self.double.mishaps.update({"register": ["echo", "hang-up"], "profile": ["echo", "huge"]})
+        canaries = watch_for_leaks(self, {"as_token": AS_TOKEN})
+        self.double.faults.update({"register": ["echo", "hang-up"], "profile": ["echo", "huge"]})
         self.register("alice")
         for _ in range(4):
             self.settle()
             self.retry()
-        self.assertEqual(self.double.mishaps, {"register": [], "profile": []})
-        self.assertGreater(canaries.heard, 4)
+        self.assertEqual(self.double.faults, {"register": [], "profile": []})
+        self.assertGreater(canaries.event_count, 4)
 
 
 class RoomsTests(BesideCase):
@@ -113,8 +113,8 @@ class RoomsTests(BesideCase):
         return self.double.room(alias).all_with("join")
 
     def test_joined(self) -> None:
-        """The first user makes the rooms, who comes next joins them; of five rooms and a profile,
-        the homeserver is told of each user once."""
+        """The first user creates the rooms, the next joins them; for five rooms and a profile, the
+        homeserver registers each user once."""
         for name in ("alice", "bob"):
             self.register(name)
             self.settle()
@@ -125,7 +125,7 @@ class RoomsTests(BesideCase):
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_embedded(self) -> None:
-        """Who embeds us, brings no rooms and names a homeserver, has its rooms there."""
+        """An embedder that brings no rooms and configures a homeserver has its rooms there."""
         accounts = MemoryAccounts()
         devices = MemoryDevices(accounts=accounts)
         chosen = config(auto_join_rooms=[*self.rooms], **self.options)
@@ -144,10 +144,10 @@ class RoomsTests(BesideCase):
             self.assertEqual(self.members(alias), {"@alice:test.example"})
 
     def test_oneRoomInTrouble(self) -> None:
-        """A refusal is that room's alone, and over when the homeserver says so."""
+        """A refusal affects that room alone, until the homeserver accepts."""
         self.register("alice")
         self.settle()
-        self.double.mishaps["join"] = ["consent"]
+        self.double.faults["join"] = ["consent"]
         self.register("bob")
         self.settle()
         waiting = self.rows("SELECT payload, last_error FROM jobs")
@@ -159,10 +159,10 @@ class RoomsTests(BesideCase):
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_stalls(self) -> None:
-        """A homeserver that stalls at every step is given up before the jobs' lease ends, and all
-        is done when it does not any more."""
+        """A homeserver that stalls at every step is given up before the jobs' lease ends, and
+        everything is done when it answers again."""
         calls = ("find", "create", "hierarchy", "join", "register")
-        self.double.mishaps = {call: ["stall"] * 20 for call in calls}
+        self.double.faults = {call: ["stall"] * 20 for call in calls}
         self.register("alice")
         self.clock.pump([1.0] * (JOB_LEASE_MS // 1000))
         self.settle()
@@ -170,13 +170,13 @@ class RoomsTests(BesideCase):
         self.assertEqual(len(failed), 6)
         for (error,) in failed:
             self.assertIn("no answer", error)
-        self.double.mishaps.clear()
+        self.double.faults.clear()
         self.retry()
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_warned(self) -> None:
-        """Only without a homeserver is the operator told at the start that the rooms wait for one,
-        and how to name it."""
+        """Only without a homeserver the start warns that the rooms wait for one, and how to
+        configure it."""
         self.assertEqual(self.warned(), [])
         without = {"rc_availability": False}
         (warning,) = self.warned(regsys=without)

@@ -1,4 +1,5 @@
-"""docs/homeserver.md: its two files fit, and a homeserver that reads them lets us act."""
+"""docs/homeserver.md: its two files fit together, and a homeserver that reads them lets regsys
+act."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from tests.doubles.homeserver import HomeserverDouble
 from tests.outbound.homeserver_case import HomeserverCase
 
 PAGE = Path(__file__).parent.parent / "docs" / "homeserver.md"
-# What the application-service specification asks of a registration file.
+# The keys that the application-service specification requires of a registration file.
 KEYS = {"id", "url", "as_token", "hs_token", "sender_localpart", "namespaces"}
 
 
@@ -30,8 +31,8 @@ def examples() -> list[Any]:
 
 class HomeserverDocumentTests(HomeserverCase):
     def test_examples(self) -> None:
-        """With the registration file at the homeserver and the options here, a newcomer of any
-        name gets a room; a user of another server is nobody's to act for."""
+        """With the registration file at the homeserver and the options here, a new user of any name
+        gets a room; regsys cannot act for a user of another server."""
         registration, options = examples()
         self.assertLessEqual(KEYS, set(registration))
         self.assertIs(registration["rate_limited"], False)

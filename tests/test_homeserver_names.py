@@ -1,4 +1,4 @@
-"""Names that the homeserver beside us has already: nobody gets them here (contract B1.7)."""
+"""Names that the homeserver beside regsys has already cannot be registered here (contract B1.7)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.client import V3, Answer
 from tests.test_homeserver_beside import BesideCase
 
 ALICE, BOB = "@alice:test.example", "@bob:test.example"
-WISH = {"username": "alice", "password": PASSWORD}
+BODY = {"username": "alice", "password": PASSWORD}
 
 
 class NameTests(BesideCase):
@@ -37,67 +37,67 @@ class NameTests(BesideCase):
         return self.double.called("whoami")
 
     def test_strangers(self) -> None:
-        """A stranger does not get the name, whichever way; and nobody acts for its owner."""
+        """A client cannot get the name, in whatever way; and no job acts for its user."""
         before = self.counts()
-        self.assertRefused(self.ask(**WISH), 400, "M_USER_IN_USE")
-        self.assertRefused(self.ask(**WISH, auth=DUMMY), 400, "M_USER_IN_USE")
-        self.assertRefused(self.ask(**{**WISH, "username": "ALICE"}), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**BODY), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**BODY, auth=DUMMY), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**{**BODY, "username": "ALICE"}), 400, "M_USER_IN_USE")
         self.assertRefused(self.available("alice"), 400, "M_USER_IN_USE")
         self.assertEqual(self.counts(), before)
         self.assertEqual({name for name, _ in self.double.calls}, {"whoami"})
         self.assertEqual(self.double.profiles, {ALICE: "Alice, who is somebody else"})
 
     def test_free(self) -> None:
-        """Any other name is free, for one question a request."""
+        """Any other name is free, for one question in each request."""
         self.assertEqual(self.available("bob").json, {"available": True})
         self.assertEqual(self.asked(), 1)
-        self.assertEqual(self.ask(**{**WISH, "username": "bob"}, auth=DUMMY).status, 200)
+        self.assertEqual(self.ask(**{**BODY, "username": "bob"}, auth=DUMMY).status, 200)
         self.assertEqual(self.asked(), 2)
         self.settle()
         self.assertEqual(self.double.profiles[BOB], "bob")
 
     def test_refusedBeforeAsking(self) -> None:
-        """What is refused anyhow, or was asked for before, costs the homeserver nothing."""
+        """A name that is refused anyhow, or was asked for before, costs the homeserver nothing."""
         for name in ("_x", "Ü", "42", "x" * 300):
             self.assertEqual(self.ask(username=name, password=PASSWORD).status, 400)
         self.assertEqual(self.asked(), 0)
 
     def test_inhibited(self) -> None:
-        """Where taken names are kept silent about, only the completing request asks."""
+        """If taken names are not reported early, only the completing request asks."""
         self.system(inhibit_user_in_use_error=True)
-        challenge = self.ask(**WISH)
+        challenge = self.ask(**BODY)
         self.assertEqual((challenge.status, self.asked()), (401, 0))
         auth = {**DUMMY, "session": challenge.json["session"]}
         self.assertRefused(self.ask(auth=auth), 400, "M_USER_IN_USE")
         self.assertEqual(self.counts()["users"], 0)
 
     def test_away(self) -> None:
-        """While the homeserver does not say, nobody registers, nothing is made, and the session
-        goes on when it does."""
-        session = self.ask(**{**WISH, "username": "bob"}).json["session"]
-        for mishap in ("500", "hang-up", "garbage", "429"):
-            self.double.mishaps["whoami"] = [mishap] * 2
+        """While the homeserver does not answer, no registration succeeds, nothing is made, and the
+        session goes on when it does."""
+        session = self.ask(**{**BODY, "username": "bob"}).json["session"]
+        for fault in ("500", "hang-up", "garbage", "429"):
+            self.double.faults["whoami"] = [fault] * 2
             for auth in (DUMMY, {**DUMMY, "session": session}):
-                answer = self.ask(**{**WISH, "username": "bob"}, auth=auth)
-                self.assertRefused(answer, 503, "M_UNKNOWN", mishap)
+                answer = self.ask(**{**BODY, "username": "bob"}, auth=auth)
+                self.assertRefused(answer, 503, "M_UNKNOWN", fault)
                 self.assertIn("retry-after", answer.headers)
         self.assertEqual((self.counts()["users"], self.counts()["uia_sessions"]), (0, 1))
         self.assertEqual(self.ask(auth={**DUMMY, "session": session}).status, 200)
 
     def test_ownAccount(self) -> None:
-        """The account that our own job made there is no stranger's: who repeats the request that
-        made it is answered as before."""
-        session = self.ask(**{**WISH, "username": "bob"}).json["session"]
-        body = {**WISH, "username": "bob", "auth": {**DUMMY, "session": session}}
+        """An account that our own job made there is not foreign: a retry of the request that made
+        it is answered as before."""
+        session = self.ask(**{**BODY, "username": "bob"}).json["session"]
+        body = {**BODY, "username": "bob", "auth": {**DUMMY, "session": session}}
         first = self.ask(**body)
         self.settle()
         self.assertIn(BOB, self.double.profiles)
         again = self.ask(**body)
         self.assertEqual((again.status, again.json), (200, first.json))
-        self.assertRefused(self.ask(**{**WISH, "username": "bob"}), 400, "M_USER_IN_USE")
+        self.assertRefused(self.ask(**{**BODY, "username": "bob"}), 400, "M_USER_IN_USE")
 
     def test_numbers(self) -> None:
-        """Generated names step over the numbers that it has."""
+        """Generated names skip the numbers that it has."""
         self.system(allow_guest_access=True)
         self.double.profiles.update({f"@{number}:test.example": None for number in (1, 2, 4)})
         self.assertEqual(self.guest()["user_id"], "@3:test.example")
@@ -105,7 +105,7 @@ class NameTests(BesideCase):
         self.assertEqual(answer.json["user_id"], "@5:test.example")
 
     def test_upgrade(self) -> None:
-        """A guest keeps its own number, though the homeserver has it from us."""
+        """A guest keeps its own number, although the homeserver has it from us."""
         self.system(allow_guest_access=True)
         guest = self.guest()
         self.settle()
@@ -119,7 +119,7 @@ class NameTests(BesideCase):
         self.assertEqual((answer.status, answer.json["user_id"]), (200, guest["user_id"]), answer)
 
     def test_administrators(self) -> None:
-        """Not even an administrator takes a name over by accident, but on purpose."""
+        """Even an administrator takes a name over only with an explicit option."""
         wanted = Registration(key="k", localpart="alice", password=Secret("x"), by_admin=True)
         register = self.subsystem.handler.register_user
         self.failureResultOf(Deferred.fromCoroutine(register(wanted)), UsernameTaken)
@@ -128,8 +128,8 @@ class NameTests(BesideCase):
         self.assertEqual(self.counts()["users"], 1)
 
     def test_ghosts(self) -> None:
-        """An application service gets no name that the homeserver has, but in its own exclusive
-        namespace: those are its own there as well."""
+        """An application service gets no name that the homeserver has, except in its own exclusive
+        namespace: such a user is its own there as well."""
         services = [{"regex": r"@irc_.*", "exclusive": True}, {"regex": "@.*", "exclusive": False}]
         folder = Path(self.mktemp())
         folder.write_text(

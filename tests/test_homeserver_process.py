@@ -1,5 +1,5 @@
-"""``regsys serve`` beside a homeserver, both as real processes: newcomers are in their rooms there,
-once, whoever was away or died in between (contract B5, B2.7)."""
+"""``regsys serve`` beside a homeserver, both as real processes: new users are in their rooms there,
+once, whichever process was down or died in between (contract B5, B2.7)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from regsys.wiring.process import connect
 from tests.doubles.homeserver import AS_TOKEN, LIMBO
 from tests.support import postgres
 from tests.support.homeserver_process import HomeserverProcess
-from tests.support.log_canaries import told
+from tests.support.log_canaries import leaked
 from tests.support.patience import PATIENCE_S
 from tests.support.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
 
@@ -30,7 +30,7 @@ def who(name: str) -> str:
 
 
 class BesideFlows:
-    """What every database must show; ``database(folder)`` gives its section of the file."""
+    """For every database; ``database(folder)`` gives its section of the file."""
 
     def setUp(self) -> None:
         self.double = HomeserverProcess(self)
@@ -46,7 +46,7 @@ class BesideFlows:
 
     def tearDown(self) -> None:
         output = self.service.output
-        self.assertEqual(told(output, {"the as_token": AS_TOKEN, "a password": PASSWORD}), [])
+        self.assertEqual(leaked(output, {"the as_token": AS_TOKEN, "a password": PASSWORD}), [])
         self.assertNotIn("Traceback", output)
 
     def register(self, name: str) -> None:
@@ -55,7 +55,7 @@ class BesideFlows:
         self.assertEqual((answer.status, answer.json.get("user_id")), (200, who(name)))
 
     def joined(self, *names: str) -> Any:
-        """The homeserver's state once all of them are in all rooms."""
+        """The homeserver's state once all users are in all rooms."""
         users = set(map(who, names))
 
         def all_in(state: Any) -> bool:
@@ -65,7 +65,7 @@ class BesideFlows:
         return self.double.until(all_in)
 
     def jobs(self, action: str = "list") -> str:
-        """What ``regsys jobs`` says."""
+        """The output of ``regsys jobs``."""
         command = [sys.executable, "-m", "regsys", "jobs", action, "-c", str(self.config)]
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=PATIENCE_S
@@ -84,8 +84,8 @@ class BesideFlows:
             connection.close()
 
     def test_public(self) -> None:
-        """The first user makes the rooms and is in them, the second joins; each happens once, and
-        the profiles are there, whatever signs a name has."""
+        """The first user creates the rooms and is in them, the second joins; each happens once, and
+        the profiles are there, whatever characters a name has."""
         self.double.start()
         self.serve()
         names = ("alice", "bob", "a/l=i.c+e")
@@ -101,7 +101,7 @@ class BesideFlows:
         self.assertEqual(registered, len(names))
 
     def test_private(self) -> None:
-        """To a private room everybody is invited first, by its creator."""
+        """Every user is invited to a private room first, by its creator."""
         self.double.start()
         self.serve(**PRIVATE)
         self.register("host")
@@ -112,8 +112,8 @@ class BesideFlows:
             self.assertEqual(room["history"], steps)
 
     def test_down(self) -> None:
-        """While the homeserver is away nobody registers, as nobody knows its names; what newcomers
-        before that still wait for is shown, and done when it comes back."""
+        """While the homeserver is down no registration succeeds, since its names are unknown; the
+        jobs of earlier users are listed, and done when it comes back."""
         self.double.start()
         self.serve()
         away = ["502"] * 10
@@ -134,7 +134,7 @@ class BesideFlows:
         self.register("carol")
 
     def test_taken(self) -> None:
-        """A name that the homeserver has is nobody's here, but by an administrator's word."""
+        """A name that the homeserver has cannot be registered here, except by an administrator."""
         self.double.start()
         self.serve()
         self.double.state(accounts=[who("alice")])
@@ -154,8 +154,8 @@ class BesideFlows:
             self.assertEqual(done.returncode, status, done.stderr)
 
     def test_killed(self) -> None:
-        """The service dies after the homeserver has acted, and before it hears so: after a restart
-        all is there, once."""
+        """The service dies after the homeserver has acted, and before its answer: after a restart
+        everything is there, once."""
         for call, has_acted in (
             ("register", lambda state: who("alice") in state["profiles"]),
             ("create", lambda state: len(state["rooms"]) == len(ROOMS)),
@@ -173,7 +173,7 @@ class BesideFlows:
             self.register("alice")
             self.double.until(has_acted)
             self.service.kill()
-            # As if a minute had passed: nobody holds what the dead process held.
+            # As if a minute had passed: the leases of the dead process are over.
             self.sql("UPDATE jobs SET due_ms = 0")
             self.double.state(**{call: []})
             self.service = ServiceProcess(self, self.config)

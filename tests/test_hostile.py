@@ -1,5 +1,5 @@
-"""Bodies made to break something: each is refused with a 400 and changes nothing; and a flood of
-requests that each leave something cannot fill the disk (threat A20, A21)."""
+"""Malicious bodies are each refused with a 400 and change nothing; and a flood of requests that
+each write something cannot fill the disk (threat A20, A21)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GRIN = "\N{GRINNING FACE}"
 REQUIRED = NEVER_NULL | {"email", "client_secret", "send_attempt", "sid", "token"}
 # How many unfinished sessions one address may have.
 CAP = 200
-# One of every JSON type but null, which counts as left out.
+# One of every JSON type but null, which counts as absent.
 VALUES = (True, 1, 1.5, "text", ["text"], {"a": "text"})
 
 
@@ -39,13 +39,13 @@ class HostileCase(bridges.BridgeCase):
     }
 
     def good(self) -> Good:
-        """By name: a path and a body, with every key that the endpoint knows, that go through."""
+        """By name: a path and a valid body, with every key that the endpoint knows."""
         user = self.register("alice", refresh_token=True)
         guest = self.guest()
         session = self.challenge(password=PASSWORD)["session"]
         self.clock.advance(0)  # its hash is kept
         device = {"device_id": "PHONE", "initial_device_display_name": "my phone"}
-        wishes = {**device, "inhibit_login": False, "refresh_token": True, "password": PASSWORD}
+        fields = {**device, "inhibit_login": False, "refresh_token": True, "password": PASSWORD}
         in_session = {**DUMMY, "session": session}
         upgrade = {
             "username": guest["user_id"][1:].partition(":")[0],
@@ -60,32 +60,32 @@ class HostileCase(bridges.BridgeCase):
         sid = self.client.post(REQUEST, ask).json["sid"]
         token = ValidationTokens(self.subsystem.process.macaroon_secret).token(sid, 1)
         return {
-            "one shot": (REGISTER, {"username": "bob", "auth": DUMMY, **wishes}),
-            "session": (REGISTER, {"username": "carol", "auth": in_session, **wishes}),
-            "upgrade": (REGISTER, {"auth": DUMMY, **upgrade, **wishes}),
+            "one shot": (REGISTER, {"username": "bob", "auth": DUMMY, **fields}),
+            "session": (REGISTER, {"username": "carol", "auth": in_session, **fields}),
+            "upgrade": (REGISTER, {"auth": DUMMY, **upgrade, **fields}),
             "guest": (f"{REGISTER}?kind=guest", {"initial_device_display_name": "my phone"}),
             "login": (f"{V3}/login", {"refresh_token": True, **login}),
             "old login": (f"{V3}/login", flat),
             "mail": (REQUEST, {**ask, "next_link": "https://next.example/"}),
             "token": (SUBMIT, {"sid": sid, "client_secret": "secret", "token": token}),
-            "ghost": (f"{REGISTER}?{AS_TOKEN}", {**ghost, **wishes, "display_name": "Alice"}),
+            "ghost": (f"{REGISTER}?{AS_TOKEN}", {**ghost, **fields, "display_name": "Alice"}),
             "ghost's login": (f"{V3}/login?{AS_TOKEN}", {**device, **ghost_login}),
             "refresh": (f"{V3}/refresh", {"refresh_token": user["refresh_token"]}),
         }
 
     def snapshot(self) -> Any:
-        """All that is in the tables."""
+        """The contents of all tables."""
         tables = self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
         return {table: self.rows(f"SELECT * FROM {table}") for (table,) in tables}
 
     def assertAllRefused(
-        self, good: Good, spoiled: Iterator[tuple[str, Any]], *errors: str
+        self, good: Good, mutated: Iterator[tuple[str, Any]], *errors: str
     ) -> None:
-        """Each body, to the path of the good request of that name, is a 400 with one of the
-        errcodes and changes nothing; then the good ones go through."""
+        """Each body, to the path of the valid request of that name, is a 400 with one of the
+        errcodes and changes nothing; then the valid requests succeed."""
         before = self.snapshot()
         count = 0
-        for name, body in spoiled:
+        for name, body in mutated:
             answer = self.client.post(good[name][0], body)
             self.clock.advance(0)
             self.assertEqual(answer.status, 400, f"{name}: {body!r}: {answer}")
@@ -99,10 +99,10 @@ class HostileCase(bridges.BridgeCase):
 
 class BodyTests(HostileCase):
     def test_noStringTakesNULOrASurrogate(self) -> None:
-        """NUL or a lone surrogate anywhere in any string or key of a good body: a 400."""
+        """NUL or a lone surrogate anywhere in any string or key of a valid body is a 400."""
         good = self.good()
 
-        def spoiled() -> Iterator[tuple[str, Any]]:
+        def mutated() -> Iterator[tuple[str, Any]]:
             for name, (_, body) in good.items():
                 for bad in ("\0", "\ud800", "\udfff"):
                     for changed in _with_each_string(body, bad):
@@ -110,14 +110,14 @@ class BodyTests(HostileCase):
                     yield name, {**body, "unknown": {"deep": [bad]}}
                     yield name, {**body, f"unknown{bad}": 1}
 
-        self.assertAllRefused(good, spoiled(), "M_INVALID_PARAM", "M_INVALID_USERNAME")
+        self.assertAllRefused(good, mutated(), "M_INVALID_PARAM", "M_INVALID_USERNAME")
 
     def test_noKeyTakesAnotherType(self) -> None:
-        """Each key with a value of each wrong type, null included where it must be there: a 400."""
+        """Each key with a value of each wrong type, null included if it is required, is a 400."""
         good = self.good()
-        del good["guest"]  # every key but one is ignored there
+        del good["guest"]  # all keys but one are ignored there
 
-        def spoiled() -> Iterator[tuple[str, Any]]:
+        def mutated() -> Iterator[tuple[str, Any]]:
             for name, (path, body) in good.items():
                 required = REQUIRED | ({"type", "password"} if "login" in path else set())
                 for key in body.keys() & required:
@@ -125,13 +125,13 @@ class BodyTests(HostileCase):
                 for value in VALUES:
                     yield from ((name, changed) for changed in _with_each_key(body, value))
 
-        self.assertAllRefused(good, spoiled(), "M_BAD_JSON")
+        self.assertAllRefused(good, mutated(), "M_BAD_JSON")
 
     def test_notJSON(self) -> None:
-        """What only looks like JSON is a 400, whatever the endpoint."""
+        """Text that only resembles JSON is a 400, whatever the endpoint."""
         good = self.good()
 
-        def spoiled() -> Iterator[tuple[str, bytes]]:
+        def mutated() -> Iterator[tuple[str, bytes]]:
             for name, (_, body) in good.items():
                 text = json.dumps(body)
                 for content in (
@@ -153,15 +153,15 @@ class BodyTests(HostileCase):
                 ):
                     yield name, content
 
-        self.assertAllRefused(good, spoiled(), "M_NOT_JSON")
+        self.assertAllRefused(good, mutated(), "M_NOT_JSON")
 
     def test_notAnObject(self) -> None:
         """JSON that is no object is a 400."""
         good = self.good()
-        spoiled = (
+        mutated = (
             (name, json.dumps(value).encode()) for name in good for value in (None, *VALUES[:-1])
         )
-        self.assertAllRefused(good, spoiled, "M_BAD_JSON")
+        self.assertAllRefused(good, mutated, "M_BAD_JSON")
 
     def test_theLastOfDuplicateKeysWins(self) -> None:
         """Of duplicate keys the last counts, everywhere alike."""
@@ -173,7 +173,7 @@ class BodyTests(HostileCase):
 
 class FloodTests(SystemCase):
     def ask(self, session: Optional[str], number: int) -> Answer:
-        """A request that leaves as much as it can, as somebody else each time."""
+        """A request that writes as much as it can, as another client each time."""
         biggest = {
             "username": "a" * 240,
             "device_id": GRIN * 512,
@@ -185,7 +185,8 @@ class FloodTests(SystemCase):
         return self.client.post(path, {**biggest, **auth}, User_Agent=GRIN * 500 + str(number))
 
     def test_oneSession(self) -> None:
-        """However often a session is asked, and by whom, as many as may be stay below 5 MB."""
+        """However many requests a session gets, from any clients, the allowed number of sessions
+        stays below 5 MB."""
         session = self.ask(None, 0).json["session"]
         for number in range(1, 50):
             self.assertEqual(self.ask(session, number).status, 401)
@@ -193,7 +194,7 @@ class FloodTests(SystemCase):
         self.assertLess(len(repr(row).encode()) * CAP, 5_000_000)
 
     def test_sessionsOfOneAddress(self) -> None:
-        """One address's unfinished sessions stay below 5 MB, and there is an end of them."""
+        """One address's unfinished sessions stay below 5 MB, and their number is bounded."""
         self.system(database=InFile.database(self, self.clock))
         size = self.size()
         statuses = Counter[int]()
@@ -207,7 +208,7 @@ class FloodTests(SystemCase):
         self.assertLess(self.size() - size, 5_000_000)
 
     def size(self) -> int:
-        """Bytes of the database."""
+        """The size of the database in bytes."""
         pages, page_size = (self.rows(f"PRAGMA page_{what}")[0][0] for what in ("count", "size"))
         return int(pages * page_size)
 
@@ -223,7 +224,7 @@ def _with_each_string(value: Any, bad: str) -> Iterator[Any]:
 
 
 def _with_each_key(body: Mapping[str, Any], value: Any) -> Iterator[dict[str, Any]]:
-    """The body with ``value`` under one of its keys, where that is of a wrong type."""
+    """The body with ``value`` under one of its keys, if that is of a wrong type."""
     for key, inside in body.items():
         if type(value) is not type(inside):
             yield {**body, key: value}

@@ -1,4 +1,4 @@
-"""Tests for tests.support.invariants: each rule finds the fault that it is there for."""
+"""Tests for tests.support.invariants: each rule finds its fault."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DAMAGE = (
         "a guest has its device and no password",
         "UPDATE users SET password_hash = 'x' WHERE is_guest",
     ),
-    ("a guest who is no more has no device", "UPDATE users SET deactivated = TRUE WHERE is_guest"),
+    ("a deactivated guest has no device", "UPDATE users SET deactivated = TRUE WHERE is_guest"),
     (
         "a guest is no active user",
         "INSERT INTO active_users SELECT user_id, 1 FROM users WHERE is_guest",
@@ -62,13 +62,13 @@ DAMAGE = (
         " WHERE upgraded_ms IS NOT NULL",
     ),
     (
-        "a proof that is used up belongs to an account or a finished session, and was valid",
+        "a used validation belongs to an account or a finished session, and was confirmed",
         "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, user_id,"
         " tries, validated_ms, claimed_by, used, expires_ms)"
         " VALUES ('sid', 'email', 'a@x.example', 's', 1, '', 0, 5, 'nobody', TRUE, 9)",
     ),
     (
-        "a proof under way has a token that was sent",
+        "an open validation has a token that was sent",
         "INSERT INTO validations (sid, medium, address, client_secret, send_attempt, user_id,"
         " tries, used, expires_ms) VALUES ('sid', 'email', 'a@x.example', 's', 1, '', 0, FALSE, 9)",
     ),
@@ -104,12 +104,12 @@ DAMAGE = (
         " (token, uses_allowed, completed, revoked, created_ms) VALUES ('a token', 1, 2, FALSE, 1)",
     ),
     (
-        "a registration token has let in as many as it has counted",
+        "a registration token has as many uses as it has counted",
         "INSERT INTO registration_tokens"
         " (token, completed, revoked, created_ms) VALUES ('a token', 1, FALSE, 1)",
     ),
     (
-        "who has used a registration token has an account",
+        "a use of a registration token has its account",
         "INSERT INTO registration_token_uses VALUES ('@nobody:x', 'a token', 1)",
     ),
     ("the first real user is known once there is a user", "DELETE FROM milestones"),
@@ -123,7 +123,7 @@ def populate(case: SynchronousTestCase, database: Any) -> None:
     alice = client.register(username="alice", password=PASSWORD, auth=DUMMY, refresh_token=True)
     client.post(f"{V3}/refresh", {"refresh_token": alice.json["refresh_token"]})
     session = client.register(username="b", password=PASSWORD).json["session"]
-    clock.advance(0)  # the hash is made once the answer is out
+    clock.advance(0)  # the hash is made after the answer
     case.assertEqual(client.register(auth={**DUMMY, "session": session}).status, 200)
     client.register("?kind=guest")
     guest = client.register("?kind=guest").json
@@ -138,14 +138,14 @@ def populate(case: SynchronousTestCase, database: Any) -> None:
 
 class InvariantsTests(OnPostgreSQL, SynchronousTestCase):
     def test_aSoundDatabaseBreaksNone(self) -> None:
-        """Accounts made in every way, on PostgreSQL too, keep every rule."""
+        """Accounts made in every way, on PostgreSQL too, break no rule."""
         database = self.database()
         populate(self, database)
         self.assertEqual(invariants.broken(database.pool.connection), {})
 
     def test_ghosts(self) -> None:
-        """A server that has ghosts alone, of whatever namespace, breaks none: nobody is the first
-        real user there."""
+        """A server with ghosts alone, of whatever namespace, breaks none: it has no first real
+        user."""
         database = inline_database(SQLite(self.mktemp()), sqlite3.connect)
         self.addCleanup(database.pool.close)
         for name, exclusive in ("open", None), ("exclusive", "irc"):
@@ -155,7 +155,7 @@ class InvariantsTests(OnPostgreSQL, SynchronousTestCase):
         self.assertEqual(invariants.broken(database.pool.connection), {})
 
     def test_eachRuleFindsItsFault(self) -> None:
-        """A database that has been tampered with breaks the rule that says so."""
+        """A manipulated database breaks the rule for that fault."""
         self.assertEqual({sentence for sentence, _ in DAMAGE}, set(invariants.RULES))
         path = self.mktemp()
         database = inline_database(SQLite(path), sqlite3.connect)

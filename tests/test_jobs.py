@@ -1,4 +1,4 @@
-"""Jobs: run at once, retried until they succeed, never by two at a time, never lost."""
+"""Jobs: run at once, retried until they succeed, never by two processes at a time, never lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = (KIND, "mail", "room")
 
 class WaitTests(SynchronousTestCase):
     def test_doubling(self) -> None:
-        """The wait after a failure doubles from a second to an hour, of which half is chance."""
+        """The wait after a failure doubles from a second to an hour, half of it random."""
         for attempts, longest_ms in (
             (1, 1000),
             (2, 2000),
@@ -78,7 +78,7 @@ class RunnerCase(SynchronousTestCase):
         sql = f"SELECT {columns} FROM jobs ORDER BY job_id"
         return list(self.wait(self.database.autocommit("test", lambda txn: txn.all(sql))))
 
-    def born(self, job_id: str = "job", kind: str = KIND) -> NewJob:
+    def written(self, job_id: str = "job", kind: str = KIND) -> NewJob:
         """A job that this process has just written with something else, and holds."""
         job = NewJob(kind=kind, payload={"name": "alice"}, job_id=job_id)
         now_ms = int(self.clock.seconds() * 1000)
@@ -86,7 +86,7 @@ class RunnerCase(SynchronousTestCase):
         return job
 
     def add(self, *job_ids: str, kind: str = KIND) -> None:
-        """Jobs that nobody holds."""
+        """Jobs that no process holds."""
         new = [NewJob(kind=kind, job_id=job_id) for job_id in job_ids]
         self.wait(self.store.add(new, int(self.clock.seconds() * 1000)))
 
@@ -109,7 +109,7 @@ class RunTests(RunnerCase):
     def test_atOnce(self) -> None:
         """A job that was just written is run at once, and is gone when it is done."""
         until_ms = int(self.clock.seconds() * 1000) + JOB_LEASE_MS
-        self.runner.held.put([self.born()])
+        self.runner.held.put([self.written()])
         self.assertEqual(
             self.done,
             [
@@ -125,15 +125,15 @@ class RunTests(RunnerCase):
         self.assertEqual(self.rows("job_id"), [])
 
     def test_failed(self) -> None:
-        """A job that fails is kept with its reason, counted, logged without its content, and
-        tried again by and by until it succeeds."""
+        """A job that fails is kept with its reason, counted, logged without its payload, and
+        retried until it succeeds."""
         self.behaviour = self.fail
         with capturedLogs() as events:
-            self.runner.held.put([self.born()])
+            self.runner.held.put([self.written()])
         self.assertEqual(self.rows("attempts, last_error"), [(1, "ValueError: the reason")])
         (event,) = events
-        told = [event[field] for field in ("kind", "job_id", "attempts", "error")]
-        self.assertEqual(told, [KIND, "job", 1, "ValueError: the reason"])
+        fields = [event[field] for field in ("kind", "job_id", "attempts", "error")]
+        self.assertEqual(fields, [KIND, "job", 1, "ValueError: the reason"])
         self.assertNotIn("alice", repr(event))
         labels = {"kind": KIND}
         counted = self.metrics.registry.get_sample_value("regsys_job_failures_total", labels)
@@ -147,17 +147,17 @@ class RunTests(RunnerCase):
         self.assertEqual([job.attempts for job in self.done], [1, 2, 3])
 
     def test_longReason(self) -> None:
-        """Of a reason as long as a book the beginning is kept."""
+        """Only the beginning of a long reason is kept."""
         self.reason = "x" * 10**6
         self.behaviour = self.fail
-        self.runner.held.put([self.born()])
+        self.runner.held.put([self.written()])
         ((reason,),) = self.rows("last_error")
         self.assertEqual(len(reason), 500)
 
     def test_unknownKind(self) -> None:
-        """A job that this process knows nothing of is left for one that does."""
+        """A job of an unknown kind is left for another process."""
         self.add("foreign", kind="fly")
-        self.runner.held.put([self.born(kind="fly")])
+        self.runner.held.put([self.written(kind="fly")])
         self.assertEqual(self.wait(self.runner.run_due()), 0)
         self.assertEqual(self.rows("attempts, last_error"), [(0, None), (1, None)])
         self.clock.advance(1)
@@ -168,23 +168,23 @@ class RunTests(RunnerCase):
         """Failures need not be counted."""
         self.behaviour = self.fail
         runner = self.make()
-        runner.held.put([self.born()])
+        runner.held.put([self.written()])
         self.assertEqual(self.rows("attempts"), [(1,)])
 
     def test_nothingIsKept(self) -> None:
         """A job that has ended, however, takes no memory."""
-        self.runner.held.put([self.born("a")])
+        self.runner.held.put([self.written("a")])
         self.behaviour = self.fail
-        self.runner.held.put([self.born("b")])
+        self.runner.held.put([self.written("b")])
         self.assertEqual(len(self.runner._under_way), 0)
         self.assertEqual(self.runner._taken.total(), 0)
 
     def test_backendDownAfterwards(self) -> None:
-        """Where even the failure can't be stored, the job is held until its lease ends, and the
+        """If even the failure can't be stored, the job is held until its lease ends, and the
         process goes on."""
         self.behaviour = self.fail
-        runner = self.make(Away(self.store, "postpone", Unavailable()))
-        runner.held.put([self.born()])
+        runner = self.make(FailingJobStore(self.store, "postpone", Unavailable()))
+        runner.held.put([self.written()])
         self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
         self.behaviour = lambda job: None
         self.clock.advance(JOB_LEASE_MS / 1000)
@@ -194,7 +194,8 @@ class RunTests(RunnerCase):
 
 class LoopTests(RunnerCase):
     def test_start(self) -> None:
-        """A process that starts takes over what nobody holds, then looks every few seconds."""
+        """A process that starts takes over the jobs that no process holds, then polls every few
+        seconds."""
         self.add("a")
         self.runner.start()
         self.assertEqual([job.job_id for job in self.done], ["a"])
@@ -211,10 +212,10 @@ class LoopTests(RunnerCase):
         self.assertEqual(len(self.done), 2 * PLACES + 5)
 
     def test_leases(self) -> None:
-        """What another process holds is left to it, until its lease ends because it died."""
+        """A job that another process holds is left to it, until its lease ends because it died."""
         dead = self.make()
         self.behaviour = lambda job: Deferred()
-        dead.held.put([self.born()])
+        dead.held.put([self.written()])
         self.behaviour = lambda job: None
         self.runner.start()
         self.clock.pump([POLL_S] * int(JOB_LEASE_MS / 1000 / POLL_S - 1))
@@ -224,9 +225,9 @@ class LoopTests(RunnerCase):
         self.assertEqual(self.rows("job_id"), [])
 
     def test_troubleIsSurvived(self) -> None:
-        """A round that fails, the database being away or through a bug of ours, is not the last."""
+        """A round that fails, because of the database or a bug, is not the last."""
         for error, logged in ((Unavailable(), 0), (TypeError("a bug"), 1)):
-            store = Away(self.store, "claim", error)
+            store = FailingJobStore(self.store, "claim", error)
             runner = self.make(store)
             self.add("job")
             runner.start()
@@ -240,7 +241,7 @@ class LoopTests(RunnerCase):
 
 
 class PlacesTests(RunnerCase):
-    """Each kind has its places, so many as PLACES."""
+    """Each kind may run as many jobs at a time as PLACES says."""
 
     MAIL, ROOM = KINDS[1:]
 
@@ -264,13 +265,13 @@ class PlacesTests(RunnerCase):
         return [f"{kind}{number:03}" for number in range(count)]
 
     def begun(self) -> list[str]:
-        """The ids of the jobs begun since this was asked last."""
+        """The ids of the jobs begun since the last look."""
         begun, self.done[:] = sorted(job.job_id for job in self.done), []
         return begun
 
     def test_anotherKindStalls(self) -> None:
         """A job due behind 60 of a kind that stalls starts at once, and so does one that is due
-        later, at the next round."""
+        later, in the next round."""
         self.add(*self.names("mail", 60), kind=self.MAIL)
         self.clock.advance(1)
         self.add("room", kind=self.ROOM)
@@ -281,7 +282,7 @@ class PlacesTests(RunnerCase):
         self.assertEqual(self.begun(), ["later"])
 
     def test_slowOne(self) -> None:
-        """One slow job holds no other up: as others of its kind end, the next ones begin."""
+        """One slow job delays no other: as others of its kind end, the next ones begin."""
         names = self.names("mail", 3 * PLACES)
         self.add(*names, kind=self.MAIL)
         self.runner.start()
@@ -293,7 +294,7 @@ class PlacesTests(RunnerCase):
         self.assertEqual(len(self.ends), PLACES)
 
     def test_noMoreThanPlaces(self) -> None:
-        """What has no place is held by nobody, so another process runs it meanwhile."""
+        """A job without a place is not held, so another process runs it meanwhile."""
         self.add(*self.names("mail", PLACES + 5), kind=self.MAIL)
         self.runner.start()
         for _ in range(3):
@@ -308,9 +309,9 @@ class PlacesTests(RunnerCase):
         self.addCleanup(runner._loop.stop)
 
     def test_nothingMoreIsDue(self) -> None:
-        """A job that ends asks for no more where nothing else was due."""
+        """A job that ends claims no more if nothing else was due."""
         self.add(*self.names("mail", 3), kind=self.MAIL)
-        store = Counted(self.store)
+        store = CountingJobStore(self.store)
         runner = self.make(store)
         runner.start()
         self.end(*self.names("mail", 3))
@@ -321,8 +322,8 @@ class PlacesTests(RunnerCase):
         released, and begin, here or elsewhere, as soon as there is one."""
         self.runner.start()
         names = self.names("mail", PLACES + 5)
-        self.runner.held.put([self.born(name, self.MAIL) for name in names])
-        self.runner.held.put([self.born("room", self.ROOM)])
+        self.runner.held.put([self.written(name, self.MAIL) for name in names])
+        self.runner.held.put([self.written("room", self.ROOM)])
         self.assertEqual(self.begun(), [*names[:PLACES], "room"])
         now_ms = int(self.clock.seconds() * 1000)
         free = [due_ms <= now_ms for (due_ms,) in self.rows("due_ms")]
@@ -333,9 +334,9 @@ class PlacesTests(RunnerCase):
         self.assertEqual(self.begun(), [names[PLACES + 2]])
 
     def test_releaseFails(self) -> None:
-        """Where they can't be released, they are taken over when their first lease ends."""
-        runner = self.make(Away(self.store, "release", Unavailable()))
-        runner.held.put([self.born(name) for name in self.names("mail", PLACES + 1)])
+        """If they can't be released, they are taken over when their first lease ends."""
+        runner = self.make(FailingJobStore(self.store, "release", Unavailable()))
+        runner.held.put([self.written(name) for name in self.names("mail", PLACES + 1)])
         self.assertEqual(len(self.flushLoggedErrors(Unavailable)), 1)
         self.end(*self.begun())
         self.clock.advance(JOB_LEASE_MS / 1000)
@@ -343,10 +344,10 @@ class PlacesTests(RunnerCase):
         self.assertEqual(self.wait(runner.run_due()), 1)
 
     def test_troubleWhileLooking(self) -> None:
-        """While the database can't be asked, jobs that end don't ask it: the next round does."""
+        """While the database is unavailable, jobs that end don't query it: the next round does."""
         for error, logged in ((Unavailable(), 0), (TypeError("a bug"), 1)):
             self.add(*self.names("mail", 2 * PLACES), kind=self.MAIL)
-            store = Away(self.store, "claim", None)
+            store = FailingJobStore(self.store, "claim", None)
             runner = self.make(store)
             runner.start()
             first, second = self.begun()[:2]
@@ -363,7 +364,7 @@ class PlacesTests(RunnerCase):
             self.wait(self.database.transaction("test", lambda txn: txn.run("DELETE FROM jobs")))
 
     def test_stopWhileOthersAreDue(self) -> None:
-        """Stopping waits for all that is under way, and what ends takes no further job up."""
+        """Stopping waits for all that is under way, and no further job is begun."""
         names = self.names("mail", 2 * PLACES)
         self.add(*names, kind=self.MAIL)
         self.runner.start()
@@ -376,9 +377,9 @@ class PlacesTests(RunnerCase):
         self.assertEqual((self.begun(), len(self.rows("job_id"))), ([], PLACES))
 
     def test_stopWhileLookingForMore(self) -> None:
-        """A claim that a job's end has begun is waited for, and so are the jobs that it brings."""
+        """Stopping waits for a claim that a job's end has begun, and for its jobs."""
         self.add(*self.names("mail", PLACES + 1), kind=self.MAIL)
-        store = Away(self.store, "claim", None)
+        store = FailingJobStore(self.store, "claim", None)
         runner = self.make(store)
         runner.start()
         claim: Deferred[None] = Deferred()
@@ -395,7 +396,7 @@ class PlacesTests(RunnerCase):
         self.assertEqual(self.rows("job_id"), [])
 
 
-class Counted:
+class CountingJobStore:
     """A job store that counts the claims."""
 
     def __init__(self, store: JobStore) -> None:
@@ -409,11 +410,11 @@ class Counted:
 
 class StopTests(RunnerCase):
     def test_underWay(self) -> None:
-        """Stopping waits for the jobs under way, and takes no more."""
+        """Stopping waits for the jobs under way, and claims no more."""
         end: Deferred[None] = Deferred()
         self.behaviour = lambda job: end
         self.runner.start()
-        self.runner.held.put([self.born()])
+        self.runner.held.put([self.written()])
         stopping = Deferred.fromCoroutine(self.runner.stop())
         self.assertNoResult(stopping)
         self.add("late")
@@ -424,10 +425,10 @@ class StopTests(RunnerCase):
         self.assertEqual(self.rows("job_id"), [("late",)])
 
     def test_inTheMiddleOfAClaim(self) -> None:
-        """Stopping in the middle of a claim waits for what it takes, and for no second batch."""
+        """Stopping in the middle of a claim waits for its jobs, and for no second batch."""
         self.add(*(f"{number:03}" for number in range(2 * PLACES)))
         claim: Deferred[None] = Deferred()
-        runner = self.make(Away(self.store, "claim", claim))
+        runner = self.make(FailingJobStore(self.store, "claim", claim))
         runner.start()
         stopping = Deferred.fromCoroutine(runner.stop())
         self.assertNoResult(stopping)
@@ -436,14 +437,15 @@ class StopTests(RunnerCase):
         self.assertEqual(len(self.done), PLACES)
 
     def test_neverStarted(self) -> None:
-        """What was never started stops at once, and so does what was stopped before."""
+        """A runner that was never started stops at once, and so does one that was stopped
+        before."""
         self.wait(self.runner.stop())
         self.runner.start()
         for _ in range(2):
             self.wait(self.runner.stop())
 
 
-class Away:
+class FailingJobStore:
     """A job store whose ``method`` raises ``error``, or waits for it if it is a Deferred."""
 
     def __init__(self, store: JobStore, method: str, error: Any) -> None:

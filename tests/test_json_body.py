@@ -1,4 +1,4 @@
-"""Bodies: what is taken for JSON, and how it is read by key and type."""
+"""Bodies: what counts as JSON, and how it is read by key and type."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def nested(depth: int) -> bytes:
 
 class ParseObjectTests(SynchronousTestCase):
     def test_object(self) -> None:
-        """An object in UTF-8 is what its JSON says, escapes included."""
+        """An object in UTF-8 is parsed, escapes included."""
         raw = '{"name": "Ünï", "face": "\\ud83d\\ude00", "n": -1.5e3, "deep": [{"x": null}]}'
         self.assertEqual(
             json_body.parse_object(raw.encode("utf-8")),
@@ -43,7 +43,7 @@ class ParseObjectTests(SynchronousTestCase):
         self.assertEqual(json_body.parse_object(b'{"a": 1, "a": 2}'), {"a": 2})
 
     def test_notJSON(self) -> None:
-        """What is not strict JSON in UTF-8 is M_NOT_JSON, and the answer quotes none of it."""
+        """Anything but strict JSON in UTF-8 is M_NOT_JSON, and the answer quotes none of it."""
         for raw in (
             b"",
             b" ",
@@ -76,7 +76,7 @@ class ParseObjectTests(SynchronousTestCase):
             self.assertRaises(BadJSON, json_body.parse_object, raw)
 
     def test_nesting(self) -> None:
-        """Nesting is limited, whatever the depth at which the parser would give up."""
+        """Nesting is limited, independent of the parser's own limit."""
         self.assertEqual(list(json_body.parse_object(nested(json_body.MAX_DEPTH))), ["a"])
         for depth in (json_body.MAX_DEPTH + 1, 500, 20_000):
             self.assertRaises(NotJSON, json_body.parse_object, nested(depth))
@@ -107,7 +107,7 @@ class ParseObjectTests(SynchronousTestCase):
             self.assertRaises(InvalidUsername, json_body.parse_object, raw)
 
     def test_harmlessEscapes(self) -> None:
-        """Escapes of other characters, and what merely looks like an escape, are fine."""
+        """Escapes of other characters, and text that merely resembles an escape, are accepted."""
         raw = b'{"username": "\\u0061", "tab": "\\u0009", "text": "\\\\u0000"}'
         self.assertEqual(
             json_body.parse_object(raw), {"username": "a", "tab": "\t", "text": "\\u0000"}
@@ -119,7 +119,7 @@ class ParseObjectTests(SynchronousTestCase):
         | st.text(alphabet='{}[]",:\\u0d8ae19.-nulltrfsNI \0é', max_size=60).map(str.encode)
     )
     def test_anything(self, raw: bytes) -> None:
-        """Whatever comes is an object that can be written as UTF-8 JSON, or a refusal."""
+        """Any input gives an object that can be written as UTF-8 JSON, or a refusal."""
         try:
             body = json_body.parse_object(raw)
         except RegistrationError as error:
@@ -136,7 +136,7 @@ class GetterTests(SynchronousTestCase):
         self.assertNotIn("hidden", str(error))
 
     def test_string(self) -> None:
-        """A string is itself, an absent one or null None, anything else M_BAD_JSON."""
+        """A string is returned, an absent one or null is None, any other type M_BAD_JSON."""
         self.assertEqual(json_body.string({"the_key": ""}, "the_key"), "")
         for body in ({}, {"the_key": None}):
             self.assertIsNone(json_body.string(body, "the_key"))
@@ -150,14 +150,14 @@ class GetterTests(SynchronousTestCase):
         self.refused(InvalidParam, json_body.required_string, "hidden!", limit=6)
 
     def test_requiredString(self) -> None:
-        """A missing string is M_MISSING_PARAM, one of another type still M_BAD_JSON."""
+        """A missing string is M_MISSING_PARAM, another type still M_BAD_JSON."""
         self.assertEqual(json_body.required_string({"k": "v"}, "k"), "v")
         error = self.assertRaises(MissingParam, json_body.required_string, {}, "the_key")
         self.assertIn("the_key", str(error))
         self.refused(BadJSON, json_body.required_string, None)
 
     def test_boolean(self) -> None:
-        """A boolean is itself, an absent one the default, anything else M_BAD_JSON."""
+        """A boolean is returned, an absent one is the default, any other type M_BAD_JSON."""
         self.assertIs(json_body.boolean({"k": True}, "k"), True)
         self.assertIs(json_body.boolean({"k": False}, "k", True), False)
         self.assertIs(json_body.boolean({}, "k"), False)
@@ -168,7 +168,8 @@ class GetterTests(SynchronousTestCase):
             self.refused(BadJSON, json_body.boolean, value)
 
     def test_integer(self) -> None:
-        """An integer is itself, an absent one or null None; booleans and floats are M_BAD_JSON."""
+        """An integer is returned, an absent one or null is None; booleans and floats are
+        M_BAD_JSON."""
         self.assertEqual(json_body.integer({"k": -3}, "k"), -3)
         for body in ({}, {"k": None}):
             self.assertIsNone(json_body.integer(body, "k"))
@@ -190,7 +191,7 @@ class GetterTests(SynchronousTestCase):
             self.refused(BadJSON, json_body.required_integer, value)
 
     def test_neverNull(self) -> None:
-        """Two keys may be left out, but null is a wrong type for them."""
+        """Two keys may be absent, but null is a wrong type for them."""
         for key in ("username", "refresh_token"):
             for getter in (json_body.string, json_body.boolean):
                 self.assertRaises(BadJSON, getter, {key: None}, key)
@@ -199,7 +200,7 @@ class GetterTests(SynchronousTestCase):
         self.assertFalse(json_body.has({}, "username"))
 
     def test_mapping(self) -> None:
-        """An object is itself, an absent one or null None, anything else M_BAD_JSON."""
+        """An object is returned, an absent one or null is None, any other type M_BAD_JSON."""
         self.assertEqual(json_body.mapping({"k": {"a": 1}}, "k"), {"a": 1})
         for body in ({}, {"k": None}):
             self.assertIsNone(json_body.mapping(body, "k"))

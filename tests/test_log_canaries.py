@@ -1,5 +1,5 @@
-"""No secret is told by the log, by an answer, by an exception or by a repr, whatever goes wrong;
-and tests.support.log_canaries would hear it (threat B6, F10)."""
+"""No secret appears in the log, in an answer, in an exception or in a repr, whatever goes wrong;
+and tests.support.log_canaries would find it (threat B6, F10)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.support import postgres
 from tests.support.case import DUMMY, SystemCase
 from tests.support.client import V3, Answer
 from tests.support.databases import postgres_database
-from tests.support.log_canaries import Canaries, told, watch
+from tests.support.log_canaries import Canaries, leaked, watch_for_leaks
 from tests.support.validations import MAILS, REQUEST, STAGE, SUBMIT
 
 REGISTER = f"{V3}/register"
@@ -60,7 +60,7 @@ OPTIONS = {
     "password_config": {"pepper": SECRETS["the pepper"], "policy": {"minimum_length": 3}},
     "regsys": {"rc_availability": False, "introspection_secret": INTROSPECTION},
 }
-# The answers that give tokens out.
+# The answers that give out tokens.
 GIVING = (REGISTER, f"{V3}/login", f"{V3}/refresh")
 
 
@@ -68,18 +68,18 @@ class CanariesTests(SystemCase):
     """The canaries themselves."""
 
     def test_hears(self) -> None:
-        """Each kind of secret is heard, in a field, a format, a traceback, a standard log."""
+        """Each kind of secret is found, in a field, a format, a traceback, a standard log."""
         user = self.register("alice", refresh_token=True)
         (row,) = self.rows("SELECT password_hash FROM users")
         told_ones = (PASSWORD, row[0], user["access_token"], user["refresh_token"])
         for secret in (*told_ones, self.guest()["access_token"]):
-            self.assertEqual(len(told(f"so {secret}.", SECRETS)), 1, secret)
-        self.assertEqual(told("nothing", SECRETS), [])
+            self.assertEqual(len(leaked(f"so {secret}.", SECRETS)), 1, secret)
+        self.assertEqual(leaked("nothing", SECRETS), [])
         for tell in (
             lambda: Logger().debug("{it}", it=PASSWORD),
             lambda: Logger().debug("quiet", it=[PASSWORD]),
             lambda: logging.getLogger("x").debug("%s", PASSWORD),
-            self.tell_by_failure,
+            self.log_failure,
         ):
             canaries = Canaries(SECRETS)
             canaries.start()
@@ -87,7 +87,7 @@ class CanariesTests(SystemCase):
             canaries.stop()
             self.assertEqual(len(canaries.leaks), 1, canaries.leaks)
 
-    def tell_by_failure(self) -> None:
+    def log_failure(self) -> None:
         try:
             raise ValueError(PASSWORD)
         except ValueError:
@@ -97,28 +97,28 @@ class CanariesTests(SystemCase):
 
 @implementer(IBlocking)
 class Fragile:
-    """Fails over each registration, and quotes it."""
+    """Fails on each registration, and quotes it."""
 
     async def check(self, registration: Registration) -> None:
         raise RuntimeError(f"cannot judge {registration!r}")
 
 
 class FlowTests(SystemCase):
-    """Everything that a client can do, well or badly, with canaries for secrets."""
+    """Everything that a client can do, right or wrong, with canaries for secrets."""
 
     options = OPTIONS
 
     def setUp(self) -> None:
         self.mails = MemoryMails()
         super().setUp()
-        self.canaries = watch(self, SECRETS)
+        self.canaries = watch_for_leaks(self, SECRETS)
 
     def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
-        """A request whose answer is looked through as well."""
+        """A request whose answer is checked as well."""
         answer = self.client.ask(method, path, body, **more)
         self.clock.advance(0)
         giving = path.partition("?")[0] in GIVING and answer.status == 200
-        self.canaries.check(f"{method} {path}", f"{answer}", tokens_belong=giving)
+        self.canaries.check(f"{method} {path}", f"{answer}", tokens_expected=giving)
         return answer
 
     def system(self, **options: Any) -> None:
@@ -132,7 +132,12 @@ class FlowTests(SystemCase):
         begun = self.ask("POST", REGISTER, {"username": "bob", "password": PASSWORD})
         auth = {**DUMMY, "session": begun.json.get("session", "lost")}
         asked += [self.ask("POST", REGISTER, {"auth": auth}) for _ in range(2)]
-        asked += [*self.guests(), *self.mistakes(auth), *self.proofs(auth), *self.uses(**alice)]
+        asked += [
+            *self.guests(),
+            *self.mistakes(auth),
+            *self.validations(auth),
+            *self.uses(**alice),
+        ]
         self.failed_jobs.flush()  # a mail could not be sent
         return [answer.status for answer in asked]
 
@@ -161,9 +166,9 @@ class FlowTests(SystemCase):
             self.ask("POST", f"{REGISTER}?x={PASSWORD}", {**ALICE, "auth": {"session": "x"}}),
         ]
 
-    def proofs(self, auth: dict[str, Any]) -> list[Answer]:
-        """Of an email address, with a code that is wrong and one that is right, and with a mail
-        that can't be sent."""
+    def validations(self, auth: dict[str, Any]) -> list[Answer]:
+        """Validations of an email address, with a wrong code and a right one, and with a mail that
+        can't be sent."""
         mail = {"email": "alice@mail.example", "client_secret": MAIL_SECRET, "send_attempt": 1}
         answers = [self.ask("POST", REQUEST, mail)]
         creds = {"sid": answers[0].json.get("sid", "lost"), "client_secret": MAIL_SECRET}
@@ -180,7 +185,7 @@ class FlowTests(SystemCase):
         ]
 
     def changes(self, access_token: str) -> list[Answer]:
-        """Of the addresses that a user has."""
+        """Changes of a user's addresses."""
         self.mails.trouble = None
         mail = {"email": "new@mail.example", "client_secret": MAIL_SECRET, "send_attempt": 1}
         asked = self.ask("POST", f"{THREEPIDS}/email/requestToken", mail, token=access_token)
@@ -202,7 +207,7 @@ class FlowTests(SystemCase):
         ]
 
     def uses(self, access_token: str, refresh_token: str, **others: str) -> list[Answer]:
-        """What else can be asked, with a user's tokens."""
+        """Further requests with a user's tokens."""
         login = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
         introspect, form = "/_regsys/v1/introspect", f"token={access_token}".encode()
         return [
@@ -224,11 +229,11 @@ class FlowTests(SystemCase):
         ]
 
     def test_everything(self) -> None:
-        """When all goes as it should, and when clients make mistakes."""
+        """When everything works, and when clients make mistakes."""
         statuses = self.everything()
         self.assertEqual(statuses[:5], [200] * 5)
         self.assertEqual(set(statuses), {200, 400, 401, 403, 404, 405})
-        self.assertGreater(self.canaries.heard, 3)
+        self.assertGreater(self.canaries.event_count, 3)
 
     def test_databaseDown(self) -> None:
         """When the database fails every statement."""
@@ -238,13 +243,13 @@ class FlowTests(SystemCase):
         self.assertLessEqual(set(statuses), {400, 401, 404, 405, 503})
 
     def test_unexpectedException(self) -> None:
-        """When a hook fails over the registration that it was shown."""
+        """When a hook fails with the registration as its argument."""
         self.system(blocking=Fragile(), hooks=self.hooks(mails=self.mails), **OPTIONS)
         self.assertEqual(self.everything()[0], 500)
         self.assertIn("cannot judge", str(self.flushLoggedErrors(RuntimeError)[0]))
 
     def test_hasherFails(self) -> None:
-        """When hashing fails, with what it was to hash at hand."""
+        """When hashing fails with the password as its argument."""
 
         def run(function: Any, *args: Any) -> Any:
             return fail(RuntimeError("no thread"))
@@ -255,7 +260,7 @@ class FlowTests(SystemCase):
 
 
 class Down:
-    """A connection to a database that has gone away."""
+    """A connection to a database that is down."""
 
     def cursor(self) -> Any:
         raise sqlite3.OperationalError("disk I/O error")
@@ -265,11 +270,11 @@ class Down:
 
 
 class RowQuotedTests(SystemCase):
-    """PostgreSQL quotes whole rows in its complaints."""
+    """PostgreSQL quotes whole rows in its errors."""
 
     def test_brokenRule(self) -> None:
-        """What is logged of a statement that the database refuses holds nothing of its row."""
-        canaries = watch(self, SECRETS)
+        """The log of a refused statement contains nothing of its row."""
+        canaries = watch_for_leaks(self, SECRETS)
         database = postgres_database(self, self.clock, postgres.dsn(self))
         self.system(database=database, **OPTIONS)
         for change in (
@@ -281,7 +286,7 @@ class RowQuotedTests(SystemCase):
             body = {"username": name, "password": PASSWORD, "auth": DUMMY}
             self.assertEqual(self.client.post(REGISTER, body).status, 500)
         self.assertEqual(len(self.flushLoggedErrors()), 2)
-        self.assertGreater(canaries.heard, 1)
+        self.assertGreater(canaries.event_count, 1)
 
 
 class ReprTests(SystemCase):
@@ -290,8 +295,8 @@ class ReprTests(SystemCase):
     options = OPTIONS
 
     def test_values(self) -> None:
-        """No value that holds a secret shows it."""
-        canaries = watch(self, SECRETS)
+        """No value that has a secret shows it in its repr."""
+        canaries = watch_for_leaks(self, SECRETS)
         key = "call"
         device = DeviceRequest(wants_refresh_token=True)
         logins = self.subsystem.handler.planner.logins

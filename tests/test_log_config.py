@@ -1,4 +1,4 @@
-"""The file of log_config: a homeserver's works as it is, a broken one is refused at the start."""
+"""The file of log_config: a homeserver's works unchanged, a broken one is refused at the start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PRECISE = "%(asctime)s - %(name)s - %(lineno)d - %(levelname)s - %(request)s - %
 
 
 def stock(folder: Path, **handlers: Any) -> dict[str, Any]:
-    """What a homeserver's tool writes for a new server."""
+    """The file that Synapse generates for a new server."""
     return {
         "version": 1,
         "formatters": {"precise": {"format": PRECISE}},
@@ -68,7 +68,7 @@ class LogConfigCase(SynchronousTestCase):
         return str(path)
 
     def begin(self, data: Any) -> Logger:
-        """Logs by this configuration."""
+        """Log with this configuration."""
         LogFile.load(self.file(data)).apply("hs.example")
         for handler in logging.getLogger().handlers:
             self.addCleanup(handler.close)
@@ -80,7 +80,7 @@ class LogConfigCase(SynchronousTestCase):
         return (self.folder / "homeserver.log").read_text().splitlines()
 
     def refused(self, data: Any, *, check: bool = False) -> str:
-        """The first complaint about this configuration; all are of the same form."""
+        """The first problem of this configuration; all have the same form."""
         path = self.file(data)
 
         def use() -> None:
@@ -97,7 +97,7 @@ class StockTests(LogConfigCase):
     """A homeserver's own file."""
 
     def test_lines(self) -> None:
-        """A line has its time, the part that logs, the line of code, level, request and text."""
+        """A line has time, logger, source line, level, request and text."""
         log = self.begin(stock(self.folder))
         log.info("of nothing 100%")
 
@@ -152,20 +152,20 @@ class StockTests(LogConfigCase):
         self.assertEqual(self.written()[-1], "hs.example GET 192.0.2.1 [] asked")
 
     def test_structured(self) -> None:
-        """JSON lines, with what a failure was."""
+        """JSON lines, with the failure's traceback."""
         data = stock(self.folder)
         data["formatters"]["precise"] = {"class": "synapse.logging.TerseJsonFormatter"}
         log = self.begin(data)
         log.info("said {word}", word='ä"')
         log.failure("it broke", Failure(ValueError("why")))
-        said, broke = map(json.loads, self.written()[1:])
-        self.assertIsInstance(said.pop("time"), float)
-        self.assertEqual(said, {"log": 'said ä"', "namespace": "regsys.test", "level": "INFO"})
+        event, broke = map(json.loads, self.written()[1:])
+        self.assertIsInstance(event.pop("time"), float)
+        self.assertEqual(event, {"log": 'said ä"', "namespace": "regsys.test", "level": "INFO"})
         self.assertEqual((broke["log"], broke["level"]), ("it broke", "CRITICAL"))
         self.assertEqual((broke["exc_type"], broke["exc_value"]), ("ValueError", "why"))
 
     def test_whatIsLoggedElsewhere(self) -> None:
-        """What a library logs in Python's own way gets its fields, also with some of its own."""
+        """A record of Python's own logging gets the fields, also if it has some of its own."""
         self.begin(stock(self.folder))
         logging.getLogger("library").info("as ever", extra={"request": "mine"})
         logging.getLogger("library").info("as ever")
@@ -173,7 +173,7 @@ class StockTests(LogConfigCase):
         self.assertTrue(self.written()[-1].endswith("INFO -  - as ever"))
 
     def test_heldBack(self) -> None:
-        """Lines are kept back until there are enough, or an urgent one comes."""
+        """Lines are buffered until there are enough, or an urgent one comes."""
         log = self.begin(stock(self.folder))
         file = self.folder / "homeserver.log"
         before = len(file.read_text().splitlines())
@@ -184,7 +184,7 @@ class StockTests(LogConfigCase):
         self.assertEqual(len(file.read_text().splitlines()), before + 10)
 
     def test_oddMethods(self) -> None:
-        """A client chooses its method, and nothing of a log line."""
+        """A client can choose any method, but cannot inject into a log line."""
 
         async def serve(method: str) -> Optional[str]:
             log_context.begin_request(method)
@@ -197,10 +197,10 @@ class StockTests(LogConfigCase):
 
 
 class RefusedTests(LogConfigCase):
-    """A file by which nothing could be logged."""
+    """A file with which nothing could be logged."""
 
     def test_refused(self) -> None:
-        """What is wrong is told with the file and the reason, in one sentence."""
+        """Each error is reported with the file and the reason, in one sentence."""
         precise = {"class": "logging.StreamHandler", "formatter": "precise"}
         broken_format = stock(self.folder)
         broken_format["formatters"]["precise"]["format"] = "%(reqest)s %(message)s"
@@ -225,32 +225,33 @@ class RefusedTests(LogConfigCase):
         self.assertIn("log_config: /no/log.yaml: cannot be read — No such file", str(error))
 
     def test_doesNotArrive(self) -> None:
-        """A line that gets lost at the end of its way is told of, though nothing was raised."""
+        """A line that gets lost at the handler is reported, although nothing was raised."""
         full = {"class": "logging.FileHandler", "filename": "/dev/full", "formatter": "precise"}
         data = stock(self.folder, file=full)
         self.assertIn("'file' cannot log: OSError: [Errno 28] No space left", self.refused(data))
 
     def test_laterFailures(self) -> None:
-        """Later failures are a sentence on standard error, once a minute, and no traceback."""
+        """Later failures are a sentence on standard error, at most once a minute, and no
+        traceback."""
         self.begin(stock(self.folder))
         (buffer,) = logging.getLogger().handlers
         assert isinstance(buffer, PeriodicMemoryHandler)
         target: Any = buffer.target
-        told: list[str] = []
+        written: list[str] = []
         self.patch(target, "emit", lambda record: target.handleError(record))
         self.patch(
-            __import__("sys"), "stderr", type("E", (), {"write": told.append, "flush": int})()
+            __import__("sys"), "stderr", type("E", (), {"write": written.append, "flush": int})()
         )
         for _ in range(3):
             try:
                 raise OSError(28, "No space left on device")
             except OSError:
                 logging.getLogger("x").warning("lost")
-        self.assertIn("regsys: log_config: handler 'file': ", "".join(told))
-        self.assertEqual("".join(told).count("\n"), 1, told)
+        self.assertIn("regsys: log_config: handler 'file': ", "".join(written))
+        self.assertEqual("".join(written).count("\n"), 1, written)
 
     def test_check(self) -> None:
-        """Looked at without a start it says the same, and makes no file."""
+        """A check without a start reports the same, and creates no file."""
         gone = {"class": "logging.FileHandler", "filename": str(self.folder / "gone" / "x.log")}
         self.assertIn("no directory", self.refused(stock(self.folder, x=gone), check=True))
         here = {"class": "logging.FileHandler", "filename": str(self.folder)}
@@ -264,8 +265,8 @@ class RefusedTests(LogConfigCase):
 
 class ProcessTests(SynchronousTestCase):
     def test_stock(self) -> None:
-        """A service logs by a homeserver's file: whole lines, the session's among them, soon
-        and without a traceback."""
+        """A service logs with a homeserver's file: complete lines, with the session, soon and
+        without a traceback."""
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         data = stock(folder)

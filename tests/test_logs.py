@@ -14,7 +14,7 @@ from regsys.logs import Lines, levels
 from tests.http.wire import Echo, Wire
 
 
-class Unspeakable:
+class BrokenStr:
     def __str__(self) -> str:
         raise RuntimeError("no words")
 
@@ -38,7 +38,7 @@ class LineTests(SynchronousTestCase):
             {"log_format": "{thing.name!r} {items[0]:>5}", "thing": LogLevel.warn, "items": [7]},
             {"log_format": "called: {function()}", "function": lambda: "once"},
             {"log_format": "{missing}"},
-            {"log_format": "{it}", "it": Unspeakable()},
+            {"log_format": "{it}", "it": BrokenStr()},
             {"log_format": "", "log_level": LogLevel.error},
             {"log_format": None},
             {},
@@ -50,7 +50,7 @@ class LineTests(SynchronousTestCase):
             self.assertAsTwisted(**case)
 
     def test_written(self) -> None:
-        """What is logged is there at once, with its time, source and level."""
+        """An event is written at once, with its time, source and level."""
         out = io.StringIO()
         log = Logger(namespace="regsys.test", observer=Lines(out))
         log.warn("{count} left", count=2)
@@ -59,14 +59,14 @@ class LineTests(SynchronousTestCase):
 
 class LevelTests(SynchronousTestCase):
     def test_idleConnection(self) -> None:
-        """That a silent connection was closed is no news for operators."""
+        """That an idle connection was closed is not logged at level info."""
         wire = Wire(resource([Echo("/x").endpoint]), idle_timeout_s=30)
         with capturedLogs() as events:
             wire.clock.advance(31)
         self.assertEqual(events, [])
 
     def test_levels(self) -> None:
-        """Lines of level info are for operators, but for those of Twisted about connections."""
+        """Lines of level info are for operators, except Twisted's own about connections."""
         with capturedLogs() as events:
             Logger(namespace="regsys.http.refusals").info("refused")
             Logger(namespace="twisted.web.http").info("opened")

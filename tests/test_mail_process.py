@@ -1,4 +1,4 @@
-"""``regsys serve`` with a mail server beside it: what it is asked to send arrives, if late."""
+"""``regsys serve`` with a mail server beside it: requested mails arrive, if late."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class MailProcessTests(SynchronousTestCase):
         )
         return ServiceProcess(self, config)
 
-    def asked(self, service: ServiceProcess, email: str) -> str:
-        """Ask for a mail; answered with the sid, whatever the mail server does. Who waited for one
-        that says nothing would wait for ANSWER_S."""
+    def start_validation(self, service: ServiceProcess, email: str) -> str:
+        """Request a mail; answered with the sid, whatever the mail server does. A request that
+        waited for a stalled server would take ANSWER_S."""
         body = {"email": email, "client_secret": "secret", "send_attempt": 1}
         before = time.monotonic()
         answer = service.ask("POST", ASK, body)
@@ -51,7 +51,7 @@ class MailProcessTests(SynchronousTestCase):
         """The mail arrives, its link confirms, and the log has neither link nor address."""
         with smtp_process() as server:
             service = self.serve(server)
-            sid = self.asked(service, "anna@mail.example")
+            sid = self.start_validation(service, "anna@mail.example")
             mail = server.next_mail()
             assert mail is not None
             self.assertEqual(mail.to, "anna@mail.example")
@@ -61,36 +61,36 @@ class MailProcessTests(SynchronousTestCase):
             self.assertEqual(fields["sid"], sid)
             answer = service.ask("POST", parts.path, fields)
             self.assertEqual((answer.status, answer.json), (200, {"success": True}))
-            said = service.stop()
-            self.assertIn("a…@mail.example", said)
+            output = service.stop()
+            self.assertIn("a…@mail.example", output)
             for secret in (fields["token"], "anna@mail.example"):
-                self.assertNotIn(secret, said)
+                self.assertNotIn(secret, output)
 
     def test_stalled(self) -> None:
-        """While the mail server accepts connections and says nothing, asking for mails and all
-        else is answered; once there is one that works, everybody has their mail, and one (F6)."""
-        people = [f"person{number}@mail.example" for number in range(REQUESTS)]
+        """While the mail server accepts connections and stalls, requests for mails and all others
+        are answered; once there is a working one, every client has its mail, once (F6)."""
+        addresses = [f"person{number}@mail.example" for number in range(REQUESTS)]
         with smtp_process() as stalled, ThreadPoolExecutor(REQUESTS) as threads:
-            stalled.be({"greeting": STALL})
+            stalled.set_faults({"greeting": STALL})
             service = self.serve(stalled)
-            sids = threads.map(lambda email: self.asked(service, email), people)
+            sids = threads.map(lambda email: self.start_validation(service, email), addresses)
             self.assertEqual(len(set(sids)), REQUESTS)
             for path in ("/health", "/_matrix/client/v3/register/available?username=alice"):
                 before = time.monotonic()
                 self.assertEqual(service.ask("GET", path).status, 200)
                 self.assertLess(time.monotonic() - before, ANSWER_S)
         with smtp_process(stalled.port) as server:
-            mails = [server.next_mail() for _ in people]
-            self.assertEqual(sorted(mail.to for mail in mails if mail), sorted(people))
+            mails = [server.next_mail() for _ in addresses]
+            self.assertEqual(sorted(mail.to for mail in mails if mail), sorted(addresses))
             self.assertIsNone(server.next_mail(2))
 
     def test_late(self) -> None:
-        """A mail server that puts us off gets the mail again, once it takes mails, and once."""
+        """A mail server that defers a mail gets it again, once it accepts mails, and once."""
         with smtp_process() as server:
-            server.be({"RCPT": 451})
+            server.set_faults({"RCPT": 451})
             service = self.serve(server)
-            self.asked(service, "anna@mail.example")
-            server.be({})
+            self.start_validation(service, "anna@mail.example")
+            server.set_faults({})
             mail = server.next_mail()
             assert mail is not None
             self.assertEqual(mail.to, "anna@mail.example")

@@ -1,4 +1,4 @@
-"""Mails: what they say, in which language, and whose templates say it."""
+"""Mails: their text, their language, and their templates."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ class MailsCase(SynchronousTestCase):
     def compose(
         self, mails: Optional[Mails] = None, kind: str = REGISTRATION, *languages: str
     ) -> Mail:
-        proof = {} if kind == IN_USE else {"link": LINK, "code": CODE}
+        secrets = {} if kind == IN_USE else {"link": LINK, "code": CODE}
         return (mails or self.mails()).compose(
-            kind, "anna@hs.example", languages, message_id="0123", **proof
+            kind, "anna@hs.example", languages, message_id="0123", **secrets
         )
 
     def write(self, name: str, text: str) -> None:
         (self.directory / name).write_text(text)
 
 
-class WordsTests(MailsCase):
+class TextTests(MailsCase):
     def test_confirmation(self) -> None:
-        """Both parts have the whole link and the code, and say which address is confirmed where;
-        nothing is fetched from anywhere."""
+        """Both parts have the whole link and the code, and say which address is confirmed where; no
+        external resource is loaded."""
         for kind in (REGISTRATION, ADD_THREEPID):
             mail = self.compose(kind=kind)
             self.assertEqual(mail.subject, "[hs.example] Confirm your email address")
@@ -84,7 +84,7 @@ class WordsTests(MailsCase):
                 self.assertIn("hs.example", part.replace("@hs.example", ""))
 
     def test_inUse(self) -> None:
-        """Who owns a taken address is told, without link or code."""
+        """The owner of an address in use is told, without link or code."""
         mail = self.compose(kind=IN_USE)
         self.assertEqual(mail.subject, "[hs.example] You already have an account")
         for part in (mail.text, mail.html):
@@ -92,8 +92,8 @@ class WordsTests(MailsCase):
             self.assertNotRegex(part, "href|http")
 
     def test_inUseByAnother(self) -> None:
-        """Where it was to be added to an account the mail does not speak of a new one; the
-        administrator's words stay as they are."""
+        """If the address was to be added to an account, the mail does not mention a new one; an
+        administrator's subject is unchanged."""
         add = {"kind": IN_USE, "to": "anna@hs.example", "languages": (), "registering": False}
         mail = self.mails().compose(**add)
         self.assertEqual(mail.subject, "[hs.example] Your address already belongs to an account")
@@ -106,7 +106,7 @@ class WordsTests(MailsCase):
         self.assertEqual((mail.subject, mail.text), ("Known", "It is anna@hs.example."))
 
     def test_languages(self) -> None:
-        """A mail comes in the reader's language, the subject and both parts."""
+        """A mail is in the reader's language, the subject and both parts."""
         for language, subject, greeting in (
             ("de-at", "[hs.example] Bestätigen Sie Ihre E-Mail-Adresse", "Guten Tag!"),
             ("fr", "[hs.example] Confirmez votre adresse e-mail", "Bonjour,"),
@@ -127,7 +127,7 @@ class WordsTests(MailsCase):
             self.assertTrue(text.endswith("."), text)
 
     def test_subjects(self) -> None:
-        """An administrator's subject is taken as it is, with the names filled in."""
+        """An administrator's subject is used unchanged, with the names filled in."""
         mails = self.mails(
             app_name="Chat",
             subjects={
@@ -143,17 +143,16 @@ class WordsTests(MailsCase):
             self.assertEqual(self.compose(mails, kind).subject, subject)
 
     def test_secrets(self) -> None:
-        """A mail does not show what is in it, nor to whom it goes."""
-        shown = repr(self.compose())
+        """A mail's repr shows neither its content nor its recipient."""
+        text = repr(self.compose())
         for secret in (LINK, CODE, "anna"):
-            self.assertNotIn(secret, shown)
+            self.assertNotIn(secret, text)
 
 
-class TheirTemplatesTests(MailsCase):
+class CustomTemplatesTests(MailsCase):
     def test_homeservers(self) -> None:
-        """A homeserver's templates are taken from the directory of templates by their usual
-        names, and work unchanged: they know the link and the app's name, and what they ask for
-        beyond that is empty."""
+        """A homeserver's templates are found in the directory of templates by their usual names,
+        and work unchanged: they get the link and the app's name, and other variables are empty."""
         self.write("base.html", "<b>{% block body %}{% endblock %}</b>")
         self.write(
             "registration.html",
@@ -177,8 +176,8 @@ class TheirTemplatesTests(MailsCase):
         self.assertIn("is creating", self.compose(mails, REGISTRATION).text)
 
     def test_ourNames(self) -> None:
-        """A template under our own name goes before one under a homeserver's, and may extend
-        ours."""
+        """A template under our own name takes precedence over one under a homeserver's, and may
+        extend ours."""
         self.write("already_in_use.txt", "theirs")
         self.write("mails/already_in_use.txt", "{{ server_name }}")
         self.write("mails/mail.html", "{% block content %}{% endblock %}")
@@ -187,7 +186,8 @@ class TheirTemplatesTests(MailsCase):
         self.assertTrue(mail.html.startswith("<p"), mail.html)
 
     def test_broken(self) -> None:
-        """A template that can't be rendered stops the start: nobody is left waiting for a mail."""
+        """A template that can't be rendered stops the start, so that no user waits for a mail in
+        vain."""
         for text in (
             "{{ link|mxc_to_http }}",
             "{% if %}",
@@ -199,8 +199,8 @@ class TheirTemplatesTests(MailsCase):
             self.assertIn("'registration.html'", str(error))
 
     def test_brokenLater(self) -> None:
-        """One that breaks while the service runs hinders no mail: ours goes out, and the log says
-        why; it tells nothing of what is in the mail."""
+        """If a template breaks while the service runs, our own is used, and the log says why,
+        without the mail's content."""
         for name in ("registration.html", "mails/registration.html"):
             self.write(name, "theirs {{ link }}")
             mails = self.mails()
@@ -209,16 +209,16 @@ class TheirTemplatesTests(MailsCase):
             os.utime(self.directory / name, (1, 1))
             with capturedLogs() as logs:
                 self.assertIn("is creating", self.compose(mails).html)
-            (told,) = map(formatEvent, logs)
-            self.assertIn(f"{name!r} cannot be rendered: TemplateAssertionError", told)
-            self.assertNotIn("canary", told)
+            (line,) = map(formatEvent, logs)
+            self.assertIn(f"{name!r} cannot be rendered: TemplateAssertionError", line)
+            self.assertNotIn("canary", line)
             (self.directory / name).unlink()
 
 
 class InjectionTests(MailsCase):
     def test_everyField(self) -> None:
-        """Markup and line ends in whatever goes into a mail stay text: no element, no header, no
-        control character."""
+        """Markup and line ends in any value of a mail stay text: no element, no header, no control
+        character."""
         self.write("registration.html", "{{ link }}|{{ code }}|{{ app_name }}|{{ server_name }}")
         self.write("registration.txt", "{{ link }}|{{ code }}|{{ app_name }}|{{ server_name }}")
         mails = self.mails()
@@ -233,7 +233,7 @@ class InjectionTests(MailsCase):
         self.assertNotRegex(mail.subject, "[\x00-\x1f\u202e]")
 
     def test_encodedAddress(self) -> None:
-        """An address that the makers of headers would decode gets no mail at all (threat A11)."""
+        """An address that header libraries would decode gets no mail at all (threat A11)."""
         for address in (
             "=?utf-8?q?a=40b.c=0d=0a=53ubject=3a_urgent=0d=0a?=@evil.example",
             '"=?utf-8?q?=0d=0abcc=3a_c?="@evil.example',
@@ -242,7 +242,7 @@ class InjectionTests(MailsCase):
             self.assertRaises(MailRefused, EnvelopeAddress.parse, address)
 
     def test_headers(self) -> None:
-        """Whatever a name or a subject holds, a mail program reads the headers that we wrote and
+        """Whatever a name or a subject contains, a mail program reads the headers that we wrote and
         no others."""
         for name in (
             'A, "B" <c@x.example>', "Größe & Söhne, GmbH", "=?utf-8?q?a?=", "x" * 300, "ü" * 300,
@@ -289,8 +289,8 @@ class InjectionTests(MailsCase):
 
 class MessageTests(MailsCase):
     def test_asRead(self) -> None:
-        """A mail program sees one mail in two forms with the same link, from whom and when, and
-        that no human wrote it; the same mail again has the same Message-ID."""
+        """A mail program sees one mail in two forms with the same link, sender, date, and a mark
+        for automatic mails; the same mail again has the same Message-ID."""
         mail = self.compose()
         head = MessageBuilder(
             server_name="hs.example:8448", from_name="Matrix", from_address="noreply@hs.example"
@@ -315,7 +315,7 @@ class MessageTests(MailsCase):
 
 
 class Server:
-    """A way out that may be barred."""
+    """A mailer that may fail."""
 
     def __init__(self, trouble: Optional[Exception] = None) -> None:
         self.sent: list[Mail] = []
@@ -327,7 +327,7 @@ class Server:
         self.sent.append(mail)
 
 
-class PostTests(MailsCase):
+class MailSenderTests(MailsCase):
     def post(self, server: Server) -> Deferred[None]:
         stands_for(SMTPMailer, server)
         post = ValidationMailSender(mails=self.mails(), deliver=server.send)
@@ -343,16 +343,16 @@ class PostTests(MailsCase):
         return Deferred.fromCoroutine(post.send(mail))
 
     def test_sent(self) -> None:
-        """What somebody is to confirm goes out as the mail of that purpose, in their language."""
+        """A validation is sent as the mail of its purpose, in the user's language."""
         server = Server()
         self.successResultOf(self.post(server))
         self.assertEqual(server.sent, [self.compose(None, REGISTRATION, "de")])
 
     def test_trouble(self) -> None:
-        """What should be tried again is told to whoever sends; what is refused for good ends in
-        the log, which has the address masked."""
+        """A temporary error is raised to the sender; a final one ends in the log, with the address
+        masked."""
         self.failureResultOf(self.post(Server(MailDeferred())), MailDeferred)
         with capturedLogs() as events:
             self.successResultOf(self.post(Server(MailRefused("said 550 to RCPT"))))
-        (told,) = [formatEvent(event) for event in events]
-        self.assertEqual(told, "mail 0123 for a…@hs.example is given up: said 550 to RCPT")
+        (line,) = [formatEvent(event) for event in events]
+        self.assertEqual(line, "mail 0123 for a…@hs.example is given up: said 550 to RCPT")

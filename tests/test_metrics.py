@@ -1,4 +1,4 @@
-"""What is counted, as Prometheus reads it."""
+"""The metrics, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def value(metrics: Metrics, sample: str, **labels: str) -> Optional[float]:
 
 class MetricsTests(SynchronousTestCase):
     def test_registrations(self) -> None:
-        """Registrations count by guest, shadow-ban and provider; nobody's provider is empty."""
+        """Registrations count by guest, shadow-ban and provider; without a provider the label is
+        empty."""
         metrics = Metrics()
         for guest, banned, provider in (
             (False, False, None),
@@ -66,7 +67,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertNotIn(b"regsys_registrations_total{", generate_latest(metrics.registry))
 
     def test_databaseCalls(self) -> None:
-        """Calls of the database count by name, with the time they took."""
+        """Calls of the database count by name, with their duration."""
         metrics = Metrics()
         for seconds in (0.25, 0.5):
             metrics.database_call("find_user", seconds)
@@ -74,7 +75,8 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(value(metrics, "regsys_database_seconds_sum", name="find_user"), 0.75)
 
     def test_jobs(self) -> None:
-        """What waits is shown by kind, with the age of the oldest; nothing any more is zero."""
+        """Waiting jobs are shown by kind, with the age of the oldest; a kind without jobs is
+        zero."""
         metrics = Metrics()
         backlog = [
             Backlog(kind="greet", count=3, oldest_ms=1000),
@@ -83,11 +85,11 @@ class MetricsTests(SynchronousTestCase):
         for items, greet, wave in ((backlog, (3, 4.5), (1, 0)), (backlog[:1], (3, 4.5), (0, 0))):
             metrics.jobs_waiting(items, 5500)
             for kind, expected in (("greet", greet), ("wave", wave)):
-                shown = [
+                values = [
                     value(metrics, name, kind=kind)
                     for name in ("regsys_jobs_waiting", "regsys_oldest_job_age_seconds")
                 ]
-                self.assertEqual(tuple(shown), expected, kind)
+                self.assertEqual(tuple(values), expected, kind)
 
     def test_registries(self) -> None:
         """Several sets live in one process, each in a registry of its own or in one given."""
@@ -101,7 +103,7 @@ class MetricsTests(SynchronousTestCase):
 
 class CountedTests(SystemCase):
     def test_accountsAndLogins(self) -> None:
-        """In a whole server, accounts made and logins of existing ones are counted."""
+        """In a whole server, new accounts and logins of existing ones are counted."""
         self.register()
         self.guest()
         self.client.register(username="alice", password=PASSWORD)
@@ -116,18 +118,18 @@ class CountedTests(SystemCase):
         self.assertEqual(value(metrics, "regsys_logins_total", **labels), 1)
 
     def test_boundedLabels(self) -> None:
-        """However many come, and whatever they send: there are no more series than after the
-        first of them."""
+        """However many requests come, and with whatever content, there are no more series than
+        after the first of them."""
         self.system(email={"notif_from": "a@test.example"}, rc_3pid_validation=PLENTY)
-        shown = []
+        scrapes = []
         for number in range(3):
-            self.comes(f"somebody{number}", number)
+            self.register_and_log_in(f"somebody{number}", number)
             samples = [sample for one in self.registry.collect() for sample in one.samples]
-            shown.append({(sample.name, *sample.labels.items()) for sample in samples})
-        self.assertEqual(shown[1:], shown[:1] * 2)
-        self.assertNotIn("somebody", repr(shown))
+            scrapes.append({(sample.name, *sample.labels.items()) for sample in samples})
+        self.assertEqual(scrapes[1:], scrapes[:1] * 2)
+        self.assertNotIn("somebody", repr(scrapes))
 
-    def comes(self, name: str, number: int) -> None:
+    def register_and_log_in(self, name: str, number: int) -> None:
         """Register and log in, with everything that a client may choose."""
         self.register(name, device_id=name, initial_device_display_name=name)
         self.guest()
@@ -149,7 +151,7 @@ class CountedTests(SystemCase):
         return self.subsystem.process.metrics.registry
 
     def test_whatWaits(self) -> None:
-        """While it runs, the gauges follow what waits, also what nobody here can do."""
+        """While it runs, the gauges follow the waiting jobs, also those of unknown kinds."""
         store, new = JobStore(self.database), [NewJob(kind="fly"), NewJob(kind="fly")]
         self.wait(store.add(new, self.now_ms))
         self.clock.advance(10)
@@ -163,7 +165,7 @@ class CountedTests(SystemCase):
         self.assertEqual(value(metrics, "regsys_jobs_waiting", kind="fly"), 0)
 
     def test_shadowBanned(self) -> None:
-        """Who is shadow-banned counts as such, on the way in."""
+        """A shadow-banned user counts as such at registration."""
         self.subsystem.hooks.spam.register("m", lambda *asked: "shadow_ban")
         self.register()
         labels = {"guest": "false", "shadow_banned": "true", "auth_provider": ""}
@@ -173,8 +175,8 @@ class CountedTests(SystemCase):
 
 class RecoveredTests(SystemCase):
     def test_recovered(self) -> None:
-        """An account in a homeserver's store, whose registration broke off behind it, counts once
-        a recovery has finished it; the client that comes back adds nothing."""
+        """An account in a homeserver's store, whose registration was interrupted, counts once a
+        recovery has finished it; the client's retry adds nothing."""
         accounts, chosen = MemoryAccounts(), config()
         devices = MemoryDevices(accounts)
         process = memory_process(self, chosen, self.clock, self.database)
@@ -201,9 +203,9 @@ class RecoveredTests(SystemCase):
 
 class AddressesTests(AccountCase):
     def test_reasons(self) -> None:
-        """Proofs of email addresses count by what they are for."""
-        self.asked("new@mail.example")
-        self.proven_by(self.alice)
+        """Validations of email addresses count by their purpose."""
+        self.start_validation("new@mail.example")
+        self.validate_as(self.alice)
         for reason in ("register", "add_threepid"):
             labels = {"medium": "email", "reason": reason, "attempt": "1"}
             asked = value(self.subsystem.process.metrics, REQUESTS, **labels)
@@ -213,6 +215,6 @@ class AddressesTests(AccountCase):
 class NumbersTests(PhoneCase):
     def test_medium(self) -> None:
         """So do those of phone numbers."""
-        self.assertEqual(self.ask(send_attempt=2).status, 200)
+        self.assertEqual(self.request_token(send_attempt=2).status, 200)
         labels = {"medium": "msisdn", "reason": "register", "attempt": "2"}
         self.assertEqual(value(self.subsystem.process.metrics, REQUESTS, **labels), 1)

@@ -1,4 +1,4 @@
-"""What an operator's scraper gets from ``regsys serve``."""
+"""The metrics of ``regsys serve``."""
 
 from __future__ import annotations
 
@@ -53,26 +53,26 @@ class ScrapeTests(SynchronousTestCase):
         return self.scrape().get((name, frozenset(labels.items())))
 
     def test_scraped(self) -> None:
-        """Accounts are counted, and jobs that wait are to be seen, also by the next process; a
-        client is shown none of it."""
+        """Accounts are counted, and waiting jobs are visible, also in the next process; a client
+        cannot see them."""
         service = self.serve()
         for name in ("alice", "bob"):
             body = {"username": name, "password": "x y z", "auth": {"type": "m.login.dummy"}}
             self.assertEqual(service.ask("POST", REGISTER, body).status, 200)
-        people = {"guest": "false", "shadow_banned": "false", "auth_provider": ""}
-        self.assertEqual(self.value("regsys_registrations_total", **people), 2)
+        labels = {"guest": "false", "shadow_banned": "false", "auth_provider": ""}
+        self.assertEqual(self.value("regsys_registrations_total", **labels), 2)
         self.assertEqual([service.ask("GET", path).status for path in PATHS], [404, 404])
         self.assertEqual(set(self.scrape(PATHS[1])), set(self.scrape()))
         service.stop()
         service = self.serve()
         until(lambda: self.value("regsys_jobs_waiting", kind="auto_join"))
         self.assertEqual(self.value("regsys_jobs_waiting", kind="auto_join"), 2)
-        self.assertIsNone(self.value("regsys_registrations_total", **people))
+        self.assertIsNone(self.value("regsys_registrations_total", **labels))
         service.stop()
 
     def test_beside(self) -> None:
-        """Metrics are served beside clients where a listener names both; where they are off, a
-        listener of their own is not opened, and is listed as unused."""
+        """Metrics are served beside clients if a listener names both; if they are off, a listener
+        of their own is not opened, and is listed as unused."""
         both = {"port": self.port, "resources": [{"names": ["client", "metrics"]}]}
         service = self.serve(listeners=[{**both, "bind_addresses": ["127.0.0.1"]}])
         self.assertEqual(service.ask("GET", "/_matrix/client/versions").status, 200)

@@ -9,7 +9,7 @@ from regsys.networks import address_key, site_key
 
 class NetworksTests(SynchronousTestCase):
     def test_keys(self) -> None:
-        """IPv4 counts by address however it is written, IPv6 by its /64, the rest as it is."""
+        """IPv4 counts by address however it is written, IPv6 by its /64, others unchanged."""
         for address, key in [
             ("192.0.2.7", "192.0.2.7"),
             ("::ffff:192.0.2.7", "192.0.2.7"),
@@ -31,7 +31,7 @@ class NetworksTests(SynchronousTestCase):
             self.assertEqual(address_key(address), key)
 
     def test_sites(self) -> None:
-        """An IPv6 network has its /48 around it; IPv4 and the rest have nothing."""
+        """An IPv6 network belongs to its /48; IPv4 and others to nothing."""
         for key, site in [
             ("2001:db8:1:2::/64", "2001:db8:1::/48"),
             ("2001:db8:1::/64", "2001:db8:1::/48"),

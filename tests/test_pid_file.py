@@ -1,4 +1,4 @@
-"""The file of the process ID: what is found before a start, and what it never does."""
+"""The file of the process ID: the checks before a start, and its limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PidFileTests(SynchronousTestCase):
         self.path = str(self.folder / "regsys.pid")
 
     def test_fine(self) -> None:
-        """A new file in a directory, one that is left over, nothing at all."""
+        """A new file in a directory, one that is left over, and no file at all are accepted."""
         self.assertIsNone(pid_file.problem(self.path))
         self.assertIsNone(pid_file.problem("regsys-of-a-test.pid"))
         self.assertIsNone(pid_file.problem("/dev/null"))
@@ -28,19 +28,19 @@ class PidFileTests(SynchronousTestCase):
             self.assertIsNone(pid_file.problem(self.path))
 
     def test_refused(self) -> None:
-        """A directory, a file in one that is missing or cannot be written, what is no file: each
-        with what to do."""
+        """A directory, a file in a missing or read-only directory, and anything but a file are
+        refused: each with what to do."""
         listening = socket.socket(socket.AF_UNIX)
         self.addCleanup(listening.close)
         listening.bind("s.sock")
         self.addCleanup(os.unlink, "s.sock")
-        for path, told in (
+        for path, expected in (
             (str(self.folder), "a directory — name a file in it"),
             ("/nowhere/regsys.pid", "there is no directory /nowhere — make it"),
             (f"{__file__}/regsys.pid", "Not a directory — "),
             ("s.sock", "neither a file nor new"),
         ):
-            self.assertIn(told, pid_file.problem(path) or "", path)
+            self.assertIn(expected, pid_file.problem(path) or "", path)
         self.patch(os, "access", lambda path, mode: False)
         for _ in range(2):
             # First its directory, then the file that is there.
@@ -51,7 +51,7 @@ class PidFileTests(SynchronousTestCase):
         self.assertIsNone(pid_file.problem(self.path))
 
     def test_otherProcesses(self) -> None:
-        """Only the ID of one other process that lives counts as one."""
+        """Only the ID of another running process counts."""
         for text, lives in (
             (str(os.getppid()), True),
             (f" {os.getppid()}\n", True),
@@ -68,7 +68,8 @@ class PidFileTests(SynchronousTestCase):
             self.assertEqual(pid_file.names_process(self.path), lives, text)
 
     def test_writtenAndRemoved(self) -> None:
-        """It holds our ID until the end; another's is left; what goes wrong is logged, no more."""
+        """It has our ID until the end; another process's is left; an error is logged, nothing
+        else."""
         pid_file.write(self.path)
         self.assertEqual(Path(self.path).read_text(), f"{os.getpid()}\n")
         pid_file.remove(self.path)
@@ -80,6 +81,6 @@ class PidFileTests(SynchronousTestCase):
             pid_file.remove(self.path)
             pid_file.write("/nowhere/regsys.pid")
         self.assertEqual(Path(self.path).read_text(), "1")
-        told = [formatEvent(event) for event in logs]
-        self.assertIn("it names a process that runs", told[0])
-        self.assertIn("/nowhere/regsys.pid is not written: No such file", told[1])
+        expecteds = [formatEvent(event) for event in logs]
+        self.assertIn("it names a process that runs", expecteds[0])
+        self.assertIn("/nowhere/regsys.pid is not written: No such file", expecteds[1])

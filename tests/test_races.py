@@ -1,5 +1,5 @@
-"""Sixteen clients at once, against real processes on both databases: a name, a session or a guest
-is won once, and nobody is answered with a 5xx (threat F2)."""
+"""Sixteen concurrent clients, against real processes on both databases: a name, a session or a
+guest is won once, and no client gets a 5xx (threat F2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROUNDS = 20 * SCALE
 
 class Races(RaceCase):
     def test_oneName(self: Any) -> None:
-        """Of sixteen who want one name, in whatever case, one gets it."""
+        """Of sixteen registrations for one name, in any case, one succeeds."""
         for number in range(ROUNDS):
             spellings = (f"name{number}", f"NAME{number}")
             answers = self.race(
@@ -52,28 +52,28 @@ class Races(RaceCase):
         self.assertAccounts(FEW_ROUNDS * CONTENDERS)
 
     def test_oneSession(self: Any) -> None:
-        """Whoever completes a session gets the same account, device and tokens as all others."""
+        """All who complete a session get the same account, device and tokens."""
         for number in range(ROUNDS):
             self.complete({"username": f"name{number}", "password": PASSWORD})
         self.assertAccounts(ROUNDS)
 
     def test_oneSessionWithoutName(self: Any) -> None:
-        """So do those whose session has asked for no name."""
+        """The same holds for a session that has asked for no name."""
         for _ in range(ROUNDS):
             self.complete({"password": PASSWORD})
         self.assertAccounts(ROUNDS)
 
-    def complete(self: Any, wishes: Any) -> None:
-        challenge = self.services[0].ask("POST", f"{V3}/register", wishes)
+    def complete(self: Any, body: Any) -> None:
+        challenge = self.services[0].ask("POST", f"{V3}/register", body)
         auth = {**DUMMY, "session": challenge.json["session"]}
-        answers = self.race(lambda contender: {**wishes, "refresh_token": True, "auth": auth})
-        told = {re.sub(rb'"expires_in_ms":\d+', b"", answer.content) for answer in answers}
-        self.assertEqual(len(told), 1, told)
-        self.assertEqual(answers[0].status, 200, told)
+        answers = self.race(lambda contender: {**body, "refresh_token": True, "auth": auth})
+        contents = {re.sub(rb'"expires_in_ms":\d+', b"", answer.content) for answer in answers}
+        self.assertEqual(len(contents), 1, contents)
+        self.assertEqual(answers[0].status, 200, contents)
         self.assertIn("expires_in_ms", answers[0].json)
 
     def test_oneSessionManyNames(self: Any) -> None:
-        """A session that sixteen complete with sixteen names gets one of them."""
+        """A session that sixteen requests complete with sixteen names gets one of them."""
         for number in range(FEW_ROUNDS):
             challenge = self.services[0].ask("POST", f"{V3}/register", {"password": PASSWORD})
             auth = {**DUMMY, "session": challenge.json["session"]}
@@ -91,18 +91,19 @@ class Races(RaceCase):
         self.assertAccounts(FEW_ROUNDS)
 
     def test_guestUpgrade(self: Any) -> None:
-        """A guest becomes a user once; the others learn that its token, or its name, is gone."""
+        """A guest becomes a user once; the other requests learn that its token, or its name, is
+        gone."""
         for number in range(ROUNDS):
             guest = self.services[0].ask("POST", f"{V3}/register?kind=guest", {}).json
-            wishes = {
+            body = {
                 "username": guest["user_id"][1:].partition(":")[0],
                 "guest_access_token": guest["access_token"],
             }
             # In every other round each has a session of its own.
-            stages = [self.stage(wishes) if number % 2 else DUMMY for _ in range(CONTENDERS)]
+            stages = [self.stage(body) if number % 2 else DUMMY for _ in range(CONTENDERS)]
             answers = self.race(
-                lambda contender, wishes=wishes, stages=stages: {
-                    **wishes,
+                lambda contender, body=body, stages=stages: {
+                    **body,
                     "password": f"{PASSWORD} {contender}",
                     "auth": stages[contender],
                 }
@@ -116,9 +117,9 @@ class Races(RaceCase):
             self.assertEqual(who.json["errcode"], "M_UNKNOWN_TOKEN")
         self.assertAccounts(ROUNDS)
 
-    def stage(self: Any, wishes: Any) -> Any:
-        """What completes a session that is begun with these."""
-        challenge = self.services[0].ask("POST", f"{V3}/register", wishes)
+    def stage(self: Any, body: Any) -> Any:
+        """The stage that completes a session which is begun with this body."""
+        challenge = self.services[0].ask("POST", f"{V3}/register", body)
         return {**DUMMY, "session": challenge.json["session"]}
 
 

@@ -1,4 +1,4 @@
-"""Limits (contract B16.9-10): buckets, concurrency, and whose limit an address falls under."""
+"""Limits (contract B16.9-10): buckets, concurrency, and the limit of an address."""
 
 from __future__ import annotations
 
@@ -72,13 +72,14 @@ class BucketsTests(LimitCase):
         self.assertEqual(self.count_passing(limit, "a", 10), 3)
 
     def test_keysAreApart(self) -> None:
-        """What one key uses up is not missing to another."""
+        """Use of one key does not affect another."""
         limit = self.buckets(0.17, 3)
         self.count_passing(limit, "a", 10)
         self.assertEqual(self.count_passing(limit, "b", 10), 3)
 
     def test_hintIsExact(self) -> None:
-        """Whoever comes after the hinted time passes, two milliseconds earlier nobody does."""
+        """A request after the hinted time passes, one that comes two milliseconds earlier does
+        not."""
         for per_second, burst_count in [(0.17, 3), (0.003, 5), (1, 1), (7.3, 20)]:
             limit = self.buckets(per_second, burst_count)
             self.clock.advance(0.7)
@@ -91,7 +92,7 @@ class BucketsTests(LimitCase):
                 self.passes(limit.take("a"))
 
     def test_roundingRefusesNobody(self) -> None:
-        """Whoever comes when the limit's time is over passes, at whatever time that is."""
+        """A request passes when the limit's time is over, at whatever time that is."""
         limit = self.buckets(10, 1)
         self.clock.advance(10_000_000)
         for _ in range(100):
@@ -99,7 +100,7 @@ class BucketsTests(LimitCase):
             self.clock.advance(0.1)
 
     def test_refusedTriesCountNothing(self) -> None:
-        """Trying in vain does not put off the moment when it works again."""
+        """A refused try does not put off the time of the next success."""
         limit = self.buckets(1, 1)
         self.passes(limit.take("a"))
         self.clock.advance(0.5)
@@ -108,7 +109,7 @@ class BucketsTests(LimitCase):
         self.assertEqual(self.refused(limit.take("a")), 250)
 
     def test_peekCountsNothing(self) -> None:
-        """Looking is refused exactly when taking would be, and uses up nothing."""
+        """A peek is refused exactly when a take would be, and uses up nothing."""
         limit = self.buckets(1, 2)
         for _ in range(5):
             self.passes(limit.peek("a"))
@@ -123,7 +124,7 @@ class BucketsTests(LimitCase):
         self.assertEqual(self.count_passing(limit, "a", 3), 1)
 
     def test_givingBackTooMuchGainsNothing(self) -> None:
-        """What was never taken can be given back, but the burst stays what it is."""
+        """Giving back more than was taken does not exceed the burst."""
         limit = self.buckets(0.17, 3)
         self.passes(limit.give_back("a"))
         self.passes(limit.take("a"))
@@ -132,7 +133,7 @@ class BucketsTests(LimitCase):
         self.assertEqual(self.count_passing(limit, "a", 10), 3)
 
     def test_zeroRateLetsTheBurstThrough(self) -> None:
-        """With ``per_second`` 0 nothing follows the burst, and the hint is a day."""
+        """With ``per_second`` 0 nothing passes after the burst, and the hint is a day."""
         limit = self.buckets(0, 2)
         self.assertEqual(self.count_passing(limit, "a", 5), 2)
         self.clock.advance(1_000_000)
@@ -146,7 +147,7 @@ class BucketsTests(LimitCase):
         self.assertEqual(self.refused(limit.peek("a")), NEVER_MS)
 
     def test_idleKeysAreForgotten(self) -> None:
-        """Keys whose bucket has run out disappear as others come: two for each."""
+        """Keys whose bucket has run out are removed as others come: two for each."""
         limit = self.buckets(1, 3)
         for number in range(1000):
             self.passes(limit.take(f"old {number}"))
@@ -156,7 +157,7 @@ class BucketsTests(LimitCase):
         self.assertEqual(len(limit._buckets), 501)
 
     def test_usedKeysAreKept(self) -> None:
-        """Keys that have not run out are kept, and hide no idle one behind them from view."""
+        """Keys that have not run out are kept, and do not keep idle ones behind them."""
         limit = self.buckets(1, 3)
         for number in range(1000):
             self.count_passing(limit, "a", 3)
@@ -167,7 +168,7 @@ class BucketsTests(LimitCase):
         self.assertLess(len(limit._buckets), 10)
 
     def test_memoryIsBounded(self) -> None:
-        """A flood of keys that never run out pushes out the oldest of them."""
+        """A flood of keys that never run out removes the oldest of them."""
         self.patch(rate_limit, "MOST_KEYS", 10)
         limit = self.buckets(0, 1)
         for number in range(1000):
@@ -176,7 +177,7 @@ class BucketsTests(LimitCase):
         self.refused(limit.take("999"))
 
 
-class TurnstileTests(LimitCase):
+class OneAtATimeTests(LimitCase):
     def setUp(self) -> None:
         super().setUp()
         self.gate = OneAtATime(clock=self.clock)
@@ -185,7 +186,7 @@ class TurnstileTests(LimitCase):
         return self.wait(self.gate.enter(key))
 
     def test_firstPassesAtOnce(self) -> None:
-        """Nobody waits who comes alone, or two seconds after the one before."""
+        """A request does not wait if it is alone, or two seconds after the one before."""
         provides(IConcurrencyLimiter, self.gate)
         for _ in range(5):
             self.successResultOf(self.enter())
@@ -193,7 +194,7 @@ class TurnstileTests(LimitCase):
             self.clock.advance(2)
 
     def test_secondWithinTwoSecondsWaitsASecond(self) -> None:
-        """Whoever comes less than two seconds after the one before waits for one second."""
+        """A request less than two seconds after the one before waits for one second."""
         self.successResultOf(self.enter())
         self.gate.leave("a")
         for _ in range(3):
@@ -206,7 +207,7 @@ class TurnstileTests(LimitCase):
             self.gate.leave("a")
 
     def test_oneAtATime(self) -> None:
-        """The second one gets in when the first has left; another key's needs not wait."""
+        """The second one enters when the first has left; another key's need not wait."""
         self.successResultOf(self.enter())
         entering = self.enter()
         self.successResultOf(self.enter("b"))
@@ -225,8 +226,8 @@ class TurnstileTests(LimitCase):
         self.successResultOf(entering)
 
     def test_twoMayWait(self) -> None:
-        """Of four at once one is served and two wait a second; the fourth is refused, and may
-        come in two seconds (contract B16.9)."""
+        """Of four at once one is served and two wait a second; the fourth is refused, and may come
+        in two seconds (contract B16.9)."""
         self.successResultOf(self.enter())
         self.gate.leave("a")
         second, third = self.enter(), self.enter()
@@ -244,7 +245,7 @@ class TurnstileTests(LimitCase):
         self.successResultOf(self.enter())
 
     def test_thoseWhoWaitForASlowOne(self) -> None:
-        """Behind a request that takes its time two wait too, and get in one after the other."""
+        """Behind a slow request two wait too, and enter one after the other."""
         self.successResultOf(self.enter())
         self.clock.advance(10)
         second, third = self.enter(), self.enter()
@@ -257,7 +258,8 @@ class TurnstileTests(LimitCase):
         self.successResultOf(self.enter("b"))
 
     def test_whoeverGoesAwayWaitsNoMore(self) -> None:
-        """A waiter who cancels, in its second or after it, leaves its place to another."""
+        """A waiting request that is cancelled, in its second or after it, leaves its place to
+        another."""
         self.successResultOf(self.enter())
         for waited_s in (0.5, 1.5):
             entering = self.enter()
@@ -271,7 +273,7 @@ class TurnstileTests(LimitCase):
         self.successResultOf(entering)
 
     def test_idleKeysAreForgotten(self) -> None:
-        """Keys that nobody has used for two seconds disappear as others come."""
+        """Keys that have not been used for two seconds are removed as others come."""
         for number in range(1000):
             self.successResultOf(self.enter(f"old {number}"))
             self.gate.leave(f"old {number}")
@@ -281,7 +283,7 @@ class TurnstileTests(LimitCase):
         self.assertEqual(len(self.gate._gates), 501)
 
     def test_keysInUseAreKept(self) -> None:
-        """A key whose request is still under way is kept, and hides no idle one from view."""
+        """A key whose request is still under way is kept, and does not keep idle ones."""
         for number in range(10):
             self.successResultOf(self.enter(f"slow {number}"))
         self.clock.advance(2)
@@ -294,7 +296,7 @@ class TurnstileTests(LimitCase):
         self.gate.leave("slow 9")
 
     def test_clockSetBack(self) -> None:
-        """When the clock is set back an hour, nobody waits for it to catch up."""
+        """When the clock is set back an hour, no request waits for it to catch up."""
         self.clock.advance(3600)
         self.successResultOf(self.enter())
         self.gate.leave("a")
@@ -302,12 +304,12 @@ class TurnstileTests(LimitCase):
         self.successResultOf(self.enter())
 
 
-class WideTurnstileTests(LimitCase):
+class SeveralAtATimeTests(LimitCase):
     """A limit that lets several through at a time."""
 
     def test_places(self) -> None:
-        """As many as there are places get in at once, twice as many wait, and each who leaves
-        lets one of them in."""
+        """As many as there are places enter at once, twice as many wait, and each that leaves lets
+        one of them in."""
         gate = OneAtATime(clock=self.clock, places=3)
         entering = [self.wait(gate.enter("a")) for _ in range(9)]
         self.assertEqual(self.refused(gate.enter("a")), 2000)
@@ -319,7 +321,7 @@ class WideTurnstileTests(LimitCase):
             self.successResultOf(entering[inside])
 
     def test_pause(self) -> None:
-        """Only who comes within two seconds of the one so many places before waits a second."""
+        """Only a request within two seconds of the one so many places before waits a second."""
         gate = OneAtATime(clock=self.clock, places=3)
         for _ in range(9):
             self.successResultOf(self.wait(gate.enter("a")))
@@ -333,7 +335,7 @@ class WideTurnstileTests(LimitCase):
 
 
 def subnets(count: int, prefix: str = "2001:db8:7") -> list[str]:
-    """The keys of as many /64s of one /48."""
+    """The keys of this many /64s of one /48."""
     return [address_key(f"{prefix}:{number:x}::1") for number in range(count)]
 
 
@@ -346,7 +348,7 @@ class AddressBucketsTests(LimitCase):
         provides(ILimiter, self.limit)
 
     def test_oneSite(self) -> None:
-        """600 networks of one site get together what eight networks get, the rate included."""
+        """600 networks of one site together get what eight networks get, the rate included."""
         keys = subnets(600)
         self.assertEqual(sum(self.count_passing(self.limit, key, 3) for key in keys), 24)
         self.clock.advance(1)
@@ -355,13 +357,13 @@ class AddressBucketsTests(LimitCase):
         self.assertEqual(self.count_passing(self.limit, other, 9), 3)
 
     def test_oneNetwork(self) -> None:
-        """One network alone does not use up its site's, nor what is refused anything of it."""
+        """One network alone does not use up its site's limit, nor does what it is refused."""
         first, *others = subnets(8)
         self.assertEqual(self.count_passing(self.limit, first, 100), 3)
         self.assertEqual([self.count_passing(self.limit, key, 9) for key in others], [3] * 7)
 
     def test_refusedBySite(self) -> None:
-        """What the site's limit refuses does not count for the network's own."""
+        """What the site's limit refuses does not count against the network's own."""
         *full, last = subnets(9)
         for key in full:
             self.count_passing(self.limit, key, 3)
@@ -372,7 +374,7 @@ class AddressBucketsTests(LimitCase):
         self.assertEqual(self.count_passing(self.limit, last, 9), 3)
 
     def test_givenBack(self) -> None:
-        """What is given back is there again for both; looking uses up nothing of either."""
+        """What is given back is there again for both; a peek uses up nothing of either."""
         keys = subnets(24)
         for key in keys:
             self.passes(self.limit.peek(key))
@@ -383,18 +385,18 @@ class AddressBucketsTests(LimitCase):
         self.assertEqual(self.count_passing(self.limit, keys[0], 3), 1)
 
     def test_words(self) -> None:
-        """Words before the address stay apart for the site as well."""
+        """A prefix before the address keeps sites apart as well."""
         for kind in ("email", "msisdn"):
             keys = [f"{kind} {key}" for key in subnets(30)]
             self.assertEqual(sum(self.count_passing(self.limit, key, 1) for key in keys), 24)
 
     def test_noSites(self) -> None:
-        """IPv4, sockets and names have no site around them."""
+        """IPv4, sockets and names belong to no site."""
         for key in ("192.0.2.7", "unix", "email 192.0.2.8"):
             self.assertEqual(self.count_passing(self.limit, key, 9), 3)
 
 
-class AddressTurnstileTests(LimitCase):
+class OneAtATimeByAddressTests(LimitCase):
     def test_oneSite(self) -> None:
         """Of one site's networks eight are let in at a time, and sixteen wait."""
         gate = OneAtATimeByAddress.on(self.clock)
@@ -414,7 +416,7 @@ class AddressTurnstileTests(LimitCase):
         self.assertNoResult(self.wait(gate.enter(keys[599])))
 
     def test_ownTurn(self) -> None:
-        """Each network has its own turn, and IPv4 no other."""
+        """Each network has its own turn, and so has an IPv4 address."""
         gate = OneAtATimeByAddress.on(self.clock)
         for key in (subnets(1)[0], "192.0.2.7"):
             self.successResultOf(self.wait(gate.enter(key)))
@@ -425,17 +427,17 @@ class AddressTurnstileTests(LimitCase):
             self.successResultOf(second)
 
 
-class OtherTurnstileTests(LimitCase):
-    def test_openTurnstileStopsNobody(self) -> None:
-        """No limit lets everybody in at once."""
+class OtherLimitsTests(LimitCase):
+    def test_noConcurrencyLimit(self) -> None:
+        """No limit lets all in at once."""
         gate = NoConcurrencyLimit()
         provides(IConcurrencyLimiter, gate)
         for _ in range(10):
             self.passes(gate.enter("a"))
         gate.leave("a")
 
-    def test_limitInATurnstilesPlace(self) -> None:
-        """A limit counts those who enter, whether or not they have left again."""
+    def test_rateInstead(self) -> None:
+        """A rate limit counts those that enter, whether or not they have left again."""
         gate = RateAsConcurrencyLimit(self.buckets(1, 2))
         provides(IConcurrencyLimiter, gate)
         self.passes(gate.enter("a"))

@@ -1,4 +1,4 @@
-"""What README.md shows is what happens."""
+"""The examples of README.md work as shown."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class TranscriptTests(CurlTests):
     """The curl commands, run in their order against a service."""
 
     def run_transcripts(self, base_url: str) -> int:
-        """Returns how many commands were run. ``$name`` stands for what an earlier answer had
-        under that name, ``…`` for anything."""
+        """Returns how many commands were run. ``$name`` stands for a value of that name in an
+        earlier answer, ``…`` for anything."""
         known: dict[str, str] = {"server": "localhost"}
         count = 0
         for transcript in transcripts():
@@ -49,9 +49,11 @@ class TranscriptTests(CurlTests):
                     arguments, capture_output=True, text=True, check=True, timeout=PATIENCE_S
                 )
                 pattern = re.escape(expected).replace(re.escape(ANY), ".+")
-                shown = done.stdout.replace(":test.example", ":localhost")
-                shown = shown.replace('"home_server":"test.example"', '"home_server":"localhost"')
-                self.assertRegex(shown, f"^{pattern}$", command)
+                printed = done.stdout.replace(":test.example", ":localhost")
+                printed = printed.replace(
+                    '"home_server":"test.example"', '"home_server":"localhost"'
+                )
+                self.assertRegex(printed, f"^{pattern}$", command)
                 answer: dict[str, Any] = json.loads(done.stdout)
                 known.update({key: str(value) for key, value in answer.items()})
                 count += 1
@@ -81,7 +83,7 @@ class DemonstrationTests(CurlTests):
         """``regsys serve`` alone explains itself, and the command that it prints registers."""
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
-        # The port of the demonstration may be somebody's: any free one will do.
+        # The demo's port may be taken: any free one will do.
         port = free_port()
         service = ServiceProcess(self, cwd=folder, options=["--port", str(port)])
         introduction = service.output
@@ -89,9 +91,9 @@ class DemonstrationTests(CurlTests):
         self.assertIn("this is not a homeserver", introduction)
         command = re.search(r"^ *(curl .*)$", introduction, re.MULTILINE)
         assert command is not None, introduction
-        shown = command[1]
-        self.assertIn(f"http://localhost:{port}/", shown)
+        printed = command[1]
+        self.assertIn(f"http://localhost:{port}/", printed)
         done = subprocess.run(
-            shlex.split(shown), capture_output=True, text=True, timeout=PATIENCE_S
+            shlex.split(printed), capture_output=True, text=True, timeout=PATIENCE_S
         )
         self.assertEqual(json.loads(done.stdout)["user_id"], "@alice:localhost")

@@ -1,4 +1,4 @@
-"""``register_new_matrix_user``, the tool that administrators know, against ``regsys serve``."""
+"""``register_new_matrix_user``, the tool of homeserver administrators, against ``regsys serve``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RegisterToolTests(SynchronousTestCase):
             if os.environ.get("CI") == "true":
                 self.fail(str(missing))
             raise SkipTest(f"register_new_matrix_user was not tried: {missing}") from None
-        # Run as the file that it is: as a module it would import the homeserver around it.
+        # Run as a file: as a module it would import the homeserver around it.
         self.script = packages / "synapse" / "_scripts" / "register_new_matrix_user.py"
         self.packages = packages
         folder = Path(self.mktemp()).resolve()
@@ -43,7 +43,7 @@ class RegisterToolTests(SynchronousTestCase):
         self.service = ServiceProcess(self, self.config)
 
     def run_tool(self, user: str, *options: str) -> tuple[int, str]:
-        """Its exit code, and what it prints; by default it knows the secret and the address."""
+        """Its exit code and its output; by default it has the secret and the address."""
         done = subprocess.run(
             [sys.executable, str(self.script), "-u", user, "-p", PASSWORD, *options],
             env={**os.environ, "PYTHONPATH": str(self.packages), "NO_PROXY": "*"},
@@ -56,9 +56,9 @@ class RegisterToolTests(SynchronousTestCase):
         return done.returncode, done.stdout
 
     def registers(self, user: str, *options: str, is_admin: bool = False) -> None:
-        """The tool makes this account: its password logs in, and it may do what it should."""
-        code, said = self.run_tool(user, *options)
-        self.assertEqual((code, said.splitlines()[-1:]), (0, ["Success!"]), said)
+        """The tool makes this account: its password logs in, and its admin rights are as asked."""
+        code, output = self.run_tool(user, *options)
+        self.assertEqual((code, output.splitlines()[-1:]), (0, ["Success!"]), output)
         body = {"type": "m.login.password", "user": user, "password": PASSWORD}
         login = self.service.ask("POST", "/_matrix/client/v3/login", body)
         self.assertEqual((login.status, login.json["user_id"]), (200, f"@{user}:{SERVER_NAME}"))
@@ -67,20 +67,20 @@ class RegisterToolTests(SynchronousTestCase):
         self.assertEqual(answer.status, 200 if is_admin else 403, answer)
 
     def test_registers(self) -> None:
-        """It makes users with a type and without one, and administrators, by a secret that it
-        is given or finds in the configuration, as it finds the listener there. A name that is
-        taken, or a type that there is not, is told in our words."""
+        """It makes users with a type and without one, and administrators, with a secret that it is
+        given or finds in the configuration, as it finds the listener there. A taken name, or an
+        unknown type, is reported in our words."""
         given = ("-k", SECRET, self.service.base_url)
         found = ("-c", str(self.config))
         self.registers("alice", "--no-admin", *given)
         self.registers("robot", "--no-admin", "-t", "bot", *given)
         self.registers("root", "-a", *given, is_admin=True)
         self.registers("bob", "--no-admin", *found)
-        code, said = self.run_tool("bob", "--no-admin", "--exists-ok", *found)
-        self.assertEqual((code, "already exists" in said), (0, True), said)
+        code, output = self.run_tool("bob", "--no-admin", "--exists-ok", *found)
+        self.assertEqual((code, "already exists" in output), (0, True), output)
         for user, options in (("bob", ()), ("carl", ("-t", "pope"))):
-            code, said = self.run_tool(user, "--no-admin", *options, *found)
-            self.assertEqual(code, 1, said)
-            status, sentence = said.splitlines()[-2:]
-            self.assertIn("ERROR! Received 400", status, said)
-            self.assertTrue(sentence.endswith("."), said)
+            code, output = self.run_tool(user, "--no-admin", *options, *found)
+            self.assertEqual(code, 1, output)
+            status, sentence = output.splitlines()[-2:]
+            self.assertIn("ERROR! Received 400", status, output)
+            self.assertTrue(sentence.endswith("."), output)

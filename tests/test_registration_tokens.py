@@ -1,4 +1,4 @@
-"""The rules of registration tokens: which values are good, and whom a token lets in."""
+"""The rules of registration tokens: valid values, and valid tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOW_MS = NOW_S * 1000
 
 class ValidityTests(SynchronousTestCase):
     def test_isValid(self) -> None:
-        """One more may begin if it has not ended and pending and completed leave a use."""
+        """A token is valid if it has not expired and pending and completed leave a use."""
         for token, valid in (
             ({}, True),
             ({"pending": 10**6, "completed": 10**6}, True),
@@ -37,7 +37,7 @@ class ValidityTests(SynchronousTestCase):
             self.assertIs(RegistrationToken(token="t", **token).is_valid(NOW_MS), valid, token)
 
     def test_repr(self) -> None:
-        """Who reads a log learns no token."""
+        """The repr does not contain the token."""
         self.assertNotIn("welcome", repr(RegistrationToken(token="welcome")))
 
 
@@ -59,10 +59,10 @@ class RulesTests(SynchronousTestCase):
         refused = Deferred.fromCoroutine(coroutine)
         self.assertIsNotNone(self.failureResultOf(refused, error), case)
 
-    # --- Making --------------------------------------------------------------------------
+    # --- Creating ------------------------------------------------------------------------
 
     def test_created(self) -> None:
-        """A token is what was asked for, made now."""
+        """A token has the given values, and the present as its creation time."""
         creating = self.tokens.create(
             token=ALPHABET[-64:],
             settings={"uses_allowed": 3, "expiry_ms": NOW_MS + 1, "note": "für Zoë"},
@@ -80,8 +80,8 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(self.wait(self.tokens.get(ALPHABET[-64:])), expected)
 
     def test_madeUp(self) -> None:
-        """A token that is made up has the length asked for, and no sign that would need care
-        where people pass it on."""
+        """A generated token has the given length, and no character that is easily mistaken or needs
+        escaping."""
         for length in (1, 16, 64):
             token = self.create(length=length).token
             self.assertEqual(len(token), length)
@@ -89,7 +89,7 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(len({self.create().token for _ in range(50)}), 50)
 
     def test_madeUpAnew(self) -> None:
-        """One that is made up but taken is made up anew; in the end that is given up."""
+        """A generated token that is taken is generated again; after several tries that fails."""
         asked: list[str] = []
 
         @attr.frozen
@@ -109,25 +109,25 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(len(asked), TRIES)
 
     def test_taken(self) -> None:
-        """There is one token of a name; capitals make another."""
+        """There is one token of a name; case matters."""
         self.create("welcome")
         self.clock.advance(1)
         self.assertRefused(self.tokens.create(token="welcome", settings={}), InvalidParam)
         self.create("Welcome")
 
     def test_badNames(self) -> None:
-        """A token has 1 to 64 of its characters; so has one that is made up."""
+        """A token has 1 to 64 of its characters, a generated one too."""
         for token in ("", "x" * 65, "a b", "a/b", "ä", "a\n", "a\0", "\N{KELVIN SIGN}"):
             self.assertRefused(self.tokens.create(token=token, settings={}), InvalidParam, token)
         for length in (0, -1, 65):
             self.assertRefused(self.tokens.create(length=length, settings={}), InvalidParam, length)
-        # The length of one that is given is nobody's concern.
+        # The length is ignored if a token is given.
         self.create("given", length=-1)
 
     # --- Settings ------------------------------------------------------------------------
 
     def test_settings(self) -> None:
-        """Limits, an end in the future and a note of one line, when made and when changed."""
+        """Limits, an expiry in the future and a note of one line, when created and when changed."""
         self.create("token")
         for settings, good in (
             ({"uses_allowed": 0}, True),
@@ -156,7 +156,7 @@ class RulesTests(SynchronousTestCase):
                 self.assertEqual(self.wait(self.tokens.get("token")), before, settings)
 
     def test_notThere(self) -> None:
-        """A token that does not exist is told; that it never let anybody in is no fault."""
+        """A token that does not exist is an error; one that was never used is not."""
         for coroutine in (
             self.tokens.get("nobody's"),
             self.tokens.change("nobody's", {}),
@@ -166,10 +166,11 @@ class RulesTests(SynchronousTestCase):
             self.assertRefused(coroutine, TokenNotFound)
         self.assertEqual(self.wait(self.tokens.uses("nobody's")), [])
 
-    # --- Asking --------------------------------------------------------------------------
+    # --- Using ---------------------------------------------------------------------------
 
     def test_lifecycle(self) -> None:
-        """A token is valid until its last use is held, it is revoked, it ends or it is gone."""
+        """A token is valid until its last use is reserved, it is revoked, it expires or it is
+        deleted."""
         self.create("token", uses_allowed=1, expiry_ms=NOW_MS + 1000)
 
         def valid() -> bool:

@@ -1,4 +1,4 @@
-"""The contracts bite: each sabotage of a good store is caught by the suite beside it."""
+"""The contracts find faults: each sabotage of a good store is caught by its suite."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.storage import (
     test_threepids,
 )
 
-# A suite; how a statement begins, after its CTE, and what stands in it: a condition that is always
+# A suite; the beginning of a statement, after its CTE, and a part of it: a condition that is always
 # true instead, or a column that keeps its value.
 ALWAYS_TRUE = [
     (test_accounts.MemoryOwnAccountsTests, "UPDATE users SET is_guest", "user_id = ?"),
@@ -62,7 +62,7 @@ ALWAYS_TRUE = [
     (test_account_data.MemoryActiveUsersTests, "DELETE FROM active_users", "user_id = ?"),
     (test_jobs.MemoryJobTests, "DELETE FROM jobs", "job_id = ?"),
     (test_jobs.MemoryJobTests, "UPDATE jobs SET due_ms = ?, last_error", "job_id = ?"),
-    (test_jobs.MemoryOutcomeTests, "DELETE FROM outcomes", "key = ?"),
+    (test_jobs.MemoryIdempotencyKeyTests, "DELETE FROM outcomes", "key = ?"),
     (test_jobs.MemoryExpiringTests, "DELETE FROM outcomes", "finished"),
     (test_server_state.MemoryTests, "SELECT user_id FROM milestones", "name = ?"),
     (test_nonces.MemoryExpiringTests, "DELETE FROM used_nonces", "expires_ms <= ?"),
@@ -104,7 +104,7 @@ def every_guest_upgraded(create: Method) -> Method:
     return create_account
 
 
-def device_of_everybody(register: Method) -> Method:
+def device_shared_by_all(register: Method) -> Method:
     async def register_device(self: MemoryDevices, user_id: Any, device: Any) -> Any:
         for place in [place for place in self.by_id if place[1] == device.login.device_id]:
             del self.by_id[place]
@@ -113,7 +113,7 @@ def device_of_everybody(register: Method) -> Method:
     return register_device
 
 
-def address_of_everybody(remove: Method) -> Method:
+def address_removed_from_all(remove: Method) -> Method:
     async def remove_address(self: MemoryThreepids, *args: Any) -> Any:
         removed = await remove(self, *args)
         self.accounts.threepids.clear()
@@ -122,7 +122,7 @@ def address_of_everybody(remove: Method) -> Method:
     return remove_address
 
 
-def pusher_of_everybody(add: Method) -> Method:
+def pusher_shared_by_all(add: Method) -> Method:
     async def add_pusher(self: MemoryPushers, pusher: Any) -> None:
         for key in [key for key in self.by_key if key[2] == pusher.pushkey]:
             del self.by_key[key]
@@ -131,7 +131,7 @@ def pusher_of_everybody(add: Method) -> Method:
     return add_pusher
 
 
-def everybody_hidden(tell: Method) -> Method:
+def all_users_hidden(tell: Method) -> Method:
     async def profile_created(self: MemoryDirectory, *args: Any) -> None:
         await tell(self, *args)
         if args[2]:
@@ -140,18 +140,18 @@ def everybody_hidden(tell: Method) -> Method:
     return profile_created
 
 
-# A suite of what a homeserver brings; the method that is sabotaged, and how.
+# A suite of an embedder's part; the method that is sabotaged, and how.
 FAKES: list[tuple[type[unittest.TestCase], Any, str, Callable[[Method], Method]]] = [
     (fakes.MemoryAccountsTests, MemoryAccounts, "create_account", every_guest_upgraded),
-    (fakes.MemoryDevicesTests, MemoryDevices, "register", device_of_everybody),
-    (fakes.MemoryThreepidsTests, MemoryThreepids, "remove", address_of_everybody),
-    (fakes.MemoryPushersTests, MemoryPushers, "add", pusher_of_everybody),
-    (fakes.MemoryDirectoryTests, MemoryDirectory, "profile_created", everybody_hidden),
+    (fakes.MemoryDevicesTests, MemoryDevices, "register", device_shared_by_all),
+    (fakes.MemoryThreepidsTests, MemoryThreepids, "remove", address_removed_from_all),
+    (fakes.MemoryPushersTests, MemoryPushers, "add", pusher_shared_by_all),
+    (fakes.MemoryDirectoryTests, MemoryDirectory, "profile_created", all_users_hidden),
 ]
 
 
 def is_caught(suite: type[unittest.TestCase]) -> bool:
-    """Whether a test of the suite fails; the first that does is the last that runs."""
+    """Whether a test of the suite fails; it stops at the first that does."""
     result = TestResult()
     for test in _tests(TestLoader().loadClass(suite)):
         test.run(result)
@@ -170,8 +170,8 @@ def _tests(found: Any) -> Iterator[Any]:
 
 class SabotageTests(SynchronousTestCase):
     def sabotage(self, begins: str, old: str, new: str) -> list[str]:
-        """Change the statements that begin so and have this in them. Returns a list, into which
-        each of them will be put when it is executed."""
+        """Change the statements that begin so and contain this. Returns a list, to which each of
+        them is appended when it is executed."""
         changed: list[str] = []
         text = database._text
 
@@ -185,7 +185,7 @@ class SabotageTests(SynchronousTestCase):
         return changed
 
     def test_alwaysTrue(self) -> None:
-        """A condition that is true of every row harms somebody whom no test is about."""
+        """A condition that is true of every row changes the neighbour's row."""
         for suite, begins, condition in ALWAYS_TRUE:
             text = database._text
             changed = self.sabotage(begins, condition, f"({condition} OR 1 = 1)")
@@ -195,7 +195,7 @@ class SabotageTests(SynchronousTestCase):
             self.assertTrue(caught, f"{suite.__name__}: {begins} … {condition}")
 
     def test_upgradeLoses(self) -> None:
-        """An upgrade that leaves a column as the guest had it is found out."""
+        """An upgrade that keeps a column of the guest is found out."""
         for column in KEPT_BY_AN_UPGRADE:
             text = database._text
             kept = f"{column} = CASE WHEN ? IS NULL THEN {column} ELSE {column} END"
@@ -205,7 +205,7 @@ class SabotageTests(SynchronousTestCase):
             self.assertTrue(changed and caught, column)
 
     def test_fakes(self) -> None:
-        """What a homeserver brings is caught as well, through its interface alone."""
+        """A sabotaged part of an embedder's is caught as well, through its interface alone."""
         for suite, brought, name, sabotage in FAKES:
             good = getattr(brought, name)
             self.patch(brought, name, sabotage(good))
@@ -214,6 +214,6 @@ class SabotageTests(SynchronousTestCase):
             self.assertTrue(caught, f"{suite.__name__}: {name} by {sabotage.__name__}")
 
     def test_good(self) -> None:
-        """Nothing is caught where nothing is sabotaged."""
+        """Without a sabotage no suite fails."""
         suites = {suite for suite, *_ in (*ALWAYS_TRUE, *FAKES)}
         self.assertEqual([suite.__name__ for suite in suites if is_caught(suite)], [])

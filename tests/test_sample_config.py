@@ -1,4 +1,4 @@
-"""sample_config.yaml and docs/configuration.md know every option, with its true default."""
+"""sample_config.yaml and docs/configuration.md have every option, with its true default."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ DOCUMENTED = ROOT / "docs" / "configuration.md"
 
 
 def uncommented() -> Any:
-    """The sample with the marker taken from each option: prose has a single space behind it."""
+    """The sample with the marker removed from each option: prose has a single space behind it."""
     text = SAMPLE.read_text(encoding="utf-8")
     return yaml.safe_load(re.sub(r"^#(?=[a-z]| {2})", "", text, flags=re.MULTILINE))
 
 
 def options(reader: Reader) -> Iterator[str]:
-    """The dotted names of all that the sections ask for, lists without their numbers."""
+    """The dotted names of all options that the sections read, lists without their indexes."""
     parents = {name.partition("[")[0] for name, child in reader.children.items() if child.asked}
     for name in reader.asked:
         if name not in parents:
@@ -35,7 +35,7 @@ def options(reader: Reader) -> Iterator[str]:
 
 class SampleTests(SynchronousTestCase):
     def test_theSampleStarts(self) -> None:
-        """As it is, the sample is a configuration with every default."""
+        """Unchanged, the sample is a configuration with every default."""
         config = load([str(SAMPLE)])
         self.assertEqual(config, parse({"server_name": "example.com"}))
         self.assertFalse(config.registration.enabled)
@@ -47,17 +47,17 @@ class SampleTests(SynchronousTestCase):
         self.assertEqual(everything.unused, ())
 
     def test_everyOptionIsShown(self) -> None:
-        """The sample holds each option that is asked for, and so is documented each one."""
+        """The sample contains each option, and the documentation does, too."""
         reader = Reader(uncommented())
         read(reader)
         text = DOCUMENTED.read_text(encoding="utf-8")
         names = set(options(reader))
         self.assertGreater(len(names), 60)
         self.assertEqual(sorted(name for name in names if f"`{name}`" not in text), [])
-        self.assertEqual(sorted(self.notInSample(reader)), [])
+        self.assertEqual(sorted(self.missing_in_sample(reader)), [])
 
-    def notInSample(self, reader: Reader) -> Iterator[str]:
+    def missing_in_sample(self, reader: Reader) -> Iterator[str]:
         for name in reader.asked - set(reader.data):
             yield reader.name_of(name)
         for child in reader.children.values():
-            yield from self.notInSample(child)
+            yield from self.missing_in_sample(child)

@@ -46,8 +46,8 @@ class ServiceTests(SynchronousTestCase):
         return {"type": "http", "resources": [{"names": ["client"]}], **keys}
 
     def test_unixSocket(self) -> None:
-        """A Unix socket serves like a port, with the permissions asked for, and can be taken
-        over after a kill."""
+        """A Unix socket serves like a port, with the configured permissions, and can be bound again
+        after a kill."""
         path = self.folder / "s"
         tcp = self.listener(port=0, bind_addresses=["127.0.0.1"])
         for _ in range(2):
@@ -61,8 +61,8 @@ class ServiceTests(SynchronousTestCase):
             service.kill()
 
     def test_databaseTakenAway(self) -> None:
-        """Where SQLite's file is gone nobody is told that something was kept, /health says so at
-        once, and the log soon; when the file is back all goes on."""
+        """If SQLite's file is removed no write is acknowledged, /health reports it at once, and the
+        log soon; when the file is back the service goes on."""
         service = self.start()
         place, aside = self.folder / "homeserver-regsys.db", self.folder / "aside.db"
         body = {"username": "alice", "password": "secret", "auth": {"type": "m.login.dummy"}}
@@ -78,7 +78,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(service.ask("POST", register, body).status, 200)
 
     def test_tls(self) -> None:
-        """A TLS listener shows its certificate with the chain, and serves."""
+        """A TLS listener presents its certificate with the chain, and serves."""
         self.make_certificate()
         service = self.start(
             listeners=[self.listener(port=0, bind_addresses=["127.0.0.1"], tls=True)],
@@ -104,7 +104,8 @@ class ServiceTests(SynchronousTestCase):
         )
 
     def test_resources(self) -> None:
-        """A listener serves what it names; health checks are answered wherever clients are."""
+        """A listener serves the resources that it names; health checks are answered wherever
+        clients are."""
         path = self.folder / "s"
         tcp = self.listener(port=0, bind_addresses=["127.0.0.1"])
         unix = self.listener(path=str(path), resources=[{"names": ["health"]}])
@@ -117,8 +118,8 @@ class ServiceTests(SynchronousTestCase):
             connection.close()
 
     def test_hangup(self) -> None:
-        """SIGHUP takes up at once what has changed in the files of mail domains, with a line in
-        the log that says what; it ends nothing."""
+        """SIGHUP reloads changed files of mail domains at once, with a log line that lists the
+        changes; it ends nothing."""
         denied = self.folder / "denied"
         denied.write_text("spam.example\n")
         own = {"email_domains": {"deny_file": str(denied)}, "rc_availability": False}
@@ -134,7 +135,8 @@ class ServiceTests(SynchronousTestCase):
         service.stop()
 
     def test_policies(self) -> None:
-        """The pages of policies, with their style sheets, are where a listener names them."""
+        """The pages of policies, with their style sheets, are served by the listener that names
+        them."""
         path = self.folder / "s"
         tcp = self.listener(port=0, bind_addresses=["127.0.0.1"])
         unix = self.listener(path=str(path), resources=[{"names": ["consent"]}])
@@ -180,7 +182,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(register("b", "192.0.2.2"), 200)
 
     def test_pidFile(self) -> None:
-        """The process ID is kept in the file while it runs; a living process's file is left."""
+        """The process ID is in the file while it runs; another running process's file is kept."""
         pid_file = self.folder / "regsys.pid"
         service = self.start(pid_file=str(pid_file))
         self.assertEqual(int(pid_file.read_text()), service.process.pid)
@@ -205,7 +207,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertIn("registered @alice:", (self.folder / "regsys.log").read_text())
 
     def test_portTaken(self) -> None:
-        """A port that somebody has is told in one line, with a status that says so."""
+        """A port in use is reported in one line, with an exit status of its own."""
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
@@ -228,7 +230,8 @@ class ServiceTests(SynchronousTestCase):
         self.assertNotIn("Traceback", done.stderr)
 
     def test_madeSecretIsKept(self) -> None:
-        """Without a macaroon_secret_key one is made and kept: a guest outlives a restart."""
+        """Without a macaroon_secret_key one is generated and kept: a guest's token survives a
+        restart."""
         service = self.start(macaroon_secret_key=None)
         guest = service.ask("POST", "/_matrix/client/v3/register?kind=guest", {}).json
         service.stop()

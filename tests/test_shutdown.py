@@ -1,4 +1,4 @@
-"""SIGTERM in the middle of registrations: an end in time, an answer for everybody, and nothing
+"""SIGTERM in the middle of registrations: a timely end, an answer for every client, and nothing
 half-made (threat C13)."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IN_FLIGHT = 20
 NONE_LEFT = "stopping: 0 calls under way"
 # One hash takes longer than a process may take to end.
 TOO_SLOW = 18
-# A test machine may be busy with something else for a moment.
+# A test machine may be loaded for a moment.
 TRIES = 3
 
 
@@ -38,7 +38,7 @@ class Shutdown:
     """``database(folder)`` gives the section of the file."""
 
     def begin(self: Any, rounds: int) -> None:
-        """A service to which twenty registrations have come."""
+        """A service with twenty registrations under way."""
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         self.config = write_config(folder, self.database(folder), bcrypt_rounds=rounds)
@@ -48,12 +48,12 @@ class Shutdown:
         self.addCleanup(self.service.kill)
         self.answers = crowd.start("POST", REGISTER, registration)
         crowd.wait_until_sent()
-        # It reads in the order of arrival: whoever came before this request has been heard.
+        # The service reads in the order of arrival: earlier requests have been read by now.
         self.assertEqual(self.service.ask("GET", "/_matrix/client/versions").status, 200)
 
     def ended(self: Any) -> list[int]:
-        """The status of everybody's answer, 0 for none. All accounts are whole, and everybody
-        who was told of one has it."""
+        """The status of every answer, 0 for none. All accounts are complete, and every client that
+        was told of one has it."""
         answers = [answer.result() for answer in self.answers]
         connection = connect(load([str(self.config)]).database)
         self.addCleanup(connection.close)
@@ -68,7 +68,7 @@ class Shutdown:
         return [answer.status for answer in answers]
 
     def test_allAnswered(self: Any) -> None:
-        """Registrations that are under way when SIGTERM comes end well, all of them."""
+        """Registrations that are under way at SIGTERM all complete."""
         for _ in range(TRIES):
             self.begin(rounds=8)
             started_s = time.monotonic()
@@ -82,8 +82,8 @@ class Shutdown:
         self.fail("each time all were answered before the signal came, or it took too long")
 
     def test_inTime(self: Any) -> None:
-        """Those that take too long are told to try again, in time for a good end all the same: a
-        process that is there after LAST_S ends with another status."""
+        """Those that take too long are told to retry, in time for an orderly end: a process that
+        still runs after LAST_S ends with another status."""
         statuses = []
         while 0 not in statuses and len(statuses) < TRIES:
             self.begin(rounds=TOO_SLOW)
@@ -107,13 +107,13 @@ class Shutdown:
 
 
 class Reactor(MemoryReactorClock):
-    """In memory; shuts down when it is told to."""
+    """In memory; shuts down when the test says so."""
 
     def addSystemEventTrigger(self, phase: str, event: str, call: Any, *args: Any) -> None:
         self.shut_down = call
 
     def run(self, **options: Any) -> None:
-        """Its clock is advanced by the test."""
+        """The test advances its clock."""
 
 
 class FlushTests(SynchronousTestCase):
@@ -128,7 +128,7 @@ class FlushTests(SynchronousTestCase):
         self.reactor.pump([service.FLUSH_S] * looks)
 
     def test_answersLeave(self) -> None:
-        """A process does not end before its last answers have left, and not long after."""
+        """A process does not end before its last answers have been sent, and not long after."""
         connection: Any = object()
         self.reactor.addWriter(connection)
         self.advance(3)
@@ -138,7 +138,7 @@ class FlushTests(SynchronousTestCase):
         self.assertTrue(self.service.ended)
 
     def test_nobodyTakesIt(self) -> None:
-        """Who does not take his answer is not waited for until the process is cut off."""
+        """A client that does not read its answer is waited for until the deadline at most."""
         connection: Any = object()
         self.reactor.addWriter(connection)
         self.advance(service.FLUSHES)

@@ -1,4 +1,4 @@
-"""Whoever has a whole /48 of IPv6 gets eight times what an address gets, wherever addresses are
+"""A client with a whole /48 of IPv6 gets eight times what an address gets, wherever addresses are
 counted (contract B16.10, threat A29)."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The mail server that runs beside a test does what it is told."""
+"""The mail server that runs beside a test behaves as it is told."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class SMTPProcessTests(SynchronousTestCase):
             client.sendmail("a@hs.example", ["b@hs.example"], "Subject: x\n\nhello")
 
     def test_faults(self) -> None:
-        """It tells what mails come, has the faults that it is told to have, and loses them."""
+        """It reports the mails that arrive, has the faults that are set, and loses them again."""
         with smtp_process() as server:
-            server.be({"RCPT": 451})
+            server.set_faults({"RCPT": 451})
             self.assertRaises(smtplib.SMTPRecipientsRefused, self.send, server)
-            server.be({})
+            server.set_faults({})
             self.send(server)
             mail = server.next_mail()
             assert mail is not None

@@ -1,4 +1,4 @@
-"""What ``check-config --connect`` finds out about a mail server."""
+"""The checks of ``check-config --connect`` on a mail server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ReachedTests(test_email.SocketCase):
         await deferToThread(_ask_smtp, email_config(**{**named, **changed}))
 
     async def test_good(self) -> None:
-        """It is reached where its certificate is good for mails."""
+        """It is reached if its certificate is valid for mails."""
         before = os.environ.get("SSL_CERT_FILE")
         os.environ["SSL_CERT_FILE"] = str(self.certificate)
         if before is None:
@@ -37,13 +37,13 @@ class ReachedTests(test_email.SocketCase):
             await self.ask(**kind)
 
     async def test_noCertificateWanted(self) -> None:
-        """Without TLS nobody looks at its certificate."""
+        """Without TLS its certificate is not checked."""
         await self.ask(starttls=False)
 
     async def test_certificate(self) -> None:
-        """A certificate with which no mail would be sent is told, with the option."""
+        """A certificate with which no mail would be sent is reported, with the option."""
         for kind in KINDS:
             with self.assertRaises(Unreachable) as caught:
                 await self.ask(**kind)
             self.assertIn("email.tlsname", str(caught.exception))
-            self.assertIn("self", str(caught.exception))  # signed by itself
+            self.assertIn("self", str(caught.exception))  # self-signed

@@ -1,4 +1,4 @@
-"""What keeps a start from beginning, and what check-config looks at (contract B15)."""
+"""The checks before a start, and those of check-config (contract B15)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CheckCase(CommandCase):
         self.addCleanup(root.setLevel, root.level)
 
     def regsys(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """As a process only where it needs one of its own: each takes a second."""
+        """As a process only if the command needs one of its own: each takes a second."""
         if arguments[0] == "serve" or "--connect" in arguments:
             return super().regsys(*arguments, stdin=stdin)
         return self.called(*arguments)
@@ -34,7 +34,7 @@ class CheckCase(CommandCase):
         return {"listeners": [{"port": 0, "bind_addresses": ["127.0.0.1"], **served, **keys}]}
 
     def refused(self, command: str, *more: str, **options: Any) -> str:
-        """What a command says that refuses these options; nothing was begun."""
+        """The output of a command that refuses these options; it has begun nothing."""
         done = self.regsys(command, "-c", self.config(**options), *more)
         self.assertEqual((done.returncode, done.stdout), (2, ""), done.stderr)
         self.assertNotIn("Traceback", done.stderr)
@@ -46,8 +46,8 @@ class StartTests(CheckCase):
     """Both serve and check-config refuse; neither has begun anything by then."""
 
     def test_refused(self) -> None:
-        """A pid file that cannot be written, a socket's place that is taken, TLS files that are
-        none: all in one report, with the option and the mend."""
+        """A pid file that cannot be written, a socket path that is taken, TLS files that are
+        invalid: all in one report, with the option and the remedy."""
         (self.folder / "taken").write_text("precious")
         (self.folder / "x.pem").write_text("no certificate")
         socket_listener = {"path": "taken", "resources": [{"names": ["client"]}]}
@@ -62,35 +62,35 @@ class StartTests(CheckCase):
             "tls_private_key_path": "x.pem",
         }
         for command in ("serve", "check-config"):
-            told = self.refused(command, **options)
-            self.assertIn("pid_file: gone/regsys.pid: there is no directory gone — make it", told)
-            self.assertIn("listeners: path taken: something is there that is no socket — ", told)
-            self.assertIn("sss: longer than 103 bytes", told)
-            self.assertIn("tls_certificate_path: x.pem and x.pem", told)
+            errors = self.refused(command, **options)
+            self.assertIn("pid_file: gone/regsys.pid: there is no directory gone — make it", errors)
+            self.assertIn("listeners: path taken: something is there that is no socket — ", errors)
+            self.assertIn("sss: longer than 103 bytes", errors)
+            self.assertIn("tls_certificate_path: x.pem and x.pem", errors)
         self.assertEqual((self.folder / "taken").read_text(), "precious")
 
     def test_logConfig(self) -> None:
-        """A log_config by which nothing could be logged."""
+        """A log_config with which nothing could be logged."""
         broken = stock(self.folder)
         broken["formatters"]["precise"]["format"] = "%(reqest)s %(message)s"
         (self.folder / "log.yaml").write_text(yaml.safe_dump(broken))
         for command in ("serve", "check-config"):
-            told = self.refused(command, log_config="log.yaml", **self.listener())
-            self.assertIn("log_config: log.yaml: handler 'file' cannot log: ", told)
-            self.assertIn("reqest", told)
+            errors = self.refused(command, log_config="log.yaml", **self.listener())
+            self.assertIn("log_config: log.yaml: handler 'file' cannot log: ", errors)
+            self.assertIn("reqest", errors)
 
     def test_templates(self) -> None:
         """A template that cannot be rendered."""
         (self.folder / "theirs").mkdir()
         (self.folder / "theirs" / "refused.html").write_text("{{ nowhere }}")
         for command in ("serve", "check-config"):
-            told = self.refused(command, templates={"custom_template_directory": "theirs"})
-            self.assertIn("the template 'refused.html' cannot be rendered", told)
+            errors = self.refused(command, templates={"custom_template_directory": "theirs"})
+            self.assertIn("the template 'refused.html' cannot be rendered", errors)
 
 
 class CheckTests(CheckCase):
     def test_lookedAt(self) -> None:
-        """What was looked at is said, and what was not; nothing is made or written."""
+        """The output lists what was checked, and what was not; nothing is created or written."""
         (self.folder / "log.yaml").write_text(yaml.safe_dump(stock(self.folder)))
         (self.folder / "theirs").mkdir()
         config = self.config(
@@ -114,10 +114,10 @@ class CheckTests(CheckCase):
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()), before)
 
     def test_addresses(self) -> None:
-        """An address that this machine does not have is wrong; a port that somebody has is told,
-        as regsys itself may have it."""
-        told = self.refused("check-config", **self.listener(bind_addresses=["192.0.2.1"]))
-        self.assertIn("listeners: bind address 192.0.2.1: Cannot assign requested address", told)
+        """An address that this machine does not have is refused; a port in use is reported, since
+        regsys itself may be using it."""
+        errors = self.refused("check-config", **self.listener(bind_addresses=["192.0.2.1"]))
+        self.assertIn("listeners: bind address 192.0.2.1: Cannot assign requested address", errors)
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
             config = self.config(**self.listener(port=port))
@@ -126,8 +126,8 @@ class CheckTests(CheckCase):
         self.assertIn(f"port {port} of 127.0.0.1 cannot be bound now", done.stderr)
 
     def test_connected(self) -> None:
-        """With --connect everybody who is named is asked, and said to have answered; the database
-        is not made."""
+        """With --connect every configured server is asked, and reported to have answered; the
+        database is not created."""
         with smtp_process() as server:
             email = {
                 "notif_from": "a@test.example",
@@ -140,8 +140,8 @@ class CheckTests(CheckCase):
         self.assertFalse((self.folder / "homeserver-regsys.db").exists())
 
     def test_notConnected(self) -> None:
-        """Who does not answer is told by the option, with the reason and without a secret; all are
-        asked."""
+        """A server that does not answer is reported by its option, with the reason and without a
+        secret; all are asked."""
         port = free_port()
         nowhere = f"http://127.0.0.1:{port}"
         (self.folder / "homeserver-regsys.db").write_text("this is no database" * 100)
@@ -171,7 +171,7 @@ class CheckTests(CheckCase):
         self.assertNotIn("canary", done.stderr)
 
     def test_noPostgreSQL(self) -> None:
-        """A PostgreSQL that is not there is told like the others."""
+        """An unreachable PostgreSQL is reported like the others."""
         args = {"host": "127.0.0.1", "port": free_port(), "user": "regsys", "password": "canary"}
         done = self.check(database={"name": "psycopg2", "args": args})
         self.assertEqual(done.returncode, 1, done.stderr)
@@ -187,14 +187,14 @@ class CheckTests(CheckCase):
 
 class FolderTests(CheckCase):
     def test_folder(self) -> None:
-        """A directory of files is taken as one configuration."""
+        """A directory of files is read as one configuration."""
         folder = Path(self.folder / "conf.d")
         folder.mkdir()
         (folder / "server_name.yaml").write_text("server_name: folder.example\n")
         config = self.config(server_name="file.example", bcrypt_round=4)
         done = self.regsys("check-config", "-c", config, "-c", "conf.d")
         self.assertEqual(done.returncode, 0, done.stderr)
-        told = self.refused("check-config", "-c", "conf.d", bcrypt_round=4, session_lifetime="x")
-        lines = told.splitlines()
+        errors = self.refused("check-config", "-c", "conf.d", bcrypt_round=4, session_lifetime="x")
+        lines = errors.splitlines()
         self.assertIn("bcrypt_round is not an option: did you mean bcrypt_rounds?", lines[1])
         self.assertIn("session_lifetime: not a duration", lines[-1])

@@ -1,4 +1,4 @@
-"""Configuration files as other tools write them: regsys starts from each as it is."""
+"""Configuration files of other tools: regsys starts with each of them unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StockTests(SynchronousTestCase):
         return path
 
     def served(self, service: ServiceProcess) -> str:
-        """It answers clients; its output after a good end."""
+        """It answers clients; its output after an orderly end."""
         answer = service.ask("GET", "/_matrix/client/versions")
         self.assertEqual((answer.status, "versions" in answer.json), (200, True))
         self.assertEqual(service.ask("POST", REGISTER, {}).status, 403)
@@ -38,7 +38,7 @@ class StockTests(SynchronousTestCase):
         return output
 
     def test_generated(self) -> None:
-        """What the homeserver's own tool writes: a file, and one for the log."""
+        """The files that Synapse's own tool generates: the configuration, and one for the log."""
         (self.folder / "log.config").write_text(yaml.safe_dump(stock(self.folder)))
         config = self.write(
             "homeserver.yaml",
@@ -72,15 +72,15 @@ class StockTests(SynchronousTestCase):
               - server_name: "matrix.org"
             """,
         )
-        told = self.served(ServiceProcess(self, config))
-        self.assertIn("options without effect here: ", told)
+        output = self.served(ServiceProcess(self, config))
+        self.assertIn("options without effect here: ", output)
         lines = (self.folder / "homeserver.log").read_text()
         self.assertIn("stopping: 0 calls under way", lines)
         self.assertFalse((self.folder / "homeserver.pid").exists())
 
     def test_distributions(self) -> None:
-        """A distribution's package: a file that its administrator edits, and a directory beside
-        with what was asked when it was installed; the pid file in a directory of its own."""
+        """A distribution's package: a file that its administrator edits, and a directory beside it
+        with the answers given at its installation; the pid file in a directory of its own."""
         config = self.write(
             "homeserver.yaml",
             """
@@ -121,7 +121,7 @@ class StockTests(SynchronousTestCase):
         self.assertIn("registration.key: it was made", self.served(service))
 
     def plain_log(self) -> Any:
-        """Lines to a file, by way of the filter that older homeservers had."""
+        """Lines to a file, with the filter that older homeservers had."""
         data = stock(self.folder)
         data["filters"] = {
             "context": {"()": "synapse.util.logcontext.LoggingContextFilter", "request": ""}
@@ -131,7 +131,7 @@ class StockTests(SynchronousTestCase):
         return data
 
     def test_modules(self) -> None:
-        """A distribution's module that writes every option it knows, most of them empty."""
+        """A distribution's module that writes every option, most of them empty."""
         empty = (
             "recaptcha_private_key",
             "recaptcha_public_key",
@@ -174,9 +174,9 @@ class StockTests(SynchronousTestCase):
             "url_preview_enabled": False,
             "worker_app": "synapse.app.homeserver",
         }
-        told = self.served(
+        output = self.served(
             ServiceProcess(self, self.write("homeserver.yaml", yaml.safe_dump(data)))
         )
         for name in empty[:1] + empty[2:5]:
-            self.assertIn(f"warning: {name} is empty and counts as not set", told)
-        self.assertNotIn("account_validity has no effect in regsys", told)
+            self.assertIn(f"warning: {name} is empty and counts as not set", output)
+        self.assertNotIn("account_validity has no effect in regsys", output)

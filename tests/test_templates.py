@@ -1,4 +1,4 @@
-"""Templates: whose are taken, what they may hold, and in which language."""
+"""Templates: which are used, what they may contain, and in which language."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TemplatesTests(SynchronousTestCase):
         return Templates.load(url, [str(self.theirs)])
 
     def test_theirsFirst(self) -> None:
-        """An administrator's template is taken, and ours where there is none."""
+        """An administrator's template is used, and ours if there is none."""
         (self.theirs / "refused.html").write_text("No: {{ error }}")
         self.assertEqual(self.load().render("refused.html", (), error="x"), "No: x")
         self.assertEqual(
@@ -43,13 +43,13 @@ class TemplatesTests(SynchronousTestCase):
         )
 
     def test_escaping(self) -> None:
-        """What goes into a page cannot become a part of it; a text is left as it is."""
-        for name, shown in (("a.html", "&lt;b&gt;&#34;"), ("a.txt", '<b>"')):
+        """A value in a page is escaped; in a text it is unchanged."""
+        for name, expected in (("a.html", "&lt;b&gt;&#34;"), ("a.txt", '<b>"')):
             (self.theirs / name).write_text("{{ value }}")
-            self.assertEqual(self.load().render(name, (), value='<b>"'), shown)
+            self.assertEqual(self.load().render(name, (), value='<b>"'), expected)
 
     def test_addresses(self) -> None:
-        """Addresses keep the path of the service, and those of files change with the file."""
+        """URLs keep the path of the service, and those of files change with the file."""
         (self.theirs / "a.html").write_text("{{ root }} {{ static('style.css') }}")
         root, style = self.load("https://hs.example/deep/").render("a.html", ()).split()
         self.assertEqual(root, "/deep/")

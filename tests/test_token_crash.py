@@ -1,5 +1,5 @@
-"""Killed at any statement boundary, a process leaves a registration token's uses as they are to be:
-held by its session, or counted once with its account (threat A5, C1)."""
+"""A process killed at any statement boundary leaves a registration token's uses consistent:
+reserved by its session, or counted once with its account (threat A5, C1)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class TokenCrashTests(CrashCase):
         self.assertEqual((found.pending, found.completed), (pending, completed))
 
     def complete(self, process: Process, given: tuple[str, str], issued: set[str]) -> None:
-        """The client asks to complete its session, again if it has done so before."""
+        """The client completes its session, again if it has done so before."""
         name, session = given
         self.assertUses(process, name, not issued, bool(issued))
         self.assertLoggedIn(process, process.complete(session), issued, name)
         self.assertUses(process, name, 0, 1)
 
     def test_stage(self) -> None:
-        """Who brings the token again holds its one use, and gets in."""
+        """A client that presents the token again has its one use reserved, and registers."""
 
         def retry(process: Process, given: tuple[str, str], issued: set[str]) -> None:
             answer = self.present(process, given)
@@ -53,7 +53,7 @@ class TokenCrashTests(CrashCase):
         self.crash_everywhere(self.present, retry, self.begin)
 
     def test_completion(self) -> None:
-        """Who completes again has the account, and the token was used once."""
+        """A client that completes again has the account, and the token was used once."""
         self.crash_everywhere(
             lambda process, given: process.complete(given[1]), self.complete, self.passed
         )

@@ -1,7 +1,7 @@
-"""Any order of reserving, completing, expiring, revoking and deleting, beside a model of what must
-come of it (threat A5).
+"""Any order of reserving, completing, expiring, revoking and deleting, compared with a model
+(threat A5).
 
-The same examples each time; with REGSYS_TEST_SCALE above 1 more, and other ones.
+The same examples each time; with REGSYS_TEST_SCALE above 1 more, and different ones.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Expected:
 
 
 class Tokens(RuleBasedStateMachine):
-    """``held``: the token that each holder has a use of, and until when; ``begun``: accounts
-    that are being made in somebody else's store."""
+    """``held``: the token that each holder has reserved, and until when; ``begun``: accounts that
+    are being made in a homeserver's store."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,13 +80,13 @@ class Tokens(RuleBasedStateMachine):
     # --- The model -----------------------------------------------------------------------
 
     def live(self, name: str, but: str = "") -> int:
-        """How many others hold a use now."""
+        """How many others have reserved a use now."""
         return sum(
             held == name and until_ms > self.now_ms and holder != but
             for holder, (held, until_ms) in self.held.items()
         )
 
-    def has_room(self, name: str, holder: str) -> bool:
+    def has_uses_left(self, name: str, holder: str) -> bool:
         found = self.tokens[name]
         return (
             not found.revoked
@@ -109,7 +109,7 @@ class Tokens(RuleBasedStateMachine):
             created_ms=self.now_ms,
         )
 
-    # --- What administrators do ----------------------------------------------------------
+    # --- Administrators ------------------------------------------------------------------
 
     @initialize(a=LIMITS, b=LIMITS)
     def begin(self, a: Optional[int], b: Optional[int]) -> None:
@@ -127,7 +127,7 @@ class Tokens(RuleBasedStateMachine):
             assert self.wait(self.store.change(name, {"revoked": how == "revoke"}))
             expected.revoked = how == "revoke"
         elif name not in {new.registration_token for new in self.begun.values()}:
-            # Else a use of the old token would be counted for the new one of its name.
+            # Otherwise a use of the old token would be counted for the new one of its name.
             self.delete(name)
             self.create(name, limit, None)
 
@@ -143,12 +143,12 @@ class Tokens(RuleBasedStateMachine):
         del self.tokens[name]
         self.held = {who: held for who, held in self.held.items() if held[0] != name}
 
-    # --- What sessions do ----------------------------------------------------------------
+    # --- Sessions ------------------------------------------------------------------------
 
     @rule(name=NAMES, session=SESSIONS)
     def reserve(self, name: str, session: str) -> None:
         if session not in self.begun:
-            expected = self.has_room(name, session)
+            expected = self.has_uses_left(name, session)
             assert self.wait(self.store.reserve(name, session, self.now_ms)) is expected
             if expected:
                 self.held[session] = (name, self.now_ms + RESERVED_MS)
@@ -158,7 +158,7 @@ class Tokens(RuleBasedStateMachine):
         if session not in self.begun:
             new = self.new_account(name, session)
             holder = session or new.key
-            expected = self.has_room(name, holder)
+            expected = self.has_uses_left(name, holder)
             assert self.succeeds(self.users.create_account(new)) is expected
             if expected:
                 self.count(name, holder, new)
@@ -169,7 +169,7 @@ class Tokens(RuleBasedStateMachine):
             new = self.new_account(name, session)
             holder = session or new.key
             recovery = NewJob(kind="recover", job_id=f"finish {new.key}")
-            expected = self.has_room(name, holder)
+            expected = self.has_uses_left(name, holder)
             assert self.succeeds(self.elsewhere.claim(new, recovery)) is expected
             if expected:
                 self.held[holder] = (name, math.inf)
@@ -208,27 +208,27 @@ class Tokens(RuleBasedStateMachine):
         gone = self.wait(self.store.delete_expired(self.now_ms, at_most))
         over = [who for who, held in self.held.items() if held[1] <= self.now_ms]
         assert gone == min(at_most, len(over))
-        # Which ones went makes no difference to anybody: they all count for nothing.
+        # Which ones are removed makes no difference: none of them counts.
         rows = self.wait(self.db.autocommit("t", lambda txn: txn.all(HOLDERS)))
         self.held = {row[0]: self.held[row[0]] for row in rows}
 
-    # --- What must hold ------------------------------------------------------------------
+    # --- Invariants ----------------------------------------------------------------------
 
     @invariant()
     def as_expected(self) -> None:
-        """Pending are the reservations that live, completed the accounts that were made."""
+        """Pending are the live reservations, completed the accounts that were made."""
         found = {item.token: item for item in self.wait(self.store.list(self.now_ms))}
         assert found.keys() == self.tokens.keys()
         for name, expected in self.tokens.items():
             item = self.wait(self.store.get(name, self.now_ms))
             assert item == found[name]
             assert (item.pending, item.completed) == (self.live(name), expected.completed)
-            assert item.is_valid(self.now_ms) is self.has_room(name, "nobody")
+            assert item.is_valid(self.now_ms) is self.has_uses_left(name, "nobody")
             assert item.completed <= expected.most
 
     @invariant()
     def uses_are_kept(self) -> None:
-        """Who was let in by what is never forgotten."""
+        """Who has used which token is never forgotten."""
         kept = [(name, use.user_id) for name in "ab" for use in self.wait(self.store.uses(name))]
         assert sorted(kept) == sorted(self.used)
 
@@ -238,7 +238,7 @@ HOLDERS = "SELECT session_id FROM registration_token_reservations"
 
 class ModelTests(SynchronousTestCase):
     def test_anyOrder(self) -> None:
-        """Whatever happens in whatever order, no use is lost, held twice or given away twice."""
+        """In any order of events no use is lost, reserved twice or given away twice."""
         run_state_machine_as_test(
             Tokens,
             settings=examples(150, stateful_step_count=40),

@@ -1,5 +1,5 @@
-"""Sixteen clients after one registration token, against real processes on both databases: it lets
-in as many as it has uses, and nothing is left pending (threat C5, F2)."""
+"""Sixteen clients with one registration token, against real processes on both databases: it is used
+as often as it may be, and nothing is left pending (threat C5, F2)."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class TokenRaces(RaceCase):
         return [answer.json["session"] for answer in answers]
 
     def present(self: Any, sessions: list[str], token: str) -> list[Answer]:
-        """Each brings the token to its session."""
+        """Each presents the token in its session."""
         auth = {"type": STAGE, "token": token}
         return self.race(lambda contender: {"auth": {**auth, "session": sessions[contender]}})
 
     def complete(self: Any, sessions: list[str]) -> list[Answer]:
-        """Each tries to end its session."""
+        """Each tries to complete its session."""
         return self.race(
             lambda contender: {
                 "password": PASSWORD,
@@ -69,7 +69,8 @@ class TokenRaces(RaceCase):
         )
 
     def assertLetIn(self: Any, token: str, answers: list[Answer], uses: int) -> None:
-        """So many have an account, the token knows of each, and nothing is pending."""
+        """So many clients have an account, the token's uses list each of them, and nothing is
+        pending."""
         let_in = [answer.json["user_id"] for answer in answers if answer.status == 200]
         self.assertEqual(len(let_in), uses, answers)
         self.winners += uses
@@ -85,7 +86,8 @@ class TokenRaces(RaceCase):
         self.assertEqual(list(cursor.fetchall()), [])
 
     def test_stage(self: Any) -> None:
-        """Of sixteen who bring it at once so many pass, and exactly those have an account."""
+        """Of sixteen clients that present it at once so many pass, and exactly those have an
+        account."""
         for number in range(ROUNDS):
             uses = 1 + number % 4
             token, sessions = self.token(uses, number), self.sessions()
@@ -98,8 +100,8 @@ class TokenRaces(RaceCase):
         self.assertAccounts(self.winners)
 
     def test_completion(self: Any) -> None:
-        """Of sixteen whose hold has run out so many get a use again when all end at once; the
-        others are told, and may bring another token."""
+        """Of sixteen whose reservation has expired so many get a use again when all complete at
+        once; the others are refused, and may present another token."""
         for number in range(ROUNDS):
             uses = 1 + number % 4
             token, sessions = self.token(CONTENDERS, number), self.sessions()
@@ -121,7 +123,7 @@ class TokenRaces(RaceCase):
         self.assertAccounts(self.winners)
 
     def test_oneSession(self: Any) -> None:
-        """A session that brings it sixteen times at once holds one use, and uses one."""
+        """A session that presents it sixteen times at once reserves one use, and uses one."""
         for number in range(FEW_ROUNDS):
             token, sessions = self.token(1, number), self.sessions()[:1] * CONTENDERS
             answers = self.present(sessions, token)

@@ -1,4 +1,4 @@
-"""Tokens in use: whose they are while they live, and what they are traded for."""
+"""Tokens in use: their owner while they are valid, and their refresh."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class TokenCase(SynchronousTestCase):
         self.assertEqual(failure.value.extra.get("soft_logout", False), soft)
 
     def assertSpent(self, login: Login, soft: bool = True) -> None:
-        """Neither token of the pair is good any more."""
+        """Neither token of the pair is valid any more."""
         assert login.refresh_token is not None
         self.assertUnknown(self.auth.whose(login.access_token), soft)
         self.assertUnknown(self.refresher.refresh(login.refresh_token), soft)
@@ -104,7 +104,7 @@ class WhoseTests(TokenCase):
         provides(IAuth, self.auth)
 
     def test_user(self) -> None:
-        """A token's owner is told with its device and the token's end."""
+        """The owner of a token is returned with its device and its expiry."""
         self.configure(nonrefreshable_access_token=2)
         login = self.make(device_id="PHONE")
         self.assertEqual(
@@ -117,7 +117,7 @@ class WhoseTests(TokenCase):
         )
 
     def test_nobodys(self) -> None:
-        """What is no token of ours, and what was one of a device that is gone, is nobody's."""
+        """An unknown token, and one whose device is gone, have no owner."""
         login = self.make()
         for text in ("", "syt_", "syt_YWxpY2U_aaaaaaaaaaaaaaaaaaaa_000000", "ä", "\0"):
             self.assertIsNone(self.wait(self.auth.whose(Secret(text))))
@@ -131,8 +131,8 @@ class WhoseTests(TokenCase):
         self.assertIsNone(self.wait(self.auth.whose(login.refresh_token)))
 
     def test_expired(self) -> None:
-        """A token is good until its time is over, to the millisecond; then its device lives on
-        (``soft_logout``), but for a session that is over too."""
+        """A token is valid until its expiry, to the millisecond; then its device lives on
+        (``soft_logout``), unless the session has expired too."""
         cases: list[tuple[dict[str, Optional[int]], bool]] = [
             ({"nonrefreshable_access_token": 2}, True),
             ({"nonrefreshable_access_token": 2, "session": 90}, True),
@@ -147,7 +147,7 @@ class WhoseTests(TokenCase):
             self.assertUnknown(self.auth.whose(login.access_token), soft)
 
     def test_deactivated(self) -> None:
-        """The tokens of a deactivated account are nobody's."""
+        """The tokens of a deactivated account have no owner."""
         login = self.make(wants_refresh_token=True)
         guest = self.make(GUEST, is_guest=True)
         self.change_user("deactivated = TRUE")
@@ -157,7 +157,7 @@ class WhoseTests(TokenCase):
         self.assertUnknown(self.refresher.refresh(login.refresh_token), soft=False)
 
     def test_guest(self) -> None:
-        """A guest's token is good for as long as its account is a guest, however long."""
+        """A guest's token is valid for as long as its account is a guest, however long."""
         guest = self.make(GUEST, is_guest=True)
         self.clock.advance(10 * 365 * 24 * 3600)
         expected = Requester(user_id=GUEST, device_id="guest_device", is_guest=True)
@@ -166,7 +166,7 @@ class WhoseTests(TokenCase):
         self.assertIsNone(self.whose(guest))
 
     def test_guestWhoDoesNotExist(self) -> None:
-        """A guest's token of another server's user, or of no user, is nobody's."""
+        """A guest's token of another server's user, or of no user, has no owner."""
         self.make(GUEST, is_guest=True)
         for stranger in (UserID("43", "s.example"), UserID("42", "other.example")):
             token = self.guests.make(stranger, "nonce")
@@ -178,7 +178,7 @@ class RefreshTests(TokenCase):
         return self.make(wants_refresh_token=True)
 
     def test_newPair(self) -> None:
-        """A refresh token gives a new pair for the same device, with a life of its own."""
+        """A refresh token gives a new pair for the same device, with a lifetime of its own."""
         old = self.make_refreshable()
         self.clock.advance(3 * MINUTE_S)
         new = self.refresh(old)
@@ -196,15 +196,15 @@ class RefreshTests(TokenCase):
         )
 
     def test_expiredAccessTokenIsRefreshed(self) -> None:
-        """The pair can be traded after its access token has expired: that is its purpose."""
+        """The pair can be refreshed after its access token has expired: that is its purpose."""
         old = self.make_refreshable()
         self.clock.advance(60 * MINUTE_S)
         self.assertUnknown(self.auth.whose(old.access_token), soft=True)
         self.assertIsNotNone(self.whose(self.refresh(old)))
 
     def test_repeatedUntilUsed(self) -> None:
-        """Until a token of the new pair is used the old pair lives and can be traded again, as
-        by a client that lost the answer; the pair that was lost is dead."""
+        """Until a token of the new pair is used the old pair is valid and can be refreshed again,
+        as by a client that lost the answer; the pair of the lost answer is invalid."""
         old = self.make_refreshable()
         lost = self.refresh(old)
         self.assertIsNotNone(self.whose(old))
@@ -214,7 +214,7 @@ class RefreshTests(TokenCase):
         self.assertIsNotNone(self.whose(new))
 
     def test_spentByAccess(self) -> None:
-        """Once the new access token is used, the old pair is dead."""
+        """Once the new access token is used, the old pair is invalid."""
         old = self.make_refreshable()
         new = self.refresh(old)
         self.whose(new)
@@ -222,7 +222,7 @@ class RefreshTests(TokenCase):
         self.assertIsNotNone(self.whose(self.refresh(new)))
 
     def test_spentByRefresh(self) -> None:
-        """Once the new refresh token is used, the old pair is dead."""
+        """Once the new refresh token is used, the old pair is invalid."""
         old = self.make_refreshable()
         new = self.refresh(old)
         newest = self.refresh(new)
@@ -230,7 +230,7 @@ class RefreshTests(TokenCase):
         self.assertIsNotNone(self.whose(newest))
 
     def test_unknown(self) -> None:
-        """A refresh token that nobody has, an access token, or one of a device that is gone."""
+        """An unknown refresh token, an access token, and one whose device is gone are refused."""
         login = self.make_refreshable()
         assert login.refresh_token is not None
         self.assertUnknown(self.refresher.refresh(Secret("syr_x_y_z")), soft=False)
@@ -247,7 +247,7 @@ class RefreshTests(TokenCase):
         self.assertUnknown(self.refresher.refresh(login.refresh_token), soft=True)
 
     def test_sessionCapsAllPairs(self) -> None:
-        """However often it is refreshed, a session ends when it was to end in the beginning."""
+        """However often it is refreshed, a session ends at its original expiry."""
         self.configure(session=12, refresh_token=7)
         login = self.make_refreshable()
         ends_ms = (START_S + 12 * MINUTE_S) * 1000
@@ -263,14 +263,14 @@ class RefreshTests(TokenCase):
         self.assertSpent(login, soft=False)
 
     def test_switchedOff(self) -> None:
-        """Where refreshing has been switched off meanwhile, nothing is traded any more."""
+        """If refreshing was switched off meanwhile, nothing is refreshed any more."""
         login = self.make_refreshable()
         assert login.refresh_token is not None
         self.configure(refreshable_access_token=None)
         self.assertUnknown(self.refresher.refresh(login.refresh_token), soft=True)
 
     def test_spentWhileWeLooked(self) -> None:
-        """A pair that is spent between look-up and trade gives nothing."""
+        """A pair that is spent between look-up and refresh gives nothing."""
         old = self.make_refreshable()
         new = self.refresh(old)
         assert old.refresh_token is not None
@@ -283,7 +283,7 @@ class RefreshTests(TokenCase):
 
 @attr.frozen
 class Slow:
-    """A token store whose look-ups take so long that something happens ``meanwhile``."""
+    """A token store whose look-ups are so slow that something happens ``meanwhile``."""
 
     store: DeviceStore
     meanwhile: Callable[[], Awaitable[Any]]

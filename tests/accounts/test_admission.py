@@ -1,4 +1,4 @@
-"""Who is let in: which part is asked what, and what is refused."""
+"""Admission: which part is asked about a registration, in which order, and what is refused."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ STRANGER = Registration(key="key", client=Client("192.0.2.1"))
 
 @implementer(IBlocking)
 @attr.frozen
-class Blocked:
-    """Blocks everybody, and notes whom."""
+class BlockAll:
+    """Blocks every registration, and records each."""
 
     asked: list[Registration] = attr.field(factory=list)
 
@@ -68,7 +68,8 @@ class AdmissionTests(SynchronousTestCase):
         provides(IBlocking, NoBlocking())
 
     def test_takingUsesUpTheLimitOfTheNetwork(self) -> None:
-        """A registration counts for the whole /64 that it came from, and for nobody else."""
+        """A registration counts against the limit of the whole /64 that it came from, and of no
+        other network."""
         self.passes(self.admission.peek("2001:db8::1"))
         self.passes(self.admission.take(REGISTRATION))
         for address in ("2001:db8::1", "2001:db8::2"):
@@ -79,13 +80,13 @@ class AdmissionTests(SynchronousTestCase):
         self.passes(self.admission.take(STRANGER))
 
     def test_peekingUsesUpNothing(self) -> None:
-        """Looking at the limit counts nothing."""
+        """Peeking at the limit counts nothing."""
         for _ in range(3):
             self.passes(self.admission.peek("2001:db8::1"))
         self.passes(self.admission.take(REGISTRATION))
 
     def test_givenBack(self) -> None:
-        """What a refused registration took is there for the next one, for its own network."""
+        """What a refused registration took from the limit is given back, to its own network."""
         self.passes(self.admission.take(REGISTRATION))
         self.passes(self.admission.give_back(STRANGER))
         self.refused(self.admission.take(NEIGHBOUR), LimitExceeded)
@@ -93,7 +94,7 @@ class AdmissionTests(SynchronousTestCase):
         self.passes(self.admission.take(NEIGHBOUR))
 
     def test_withoutAddressThereIsNoLimit(self) -> None:
-        """A registration without a client or without its address knows no limit."""
+        """A registration without a client, or without the client's address, is not limited."""
         self.passes(self.admission.limiter.take(""))
         for client in (None, Client("")):
             registration = Registration(key="key", client=client)
@@ -103,7 +104,8 @@ class AdmissionTests(SynchronousTestCase):
             self.passes(self.admission.peek(client.address if client else None))
 
     def test_judgement(self) -> None:
-        """The verdict is the spam checkers'; one that fails makes the server unavailable."""
+        """The spam checkers' verdict is returned; if one of them fails, the server is
+        unavailable."""
         self.assertIs(self.passes(self.admission.check_spam(REGISTRATION)), Verdict.ALLOW)
         self.spam.register("module", lambda *args: "shadow_ban")
         self.assertIs(self.passes(self.admission.check_spam(REGISTRATION)), Verdict.SHADOW_BAN)
@@ -113,7 +115,7 @@ class AdmissionTests(SynchronousTestCase):
         self.refused(admission.check_spam(REGISTRATION), Unavailable)
 
     def test_deniedBySpamCheckersLooksLikeTheLimit(self) -> None:
-        """What the spam checkers deny is refused with the limit's very error, and its hint."""
+        """A registration that the spam checkers deny gets the limit's own error, with its hint."""
         self.spam.register("module", lambda *args: "deny")
         refusal = self.refused(self.admission.check_spam(REGISTRATION), LimitExceeded)
         self.passes(self.admission.take(REGISTRATION))
@@ -122,7 +124,8 @@ class AdmissionTests(SynchronousTestCase):
         self.assertEqual((refusal.text, refusal.extra.keys()), (limit.text, limit.extra.keys()))
 
     def test_everyAddressMustBeAllowed(self) -> None:
-        """Each identifier that the account would get is asked about, until one is denied."""
+        """The rules are asked about each identifier that the account would get, until one is
+        denied."""
         asked: list[tuple[object, ...]] = []
 
         def rule(medium: str, address: str, registering: bool) -> bool:
@@ -152,17 +155,17 @@ class AdmissionTests(SynchronousTestCase):
             self.refused(self.admission.check_threepids_and_blocking(denied), ThreepidDenied)
 
     def test_deniedAddressComesBeforeBlocking(self) -> None:
-        """A denied address is refused as such also where everybody is blocked."""
+        """A denied address is refused as such even if every registration is blocked."""
         self.rules.register("module", lambda *args: False)
         registration = attr.evolve(REGISTRATION, threepids=(Threepid("email", "a@b.example", 1),))
-        admission = attr.evolve(self.admission, blocking=Blocked())
+        admission = attr.evolve(self.admission, blocking=BlockAll())
         self.refused(admission.check_threepids_and_blocking(registration), ThreepidDenied)
         by_admin = attr.evolve(registration, by_admin=True)
         self.refused(admission.check_threepids_and_blocking(by_admin), ThreepidDenied)
 
     def test_blockingIsNotAskedOfAdmins(self) -> None:
-        """Blocking refuses whom it blocks, but not what an administrator registers."""
-        blocked = Blocked()
+        """Blocking refuses a blocked user, but not an account that an administrator registers."""
+        blocked = BlockAll()
         admission = attr.evolve(self.admission, blocking=blocked)
         self.refused(admission.check_threepids_and_blocking(REGISTRATION), Forbidden)
         self.passes(
@@ -171,5 +174,5 @@ class AdmissionTests(SynchronousTestCase):
         self.assertEqual(blocked.asked, [REGISTRATION])
 
     def test_nobodyIsBlockedByDefault(self) -> None:
-        """With nothing configured everybody passes the check."""
+        """With nothing configured every registration passes the check."""
         self.passes(self.admission.check_threepids_and_blocking(REGISTRATION))

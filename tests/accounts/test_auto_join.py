@@ -1,4 +1,4 @@
-"""The rooms that newcomers join: who joins which, who makes them, and what a failure holds up."""
+"""The rooms that new users join: who joins which, who creates them, and what a failure delays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRIVATE = ("private_chat", "trusted_private_chat")
 
 
 @attr.frozen
-class Milestones:
+class FirstUser:
     first: Optional[UserID]
 
     async def first_real_user(self) -> Optional[UserID]:
@@ -48,7 +48,7 @@ def users(**changes: Any) -> Users:
 
 
 class PlanTests(SynchronousTestCase):
-    """Which jobs an account brings."""
+    """Which jobs an account plans."""
 
     def plan(self, policies: Sequence[str] = (), **options: Any) -> AutoJoinPlanner:
         config = RoomsConfig(auto_join=(LOBBY, ID), **options)
@@ -59,15 +59,19 @@ class PlanTests(SynchronousTestCase):
         provides(IJobPlanner, self.plan())
 
     def test_oneJobARoom(self) -> None:
-        """Each room is a job of its own, in their order; all of a user's are written once."""
+        """Each room is a job of its own, in the configured order; all of a user's jobs are written
+        once."""
         jobs = self.plan().jobs_for(NewAccount(key="k", user_id=ALICE, created_ms=1))
-        told = [(job.kind, job.payload["user_id"], job.payload["room"]) for job in jobs]
-        self.assertEqual(told, [(AUTO_JOIN, str(ALICE), LOBBY), (AUTO_JOIN, str(ALICE), ID)])
+        jobs_of_alice = [(job.kind, job.payload["user_id"], job.payload["room"]) for job in jobs]
+        self.assertEqual(
+            jobs_of_alice, [(AUTO_JOIN, str(ALICE), LOBBY), (AUTO_JOIN, str(ALICE), ID)]
+        )
         self.assertEqual({job.dedup_key for job in jobs}, {f"auto-join {ALICE}"})
 
     def test_who(self) -> None:
-        """Everybody joins but users of application services, guests where they are not to, and
-        who has not accepted what newcomers must; that a guest has been let in, the word tells."""
+        """Every user joins, except users of application services, guests where they are not to
+        join, and users who have not accepted the required policies; the deduplication key tells
+        that a guest has joined already."""
         guests_stay_out, terms = {"for_guests": False}, {"policies": ("terms", "privacy")}
         upgrade, agreed = {"upgrades_guest": True}, {"consents": {"terms": "1", "privacy": "2"}}
         table: tuple[tuple[dict[str, Any], dict[str, Any], bool], ...] = (
@@ -93,7 +97,8 @@ class PlanTests(SynchronousTestCase):
             self.assertEqual(len(jobs), 2 if joins else 0, (options, more))
 
     def test_afterConsent(self) -> None:
-        """Who had to accept something first is let in afterwards; the word is the same one."""
+        """A user who had to accept a policy first joins afterwards; the deduplication key is the
+        same."""
         jobs = self.plan(policies=("terms",)).jobs_after_consent(ALICE)
         self.assertEqual([job.payload["room"] for job in jobs], [LOBBY, ID])
         self.assertEqual({job.dedup_key for job in jobs}, {f"auto-join {ALICE}"})
@@ -116,7 +121,7 @@ class AutoJoinerCase(SynchronousTestCase):
         """Run the job of this user and room, under a configuration with these options."""
         usher = AutoJoiner(
             rooms=self.rooms,
-            server_state=Milestones(first),
+            server_state=FirstUser(first),
             users=users,
             config=RoomsConfig(**options),
             server_name=HERE,
@@ -144,15 +149,15 @@ class AutoJoinerCase(SynchronousTestCase):
         return room
 
     def asked(self) -> list[str]:
-        """What was done, in order."""
+        """The calls on the rooms, in order."""
         return [call[0] for call in self.rooms.calls]
 
 
 class MakingTests(AutoJoinerCase):
     def test_whatIsMade(self) -> None:
-        """The first real user has the room made: by the inviter if there is one, else he makes it
-        himself; with the preset and the openness that are configured; he is on a private one's
-        list; and whoever did not make it then joins it."""
+        """The first real user's job creates the room: as the inviter if there is one, otherwise as
+        the user themself; with the configured preset and federation. A private room's invite list
+        has the user; a user who did not create the room then joins it."""
         presets = product(("public_chat",), (None, "admin"), (True, False))
         private = product(PRIVATE, ("admin",), (True, False))
         for preset, inviter, federated in (*presets, *private):
@@ -167,7 +172,7 @@ class MakingTests(AutoJoinerCase):
             self.assertEqual(self.asked(), ["find", "create", *joins], case)
 
     def test_invitedFromBirth(self) -> None:
-        """Only a private room has a list of the invited, and nobody invites himself."""
+        """Only a private room has an invite list, and no user invites themself."""
         for preset, who, invited in (
             ("public_chat", ALICE, ()),
             ("private_chat", ALICE, (ALICE,)),
@@ -179,9 +184,9 @@ class MakingTests(AutoJoinerCase):
             self.assertEqual(self.rooms.by_alias[LOBBY].listed, invited, (preset, who))
 
     def test_whoMakes(self) -> None:
-        """A room that is not there is made by the first real user alone, or, if_missing, by
-        anybody real or by the inviter; never one of another server, or one of which only the id
-        is known; and only if any are to be made."""
+        """A missing room is created for the first real user alone, or, with if_missing, for any
+        real user or by the inviter; never a room of another server, nor one of which only the id is
+        known; and only if rooms are to be created at all."""
         bot, missing = users(user_type="bot"), {"if_missing": True}
         table: tuple[tuple[str, dict[str, Any], bool], ...] = (
             (LOBBY, {}, True),
@@ -208,7 +213,8 @@ class MakingTests(AutoJoinerCase):
             self.assertEqual("create" in self.asked(), makes, case)
 
     def test_somebodyWasQuicker(self) -> None:
-        """A room that is made while one is about to make it is joined like any that was there."""
+        """If another process creates the room in the meantime, it is joined like any room that was
+        there."""
         late = MemoryRoom(room_id=ID, public=False, members={ADMIN})
 
         class Contested(MemoryRooms):
@@ -222,19 +228,20 @@ class MakingTests(AutoJoinerCase):
         self.assertEqual(self.asked(), ["find", "find", "is_public", "invite", "join"])
 
     def test_inviterWithoutAccount(self) -> None:
-        """An inviter who has no account, or not any more, is told of by the name of the option."""
+        """If the inviter has no account, or no account any more, the error names the option."""
         gone = Users({"admin": User(user_id=ADMIN, deactivated=True)})
         for known in (Users({}), gone):
             for options in ({}, {"if_missing": True}):
-                told = self.refusal(users=known, inviter="admin", **options)
-                self.assertIn(f"{LOBBY}: {ADMIN} (auto_join_mxid_localpart)", told)
+                reason = self.refusal(users=known, inviter="admin", **options)
+                self.assertIn(f"{LOBBY}: {ADMIN} (auto_join_mxid_localpart)", reason)
         self.assertNotIn("create", self.asked())
 
 
 class JoiningTests(AutoJoinerCase):
     def test_howItIsJoined(self) -> None:
-        """A public room is just joined; one that is not, or can't be read, after an invitation; one
-        that none of ours is in directly. So by alias as by id, of our server or another."""
+        """A public room is joined directly; a room that is not public, or whose join rule cannot be
+        read, after an invitation; a room without any of our users directly. This holds by alias and
+        by id, on our server and on another."""
         table: tuple[tuple[Optional[bool], tuple[UserID, ...], Optional[str], list[str]], ...] = (
             (True, (ADMIN,), None, ["is_public", "join"]),
             (True, (ADMIN,), "admin", ["is_public", "join"]),
@@ -253,14 +260,16 @@ class JoiningTests(AutoJoinerCase):
             self.assertEqual(room.members, {ALICE, *members}, case)
 
     def test_nobodyInvites(self) -> None:
-        """Where nobody can invite, a room that is not public fails, and says what to do."""
+        """If no user can invite, joining a room that is not public fails, and the error says what
+        to do."""
         for public in (False, None):
             self.add(LOBBY, public, ADMIN)
             self.assertIn("set auto_join_mxid_localpart", self.refusal())
             self.assertNotIn("join", self.asked())
 
     def test_inviterHimself(self) -> None:
-        """He is not invited by himself; into a room that is not his he doesn't get."""
+        """The inviter is not invited by themself, and cannot join a room in which they are not
+        allowed."""
         self.add(LOBBY, False, BOB)
         self.assertIn("not invited", self.refusal(who=ADMIN, inviter="admin"))
         self.assertNotIn("invite", self.asked())
@@ -268,7 +277,7 @@ class JoiningTests(AutoJoinerCase):
         self.run_job(who=ADMIN, inviter="admin")
 
     def test_again(self) -> None:
-        """What has been done already, before a crash, is no error, and nothing happens twice."""
+        """What was done before a crash is no error, and happens only once."""
         for options in ({}, {"inviter": "admin", "preset": "private_chat"}):
             self.rooms = MemoryRooms()
             for _ in range(2):
@@ -277,8 +286,8 @@ class JoiningTests(AutoJoinerCase):
             self.assertIn(ALICE, self.rooms.by_alias[LOBBY].members, options)
 
     def test_notAnyMore(self) -> None:
-        """Who is deactivated by now, a service's user, or a guest who is not to join, joins nothing
-        any more."""
+        """A user who was deactivated since, a service's user, or a guest who is not to join, joins
+        nothing."""
         for changes, options in (
             ({"deactivated": True}, {}),
             ({"appservice_id": "irc"}, {}),
@@ -290,8 +299,9 @@ class JoiningTests(AutoJoinerCase):
         self.assertIn(ALICE, self.rooms.by_alias[LOBBY].members)
 
     def test_firstUserIsGone(self) -> None:
-        """The first user who is deactivated before his rooms were made leaves them behind all the
-        same, if somebody else makes rooms; he joins nothing, and what is there stays."""
+        """If the first user is deactivated before their rooms were created, the rooms are created
+        all the same if another user or the inviter may create them. The first user joins nothing,
+        and existing rooms stay."""
         for first, options, asked in (
             (ALICE, {"inviter": "admin"}, ["find", "create"]),
             (ALICE, {}, []),
@@ -313,10 +323,10 @@ class JoiningTests(AutoJoinerCase):
         self.assertEqual(self.asked(), ["find", "create", "find"])
 
     def test_whichRoom(self) -> None:
-        """Whatever goes wrong, the operator learns with which room."""
-        for trouble, told in (
+        """The operator learns which room failed, whatever the error."""
+        for trouble, reason in (
             (RoomRefused("it is full"), "it is full"),
             (OSError("unplugged"), "OSError: unplugged"),
         ):
             self.rooms.troubles[LOBBY] = trouble
-            self.assertEqual(self.refusal(), f"{LOBBY}: {told}")
+            self.assertEqual(self.refusal(), f"{LOBBY}: {reason}")

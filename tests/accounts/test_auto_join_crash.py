@@ -1,5 +1,5 @@
-"""Killed at any statement boundary of a registration, or of the jobs behind it, a process leaves
-nothing undone: whoever has an account joins the rooms, once (threat C1)."""
+"""A process killed at any statement boundary of a registration, or of the jobs behind it, leaves
+nothing undone: every user with an account joins the rooms, once (threat C1)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class AutoJoinCrashTests(CrashCase):
         self.rooms = FolderRooms(folder)
 
     def test_joined(self) -> None:
-        """Everybody who has an account is in each room after a restart; each room was made once,
-        and nobody joined one twice."""
+        """After a restart every user with an account is in each room; each room was created once,
+        and no user joined one twice."""
 
         def before(process: Process, name: str) -> str:
             if not self.rooms.log():
@@ -37,7 +37,7 @@ class AutoJoinCrashTests(CrashCase):
         self.crash_everywhere(self.request, self.retry, before)
 
     def test_firstUser(self) -> None:
-        """So it is where the process dies of which the first user was to make the rooms."""
+        """The same holds if the process dies whose user, the first, was to create the rooms."""
 
         def before(process: Process, name: str) -> str:
             for table in ("outcomes", "milestones", "first_times", "jobs", "users"):

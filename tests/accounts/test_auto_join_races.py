@@ -1,5 +1,5 @@
-"""Sixteen first users at once, against real processes on both databases: each room is made once,
-and everybody gets in (threat C5)."""
+"""Sixteen first users at once, against real processes on both databases: each room is created once,
+and every user joins (threat C5)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class AutoJoinRaces(RaceCase):
         return ServiceProcess(self, config, program=program)
 
     def test_firstOnes(self: Any) -> None:
-        """One of sixteen first users makes the rooms, and no other tries to; all of them join."""
+        """One of sixteen first users creates the rooms, and no other tries to; all of them join."""
         answers = self.race(
             lambda contender: {
                 "username": f"user{contender}",

@@ -1,4 +1,4 @@
-"""Auto-join in a whole subsystem: what fails holds nothing up, is seen, and is tried again."""
+"""Auto-join in a whole subsystem: a failure delays nothing else, is visible, and is retried."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AutoJoinCase(SystemCase):
         self.serve()
 
     def serve(self, **options: Any) -> None:
-        """A server with rooms; over the database of the one before, as after a restart."""
+        """A server with rooms; over the database of the previous one, as after a restart."""
         self.system(database=self.database, rooms=self.rooms, **{**OPTIONS, **options})
 
     def members(self, room: str) -> Optional[set[UserID]]:
@@ -42,7 +42,7 @@ class AutoJoinCase(SystemCase):
         return None if found is None else found.members
 
     def go_on(self, seconds: float = 3700) -> None:
-        """Whatever has failed is due, and tried again."""
+        """Let every failed job become due, and retry it."""
         self.failed_jobs.flush()
         self.clock.advance(seconds)
         self.wait(self.subsystem.jobs.run_due())
@@ -50,8 +50,8 @@ class AutoJoinCase(SystemCase):
 
 class StandaloneTests(AutoJoinCase):
     def test_newcomers(self) -> None:
-        """The first user makes the rooms, the next joins them; guests do, and don't once more when
-        they become users, though they have left."""
+        """The first user creates the rooms, the next joins them. Guests join, and do not join again
+        when they become users, even if they have left."""
         self.register("alice")
         self.assertEqual(self.rooms.by_alias[LOBBY].creator, ALICE)
         self.register("bob")
@@ -65,7 +65,8 @@ class StandaloneTests(AutoJoinCase):
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_guestFirst(self) -> None:
-        """A guest does not make a room: he waits until the first user has, and then joins."""
+        """A guest does not create a room: its job waits until the first user has, and then
+        joins."""
         who = UserID.parse(self.guest()["user_id"])
         self.assertIsNone(self.members(LOBBY))
         self.register("alice")
@@ -73,8 +74,8 @@ class StandaloneTests(AutoJoinCase):
         self.assertEqual(self.members(LOBBY), {ALICE, who})
 
     def test_oneRoomFails(self) -> None:
-        """A room in trouble fails alone: the account is made, the other room joined, the failure
-        told with the room, counted, kept over a restart, and mended by and by."""
+        """A failing room fails alone: the account is made and the other room joined; the failure is
+        logged with the room, counted, kept over a restart, and succeeds later."""
         self.rooms.troubles[LOBBY] = RoomRefused("it is flooded")
         with capturedLogs() as events:
             self.register("alice")
@@ -93,7 +94,8 @@ class StandaloneTests(AutoJoinCase):
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_inviterComesLater(self) -> None:
-        """Rooms that the inviter is to make wait for his account, and then are made by him."""
+        """Rooms that the inviter is to create wait for the inviter's account, and are then created
+        by it."""
         self.serve(auto_join_mxid_localpart="bob", autocreate_auto_join_room_preset="private_chat")
         self.register("alice")
         self.assertIsNone(self.members(LOBBY))
@@ -106,8 +108,9 @@ class StandaloneTests(AutoJoinCase):
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_consentFirst(self) -> None:
-        """Where newcomers must accept something, who comes without it has no job yet, and joins as
-        soon as he accepts it; what he has left since stays left, whoever asks again."""
+        """If new users must accept a policy, a user who has not accepted it has no job yet, and
+        joins on acceptance; a room that they left since stays left, however often they accept
+        again."""
         self.serve(regsys={"policies": {"rules": POLICY}})
         late = UserID.parse(self.guest()["user_id"])
         self.assertEqual((self.rooms.calls, self.counts()["jobs"]), ([], 0))
@@ -127,8 +130,8 @@ class StandaloneTests(AutoJoinCase):
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_consentThenUser(self) -> None:
-        """A guest who was let in after a consent is not let in again as a user, by a registration
-        that asks for it once more."""
+        """A guest who joined after a consent does not join again as a user, if the registration
+        asks for the consent once more."""
         self.serve(regsys={"policies": {"rules": POLICY}})
         guest = self.guest()
         who = UserID.parse(guest["user_id"])
@@ -143,7 +146,7 @@ class StandaloneTests(AutoJoinCase):
         self.assertEqual(self.counts()["jobs"], 0)
 
     def agreed(self, **body: Any) -> Mapping[str, Any]:
-        """The dialogue of this registration, its terms accepted; the last stage to be passed."""
+        """The session of this registration, its terms accepted; the last stage is left to pass."""
         session = self.challenge(password=PASSWORD, **body)["session"]
         answer = self.client.register(auth={"type": "m.login.terms", "session": session}, **body)
         self.assertEqual(answer.status, 401, answer)
@@ -153,8 +156,8 @@ class StandaloneTests(AutoJoinCase):
 
 class WithoutRoomsTests(AutoJoinCase):
     def test_waiting(self) -> None:
-        """Without a homeserver the start says so loudly; people register, their jobs wait, to be
-        seen and uncounted as failures, until there is one."""
+        """Without a homeserver the start logs a warning; users register, and their jobs wait
+        visibly, not counted as failures, until there is a homeserver."""
         self.system(database=self.database, **OPTIONS)
         with capturedLogs() as events:
             self.subsystem.start()
@@ -176,7 +179,7 @@ class WithoutRoomsTests(AutoJoinCase):
         self.assertIsNone(value(again, "regsys_jobs_waiting", kind="auto_join"))
 
     def test_nothingToJoin(self) -> None:
-        """Who has no such rooms is told nothing, and pays nothing."""
+        """With no such rooms configured nothing is logged, and nothing is queried."""
         self.system()
         with capturedLogs() as events:
             self.subsystem.start()
@@ -203,8 +206,8 @@ class EmbeddedTests(AutoJoinCase):
         self.client = Client(self, self.subsystem.resource())
 
     def test_newcomers(self) -> None:
-        """In a homeserver that brings its accounts, it is the first user who makes the rooms,
-        also after a restart."""
+        """In a homeserver that brings its own accounts, the first user creates the rooms, also
+        after a restart."""
         self.embed()
         self.guest()
         self.assertIsNone(self.members(LOBBY))
@@ -218,7 +221,7 @@ class EmbeddedTests(AutoJoinCase):
         self.assertEqual({LOBBY in error for error in errors}, {True, False})
 
     def test_ifMissing(self) -> None:
-        """With if_missing it is whoever comes when there is none."""
+        """With if_missing any user creates the rooms if there are none."""
         self.embed(regsys={"autocreate": "if_missing"})
         self.register("alice")
         del self.rooms.by_alias[LOBBY]

@@ -1,4 +1,5 @@
-"""A server that takes nobody: switched off, or with as many active users as it may have (B9)."""
+"""A server that accepts no users: switched off, or with as many active users as it may have
+(B9)."""
 
 from __future__ import annotations
 
@@ -30,13 +31,13 @@ class BlockingCase(SystemCase):
         self.system(database=self.database, **options)
 
     def begin(self, username: str) -> str:
-        """A session whose password's hash is kept."""
+        """A session that keeps the hash of its password."""
         session = self.challenge(username=username, password=PASSWORD)["session"]
         self.clock.advance(0)
         return str(session)
 
     def register_with(self, localpart: str, **more: Any) -> Any:
-        """By the handler, as somebody's own endpoint might."""
+        """Register through the handler, as a homeserver's own endpoint might."""
         registration = Registration(key=localpart, localpart=localpart, **more)
         return self.subsystem.handler.register_user(registration)
 
@@ -54,8 +55,9 @@ class DisabledTests(BlockingCase):
         self.restart(hs_disabled=True, **options)
 
     def test_nobody(self) -> None:
-        """Neither newcomers nor guests nor those who log in: nothing is made, the session lives
-        on, nothing of the limit is used up; whom to ask is told, and null if nobody."""
+        """Neither new users nor guests nor logins are accepted: nothing is made, the session lives
+        on, and nothing counts against the limit. The answer has the admin contact, or null without
+        one."""
         self.register("alice")
         self.disable(
             hs_disabled_message="We are moving house.",
@@ -78,20 +80,21 @@ class DisabledTests(BlockingCase):
         self.assertIn("closed", answer.json["error"])
 
     def test_afterTheStages(self) -> None:
-        """What keeps everybody out is told at the end: a first request still gets its flows."""
+        """The block is reported at the end only: a first request still gets its flows."""
         self.disable()
         self.assertEqual(self.ask("alice", inhibit_login=True).status, 403)
         self.challenge(username="alice", password=PASSWORD)
 
     def test_wrongPassword(self) -> None:
-        """Who doesn't know the password is told that, and nothing of the server."""
+        """A login with a wrong password is told that, and nothing about the server's state."""
         self.register("alice")
         self.disable()
         body = {"type": "m.login.password", "user": "alice", "password": "wrong"}
         self.assertRefused(self.client.post(f"{V3}/login", body), 403, "M_FORBIDDEN")
 
     def test_administrators(self) -> None:
-        """Whom an administrator registers is not blocked, and neither is the server's own user."""
+        """An account that an administrator registers is not blocked, and neither is the server's
+        own user."""
         self.system(hs_disabled=True, server_notices={"system_mxid_localpart": "notices"})
         self.wait(self.register_with("alice", by_admin=True))
         answer = self.ask("notices")
@@ -100,7 +103,7 @@ class DisabledTests(BlockingCase):
         self.wait(self.subsystem.blocking.check_login(User(user_id=notices)))
 
     def test_logins(self) -> None:
-        """Who is logged in already stays so: that is the homeserver's to refuse."""
+        """Existing access tokens stay valid: to refuse them is the homeserver's task."""
         token = self.register("alice")["access_token"]
         self.disable()
         self.assertEqual(self.whoami(token).status, 200)
@@ -117,8 +120,8 @@ class LimitCase(BlockingCase):
 
 class LimitTests(LimitCase):
     def test_newcomers(self) -> None:
-        """The last place is given, the next one is refused and its session lives on; once
-        somebody has been away for a month there is a place again."""
+        """The last place is given; the next registration is refused and its session lives on. Once
+        a user has been inactive for a month, there is a place again."""
         session = self.begin("carol")
         answer = self.client.register(auth={"session": session, **DUMMY})
         self.assertBlocked(answer, "monthly_active_user")
@@ -127,27 +130,28 @@ class LimitTests(LimitCase):
         self.assertEqual(self.client.register(auth={"session": session, **DUMMY}).status, 200)
 
     def test_guests(self) -> None:
-        """Guests come all the same, but one who wants to become a user needs a place."""
+        """Guests register all the same, but a guest who upgrades needs a place."""
         guest = self.guest()
         answer = self.ask("1", guest_access_token=guest["access_token"])
         self.assertBlocked(answer, "monthly_active_user")
         self.assertTrue(self.whoami(guest["access_token"]).json["is_guest"])
 
     def test_whoPasses(self) -> None:
-        """Support users, whom an administrator registers, and reserved addresses need none."""
+        """Support users, whom an administrator registers, and reserved addresses need no place."""
         self.wait(self.register_with("support", user_type="support"))
         self.wait(self.register_with("admins", by_admin=True))
         self.wait(self.register_with("boss", threepids=(BOSS,)))
         self.assertBlocked(self.ask("carol"), "monthly_active_user")
 
     def test_supportByDefault(self) -> None:
-        """Where newcomers are support users by default, they need none either."""
+        """If new users are support users by default, they need no place either."""
         types = {"default_user_type": "support"}
         self.restart(user_types=types, **self.options)
         self.assertEqual(self.ask("carol").status, 200)
 
     def test_theSameAgain(self) -> None:
-        """Who took the last place and asks again, having lost the answer, gets it again."""
+        """A user who took the last place and retries, having lost the answer, gets the same
+        answer."""
         registration = Registration(key="k", localpart="carol", password_hash="x")
         self.restart(**{**LIMITED, "max_mau_value": 3})
         first = self.wait(self.subsystem.handler.register_user(registration))
@@ -156,7 +160,7 @@ class LimitTests(LimitCase):
         self.assertEqual((again.user_id, again.replayed), (first.user_id, True))
 
     def test_reservedCountFromBirth(self) -> None:
-        """A reserved address makes an active user at once, on trial or not; by a job, so that a
+        """A reserved address makes an active user at once, during a trial too; by a job, so that a
         crash loses nothing."""
         self.system(mau_trial_days=7, **self.options)
         self.wait(self.register_with("boss", threepids=(BOSS,)))
@@ -167,12 +171,12 @@ class LimitTests(LimitCase):
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_onlyCounted(self) -> None:
-        """With mau_stats_only nobody is refused."""
+        """With mau_stats_only no registration is refused."""
         self.restart(mau_stats_only=True, max_mau_value=2)
         self.register("carol")
 
     def test_databaseAway(self) -> None:
-        """If nobody can count, the answer is a 503, and no account is made."""
+        """If the users cannot be counted, the answer is a 503, and no account is made."""
 
         async def away(at_most: int) -> int:
             raise Unavailable()
@@ -193,13 +197,13 @@ class LoginLimitTests(LimitCase):
         return str(found[0][0])
 
     def forget(self, name: str) -> None:
-        """As if this one had not been here for a month."""
+        """Pretend that this user has been inactive for a month."""
         self.wait(self.subsystem.stop())
         self.change("DELETE FROM active_users WHERE user_id = ?", f"@{name}:test.example")
         self.restart(**self.options)
 
     def test_activeUsers(self) -> None:
-        """Who is active already logs in however full it is; nobody else does, until there is a
+        """An active user logs in although the server is full; no other user does, until there is a
         place."""
         self.assertEqual(self.log_in("alice").status, 200)
         self.assertBlocked(self.log_in("carol"), "monthly_active_user")
@@ -210,14 +214,14 @@ class LoginLimitTests(LimitCase):
         self.assertBlocked(self.log_in("bob"), "monthly_active_user")
 
     def test_reserved(self) -> None:
-        """Who has a reserved address by now passes."""
+        """A user who has a reserved address by now logs in."""
         carol = UserID("carol", "test.example")
         self.wait(ThreepidStore(self.database).add(carol, BOSS, 1))
         self.assertEqual(self.log_in("carol").status, 200)
 
     def test_others(self) -> None:
-        """So do support users and, unless they are counted, services' users; and who is on trial,
-        as long as that takes."""
+        """Support users log in too, and services' users unless they are counted, and users on trial
+        for as long as the trial lasts."""
         for column, options, status in (
             ("user_type = 'bot'", {}, 403),
             ("user_type = 'support'", {}, 200),
@@ -230,7 +234,7 @@ class LoginLimitTests(LimitCase):
             self.assertEqual(self.log_in("carol").status, status, (column, options))
 
     def test_trial(self) -> None:
-        """A trial ends after so many days."""
+        """A trial ends after the configured number of days."""
         self.restart(mau_trial_days=2, **self.options)
         self.clock.advance(2 * DAY_S - 1)
         self.assertEqual(self.log_in("carol").status, 200)

@@ -1,4 +1,4 @@
-"""What is left of an account that is no more."""
+"""What is left of an account after deactivation."""
 
 from __future__ import annotations
 
@@ -28,67 +28,68 @@ from tests.support.client import V3
 from tests.support.validations import ALICE
 from tests.support.values import END_MS, session
 
-HER = UserID("alice", "test.example")
+ALICE_ID = UserID("alice", "test.example")
 OTHER = "other@mail.example"
 
 
 class OwnTests(AccountCase):
-    """Where regsys keeps the accounts."""
+    """regsys keeps the accounts."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.heard: list[Any] = []
+        self.module_calls: list[Any] = []
         hooks = self.hooks(mails=self.mails)
-        hooks.threepid_changes.removals.register("m", lambda *args: self.heard.append(args))
+        hooks.threepid_changes.removals.register("m", lambda *args: self.module_calls.append(args))
         objection = (None, "Stay!")
         hooks.threepid_changes.checks.register(
             "m", lambda user, medium, address, adding: None if adding else objection
         )
         self.system(database=self.database, hooks=hooks)
-        self.added(self.alice)
-        self.added(self.bob, OTHER, "bob")
+        self.add_address(self.alice)
+        self.add_address(self.bob, OTHER, "bob")
 
-    def deactivated(self, user_id: UserID = HER) -> None:
+    def deactivated(self, user_id: UserID = ALICE_ID) -> None:
         self.wait(self.subsystem.handler.deactivated(user_id))
 
     def test_nothingWorks(self) -> None:
-        """Neither token nor password is good, no device can be added, the name stays taken."""
+        """Neither the token nor the password works, no device can be added, and the name stays
+        taken."""
         self.deactivated()
         self.assertRefused(self.whoami(self.alice), 401, "M_UNKNOWN_TOKEN")
         login = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
         self.assertEqual(self.client.post(f"{V3}/login", login).status, 403)
-        asked = self.subsystem.handler.register_device(HER)
+        asked = self.subsystem.handler.register_device(ALICE_ID)
         self.failureResultOf(Deferred.fromCoroutine(asked), UserNotFound)
         available = self.client.get(f"{V3}/register/available?username=alice")
         self.assertRefused(available, 400, "M_USER_IN_USE")
         self.assertEqual(self.rows("SELECT password_hash FROM users WHERE deactivated"), [(None,)])
-        self.assertEqual(self.rows("SELECT * FROM devices WHERE user_id = ?", str(HER)), [])
+        self.assertEqual(self.rows("SELECT * FROM devices WHERE user_id = ?", str(ALICE_ID)), [])
 
     def test_addresses(self) -> None:
-        """Its addresses are anybody's, whatever a module objects; who is told of removals hears
-        of each, once."""
+        """Its addresses are free, even if a module objects; a module that is called on removals is
+        called once for each."""
         self.deactivated()
         self.deactivated()
-        self.assertEqual(self.heard, [(str(HER), "email", ALICE)])
-        self.added(self.bob, ALICE, "bob")
+        self.assertEqual(self.module_calls, [(str(ALICE_ID), "email", ALICE)])
+        self.add_address(self.bob, ALICE, "bob")
 
     def test_traces(self) -> None:
-        """Its dialogues and proofs are gone."""
-        self.session(self.alice, self.proven_by(self.alice, "third@mail.example"))
+        """Its UIA sessions and validation sessions are deleted."""
+        self.session(self.alice, self.validate_as(self.alice, "third@mail.example"))
         self.deactivated()
         for table in ("uia_sessions", "validations"):
-            found = self.rows(f"SELECT user_id FROM {table} WHERE user_id = ?", str(HER))
+            found = self.rows(f"SELECT user_id FROM {table} WHERE user_id = ?", str(ALICE_ID))
             self.assertEqual(found, [], table)
 
     def test_others(self) -> None:
-        """Of everybody else everything is as it was."""
-        self.session(self.bob, self.proven_by(self.bob, "third@mail.example"))
-        newcomer = self.asked("newcomer@mail.example")
+        """The data of every other account are unchanged."""
+        self.session(self.bob, self.validate_as(self.bob, "third@mail.example"))
+        newcomer = self.start_validation("newcomer@mail.example")
         before = self.counts()
         self.deactivated(UserID("nobody", "test.example"))
         self.assertEqual(self.counts(), before)
         self.deactivated()
-        self.assertEqual(self.held(self.bob), [OTHER])
+        self.assertEqual(self.addresses_of(self.bob), [OTHER])
         sids = {row[0] for row in self.rows("SELECT sid FROM validations")}
         self.assertIn(newcomer, sids)
         self.assertEqual(self.rows("SELECT user_id FROM uia_sessions"), [("@bob:test.example",)])
@@ -96,13 +97,13 @@ class OwnTests(AccountCase):
 
 class EmbeddedTests(SystemCase):
     def test_homeserver(self) -> None:
-        """Where a homeserver keeps the accounts, it frees the addresses there, and forgets what
-        regsys had."""
+        """If a homeserver keeps the accounts, it frees the addresses there, and deletes what regsys
+        stored."""
         accounts, chosen = MemoryAccounts(), config()
         devices = MemoryDevices(accounts)
         process = memory_process(self, chosen, self.clock)
         proven = Threepid("email", ALICE, self.now_ms)
-        new = NewAccount(key="k", user_id=HER, created_ms=self.now_ms, threepids=(proven,))
+        new = NewAccount(key="k", user_id=ALICE_ID, created_ms=self.now_ms, threepids=(proven,))
         self.wait(accounts.create_account(new))
         subsystem = embedded(
             chosen,
@@ -123,16 +124,16 @@ class EmbeddedTests(SystemCase):
             job=NewJob(kind="mail"),
             now_ms=self.now_ms,
             until_ms=self.now_ms + 1000,
-            user_id=HER,
+            user_id=ALICE_ID,
         )
         self.wait(validations.begin(wanted))
-        self.wait(subsystem.handler.deactivated(HER))
+        self.wait(subsystem.handler.deactivated(ALICE_ID))
         self.assertEqual(accounts.threepids, {})
         self.assertIsNone(self.wait(validations.get("sid", self.now_ms)))
 
     def test_loggedOut(self) -> None:
-        """A homeserver that keeps the devices says which of them are gone: what registered them
-        is not repeated, as nothing is of an account that is no more."""
+        """A homeserver that keeps the devices says which of them have ended: a registration that
+        made one of these is not repeated, and no registration of a deactivated account is."""
         accounts, chosen = MemoryAccounts(), config()
         devices = MemoryDevices(accounts)
         process = memory_process(self, chosen, self.clock)
@@ -144,19 +145,22 @@ class EmbeddedTests(SystemCase):
             auth=MemoryAuth(devices),
             process=process,
         ).handler
-        sessions, outcomes = SessionStore(process.database), EmbeddedAccountStore(process.database)
+        sessions, embedded_accounts = (
+            SessionStore(process.database),
+            EmbeddedAccountStore(process.database),
+        )
         names = ("PHONE", "LAPTOP", "TABLET")
         for name in names:
             self.wait(sessions.add(session(name), 9))
             new = account(name, session_id=name, session_until_ms=END_MS, device=device(name, name))
-            self.wait(outcomes.complete(attr.evolve(new, user_id=HER), name))
+            self.wait(embedded_accounts.complete(attr.evolve(new, user_id=ALICE_ID), name))
 
         def left() -> list[str]:
             return [name for name in names if self.wait(sessions.get(name, NOW_MS)) is not None]
 
-        self.wait(handler.logged_out(HER, "PHONE"))
+        self.wait(handler.logged_out(ALICE_ID, "PHONE"))
         self.assertEqual(left(), ["LAPTOP", "TABLET"])
         self.wait(handler.logged_out(UserID("bob", "test.example")))
         self.assertEqual(left(), ["LAPTOP", "TABLET"])
-        self.wait(handler.deactivated(HER))
+        self.wait(handler.deactivated(ALICE_ID))
         self.assertEqual(left(), [])

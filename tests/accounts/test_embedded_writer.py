@@ -1,4 +1,4 @@
-"""Accounts in somebody else's store: whole or absent, wherever a process dies on the way."""
+"""Accounts in a homeserver's own store: complete or absent, wherever a process dies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.values import TOKEN, token
 
 # From here on the homeserver has the account.
 MADE = POINTS.index("after create_account")
-# Who registers: what differs from somebody who wants a name and a login.
+# The kinds of registration: what differs from one that asks for a name and a login.
 KINDS: dict[str, dict[str, Any]] = {
     "user": {},
     "without login": {"device": None},
@@ -54,8 +54,8 @@ class EmbeddedWriterTests(CallbackTests, WriterContract, TestCase):
 
 class RecoveryTests(TestCase):
     async def test_whoTheFirstUserIs(self) -> None:
-        """Whom a recovery finds is the first user exactly if the request would have made him so;
-        and the job that waits meanwhile tells no session by its id."""
+        """An account that a recovery finds is the first user exactly if the request would have made
+        it so; the waiting job does not contain a session id."""
         for more, first in (
             ({}, ["alice"]),
             ({"is_guest": True}, []),
@@ -67,7 +67,7 @@ class RecoveryTests(TestCase):
             await server.begin()
             writer, _ = server.process(failing_at("before complete", Died()))
             with self.assertRaises(Died):
-                await writer.create_account(server.wish(**more))
+                await writer.create_account(server.new_account(**more))
             ((job_id,),) = await server.rows("SELECT job_id FROM jobs")
             self.assertNotIn("session", job_id)
             await server.recover()
@@ -75,24 +75,24 @@ class RecoveryTests(TestCase):
             self.assertEqual(found, [(str(user(name)),) for name in first], more)
 
     async def test_countedOnce(self) -> None:
-        """A recovery that finds the key completed counts no account."""
+        """A recovery that finds the key completed by another process counts no account."""
         server = Homeserver(self)
         await server.begin()
         writer, _ = server.process(failing_at("before complete", Died()))
         with self.assertRaises(Died):
-            await writer.create_account(server.wish())
+            await writer.create_account(server.new_account())
         server.clock.advance(LATER_S)
         (job,) = await JobStore(server.db).claim(
             {RECOVERY: 1}, int(server.clock.seconds() * 1000), JOB_LEASE_MS
         )
         writer, _ = server.process()
-        self.assertFalse((await writer.create_account(server.wish())).replayed)
+        self.assertFalse((await writer.create_account(server.new_account())).replayed)
         await writer.recover(job)
         self.assertEqual(len(server.counted), 1)
 
     async def test_counted(self) -> None:
-        """Each account counts once, by the recovery or the request that has finished it, wherever
-        the first process died."""
+        """Each account is counted once: by the recovery or by the request that finished it,
+        wherever the first process died."""
         more = {"shadow_banned": True, "auth_provider_id": "oidc"}
         for point in POINTS:
             for asks in (False, True):
@@ -100,10 +100,10 @@ class RecoveryTests(TestCase):
                 await server.begin()
                 writer, _ = server.process(failing_at(point, Died()))
                 with self.assertRaises(Died):
-                    await writer.create_account(server.wish(**more))
+                    await writer.create_account(server.new_account(**more))
                 for _ in range(2):
                     if asks:
-                        await server.process()[0].create_account(server.wish(**more))
+                        await server.process()[0].create_account(server.new_account(**more))
                     await server.recover()
                 has_account = bool(server.accounts.by_name)
                 # A process that died after the commit could count nothing.
@@ -113,8 +113,8 @@ class RecoveryTests(TestCase):
                     self.assertEqual((new.shadow_banned, new.auth_provider_id), (True, "oidc"))
 
 
-class Matter:
-    """One registration with a homeserver of its own, and what has become of it."""
+class Registering:
+    """One registration with a homeserver of its own, and its state."""
 
     def __init__(self, case: TestCase, kind: str = "user") -> None:
         self.case = case
@@ -131,10 +131,10 @@ class Matter:
         if "upgrades_guest" in self.more:
             guest = new_account("guest", "1", is_guest=True, device=None, session_id=None)
             await self.server.accounts.create_account(guest)
-        return self.wish()
+        return self.new_account()
 
-    def wish(self) -> NewAccount:
-        return self.server.wish(**self.more)
+    def new_account(self) -> NewAccount:
+        return self.server.new_account(**self.more)
 
     async def die(self, new: NewAccount, point: str) -> None:
         writer, _ = self.server.process(failing_at(point, Died()))
@@ -142,12 +142,12 @@ class Matter:
             await writer.create_account(new)
         except Died:
             return
-        # Nobody who wants no login gets as far as this.
+        # A registration without a login does not reach this point.
         self.case.assertIsNone(new.device, f"{point} was not reached")
 
     async def ask(self) -> Created:
-        """The client asks again, and another process answers."""
-        return await self.server.process()[0].create_account(self.wish())
+        """The client retries, and another process answers."""
+        return await self.server.process()[0].create_account(self.new_account())
 
     async def assertUses(self, pending: int, completed: int) -> None:
         """How its registration token stands, if it has one."""
@@ -159,7 +159,7 @@ class Matter:
 
     async def assertAbsent(self) -> None:
         """Nothing is left of it, and its session goes on."""
-        server, name = self.server, self.wish().user_id.name_key
+        server, name = self.server, self.new_account().user_id.name_key
         account = server.accounts.by_name.get(name)
         self.case.assertTrue(account is None or (name == "1" and account.is_guest))
         self.case.assertEqual(server.devices.by_id, {})
@@ -194,7 +194,7 @@ class Matter:
                 await self.assertDevice(first, answer)
 
     async def assertDevice(self, first: NewAccount, answer: Created) -> None:
-        """One device, as it was asked for first, and in force."""
+        """One device, as the first request asked for, with its login in force."""
         assert answer.login is not None and first.device is not None
         self.case.assertEqual(answer.login, first.device.login)
         ((place, device),) = self.server.devices.by_id.items()
@@ -211,172 +211,178 @@ class CrashTests(TestCase):
     async def each(self, check: Any) -> None:
         for kind in KINDS:
             for number, point in enumerate(POINTS):
-                matter = Matter(self, kind)
+                registering = Registering(self, kind)
                 try:
-                    await check(matter, await matter.begin(), number, point)
+                    await check(registering, await registering.begin(), number, point)
                 except self.failureException as failure:
                     raise self.failureException(f"{kind}, died {point}: {failure}") from failure
 
     async def test_askedAgain(self) -> None:
-        """A client that asks again gets its account, with the login that was begun."""
+        """A client that retries gets its account, with the login that was begun."""
 
-        async def check(matter: Matter, new: NewAccount, number: int, point: str) -> None:
-            await matter.die(new, point)
-            matter.server.clock.advance(5)
-            again = matter.wish()
-            created = await matter.server.process()[0].create_account(again)
-            await matter.assertWhole(new if number else again, created)
+        async def check(registering: Registering, new: NewAccount, number: int, point: str) -> None:
+            await registering.die(new, point)
+            registering.server.clock.advance(5)
+            again = registering.new_account()
+            created = await registering.server.process()[0].create_account(again)
+            await registering.assertWhole(new if number else again, created)
 
         await self.each(check)
 
     async def test_nobodyAsksAgain(self) -> None:
-        """If nobody asks, what was made is brought to its end, and what was not is forgotten;
-        a client that comes back late gets its account either way."""
+        """If no client retries, an account that was made is completed, and a registration that made
+        none is forgotten; a client that retries late gets its account either way."""
 
-        async def check(matter: Matter, new: NewAccount, number: int, point: str) -> None:
-            await matter.die(new, point)
-            await matter.server.recover()
+        async def check(registering: Registering, new: NewAccount, number: int, point: str) -> None:
+            await registering.die(new, point)
+            await registering.server.recover()
             if number >= MADE or (new.device is None and "register" in point):
-                await matter.assertWhole(new)
+                await registering.assertWhole(new)
             else:
-                await matter.assertAbsent()
-                again = matter.wish()
-                created = await matter.server.process()[0].create_account(again)
-                await matter.assertWhole(again, created)
+                await registering.assertAbsent()
+                again = registering.new_account()
+                created = await registering.server.process()[0].create_account(again)
+                await registering.assertWhole(again, created)
 
         await self.each(check)
 
 
-class CompanyTests(TestCase):
-    """Others are at work on the same registration."""
+class ConcurrentProcessTests(TestCase):
+    """Other processes work on the same registration."""
 
     async def test_twoAtOnce(self) -> None:
         """Two processes that work on one session give one answer, wherever the first pauses."""
         for point in POINTS:
-            matter, until = Matter(self), Deferred[None]()
-            new = await matter.begin()
-            writer, _ = matter.server.process(waiting_at(point, until))
+            registering, until = Registering(self), Deferred[None]()
+            new = await registering.begin()
+            writer, _ = registering.server.process(waiting_at(point, until))
             first = Deferred.fromCoroutine(writer.create_account(new))
-            second = await matter.ask()
+            second = await registering.ask()
             until.callback(None)
             created = await first
             self.assertEqual((second.user_id, second.login), (created.user_id, created.login))
             self.assertEqual([created.replayed, second.replayed].count(False), 1, point)
-            self.assertEqual(matter.server.greeted, ["@alice:contract.example"], point)
+            self.assertEqual(registering.server.greeted, ["@alice:contract.example"], point)
 
     async def test_recoveredTooEarly(self) -> None:
-        """A process that is slow, but alive, ends well though it was given up for dead."""
+        """A slow process ends well, although a recovery took it for dead."""
         for point in POINTS:
-            matter, until = Matter(self), Deferred[None]()
-            new = await matter.begin()
-            writer, _ = matter.server.process(waiting_at(point, until))
+            registering, until = Registering(self), Deferred[None]()
+            new = await registering.begin()
+            writer, _ = registering.server.process(waiting_at(point, until))
             first = Deferred.fromCoroutine(writer.create_account(new))
-            await matter.server.recover()
+            await registering.server.recover()
             until.callback(None)
             created = await first
-            # A job that it was about to begin is another's by now, and is done twice.
-            del matter.server.greeted[1:]
-            await matter.assertWhole(new, created)
+            # A job that it was about to begin belongs to another process by now, and is done twice.
+            del registering.server.greeted[1:]
+            await registering.assertWhole(new, created)
 
 
 class AddressTests(TestCase):
     async def test_recovered(self) -> None:
-        """What an account brings with it knows of its addresses, whoever ends the matter."""
-        matter = Matter(self, "threepids")
-        new = await matter.begin()
-        await matter.die(new, "after create_account")
-        await matter.assertWhole(new)
-        self.assertEqual(matter.server.addresses, ["a@mail.example"])
+        """The jobs of an account know its addresses, whichever process completes the
+        registration."""
+        registering = Registering(self, "threepids")
+        new = await registering.begin()
+        await registering.die(new, "after create_account")
+        await registering.assertWhole(new)
+        self.assertEqual(registering.server.addresses, ["a@mail.example"])
 
 
 class DeviceTests(TestCase):
     async def test_recovered(self) -> None:
-        """A recovery puts the device on the account with all that was said of it."""
-        matter = Matter(self)
-        new = await matter.begin()
+        """A recovery registers the device with all its fields."""
+        registering = Registering(self)
+        new = await registering.begin()
         assert new.device is not None
-        told = {"auth_provider_id": "oidc", "auth_provider_session_id": "sid"}
-        device = attr.evolve(new.device, is_appservice_ghost=True, **told)
-        await matter.die(attr.evolve(new, device=device), "after create_account")
-        await matter.server.recover()
-        self.assertEqual(list(matter.server.devices.by_id.values()), [device])
+        provider = {"auth_provider_id": "oidc", "auth_provider_session_id": "sid"}
+        device = attr.evolve(new.device, is_appservice_ghost=True, **provider)
+        await registering.die(attr.evolve(new, device=device), "after create_account")
+        await registering.server.recover()
+        self.assertEqual(list(registering.server.devices.by_id.values()), [device])
 
 
 class RefusalTests(TestCase):
     async def test_refused(self) -> None:
-        """What the store refuses leaves nothing; the session may go on under another name."""
-        matter = Matter(self)
-        new = await matter.begin()
-        matter.server.accounts.by_name["alice"] = new_account("other")
+        """A registration that the store refuses leaves nothing; the session may go on under another
+        name."""
+        registering = Registering(self)
+        new = await registering.begin()
+        registering.server.accounts.by_name["alice"] = new_account("other")
         with self.assertRaises(UsernameTaken):
-            await matter.ask()
+            await registering.ask()
         for table in ("outcomes", "jobs"):
-            self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [])
-        created = await matter.server.process()[0].create_account(matter.server.wish("bob"))
+            self.assertEqual(await registering.server.rows(f"SELECT * FROM {table}"), [])
+        created = await registering.server.process()[0].create_account(
+            registering.server.new_account("bob")
+        )
         self.assertEqual((created.user_id, created.replayed), (user("bob"), False))
         self.assertNotEqual(created.login, new.device)
 
     async def test_storeIsDown(self) -> None:
-        """If the store cannot say whether it made the account, that is found out later."""
+        """If the store cannot say whether it made the account, a recovery finds out later."""
         for point, made in (("before create_account", False), ("after create_account", True)):
-            matter = Matter(self)
-            new = await matter.begin()
-            writer, _ = matter.server.process(failing_at(point, Unavailable()))
+            registering = Registering(self)
+            new = await registering.begin()
+            writer, _ = registering.server.process(failing_at(point, Unavailable()))
             with self.assertRaises(Unavailable):
                 await writer.create_account(new)
-            await matter.server.recover()
-            await (matter.assertWhole(new) if made else matter.assertAbsent())
+            await registering.server.recover()
+            await (registering.assertWhole(new) if made else registering.assertAbsent())
 
     async def test_anotherNameAfterACrash(self) -> None:
         """An account that was made before a crash is what the session gets, whatever its client
         asks for now."""
         for point in POINTS[MADE:]:
-            matter = Matter(self)
-            new = await matter.begin()
-            await matter.die(new, point)
-            writer, _ = matter.server.process()
-            created = await writer.create_account(matter.server.wish("bob"))
-            await matter.assertWhole(new, created)
-            if point != "after complete":  # then the dead process had written the job
-                self.assertEqual(matter.server.named, ["alice"], point)
+            registering = Registering(self)
+            new = await registering.begin()
+            await registering.die(new, point)
+            writer, _ = registering.server.process()
+            created = await writer.create_account(registering.server.new_account("bob"))
+            await registering.assertWhole(new, created)
+            if point != "after complete":  # in that case the dead process had written the job
+                self.assertEqual(registering.server.named, ["alice"], point)
 
     async def test_anotherNameBeforeACrash(self) -> None:
-        """A recovery finds the account under the name that was asked for last, and tells of it by
-        that name, unless it has a display name of its own."""
+        """A recovery finds the account under the name that was asked for last, and reports that
+        name, unless the account has a display name of its own."""
         cases: list[tuple[dict[str, Any], str]] = [
             ({"display_name": "alice"}, "bob"),
             ({"display_name": "Alice L."}, "Alice L."),
             ({"display_name": "alice", "device": None}, "bob"),
         ]
-        for more, told in cases:
-            matter = Matter(self)
-            await matter.begin()
-            matter.more = more
-            await matter.die(matter.wish(), "before create_account")
-            renamed = matter.server.wish("bob", **({"device": None} if "device" in more else {}))
-            await matter.die(renamed, "after create_account")
-            await matter.server.recover()
-            self.assertEqual(matter.server.greeted, [str(user("bob"))])
-            self.assertEqual(matter.server.named, [told])
+        for more, display_name in cases:
+            registering = Registering(self)
+            await registering.begin()
+            registering.more = more
+            await registering.die(registering.new_account(), "before create_account")
+            renamed = registering.server.new_account(
+                "bob", **({"device": None} if "device" in more else {})
+            )
+            await registering.die(renamed, "after create_account")
+            await registering.server.recover()
+            self.assertEqual(registering.server.greeted, [str(user("bob"))])
+            self.assertEqual(registering.server.named, [display_name])
             self.assertEqual(
-                await matter.server.rows("SELECT user_id, finished FROM outcomes"),
+                await registering.server.rows("SELECT user_id, finished FROM outcomes"),
                 [(str(user("bob")), True)],
             )
 
     async def test_deactivatedMeanwhile(self) -> None:
-        """An account that is deactivated before its recovery gets no device and no more tries;
-        its key is released, and its use of a token given back."""
-        matter = Matter(self, "token")
-        await matter.die(await matter.begin(), "after create_account")
-        await matter.assertUses(1, 0)
-        matter.server.accounts.deactivated.add(user("alice"))
-        await matter.server.recover()
-        self.assertEqual(matter.server.devices.by_id, {})
+        """If an account is deactivated before its recovery, the recovery adds no device and is not
+        retried; the key is released, and its use of a token given back."""
+        registering = Registering(self, "token")
+        await registering.die(await registering.begin(), "after create_account")
+        await registering.assertUses(1, 0)
+        registering.server.accounts.deactivated.add(user("alice"))
+        await registering.server.recover()
+        self.assertEqual(registering.server.devices.by_id, {})
         for table in ("jobs", "outcomes", "registration_token_uses"):
-            self.assertEqual(await matter.server.rows(f"SELECT * FROM {table}"), [], table)
-        # The session holds the use for its hour, as it did before it registered.
-        ((until_ms,),) = await matter.server.rows(
+            self.assertEqual(await registering.server.rows(f"SELECT * FROM {table}"), [], table)
+        # The session holds the use for an hour, as it did before it registered.
+        ((until_ms,),) = await registering.server.rows(
             "SELECT expires_ms FROM registration_token_reservations"
         )
         self.assertEqual(until_ms, NOW_MS + RESERVED_MS)
-        self.assertEqual(matter.server.counted, [])
+        self.assertEqual(registering.server.counted, [])

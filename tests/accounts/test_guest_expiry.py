@@ -1,4 +1,4 @@
-"""The end of guests whom nobody has seen for long."""
+"""Guests end when they have been idle for long."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class ExpiryCase(SystemCase):
         self.wait(self.subsystem.stop())
 
     def days(self, number: int) -> None:
-        """Days go by in which the service runs."""
+        """Let this many days pass while the service runs."""
         for _ in range(2 * number):
             self.clock.advance(HALF_A_DAY_S)
 
     def guests(self) -> set[str]:
-        """The names of those who are still there."""
+        """The names of the guests that are left."""
         found = self.rows("SELECT name_key FROM users WHERE is_guest AND NOT deactivated")
         return {row[0] for row in found}
 
@@ -50,8 +50,8 @@ class ExpiryCase(SystemCase):
 
 class ExpiryTests(ExpiryCase):
     def test_idle(self) -> None:
-        """Who is not seen for thirty days has a dead token then, and no way to become a user;
-        who comes now and then stays, and so do users. The name stays taken."""
+        """A guest who is idle for thirty days has a dead token then, and cannot upgrade. An active
+        guest stays, and so do users. The name stays taken."""
         idle, lively = self.guest(), self.guest()
         self.register("alice")
         for _ in range(4):
@@ -71,7 +71,7 @@ class ExpiryTests(ExpiryCase):
         )
 
     def test_notEarly(self) -> None:
-        """Nobody goes before his time, though who is seen within an hour is written once."""
+        """No guest ends early, although an activity within the same hour is not written again."""
         guest = self.guest()
         self.days(5)
         self.whoami(guest["access_token"])
@@ -86,8 +86,8 @@ class ExpiryTests(ExpiryCase):
         self.assertEqual(self.guests(), set())
 
     def test_switchedOnLater(self) -> None:
-        """Guests of the time before it was switched on are given thirty days to be seen; so they
-        are after a break in which nobody looked."""
+        """Guests that are older than the option get thirty days from when it is switched on, and
+        again after a break in which no process checked."""
         self.restart()
         self.guest()
         self.days(40)
@@ -115,7 +115,7 @@ class ExpiryTests(ExpiryCase):
         self.assertEqual(self.guests(), {"1"})
 
     def test_aFewAtATime(self) -> None:
-        """A round ends so many and no more, however many wait."""
+        """A round ends at most a batch of guests, however many are due."""
         for number in range(BATCH + 1):
             self.change(
                 "INSERT INTO users (user_id, name_key, is_guest, admin, approved, shadow_banned,"

@@ -1,5 +1,5 @@
-"""Guests that come to an end while something else happens to them, on PostgreSQL, in every order of
-the statements."""
+"""Guests that end while something else happens to them, on PostgreSQL, in every order of the
+statements."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ async def deactivate_idle(stores: Stores) -> int:
 
 class GuestRaces(RaceCase):
     def test_upgradedWhileItEnds(self) -> None:
-        """A guest who becomes a user in the moment in which it would end for being idle is either
-        a user, or has ended and is told that its token is dead."""
+        """A guest who upgrades at the moment in which it would end for being idle either is a user,
+        or has ended and is answered that its token is unknown."""
         new = create(upgrade("a", "1", password_hash="x", device=pair("a")))
         ends = set()
         for first, second in ((new, deactivate_idle), (deactivate_idle, new)):
-            for meeting in self.meetings(GUEST, first, second):
-                results = (meeting.first, meeting.second)
+            for pair_result in self.pair_results(GUEST, first, second):
+                results = (pair_result.first, pair_result.second)
                 ended = 1 in results
                 ((state,),) = [self.stored("SELECT CONCAT(is_guest, deactivated) FROM users")]
                 kind = UnknownToken if ended else Outcome
-                self.assertIn(kind, {type(result) for result in results}, meeting)
-                self.assertEqual(state, "tt" if ended else "ff", meeting)
+                self.assertIn(kind, {type(result) for result in results}, pair_result)
+                self.assertEqual(state, "tt" if ended else "ff", pair_result)
                 ends.add(ended)
         self.assertEqual(ends, {True, False})
 
@@ -47,23 +47,23 @@ class GuestRaces(RaceCase):
         async def end_two(stores: Stores) -> int:
             return await stores.guests.deactivate_idle(LATER_MS, 2)
 
-        for meeting in self.meetings(before, end_two, end_two):
-            self.assertEqual((meeting.first, meeting.second), (2, 2), meeting)
+        for pair_result in self.pair_results(before, end_two, end_two):
+            self.assertEqual((pair_result.first, pair_result.second), (2, 2), pair_result)
 
     def test_seenWhileItEnds(self) -> None:
-        """A guest who is seen in the moment in which it would end stays, or has ended."""
+        """A guest that is seen at the moment in which it would end either stays, or has ended."""
 
         async def saw(stores: Stores) -> None:
             await stores.activity.record_seen([user("1")], LATER_MS)
 
         for first, second in ((saw, deactivate_idle), (deactivate_idle, saw)):
-            for meeting in self.meetings(GUEST, first, second):
-                ended = 1 in (meeting.first, meeting.second)
-                self.assertEqual(self.stored("SELECT deactivated FROM users"), [ended], meeting)
+            for pair_result in self.pair_results(GUEST, first, second):
+                ended = 1 in (pair_result.first, pair_result.second)
+                self.assertEqual(self.stored("SELECT deactivated FROM users"), [ended], pair_result)
 
     def test_seenTwice(self) -> None:
-        """Two processes that have seen the same people write them once, and none is in the
-        other's way."""
+        """Two processes that have seen the same users write them once, and neither blocks the
+        other."""
 
         async def before(stores: Stores) -> None:
             for name in "abc":
@@ -72,5 +72,5 @@ class GuestRaces(RaceCase):
         async def saw(stores: Stores) -> None:
             await stores.activity.record_seen([user(name) for name in "abc"], LATER_MS)
 
-        for meeting in self.meetings(before, saw, saw):
-            self.assertEqual(self.stored("SELECT COUNT(*) FROM active_users"), [3], meeting)
+        for pair_result in self.pair_results(before, saw, saw):
+            self.assertEqual(self.stored("SELECT COUNT(*) FROM active_users"), [3], pair_result)

@@ -1,4 +1,4 @@
-"""The order of a registration, what is written in the end, and what is given back if not."""
+"""The order of a registration, what is written at its end, and what is given back on failure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.support.handler import (
     HandlerCase,
     JobPlanners,
     alice,
-    somebody,
+    without_username,
 )
 
 ADDRESS = Threepid("email", "alice@mail.example", 1)
@@ -47,21 +47,21 @@ STEPS = ["take", "spam", "blocking", "names", "hash", MAY_HAVE_IT, "write"]
 
 class OrderTests(HandlerCase):
     def test_fakes(self) -> None:
-        """The fakes of these tests offer what the real things offer."""
-        shop = self.shop
-        stands_for(Usernames, shop.names)
-        stands_for(Admission, shop.admission)
-        stands_for(HashingPool, shop.hasher)
+        """The fakes of these tests have the methods of the real classes."""
+        parts = self.parts
+        stands_for(Usernames, parts.names)
+        stands_for(Admission, parts.admission)
+        stands_for(HashingPool, parts.hasher)
         provides(IJobPlanner, JobPlanners())
-        provides(IRegistrationWriter, shop.writer)
+        provides(IRegistrationWriter, parts.writer)
 
     def test_order(self) -> None:
-        """Limit, spam checkers, blocking, name, hash, write: the dearest comes last."""
+        """Limit, spam checkers, blocking, name, hash, write: the most expensive step comes last."""
         self.register(alice(threepids=(ADDRESS,)))
         self.assertEqual(self.script.steps, STEPS)
 
     def test_refusalEndsIt(self) -> None:
-        """Whoever refuses, nobody after it is asked, and the limit gets back what it gave."""
+        """After a refusal no later step is run, and the limit gets back what was taken."""
         for number, step in enumerate(STEPS):
             self.make()
             self.script.refuse(step, RegistrationError())
@@ -72,21 +72,22 @@ class OrderTests(HandlerCase):
     def test_abandoned(self) -> None:
         """A registration that is cancelled before it is written gives back what it took."""
         self.script.events["hash"] = Deferred
-        waiting = Deferred.fromCoroutine(self.shop.handler.register_user(alice()))
+        waiting = Deferred.fromCoroutine(self.parts.handler.register_user(alice()))
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
         self.assertEqual(self.script.steps[-2:], ["hash", "give back"])
-        self.assertEqual(self.shop.writer.accounts, [])
+        self.assertEqual(self.parts.writer.accounts, [])
 
     def test_replay(self) -> None:
-        """A key that has made its account counts once against the limit, however often it comes."""
-        self.shop.writer.replays = True
+        """A key that has made its account counts once against the limit, however often it is
+        repeated."""
+        self.parts.writer.replays = True
         self.register(alice())
         self.assertTrue(self.created.replayed)
         self.assertEqual(self.script.steps[-1], "give back")
 
     def test_whatIsWrongInTheRequestComesFirst(self) -> None:
-        """An unknown user type or an unacceptable device is refused before anybody is asked."""
+        """An unknown user type or an invalid device is refused before any part is asked."""
         for registration in (
             alice(user_type="robot"),
             alice(device=DeviceRequest(device_id="a" * (MAX_DEVICE_ID + 1))),
@@ -96,26 +97,27 @@ class OrderTests(HandlerCase):
             self.assertEqual(self.script.steps, ["take", "give back"])
 
     def test_nameCheckedAlready(self) -> None:
-        """A name that this very request has passed is not looked up a second time."""
+        """A name that this very request has checked is not looked up a second time."""
         self.register(alice(name_checked=True))
         self.assertNotIn("names", self.script.steps)
 
     def test_nameIsCheckedForGood(self) -> None:
-        """The check that counts is not silent about taken names, and gets the guest's token and
-        the key of the registration."""
+        """The final check reports taken names, and gets the guest's token and the registration's
+        key."""
         token = Secret("guest's")
         self.register(alice(guest_access_token=token))
-        self.assertEqual(self.shop.names.asked, [("alice", token, None, False, "key")])
+        self.assertEqual(self.parts.names.asked, [("alice", token, None, False, "key")])
 
 
 class HashTests(HandlerCase):
-    def test_oneHashADialogue(self) -> None:
-        """A password is hashed in the name of its session, so that it is hashed only once."""
+    def test_oneHashASession(self) -> None:
+        """A password is hashed under the id of its session, so that it is hashed only once."""
         self.assertEqual(self.register(alice(session_id="S")).password_hash, "ssap")
-        self.assertEqual(self.shop.hasher.dialogues, ["S"])
+        self.assertEqual(self.parts.hasher.dialogues, ["S"])
 
     def test_readyMadeHash(self) -> None:
-        """A hash that is there is written as it is; without either there is no password."""
+        """A hash that is given is written unchanged; with neither hash nor password the account has
+        none."""
         account = self.register(alice(password=None, password_hash="ready"))
         self.assertEqual(account.password_hash, "ready")
         self.assertIsNone(self.register(alice(password=None)).password_hash)
@@ -124,8 +126,8 @@ class HashTests(HandlerCase):
 
 class AccountTests(HandlerCase):
     def test_vouchedAddresses(self) -> None:
-        """Addresses that somebody vouches for are the account's from now on, like those that are
-        proven, but known for what they are; what is proven besides counts as proven."""
+        """Addresses that an embedder vouches for belong to the account like validated ones, but are
+        marked as vouched; an address that was also validated counts as validated."""
         proven = Threepid("email", "a@b.example", 1)
         account = self.register(
             alice(threepids=(proven,), bind_emails=("a@b.example", "c@d.example"))
@@ -135,7 +137,7 @@ class AccountTests(HandlerCase):
         self.assertEqual(account.vouched_emails, ("c@d.example",))
 
     def test_everythingInOneValue(self) -> None:
-        """All that a registration brings is handed over in one piece, for one transaction."""
+        """All that a registration brings is handed over in one value, for one transaction."""
         address = Threepid("email", "a@b.example", 1)
         account = self.register(
             alice(
@@ -148,8 +150,8 @@ class AccountTests(HandlerCase):
                 display_name="Alice",
             )
         )
-        terms = self.shop.logins.terms(PHONE)
-        login = self.shop.logins.issue(ALICE, terms, "key")
+        terms = self.parts.logins.terms(PHONE)
+        login = self.parts.logins.issue(ALICE, terms, "key")
         assert account.device is not None
         self.assertEqual(account.device.login, login)
         self.assertEqual(account.device.display_name, "my phone")
@@ -175,31 +177,32 @@ class AccountTests(HandlerCase):
         self.assertEqual(self.created, Created(user_id=ALICE, login=login))
 
     def test_withoutLogin(self) -> None:
-        """Who wants no device gets none, and no token."""
+        """A registration that asks for no device gets neither device nor token."""
         self.assertIsNone(self.register(alice(device=None)).device)
 
     def test_displayName(self) -> None:
-        """The display name is the localpart, also where users may not set it themselves."""
+        """The display name is the localpart, also if users may not set it themselves."""
         for allowed in (True, False):
             self.make(enable_set_displayname=allowed)
             self.assertEqual(self.register(alice()).display_name, "alice")
 
     def test_shadowBan(self) -> None:
-        """Whom the spam checkers shadow-ban gets an account, marked so."""
+        """A user whom the spam checkers shadow-ban gets an account that is marked so."""
         self.assertFalse(self.register(alice()).shadow_banned)
-        self.shop.admission.verdict = Verdict.SHADOW_BAN
+        self.parts.admission.verdict = Verdict.SHADOW_BAN
         self.assertTrue(self.register(alice()).shadow_banned)
 
     def test_guestUpgrade(self) -> None:
-        """A guest's account is taken over under its name; its profile is left as it is."""
-        self.shop.names.guest = ALICE
+        """A guest's account is upgraded under its own name; its profile is unchanged."""
+        self.parts.names.guest = ALICE
         account = self.register(alice(guest_access_token=Secret("t"), display_name="Alice"))
         self.assertTrue(account.upgrades_guest)
         self.assertFalse(account.is_guest)
         self.assertIsNone(account.display_name)
 
     def test_userTypes(self) -> None:
-        """A type is one that the server knows; without one it is the default, or none."""
+        """The user type must be one that the server knows; without one it is the default, or
+        none."""
         self.assertIsNone(self.register(alice()).user_type)
         self.assertEqual(self.register(alice(user_type="support")).user_type, "support")
         self.make(default_user_type="member", user_types=frozenset({"member", "bot"}))
@@ -208,8 +211,8 @@ class AccountTests(HandlerCase):
         self.refused(alice(user_type="support"), InvalidParam)
 
     def test_approval(self) -> None:
-        """Where approval is required new users wait for it, without a login. Admins, what an
-        admin registers, and guests don't; whoever calls may decide otherwise."""
+        """If approval is required, new users wait for it, without a login. Admins, accounts that an
+        admin registers, and guests do not wait; the caller may decide otherwise."""
         cases: list[tuple[bool, dict[str, Any], bool]] = [
             (False, {}, True),
             (True, {}, False),
@@ -222,7 +225,7 @@ class AccountTests(HandlerCase):
             (True, {"admin": True, "approved": False}, False),
         ]
         for required, more, approved in cases:
-            for make in (alice, somebody):
+            for make in (alice, without_username):
                 self.make(requires_approval=required)
                 account = self.register(make(**more))
                 case = (required, more, make.__name__)
@@ -232,7 +235,7 @@ class AccountTests(HandlerCase):
 
 class DrawnNameTests(HandlerCase):
     def lose(self, races: int) -> None:
-        """Lose so many names to somebody quicker."""
+        """Lose this many names to other registrations."""
         left = iter(range(races))
 
         def race() -> None:
@@ -243,15 +246,15 @@ class DrawnNameTests(HandlerCase):
 
     def test_drawn(self) -> None:
         """Without a localpart the name is drawn, and no name is checked."""
-        account = self.register(somebody())
+        account = self.register(without_username())
         self.assertEqual((account.user_id, account.display_name), (UserID("1", SERVER), "1"))
         self.assertNotIn("names", self.script.steps)
 
     def test_lostRaces(self) -> None:
-        """A number that is lost costs a new draw; display name, jobs and tokens are those of
-        the number taken at last, everything else is as on the first try."""
+        """A number that is lost costs a new draw; display name, jobs and tokens are those of the
+        final number, everything else is as on the first try."""
         self.lose(9)
-        account = self.register(somebody(admin=True, user_type="bot", make_guest=True))
+        account = self.register(without_username(admin=True, user_type="bot", make_guest=True))
         user_id = UserID("10", SERVER)
         self.assertEqual((account.user_id, account.display_name), (user_id, "10"))
         self.assertEqual(account.jobs[0].payload, {"name": "10"})
@@ -259,25 +262,25 @@ class DrawnNameTests(HandlerCase):
         self.assertEqual(account.user_type, "bot")
         assert account.device is not None
         terms = account.device.login.terms
-        self.assertEqual(account.device.login, self.shop.logins.issue(user_id, terms, "key"))
+        self.assertEqual(account.device.login, self.parts.logins.issue(user_id, terms, "key"))
         self.assertEqual(self.script.steps.count("hash"), 1)
         self.assertNotIn("give back", self.script.steps)
 
     def test_tenLostRaces(self) -> None:
-        """After ten lost races it is given up, and the limit gets back what it gave."""
+        """After ten lost races the registration fails, and the limit gets back what was taken."""
         self.lose(10)
-        self.refused(somebody(), NoFreeName)
+        self.refused(without_username(), NoFreeName)
         self.assertEqual(self.script.steps.count("draw"), 10)
         self.assertEqual(self.script.steps[-1], "give back")
 
     def test_onlyANameClashIsTriedAgain(self) -> None:
-        """Any other refusal stands."""
+        """Any other refusal is final."""
         self.script.refuse("write", ThreepidInUse())
-        self.refused(somebody(), ThreepidInUse)
+        self.refused(without_username(), ThreepidInUse)
         self.assertEqual(self.script.steps.count("draw"), 1)
 
     def test_chosenNameIsNotTriedAgain(self) -> None:
-        """A name that was asked for and lost is refused, not replaced."""
+        """A name that was asked for and is taken is refused, not replaced."""
         self.script.refuse("write", UsernameTaken())
         self.refused(alice(), UsernameTaken)
         self.assertNotIn("draw", self.script.steps)

@@ -1,4 +1,4 @@
-"""What a handler does beside registering: checks, devices, ready-made accounts; and its log."""
+"""The handler's other methods: checks, devices, accounts with ready-made checks; and its log."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.support.handler import ALICE, HandlerCase, alice
 
 class MethodTests(HandlerCase):
     def test_registerDevice(self) -> None:
-        """A device of an existing account is logged in as asked, each time with new tokens."""
+        """A device of an existing account gets a login as asked, with new tokens each time."""
         for _ in range(2):
             login = self.wait(
-                self.shop.handler.register_device(
+                self.parts.handler.register_device(
                     ALICE,
                     "PHONE",
                     "my phone",
@@ -26,46 +26,47 @@ class MethodTests(HandlerCase):
                     auth_provider_session_id="sid",
                 )
             )
-            user_id, device = self.shop.writer.devices[-1]
+            user_id, device = self.parts.writer.devices[-1]
             self.assertEqual((user_id, device.login), (ALICE, login))
             self.assertEqual(login.device_id, "PHONE")
             self.assertIsNotNone(login.refresh_token)
-            told = (device.display_name, device.auth_provider_id, device.auth_provider_session_id)
-            self.assertEqual(told, ("my phone", "oidc", "sid"))
+            fields = (device.display_name, device.auth_provider_id, device.auth_provider_session_id)
+            self.assertEqual(fields, ("my phone", "oidc", "sid"))
             self.assertTrue(device.is_appservice_ghost)
-        first, second = (device.login for _, device in self.shop.writer.devices)
+        first, second = (device.login for _, device in self.parts.writer.devices)
         self.assertNotEqual(first.access_token, second.access_token)
 
     def test_registerDeviceOfAGuest(self) -> None:
         """A guest's device is the guest device."""
-        login = self.wait(self.shop.handler.register_device(ALICE, "MINE", is_guest=True))
+        login = self.wait(self.parts.handler.register_device(ALICE, "MINE", is_guest=True))
         self.assertEqual(login.device_id, "guest_device")
 
     def test_registerDeviceWithNothingAsked(self) -> None:
-        """Who asks for nothing gets a new device, without a name or a refresh token."""
-        login = self.wait(self.shop.handler.register_device(ALICE))
-        ((_, device),) = self.shop.writer.devices
+        """A request without options gets a new device, without a display name or a refresh
+        token."""
+        login = self.wait(self.parts.handler.register_device(ALICE))
+        ((_, device),) = self.parts.writer.devices
         self.assertRegex(login.device_id, r"\A[A-Z]{10}\Z")
         self.assertEqual((device.display_name, login.refresh_token), (None, None))
         self.assertFalse(device.is_appservice_ghost)
 
     def test_registerDeviceRefused(self) -> None:
-        """An unacceptable device is refused before anything is written; an account that isn't
-        there is what the store says it is."""
-        refused = self.shop.handler.register_device(ALICE, "a" * (MAX_DEVICE_ID + 1))
+        """An invalid device is refused before anything is written; a missing account is the store's
+        error."""
+        refused = self.parts.handler.register_device(ALICE, "a" * (MAX_DEVICE_ID + 1))
         self.failureResultOf(Deferred.fromCoroutine(refused), InvalidParam)
         self.assertEqual(self.script.steps, [])
         self.script.refuse("device", UserNotFound())
-        refused = self.shop.handler.register_device(ALICE)
+        refused = self.parts.handler.register_device(ALICE)
         self.failureResultOf(Deferred.fromCoroutine(refused), UserNotFound)
 
     def test_afterwards(self) -> None:
-        """What follows a registration is the writer's, as it was given."""
+        """The actions after a registration are passed to the writer unchanged."""
         result, token = {"m.login.terms": True}, Secret("syt_x")
-        self.wait(self.shop.handler.post_registration_actions(ALICE, result, token))
-        self.wait(self.shop.handler.post_registration_actions(ALICE, result))
+        self.wait(self.parts.handler.post_registration_actions(ALICE, result, token))
+        self.wait(self.parts.handler.post_registration_actions(ALICE, result))
         expected = [(ALICE, result, token), (ALICE, result, None)]
-        self.assertEqual(self.shop.writer.followed, expected)
+        self.assertEqual(self.parts.writer.followed, expected)
 
     def test_deactivated(self) -> None:
         """A deactivation is the writer's."""
@@ -73,13 +74,13 @@ class MethodTests(HandlerCase):
         self.assertEqual(self.shop.writer.deactivated, [ALICE])
 
     def test_checks(self) -> None:
-        """The checks that a homeserver may ask for are those of names and limits."""
-        handler, token = self.shop.handler, Secret("t")
+        """The checks that a homeserver may call are those of names and limits."""
+        handler, token = self.parts.handler, Secret("t")
         self.wait(handler.check_username("alice", token, ALICE, early=True, key="key"))
         self.wait(handler.check_username("bob"))
         handler.check_user_id_not_appservice_exclusive(ALICE, "bridge")
         self.assertEqual(
-            self.shop.names.asked,
+            self.parts.names.asked,
             [
                 ("alice", token, ALICE, True, "key"),
                 ("bob", None, None, False, None),
@@ -88,35 +89,35 @@ class MethodTests(HandlerCase):
         )
         for address in ("192.0.2.1", None):
             self.wait(handler.check_registration_ratelimit(address))
-        self.assertEqual(self.shop.admission.peeked, ["192.0.2.1", None])
+        self.assertEqual(self.parts.admission.peeked, ["192.0.2.1", None])
 
     def test_withStore(self) -> None:
-        """An account whose checks are made is written with its jobs, and nobody is asked."""
+        """An account whose checks were made is written with its jobs, and no check is repeated."""
         self.wait(
-            self.shop.handler.register_with_store(
+            self.parts.handler.register_with_store(
                 NewAccount(key="key", user_id=ALICE, created_ms=1, display_name="A")
             )
         )
         self.assertEqual(self.script.steps, ["write"])
-        self.assertEqual(self.shop.writer.accounts[0].jobs[0].payload, {"name": "A"})
+        self.assertEqual(self.parts.writer.accounts[0].jobs[0].payload, {"name": "A"})
 
     def test_repeat(self) -> None:
         """A finished outcome's answer is repeated by the writer."""
         outcome = Outcome(key="key", user_id=ALICE, created_ms=1)
-        again = self.wait(self.shop.handler.repeat(outcome))
+        again = self.wait(self.parts.handler.repeat(outcome))
         self.assertEqual(again, Created(user_id=ALICE, replayed=True))
 
     def test_log(self) -> None:
-        """A registration is logged once, with who and whence, and without its secrets."""
+        """A registration is logged once, with user and address, and without its secrets."""
         with capturedLogs() as events:
             self.register(alice(client=Client("192.0.2.1"), guest_access_token=Secret("gtoken")))
         (event,) = events
-        told = [event[field] for field in ("user_id", "address", "guest", "admin")]
-        self.assertEqual(told, ["@alice:s.example", "192.0.2.1", False, False])
+        fields = [event[field] for field in ("user_id", "address", "guest", "admin")]
+        self.assertEqual(fields, ["@alice:s.example", "192.0.2.1", False, False])
         assert self.created.login is not None
         for secret in ("pass", "ssap", "gtoken", self.created.login.access_token.reveal()):
             self.assertNotIn(secret, repr(event))
-        self.shop.writer.replays = True
+        self.parts.writer.replays = True
         with capturedLogs() as events:
             self.register(alice())
             self.script.refuse("spam", LimitExceeded(1))
@@ -124,11 +125,11 @@ class MethodTests(HandlerCase):
         self.assertEqual(events, [])
 
     def test_logOfOthers(self) -> None:
-        """The log tells guests and admins apart, and that nobody's address is known."""
+        """The log line tells guests and admins apart, and shows an unknown address as such."""
         for more in ({"make_guest": True}, {"admin": True}):
-            self.shop.writer.replays = False
+            self.parts.writer.replays = False
             with capturedLogs() as events:
                 self.register(alice(**more))
             (event,) = events
-            told = [event[field] for field in ("address", "guest", "admin")]
-            self.assertEqual(told, [None, "make_guest" in more, "admin" in more])
+            fields = [event[field] for field in ("address", "guest", "admin")]
+            self.assertEqual(fields, [None, "make_guest" in more, "admin" in more])

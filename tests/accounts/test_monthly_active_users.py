@@ -1,4 +1,4 @@
-"""Who uses the server: gathered in memory, written in batches, counted at hardly any cost."""
+"""Monthly active users: gathered in memory, written in batches, counted cheaply."""
 
 from __future__ import annotations
 
@@ -52,9 +52,10 @@ class MemoryActiveUsersTests(MonthlyActiveUsersContract, TestCase):
         self.clock.advance(ms / 1000)
 
 
-class Written:
-    """Each batch that was written, in ``batches``; ``held`` holds the next one up, ``away`` fails
-    it. All who were written are active; ``counts`` are the limits of the counts that were made."""
+class RecordedActivity:
+    """``batches`` has each batch that was written; ``held`` delays the next one, ``away`` makes it
+    fail. All users who were written are active; ``counts`` has the limits of the counts that were
+    made."""
 
     def __init__(self) -> None:
         self.batches: list[Sequence[UserID]] = []
@@ -86,7 +87,7 @@ class ActivityCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(NOW_MS / 1000)
-        self.store = Written()
+        self.store = RecordedActivity()
         self.gauge = Gauge("active", "", registry=None)
         self.activity = Activity(self.store, self.clock, self.gauge)
         self.users = MonthlyActiveUsers(self.store, self.activity, self.clock)
@@ -106,14 +107,14 @@ class ActivityCase(SynchronousTestCase):
 
 class ActivityTests(ActivityCase):
     def test_provides(self) -> None:
-        """The parts are what they stand for."""
+        """The fakes have the methods of the real classes."""
         stands_for(ActivityStore, self.store)
         provides(IMonthlyActiveUsers, self.users)
         provides(IAuth, ActivityAuth(auth=Any, activity=self.activity))
         provides(IJobPlanner, ReservedUsers(reserved=frozenset(), users=self.users))
 
     def test_onceAnHour(self) -> None:
-        """Who is seen again within the hour is not written again; an hour later he is."""
+        """A user who is seen again within the hour is not written again; an hour later they are."""
         for _ in range(3):
             self.activity.seen(ALICE)
             self.write()
@@ -127,7 +128,7 @@ class ActivityTests(ActivityCase):
         self.assertEqual(self.store.batches, [[ALICE]] * 2)
 
     def test_clockPutBack(self) -> None:
-        """Who was seen while the clock was wrong is seen again once it is right."""
+        """A user who was seen while the clock was wrong is seen again once it is right."""
         self.clock.advance(TEN_YEARS_S)
         self.activity.seen(ALICE)
         self.write()
@@ -138,7 +139,7 @@ class ActivityTests(ActivityCase):
         self.assertEqual(self.store.batches, [[ALICE]] * 2)
 
     def test_born(self) -> None:
-        """An account is written when it is made, though its guest was seen just before."""
+        """An account is written when it is made, even if its guest was seen just before."""
         self.activity.seen(ALICE)
         self.write()
         self.born(ALICE)
@@ -146,7 +147,7 @@ class ActivityTests(ActivityCase):
         self.assertEqual(self.store.batches, [[ALICE]] * 2)
 
     def test_batches(self) -> None:
-        """Many are written in batches, in one order, each once."""
+        """Many users are written in batches, in one order, each once."""
         names = [UserID(f"u{number:04}", "s") for number in range(2 * BATCH + 1)]
         for user_id in reversed(names):
             self.activity.seen(user_id)
@@ -155,7 +156,8 @@ class ActivityTests(ActivityCase):
         self.assertEqual([one for batch in self.store.batches for one in batch], names)
 
     def test_everyMinute(self) -> None:
-        """What was seen is written within a minute, and goes on when the database was away."""
+        """What was seen is written within a minute; after a failure of the database writing goes
+        on."""
         self.activity.start()
         self.addCleanup(self.wait, self.activity.stop())
         self.activity.seen(ALICE)
@@ -169,7 +171,8 @@ class ActivityTests(ActivityCase):
         self.assertEqual(self.store.batches, [[ALICE, BOB]])
 
     def test_stopped(self) -> None:
-        """At the end the rest is written, if the database is there; then nothing ticks."""
+        """On stop the rest is written, if the database is available; afterwards nothing is
+        scheduled."""
         self.activity.start()
         self.activity.seen(ALICE)
         self.wait(self.activity.stop())
@@ -180,7 +183,7 @@ class ActivityTests(ActivityCase):
         self.wait(self.activity.stop())
 
     def test_seenWhileWritten(self) -> None:
-        """Who comes while others are being written is written next."""
+        """A user who is seen while others are being written is written next."""
         self.store.held = Deferred()
         self.activity.seen(ALICE)
         first = Deferred.fromCoroutine(self.activity.write())
@@ -194,7 +197,7 @@ class ActivityTests(ActivityCase):
         self.assertEqual(self.store.batches, [[ALICE], [BOB]])
 
     def test_bounded(self) -> None:
-        """However many come while nothing can be written, memory doesn't grow for ever."""
+        """While nothing can be written, memory stays bounded, however many users are seen."""
         for number in range(MOST + 10):
             self.activity.seen(UserID(f"u{number}", "s"))
         self.write()
@@ -203,7 +206,7 @@ class ActivityTests(ActivityCase):
         self.assertEqual(len(self.activity._noted_ms), 1)
 
     def test_gauge(self) -> None:
-        """The gauge shows all of them, and is not brought up to date at each round."""
+        """The gauge counts all users, and is not updated in every round."""
         self.activity.start()
         self.addCleanup(self.wait, self.activity.stop())
         self.activity.seen(ALICE)
@@ -220,8 +223,7 @@ class CountTests(ActivityCase):
         return found
 
     def test_kept(self) -> None:
-        """Within a few seconds there is one count, whatever accounts are made here: they are
-        added to it."""
+        """Within a few seconds there is one count; accounts that are made here are added to it."""
         self.born(ALICE)
         self.assertEqual(self.count(), 1)
         for number in range(5):
@@ -233,8 +235,8 @@ class CountTests(ActivityCase):
         self.assertEqual(self.store.counts, [10, 10])
 
     def test_exactAtTheLimit(self) -> None:
-        """Before somebody is refused there is a new count: who was made and does not count, such
-        as a guest, takes no place."""
+        """Before a refusal there is a new count: an account that does not count, such as a guest,
+        takes no place."""
         self.assertEqual(self.count(2), 0)
         for user_id in (ALICE, BOB):
             self.born(user_id)
@@ -242,7 +244,7 @@ class CountTests(ActivityCase):
         self.assertEqual(self.count(2), 0)
 
     def test_full(self) -> None:
-        """Where there is no place, those who are turned away cost nothing for a while."""
+        """While the server is full, refused registrations cause no further counts for a while."""
         for user_id in (ALICE, BOB):
             self.born(user_id)
         for _ in range(5):
@@ -250,14 +252,14 @@ class CountTests(ActivityCase):
         self.assertEqual(self.store.counts, [2])
 
     def test_arrivals(self) -> None:
-        """Who logs in after more than a month takes a place, too, and at once."""
+        """A user who logs in after more than a month takes a place, too, at once."""
         self.activity.seen(ALICE)
         self.assertEqual(self.count(2), 1)
         self.log_in(BOB)
         self.assertEqual(self.count(2), 2)
 
     def test_clockPutBack(self) -> None:
-        """A count that was made while the clock was wrong does not hold when it is right."""
+        """A count that was made while the clock was wrong is not used when it is right."""
         self.clock.advance(TEN_YEARS_S)
         self.assertEqual(self.count(2), 0)
         self.clock.rightNow -= TEN_YEARS_S
@@ -265,7 +267,7 @@ class CountTests(ActivityCase):
         self.assertEqual(self.count(2), 2)
 
     def test_away(self) -> None:
-        """If it can't be counted, that is an error and no number."""
+        """If the users cannot be counted, that is an error and not a number."""
         self.activity.seen(ALICE)
         self.store.away = True
         self.failureResultOf(Deferred.fromCoroutine(self.users.count(2)), Unavailable)

@@ -1,4 +1,4 @@
-"""Limits on people in real processes: nobody is forgotten at the end, and idle guests go."""
+"""Limits on active users in real processes: no user is lost at a stop, and idle guests end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ActivityProcess:
         return answer
 
     def change(self: Any, *statements: str) -> None:
-        """Do this to the database while no service runs."""
+        """Change the database while no service runs."""
         connection = connect(load([str(self.config)]).database)
         for sql in statements:
             connection.cursor().execute(sql)
@@ -51,7 +51,7 @@ class ActivityProcess:
         self.service = ServiceProcess(self, self.config)
 
     def test_restart(self: Any) -> None:
-        """Who has taken the last places has them after a restart that follows at once."""
+        """Users who took the last places keep them over an immediate restart."""
         for name in ("alice", "bob"):
             self.assertEqual(self.register(name).status, 200)
         self.restart()
@@ -60,7 +60,7 @@ class ActivityProcess:
         self.assertNotIn("Traceback", self.service.stop())
 
     def test_idleGuest(self: Any) -> None:
-        """A guest who was not seen for long goes soon after a start."""
+        """A guest who was idle for long ends soon after a start."""
         guest = self.service.ask("POST", f"{V3}/register?kind=guest", {}).json
         token, now_ms = guest["access_token"], int(time.time() * 1000)
         self.restart(

@@ -1,4 +1,4 @@
-"""What follows a registration that others have made, and a consent that comes later."""
+"""What follows a registration that an embedder has made, and a consent that comes later."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def policy(version: str, at_registration: bool = True) -> Policy:
 POLICIES = {"privacy": policy("1"), "rules": policy("b"), "cake": policy("3", False)}
 
 
-class Everything:
-    """Notes what it is asked to follow, and brings a job that must happen once."""
+class RecordingPlanner:
+    """Records what it plans jobs for, and plans a job that must happen once."""
 
     def __init__(self) -> None:
         self.seen: list[NewAccount] = []
@@ -65,7 +65,7 @@ class PostRegistrationCase(SynchronousTestCase):
         self.devices = MemoryDevices(self.accounts)
         self.owners = MemoryThreepids(self.accounts)
         self.database = memory_database(self, self.clock)
-        self.parts = Everything()
+        self.parts = RecordingPlanner()
         self.admitted: list[str] = []
         self.held = HeldJobs()
         self.failed_jobs = FailedJobs(self)
@@ -105,7 +105,7 @@ class PostRegistrationCase(SynchronousTestCase):
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
     def register(self, token: Optional[Secret] = None, **result: Any) -> NewAccount:
-        """What follows when Alice has registered, with what these stages have found."""
+        """The actions after Alice has registered, with these results of stages."""
         names = {"email": EMAIL, "msisdn": MSISDN, "terms": TERMS}
         auth_result = {names[name]: value for name, value in result.items()}
         self.wait(self.after.post_registration_actions(user("alice"), auth_result, token))
@@ -114,7 +114,7 @@ class PostRegistrationCase(SynchronousTestCase):
 
 class RegistrationTests(PostRegistrationCase):
     def test_twice(self) -> None:
-        """Addresses are on the account and jobs begun, once however often it is asked."""
+        """Addresses are added to the account and jobs begun once, however often it is called."""
         for _ in range(2):
             self.assertEqual(list(self.register(email=MAIL, msisdn=PHONE).threepids), HERS)
             self.clock.advance(60)
@@ -123,8 +123,8 @@ class RegistrationTests(PostRegistrationCase):
         self.assertEqual(self.started, ["welcome"])
 
     def test_removedSince(self) -> None:
-        """What the user has removed meanwhile is not brought back, whoever has taken it away, and
-        whether these actions had added it; what follows from it does not happen either."""
+        """An address that the user has removed meanwhile is not added again, whoever removed it,
+        and whether or not these actions had added it; nothing that depends on it happens either."""
         alice, mail, phone = user("alice"), *HERS
         self.register(email=MAIL)
         self.wait(self.owners.remove(alice, mail.medium, mail.address))
@@ -143,8 +143,8 @@ class RegistrationTests(PostRegistrationCase):
         self.assertEqual(list(self.register(email=MAIL, msisdn=PHONE).threepids), [mail])
 
     def test_notMoved(self) -> None:
-        """An address that is another's stays there, nothing follows from it, and a log line
-        says so without naming it; the rest goes on."""
+        """An address of another account stays there, and nothing follows from it; a log line says
+        so without naming it, and the rest goes on."""
         self.wait(self.owners.add(user("bob"), HERS[0], NOW_MS))
         with capturedLogs() as logs:
             self.assertEqual(list(self.register(email=MAIL, msisdn=PHONE).threepids), HERS[1:])
@@ -155,7 +155,7 @@ class RegistrationTests(PostRegistrationCase):
         self.assertEqual(line["address"], "a…@mail.example")
 
     def test_nobodyTells(self) -> None:
-        """Where nobody tells who has which address, what was proven is taken for the user's."""
+        """If no store says who has which address, a validated address is taken for the user's."""
         self.after = post_registration(
             self.database,
             self.clock,
@@ -168,7 +168,7 @@ class RegistrationTests(PostRegistrationCase):
         self.assertEqual(self.accounts.threepids, {})
 
     def test_device(self) -> None:
-        """The device is the token's; a guest's says that it is one."""
+        """The device is the token's; a guest's is the guest device."""
         self.wait(self.devices.register(user("alice"), device("of alice")))
         new = self.register(Secret("syt_of alice"))
         assert new.device is not None
@@ -186,9 +186,10 @@ class RegistrationTests(PostRegistrationCase):
         self.assertEqual((self.accounts.threepids, self.started), ({}, []))
 
 
-class FoundTests(SynchronousTestCase):
+class StageResultTests(SynchronousTestCase):
     def test_skipped(self) -> None:
-        """What lacks a key, has a wrong one, or is no address is skipped with a log line each."""
+        """A result that lacks a key, has a wrong one, or is no address is skipped with a log line
+        each."""
         for result in (
             None,
             True,
@@ -225,7 +226,8 @@ class ConsentTests(PostRegistrationCase):
         return {item.policy: item.version for item in given}
 
     def test_terms(self) -> None:
-        """Passing the terms is accepting what newcomers must; our stage says which versions."""
+        """Passing the terms stage accepts all required policies; the stage's result has the
+        versions."""
         required = {"privacy": "1", "rules": "b"}
         self.assertEqual(self.register(terms=True).consents, required)
         self.assertEqual(self.given(), required)
@@ -234,14 +236,14 @@ class ConsentTests(PostRegistrationCase):
         self.assertEqual(self.given(), {**required, "cake": "2"})
 
     def test_withoutTerms(self) -> None:
-        """Who passed no terms has accepted nothing."""
+        """A user who passed no terms stage has accepted nothing."""
         for result in ({}, {"terms": None}, {"terms": False}):
             self.assertEqual(self.register(**result).consents, {})
         self.assertEqual((self.given(), self.admitted), ({}, []))
 
     def test_lastOne(self) -> None:
-        """What has waited happens when the last current version that is required is accepted,
-        in any order, once."""
+        """What has waited happens when the last current version that is required is accepted, in
+        any order, once."""
         consents, alice = self.after.consents, user("alice")
         for policy_name, version, admitted in (
             ("rules", "b", 0),
@@ -256,8 +258,8 @@ class ConsentTests(PostRegistrationCase):
         self.assertEqual(self.wait(self.database.autocommit("t", _jobs)), [])
 
     def test_atOnce(self) -> None:
-        """Two consents at once, neither of which sees the other, let the user in all the same:
-        it is looked at after both."""
+        """Of two concurrent consents, neither of which sees the other, the second check after both
+        finds the user's consent complete."""
         consents, alice = self.after.consents, user("alice")
         for policy_name, version in (("rules", "b"), ("privacy", "1")):
             decide = NewJob(kind=AFTER_CONSENT, payload={"user_id": str(alice)})

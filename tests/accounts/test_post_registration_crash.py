@@ -1,5 +1,6 @@
-"""Killed at any statement boundary after the commit, of its jobs too, a process leaves nothing
-undone: what follows a registration or a consent happens in the next one, once in effect (B6.4)."""
+"""A process killed at any statement boundary after the commit, of its jobs too, leaves nothing
+undone: what follows a registration or a consent happens in the next process, once in effect
+(B6.4)."""
 
 from __future__ import annotations
 
@@ -35,8 +36,8 @@ RULES = {"version": "1", "en": {"name": "Rules", "url": "https://rules.example/"
 
 @implementer(IJobPlanner)
 class Door:
-    """Who has accepted the rules comes in. Keeps in a file by which job, beyond the end of a
-    process: a job may open the door twice, but there is one of it."""
+    """Opens for users who have accepted the rules. A file records which job opened it, beyond the
+    end of a process: a job may open the door twice, but there is one job."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,7 +71,7 @@ class PostRegistrationCrashTests(CrashCase):
         plan_also(self, self.door, "open_door", self.door.run)
 
     def assertFollowed(self: Any, process: Process) -> None:
-        """Each address has its pusher, each consent has opened the door by one job."""
+        """Each address has its pusher, and each consent has opened the door by one job."""
         super().assertFollowed(process)
         mailed = process.rows("SELECT user_id FROM threepids")
         self.assertEqual(process.rows("SELECT user_id FROM pushers"), mailed)
@@ -96,14 +97,14 @@ class PostRegistrationCrashTests(CrashCase):
         return str(created.login.access_token.reveal())
 
     def test_nobodyComesBack(self) -> None:
-        """What was committed is brought to its end without any client."""
+        """What was committed is completed without any client."""
         self.crash_everywhere(
             lambda process, name: self.register(process, name, whole=True),
             lambda process, name, issued: None,
         )
 
     def test_takenOver(self) -> None:
-        """So it is if the process that takes over the jobs of the first dies, too."""
+        """The same holds if the process that takes over the jobs of the first dies, too."""
 
         def before(process: Process, name: str) -> str:
             self.register(process, name, whole=True, dies=True)
@@ -119,7 +120,8 @@ class PostRegistrationCrashTests(CrashCase):
         self.crash_everywhere(request, retry, before)
 
     def test_afterwards(self) -> None:
-        """post_registration_actions, called again by who doesn't know whether it ended."""
+        """post_registration_actions are called again by a caller that does not know whether they
+        ended."""
 
         def before(process: Process, name: str) -> tuple[str, str]:
             return name, self.register(process, name, whole=False)
@@ -140,7 +142,7 @@ class PostRegistrationCrashTests(CrashCase):
         self.crash_everywhere(request, retry, before)
 
     def test_lateConsent(self) -> None:
-        """A consent that was committed opens the door, though its giver never comes back."""
+        """A consent that was committed opens the door, although its client never returns."""
 
         def before(process: Process, name: str) -> UserID:
             self.register(process, name, whole=False)
@@ -160,20 +162,24 @@ class PostgreSQLTests(OnPostgreSQL, PostRegistrationCrashTests, SynchronousTestC
     """On a real server."""
 
 
-class ForeignTests(TestCase):
-    """Where a homeserver keeps the accounts."""
+class EmbeddedTests(TestCase):
+    """A homeserver keeps the accounts."""
 
     async def test_recovered(self) -> None:
-        """An account that its recovery brings to an end gets the pusher of its address."""
+        """An account that its recovery completes gets the pusher of its address."""
         for point in POINTS[POINTS.index("after create_account") :]:
             server = Homeserver(self)
             await server.begin()
             kept = MemoryPushers(server.devices)
             pushers = EmailPusher(kept)
-            wish = server.wish(threepids=(Threepid("email", "alice@mail.example", NOW_MS),))
+            new_account = server.new_account(
+                threepids=(Threepid("email", "alice@mail.example", NOW_MS),)
+            )
             writer, _ = server.process(failing_at(point, Died()), pushers)
             with self.assertRaises(Died):
-                await writer.create_account(attr.evolve(wish, jobs=pushers.jobs_for(wish)))
+                await writer.create_account(
+                    attr.evolve(new_account, jobs=pushers.jobs_for(new_account))
+                )
             await self.recover(server, pushers)
             (pusher,) = kept.by_key.values()
             self.assertEqual(

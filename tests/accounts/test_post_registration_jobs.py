@@ -1,4 +1,4 @@
-"""What an account brings with it: the user directory is told, mails with notifications begin."""
+"""What follows a new account: the user directory is told, pushers for email notifications begin."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from tests.support.case import PASSWORD, SystemCase
 from tests.support.client import V3, Answer
 from tests.support.handler import JobPlanners as Greeting
 from tests.support.validations import ALICE as MAIL
-from tests.support.validations import MAILS, ProofCase
+from tests.support.validations import MAILS, EmailValidationCase
 
 ALICE = UserID("alice", "test.example")
 
 
 @implementer(IUserDirectory)
 class Directory:
-    """What it was told, unless it is ``away``; ``slow`` holds it up."""
+    """Keeps the profiles that it was told of, unless it is ``away``; ``slow`` delays it."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[UserID, Optional[str]]] = []
+        self.profiles: list[tuple[UserID, Optional[str]]] = []
         self.hidden: list[UserID] = []
         self.away = False
         self.slow: Optional[Deferred[None]] = None
@@ -49,7 +49,7 @@ class Directory:
             raise Unavailable()
         if self.slow is not None:
             await self.slow
-        self.told.append((user_id, display_name))
+        self.profiles.append((user_id, display_name))
         if hidden:
             self.hidden.append(user_id)
 
@@ -58,21 +58,21 @@ class JobsTests(SynchronousTestCase):
     new = NewAccount(key="k", user_id=ALICE, created_ms=1, display_name="Alice")
 
     def test_provides(self) -> None:
-        """All that brings jobs offers the whole of IJobPlanner."""
+        """All job planners offer the whole of IJobPlanner."""
         pushers = EmailPusher(MemoryPushers(MemoryDevices(MemoryAccounts())))
         for planners in (JobPlanners(), DirectoryNotice(Directory()), pushers):
             provides(IJobPlanner, planners)
 
     def test_together(self) -> None:
-        """What several capabilities bring comes in their order; without any there is none."""
+        """The jobs of several planners come in the planners' order; without any there are none."""
         notices = [DirectoryNotice(Directory()), DirectoryNotice(Directory())]
         jobs = JobPlanners(for_all=notices).jobs_for(self.new)
         self.assertEqual([job.kind for job in jobs], [TELL_DIRECTORY] * 2)
         self.assertEqual(JobPlanners().jobs_for(self.new), [])
 
     def test_ghosts(self) -> None:
-        """An account that an application service has made brings the jobs for all accounts alone,
-        which come first; a consent brings those of all planners."""
+        """A ghost has the jobs of the planners for all accounts alone, which come first; a consent
+        has those of all planners."""
         both = JobPlanners(for_all=[Greeting()], for_people=[DirectoryNotice(Directory())])
         ghost = attr.evolve(self.new, is_ghost=True)
         for new, kinds in ((self.new, ["greet", TELL_DIRECTORY]), (ghost, ["greet"])):
@@ -87,7 +87,7 @@ class JobsTests(SynchronousTestCase):
         self.assertEqual(notice.jobs_for(upgrade), ())
 
     def test_exclusiveGhosts(self) -> None:
-        """Where an exclusive namespace is its service's alone, its users are not told of."""
+        """Users of an exclusive namespace are not reported, if that is configured."""
         ghost = attr.evolve(self.new, appservice_id="irc")
         for of_ghosts in (True, False):
             notice = DirectoryNotice(Directory(), of_ghosts=of_ghosts)
@@ -106,7 +106,8 @@ class EmailPusherTests(SynchronousTestCase):
         self.part = EmailPusher(self.pushers)
 
     def test_job(self) -> None:
-        """Who proves an address and logs in gets a pusher; its word is that of the device."""
+        """A user who validates an address and logs in gets a pusher; its deduplication key is the
+        device's."""
         (job,) = self.part.jobs_for(self.new)
         self.assertEqual(job.kind, ADD_PUSHER)
         other = attr.evolve(self.new, device=device("of alice", "TABLET"))
@@ -118,8 +119,8 @@ class EmailPusherTests(SynchronousTestCase):
         self.assertEqual(list(self.part.jobs_after_consent(ALICE)), [])
 
     def test_none(self) -> None:
-        """Without a login, without an email address, or with one that only somebody else vouches
-        for, there is no job."""
+        """Without a login, without an email address, or with one that is only vouched for, there is
+        no job."""
         for change in (
             {"device": None},
             {"threepids": (self.phone,)},
@@ -128,7 +129,7 @@ class EmailPusherTests(SynchronousTestCase):
             self.assertEqual(list(self.part.jobs_for(attr.evolve(self.new, **change))), [], change)
 
     def test_pusher(self) -> None:
-        """It is as the field knows it: told of by the address, in nobody's language."""
+        """The pusher has the usual fields: named by the address, without a language."""
         (job,) = self.part.jobs_for(self.new)
         held = Job(job_id="1", kind=job.kind, payload=job.payload, attempts=1, claimed_until_ms=1)
         self.successResultOf(Deferred.fromCoroutine(self.part.run(held)))
@@ -149,7 +150,7 @@ class EmailPusherTests(SynchronousTestCase):
         )
 
 
-class NewcomersPushersTests(ProofCase):
+class NewcomersPushersTests(EmailValidationCase):
     """Over HTTP, where regsys keeps the pushers."""
 
     def pushers(self, answer: Answer) -> Any:
@@ -158,12 +159,12 @@ class NewcomersPushersTests(ProofCase):
 
     def registered(self, **email: Any) -> Answer:
         self.system(email={**MAILS["email"], **email}, registrations_require_3pid=["email"])
-        answer = self.present(self.begin(), self.proven())
+        answer = self.present(self.begin(), self.validate_address())
         self.assertRegistered(answer, "alice")
         return answer
 
     def test_newcomer(self) -> None:
-        """Who registers with an email address has its pusher, until the device logs out."""
+        """A user who registers with an email address has its pusher, until the device logs out."""
         answer = self.registered(enable_notifs=True)
         (pusher,) = self.pushers(answer)
         expected = {
@@ -181,8 +182,8 @@ class NewcomersPushersTests(ProofCase):
         self.assertEqual(self.rows("SELECT * FROM pushers"), [])
 
     def test_addressGone(self) -> None:
-        """An address that the account does not have any more, which may be another's tomorrow,
-        gets no more notifications."""
+        """An address that the account has lost, which may be another user's tomorrow, gets no more
+        notifications."""
         answer = self.registered(enable_notifs=True)
         token = answer.json["access_token"]
         gone = {"medium": "email", "address": MAIL.upper()}
@@ -190,18 +191,19 @@ class NewcomersPushersTests(ProofCase):
         self.assertEqual(self.pushers(answer), [])
 
     def test_switchedOff(self) -> None:
-        """Nobody has one by default, nor where newcomers are to get none."""
+        """There is none by default, nor if new users are to get none."""
         for options in ({}, {"enable_notifs": True, "notif_for_new_users": False}):
             self.assertEqual(self.pushers(self.registered(**options)), [], options)
             self.setUp()
 
     def test_needsToken(self) -> None:
-        """Pushers are told to their user alone."""
+        """Pushers are listed to their own user only."""
         self.registered(enable_notifs=True)
         self.assertRefused(self.client.get(f"{V3}/pushers"), 401, "M_MISSING_TOKEN")
 
     def test_loggedOutMeanwhile(self) -> None:
-        """A device that has ended before its job is done gets no pusher, and no more tries."""
+        """A device that has ended before its job is done gets no pusher, and the job is not
+        retried."""
         self.registered(enable_notifs=True)
         self.change("DELETE FROM devices")
         payload = json.dumps(
@@ -227,7 +229,7 @@ class DirectoryTests(SystemCase):
         guest = self.guest()
         self.register("1", password=PASSWORD, guest_access_token=guest["access_token"])
         self.assertEqual(
-            self.directory.told, [(ALICE, "alice"), (UserID("1", "test.example"), "1")]
+            self.directory.profiles, [(ALICE, "alice"), (UserID("1", "test.example"), "1")]
         )
         self.assertEqual(self.counts()["jobs"], 0)
 
@@ -242,16 +244,16 @@ class DirectoryTests(SystemCase):
             appservice_id="irc",
         )
         self.wait(self.subsystem.handler.register_with_store(new))
-        self.assertEqual((self.directory.told, self.directory.hidden), ([(ghost, "bob")], []))
+        self.assertEqual((self.directory.profiles, self.directory.hidden), ([(ghost, "bob")], []))
 
     def test_hidden(self) -> None:
-        """It is told that newcomers shall not be found, where that is configured."""
+        """It is told to hide new users, if that is configured."""
         self.system(directory=self.directory, show_users_in_user_directory=False)
         self.register()
         self.assertEqual(self.directory.hidden, [ALICE])
 
     def test_away(self) -> None:
-        """While it is away people register all the same; it is told when it is back, also
+        """While it is unavailable users register all the same; it is told when it is back, also
         after a restart."""
         self.directory.away = True
         self.register()
@@ -261,10 +263,10 @@ class DirectoryTests(SystemCase):
         self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.clock.advance(2)
         self.wait(self.subsystem.jobs.run_due())
-        self.assertEqual(self.directory.told, [(ALICE, "alice")])
+        self.assertEqual(self.directory.profiles, [(ALICE, "alice")])
 
     def test_goneMeanwhile(self) -> None:
-        """It is not told of who was deactivated while it was away."""
+        """It is not told of a user who was deactivated while it was unavailable."""
         self.directory.away = True
         self.register()
         self.wait(self.subsystem.handler.deactivated(ALICE))
@@ -272,14 +274,14 @@ class DirectoryTests(SystemCase):
         self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.clock.advance(2)
         self.wait(self.subsystem.jobs.run_due())
-        self.assertEqual((self.directory.told, self.counts()["jobs"]), ([], 0))
+        self.assertEqual((self.directory.profiles, self.counts()["jobs"]), ([], 0))
 
     def test_slow(self) -> None:
-        """Nobody who registers waits for it; who stops the server does."""
+        """A registration does not wait for it; stopping the server does."""
         self.directory.slow = Deferred()
         self.register()
         stopping = Deferred.fromCoroutine(self.subsystem.stop())
         self.assertNoResult(stopping)
         self.directory.slow.callback(None)
         self.successResultOf(stopping)
-        self.assertEqual(self.directory.told, [(ALICE, "alice")])
+        self.assertEqual(self.directory.profiles, [(ALICE, "alice")])

@@ -30,7 +30,7 @@ GRAMMAR = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
 
 
 def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that never waits; a Deferred costs too much a million times over."""
+    """Run a coroutine that never waits; a Deferred is too slow for a million calls."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -40,7 +40,7 @@ def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 class GrammarTests(UsernamesCase):
     def test_provides(self) -> None:
-        """The fakes of these tests offer what they stand for."""
+        """The fakes of these tests have the methods of the real classes."""
         provides(IAccountStore, Accounts())
         provides(IAuth, Auth({}))
 
@@ -62,11 +62,11 @@ class GrammarTests(UsernamesCase):
         self.assertEqual(self.accepted("", 0x110000), {*string.ascii_letters, *".=-/+"})
 
     def test_everyCharacterWithinAName(self) -> None:
-        """Within a name digits and underscores are fine too, and still nothing else."""
+        """Within a name digits and underscores are allowed too, and nothing else."""
         self.assertEqual(self.accepted("x", 0x10000), {*string.ascii_letters, *GRAMMAR})
 
     def test_lowerCasingLeavesTheRestAlone(self) -> None:
-        """Only A-Z have a lower case: what merely folds to a letter stays what it is."""
+        """Only A-Z are lower-cased: a character that merely folds to a letter stays unchanged."""
         self.assertEqual(ascii_lower("AZaz09._=-/+"), "azaz09._=-/+")
         for foreign in (
             "\N{KELVIN SIGN}",
@@ -78,11 +78,11 @@ class GrammarTests(UsernamesCase):
             self.assertEqual(ascii_lower(foreign), foreign)
 
     def test_capitalsAreRefusedWhereNobodyLowersThem(self) -> None:
-        """The rule itself takes lower-case letters alone."""
+        """The rule itself accepts lower-case letters alone."""
         self.refusal(InvalidUsername, "Alice")
 
     def test_emptyNameIsRefused(self) -> None:
-        """A name has one character at least."""
+        """A name has at least one character."""
         self.refusal(InvalidUsername, "")
 
     def test_leadingUnderscore(self) -> None:
@@ -93,13 +93,13 @@ class GrammarTests(UsernamesCase):
         self.assertIsNone(self.check("_a", allowing))
 
     def test_255Bytes(self) -> None:
-        """The whole user ID, its sigil and its server included, has 255 bytes at most."""
+        """The whole user ID, with its sigil and its server, has at most 255 bytes."""
         longest = 255 - len(f"@:{SERVER}")
         self.assertIsNone(self.check("a" * longest))
         self.refusal(InvalidUsername, "a" * (longest + 1))
 
     def test_digits(self) -> None:
-        """A name of digits alone is refused; one sign or letter among them makes it a name."""
+        """A name of digits alone is refused; one other character makes it a name."""
         for refused in ("1", "0", "99999999999999999999"):
             self.refusal(InvalidUsername, refused)
         for allowed in ("1a", "1_", "1.", "-1", "1+1", "1/2"):
@@ -108,13 +108,13 @@ class GrammarTests(UsernamesCase):
 
 class TakenTests(UsernamesCase):
     def test_takenName(self) -> None:
-        """A name that somebody has is refused, a free one passes."""
+        """A taken name is refused, a free one passes."""
         self.refusal(UsernameTaken, "taken")
         self.assertIsNone(self.check("free"))
 
     def test_silenceUntilCompletion(self) -> None:
-        """With ``inhibit_user_in_use_error`` only the completing request refuses a taken name;
-        what is no name at all is refused early."""
+        """With ``inhibit_user_in_use_error`` only the completing request refuses a taken name; an
+        invalid name is refused early."""
         silent = self.make(inhibit_user_in_use_error=True)
         self.assertIsNone(self.check("taken", silent, early=True))
         self.refusal(UsernameTaken, "taken", silent)
@@ -123,15 +123,16 @@ class TakenTests(UsernamesCase):
         self.refusal(InvalidUsername, "ä", silent, early=True)
 
     def test_finishedSession(self) -> None:
-        """What a session has registered passes at once, although it is taken by now; another
-        name does not."""
+        """The name that a session has registered passes at once, although it is taken by now;
+        another name does not."""
         self.assertIsNone(self.check("taken", assigned_user_id=user("taken")))
         self.assertIsNone(self.check("42", assigned_user_id=user("42")))
         self.refusal(SessionFinished, "free", assigned_user_id=user("taken"))
 
     def test_ownKey(self) -> None:
-        """A name that this very registration has taken before, under its key, passes; so does
-        a guest's whose token is dead since. What others have taken does not."""
+        """A name that this very registration has taken before, under its key, passes; so does a
+        guest's name whose token is dead since. A name that another registration has taken does
+        not."""
         made = Outcome(key="key", user_id=user("taken"), created_ms=0)
         self.accounts.outcomes["key"] = made
         self.accounts.taken.add("other")
@@ -146,17 +147,17 @@ class TakenTests(UsernamesCase):
 
 class GuestTests(UsernamesCase):
     def test_ownName(self) -> None:
-        """A guest may keep its own name, taken and all digits though it is."""
+        """A guest may keep its own name, although it is taken and all digits."""
         token = Secret("guest")
         self.assertEqual(self.check("42", guest_access_token=token), user("42"))
 
     def test_unknownToken(self) -> None:
-        """A token that is nobody's is answered with M_UNKNOWN_TOKEN, whatever the name."""
+        """An unknown token is answered with M_UNKNOWN_TOKEN, whatever the name."""
         for name in ("42", "taken", "free"):
             self.refusal(UnknownToken, name, guest_access_token=Secret("nobody's"))
 
     def test_foreignToken(self) -> None:
-        """Another guest's token, a user's, or a name that isn't the guest's: forbidden."""
+        """Another guest's token, a user's token, or a name that isn't the guest's is forbidden."""
         for name, token in (
             ("42", "another guest"),
             ("taken", "a user"),
@@ -174,8 +175,8 @@ class ReservedTests(UsernamesCase):
         self.assertIsNone(self.check("notices2", names))
 
     def test_appservices(self) -> None:
-        """A name in a service's exclusive namespace is nobody else's; the service itself, which
-        calls by its id, may have it."""
+        """A name in a service's exclusive namespace is refused to all others; the service itself,
+        which is named by its id, may have it."""
         names = self.make("irc_a")
         self.refusal(UsernameReserved, "irc_a", names)
         self.assertIsNone(self.check("irc_b", names))
@@ -184,14 +185,14 @@ class ReservedTests(UsernamesCase):
         self.assertRaises(UsernameReserved, names.check_not_reserved, user("irc_a"), "other")
 
     def test_noServiceMayHaveTheNoticesUser(self) -> None:
-        """The notices user is kept from services too."""
+        """The notices user is reserved from services too."""
         names = self.make("notices", server_notices_localpart="notices")
         self.assertRaises(UsernameReserved, names.check_not_reserved, user("notices"), "bridge")
 
 
 class OrderTests(UsernamesCase):
     def test_earlierRefusalWins(self) -> None:
-        """Of several reasons the first of B1 answers: grammar, finished session, reserved,
+        """Of several reasons the first of B1 is reported: grammar, finished session, reserved,
         length, taken, digits."""
         long = "a" * 250
         self.accounts.taken |= {long, "7", "_x", "irc"}
@@ -227,14 +228,14 @@ class DrawingTests(UsernamesCase):
         self.assertEqual([self.draw(self.names) for _ in range(2)], [user("1"), user("2")])
 
     def test_steppingOver(self) -> None:
-        """Numbers that are taken or reserved are stepped over, however many."""
+        """Numbers that are taken or reserved are skipped, however many."""
         self.accounts.taken |= {str(number) for number in range(1, 501)}
         names = self.make(*(str(number) for number in range(501, 601)))
         self.assertEqual(self.draw(names), user("601"))
 
     def test_everyNumberReserved(self) -> None:
-        """Where a service has reserved all numbers the draw ends at once, and the operator is
-        told, once, whose fault it is."""
+        """If a service has reserved all numbers, the draw fails at once, and a log line, once,
+        names the service."""
         names = attr.evolve(self.names, services=Greedy(most=99))
         with capturedLogs() as logs:
             for _ in range(2):
@@ -246,7 +247,7 @@ class DrawingTests(UsernamesCase):
         self.assertEqual(line["localpart"], "1")
 
     def test_manyNumbersReserved(self) -> None:
-        """Where there are free ones far away, it is not refused before they have been sought."""
+        """If there are free numbers far away, the draw goes on until it has found one."""
         names = attr.evolve(self.names, services=Greedy(most=3))
         self.assertEqual(self.draw(names), user("1000"))
         names = attr.evolve(self.names, services=Greedy(most=6))
@@ -254,8 +255,8 @@ class DrawingTests(UsernamesCase):
         self.assertEqual(self.draw(self.names), user(str(1001 + STEPS)))
 
     def test_soughtInVain(self) -> None:
-        """Numbers that were sought in vain are sought on no sooner than in a minute, whoever asks
-        how often: each is a write, and a guest is anybody."""
+        """After an unsuccessful search the next one starts no sooner than in a minute, however many
+        requests there are: each number is a write, and any client may ask for a guest."""
         names = attr.evolve(self.names, services=Greedy(most=4))
         self.accounts.taken |= {str(number) for number in range(10_000, 10_010)}
         for seconds in (0, GAVE_UP_S - 1):
@@ -269,7 +270,7 @@ class DrawingTests(UsernamesCase):
 
 @attr.frozen
 class Greedy(MemoryAppservices):
-    """Keeps every name of up to so many characters."""
+    """Reserves every name of up to this many characters."""
 
     most: int = 0
 

@@ -1,4 +1,4 @@
-"""Names that a homeserver beside us has: when it is asked, and when not."""
+"""Names that another homeserver has: when it is asked, and when not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.naming import UsernamesCase, user
 
 @attr.define
 class Elsewhere:
-    """Has these names, or says nothing; ``asked`` are those it was asked for."""
+    """Has these names, or does not answer; ``asked`` are the names that it was asked for."""
 
     names: set[str] = attr.field(factory=set)
     down: bool = False
@@ -58,7 +58,7 @@ class ElsewhereTests(UsernamesCase):
         self.assertIsNone(self.check("bob"))
 
     def test_askedLast(self) -> None:
-        """It is not asked for what is refused without it."""
+        """It is not asked for a name that is refused without it."""
         for error, name in (
             (InvalidUsername, "_alice"),
             (InvalidUsername, "1"),
@@ -69,7 +69,7 @@ class ElsewhereTests(UsernamesCase):
         self.assertEqual(self.elsewhere.asked, [])
 
     def test_ownAccount(self) -> None:
-        """Nor for a name that this key, this session or this guest has here already: from then on
+        """Nor is it asked for a name that this key, this session or this guest has here already:
         the account there is ours."""
         self.accounts.taken.add("alice")
         self.accounts.outcomes["key"] = Outcome(key="key", user_id=user("alice"), created_ms=1)
@@ -80,32 +80,33 @@ class ElsewhereTests(UsernamesCase):
         self.assertEqual(self.elsewhere.asked, [])
 
     def test_silent(self) -> None:
-        """Where taken names are kept silent about, it is asked by the completing request alone."""
+        """If taken names are not reported early, it is asked by the completing request alone."""
         silent = self.make(inhibit_user_in_use_error=True)
         self.assertIsNone(self.check("alice", silent, early=True))
         self.assertEqual(self.elsewhere.asked, [])
         self.refusal(UsernameTaken, "alice", silent)
 
     def test_takesOver(self) -> None:
-        """An administrator can say that its account is this person's, but not that ours is."""
+        """An administrator can state that the account there is the same person's, but not that ours
+        is."""
         self.assertIsNone(self.check("alice", takes_over=True))
         self.refusal(UsernameTaken, "taken", takes_over=True)
 
     def test_down(self) -> None:
-        """While it does not say, no name is free, generated or not."""
+        """While it does not answer, no name is free, generated or not."""
         self.elsewhere.down = True
         self.refusal(Unavailable, "bob")
         self.failureResultOf(Deferred.fromCoroutine(self.names.draw()), Unavailable)
 
     def test_numbers(self) -> None:
-        """Its numbers are stepped over; of very many, a bounded number at a time."""
+        """Its numbers are skipped; of very many, a bounded number at a time."""
         self.assertEqual(self.draw(), user("3"))
         self.elsewhere.names.update(map(str, range(4, 4 + ASKED_AT_ONCE + 3)))
         self.failureResultOf(Deferred.fromCoroutine(self.names.draw()), Unavailable)
         self.assertEqual(self.draw(), user(str(4 + ASKED_AT_ONCE + 3)))
 
     def test_none(self) -> None:
-        """Without a homeserver nobody is asked."""
+        """Without a homeserver no other server is asked."""
         alone = Usernames(
             server_name=self.names.server_name,
             config=RegistrationConfig(),

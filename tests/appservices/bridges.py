@@ -1,4 +1,4 @@
-"""Application services, for tests over the real resource: their files, and what they ask."""
+"""Application services, for tests over the real resource: their registration files and requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def registration(**changes: Any) -> dict[str, Any]:
 
 
 def other(**changes: Any) -> dict[str, Any]:
-    """That of another service, which shares the names ``_open_…`` with the bridge."""
+    """The registration file of another service, which shares the names ``_open_…`` with the
+    bridge."""
     users = [
         {"regex": "@_other_", "exclusive": True},
         {"regex": "@_open_.*", "exclusive": False},
@@ -69,7 +70,7 @@ class BridgeCase(SystemCase):
         )
 
     def made(self, username: str = "_irc_alice", **more: Any) -> Any:
-        """The body of the answer to one that goes through."""
+        """The body of the answer to a request that succeeds."""
         answer = self.ask(username, **more)
         self.assertEqual(answer.status, 200, answer)
         return answer.json

@@ -1,4 +1,4 @@
-"""mautrix, which bridges are made of, registers ghosts against ``regsys serve`` over HTTP.
+"""mautrix, the library of many bridges, registers ghosts against ``regsys serve`` over HTTP.
 
 Everything is real: the service as a process, on SQLite and on PostgreSQL.
 """
@@ -37,7 +37,7 @@ GHOST = UserID(f"@_irc_Alice:{SERVER_NAME}")
 
 
 class StateStore(MemoryStateStore, ASStateStore):
-    """What bridges keep in a database, forgotten with the bridge."""
+    """What bridges keep in a database; its contents end with the bridge."""
 
     def __init__(self) -> None:
         MemoryStateStore.__init__(self)
@@ -48,7 +48,7 @@ class Bridges:
     """What every database must show; ``database(folder)`` gives its section of the file."""
 
     def bridge(self, talk: Callable[[AppServiceAPI], Awaitable[None]], token: str = TOKEN) -> None:
-        """What a bridge with this token does, that has just been started."""
+        """What a bridge with this token does that was just started."""
 
         async def start() -> None:
             async with ClientSession() as session:
@@ -78,8 +78,8 @@ class Bridges:
         self.service = ServiceProcess(self, config)
 
     def test_starts(self) -> None:
-        """A bridge asks who it is, registers its own user, and then its ghosts;
-        started anew without its memory it takes M_USER_IN_USE for the yes that it is."""
+        """A bridge asks for its own user ID, registers its own user, and then its ghosts; restarted
+        without its memory it takes M_USER_IN_USE for success."""
 
         async def first(api: AppServiceAPI) -> None:
             bot = api.bot_intent()
@@ -101,7 +101,8 @@ class Bridges:
         self.bridge(again)
 
     def test_refusals(self) -> None:
-        """What is not its own, and a wrong token, reach the bridge as the errors that it knows."""
+        """A name outside its namespaces and a wrong token reach the bridge as the errors that it
+        knows."""
 
         async def greedy(api: AppServiceAPI) -> None:
             with self.assertRaises(MExclusive):
@@ -118,15 +119,15 @@ class Bridges:
         """For encryption a bridge logs its ghosts in, with devices of their own."""
 
         async def log_in(api: AppServiceAPI) -> None:
-            # As its encryption does: an ordinary client that bears the service's token.
+            # As its encryption does: an ordinary client with the service's token.
             client = ClientAPI(
                 GHOST, base_url=self.service.base_url, token=TOKEN, client_session=api.session
             )
-            wish = {"login_type": SERVICE, "device_id": "BRIDGE"}
+            fields = {"login_type": SERVICE, "device_id": "BRIDGE"}
             with self.assertRaises(MForbidden):
-                await client.login(**wish)
+                await client.login(**fields)
             await api.intent(GHOST).ensure_registered()
-            answer = await client.login(**wish)
+            answer = await client.login(**fields)
             self.assertEqual((answer.user_id, answer.device_id), (GHOST, "BRIDGE"))
             who = await client.whoami()
             self.assertEqual((who.user_id, who.device_id), (GHOST, "BRIDGE"))

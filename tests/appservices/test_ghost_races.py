@@ -1,4 +1,4 @@
-"""A service asks for one name many times at once, of real processes on both databases."""
+"""A service asks for one name many times at once, from real processes on both databases."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Races(RaceCase):
         super().setUp()
 
     def test_oneName(self: Any) -> None:
-        """Of sixteen requests for one name, in whatever case, with a login or without, one is
-        granted; the others are told what bridges take for a yes."""
+        """Of sixteen requests for one name, in any case, with a login or without, one is granted;
+        the others get the error that bridges take for success."""
         for number in range(ROUNDS):
             spellings = (f"_irc_name{number}", f"_irc_Name{number}")
             answers = self.race(

@@ -1,4 +1,4 @@
-"""What a handler makes of an application service's wish, and that nothing of it is left behind."""
+"""What a handler makes of an application service's request, and that a refusal leaves nothing."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class GhostCase(HandlerCase):
     def make(self, service: Appservice = BRIDGE, **config: Any) -> None:
         super().make(**config)
         services = MemoryAppservices({"_ghost": {"bridge"}}, [service], ["shared"])
-        ghosts = attr.evolve(self.shop.handler.ghosts, services=services)
-        self.handler = attr.evolve(self.shop.handler, ghosts=ghosts)
+        ghosts = attr.evolve(self.parts.handler.ghosts, services=services)
+        self.handler = attr.evolve(self.parts.handler, ghosts=ghosts)
 
     def made(self, localpart: str = "_ghost", **more: Any) -> NewAccount:
         """What was handed to the writer."""
         given = {"as_token": Secret("as token"), **more}
         self.created = self.wait(self.handler.appservice_register(localpart, **given))
-        return self.shop.writer.accounts[-1]
+        return self.parts.writer.accounts[-1]
 
     def refused(  # type: ignore[override]  # a wish of another kind
         self, error: type[Exception], localpart: str = "_ghost", **more: Any
@@ -51,8 +51,8 @@ class GhostCase(HandlerCase):
 
 class RegisterTests(GhostCase):
     def test_account(self) -> None:
-        """A ghost is a user of its service without password or login, with its directory job,
-        made without asking any but the writer."""
+        """A ghost is a user of its service without password or login, with its directory job; only
+        the writer is asked."""
         new = self.made()
         self.assertEqual(
             (new.user_id, new.appservice_id, new.is_ghost, new.created_ms, new.display_name),
@@ -64,11 +64,12 @@ class RegisterTests(GhostCase):
         self.assertFalse(new.is_real)
 
     def test_shared(self) -> None:
-        """Where the name is not exclusive the row names no service; it is a ghost all the same."""
+        """If the name is not exclusive, the row names no service; the user is a ghost all the
+        same."""
         new = self.made("shared")
         self.assertEqual((new.appservice_id, new.is_ghost, new.is_real), (None, True, False))
 
-    def test_wishes(self) -> None:
+    def test_asRequested(self) -> None:
         """Password, display name and device are as the caller asks."""
         new = self.made(password=Secret("pass"), display_name="The Ghost", device=PHONE)
         self.assertEqual((new.password_hash, new.display_name), ("ssap", "The Ghost"))
@@ -80,8 +81,8 @@ class RegisterTests(GhostCase):
         self.assertNotEqual(self.made().key, new.key)
 
     def test_refusals(self) -> None:
-        """Whatever is wrong is said before anything is hashed or written."""
-        for error, wish in (
+        """Every refusal comes before anything is hashed or written."""
+        for error, fields in (
             (MissingToken, {"as_token": None}),
             (UnknownToken, {"as_token": Secret("another")}),
             (InvalidUsername, {"localpart": "a:b"}),
@@ -89,19 +90,19 @@ class RegisterTests(GhostCase):
             (UsernameReserved, {"localpart": "alice"}),
             (InvalidParam, {"device": attr.evolve(PHONE, device_id="x" * 600)}),
         ):
-            self.refused(error, password=Secret("pass"), **wish)
+            self.refused(error, password=Secret("pass"), **fields)
         self.make(service=attr.evolve(BRIDGE, may_log_in=False))
         self.refused(AppserviceLoginUnsupported, device=PHONE)
         self.assertEqual(self.script.steps, [])
         self.made()
 
     def test_taken(self) -> None:
-        """That a name is taken is for the write to find out."""
+        """Whether a name is taken is found out by the write."""
         self.script.refuse("write", UsernameTaken())
         self.refused(UsernameTaken)
 
     def test_log(self) -> None:
-        """It is logged in a line, without secrets."""
+        """One log line reports the ghost, without secrets."""
         with capturedLogs() as events:
             self.made(password=Secret("pass"))
         (event,) = events
@@ -112,11 +113,11 @@ class RegisterTests(GhostCase):
 
 class ManyTests(BridgeCase):
     def test_memory(self) -> None:
-        """Ghost after ghost, nothing stays in memory."""
+        """Registering many ghosts leaves nothing in memory."""
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         sizes = []
-        for start in (0, 1000):  # caches that have an end are full after the first
+        for start in (0, 1000):  # bounded caches are full after the first
             self.ghosts(start, start + 1000)
             gc.collect()
             sizes.append(tracemalloc.get_traced_memory()[0])

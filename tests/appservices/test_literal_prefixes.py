@@ -1,4 +1,4 @@
-"""How the texts begin that a regular expression matches: never narrower than the truth."""
+"""The literal prefixes of a regular expression: never narrower than its matches."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def texts_of(draw: Any, found: Sequence[re.Pattern[str]]) -> str:
 
 class PrefixTests(SynchronousTestCase):
     def test_plain(self) -> None:
-        """What is plain is found: through escapes, groups and alternatives, up to what varies."""
+        """Plain text is found: through escapes, groups and alternatives, up to the first variable
+        part."""
         for text, wanted in (
             ("@_irc_.*", {"@_irc_"}),
             (r"^@_irc\.bridge\-1_[a-z]+:example\.com$", {"@_irc.bridge-1_"}),
@@ -67,7 +68,7 @@ class PrefixTests(SynchronousTestCase):
             self.assertEqual(prefixes(re.compile(text)), wanted, text)
 
     def test_optional(self) -> None:
-        """What may be missing is no part of a beginning."""
+        """An optional part does not belong to a prefix."""
         for text, wanted in (
             ("@ab?c", "@a"),
             ("@ab*", "@a"),
@@ -80,21 +81,21 @@ class PrefixTests(SynchronousTestCase):
             self.assertTrue(wanted in found, f"{text}: {found}")
 
     def test_anything(self) -> None:
-        """What depends on case, spaces or comments may begin with anything, as far as one knows."""
+        """A regex with flags for case, spaces or comments may begin with anything."""
         for text in ("(?i)@a", "(?x) @a", "(?i:@a)", "@a(?#(|)|b", ".*", "", "a|", r"\w@", "(a)?"):
             self.assertEqual(prefixes(re.compile(text)), {""}, text)
         for flag in (re.IGNORECASE, re.VERBOSE):
             self.assertEqual(prefixes(re.compile("@a", flag)), {""}, flag)
 
     def test_manyAlternatives(self) -> None:
-        """More alternatives than are worth it count by what they share."""
+        """If there are too many alternatives, their common prefix is used."""
         names = "|".join(f"name{number}" for number in range(100))
         self.assertEqual(prefixes(re.compile(f"@_({names})")), {"@_name"})
 
     @examples(600)
     @given(st.data())
     def test_neverNarrower(self, data: Any) -> None:
-        """Every text that a regex matches at its start begins with one of what was found."""
+        """Every text that a regex matches at its start begins with one of the prefixes."""
         regex = compiled(data.draw(regexes))
         assert regex is not None
         text = data.draw(texts_of([regex]))

@@ -22,7 +22,7 @@ from tests.appservices.bridges import (
 from tests.doubles.homeserver import HomeserverDouble
 from tests.support.case import DUMMY, PASSWORD
 from tests.support.client import V3
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 from tests.test_log_canaries import Down
 
 
@@ -32,12 +32,12 @@ class LoginTests(BridgeCase):
         self.made(inhibit_login=True)
 
     def test_serversNameInAnyCase(self) -> None:
-        """The server's name within the user ID is as good in capitals."""
+        """The server's name within the user ID may be in upper case."""
         answer = self.log_in("@_irc_alice:TEST.EXAMPLE")
         self.assertEqual(answer.json["user_id"], "@_irc_alice:test.example", answer)
 
     def test_offered(self) -> None:
-        """The way in is on offer where there is a service, and unknown elsewhere."""
+        """The login type is offered if there is a service, and unknown otherwise."""
         flows = [{"type": "m.login.password"}, {"type": SERVICE}]
         self.assertEqual(self.client.get(f"{V3}/login").json, {"flows": flows})
         self.system(services=())
@@ -45,7 +45,7 @@ class LoginTests(BridgeCase):
         self.assertRefused(self.log_in(), 400, "M_UNKNOWN")
 
     def test_notOffered(self) -> None:
-        """Where no service logs its users in, none is told that it could."""
+        """If no service logs its users in, the login type is not offered."""
         msc4190 = {"io.element.msc4190": True}
         for services, offered in (
             ((registration(**msc4190), other()), True),
@@ -74,8 +74,8 @@ class LoginTests(BridgeCase):
         self.assertEqual(self.log_in("ircbot").status, 200)
 
     def test_devicesOfGhosts(self) -> None:
-        """The store is told which devices are of a service's users: those that the service logs
-        in, also as it makes them, and no person's."""
+        """The store is told which devices belong to a service's users: those that the service logs
+        in, also with the registration, and no others."""
         written: list[tuple[str, bool]] = []
         register, create = DeviceStore.register, UserStore.create_account
 
@@ -103,8 +103,8 @@ class LoginTests(BridgeCase):
         )
 
     def test_knownDevice(self) -> None:
-        """A device that is known keeps its name, and loses its earlier token; r0 is as good, and
-        so is the token in the query."""
+        """A known device keeps its name, and loses its earlier token; r0 works too, and so does the
+        token in the query."""
         first = self.log_in(**DEVICE).json["access_token"]
         body = {"type": SERVICE, "user": "_irc_alice", "device_id": "PHONE"}
         query = f"?access_token={TOKEN.replace(' ', '+')}"
@@ -118,7 +118,7 @@ class LoginTests(BridgeCase):
         self.assertEqual(self.rows("SELECT display_name FROM devices"), [("my phone",)])
 
     def test_waiting(self) -> None:
-        """Who waits for an administrator's approval waits there, too."""
+        """A user who waits for an administrator's approval cannot log in this way either."""
         self.change("UPDATE users SET approved = FALSE")
         refused = self.log_in()
         self.assertRefused(refused, 403, "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL")
@@ -126,7 +126,7 @@ class LoginTests(BridgeCase):
         self.assertEqual(self.counts()["devices"], 0)
 
     def test_refused(self) -> None:
-        """Nobody else's users, nor who is not there; and only with a service's token."""
+        """The user must exist and be the service's own; and only a service's token is accepted."""
         self.register("bob")
         for name in ("bob", "otherbot", "_other_x", "@_irc_alice:elsewhere.example"):
             self.assertRefused(self.log_in(name), 400, "M_EXCLUSIVE", name)
@@ -143,7 +143,7 @@ class LoginTests(BridgeCase):
 
 class WhoamiTests(BridgeCase):
     def test_whoami(self) -> None:
-        """A service is its own user, registered or not, or the one that it names, once that is
+        """A service is its own user, registered or not, or the user that it names, once that is
         registered; its server's name may be in any case."""
         sender = {"user_id": "@ircbot:test.example", "is_guest": False}
         for asked in (None, "", "@ircbot:test.example", "@ircbot:TEST.example"):
@@ -155,17 +155,18 @@ class WhoamiTests(BridgeCase):
             user_id = f"@{name}:test.example"
             for asked in (user_id, *([None] if name == "ircbot" else [])):
                 answer = self.acts_as(asked)
-                told = {"user_id": user_id, "is_guest": False}
-                self.assertEqual((answer.status, answer.json), (200, told))
+                expected = {"user_id": user_id, "is_guest": False}
+                self.assertEqual((answer.status, answer.json), (200, expected))
 
     def test_deactivatedSender(self) -> None:
-        """A service whose own user was deactivated is nobody."""
+        """A service whose own user was deactivated is refused."""
         self.made("ircbot", inhibit_login=True)
         self.change("UPDATE users SET deactivated = TRUE")
         self.assertRefused(self.acts_as(None), 403, "M_FORBIDDEN")
 
     def test_refused(self) -> None:
-        """Nobody outside its namespaces, nobody who is not registered, nobody of another server."""
+        """A user outside its namespaces, an unregistered user, or a user of another server is
+        refused."""
         self.register("bob")
         self.made("_irc_alice")
         self.made("_open_x")
@@ -184,12 +185,12 @@ class WhoamiTests(BridgeCase):
         self.assertRefused(self.acts_as("%ff"), 400, "M_INVALID_PARAM")
 
     def test_devices(self) -> None:
-        """It may act as one of the user's devices, and of no other's."""
+        """It may act as one of the user's devices, and of no other user's."""
         alice = self.made("_irc_alice", **DEVICE)["user_id"]
         self.made("ircbot", device_id="BOT")
         as_phone = self.acts_as(f"{alice}&device_id=PHONE")
-        told = {"user_id": alice, "device_id": "PHONE", "is_guest": False}
-        self.assertEqual((as_phone.status, as_phone.json), (200, told))
+        expected = {"user_id": alice, "device_id": "PHONE", "is_guest": False}
+        self.assertEqual((as_phone.status, as_phone.json), (200, expected))
         own = self.client.get(f"{V3}/account/whoami?device_id=BOT", token=TOKEN).json
         self.assertEqual((own["user_id"], own["device_id"]), ("@ircbot:test.example", "BOT"))
         for device_id in ("phone", "BOT", ""):
@@ -199,7 +200,7 @@ class WhoamiTests(BridgeCase):
         self.assertRefused(refused, 403, "M_FORBIDDEN")
 
     def test_peoplesTokens(self) -> None:
-        """A user's token is that user's, on that device, whomever the query names."""
+        """A user's token is that user's, on that device, whichever user the query names."""
         bob = self.register("bob", device_id="BOBS")["access_token"]
         self.made("_irc_alice", **DEVICE)
         who = self.acts_as("@_irc_alice:test.example&device_id=PHONE", bob).json
@@ -208,7 +209,7 @@ class WhoamiTests(BridgeCase):
 
 class TroubleTests(BridgeCase):
     def test_databaseDown(self) -> None:
-        """While the database is away a bridge is told to come again, and finds nothing done."""
+        """While the database is unavailable a bridge is told to retry, and nothing is done."""
         self.made("ircbot", inhibit_login=True)
         connection = self.database.pool.connection
         self.database.pool.connection = Down()
@@ -219,8 +220,8 @@ class TroubleTests(BridgeCase):
         self.made()
 
     def test_secrets(self) -> None:
-        """No token, right or wrong, is told by a log line, an answer or a repr."""
-        canaries = watch(self, {"the bridge's token": TOKEN, "the other's": OTHER_TOKEN})
+        """No token, right or wrong, appears in a log line, an answer or a repr."""
+        canaries = watch_for_leaks(self, {"the bridge's token": TOKEN, "the other's": OTHER_TOKEN})
         self.made("ircbot", inhibit_login=True)
         asked = [self.ask(inhibit_login=True), self.ask(inhibit_login=True), self.acts_as(None)]
         asked += [self.ask("bob"), self.ask("_irc_b", OTHER_TOKEN), self.log_in("bob")]
@@ -230,18 +231,18 @@ class TroubleTests(BridgeCase):
         for answer in asked:
             canaries.check("an answer", f"{answer}")
         canaries.check("a subsystem's repr", f"{self.subsystem!r}")
-        self.assertGreater(canaries.heard, 1)
+        self.assertGreater(canaries.event_count, 1)
 
 
 class BlockedTests(BridgeCase):
     def test_closed(self) -> None:
-        """A server that is closed logs nobody in, ghosts included."""
+        """A server that is closed logs in no user, ghosts included."""
         self.made(inhibit_login=True)
         self.system(database=self.database, hs_disabled=True)
         self.assertRefused(self.log_in(), 403, "M_RESOURCE_LIMIT_EXCEEDED")
 
     def test_full(self) -> None:
-        """Of a server that is full ghosts don't take a place, unless they are counted."""
+        """On a full server ghosts take no place, unless they are counted."""
         self.made(inhibit_login=True)
         full = {"limit_usage_by_mau": True, "max_mau_value": 0}
         for counted, status in ((False, 200), (True, 403)):
@@ -249,7 +250,7 @@ class BlockedTests(BridgeCase):
             self.assertEqual(self.log_in().status, status, counted)
 
     def test_trial(self) -> None:
-        """Ghosts that are counted come into a full server while their service's trial lasts."""
+        """Ghosts that are counted log in to a full server while their service's trial lasts."""
         for name in ("_irc_alice", "_irc_bob"):
             self.made(name, inhibit_login=True)
         full = {"limit_usage_by_mau": True, "max_mau_value": 0, "track_appservice_user_ips": True}
@@ -261,8 +262,8 @@ class BlockedTests(BridgeCase):
 
 class OwnFileTests(BridgeCase):
     def test_ownFile(self) -> None:
-        """The registration file by which a homeserver knows us keeps no names here, though it
-        holds all of them; those of others do."""
+        """The registration file by which a homeserver knows regsys reserves no names here, although
+        it contains all of them; the files of other services do."""
         everybody = [{"regex": "@.*:test\\.example", "exclusive": True}]
         ours = registration(id="regsys", as_token="ours", namespaces={"users": everybody})
         homeserver = {"url": "http://hs.example", "as_token": "ours"}

@@ -1,4 +1,4 @@
-"""Whose names are: the index of namespaces answers just as trying each regex would."""
+"""Who owns a name: the index of namespaces answers as trying each regex would."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ConfiguredTests(AppservicesContract, TestCase):
         return services(bridge, service("other", both, OTHER.sender_localpart))
 
     def test_secrets(self) -> None:
-        """No token is shown."""
+        """No token appears in a repr."""
         self.assertNotIn(BRIDGE.as_token.reveal(), repr(self.make()))
 
 
@@ -59,7 +59,7 @@ class NamespaceTests(SynchronousTestCase):
         self.assertEqual(self.reserved("_a_open", a, b), {"b"})
 
     def test_fromTheStart(self) -> None:
-        """A regex matches the whole user ID from its start; the end it may leave open."""
+        """A regex matches the user ID from its start, but need not reach its end."""
         for text, names in (
             ("@_irc_", {"_irc_", "_irc_x"}),
             ("_irc_", set()),
@@ -73,7 +73,7 @@ class NamespaceTests(SynchronousTestCase):
             self.assertEqual(found, names, text)
 
     def test_sendersAreTheFirstServices(self) -> None:
-        """Of two services with the same sender it is the first's; both may act as it."""
+        """Of two services with the same sender the first one reserves it; both may act as it."""
         a, b = service("a", [], "bot"), service("b", [("@bot", True)], "bot")
         self.assertEqual(self.reserved("bot", a, b), {"a"})
         self.assertTrue(services(a, b).may_use("b", UserID("bot", SERVER)))
@@ -81,7 +81,7 @@ class NamespaceTests(SynchronousTestCase):
     @examples(150)
     @given(st.data())
     def test_asTryingEach(self, data: Any) -> None:
-        """Whatever the regexes and the name, the answers are those of trying each of them."""
+        """Whatever the regexes and the name, the answers are those of trying each regex."""
         spaces = st.lists(st.tuples(regexes, st.booleans()), max_size=4)
         made = [
             service(f"s{number}", found)
@@ -104,8 +104,8 @@ class NamespaceTests(SynchronousTestCase):
 
 class ManyTests(SynchronousTestCase):
     def test_thousands(self) -> None:
-        """With five thousand namespaces a question costs no more matches than with one: those
-        that begin otherwise are not tried."""
+        """With five thousand namespaces a question costs no more matches than with one: a regex
+        with another prefix is not tried."""
         tried = {}
         for count in (1, 5000):
             made = [service(f"s{n}", [(rf"@_s{n}_.*:{SERVER}", True)]) for n in range(count)]
@@ -121,7 +121,7 @@ class ManyTests(SynchronousTestCase):
 
 
 class _Counted:
-    """A compiled regex that tells of each match it is asked for."""
+    """A compiled regex that reports each match it is asked for."""
 
     def __init__(self, regex: re.Pattern[str], tell: Any) -> None:
         self.regex, self.tell = regex, tell

@@ -1,4 +1,4 @@
-"""Where accounts come from an authentication service: all that is off here (OPTIONS)."""
+"""Accounts come from an authentication service: all that is off here (OPTIONS)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class WithoutLoginsTests(BridgeCase):
         self.made("_other_x", token=OTHER_TOKEN)
 
     def test_nobodyElse(self) -> None:
-        """With OAuth only nobody but services registers, in whatever way; nobody logs in, and
-        addresses are changed elsewhere."""
+        """With OAuth only, services alone register, in whatever way; there is no login, and
+        addresses are changed in the authentication service."""
         self.system(registration_shared_secret="s")
         bob = self.register("bob")["access_token"]
         self.system(

@@ -20,7 +20,7 @@ from tests.appservices.bridges import (
 from tests.support.case import DUMMY, PASSWORD
 from tests.support.client import V3
 
-PROVEN = {
+VALIDATED = {
     "m.login.email.identity": {
         "medium": "email",
         "address": "Alice@Mail.example",
@@ -57,7 +57,7 @@ class RegisterTests(BridgeCase):
         self.assertEqual((counts["users"], counts["devices"], counts["logins"]), (1, 0, 0))
 
     def test_refreshToken(self) -> None:
-        """A ghost's tokens have the lifetimes of anybody's."""
+        """A ghost's tokens have the same lifetimes as a user's."""
         self.system(session_lifetime="1h")
         answer = self.made(refresh_token=True)
         self.assertEqual(answer["expires_in_ms"], 300_000)
@@ -65,7 +65,8 @@ class RegisterTests(BridgeCase):
         self.assertEqual(self.made("_irc_bob")["expires_in_ms"], 3_600_000)
 
     def test_tokens(self) -> None:
-        """The token may come in the query; none at all and anybody else's are told apart."""
+        """The token may come in the query; a missing token and an unknown one have different
+        errors."""
         answer = self.client.post(
             f"{REGISTER}?access_token={TOKEN.replace(' ', '%20')}",
             {"type": SERVICE, "username": "_irc_alice"},
@@ -77,7 +78,8 @@ class RegisterTests(BridgeCase):
             self.assertRefused(self.ask("_irc_bob", token), 401, "M_UNKNOWN_TOKEN", token)
 
     def test_names(self) -> None:
-        """The name is in user or username, and the first wins; without one it is missed."""
+        """The name is in user or username, and the first wins; without one the request is
+        refused."""
         self.assertEqual(self.made("ignored", user="_irc_a")["user_id"], "@_irc_a:test.example")
         answer = self.client.post(REGISTER, {"type": SERVICE, "user": "_irc_b"}, token=TOKEN)
         self.assertEqual(answer.json["user_id"], "@_irc_b:test.example")
@@ -85,7 +87,7 @@ class RegisterTests(BridgeCase):
         self.assertRefused(answer, 400, "M_MISSING_PARAM")
 
     def test_types(self) -> None:
-        """What is of a wrong type or too long is refused, and nothing is made."""
+        """A value of a wrong type or a name that is too long is refused, and nothing is made."""
         for more, errcode in (
             ({"inhibit_login": "true"}, "M_BAD_JSON"),
             ({"refresh_token": None}, "M_BAD_JSON"),
@@ -103,8 +105,8 @@ class RegisterTests(BridgeCase):
         self.assertEqual(set(self.counts().values()), {0})
 
     def test_historicalNames(self) -> None:
-        """Any character that user IDs ever had is taken as it is: capitals, spaces, other scripts;
-        but nothing that could be no user ID."""
+        """Any character that user IDs ever had is accepted: capitals, spaces, other scripts; but
+        nothing that cannot be part of a user ID."""
         for name in (
             "_irc_Alice",
             "_irc_ é",
@@ -127,7 +129,7 @@ class RegisterTests(BridgeCase):
         self.assertEqual(self.counts(), before)
 
     def test_taken(self) -> None:
-        """A name is taken in any case, by whomever; bridges look for this errcode."""
+        """A name is taken in any case, whoever has it; bridges look for this errcode."""
         self.made("_irc_alice")
         for name in ("_irc_alice", "_irc_ALICE"):
             self.assertRefused(self.ask(name), 400, "M_USER_IN_USE", name)
@@ -139,8 +141,8 @@ class RegisterTests(BridgeCase):
         self.assertRefused(self.ask("Bob"), 400, "M_USER_IN_USE")
 
     def test_exclusive(self) -> None:
-        """Outside its namespaces, in another's, or as another's sender or the server itself, a
-        service registers nobody."""
+        """A service cannot register a name outside its namespaces, in another service's, another
+        service's sender, or the server's own user."""
         self.system(
             services=(
                 registration(namespaces={"users": [{"regex": "@", "exclusive": False}]}),
@@ -155,13 +157,14 @@ class RegisterTests(BridgeCase):
             self.assertRefused(self.ask(name, OTHER_TOKEN), 400, "M_EXCLUSIVE", name)
 
     def test_sender(self) -> None:
-        """A service registers its own user, which needs no namespace; nobody else does."""
+        """A service registers its own user, which needs no namespace; no other client does."""
         self.assertRefused(self.client.register(username="ircbot"), 400, "M_EXCLUSIVE")
         self.assertEqual(self.made("ircbot")["user_id"], "@ircbot:test.example")
         self.assertEqual(self.rows("SELECT appservice_id FROM users"), [("irc",)])
 
     def test_people(self) -> None:
-        """What a service has reserved nobody gets by other ways; what it shares anybody may."""
+        """A name that a service has reserved cannot be registered in other ways; a shared name
+        can."""
         for name in ("_irc_x", "otherbot", "_other_y"):
             self.system(allow_underscore_prefixed_localpart=True)
             answer = self.client.register(username=name, password=PASSWORD, auth=DUMMY)
@@ -171,7 +174,7 @@ class RegisterTests(BridgeCase):
         self.register("_open_x")
 
     def test_notExclusive(self) -> None:
-        """Where the namespace is shared the row names no service, and either may register there."""
+        """If the namespace is shared, the row names no service, and either may register there."""
         self.made("_open_a")
         self.made("_open_b", token=OTHER_TOKEN)
         self.assertEqual(self.rows("SELECT appservice_id FROM users"), [(None,), (None,)])
@@ -189,7 +192,8 @@ class RegisterTests(BridgeCase):
             self.made(f"_irc_{number}")
 
     def test_limitOfOthers(self) -> None:
-        """Where others have used up an address's limit a service is let in, and uses up nothing."""
+        """If other clients have used up an address's limit, a service may register, and uses up
+        nothing."""
         self.system(rc_registration={"per_second": 0.001, "burst_count": 1})
         self.made("_irc_a")
         self.register("alice")
@@ -198,20 +202,20 @@ class RegisterTests(BridgeCase):
         self.made("_irc_b")
 
     def test_followUps(self) -> None:
-        """The directory learns of it, and a shared name's account is not the first real user."""
+        """The directory is told, and an account with a shared name is not the first real user."""
         directory = MemoryDirectory()
         self.system(directory=directory)
         for name in ("_irc_a", "_open_a"):
             self.made(name)
             self.clock.advance(0)
-        told = {UserID(name, "test.example"): name for name in ("_irc_a", "_open_a")}
-        self.assertEqual(directory.shown, told)
+        expected = {UserID(name, "test.example"): name for name in ("_irc_a", "_open_a")}
+        self.assertEqual(directory.shown, expected)
         self.assertEqual(self.rows("SELECT * FROM milestones"), [])
         self.register("alice")
         self.assertEqual(self.rows("SELECT user_id FROM milestones"), [("@alice:test.example",)])
 
     def test_autoJoin(self) -> None:
-        """No ghost joins the rooms that people are to join, be its name exclusive or not."""
+        """No ghost joins the rooms for new users, whether its name is exclusive or not."""
         self.system(auto_join_rooms=["#lobby:test.example"])
         for name in ("_irc_a", "_open_a", "ircbot"):
             self.made(name)
@@ -221,7 +225,8 @@ class RegisterTests(BridgeCase):
 
     def test_otherKinds(self) -> None:
         """A guest's kind wins over the type, an unknown kind is refused, and another type is no
-        service's; a token with a plain registration is refused, with a guest's ignored."""
+        service's; a service's token with a plain registration is refused, with a guest's
+        ignored."""
         body = {"type": SERVICE, "username": "_irc_a"}
         guest = self.client.post(f"{REGISTER}?kind=guest", body, token=TOKEN)
         self.assertEqual((guest.status, guest.json["user_id"]), (200, "@1:test.example"))
@@ -232,8 +237,8 @@ class RegisterTests(BridgeCase):
             self.assertRefused(plain, 400, "M_INVALID_PARAM", more)
 
     def test_order(self) -> None:
-        """Kind, types, whose token, whether its users log in, name: in this order, and before
-        whatever concerns people alone."""
+        """Kind, types, the token's owner, whether its users log in, name: in this order, and before
+        any check that concerns users alone."""
         msc4190 = registration(**{"io.element.msc4190": True})
         self.system(services=(msc4190, other()), enable_registration=False)
         body: dict[str, object] = {"type": SERVICE, "refresh_token": 1, "username": "bob"}
@@ -255,7 +260,7 @@ class RegisterTests(BridgeCase):
         self.assertEqual(set(self.counts().values()), {0})
 
     def test_passwordIsIgnored(self) -> None:
-        """Password, display name and auth_result of the body are not looked at."""
+        """Password, display name and auth_result of the body are ignored."""
         self.made(password="a password", display_name="Alice", auth_result={"m.login.dummy": True})
         self.made("_irc_bob", password=5, display_name=None, auth_result="x")
         self.assertEqual(self.rows("SELECT DISTINCT password_hash FROM users"), [(None,)])
@@ -263,7 +268,7 @@ class RegisterTests(BridgeCase):
         self.assertEqual(names, [("_irc_alice",), ("_irc_bob",)])
 
     def test_passwordIsTaken(self) -> None:
-        """With appservice_may_set_password they count, and must be of their types."""
+        """With appservice_may_set_password they are used, and must be of their types."""
         self.system(regsys={"appservice_may_set_password": True})
         self.made(password=PASSWORD, display_name="Alice")
         self.assertEqual(self.rows("SELECT display_name FROM profiles"), [("Alice",)])
@@ -274,28 +279,28 @@ class RegisterTests(BridgeCase):
         self.made("_irc_carol", password="")
         self.assertEqual(self.counts()["users"], 2)
 
-    def test_proofsAreTaken(self) -> None:
-        """So do the addresses that another server says were proven, for good: they are asked
-        about and told of, but no pusher follows; one that is somebody's makes no account."""
-        told: list[object] = []
+    def test_validationsAreUsed(self) -> None:
+        """The addresses that another server has validated are used too: modules are asked and told
+        about them, but no pusher follows; an address of another account refuses the request."""
+        additions: list[object] = []
         hooks = self.hooks()
-        hooks.threepid_changes.additions.register("m", lambda *args: told.append(args))
+        hooks.threepid_changes.additions.register("m", lambda *args: additions.append(args))
         hooks.threepid_changes.checks.register(
             "m", lambda user_id, *_: ("M_FORBIDDEN", "No.") if "_irc_c" in user_id else None
         )
         mails = {"notif_from": "a@test.example", "enable_notifs": True}
         self.system(regsys={"appservice_may_set_password": True}, hooks=hooks, email=mails)
-        self.made(auth_result=PROVEN)
+        self.made(auth_result=VALIDATED)
         self.clock.advance(0)
         held = [("email", "alice@mail.example", 5), ("msisdn", "491701234567", 6)]
         sql = "SELECT medium, address, validated_at_ms FROM threepids ORDER BY medium"
         self.assertEqual(self.rows(sql), held)
         alice = "@_irc_alice:test.example"
-        self.assertEqual(told, [(alice, medium, address) for medium, address, _ in held])
+        self.assertEqual(additions, [(alice, medium, address) for medium, address, _ in held])
         self.assertEqual(self.rows("SELECT * FROM pushers"), [])
-        taken = self.ask("_irc_bob", auth_result=PROVEN)
+        taken = self.ask("_irc_bob", auth_result=VALIDATED)
         self.assertRefused(taken, 400, "M_THREEPID_IN_USE")
-        refused = self.ask("_irc_carol", auth_result=PROVEN)
+        refused = self.ask("_irc_carol", auth_result=VALIDATED)
         self.assertRefused(refused, 403, "M_FORBIDDEN")
         sound = {"medium": "email", "address": "odd@mail.example", "validated_at": 1}
         odd = ({"validated_at": 2**63}, {"validated_at": -1}, {"address": "alice"})

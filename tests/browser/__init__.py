@@ -1,1 +1,1 @@
-"""What people see, in a real browser: Chromium, headless, against `regsys serve` as a process."""
+"""What users see, in a real browser: Chromium, headless, against `regsys serve` as a process."""

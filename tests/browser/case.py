@@ -21,11 +21,11 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.npm import Missing, packages
 from tests.support.patience import PATIENCE_S
-from tests.support.reporter import witness
+from tests.support.reporter import report_on_failure
 from tests.support.service_process import ServiceProcess, sqlite, write_config
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# As root there is no sandbox; the rest keeps it from talking to anybody but us.
+# As root there is no sandbox; the other flags keep it from connecting to any server but ours.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -36,8 +36,8 @@ FLAGS = (
     "--disable-sync",
 )
 WAIT_MS = int(PATIENCE_S * 1000)
-# What the console shows as an error, and is none: a status of 400 or above, and that a test has
-# taken the page offline.
+# What the console reports as an error although it is none: a status of 400 or above, and that a
+# test has taken the page offline.
 NO_COMPLAINT = re.compile("the server responded|net::ERR_INTERNET_DISCONNECTED")
 DESKTOP = {"width": 1100, "height": 800}
 REGISTER = "/_matrix/static/client/register/"
@@ -52,7 +52,7 @@ def browser() -> Any:
         filter(None, map(shutil.which, NAMES)), ""
     )
     if not found:
-        raise Missing("Chromium was not found (Debian: chromium): nobody has looked at the pages.")
+        raise Missing("Chromium was not found (Debian: chromium): the pages were not tested.")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -94,7 +94,7 @@ class BrowserCase(SynchronousTestCase):
         self.service = self.serve(**self.options)
         self.complaints: list[str] = []
         self.asked: list[str] = []
-        witness(self, "the pages", self.seen)
+        report_on_failure(self, "the pages", self.seen)
         self.page = self.open()
 
     def tearDown(self) -> None:
@@ -105,11 +105,11 @@ class BrowserCase(SynchronousTestCase):
         return ServiceProcess(self, config)
 
     def open(self, **look: Any) -> Any:
-        """A tab in a profile of its own; ``look`` as of Playwright's ``new_context``."""
+        """A tab in a profile of its own; ``look`` has arguments of Playwright's ``new_context``."""
         context = self.browser.new_context(**{"viewport": DESKTOP, "locale": "en", **look})
         self.addCleanup(context.close)
         context.set_default_timeout(WAIT_MS)
-        context.on("weberror", lambda told: self.complaints.append(str(told.error)))
+        context.on("weberror", lambda event: self.complaints.append(str(event.error)))
         context.on("console", self._console)
         context.on("request", lambda request: self.asked.append(request.url))
         return context.new_page()
@@ -122,15 +122,15 @@ class BrowserCase(SynchronousTestCase):
             self.complaints.append(message.text)
 
     def seen(self) -> str:
-        """What a person sees in each tab now, and what the console has."""
+        """What each tab shows now, and what the console has."""
         pages = [page for context in self.browser.contexts for page in context.pages]
         texts = [f"{page.url}\n{page.locator('body').inner_text(timeout=5000)}" for page in pages]
         return "\n".join([*texts, *self.complaints])
 
     def registration(self, **body: Any) -> Any:
         """Ask to register; the body of the 401."""
-        wish = {"username": "alice", "password": PASSWORD, **body}
-        answer = self.service.ask("POST", "/_matrix/client/v3/register", wish)
+        fields = {"username": "alice", "password": PASSWORD, **body}
+        answer = self.service.ask("POST", "/_matrix/client/v3/register", fields)
         self.assertEqual(answer.status, 401, answer)
         return answer.json
 
@@ -141,7 +141,7 @@ class BrowserCase(SynchronousTestCase):
             database.execute(insert, (token,))
 
     def forget_sessions(self) -> None:
-        """What two days would do to them."""
+        """Delete all sessions, as two days would."""
         with closing(sqlite3.connect(self.database)) as database, database:
             database.execute("DELETE FROM uia_sessions")
 
@@ -152,7 +152,7 @@ class BrowserCase(SynchronousTestCase):
     # --- The registration page ---------------------------------------------------------------
 
     def fill(self, name: str = "alice", password: str = PASSWORD) -> None:
-        """Name and password, and go on."""
+        """Type name and password, and submit them."""
         self.page.get_by_label("User name").fill(name)
         self.page.get_by_label("Password", exact=True).fill(password)
         self.press()
@@ -161,11 +161,11 @@ class BrowserCase(SynchronousTestCase):
         self.page.get_by_role("button", name=button, exact=True).click()
 
     def assertAlert(self, text: str) -> None:
-        """The page says what is wrong."""
+        """The page shows this error."""
         self.page.get_by_role("alert").filter(has_text=text).wait_for()
 
     def assertStep(self, title: str) -> None:
-        """The page has come to this step, in what it shows of the way and where one reads on."""
+        """The page has come to this step, in the heading and in the focus."""
         self.page.get_by_role("heading", name=title, level=2).wait_for()
         self.assertEqual(self.page.locator("[aria-current=step]").inner_text(), title)
 
@@ -177,10 +177,10 @@ class BrowserCase(SynchronousTestCase):
         answer = self.service.ask("POST", "/_matrix/client/v3/login", login)
         self.assertEqual(answer.json["user_id"], user_id)
 
-    # --- What can be said of any page ------------------------------------------------------
+    # --- Any page --------------------------------------------------------------------------
 
     def assertGood(self, what: str) -> None:
-        """The page is one for everybody, on any screen."""
+        """The page is accessible, and fits every screen."""
         self.assertAccessible(what)
         self.assertFits(what)
         self.page.set_viewport_size(DESKTOP)
@@ -201,7 +201,7 @@ class BrowserCase(SynchronousTestCase):
             self.picture(f"{what}-{scheme}")
 
     def assertFits(self, what: str) -> None:
-        """Nothing must be scrolled sideways, however narrow the phone."""
+        """Nothing needs scrolling sideways, however narrow the screen."""
         page = self.page
         for width in (360, 320):
             page.set_viewport_size({"width": width, "height": 640})
@@ -210,5 +210,5 @@ class BrowserCase(SynchronousTestCase):
             self.picture(f"{what}-{width}")
 
     def picture(self, name: str) -> None:
-        """For whoever wants to look: in the folder of the test, below trial's own."""
+        """A picture for the reader, in the folder of the test, below trial's own."""
         self.page.screenshot(path=str(self.folder / f"{name}.png"), full_page=True)

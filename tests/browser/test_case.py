@@ -1,4 +1,4 @@
-"""What happens on a machine that has no browser."""
+"""What happens on a machine without a browser."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class AbsentTests(SynchronousTestCase):
             self.set_up("")
 
     def test_failedInCI(self) -> None:
-        """Where nobody looks at what was skipped, they fail."""
+        """In CI, where a skip would go unnoticed, they fail."""
         with self.assertRaisesRegex(self.failureException, "no browser"):
             self.set_up("true")
 
     def test_missing(self) -> None:
-        """Neither a browser nor npm is taken for granted."""
+        """Neither a browser nor npm is required to exist."""
         with mock.patch.object(case.shutil, "which", return_value=None):
             with mock.patch.dict(os.environ, {"REGSYS_TEST_CHROMIUM": ""}):
                 self.assertRaises(case.Missing, case.browser.__wrapped__)

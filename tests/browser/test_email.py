@@ -1,4 +1,4 @@
-"""A person proves an email address: on the registration page, and on the page of a mail's link."""
+"""A user validates an email address: on the registration page, and on the page of a mail's link."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIRM = "Confirm this address"
 
 
 class EmailCase(BrowserCase):
-    """On a server that asks everybody for an address; ``self.mails`` is its mail server."""
+    """On a server that requires an address; ``self.mails`` is its mail server."""
 
     def setUp(self) -> None:
         running = smtp_process()
@@ -65,7 +65,7 @@ class RegistrationTests(EmailCase):
         self.assertStep(STEP)
 
     def test_byCode(self) -> None:
-        """The code of the mail is typed; a wrong one is told where it was typed."""
+        """The code of the mail is typed; the error for a wrong one appears beside its field."""
         self.assertGood("address")
         self.give()
         self.assertSent(f"a mail to {ALICE}")
@@ -99,8 +99,8 @@ class RegistrationTests(EmailCase):
         self.assertReady()
 
     def test_otherAddress(self) -> None:
-        """A mail can be sent again, and to another address; what an address is refused for is
-        told where it was typed."""
+        """A mail can be sent again, and to another address; the refusal of an address appears
+        beside its field."""
         self.give("alice")
         self.assertAlert("This is not an email address.")
         self.give()
@@ -120,7 +120,7 @@ class RegistrationTests(EmailCase):
         self.assertReady()
 
     def test_unreachable(self) -> None:
-        """Where the connection is lost nothing that was typed is."""
+        """If the connection is lost, nothing that was typed is."""
         self.page.context.set_offline(True)
         self.give()
         self.assertAlert("cannot be reached")
@@ -137,8 +137,8 @@ class StagesFirstTests(EmailCase):
     }
 
     def test_inOrder(self) -> None:
-        """Where a mail needs the stages before it the page passes them first, and names its
-        session when it asks for the mail."""
+        """If a mail needs the stages before it, the page passes them first, and sends its session
+        with the request for the mail."""
         self.make_token("good")
         self.go(REGISTER)
         self.fill()
@@ -153,8 +153,8 @@ class StagesFirstTests(EmailCase):
 
 class LinkTests(EmailCase):
     def test_refused(self) -> None:
-        """A link that is not good says so on a page for everybody, in the reader's language; and
-        where the code may be typed instead, it can be."""
+        """A bad link is answered with an accessible page in the reader's language; if the code may
+        be typed instead, it works."""
         body = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
         path = "/_matrix/client/v3/register/email/requestToken"
         self.assertEqual(self.service.ask("POST", path, body).status, 200)
@@ -172,26 +172,26 @@ class LinkTests(EmailCase):
         self.assertGood("unknown-fr")
 
     def test_nextLink(self) -> None:
-        """The button leads on to where the client wanted, which hears of no secret."""
-        heard = []
+        """The button leads on to the client's next_link, which gets no secret."""
+        requested = []
         self.page.context.route(
             "http://app.example/**",
-            lambda route: (heard.append(route.request.headers), route.fulfill(body="Welcome")),
+            lambda route: (requested.append(route.request.headers), route.fulfill(body="Welcome")),
         )
-        wish = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
-        wish = {**wish, "next_link": "http://app.example/go"}
+        fields = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
+        fields = {**fields, "next_link": "http://app.example/go"}
         path = "/_matrix/client/v3/register/email/requestToken"
-        sid = self.service.ask("POST", path, wish).json["sid"]
+        sid = self.service.ask("POST", path, fields).json["sid"]
         link = self.link(self.mail())
         self.assertIn(sid, parse_qs(urlsplit(link).query)["sid"])
         self.go(link)
         self.press(CONFIRM)
         self.page.get_by_text("Welcome").wait_for()
         self.assertEqual(self.page.url, f"http://app.example/go?sid={sid}")
-        self.assertNotIn("referer", heard[0])
+        self.assertNotIn("referer", requested[0])
 
     def test_mail(self) -> None:
-        """The mail itself, as its HTML looks: for whoever wants to look."""
+        """The HTML of the mail itself, as a picture for the reader."""
         body = {"email": ALICE, "client_secret": "s", "send_attempt": 1}
         self.service.ask("POST", "/_matrix/client/v3/register/email/requestToken", body)
         self.page.set_content(self.mail().part("html"))

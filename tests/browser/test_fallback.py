@@ -1,4 +1,4 @@
-"""A person passes a stage on its own page, which an app has opened."""
+"""A user passes a stage on its fallback page, which an app has opened."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Mapping
 from tests.browser.case import PLENTY, REGISTER, WAIT_MS, BrowserCase
 
 STAGE = "m.login.registration_token"
-# What web apps do: open the page, and wait for its word.
+# What web apps do: open the page, and wait for its message.
 OPEN = """([url, wait_ms]) => {
-    window.told = new Promise(resolve => {
+    window.message = new Promise(resolve => {
         addEventListener("message", event => resolve([event.data, event.origin]));
         setTimeout(resolve, wait_ms, "no word came");
     });
@@ -34,7 +34,7 @@ class FallbackTests(BrowserCase):
         self.press()
 
     def test_onAuthDone(self) -> None:
-        """An app that shows the page in itself is called when the stage is passed, not before."""
+        """An app that embeds the page is called when the stage is passed, not before."""
         called: list[str] = []
         self.page.expose_function("onAuthDone", lambda: called.append("called"))
         self.go(self.path)
@@ -50,17 +50,17 @@ class FallbackTests(BrowserCase):
         self.assertEqual(called, ["called"])
 
     def test_authDone(self) -> None:
-        """An app that has opened the page in a window is told by a message, wherever it lives."""
+        """An app that opens the page in a window gets a message, whatever its origin."""
         self.page.goto("about:blank")
         app = self.page
         with app.expect_popup() as opened:
             app.evaluate(OPEN, [f"{self.service.base_url}{self.path}", WAIT_MS])
         self.page = opened.value
         self.give("good")
-        self.assertEqual(app.evaluate("told"), ["authDone", self.service.base_url])
+        self.assertEqual(app.evaluate("message"), ["authDone", self.service.base_url])
 
     def test_withoutJavaScript(self) -> None:
-        """The page needs no script; the one that does says so, and what to do instead."""
+        """The page needs no script; a page that does need one says so, and what to do instead."""
         self.page = self.open(java_script_enabled=False)
         self.go(REGISTER)
         self.page.locator("noscript p").filter(has_text="needs JavaScript").wait_for()
@@ -70,7 +70,7 @@ class FallbackTests(BrowserCase):
         self.page.get_by_role("heading", name="This step is done").wait_for()
 
     def test_unknownSession(self) -> None:
-        """A session that there is not is told on a page like any other."""
+        """An unknown session is reported on a page like any other."""
         self.go(self.path.replace(self.session, "lost"))
         self.assertAlert("unknown or has expired")
         self.assertGood("lost")

@@ -17,7 +17,8 @@ class LanguageTests(BrowserCase):
     }
 
     def register(self, language: str, *words: str) -> None:
-        """Register in this language; ``words`` are what is met on the way, in its order."""
+        """Register in this language; ``words`` are what the pages show on the way, in this
+        order."""
         name, password, free, go_on, lacks, rule, token, refused, ready = words
         self.make_token("good")
         self.page = self.open(locale=language)
@@ -25,11 +26,11 @@ class LanguageTests(BrowserCase):
         self.assertEqual(self.page.locator("html").get_attribute("lang"), language[:2])
         self.page.get_by_label(name).fill("alice")
         self.page.get_by_role("status").filter(has_text=free).wait_for()
-        for typed, told in ((PASSWORD, lacks), (f"{PASSWORD} 1", "")):
+        for typed, alert in ((PASSWORD, lacks), (f"{PASSWORD} 1", "")):
             self.page.get_by_label(password, exact=True).fill(typed)
             self.press(go_on)
-            if told:
-                self.assertAlert(told)
+            if alert:
+                self.assertAlert(alert)
                 self.assertAlert(rule)
         self.assertStep(token)
         self.page.get_by_label(token).fill("bad")
@@ -42,7 +43,7 @@ class LanguageTests(BrowserCase):
         self.assertGood(f"ready-{language}")
 
     def test_german(self) -> None:
-        """In German, politely."""
+        """In German, in the polite form."""
         self.register(
             "de-AT",
             "Benutzername",

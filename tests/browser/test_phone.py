@@ -1,4 +1,4 @@
-"""A person proves a phone number on the registration page."""
+"""A user validates a phone number on the registration page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEP, NUMBER, CODE = "Confirm your phone number", "Phone number", "Code from the
 
 
 class PhoneTests(BrowserCase):
-    """On a server that asks everybody for a number; ``self.gateway`` gets its messages."""
+    """On a server that requires a number; ``self.gateway`` gets its messages."""
 
     def setUp(self) -> None:
         self.gateway = SmsDouble(self)
@@ -25,15 +25,15 @@ class PhoneTests(BrowserCase):
         return super().serve(rc_3pid_validation=PLENTY, no_proxy_hosts=["127.0.0.1"], **options)
 
     def code(self, number: str) -> str:
-        """The one of the next message, which goes to this number."""
+        """The code of the next message, which goes to this number."""
         to, text = self.gateway.next_message()
         self.assertEqual(to, number)
         (code,) = re.findall(r"\d{8}", text)
         return str(code)
 
     def test_byCode(self) -> None:
-        """Country and number are given, the code of the message is typed; what is wrong is told
-        where it was typed. Another number can be taken, and the code sent again."""
+        """Country and number are typed, then the code of the message; an error appears beside its
+        field. Another number can be chosen, and the code sent again."""
         self.page = self.open(locale="en-CH")
         self.go(REGISTER)
         self.fill()
@@ -52,8 +52,8 @@ class PhoneTests(BrowserCase):
         self.assertAlert("Nobody can have this phone number: check its digits and its country.")
         self.page.get_by_label(NUMBER).fill("0151/12345678")
         self.press("Send the code")
-        said = "text message to +49 1511 2345678"
-        self.page.get_by_role("status").filter(has_text=said).wait_for()
+        status = "text message to +49 1511 2345678"
+        self.page.get_by_role("status").filter(has_text=status).wait_for()
         self.code("+4915112345678")
         self.press("Use another number")
         self.assertEqual(self.page.get_by_label("Country").input_value(), "DE")
@@ -72,7 +72,7 @@ class PhoneTests(BrowserCase):
         self.assertReady()
 
     def test_byKeyboard(self) -> None:
-        """It takes no mouse; and no English."""
+        """The keyboard is enough, and so is another language than English."""
         self.page = self.open(locale="de")
         self.go(REGISTER)
         self.page.get_by_label("Benutzername").fill("alice")
@@ -93,7 +93,7 @@ class PhoneTests(BrowserCase):
         self.page.get_by_role("heading", name="Ihr Konto ist bereit").wait_for()
 
     def test_withEmail(self) -> None:
-        """A server without mails has no step for addresses; one way in needs no choice."""
+        """A server without mails has no step for addresses; a single flow needs no choice."""
         self.go(REGISTER)
         self.fill()
         self.assertStep(STEP)

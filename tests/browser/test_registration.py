@@ -1,4 +1,4 @@
-"""A person registers on the registration page."""
+"""A user registers on the registration page."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ POLICY = {
 
 
 class OpenTests(BrowserCase):
-    """On a server that asks for a name and a password alone."""
+    """On a server that requires a name and a password alone."""
 
     def setUp(self) -> None:
         super().setUp()
         self.go(REGISTER)
 
-    def name(self, typed: str, told: str) -> None:
-        """Type a name, and wait until the page has told this of it."""
+    def name(self, typed: str, status: str) -> None:
+        """Type a name, and wait until the page shows this status for it."""
         self.page.get_by_label("User name").fill(typed)
-        self.page.get_by_role("status").filter(has_text=told).wait_for()
+        self.page.get_by_role("status").filter(has_text=status).wait_for()
 
     def test_register(self) -> None:
-        """Name and password become an account; the page asks nobody but its server, and no
-        address holds the password."""
+        """Name and password make an account; the page sends requests to its own server only, and no
+        URL contains the password."""
         self.assertGood("register")
         self.fill("Alice")
         self.assertReady()
@@ -40,7 +40,7 @@ class OpenTests(BrowserCase):
         self.assertNotIn("correct", " ".join(self.asked))
 
     def test_nameWhileTyping(self) -> None:
-        """Whether a name is good and free is told while it is typed; and again at the end."""
+        """Whether a name is valid and free is shown while it is typed; and again at the end."""
         taken = {"username": "bob", "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
         self.service.ask("POST", "/_matrix/client/v3/register", taken)
         self.name("Bob", "This user name is taken.")
@@ -55,7 +55,7 @@ class OpenTests(BrowserCase):
         self.assertReady()
 
     def test_keyboard(self) -> None:
-        """All of it can be done without a mouse, in the order in which it is read."""
+        """All of it can be done without a mouse, in reading order."""
         press = self.page.keyboard.press
         self.page.get_by_role("heading", name="Name and password").wait_for()
         press("Tab")
@@ -71,7 +71,7 @@ class OpenTests(BrowserCase):
         self.assertEqual(self.page.evaluate("document.activeElement.tagName"), "H2")
 
     def test_unreachable(self) -> None:
-        """Where the connection is lost the page says so, and nothing that was typed is."""
+        """If the connection is lost, the page says so, and keeps what was typed."""
         self.page.context.set_offline(True)
         self.fill()
         self.assertAlert("cannot be reached")
@@ -80,12 +80,12 @@ class OpenTests(BrowserCase):
         self.assertReady()
 
 
-class AnyServerTests(BrowserCase):
-    """With answers that a server might give, made up here."""
+class FakeServerTests(BrowserCase):
+    """With answers that a server might give, made by the test."""
 
     def answer(self, ways: list[list[str]], forms: Mapping[str, list[str]]) -> None:
-        """Offer these ways; each stage has a page that shows these forms one after another, and
-        is passed after the last; a stage without any has no page."""
+        """Offer these flows; each stage has a page that shows these forms one after another, and is
+        passed after the last; a stage without forms has no page."""
         challenge = {"session": "S", "flows": [{"stages": way} for way in ways], "params": {}}
         passed: list[str] = []
         left = {stage: list(forms[stage]) for stage in forms}
@@ -117,8 +117,8 @@ class AnyServerTests(BrowserCase):
         self.fill()
 
     def test_choice(self) -> None:
-        """Of several ways a person takes one, among those that can be gone in a browser, and of
-        which none asks for more than another."""
+        """The user chooses among those flows that work in a browser and of which none contains
+        another."""
         ways = [["apple"], ["plum"], ["apple", "m.login.dummy"], ["apple", "plum"], ["email"]]
         self.answer(ways, {"apple": ["x"], "plum": ["x"]})
         self.assertStep("How would you like to go on?")
@@ -131,13 +131,13 @@ class AnyServerTests(BrowserCase):
         self.page.get_by_text("Your account is ready").wait_for()
 
     def test_noWay(self) -> None:
-        """Where each way has a stage that cannot be done in a browser, the page says so."""
+        """If each flow has a stage that does not work in a browser, the page says so."""
         self.answer([["email"], ["apple", "email"]], {"apple": ["x"]})
         self.assertAlert("only an app can do")
 
     def test_script(self) -> None:
-        """A stage's form brings its script, which runs here as on the stage's own page; where
-        that page has trouble, this one shows it and lets the person try again."""
+        """A stage's form brings its script, which runs here as on the stage's own page; if that
+        page fails, this one shows the error and lets the user retry."""
         from playwright.sync_api import expect
 
         script = "document.querySelector('[name=solution]').value = 'solved'"
@@ -145,10 +145,10 @@ class AnyServerTests(BrowserCase):
         form = '<input name="solution"><script src="/captcha.js"></script>'
         trouble = '<p role="alert">The judge is asleep.</p>' + form
         self.answer([["apple"]], {"apple": [form, trouble]})
-        for said in ("", "The judge is asleep."):
+        for alert in ("", "The judge is asleep."):
             self.assertStep("apple pie")
-            if said:
-                self.assertAlert(said)
+            if alert:
+                self.assertAlert(alert)
             expect(self.page.locator("[name=solution]")).to_have_value("solved")
             self.press("Give it")
         self.page.get_by_text("Your account is ready").wait_for()
@@ -159,7 +159,8 @@ class PolicyTests(BrowserCase):
     options: ClassVar[Mapping[str, Any]] = {"password_config": {"policy": POLICY}}
 
     def test_whileTyping(self) -> None:
-        """What a password still lacks is marked while it is typed, and told when it is sent."""
+        """The page marks what a password still lacks while it is typed, and reports it when it is
+        sent."""
         self.go(REGISTER)
         rules = self.page.locator("#rules li")
         for typed, met in (
@@ -181,7 +182,7 @@ class PolicyTests(BrowserCase):
 
 
 class TokenTests(BrowserCase):
-    """On a server that asks for a registration token."""
+    """On a server that requires a registration token."""
 
     options: ClassVar[Mapping[str, Any]] = {
         "registration_requires_token": True,
@@ -199,7 +200,7 @@ class TokenTests(BrowserCase):
         self.press()
 
     def test_token(self) -> None:
-        """A wrong token is told where it was given, and mended there."""
+        """The error for a wrong token appears beside its field, where it can be corrected."""
         self.fill()
         self.assertStep(self.token)
         self.assertEqual(self.page.evaluate("document.activeElement.tagName"), "H2")
@@ -213,7 +214,8 @@ class TokenTests(BrowserCase):
         self.assertNotIn("good", " ".join(self.asked))
 
     def test_nameLost(self) -> None:
-        """A name that somebody else took meanwhile is chosen anew; what was passed stays passed."""
+        """If another user has taken the name meanwhile, the user chooses another; passed stages
+        stay passed."""
         self.fill()
         self.assertStep(self.token)
         other = self.registration(auth={"type": "m.login.dummy"})["session"]
@@ -226,7 +228,7 @@ class TokenTests(BrowserCase):
         self.assertReady("@bob:test.example")
 
     def test_sessionLost(self) -> None:
-        """A session that is not known any more is begun anew."""
+        """If the session has expired, the page begins a new one."""
         self.fill()
         self.assertStep(self.token)
         self.forget_sessions()
@@ -242,7 +244,7 @@ class ClosedTests(BrowserCase):
     options: ClassVar[Mapping[str, Any]] = {"enable_registration": False}
 
     def test_closed(self) -> None:
-        """A server where nobody can register says so."""
+        """A server that is closed for registration says so."""
         self.go(REGISTER)
         self.assertAlert("Registration is not open on this server.")
         self.assertGood("closed")

@@ -1,4 +1,4 @@
-"""A person passes those stages that are more than a field: terms, and the proof of work."""
+"""A user passes the stages that are more than a field: terms, and the proof of work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXTS = {"en": "House rules", "de": "Hausordnung"}
 
 
 class StageCase(BrowserCase):
-    """On a server that asks for a token, a proof of work and the consent to its rules."""
+    """On a server that requires a token, a proof of work and the consent to its rules."""
 
     def serve(self, **options: Any) -> Any:
         texts = {}
@@ -34,11 +34,11 @@ class StageCase(BrowserCase):
         return super().serve(**chosen)
 
     def assertWorked(self) -> None:
-        """The widget has done its work by itself; until then the form can't be sent."""
+        """The widget has done its work without input; before that the form can't be sent."""
         self.page.locator("altcha-widget [data-state=verified]").wait_for()
 
     def test_register(self) -> None:
-        """All of them, one after the other, on the registration page."""
+        """All stages, one after the other, on the registration page."""
         self.make_token("good")
         self.go(REGISTER)
         self.fill()
@@ -51,13 +51,13 @@ class StageCase(BrowserCase):
         self.press()
         self.assertStep("Terms")
         self.assertGood("terms")
-        self.press()  # without the tick the browser itself says what is missing
+        self.press()  # without the tick the browser itself shows what is missing
         self.page.get_by_label("I have read this, and I agree.").check()
         self.press()
         self.assertReady()
 
     def test_terms(self) -> None:
-        """On its own page: the rules are read in a window of theirs, in one's own language."""
+        """On its fallback page: the rules open in a window of their own, in the user's language."""
         session = self.registration()["session"]
         self.page = self.open(locale="de-AT")
         self.go(f"/_matrix/client/v3/auth/m.login.terms/fallback/web?session={session}")
@@ -71,7 +71,8 @@ class StageCase(BrowserCase):
         self.page.get_by_role("heading", name="Hausordnung").wait_for()
 
     def test_work(self) -> None:
-        """On its own page, the work begins by itself, and only its result lets one pass."""
+        """On its fallback page: the work begins without input, and the stage passes only with its
+        result."""
         session = self.registration()["session"]
         self.go(f"/_matrix/client/v3/auth/org.regsys.altcha/fallback/web?session={session}")
         self.assertWorked()

@@ -1,5 +1,5 @@
-"""Captcha flows against ``regsys serve`` as a real process, with a captcha service on loopback
-that does all that a service may do wrong (contract B8.7, threat C9)."""
+"""Captcha flows against ``regsys serve`` as a real process, with a captcha service on loopback that
+fails in every way (contract B8.7, threat C9)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.captcha.test_proof_of_work import solve
-from tests.doubles.captcha import BAD, GOOD, MISHAPS, SECRET, STALL, CaptchaProcess
+from tests.doubles.captcha import BAD, FAULTS, GOOD, SECRET, STALL, CaptchaProcess
 from tests.support import postgres
-from tests.support.log_canaries import told
+from tests.support.log_canaries import leaked
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
 
 REGISTER = "/_matrix/client/v3/register"
@@ -26,21 +26,21 @@ SECRETS = {"the private key": SECRET, "a response": "#canary", "the password": P
 
 
 class CaptchaFlows:
-    """What every database must show; ``database(folder)`` gives its section of the file."""
+    """For every database; ``database(folder)`` gives its section of the file."""
 
     def setUp(self) -> None:
         self.double = CaptchaProcess(self)
         self.double.start()
 
     def tearDown(self) -> None:
-        self.assertEqual(told(self.service.output, SECRETS), [])
+        self.assertEqual(leaked(self.service.output, SECRETS), [])
         self.assertNotIn("Traceback", self.service.output)
 
     def serve(self, stage: str, **options: Any) -> None:
         """Start a service with these options, whose captcha has this stage."""
         folder = Path(self.mktemp())
         folder.mkdir()
-        # Never by way of a proxy that the environment names.
+        # Never through a proxy that the environment names.
         direct = {"no_proxy_hosts": ["127.0.0.1"]}
         chosen = {"enable_registration_captcha": True, **direct, **options}
         config = write_config(folder.resolve(), self.database(folder.resolve()), **chosen)
@@ -73,8 +73,8 @@ class CaptchaFlows:
         self.assertEqual((answer.status, answer.headers["Retry-After"]), (503, "2"), case)
 
     def test_recaptcha(self) -> None:
-        """Refused, told nonsense, kept waiting, cut off, left alone: each time the session goes
-        on, and with the service back it completes. Nobody's response passes another session."""
+        """After a refusal, nonsense, a stall, a hang-up and an absent service the session goes on
+        each time, and completes once the service is back. A response passes one session only."""
         self.serve(
             "m.login.recaptcha",
             recaptcha_public_key="public",
@@ -85,10 +85,10 @@ class CaptchaFlows:
         self.assertEqual(begun["params"], {self.stage: {"public_key": "public"}})
         session = begun["session"]
         self.assertRefused(self.answer(session, BAD))
-        for mishap in MISHAPS:
-            self.assertUnavailable(self.answer(session, f"{mishap}#canary"), mishap)
+        for fault in FAULTS:
+            self.assertUnavailable(self.answer(session, f"{fault}#canary"), fault)
         self.assertUnavailable(self.answer_while_it_dies(session), STALL)
-        self.assertUnavailable(self.answer(session, GOOD), "nobody there")
+        self.assertUnavailable(self.answer(session, GOOD), "unreachable")
         self.double.start()
         self.assertCompletes(session, GOOD, "alice")
         other = self.begin("bob")["session"]
@@ -115,7 +115,7 @@ class CaptchaFlows:
             self.assertCompletes(begun["session"], GOOD, "alice")
 
     def test_proofOfWork(self) -> None:
-        """No service is needed: work done for one session passes that one, and no other."""
+        """No service is needed: a solution passes the session of its challenge, and no other."""
         self.serve(
             "org.regsys.altcha", regsys={"captcha": {"kind": "proof_of_work", "difficulty": 2}}
         )
@@ -132,9 +132,9 @@ class SQLiteCaptchaTests(CaptchaFlows, SynchronousTestCase):
         return sqlite(folder)
 
     def test_sessionsQueue(self) -> None:
-        """Behind a captcha's service that stalls four requests of a session wait, the others are
-        told to come again; who hangs up while waiting is not served (threat A28). It takes
-        ten seconds, so one database is enough."""
+        """Behind a stalled captcha service four requests of a session wait, the others are told to
+        retry; a client that hangs up while waiting is not served (threat A28). This takes ten
+        seconds, so one database is enough."""
         self.serve(
             "m.login.recaptcha",
             recaptcha_public_key="public",
@@ -164,7 +164,7 @@ class SQLiteCaptchaTests(CaptchaFlows, SynchronousTestCase):
         body = json.dumps({"auth": auth}).encode()
         head = f"POST {REGISTER} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
-        # It reads in the order of arrival: whoever came before this request has been heard.
+        # The service reads in the order of arrival: earlier requests have been read by now.
         self.assertEqual(self.service.ask("GET", "/_matrix/client/versions").status, 200)
         return connection
 

@@ -1,4 +1,5 @@
-"""ALTCHA's proof of work: who solved it, for whom, and that it costs us next to nothing."""
+"""ALTCHA's proof of work: what counts as a solution, for which session, and that checking is
+cheap."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from regsys.errors import StageFailed
 from tests.support.patience import PATIENCE_S
 from tests.support.scale import examples
 
-# Where a payload has what is looked at, and anything that JSON can hold.
+# Paths to the fields of a payload that are checked, and any JSON value.
 PLACES = (
     ("challenge",),
     ("challenge", "signature"),
@@ -67,7 +68,7 @@ class ProofOfWorkTests(SynchronousTestCase):
         return failure.errcode
 
     def test_solved(self) -> None:
-        """Whoever does the work passes: also again, in another process, at the last second."""
+        """A solution passes: also a second time, in another process, at the last second."""
         response = solve(self.challenge)
         self.work.check(SESSION, response)
         self.clock.advance(LIFETIME_S - 1)
@@ -75,11 +76,11 @@ class ProofOfWorkTests(SynchronousTestCase):
         again.check(SESSION, response)
 
     def test_oneSession(self) -> None:
-        """A solution is good for the session that was given the challenge, and no other."""
+        """A solution is valid for the session that was given the challenge, and for no other."""
         self.assertEqual(self.refused(solve(self.challenge), OTHER), "M_UNAUTHORIZED")
 
     def test_expires(self) -> None:
-        """After an hour it is too late, whatever end the client claims."""
+        """After an hour the challenge has expired, whatever expiry the client claims."""
         self.clock.advance(LIFETIME_S)
         self.assertEqual(self.refused(solve(self.challenge)), "M_UNAUTHORIZED")
         parameters = {**self.challenge["parameters"], "expiresAt": 2**40}
@@ -87,7 +88,7 @@ class ProofOfWorkTests(SynchronousTestCase):
         self.assertEqual(self.refused(later), "M_UNAUTHORIZED")
 
     def test_notSolved(self) -> None:
-        """A number that doesn't solve it, or is none of the protocol's, is refused."""
+        """A number that doesn't solve it, or is invalid in the protocol, is refused."""
         parameters = self.challenge["parameters"]
         wrong = next(n for n in count() if not solves(parameters, n))
         for counter in (wrong, -1, 2**32, 10**300):
@@ -95,7 +96,8 @@ class ProofOfWorkTests(SynchronousTestCase):
             self.assertEqual(case, "M_UNAUTHORIZED", counter)
 
     def test_theServerSaysHowMuch(self) -> None:
-        """Parameters that a client makes easier, or dearer for us, count for nothing."""
+        """Parameters that a client has made easier, or more expensive for the server, are
+        refused."""
         solved = json.loads(base64.b64decode(solve(self.challenge)))
         number = solved["solution"]["counter"]
         for change in ({"cost": 10**9}, {"keyPrefix": "ff"}, {"nonce": "00"}, {"algorithm": "?"}):
@@ -109,7 +111,7 @@ class ProofOfWorkTests(SynchronousTestCase):
             self.assertEqual(derived.call_count, 1)
 
     def test_nothingIsDerivedForAStranger(self) -> None:
-        """Without a signature of ours no work is done for anybody."""
+        """Without a valid signature the server derives no key."""
         forged = {**self.challenge, "signature": "0" * 64}
         harder = attr.evolve(self.work, difficulty=2).challenge(SESSION)
         other = attr.evolve(self.work, secret=b"another").challenge(SESSION)
@@ -119,7 +121,7 @@ class ProofOfWorkTests(SynchronousTestCase):
             derived.assert_not_called()
 
     def test_unreadable(self) -> None:
-        """What no widget sends is told from a wrong solution, and breaks nothing."""
+        """A malformed payload is distinguished from a wrong solution, and causes no error."""
         texts = ("[]", "null", "{}", "x", "[" * 3000, '"\\ud800"', "1e999", '{"challenge":[]}')
         encoded = [base64.b64encode(text.encode()).decode() for text in texts]
         parts: tuple[Any, ...] = ([], None, 7, {"parameters": []}, {"parameters": {}})
@@ -134,7 +136,7 @@ class ProofOfWorkTests(SynchronousTestCase):
     @examples(200)
     @given(st.sampled_from(PLACES), ANYTHING)
     def test_whateverArrives(self, place: tuple[str, ...], value: Any) -> None:
-        """A payload that is spoilt anywhere is refused, and nothing worse happens."""
+        """A payload that is mutated anywhere is refused, and causes no other error."""
         wrong = next(n for n in count() if not solves(self.challenge["parameters"], n))
         content = json.loads(base64.b64decode(payload(self.challenge, wrong)))
         inside = content
@@ -144,7 +146,7 @@ class ProofOfWorkTests(SynchronousTestCase):
         self.refused(base64.b64encode(json.dumps(content).encode()).decode())
 
     def test_discreet(self) -> None:
-        """The secret is neither told nor shown."""
+        """The secret appears neither in a challenge nor in a repr."""
         self.assertNotIn("canary", repr(self.work))
         self.assertNotIn(self.work.signing_key.decode(), json.dumps(self.challenge))
 
@@ -164,7 +166,7 @@ class OtherProgramsTests(SynchronousTestCase):
         self.challenge = self.work.challenge(SESSION)
 
     def test_python(self) -> None:
-        """The PyPI package solves our challenge, and finds our signature and solution right."""
+        """The PyPI package solves our challenge, and accepts our signature and solution."""
         try:
             import altcha
         except ImportError:

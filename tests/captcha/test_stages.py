@@ -1,4 +1,4 @@
-"""Captcha stages: what passes, what is refused, and that nothing passes twice (B8.7, A25)."""
+"""Captcha stages: what passes, what is refused, and that no response passes twice (B8.7, A25)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from regsys.storage.nonces import NonceStore
 from regsys.templates import Templates
 from regsys.testing import provides
 from tests.captcha.test_proof_of_work import solve
-from tests.doubles.captcha import BAD, GOOD, MISHAPS, SECRET, STALL, CaptchaDouble
-from tests.support.case import DUMMY, PASSWORD, DialogueCase
+from tests.doubles.captcha import BAD, FAULTS, GOOD, SECRET, STALL, CaptchaDouble
+from tests.support.case import DUMMY, PASSWORD, UIASessionCase
 from tests.support.client import V3, Answer
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 
 REFUSED = "M_UNAUTHORIZED"
 RECAPTCHA = {
@@ -41,7 +41,7 @@ def own(**captcha: Any) -> dict[str, Any]:
 
 
 class Slow:
-    """Says nothing until it is told what to say; ``asked`` are the questions, in order."""
+    """Does not answer until the test says what; ``asked`` are the questions, in order."""
 
     def __init__(self) -> None:
         self.asked: list[Deferred[bool]] = []
@@ -56,7 +56,7 @@ def context(session_id: str) -> StageContext:
     return StageContext(session=session, client=Client("192.0.2.1"))
 
 
-class CaptchaStageTests(DialogueCase):
+class CaptchaStageTests(UIASessionCase):
     """Each test has a captcha service of its own, ``self.double``."""
 
     stage = "m.login.recaptcha"
@@ -71,17 +71,17 @@ class CaptchaStageTests(DialogueCase):
         return self.go_on(session, {"type": self.stage, "response": response})
 
     def assertPasses(self, answer: Answer) -> None:
-        """The captcha is solved, and nothing else is said."""
+        """The captcha is solved, and the answer has nothing else."""
         self.assertEqual((answer.status, answer.json["completed"]), (401, [self.stage]))
         self.assertNotIn("errcode", answer.json)
 
     def assertLives(self, session: str, name: str = "alice") -> None:
-        """The session goes on, and ends well."""
+        """The session goes on, and can be completed."""
         self.assertPasses(self.answer(session, f"{GOOD}#{session}"))
         self.assertRegistered(self.go_on(session), name)
 
     def test_flow(self) -> None:
-        """The captcha comes first; its service learns the response and the visitor's address."""
+        """The captcha comes first; its service gets the response and the client's address."""
         challenge = self.challenge(username="alice", password=PASSWORD)
         self.assertEqual(challenge["flows"], [{"stages": [self.stage, DUMMY["type"]]}])
         self.assertEqual(challenge["params"], {self.stage: {"public_key": "public"}})
@@ -95,14 +95,14 @@ class CaptchaStageTests(DialogueCase):
         self.assertRegistered(self.go_on(session), "alice")
 
     def test_anyOrder(self) -> None:
-        """A dummy alone passes nobody; the captcha may come after it."""
+        """The dummy stage alone is not enough; the captcha may come after it."""
         answer = self.client.register(username="alice", password=PASSWORD, auth=DUMMY)
         self.assertEqual((answer.status, answer.json["completed"]), (401, [DUMMY["type"]]))
         self.assertRegistered(self.answer(answer.json["session"]), "alice")
 
     def test_refusals(self) -> None:
-        """Missing, of a wrong type, too long or wrong: a 401 of its own kind, and no service is
-        asked what we know ourselves."""
+        """A response that is missing, of a wrong type, too long or wrong gets a 401 with an errcode
+        of its own; the service is not asked where the answer is known."""
         session = self.begin()
         self.assertRefused(self.go_on(session, {"type": self.stage}), 401, "M_CAPTCHA_NEEDED")
         for response, errcode in (
@@ -120,20 +120,20 @@ class CaptchaStageTests(DialogueCase):
         self.assertLives(session)
 
     def test_serviceDown(self) -> None:
-        """Whatever the service does wrong: a 503 with Retry-After, nothing is spent, and the
-        session goes on once it is back."""
-        watch(self, {"the private key": SECRET, "the response": "canary"})
+        """Whatever error the service has: a 503 with Retry-After, no response is used up, and the
+        session goes on once the service is back."""
+        watch_for_leaks(self, {"the private key": SECRET, "the response": "canary"})
         session = self.begin()
-        for mishap in (*MISHAPS, STALL):
+        for fault in (*FAULTS, STALL):
             answering = self.client.start(
                 "POST",
                 f"{V3}/register",
-                {"auth": {"session": session, "type": self.stage, "response": f"{mishap}#canary"}},
+                {"auth": {"session": session, "type": self.stage, "response": f"{fault}#canary"}},
             )
             self.clock.advance(DEADLINE_S)
             answer = self.client.answer(answering)
-            self.assertEqual(answer.status, 503, f"{mishap} {answer}")
-            self.assertEqual(answer.headers["retry-after"], "2", mishap)
+            self.assertEqual(answer.status, 503, f"{fault} {answer}")
+            self.assertEqual(answer.headers["retry-after"], "2", fault)
             self.assertNotIn("canary", str(answer))
         self.assertEqual(self.rows("SELECT * FROM used_nonces"), [])
         self.assertNotIn(SECRET, repr(self.subsystem))
@@ -141,12 +141,12 @@ class CaptchaStageTests(DialogueCase):
         self.assertLives(session)
 
     def test_serviceUnreachable(self) -> None:
-        """Nobody there: 503 as well."""
+        """If the service is unreachable, the answer is a 503 as well."""
         self.system(**RECAPTCHA)
         self.assertEqual(self.answer(self.begin()).status, 503)
 
     def test_oneResponseOneSession(self) -> None:
-        """A response that has passed one session passes no other, though its service would let
+        """A response that has passed one session passes no other, even if its service would allow
         it; the session that it has passed may send it again."""
         first, second = self.begin("alice"), self.begin("bob")
         self.assertPasses(self.answer(first))
@@ -158,7 +158,8 @@ class CaptchaStageTests(DialogueCase):
         self.assertLives(second, "bob")
 
     def test_oneResponseAtOnce(self) -> None:
-        """Two sessions bring one response, and its service says yes to both: one passes."""
+        """Two sessions bring one response concurrently, and the service accepts both: one
+        passes."""
         verifier = Slow()
         stage = CaptchaStage(
             type=self.stage,
@@ -177,7 +178,7 @@ class CaptchaStageTests(DialogueCase):
         self.assertEqual(self.failureResultOf(checks[1], StageFailed).value.errcode, REFUSED)
 
     def test_disabled(self) -> None:
-        """Without its keys a captcha is not on offer; nor is another service's."""
+        """Without its keys a captcha is not offered; nor is another service's."""
         auth = {"type": "org.regsys.hcaptcha", "response": GOOD}
         self.assertRefused(self.go_on(self.begin(), auth), 400, "M_UNRECOGNIZED")
         keys = {**RECAPTCHA, "enable_registration_captcha": False}
@@ -186,7 +187,7 @@ class CaptchaStageTests(DialogueCase):
         self.assertEqual(self.double.asked, [])
 
     def test_notRequired(self) -> None:
-        """Keys alone put it on offer: no flow has it, and who passes it is told so."""
+        """With keys alone the stage is known although no flow has it; its result is reported."""
         keys = {**RECAPTCHA, "enable_registration_captcha": False}
         self.system(agent=self.agent, **keys)
         begun = self.challenge(username="alice", password=PASSWORD)
@@ -197,7 +198,7 @@ class CaptchaStageTests(DialogueCase):
         self.assertRegistered(self.go_on(self.begin("bob")), "bob")
 
     def test_otherServices(self) -> None:
-        """hCaptcha and Turnstile are the same stage under names of ours."""
+        """hCaptcha and Turnstile are the same stage under types of our own."""
         for kind in ("hcaptcha", "turnstile"):
             keys = {"public_key": kind, "private_key": SECRET}
             url = {"siteverify_api": "http://captcha.example/"}
@@ -210,7 +211,7 @@ class CaptchaStageTests(DialogueCase):
             self.assertLives(session)
 
 
-class ProofOfWorkStageTests(DialogueCase):
+class ProofOfWorkStageTests(UIASessionCase):
     options = own(kind="proof_of_work", difficulty=1)
     stage = "org.regsys.altcha"
 
@@ -228,8 +229,8 @@ class ProofOfWorkStageTests(DialogueCase):
         self.assertRegistered(self.go_on(challenge["session"]), "alice")
 
     def test_refusals(self) -> None:
-        """Missing, of a wrong type, too long, unreadable or another session's: a 401 each, and
-        the session goes on."""
+        """A solution that is missing, of a wrong type, too long, malformed or another session's
+        gets a 401, and the session goes on."""
         session = self.begin()
         missing = self.go_on(session, {"type": self.stage})
         self.assertRefused(missing, 401, "M_CAPTCHA_NEEDED")
@@ -248,7 +249,7 @@ class ProofOfWorkStageTests(DialogueCase):
 
 
 class PageTests(SynchronousTestCase):
-    """What a person sees of these stages (B8.10)."""
+    """The fallback pages of these stages (B8.10)."""
 
     stages: tuple[Any, ...] = (
         *(
@@ -263,15 +264,15 @@ class PageTests(SynchronousTestCase):
             provides(IStage, stage)
 
     def test_pages(self) -> None:
-        """Each page has what its widget needs: our key or challenge, no script of its own, all
-        of its scripts allowed by its sources, and a word for those who have scripts off."""
+        """Each page has what its widget needs: the key or challenge, no inline script, all of its
+        scripts allowed by its sources, and a hint for browsers without scripts."""
         templates = Templates.load("https://matrix.example/")
         for stage in self.stages:
             page, params = stage.page, stage.params(context("A").session)
             html = templates.render(page.template, ["en"], params=params)
             self.assertNotIn("<pub>", html)
-            shown = "&lt;pub&gt;" if "public_key" in params else params["signature"]
-            self.assertIn(shown, html)
+            expected = "&lt;pub&gt;" if "public_key" in params else params["signature"]
+            self.assertIn(expected, html)
             self.assertIn("<noscript>", html)
             self.assertNotRegex(html, r"<script(?![^>]*\ssrc=)|\son\w+=|\sstyle=|<style")
             scripts = re.findall(r'<script[^>]*\ssrc="([^"]+)"', html)

@@ -1,5 +1,5 @@
-"""The command line as an operator uses it, in a folder of its own. A command that needs the
-reactor is a process; what needs none is called here, since each process takes a second."""
+"""The command line as an operator uses it, in a folder of its own. A command that needs the reactor
+is a process; other commands are called here, since each process takes a second."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class CommandCase(SynchronousTestCase):
     def regsys(
         self, *arguments: str, stdin: str = "", file_limit: Optional[int] = None
     ) -> subprocess.CompletedProcess[str]:
-        """``file_limit``: no file that it writes may grow larger."""
+        """``file_limit``: the size that no file which it writes may exceed."""
 
         def limit() -> None:
             if file_limit is not None:
@@ -61,13 +61,13 @@ class CommandCase(SynchronousTestCase):
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
-            # A limit must not leave us half of a compiled file.
+            # The limit must not truncate a compiled file.
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
             preexec_fn=limit,
         )
 
     def called(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The same in this process, for what is refused, and for commands without a reactor."""
+        """The same in this process, for refused arguments, and for commands without a reactor."""
         out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
         os.chdir(self.folder)
         try:
@@ -88,7 +88,8 @@ class CommandCase(SynchronousTestCase):
 
 class CommandTests(CommandCase):
     def test_registerUser(self) -> None:
-        """register-user makes a whole account, an admin's if asked, with registration closed."""
+        """register-user makes a complete account, an admin's if asked, although registration is
+        closed."""
         config = self.config()
         done = self.regsys("register-user", "-c", config, "--admin", "Root", stdin="swordfish\n")
         self.assertEqual((done.returncode, done.stdout), (0, "@root:test.example is registered.\n"))
@@ -102,8 +103,8 @@ class CommandTests(CommandCase):
         self.assertNotIn("swordfish", done.stdout + done.stderr)
 
     def test_registerUserBeginsItsJobs(self) -> None:
-        """What an account brings has had its first attempt when the command ends, and is not held
-        until its lease would end."""
+        """The account's jobs have had their first attempt when the command ends, and are not held
+        until their leases would end."""
         homeserver = {"url": f"http://127.0.0.1:{free_port()}", "as_token": "nobody-is-there"}
         config = self.config(regsys={"homeserver": homeserver})
         done = self.regsys("register-user", "-c", config, "alice", stdin="swordfish\n")
@@ -120,14 +121,14 @@ class CommandTests(CommandCase):
         self.assertIn("127.0.0.1", error)
 
     def test_version(self) -> None:
-        """--version says which one it is, and needs no configuration."""
+        """--version prints the version, and needs no configuration."""
         done = self.regsys("--version")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertRegex(done.stdout, r"^regsys [0-9(]")
         self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_wrongPort(self) -> None:
-        """A port that is none, or whose listener is not clear, stops the start."""
+        """An invalid port, or one whose listener is ambiguous, stops the start."""
         for port in ("0", "65536", "x", "-1"):
             done = self.called("serve", "--port", port)
             self.assertEqual(done.returncode, 2)
@@ -138,22 +139,22 @@ class CommandTests(CommandCase):
         self.assertIn("not exactly one listener", done.stderr)
 
     def test_registerUserRefused(self) -> None:
-        """A taken name is told in one line, without a traceback; nothing is changed."""
+        """A taken name is reported in one line, without a traceback; nothing is changed."""
         config = self.config()
         self.regsys("register-user", "-c", config, "root", stdin="swordfish\n")
         done = self.regsys("register-user", "-c", config, "ROOT", stdin="another\n")
         self.assertEqual((done.returncode, done.stderr), (1, "regsys: This user name is taken.\n"))
         self.assertEqual(len(self.rows("SELECT 1 FROM users")), 1)
 
-    def test_toldOnce(self) -> None:
-        """What a warning speaks of is not listed once more as without effect."""
+    def test_reportedOnce(self) -> None:
+        """An option with a warning of its own is not listed again among those without effect."""
         config = self.config(emial={}, max_upload_size="50M")
         done = self.called("check-config", "-c", config)
         self.assertIn("regsys: options without effect here: max_upload_size\n", done.stderr)
         self.assertIn("emial is not an option: did you mean email?", done.stderr)
 
     def test_warningsWhereAskedFor(self) -> None:
-        """A command that does something else does not repeat the configuration's warnings."""
+        """Other commands do not repeat the configuration's warnings."""
         done = self.called("migrate", "-c", self.config(emial={}))
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
@@ -165,7 +166,7 @@ class CommandTests(CommandCase):
         self.assertFalse((self.folder / "homeserver-regsys.db").exists())
 
     def test_approveUser(self) -> None:
-        """approve-user lets a waiting account in; a name that nobody has is told."""
+        """approve-user approves a waiting account; an unknown name is reported."""
         config = self.config()
         self.regsys("register-user", "-c", config, "carol", stdin="swordfish\n")
         connection = sqlite3.connect(self.folder / "homeserver-regsys.db")
@@ -178,7 +179,7 @@ class CommandTests(CommandCase):
         self.assertEqual(self.regsys("approve-user", "-c", config, "nobody").returncode, 1)
 
     def test_migrate(self) -> None:
-        """migrate says what it applied, and the second time that there was nothing to do."""
+        """migrate reports what it applied, and the second time that there was nothing to do."""
         config = self.config()
         first = self.regsys("migrate", "-c", config)
         self.assertIn("applied schema 1", first.stdout)
@@ -200,7 +201,7 @@ class CommandTests(CommandCase):
         self.assertNotIn("Traceback", done.stderr)
 
     def test_checkConfig(self) -> None:
-        """check-config says where accounts are, what has no effect, and touches no database."""
+        """check-config says where accounts are and what has no effect, and touches no database."""
         done = self.called("check-config", "-c", self.config(max_upload_size="50M"))
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("homeserver-regsys.db", done.stdout)
@@ -208,21 +209,21 @@ class CommandTests(CommandCase):
         self.assertFalse((self.folder / "homeserver-regsys.db").exists())
 
     def test_checkWhatWaits(self) -> None:
-        """check-config says ahead of a start what will have to wait: rooms without a homeserver,
-        codes without a gateway."""
+        """check-config warns of what will have to wait: rooms without a homeserver, codes without a
+        gateway."""
         homeserver = {"url": "http://localhost:8008", "as_token": "x"}
         gateway = {"enabled": True, "url": "http://localhost:1"}
-        for own, told in (
+        for own, expected in (
             ({"sms": {"enabled": True}}, ["NOT joined", "NOT sent"]),
             ({"sms": gateway, "homeserver": homeserver}, []),
         ):
             config = self.config(auto_join_rooms=["#lobby:test.example"], regsys=own)
             done = self.called("check-config", "-c", config)
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertEqual(re.findall("NOT [a-z]+", done.stderr), told, done.stderr)
+            self.assertEqual(re.findall("NOT [a-z]+", done.stderr), expected, done.stderr)
 
     def test_badConfig(self) -> None:
-        """All that is wrong comes in one report, without a traceback."""
+        """All mistakes come in one report, without a traceback."""
         done = self.called(
             "check-config", "-c", self.config(bcrypt_rounds="many", session_lifetime="soon")
         )
@@ -232,14 +233,14 @@ class CommandTests(CommandCase):
         self.assertNotIn("Traceback", done.stderr)
 
     def test_noConfig(self) -> None:
-        """Only serve makes up a demonstration's configuration; other commands want a file."""
+        """Only serve writes a demo configuration; other commands require a file."""
         done = self.called("migrate")
         self.assertEqual(done.returncode, 2)
         self.assertIn("-c FILE", done.stderr)
         self.assertEqual(list(self.folder.iterdir()), [])
 
     def test_databaseNotReachable(self) -> None:
-        """A PostgreSQL that isn't there is told in one line."""
+        """An unreachable PostgreSQL is reported in one line."""
         database = {"name": "psycopg2", "args": {"host": "/nowhere", "user": "regsys"}}
         done = self.called("migrate", "-c", self.config(database=database))
         self.assertEqual(done.returncode, 2)
@@ -247,8 +248,8 @@ class CommandTests(CommandCase):
         self.assertNotIn("Traceback", done.stderr)
 
     def test_fullDisk(self) -> None:
-        """Where there is no room for the database, its path is told, what is free, and a way out:
-        in one line, whether there is a database already or none yet."""
+        """If the disk is full, one line has the database's path, the free space, and a way out,
+        whether there is a database already or not."""
 
         place = self.folder / "homeserver-regsys.db"
         for _ in range(2):
@@ -261,7 +262,7 @@ class CommandTests(CommandCase):
             self.assertEqual(self.called("migrate", "-c", self.config()).returncode, 0)
 
     def test_notADatabase(self) -> None:
-        """Another program's file is left as it is, and named."""
+        """Another program's file is unchanged, and named."""
         place = self.folder / "homeserver-regsys.db"
         place.write_text("a diary\n" * 1000)
         done = self.called("migrate", "-c", self.config())
@@ -270,7 +271,7 @@ class CommandTests(CommandCase):
         self.assertEqual(place.read_text(), "a diary\n" * 1000)
 
     def test_noRights(self) -> None:
-        """What keeps the tables from being made is told in one line, too."""
+        """A missing right to create tables is reported in one line, too."""
         args = postgres.dsn(self)
         role = f"{args['dbname']}_clerk"
         postgres.shared().execute(f"CREATE ROLE {role}")
@@ -283,7 +284,8 @@ class CommandTests(CommandCase):
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
 
     def test_encoding(self) -> None:
-        """A PostgreSQL database that cannot hold every name is refused, with its mend."""
+        """A PostgreSQL database whose encoding cannot hold every name is refused, with the
+        remedy."""
         args = postgres.dsn(self)
         for encoding in ("SQL_ASCII", "LATIN1"):
             name = f"{args['dbname']}_{encoding.lower()}"
@@ -300,14 +302,15 @@ class CommandTests(CommandCase):
             self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
 
     def test_databaseInMemory(self) -> None:
-        """An SQLite database in memory would be another one for each connection: refused."""
+        """An SQLite database in memory is refused, since it would be another one for each
+        connection."""
         database = {"name": "sqlite3", "args": {"database": ":memory:"}}
         done = self.called("migrate", "-c", self.config(database=database))
         self.assertEqual(done.returncode, 2)
         self.assertIn("in memory cannot be served", done.stderr)
 
     def test_demoFiles(self) -> None:
-        """The demonstration's secrets are its owner's alone, and stay the same ones."""
+        """The demo's secrets are readable by their owner alone, and are kept on the next start."""
         script = "from regsys.cli import demo; print(demo.config_file(create=True))"
         for _ in range(2):
             subprocess.run(

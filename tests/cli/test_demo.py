@@ -1,4 +1,4 @@
-"""``regsys serve --demo``: what it prints can be done."""
+"""``regsys serve --demo``: what it prints works."""
 
 from __future__ import annotations
 
@@ -29,41 +29,41 @@ class DemoTests(SynchronousTestCase):
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(folder)
         config = folder / server.config_file()
-        # The port of the demonstration may be somebody's: any free one will do.
+        # The demo's port may be taken: any free one will do.
         config.write_text(config.read_text().replace("port: 8008", "port: 0"))
         return ServiceProcess(self, cwd=folder, options=("--demo", *options))
 
-    def register(self, service: ServiceProcess, auth: Mapping[str, Any], **wish: str) -> Any:
-        return service.ask("POST", REGISTER, {**wish, "auth": auth})
+    def register(self, service: ServiceProcess, auth: Mapping[str, Any], **fields: str) -> Any:
+        return service.ask("POST", REGISTER, {**fields, "auth": auth})
 
     def fields(self, stage: str, challenge: Any) -> Mapping[str, Any]:
-        """What a client sends for a stage, as the introduction tells."""
+        """What a client sends for a stage, as the introduction says."""
         if stage == "org.regsys.altcha":
             return {"response": solve(challenge["params"][stage])}
         if stage in (EMAIL, PHONE):
             return {"threepid_creds": self.creds[stage]}
         return {"token": "demo", "response": "solved"}
 
-    def prove(self, service: ServiceProcess) -> None:
-        """Have a mail sent, and a text message, and type their codes from the page that shows
+    def validate_addresses(self, service: ServiceProcess) -> None:
+        """Have a mail sent, and a text message, and submit their codes from the page that shows
         them."""
         secret, self.creds = {"client_secret": "secret"}, {}
         number = {"country": "DE", "phone_number": "0151 12345678"}
-        for stage, medium, wish, shown, code, submit in (
+        for stage, medium, fields, message, code, submit in (
             (EMAIL, "email", {"email": "a@mail.example"}, "a@mail", r"^ +([A-Z]{8})$", SUBMIT),
             (PHONE, "msisdn", number, "+4915112345678", r">(\d{8}) is your code", SUBMIT_NUMBER),
         ):
-            body = {**wish, "send_attempt": 1, **secret}
+            body = {**fields, "send_attempt": 1, **secret}
             answer = service.ask("POST", f"{REGISTER}/{medium}/requestToken", body)
             self.creds[stage] = {"sid": answer.json["sid"], **secret}
-            found = re.search(code, self.messages(service, shown), re.MULTILINE)
+            found = re.search(code, self.messages(service, message), re.MULTILINE)
             assert found is not None, medium
             answer = service.ask("POST", submit, {**self.creds[stage], "token": found[1]})
             self.assertEqual(answer.json, {"success": True}, medium)
 
     def messages(self, service: ServiceProcess, words: str) -> str:
-        """The page at the address that the introduction tells, once it has these words: a mail
-        is sent behind the answer to who has asked for it."""
+        """The page of messages, whose address the introduction has, once it contains these words: a
+        mail is sent after the answer to its request."""
         address = re.search(r"at http://localhost:8008(/\S+)$", service.output, re.MULTILINE)
         assert address is not None, service.output
         pages = []
@@ -78,17 +78,17 @@ class DemoTests(SynchronousTestCase):
         return page.text
 
     def test_everyFlow(self) -> None:
-        """Each flow that it prints is on offer, and leads to an account."""
+        """Each flow that it prints is offered, and leads to an account."""
         service = self.serve()
-        self.prove(service)
-        shown = re.findall(r"^    (\w+) +(\S+(?: → \S+)*)$", service.output, re.MULTILINE)
+        self.validate_addresses(service)
+        flows = re.findall(r"^    (\w+) +(\S+(?: → \S+)*)$", service.output, re.MULTILINE)
         self.assertEqual(
-            {name: tuple(way.split(" → ")) for name, way in shown},
+            {name: tuple(way.split(" → ")) for name, way in flows},
             {name: FLOWS[name] for name in OFFERED},
         )
-        for number, (name, way) in enumerate(shown):
-            wish = {"username": f"user{number}", "password": "in the looking glass"}
-            answer = service.ask("POST", REGISTER, wish)
+        for number, (name, way) in enumerate(flows):
+            body = {"username": f"user{number}", "password": "in the looking glass"}
+            answer = service.ask("POST", REGISTER, body)
             challenge = answer.json
             self.assertIn({"stages": way.split(" → ")}, challenge["flows"], name)
             for stage in way.split(" → "):
@@ -107,15 +107,15 @@ class DemoTests(SynchronousTestCase):
             service.ask("POST", f"{REGISTER}/email/requestToken", body)
             # One after the other: mails that are sent together arrive in any order.
             page = self.messages(service, f"To {number}@mail.example")
-        shown = re.findall(r"To (\d+)@mail.example", page)
-        self.assertEqual(shown[0], "21")
-        self.assertEqual(len(shown), 20)
+        numbers = re.findall(r"To (\d+)@mail.example", page)
+        self.assertEqual(numbers[0], "21")
+        self.assertEqual(len(numbers), 20)
         link = re.search(r'href="http://localhost:8008(/[^"]+submit_token[^"]+)"', page)
         assert link is not None, page
         self.assertIn("21@mail.example", service.ask("GET", html.unescape(link[1])).text)
 
     def test_oneFlow(self) -> None:
-        """Only the flows that are asked for are on offer; a captcha can be failed, or be down."""
+        """Only the chosen flows are offered; a captcha can fail, or be unavailable."""
         service = self.serve("--flow", "recaptcha")
         self.assertIn('"wrong" is refused', service.output)
         for words in ("registration token", "Messages", "--flow all"):

@@ -1,4 +1,4 @@
-"""``regsys jobs``: what it says, and what it does."""
+"""``regsys jobs``: its output, and its effects."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class ActionTests(SynchronousTestCase):
                 self.wait(self.jobs.postpone(job.job_id, NOW_MS + 60_000, "RoomRefused: full"))
 
     def test_list(self) -> None:
-        """A line a job: whom and what it is about, since when it waits or why it failed; nothing
-        else of what it holds."""
+        """One line for each job: its subject, and since when it waits or why it failed; nothing
+        else of its payload."""
         self.assertEqual(self.do("list"), "There are no jobs: everything is done.")
         self.add("one")
         self.add("two", fail=False)
@@ -60,7 +60,7 @@ class ActionTests(SynchronousTestCase):
         self.assertIn("oldest 1;", self.do("list", most=1))
 
     def test_retry(self) -> None:
-        """One is tried again, or all that have failed; who names one that is not there is told."""
+        """One job is retried, or all that have failed; an unknown id is reported."""
         self.add("one", "two")
         self.assertIn("1 to be tried again", self.do("retry", job_id="one"))
         (job,) = self.wait(self.jobs.claim({"auto_join": 9}, NOW_MS, 1))
@@ -72,7 +72,7 @@ class ActionTests(SynchronousTestCase):
 
 class ProcessTests(CommandCase):
     def test_jobs(self) -> None:
-        """Who registers where there is no homeserver waits for it, and the operator sees it;
+        """The auto-join of a user waits if there is no homeserver, and the operator sees it;
         without an action the jobs are listed, with the same options."""
         config = self.config(auto_join_rooms=["#lobby:test.example"])
         self.regsys("register-user", "-c", config, "alice", stdin="swordfish\n")

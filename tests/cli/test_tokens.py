@@ -1,4 +1,4 @@
-"""``regsys token``: what it says, and what it does."""
+"""``regsys token``: its output, and its effects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ActionTests(SynchronousTestCase):
         return self.successResultOf(self.start(action, **arguments))
 
     def test_create(self) -> None:
-        """The token is all that is printed, so that a script can use it."""
+        """Only the token is printed, so that a script can use it."""
         name = self.do("create", uses=3, expires="2d", note="for Zoë")
         made = self.wait(self.tokens.get(name))
         self.assertEqual(
@@ -53,7 +53,7 @@ class ActionTests(SynchronousTestCase):
         self.assertEqual(self.do("create", token="mine"), "mine")
 
     def test_refused(self) -> None:
-        """What cannot be is refused with the reason."""
+        """Invalid arguments are refused with the reason."""
         self.do("create", token="mine", uses=1)
         for arguments in (
             {"token": "mine"},
@@ -71,7 +71,7 @@ class ActionTests(SynchronousTestCase):
             self.failureResultOf(self.start(action, token="none", undo=False), TokenNotFound)
 
     def test_list(self) -> None:
-        """A line a token: whether it is good, how it is used, when it ends, what it is for."""
+        """One line for each token: whether it is valid, its uses, its expiry, and its note."""
         self.assertEqual(self.do("list"), "There are no tokens.")
         self.do("create", token="a", uses=3, expires="1d", note="for Zoë")
         self.do("create", token="b", uses=0)
@@ -89,7 +89,7 @@ class ActionTests(SynchronousTestCase):
         )
 
     def test_show(self) -> None:
-        """One token with who made it when, and who used it when."""
+        """One token with its creation, and the users who have used it."""
         self.do("create", token="a")
         for name in ("alice", "bob"):
             new = using(name, "a", created_ms=(NOW_S + 60) * 1000)
@@ -108,7 +108,7 @@ class ActionTests(SynchronousTestCase):
         self.assertIn("by @root:test.example", self.do("show", token="b"))
 
     def test_revoke(self) -> None:
-        """A revoked token is good again once that is undone."""
+        """A revoked token is valid again once that is undone."""
         self.do("create", token="a")
         self.assertIn("a  revoked", self.do("revoke", token="a", undo=False))
         self.assertFalse(self.wait(self.tokens.is_valid("a")))
@@ -118,7 +118,7 @@ class ActionTests(SynchronousTestCase):
 
 class ProcessTests(CommandCase):
     def test_token(self) -> None:
-        """The commands work on the configured database, the file named before or after the
+        """The commands work on the configured database, with the file named before or after the
         action; a refusal is one line and status 1."""
         config = self.config()
         made = self.regsys("token", "create", "-c", config, "--uses", "2", "--expires", "7d")

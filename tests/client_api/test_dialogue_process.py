@@ -1,5 +1,5 @@
-"""A dialogue's password across processes: whichever gets the last request, and whatever has become
-of the one that the password was sent to (contract B8.3)."""
+"""A session's password across processes: whichever gets the last request, and whatever happened to
+the process that got the password (contract B8.3)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DUMMY = {"type": "m.login.dummy"}
 DIALOGUES = 20
 # Ten seconds each, within the lease of a hash.
 BUSY_TRIES = 3
-# regsys serve, as a process that has less patience with the hash of a dead one.
+# regsys serve, with a shorter wait for the hash of a dead process.
 IMPATIENT = (
     "import runpy, sys; from regsys.client_api import session_passwords;"
     " session_passwords.MOST_WAIT_S = 2.0;"
@@ -29,7 +29,7 @@ IMPATIENT = (
 )
 
 
-class DialogueProcesses:
+class UIASessionProcesses:
     """``database(folder)`` gives the section of the file."""
 
     def setUp(self: Any) -> None:
@@ -57,8 +57,8 @@ class DialogueProcesses:
         return answer
 
     def complete_patiently(self: Any, session: str) -> Answer:
-        """The same; on a machine that is busy with something else again, as long as each answer
-        has been waited for as long as it must."""
+        """The same; on a loaded machine the request is repeated as long as each answer came after
+        the full wait."""
         answer, took_s = None, MOST_WAIT_S
         for _ in range(BUSY_TRIES):
             if took_s < MOST_WAIT_S:
@@ -77,8 +77,8 @@ class DialogueProcesses:
         self.assertEqual(self.service.ask("POST", "/_matrix/client/v3/login", login).status, 200)
 
     def test_many(self: Any) -> None:
-        """Twenty dialogues that begin at once, with hashes that take as long as in the field, end
-        well, all of them: nobody need send a password again."""
+        """Twenty sessions that begin at once, with hashes at the usual cost, all complete: no
+        client has to send its password again."""
         self.service.stop()
         self.serve(rounds=12)
         names = [f"user{number}" for number in range(DIALOGUES)]
@@ -99,8 +99,8 @@ class DialogueProcesses:
             self.assertRegistered(self.complete(session), name)
 
     def test_killed(self: Any) -> None:
-        """A process that is killed right after its challenge takes the password with it: the
-        client is asked for it again, and the session lives."""
+        """A process that is killed right after its challenge loses the password: the client is
+        asked for it again, and the session lives."""
         session = self.begin("alice")
         self.service.kill()
         self.service = ServiceProcess(self, self.config, program=("-c", IMPATIENT))
@@ -114,18 +114,18 @@ class DialogueProcesses:
         self.assertRegistered(answer, "alice")
 
 
-class SQLiteDialogueTests(DialogueProcesses, SynchronousTestCase):
+class SQLiteUIASessionTests(UIASessionProcesses, SynchronousTestCase):
     def database(self, folder: Path) -> dict[str, Any]:
         return sqlite(folder)
 
 
-class PostgreSQLDialogueTests(DialogueProcesses, SynchronousTestCase):
+class PostgreSQLUIASessionTests(UIASessionProcesses, SynchronousTestCase):
     def database(self, folder: Path) -> dict[str, Any]:
         return psycopg2(postgres.dsn(self))
 
     def test_rollingRestart(self) -> None:
-        """While one process after the other is replaced, dialogues that begin at one end at
-        another: none is asked for anything twice."""
+        """While one process after the other is replaced, sessions that begin at one process
+        complete at another: no client is asked for anything twice."""
         for names in (["alice", "bob", "carol"], ["dave", "eve", "frank"]):
             sessions = [self.begin(name) for name in names]
             old, self.service = self.service, ServiceProcess(self, self.config)

@@ -1,4 +1,4 @@
-"""POST /login with a password: who gets in, who doesn't, and how often one may try."""
+"""POST /login with a password: which logins succeed, which fail, and the limits on attempts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LoginCase(SystemCase):
 
 class NameTests(LoginCase):
     def test_waysToName(self) -> None:
-        """A user is named by localpart or whole ID, in any case, in the identifier or in the
+        """A user is named by localpart or full user ID, in any case, in the identifier or in the
         old flat key, under v3 and r0."""
         for name in ("alice", "Alice", "@alice:test.example", "@ALICE:test.example", ANY_CASE):
             self.assertLoggedIn(self.ask(name), name)
@@ -46,8 +46,8 @@ class NameTests(LoginCase):
                 )
 
     def test_nobodyHere(self) -> None:
-        """Another server's user, half an ID and an unknown name fail just like a wrong
-        password, to the letter."""
+        """Another server's user, half an ID and an unknown name fail with the same answer as a
+        wrong password."""
         wrong = self.ask(password="wrong")
         self.assertRefused(wrong, 403, "M_FORBIDDEN")
         for name in ("@alice:elsewhere.example", "@alice", "alice:test.example", "bob", ""):
@@ -61,7 +61,7 @@ class NameTests(LoginCase):
             self.assertRefused(self.ask("1", password=password), 403, "M_FORBIDDEN")
 
     def test_deactivated(self) -> None:
-        """The owner of a deactivated account is told so; who doesn't know its password isn't."""
+        """A login to a deactivated account is told so with the right password only."""
         self.change("UPDATE users SET deactivated = TRUE")
         self.assertRefused(self.ask(), 403, "M_USER_DEACTIVATED")
         self.assertRefused(self.ask(password="wrong"), 403, "M_FORBIDDEN")
@@ -70,7 +70,7 @@ class NameTests(LoginCase):
 
 class AnswerTests(LoginCase):
     def test_login(self) -> None:
-        """A login has a device, with the name it was given, and a token that works."""
+        """A login has a device, with the given name, and a working token."""
         answer = self.ask(device_id="PHONE", initial_device_display_name="my phone")
         self.assertEqual(
             answer.json.keys(), {"user_id", "home_server", "device_id", "access_token"}
@@ -80,14 +80,14 @@ class AnswerTests(LoginCase):
         self.assertEqual(names, [("my phone",)])
 
     def test_refreshToken(self) -> None:
-        """Who asks for a refresh token gets one, and an end to the access token."""
+        """With refresh_token the login has a refresh token, and its access token expires."""
         answer = self.ask(refresh_token=True).json
         self.assertEqual(answer["expires_in_ms"], 300_000)
         self.assertIn("refresh_token", answer)
 
     def test_knownDevice(self) -> None:
         """A device that logs in again keeps its name and loses its earlier tokens; the other
-        devices are left alone."""
+        devices are unchanged."""
         first = self.ask(device_id="PHONE", initial_device_display_name="my phone").json
         other = self.ask(device_id="OTHER").json
         again = self.ask(device_id="PHONE", initial_device_display_name="new name").json
@@ -104,14 +104,14 @@ class AnswerTests(LoginCase):
 
 class RequestTests(LoginCase):
     def test_types(self) -> None:
-        """Only what /login offers logs in."""
+        """Only the types that /login offers are accepted."""
         for kind in ("m.login.token", "m.login.dummy", ""):
             self.assertRefused(self.ask(type=kind), 400, "M_UNKNOWN", kind)
         self.system(database=self.database, password_config={"enabled": False})
         self.assertRefused(self.ask(), 400, "M_UNKNOWN")
 
     def test_missing(self) -> None:
-        """Type, user and password must be there."""
+        """Type, user and password are required."""
         whole = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
         for key in whole:
             body = {name: value for name, value in whole.items() if name != key}
@@ -135,7 +135,7 @@ class RequestTests(LoginCase):
             self.assertRefused(self.ask(**wrong), 400, "M_BAD_JSON", wrong)
 
     def test_nullIsLeftOut(self) -> None:
-        """Null for what may be left out counts as left out; for the rest it is a wrong type."""
+        """Null for an optional key counts as absent; for a required key it is a wrong type."""
         nulls = dict.fromkeys(("device_id", "initial_device_display_name"), None)
         self.assertEqual(self.ask(**nulls).status, 200)
         nulls.update(dict.fromkeys(("identifier", "medium"), None))
@@ -152,7 +152,7 @@ class RequestTests(LoginCase):
             self.assertRefused(self.ask(**wrong), 400, "M_BAD_JSON", wrong)
 
     def test_lengths(self) -> None:
-        """Name and password have 512 characters at most, a device id too, its name 100."""
+        """Name and password have at most 512 characters, a device id too, its name 100."""
         for changed in (
             {"user": "a" * 513},
             {"password": "a" * 513},
@@ -175,7 +175,7 @@ class LimitTests(LoginCase):
         self.assertEqual(answer.json["retry_after_ms"], 10_000)
 
     def test_address(self) -> None:
-        """Every attempt from an address counts, whomever it names and however it ends; a /64
+        """Every attempt from an address counts, whichever user it names and however it ends; a /64
         is one address."""
         self.limit(address={"per_second": 0.1, "burst_count": 3})
         self.ask(address="2001:db8::1")
@@ -187,8 +187,9 @@ class LimitTests(LoginCase):
         self.assertLoggedIn(self.ask(address="2001:db8::4"))
 
     def test_account(self) -> None:
-        """Logins to an account count, whencesoever and however it is named; failed ones don't,
-        so that strangers can't use them up. Beyond the limit no password is judged."""
+        """Successful logins to an account count, from any address and however it is named. Failed
+        ones don't, so that strangers can't use up the limit. Beyond the limit no password is
+        verified."""
         self.limit(account={"per_second": 0.1, "burst_count": 2})
         for number in range(5):
             self.ask(password="wrong", address=f"192.0.2.{number}")
@@ -201,8 +202,8 @@ class LimitTests(LoginCase):
         self.assertLoggedIn(self.ask())
 
     def test_failedAttempts(self) -> None:
-        """Failed logins to an account count, whether it exists or not; then even the right
-        password has to wait. Right ones don't count."""
+        """Failed logins to an account count, whether it exists or not; beyond the limit even the
+        right password has to wait. Successful ones don't count."""
         self.limit(failed_attempts={"per_second": 0.1, "burst_count": 2})
         for _ in range(5):
             self.assertLoggedIn(self.ask())
@@ -214,7 +215,7 @@ class LimitTests(LoginCase):
         self.assertLoggedIn(self.ask())
 
     def test_guessesAtOnce(self) -> None:
-        """Guesses that are still being judged count too, so that none is for free."""
+        """Attempts that are still being verified count too, so that none is free."""
         waiting: list[Callable[[], None]] = []
 
         def later(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
@@ -233,7 +234,8 @@ class LimitTests(LoginCase):
         self.assertEqual(statuses, [403, 403, 403, 429, 429])
 
     def test_busy(self) -> None:
-        """An attempt that could not be judged, the queue of hashes being full, is no failed one."""
+        """An attempt that could not be verified, because the queue of hashes is full, does not
+        count as failed."""
         one = {"per_second": 0.1, "burst_count": 1}
 
         def never(function: Callable[..., Any], *args: Any) -> Deferred[Any]:

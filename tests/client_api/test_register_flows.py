@@ -1,4 +1,4 @@
-"""The ways in that a configuration asks for."""
+"""The flows that a configuration asks for."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def options(
 def oracle(
     required: bool, bypass: bool, captcha: Optional[str], terms: bool, email: Optional[str] = None
 ) -> list[list[str]]:
-    """B8.6 word by word: the flows in order, then each prepended to every one."""
+    """B8.6 literally: the flows in order, then each prepended to every one."""
     flows = [] if email == "required" else [["m.login.dummy"]]
     if email is not None:
         flows += [["m.login.email.identity"]]
@@ -74,7 +74,8 @@ def oracle(
 
 class FlowsTests(SynchronousTestCase):
     def test_everyCombination(self) -> None:
-        """The flows are those of B8.6 whatever is combined, each stage once, in this order."""
+        """The flows are those of B8.6 in every combination of options, each stage once, in this
+        order."""
         either = (False, True)
         emails = (None, "offered", "required")
         cases = list(product(either, either, (None, *CAPTCHAS), either, emails))
@@ -86,15 +87,15 @@ class FlowsTests(SynchronousTestCase):
             self.assertIs(uses_tokens(chosen.registration), case[0] or case[1], case)
 
     def test_order(self) -> None:
-        """Token, captcha, terms, then the rest; a way in by token asks for it at its end."""
+        """Token, captcha, terms, then the rest; a flow by token asks for it at its end."""
         chosen = config(**options(True, True, "recaptcha", True))
         token, captcha, terms = "m.login.registration_token", "m.login.recaptcha", "m.login.terms"
         expected = ((token, captcha, terms, "m.login.dummy"), (captcha, terms, token))
         self.assertEqual(registration_flows(chosen), expected)
 
     def test_threepids(self) -> None:
-        """Which addresses can be proven and which must be decides the ways in, in the words of
-        B8.6: none needed, email, phone, both."""
+        """Which addresses can be validated and which are required decides the flows, as B8.6 says:
+        none needed, email, phone, both."""
         media, dummy = ("email", "msisdn"), "m.login.dummy"
         email, phone = "m.login.email.identity", "m.login.msisdn"
         subsets = [frozenset(some) for size in range(3) for some in combinations(media, size)]

@@ -7,9 +7,9 @@ from typing import Any, Mapping
 from regsys.credentials.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import V3
-from tests.support.riddle import RIDDLE, Riddle
+from tests.support.question_stage import QUESTION, QuestionStage
 
-# A request with everything wrong that can be; ``?kind=`` and the access token come on top.
+# A request with every possible mistake; ``?kind=`` and the access token come on top.
 ALL_WRONG: Mapping[str, Any] = {
     "refresh_token": "yes",
     "username": "_é",
@@ -19,7 +19,7 @@ ALL_WRONG: Mapping[str, Any] = {
 
 
 class OrderTests(SystemCase):
-    """Each test mends one fault after the other; the next one then answers."""
+    """Each test corrects one mistake after the other; the next check then answers."""
 
     def ask(self, query: str, body: Any, **more: Any) -> Any:
         return self.client.post(f"{V3}/register{query}", body, **more)
@@ -56,7 +56,7 @@ class OrderTests(SystemCase):
         """Type and policy of the password, session, name, stages, password there: in this order."""
         self.system(
             password_config={"policy": {"enabled": True, "minimum_length": 8}},
-            hooks=self.hooks(stages=[Riddle()], flows=[(RIDDLE, "m.login.dummy")]),
+            hooks=self.hooks(stages=[QuestionStage()], flows=[(QUESTION, "m.login.dummy")]),
         )
         session = self.challenge()["session"]
         body = {**ALL_WRONG, "refresh_token": False}
@@ -70,9 +70,9 @@ class OrderTests(SystemCase):
         self.assertRefused(self.ask("", body), 400, "M_INVALID_USERNAME")
         body.update(username="alice", password="")
         self.assertRefused(self.ask("", body), 400, "M_UNRECOGNIZED")
-        body["auth"] = {"session": session, "type": RIDDLE, "answer": "wrong"}
+        body["auth"] = {"session": session, "type": QUESTION, "answer": "wrong"}
         self.assertRefused(self.ask("", body), 401, "M_UNAUTHORIZED")
-        body["auth"] = {"session": session, "type": RIDDLE, "answer": "a mirror"}
+        body["auth"] = {"session": session, "type": QUESTION, "answer": "a mirror"}
         self.assertRefused(self.ask("", body), 401, None)
         body["auth"] = {"session": session, **DUMMY}
         self.assertRefused(self.ask("", body), 400, "M_MISSING_PARAM")
@@ -82,22 +82,22 @@ class OrderTests(SystemCase):
 
 class KindTests(SystemCase):
     def test_kinds(self) -> None:
-        """``kind`` is user, which is the default, or guest; anything else is not recognized."""
+        """``kind`` is user, which is the default, or guest; any other is unrecognized."""
         for kind in ("robot", "User", "guest%20"):
             self.assertRefused(self.client.register(f"?kind={kind}"), 400, "M_UNRECOGNIZED", kind)
         for query in ("", "?kind=user", "?other=1"):
             self.challenge(query)
 
     def test_strayToken(self) -> None:
-        """A user's registration takes no access token, in the header or in the query."""
+        """A user's registration accepts no access token, in the header or in the query."""
         body = {"username": "alice", "password": PASSWORD, "auth": DUMMY}
         for query, token in (("", "syt_x"), ("", ""), ("?access_token=syt_x", None)):
             answer = self.client.post(f"{V3}/register{query}", body, token=token)
             self.assertRefused(answer, 400, "M_INVALID_PARAM", (query, token))
 
     def test_registrationOff(self) -> None:
-        """With registration off nobody registers, in whatever way that is put; guests are
-        another matter."""
+        """With registration off no user can register, however the request is made; guests are not
+        affected."""
         for off in (
             {"enable_registration": False},
             {"disable_registration": True},
@@ -112,8 +112,8 @@ class KindTests(SystemCase):
 
 class AccountTests(SystemCase):
     def test_wholeAccount(self) -> None:
-        """One request makes a user with a profile, a device and a token that works, and no
-        session is left behind."""
+        """One request makes a user with a profile, a device and a working token, and leaves no
+        session."""
         made = self.register(device_id="PHONE", initial_device_display_name="my phone")
         self.assertEqual(made["user_id"], "@alice:test.example")
         who = self.whoami(made["access_token"])
@@ -141,7 +141,7 @@ class AccountTests(SystemCase):
         )
 
     def test_nothingSecretIsStored(self) -> None:
-        """Neither the password nor a token stands in the database, only what verifies them."""
+        """Neither the password nor a token is in the database, only what verifies them."""
         made = self.register(refresh_token=True)
         for secret in (PASSWORD, made["access_token"], made["refresh_token"]):
             for table in ("users", "logins", "outcomes"):
@@ -150,7 +150,7 @@ class AccountTests(SystemCase):
         self.assertTrue(stored.startswith("$2b$04$"), stored)
 
     def test_capitals(self) -> None:
-        """ASCII capitals in a name become small letters; what merely folds to a letter does
+        """ASCII capitals in a name are lower-cased; a character that merely folds to a letter is
         not, and is refused."""
         self.assertEqual(self.register("AliCE")["user_id"], "@alice:test.example")
         for odd in ("\N{KELVIN SIGN}elvin", "d\u0131tto", "ÄNNE"):
@@ -167,8 +167,8 @@ class AccountTests(SystemCase):
             self.assertRefused(answer, 400, "M_USER_IN_USE", name)
 
     def test_drawnNames(self) -> None:
-        """Without a name the next number is drawn, which is the display name too; a number
-        once given is never given again."""
+        """Without a name the next number is drawn, which is the display name too; a number is never
+        given twice."""
         body = {"password": PASSWORD, "auth": DUMMY}
         for number in ("1", "2"):
             answer = self.client.register(**body)
@@ -179,14 +179,14 @@ class AccountTests(SystemCase):
         self.assertEqual(answer.json["user_id"], "@3:test.example")
 
     def test_drawnNamesThatAreTaken(self) -> None:
-        """Numbers that exist are stepped over, however many."""
+        """Numbers that are taken are skipped, however many."""
         self.wait(self.database.transaction("test", _five_hundred))
         answer = self.client.register(password=PASSWORD, auth=DUMMY)
         self.assertEqual(answer.json["user_id"], "@501:test.example")
 
     def test_limitsOfLength(self) -> None:
-        """A name and a password have 512 characters at most, a device id too; a device's
-        display name 100. All of it is checked before anything is written."""
+        """A name and a password have at most 512 characters, a device id too; a device's display
+        name 100. All of it is checked before anything is written."""
         for key, limit, errcode in (
             ("username", 512, "M_INVALID_USERNAME"),
             ("password", 512, "M_INVALID_PARAM"),
@@ -205,27 +205,28 @@ class AccountTests(SystemCase):
         )
 
     def test_reservedName(self) -> None:
-        """The user of the server's notices is nobody's to register."""
+        """The user of the server's notices cannot be registered."""
         self.system(server_notices={"system_mxid_localpart": "notices"})
         answer = self.client.register(username="Notices", password=PASSWORD, auth=DUMMY)
         self.assertRefused(answer, 400, "M_EXCLUSIVE")
 
     def test_missingPassword(self) -> None:
-        """Whoever is through but brings no password, or an empty one, is asked for it; nothing
-        is made or kept."""
+        """A request that has passed all stages without a password, or with an empty one, is asked
+        for it; nothing is made or kept."""
         for more in ({}, {"password": ""}):
             answer = self.client.register(username="alice", auth=DUMMY, **more)
             self.assertRefused(answer, 400, "M_MISSING_PARAM", more)
         self.assertEqual(set(self.counts().values()), {0})
 
     def test_authIsNeeded(self) -> None:
-        """Without auth, or with an empty one, nobody is registered, whatever else is there."""
+        """Without auth, or with an empty one, no user is registered, whatever the rest of the
+        body."""
         for more in ({}, {"auth": {}}):
             self.challenge(username="alice", password=PASSWORD, **more)
         self.assertEqual(self.counts()["users"], 0)
 
     def test_defaultUserType(self) -> None:
-        """New users are of the type that is configured as the default."""
+        """New users are of the configured default type."""
         self.system(user_types={"default_user_type": "member", "extra_user_types": ["member"]})
         self.register()
         self.client.register(password=PASSWORD, auth=DUMMY)

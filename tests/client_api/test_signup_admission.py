@@ -1,4 +1,5 @@
-"""Who is let in over POST /register: limits, spam checkers, blocking, approval, and silence."""
+"""Admission over POST /register: limits, spam checkers, blocking, approval, and silence about
+names."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from regsys.model import Registration, User
 from regsys.storage.users import UserStore
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import V3, Answer
-from tests.support.riddle import RIDDLE, SOLVED, Riddle
+from tests.support.question_stage import ANSWERED, QUESTION, QuestionStage
 
 TWICE = {"rc_registration": {"per_second": 0.1, "burst_count": 2}}
 
@@ -31,8 +32,9 @@ class LimitTests(AdmissionCase):
     options = TWICE
 
     def test_completedOnesCount(self) -> None:
-        """So many registrations may be completed from an address, guests included; then every
-        request is refused, with a hint, until there is room again. Others are not touched."""
+        """A bounded number of registrations may be completed from an address, guests included;
+        beyond it every request is refused, with a hint, until there is room again. Other addresses
+        are not affected."""
         self.assertEqual(self.ask().status, 200)
         guest = self.client.post(f"{V3}/register?kind=guest", X_Forwarded_For="192.0.2.1")
         self.assertEqual(guest.status, 200)
@@ -54,7 +56,7 @@ class LimitTests(AdmissionCase):
         self.assertEqual(self.ask("carol", "2001:db8:0:1::1").status, 200)
 
     def test_challengesDontCount(self) -> None:
-        """Asking, and failing, costs nothing."""
+        """Requests that complete nothing cost nothing."""
         for _ in range(5):
             self.ask(auth={})
             self.ask(auth={"type": "none"})
@@ -107,7 +109,8 @@ class VerdictTests(AdmissionCase):
         self.system(hooks=hooks, blocking=Blocking({"spammer"}), **TWICE)
 
     def test_denied(self) -> None:
-        """Whom a checker denies gets what the limit answers, key by key, and no account."""
+        """A registration that a checker denies gets the same answer as beyond the limit, and no
+        account."""
         denied = self.ask("spammer")
         self.ask("alice")
         self.ask("bob")
@@ -120,14 +123,15 @@ class VerdictTests(AdmissionCase):
         self.assertEqual(self.counts()["users"], 2)
 
     def test_onlyAtTheEnd(self) -> None:
-        """A checker judges who is through, and what that one asks for in the end."""
+        """A checker is asked once all stages are passed, about the final parameters."""
         session = self.ask("spammer", auth={}).json["session"]
         self.assertLimited(self.ask("spammer", auth={"session": session, **DUMMY}))
         answer = self.ask("alice", auth={"session": session, **DUMMY})
         self.assertEqual(answer.status, 200)
 
     def test_shadowBanned(self) -> None:
-        """Who is shadow-banned gets an account like any other, but for a mark nobody sees."""
+        """A shadow-banned user gets an account like any other, but for a mark that no client
+        sees."""
         seen, ghost = self.ask("alice"), self.ask("ghost")
         self.assertEqual(ghost.json.keys(), seen.json.keys())
         self.assertEqual(self.whoami(ghost.json["access_token"]).status, 200)
@@ -137,7 +141,8 @@ class VerdictTests(AdmissionCase):
         )
 
     def test_checkerFails(self) -> None:
-        """A checker that fails is a 503 with a hint and nothing written; the session lives."""
+        """A checker that fails causes a 503 with a hint, and nothing is written; the session
+        lives."""
         session = self.ask("odd", auth={}).json["session"]
         answer = self.ask("odd", auth={"session": session, **DUMMY})
         self.assertEqual((answer.status, answer.errcode), (503, "M_UNKNOWN"))
@@ -166,8 +171,8 @@ class ApprovalTests(AdmissionCase):
         self.assertEqual(answer.json.keys(), {"errcode", "error", "approval_notice_medium"})
 
     def test_newUser(self) -> None:
-        """The account is made, unapproved and without a login; its owner is told to wait, by a
-        repetition too, and at login once the password is right."""
+        """The account is made, unapproved and without a login; its user is told to wait, by a
+        replay too, and at login once the password is right."""
         session = self.ask(auth={}).json["session"]
         for _ in range(2):
             self.assertAwaiting(self.ask(auth={"session": session, **DUMMY}))
@@ -183,7 +188,7 @@ class ApprovalTests(AdmissionCase):
         self.assertEqual(self.log_in().status, 200)
 
     def test_guests(self) -> None:
-        """Guests are not asked to wait."""
+        """Guests need no approval."""
         self.assertEqual(self.whoami(self.guest()["access_token"]).status, 200)
 
 
@@ -192,23 +197,23 @@ class SilenceTests(AdmissionCase):
 
     def setUp(self) -> None:
         super().setUp()
-        hooks = self.hooks(stages=[Riddle()], flows=[("m.login.dummy", RIDDLE)])
+        hooks = self.hooks(stages=[QuestionStage()], flows=[("m.login.dummy", QUESTION)])
         self.system(hooks=hooks, inhibit_user_in_use_error=True)
 
-    def told(self, name: str) -> list[str]:
-        """All that is told of a name before the last stage, but for the session's letters."""
+    def answers_about(self, name: str) -> list[str]:
+        """All answers about a name before the last stage, without the session's id."""
         begun = self.ask(name, auth={})
         session = begun.json["session"]
         answers = [
             begun,
             self.ask(name, auth={"session": session}),
-            self.ask(name, auth={"session": session, "type": RIDDLE, "answer": "?"}),
+            self.ask(name, auth={"session": session, "type": QUESTION, "answer": "?"}),
             self.ask(name, auth={"session": session, **DUMMY}),
             self.ask(name, auth={"session": session, **DUMMY}, password=""),
             self.ask(name, auth={"session": session, "type": "none"}),
             self.client.get(f"{V3}/register/available?username={name}"),
         ]
-        self.assertRefused(self.ask(name, auth={"session": session, **SOLVED}), *self.end(name))
+        self.assertRefused(self.ask(name, auth={"session": session, **ANSWERED}), *self.end(name))
         return [
             f"{answer.status} {json.dumps(answer.json)} {sorted(answer.headers)}".replace(
                 session, "SESSION"
@@ -228,7 +233,7 @@ class SilenceTests(AdmissionCase):
                 f"@used{number}:test.example",
                 f"used{number}",
             )
-        expected = self.told("free0")
+        expected = self.answers_about("free0")
         for number in range(1, 50):
-            self.assertEqual(self.told(f"free{number}"), expected)
-            self.assertEqual(self.told(f"used{number}"), expected)
+            self.assertEqual(self.answers_about(f"free{number}"), expected)
+            self.assertEqual(self.answers_about(f"used{number}"), expected)

@@ -1,4 +1,4 @@
-"""Guests: how they come, and how one becomes a user under the name it has."""
+"""Guests: how they register, and how a guest becomes a user under its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regsys.credentials.access_tokens import MAX_DISPLAY_NAME
 from regsys.model import Appservice, Secret, UserNamespace
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import V3, Answer
-from tests.support.riddle import RIDDLE, SOLVED, Riddle
+from tests.support.question_stage import ANSWERED, QUESTION, QuestionStage
 
 # The guest of UpgradeCase.
 USER = "@1:test.example"
@@ -39,8 +39,8 @@ class GuestTests(SystemCase):
         self.assertEqual(self.whoami(token).json, expected)
 
     def test_everyNameKept(self) -> None:
-        """Where a service keeps every name, guests and who leaves the name to us are refused in
-        plain words, and nothing is written."""
+        """If a service reserves every name, guests and registrations without a name are refused
+        with an explanation, and nothing is written."""
         everything = UserNamespace(regex=re.compile(".*"), exclusive=True)
         greedy = Appservice(
             id="greedy",
@@ -69,7 +69,7 @@ class GuestTests(SystemCase):
         self.assertEqual(self.counts()["logins"], 0)
 
     def test_bodyIsIgnored(self) -> None:
-        """Of a guest's body only the name of its device counts, whatever else is in it."""
+        """Of a guest's body only the name of its device counts."""
         answer = self.client.register(
             "?kind=guest",
             username=["alice"],
@@ -87,7 +87,7 @@ class GuestTests(SystemCase):
         self.assertEqual(self.rows("SELECT display_name FROM devices"), [("a guest's browser",)])
 
     def test_nameOfTheDevice(self) -> None:
-        """The name of a guest's device is a string of 100 characters at most."""
+        """The name of a guest's device is a string of at most 100 characters."""
         for name, errcode in ((1, "M_BAD_JSON"), ("a" * (MAX_DISPLAY_NAME + 1), "M_INVALID_PARAM")):
             answer = self.client.register("?kind=guest", initial_device_display_name=name)
             self.assertRefused(answer, 400, errcode)
@@ -105,8 +105,8 @@ class GuestTests(SystemCase):
         self.assertEqual(answer.status, 200, answer)
 
     def test_notWelcome(self) -> None:
-        """Without ``allow_guest_access``, and where sessions must end, there are no guests;
-        the refusal costs nothing of the limit."""
+        """Without ``allow_guest_access``, and if sessions must expire, there are no guests; the
+        refusal does not count against the limit."""
         for options in ({"allow_guest_access": False}, {"session_lifetime": "1h"}):
             self.system(rc_registration={"per_second": 0.001, "burst_count": 1}, **options)
             for _ in range(3):
@@ -116,7 +116,7 @@ class GuestTests(SystemCase):
             self.register()
 
     def test_noLogin(self) -> None:
-        """A guest can neither log in, having no password, nor out."""
+        """A guest cannot log in, having no password, and cannot log out."""
         token = self.guest()["access_token"]
         body = {"type": "m.login.password", "user": "1", "password": ""}
         self.assertRefused(self.client.post(f"{V3}/login", body), 403, "M_FORBIDDEN")
@@ -126,8 +126,8 @@ class GuestTests(SystemCase):
         self.assertEqual(self.whoami(token).status, 200)
 
     def test_namesThatAreTaken(self) -> None:
-        """Numbers that somebody has taken are stepped over, however many, without a try that
-        fails (threat C15)."""
+        """Numbers that are taken are skipped, however many, without a failing insert (threat
+        C15)."""
         for number in range(1, 501):
             self.change(
                 "INSERT INTO users (user_id, name_key, is_guest, admin, approved, shadow_banned,"
@@ -160,8 +160,8 @@ class UpgradeCase(SystemCase):
 
 class UpgradeTests(UpgradeCase):
     def test_becomesAUser(self) -> None:
-        """A guest keeps its name, digits though it is, and becomes a user with a password;
-        its old token and the guest device are gone."""
+        """A guest keeps its name, although it is digits, and becomes a user with a password; its
+        old token and the guest device are gone."""
         self.assertEqual(self.log_in(), 403)
         made = self.upgrade().json
         self.assertEqual(made["user_id"], "@1:test.example")
@@ -173,7 +173,7 @@ class UpgradeTests(UpgradeCase):
         self.assertEqual(devices, [])
 
     def test_rowsAreKept(self) -> None:
-        """It is the same account: its beginning and its profile stay, and the moment of the
+        """It is the same account: its creation time and its profile stay, and the time of the
         upgrade is stored."""
         began_ms = self.now_ms
         self.change("UPDATE profiles SET display_name = 'A guest'")
@@ -193,8 +193,8 @@ class UpgradeTests(UpgradeCase):
         return {"session": session, **DUMMY}
 
     def test_inTwoSteps(self) -> None:
-        """The last request of an upgrade may bring ``auth`` alone, or its parameters without the
-        token: the session knows that the token was shown, and not the token."""
+        """The last request of an upgrade may have ``auth`` alone, or its parameters without the
+        token: the session stores that the token was shown, and not the token."""
         for body in ({}, {"username": "1", "password": PASSWORD}):
             self.setUp()
             auth = self.begin()
@@ -206,7 +206,7 @@ class UpgradeTests(UpgradeCase):
             self.assertEqual(self.client.register(auth=auth).json, first.json)
 
     def test_tokenShownLater(self) -> None:
-        """A token that comes in a later request of the session is remembered as well."""
+        """A token that comes in a later request of the session is noted as well."""
         session = self.challenge(username="somebody", password=PASSWORD)["session"]
         body = {"username": "1", "guest_access_token": self.token}
         self.assertEqual(self.client.register(auth={"session": session}, **body).status, 401)
@@ -215,8 +215,8 @@ class UpgradeTests(UpgradeCase):
         self.assertEqual(answer.json["user_id"], USER, answer)
 
     def test_rememberedForItsNameOnly(self) -> None:
-        """A guest's token that was shown opens no other name: not another guest's, and a free one
-        makes an account of its own."""
+        """A guest's token that was shown is valid for its own name only: not for another guest's,
+        and a free name makes a new account."""
         self.guest()
         auth = self.begin()
         answer = self.client.register(auth=auth, username="2", password=PASSWORD)
@@ -229,8 +229,8 @@ class UpgradeTests(UpgradeCase):
         )
 
     def test_noGuestAnyMore(self) -> None:
-        """What was shown is looked at again with the account: who has been upgraded, or
-        deactivated, since is no guest."""
+        """The guest is checked again when the account is written: a guest that was upgraded or
+        deactivated since is refused."""
         auth = self.begin()
         self.assertEqual(self.upgrade(password="the winner's").status, 200)
         self.assertRefused(self.client.register(auth=auth), 401, "M_UNKNOWN_TOKEN")
@@ -241,14 +241,14 @@ class UpgradeTests(UpgradeCase):
         self.assertEqual(self.rows("SELECT is_guest, password_hash FROM users"), [(1, None)])
 
     def test_withSilenceAboutNames(self) -> None:
-        """Silence about taken names changes nothing about whose token it is."""
+        """Silence about taken names does not affect whose token it is."""
         self.system(database=self.database, inhibit_user_in_use_error=True)
         body = {"username": "1", "guest_access_token": "nobody's"}
         self.assertRefused(self.client.register(**body), 401, "M_UNKNOWN_TOKEN")
         self.assertEqual(self.upgrade().status, 200)
 
     def test_approval(self) -> None:
-        """Where approval is required an upgraded guest waits for it like any other user."""
+        """If approval is required, an upgraded guest waits for it like any other user."""
         approval = {"enabled": True, "require_approval_for_new_accounts": True}
         self.system(database=self.database, experimental_features={"msc3866": approval})
         self.assertEqual(self.whoami(self.token).status, 200)
@@ -261,8 +261,7 @@ class UpgradeTests(UpgradeCase):
 
 class RefusedUpgradeTests(UpgradeCase):
     def test_unknownToken(self) -> None:
-        """A token that is nobody's is refused as such, early and late; so is a deactivated
-        guest's."""
+        """An unknown token is refused as such, early and late; so is a deactivated guest's."""
         for auth in (DUMMY, {}):
             answer = self.upgrade(guest_access_token="nobody's", auth=auth)
             self.assertRefused(answer, 401, "M_UNKNOWN_TOKEN")
@@ -271,8 +270,8 @@ class RefusedUpgradeTests(UpgradeCase):
         self.assertEqual(self.rows("SELECT is_guest FROM users"), [(1,)])
 
     def test_foreignToken(self) -> None:
-        """A guest's name is its own: another guest's token, a user's token, and a name that
-        isn't the guest's, free or not, are forbidden."""
+        """A guest's name is its own: another guest's token, a user's token, and a name that isn't
+        the guest's, free or not, are forbidden."""
         other = self.guest()["access_token"]
         user = self.register()["access_token"]
         for name, token in (
@@ -288,12 +287,12 @@ class RefusedUpgradeTests(UpgradeCase):
         self.assertEqual(self.rows("SELECT COUNT(*) FROM users WHERE is_guest"), [(2,)])
 
     def test_withoutName(self) -> None:
-        """The upgrade must say which name it is for."""
+        """The upgrade must contain the name that it is for."""
         answer = self.client.register(password=PASSWORD, guest_access_token=self.token, auth=DUMMY)
         self.assertRefused(answer, 400, "M_MISSING_PARAM")
 
     def test_tokenIsAString(self) -> None:
-        """A guest's token is a string, or null where there is none."""
+        """A guest's token is a string, or null if there is none."""
         for token in (1, [self.token]):
             self.assertRefused(self.upgrade(guest_access_token=token), 400, "M_BAD_JSON")
         self.assertRefused(self.upgrade(guest_access_token=None), 400, "M_USER_IN_USE")
@@ -305,7 +304,8 @@ class RefusedUpgradeTests(UpgradeCase):
         self.assertEqual(self.log_in("thief's"), 403)
 
     def test_loserOfARace(self) -> None:
-        """Of upgrades that are all past their checks one wins; the others' token is dead."""
+        """Of several upgrades that are all past their checks one succeeds; the others' token is
+        unknown."""
         waiting: list[Callable[[], None]] = []
 
         def later(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
@@ -338,9 +338,9 @@ class RefusedUpgradeTests(UpgradeCase):
         self.assertEqual(logins, [200] + [403] * 15)
 
     def test_afterAStage(self) -> None:
-        """A stage that is missing leaves the guest what it is."""
-        hooks = self.hooks(stages=[Riddle()], flows=[(RIDDLE,)])
+        """A missing stage leaves the guest a guest."""
+        hooks = self.hooks(stages=[QuestionStage()], flows=[(QUESTION,)])
         self.system(database=self.database, hooks=hooks)
         self.assertEqual(self.upgrade().status, 401)
         self.assertEqual(self.whoami(self.token).status, 200)
-        self.assertEqual(self.upgrade(auth=SOLVED).status, 200)
+        self.assertEqual(self.upgrade(auth=ANSWERED).status, 200)

@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred, fail
 from regsys.client_api import session_passwords
 from regsys.errors import PasswordNeededAgain, Unavailable
 from regsys.storage.sessions import SessionStore
-from tests.support.case import DUMMY, PASSWORD, DialogueCase
+from tests.support.case import DUMMY, PASSWORD, UIASessionCase
 from tests.support.client import V3, Answer
 
 FIRST, SECOND = "first password", "second password"
 
 
-class HashingCase(DialogueCase):
+class HashingCase(UIASessionCase):
     """Hashes are made when the test says so. ``started`` counts those begun."""
 
     def setUp(self) -> None:
@@ -33,13 +33,13 @@ class HashingCase(DialogueCase):
         return done
 
     def hash_all(self) -> None:
-        """Let the hashes that wait be made, and what waits for them."""
+        """Let all waiting hashes be made, and the requests that wait for them go on."""
         self.clock.advance(0)
         while self.waiting:
             self.waiting.pop(0)()
 
     def look(self) -> None:
-        """Let so much time pass that a process looks once what another has done."""
+        """Let enough time pass for a process to look once for the hash of another."""
         self.clock.advance(session_passwords.POLL_S)
 
     def complete(self, session: str, **body: Any) -> Deferred[Answer]:
@@ -49,7 +49,7 @@ class HashingCase(DialogueCase):
         )
 
     def take(self, name: str) -> None:
-        """Have somebody else register this name."""
+        """Let another user register this name."""
         body = {"username": name, "password": PASSWORD, "auth": DUMMY}
         answer = self.client.start("POST", f"{V3}/register", body)
         self.hash_all()
@@ -65,7 +65,7 @@ class HashingCase(DialogueCase):
         return self.client.answer(answer).status == 200
 
     def fill_queue(self, waiting: int) -> None:
-        """Let so many hashes wait, behind the one that is being made."""
+        """Let this many hashes wait, behind the one that is being made."""
         for number in range(waiting + 1):
             self.client.start(
                 "POST",
@@ -87,8 +87,8 @@ class OneHashTests(HashingCase):
         self.assertTrue(self.logs_in(PASSWORD))
 
     def test_samePasswordAgain(self) -> None:
-        """A password that comes again in its session is not hashed again, neither while the
-        first hash runs nor later."""
+        """A password that is sent again in its session is not hashed again, neither while the first
+        hash runs nor later."""
         session = self.begin()
         self.clock.advance(0)
         again = {"username": "alice", "password": PASSWORD}
@@ -101,7 +101,7 @@ class OneHashTests(HashingCase):
         self.assertEqual(self.started, 1)
 
     def test_lastRequestWaits(self) -> None:
-        """A completion that brings no password waits for the hash that is being made."""
+        """A completion without a password waits for the hash that is being made."""
         session = self.begin()
         self.clock.advance(0)
         last = self.complete(session)
@@ -111,7 +111,7 @@ class OneHashTests(HashingCase):
         self.assertTrue(self.logs_in(PASSWORD))
 
     def test_restart(self) -> None:
-        """The hash is kept with the session, so a completion after a restart needs none."""
+        """The hash is kept with the session, so a completion after a restart makes none."""
         session = self.begin()
         self.hash_all()
         self.system(database=self.database)
@@ -119,7 +119,7 @@ class OneHashTests(HashingCase):
         self.assertEqual(self.started, 1)
 
     def test_refusedAtTheEnd(self) -> None:
-        """Where the last request is refused the password it brought is kept all the same."""
+        """If the last request is refused, its password is kept all the same."""
         self.system(inhibit_user_in_use_error=True)
         self.take("bob")
         session = self.challenge(username="bob")["session"]
@@ -145,15 +145,15 @@ class LaterPasswordTests(HashingCase):
             self.assertFalse(self.logs_in(other))
 
     def test_inTheLastRequest(self) -> None:
-        """A password in the last request counts, not the one before."""
+        """The password of the last request counts, not an earlier one."""
         session = self.begin_with(FIRST)
         self.hash_all()
         last = self.complete(session, username="alice", password=SECOND)
         self.assertPassword(last, SECOND)
 
     def test_onTheWay(self) -> None:
-        """A password in a later request counts, also when it is still being hashed as the
-        last request comes."""
+        """The password of a later request counts, also if it is still being hashed when the last
+        request comes."""
         for ready in (True, False):
             self.system()
             session = self.begin_with(FIRST)
@@ -165,7 +165,7 @@ class LaterPasswordTests(HashingCase):
             self.assertPassword(self.complete(session), SECOND)
 
     def test_onTheWayWithoutRoom(self) -> None:
-        """Where there is no room to hash the later one ahead it waits for room, and the earlier
+        """If there is no room to hash the later password ahead, it waits for room, and the earlier
         one is forgotten already."""
         session = self.begin_with(FIRST)
         self.hash_all()
@@ -176,7 +176,7 @@ class LaterPasswordTests(HashingCase):
         self.assertPassword(last, SECOND)
 
     def test_onTheWayInAnotherProcess(self) -> None:
-        """A process that gets the last request waits for the hash that another one makes of the
+        """A process that gets the last request waits for the hash that another process makes of the
         later password."""
         session = self.begin_with(FIRST)
         self.hash_all()
@@ -190,7 +190,7 @@ class LaterPasswordTests(HashingCase):
         self.assertPassword(last, SECOND)
 
     def test_slowerProcess(self) -> None:
-        """Of two processes that hash, the one with the later password wins, not the slower."""
+        """Of two processes that hash, the later password counts, not the slower process."""
         session = self.begin_with(FIRST)
         self.clock.advance(0)
         (of_first,) = self.waiting
@@ -202,7 +202,7 @@ class LaterPasswordTests(HashingCase):
         self.assertPassword(self.complete(session), SECOND)
 
     def test_emptyPassword(self) -> None:
-        """An empty password is none: it is asked for, or the earlier one is used."""
+        """An empty password counts as none: it is asked for, or the earlier one is used."""
         session = self.challenge(username="alice", password="")["session"]
         self.assertRefused(self.go_on(session), 400, "M_MISSING_PARAM")
         session = self.begin_with(FIRST)
@@ -214,7 +214,7 @@ class LaterPasswordTests(HashingCase):
 class QueueTests(HashingCase):
     def test_halfFull(self) -> None:
         """While the queue is half full, challenges leave hashing for later: their passwords wait,
-        and so do the last requests, in the order of their coming."""
+        and so do the last requests, in the order of their arrival."""
         self.fill_queue(16)
         sessions = [self.begin(f"user{number}") for number in range(20)]
         self.clock.advance(0)
@@ -233,7 +233,7 @@ class QueueTests(HashingCase):
         self.assertRegistered(self.go_on(session), "alice")
 
     def test_full(self) -> None:
-        """A full queue answers 429 at once; the session lives, with what it has passed."""
+        """A full queue answers 429 at once; the session lives, with its passed stages."""
         session = self.begin()
         self.fill_queue(32)
         answer = self.go_on(session, username="alice", password=PASSWORD)
@@ -245,7 +245,7 @@ class QueueTests(HashingCase):
         self.assertRegistered(self.client.answer(last), "alice")
 
     def test_refusedBeforeHashing(self) -> None:
-        """Who is refused for anything else costs no hash."""
+        """A request that is refused for another reason costs no hash."""
         self.system(
             rc_registration={"per_second": 0.001, "burst_count": 2},
             server_notices={"system_mxid_localpart": "notices"},
@@ -269,26 +269,26 @@ class WaitingTests(HashingCase):
     """What the last request waits for, and when it gives up."""
 
     def assertAsked(self, answer: Answer) -> None:
-        """The password is asked for once more; nothing says that it was missing."""
+        """The password is asked for once more; the answer does not say that it was missing."""
         self.assertRefused(answer, 400, "M_MISSING_PARAM")
         self.assertEqual(answer.json["error"], PasswordNeededAgain.sentence)
 
     def assertLives(self, session: str) -> None:
-        """The session goes on once the password is there again."""
+        """The session goes on once the password is sent again."""
         last = self.complete(session, username="alice", password=PASSWORD)
         self.hash_all()
         self.assertRegistered(self.client.answer(last), "alice")
 
     def test_neverSent(self) -> None:
-        """A password that nobody has sent is missing, and not waited for."""
+        """A password that was never sent is missing, and not waited for."""
         session = self.challenge(username="alice")["session"]
         answer = self.go_on(session)
         self.assertRefused(answer, 400, "M_MISSING_PARAM")
         self.assertIn("missing", answer.json["error"])
 
     def test_deadProcess(self) -> None:
-        """A process that died before it hashed is waited for ten seconds, and not at all once its
-        lease has ended."""
+        """A process that died before it hashed is waited for for ten seconds, and not at all once
+        its lease has ended."""
         session = self.begin()
         self.waiting.clear()
         self.system(database=self.database)
@@ -302,7 +302,7 @@ class WaitingTests(HashingCase):
         self.assertLives(session)
 
     def test_failingThread(self) -> None:
-        """A hash that a thread fails to make is not waited for: the operator reads of it."""
+        """A hash that fails is not waited for; the failure is logged."""
         self.system(run=lambda *args: fail(MemoryError()))
         session = self.begin()
         self.clock.advance(0)
@@ -312,8 +312,8 @@ class WaitingTests(HashingCase):
         self.assertLives(session)
 
     def test_slowHash(self) -> None:
-        """A hash of this process that takes too long is waited for ten seconds as well; it is kept
-        when it is made."""
+        """A slow hash of this process is waited for for ten seconds as well; it is kept when it is
+        made."""
         session = self.begin()
         self.clock.advance(0)
         last = self.complete(session)
@@ -330,7 +330,7 @@ class WaitingTests(HashingCase):
         self.assertEqual(self.started, 1)
 
     def test_finishedMeanwhile(self) -> None:
-        """Where another process finishes the session meanwhile, its answer is the answer."""
+        """If another process finishes the session meanwhile, its answer is the answer."""
         session = self.begin()
         here, clock = self.client, self.clock
         self.system(database=self.database)
@@ -344,7 +344,7 @@ class WaitingTests(HashingCase):
         self.assertEqual(self.client.answer(last).json, made.json)
 
     def test_lineIsFull(self) -> None:
-        """More passwords than may wait are not kept: their sessions are told so at once."""
+        """Passwords beyond the bound of the queue are not kept: their clients are told at once."""
         self.patch(session_passwords, "MOST_QUEUED", 2)
         self.fill_queue(16)
         kept = [self.begin("user1"), self.begin("user2")]
@@ -374,8 +374,8 @@ class WaitingTests(HashingCase):
                 self.assertAsked(answer)
 
     def test_databaseAway(self) -> None:
-        """A hash that can't be kept yet is kept when the database is back; this process knows it
-        meanwhile."""
+        """A hash that can't be kept yet is kept when the database is back; meanwhile this process
+        remembers it."""
         for here in (False, True):
             self.system()
             self.keep_late(here)
@@ -404,7 +404,7 @@ class WaitingTests(HashingCase):
 
 class StopTests(HashingCase):
     def test_stopWaits(self) -> None:
-        """A stop waits for the hashes that are promised, those in line included."""
+        """A stop waits for all promised hashes, including those in the queue."""
         self.fill_queue(16)
         session = self.begin()
         stopped = Deferred.fromCoroutine(self.subsystem.stop())
@@ -416,8 +416,8 @@ class StopTests(HashingCase):
         self.assertRegistered(self.go_on(session), "alice")
 
     def test_givenUp(self) -> None:
-        """Where a process can't wait any longer it gives its hashes up, so that no other waits for
-        them, and those who wait here are told to come again."""
+        """If a process can't wait any longer, it gives its hashes up, so that no other process
+        waits for them, and clients that wait here are told to retry."""
         self.fill_queue(16)
         session, other = self.begin(), self.begin("bob")
         self.clock.advance(0)
@@ -431,8 +431,8 @@ class StopTests(HashingCase):
             self.assertRefused(self.go_on(given_up), 400, "M_MISSING_PARAM")
 
     def test_anotherProcessIsWaitedFor(self) -> None:
-        """Who waits here for a hash of another process is told to try again: it may go on at
-        that one."""
+        """A client that waits here for a hash of another process is told to retry: it may go on at
+        that process."""
         session = self.begin()
         self.system(database=self.database)
         last = self.complete(session)
@@ -443,7 +443,7 @@ class StopTests(HashingCase):
         self.assertIn("retry-after", answer.headers)
 
     def test_everybodyIsAnswered(self) -> None:
-        """When a stop can't wait any longer, who waits for a hash is told to try again, and
+        """If a stop can't wait any longer, clients that wait for a hash are told to retry, and
         nothing is made; the session lives."""
         begun = self.begin()
         self.hash_all()
@@ -467,10 +467,10 @@ class StopTests(HashingCase):
         self.assertRegistered(self.client.answer(last), "alice")
 
 
-class PolicyTests(DialogueCase):
+class PolicyTests(UIASessionCase):
     def test_order(self) -> None:
-        """Length, digit, symbol, capital, small letter: the first that is missing is told, in
-        each request that brings a password, and before any stage."""
+        """Length, digit, symbol, capital, small letter: the first that is missing is reported, in
+        each request with a password, and before any stage."""
         flags = ("require_digit", "require_symbol", "require_uppercase", "require_lowercase")
         policy = {"enabled": True, "minimum_length": 5, **dict.fromkeys(flags, True)}
         self.system(password_config={"policy": policy})

@@ -1,4 +1,4 @@
-"""A finished session repeats its answer, whoever asks how often, until its window closes."""
+"""A finished session replays its answer, however often it is asked, until its window closes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from regsys.model import UserID
-from tests.support.case import DUMMY, PASSWORD, DialogueCase
+from tests.support.case import DUMMY, PASSWORD, UIASessionCase
 from tests.support.client import V3, Answer
 
 MINUTE_S = 60
 
 
-class ReplayTests(DialogueCase):
+class ReplayTests(UIASessionCase):
     def finish(self, session: str, **body: Any) -> Any:
         answer = self.go_on(session, **body)
         self.assertEqual(answer.status, 200, answer)
@@ -36,14 +36,14 @@ class ReplayTests(DialogueCase):
         self.assertEqual(self.whoami(first["access_token"]).status, 200)
 
     def test_drawnName(self) -> None:
-        """So it is where no name was asked for: no second number is drawn."""
+        """The same holds if no name was asked for: no second number is drawn."""
         session = self.challenge(password=PASSWORD)["session"]
         first = self.finish(session)
         self.assertEqual(self.finish(session), first)
         self.assertEqual(self.counts()["users"], 1)
 
     def test_withoutLogin(self) -> None:
-        """Who wanted no login gets none from a repetition."""
+        """A registration without a login gets none by a replay."""
         session = self.begin(inhibit_login=True)
         first = self.finish(session)
         self.assertEqual(first, {"user_id": "@alice:test.example", "home_server": "test.example"})
@@ -59,7 +59,7 @@ class ReplayTests(DialogueCase):
         self.assertEqual(self.counts()["users"], 1)
 
     def test_window(self) -> None:
-        """Ten minutes after its end, or what is configured, a session is gone."""
+        """Ten minutes after its end, or the configured time, a session is gone."""
         for options, minutes in (({}, 10), ({"regsys": {"replay_window": "3m"}}, 3)):
             self.system(**options)
             session = self.begin()
@@ -71,14 +71,14 @@ class ReplayTests(DialogueCase):
             self.assertRefused(self.go_on(session), 400, "M_UNKNOWN", options)
 
     def test_restart(self) -> None:
-        """The answer is repeated after a restart too, token included."""
+        """The answer is replayed after a restart too, token included."""
         session = self.begin()
         first = self.finish(session)
         self.system(database=self.database)
         self.assertEqual(self.finish(session), first)
 
     def test_laterLogin(self) -> None:
-        """A repetition takes nothing from a login that the device has made since."""
+        """A replay does not affect a later login of the device."""
         session = self.begin(device_id="PHONE")
         first = self.finish(session)
         login = self.client.post(
@@ -95,9 +95,8 @@ class ReplayTests(DialogueCase):
         self.assertEqual(self.whoami(login.json["access_token"]).status, 200)
 
     def test_loggedOut(self) -> None:
-        """With the device that it has made a session is gone, however that was logged out, and
-        whoever logs in as this device afterwards; other devices and users have nothing to do
-        with it."""
+        """With the device that it has made a session is gone, however the device was logged out,
+        and whoever logs in as this device afterwards; other devices and users are not affected."""
         for name, ways_out in (
             ("alice", lambda token: self.client.post(f"{V3}/logout", token=token)),
             ("bob", lambda token: self.client.post(f"{V3}/logout/all", token=token)),
@@ -114,8 +113,8 @@ class ReplayTests(DialogueCase):
                 self.log_in(name, "PHONE")
             again = self.go_on(sessions[name], username=name, password=PASSWORD)
             self.assertRefused(again, 400, "M_UNKNOWN", name)
-            bystander = f"not.{name}"
-            self.assertEqual(self.finish(sessions[bystander]), first[bystander])
+            other = f"not.{name}"
+            self.assertEqual(self.finish(sessions[other]), first[other])
 
     def log_in(self, user: str, device_id: str) -> str:
         body = {"type": "m.login.password", "user": user, "password": PASSWORD}
@@ -127,8 +126,8 @@ class ReplayTests(DialogueCase):
         await self.subsystem.handler.deactivated(UserID(user, "test.example"))
 
     def test_lifetimeFromNowOn(self) -> None:
-        """``expires_in_ms`` counts from each answer, and is never negative, whichever way the
-        clock jumps."""
+        """``expires_in_ms`` counts from each answer, and is never negative, whichever way the clock
+        jumps."""
         year_s = 365 * 24 * 60 * MINUTE_S
         self.system(
             seconds=Clock().seconds,
@@ -147,7 +146,7 @@ class ReplayTests(DialogueCase):
             self.assertEqual(self.finish(session)["expires_in_ms"], expected_s * 1000)
 
     def test_limit(self) -> None:
-        """A session counts once against the limit, however often it is repeated."""
+        """A session counts once against the limit, however often it is replayed."""
         self.system(rc_registration={"per_second": 0.001, "burst_count": 2})
         session = self.begin()
         for _ in range(5):
@@ -156,8 +155,8 @@ class ReplayTests(DialogueCase):
         self.assertRefused(self.client.register(), 429, "M_LIMIT_EXCEEDED")
 
     def test_sixteenAtOnce(self) -> None:
-        """Sixteen completions of one session make one account and get one answer, with a name
-        and without."""
+        """Sixteen completions of one session make one account and get one answer, with a name and
+        without."""
         for name in ({"username": "alice"}, {}):
             waiting: list[Any] = []
 
@@ -180,8 +179,8 @@ class ReplayTests(DialogueCase):
             self.assertEqual(self.counts()["users"], 1)
 
     def race(self, names: Any, other_names: Any) -> tuple[Answer, Answer]:
-        """Finish a session in this process, which read it just before another one finished it:
-        both answers. The names are what each asked for."""
+        """Finish a session in this process, which read it just before another one finished it; both
+        answers. The names are those of the two requests."""
         self.system()
         session = self.challenge(password=PASSWORD)["session"]
         body = {"auth": {"session": session, **DUMMY}, "password": PASSWORD}
@@ -194,14 +193,14 @@ class ReplayTests(DialogueCase):
 
     def test_otherProcess(self) -> None:
         """A process that read the session just before another one finished it gives the other
-        one's answer."""
+        process's answer."""
         for names in ({"username": "alice"}, {}):
             answer, other = self.race(names, names)
             self.assertEqual((answer.status, other.status), (200, 200), answer)
             self.assertEqual(answer.json, other.json)
 
     def test_otherProcessWithAnotherName(self) -> None:
-        """But who asked for another name than the session got does not get that one's account."""
+        """But a request for another name than the session's does not get that account."""
         for other_names in ({"username": "bob"}, {}):
             answer, other = self.race({"username": "alice"}, other_names)
             self.assertEqual(other.status, 200)
@@ -209,7 +208,7 @@ class ReplayTests(DialogueCase):
 
 
 class Slow:
-    """A database that takes so long over a session that ``meanwhile`` happens; its ``answer``."""
+    """A database that is so slow with a session that ``meanwhile`` happens; its ``answer``."""
 
     def __init__(self, database: Any, meanwhile: Callable[[], Answer]) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Registering where policies must be accepted: the stage, what is stored, what a change means."""
+"""Registering with policies to accept: the stage, what is stored, what a change means."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regsys.testing import (
     memory_process,
     provides,
 )
-from tests.support.case import DUMMY, DialogueCase
+from tests.support.case import DUMMY, UIASessionCase
 from tests.support.client import Answer, Client
 from tests.support.policies import CANARY, TERMS, user_consent, write_pages
 
@@ -30,7 +30,7 @@ RULES = {
 }
 
 
-class TermsCase(DialogueCase):
+class TermsCase(UIASessionCase):
     def setUp(self) -> None:
         super().setUp()
         self.folder = write_pages(Path(self.mktemp()), "1.0", "1.1")
@@ -41,7 +41,7 @@ class TermsCase(DialogueCase):
         self.system(database=self.database, **options)
 
     def passed(self, username: str = "alice") -> str:
-        """A new session that has accepted."""
+        """A new session that has accepted the policies."""
         session = self.begin(username)
         self.assertCompleted(self.go_on(session, ACCEPT), TERMS)
         return session
@@ -55,9 +55,9 @@ class TermsCase(DialogueCase):
         return self.rows(sql)
 
 
-class DialogueTests(TermsCase):
+class UIASessionTests(TermsCase):
     def test_challenge(self) -> None:
-        """A client is told which policy to show, in which version, where it is."""
+        """The challenge has the policies to show, their versions, and their links."""
         challenge = self.challenge(username="alice")
         self.assertEqual(challenge["flows"], [{"stages": [TERMS, DUMMY["type"]]}])
         url = "https://test.example/_matrix/consent?v=1.0"
@@ -65,7 +65,7 @@ class DialogueTests(TermsCase):
         self.assertEqual(challenge["params"], {TERMS: {"policies": {"privacy_policy": policy}}})
 
     def test_accepted(self) -> None:
-        """With the account is stored what was accepted, and when."""
+        """The account is stored with what was accepted, and when."""
         session = self.passed()
         self.assertEqual(self.consents(), [])
         self.clock.advance(5)
@@ -77,7 +77,7 @@ class DialogueTests(TermsCase):
         self.assertEqual(self.consents(), expected)
 
     def test_order(self) -> None:
-        """The stages may come in any order; with the other alone there is no account."""
+        """The stages may come in any order; with one alone there is no account."""
         session = self.begin()
         self.assertCompleted(self.go_on(session), DUMMY["type"])
         self.assertRegistered(self.go_on(session, ACCEPT), "alice")
@@ -93,8 +93,8 @@ class DialogueTests(TermsCase):
         self.assertEqual(accepted, [("privacy_policy", "1.0"), ("rules", "2")])
 
     def test_newVersion(self) -> None:
-        """What changes before the account is made must be accepted anew; no account has agreed
-        to what its owner did not see."""
+        """A policy that changes before the account is made must be accepted again; no account has
+        accepted a version that its user did not see."""
         session = self.passed()
         self.restart(**user_consent(self.folder, "1.1"))
         answer = self.go_on(session)
@@ -107,14 +107,14 @@ class DialogueTests(TermsCase):
         self.assertEqual(version, "1.1")
 
     def test_noLongerAsked(self) -> None:
-        """What is no longer asked when the account is made stands in nobody's way."""
+        """A policy that is no longer required when the account is made is not missed."""
         session = self.passed()
         self.restart()
         self.assertRegistered(self.go_on(session), "alice")
         self.assertEqual(self.consents(), [])
 
     def test_notAsked(self) -> None:
-        """Where nothing is asked the stage is accepted all the same, and means nothing."""
+        """If no policy is required, the stage is passed all the same, and stores nothing."""
         self.system()
         self.assertNotIn("params", [*self.challenge()["params"]])
         session = self.begin()
@@ -123,7 +123,7 @@ class DialogueTests(TermsCase):
         self.assertEqual(self.consents(), [])
 
     def test_guests(self) -> None:
-        """Guests agree to nothing; one who becomes a user does."""
+        """Guests accept nothing; a guest who becomes a user does."""
         guest = self.guest()
         self.assertEqual(self.consents(), [])
         name = guest["user_id"][1:].partition(":")[0]
@@ -153,7 +153,7 @@ class EmbeddedTests(TermsCase):
         self.client = Client(self, self.subsystem.resource())
 
     def test_accepted(self) -> None:
-        """What its newcomers accept is on record with us, and its users have links, too."""
+        """Consents of new users are stored by regsys, and users have links, too."""
         self.assertRegistered(self.go_on(self.passed()), "alice")
         alice = UserID("alice", "test.example")
         self.assertEqual(self.wait(self.subsystem.consents.missing(alice)), [])
@@ -170,14 +170,14 @@ class StageTests(TermsCase):
         provides(IStage, TermsStage({"rules": RULES}))
 
     def test_check(self) -> None:
-        """It is always passed, and remembers the versions."""
+        """It is always passed, and its result has the versions."""
         stage = TermsStage({"rules": RULES})
         for auth in ({}, {"accepted": None}):
             context = StageContext(session=self.session, client=None)  # type: ignore[arg-type]
             self.assertEqual(self.wait(stage.check(auth, context)), {"rules": "2"})
 
     def test_nothing(self) -> None:
-        """Without policies there is nothing to tell, and nothing to do in a browser."""
+        """Without policies it has no params, and no fallback page."""
         stage = TermsStage({})
         self.assertEqual((stage.page, stage.params(self.session)), (None, None))
 
@@ -201,12 +201,12 @@ class PageTests(TermsCase):
             self.assertIn(">Regeln</a>", page)
 
     def test_checkbox(self) -> None:
-        """Agreeing is something to do: a box that must be ticked, with its label."""
+        """The user must tick a box, which has a label."""
         page = self.page(rules=RULES)
         self.assertRegex(page, '<label for="accepted"><input id="accepted" [^>]*required>')
 
     def test_canary(self) -> None:
-        """No name or address becomes a part of the page."""
+        """No name or address is interpreted as HTML."""
         text = {"name": CANARY, "url": 'https://rules.example/"' + CANARY}
         page = self.page(rules={"version": CANARY, "en": text})
         self.assertNotIn("<x", page)

@@ -1,11 +1,11 @@
-"""Registering with a token: the stage, what it holds, and what becomes of it at the end."""
+"""Registering with a token: the stage, its reservation, and what happens to it at the end."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
 from regsys.model import RegistrationToken
-from tests.client_api.test_signup_dialogue import DialogueCase
+from tests.client_api.test_signup_dialogue import UIASessionCase
 from tests.support.case import DUMMY, PASSWORD
 from tests.support.client import Answer
 
@@ -16,7 +16,7 @@ VALIDITY = "/_matrix/client/v1/register/m.login.registration_token/validity"
 PLENTY = {"per_second": 1000, "burst_count": 1000}
 
 
-class TokenCase(DialogueCase):
+class TokenCase(UIASessionCase):
     options: ClassVar[Mapping[str, Any]] = {
         "registration_requires_token": True,
         "rc_registration_token_validity": PLENTY,
@@ -36,7 +36,7 @@ class TokenCase(DialogueCase):
         return self.go_on(session, {"type": STAGE, "token": token}, **body)
 
     def passed(self, username: str = "alice", token: str = GOOD) -> str:
-        """A new session that holds a use."""
+        """A new session that has reserved a use."""
         session = self.begin(username)
         answer = self.present(session, token)
         self.assertEqual((answer.status, answer.json["completed"]), (401, [STAGE]), answer)
@@ -60,7 +60,7 @@ class TokenCase(DialogueCase):
 
 class FlowTests(TokenCase):
     def test_offered(self) -> None:
-        """Flows are as the configuration says; an embedder's own take their place."""
+        """The flows follow the configuration; an embedder's own replace them."""
         dummy = DUMMY["type"]
         bypass = {"enable_registration_token_3pid_bypass": True}
         required = {"registration_requires_token": True}
@@ -90,7 +90,7 @@ class FlowTests(TokenCase):
         self.assertRegistered(self.go_on(session), "alice")
 
     def test_noWayAround(self) -> None:
-        """Nobody becomes a user without a token, not even by way of a guest."""
+        """No client becomes a user without a token, not even as a guest first."""
         answer = self.client.register(username="alice", password=PASSWORD, auth=DUMMY)
         self.assertEqual((answer.status, answer.json["completed"]), (401, [DUMMY["type"]]))
         guest = self.guest()
@@ -103,7 +103,7 @@ class FlowTests(TokenCase):
         self.assertUses(0, 1)
 
     def test_bypass(self) -> None:
-        """Where a token is one way of several, it is used by who comes that way alone."""
+        """If a token is one flow of several, only registrations by that flow use it."""
         self.system(enable_registration_token_3pid_bypass=True)
         self.token(uses_allowed=1)
         self.register("bob")
@@ -114,7 +114,7 @@ class FlowTests(TokenCase):
 
 class StageTests(TokenCase):
     def test_passed(self) -> None:
-        """The session holds a use, which is counted when the account exists; stages in any
+        """The session reserves a use, which is counted when the account exists; stages in any
         order."""
         self.token(uses_allowed=2)
         session = self.passed()
@@ -131,7 +131,7 @@ class StageTests(TokenCase):
         self.assertEqual(who, expected)
 
     def test_failed(self) -> None:
-        """Each way to fail has its errcode, holds nothing, and leaves the session as it was."""
+        """Each failure has its errcode, reserves nothing, and leaves the session unchanged."""
         self.token()
         self.token("none", uses_allowed=0)
         self.token("over", expiry_ms=self.now_ms + 1)
@@ -155,7 +155,7 @@ class StageTests(TokenCase):
         self.assertRegistered(self.go_on(session), "alice")
 
     def test_withoutSession(self) -> None:
-        """The stage needs a session, which the answer brings; nothing is held for it yet."""
+        """The stage needs a session, which the answer brings; nothing is reserved for it yet."""
         self.token()
         auth = {"type": STAGE, "token": "good"}
         answer = self.client.register(username="alice", password=PASSWORD, auth=auth)
@@ -179,7 +179,8 @@ class StageTests(TokenCase):
         self.assertRegistered(self.go_on(session), "alice")
 
     def test_held(self) -> None:
-        """While a session holds the last use nobody else gets it; after an hour anybody may."""
+        """While a session has reserved the last use no other session gets it; after an hour any
+        may."""
         self.token(uses_allowed=1)
         self.passed()
         second = self.begin("bob")
@@ -191,7 +192,7 @@ class StageTests(TokenCase):
         self.assertRegistered(self.go_on(second), "bob")
 
     def test_restart(self) -> None:
-        """What a session holds it still holds after a restart."""
+        """A session's reservation survives a restart."""
         self.token(uses_allowed=1)
         session = self.passed()
         self.system(**self.options, database=self.database)
@@ -200,8 +201,8 @@ class StageTests(TokenCase):
         self.assertRegistered(self.go_on(session), "alice")
 
     def test_limit(self) -> None:
-        """Tries at the stage and at the validity endpoint count together, five and then one in
-        ten seconds; what is no try counts nothing, and the session lives on."""
+        """Tries at the stage and at the validity endpoint count together, five and then one in ten
+        seconds; a malformed request does not count, and the session lives on."""
         self.system(registration_requires_token=True)
         self.token()
         session = self.begin()
@@ -222,8 +223,9 @@ class StageTests(TokenCase):
 
 class CompletionTests(TokenCase):
     def test_lost(self) -> None:
-        """A token that has ended since its stage was passed undoes that stage alone: another, or
-        the same once it is good again, takes its place. The last request's password is kept."""
+        """A token that was revoked or expired since its stage was passed undoes that stage alone:
+        another, or the same once it is valid again, replaces it. The last request's password is
+        kept."""
         for name, again in (("alice", "alices"), ("bob", "another")):
             token = self.token(f"{name}s")
             session = self.client.register(username=name).json["session"]
@@ -240,8 +242,8 @@ class CompletionTests(TokenCase):
             self.assertUses(0, 1, again)
 
     def test_takenAgain(self) -> None:
-        """A use whose hour is over is taken again at the end if there is room, and if not,
-        the session may bring another token."""
+        """A reservation whose hour is over is renewed at the end if a use is left; if not, the
+        session may present another token."""
         self.token(uses_allowed=1)
         first = self.passed()
         self.clock.advance(HOUR_S)
@@ -258,7 +260,8 @@ class CompletionTests(TokenCase):
         self.assertUses(0, 1)
 
     def test_nameLost(self) -> None:
-        """Who loses the name to somebody else keeps the use, and finishes with another name."""
+        """A registration that loses its name to another user keeps the reservation, and finishes
+        with another name."""
         self.token(uses_allowed=2)
         first, second = self.passed(), self.passed()
         self.assertRegistered(self.go_on(second), "alice")

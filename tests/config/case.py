@@ -1,4 +1,4 @@
-"""What the tests of the configuration share."""
+"""Helpers for the tests of the configuration."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ConfigCase(SynchronousTestCase):
         return parse({"server_name": "example.com", "macaroon_secret_key": "k", **options})
 
     def problems(self, options: dict[str, Any]) -> Sequence[str]:
-        """What is wrong with these options."""
+        """The problems of these options."""
         return self.assertRaises(ConfigError, self.parse, options).problems
 
     def assertProblem(self, options: dict[str, Any], *parts: str) -> None:
-        """Exactly one complaint, with all these parts."""
+        """Exactly one problem, with all these parts."""
         problems = self.problems(options)
         self.assertEqual(len(problems), 1, problems)
         for part in (*parts, " — "):

@@ -1,4 +1,4 @@
-"""Registration files of application services: what is read, and what is said of mistakes."""
+"""Registration files of application services: what is read, and how mistakes are reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OTHER = {**BRIDGE, "id": "other", "as_token": "another token", "sender_localpart
 
 class AppserviceCase(ConfigCase):
     def registration(self, **changes: Any) -> str:
-        """The path of BRIDGE's file with these changes; ``...`` takes a key out."""
+        """The path of BRIDGE's file with these changes; ``...`` removes a key."""
         keys = {**BRIDGE, **changes}
         return self.file(yaml.safe_dump({k: v for k, v in keys.items() if v is not ...}))
 
@@ -41,7 +41,7 @@ class AppserviceCase(ConfigCase):
 
 class ReadTests(AppserviceCase):
     def test_read(self) -> None:
-        """A file gives a service; of what is not about accounts nothing is kept."""
+        """A file gives a service; keys that are not about accounts are ignored."""
         (service,) = self.services(self.registration())
         self.assertEqual((service.id, service.sender_localpart), ("irc", "ircbot"))
         self.assertEqual(service.as_token, Secret(BRIDGE["as_token"]))
@@ -53,7 +53,7 @@ class ReadTests(AppserviceCase):
         self.assertEqual(self.parse({"app_service_config_files": None}).appservices, ())
 
     def test_tolerated(self) -> None:
-        """A service without a URL, without namespaces or with unknown keys is one all the same."""
+        """A service without a URL, without namespaces or with unknown keys is accepted."""
         for changes in (
             {"url": None},
             {"url": ..., "rate_limited": ...},
@@ -77,7 +77,7 @@ class ReadTests(AppserviceCase):
 
 class MistakeTests(AppserviceCase):
     def test_eachKey(self) -> None:
-        """A bad key is told with its file, its name, what is wrong and how to mend it."""
+        """A bad key is reported with its file, its name, what is wrong and how to correct it."""
         users = [{"regex": "@_irc_.*", "exclusive": True}]
         for changes, *parts in (
             ({"id": ...}, "id: missing"),
@@ -120,7 +120,8 @@ class MistakeTests(AppserviceCase):
                 self.assertIn(part, problems[0])
 
     def test_allInOneReport(self) -> None:
-        """The mistakes of all files and of the rest come together, and no token is shown."""
+        """The mistakes of all files and of the other options come together, and no token is
+        shown."""
         first = self.registration(id=..., as_token=7001, hs_token=...)
         second = self.registration(sender_localpart=..., as_token="a secret token")
         missing = self.mktemp()
@@ -155,7 +156,7 @@ class MistakeTests(AppserviceCase):
         self.assertEqual(len(self.services(first, self.registration(**OTHER))), 2)
 
     def test_oneSender(self) -> None:
-        """Two services with the same user of their own are warned of."""
+        """Two services with the same sender cause a warning."""
         first, second = (
             self.registration(),
             self.registration(**{**OTHER, "sender_localpart": "IRCbot", "namespaces": ...}),
@@ -164,8 +165,8 @@ class MistakeTests(AppserviceCase):
         self.assertWarning(options, f"{second}: sender_localpart", first)
 
     def test_everybody(self) -> None:
-        """A service that keeps every name, or every number, is warned of, unless it is our own at
-        a homeserver."""
+        """A service that reserves every name, or every number, causes a warning, unless it is
+        regsys's own at a homeserver."""
 
         def warnings(regex: str, exclusive: bool = True, **options: Any) -> list[str]:
             users = [{"regex": regex, "exclusive": exclusive}]
@@ -192,7 +193,8 @@ class MistakeTests(AppserviceCase):
         self.assertProblem({"app_service_config_files": [5]}, "app_service_config_files[0]")
 
     def test_nobody(self) -> None:
-        """A namespace that can match nobody of this server is warned of; one that might is not."""
+        """A namespace that cannot match any user of this server causes a warning; one that may
+        match does not."""
         for regex, why in (
             (r"@_irc_.*:example\.org", "another server's than example.com"),
             (r"^@_irc_.*:example\.org$", "another server's"),
@@ -220,7 +222,7 @@ class MistakeTests(AppserviceCase):
             users = [{"regex": regex, "exclusive": False}]
             path = self.registration(namespaces={"users": users})
             warnings = self.parse({"app_service_config_files": [path]}).warnings
-            told = (
+            expected = (
                 [f"{path}: namespaces.users[0].regex ({regex}) matches no user of this server: "]
                 if why
                 else []
@@ -231,9 +233,9 @@ class MistakeTests(AppserviceCase):
             self.assertIn(why or "", "".join(warnings))
 
     def test_shadowed(self) -> None:
-        """Of two exclusive namespaces one of which contains the other a warning tells; where they
-        only overlap, or are of one service, or one is not exclusive, there is none."""
-        for first, second, told in (
+        """Two exclusive namespaces of which one contains the other cause a warning; there is none
+        if they only overlap, belong to one service, or one is not exclusive."""
+        for first, second, expected in (
             ("@_irc_.*", "@_irc_bot_.*", "@_irc_bot_.*"),
             (r"@_irc_bot_.*:example\.com", "@_irc_.*", r"@_irc_bot_.*:example\.com"),
             ("@_irc_.*", "@_irc_.*", "@_irc_.*"),
@@ -251,9 +253,9 @@ class MistakeTests(AppserviceCase):
             two = self.registration(**{**OTHER, "namespaces": {"users": users}})
             warnings = self.parse({"app_service_config_files": [one, two]}).warnings
             found = [item for item in warnings if "neither of the two" in item]
-            self.assertEqual(len(found), 0 if told is None else 1, (first, second, warnings))
-            if told is not None:
-                self.assertIn(f"namespaces.users[0].regex ({told}): the service of", found[0])
+            self.assertEqual(len(found), 0 if expected is None else 1, (first, second, warnings))
+            if expected is not None:
+                self.assertIn(f"namespaces.users[0].regex ({expected}): the service of", found[0])
                 for path in (one, two):
                     self.assertIn(path, found[0])
         open_users = [{"regex": "@_irc_bot_.*", "exclusive": False}]

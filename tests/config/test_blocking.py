@@ -1,4 +1,4 @@
-"""When the server takes nobody: switched off, or full."""
+"""When the server accepts no users: switched off, or full."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ RESERVED = "mau_limit_reserved_threepids"
 
 class BlockingTests(ConfigCase):
     def test_default(self) -> None:
-        """Without these options nobody is blocked and nobody counted."""
+        """Without these options no registration is blocked and no user counted."""
         self.assertEqual(self.parse({}).blocking, BlockingConfig())
 
     def test_everything(self) -> None:
-        """Each option arrives, also beside open registration; addresses in their canonical form."""
+        """Each option is read, also beside open registration; addresses in their canonical form."""
         config = self.parse(
             {
                 **OPEN,
@@ -56,19 +56,19 @@ class BlockingTests(ConfigCase):
         self.assertEqual((config.counts_users, config.max_users), (True, None))
 
     def test_limitWithoutNumber(self) -> None:
-        """A limit of nobody is kept to, with a warning."""
+        """A limit of 0 is kept, with a warning."""
         options = {"limit_usage_by_mau": True}
         self.assertWarning(options, "max_mau_value is 0", "nobody may register")
         self.assertEqual(self.parse(options).blocking.max_users, 0)
 
     def test_alerting(self) -> None:
-        """Who has asked for notices to the users is told that there are none."""
+        """An option for notices to users has a warning that there are none."""
         options = {"limit_usage_by_mau": True, "max_mau_value": 5, "mau_limit_alerting": True}
         self.assertWarning(options, "mau_limit_alerting has no effect", "server notice")
         self.assertEqual(self.parse({"mau_limit_alerting": True}).warnings, ())
 
     def test_wrongValues(self) -> None:
-        """What cannot be meant is refused by its name."""
+        """An invalid value is refused by its name."""
         for options, parts in (
             ({"max_mau_value": -1}, ("max_mau_value", "(-1)")),
             ({"max_mau_value": "many"}, ("max_mau_value", "('many')")),
@@ -87,7 +87,7 @@ class BlockingTests(ConfigCase):
 
 class GuestExpiryTests(ConfigCase):
     def test_duration(self) -> None:
-        """Guests stay for ever, or for a day and more."""
+        """Guests stay for ever, or for at least a day."""
         self.assertIsNone(self.parse({}).registration.guest_expiry_ms)
         config = self.parse({"regsys": {"guest_expiry": "30d"}})
         self.assertEqual(config.registration.guest_expiry_ms, 30 * DAY_MS)

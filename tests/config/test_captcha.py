@@ -1,4 +1,4 @@
-"""The captcha: which one, with what keys, and what cannot be."""
+"""The captcha: its kind, its keys, and invalid combinations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def own(**captcha: Any) -> dict[str, Any]:
 
 class CaptchaTests(ConfigCase):
     def test_theOptionsThatEverybodyKnows(self) -> None:
-        """The switch and two keys are a reCAPTCHA, at an address that may be another one."""
+        """Synapse's switch and two keys configure a reCAPTCHA, at an address that may be
+        changed."""
         captcha = self.parse({**ON, **KEYS}).captcha
         expected = CaptchaConfig(
             kind="recaptcha",
@@ -46,7 +47,7 @@ class CaptchaTests(ConfigCase):
         self.assertProblem({"enable_registration": True, **KEYS}, "enable_registration:")
 
     def test_switchedOff(self) -> None:
-        """Keys alone ask nobody; our own section without the switch is warned of."""
+        """Keys alone require no captcha; our own section without the switch causes a warning."""
         self.assertEqual(self.parse(KEYS).warnings, ())
         off = {"enable_registration_captcha": "off"}
         for options in (KEYS, {**off, **KEYS}, own(kind="proof_of_work")):
@@ -73,13 +74,13 @@ class CaptchaTests(ConfigCase):
             names = [problem.partition(":")[0] for problem in problems]
             expected = ["regsys.captcha.public_key", "regsys.captcha.private_key"]
             self.assertEqual(names, expected)
-        # One complaint is enough for a key that is there, but wrong.
+        # One problem is enough for a key that is present but invalid.
         missing = {"recaptcha_public_key": "p", "recaptcha_private_key_path": "/nowhere"}
         self.assertProblem({**ON, **missing}, "recaptcha_private_key_path: cannot be read")
 
     def test_otherServices(self) -> None:
-        """hCaptcha and Turnstile have keys of their own and well-known addresses; the
-        reCAPTCHA's keys are then for another server, and listed as unused."""
+        """hCaptcha and Turnstile have keys of their own and known addresses; the reCAPTCHA's keys
+        are then for another server, and listed as unused."""
         for kind, url in (
             ("hcaptcha", "https://api.hcaptcha.com/siteverify"),
             ("turnstile", "https://challenges.cloudflare.com/turnstile/v0/siteverify"),
@@ -95,7 +96,7 @@ class CaptchaTests(ConfigCase):
             self.assertEqual(chosen.siteverify_api, "http://127.0.0.1/")
 
     def test_proofOfWork(self) -> None:
-        """Work needs no keys, only how much of it."""
+        """The proof of work needs no keys, only its difficulty."""
         captcha = self.parse({**ON, **own(kind="proof_of_work")}).captcha
         self.assertEqual(captcha, CaptchaConfig(kind="proof_of_work", difficulty=500))
         harder = self.parse({**ON, **own(kind="proof_of_work", difficulty=5000)}).captcha
@@ -106,7 +107,7 @@ class CaptchaTests(ConfigCase):
             self.assertProblem(options, "regsys.captcha.difficulty: not a whole number")
 
     def test_contradictions(self) -> None:
-        """What the chosen kind makes nothing of is refused rather than passed over."""
+        """An option that the chosen kind does not use is refused rather than ignored."""
         for captcha, name in (
             ({"kind": "proof_of_work", "public_key": "p"}, "public_key"),
             ({"kind": "proof_of_work", "siteverify_api": "http://a/"}, "siteverify_api"),
@@ -120,14 +121,14 @@ class CaptchaTests(ConfigCase):
         self.assertProblem({**ON, **KEYS, **own(kind="maths")}, "regsys.captcha.kind")
 
     def test_addresses(self) -> None:
-        """An address that nobody could ask is refused at the start."""
+        """An invalid address is refused at the start."""
         for url in ("recaptcha.net", "ftp://a/", "https://", "http://a:x/", "http://a b/", "//a"):
             self.assertProblem(
                 {**ON, **KEYS, "recaptcha_siteverify_api": url}, "recaptcha_siteverify_api", url
             )
 
     def test_discreet(self) -> None:
-        """The private key is in no complaint and no repr."""
+        """The private key appears in no problem and no repr."""
         options = {**ON, **KEYS, "recaptcha_private_key": "canary"}
         self.assertNotIn("canary", repr(self.parse(options)))
         both = {**options, "recaptcha_private_key_path": "/nowhere"}

@@ -1,4 +1,4 @@
-"""Where our tables live."""
+"""The location of our tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class DatabaseTests(ConfigCase):
         return {"name": "sqlite3", "args": {"database": path}}
 
     def test_sqliteFilesStandBesideTheHomeservers(self) -> None:
-        """The homeserver's file is never opened, in whatever form it is named."""
+        """The homeserver's SQLite file is never opened, in whatever form it is named."""
         for options, path in (
             ({}, "homeserver-regsys.db"),
             ({"database": self.sqlite("/data/homeserver.db")}, "/data/homeserver-regsys.db"),
@@ -25,7 +25,7 @@ class DatabaseTests(ConfigCase):
             self.assertEqual((database.engine, database.path), ("sqlite", path))
 
     def test_theHomeserversOwnFileIsRefused(self) -> None:
-        """Our own database, taken as it is, must not be the homeserver's."""
+        """A database of our own must not be the homeserver's."""
         self.assertProblem(
             {"database": self.sqlite("x.db"), "regsys": {"database": self.sqlite("./x.db")}},
             "regsys.database.args.database",
@@ -33,7 +33,7 @@ class DatabaseTests(ConfigCase):
         )
 
     def test_aFileIsNamedByText(self) -> None:
-        """A number where a file is due is one problem, alone or beside the homeserver's file."""
+        """A number instead of a file name is one problem, alone or beside the homeserver's file."""
         wrong = {"name": "sqlite3", "args": {"database": 7}}
         self.assertProblem({"database": wrong}, "database.args.database: not text (7)")
         options = {"database": self.sqlite("x"), "regsys": {"database": wrong}}
@@ -42,7 +42,7 @@ class DatabaseTests(ConfigCase):
         self.assertEqual(self.parse(options).database.path, "x")
 
     def test_anotherFileOrServerIsOurs(self) -> None:
-        """What only looks like the homeserver's database is taken."""
+        """A database that only resembles the homeserver's is accepted."""
         memory, postgres = self.sqlite(":memory:"), {"name": "psycopg2"}
         for theirs, ours in (
             (self.sqlite("x.db"), self.sqlite("y.db")),
@@ -55,7 +55,7 @@ class DatabaseTests(ConfigCase):
             self.assertEqual(config.unused, ("database",))
 
     def test_oneBoundOfThePoolMovesTheOther(self) -> None:
-        """Of a pool of which one bound is named the other gives way."""
+        """If one bound of the pool is set, the other is adapted to it."""
         for bounds, expected in (
             ({}, (1, 3)),
             ({"cp_max": 7}, (1, 7)),
@@ -81,7 +81,8 @@ class DatabaseTests(ConfigCase):
         self.assertEqual((database.schema, config.unused), ("accounts", ()))
 
     def test_ofSeveralTheMainOneCounts(self) -> None:
-        """Among ``databases`` the first counts that holds the store ``main``, or everything."""
+        """Of several ``databases`` the first counts that holds the store ``main``, or all
+        stores."""
         state = {**self.sqlite("state.db"), "data_stores": ["state"]}
         main = {**self.sqlite("main.db"), "data_stores": ["main"]}
         config = self.parse({"databases": {"a": state, "b": main}})
@@ -93,7 +94,7 @@ class DatabaseTests(ConfigCase):
         self.assertProblem({"databases": {"b": main}, "database": main}, "databases")
 
     def test_incompleteDatabasesAreRefused(self) -> None:
-        """A driver, an SQLite file and a pool that isn't inside out are needed."""
+        """A driver, an SQLite file and consistent bounds of the pool are required."""
         for database, name in (
             ({"args": {"database": "x"}}, "database.name: missing"),
             ({"txn_limit": 1}, "database.name: missing"),

@@ -1,4 +1,4 @@
-"""The email section: when mails are on, from whom they come, and what is refused."""
+"""The email section: when mails are on, their sender, and what is refused."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class EmailTests(EmailCase):
             self.assertIsNone(self.parse({"email": section}).email, section)
 
     def test_anythingSwitchesItOn(self) -> None:
-        """Any option of the section wants mails, and mails want a sender."""
+        """Any option of the section switches mails on, and mails require a sender."""
         for options in ({"smtp_host": "localhost"}, {"force_tls": False}, {"enable_notifs": True}):
             self.assertProblem({"email": options}, "email.notif_from: missing")
 
     def test_defaults(self) -> None:
-        """A sender is enough: the rest is as homeservers have it."""
+        """A sender is enough: the defaults are those of Synapse."""
         expected = EmailConfig(
             host="localhost",
             port=25,
@@ -49,7 +49,7 @@ class EmailTests(EmailCase):
         self.assertEqual((email.force_tls, email.starttls, email.require_tls), (False, True, False))
 
     def test_notifications(self) -> None:
-        """Newcomers are notified where both options say so; the second does by itself."""
+        """New users are notified if both options are set; the second is by default."""
         for options, notified in (
             ({"notif_for_new_users": True}, False),
             ({"enable_notifs": True}, True),
@@ -58,7 +58,7 @@ class EmailTests(EmailCase):
             self.assertIs(self.email(**options).notifies_newcomers, notified, options)
 
     def test_whole(self) -> None:
-        """Each option has its place; the certificate's name is the host's unless given."""
+        """Each option is read; the certificate's name is the host's unless given."""
         email = self.email(
             smtp_host="mail.example",
             smtp_user="robot",
@@ -78,7 +78,7 @@ class EmailTests(EmailCase):
         )
 
     def test_unused(self) -> None:
-        """What is about clients has no effect yet, and is told so."""
+        """Options about clients have no effect yet, and are listed so."""
         names = ("invite_client_location", "client_base_url", "riot_base_url")
         config = self.parse({"email": {**SENDER, **dict.fromkeys(names, "x")}})
         self.assertEqual(set(config.unused), {f"email.{name}" for name in names})
@@ -87,7 +87,7 @@ class EmailTests(EmailCase):
 
 class SenderTests(EmailCase):
     def test_forms(self) -> None:
-        """The sender is an address, with or without a name, in which the app's may stand, be it
+        """The sender is an address, with or without a name, which may contain the app's name,
         however odd: it never becomes part of the address."""
         app = 'Acme, "Inc" <a@b>'
         for written, name, address in (
@@ -109,7 +109,7 @@ class SenderTests(EmailCase):
             self.assertEqual((email.from_name, email.from_address), (name, address))
 
     def test_refused(self) -> None:
-        """What is not exactly one address stops the start."""
+        """Anything but exactly one address stops the start."""
         for written in (
             "nobody", "a@b.example, c@b.example", "A, B <a@b.example>", "%(app)s@hs.example",
             "a@%(app)s",
@@ -122,7 +122,7 @@ class SenderTests(EmailCase):
         self.assertRefused({"notif_from": "A, B <a@b.example>"}, "a comma in it stands in quotes")
 
     def test_lineEnds(self) -> None:
-        """Nothing that stands in a header may have a line end or another control character."""
+        """A value for a header must not contain a line end or another control character."""
         for end in ("\r\nBcc: a@b.example", "\x00", "\u202e"):
             for name in ("notif_from", "app_name"):
                 self.assertRefused(
@@ -136,8 +136,8 @@ class SenderTests(EmailCase):
 
 class HostTests(EmailCase):
     def test_names(self) -> None:
-        """Whatever a resolver knows is a host: an underscore is fine, an address may have
-        brackets, and letters beyond ASCII are written in A-labels."""
+        """Any name that a resolver may know is a host: an underscore is allowed, an address may
+        have brackets, and letters beyond ASCII are written in A-labels."""
         for written, host in (
             ("mail_relay", "mail_relay"),
             ("Mail.Example", "mail.example"),
@@ -152,7 +152,7 @@ class HostTests(EmailCase):
             self.assertEqual(self.email(tlsname=written).tls_name, host)
 
     def test_refused(self) -> None:
-        """What no resolver knows is told of at the start, with what to write instead."""
+        """A name that no resolver can know is refused at the start, with what to write instead."""
         for written, mend in (
             ("mail.example:587", "write smtp_host: mail.example and smtp_port: 587"),
             ("[::1]:25", "write smtp_host: [::1] and smtp_port: 25"),
@@ -171,7 +171,7 @@ class HostTests(EmailCase):
 
 class SubjectTests(EmailCase):
     def test_subjects(self) -> None:
-        """Subjects know the names of server and app, and no other."""
+        """Subjects may use the names of server and app, and no other."""
         given = {"email_validation": "[%(server_name)s] %(app)s", "email_already_in_use": "x"}
         self.assertEqual(self.email(subjects=given).subjects, given)
         for subject in ("%(user)s", "%s", "%d%%", "100%"):
@@ -183,10 +183,10 @@ class SubjectTests(EmailCase):
 
 class SecurityTests(EmailCase):
     def test_contradictions(self) -> None:
-        """Half of a login, and security that is both required and switched off, are refused."""
+        """Half of a login, and TLS that is both required and switched off, are refused."""
         self.assertRefused({"smtp_user": "robot"}, "email.smtp_pass: missing")
         self.assertRefused({"smtp_pass": "s"}, "email.smtp_user: missing")
-        # What is there, but wrong, is not missing besides.
+        # A value that is present but invalid is not reported as missing too.
         path = self.file("s")
         for wrong in (
             {"smtp_pass": "s", "smtp_pass_path": path},
@@ -202,7 +202,7 @@ class SecurityTests(EmailCase):
         self.email(require_transport_security=True, enable_tls=False, force_tls=True)
 
     def test_unencryptedLogin(self) -> None:
-        """A password that is to go unencrypted over a network brings a warning."""
+        """A password that would be sent unencrypted over a network causes a warning."""
         login = {**SENDER, "smtp_user": "robot", "smtp_pass": "s", "enable_tls": False}
         self.assertWarning({"email": {**login, "smtp_host": "mail.example"}}, "unencrypted")
         for quiet in ({}, {"smtp_host": "127.0.0.1"}, {"smtp_host": "a", "force_tls": True}):
@@ -219,8 +219,8 @@ class TemplateTests(EmailCase):
             (self.directory / name).write_text("")
 
     def test_found(self) -> None:
-        """An administrator's files take the place of ours: by a homeserver's names for them, by
-        those that the options give, or by our own, which need no entry."""
+        """An administrator's templates replace ours: by a homeserver's names for them, by those
+        that the options give, or by our own, which need no entry."""
         self.write("registration.html", "my.txt", "registration_failure.html", "add_threepid.txt")
         self.write("mails/add_threepid.txt")
         expected = {
@@ -241,7 +241,7 @@ class TemplateTests(EmailCase):
         self.assertEqual((new.templates, new.template_dir), (expected, None))
 
     def test_missing(self) -> None:
-        """A file that is named but not there is refused; the usual name may be without one."""
+        """A file that is named but missing is refused; a default name may have no file."""
         self.assertRefused(
             {"add_threepid_template_html": "mine.html"},
             "email.add_threepid_template_html: there is no such file ('mine.html')",

@@ -1,4 +1,4 @@
-"""The homeserver beside us: where it is, and what it knows us by."""
+"""The homeserver beside regsys: its address, and its token for regsys."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class HomeserverTests(ConfigCase):
             self.assertIsNone(self.parse(section(**nothing)).homeserver)
 
     def test_refused(self) -> None:
-        """Either alone is of no use; an address is one, without a login in it; a token fits into
-        a header, and no complaint quotes it."""
+        """The address without the token, or the reverse, is refused; so is an invalid address or
+        one with a login in it. The token must fit into a header, and no problem quotes it."""
         for options, part in (
             ({"url": URL}, ".as_token: missing"),
             ({"as_token": "canary"}, ".url: missing"),

@@ -13,7 +13,8 @@ class IdentityServerTests(ConfigCase):
         return self.parse(options).identity_servers
 
     def test_default(self) -> None:
-        """Without options, every one of the internet may be asked, and none of our own networks."""
+        """Without options, every server of the internet may be asked, and none of our own
+        networks."""
         servers = self.servers()
         self.assertEqual((servers.urls, servers.others, servers.default), ({}, True, None))
         self.assertTrue(servers.may_bind)
@@ -21,8 +22,8 @@ class IdentityServerTests(ConfigCase):
         self.assertFalse(servers.networks.forbids("1.1.1.1"))
 
     def test_named(self) -> None:
-        """Those that are named are asked as they are written, and nobody else; the default one is
-        always among them."""
+        """Listed servers are asked under the written name, and no others; the default one is always
+        among them."""
         servers = self.servers(
             default_identity_server="http://127.0.0.1:8090/",
             enable_3pid_lookup=False,
@@ -39,7 +40,7 @@ class IdentityServerTests(ConfigCase):
         self.assertFalse(self.servers(regsys={"identity_servers": []}).others)
 
     def test_wrong(self) -> None:
-        """What is no address of a server is refused, and told where it stands."""
+        """An invalid server name is refused with its position."""
         for text in ("ftp://a", "https://", "https://u:p@a.example", "a.example?b", "a b", "a:b_"):
             (problem,) = self.problems({"default_identity_server": text})
             self.assertTrue(problem.startswith("default_identity_server: not the add"), problem)
@@ -47,8 +48,8 @@ class IdentityServerTests(ConfigCase):
             self.assertTrue(problem.startswith("regsys.identity_servers[1]: not the"), problem)
 
     def test_networks(self) -> None:
-        """A list takes the place of ours, but for the addresses that mean this machine; there are
-        exceptions; what is no network is refused."""
+        """A list replaces ours, except for this machine's own addresses; there are exceptions; an
+        invalid network is refused."""
         networks = self.servers(
             ip_range_blacklist=["192.0.2.0/24", "10.0.0.1/8"], ip_range_whitelist=["10.1.0.0/16"]
         ).networks

@@ -7,7 +7,7 @@ from tests.config.case import ConfigCase
 
 class UnusedTests(ConfigCase):
     def test_foreignAndFutureOptionsAreUnused(self) -> None:
-        """What has no effect is listed under its dotted name, and brings no warning."""
+        """An option without effect is listed under its dotted name, and causes no warning."""
         config = self.parse(
             {
                 "email": {"notif_from": "a@example.com", "client_base_url": "https://app.example/"},
@@ -32,7 +32,7 @@ class UnusedTests(ConfigCase):
         self.assertEqual(config.warnings, ())
 
     def test_misspeltOptionsBringTheNearestName(self) -> None:
-        """A slip of the pen is unused, and a warning names what was probably meant."""
+        """A misspelt option is unused, and a warning has the probable name."""
         for options, meant in (
             ({"bcrypt_round": 4}, "mean bcrypt_rounds?"),
             ({"registration_require_token": True}, "mean registration_requires_token?"),
@@ -46,8 +46,8 @@ class UnusedTests(ConfigCase):
             self.assertEqual(len(self.parse(options).unused), 1)
 
     def test_guards(self) -> None:
-        """What should keep somebody out, or let somebody in, and is not acted on has a sentence of
-        its own that says what it guards; what is empty or switched off has none."""
+        """An option that should keep users out, or let them in, and has no effect has a warning of
+        its own that says what it guards; if it is empty or switched off, it has none."""
         for name, used, guarded in (
             ("modules", [{"module": "x.Y"}], "no module is loaded"),
             ("spam_checker", {"module": "x.Y"}, "no spam checker"),

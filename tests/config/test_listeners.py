@@ -1,4 +1,4 @@
-"""Where the service listens."""
+"""The listeners of the service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ListenerTests(ConfigCase):
         return {"listeners": [{**served, **listener} for listener in listeners]}
 
     def test_withoutAnyOneListensOnLoopback(self) -> None:
-        """Nothing listed: port 8008 for this machine alone."""
+        """Without listeners: port 8008 on loopback."""
         (listener,) = self.parse({}).listeners
         self.assertEqual((listener.port, listener.bind_addresses), (8008, ("127.0.0.1",)))
 
@@ -34,7 +34,7 @@ class ListenerTests(ConfigCase):
                 self.assertEqual((listener.port, listener.bind_addresses), (port, expected))
 
     def test_unixSockets(self) -> None:
-        """A socket has permissions, and trusts the proxy that has reached it."""
+        """A socket has permissions, and trusts the proxy that connects to it."""
         for written, mode in (
             (None, 0o666),
             (0o777, 0o777),
@@ -52,7 +52,7 @@ class ListenerTests(ConfigCase):
             self.assertEqual(self.parse(options).listeners, (expected,))
 
     def test_onlyOurResourcesAreKept(self) -> None:
-        """Foreign resources and listeners are passed over and listed; health is always there."""
+        """Foreign resources and listeners are ignored and listed; health is always there."""
         config = self.parse(
             self.listeners(
                 {"port": 8008, "resources": [{"names": ["client", "federation"]}]},
@@ -71,8 +71,8 @@ class ListenerTests(ConfigCase):
         )
 
     def test_metrics(self) -> None:
-        """Metrics have a listener of their own, or are named as a resource; unless they are
-        enabled both are without effect, and said to be so."""
+        """Metrics have a listener of their own, or are named as a resource; unless they are enabled
+        both are without effect, and listed so."""
         options = self.listeners(
             {"port": 8008, "resources": [{"names": ["client", "metrics"]}]},
             {"port": 9000, "type": "metrics", "resources": None},
@@ -90,7 +90,8 @@ class ListenerTests(ConfigCase):
             self.assertEqual(set(config.unused), unused)
 
     def test_impossibleListenersAreRefused(self) -> None:
-        """Port and path exclude each other, sockets have no TLS, somebody must serve clients."""
+        """Port and path exclude each other, sockets have no TLS, and one listener must serve
+        clients."""
         for listener, name in (
             ({}, "listeners[0].port"),
             ({"port": 1, "path": "s"}, "listeners[0].port"),
@@ -119,7 +120,7 @@ class ListenerTests(ConfigCase):
         self.assertProblem({**socket, **tls}, "listeners[0].tls")
 
     def test_tlsNeedsItsFiles(self) -> None:
-        """With a TLS listener both files must be there; without one they are not looked at."""
+        """With a TLS listener both files must exist; without one they are not read."""
         listeners = self.listeners({"port": 1, "tls": True})
         self.assertEqual(len(self.problems(listeners)), 2)
         files = {"tls_certificate_path": __file__, "tls_private_key_path": "gone.pem"}
@@ -131,7 +132,7 @@ class ListenerTests(ConfigCase):
         self.assertEqual(self.parse({**listeners, **files}).tls, expected)
 
     def test_forwardedAddressesWithoutKnownProxiesAreWarnedOf(self) -> None:
-        """X-Forwarded-For is believed as far as the operator wishes, who is told."""
+        """X-Forwarded-For is trusted as far as the operator configures, with a warning."""
         options = self.listeners({"port": 1, "x_forwarded": True})
         self.assertWarning(options, "x_forwarded", "trusted_proxies")
         everything = {

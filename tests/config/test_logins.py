@@ -14,7 +14,8 @@ class LoginTests(ConfigCase):
     )
 
     def test_lifetimes(self) -> None:
-        """Lifetimes are milliseconds; null ends refresh tokens, absence leaves five minutes."""
+        """Lifetimes are milliseconds; null switches refresh tokens off, the default is five
+        minutes."""
         tokens = self.parse({"session_lifetime": "1d", **dict.fromkeys(self.NAMES, "1h")}).tokens
         self.assertEqual(tokens.session_lifetime_ms, 86_400_000)
         for name in self.NAMES:
@@ -31,12 +32,13 @@ class LoginTests(ConfigCase):
         self.assertEqual(self.parse({"session_lifetime": "1m"}).warnings, ())
 
     def test_guestsAndASessionLifetimeDoNotGoTogether(self) -> None:
-        """A guest's login can't end: one is told that guests are refused."""
+        """A guest's login can't expire: a warning says that guests are refused."""
         options = {"session_lifetime": "1d", "allow_guest_access": True}
         self.assertWarning(options, "session_lifetime", "guests")
 
     def test_passwordLogin(self) -> None:
-        """Only a plain true lets one log in by password; to confirm, only_for_reauth will do."""
+        """Only a plain true enables login by password; for reauthentication, only_for_reauth is
+        enough."""
         for value, login, reauth in (
             (True, True, True),
             (False, False, False),
@@ -46,7 +48,7 @@ class LoginTests(ConfigCase):
             self.assertEqual((passwords.login_enabled, passwords.reauth_enabled), (login, reauth))
 
     def test_passwordsAreTakenAsConfigured(self) -> None:
-        """Pepper, cost, policy and the way of long passwords come from their own places."""
+        """Pepper, cost, policy and the handling of long passwords come from their own options."""
         kinds = ("digit", "symbol", "lowercase", "uppercase")
         for kind in kinds:
             policy = {"enabled": True, "minimum_length": 9, f"require_{kind}": True}

@@ -1,4 +1,4 @@
-"""Who proves phone numbers."""
+"""Which server validates phone numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GATEWAY: dict[str, Any] = {
 
 class PhonesTests(ConfigCase):
     def test_identityServer(self) -> None:
-        """With an identity server numbers are on offer, unless they are switched off."""
+        """With an identity server numbers are offered, unless they are switched off."""
         config = self.parse(DELEGATE)
         self.assertEqual(config.phones.identity_server, "https://id.example")
         self.assertEqual((config.threepids.offered, config.unused), ({"msisdn"}, ()))
@@ -27,7 +27,7 @@ class PhonesTests(ConfigCase):
         self.assertEqual(off.threepids.offered, frozenset())
 
     def test_required(self) -> None:
-        """Numbers may be required where somebody proves them."""
+        """Numbers may be required if a server can validate them."""
         required = {"registrations_require_3pid": ["msisdn"], "enable_registration": True}
         self.assertEqual(self.parse({**required, **DELEGATE}).threepids.required, {"msisdn"})
 
@@ -37,7 +37,7 @@ class PhonesTests(ConfigCase):
             self.assertFalse(config.phones.can_validate, nothing)
 
     def test_refused(self) -> None:
-        """No other server confirms mails, and a URL is one."""
+        """No other server can validate mails, and an invalid URL is refused."""
         name = "account_threepid_delegates"
         for value, part in (
             ({"email": "https://id.example"}, ".email: no other server"),
@@ -53,7 +53,7 @@ class PhonesTests(ConfigCase):
         return {"regsys": {"sms": {"url": "https://sms.example/send", **options}}}
 
     def test_gateway(self) -> None:
-        """With a gateway, or a sender of an embedder, numbers are on offer."""
+        """With a gateway, or an embedder's sender, numbers are offered."""
         config = self.parse(self.sms(authorization="Bearer x", format="form"))
         assert config.phones.sms is not None
         self.assertEqual(config.phones.sms, SmsConfig(**GATEWAY))

@@ -1,4 +1,4 @@
-"""Proxies by way of which other servers are asked."""
+"""Proxies for requests to other servers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ProxyTests(ConfigCase):
             return self.parse(options).proxies
 
     def test_options(self) -> None:
-        """Each scheme has its proxy, with TLS and a password where they are written."""
+        """Each scheme has its proxy, with TLS and a password if they are given."""
         proxies = self.proxies(
             http_proxy="proxy.example:3128",
             https_proxy="https://me:a%40b@proxy.example",
@@ -32,17 +32,17 @@ class ProxyTests(ConfigCase):
         self.assertEqual(Proxy.parse("http://proxy.example"), Proxy("proxy.example", 80))
 
     def test_environment(self) -> None:
-        """The environment counts where no option is set, and not at all where one is."""
-        said = {"https_proxy": "http://a.example:8080", "no_proxy": "b.example, c.example"}
+        """The environment counts if no option is set, and not at all if one is."""
+        environment = {"https_proxy": "http://a.example:8080", "no_proxy": "b.example, c.example"}
         proxy = Proxy("a.example", 8080)
         expected = ProxiesConfig(by_scheme={"https": proxy}, direct=("b.example", "c.example"))
-        self.assertEqual(self.proxies(said), expected)
-        chosen = self.proxies(said, no_proxy_hosts=["*"])
+        self.assertEqual(self.proxies(environment), expected)
+        chosen = self.proxies(environment, no_proxy_hosts=["*"])
         self.assertEqual(chosen, ProxiesConfig(direct=("*",)))
         self.assertEqual(self.proxies(), ProxiesConfig())
 
     def test_direct(self) -> None:
-        """Hosts are asked directly by their name, by what it ends with, by name and port."""
+        """Exceptions are hosts by name, by the end of the name, or by name and port."""
         proxy = Proxy("proxy.example", 80)
         for direct, host, asked_directly in (
             ("a.example", "a.example", True),
@@ -62,8 +62,8 @@ class ProxyTests(ConfigCase):
             self.assertIsNone(proxies.proxy_for("http", host, 443))
 
     def test_wrong(self) -> None:
-        """What is no proxy is refused in the file, and warned of in the environment; whatever
-        password it holds is not told."""
+        """An invalid proxy is refused in the file, and causes a warning in the environment; its
+        password is not shown."""
         for text in ("socks5://u:canary@a", "http://", "http://a:x", "http://u:canary@a:99999"):
             with mock.patch.dict(os.environ, {}, clear=True):
                 (problem,) = self.problems({"https_proxy": text})

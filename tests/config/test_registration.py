@@ -1,4 +1,4 @@
-"""Who may register, and what is refused because it would let in too many."""
+"""Who may register, and which configurations are refused as too open."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.config.case import OPEN, ConfigCase
 
 class RegistrationTests(ConfigCase):
     def test_openRegistrationMustBeConfirmed(self) -> None:
-        """Registration without any verification starts only with the explicit flag."""
+        """Registration without any verification requires the explicit flag."""
         self.assertProblem({"enable_registration": True}, "enable_registration:", "(true)")
         self.assertProblem({"disable_registration": "false"}, "enable_registration:")
         self.assertTrue(self.parse(OPEN).registration.enabled)
@@ -17,20 +17,21 @@ class RegistrationTests(ConfigCase):
         self.assertFalse(self.parse({"enable_registration": "off"}).registration.enabled)
 
     def test_directory(self) -> None:
-        """Newcomers may be found in the user directory, unless that is switched off."""
+        """New users may be found in the user directory, unless that is switched off."""
         self.assertTrue(self.parse({}).registration.in_directory)
         hidden = self.parse({"show_users_in_user_directory": False})
         self.assertFalse(hidden.registration.in_directory)
 
     def test_theOldOppositeWins(self) -> None:
-        """disable_registration decides where it is set, either way."""
+        """disable_registration takes precedence if it is set, either way."""
         closed = self.parse({**OPEN, "disable_registration": True})
         self.assertFalse(closed.registration.enabled)
         opened = {"disable_registration": False, "enable_registration_without_verification": True}
         self.assertTrue(self.parse(opened).registration.enabled)
 
     def test_tokens(self) -> None:
-        """A token that everybody needs verifies people; one that some may bring does not."""
+        """A token that all registrations require counts as verification; an optional one does
+        not."""
         for name in ("registration_requires_token", "enable_registration_token_3pid_bypass"):
             self.assertEqual(self.parse({name: True}).warnings, ())
         required = {"enable_registration": True, "registration_requires_token": True}
@@ -44,7 +45,8 @@ class RegistrationTests(ConfigCase):
 
     def test_withAnAuthenticationServiceNobodyRegistersHere(self) -> None:
         """OAuth-only mode, in both forms, closes registration, by the shared secret too, guests and
-        password logins; people change their addresses there, unless the file says otherwise."""
+        password logins; users change their addresses in the authentication service, unless the file
+        says otherwise."""
         secret = {"registration_shared_secret": "s"}
         asked = {**OPEN, "allow_guest_access": True, **secret}
         for form in (
@@ -67,7 +69,8 @@ class RegistrationTests(ConfigCase):
             self.assertEqual(self.parse(form).warnings, ())
 
     def test_approvalNeedsBothOptions(self) -> None:
-        """One of the two alone approves everybody, and half of it is warned of."""
+        """One of the two options alone approves every user, and one of the halves causes a
+        warning."""
         enabled = {"msc3866": {"enabled": True}}
         required = {"msc3866": {"require_approval_for_new_accounts": True}}
         both = {"msc3866": {**enabled["msc3866"], **required["msc3866"]}}
@@ -78,13 +81,13 @@ class RegistrationTests(ConfigCase):
         self.assertEqual(self.parse({"experimental_features": both}).warnings, ())
 
     def test_userTypes(self) -> None:
-        """The types are support, bot and the further ones; one of them may be the default."""
+        """The types are support, bot and the configured ones; one of them may be the default."""
         types = {"extra_user_types": ["vip"], "default_user_type": "vip"}
         registration = self.parse({"user_types": types}).registration
         self.assertEqual(registration.user_types, {"support", "bot", "vip"})
         self.assertEqual(registration.default_user_type, "vip")
 
     def test_aWorkersFileIsRefused(self) -> None:
-        """Nothing but a main process starts; the main process's own old name is one."""
+        """Only a main process starts; the main process's old name is accepted."""
         self.assertProblem({"worker_app": "synapse.app.generic_worker"}, "worker_app")
         self.assertEqual(self.parse({"worker_app": "synapse.app.homeserver"}).unused, ())

@@ -1,4 +1,4 @@
-"""The rooms that newcomers join."""
+"""The rooms that new users join."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ LOBBY, ID = "#lobby:example.com", "!opaque:example.com"
 
 class RoomsTests(ConfigCase):
     def test_defaults(self) -> None:
-        """Nobody joins any; what is made is public, made by the first user, open to others."""
+        """By default there are none; a created room is public, created by the first user, and
+        federated."""
         self.assertEqual(self.parse({}).rooms, RoomsConfig())
         self.assertEqual(self.parse({"auto_join_rooms": None}).rooms, RoomsConfig())
 
@@ -42,7 +43,7 @@ class RoomsTests(ConfigCase):
         self.assertEqual((config.unused, config.warnings), ((), ()))
 
     def test_notARoom(self) -> None:
-        """What is no alias is refused by its number, value and mend."""
+        """An invalid alias is refused with its index, value and remedy."""
         for bad in (
             "lobby",
             "#lobby",
@@ -62,7 +63,7 @@ class RoomsTests(ConfigCase):
         self.assertProblem({"auto_join_rooms": LOBBY}, "auto_join_rooms: text, not a list")
 
     def test_privateWithoutInviter(self) -> None:
-        """A private preset needs somebody who invites; a public one, or none, does not."""
+        """A private preset requires an inviter; a public one, or none, does not."""
         name = "autocreate_auto_join_room_preset"
         for preset in ("private_chat", "trusted_private_chat"):
             self.assertProblem(
@@ -72,7 +73,7 @@ class RoomsTests(ConfigCase):
         self.assertProblem({name: "secret_chat"}, f"{name}: not known here ('secret_chat')")
 
     def test_refused(self) -> None:
-        """An inviter is a name without its server; whether rooms are made has two answers."""
+        """An inviter is a name without its server; whether rooms are created is a boolean."""
         for bad in ("@admin:example.com", "admin:example.com"):
             self.assertProblem(
                 {"auto_join_mxid_localpart": bad}, "auto_join_mxid_localpart: a whole user ID", bad

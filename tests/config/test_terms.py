@@ -1,4 +1,4 @@
-"""Policies: which there are, which newcomers must accept, and what is no policy."""
+"""Policies: which there are, which new users must accept, and what is invalid."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class TermsCase(ConfigCase):
             (self.directory / "en" / f"{version}.html").write_text("")
 
     def consent(self, **more: Any) -> dict[str, Any]:
-        """A user_consent section that is all right, but for this."""
+        """A valid user_consent section, but for these options."""
         return {"template_dir": str(self.directory), "version": "1.0", **more}
 
 
 class UserConsentTests(TermsCase):
     def test_absent(self) -> None:
-        """Nothing is asked without the section, nor by one that sets nothing."""
+        """No policy is required without the section, nor by an empty one."""
         empty = dict.fromkeys(("template_dir", "version", "policy_name"))
         for section in (None, {}, empty, {"policy_name": "Privacy Policy"}):
             self.assertEqual(self.parse({"user_consent": section}).terms, TermsConfig())
 
     def test_whole(self) -> None:
-        """The policy has its version, its name, and whether newcomers must accept it."""
+        """The policy has its version, its name, and whether new users must accept it."""
         for more, name, asked in (
             ({}, "Privacy Policy", False),
             ({"policy_name": "House rules", "require_at_registration": True}, "House rules", True),
@@ -53,13 +53,13 @@ class UserConsentTests(TermsCase):
             self.assertEqual((config.unused, config.warnings), ((), ()))
 
     def test_numbers(self) -> None:
-        """A version that YAML takes for a number is one, as it was written."""
+        """A version that YAML reads as a number is accepted, as it was written."""
         for written, version in ((1.0, "1.0"), (2, "2")):
             config = self.parse({"user_consent": self.consent(version=written), **SECRET})
             self.assertEqual(config.terms.policies["privacy_policy"].version, version)
 
     def test_refused(self) -> None:
-        """What is missing, or is no version, is named, with what to do about it."""
+        """A missing or invalid value is reported by name, with the remedy."""
         cases: list[tuple[dict[str, Any], str]] = [
             ({"template_dir": None}, "user_consent.template_dir: missing"),
             ({"version": None}, "user_consent.version: missing"),
@@ -83,7 +83,7 @@ class UserConsentTests(TermsCase):
             self.assertProblem({"user_consent": self.consent(**more), **SECRET}, part)
 
     def test_homeserversOwn(self) -> None:
-        """What only a homeserver can do with the section is listed as unused."""
+        """Options that only a homeserver can follow are listed as unused."""
         names = ("server_notice_content", "send_server_notice_to_guests", "block_events_error")
         section = self.consent(**dict.fromkeys(names, "x"))
         config = self.parse({"user_consent": section, **SECRET})
@@ -91,7 +91,7 @@ class UserConsentTests(TermsCase):
         self.assertEqual(config.warnings, ())
 
     def test_warnings(self) -> None:
-        """Links that nobody can follow, and pages that no listener serves, are warned of."""
+        """Links that cannot be followed, and pages that no listener serves, cause warnings."""
         self.assertWarning({"user_consent": self.consent()}, "form_secret")
         here = {"user_consent": self.consent(), **SECRET}
         rules = {"version": "1", "en": {"name": "Rules", "url": "https://rules.example/"}}
@@ -113,7 +113,7 @@ class PoliciesTests(TermsCase):
         return {"regsys": {"policies": policies}}
 
     def test_several(self) -> None:
-        """Each has a version and languages, its text here or elsewhere; newcomers accept all."""
+        """Each has a version and languages, its text here or elsewhere; new users accept all."""
         file = str(self.directory / "en" / "2.html")
         rules = {
             "version": 1.2,
@@ -136,7 +136,7 @@ class PoliciesTests(TermsCase):
         self.assertEqual(list(both.at_registration), ["rules"])
 
     def test_refused(self) -> None:
-        """Each fault is told by its dotted name."""
+        """Each mistake is reported by its dotted name."""
         good = {"name": "Rules", "url": "https://rules.example/"}
         for policy, part in (
             ({"en": good}, "regsys.policies.rules.version: missing"),
@@ -162,7 +162,7 @@ class PoliciesTests(TermsCase):
         self.assertProblem(self.policies(**{"No name": {}}), "regsys.policies.No name")
 
     def test_givenTwice(self) -> None:
-        """One policy has one place."""
+        """A policy may be configured in one section only."""
         policy = {"version": "1", "en": {"name": "P", "url": "https://p.example/"}}
         options = self.policies(privacy_policy=policy)
         self.assertEqual(set(self.parse(options).terms.policies), {"privacy_policy"})

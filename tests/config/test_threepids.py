@@ -1,4 +1,5 @@
-"""Email addresses and phone numbers: who needs one, which are allowed, where links may lead."""
+"""Email addresses and phone numbers: whether they are required, which are allowed, where links may
+lead."""
 
 from __future__ import annotations
 
@@ -13,14 +14,15 @@ GOOD = {"medium": "email", "pattern": r"^[^@]+@good\.example$"}
 
 class ThreepidsTests(ConfigCase):
     def test_default(self) -> None:
-        """Nothing is asked for, nothing refused; without the email section nothing proven."""
+        """No address is required, none refused; without the email section none is validated."""
         self.assertEqual(self.parse({}).threepids, ThreepidsConfig())
         self.assertEqual(self.parse({}).limits.validation, Rate(0.003, 5))
         for nothing in (None, {}, {"validation_token_lifetime": None}):
             self.assertEqual(self.parse({"email": nothing}).threepids.offered, frozenset())
 
     def test_email(self) -> None:
-        """Any content of the email section has addresses proven; a link is good for an hour."""
+        """With any content in the email section addresses are validated; a link is valid for an
+        hour."""
         threepids = self.parse(MAILS).threepids
         self.assertEqual(threepids.offered, {"email"})
         self.assertEqual(threepids.token_lifetime_ms, 3_600_000)
@@ -30,7 +32,7 @@ class ThreepidsTests(ConfigCase):
         self.assertEqual(longer.token_lifetime_ms, 2 * 24 * 3_600_000)
 
     def test_required(self) -> None:
-        """Who must prove an address is verified, so registration may be open."""
+        """A required address counts as verification, so registration may be open."""
         required = {**MAILS, "enable_registration": True, "registrations_require_3pid": ["email"]}
         config = self.parse(required)
         self.assertEqual(config.threepids.required, {"email"})
@@ -38,7 +40,8 @@ class ThreepidsTests(ConfigCase):
         self.assertEqual(config.warnings, ())
 
     def test_requiredInVain(self) -> None:
-        """What nobody could prove is refused, whether registration is open or not."""
+        """A required address that cannot be validated is refused, whether registration is open or
+        not."""
         for options in ({}, OPEN):
             name = "registrations_require_3pid"
             self.assertProblem({**options, name: ["email"]}, name, "the email section")
@@ -51,7 +54,7 @@ class ThreepidsTests(ConfigCase):
         self.assertProblem({**open_to_all, name: ["msisdn"]}, "enable_registration:")
 
     def test_allowed(self) -> None:
-        """Patterns are read, and one without an end is warned of."""
+        """Patterns are read, and one without an end causes a warning."""
         config = self.parse({"allowed_local_3pids": [GOOD]})
         allowed = AllowedThreepid("email", re.compile(GOOD["pattern"]))
         self.assertEqual((config.threepids.allowed, config.warnings), ((allowed,), ()))
@@ -69,7 +72,7 @@ class ThreepidsTests(ConfigCase):
                 self.assertIn("allowed_local_3pids[0].pattern has no $", warnings[0])
 
     def test_notAllowed(self) -> None:
-        """What is no entry is told, with its place."""
+        """An invalid entry is reported with its position."""
         for entry, part in (
             ({"medium": "email"}, "[0].pattern: missing"),
             ({"pattern": "a$"}, "[0].medium: missing"),
@@ -80,7 +83,7 @@ class ThreepidsTests(ConfigCase):
             self.assertProblem({"allowed_local_3pids": [entry]}, f"allowed_local_3pids{part}")
 
     def test_nobodyAllowed(self) -> None:
-        """Where everybody must prove what no entry allows nobody could register: refused."""
+        """If an address is required and no entry allows one, no user could register: refused."""
         phones = {"medium": "msisdn", "pattern": r"^49\d+$"}
         required = {**MAILS, "registrations_require_3pid": ["email"]}
         for allowed in ([], [GOOD], [GOOD, phones]):
@@ -102,6 +105,6 @@ class ThreepidsTests(ConfigCase):
             self.assertEqual(config.threepids.next_link_domains, domains, value)
 
     def test_hidden(self) -> None:
-        """That an address is taken is told unless it is to be hidden."""
+        """That an address is in use is reported unless it is to be hidden."""
         hidden = {"request_token_inhibit_3pid_errors": True}
         self.assertTrue(self.parse(hidden).threepids.hide_taken)

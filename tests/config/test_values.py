@@ -1,4 +1,4 @@
-"""Typed values: what is refused and how it is told, and secrets."""
+"""Typed values: what is refused and how it is reported, and secrets."""
 
 from __future__ import annotations
 
@@ -55,12 +55,13 @@ class ValueTests(ConfigCase):
         self.assertProblem({"pid_file": {"x": "y"}}, "(a mapping)")
 
     def test_longTextIsCut(self) -> None:
-        """Sixty characters of a value are enough to find it."""
-        for length, shown in ((60, 60 * "x"), (61, 60 * "x" + "…")):
-            self.assertProblem({"public_baseurl": length * "x"}, f"('{shown}')")
+        """A long value is cut to sixty characters."""
+        for length, expected in ((60, 60 * "x"), (61, 60 * "x" + "…")):
+            self.assertProblem({"public_baseurl": length * "x"}, f"('{expected}')")
 
     def test_whatNestsIsNotShown(self) -> None:
-        """A mapping, or text in its place, is told by kind alone: it may hold a password."""
+        """A mapping, or text in its place, is reported by its type alone: it may contain a
+        password."""
         for options in (
             {"database": "postgres://regsys:hunter2@db/regsys"},
             {"database": {"name": "psycopg2", "args": ["hunter2"]}},
@@ -101,7 +102,7 @@ class SecretTests(ConfigCase):
         return path
 
     def test_inlineOrFromAFile(self) -> None:
-        """A file's secret comes without the white space around it; neither is ever shown."""
+        """A file's secret is stripped of surrounding white space; no secret is ever shown."""
         inline = self.parse(self.introspection(**{"": "hunter2"}))
         filed = self.parse(self.introspection(_path=self.file("  hunter2\n\n")))
         for config in (inline, filed):
@@ -110,13 +111,13 @@ class SecretTests(ConfigCase):
             self.assertEqual(config.warnings, ())
 
     def test_databasePasswordsAreNotShown(self) -> None:
-        """What psycopg2 gets is absent from the configuration's repr."""
+        """The arguments for psycopg2 do not appear in the configuration's repr."""
         args = {"user": "regsys", "password": "hunter2"}
         config = self.parse({"database": {"name": "psycopg2", "args": args}})
         self.assertNotIn("hunter2", repr(config))
 
     def test_twiceOrUnreadableIsRefused(self) -> None:
-        """A secret given twice and a file that is empty, or can't be read, are problems."""
+        """A secret that is given twice, and a file that is empty or can't be read, are problems."""
         path = self.file("hunter2")
         for options, wrong in (
             (self.introspection(**{"": "hunter2", "_path": path}), "given twice"),
@@ -130,7 +131,7 @@ class SecretTests(ConfigCase):
 
     def test_emptyIsNotSet(self) -> None:
         """An empty secret counts as not set, whichever it is, with a warning that names it; a file
-        may stand beside it. Nothing that must be there comes to be so by it."""
+        may be given beside it. A required secret is still missing if it is empty."""
         path = self.file("hunter2")
         for options, name in (
             ({"registration_shared_secret": ""}, "registration_shared_secret"),
@@ -148,7 +149,7 @@ class SecretTests(ConfigCase):
         config = self.parse({"registration_shared_secret": "", "macaroon_secret_key": ""})
         self.assertIsNone(config.registration.shared_secret)
         self.assertIsNone(config.tokens.macaroon_secret_key)
-        self.assertEqual(len(config.warnings), 3, config.warnings)  # the key is made up, too
+        self.assertEqual(len(config.warnings), 3, config.warnings)  # the key is generated, too
         both = self.parse(self.introspection(**{"": "", "_path": path}))
         self.assertEqual(both.introspection_secret, Secret("hunter2"))
         self.assertEqual(self.parse({"password_config": {"pepper": ""}}).warnings, ())
@@ -156,7 +157,7 @@ class SecretTests(ConfigCase):
         self.assertProblem({**captcha, "recaptcha_private_key": ""}, "recaptcha_private_key: miss")
 
     def test_anEmptyLoginIsNone(self) -> None:
-        """A mail server with an empty login is asked without one; half of one stays refused."""
+        """A mail server with an empty login is used without one; half of one is still refused."""
         email = {"notif_from": "a@example.com", "smtp_user": "", "smtp_pass": ""}
         config = self.parse({"email": email})
         assert config.email is not None
@@ -170,8 +171,8 @@ class SecretTests(ConfigCase):
             path = self.file("hunter2", mode)
             self.assertWarning(self.introspection(_path=path), path, f"{mode:04o}")
 
-    def test_withoutAMacaroonKeyTheOperatorIsTold(self) -> None:
-        """No key is a warning, and left to the store."""
+    def test_withoutAMacaroonKeyThereIsAWarning(self) -> None:
+        """Without a key there is a warning, and the store keeps one."""
         config = parse({"server_name": "example.com"})
         self.assertIsNone(config.tokens.macaroon_secret_key)
         self.assertIn("macaroon_secret_key", config.warnings[0])
@@ -179,7 +180,7 @@ class SecretTests(ConfigCase):
 
 class URLTests(SynchronousTestCase):
     def test_urls(self) -> None:
-        """Whatever host a resolver may know is one in a URL too; what it cannot know is refused."""
+        """Any host that a resolver may know is accepted in a URL too; others are refused."""
         for host in (
             "captcha_service",
             "captcha_service:8080",
@@ -192,13 +193,14 @@ class URLTests(SynchronousTestCase):
             self.assertFalse(is_url(f"http://{host}/x"), host)
 
 
-class MadeTests(ConfigCase):
-    """The file of registration_shared_secret_path, which may not be there yet."""
+class CreatedFileTests(ConfigCase):
+    """The file of registration_shared_secret_path, which may not exist yet."""
 
     OPTION = "registration_shared_secret_path"
 
     def test_made(self) -> None:
-        """It is made whole, random, for its owner alone, with a warning; then it is read."""
+        """It is created complete, random, and for its owner alone, with a warning; later it is
+        read."""
         made = []
         for _ in range(2):
             path = self.mktemp()
@@ -214,7 +216,7 @@ class MadeTests(ConfigCase):
         self.assertGreater(len(made[0]), 40)
 
     def test_anothersStays(self) -> None:
-        """Of two processes that make it at once both have the one file that is there."""
+        """Two processes that create it concurrently both have the same file."""
         path = self.mktemp()
         self.assertTrue(make_secret_file(path))
         before = Path(path).read_text()
@@ -223,7 +225,8 @@ class MadeTests(ConfigCase):
         self.assertEqual(os.listdir(os.path.dirname(path)), [os.path.basename(path)])
 
     def test_notWhereOnlyLookedAt(self) -> None:
-        """Who only looks at a configuration makes nothing, and is told that a start would."""
+        """A command that only reads the configuration creates no file, and says that a start
+        would."""
         path = self.mktemp()
         file = self.file(f"server_name: a.example\nmacaroon_secret_key: k\n{self.OPTION}: {path}")
         (warning,) = load([file], makes_files=False).warnings
@@ -231,7 +234,7 @@ class MadeTests(ConfigCase):
         self.assertFalse(os.path.exists(path))
 
     def test_refused(self) -> None:
-        """Without its directory it cannot be made, and neither can any other secret's file."""
+        """Without its directory it cannot be created, and no other secret's file is."""
         self.assertProblem({self.OPTION: "/nowhere/key"}, "no directory to make it in")
         self.assertProblem({self.OPTION: "/proc/key"}, "cannot be made: ")
         for name in ("recaptcha_private_key_path", "form_secret_path"):

@@ -1,4 +1,4 @@
-"""What logins grant, what their tokens look like, and whose a token is."""
+"""What logins grant, the form of their tokens, and the owner of a token."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def logins(clock: Optional[Clock] = None, secret: bytes = SECRET, **config: Any)
 
 class TermsTests(SynchronousTestCase):
     def test_deviceID(self) -> None:
-        """A device without an id gets ten random capitals, one with an id keeps it."""
+        """A device without an id gets ten random capitals; one with an id keeps it."""
         made = {logins().terms(DeviceRequest()).device_id for _ in range(20)}
         self.assertEqual(len(made), 20)
         for device_id in made:
@@ -48,7 +48,7 @@ class TermsTests(SynchronousTestCase):
         self.assertEqual(logins().terms(DeviceRequest(device_id="mine ⚙")).device_id, "mine ⚙")
 
     def test_lengths(self) -> None:
-        """A device id has 512 characters at most, a display name 100."""
+        """A device id has at most 512 characters, a display name 100."""
         logins().terms(DeviceRequest(device_id="ä" * 512, display_name="ä" * 100))
         for request in (
             DeviceRequest(device_id="a" * 513),
@@ -58,7 +58,7 @@ class TermsTests(SynchronousTestCase):
             self.assertRaises(InvalidParam, logins().terms, request)
 
     def test_lifetimes(self) -> None:
-        """Every end is the earliest of those that apply, and the session's caps them all."""
+        """Every expiry is the earliest of those that apply, and the session's caps them all."""
         refreshable = "refreshable_access_token_lifetime_ms"
         nonrefreshable = "nonrefreshable_access_token_lifetime_ms"
         session, refresh = "session_lifetime_ms", "refresh_token_lifetime_ms"
@@ -89,14 +89,14 @@ class TermsTests(SynchronousTestCase):
             self.assertEqual((terms.refreshable, *minutes), expected, (config, wanted))
 
     def test_guest(self) -> None:
-        """A guest's login is for ``guest_device``, without end and without a refresh token,
+        """A guest's login is for ``guest_device``, without expiry and without a refresh token,
         whatever is asked for and whatever lifetimes other tokens have."""
         asked = DeviceRequest(device_id="MINE", wants_refresh_token=True, is_guest=True)
         made = logins(nonrefreshable_access_token_lifetime_ms=MINUTE_MS)
         self.assertEqual(made.terms(asked), LoginTerms(device_id="guest_device", is_guest=True))
 
     def test_guestWhereSessionsEnd(self) -> None:
-        """Where sessions must end there are no guests, whose tokens never do."""
+        """If sessions must expire, there are no guests, whose tokens never do."""
         made = logins(session_lifetime_ms=MINUTE_MS)
         self.assertRaises(Forbidden, made.terms, DeviceRequest(is_guest=True))
         self.assertFalse(made.terms(DeviceRequest()).is_guest)
@@ -126,8 +126,8 @@ class IssueTests(SynchronousTestCase):
         self.assertIsNone(logins().issue(ALICE, LoginTerms(device_id="D"), "k").refresh_token)
 
     def test_sameKeySameTokens(self) -> None:
-        """The same key gives the very same tokens; another key, another secret, and the other
-        token of the pair have other letters."""
+        """The same key gives the very same tokens; another key, another secret, and the other token
+        of the pair have other letters."""
 
         def letters(login: Login) -> list[str]:
             pair = [login.access_token, login.refresh_token or Secret("")]
@@ -144,7 +144,7 @@ class IssueTests(SynchronousTestCase):
 
 
 def macaroon(secret: bytes, server: str, *caveats: str) -> str:
-    """A version-1 macaroon as the format's description has it, made without the library."""
+    """A version-1 macaroon according to the format's description, made without the library."""
 
     def sign(key: bytes, text: bytes) -> bytes:
         return hmac.new(key, text, hashlib.sha256).digest()
@@ -164,7 +164,7 @@ def macaroon(secret: bytes, server: str, *caveats: str) -> str:
 
 class SecrecyTests(SynchronousTestCase):
     def test_repr(self) -> None:
-        """The secret behind all tokens is not shown."""
+        """The secret behind all tokens does not appear in a repr."""
         self.assertNotIn(repr(SECRET), repr(logins()))
 
 
@@ -175,8 +175,8 @@ class GuestTokenTests(SynchronousTestCase):
         return guest_tokens().read(Secret(macaroon(secret, SERVER, *caveats)))
 
     def test_form(self) -> None:
-        """A guest's token is a version-1 macaroon with its five caveats in their order, in
-        unpadded URL-safe base 64."""
+        """A guest's token is a version-1 macaroon with its five caveats in their order, in unpadded
+        URL-safe base 64."""
         token = guest_tokens().make(UserID("42", SERVER), "n")
         self.assertEqual(token.reveal(), macaroon(SECRET, SERVER, *self.caveats))
 
@@ -200,8 +200,8 @@ class GuestTokenTests(SynchronousTestCase):
         self.assertEqual(self.read(*self.caveats), UserID("42", SERVER))
 
     def test_strangersTokens(self) -> None:
-        """A token under another key, for another purpose, with a claim added or without the
-        guest's mark is nobody's."""
+        """A token under another key, for another purpose, with a claim added or without the guest's
+        mark names no user."""
         gen, kind, user, nonce, guest = self.caveats
         self.assertIsNone(self.read(*self.caveats, secret=b"another key"))
         for caveats in (
@@ -218,7 +218,7 @@ class GuestTokenTests(SynchronousTestCase):
             self.assertIsNone(self.read(*caveats), caveats)
 
     def test_noise(self) -> None:
-        """Whatever a stranger sends, it is nobody's token and no error."""
+        """Arbitrary input names no user, and causes no error."""
         token = macaroon(SECRET, SERVER, *self.caveats)
         for noise in ("", "x", token[:-5], token[:40], "ä", "\ud800", "MDAxZWxvY2F0", "{}"):
             self.assertIsNone(guest_tokens().read(Secret(noise)), noise)

@@ -21,7 +21,7 @@ ROUNDS = 4
 
 
 class Threads:
-    """A runner whose threads work when they are told to."""
+    """A runner whose threads work when the test says so."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Deferred[Any], Callable[[], Any]]] = []
@@ -32,7 +32,7 @@ class Threads:
         return deferred
 
     def finish(self) -> None:
-        """Do what was handed over first."""
+        """Do the work that was handed over first."""
         deferred, call = self.calls.pop(0)
         execute(call).chainDeferred(deferred)
 
@@ -68,7 +68,7 @@ class PoolCase(SynchronousTestCase):
 
 class QueueTests(PoolCase):
     def test_hashFits(self) -> None:
-        """The hash is made with the pool's pepper and rounds, and fits its password only."""
+        """The hash is made with the pool's pepper and rounds, and verifies its password only."""
         hashed = self.hash("password")
         self.assertNoResult(hashed)
         self.workers.finish()
@@ -80,7 +80,7 @@ class QueueTests(PoolCase):
         self.assertEqual([self.successResultOf(answer) for answer in answers], [True, False])
 
     def test_truncates(self) -> None:
-        """A pool that truncates makes hashes that a truncating server reads."""
+        """A pool that truncates makes hashes that a truncating server verifies."""
         self.pool.truncate = True
         hashed = self.hash("x" * 100)
         self.workers.finish()
@@ -88,7 +88,8 @@ class QueueTests(PoolCase):
         self.assertTrue(bcrypt.checkpw(b"x" * 72, stored.encode()))
 
     def test_firstComeFirstServed(self) -> None:
-        """No more hashes are under way than threads; the others follow in their order."""
+        """At most as many hashes are under way as there are threads; the others follow in their
+        order."""
         hashings = self.fill(3)
         self.assertEqual(len(self.workers.calls), 2)
         for done, hashed in enumerate(hashings):
@@ -108,9 +109,10 @@ class QueueTests(PoolCase):
         self.assertNoResult(self.hash("in time"))
 
     def test_retryHintIsTheTimeThatTheQueueTakes(self) -> None:
-        """The hint follows from how long the latest hashes took, and from the threads."""
+        """The hint follows from the duration of the latest hashes, and from the number of
+        threads."""
         for step_s in (0.5, 2.0):
-            # Each look at the clock is one step later, so that every hash takes one step.
+            # Each reading of the clock is one step later, so that every hash takes one step.
             self.pool.seconds = itertools.count(0, step_s).__next__
             for _ in range(40):
                 self.hash("password")
@@ -122,7 +124,7 @@ class QueueTests(PoolCase):
             self.workers.finish_all()
 
     def test_retryHintBeforeAnyHash(self) -> None:
-        """Before anything was measured the hint goes by the rounds: 0.3 s a hash at twelve."""
+        """Before any measurement the hint follows from the rounds: 0.3 s a hash at twelve."""
         for rounds, expected_ms in [(12, 4950), (13, 9900)]:
             self.pool = HashingPool(
                 run=Threads().run, threads=2, seconds=self.clock.seconds, rounds=rounds
@@ -140,8 +142,8 @@ class QueueTests(PoolCase):
         self.assertFalse(self.pool.has_room())
 
     def test_waitingForRoom(self) -> None:
-        """Who waits for room hears of it when the queue is less than half full again, unless it was
-        cancelled."""
+        """A caller that waits for room goes on when the queue is less than half full again, unless
+        it was cancelled."""
         self.successResultOf(Deferred.fromCoroutine(self.pool.wait_for_room()))
         self.fill(17)
         patient, gone = (Deferred.fromCoroutine(self.pool.wait_for_room()) for _ in range(2))
@@ -153,8 +155,8 @@ class QueueTests(PoolCase):
         self.successResultOf(patient)
 
     def test_refused(self) -> None:
-        """Before the process ends all who wait are refused, those whose hash a thread is making
-        included, and so is whoever comes later; what was made is there."""
+        """Before the process ends all waiting callers are refused, including those whose hash is
+        being made, and so are later ones; a hash that was made is still there."""
         made = self.hash("password", "dialogue")
         self.workers.finish()
         hashings = [*self.fill(1), self.hash("other", "other"), self.verify("password", None)]
@@ -166,7 +168,7 @@ class QueueTests(PoolCase):
         self.assertEqual(self.successResultOf(again), self.successResultOf(made))
 
     def test_whoeverGoesAwayWhileWaitingIsNotHashed(self) -> None:
-        """A caller who cancels before its turn leaves the queue."""
+        """A caller that cancels before its turn leaves the queue."""
         hashings = self.fill(2)
         hashings[2].cancel()
         self.failureResultOf(hashings[2], CancelledError)
@@ -200,7 +202,8 @@ class QueueTests(PoolCase):
             self.failureResultOf(self.hash("password"), RuntimeError)
 
     def test_accountWithoutPasswordTakesAsLong(self) -> None:
-        """Without a stored hash nothing fits, and a thread makes a hash of the pool's rounds."""
+        """Without a stored hash no password is right, and a thread makes a hash of the pool's
+        rounds."""
         salts: list[bytes] = []
         original = bcrypt.hashpw
 
@@ -216,30 +219,30 @@ class QueueTests(PoolCase):
         self.assertEqual([salt[:7] for salt in salts], [b"$2b$04$"])
 
     def test_loneSurrogateIsNotQueued(self) -> None:
-        """A password that is no text is refused before it takes up a thread."""
+        """A password that is not valid Unicode is refused before it takes up a thread."""
         self.failureResultOf(self.hash("\ud800"), InvalidParam)
         self.failureResultOf(self.verify("\ud800", None), InvalidParam)
         self.assertEqual(self.workers.calls, [])
 
     def test_noSecretIsShown(self) -> None:
-        """Neither pepper, password nor hash stands in the pool's repr."""
+        """Neither pepper, password nor hash appears in the pool's repr."""
         hashed = self.hash("hunter2", "dialogue")
         self.workers.finish()
-        shown = repr(self.pool)
-        self.assertIn("dialogue", shown)
+        text = repr(self.pool)
+        self.assertIn("dialogue", text)
         for secret in ["'pepper'", "hunter2", self.successResultOf(hashed)]:
-            self.assertNotIn(secret, shown)
+            self.assertNotIn(secret, text)
 
 
 class OnceTests(PoolCase):
     def remembers(self, once: str, password: str) -> bool:
-        """Whether the dialogue's hash of this password is there, so that no thread makes it."""
+        """Whether this session's hash of this password is there, so that no thread makes it."""
         self.workers.finish_all()
         self.hash(password, once)
         return not self.workers.calls
 
     def test_samePasswordIsHashedOnce(self) -> None:
-        """Within a dialogue, simultaneous and later callers share one hash of one password."""
+        """Within a session, simultaneous and later callers share one hash of one password."""
         together = [self.hash("password", "dialogue") for _ in range(16)]
         self.assertEqual(len(self.workers.calls), 1)
         self.workers.finish()
@@ -248,14 +251,16 @@ class OnceTests(PoolCase):
         self.assertEqual(len(results), 1)
         self.assertTrue(verify_password(b"passwordpepper", results.pop()))
 
-    def test_dialoguesShareNothing(self) -> None:
-        """Two dialogues with the same password have hashes of their own, and so has none."""
+    def test_sessionsShareNothing(self) -> None:
+        """Two sessions with the same password have hashes of their own, and so have calls without
+        one."""
         hashings = [self.hash("password", once) for once in ("one", "two", None, None)]
         self.workers.finish_all()
         self.assertEqual(len({self.successResultOf(hashed) for hashed in hashings}), 4)
 
     def test_anotherPasswordTakesItsPlace(self) -> None:
-        """A new password is hashed; from then on it is the dialogue's, the old one is not."""
+        """A new password is hashed; from then on its hash is the session's, the old one is
+        forgotten."""
         first, second = self.hash("first", "dialogue"), self.hash("second", "dialogue")
         self.workers.finish_all()
         again = self.hash("second", "dialogue")
@@ -264,7 +269,7 @@ class OnceTests(PoolCase):
         self.assertNoResult(self.hash("first", "dialogue"))
 
     def test_cancellingLeavesTheOthersTheirs(self) -> None:
-        """Of several who wait for one hash, one who goes away takes nothing from the others."""
+        """If one of several callers that wait for one hash cancels, the others still get it."""
         first, second = self.hash("password", "dialogue"), self.hash("password", "dialogue")
         first.cancel()
         self.failureResultOf(first, CancelledError)
@@ -272,7 +277,8 @@ class OnceTests(PoolCase):
         self.successResultOf(second)
 
     def test_failureIsNotRemembered(self) -> None:
-        """A hash that failed fails for all who wait for it, and is made anew for the next."""
+        """A hash that failed fails for all callers that wait for it, and is made again for the
+        next."""
         hashings = [self.hash("password", "dialogue") for _ in range(2)]
         self.workers.fail()
         for hashed in hashings:
@@ -282,7 +288,7 @@ class OnceTests(PoolCase):
         self.successResultOf(again)
 
     def test_failureOfTheOldLeavesTheNew(self) -> None:
-        """When a replaced password's hash fails, the hash that took its place is still there."""
+        """When a replaced password's hash fails, the hash that replaced it is still there."""
         first, second = self.hash("first", "dialogue"), self.hash("second", "dialogue")
         self.workers.fail()
         self.failureResultOf(first, MemoryError)
@@ -291,7 +297,8 @@ class OnceTests(PoolCase):
         self.assertTrue(self.remembers("dialogue", "second"))
 
     def test_fullQueueLeavesTheEarlierHash(self) -> None:
-        """With the queue full a remembered hash still answers, and a refusal replaces nothing."""
+        """With the queue full a remembered hash is still returned, and a refusal replaces
+        nothing."""
         hashed = self.hash("password", "dialogue")
         self.workers.finish()
         self.fill()
@@ -300,7 +307,7 @@ class OnceTests(PoolCase):
         self.assertEqual(self.successResultOf(again), self.successResultOf(hashed))
 
     def test_memoryExpires(self) -> None:
-        """An hour later the dialogue's hash is forgotten; the younger one is not."""
+        """An hour later a session's hash is forgotten; a younger one is not."""
         self.hash("password", "old")
         self.workers.finish()
         self.clock.advance(1)
@@ -311,7 +318,7 @@ class OnceTests(PoolCase):
         self.assertFalse(self.remembers("old", "password"))
 
     def test_memoryIsBounded(self) -> None:
-        """Of more dialogues than the pool may remember, the one begun first is forgotten."""
+        """Beyond the pool's bound the session that was begun first is forgotten."""
         self.patch(hashing, "REMEMBERED_SESSIONS", 2)
         for once, password in [("one", "1"), ("two", "1"), ("one", "2"), ("three", "1")]:
             self.hash(password, once)

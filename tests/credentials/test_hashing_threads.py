@@ -26,14 +26,16 @@ class ThreadsTests(TestCase):
         self.addCleanup(self.threads.stop)
 
     async def test_worksOutsideTheReactorsThread(self) -> None:
-        """What runs in the threads runs elsewhere; its result and its error come back here."""
+        """A function runs in another thread; its result and its error come back to the
+        reactor's."""
         there = await self.threads.run(threading.get_ident)
         self.assertNotEqual(there, threading.get_ident())
         with self.assertRaises(ValueError):
             await self.threads.run(int, "x")
 
     async def test_threadsYieldToTheReactor(self) -> None:
-        """On Linux the threads have a lower priority than the process; the process keeps its."""
+        """On Linux the threads have a lower priority than the process; the process keeps its
+        own."""
         if sys.platform != "linux":
             raise SkipTest("priorities of single threads are Linux's")
         there = await self.threads.run(os.getpriority, os.PRIO_PROCESS, 0)
@@ -59,7 +61,7 @@ class ThreadsTests(TestCase):
         self.assertFalse(there.is_alive())
 
     def test_oneForEachCore(self) -> None:
-        """Unless told otherwise there are as many threads as cores that we may use."""
+        """By default there are as many threads as cores that the process may use."""
         threads = HashingThreads(reactor)  # type: ignore[arg-type]  # likewise
         self.assertGreaterEqual(threads.size, 1)
         self.assertLessEqual(threads.size, os.cpu_count() or 1)

@@ -42,7 +42,7 @@ class PolicyTests(SynchronousTestCase):
     )
 
     def test_firstRefusalInOrderIsRaised(self) -> None:
-        """Length, digit, symbol, upper case and lower case are asked for in that order."""
+        """Length, digit, symbol, upper case and lower case are required in that order."""
         for password, refusal in [
             ("", PasswordTooShort),
             ("é" * 7, PasswordTooShort),
@@ -54,12 +54,13 @@ class PolicyTests(SynchronousTestCase):
             self.assertRaises(refusal, check_policy, self.strict, password)
 
     def test_passwordWithEverythingPasses(self) -> None:
-        """A password that has all that is asked for passes, whatever its alphabet."""
+        """A password that fulfils all requirements passes, whatever its alphabet."""
         check_policy(self.strict, "Abcdef 1")
         check_policy(self.strict, "Щука, 1 рубль")
 
     def test_onlyWhatIsRequiredIsAsked(self) -> None:
-        """Each requirement stands alone: a policy of one kind takes any password with it."""
+        """Each requirement is independent: a policy with one of them accepts any password that
+        fulfils it."""
         for kind, password in [
             ("require_digit", "1"),
             ("require_symbol", "-"),
@@ -73,13 +74,13 @@ class PolicyTests(SynchronousTestCase):
         policy = PasswordPolicy(enabled=True, require_symbol=True)
         self.assertRaises(PasswordNoSymbol, check_policy, policy, "Übergrößenträger1")
 
-    def test_lengthIsToldToThePerson(self) -> None:
-        """A password that is too short is answered with the length that is needed."""
+    def test_lengthIsReported(self) -> None:
+        """A password that is too short is refused with the required length."""
         refusal = self.assertRaises(PasswordTooShort, check_policy, self.strict, "short")
         self.assertIn("8", refusal.text)
 
     def test_disabledPolicyAsksNothing(self) -> None:
-        """A policy that isn't enabled lets even the empty password pass."""
+        """A policy that isn't enabled accepts even the empty password."""
         check_policy(attr.evolve(self.strict, enabled=False), "")
 
 
@@ -91,7 +92,7 @@ class HashTests(SynchronousTestCase):
         return verify_password(prepare(password, pepper), stored)
 
     def test_hashIsPlainBcrypt(self) -> None:
-        """What fits into bcrypt's 72 bytes is hashed as any other server does it."""
+        """A password of at most 72 bytes is hashed as on any other server."""
         stored = self.hashed("pässword", "pepper")
         self.assertTrue(stored.startswith("$2b$04$"))
         self.assertTrue(bcrypt.checkpw("pässwordpepper".encode(), stored.encode()))
@@ -109,12 +110,12 @@ class HashTests(SynchronousTestCase):
         self.assertTrue(self.verifies("\N{FULLWIDTH LATIN SMALL LETTER C}afé", stored))
 
     def test_bytesAreCountedNotCharacters(self) -> None:
-        """72 bytes are hashed as they are, 73 are marked, however many characters they make."""
+        """72 bytes are hashed directly, 73 are marked, however many characters they make."""
         self.assertFalse(self.hashed("é" * 36).startswith(PREHASHED))
         self.assertTrue(self.hashed("é" * 36 + "e").startswith(PREHASHED))
 
     def test_longPasswordCountsToItsEnd(self) -> None:
-        """Of a long password the last character counts, and the pepper behind it too."""
+        """In a long password the last character counts, and so does the pepper behind it."""
         stored = self.hashed("x" * 100, "pepper")
         self.assertTrue(self.verifies("x" * 100, stored, "pepper"))
         self.assertFalse(self.verifies("x" * 99 + "y", stored, "pepper"))
@@ -122,7 +123,7 @@ class HashTests(SynchronousTestCase):
         self.assertFalse(self.verifies("x" * 100, stored, "salt"))
 
     def test_digestIsNoPassword(self) -> None:
-        """What a long password is hashed to on the way does not open its account."""
+        """The intermediate digest of a long password is not a valid password."""
         stored = self.hashed("x" * 100)
         entered = passwords._bcrypt_input(b"x" * 100, True).decode()
         self.assertTrue(bcrypt.checkpw(entered.encode(), stored[len(PREHASHED) :].encode()))
@@ -135,31 +136,31 @@ class HashTests(SynchronousTestCase):
         self.assertFalse(self.verifies("x" * 72, stored, "salt"))
 
     def test_truncatingMakesHashesForOthers(self) -> None:
-        """With ``truncate`` a long password's hash is what a truncating server makes."""
+        """With ``truncate`` the hash of a long password is that of a truncating server."""
         stored = self.hashed("x" * 100, truncate=True)
         self.assertTrue(bcrypt.checkpw(b"x" * 72, stored.encode()))
         self.assertTrue(self.verifies("x" * 100, stored))
 
     def test_whatIsNoHashFitsNothing(self) -> None:
-        """A stored value that is no bcrypt hash verifies nothing, and breaks nothing."""
+        """A stored value that is no bcrypt hash verifies nothing, and raises no error."""
         for stored in ["", "x", PREHASHED, "$2b$99$" + "a" * 53, "$2b$04$é", "$argon2id$v=19$"]:
             self.assertFalse(self.verifies("password", stored), stored)
 
     def test_loneSurrogateIsRefused(self) -> None:
-        """A password that is no text is refused, without showing it."""
+        """A password that is not valid Unicode is refused, without showing it."""
         refusal = self.assertRaises(InvalidParam, prepare, "secret\ud800", "")
         self.assertNotIn("secret", str(refusal))
         self.assertTrue(refusal.__suppress_context__)
 
     def test_agreesWithPlainTruncatingBcrypt(self) -> None:
-        """Over 2000 random passwords a truncating bcrypt and ours read each other's hashes."""
+        """Over 2000 random passwords a truncating bcrypt and ours verify each other's hashes."""
         chance = random.Random(18)
         long = 0
         for _ in range(2000):
             password = _random_text(chance)
             data = unicodedata.normalize("NFKC", password).encode()
             long += len(data) > 72
-            # Whatever fits is hashed alike with and without the option.
+            # Short passwords have the same hash with and without the option.
             ours = self.hashed(password, truncate=len(data) > 72)
             theirs = bcrypt.hashpw(data[:72], ours[:29].encode()).decode()
             self.assertEqual(ours, theirs)

@@ -1,7 +1,7 @@
-"""A captcha service's ``siteverify``, with all the ways in which it may go wrong.
+"""A captcha service's ``siteverify``, with every fault that it may have.
 
-What it does depends on the ``response`` alone (see ANSWERS): any client of regsys chooses a
-mishap by the response that it sends. ``python -m tests.doubles.captcha PORT`` serves it.
+Its answer depends on the ``response`` alone (see ANSWERS): a client of regsys chooses a fault by
+the response that it sends. ``python -m tests.doubles.captcha PORT`` serves it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ANSWERS: Mapping[str, Any] = {
     "used": {"success": False, "error-codes": ["timeout-or-duplicate"]},
     "silent-no": {"success": False},
     "odd-codes": {"success": False, "error-codes": {"x": [None]}},
-    # What is no answer at all:
+    # Invalid answers:
     "our-secret": {"success": False, "error-codes": ["invalid-input-secret"]},
     "its-error": {"success": False, "error-codes": [None, "internal-error"]},
     "empty-object": {},
@@ -48,8 +48,8 @@ RAW: Mapping[str, bytes] = {
     "huge": b'{"success": true, "more": "' + b"x" * 70_000 + b'"}',
 }
 STATUSES: Mapping[str, int] = {"500": 500, "404": 404, "201": 201, "redirect": 302, "kept": 307}
-# Those that say neither yes nor no, and end at once.
-MISHAPS = (
+# The faults: neither yes nor no, and an immediate end.
+FAULTS = (
     *(name for name in list(ANSWERS)[list(ANSWERS).index("our-secret") :]),
     *RAW,
     *STATUSES,
@@ -69,7 +69,7 @@ class CaptchaDouble(Resource):
         self.paths: list[bytes] = []
 
     def render_GET(self, request: Request) -> bytes:
-        """For tests, where it is a process: the responses that it was asked about."""
+        """For tests with the double in a process: the responses that it was asked about."""
         return json.dumps([fields.get("response") for fields in self.asked]).encode()
 
     def render_POST(self, request: Request) -> Any:
@@ -79,7 +79,7 @@ class CaptchaDouble(Resource):
         self.asked.append(fields)
         if fields.get("secret") != SECRET:
             return json.dumps(ANSWERS["our-secret"]).encode()
-        # What follows a # makes a response another one with the same answer.
+        # The part behind a # makes a response another one with the same answer.
         chosen = fields.get("response", "").partition("#")[0]
         if chosen == STALL:
             return NOT_DONE_YET
@@ -119,7 +119,7 @@ class CaptchaProcess(DoubleProcess):
             with opener.open(self.url, timeout=PATIENCE_S) as answer:
                 return response in json.load(answer)
 
-        until(is_asked, lambda: f"nobody asks about {response!r}")
+        until(is_asked, lambda: f"no request about {response!r}")
 
 
 if __name__ == "__main__":

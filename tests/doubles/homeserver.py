@@ -1,8 +1,8 @@
-"""A homeserver, so far as an application service sees it: what the client-server API of the
-Matrix specification v1.18 says of accounts, aliases, rooms and profiles, and its mishaps.
+"""A homeserver as an application service sees it: what the client-server API of the Matrix
+specification v1.18 says of accounts, aliases, rooms and profiles, and its faults.
 
-``python -m tests.doubles.homeserver PORT`` serves it, with ``/double`` for tests to look in
-(GET), and to order mishaps and add ``accounts`` (POST).
+``python -m tests.doubles.homeserver PORT`` serves it, with ``/double`` for tests: GET returns its
+state, POST sets faults and adds ``accounts``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SERVER = "test.example"
 AS_TOKEN = "the-double's-as-token-canary"
 NAMESPACE = r"@.*:test\.example"
 
-# What is answered instead of acting.
+# Answered instead of acting.
 STALL, HANG_UP = "stall", "hang-up"
-# What is done after acting, in place of an answer.
+# Done after acting, in place of an answer.
 FORGET, LIMBO = "forget", "limbo"
 INSTEAD: Mapping[str, tuple[int, bytes]] = {
     "500": (500, b'{"errcode": "M_UNKNOWN", "error": "Internal server error"}'),
@@ -43,8 +43,8 @@ INSTEAD: Mapping[str, tuple[int, bytes]] = {
     "redirect": (302, b"{}"),
     "odd-refusal": (403, b'{"errcode": 7, "error": ["\\u0000"]}'),
 }
-MISHAPS = (*INSTEAD, HANG_UP)
-# What is no answer about a room.
+FAULTS = (*INSTEAD, HANG_UP)
+# Answers that name no room.
 NO_ROOM: Mapping[str, tuple[int, bytes]] = {
     "no-room": (200, b"{}"),
     "odd-room": (200, b'{"room_id": "lobby"}'),
@@ -83,8 +83,8 @@ class Room:
 
 
 class HomeserverDouble(Resource):
-    """``profiles`` maps its accounts to their display names. ``calls`` has what was asked, and as
-    whom; ``mishaps`` what is to go wrong with the next calls of a name, in order."""
+    """``profiles`` maps its accounts to their display names. ``calls`` has the name and the acting
+    user of each call; ``faults`` the faults of the next calls of a name, in order."""
 
     isLeaf = True
 
@@ -103,11 +103,11 @@ class HomeserverDouble(Resource):
         self.rooms: dict[str, Room] = {}
         self.aliases: dict[str, str] = {}
         self.calls: list[tuple[str, Optional[str]]] = []
-        self.mishaps: dict[str, list[str]] = {}
+        self.faults: dict[str, list[str]] = {}
         self._numbers: Iterator[int] = count(1)
 
     def called(self, name: str) -> int:
-        """How often this was asked."""
+        """How often this was called."""
         return sum(call == name for call, _ in self.calls)
 
     def add_room(self, alias: str, **more: Any) -> Room:
@@ -125,27 +125,27 @@ class HomeserverDouble(Resource):
         path = request.uri.decode("ascii").partition("?")[0]
         body = json.loads(request.content.read() or b"null")
         if path == "/double":
-            return self._looked_into(request, body)
+            return self._test_api(request, body)
         segments = [unquote(part, errors="strict") for part in path.split("/")[3:]]
         name, act = self._route(request.method.decode(), segments)
         acting = request.args.get(b"user_id", [None])[0]
         self.calls.append((name, acting and acting.decode()))
-        waiting = self.mishaps.get(name)
-        mishap = waiting.pop(0) if waiting else None
-        if mishap == STALL:
+        waiting = self.faults.get(name)
+        fault = waiting.pop(0) if waiting else None
+        if fault == STALL:
             return NOT_DONE_YET
-        instead = {**INSTEAD, **NO_ROOM}.get(mishap or "")
+        instead = {**INSTEAD, **NO_ROOM}.get(fault or "")
         if instead is not None:
             status, content = instead
             request.setResponseCode(status)
             request.setHeader(b"Location", b"/elsewhere")
             return content
-        if mishap == HANG_UP:
+        if fault == HANG_UP:
             return self._hang_up(request)
         answer = self._answer(request, act, acting, body)
-        if mishap == LIMBO:
+        if fault == LIMBO:
             return NOT_DONE_YET
-        return self._hang_up(request) if mishap == FORGET else answer
+        return self._hang_up(request) if fault == FORGET else answer
 
     def _answer(
         self, request: Request, act: Callable[..., Any], acting: Optional[bytes], body: Any
@@ -200,7 +200,7 @@ class HomeserverDouble(Resource):
                 return "data", lambda who, body, _: self._keep(user_id, who, kind, body)
         raise AssertionError(f"unknown: {method} {path}")
 
-    # --- What the specification says -----------------------------------------------------
+    # --- The specification ---------------------------------------------------------------
 
     def _register(self, who: str, body: Any, args: Any) -> Any:
         if body["type"] != "m.login.application_service" or who != self.sender:
@@ -242,8 +242,8 @@ class HomeserverDouble(Resource):
         room = self._known(room_id)
         if room.join_rule != "public" and room.members.get(who) not in ("join", "invite"):
             raise Refused(403, "M_FORBIDDEN")
-        shown = {"room_id": room_id, "join_rule": room.join_rule, "children_state": []}
-        return {"rooms": [{**shown, "guest_can_join": False, "world_readable": False}]}
+        room_json = {"room_id": room_id, "join_rule": room.join_rule, "children_state": []}
+        return {"rooms": [{**room_json, "guest_can_join": False, "world_readable": False}]}
 
     def _invite(self, room_id: str, who: str, user_id: str) -> Any:
         room = self._known(room_id)
@@ -301,13 +301,13 @@ class HomeserverDouble(Resource):
             raise Refused(404, "M_NOT_FOUND")
         return self.rooms[room_id]
 
-    def _looked_into(self, request: Request, body: Any) -> bytes:
+    def _test_api(self, request: Request, body: Any) -> bytes:
         if request.method == b"POST":
             self.profiles.update(dict.fromkeys(body.pop("accounts", ())))
-            self.mishaps.update(body)
+            self.faults.update(body)
         rooms = {alias: attr.asdict(self.room(alias)) for alias in self.aliases}
-        shown = {"calls": self.calls, "profiles": self.profiles, "rooms": rooms}
-        return json.dumps(shown).encode()
+        state = {"calls": self.calls, "profiles": self.profiles, "rooms": rooms}
+        return json.dumps(state).encode()
 
 
 def main(port: int) -> None:

@@ -1,7 +1,7 @@
-"""An identity server that proves phone numbers, with all the ways in which it may go wrong.
+"""An identity server that validates phone numbers, with every fault that it may have.
 
-The ``sid`` of a request, or else its ``client_secret``, begins with the name of the mishap; what
-follows ``..`` makes it another one. ``python -m tests.doubles.identity PORT`` serves it.
+The ``sid`` of a request, or else its ``client_secret``, begins with the name of the fault; a suffix
+behind ``..`` makes it another one. ``python -m tests.doubles.identity PORT`` serves it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ API = "/_matrix/identity/api/v1"
 CODE = "123456"
 VALIDATED_MS = 1_700_000_000_000
 STALL, DRIP, HANG_UP = "stall", "drip", "hang-up"
-PROOF = {"medium": "msisdn", "address": "4915112345678", "validated_at": VALIDATED_MS}
+VALIDATION = {"medium": "msisdn", "address": "4915112345678", "validated_at": VALIDATED_MS}
 
-# Plain refusals, of whatever is asked: status and body.
+# Plain refusals of any request: status and body.
 REFUSALS: Mapping[str, tuple[int, Any]] = {
     "no-session": (404, {"errcode": "M_NO_VALID_SESSION", "error": "No such session."}),
     "not-validated": (400, {"errcode": "M_SESSION_NOT_VALIDATED", "error": "Not yet."}),
     "limited": (429, {"errcode": "M_LIMIT_EXCEEDED", "error": "Slow.", "retry_after_ms": 1500}),
     "silent": (403, {"errcode": "ORG.EXAMPLE_NO", "error": "a\u202eb\n"}),
 }
-# What says nothing, of whatever is asked.
+# Meaningless answers to any request.
 NONSENSE: Mapping[str, tuple[int, bytes]] = {
     "empty-object": (200, b"{}"),
     "list": (200, b'[{"sid": "1", "success": true}]'),
@@ -47,38 +47,38 @@ NONSENSE: Mapping[str, tuple[int, bytes]] = {
     "400-code": (400, b'{"errcode": 5}'),
     "400-long": (400, b'{"errcode": "' + b"M" * 200 + b'"}'),
 }
-# Answers to getValidated3pid that prove nothing, though they look like proofs ...
-NO_PROOFS: Mapping[str, Any] = {
-    "email": {**PROOF, "medium": "email"},
-    "no-medium": {key: PROOF[key] for key in ("address", "validated_at")},
-    "never": {**PROOF, "validated_at": None},
-    "no-moment": {key: PROOF[key] for key in ("address", "medium")},
-    "both": {**PROOF, "errcode": "M_SESSION_EXPIRED", "error": "Too late."},
+# Answers to getValidated3pid that validate nothing, though they look as if they did ...
+NOT_VALIDATED: Mapping[str, Any] = {
+    "email": {**VALIDATION, "medium": "email"},
+    "no-medium": {key: VALIDATION[key] for key in ("address", "validated_at")},
+    "never": {**VALIDATION, "validated_at": None},
+    "no-moment": {key: VALIDATION[key] for key in ("address", "medium")},
+    "both": {**VALIDATION, "errcode": "M_SESSION_EXPIRED", "error": "Too late."},
     "old-style-no": {"errcode": "M_SESSION_NOT_VALIDATED", "error": "Not yet."},
-    "no-number": {**PROOF, "address": "111111111111111"},
+    "no-number": {**VALIDATION, "address": "111111111111111"},
 }
-# ... and those that mean nothing.
-ODD_PROOFS: Mapping[str, Any] = {
-    "number-number": {**PROOF, "address": 4915112345678},
-    "words": {**PROOF, "address": "zero"},
-    "injected": {**PROOF, "address": "4915112345678\n"},
-    "true-moment": {**PROOF, "validated_at": True},
-    "text-moment": {**PROOF, "validated_at": "1700000000000"},
-    "float-moment": {**PROOF, "validated_at": 1.5},
-    "no-such-moment": {**PROOF, "validated_at": 2**63},
-    "last-moment": {**PROOF, "validated_at": 2**63 - 1},
-    "far-future": {**PROOF, "validated_at": 9_000_000_000_000},
-    "negative": {**PROOF, "validated_at": -1},
-    "zero": {**PROOF, "validated_at": 0},
-    "list-address": {**PROOF, "address": ["4915112345678"]},
+# ... and meaningless ones.
+ODD_VALIDATIONS: Mapping[str, Any] = {
+    "number-number": {**VALIDATION, "address": 4915112345678},
+    "words": {**VALIDATION, "address": "zero"},
+    "injected": {**VALIDATION, "address": "4915112345678\n"},
+    "true-moment": {**VALIDATION, "validated_at": True},
+    "text-moment": {**VALIDATION, "validated_at": "1700000000000"},
+    "float-moment": {**VALIDATION, "validated_at": 1.5},
+    "no-such-moment": {**VALIDATION, "validated_at": 2**63},
+    "last-moment": {**VALIDATION, "validated_at": 2**63 - 1},
+    "far-future": {**VALIDATION, "validated_at": 9_000_000_000_000},
+    "negative": {**VALIDATION, "validated_at": -1},
+    "zero": {**VALIDATION, "validated_at": 0},
+    "list-address": {**VALIDATION, "address": ["4915112345678"]},
 }
-SILENCES = (*NONSENSE, HANG_UP)
+MEANINGLESS = (*NONSENSE, HANG_UP)
 
 
 class IdentityDouble(Resource):
     """``asked`` has path and fields of each request. ``clock`` drives DRIP, a byte a second.
 
-    A sid ``good`` (or ``good..…``) has been validated for the number of PROOF; one that this
+    A sid ``good`` (or ``good..…``) has been validated for the number of VALIDATION; one that this
     server gave out for a number, once CODE has been submitted.
     """
 
@@ -89,7 +89,7 @@ class IdentityDouble(Resource):
         self.clock = clock
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.sessions: dict[str, dict[str, Any]] = {}
-        # In a process of its own the moment of PROOF is long ago.
+        # In a process of its own the time of VALIDATION is long ago.
         self._validated_ms = max(VALIDATED_MS, int(clock.seconds() * 1000))
 
     def render_POST(self, request: Request) -> Any:
@@ -102,15 +102,15 @@ class IdentityDouble(Resource):
     def _answer(self, request: Request, fields: dict[str, Any]) -> Any:
         path = request.path.decode().partition(API)[2]
         self.asked.append((request.uri.decode(), fields))
-        mishap = fields.get("sid", fields.get("client_secret", "")).partition("..")[0]
-        odd = goes_wrong(request, mishap, self.clock)
+        fault = fields.get("sid", fields.get("client_secret", "")).partition("..")[0]
+        odd = misbehave(request, fault, self.clock)
         if odd is not None:
             return odd
-        status, answer = REFUSALS.get(mishap) or self._said(path, mishap, fields)
+        status, answer = REFUSALS.get(fault) or self._answer_json(path, fault, fields)
         request.setResponseCode(status)
         return json.dumps(answer).encode()
 
-    def _said(self, path: str, mishap: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
+    def _answer_json(self, path: str, fault: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
         if path == "/validate/msisdn/requestToken":
             sid = f"given{len(self.sessions)}"
             self.sessions[sid] = {**fields, "since": self._validated_ms + len(self.sessions)}
@@ -121,30 +121,31 @@ class IdentityDouble(Resource):
             success = fields["token"] == CODE
             session["validated"] = session.get("validated", False) or success
             return 200, {"success": success}
-        if mishap == "good":
-            return 200, {**PROOF, "validated_at": self._validated_ms}
+        if fault == "good":
+            return 200, {**VALIDATION, "validated_at": self._validated_ms}
         if session.get("validated") and session["client_secret"] == fields["client_secret"]:
             return 200, {
                 "medium": "msisdn",
                 "address": _german(session["phone_number"]),
                 "validated_at": session["since"],
             }
-        answer = NO_PROOFS.get(mishap) or ODD_PROOFS.get(mishap)
+        answer = NOT_VALIDATED.get(fault) or ODD_VALIDATIONS.get(fault)
         return REFUSALS["no-session"] if answer is None else (200, answer)
 
 
-def goes_wrong(request: Request, mishap: str, clock: IReactorTime) -> Any:
-    """What a resource returns for this mishap; None: it is none. ``clock`` drives DRIP."""
-    if mishap in (STALL, DRIP):
-        if mishap == DRIP:
+def misbehave(request: Request, fault: str, clock: IReactorTime) -> Any:
+    """What a resource returns for this fault; None if ``fault`` names none. ``clock`` drives
+    DRIP."""
+    if fault in (STALL, DRIP):
+        if fault == DRIP:
             _drip(request, clock)
         return NOT_DONE_YET
-    if mishap == HANG_UP:
+    if fault == HANG_UP:
         request.transport.abortConnection()
         return NOT_DONE_YET
-    if mishap not in NONSENSE:
+    if fault not in NONSENSE:
         return None
-    status, body = NONSENSE[mishap]
+    status, body = NONSENSE[fault]
     request.setResponseCode(status)
     request.setHeader(b"Location", b"/elsewhere")
     return body
@@ -160,7 +161,7 @@ class IdentityProcess(DoubleProcess):
 
 
 def _german(number: str) -> str:
-    """The digits of a number as it is dialled in Germany, where all of our callers are."""
+    """The digits of a number as it is dialled in Germany, the country of all test requests."""
     digits = "".join(sign for sign in number if sign.isdigit())
     return f"49{digits[1:]}" if digits.startswith("0") else digits
 

@@ -1,8 +1,8 @@
-"""An identity server's v2 API: what is proven, bound and unbound, with all that may go wrong.
+"""An identity server's v2 API: validations, bindings and unbindings, with every fault.
 
-A sid is ``ok..<address>``, a session that has proven this address, or
-``<step>=<mishap>..<address>``: there the ``step`` (``proven``, ``bind`` or ``unbind``) goes wrong.
-``python -m tests.doubles.identity_v2 PORT`` serves it.
+A sid is ``ok..<address>``, a session that has validated this address, or
+``<step>=<fault>..<address>``: there the ``step`` (``proven``, ``bind`` or ``unbind``) has this
+fault. ``python -m tests.doubles.identity_v2 PORT`` serves it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-from tests.doubles.identity import REFUSALS, VALIDATED_MS, goes_wrong
+from tests.doubles.identity import REFUSALS, VALIDATED_MS, misbehave
 from tests.doubles.process import DoubleProcess, serve
 
 API = "/_matrix/identity/v2"
 STEPS = {"getValidated3pid": "proven", "bind": "bind", "unbind": "unbind"}
-# Goes wrong the first time, as a 500.
+# Fails the first time, with a 500.
 ONCE = "once"
 TOKEN, UNSIGNED = "id-token-canary", "id-token-of-one-who-signed-nothing"
 NO_TOKEN = {"errcode": "M_UNKNOWN_TOKEN", "error": "Who are you?"}
 NO_TERMS = {"errcode": "M_TERMS_NOT_SIGNED", "error": "Sign first."}
 NO_RIGHT = {"errcode": "M_FORBIDDEN", "error": "Not yours."}
 
-# What it may say has been proven, and prove nothing by.
+# Answers about a validation that validate nothing.
 LIES: Mapping[str, Any] = {
     "pigeon": {"medium": "pigeon"},
     "no-address": {"address": "alice"},
@@ -34,7 +34,7 @@ LIES: Mapping[str, Any] = {
     "list": {"address": ["alice@mail.example"]},
     "null": {"medium": None},
 }
-# What it may say of the moment, in which nobody is interested.
+# Values of the time, which regsys does not use.
 MOMENTS: Mapping[str, Any] = {
     "moment-zero": {"validated_at": 0},
     "moment-words": {"validated_at": "now"},
@@ -42,13 +42,13 @@ MOMENTS: Mapping[str, Any] = {
     "moment-never": {"validated_at": None},
 }
 ODD = {**LIES, **MOMENTS}
-# What it may say has been bound, though it was asked for something else.
+# Answers to a binding that name something else than the request.
 OTHER_BINDINGS: Mapping[str, Any] = {
     "other-address": {"address": "mallory@mail.example"},
     "other-user": {"mxid": "@mallory:test.example"},
     "other-medium": {"medium": "msisdn"},
 }
-# Refusals to unbind for good: servers of old, and of few words.
+# Final refusals to unbind: those of old servers, and those without an errcode.
 NEVER: Mapping[str, tuple[int, bytes]] = {
     "404-html": (404, b"<html>Not found</html>"),
     "501": (501, b""),
@@ -59,8 +59,8 @@ NEVER: Mapping[str, tuple[int, bytes]] = {
 
 
 class IdentityV2Double(Resource):
-    """``asked`` has step, fields and the header Authorization of each request; ``bound`` whom each
-    address is bound to, and what it was bound with. ``clock`` drives DRIP."""
+    """``asked`` has step, fields and the header Authorization of each request; ``bound`` maps each
+    address to its user, and to what it was bound with. ``clock`` drives DRIP."""
 
     isLeaf = True
 
@@ -92,28 +92,30 @@ class IdentityV2Double(Resource):
             request.setResponseCode(502)
             return b""
         wrong, _, address = fields.get("sid", "").rpartition("..")
-        at, _, mishap = wrong.partition("=")
-        if (at, mishap) == (step, ONCE) and wrong not in self.failed:
+        at, _, fault = wrong.partition("=")
+        if (at, fault) == (step, ONCE) and wrong not in self.failed:
             self.failed.add(wrong)
-            mishap = "500"
+            fault = "500"
         if at == step:
-            odd = goes_wrong(request, mishap, self.clock)
+            odd = misbehave(request, fault, self.clock)
             if odd is not None:
                 return odd
-            if step == "unbind" and mishap in NEVER:
-                status, body = NEVER[mishap]
+            if step == "unbind" and fault in NEVER:
+                status, body = NEVER[fault]
                 request.setResponseCode(status)
                 return body
         else:
-            mishap = ""
-        told = REFUSALS.get(mishap) or self._said(step, mishap, address, fields, authorization)
-        request.setResponseCode(told[0])
-        return json.dumps(told[1]).encode()
+            fault = ""
+        answer = REFUSALS.get(fault) or self._answer_json(
+            step, fault, address, fields, authorization
+        )
+        request.setResponseCode(answer[0])
+        return json.dumps(answer[1]).encode()
 
-    def _said(
+    def _answer_json(
         self,
         step: str,
-        mishap: str,
+        fault: str,
         address: str,
         fields: Mapping[str, Any],
         authorization: Optional[str],
@@ -122,20 +124,20 @@ class IdentityV2Double(Resource):
             return self._unbind(fields, authorization)
         if authorization != f"Bearer {TOKEN}":
             return (403, NO_TERMS) if authorization == f"Bearer {UNSIGNED}" else (401, NO_TOKEN)
-        told = {"medium": "email", "address": address}
+        address_json = {"medium": "email", "address": address}
         if step == "proven":
-            return 200, {**told, "validated_at": VALIDATED_MS, **ODD.get(mishap, {})}
+            return 200, {**address_json, "validated_at": VALIDATED_MS, **ODD.get(fault, {})}
         self.bound[address] = (fields["mxid"], (fields["sid"], fields["client_secret"]))
-        more = {"mxid": fields["mxid"], "signatures": {}, **OTHER_BINDINGS.get(mishap, {})}
-        return 200, {**told, **more} if mishap != "silent-yes" else {}
+        more = {"mxid": fields["mxid"], "signatures": {}, **OTHER_BINDINGS.get(fault, {})}
+        return 200, {**address_json, **more} if fault != "silent-yes" else {}
 
     def _unbind(self, fields: Mapping[str, Any], authorization: Optional[str]) -> tuple[int, Any]:
         address = fields["threepid"]["address"]
-        mxid, proof = self.bound.get(address, (None, None))
+        mxid, session = self.bound.get(address, (None, None))
         if mxid is None:
-            return 404, {"errcode": "M_NOT_FOUND", "error": "Bound to nobody."}
+            return 404, {"errcode": "M_NOT_FOUND", "error": "Not bound."}
         is_signed = authorization is not None and authorization.startswith("X-Matrix ")
-        is_proven = proof == (fields.get("sid"), fields.get("client_secret"))
+        is_proven = session == (fields.get("sid"), fields.get("client_secret"))
         if mxid != fields["mxid"] or not (is_signed or is_proven):
             return 403, NO_RIGHT
         del self.bound[address]

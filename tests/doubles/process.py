@@ -1,4 +1,4 @@
-"""A double of somebody else's server as a process of its own, for tests over real HTTP."""
+"""A double of another server as a process of its own, for tests over real HTTP."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.support.ports import free_port
 
 @attr.define(eq=False)
 class DoubleProcess:
-    """``module`` serves the double on the port that it is given, by ``serve``. The port is one of
-    loopback, and kept when it comes back after ``stop``."""
+    """``module`` serves the double on a port of loopback, by ``serve``. The port stays the same
+    after ``stop`` and ``start``."""
 
     module: ClassVar[str]
 
@@ -30,7 +30,7 @@ class DoubleProcess:
 
     @property
     def url(self) -> str:
-        """What the configuration holds."""
+        """Its URL for the configuration."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
@@ -45,7 +45,7 @@ class DoubleProcess:
         assert self._process.stdout.readline() == "ready\n"
 
     def pause(self) -> None:
-        """Stop answering, as a machine that hangs; what it knows is kept for ``resume``."""
+        """Stop answering, as a machine that hangs; the state is kept for ``resume``."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -62,7 +62,7 @@ class DoubleProcess:
 
 
 def serve(double: Callable[[Any], Resource]) -> None:
-    """Serve what ``double`` makes with the reactor, on the port that the command line names."""
+    """Serve the resource that ``double`` makes of the reactor, on the port of the command line."""
     from twisted.internet import reactor
 
     chosen: Any = reactor

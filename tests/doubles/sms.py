@@ -1,4 +1,4 @@
-"""A company's SMS gateway on a socket of loopback, which may refuse, stall or be away."""
+"""A company's SMS gateway on a socket of loopback, which may refuse, stall or be down."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_port
 
 AUTHORIZATION = "Bearer of-the-gateway"
-# Answered instead of a status: nothing, until the double stops.
+# In the place of a status: no answer until the double stops.
 STALL = 0
 
 
 class SmsDouble:
-    """``messages`` are (number, text) of each request that it has said yes to; ``mishaps``: the
-    statuses of the next ones instead. It keeps its port when it comes back after ``stop``."""
+    """``messages`` are (number, text) of each accepted request; ``faults``: the statuses of the
+    next ones instead. It keeps its port after ``stop`` and ``start``."""
 
     def __init__(self, case: unittest.TestCase) -> None:
         self.messages: queue.Queue[tuple[str, str]] = queue.Queue()
-        self.mishaps: queue.Queue[int] = queue.Queue()
+        self.faults: queue.Queue[int] = queue.Queue()
         self.port = free_port()
         self._server: Optional[ThreadingHTTPServer] = None
         self._stopped = threading.Event()
@@ -31,7 +31,7 @@ class SmsDouble:
         self.start()
 
     def options(self) -> dict[str, Any]:
-        """What stands in ``regsys.sms``."""
+        """The content of ``regsys.sms``."""
         return {
             "url": f"http://127.0.0.1:{self.port}/send",
             "fields": {"messages": [{"to": "%(number)s", "body": "%(text)s"}]},
@@ -56,7 +56,7 @@ class SmsDouble:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
-        """Be away: nobody listens."""
+        """Be down: nothing listens."""
         self._stopped.set()
         if self._server is not None:
             self._server.shutdown()
@@ -64,19 +64,19 @@ class SmsDouble:
             self._server = None
 
     def next_message(self) -> tuple[str, str]:
-        """The next one that it gets: the number and the text."""
+        """The next message: the number and the text."""
         return self.messages.get(timeout=PATIENCE_S)
 
     def judge(self, headers: Any, body: bytes) -> int:
-        """The status to be answered to this request."""
+        """The status for this request."""
         if headers["Authorization"] != AUTHORIZATION:
             return 401
         try:
-            mishap = self.mishaps.get_nowait()
+            fault = self.faults.get_nowait()
         except queue.Empty:
             (message,) = json.loads(body)["messages"]
             self.messages.put((message["to"], message["body"]))
             return 200
-        if mishap == STALL:
+        if fault == STALL:
             self._stopped.wait()
-        return mishap or 503
+        return fault or 503

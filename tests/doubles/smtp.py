@@ -25,10 +25,9 @@ from twisted.mail.imap4 import PLAINCredentials
 from twisted.mail.interfaces import IMessageDelivery
 from zope.interface import implementer
 
-# What a fault can befall: a greeting, an answer to a command, or to the whole message.
+# Where a fault can be: the greeting, the answer to a command, or to the whole message.
 STEPS = ("greeting", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "message")
-# A code to answer with, or code and words; or no answer; no connection any more; an answer that
-# is none.
+# A code to answer with, or code and text; or no answer; a closed connection; an invalid answer.
 Fault = Union[int, str, tuple[int, bytes]]
 STALL, DROP, NONSENSE, ENDLESS = "stall", "drop", "nonsense", "endless"
 _ADDRESS = re.compile(rb"(?:FROM|TO):<([^>]*)>(.*)", re.I)
@@ -36,7 +35,7 @@ _ADDRESS = re.compile(rb"(?:FROM|TO):<([^>]*)>(.*)", re.I)
 
 @attr.frozen(kw_only=True)
 class Delivered:
-    """A mail as it came. ``user``: who had logged in, None: nobody."""
+    """A mail that was received. ``user``: the login of the sender; None if there was none."""
 
     sender: str
     to: str
@@ -60,9 +59,9 @@ class Delivered:
 
 @attr.define(eq=False)
 class MailServer(ServerFactory):
-    """``faults`` by step; may be changed at any time. ``tls``: offers STARTTLS with it, None:
-    does not. ``login``: name and password that are required. ``mechanisms`` None: all of them.
-    ``writes_auth_the_old_way``: as ``AUTH=LOGIN PLAIN`` and in no other form."""
+    """``faults`` by step; may be changed at any time. ``tls``: offers STARTTLS with it; None if it
+    does not. ``login``: name and password that are required. ``mechanisms``: None if all of them
+    are offered. ``writes_auth_the_old_way``: as ``AUTH=LOGIN PLAIN`` and in no other form."""
 
     faults: Mapping[str, Fault] = attr.field(factory=dict)
     tls: Any = None
@@ -74,7 +73,7 @@ class MailServer(ServerFactory):
     mails: list[Delivered] = attr.field(factory=list)
     connections: int = 0
     open: int = 0
-    said: list[bytes] = attr.field(factory=list)
+    lines: list[bytes] = attr.field(factory=list)
 
     noisy = False
 
@@ -82,7 +81,7 @@ class MailServer(ServerFactory):
         self.connections += 1
         return Connection(self)
 
-    def came(self, mail: Delivered) -> None:
+    def mail_received(self, mail: Delivered) -> None:
         self.mails.append(mail)
 
 
@@ -93,7 +92,7 @@ class _Realm:
 
 
 class Connection(smtp.ESMTP):
-    """Twisted's server, with our faults laid over its answers."""
+    """Twisted's server, with our faults in the place of its answers."""
 
     noisy = False
     timeout = None
@@ -125,7 +124,7 @@ class Connection(smtp.ESMTP):
         super().connectionLost(reason)
 
     def lineReceived(self, line: bytes) -> Any:
-        self.server.said.append(line)
+        self.server.lines.append(line)
         return super().lineReceived(line)
 
     def state_COMMAND(self, line: bytes) -> None:
@@ -137,8 +136,8 @@ class Connection(smtp.ESMTP):
         if fault is None:
             super().sendCode(code, message)
         elif isinstance(fault, int):
-            # As real ones do, it repeats what was said to it.
-            super().sendCode(fault, b"no: " + b" ".join(self.server.said[-3:]))
+            # As real servers do, it repeats the client's lines.
+            super().sendCode(fault, b"no: " + b" ".join(self.server.lines[-3:]))
         elif isinstance(fault, tuple):
             super().sendCode(*fault)
         elif fault == DROP:
@@ -190,7 +189,7 @@ class Connection(smtp.ESMTP):
 
 
 class _Arriving:
-    """A message whose lines come in."""
+    """A message whose lines arrive."""
 
     def __init__(self, connection: Connection, sender: str, to: str) -> None:
         self.connection = connection
@@ -204,7 +203,7 @@ class _Arriving:
         server = self.connection.server
         self.connection.step = "message"
         if not isinstance(server.faults.get("message"), (int, tuple)):
-            server.came(
+            server.mail_received(
                 Delivered(
                     **self.envelope,
                     raw=b"\r\n".join([*self.lines, b""]),
@@ -219,8 +218,8 @@ class _Arriving:
 
 
 def listening(test: Any, server: MailServer, context: Any = None) -> int:
-    """Let it listen on loopback until the test ends; returns the port. ``context``: with TLS
-    from the beginning."""
+    """Listen on loopback until the test ends; returns the port. ``context``: with TLS from the
+    beginning."""
     from twisted.internet import reactor
 
     if context is None:
@@ -231,13 +230,13 @@ def listening(test: Any, server: MailServer, context: Any = None) -> int:
             0, server, context, interface="127.0.0.1"
         )
     test.addCleanup(port.stopListening)
-    test.addCleanup(lambda: Deferred.fromCoroutine(_farewells()))
+    test.addCleanup(lambda: Deferred.fromCoroutine(_wait_for_connections()))
     number: int = port.getHost().port
     return number
 
 
-async def _farewells() -> None:
-    """Until our side of all connections is closed, or trial would miss it."""
+async def _wait_for_connections() -> None:
+    """Wait until our side of all connections is closed; otherwise trial complains."""
     from twisted.internet import reactor
 
     while any(isinstance(reader, Client) for reader in reactor.getReaders()):  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Whose address a request counts for."""
+"""The client address that a request counts for."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def request(peer: str | IAddress, *forwarded: str) -> IRequest:
 
 class PeerAddressTests(SynchronousTestCase):
     def test_headersAreNotBelieved(self) -> None:
-        """The connection decides, whatever a client says."""
+        """The connection decides, whatever a header says."""
         self.assertEqual(peer_address(request("192.0.2.1", "203.0.113.9")), "192.0.2.1")
 
     def test_ipv6(self) -> None:
-        """An IPv6 address comes in its short form and without its zone."""
+        """An IPv6 address is in its short form and without its zone."""
         self.assertEqual(peer_address(request("2001:DB8:0:0::1")), "2001:db8::1")
         self.assertEqual(peer_address(request("fe80::1%eth0")), "fe80::1")
 
@@ -56,14 +56,14 @@ class FirstForwardedTests(SynchronousTestCase):
         self.assert_client("203.0.113.9", " 203.0.113.9 ,198.51.100.2", "198.51.100.3")
 
     def test_spellings(self) -> None:
-        """A port, brackets, a zone or a wrapping make no other client."""
+        """A port, brackets, a zone or a wrapping do not make another client."""
         self.assert_client("203.0.113.9", "203.0.113.9:8080")
         self.assert_client("203.0.113.9", "::ffff:203.0.113.9")
         for spelling in ("2001:db8::1", "[2001:db8::1]", "[2001:DB8::0:1]:443"):
             self.assert_client("2001:db8::1", spelling)
 
     def test_nothingReadable(self) -> None:
-        """Without a header, or with junk in it, the peer counts."""
+        """Without a header, or with an invalid one, the peer counts."""
         self.assert_client("192.0.2.1")
         for junk in ("", ",", "unknown", "999.1.1.1", "203.0.113.9\xff", "1:2:3", "[", "203"):
             self.assert_client("192.0.2.1", junk)
@@ -82,16 +82,16 @@ class RightmostUntrustedTests(SynchronousTestCase):
         self.assertEqual(self.policy(request(peer or "192.0.2.1", *forwarded)), expected)
 
     def test_spoofedHeader(self) -> None:
-        """What a client writes in front of its own address is not believed."""
+        """A header that a client writes itself is not trusted."""
         self.assert_client("203.0.113.9", "198.51.100.66, 203.0.113.9")
         self.assert_client("203.0.113.9", "10.0.0.1, 203.0.113.9, 10.1.2.3")
 
     def test_strangersHeader(self) -> None:
-        """A peer that is no proxy of ours counts itself, whatever it sends."""
+        """A peer that is no known proxy counts itself, whatever it sends."""
         self.assert_client("203.0.113.1", "198.51.100.66", peer="203.0.113.1")
 
     def test_chain(self) -> None:
-        """Known proxies are stepped over, those of IPv6 too."""
+        """Known proxies are skipped, those of IPv6 too."""
         self.assert_client("203.0.113.9", "203.0.113.9, 2001:db8:1::5, 10.0.0.2")
 
     def test_severalHeaders(self) -> None:
@@ -99,17 +99,17 @@ class RightmostUntrustedTests(SynchronousTestCase):
         self.assert_client("203.0.113.9", "198.51.100.66", "203.0.113.9, 10.0.0.2")
 
     def test_socketFile(self) -> None:
-        """Who comes by a Unix socket is a proxy."""
+        """A peer at a Unix socket is a proxy."""
         self.assert_client("203.0.113.9", "1.1.1.1, 203.0.113.9", peer=SOCKET_FILE)
         self.assert_client("unix", peer=SOCKET_FILE)
 
     def test_onlyProxies(self) -> None:
-        """If all are proxies, the one that is farthest away made the request."""
+        """If all are proxies, the one that is farthest away counts."""
         self.assert_client("10.0.0.9", "10.0.0.9, 10.0.0.2")
         self.assert_client("192.0.2.1")
 
     def test_junk(self) -> None:
-        """Junk ends the search at the last address that was known."""
+        """An invalid entry ends the search at the last valid address."""
         self.assert_client("192.0.2.1", "203.0.113.9, junk")
         self.assert_client("10.0.0.2", "203.0.113.9, , 10.0.0.2")
 

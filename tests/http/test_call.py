@@ -1,4 +1,4 @@
-"""What handlers get to see of a request."""
+"""The request as handlers see it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(self.call().path_args, {})
 
     def test_query(self) -> None:
-        """A query parameter is decoded, of duplicates the first counts, a missing one is None."""
+        """A query parameter is decoded; of duplicates the first counts, a missing one is None."""
         call = self.call("/echo?a=1&a=2&u=%C3%BC+x&e=")
         self.assertEqual(call.query("a"), "1")
         self.assertEqual(call.query("u"), "ü x")
@@ -57,7 +57,8 @@ class CallTests(SynchronousTestCase):
         self.assertIsNone(call.query("none"))
 
     def test_queryOnly(self) -> None:
-        """What a body says is no query, nor a token, where an embedder's site reads forms."""
+        """A form in the body is neither query nor token, even if an embedder's site parses
+        forms."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         body = b'{"password": "x&kind=guest&a=2&access_token=t"}'
         call = self.call("/echo?a=1", "POST", data=body, headers=headers)
@@ -66,21 +67,21 @@ class CallTests(SynchronousTestCase):
         )
 
     def test_requiredQuery(self) -> None:
-        """A missing query parameter that is needed is M_MISSING_PARAM."""
+        """A missing required query parameter is M_MISSING_PARAM."""
         call = self.call("/echo?a=1")
         self.assertEqual(call.required_query("a"), "1")
         error = self.assertRaises(MissingParam, call.required_query, "username")
         self.assertIn("username", str(error))
 
     def test_badQuery(self) -> None:
-        """A parameter that is not UTF-8 or holds NUL is refused when it is asked for."""
+        """A parameter that is not UTF-8 or contains NUL is refused when it is read."""
         call = self.call("/echo?a=%FF&b=x%00&c=%ED%A0%80&d=fine")
         for name in ("a", "b", "c"):
             self.assertRaises(InvalidParam, call.query, name)
         self.assertEqual(call.query("d"), "fine")
 
     def test_body(self) -> None:
-        """The body is read whole, and as JSON whatever its Content-Type says."""
+        """The body is read whole, and as JSON whatever its Content-Type is."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         call = self.call(method="POST", data=b'{"a": 1}', headers=headers)
         self.assertEqual(call.body, b'{"a": 1}')
@@ -88,7 +89,7 @@ class CallTests(SynchronousTestCase):
         self.assertRaises(NotJSON, self.call(method="POST").object)
 
     def test_bodyLimit(self) -> None:
-        """In a site that isn't ours, a body over the limit is refused once it is there."""
+        """In a site that isn't ours, a body over the limit is refused once it has arrived."""
         self.assertEqual(len(self.call(method="POST", data=b"x" * BODY_LIMIT).body), BODY_LIMIT)
         answer = self.ask("/echo", "POST", data=b"x" * (BODY_LIMIT + 1))
         self.assertEqual(answer.code, 413)
@@ -96,23 +97,23 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(self.echo.calls, [])
 
     def test_bearerToken(self) -> None:
-        """The Authorization header brings the access token and beats the query."""
+        """The Authorization header has the access token, and wins over the query."""
         self.assertEqual(self.token("/echo", "Bearer abc"), "abc")
         self.assertEqual(self.token("/echo", "bearer  abc "), "abc")
         self.assertEqual(self.token("/echo?access_token=old", "Bearer abc"), "abc")
 
     def test_legacyToken(self) -> None:
-        """Without a bearer token the query may bring one."""
+        """Without a bearer token the query may have one."""
         self.assertEqual(self.token("/echo?access_token=a%2Bb"), "a+b")
         self.assertEqual(self.token("/echo?access_token=abc", "Basic eDp5"), "abc")
 
     def test_noToken(self) -> None:
-        """No token is None, which is not the same as a useless one."""
+        """A missing token is None, which is not the same as an invalid one."""
         self.assertIsNone(self.token())
         self.assertIsNone(self.token("/echo", "Basic eDp5"))
 
     def test_uselessToken(self) -> None:
-        """What leaves open which token is meant, or can't be one, is nobody's token."""
+        """An ambiguous or malformed token belongs to no user."""
         self.assertEqual(self.token("/echo", "Bearer abc", "Bearer abc"), "")
         self.assertEqual(self.token("/echo", "Basic eDp5", "Bearer abc"), "")
         self.assertEqual(self.token("/echo", "Bearer"), "")
@@ -123,14 +124,14 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(self.token("/echo?access_token="), "")
 
     def test_client(self) -> None:
-        """The client is the peer's address, or what the policy makes of the request."""
+        """The client is the peer's address, or the result of the policy."""
         headers = [b"User-Agent: nio/1.0", b"X-Forwarded-For: 203.0.113.9"]
         self.assertEqual(self.raw_call(*headers).client, Client("192.0.2.7", "nio/1.0"))
         self.resource = resource([self.echo.endpoint], client_address=lambda request: "x")
         self.assertEqual(self.raw_call().client, Client("x", ""))
 
     def test_userAgent(self) -> None:
-        """A user agent is at most 512 characters, none of which controls anything."""
+        """A user agent has at most 512 characters, and no control characters."""
         agent = self.raw_call(b"User-Agent: " + b"x" * 600).client.user_agent
         self.assertEqual(agent, "x" * 512)
         raw = "a\x1b[31mb\x7fc\u202ed\x85e é".encode() + b"\xff"
@@ -138,7 +139,8 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(agent, "a[31mbcde é\ufffd")
 
     def test_tokenInTheAddress(self) -> None:
-        """An access token in the query is no part of the address, however it is written."""
+        """An access token in the query is removed from the logged address, however it is
+        written."""
         for path, uri in (
             ("/echo?access_token=syt_a", "/echo"),
             ("/echo?a=1&access_token=syt_a&b=%20", "/echo?a=1&b=%20"),
@@ -149,7 +151,7 @@ class CallTests(SynchronousTestCase):
             self.assertEqual(self.call(path).uri, uri, path)
 
     def test_languages(self) -> None:
-        """The languages of the reader, the most wanted first; the unwanted and nonsense not."""
+        """The reader's languages, the preferred first; refused and malformed ones are left out."""
         cases = {
             "de": ("de",),
             "de-AT, fr;q=0.5, EN;q=0.8": ("de-at", "en", "fr"),
@@ -163,14 +165,14 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(self.call().languages, ())
 
     def test_form(self) -> None:
-        """The fields of a form; what cannot be read is refused."""
+        """The fields of a form; a malformed one is refused."""
         post = self.call(method="POST", data=b"a=1&b=%C3%A9+x&a=2&empty=&lone")
         self.assertEqual(post.form(), {"a": "2", "b": "é x", "empty": "", "lone": ""})
         for bad in (b"\xff=1", b"a=%FF", b"a=%00", b"&".join([b"a=1"] * 101)):
             self.assertRaises(InvalidParam, self.call(method="POST", data=bad).form)
 
     def test_reprHoldsNoSecret(self) -> None:
-        """Query, path, body and token are not shown by repr."""
+        """Query, path, body and token do not appear in the repr."""
         call = self.call(
             "/by/hidden/x?token=hidden",
             "POST",

@@ -1,4 +1,4 @@
-"""A connection: its time, its turns, and requests that leave open where they end."""
+"""A connection: its deadlines, its turns, and requests with an ambiguous end."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ READ = 65_536
 
 
 class DeadlineTests(SynchronousTestCase):
-    """How long a request may take to come (threat A27)."""
+    """How long a request may take to arrive (threat A27)."""
 
     def setUp(self) -> None:
         self.echo = Echo("/echo")
         self.wire = Wire(resource([self.echo.endpoint]))
 
     def drip(self, data: bytes, seconds: int) -> Optional[int]:
-        """Send a byte a second, for so many seconds. Returns the second in which the connection
-        was closed; None: it was not."""
+        """Send a byte a second, for so many seconds. Returns the second in which the connection was
+        closed; None if it was not."""
         for second in range(seconds):
             self.wire.send(data[second : second + 1])
             self.wire.clock.advance(1)
@@ -37,20 +37,20 @@ class DeadlineTests(SynchronousTestCase):
         return None
 
     def test_head(self) -> None:
-        """Ten seconds from their first byte the headers must be there, however they come."""
+        """The headers must be complete ten seconds after their first byte, however they arrive."""
         self.wire.clock.advance(50)
         self.assertEqual(self.drip(GET, 40), HEAD_S)
         self.assertEqual(self.echo.calls, [])
 
     def test_body(self) -> None:
-        """Thirty seconds later the body must be."""
+        """The body must be complete thirty seconds later."""
         self.assertIsNone(self.drip(HEAD[:9], 9))
         self.wire.send(HEAD[9:])
         self.assertEqual(self.drip(b"x" * 100, 40), BODY_S)
         self.assertEqual(self.echo.calls, [])
 
     def test_bodyThatNeverBegins(self) -> None:
-        """Also where none of it comes."""
+        """The same holds if none of it arrives."""
         self.wire.send(HEAD)
         self.wire.clock.advance(BODY_S)
         self.assertTrue(self.wire.closed)
@@ -61,7 +61,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(self.drip(b"x" * 100, 40), BODY_S)
 
     def test_inTime(self) -> None:
-        """A request that comes slowly, but in time, is answered, and the next has its own time."""
+        """A request that is slow, but in time, is answered, and the next has its own deadline."""
         for _ in range(3):
             self.assertIsNone(self.drip(HEAD[:9], 9))
             self.wire.send(HEAD[9:])
@@ -71,7 +71,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(len(self.echo.calls), 3)
 
     def test_nextHead(self) -> None:
-        """The time of the next request begins with its first byte, also where that comes with
+        """The deadline of the next request counts from its first byte, also if that arrives with
         the end of the one before."""
         self.wire.send(GET + b"G")
         self.wire.clock.advance(0)
@@ -81,7 +81,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertTrue(self.wire.closed)
 
     def test_answerThatTakesTime(self) -> None:
-        """While an answer is being made there is no limit: what makes it has its own."""
+        """While an answer is being made there is no deadline here: the handler has its own."""
         gate: Deferred[None] = Deferred()
 
         async def wait(call: Call) -> Reply:
@@ -95,7 +95,8 @@ class DeadlineTests(SynchronousTestCase):
         self.assertIn(b"late", wire.received())
 
     def test_answerNotTaken(self) -> None:
-        """Who asks to close the connection and then does not take the answer is cut off."""
+        """A client that asks to close the connection and then does not read the answer is cut
+        off."""
         self.wire.send(LAST)
         self.wire.clock.advance(59)
         self.assertFalse(self.wire.transport.disconnected)
@@ -104,7 +105,7 @@ class DeadlineTests(SynchronousTestCase):
 
 
 class PipeliningTests(SynchronousTestCase):
-    """Requests that come without waiting for the answers before (threat A26)."""
+    """Requests that are sent without waiting for earlier answers (threat A26)."""
 
     def setUp(self) -> None:
         self.echo = Echo("/echo")
@@ -128,7 +129,7 @@ class PipeliningTests(SynchronousTestCase):
             call.func(*call.args, **call.kw)
 
     def test_oneATurn(self) -> None:
-        """Of a hundred requests that come at once one is answered in each turn, in order."""
+        """Of a hundred requests that arrive at once one is answered in each turn, in order."""
         uris = [f"/echo?{number}" for number in range(100)]
         self.wire.send(b"".join(GET.replace(b"/echo", uri.encode()) for uri in uris))
         for answered in range(1, 101):
@@ -139,7 +140,7 @@ class PipeliningTests(SynchronousTestCase):
         self.assertIn(b"200 OK", self.wire.send(GET))
 
     def test_bodies(self) -> None:
-        """With bodies, by length or in chunks, and whatever pieces they come in."""
+        """With bodies, by length or in chunks, and in any pieces."""
         post = b"POST /echo HTTP/1.1\r\n"
         sized = post + b"Content-Length: 5\r\n\r\nhello"
         chunked = post + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -155,8 +156,8 @@ class PipeliningTests(SynchronousTestCase):
             self.assertEqual(bodies, [b"hello", b"hello", b""] * 10, size)
 
     def test_crowd(self) -> None:
-        """Of forty connections that do it a few go on in a turn, each as often as the others; who
-        comes in between is answered at once."""
+        """Of forty such connections a few go on in a turn, each as often as the others; a client
+        that connects in between is answered at once."""
         crowd = [self.another() for _ in range(40)]
         for wire in crowd:
             wire.send(GET * 30)
@@ -167,13 +168,13 @@ class PipeliningTests(SynchronousTestCase):
             stranger = self.another()
             for _ in range(3):
                 self.assertIn(b"200 OK", stranger.send(GET))
-        # The first of each came without waiting for a turn, and is not to be seen any more.
+        # The first of each was answered without waiting for a turn, and is not counted here.
         answered = {wire.transport.value().count(b"200 OK") for wire in crowd}
         self.assertEqual(answered, {20 * A_TURN // len(crowd)})
 
     def test_nobodyTakesTheAnswers(self) -> None:
-        """While the answers are not taken no request begins, and nothing is read; then it goes
-        on where it was."""
+        """While the answers are not read no request begins, and nothing is read; later it goes on
+        where it was."""
         self.wire.send(GET * 3)
         self.wire.channel.pauseProducing()
         for _ in range(5):
@@ -188,7 +189,7 @@ class PipeliningTests(SynchronousTestCase):
         self.assertIn(b"200 OK", self.wire.send(GET))
 
     def test_fullWhileAnswering(self) -> None:
-        """Also where it is the answer itself that nobody takes."""
+        """The same holds for an answer that is not read."""
 
         async def long(call: Call) -> Reply:
             self.echo.calls.append(call)
@@ -207,8 +208,8 @@ class PipeliningTests(SynchronousTestCase):
         self.assertEqual(self.wire.transport.producerState, "producing")
 
     def test_whatWaitsIsBounded(self) -> None:
-        """Nothing more is read while much waits: a connection holds a read, and the rest that
-        was there."""
+        """Nothing more is read while much waits: a connection holds one read, and the rest that was
+        there."""
         data, sent, held = GET * 3000, 0, []
         channel: Any = self.wire.channel
         while sent < len(data):
@@ -222,8 +223,8 @@ class PipeliningTests(SynchronousTestCase):
         self.assertEqual(self.count, 3000)
 
     def test_closed(self) -> None:
-        """What waits behind the last request of a connection, or of a client who has left, is
-        not looked at."""
+        """Requests behind the last one of a connection, or of a client that has left, are
+        ignored."""
         self.wire.send(LAST + GET * 5)
         self.wire.clock.advance(0)
         gone = self.another()
@@ -236,7 +237,7 @@ class PipeliningTests(SynchronousTestCase):
         late.channel.pauseProducing()
         late.clock.advance(60)
         self.assertTrue(late.closed)
-        # A transport of Twisted's double may not be asked to go on once it is to be closed.
+        # A transport of Twisted's double may not be resumed once it is to be closed.
         late.transport.resumeProducing = lambda: None
         late.channel.resumeProducing()
         late.clock.advance(0)
@@ -254,8 +255,8 @@ class PipeliningTests(SynchronousTestCase):
         self.assertEqual(self.count, 2)
 
     def test_bug(self) -> None:
-        """Where one connection's next request fails in a way that nobody foresaw, it ends, and
-        the others go on."""
+        """If the next request of one connection fails unexpectedly, that connection ends, and the
+        others go on."""
         crowd = [self.another() for _ in range(3)]
         for wire in crowd:
             wire.send(GET * 3)
@@ -268,7 +269,7 @@ class PipeliningTests(SynchronousTestCase):
 
 
 class AmbiguityTests(SynchronousTestCase):
-    """Requests of which a proxy before us might think otherwise than we."""
+    """Requests that a proxy before us might parse differently."""
 
     def setUp(self) -> None:
         self.echo = Echo("/echo")
@@ -326,7 +327,7 @@ class AmbiguityTests(SynchronousTestCase):
         self.assertEqual(self.echo.calls, [])
 
     def test_oldVersion(self) -> None:
-        """In HTTP/1.0 there are no chunks."""
+        """HTTP/1.0 has no chunks."""
         self.assertIn(b" 400 ", self.ask(b"Transfer-Encoding: chunked", version=b"1.0").received())
         self.assertEqual(self.echo.calls, [])
 

@@ -1,4 +1,4 @@
-"""How many connections there may be, and which of them gives way (threat A27)."""
+"""The bounds on connections, and which connection is closed beyond them (threat A27)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertEqual(still, places)
 
     def test_theOldestGivesWay(self) -> None:
-        """Where there are too many the one that has been silent for the longest time is closed at
+        """Beyond the bound the connection that has been idle for the longest time is closed at
         once, on whichever listener; a byte now and then does not help it."""
         other = self.another_site()
         wires = [self.connect(f"192.0.2.{number}", other) for number in range(5)]
@@ -58,8 +58,8 @@ class ConnectionsTests(SynchronousTestCase):
         self.assert_open(wires, 2, 3, 4, 5, 6)
 
     def test_thoseThatWaitForUs(self) -> None:
-        """A connection whose request is under way does not give way; where all are, the new one
-        is closed. Once answered it is silent since then."""
+        """A connection whose request is under way is not closed; if all are, the new one is. Once
+        answered it counts as idle from then on."""
         wires = [self.connect(f"192.0.2.{number}") for number in range(5)]
         for number in (0, 2, 3, 4):
             wires[number].send(GET)
@@ -74,7 +74,7 @@ class ConnectionsTests(SynchronousTestCase):
         self.assert_open(wires, 3, 4, 5, 7, 8)
 
     def test_closedOnes(self) -> None:
-        """Those that have been closed do not count, and leave nothing behind."""
+        """Closed connections do not count, and leave nothing behind."""
         for _ in range(3):
             wires = [self.connect("2001:db8::1") for _ in range(5)]
             wires[0].send(GET)
@@ -89,7 +89,7 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertEqual((left._by_key, left._groups), ({}, {}))
 
     def test_oneAddress(self) -> None:
-        """An address that has too many loses its own, and nobody else's."""
+        """An address with too many connections loses its own, and no others."""
         self.bounded(total=100, per_address=3)
         stranger = self.connect("198.51.100.1")
         wires = [self.connect() for _ in range(5)]
@@ -101,7 +101,7 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertFalse(self.connect("192.0.2.8").closed)
 
     def test_oneSite(self) -> None:
-        """An IPv6 address counts as its /64, and eight times as many may come from its /48."""
+        """An IPv6 address counts as its /64, and its /48 may have eight times as many."""
         self.bounded(total=1000, per_address=3)
         near = [self.connect(f"2001:db8:0:1::{number}") for number in range(4)]
         self.assert_open(near, 1, 2, 3)
@@ -111,7 +111,7 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertFalse(self.connect("2001:db8:1::1").closed)
 
     def test_proxies(self) -> None:
-        """Peers that speak for many are counted in all alone: proxies, Unix sockets, and this
+        """Peers with many clients are bounded by the total alone: proxies, Unix sockets, and this
         machine itself."""
         keys = counted_by_address(["203.0.113.0/24", "2001:db8:5::1"])
         for peer, expected in (
@@ -132,7 +132,7 @@ class ConnectionsTests(SynchronousTestCase):
             self.assertEqual(counted_by_address(None)(peer), ())
 
     def test_log(self) -> None:
-        """Once a minute at most a line of the log says that all places are taken."""
+        """At most once a minute a log line says that all places are taken."""
         with capturedLogs() as events:
             for _ in range(5):
                 self.connect()
@@ -143,8 +143,8 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertEqual([event["total"] for event in events], [5, 5])
 
     def test_bounds(self) -> None:
-        """The number of all follows from the descriptors that the process may have, less what it
-        needs itself; that of an address is an eighth at most."""
+        """The total follows from the descriptors that the process may have, less what it needs
+        itself; that of an address is at most an eighth."""
         for descriptors, total, per_address in (
             (256, 128, 16),
             (1024, 512, 64),

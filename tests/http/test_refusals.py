@@ -1,4 +1,4 @@
-"""What the log tells of refused requests, and how much of it in a flood."""
+"""How refused requests are logged, and how much of it in a flood."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RefusalTests(SynchronousTestCase):
         raise self.outcome
 
     def lines(self, body: Any = None, path: str = "/x", method: str = "POST") -> list[str]:
-        """What the log says of one request."""
+        """The log lines of one request."""
         data: Optional[bytes] = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
         with capturedLogs() as events:
             ask(self, self.resource, path, method, data=data)
@@ -50,8 +50,8 @@ class RefusalTests(SynchronousTestCase):
             self.assertIs(event["log_level"], LogLevel.info)
         return [eventAsText(event, includeTimestamp=False, includeSystem=False) for event in events]
 
-    def test_told(self) -> None:
-        """A refusal is told with its reason, the stage, the first letters of the session and the
+    def test_reported(self) -> None:
+        """A refusal is logged with its reason, the stage, the first letters of the session and the
         client's address."""
         body = {"auth": {"type": "m.login.dummy", "session": SESSION}}
         self.assertEqual(
@@ -63,7 +63,7 @@ class RefusalTests(SynchronousTestCase):
         )
 
     def test_failedStage(self) -> None:
-        """So is a 401 that says why, and no other."""
+        """So is a 401 with an errcode, and no other."""
         self.outcome = Reply({"session": SESSION, "errcode": "M_X", "error": "No."}, 401)
         self.assertIn("401 M_X: No. (stage none", self.lines()[0])
         self.outcome = Reply({"session": SESSION, "flows": []}, 401)
@@ -78,8 +78,8 @@ class RefusalTests(SynchronousTestCase):
             self.assertIn("POST /x/{stage}/page", line)
 
     def test_opened(self) -> None:
-        """A page that refuses what was asked by opening it, such as an old link, is told as well,
-        and nothing of the address."""
+        """A page that refuses a plain GET, such as of an old link, is logged as well, without the
+        query."""
         page = Page("<p>No.")
         self.outcome = Reply(page, 400, refused="M_UNKNOWN: secret-token is not known.")
         (line,) = self.lines(path="/x?token=secret-token", method="GET")
@@ -89,7 +89,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.lines(method="GET"), [])
 
     def test_quiet(self) -> None:
-        """What is answered, only looked at by a program, or asked of nobody, leaves no line."""
+        """A successful request, a HEAD, or a request to an unknown path leaves no line."""
         self.assertEqual(self.lines(method="GET"), [])
         self.assertEqual(self.lines(method="PUT"), [])
         self.assertEqual(self.lines(path="/y"), [])
@@ -97,7 +97,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.lines(), [])
 
     def test_nothingThatWasSent(self) -> None:
-        """Nothing that the client sent is repeated, whoever wrote the refusal; nor is a mail
+        """Nothing that the client sent is repeated, whatever wrote the refusal; nor is a mail
         address from elsewhere."""
         body = {"password": "canary", "auth": {"answers": ["secret", "a@b.example"]}}
         self.outcome = InvalidParam("canary, secret, a@b.example\nand bob@c.example are\x00 wrong")
@@ -109,8 +109,8 @@ class RefusalTests(SynchronousTestCase):
         self.assertNotIn("canary", line)
 
     def test_oddWords(self) -> None:
-        """What is no stage of ours, and no session's id, is not repeated: it may be a password in
-        the wrong place."""
+        """An unknown stage, or a malformed session id, is not repeated: it may be a password in the
+        wrong field."""
         for odd in ("a b", "x" * 25, "password", ["a"], 5, "ü", {"a": "b"}):
             (line,) = self.lines({"auth": {"type": odd, "session": odd}})
             self.assertTrue(line.endswith("(stage unknown, session unknown)"), line)
@@ -120,27 +120,27 @@ class RefusalTests(SynchronousTestCase):
             self.clock.advance(WINDOW_S)
 
     def test_hiddenReason(self) -> None:
-        """The log tells what the client must not learn."""
+        """The log has the reason that the client must not learn."""
         self.outcome = LimitExceeded(1000, reason="a spam checker denied it")
         self.assertIn("429 M_LIMIT_EXCEEDED: a spam checker denied it", self.lines()[0])
 
     def test_flood(self) -> None:
-        """One who floods leaves few lines, and does not keep others out of the log; how many were
-        left out is told."""
+        """A flood from one client leaves few lines, and does not keep others out of the log; a
+        summary has the number of those left out."""
         self.outcome = LimitExceeded(1000)
         flood = [line for _ in range(PER_ADDRESS + 5) for line in self.lines()]
         self.assertEqual(len(flood), PER_ADDRESS)
         self.address = "198.51.100.1"
         self.assertEqual(len(self.lines()), 1)
         self.clock.advance(WINDOW_S)
-        told, refused = self.lines()
-        self.assertTrue(told.startswith("5 more refusals are not in the log"), told)
+        summary, refused = self.lines()
+        self.assertTrue(summary.startswith("5 more refusals are not in the log"), summary)
         self.assertIn("198.51.100.1", refused)
         self.clock.advance(WINDOW_S)
         self.assertEqual(len(self.lines()), 1)
 
     def test_manyFlood(self) -> None:
-        """All together leave no more lines than PER_WINDOW."""
+        """All clients together leave no more lines than PER_WINDOW."""
         lines = 0
         for number in range(PER_WINDOW + 10):
             self.address = f"192.0.{number}.1"
@@ -148,7 +148,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(lines, PER_WINDOW)
 
     def test_clockBackwards(self) -> None:
-        """A clock that is set back ends the window, not the telling."""
+        """A clock that is set back ends the window, and logging goes on."""
         for _ in range(PER_ADDRESS):
             self.lines()
         self.clock.rightNow = 5.0

@@ -1,4 +1,4 @@
-"""How answers and refusals look on the wire."""
+"""Answers and refusals on the wire."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ReplyTests(SynchronousTestCase):
         self.assertEqual(answer.header("X-Extra"), "é")
 
     def test_headersOfAllAnswers(self) -> None:
-        """Every answer may be read by any web client, and is kept by nobody on the way."""
+        """Every answer may be read by any web client, and is not cached."""
         for answer in (
             self.answer(Reply()),
             self.answer(Reply(status=500)),
@@ -40,8 +40,8 @@ class ReplyTests(SynchronousTestCase):
             self.assertEqual(answer.header("X-Content-Type-Options"), "nosniff")
 
     def test_page(self) -> None:
-        """A page is kept by nobody, framed by nobody, and may run and load nothing but a style
-        sheet of ours; what it needs beside that is added to its policy."""
+        """A page is not cached, cannot be framed, and may load nothing but our style sheet; further
+        sources are added to its policy."""
         answer = self.answer(Reply(Page("<p>é</p>", {"script-src": ("'self'",)}), 400))
         self.assertEqual((answer.code, answer.content.decode()), (400, "<p>é</p>"))
         self.assertEqual(answer.header("Content-Type"), "text/html; charset=utf-8")
@@ -58,7 +58,7 @@ class ReplyTests(SynchronousTestCase):
         )
 
     def test_text(self) -> None:
-        """Text comes as it is, with its type; it is kept by nobody, and no web page may read it."""
+        """Text is sent unchanged, with its type; it is not cached, and no web page may read it."""
         answer = self.answer(Reply(Text(b"up 1\n", "text/plain; version=1")))
         self.assertEqual((answer.code, answer.content), (200, b"up 1\n"))
         self.assertEqual(answer.header("Content-Type"), "text/plain; version=1")
@@ -67,7 +67,7 @@ class ReplyTests(SynchronousTestCase):
         self.assertIsNone(answer.header("Access-Control-Allow-Origin"))
 
     def test_file(self) -> None:
-        """A file of the pages is what it says, and may be kept."""
+        """A static file has its type, and may be cached."""
         answer = self.answer(Reply(File(b"a {}", "text/css")))
         self.assertEqual(answer.content, b"a {}")
         self.assertEqual(answer.header("Content-Type"), "text/css")
@@ -80,7 +80,7 @@ class ReplyTests(SynchronousTestCase):
         self.assertEqual(json.loads(answer.content), {"odd": "\ud800 é \0"})
 
     def test_repr(self) -> None:
-        """A reply's repr doesn't show its body, which may hold tokens."""
+        """A reply's repr doesn't contain its body, which may have tokens."""
         self.assertNotIn("syt_secret", repr(Reply({"access_token": "syt_secret"})))
 
 
@@ -93,7 +93,7 @@ class RefusalTests(SynchronousTestCase):
         return ask(self, resource([endpoint]), "/refuse")
 
     def test_refusal(self) -> None:
-        """A refusal brings its status, errcode, sentence and further keys."""
+        """A refusal has its status, errcode, sentence and further keys."""
         answer = self.answer(UnknownToken(soft_logout=True, text="Gone."))
         self.assertEqual(answer.code, 401)
         self.assertEqual(
@@ -103,7 +103,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertIsNone(answer.header("Retry-After"))
 
     def test_plainRefusal(self) -> None:
-        """A refusal without particulars is a 400 M_UNKNOWN with some sentence."""
+        """A refusal without details is a 400 M_UNKNOWN with a sentence."""
         answer = self.answer(RegistrationError())
         self.assertEqual(answer.code, 400)
         body = json.loads(answer.content)
@@ -118,7 +118,7 @@ class RefusalTests(SynchronousTestCase):
             self.assertEqual(answer.header("Retry-After"), seconds)
 
     def test_unavailable(self) -> None:
-        """A service that is down is a 503 that says when to come back."""
+        """An unavailable service is a 503 with a time to retry."""
         answer = self.answer(Unavailable())
         self.assertEqual(answer.code, 503)
         self.assertEqual(answer.header("Retry-After"), "2")

@@ -1,4 +1,4 @@
-"""Which handler gets a request, and who gets those that are not ours."""
+"""Which handler gets a request, and what happens to other requests."""
 
 from __future__ import annotations
 
@@ -74,19 +74,19 @@ class PathTests(SynchronousTestCase):
             self.assert_unknown(path)
 
     def test_pattern(self) -> None:
-        """A named segment takes any one segment but an empty one."""
+        """A named segment matches any one segment but an empty one."""
         self.assert_reaches(self.token, "/tokens/abc")
         self.assert_reaches(self.token, "/tokens/a%2Fb")
         for path in ("/tokens", "/tokens/", "/tokens/a/b", "/other/abc"):
             self.assert_unknown(path)
 
     def test_literalBeatsPattern(self) -> None:
-        """A path that is spelt out wins over one with a named segment."""
+        """A literal path wins over one with a named segment."""
         self.assert_reaches(self.new, "/tokens/new")
         self.assert_reaches(self.new, "/tokens/%6eew")
 
     def test_segmentThatIsNoText(self) -> None:
-        """A segment that is not UTF-8, or holds NUL, fits no pattern."""
+        """A segment that is not UTF-8, or contains NUL, matches no pattern."""
         for segment in ("%00", "a%00b", "%FF", "%ED%A0%80"):
             self.assert_unknown(f"/tokens/{segment}")
 
@@ -114,13 +114,14 @@ class MethodTests(SynchronousTestCase):
         self.assertEqual([call.method for call in self.echo.calls], ["GET", "HEAD"])
 
     def test_options(self) -> None:
-        """A preflight succeeds on each of our paths, and on unknown ones nobody else has."""
+        """A preflight succeeds on each of our paths, and on unknown ones that no other resource
+        has."""
         for path in ("/both", "/post", "/unknown"):
             self.assertEqual(self.ask("OPTIONS", path).code, 200)
         self.assertEqual(self.echo.calls, [])
 
     def test_wrongMethod(self) -> None:
-        """Another method is a 405 that says which ones there are."""
+        """Another method is a 405 that lists the allowed ones."""
         for method in ("GET", "HEAD", "PUT", "DELETE", "BREW"):
             answer = self.ask(method, "/post")
             self.assertEqual(answer.code, 405)
@@ -143,7 +144,7 @@ class MountTests(SynchronousTestCase):
         return root
 
     def test_belowTheRoot(self) -> None:
-        """Hung below a root of theirs, the full path still decides."""
+        """Below a root of the embedder's, the full path still decides."""
         root = self.below_matrix()
         self.assertEqual(ask(self, root, "/_matrix/client/v3/register").code, 200)
         self.assertEqual(ask(self, root, "/_matrix").code, 200)
@@ -154,7 +155,7 @@ class MountTests(SynchronousTestCase):
     def assert_same(
         self, otherwise: Callable[[], IResource], *paths: str, method: str = "GET"
     ) -> None:
-        """``otherwise`` answers as if it hung where we hang: at the root, and below it."""
+        """``otherwise`` answers as if it were mounted in our place: at the root, and below it."""
         plain = Resource()
         plain.putChild(b"_matrix", otherwise())
         mounted = resource([self.echo.endpoint], otherwise=otherwise())
@@ -171,11 +172,11 @@ class MountTests(SynchronousTestCase):
         self.assertEqual(self.echo.calls, [])
 
     def test_theirLeaf(self) -> None:
-        """A leaf gets the segments that nobody has consumed."""
+        """A leaf gets the segments that no other resource has consumed."""
         self.assert_same(lambda: Seen(True), "/", "/a", "/a/b%2Fc", "/a/b/", "//")
 
     def test_theirMountPoint(self) -> None:
-        """The very path that we hang at is theirs too, unless it is one of ours."""
+        """The very path of our mount point is the embedder's too, unless it is one of ours."""
         for isLeaf in (True, False):
             plain, root = Resource(), Resource()
             plain.putChild(b"mount", Seen(isLeaf))
@@ -197,7 +198,7 @@ class MountTests(SynchronousTestCase):
         self.assert_same(tree, "/", "/leaf/a/b", "/branch/end", "/branch/none", "/none")
 
     def test_theirFiles(self) -> None:
-        """Twisted's static files are found, redirected to and missed as ever."""
+        """Twisted's static files are found, redirected to and missed as usual."""
         files = FilePath(self.mktemp())
         files.makedirs()
         files.child("page.html").setContent(b"<p>hello")
@@ -208,7 +209,7 @@ class MountTests(SynchronousTestCase):
         self.assert_same(lambda: File(files.path), *paths, method="HEAD")
 
     def test_theirChild(self) -> None:
-        """What they put below our resource itself is theirs."""
+        """A child that the embedder puts below our resource is theirs."""
         ours = resource([self.echo.endpoint])
         ours.putChild(b"other", Data(b"theirs", "text/plain"))
         self.assertEqual(ask(self, ours, "/other").content, b"theirs")

@@ -29,7 +29,7 @@ class BodyLimitTests(SynchronousTestCase):
         self.wire = Wire(resource([self.echo.endpoint]))
 
     def assert_refused(self, answer: bytes) -> None:
-        """A whole and only 413, which announces that the connection will be closed."""
+        """Exactly one complete 413, which announces that the connection will be closed."""
         head, _, body = answer.partition(b"\r\n\r\n")
         lines = head.split(b"\r\n")
         self.assertEqual(lines[0], b"HTTP/1.1 413 Request Entity Too Large")
@@ -40,7 +40,7 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertEqual(self.echo.calls, [])
 
     def test_atTheLimit(self) -> None:
-        """A body of exactly the limit is taken, by length or in chunks."""
+        """A body of exactly the limit is accepted, by length or in chunks."""
         body = b"x" * BODY_LIMIT
         self.assertIn(b"200 OK", self.wire.send(post(b"Content-Length: %d" % len(body), body=body)))
         halves = chunk(body[:30_000]) + chunk(body[30_000:]) + chunk(b"")
@@ -48,11 +48,11 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertEqual([call.body for call in self.echo.calls], [body, body])
 
     def test_announcedBody(self) -> None:
-        """A body that is announced as too large is refused before any of it comes."""
+        """A body that is announced as too large is refused before any of it arrives."""
         self.assert_refused(self.wire.send(post(b"Content-Length: %d" % (BODY_LIMIT + 1))))
 
     def test_sentBody(self) -> None:
-        """A client that sends all of it first still finds the answer, then the end."""
+        """A client that sends all of it first still gets the answer, then the end."""
         self.assert_refused(self.wire.send(post(b"Content-Length: %d" % (BODY_LIMIT + 2))))
         self.assertEqual(self.wire.send(b"x" * (BODY_LIMIT + 1)), b"")
         self.assertFalse(self.wire.closed)
@@ -60,13 +60,13 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertTrue(self.wire.closed)
 
     def test_requestBehindIt(self) -> None:
-        """What follows a refused body on the same connection is not looked at."""
+        """Data behind a refused body on the same connection are ignored."""
         first = post(b"Content-Length: %d" % (BODY_LIMIT + 1), body=b"x" * (BODY_LIMIT + 1))
         self.assert_refused(self.wire.send(first + post(b"Content-Length: 0")))
         self.assertTrue(self.wire.closed)
 
     def test_expectingClient(self) -> None:
-        """A client that asks before sending gets the refusal and no invitation."""
+        """A client that sends Expect gets the refusal and no 100 Continue."""
         headers = (b"Content-Length: %d" % (BODY_LIMIT + 1), b"Expect: 100-continue")
         self.assert_refused(self.wire.send(post(*headers)))
         small = Wire(self.wire.site.resource)
@@ -74,7 +74,7 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertEqual(answer, b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def test_chunkedBody(self) -> None:
-        """A body in chunks is refused at the byte that is too much, and read to its end."""
+        """A body in chunks is refused at the first byte beyond the limit, and read to its end."""
         self.assertEqual(
             self.wire.send(
                 post(b"Transfer-Encoding: chunked", body=chunk(b"x" * BODY_LIMIT) + b"2\r\n")
@@ -98,8 +98,8 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertTrue(self.wire.closed)
 
     def test_manyChunks(self) -> None:
-        """A body in more chunks than anybody needs is refused at the first one that is too many,
-        and so is what follows a refused body (threat A26)."""
+        """A body in too many chunks is refused at the first one beyond the bound, and so is data
+        behind a refused body (threat A26)."""
         begin = post(b"Transfer-Encoding: chunked")
         answer = self.wire.send(begin + chunk(b"x") * MOST_CHUNKS + chunk(b""))
         self.assertIn(b"200 OK", answer)
@@ -113,14 +113,14 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertEqual(len(self.echo.calls), 1)
 
     def test_trailers(self) -> None:
-        """So is one with more behind its last chunk than a few headers."""
+        """So is one with more than a few headers behind its last chunk."""
         begin = post(b"Transfer-Encoding: chunked") + chunk(b"x") + b"0\r\n"
         self.assertIn(b"200 OK", self.wire.send(begin + b"a: b\r\n" * 600 + b"\r\n"))
         self.assertIn(b" 400 ", self.wire.send(begin + b"a: b\r\n" * 700))
         self.assertTrue(self.wire.closed)
 
     def test_manySegments(self) -> None:
-        """A body of known length may come in any number of pieces."""
+        """A body of known length may arrive in any number of pieces."""
         self.wire.send(post(b"Content-Length: %d" % (2 * MOST_CHUNKS)))
         for _ in range(2 * MOST_CHUNKS - 1):
             self.wire.send(b"x")
@@ -134,7 +134,7 @@ class BodyLimitTests(SynchronousTestCase):
         self.assertEqual(events, [])
 
     def test_absurdLength(self) -> None:
-        """A length of more digits than a number may have is a bad request, not an error."""
+        """A length with too many digits is a bad request, not an error."""
         answer = self.wire.send(post(b"Content-Length: " + b"9" * 5000))
         self.assertTrue(answer.startswith(b"HTTP/1.1 400 "))
         self.assertTrue(self.wire.closed)
@@ -155,7 +155,7 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(call.body, body)
 
     def test_silentConnection(self) -> None:
-        """A connection on which nothing comes is closed, a new one as one that was used."""
+        """A connection without data is closed, a new one like one that was used."""
         self.wire.clock.advance(29)
         self.wire.send(GET)
         self.wire.clock.advance(29)
@@ -167,7 +167,7 @@ class SiteTests(SynchronousTestCase):
         self.assertTrue(new.closed)
 
     def test_noAccessLog(self) -> None:
-        """Requests are not logged: a query may hold a token."""
+        """Requests are not logged: a query may contain a token."""
         self.wire.site.startFactory()
         self.addCleanup(self.wire.site.stopFactory)
         with capturedLogs() as events:
@@ -176,5 +176,5 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(events, [])
 
     def test_oneProtocol(self) -> None:
-        """Over TLS only HTTP/1.1 is spoken, where the body limit holds."""
+        """Over TLS only HTTP/1.1 is spoken, for which the body limit holds."""
         self.assertEqual(self.wire.site.acceptableProtocols(), [b"http/1.1"])

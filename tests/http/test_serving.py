@@ -1,4 +1,4 @@
-"""What happens when a handler fails, or takes its time."""
+"""Handlers that fail, or take their time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GET = b"GET %s HTTP/1.1\r\nHost: hs.test\r\n\r\n"
 
 class FailureTests(SynchronousTestCase):
     def test_bug(self) -> None:
-        """An unforeseen exception is a 500 that tells nothing, and a log entry without secrets."""
+        """An unexpected exception is a 500 without details, and a log entry without secrets."""
 
         async def fail(call: Call) -> Reply:
             raise RuntimeError("inner workings")
@@ -41,7 +41,7 @@ class FailureTests(SynchronousTestCase):
         self.assertNotIn("hidden", repr(event))
 
     def test_bodyThatIsNotJSON(self) -> None:
-        """A reply that cannot be written is a bug like any other."""
+        """A reply that cannot be serialized is an error like any other."""
         answer = ask(self, resource([Echo("/x", reply=Reply({"x": object()})).endpoint]), "/x")
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
         self.assertEqual(answer.code, 500)
@@ -65,8 +65,8 @@ class WaitingTests(SynchronousTestCase):
         return Reply({"name": call.path_args["name"]})
 
     def test_deadline(self) -> None:
-        """Each call has its own deadline for the database while it goes on, by the subsystem's
-        clock; what it has begun beside has none once it is answered."""
+        """Each call has its own database deadline while it goes on, by the subsystem's clock; work
+        that it has started besides has none once the call is answered."""
         clock = Clock()
         found = []
 
@@ -91,7 +91,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertTrue(self.wire.received().endswith(b'\r\n\r\n{"name":"a"}'))
 
     def test_clientLeaves(self) -> None:
-        """A client that goes away neither stops the work nor causes an error."""
+        """A client that leaves neither stops the work nor causes an error."""
         self.wire.send(GET % b"/slow/a")
         with capturedLogs() as events:
             self.wire.hang_up()
@@ -103,7 +103,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(events, [])
 
     def test_longJSON(self) -> None:
-        """JSON that is made piece by piece goes out as one answer when the last piece is there."""
+        """JSON that is made piece by piece is sent as one answer when the last piece is there."""
         self.wire = Wire(resource([Endpoint("long", ("/long",), {"GET": self.long})]))
         self.wire.send(GET % b"/long")
         for _ in range(2):
@@ -116,7 +116,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(self.finished, ["0", "1", "end"])
 
     def test_longJSONFails(self) -> None:
-        """If a piece can't be made, the answer says why, and nothing of the others has gone out."""
+        """If a piece can't be made, the answer is an error, and no other piece was sent."""
         self.wire = Wire(resource([Endpoint("long", ("/long",), {"GET": self.long})]))
         self.wire.send(GET % b"/long")
         self.gates[0].callback(None)
@@ -152,7 +152,7 @@ class WaitingTests(SynchronousTestCase):
             self.finished.append("end")
 
     def test_clientLeavesAndWorkFails(self) -> None:
-        """A bug is logged even if nobody waits for the answer."""
+        """An error is logged even if no client waits for the answer."""
         self.wire.send(GET % b"/slow/a")
         self.wire.hang_up()
         self.gates[0].errback(ValueError())
@@ -171,7 +171,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertFalse(self.wire.closed)
 
     def test_idle(self) -> None:
-        """One can wait until no call is under way; by then the answers are written."""
+        """A caller can wait until no call is under way; by then the answers are written."""
         self.successResultOf(self.in_flight.idle())
         second = Wire(self.wire.site.resource)
         self.wire.send(GET % b"/slow/a")

@@ -1,4 +1,5 @@
-"""Two ways to ask a resource without a socket: as a client would, and byte by byte."""
+"""Two ways to send a request to a resource without a socket: as a client would, and byte by
+byte."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from regsys.http import Call, Endpoint, Reply, site
 
 
 class Echo:
-    """An endpoint that keeps the calls it gets and answers all of them with ``reply``."""
+    """An endpoint that keeps its calls and answers all of them with ``reply``."""
 
     def __init__(self, *paths: str, reply: Optional[Reply] = None) -> None:
         self.calls: list[Call] = []
@@ -50,7 +51,8 @@ class Answer:
 def ask(
     case: SynchronousTestCase, resource: IResource, path: str, method: str = "GET", **more: Any
 ) -> Answer:
-    """Ask the resource, as the root of an embedder's own site, and wait for the answer."""
+    """Send a request to the resource, as the root of an embedder's own site, and wait for the
+    answer."""
     client = StubTreq(resource)
     response = case.successResultOf(client.request(method, f"http://hs.test{path}", **more))
     return Answer(response, case.successResultOf(client.content(response)))

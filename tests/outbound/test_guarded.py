@@ -1,4 +1,4 @@
-"""The way to hosts that clients name: never into a network of ours, whatever names say."""
+"""Requests to hosts that clients name: never to a forbidden network, whatever names resolve to."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
 
 
 @attr.define
-class Names:
-    """Resolves every name to the next of ``answers``, as a server of names that lies does."""
+class LyingResolver:
+    """Resolves every name to the next of ``answers``, as a malicious name server does."""
 
     answers: list[Sequence[str]]
 
@@ -51,13 +51,13 @@ class Names:
 
 
 @implementer(IReactorPluggableNameResolver)
-class Machine(MemoryReactorClock):
-    """A machine that finds names by ``nameResolver``; ``tried`` are the addresses that it has
+class ResolvingReactor(MemoryReactorClock):
+    """A reactor that resolves names by ``nameResolver``; ``tried`` has the addresses that it has
     begun to connect to."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         super().__init__()
-        self.nameResolver = Names(list(answers))
+        self.nameResolver = LyingResolver(list(answers))
 
     @property
     def tried(self) -> list[str]:
@@ -65,8 +65,8 @@ class Machine(MemoryReactorClock):
 
 
 class GuardedTests(SynchronousTestCase):
-    def ask(self, machine: Machine, url: str = "https://id.example/", **more: Any) -> str:
-        """Ask, for as long as it takes not to be answered; why that is."""
+    def ask(self, machine: ResolvingReactor, url: str = "https://id.example/", **more: Any) -> str:
+        """Send a request, and wait until it fails; the reason."""
         proxies = more.pop("proxies", ProxiesConfig())
         http = HTTPClient.guarded(machine, proxies, Networks(**more))
         asking = Deferred.fromCoroutine(http.get(url, {}))
@@ -74,7 +74,8 @@ class GuardedTests(SynchronousTestCase):
         return str(self.failureResultOf(asking, NoAnswer).value)
 
     def test_forbidden(self) -> None:
-        """A name of a forbidden address leads nowhere, in whatever form that is written."""
+        """A name of a forbidden address is not connected to, in whatever form the address is
+        written."""
         for host in (
             *("127.0.0.1", PRIVATE, "169.254.169.254", "0.0.0.1", "100.64.0.1", "255.255.255.255"),
             *("::1", "::", "fd00::1", "fe80::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"),
@@ -87,34 +88,34 @@ class GuardedTests(SynchronousTestCase):
             ),
             *("100:0:0:1::1", "2001:10::1", "3fff::1", "5f00::1"),
         ):
-            machine = Machine([host])
+            machine = ResolvingReactor([host])
             self.assertIn("may not be connected to", self.ask(machine), host)
             self.assertEqual(machine.tried, [], host)
 
     def test_public(self) -> None:
-        """The internet's are connected to, those that are forbidden beside them are not."""
+        """Public addresses are connected to, forbidden ones beside them are not."""
         for host in (PUBLIC, "2606:2800:220:1::1", "64:ff9b::5db8:d822", "2001:200::1"):
-            machine = Machine([PRIVATE, host, "::1"])
+            machine = ResolvingReactor([PRIVATE, host, "::1"])
             self.ask(machine)
             self.assertEqual(machine.tried, [host])
 
     def test_rebinding(self) -> None:
-        """A name that means another address the next time is looked at the next time."""
-        machine = Machine([PUBLIC], [PRIVATE])
+        """A name that resolves to another address the next time is checked again."""
+        machine = ResolvingReactor([PUBLIC], [PRIVATE])
         for _ in range(2):
             self.ask(machine)
         self.assertEqual(machine.tried, [PUBLIC])
 
     def test_literal(self) -> None:
-        """So is an address in the place of a name."""
-        machine = Machine(["127.0.0.1"], ["::1"])
+        """An address in the place of a name is checked too."""
+        machine = ResolvingReactor(["127.0.0.1"], ["::1"])
         for host in ("127.0.0.1", "[::1]"):
             self.assertIn("may not be connected", self.ask(machine, f"https://{host}:8090/"))
 
     def test_ownResolver(self) -> None:
-        """Names are looked up by the resolver that is for them, where there is one."""
-        machine = Machine()
-        resolver: Any = Names([[PUBLIC]])
+        """Names are resolved by the resolver for such hosts, if there is one."""
+        machine = ResolvingReactor()
+        resolver: Any = LyingResolver([[PUBLIC]])
         http = HTTPClient.guarded(machine, ProxiesConfig(), Networks(), resolver)
         asking = Deferred.fromCoroutine(http.get("https://id.example/", {}))
         machine.pump([0.5] * int(2 * DEADLINE_S))
@@ -122,33 +123,34 @@ class GuardedTests(SynchronousTestCase):
         self.assertEqual(machine.tried, [PUBLIC])
 
     def test_exceptions(self) -> None:
-        """What is allowed beside is connected to; another list forbids other networks."""
-        machine = Machine([PRIVATE], [PUBLIC])
+        """Allowed exceptions are connected to; another list forbids other networks."""
+        machine = ResolvingReactor([PRIVATE], [PUBLIC])
         self.ask(machine, allowed=("10.0.0.0/24",))
         self.ask(machine, denied=("93.0.0.0/8",))
         self.assertEqual(machine.tried, [PRIVATE])
 
     def test_onlyHTTPS(self) -> None:
-        """Nobody is asked in plain text, or by way of a proxy, which might look elsewhere."""
-        self.assertIn("HTTPS alone", self.ask(Machine([PUBLIC]), "http://id.example/"))
+        """No request is sent in plain text, or through a proxy, which might resolve the name
+        differently."""
+        self.assertIn("HTTPS alone", self.ask(ResolvingReactor([PUBLIC]), "http://id.example/"))
         proxies = ProxiesConfig(by_scheme={"https": Proxy("proxy.example", 3128)})
-        machine = Machine([PUBLIC])
+        machine = ResolvingReactor([PUBLIC])
         self.assertIn("a proxy stands before", self.ask(machine, proxies=proxies))
         self.assertEqual(machine.tried, [])
 
 
 @implementer(IResolutionReceiver)
-class Found:
-    """What a resolver finds; ``complete`` fires at the end."""
+class RecordingReceiver:
+    """The result of a resolver; ``complete`` fires at the end."""
 
     def __init__(self) -> None:
         self.complete: Deferred[None] = Deferred()
 
     def resolutionBegan(self, resolution: Any) -> None:
-        """Nobody cancels it."""
+        """It is never cancelled."""
 
     def addressResolved(self, address: Any) -> None:
-        """Whatever it is."""
+        """All addresses are accepted."""
 
     def resolutionComplete(self) -> None:
         self.complete.callback(None)
@@ -156,8 +158,8 @@ class Found:
 
 class LookupsTests(TestCase):
     async def test_silentNameServers(self) -> None:
-        """However many name servers keep silent, the threads of everybody else are free; and a
-        thread that waits for one keeps no process from ending."""
+        """Stalled name servers never use up the threads of other lookups, and a waiting thread does
+        not keep the process from ending."""
         silent, threads = threading.Event(), []
 
         def getaddrinfo(*args: Any) -> Any:
@@ -166,7 +168,7 @@ class LookupsTests(TestCase):
             return []
 
         resolver = own_resolver(reactor, getaddrinfo)
-        found = [Found() for _ in range(20)]
+        found = [RecordingReceiver() for _ in range(20)]
         try:
             for one in found:
                 resolver.resolveHostName(one, "silent.example")
@@ -181,7 +183,7 @@ class LookupsTests(TestCase):
         self.assertEqual(len(set(threads)), LOOKUPS)
 
     def test_backend(self) -> None:
-        """The real client for strangers has such threads."""
+        """The real client for untrusted hosts has such threads."""
         database = {"name": "sqlite3", "args": {"database": self.mktemp()}}
         chosen = config(database=database)
         prepare(chosen)
@@ -237,8 +239,8 @@ class SocketTests(TestCase):
         return await HTTPClient(agent, reactor).get(self.url, {})
 
     async def test_thisMachine(self) -> None:
-        """This machine is not even connected to; where it is an exception it is, with its
-        certificate looked at."""
+        """This machine is not even connected to; as an exception it is, with its certificate
+        checked."""
         try:
             await self.ask(Networks())
         except NoAnswer as reason:
@@ -252,11 +254,11 @@ class SocketTests(TestCase):
         except NoAnswer as reason:
             self.assertIn("does not trust", str(reason))
         else:
-            self.fail("a stranger's certificate was good enough")
+            self.fail("an untrusted certificate was accepted")
 
     async def test_endless(self) -> None:
-        """Who goes on and on is hung up on long before the deadline, where nobody would count
-        either: in headers, in answers before the answer."""
+        """An endless answer is cut off long before the deadline, even where its bytes are not body:
+        in headers, in interim answers."""
         for case, endless in ENDLESS.items():
             self.listen(Factory.forProtocol(endless))
             try:

@@ -1,4 +1,5 @@
-"""A homeserver as its application services ask it: for whom, once, and what goes wrong."""
+"""Requests to a homeserver as an application service: for which user, once, and with which
+errors."""
 
 from __future__ import annotations
 
@@ -11,14 +12,14 @@ from regsys.outbound.homeserver import (
     HomeserverRefused,
     HomeserverSilent,
 )
-from tests.doubles.homeserver import FORGET, MISHAPS, STALL
+from tests.doubles.homeserver import FAULTS, FORGET, STALL
 from tests.outbound.homeserver_case import HomeserverCase, asking, user
 
 ALICE = user("alice")
 URL = "http://hs.example/_matrix/client/v3/directory/room/x"
 NAME = ("v3", "profile", str(ALICE), "displayname")
-# What is wrong with its answer, for an operator.
-SAID = {
+# Errors in its answers, as an operator reads them.
+ERRORS = {
     "500": "500 M_UNKNOWN",
     "502": "502",
     "429": "rate_limited: false",
@@ -37,7 +38,7 @@ SAID = {
 
 class HomeserverTests(HomeserverCase):
     def test_introduces(self) -> None:
-        """Whoever acts has an account there first, made without a login, and once."""
+        """A user who acts has an account there first, made without a login, and once."""
         for _ in range(2):
             answer = self.wait(self.homeserver.act(ALICE, "GET", NAME))
             self.assertEqual(answer, {"displayname": "alice"})
@@ -45,16 +46,16 @@ class HomeserverTests(HomeserverCase):
         self.assertEqual(self.double.calls, calls)
 
     def test_known(self) -> None:
-        """One that is there already, of whatever origin, is fine."""
+        """An existing account is accepted, whatever its origin."""
         self.double.profiles[str(ALICE)] = "Alice"
         self.assertEqual(
             self.wait(self.homeserver.act(ALICE, "GET", NAME)), {"displayname": "Alice"}
         )
 
     def test_together(self) -> None:
-        """The jobs of a newcomer begin together: one makes the account, the others wait. Who
-        waits on one that fails makes it in its turn."""
-        self.double.mishaps["register"] = [STALL]
+        """The jobs of a new user begin together: one makes the account, the others wait. If it
+        fails, one of the waiting jobs makes the account in its turn."""
+        self.double.faults["register"] = [STALL]
         first, *others = [self.begin(self.homeserver.introduce(ALICE)) for _ in range(4)]
         self.assertEqual(self.double.called("register"), 1)
         for waiting in (first, *others):
@@ -67,14 +68,15 @@ class HomeserverTests(HomeserverCase):
         self.assertEqual(self.double.called("register"), 2)
 
     def test_forgotten(self) -> None:
-        """If it says no, it is told of the user anew: it may have been set up again."""
+        """After a refusal the user is registered there again: the homeserver may have been set up
+        anew."""
         self.wait(self.homeserver.introduce(ALICE))
         self.double.profiles.clear()
         self.assertIn("M_FORBIDDEN", self.refused(self.homeserver.act(ALICE, "GET", NAME)))
         self.wait(self.homeserver.act(ALICE, "GET", NAME))
 
     def test_remembersFew(self) -> None:
-        """The users that it is known to have are remembered up to a bound, the latest of them."""
+        """The known users are remembered up to a bound, the latest of them."""
         for number in range(MAX_KNOWN + 1):
             self.homeserver._known[user(str(number))] = None
         self.wait(self.homeserver.introduce(ALICE))
@@ -83,14 +85,14 @@ class HomeserverTests(HomeserverCase):
         self.assertNotIn(user("0"), self.homeserver._known)
 
     def test_lostAnswer(self) -> None:
-        """An account whose making was answered to nobody is there the next time."""
-        self.double.mishaps["register"] = [FORGET]
+        """An account whose creation lost its answer is found the next time."""
+        self.double.faults["register"] = [FORGET]
         self.refused(self.homeserver.introduce(ALICE))
         self.assertIn(str(ALICE), self.double.profiles)
         self.wait(self.homeserver.introduce(ALICE))
 
     def test_historicalNames(self) -> None:
-        """Any name arrives whole, in the body, in a query and in a path."""
+        """Any name is sent unchanged, in the body, in a query and in a path."""
         for name in ("al/ice", "A+b=c&d", "ümläut %2F?#", "..", "=5falice", "a b@c"):
             path = ("v3", "profile", str(user(name)), "displayname")
             answer = self.wait(self.homeserver.act(user(name), "GET", path))
@@ -98,25 +100,25 @@ class HomeserverTests(HomeserverCase):
             self.assertEqual(self.double.calls[-1], ("profile", f"@{name}:test.example"))
 
     def test_oneLine(self) -> None:
-        """What an operator reads is one line, whatever a name has in it."""
+        """The error for the operator is one line, whatever a name contains."""
         name = "a\nb\x1b[2J"
-        self.double.mishaps["register"] = ["500"]
+        self.double.faults["register"] = ["500"]
         self.assertTrue(self.refused(self.homeserver.introduce(user(name))).isprintable())
 
-    def test_mishaps(self) -> None:
-        """Whatever goes wrong is said in words to act upon, and over the next time."""
+    def test_faults(self) -> None:
+        """Each fault has an error that says what to do, and the next request works."""
         self.wait(self.homeserver.introduce(ALICE))
-        self.assertEqual(set(SAID), set(MISHAPS))
-        for mishap in MISHAPS:
-            self.double.mishaps["profile"] = [mishap]
+        self.assertEqual(set(ERRORS), set(FAULTS))
+        for fault in FAULTS:
+            self.double.faults["profile"] = [fault]
             text = self.refused(self.homeserver.act(ALICE, "GET", NAME))
-            self.assertIn(SAID[mishap], text)
+            self.assertIn(ERRORS[fault], text)
             self.assertIn("http://hs.example", text)
             self.wait(self.homeserver.act(ALICE, "GET", NAME))
 
     def test_setUpWrong(self) -> None:
-        """A user outside of our namespace, and a token that is not known there, are told with
-        what to mend where."""
+        """A user outside of our namespace, and a token that is unknown there, are reported with
+        what to correct where."""
         self.double.namespace = r"@_bot_.*"
         text = self.refused(self.homeserver.introduce(ALICE))
         for word in ("M_EXCLUSIVE", str(ALICE), "namespaces.users"):
@@ -128,10 +130,10 @@ class HomeserverTests(HomeserverCase):
         self.assertNotIn("another:", text)
 
     def test_ownPlaces(self) -> None:
-        """However many ask it, few do so at once, and the others wait for their turn; whoever asks
-        other servers has places left."""
+        """A bounded number of requests run at once, and the others wait for their turn; requests to
+        other servers have places of their own."""
         path = ("v3", "directory", "room", "#a:b")
-        self.double.mishaps["find"] = [STALL] * AT_ONCE
+        self.double.faults["find"] = [STALL] * AT_ONCE
         asked = [self.begin(self.homeserver.ask("GET", path)) for _ in range(AT_ONCE + 1)]
         self.assertEqual(self.double.called("find"), AT_ONCE)
         self.wait(attr.evolve(self.homeserver.http).get(URL, {}))
@@ -143,6 +145,6 @@ class HomeserverTests(HomeserverCase):
         self.assertIn("M_NOT_FOUND", str(refusal))
 
     def test_sender(self) -> None:
-        """Without anybody to act for, the service itself asks."""
+        """Without a user to act for, the service itself asks."""
         self.refused(self.homeserver.ask("GET", ("v3", "directory", "room", "#a:b")))
         self.assertEqual(self.double.calls, [("find", None)])

@@ -24,7 +24,7 @@ from regsys.outbound.proxies import ProxyingAgent
 from tests.doubles.smtp import MailServer, listening
 from tests.outbound.smtp_case import email_config, mail
 
-# An underscore, hyphens where IDNA wants none, and a name as all have it.
+# An underscore, hyphens where IDNA allows none, and an ordinary name.
 HOSTS = ("mail_relay", "_sip.a_b.example", "r3---sn.example", "plain.example")
 
 
@@ -77,7 +77,7 @@ class HostsTests(TestCase):
         return (await HTTPClient(agent, reactor).get(url, {})).body  # type: ignore[arg-type]
 
     async def test_http(self) -> None:
-        """Each host is asked for at the resolver as it was written, and answers."""
+        """Each host is resolved under the name as written, and answers."""
         port = self.listen(tls=False)
         for host in HOSTS:
             self.assertEqual(
@@ -86,7 +86,7 @@ class HostsTests(TestCase):
         self.assertEqual(self.asked, list(HOSTS))
 
     async def test_tls(self) -> None:
-        """Its certificate has to be made out to it; one for another name is refused."""
+        """Its certificate must be for it; one for another name is refused."""
         port = self.listen(tls=True)
         for host in HOSTS:
             self.assertEqual(
@@ -98,7 +98,7 @@ class HostsTests(TestCase):
             self.assertIn("another name", str(caught.exception))
 
     async def test_untrusted(self) -> None:
-        """A certificate for the right name that nobody vouches for is refused."""
+        """An untrusted certificate for the right name is refused."""
         self.trusted = ssl.platformTrust()
         with self.assertRaises(NoAnswer) as caught:
             await self.get(f"https://mail_relay:{self.listen(tls=True)}/")
@@ -114,7 +114,7 @@ class HostsTests(TestCase):
         self.assertEqual(self.asked, ["web_proxy"])
 
     async def test_guarded(self) -> None:
-        """Nor do hosts that clients name fail for their names."""
+        """Hosts that clients name work with such names, too."""
         port = self.listen(tls=True)
         agent = GuardedAgent(
             reactor=reactor,

@@ -1,4 +1,4 @@
-"""The client that asks other servers: short, soon, and as it was told."""
+"""The client for other servers: bounded answers, one deadline, exact requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ URL = "http://other.example/ask?way=this"
 
 
 class Other(Resource):
-    """Another server; ``answer`` is a body, or what does the answering. ``requests`` are kept."""
+    """Another server; ``answer`` is a body, or a function that answers. ``requests`` are kept."""
 
     isLeaf = True
 
@@ -58,7 +58,7 @@ class HTTPClientTests(SynchronousTestCase):
         return str(error)
 
     def test_asks(self) -> None:
-        """A form is sent to exactly this address, each value whole, whatever it holds."""
+        """A form is sent to exactly this URL, each value unchanged."""
         self.other.answer = b'{"well": [1]}'
         answer = self.successResultOf(self.ask(a="b&c=d é\0", e=""))
         self.assertEqual((answer.status, answer.json()), (200, {"well": [1]}))
@@ -68,7 +68,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(request.getHeader("content-type"), "application/x-www-form-urlencoded")
 
     def test_otherShapes(self) -> None:
-        """JSON is sent as it is, a query's values whole; a header that was asked for goes along."""
+        """JSON is sent unchanged, so are the values of a query; additional headers are sent."""
         for asking, method, uri, sent, kind in (
             (
                 self.http.post_json(URL, {"a": "é"}, {"Authorization": "me"}),
@@ -111,7 +111,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertIsNone(self.other.requests[1].getHeader("cookie"))
 
     def test_oneDeadlineForAllOfIt(self) -> None:
-        """A server that says nothing, or ever so little, is given up after ten seconds."""
+        """A server that answers nothing, or too slowly, is given up after ten seconds."""
 
         def stall(request: Any) -> Any:
             return NOT_DONE_YET
@@ -137,7 +137,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(DEADLINE_S, 10)
 
     def test_oneDeadlineForConnecting(self) -> None:
-        """The seconds in which a connection is attempted count, and the attempt is given up."""
+        """The deadline includes connecting, and the attempt is given up."""
         reactor = MemoryReactorClock()
         http = HTTPClient.on(reactor, ProxiesConfig())
         asking = Deferred.fromCoroutine(http.post_form("http://192.0.2.1/", {}))
@@ -147,7 +147,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertTrue(attempt.stoppedConnecting)
 
     def test_longAnswers(self) -> None:
-        """64 KiB are read; of a byte more nothing is, and no more is waited for."""
+        """64 KiB are read; a longer answer is refused, and no more of it is awaited."""
         self.other.answer = b"x" * BODY_LIMIT
         self.assertEqual(self.successResultOf(self.ask()).body, self.other.answer)
 
@@ -159,7 +159,7 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertIn("longer than 65536", self.no_answer(self.ask()))
 
     def test_noHTTP(self) -> None:
-        """A server that hangs up or talks nonsense, and an address of nothing, are no answer."""
+        """A hang-up, a malformed answer, and a URL without a server are no answer."""
 
         def hang_up(request: Any) -> Any:
             request.transport.loseConnection()
@@ -177,14 +177,14 @@ class HTTPClientTests(SynchronousTestCase):
             self.no_answer(self.ask(url))
 
     def test_nonJSON(self) -> None:
-        """What cannot be read as JSON is no answer either."""
+        """Invalid JSON is no answer either."""
         for body in (b"", b"<html>", b"[" * 60_000, b"\xff"):
             self.other.answer = body
             answer = self.successResultOf(self.ask())
             self.assertRaises(NoAnswer, answer.json)
 
     def test_notTooManyAtOnce(self) -> None:
-        """A server that stalls holds a few of our sockets, and the rest are told at once."""
+        """A stalled server holds a bounded number of sockets, and further requests fail at once."""
         self.other.answer = lambda request: NOT_DONE_YET
         waiting = [self.ask(), self.ask()]
         self.assertIn("too many", self.no_answer(self.ask()))
@@ -200,7 +200,7 @@ class HTTPClientTests(SynchronousTestCase):
 
 
 class EndlessTests(TestCase):
-    """Over real sockets: servers from the configuration that go on and on."""
+    """Over real sockets: configured servers whose answers never end."""
 
     async def ask(self, endless: type[Endless], proxies: Mapping[str, Proxy] = {}) -> str:
         port = reactor.listenTCP(0, Factory.forProtocol(endless), interface="127.0.0.1")
@@ -212,11 +212,11 @@ class EndlessTests(TestCase):
             await client.post_form(f"http://127.0.0.1:{here}/", {"a": "b"})
         except NoAnswer as reason:
             return str(reason)
-        raise AssertionError("that was an answer")
+        raise AssertionError("there was an answer")
 
     async def test_endless(self) -> None:
-        """They are hung up on long before the deadline, whatever it is that does not end, also
-        behind a proxy (threat C9)."""
+        """They are cut off long before the deadline, whichever part does not end, also behind a
+        proxy (threat C9)."""
         ways: Sequence[Mapping[str, Proxy]] = ({}, {"http": Proxy("127.0.0.1", 0)})
         for (case, endless), way in itertools.product(ENDLESS.items(), ways):
             self.assertIn("the connection failed", await self.ask(endless, way), case)

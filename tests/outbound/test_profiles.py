@@ -1,4 +1,4 @@
-"""Newcomers' names at a homeserver: put there once, and never over what a person chose."""
+"""Names of new users at a homeserver: set there once, and never over a name that the user chose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HomeserverDirectoryTests(HomeserverCase):
         provides(IUserDirectory, self.directory)
 
     def test_tells(self) -> None:
-        """The account is made there, and has the name; also where it began without any."""
+        """The account is made there, and has the name; also if it began without one."""
         for localpart in ("alice", "bob"):
             if localpart == "bob":
                 self.double.profiles[f"@{localpart}:test.example"] = None
@@ -31,7 +31,7 @@ class HomeserverDirectoryTests(HomeserverCase):
             self.assertEqual(self.double.profiles[f"@{localpart}:test.example"], "Al Ice")
 
     def test_nothingToTell(self) -> None:
-        """A name that it has by itself is not put there again; without one there is only the
+        """A name that it has by default is not set again; without a name there is only the
         account."""
         for name in ("alice", None):
             self.wait(self.directory.profile_created(ALICE, name, False))
@@ -39,7 +39,7 @@ class HomeserverDirectoryTests(HomeserverCase):
         self.assertEqual(self.double.profiles, {str(ALICE): "alice"})
 
     def test_hidden(self) -> None:
-        """Whom nobody shall find is hidden before the name is there."""
+        """A hidden user is hidden before the name is set."""
         self.wait(self.directory.profile_created(ALICE, "Al Ice", True))
         hidden = {(str(ALICE), "im.vector.hide_profile"): {"hide_profile": True}}
         self.assertEqual(self.double.account_data, hidden)
@@ -47,9 +47,8 @@ class HomeserverDirectoryTests(HomeserverCase):
         self.assertLess(calls.index("data"), calls.index("name"))
 
     def test_ownName(self) -> None:
-        """A job that runs again, its answer lost, leaves the name that the person has chosen
-        since."""
-        self.double.mishaps["name"] = [FORGET]
+        """A repeated job, whose answer was lost, keeps the name that the user has chosen since."""
+        self.double.faults["name"] = [FORGET]
         self.refused(self.directory.profile_created(ALICE, "Al Ice", False))
         self.assertEqual(self.double.profiles[str(ALICE)], "Al Ice")
         self.double.profiles[str(ALICE)] = "Queen Alice"
@@ -57,8 +56,8 @@ class HomeserverDirectoryTests(HomeserverCase):
         self.assertEqual(self.double.profiles[str(ALICE)], "Queen Alice")
 
     def test_trouble(self) -> None:
-        """What goes wrong is told, so that the job is tried again."""
-        self.double.mishaps.update({"profile": ["500"], "name": ["429"]})
+        """An error is raised, so that the job is retried."""
+        self.double.faults.update({"profile": ["500"], "name": ["429"]})
         for errcode in ("M_UNKNOWN", "M_LIMIT_EXCEEDED"):
             self.assertIn(
                 errcode, self.refused(self.directory.profile_created(ALICE, "Al Ice", False))
@@ -66,8 +65,8 @@ class HomeserverDirectoryTests(HomeserverCase):
         self.wait(self.directory.profile_created(ALICE, "Al Ice", False))
 
     def test_deadline(self) -> None:
-        """All of it together ends before the job's lease, turns that it waits for included."""
-        self.double.mishaps["find"] = [STALL] * AT_ONCE * 3
+        """All of it together ends before the job's lease, waiting for turns included."""
+        self.double.faults["find"] = [STALL] * AT_ONCE * 3
         for _ in range(3 * AT_ONCE):
             asking = self.begin(self.homeserver.ask("GET", ("v3", "directory", "room", "#a:b")))
             asking.addErrback(lambda failure: failure.trap(RoomRefused))

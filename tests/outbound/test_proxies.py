@@ -1,4 +1,4 @@
-"""Other servers by way of a proxy, over real sockets: TLS has to be whole behind the tunnel."""
+"""Other servers through a proxy, over real sockets: TLS is end-to-end behind the tunnel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PASSWORD = b"Basic bWU6Y2FuYXJ5"
 
 
 class Echo(Resource):
-    """Answers with what it was asked; ``headers`` are those of the last request."""
+    """Answers with the body of the request; ``headers`` are those of the last request."""
 
     isLeaf = True
     headers: Any = None
@@ -36,7 +36,7 @@ class Echo(Resource):
 
 
 class TunnelProxy(Protocol):
-    """A proxy that opens one tunnel, to ``port`` whatever it is asked for."""
+    """A proxy that opens one tunnel, to ``port`` whatever the request names."""
 
     heads: list[bytes]
     port: int
@@ -119,8 +119,8 @@ class ProxiesTests(TestCase):
         raise AssertionError("there was an answer")
 
     async def test_tunnel(self) -> None:
-        """HTTPS goes through the tunnel: the proxy is asked for the host alone and told its
-        password, of which the host hears nothing."""
+        """HTTPS goes through the tunnel: the proxy gets the host's name alone and its own password,
+        which the host does not get."""
         answer = await self.ask("https://other.example/x?y=z")
         self.assertEqual((answer.status, answer.body), (200, b"/x?y=z a=b"))
         (head,) = self.heads
@@ -129,25 +129,25 @@ class ProxiesTests(TestCase):
         self.assertFalse(self.echo.headers.hasHeader("proxy-authorization"))
 
     async def test_certificate(self) -> None:
-        """A tunnel does not make a stranger the host: the certificate must be the host's."""
+        """A tunnel does not replace the certificate check: the certificate must be the host's."""
         self.assertIn("another name", await self.no_answer("https://wrong.example/"))
         self.trusted = ssl.platformTrust()
         self.assertIn("does not trust", await self.no_answer())
         self.assertIsNone(self.echo.headers)
 
     async def test_noTunnel(self) -> None:
-        """A proxy that refuses, or talks something else, is no way to anybody."""
-        for said, why in (
+        """A proxy that refuses, or answers something else, is an error."""
+        for answer, why in (
             (b"HTTP/1.1 407 Who?\r\n\r\n", "the proxy refuses"),
             (b"HTTP/1.1 2000 Yes\r\n\r\n", "the proxy refuses"),
             (b"SSH-2.0\r\n\r\n", "the proxy refuses"),
             (b"x" * 9000, "the proxy talks no HTTP"),
         ):
-            self.tunnel.answer = said
+            self.tunnel.answer = answer
             self.assertIn(why, await self.no_answer())
 
     def test_silence(self) -> None:
-        """A proxy that says nothing is given up at the one deadline."""
+        """A stalled proxy is given up at the one deadline."""
         memory = MemoryReactorClock()
         proxies = ProxiesConfig(by_scheme={"https": Proxy("192.0.2.1", 3128)})
         http = HTTPClient.on(memory, proxies)
@@ -162,7 +162,7 @@ class ProxiesTests(TestCase):
         self.assertTrue(transport.disconnected or transport.disconnecting)
 
     async def test_plain(self) -> None:
-        """HTTP is fetched by the proxy, which is asked for the whole address."""
+        """HTTP is fetched by the proxy, which gets the whole URL."""
         answer = await self.ask("http://other.example/x")
         self.assertEqual(answer.body, b"http://other.example/x a=b")
         got = self.echo.headers.getRawHeaders(b"proxy-authorization")
@@ -170,7 +170,7 @@ class ProxiesTests(TestCase):
         self.assertEqual(self.heads, [])
 
     async def test_directly(self) -> None:
-        """A host that needs no proxy is asked itself."""
+        """A host that is excepted from the proxy is asked directly."""
         port = self.proxies.by_scheme["http"].port
         self.proxies = ProxiesConfig(by_scheme=self.proxies.by_scheme, direct=("127.0.0.1",))
         answer = await self.ask(f"http://127.0.0.1:{port}/x")

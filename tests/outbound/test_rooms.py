@@ -54,8 +54,8 @@ class HomeserverRoomsTests(HomeserverCase):
         self.rooms = HomeserverRooms(homeserver=self.homeserver)
 
     def test_ways(self) -> None:
-        """A room is joined by way of a few of the servers that are in it, by both names of that
-        parameter; in how many servers it is doesn't matter."""
+        """A room is joined through a few of its servers, by both names of that parameter, however
+        many servers it has."""
         servers = [f"{number}.example" for number in range(40_000)]
         self.double.add_room(FAR, servers=servers)
         found = self.wait(self.rooms.find(FAR))
@@ -65,7 +65,7 @@ class HomeserverRoomsTests(HomeserverCase):
         self.assertEqual((again.servers, again.resident), (tuple(servers[:5]), True))
 
     def test_ids(self) -> None:
-        """An id is taken as it is: one of another server's is joined by way of that."""
+        """An id is used as it is: a room of another server is joined through that server."""
         for room_id, servers, resident in (
             (f"!a:{SERVER}", (), True),
             ("!a:remote.example", ("remote.example",), False),
@@ -76,7 +76,8 @@ class HomeserverRoomsTests(HomeserverCase):
         self.assertEqual(self.double.calls, [])
 
     def test_createdByWhom(self) -> None:
-        """A room is its creator's; whoever is on its list is known there before."""
+        """A room belongs to its creator; the users on its invite list have accounts there
+        before."""
         room = NewRoom(alias=LOBBY, preset="private_chat", invited=(BOB,), federated=False)
         self.wait(self.rooms.create(HOST, room))
         made = self.double.room(LOBBY)
@@ -86,9 +87,9 @@ class HomeserverRoomsTests(HomeserverCase):
         self.assertIn(str(ALICE), self.double.profiles)
 
     def test_lostAnswer(self) -> None:
-        """A room that was made, though nobody heard of it, is there the next time, and a join or
-        invitation happened once."""
-        self.double.mishaps.update({name: [FORGET] for name in ("create", "join", "invite")})
+        """A room whose creation lost its answer is found the next time, and a join or invitation
+        happens once."""
+        self.double.faults.update({name: [FORGET] for name in ("create", "join", "invite")})
         room = NewRoom(alias=LOBBY, preset="private_chat")
         self.refused(self.rooms.create(HOST, room))
         self.failureResultOf(self.begin(self.rooms.create(HOST, room)), RoomTaken)
@@ -103,7 +104,7 @@ class HomeserverRoomsTests(HomeserverCase):
         return self.rooms.join(user_id, room)
 
     def test_refused(self) -> None:
-        """Without the power to invite, or banned, a step is refused, and says why."""
+        """Without the power to invite, or for a banned user, a step is refused with the reason."""
         found = self.wait(self.rooms.create(HOST, HALL))
         room = self.double.room(LOBBY)
         self.wait(self.rooms.join(ALICE, found))
@@ -116,7 +117,7 @@ class HomeserverRoomsTests(HomeserverCase):
             self.assertIn("M_FORBIDDEN", self.refused(step))
 
     def test_fewRequests(self) -> None:
-        """Whoever invites many is made known once, and so is each of them."""
+        """The account of an inviter of many users is made once, and so is each of theirs."""
         found = self.wait(self.rooms.create(HOST, NewRoom(alias=LOBBY, preset="private_chat")))
         for name in ("a", "b", "c"):
             self.wait(self.rooms.invite(HOST, user(name), found))
@@ -127,25 +128,25 @@ class HomeserverRoomsTests(HomeserverCase):
         self.assertEqual(calls, {"register": 4, "member": 3, "invite": 3, "join": 3})
 
     def test_joinRules(self) -> None:
-        """Only a public room is public; where they can't be read, it is not."""
+        """Only a public room is public; a room whose join rule can't be read is not."""
         found = self.wait(self.rooms.create(HOST, HALL))
         for rule in ("public", "invite", "knock", "restricted", "private"):
             self.double.room(LOBBY).join_rule = rule
             self.assertEqual(self.wait(self.rooms.is_public(found)), rule == "public", rule)
         self.assertFalse(self.wait(self.rooms.is_public(FoundRoom(room_id="!no:where"))))
-        self.double.mishaps["hierarchy"] = ["500"]
+        self.double.faults["hierarchy"] = ["500"]
         self.assertIn("500", self.refused(self.rooms.is_public(found)))
 
     def test_nonsense(self) -> None:
-        """An answer without a room is none."""
-        for mishap in ("no-room", "odd-room", "number-room"):
-            self.double.mishaps.update({"find": [mishap], "create": [mishap]})
+        """An answer without a room is an error."""
+        for fault in ("no-room", "odd-room", "number-room"):
+            self.double.faults.update({"find": [fault], "create": [fault]})
             for step in (self.rooms.find(LOBBY), self.rooms.create(HOST, HALL)):
                 self.assertIn("no room_id", self.refused(step))
 
     def test_deadlines(self) -> None:
-        """Each step ends in time, wherever the homeserver stalls, so that a job that takes all of
-        them, looking twice, has ended before its lease."""
+        """Each step ends in time, wherever the homeserver stalls, so that a job with all steps, two
+        look-ups included, has ended before its lease."""
         found = self.wait(self.rooms.create(HOST, HALL))
         self.wait(self.homeserver.introduce(BOB))
         steps: dict[str, tuple[str, Any]] = {
@@ -157,7 +158,7 @@ class HomeserverRoomsTests(HomeserverCase):
         }
         self.assertEqual(set(steps), set(STEPS_S))
         for name, (call, step) in steps.items():
-            self.double.mishaps[call] = [STALL]
+            self.double.faults[call] = [STALL]
             waiting: Deferred[Any] = self.begin(step())
             self.assertNoResult(waiting)
             self.clock.advance(STEPS_S[name])
@@ -166,13 +167,13 @@ class HomeserverRoomsTests(HomeserverCase):
         self.assertLess(sum(STEPS_S.values()) + STEPS_S["find"], JOB_LEASE_MS / 1000)
 
     def test_slowInParts(self) -> None:
-        """A step's time is that of all its requests together."""
+        """A step's deadline covers all of its requests together."""
         found = self.wait(self.rooms.create(HOST, HALL))
-        self.double.mishaps["register"] = [STALL]
+        self.double.faults["register"] = [STALL]
         other = self.begin(self.homeserver.introduce(BOB))
         self.clock.advance(9)
         joining = self.begin(self.rooms.join(BOB, found))
-        self.double.mishaps["join"] = [STALL]
+        self.double.faults["join"] = [STALL]
         self.clock.advance(6)
         self.failureResultOf(other, RoomRefused)
         self.homeserver.http.agent.flush()  # type: ignore[attr-defined]

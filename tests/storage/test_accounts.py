@@ -1,4 +1,4 @@
-"""Accounts in our own tables: the embedder's contract, and what one transaction holds beside."""
+"""Accounts in our own tables: the embedder's contract, and what one transaction writes besides."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class OwnAccounts(Tables):
         await UserStore(self.db).create_account(account(key, localpart, **more))
 
     async def assertRefused(self: Any, error: type[RegistrationError], new: NewAccount) -> None:
-        """It is refused for this reason, and every table is as it was before."""
+        """It is refused with this error, and every table is as it was before."""
         before = await self.contents()
         try:
             made = await UserStore(self.db).create_account(new)
@@ -131,7 +131,7 @@ class OwnAccounts(Tables):
         )
 
     async def test_replayed(self: Any) -> None:
-        """A key that comes again writes nothing, and gives the terms of the login it made."""
+        """A repeated key writes nothing, and returns the terms of the login it made."""
         new = account("key", device=device("token", valid_until_ms=NOW_MS + 5))
         await UserStore(self.db).create_account(new)
         before = await self.contents()
@@ -147,7 +147,7 @@ class OwnAccounts(Tables):
         self.assertEqual(await self.rows("SELECT * FROM profiles"), [])
 
     async def test_refusedWhole(self: Any) -> None:
-        """Whatever part is refused, nothing of the account is written."""
+        """Whichever part is refused, nothing of the account is written."""
         await self.create("first", threepids=(PHONE,))
         for error, new in (
             (UsernameTaken, account("key", "ALICE")),
@@ -160,7 +160,7 @@ class OwnAccounts(Tables):
         self.assertEqual(row, (str(user("alice")),))
 
     async def test_jobsAreHeldFromBirth(self: Any) -> None:
-        """The account's jobs are the committing process's until their lease ends."""
+        """The account's jobs are held by the committing process until their lease ends."""
         await self.create("key", jobs=(NewJob(kind="greet", payload={"a": 1}, job_id="job"),))
         store = JobStore(self.db)
         self.assertEqual(await store.claim({"greet": 5}, NOW_MS + JOB_LEASE_MS - 1, 1), [])
@@ -168,8 +168,8 @@ class OwnAccounts(Tables):
         self.assertEqual((job.job_id, job.payload, job.attempts), ("job", {"a": 1}, 2))
 
     async def test_jobsOnce(self: Any) -> None:
-        """Jobs whose word was written with an earlier account are not written; those that were
-        are told."""
+        """Jobs whose deduplication key was written with an earlier account are not written; the
+        written ones are returned."""
         jobs = [
             NewJob(kind="greet", job_id=name, dedup_key="word") for name in ("one", "two", "again")
         ]
@@ -185,7 +185,7 @@ class OwnAccounts(Tables):
         )
 
     async def test_firstRealUser(self: Any) -> None:
-        """The first account that is a person's is noted, once; others are no people."""
+        """The first account of a real user is noted, once; other kinds are not."""
         cases: list[tuple[str, dict[str, Any], Optional[str]]] = [
             ("guest", {"is_guest": True}, None),
             ("support", {"user_type": "support"}, None),
@@ -200,7 +200,7 @@ class OwnAccounts(Tables):
             self.assertEqual(await self.rows("SELECT name, user_id FROM milestones"), expected)
 
     async def test_approved(self: Any) -> None:
-        """An account that waits is approved by its name, in any case; an unknown one is not."""
+        """A waiting account is approved by its name, in any case; an unknown one is not."""
         await self.create("key", approved=False)
         users = UserStore(self.db)
         self.assertFalse(await users.approve("nobody"))
@@ -210,8 +210,8 @@ class OwnAccounts(Tables):
     # --- Guests --------------------------------------------------------------------------
 
     async def test_upgradedGuest(self: Any) -> None:
-        """The guest's row becomes the user's: its own name and profile stay, its device goes.
-        What the registration has decided of the user stands in it, whatever stood there."""
+        """The guest's row becomes the user's: its own name and profile stay, its device is removed.
+        The registration's other values replace whatever the row had."""
         guest = device("guest", "guest_device", is_guest=True)
         await self.create("guest", "1", is_guest=True, display_name="Guest 1", device=guest)
         decided = {
@@ -251,7 +251,8 @@ class OwnAccounts(Tables):
     # --- Sessions ------------------------------------------------------------------------
 
     async def test_sessionFinished(self: Any) -> None:
-        """The account's session is finished with it, and holds its name no more; others stay."""
+        """The account's session is finished with it, and holds its name no more; others are
+        unchanged."""
         sessions = SessionStore(self.db)
         for name in ("one", "two"):
             await sessions.add(session(name), 5)
@@ -267,7 +268,7 @@ class OwnAccounts(Tables):
         )
 
     async def test_outcomeHoldsNoSecret(self: Any) -> None:
-        """What is kept of a login for its repetition is not enough to make its tokens."""
+        """The stored terms of a login are not enough to make its tokens."""
         await self.create("key", device=device("a secret token", refreshable=True))
         ((terms,),) = await self.rows("SELECT terms FROM outcomes")
         self.assertNotIn("secret", terms)

@@ -1,4 +1,4 @@
-"""Who was seen when, in our own tables; and the end of idle guests."""
+"""When users were seen, in our own tables; and the end of idle guests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regsys.storage.users import UserStore
 from regsys.testing import provides
 from regsys.testing.contracts import MonthlyActiveUsersContract
 from regsys.testing.contracts.case import NOW_MS, account, device, upgrade, user
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 
 DAY_MS = 24 * 3600 * 1000
@@ -27,7 +27,7 @@ GUEST = device("guest", "guest_device", is_guest=True)
 
 
 class OwnActiveUsers(Tables, MonthlyActiveUsersContract):
-    """Our IMonthlyActiveUsers, as the service puts it together."""
+    """Our IMonthlyActiveUsers, as the service wires it."""
 
     def make(self: Any) -> IMonthlyActiveUsers:
         self.clock = Clock()
@@ -48,7 +48,7 @@ class OwnActiveUsers(Tables, MonthlyActiveUsersContract):
 
 
 class OwnActivity(Tables):
-    """Who counts, and what is kept of it."""
+    """Which users count, and what is kept of them."""
 
     def store(self: Any, config: BlockingConfig = COUNTS, guests: bool = True) -> ActivityStore:
         return ActivityStore(db=self.db, config=config, tracks_guests=guests)
@@ -62,12 +62,12 @@ class OwnActivity(Tables):
         return [UserID.parse(row[0]).localpart for row in rows]
 
     def test_provides(self: Any) -> None:
-        """The store is all that it is used as."""
+        """The store offers the methods that its users need."""
         for interface in (IAccountData, IExpiring):
             provides(interface, self.store())
 
-    async def everybody(self: Any) -> list[UserID]:
-        """One of each kind, and one who does not exist."""
+    async def all_users(self: Any) -> list[UserID]:
+        """One of each kind, and one that does not exist."""
         await self.create("gone")
         gone = str(user("gone"))
         await self.change("UPDATE users SET deactivated = TRUE WHERE user_id = ?", gone)
@@ -82,25 +82,25 @@ class OwnActivity(Tables):
         ]
 
     async def test_whoCounts(self: Any) -> None:
-        """People and bots count; guests, support, services' users and those who are no more
+        """Users and bots count; guests, support users, services' users and deactivated users
         don't."""
-        await self.store().record_seen(await self.everybody(), NOW_MS)
+        await self.store().record_seen(await self.all_users(), NOW_MS)
         self.assertEqual(await self.active(), ["alice", "bot"])
         self.assertEqual(await self.store().count(NOW_MS, 10), 2)
 
     async def test_services(self: Any) -> None:
         """With track_appservice_user_ips services' users count, too."""
         config = attr.evolve(COUNTS, counts_services=True)
-        await self.store(config).record_seen(await self.everybody(), NOW_MS)
+        await self.store(config).record_seen(await self.all_users(), NOW_MS)
         self.assertEqual(await self.active(), ["alice", "bot", "bridged"])
 
     async def test_notCounted(self: Any) -> None:
-        """Where only guests are watched nobody counts, and where only users do no guest is
-        written to."""
-        await self.store(BlockingConfig()).record_seen(await self.everybody(), NOW_MS)
+        """If only guests are watched no user counts, and if only users are counted no guest is
+        written."""
+        await self.store(BlockingConfig()).record_seen(await self.all_users(), NOW_MS)
         self.assertEqual(await self.active(), [])
         seen = "SELECT user_id FROM users WHERE seen_ms IS NOT NULL"
-        self.assertEqual(await self.rows(seen), [])  # born in the same moment
+        self.assertEqual(await self.rows(seen), [])  # made at the same moment
         later_ms = NOW_MS + 1
         await self.store(guests=False).record_seen([user("1")], later_ms)
         self.assertEqual(await self.rows(seen), [])
@@ -108,33 +108,33 @@ class OwnActivity(Tables):
         self.assertEqual(await self.rows(seen), [(str(user("1")),)])
 
     async def test_onlyGuestsAreWatched(self: Any) -> None:
-        """When somebody was seen is kept of guests alone, as long as they are there."""
-        everybody = await self.everybody()
+        """The last activity is kept of guests alone, as long as they exist."""
+        all_users = await self.all_users()
         await self.change("UPDATE users SET is_guest = TRUE WHERE user_id = ?", str(user("gone")))
-        await self.store().record_seen(everybody, NOW_MS + 1)
+        await self.store().record_seen(all_users, NOW_MS + 1)
         seen = await self.rows("SELECT user_id FROM users WHERE seen_ms IS NOT NULL")
         self.assertEqual(seen, [(str(user("1")),)])
 
     async def test_trial(self: Any) -> None:
-        """Who is on trial does not count until it is over, each service's users as theirs says;
-        who was added needs none, and who counts once goes on."""
+        """A user on trial does not count until the trial is over, each service's users by their own
+        trial; an added user needs none, and a counted user stays counted."""
         config = attr.evolve(
             COUNTS,
             counts_services=True,
             trial_ms=2 * DAY_MS,
             service_trial_ms={"quick": 0, "slow": 3 * DAY_MS},
         )
-        store, everybody = self.store(config), [await self.create("alice")]
+        store, all_users = self.store(config), [await self.create("alice")]
         for service in ("other", "quick", "slow"):
-            everybody.append(await self.create(service, appservice_id=service))
-        everybody.append(await self.create("reserved"))
+            all_users.append(await self.create(service, appservice_id=service))
+        all_users.append(await self.create("reserved"))
         await store.add(user("reserved"), NOW_MS)
         for day, counted in enumerate((2, 2, 4, 5)):
-            await store.record_seen(everybody, NOW_MS + day * DAY_MS)
+            await store.record_seen(all_users, NOW_MS + day * DAY_MS)
             self.assertEqual(await store.count(NOW_MS + day * DAY_MS, 10), counted, day)
 
     async def test_neverBack(self: Any) -> None:
-        """Who was seen later, by another process, is not seen earlier."""
+        """A later activity, noted by another process, is not replaced by an earlier one."""
         alice = await self.create("alice")
         for now_ms in (NOW_MS + 5, NOW_MS):
             await self.store().record_seen([alice], now_ms)
@@ -142,8 +142,8 @@ class OwnActivity(Tables):
         self.assertEqual(await self.rows("SELECT seen_ms FROM active_users"), [(NOW_MS + 5,)])
 
     async def test_wrongClock(self: Any) -> None:
-        """Whom a wrong clock saw in the future does not count now, but for what clocks may differ
-        by; and when seen again, he was seen then, as a guest was."""
+        """A user whom a wrong clock saw in the future does not count now, except within the
+        tolerated difference of clocks; when seen again, they have that time, and so has a guest."""
         alice, bob = await self.create("alice"), await self.create("bob")
         guest = await self.create("1", is_guest=True, device=GUEST)
         store, wrong_ms = self.store(), NOW_MS + 1000 * DAY_MS
@@ -164,20 +164,20 @@ class OwnActivity(Tables):
         self.assertTrue(await store.is_active(alice, NOW_MS))
 
     async def test_forgotten(self: Any) -> None:
-        """Whose account is no more does not count."""
+        """A user whose account is deactivated does not count."""
         alice = await self.create("alice")
         await self.store().record_seen([alice, await self.create("bob")], NOW_MS)
         await self.store().delete_for(alice)
         self.assertEqual(await self.active(), ["bob"])
 
     async def test_addedTooLate(self: Any) -> None:
-        """Who was deactivated before the job came to add them does not count."""
-        gone = (await self.everybody())[0]
+        """A user who was deactivated before the adding job ran does not count."""
+        gone = (await self.all_users())[0]
         await self.store().add(gone, NOW_MS)
         self.assertEqual(await self.active(), [])
 
     async def test_expired(self: Any) -> None:
-        """Who counts no longer is removed, a few at a time."""
+        """Users who no longer count are removed, a few at a time."""
         for number in range(3):
             await self.store().record_seen([await self.create(f"u{number}")], NOW_MS)
         await self.store().record_seen([await self.create("later")], NOW_MS + 1)
@@ -201,15 +201,15 @@ class OwnActivity(Tables):
             self.assertEqual(await store.tracked_since(now_ms, 10), since_ms, now_ms)
 
     async def guests(self: Any) -> list[str]:
-        """Those who are still there."""
+        """The guests that are left."""
         rows = await self.rows(
             "SELECT user_id FROM users WHERE is_guest AND NOT deactivated ORDER BY name_key"
         )
         return [UserID.parse(row[0]).localpart for row in rows]
 
     async def test_idleGuests(self: Any) -> None:
-        """Guests end who were neither born nor seen since, the most idle first; with their
-        device, while name, profile and everybody else stay."""
+        """Guests end that were neither made nor seen since, the most idle first; with their device,
+        while name, profile and all other accounts stay."""
         for number in range(4):
             await self.create(str(number), is_guest=True, created_ms=NOW_MS + number, device=GUEST)
         await self.create("alice", created_ms=0, device=device("token"))
@@ -226,7 +226,7 @@ class OwnActivity(Tables):
         self.assertTrue(await UserStore(self.db).is_taken("0"))
 
     async def test_asIfDeactivated(self: Any) -> None:
-        """What is left of an idle guest is what is left of any account that is deactivated."""
+        """An idle guest that ended leaves the same as any account that is deactivated."""
         for name in ("1", "2"):
             await self.create(name, is_guest=True, device=GUEST)
         await UserStore(self.db).delete_for(user("1"))
@@ -239,7 +239,7 @@ class OwnActivity(Tables):
             )
 
     async def test_upgraded(self: Any) -> None:
-        """A guest who has become a user never ends, however idle."""
+        """A guest that has become a user never ends, however idle."""
         await self.create("1", is_guest=True, device=GUEST)
         await UserStore(self.db).create_account(upgrade("user", "1", password_hash="x"))
         self.assertEqual(await GuestStore(self.db).deactivate_idle(NOW_MS + 99, 5), 0)
@@ -270,5 +270,5 @@ class PostgresActivityTests(OnPostgreSQL, OwnActivity, TestCase):
     pass
 
 
-class AwkwardActivityTests(OnAwkwardPostgreSQL, OwnActivity, TestCase):
+class UnusualPlansActivityTests(OnPostgreSQLWithUnusualPlans, OwnActivity, TestCase):
     pass

@@ -1,4 +1,4 @@
-"""What has been bound, in our own tables."""
+"""Bindings at identity servers, in our own tables."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class OwnBindings(Tables, BindingStoreContract):
     def make(self, secret: bytes = b"a secret") -> BindingStore:
         return BindingStore(self.db, Encryptor(secret))
 
-    async def test_sealed(self: Any) -> None:
-        """Another server's secret opens no proof, nor does this one's in another row's place: then
-        the binding is without."""
+    async def test_encrypted(self: Any) -> None:
+        """With another server's secret, or in another row, the stored validation session cannot be
+        decrypted: the binding is returned without it."""
         both = [binding("a.example"), binding("b.example")]
         for item in both:
             await self.make().add(item, NOW_MS)

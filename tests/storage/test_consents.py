@@ -1,4 +1,4 @@
-"""Who has accepted what, in our own tables: of our accounts, and of another store's."""
+"""Consents in our own tables: of our accounts, and of another store's."""
 
 from __future__ import annotations
 
@@ -31,20 +31,23 @@ class OwnConsents(Consents):
         await UserStore(self.db).create_account(new)
 
 
-class ForeignConsents(Consents):
-    """Of accounts in somebody else's store."""
+class EmbeddedConsents(Consents):
+    """Of accounts in a homeserver's own store."""
 
     async def create_account(self, new: NewAccount) -> None:
-        outcomes = EmbeddedAccountStore(self.db)
-        await outcomes.claim(new, RECOVERY)
-        await outcomes.complete(new, RECOVERY.job_id)
+        embedded_accounts = EmbeddedAccountStore(self.db)
+        await embedded_accounts.claim(new, RECOVERY)
+        await embedded_accounts.complete(new, RECOVERY.job_id)
 
-    async def test_withdrawn(self) -> None:
-        """Before the account exists nothing is noted, and nothing is if it never does."""
-        new, outcomes = account("key", consents={"terms": "1"}), EmbeddedAccountStore(self.db)
-        await outcomes.claim(new, RECOVERY)
+    async def test_released(self) -> None:
+        """Before the account exists no consent is stored, and none if it is never made."""
+        new, embedded_accounts = (
+            account("key", consents={"terms": "1"}),
+            EmbeddedAccountStore(self.db),
+        )
+        await embedded_accounts.claim(new, RECOVERY)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
-        await outcomes.release(new, RECOVERY.job_id)
+        await embedded_accounts.release(new, RECOVERY.job_id)
         self.assertEqual(list(await self.make().given_by(user("alice"))), [])
 
 
@@ -60,9 +63,9 @@ class PostgresConsentTests(OnPostgreSQL, OwnConsents, TestCase):
     pass
 
 
-class MemoryForeignConsentTests(InMemory, ForeignConsents, TestCase):
+class MemoryEmbeddedConsentTests(InMemory, EmbeddedConsents, TestCase):
     pass
 
 
-class PostgresForeignConsentTests(OnPostgreSQL, ForeignConsents, TestCase):
+class PostgresEmbeddedConsentTests(OnPostgreSQL, EmbeddedConsents, TestCase):
     pass

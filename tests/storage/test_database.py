@@ -1,4 +1,4 @@
-"""The layer over the database's threads: transactions, tries and deadlines."""
+"""The layer over the database's threads: transactions, retries and deadlines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INSERT = "INSERT INTO things VALUES (?)"
 
 
 class Cursor(sqlite3.Cursor):
-    """Notes what it executes; ``Connection.script`` maps statements to what they raise."""
+    """Records what it executes; ``Connection.script`` maps statements to what they raise."""
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
         self.connection.executed.append(sql)
@@ -85,7 +85,7 @@ class DatabaseTests(SynchronousTestCase):
         return [name for (name,) in self.connection.execute("SELECT name FROM things")]
 
     def fails(self, error: Optional[Exception], times: int) -> Callable[[Transaction], int]:
-        """What adds ``one``, and then fails so many times before it succeeds."""
+        """A body that adds ``one``, and fails so many times before it succeeds."""
         self.tries = 0
 
         def body(txn: Transaction) -> int:
@@ -100,27 +100,28 @@ class DatabaseTests(SynchronousTestCase):
     # --- One run -------------------------------------------------------------------------
 
     def test_written(self) -> None:
-        """A write is one transaction around the body, and answers once that is committed."""
+        """A write is one transaction around the body, and returns once that is committed."""
         self.assertEqual(self.wait(self.db.transaction("add", self.fails(None, 0))), 1)
         self.assertEqual(self.connection.executed, ["BEGIN IMMEDIATE", INSERT, "COMMIT"])
         self.assertEqual(self.things(), ["one"])
 
     def test_read(self) -> None:
-        """A read is what it executes, and nothing around it; the values reach the body."""
+        """A read is the statements of the body, and nothing around them; the values reach the
+        body."""
         sql = "SELECT ? || ?"
         body = lambda txn, *values: (txn.one(sql, values), txn.all(sql, values))  # noqa: E731
         self.assertEqual(self.wait(self.db.autocommit("ask", body, "a", "b")), (("ab",), [("ab",)]))
         self.assertEqual(self.connection.executed, [sql, sql])
 
     def test_insert(self) -> None:
-        """Whether a row went in is told; one that is there stays as it is."""
+        """The result says whether a row was inserted; an existing row is unchanged."""
         insert = lambda txn: txn.insert("things", name="one")  # noqa: E731
         self.assertEqual(
             [self.wait(self.db.transaction("add", insert)) for _ in range(2)], [True, False]
         )
 
     def test_refused(self) -> None:
-        """What the body raises itself comes out as it is, once, and nothing is kept."""
+        """An exception of the body itself is raised unchanged, once, and nothing is kept."""
         for error in (UsernameTaken(), ValueError("a bug"), sqlite3.OperationalError("no such x")):
             failed = self.start(self.db.transaction("add", self.fails(error, 9)))
             self.assertIs(self.failureResultOf(failed).value, error)
@@ -128,18 +129,18 @@ class DatabaseTests(SynchronousTestCase):
             self.assertFalse(self.connection.in_transaction)
 
     def test_observed(self) -> None:
-        """How long each call took is told, its tries together, under the call's name."""
+        """The duration of each call, its retries included, is reported under the call's name."""
         locked = sqlite3.OperationalError("database is locked")
         written = self.start(self.db.transaction("add", self.fails(locked, 1)))
         self.clock.advance(0.02)
         self.successResultOf(written)
         self.assertEqual(self.observed, [("add", 0.02)])
 
-    # --- Again ---------------------------------------------------------------------------
+    # --- Retries -------------------------------------------------------------------------
 
     def test_retried(self) -> None:
-        """A race that was lost is tried again, from the start, after a pause by chance that may
-        be longer each time; only the last try is kept."""
+        """A lost race is retried, from the start, after a random pause that may be longer each
+        time; only the last try is kept."""
         locked = sqlite3.OperationalError("database is locked")
         written = self.start(self.db.transaction("add", self.fails(locked, ATTEMPTS - 1)))
         pauses = []
@@ -156,7 +157,7 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_givenUp(self) -> None:
-        """After so many tries it is given up, at once, with a hint when to come again."""
+        """After so many tries the call fails, at once, with a hint when to retry."""
         locked = sqlite3.OperationalError("database is locked")
         with capturedLogs() as logs:
             written = self.start(self.db.transaction("add", self.fails(locked, 99)))
@@ -174,13 +175,13 @@ class DatabaseTests(SynchronousTestCase):
         )
 
     def test_down(self) -> None:
-        """What the next try could not mend is not tried again."""
+        """An error that a retry cannot mend is not retried."""
         full = sqlite3.OperationalError("database or disk is full")
         self.refusal(self.db.transaction("add", self.fails(full, 99)))
         self.assertEqual((self.tries, self.things()), (1, []))
 
     def test_commitFails(self) -> None:
-        """A commit that fails leaves nothing, and the connection is good for the next call."""
+        """A commit that fails leaves nothing, and the connection can be used for the next call."""
         self.connection.script["COMMIT"] = sqlite3.OperationalError("disk I/O error")
         self.refusal(self.db.transaction("add", self.fails(None, 0)))
         self.assertEqual(self.things(), [])
@@ -189,7 +190,7 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(self.things(), ["one"])
 
     def test_rollbackFails(self) -> None:
-        """A connection that cannot even roll back is closed, and what it had begun is gone."""
+        """A connection that cannot even roll back is closed, and its transaction is undone."""
         broken = self.connection
         for sql in ("COMMIT", "ROLLBACK"):
             broken.script[sql] = sqlite3.OperationalError("disk I/O error")
@@ -200,7 +201,7 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(self.things(), ["one"])
 
     def test_notReachable(self) -> None:
-        """A database that cannot be connected to is unavailable, and found when it is back."""
+        """A database that cannot be connected to is unavailable, and used again when it is back."""
         self.pool.close()
         path, self.path = self.path, self.mktemp() + "/nowhere"
         self.refusal(self.db.autocommit("ask", lambda txn: txn.one("SELECT 1")))
@@ -225,7 +226,7 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual((self.tries, self.connection.executed), (0, []))
 
     def test_givenUpWithoutConnecting(self) -> None:
-        """Nor does a call that nobody waits for open a connection, which may take long."""
+        """A call that is no longer awaited opens no connection, which may take long."""
         pool = HeldPool(self.pool)
         written = self.start(self.database(pool).transaction("add", self.fails(None, 0)))
         self.clock.advance(DEADLINE_S)
@@ -235,7 +236,7 @@ class DatabaseTests(SynchronousTestCase):
         self.assertIsNone(self.pool.connection)
 
     def test_givenUpWhileConnecting(self) -> None:
-        """A connection that came too late for one call is there for the next."""
+        """A connection that came too late for one call is used for the next."""
         self.pool.close()
         connect = self.connect
         self.connect = lambda: self.clock.advance(DEADLINE_S) or connect()  # type: ignore
@@ -246,7 +247,7 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(self.connection.executed, [])
 
     def test_deadlineCoversAllTries(self) -> None:
-        """All tries share one deadline: the time that one has used up is missing to the next."""
+        """All tries share one deadline."""
         locked = sqlite3.OperationalError("database is locked")
         pool = HeldPool(self.pool)
         written = self.start(self.database(pool).transaction("add", self.fails(locked, 99)))
@@ -278,7 +279,7 @@ class DatabaseTests(SynchronousTestCase):
     # --- Requests ------------------------------------------------------------------------
 
     def answer(self, *waits_s: float, calls: int = 1) -> Deferred[Any]:
-        """A request that waits so long before its calls, of which each is refused or answered."""
+        """A request that waits so long before its calls, each of which is refused or answered."""
 
         async def serve() -> list[Any]:
             with InFlight(self.clock).deadline():
@@ -298,8 +299,8 @@ class DatabaseTests(SynchronousTestCase):
         return self.start(serve())
 
     def test_oneDeadlineForARequest(self) -> None:
-        """A request waits for the database once, however many calls it makes: the answer is there
-        within ten seconds."""
+        """A request has one deadline for all of its calls: the answer is there within ten
+        seconds."""
         self.db = self.database(HeldPool(self.pool))
         with capturedLogs():
             answered = self.answer(calls=3)
@@ -311,8 +312,8 @@ class DatabaseTests(SynchronousTestCase):
         self.assertLess(deadlines.REQUEST_S + deadlines.LAST_CALL_S, 10)
 
     def test_waitedElsewhere(self) -> None:
-        """What a request has waited for beside the database is missing to its calls, but for a
-        last one: a database that is well is not blamed for slow hashes."""
+        """Time that a request spends waiting for other things shortens its calls, except for a last
+        one: a healthy database is not blamed for slow hashes."""
         self.db = self.database(HeldPool(self.pool))
         with capturedLogs():
             answered = self.answer(5.0)
@@ -333,7 +334,8 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(answered), [(1,), (1,)])
 
     def test_begunByARequest(self) -> None:
-        """What a request has begun, and goes on after its answer, has its time for each call."""
+        """Work that a request has started, and that goes on after its answer, has a deadline for
+        each call."""
         pool = HeldPool(self.pool)
         self.db = self.database(pool)
         begun: list[Deferred[Any]] = []
@@ -354,7 +356,7 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(begun[0]), (1,))
 
     def test_neighbours(self) -> None:
-        """The deadline of one request is nobody else's."""
+        """The deadline of one request does not affect others."""
         pool = HeldPool(self.pool)
         self.db = self.database(pool)
         with capturedLogs():

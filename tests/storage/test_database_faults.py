@@ -1,4 +1,4 @@
-"""A database that fails at any statement: the account is there whole, or not at all."""
+"""A database that fails at any statement: the account is there completely, or not at all."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AccountFaults:
         return self.successResultOf(faults.finish(self.clock, work))
 
     def new(self: Any) -> NewAccount:
-        """The next account, with all that one can have."""
+        """The next account, with all that an account can have."""
         self.number += 1
         name = f"user{self.number}"
         self.assertTrue(self.wait(SessionStore(self.db).add(session(name), 10_000)))
@@ -81,7 +81,7 @@ class AccountFaults:
         return self.successResultOf(ended)
 
     def made(self: Any, new: NewAccount) -> Optional[Outcome]:
-        """What there is of it; the invariants have shown that it is whole."""
+        """What there is of it; the invariants have shown that it is complete."""
         users = UserStore(self.db)
         outcome = self.wait(users.outcome(new.key))
         self.assertEqual(self.wait(users.is_taken(new.user_id.localpart)), outcome is not None)
@@ -100,7 +100,7 @@ class AccountFaults:
                     raise self.failureException(f"{name}, {point}: {failure}") from failure
 
     def test_onceRetried(self: Any) -> None:
-        """What fails once, in a way that the same again may mend, is not noticed."""
+        """A single fault that a retry mends is not noticed."""
 
         def check(new: NewAccount, name: str, point: str) -> None:
             outcome = self.create(new, self.retried[name], faults.once(point))
@@ -112,8 +112,8 @@ class AccountFaults:
         self.each(self.retried, check)
 
     def test_alwaysRetried(self: Any) -> None:
-        """What fails each time is given up after so many tries, soon; then there is nothing, or
-        all of it. Asked again, the account is there."""
+        """A fault in every try makes the call fail after so many tries, soon; then there is
+        nothing, or all of it. A repeated call makes the account."""
 
         def check(new: NewAccount, name: str, point: str) -> None:
             refusal = self.create(new, self.retried[name], faults.always(point))
@@ -132,7 +132,7 @@ class AccountFaults:
         self.each(kinds, check)
 
     def test_down(self: Any) -> None:
-        """What cannot be mended at once is given up at once, and nothing is there."""
+        """A fault that a retry cannot mend makes the call fail at once, and nothing is there."""
 
         def check(new: NewAccount, name: str, point: str) -> None:
             refusal = self.create(new, self.down[name], faults.once(point))

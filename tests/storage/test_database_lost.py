@@ -43,7 +43,7 @@ def jobs(*names: str) -> Sequence[NewJob]:
     return [NewJob(kind="greet", job_id=name) for name in names]
 
 
-# Each prepares with stores whose database is sound, and asks one thing of the others.
+# Each function prepares with stores whose database works, and calls one method of the others.
 
 
 async def create_account(sound: Stores, other: Stores) -> Any:
@@ -130,23 +130,23 @@ async def postpone_job(sound: Stores, other: Stores) -> Any:
 
 
 async def reserve(sound: Stores, other: Stores) -> None:
-    await other.foreign.claim(account_of_session(), RECOVERY)
+    await other.embedded_accounts.claim(account_of_session(), RECOVERY)
 
 
-async def settle(sound: Stores, other: Stores) -> None:
+async def complete(sound: Stores, other: Stores) -> None:
     await sound.sessions.add(session(), 1)
-    await sound.foreign.claim(account_of_session(), RECOVERY)
-    await other.foreign.complete(account_of_session(), RECOVERY.job_id)
+    await sound.embedded_accounts.claim(account_of_session(), RECOVERY)
+    await other.embedded_accounts.complete(account_of_session(), RECOVERY.job_id)
 
 
-async def withdraw(sound: Stores, other: Stores) -> Any:
-    await sound.foreign.claim(account_of_session(), RECOVERY)
-    return await other.foreign.release(account_of_session(), RECOVERY.job_id)
+async def release(sound: Stores, other: Stores) -> Any:
+    await sound.embedded_accounts.claim(account_of_session(), RECOVERY)
+    return await other.embedded_accounts.release(account_of_session(), RECOVERY.job_id)
 
 
-async def expire_outcomes(sound: Stores, other: Stores) -> None:
+async def expire_idempotency_keys(sound: Stores, other: Stores) -> None:
     await sound.users.create_account(account("key"))
-    await other.outcomes.delete_expired(NOW_MS + KEPT_MS + 1, 10)
+    await other.idempotency_keys.delete_expired(NOW_MS + KEPT_MS + 1, 10)
 
 
 CALLS: Sequence[Callable[[Stores, Stores], Awaitable[Any]]] = (
@@ -166,9 +166,9 @@ CALLS: Sequence[Callable[[Stores, Stores], Awaitable[Any]]] = (
     finish_job,
     postpone_job,
     reserve,
-    settle,
-    withdraw,
-    expire_outcomes,
+    complete,
+    release,
+    expire_idempotency_keys,
 )
 
 
@@ -188,7 +188,7 @@ class LostAnswerTests(SynchronousTestCase):
         return self.successResultOf(faults.finish(self.clock, work))
 
     def outcome(self, call: Any, other: Database) -> tuple[Any, Any]:
-        """What the call returns, and what stands in the tables then."""
+        """What the call returns, and the tables' contents afterwards."""
         result = self.wait(call(Stores(self.db, self.clock), Stores(other, self.clock)))
         other.pool.close()
         tables = self.wait(contents(self.db))
@@ -198,7 +198,7 @@ class LostAnswerTests(SynchronousTestCase):
         return result, tables
 
     def test_sameAgain(self) -> None:
-        """The tables and the answer are those that there would have been without the loss."""
+        """The tables and the result are the same as without the loss."""
         for call in CALLS:
             points = FaultPoints()
             expected = self.outcome(call, WatchedDatabase(*self.place, self.clock, points))
@@ -208,7 +208,7 @@ class LostAnswerTests(SynchronousTestCase):
             self.assertEqual(other.times, 1, call.__name__)
 
     def test_claim(self) -> None:
-        """Jobs whose claim was not heard of are nobody's until that lease is over."""
+        """Jobs whose claim was lost are not run until that lease is over."""
         last = faults.once("claim_jobs/after:COMMIT")
         db = faults.FaultyDatabase(*self.place, self.clock, faults.lost, last)
         self.addCleanup(db.pool.close)
@@ -219,7 +219,7 @@ class LostAnswerTests(SynchronousTestCase):
         self.assertEqual((job.job_id, job.attempts), ("one", 2))
 
     def test_number(self) -> None:
-        """A number that nobody heard is lost, and not given out again."""
+        """A number whose answer was lost is not given out again."""
         last = faults.once("next_number/after:SELECT")
         db = faults.FaultyDatabase(*self.place, self.clock, faults.lost, last)
         self.addCleanup(db.pool.close)

@@ -1,4 +1,4 @@
-"""The database layer on real threads: what stalls is cut off, and the next call finds it mended."""
+"""The database layer on real threads: a stalled call is cut off, and the next call works again."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.support import postgres
 from tests.support.threads import Proxy, migrated, threaded_database
 
 DEADLINE_S = 0.4
-# A slow machine's share; none of it is waited for where all is well. With it, it is still less than
-# the deadline that calls have otherwise.
+# Allowance for a slow machine; nothing waits for it where all is well. With it, a deadline is still
+# shorter than the one that calls have otherwise.
 GRACE_S = 9.0
-# The same where something must be sooner than the deadline by far.
+# The same for a call that must end long before the deadline.
 SLOW_S = 4.0
 TEN = 10
 
@@ -39,7 +39,7 @@ def names(txn: Transaction) -> list[str]:
 
 
 class ThreadCase(TestCase):
-    """``self.db`` has one thread, so that what holds it up holds up everything."""
+    """``self.db`` has one thread, so that a call which holds it up holds up all calls."""
 
     db: Database
 
@@ -56,7 +56,7 @@ class ThreadCase(TestCase):
         self.assertLess(time.monotonic() - started, DEADLINE_S + GRACE_S)
 
     async def assertWorks(self, *expected: str) -> None:
-        """So much is there, and something can be added, in the same thread."""
+        """This is there, and a row can be added, in the same thread."""
         db = self.patient
         self.assertEqual(await db.autocommit("names", names), list(expected))
         await db.transaction("add", add)
@@ -74,8 +74,8 @@ class PostgreSQLTests(ThreadCase):
         postgres.shared().execute(sql)
 
     async def test_stalledStatement(self) -> None:
-        """A statement that takes too long is cut off with its transaction. The server, which does
-        not hear of that, ends it some time later: its rows do not stay locked."""
+        """A statement that takes too long is cut off with its transaction. The server, which is not
+        told, ends it some time later: its rows do not stay locked."""
 
         def stall(txn: Transaction) -> None:
             add(txn)
@@ -85,7 +85,7 @@ class PostgreSQLTests(ThreadCase):
         await self.assertWorks()
 
     async def test_stalledConnection(self) -> None:
-        """A server that says nothing any more, in a read or at a commit, is cut off alike."""
+        """A stalled server, in a read or at a commit, is cut off alike."""
         proxy = Proxy(self.dialect.args)
         self.db = threaded_database(self, PostgreSQL(await proxy.listen(self)), 1, DEADLINE_S)
         await self.patient.autocommit("names", names)
@@ -101,7 +101,7 @@ class PostgreSQLTests(ThreadCase):
         await self.assertWorks()
 
     async def test_stalledAtConnecting(self) -> None:
-        """So is one that says nothing from the beginning; calls that came meanwhile are over."""
+        """So is one that stalls from the beginning; calls that came meanwhile have ended."""
         proxy = Proxy(self.dialect.args)
         proxy.is_stalled = True
         self.db = threaded_database(self, PostgreSQL(await proxy.listen(self)), 1, DEADLINE_S)
@@ -113,7 +113,7 @@ class PostgreSQLTests(ThreadCase):
         self.assertEqual(begun, [])
 
     async def test_exhausted(self) -> None:
-        """Where all threads are busy a call ends by its deadline too, and never begins later."""
+        """If all threads are busy a call ends by its deadline too, and never begins later."""
         busy, begun = threading.Event(), threading.Event()
         first = Deferred.fromCoroutine(self.db.autocommit("busy", lambda txn: busy.wait(60)))
         await self.refused(self.db.transaction("second", lambda txn: begun.set()))
@@ -124,7 +124,8 @@ class PostgreSQLTests(ThreadCase):
         self.assertFalse(begun.is_set())
 
     async def test_terminated(self) -> None:
-        """A session that is ended in the midst of a transaction is run again on a new one."""
+        """If a session is ended in the middle of a transaction, the transaction is run again in a
+        new one."""
         sessions = []
 
         def body(txn: Transaction) -> None:
@@ -139,7 +140,7 @@ class PostgreSQLTests(ThreadCase):
         await self.assertWorks("one")
 
     async def test_terminatedWhileIdle(self) -> None:
-        """Nobody notices that sessions were ended while nothing was under way."""
+        """Idle sessions that were ended are replaced without an error."""
         self.db = threaded_database(self, self.dialect, 4)
         calls = [Deferred.fromCoroutine(self.db.autocommit("names", names)) for _ in range(8)]
         for call in calls:
@@ -153,7 +154,7 @@ class PostgreSQLTests(ThreadCase):
         await self.assertWorks("one")
 
     async def test_readOnly(self) -> None:
-        """While the database is read-only there is no writing; when it is not, there is again."""
+        """While the database is read-only writes fail; when it is not, they work again."""
         name = self.dialect.args["dbname"]
         self.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         await self.refused(self.db.transaction("add", add))
@@ -162,7 +163,7 @@ class PostgreSQLTests(ThreadCase):
         await self.assertWorks()
 
     async def test_nowhere(self) -> None:
-        """Where no server is to be found, that is said soon."""
+        """If no server is found, the error comes soon."""
         self.db = threaded_database(self, PostgreSQL({"host": "/nowhere"}), 1, DEADLINE_S)
         await self.refused(self.db.autocommit("names", names))
 
@@ -174,7 +175,7 @@ class ForgottenTests(TestCase):
         self.proxy = Proxy(migrated(self).args)
         dialect = PostgreSQL(await self.proxy.listen(self))
         self.db = threaded_database(self, dialect, TEN)
-        self.meeting = threading.Barrier(TEN)
+        self.pair_result = threading.Barrier(TEN)
         await self.fill()
 
     def begin(self, seconds: float = 0.0) -> Deferred[Any]:
@@ -186,7 +187,7 @@ class ForgottenTests(TestCase):
         """Each thread has a connection, and has used it just now."""
 
         def read(txn: Transaction) -> Any:
-            self.meeting.wait(GRACE_S)
+            self.pair_result.wait(GRACE_S)
             return txn.one("SELECT 1")
 
         for call in [Deferred.fromCoroutine(self.db.autocommit("ask", read)) for _ in range(TEN)]:
@@ -194,11 +195,11 @@ class ForgottenTests(TestCase):
         self.proxy.made = 0
 
     async def rest(self) -> None:
-        """Nothing is asked for so long that connections count as idle."""
+        """Nothing is called for so long that connections count as idle."""
         await deferLater(reactor, IDLE_S + 0.05)
 
     async def assertSoon(self) -> None:
-        """The next call, and ten more after it, are answered while nobody's deadline passes."""
+        """The next call, and ten more after it, are answered, and no deadline passes."""
         started = time.monotonic()
         self.assertEqual(await self.begin(), (1,))
         for call in [self.begin() for _ in range(TEN)]:
@@ -215,21 +216,21 @@ class ForgottenTests(TestCase):
         return connection.cursor()
 
     async def test_forgotten(self) -> None:
-        """The first call finds out by asking, and all the others are spared that."""
+        """The first call finds out by a probe, and all the others need not."""
         self.proxy.forget()
         await self.rest()
         await self.assertSoon()
         self.assertLessEqual(self.proxy.made, TEN)
 
     async def test_usedJustNow(self) -> None:
-        """A call alone, on a connection that was used just now and is not asked therefore, is
-        freed as well: another connection is asked on its behalf."""
+        """A single call, on a connection that was used just now and is not probed therefore, is
+        freed as well: another connection is probed on its behalf."""
         self.proxy.forget()
         await self.assertSoon()
 
     async def test_callsUnderWay(self) -> None:
-        """Whoever waits on a forgotten connection already is freed when another proves dead."""
-        # None of them is idle, so that nobody asks before using it.
+        """A call that waits on a forgotten connection already is freed when another proves dead."""
+        # None of them is idle, so that none is probed before its use.
         self.proxy.forget()
         waiting = [self.begin() for _ in range(TEN - 1)]
         await self.rest()
@@ -240,7 +241,7 @@ class ForgottenTests(TestCase):
         self.assertLess(time.monotonic() - started, SILENCE_S + SLOW_S)
 
     async def test_slow(self) -> None:
-        """A connection that is closed by the server leads to none being closed that is in use."""
+        """A connection that the server closes does not lead to closing connections in use."""
         slow = self.begin(0.5)
         cursor = self.connect()
         sleeping = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
@@ -261,8 +262,8 @@ class ForgottenTests(TestCase):
         self.assertEqual(self.proxy.made, 0)
 
     async def test_stalledServer(self) -> None:
-        """While a server is stopped no thread is held for long at connecting: when it goes on,
-        the next call is answered soon."""
+        """While a server is stopped no thread is held for long at connecting: when it goes on, the
+        next call is answered soon."""
         self.proxy.is_stalled = True
         await self.rest()
         with capturedLogs():
@@ -289,8 +290,8 @@ class SQLiteTests(ThreadCase):
         self.assertEqual((pool.min, pool.max), (1, 1))
 
     async def test_locked(self) -> None:
-        """While somebody else writes there is no writing, and afterwards there is; what was
-        refused is not done after all."""
+        """While another process writes, writes fail, and afterwards they work; a refused call is
+        not done after all."""
         self.other.execute("BEGIN IMMEDIATE")
         await self.refused(
             self.db.transaction("add", lambda txn: txn.insert("secrets", name="late", value="x"))
@@ -312,7 +313,7 @@ class SQLiteTests(ThreadCase):
         await self.assertWorks()
 
     async def test_readOnly(self) -> None:
-        """While the database is read-only there is no writing; when it is not, there is again."""
+        """While the database is read-only writes fail; when it is not, they work again."""
         await self.patient.autocommit("off", lambda txn: txn.run("PRAGMA query_only = ON"))
         await self.refused(self.db.transaction("add", add))
         self.assertEqual(await self.patient.autocommit("names", names), [])
@@ -320,7 +321,7 @@ class SQLiteTests(ThreadCase):
         await self.assertWorks()
 
     async def test_full(self) -> None:
-        """While the disk is full there is no writing; when there is room, there is again."""
+        """While the disk is full writes fail; when there is room, they work again."""
         blob = lambda txn: txn.run("INSERT INTO secrets VALUES ('b', hex(zeroblob(1000000)))")  # noqa: E731
 
         def pages(number: int) -> Callable[[Transaction], Any]:

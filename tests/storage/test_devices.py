@@ -17,7 +17,7 @@ from regsys.testing.contracts import DevicesContract
 from regsys.testing.contracts.case import NOW_MS, account, device, login, user
 from tests.contracts.device_tokens import DeviceTokensContract
 from tests.contracts.expiring import ExpiringContract
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 from tests.support.values import TERMS, access_hash
 
@@ -76,7 +76,7 @@ class OwnDevices(Devices):
         self.assertEqual(await self.logins(), [access_hash("third")])
 
     async def test_sameLoginAfterItsRefresh(self: Any) -> None:
-        """A login that is registered again takes nothing from those that came of it."""
+        """A login that is registered again does not affect the pairs that followed from it."""
         await self.register("first", **TERMS)
         await self.succeed("first", "second")
         await self.store.confirm(access_hash("second"))
@@ -85,14 +85,14 @@ class OwnDevices(Devices):
         self.assertEqual(await self.contents(), before)
 
     async def test_guestsTokenIsNotStored(self: Any) -> None:
-        """A guest that comes again has its device still, and no row for a token."""
+        """A guest that is registered again still has its device, and no row for a token."""
         for _ in range(2):
             await self.register("guest", device_id="guest_device", is_guest=True)
         self.assertEqual(await self.rows("SELECT device_id FROM devices"), [("guest_device",)])
         self.assertEqual(await self.logins(), [])
 
     async def test_awaitingApproval(self: Any) -> None:
-        """Nobody whose account waits for approval gets a device."""
+        """A user who waits for approval gets no device."""
         for name in ("alice", "bob"):
             await self.users.create_account(account(name, name, approved=name == "bob"))
         with self.assertRaises(AwaitingApproval):
@@ -103,7 +103,7 @@ class OwnDevices(Devices):
         self.assertEqual(await self.rows("SELECT user_id FROM devices"), [(str(user("alice")),)])
 
     async def test_onlySpentPairsExpire(self: Any) -> None:
-        """A pair in force stays, however old it is: it tells its client that the device lives."""
+        """A pair in force stays, however old it is: it tells its client that the device exists."""
         terms = {**TERMS, "session_until_ms": None}
         await self.register("first", **terms)
         await self.store.succeed(access_hash("first"), user("alice"), login("second", **terms))
@@ -112,8 +112,8 @@ class OwnDevices(Devices):
         self.assertEqual(len(await self.logins()), 2)
 
     async def test_endedSessions(self: Any) -> None:
-        """Nobody can tell that the pairs of a session that has ended are removed a day later: the
-        answer to them is what it was before, and the device stays."""
+        """The pairs of an ended session are removed a day later without a visible effect: the
+        answer to them is the same as before, and the device stays."""
         await self.register("first", **TERMS)
         await self.register("other", device_id="LAPTOP", **{**TERMS, "session_until_ms": None})
         auth = TokenAuth(
@@ -209,9 +209,9 @@ class PostgresEndedTests(OnPostgreSQL, EndedLogins, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringLogins, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringLogins, TestCase):
     pass
 
 
-class AwkwardEndedTests(OnAwkwardPostgreSQL, EndedLogins, TestCase):
+class UnusualPlansEndedTests(OnPostgreSQLWithUnusualPlans, EndedLogins, TestCase):
     pass

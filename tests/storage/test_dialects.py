@@ -1,4 +1,4 @@
-"""What the drivers' exceptions mean, asked of the real ones, and how each database is opened."""
+"""The meaning of the drivers' real exceptions, and how each database is opened."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SQLiteTests(SynchronousTestCase):
         return connection
 
     def error(self, *statements: str) -> Exception:
-        """What the last statement raises."""
+        """The exception of the last statement."""
         *before, last = statements
         for sql in before:
             self.connection.execute(sql)
@@ -39,15 +39,15 @@ class SQLiteTests(SynchronousTestCase):
         self.assertIs(self.dialect.trouble(error, self.connection), trouble, error)
 
     def test_opened(self) -> None:
-        """Commits reach the disk, readers don't wait for writers, keys between tables hold, and
-        BEGIN is left to us."""
+        """Commits reach the disk, readers don't wait for writers, foreign keys are enforced, and
+        the driver begins no transaction."""
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
             self.assertEqual(self.connection.execute(f"PRAGMA {pragma}").fetchone(), (value,))
         self.assertEqual(self.dialect.connect_args()["database"], self.dialect.path)
         self.assertIsNone(self.connection.isolation_level)
 
     def test_locked(self) -> None:
-        """Another connection that writes just now is a race to be run again."""
+        """Another connection's write lock is a race to be retried."""
         self.connect().execute("BEGIN IMMEDIATE")
         self.assertTrouble(Trouble.RETRY, self.error("BEGIN IMMEDIATE"))
 
@@ -56,7 +56,7 @@ class SQLiteTests(SynchronousTestCase):
         self.assertTrouble(Trouble.RETRY, self.error("INSERT INTO things VALUES ('one')"))
 
     def test_down(self) -> None:
-        """What nobody can write to is unavailable: read-only, full."""
+        """A database that cannot be written to is unavailable: read-only, full."""
         insert = "INSERT INTO things VALUES (hex(zeroblob(100000)))"
         self.assertTrouble(Trouble.DOWN, self.error("PRAGMA query_only = ON", insert))
         full = self.error("PRAGMA query_only = OFF", "PRAGMA max_page_count = 1", insert)
@@ -69,7 +69,7 @@ class SQLiteTests(SynchronousTestCase):
         self.assertIs(self.dialect.trouble(raised.exception, None), Trouble.DOWN)
 
     def test_interrupted(self) -> None:
-        """So is what has been cut off."""
+        """So is a call that was interrupted."""
         self.connection.create_function("cut", 0, lambda: self.dialect.cut(self.connection))
         endless = "WITH RECURSIVE n(i) AS (SELECT cut() UNION ALL SELECT i FROM n) SELECT 1 FROM n"
         with self.assertRaises(sqlite3.OperationalError) as raised:
@@ -77,7 +77,7 @@ class SQLiteTests(SynchronousTestCase):
         self.assertTrouble(Trouble.DOWN, raised.exception)
 
     def test_bugs(self) -> None:
-        """A wrong statement or value, or an error that is not the driver's, is our fault."""
+        """A wrong statement or value, or an exception that is not the driver's, is a bug."""
         for sql in ("SELEC 1", "SELECT * FROM nothing", "SELECT nothing FROM things"):
             self.assertTrouble(Trouble.BUG, self.error(sql))
         with self.assertRaises(sqlite3.Error) as raised:
@@ -116,18 +116,19 @@ class PostgreSQLTests(SynchronousTestCase):
         return cursor.fetchone()[0]
 
     def test_opened(self) -> None:
-        """Tables are looked for in our schema only, and BEGIN is left to us."""
+        """Tables are looked up in our schema only, and the driver begins no transaction."""
         self.assertEqual(self.show("search_path"), '"regsys"')
         self.assertEqual(self.show("application_name"), "regsys")
         self.assertTrue(self.connection.autocommit)
 
     def test_limits(self) -> None:
-        """The server itself ends what has lost its client, so that nothing stays locked."""
+        """The server itself ends a session that has lost its client, so that nothing stays
+        locked."""
         for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
             self.assertEqual(self.show(name), "15s")
 
     def test_options(self) -> None:
-        """The operator's own options hold beside ours, and win where they may."""
+        """The operator's own options are used beside ours, and replace ours where allowed."""
         given = {
             "options": "-c statement_timeout=1min",
             "application_name": "mine",
@@ -141,8 +142,8 @@ class PostgreSQLTests(SynchronousTestCase):
         self.assertEqual(self.dialect.connect_args()["connect_timeout"], 3)
 
     def test_defaults(self) -> None:
-        """No default of the database, and no option of the operator's, changes what our statements
-        mean or how long they may wait."""
+        """No default of the database, and no option of the operator's, changes the meaning of our
+        statements or how long they may wait."""
         changed = {
             "default_transaction_isolation": ("serializable", "read committed"),
             "default_transaction_deferrable": ("on", "off"),
@@ -171,13 +172,13 @@ class PostgreSQLTests(SynchronousTestCase):
         self.assertEqual(self.show("standard_conforming_strings"), "on")
 
     def test_begun(self) -> None:
-        """A transaction is at READ COMMITTED, whatever the session was told."""
+        """A transaction is at READ COMMITTED, whatever the session's default is."""
         self.connection.cursor().execute("SET default_transaction_isolation = 'repeatable read'")
         self.connection.cursor().execute(self.dialect.begin)
         self.assertEqual(self.show("transaction_isolation"), "read committed")
 
     def test_durability(self) -> None:
-        """A level of synchronous_commit that promises more than ours stays, and so does the
+        """A level of synchronous_commit that is stricter than ours stays, and so does the
         operator's own."""
         name = self.dialect.args["dbname"]
         for default, expected in {"remote_apply": "remote_apply", "local": "local"}.items():
@@ -191,8 +192,8 @@ class PostgreSQLTests(SynchronousTestCase):
         self.assertEqual(self.show("synchronous_commit"), "off")
 
     def test_silence(self) -> None:
-        """Connections don't wait for a server that is gone: for its kernel, nor at connecting; what
-        the operator asks for holds."""
+        """Connections don't wait for a server that is gone, in the kernel or at connecting; the
+        operator's own values are kept."""
         args = self.dialect.connect_args()
         self.assertEqual((args["connect_timeout"], args["tcp_user_timeout"]), (2, 3000))
         self.assertLessEqual(args["keepalives_idle"], 30)
@@ -201,14 +202,14 @@ class PostgreSQLTests(SynchronousTestCase):
         self.assertEqual((args["keepalives_idle"], args["tcp_user_timeout"]), (99, 0))
 
     def test_alive(self) -> None:
-        """A session that was ended while nobody looked is known by asking."""
+        """A session that was ended while idle is detected by a probe."""
         self.assertTrue(self.dialect.is_alive(self.connection))
         session = self.connection.info.backend_pid
         self.connect().cursor().execute(f"SELECT pg_terminate_backend({session}, 10000)")
         self.assertFalse(self.dialect.is_alive(self.connection))
 
     def test_states(self) -> None:
-        """Each code that the server may give, and what it means."""
+        """The meaning of each code that the server may give."""
         for trouble, codes in {
             Trouble.RETRY: "40001 40P01 23505 23503 55P03",
             Trouble.DOWN: "53000 53100 53200 57014 58030",
@@ -220,7 +221,7 @@ class PostgreSQLTests(SynchronousTestCase):
                 self.assertTrouble(trouble, self.error(sql))
 
     def test_terminated(self) -> None:
-        """A session that the server has ended is lost, whatever its last words."""
+        """A session that the server has ended is lost, whatever its last error."""
         error = self.error("SELECT pg_terminate_backend(pg_backend_pid())")
         self.assertTrouble(Trouble.LOST, error)
         self.assertTrouble(Trouble.LOST, self.error("SELECT 1"))
@@ -231,7 +232,7 @@ class PostgreSQLTests(SynchronousTestCase):
         self.assertTrouble(Trouble.LOST, self.error("SELECT 1"))
 
     def test_notReachable(self) -> None:
-        """Where there is no server, there may be one soon."""
+        """A server that is not reachable may be so later."""
         import psycopg2
 
         args = {**self.dialect.args, "host": "/nowhere"}
@@ -240,5 +241,5 @@ class PostgreSQLTests(SynchronousTestCase):
         self.assertIs(self.dialect.trouble(raised.exception, None), Trouble.LOST)
 
     def test_notTheDrivers(self) -> None:
-        """What psycopg2 has not raised is our fault."""
+        """An exception that is not psycopg2's is a bug."""
         self.assertTrouble(Trouble.BUG, ValueError("A string literal cannot contain NUL"))

@@ -1,4 +1,4 @@
-"""Secrets that are kept sealed."""
+"""Secrets that are stored encrypted."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from regsys.storage.encryption import Encryptor
 
 class EncryptorTests(SynchronousTestCase):
     def test_opens(self) -> None:
-        """A seal opens for its secret and its purpose alone, and holds nothing that can be read;
-        the same sealed again looks different."""
+        """A ciphertext decrypts with its secret and its purpose alone, and contains nothing
+        readable; encrypting the same text again gives another ciphertext."""
         encryptor = Encryptor(b"a secret")
         seal = encryptor.encrypt("canary é", "a row")
         self.assertEqual(encryptor.decrypt(seal, "a row"), "canary é")
@@ -22,7 +22,7 @@ class EncryptorTests(SynchronousTestCase):
         self.assertIsNone(Encryptor(b"another").decrypt(seal, "a row"))
 
     def test_broken(self) -> None:
-        """What has been changed, or is no seal, opens nothing."""
+        """A ciphertext that was changed, or is none, does not decrypt."""
         encryptor = Encryptor(b"a secret")
         seal = encryptor.encrypt("canary", "a row")
         flipped = ("B" if seal[20] == "A" else "A").join((seal[:20], seal[21:]))

@@ -26,8 +26,8 @@ from tests.support.validations import MAILS, REQUEST, STAGE, SUBMIT
 NOTIFIED = {**MAILS, "email": {**MAILS["email"], "enable_notifs": True}}
 USERS = 1_000_000
 SOME = 20_000
-# What fills the tables, in one statement each: {n} rows, numbered i. Keys between the tables are
-# not checked, which would take a minute.
+# Statements that fill the tables, one each: {n} rows, numbered i. Foreign keys are not checked,
+# which would take a minute.
 ROWS: Mapping[str, tuple[int, str]] = {
     "users": (
         USERS,
@@ -88,7 +88,7 @@ ROWS: Mapping[str, tuple[int, str]] = {
 }
 # The kinds of due jobs, and how many of each are claimed.
 PLACES = {"auto_join": 20, "greet": 20, "wave": 5, "fly": 20}
-# So many rows may be put in order for one answer.
+# So many rows may be sorted for one answer.
 SORTED = 4000
 
 
@@ -121,7 +121,7 @@ class ExplainTests(SystemCase):
         self.cursor.execute("SET session_replication_role = DEFAULT")
 
     def requests(self) -> None:
-        """One of everything that a client does, and what follows of itself."""
+        """One of every client request, and the work that follows from it."""
         registered = self.register("alice", refresh_token=True)
         self.whoami(registered["access_token"])
         session = self.challenge(username="bob", password=PASSWORD)["session"]
@@ -129,7 +129,7 @@ class ExplainTests(SystemCase):
         self.clock.advance(0)
         self.challenge(auth={"session": session}, username="bob")
         auth = {**DUMMY, "session": session}
-        for _ in range(2):  # the second is repeated from its outcome
+        for _ in range(2):  # the second is replayed from its outcome
             answer = self.client.register(auth=auth)
             self.assertEqual(answer.status, 200, answer)
         answer = self.client.register(password=PASSWORD, auth=DUMMY)
@@ -146,18 +146,19 @@ class ExplainTests(SystemCase):
         answer = self.client.post(f"{V3}/refresh", {"refresh_token": registered["refresh_token"]})
         self.assertEqual(self.whoami(answer.json["access_token"]).status, 200)
         self.client.post(f"{V3}/logout", token=answer.json["access_token"])
-        self.prove_and_register()
+        self.validate_and_register()
         self.change_addresses(self.register("emma")["access_token"])
         self.wait(self.subsystem.handler.deactivated(UserID("emma", "test.example")))
         self.wait(self.subsystem.consents.accept(UserID("u1", "test.example"), "rules", "1"))
         self.wait(self.subsystem.consents.has_accepted(UserID("u2", "test.example"), "rules", "1"))
         self.bind_and_unbind(UserID("u3", "test.example"))
         self.wait(self.subsystem.jobs.run_due())
-        self.look_who_is_here()
-        self.work_through_backlogs()
+        self.see_and_count_users()
+        self.process_backlogs()
 
-    def work_through_backlogs(self) -> None:
-        """Jobs are claimed, counted and tried again, rows are swept, and tokens are listed."""
+    def process_backlogs(self) -> None:
+        """Jobs are claimed, counted and retried, expired rows are removed, and tokens are
+        listed."""
         jobs = JobStore(self.database)
         claimed = self.wait(jobs.claim(PLACES, self.now_ms, 60_000))
         self.assertEqual(len(claimed), 45)
@@ -179,8 +180,8 @@ class ExplainTests(SystemCase):
         self.assertTrue(self.wait(tokens.reserve("t3", "session", self.now_ms)))
         self.assertFalse(self.wait(tokens.reserve("t1", "session", self.now_ms)))
 
-    def look_who_is_here(self) -> None:
-        """Users and guests are seen and counted, and some are not here any more."""
+    def see_and_count_users(self) -> None:
+        """Users and guests are seen and counted, and some have ended."""
         users, guests = self.subsystem.blocking.users, GuestStore(self.database)
         alice = UserID("alice", "test.example")
         self.assertTrue(self.wait(users.is_active(alice)))
@@ -193,7 +194,7 @@ class ExplainTests(SystemCase):
         self.assertEqual(self.wait(guests.deactivate_idle(self.now_ms, 10)), 10)
 
     def bind_and_unbind(self, user_id: UserID) -> None:
-        """What an identity server has been asked is remembered and forgotten."""
+        """Requests to an identity server are stored and removed."""
         store = BindingStore(self.database, Encryptor(b"secret"))
         address = {"medium": "email", "address": "b@a.example"}
         binding = Binding(user_id=user_id, id_server="id.example", **address)
@@ -202,8 +203,8 @@ class ExplainTests(SystemCase):
         self.assertEqual(len(self.wait(store.of_user(user_id))), 2)
         self.assertTrue(self.wait(store.remove(binding.binding_id)))
 
-    def prove_and_register(self) -> None:
-        """Somebody confirms an address, at the second mail, and registers with it."""
+    def validate_and_register(self) -> None:
+        """A client validates an address, at the second mail, and registers with it."""
         creds = {"client_secret": "secret"}
         for attempt in (1, 2):
             ask = {"email": "dora@a.example", "send_attempt": attempt, **creds}
@@ -218,7 +219,7 @@ class ExplainTests(SystemCase):
         self.assertEqual(len(answer.json["pushers"]), 1)
 
     def change_addresses(self, token: str) -> None:
-        """Somebody adds an address and takes it away again."""
+        """A user adds an address and removes it again."""
         path, creds = f"{V3}/account/3pid", {"client_secret": "secret"}
         ask = {"email": "emma@a.example", "send_attempt": 1, **creds}
         creds["sid"] = self.client.post(f"{path}/email/requestToken", ask, token=token).json["sid"]
@@ -232,7 +233,7 @@ class ExplainTests(SystemCase):
         self.client.post(f"{path}/delete", gone, token=token)
 
     def statements(self) -> list[str]:
-        """What the requests have executed, but for transactions' ends."""
+        """The statements of the requests, without those that end transactions."""
         with postgres.statement_log(self.args) as logged:
             self.requests()
         texts = dict.fromkeys(statement.text for statement in logged)
@@ -244,7 +245,7 @@ class ExplainTests(SystemCase):
             yield from self.nodes(part)
 
     def test_indexes(self) -> None:
-        """No table is read from its beginning to its end, nor is a backlog sorted."""
+        """No table is read completely, and no backlog is sorted."""
         self.fill()
         statements = self.statements()
         kinds = {text.split()[0] for text in statements}
@@ -258,7 +259,8 @@ class ExplainTests(SystemCase):
                     self.assertLess(node["Plan Rows"], SORTED, f"{text}\n{plans}")
 
     def test_keysBetweenTables(self) -> None:
-        """Nor is one when a row goes that others name: every such key has its index."""
+        """A deleted row does not scan the tables that refer to it: every foreign key has its
+        index."""
         self.cursor.execute(
             """
             SELECT conrelid::regclass::text, conname FROM pg_constraint c

@@ -1,4 +1,4 @@
-"""Jobs, and what keys have made, in our own tables."""
+"""Jobs and idempotency keys in our own tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from regsys.testing.contracts.case import NOW_MS, account
 from tests.contracts.embedded_accounts import EmbeddedAccountStoreContract
 from tests.contracts.expiring import ExpiringContract
 from tests.contracts.jobs import JobStoreContract
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 from tests.support.threads import InThreads
 from tests.support.values import LATER_MS, RECOVERY, jobs
@@ -30,7 +30,7 @@ class OwnJobs(Tables, JobStoreContract):
         return JobStore(self.db)
 
     async def test_visible(self: Any) -> None:
-        """Why a job failed at last is to be seen in its row."""
+        """The final error of a job can be seen in its row."""
         store = self.make()
         await store.add(jobs("one"), NOW_MS)
         await store.claim({"greet": 1}, NOW_MS, 1)
@@ -41,8 +41,8 @@ class OwnJobs(Tables, JobStoreContract):
         )
 
     async def test_words(self: Any) -> None:
-        """A word is known once it was noted, or a job has borne it; and then no job that bears it
-        is written any more."""
+        """A deduplication key is known once it was noted, or a job has had it; from then on no job
+        with it is written."""
         store = self.make()
         long = "é" * 3000
         self.assertIs(await store.has_key(long), False)
@@ -53,17 +53,17 @@ class OwnJobs(Tables, JobStoreContract):
         begun = [NewJob(kind="greet", dedup_key=word) for word in (long, "é")]
         self.assertEqual(list(await store.begin(begun, NOW_MS)), begun[1:])
         self.assertIs(await store.has_key("é"), True)
-        # They name people, who may be gone one day, and nobody removes them.
+        # They name users, who may be gone one day, and are never removed.
         stored = await self.rows("SELECT word FROM first_times")
         self.assertEqual({len(word) for (word,) in stored}, {64})
 
 
 class RetriedInBatches(Tables):
-    """Very many jobs are tried again some at a time, each time in a transaction of its own."""
+    """Very many jobs are retried some at a time, each time in a transaction of its own."""
 
     async def test_retryMany(self: Any) -> None:
-        """All that have failed are, each once and whatever their order; the others are left alone.
-        Between one batch and the next the database belongs to others."""
+        """All failed jobs are retried, each once and in any order; the others are unchanged.
+        Between two batches the database is free for other calls."""
         self.patch(jobs_module, "RETRIED_AT_ONCE", 3)
         store, names = JobStore(self.db), [f"{number:02}" for number in range(11)]
         await store.add(jobs(*names), NOW_MS)
@@ -73,17 +73,17 @@ class RetriedInBatches(Tables):
         for name in ("00", "03"):  # held
             await self.change("UPDATE jobs SET due_ms = ? WHERE job_id = ?", NOW_MS + 1000, name)
         retrying = Deferred.fromCoroutine(store.retry(None, NOW_MS + 1))
-        # Fails anew while we go on: not once more by this call.
+        # This one fails anew during the call, and is not retried once more by it.
         await store.postpone("01", NOW_MS + 2000, "no luck")
         found = []
         for _ in range(3):
             self.assertFalse(retrying.called)
             found.append(await self.due_at(NOW_MS + 1))
             self.db.clock.advance(1)
-        while not retrying.called:  # batches of the bystander's jobs
+        while not retrying.called:  # batches of the neighbour's jobs
             self.db.clock.advance(1)
         self.assertEqual(await retrying, len(failed))
-        # In the first batch there was also "01", and in the second there is none.
+        # The first batch also had "01", and the second has no such job.
         self.assertEqual(found, [["02"], ["02"], ["02", "06", "07", "08"]])
         self.assertEqual(await self.due_at(NOW_MS + 1), [*found[-1], "09"])
 
@@ -92,17 +92,17 @@ class RetriedInBatches(Tables):
         return [row[0] for row in due]
 
     async def test_retryNone(self: Any) -> None:
-        """Where there is no job there is nothing to wait for."""
+        """If there is no job, there is nothing to wait for."""
         self.assertEqual(await JobStore(self.db).retry(None, NOW_MS), 0)
 
 
-class OwnOutcomes(Tables, EmbeddedAccountStoreContract):
+class OwnIdempotencyKeys(Tables, EmbeddedAccountStoreContract):
     def make(self) -> tuple[EmbeddedAccountStore, SessionStore, JobStore]:
         return EmbeddedAccountStore(self.db), SessionStore(self.db), JobStore(self.db)
 
 
-class ExpiringOutcomes(Tables, ExpiringContract):
-    """What keys have made, a day later."""
+class ExpiringIdempotencyKeys(Tables, ExpiringContract):
+    """Finished keys, a day later."""
 
     def make(self) -> IExpiring:
         return IdempotencyKeyStore(self.db)
@@ -112,7 +112,7 @@ class ExpiringOutcomes(Tables, ExpiringContract):
         await UserStore(self.db).create_account(new)
 
     async def test_unfinishedStays(self: Any) -> None:
-        """A key that is under way is not forgotten: its recovery job will bring it to its end."""
+        """A key that is under way does not expire: its recovery job will finish it."""
         await EmbeddedAccountStore(self.db).claim(account("key"), RECOVERY)
         self.assertEqual(await self.make().delete_expired(LATER_MS + KEPT_MS, 10), 0)
 
@@ -129,23 +129,23 @@ class PostgresJobTests(OnPostgreSQL, OwnJobs, TestCase):
     pass
 
 
-class MemoryOutcomeTests(InMemory, OwnOutcomes, TestCase):
+class MemoryIdempotencyKeyTests(InMemory, OwnIdempotencyKeys, TestCase):
     pass
 
 
-class FileOutcomeTests(InFile, OwnOutcomes, TestCase):
+class FileIdempotencyKeyTests(InFile, OwnIdempotencyKeys, TestCase):
     pass
 
 
-class PostgresOutcomeTests(OnPostgreSQL, OwnOutcomes, TestCase):
+class PostgresIdempotencyKeyTests(OnPostgreSQL, OwnIdempotencyKeys, TestCase):
     pass
 
 
-class MemoryExpiringTests(InMemory, ExpiringOutcomes, TestCase):
+class MemoryExpiringTests(InMemory, ExpiringIdempotencyKeys, TestCase):
     pass
 
 
-class PostgresExpiringTests(OnPostgreSQL, ExpiringOutcomes, TestCase):
+class PostgresExpiringTests(OnPostgreSQL, ExpiringIdempotencyKeys, TestCase):
     pass
 
 
@@ -153,11 +153,11 @@ class ThreadedJobTests(InThreads, OwnJobs, TestCase):
     """Here the races are real ones."""
 
 
-class AwkwardJobTests(OnAwkwardPostgreSQL, OwnJobs, TestCase):
+class UnusualPlansJobTests(OnPostgreSQLWithUnusualPlans, OwnJobs, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringOutcomes, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringIdempotencyKeys, TestCase):
     pass
 
 

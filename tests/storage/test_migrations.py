@@ -1,4 +1,4 @@
-"""Bringing the schema up to date: once, whole, under a lock, and beside other people's tables."""
+"""Migrating the schema: once, completely, under a lock, and beside other programs' tables."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class MigrationContract:
         return mock.patch.object(migrations, "schema_files", return_value=numbered)
 
     def test_fromNothing(self: Any) -> None:
-        """An empty database gets every file, in order, and says so."""
+        """An empty database gets every file, in order, and the result lists them."""
         self.assertEqual(self.migrate(), ALL)
         self.assertEqual(
             self.rows("SELECT version FROM schema_versions ORDER BY version"),
@@ -72,7 +72,7 @@ class MigrationContract:
         self.assertEqual(self.rows("SELECT COUNT(*) FROM users"), [(0,)])
 
     def test_twice(self: Any) -> None:
-        """A database that is up to date is left as it is."""
+        """A database that is up to date is unchanged."""
         self.migrate()
         self.rows_before = self.rows("SELECT * FROM schema_versions")
         self.assertEqual(self.migrate(), [])
@@ -88,7 +88,7 @@ class MigrationContract:
         self.assertEqual(self.rows("SELECT * FROM two"), [])
 
     def test_failure(self: Any) -> None:
-        """Where one statement fails, nothing of all is done, and the next try may go well."""
+        """If one statement fails, nothing of all is done, and the next try may succeed."""
         good = "CREATE TABLE one (a TEXT);\n"
         with self.files(good, "CREATE TABLE two (b TEXT);\nCREATE NONSENSE;\n"):
             self.assertRaises(self.driver_error, self.migrate)
@@ -96,7 +96,7 @@ class MigrationContract:
             self.assertEqual(self.migrate(), [1])
 
     def test_newerSchema(self: Any) -> None:
-        """A database that a newer regsys has migrated is refused, and left as it is."""
+        """A database that a newer regsys has migrated is refused, and unchanged."""
         self.migrate()
         cursor = self.connect().cursor()
         cursor.execute("INSERT INTO schema_versions VALUES (999)")
@@ -107,7 +107,7 @@ class MigrationContract:
         self.assertEqual(versions, [(number,) for number in [*ALL, 999]])
 
     def test_threads(self: Any) -> None:
-        """Of several that migrate at once one does it, and the others find it done."""
+        """Of several threads that migrate concurrently one does it, and the others find it done."""
         for _ in range(3):
             self.fresh()
             self.assertEqual(sorted(self.at_once(4)), [[], [], [], ALL])
@@ -128,7 +128,7 @@ class MigrationContract:
         return applied
 
     def test_processes(self: Any) -> None:
-        """Processes that start at once agree: one migrates, all have the same secret."""
+        """Of processes that start concurrently one migrates, and all have the same secret."""
         path = Path(self.mktemp()).resolve()
         path.write_text(yaml.safe_dump({"server_name": "test.example", **self.section()}))
         command = [sys.executable, "-c", PREPARE, str(path)]
@@ -162,7 +162,7 @@ class SQLiteTests(MigrationContract, SynchronousTestCase):
         return connection
 
     def test_opened(self) -> None:
-        """Connections that open a new file at once all get it, whoever turns it to WAL."""
+        """Connections that open a new file concurrently all get it, whichever turns it to WAL."""
         for _ in range(50):
             self.fresh()
             self.assertEqual(sorted(self.at_once(8)), [*[[]] * 7, ALL])
@@ -217,16 +217,16 @@ class PostgreSQLTests(MigrationContract, SynchronousTestCase):
         self.assertEqual(self.rows("SELECT * FROM public.schema_versions"), [(73,)])
         self.assertEqual(self.rows("SELECT COUNT(*) FROM regsys.users"), [(0,)])
 
-    # --- While others use the tables ------------------------------------------------------
+    # --- Other users of the tables --------------------------------------------------------
 
     def begin_beside(self) -> Any:
-        """A schema file more, and a long reader whom its change must wait for."""
+        """One more schema file, and a long reader for which its change must wait."""
         self.migrate()
         more = [*schema_files(), (ALL[-1] + 1, "ALTER TABLE users ADD COLUMN extra TEXT;\n")]
         patched = mock.patch.object(migrations, "schema_files", return_value=more)
         patched.start()
         self.addCleanup(patched.stop)
-        self.told: list[str] = []
+        self.notices: list[str] = []
         reader = self.connect()
         reader.cursor().execute("SET application_name = 'a long dump'")
         reader.cursor().execute("SET idle_in_transaction_session_timeout = 0")
@@ -234,8 +234,8 @@ class PostgreSQLTests(MigrationContract, SynchronousTestCase):
         return reader
 
     def test_longReader(self) -> None:
-        """Whoever holds a table is waited for in short tries, between which others get through,
-        and the operator is told whom it waits for; then it is done, once."""
+        """The migration waits for a table's readers in short tries, between which other calls get
+        through, and the operator is told which session it waits for; then it is done, once."""
         reader = self.begin_beside()
         users = UserStore(inline_database_of(self.connect(), self.dialect))
         pauses: list[float] = []
@@ -247,18 +247,18 @@ class PostgreSQLTests(MigrationContract, SynchronousTestCase):
             if len(pauses) == 3:
                 reader.cursor().execute("COMMIT")
 
-        applied = migrate(self.connect(), self.dialect, self.told.append, wait)
+        applied = migrate(self.connect(), self.dialect, self.notices.append, wait)
         self.assertEqual(applied, [ALL[-1] + 1])
-        self.assertEqual(len(self.told), 3)
+        self.assertEqual(len(self.notices), 3)
         self.assertEqual(pauses, sorted(pauses))
         session = f"process {reader.info.backend_pid} (a long dump, user "
-        for sentence in self.told:
+        for sentence in self.notices:
             self.assertIn(session, sentence)
             self.assertIn("in a transaction for ", sentence)
         self.assertEqual(self.rows("SELECT COUNT(extra), COUNT(*) FROM users"), [(0, 3)])
 
     def test_registrationBehind(self) -> None:
-        """Who comes behind a try that waits for a table does not wait for long."""
+        """A call behind a try that waits for a table does not wait for long."""
         reader = self.begin_beside()
         database = inline_database_of(self.connect(), self.dialect)
         migrating = self.connect()
@@ -279,37 +279,37 @@ class PostgreSQLTests(MigrationContract, SynchronousTestCase):
             thread.join(PATIENCE_S)
             reader.cursor().execute("COMMIT")
 
-        applied = migrate(migrating, self.dialect, self.told.append, wait)
+        applied = migrate(migrating, self.dialect, self.notices.append, wait)
         self.assertEqual(applied, [ALL[-1] + 1])
-        self.assertEqual(len(self.told), 1)
-        # What the machine is slow by is not ours; ten seconds is what a request would give it.
+        self.assertEqual(len(self.notices), 1)
+        # Allowance for a slow machine; a request would give up after ten seconds.
         self.assertLess(waited_s[0], migrations.LOCKS_S + 3)
         self.assertEqual(self.rows("SELECT COUNT(*) FROM users"), [(1,)])
 
-    def test_rivalTold(self) -> None:
-        """A process that migrates for long is waited for, too, and told of."""
+    def test_rivalReported(self) -> None:
+        """A process that migrates for long is waited for, too, and reported."""
         rival = self.connect().cursor()
         rival.execute("SELECT pg_advisory_lock(%s)", (migrations._LOCK,))
-        told: list[str] = []
+        notices: list[str] = []
 
         def wait(pause_s: float) -> None:
-            if told:
+            if notices:
                 rival.execute("SELECT pg_advisory_unlock(%s)", (migrations._LOCK,))
 
-        self.assertEqual(migrate(self.connect(), self.dialect, told.append, wait), ALL)
-        self.assertEqual(len(told), 1)
-        self.assertIn("another process of regsys is migrating", told[0])
+        self.assertEqual(migrate(self.connect(), self.dialect, notices.append, wait), ALL)
+        self.assertEqual(len(notices), 1)
+        self.assertIn("another process of regsys is migrating", notices[0])
 
     def test_othersErrors(self) -> None:
-        """What no waiting mends is raised at once, and no lock is left."""
-        told: list[str] = []
+        """An error that waiting does not mend is raised at once, and no lock is left."""
+        notices: list[str] = []
         with self.files("CREATE NONSENSE;\n"), self.assertRaises(self.driver_error):
-            migrate(self.connect(), self.dialect, told.append)
-        self.assertEqual(told, [])
+            migrate(self.connect(), self.dialect, notices.append)
+        self.assertEqual(notices, [])
         self.assertEqual(self.migrate(), ALL)
 
     def test_schemaNames(self) -> None:
-        """Any name that the configuration lets through is taken as it is, and others too."""
+        """Any name that the configuration accepts is used unchanged, and others too."""
         for name in ("own", "_7", "user", "select", "x" * 63, "Mixed-Case"):
             self.dialect = PostgreSQL(self.args, name)
             self.assertEqual(self.migrate(), ALL)
@@ -318,12 +318,12 @@ class PostgreSQLTests(MigrationContract, SynchronousTestCase):
             self.assertIn((name,), found)
 
     def test_schemaMadeByTheAdministrator(self) -> None:
-        """A role that may not make schemas is content with the one made for it."""
+        """A role that may not create schemas can use the one created for it."""
         role = f"{self.args['dbname']}_clerk"
         try:
             postgres.shared().execute(f"CREATE ROLE {role}")
         except Exception as error:
-            raise SkipTest("This server lets us make no roles.") from error
+            raise SkipTest("This server does not allow creating roles.") from error
         self.addCleanup(postgres.shared().execute, f"DROP ROLE {role}")
         self.execute(f"CREATE SCHEMA regsys AUTHORIZATION {role}")
         own, self.dialect = self.dialect, PostgreSQL({**self.args, "options": f"-c role={role}"})

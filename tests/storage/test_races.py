@@ -1,4 +1,4 @@
-"""Two calls that meet in the same rows, on PostgreSQL, in every order of their statements."""
+"""Two calls on the same rows, on PostgreSQL, in every order of their statements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from regsys.errors import InvalidRegistrationToken, ThreepidInUse, UnknownToken,
 from regsys.model import NewAccount, NewDevice, NewJob, Outcome, Threepid
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts.case import NOW_MS, account, login, upgrade, user
-from tests.support.interleaving import Interleaving, Meeting, Step
+from tests.support.interleaving import Interleaving, Step
 from tests.support.stores import Stores
 from tests.support.values import (
     CLIENT,
@@ -42,7 +42,7 @@ async def nothing(stores: Stores) -> None:
 
 
 async def one_use(stores: Stores) -> None:
-    """A registration token that is good for one account."""
+    """A registration token that is valid for one account."""
     sql = (
         "INSERT INTO registration_tokens (token, uses_allowed, completed, revoked, created_ms)"
         " VALUES ('welcome', 1, 0, FALSE, 0)"
@@ -51,7 +51,7 @@ async def one_use(stores: Stores) -> None:
 
 
 class RaceCase(SynchronousTestCase):
-    """``beside``: invariants that have nothing to say here. ``isolation``: see Interleaving."""
+    """``beside``: invariants that do not apply here. ``isolation``: see Interleaving."""
 
     beside: ClassVar[Sequence[str]] = ()
     isolation: ClassVar[Optional[str]] = None
@@ -59,55 +59,55 @@ class RaceCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.races = Interleaving(self, self.isolation)
 
-    def meetings(self, before: Step, first: Step, second: Step) -> Iterator[Meeting]:
-        """After each the tables must be in order; nobody had to be run again for it."""
-        for meeting in self.races.each(before, first, second):
-            self.assertLessEqual(set(meeting.broken), set(self.beside), meeting)
-            self.assertFalse(meeting.again, meeting)
-            yield meeting
+    def pair_results(self, before: Step, first: Step, second: Step) -> Iterator[PairResult]:
+        """After each pair the tables must be consistent, and neither call was retried."""
+        for pair_result in self.races.each(before, first, second):
+            self.assertLessEqual(set(pair_result.broken), set(self.beside), pair_result)
+            self.assertFalse(pair_result.retried, pair_result)
+            yield pair_result
 
     def stored(self, sql: str) -> list[Any]:
         cursor = self.races.cursor()
         cursor.execute(sql)
         return sorted(value for (value,) in cursor.fetchall())
 
-    def assertOneLoses(self, meeting: Meeting, error: type[Exception]) -> None:
-        """One of the two makes an account, the other is refused for this reason."""
-        kinds = sorted(type(ended).__name__ for ended in (meeting.first, meeting.second))
-        self.assertEqual(kinds, sorted(["Outcome", error.__name__]), meeting)
+    def assertOneLoses(self, pair_result: PairResult, error: type[Exception]) -> None:
+        """One of the two makes an account, the other is refused with this error."""
+        kinds = sorted(type(ended).__name__ for ended in (pair_result.first, pair_result.second))
+        self.assertEqual(kinds, sorted(["Outcome", error.__name__]), pair_result)
 
 
 class AccountRaces(RaceCase):
     def test_name(self) -> None:
-        """Two that want one name: one gets it."""
+        """Of two registrations for one name one gets it."""
         first, second = account("1", "alice"), account("2", "ALICE")
-        for meeting in self.meetings(nothing, create(first), create(second)):
-            self.assertOneLoses(meeting, UsernameTaken)
+        for pair_result in self.pair_results(nothing, create(first), create(second)):
+            self.assertOneLoses(pair_result, UsernameTaken)
 
     def test_key(self) -> None:
-        """Two calls with one key: one account, one answer."""
+        """Two calls with one key make one account and have one answer."""
         first, second = (account("key", name, device=pair(name)) for name in ("alice", "bob"))
-        for meeting in self.meetings(nothing, create(first), create(second)):
-            outcomes = (meeting.first, meeting.second)
-            self.assertEqual({type(outcome) for outcome in outcomes}, {Outcome}, meeting)
-            self.assertEqual(len({outcome.user_id for outcome in outcomes}), 1, meeting)
-            self.assertEqual(sum(outcome.replayed for outcome in outcomes), 1, meeting)
+        for pair_result in self.pair_results(nothing, create(first), create(second)):
+            outcomes = (pair_result.first, pair_result.second)
+            self.assertEqual({type(outcome) for outcome in outcomes}, {Outcome}, pair_result)
+            self.assertEqual(len({outcome.user_id for outcome in outcomes}), 1, pair_result)
+            self.assertEqual(sum(outcome.replayed for outcome in outcomes), 1, pair_result)
 
     def test_upgrade(self) -> None:
-        """Two upgrades of one guest: one wins."""
+        """Of two upgrades of one guest one succeeds."""
         guest = create(account("guest", "1", is_guest=True))
         first, second = (upgrade(key, "1", password_hash="x", device=pair(key)) for key in "ab")
-        for meeting in self.meetings(guest, create(first), create(second)):
-            self.assertOneLoses(meeting, UnknownToken)
+        for pair_result in self.pair_results(guest, create(first), create(second)):
+            self.assertOneLoses(pair_result, UnknownToken)
 
     def test_lastUse(self) -> None:
-        """Two that want the last use of a registration token: one gets it."""
+        """Of two registrations for the last use of a registration token one gets it."""
         first, second = (account(name, name, registration_token="welcome") for name in "ab")
-        for meeting in self.meetings(one_use, create(first), create(second)):
-            self.assertOneLoses(meeting, InvalidRegistrationToken)
+        for pair_result in self.pair_results(one_use, create(first), create(second)):
+            self.assertOneLoses(pair_result, InvalidRegistrationToken)
 
     def test_lastUseReserved(self) -> None:
-        """Two sessions that want to reserve it: one does, and can use it."""
+        """Of two sessions that reserve the last use one does, and can use it."""
 
         async def before(stores: Stores) -> None:
             await one_use(stores)
@@ -119,26 +119,26 @@ class AccountRaces(RaceCase):
                 "welcome", session_id, NOW_MS
             )
 
-        for meeting in self.meetings(before, reserve("a"), reserve("b")):
-            self.assertEqual({meeting.first, meeting.second}, {True, False}, meeting)
+        for pair_result in self.pair_results(before, reserve("a"), reserve("b")):
+            self.assertEqual({pair_result.first, pair_result.second}, {True, False}, pair_result)
 
     def test_threepids(self) -> None:
-        """Two with the same addresses, in whatever order each brings them: one gets both."""
+        """Of two registrations with the same addresses, in either order, one gets both."""
         first = account("1", "alice", threepids=(EMAIL, PHONE))
         second = account("2", "bob", threepids=(PHONE, EMAIL))
-        for meeting in self.meetings(nothing, create(first), create(second)):
-            self.assertOneLoses(meeting, ThreepidInUse)
+        for pair_result in self.pair_results(nothing, create(first), create(second)):
+            self.assertOneLoses(pair_result, ThreepidInUse)
 
     def test_firstRealUser(self) -> None:
-        """Two first users: both are made, and one of them is the first."""
+        """Of two first users both are made, and one of them is the first."""
         first, second = account("1", "alice"), account("2", "bob")
-        for meeting in self.meetings(nothing, create(first), create(second)):
-            self.assertIsInstance(meeting.first, Outcome, meeting)
-            self.assertIsInstance(meeting.second, Outcome, meeting)
+        for pair_result in self.pair_results(nothing, create(first), create(second)):
+            self.assertIsInstance(pair_result.first, Outcome, pair_result)
+            self.assertIsInstance(pair_result.second, Outcome, pair_result)
 
 
 class StricterAccountRaces(AccountRaces):
-    """In a database whose transactions are at another level unless they say which they want."""
+    """In a database whose transactions have another default isolation level."""
 
     isolation = "repeatable read"
 
@@ -152,39 +152,39 @@ class SessionRaces(RaceCase):
         return create(new)
 
     def test_finishedWhileSaved(self) -> None:
-        """A session is finished, however somebody saves to it or keeps its hash meanwhile."""
+        """A session is finished, whatever is saved to it or hashed for it meanwhile."""
 
         async def save(stores: Stores) -> None:
             await stores.sessions.save("key", CLIENT, {"a": 1}, {"stage": True})
             await stores.sessions.keep_hash("key", "mark", "hash")
 
-        for meeting in self.meetings(self.before, self.finished(), save):
-            self.assertIsNone(meeting.second, meeting)
+        for pair_result in self.pair_results(self.before, self.finished(), save):
+            self.assertIsNone(pair_result.second, pair_result)
             self.assertEqual(self.stored("SELECT finished FROM uia_sessions"), [True])
 
     def test_savedTwice(self) -> None:
-        """Of two that save both find all that they have saved."""
+        """After two concurrent saves the session has both results."""
 
         def save(stage: str) -> Step:
             return lambda stores: stores.sessions.save("key", CLIENT, None, {stage: True})
 
-        for _ in self.meetings(self.before, save("one"), save("two")):
+        for _ in self.pair_results(self.before, save("one"), save("two")):
             (results,) = self.stored("SELECT results FROM uia_sessions")
             self.assertEqual(json.loads(results), {"one": True, "two": True})
 
     def test_finishedWhileItExpires(self) -> None:
-        """The account is made though its session expires in the same moment."""
+        """The account is made although its session expires at the same moment."""
 
         async def expire(stores: Stores) -> int:
             return await stores.sessions.delete_expired(LATER_MS, 10)
 
-        for meeting in self.meetings(self.before, self.finished(), expire):
-            self.assertIsInstance(meeting.first, Outcome, meeting)
-            self.assertIn(meeting.second, (0, 1), meeting)
+        for pair_result in self.pair_results(self.before, self.finished(), expire):
+            self.assertIsInstance(pair_result.first, Outcome, pair_result)
+            self.assertIn(pair_result.second, (0, 1), pair_result)
 
     def test_savedWhileItExpires(self) -> None:
-        """Who saves to a session as it expires is not waited for: while it is being saved to it
-        stays, and what is saved afterwards goes with it."""
+        """A save to a session as it expires is not waited for: the session stays while it is being
+        saved, and a later save is lost with it."""
 
         async def save(stores: Stores) -> None:
             await stores.sessions.save("key", CLIENT, None, {"stage": True})
@@ -193,16 +193,16 @@ class SessionRaces(RaceCase):
             return await stores.sessions.delete_expired(LATER_MS, 10)
 
         removed = []
-        for meeting in self.meetings(self.before, save, expire):
-            self.assertIsNone(meeting.first, meeting)
+        for pair_result in self.pair_results(self.before, save, expire):
+            self.assertIsNone(pair_result.first, pair_result)
             kept = self.stored("SELECT results FROM uia_sessions")
-            self.assertEqual(kept, ['{"stage": true}'] * (1 - meeting.second), meeting)
-            removed.append(meeting.second)
+            self.assertEqual(kept, ['{"stage": true}'] * (1 - pair_result.second), pair_result)
+            removed.append(pair_result.second)
         self.assertEqual(set(removed), {0, 1})
 
 
 class TokenRaces(RaceCase):
-    """One device, of which several things are asked at once; it may be logged out."""
+    """Concurrent calls on one device; it may be logged out."""
 
     beside = ("an outcome with a login has its device and its tokens",)
 
@@ -231,9 +231,11 @@ class TokenRaces(RaceCase):
 
     def test_refreshedTwice(self) -> None:
         """Of two refreshes the later one counts."""
-        for meeting in self.meetings(self.before, self.succeed("third"), self.succeed("fourth")):
-            self.assertEqual((meeting.first, meeting.second), (True, True), meeting)
-            self.assertIn(self.logins(), (["first", "third"], ["first", "fourth"]), meeting)
+        for pair_result in self.pair_results(
+            self.before, self.succeed("third"), self.succeed("fourth")
+        ):
+            self.assertEqual((pair_result.first, pair_result.second), (True, True), pair_result)
+            self.assertIn(self.logins(), (["first", "third"], ["first", "fourth"]), pair_result)
 
     def test_refreshedWhileUsed(self) -> None:
         """A pair that is used while it is being replaced is either in use, and then nothing
@@ -242,42 +244,42 @@ class TokenRaces(RaceCase):
             (self.succeed("third"), self.confirm),
             (self.confirm, self.succeed("third")),
         ):
-            for meeting in self.meetings(self.before, first, second):
+            for pair_result in self.pair_results(self.before, first, second):
                 spent = self.stored("SELECT COUNT(*) FROM logins WHERE spent_ms IS NOT NULL")
                 expected = {
                     True: (["first", "third"], [0]),
                     False: (["first", "second"], [1]),
-                }[True in (meeting.first, meeting.second)]
-                self.assertEqual((self.logins(), spent), expected, meeting)
+                }[True in (pair_result.first, pair_result.second)]
+                self.assertEqual((self.logins(), spent), expected, pair_result)
 
     def test_loggedInWhileRefreshed(self) -> None:
-        """A device that logs in anew loses its earlier pairs, and those that they turn into."""
+        """A device that logs in again loses its earlier pairs, and those that they turn into."""
         for first, second in (
             (self.log_in, self.succeed("third")),
             (self.succeed("third"), self.log_in),
         ):
-            for meeting in self.meetings(self.before, first, second):
-                self.assertEqual(self.logins(), ["anew"], meeting)
+            for pair_result in self.pair_results(self.before, first, second):
+                self.assertEqual(self.logins(), ["anew"], pair_result)
 
     def test_loggedInTwice(self) -> None:
         """Of two logins of one device one is in force."""
         other: Step = lambda stores: stores.devices.register(ALICE, pair("third"))  # noqa: E731
-        for meeting in self.meetings(self.before, self.log_in, other):
-            self.assertIn(self.logins(), (["anew"], ["third"]), meeting)
+        for pair_result in self.pair_results(self.before, self.log_in, other):
+            self.assertIn(self.logins(), (["anew"], ["third"]), pair_result)
 
     def test_loggedOut(self) -> None:
         """A device that is logged out stays so, unless it logs in; no token outlives it."""
         for other in (self.succeed("third"), self.confirm):
             for first, second in ((self.log_out, other), (other, self.log_out)):
-                for meeting in self.meetings(self.before, first, second):
-                    self.assertEqual(self.logins(), [], meeting)
+                for pair_result in self.pair_results(self.before, first, second):
+                    self.assertEqual(self.logins(), [], pair_result)
         for first, second in ((self.log_out, self.log_in), (self.log_in, self.log_out)):
-            for meeting in self.meetings(self.before, first, second):
-                self.assertIn(self.logins(), ([], ["anew"]), meeting)
+            for pair_result in self.pair_results(self.before, first, second):
+                self.assertIn(self.logins(), ([], ["anew"]), pair_result)
 
 
-class ForeignRaces(RaceCase):
-    """Our record of a key whose account is somebody else's."""
+class EmbeddedAccountRaces(RaceCase):
+    """Our record of a key whose account a homeserver keeps."""
 
     beside = (
         "an outcome has its account",
@@ -288,17 +290,20 @@ class ForeignRaces(RaceCase):
 
     async def before(self, stores: Stores) -> None:
         await stores.sessions.add(session(expires_ms=LATER_MS), 1)
-        await stores.foreign.claim(account_of_session(), RECOVERY)
+        await stores.embedded_accounts.claim(account_of_session(), RECOVERY)
 
-    async def settle(self, stores: Stores) -> bool:
-        """Whether it was this one that settled."""
-        return await stores.foreign.complete(account_of_session(), RECOVERY.job_id) is not None
+    async def complete(self, stores: Stores) -> bool:
+        """Whether this call was the one that completed the key."""
+        return (
+            await stores.embedded_accounts.complete(account_of_session(), RECOVERY.job_id)
+            is not None
+        )
 
-    async def withdraw(self, stores: Stores) -> None:
-        await stores.foreign.release(account_of_session(), RECOVERY.job_id)
+    async def release(self, stores: Stores) -> None:
+        await stores.embedded_accounts.release(account_of_session(), RECOVERY.job_id)
 
     async def reserve(self, stores: Stores) -> Any:
-        return await stores.foreign.claim(account_of_session(), RECOVERY)
+        return await stores.embedded_accounts.claim(account_of_session(), RECOVERY)
 
     def state(self) -> tuple[list[bool], list[str], list[bool]]:
         """Whether the outcome is finished, if there is one; the jobs; the session."""
@@ -308,26 +313,26 @@ class ForeignRaces(RaceCase):
             self.stored("SELECT finished FROM uia_sessions"),
         )
 
-    def test_settledTwice(self) -> None:
-        """Two that settle: one does it, and its jobs are stored once."""
-        for meeting in self.meetings(self.before, self.settle, self.settle):
-            self.assertEqual({meeting.first, meeting.second}, {True, False}, meeting)
-            self.assertEqual(self.state(), ([True], ["greeting"], [True]), meeting)
+    def test_completedTwice(self) -> None:
+        """Of two calls that complete a key one does it, and its jobs are stored once."""
+        for pair_result in self.pair_results(self.before, self.complete, self.complete):
+            self.assertEqual({pair_result.first, pair_result.second}, {True, False}, pair_result)
+            self.assertEqual(self.state(), ([True], ["greeting"], [True]), pair_result)
 
-    def test_settledAndWithdrawn(self) -> None:
-        """An account that was made is settled, whatever others have thought of it."""
-        for first, second in ((self.settle, self.withdraw), (self.withdraw, self.settle)):
-            for meeting in self.meetings(self.before, first, second):
-                self.assertIn(True, (meeting.first, meeting.second), meeting)
-                self.assertEqual(self.state(), ([True], ["greeting"], [True]), meeting)
+    def test_completedAndReleased(self) -> None:
+        """A key whose account was made is completed, although another call releases it."""
+        for first, second in ((self.complete, self.release), (self.release, self.complete)):
+            for pair_result in self.pair_results(self.before, first, second):
+                self.assertIn(True, (pair_result.first, pair_result.second), pair_result)
+                self.assertEqual(self.state(), ([True], ["greeting"], [True]), pair_result)
 
-    def test_reservedWhileWithdrawn(self) -> None:
-        """A key that is asked for again while it is given up has its recovery job, or neither
-        record nor job."""
-        for first, second in ((self.reserve, self.withdraw), (self.withdraw, self.reserve)):
-            for meeting in self.meetings(self.before, first, second):
+    def test_reservedWhileReleased(self) -> None:
+        """A key that is claimed again while it is released has its recovery job, or neither record
+        nor job."""
+        for first, second in ((self.reserve, self.release), (self.release, self.reserve)):
+            for pair_result in self.pair_results(self.before, first, second):
                 finished, jobs, _ = self.state()
-                self.assertIn((finished, jobs), (([], []), ([False], ["recovery"])), meeting)
+                self.assertIn((finished, jobs), (([], []), ([False], ["recovery"])), pair_result)
 
 
 class JobRaces(RaceCase):
@@ -336,10 +341,10 @@ class JobRaces(RaceCase):
         await stores.jobs.add([NewJob(kind="greet", job_id=name) for name in names], NOW_MS)
 
     def test_claimed(self) -> None:
-        """Two that claim at once share what there is, and neither waits for the other."""
+        """Two concurrent claims share the jobs, and neither waits for the other."""
 
         async def claim(stores: Stores) -> list[str]:
             return [job.job_id for job in await stores.jobs.claim({"greet": 3}, NOW_MS, 1000)]
 
-        for meeting in self.meetings(self.before, claim, claim):
-            self.assertEqual(len({*meeting.first, *meeting.second}), 6, meeting)
+        for pair_result in self.pair_results(self.before, claim, claim):
+            self.assertEqual(len({*pair_result.first, *pair_result.second}), 6, pair_result)

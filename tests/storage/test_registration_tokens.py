@@ -1,4 +1,4 @@
-"""Registration tokens in our own tables: their contract, and accounts made elsewhere."""
+"""Registration tokens in our own tables: their contract, and accounts in a homeserver's store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import NOW_MS, account
 from tests.contracts.expiring import ExpiringContract
 from tests.contracts.registration_tokens import RegistrationTokenStoreContract
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 from tests.support.values import OVER_MS, TOKEN, token, using
 
@@ -42,8 +42,8 @@ class OwnTokens(Tables, RegistrationTokenStoreContract):
         self.assertEqual(await self.contents(), before)
 
     async def test_withoutLimit(self: Any) -> None:
-        """Whether a token without a limit has a use left doesn't depend on who holds one, so those
-        are not counted: very many may. What it has is told all the same."""
+        """A token without a limit always has a use left, so its reservations are not counted when
+        one is added: there may be very many. They are listed all the same."""
         store = await self.started()
         texts: list[str] = []
         run = Transaction.one
@@ -61,11 +61,14 @@ class OwnTokens(Tables, RegistrationTokenStoreContract):
 
 
 class AccountsElsewhere(Tables):
-    """The half that we keep of an account in somebody else's store."""
+    """Our half of an account in a homeserver's own store."""
 
     async def begin(self: Any, new: NewAccount, **more: Any) -> None:
-        """TOKEN, a use of which its session holds."""
-        self.tokens, self.outcomes = RegistrationTokenStore(self.db), EmbeddedAccountStore(self.db)
+        """TOKEN, of which its session has reserved a use."""
+        self.tokens, self.embedded_accounts = (
+            RegistrationTokenStore(self.db),
+            EmbeddedAccountStore(self.db),
+        )
         await self.tokens.create(token(**more))
         if new.session_id is not None:
             await self.tokens.reserve(TOKEN, new.session_id, NOW_MS - 1)
@@ -74,7 +77,7 @@ class AccountsElsewhere(Tables):
         found = await self.tokens.get(TOKEN, now_ms)
         return found.pending, found.completed
 
-    # One whose session holds a use already, and one that never had a session.
+    # One whose session has reserved a use already, and one without a session.
     KINDS = (using("one"), account("key", "two", registration_token=TOKEN))
 
     async def each(self: Any, check: Any) -> None:
@@ -83,18 +86,18 @@ class AccountsElsewhere(Tables):
             await self.begin(new, uses_allowed=1)
             await check(new)
 
-    async def test_settled(self: Any) -> None:
-        """From beginning to end the use is nobody else's, however long it takes, and then it
-        is counted, once."""
+    async def test_completed(self: Any) -> None:
+        """From beginning to end no other registration gets the use, however long it takes, and then
+        it is counted, once."""
 
         async def check(new: NewAccount) -> None:
-            await self.outcomes.claim(new, RECOVERY)
+            await self.embedded_accounts.claim(new, RECOVERY)
             later_ms = NOW_MS + YEAR_MS
             await self.tokens.delete_expired(later_ms, 10)
             self.assertFalse(await self.tokens.reserve(TOKEN, "other", later_ms))
             self.assertEqual(await self.uses(later_ms), (1, 0))
             for _ in range(2):
-                await self.outcomes.complete(new, "recovery")
+                await self.embedded_accounts.complete(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
             (use,) = await self.tokens.uses(TOKEN)
             self.assertEqual((use.user_id, use.used_ms), (str(new.user_id), NOW_MS))
@@ -102,53 +105,54 @@ class AccountsElsewhere(Tables):
 
         await self.each(check)
 
-    async def test_withdrawn(self: Any) -> None:
-        """What the store refused gives the use back: to its session for its time, else to all."""
+    async def test_released(self: Any) -> None:
+        """After a refusal by the store the use is given back: to its session for its time,
+        otherwise to all."""
         for new, pending in zip(self.KINDS, (1, 0), strict=True):
             await self.change("DELETE FROM registration_tokens WHERE token = ?", TOKEN)
             await self.begin(new, uses_allowed=1)
             for _ in range(2):
-                await self.outcomes.claim(new, RECOVERY)
-                await self.outcomes.release(new, "recovery")
+                await self.embedded_accounts.claim(new, RECOVERY)
+                await self.embedded_accounts.release(new, "recovery")
                 self.assertEqual(await self.uses(OVER_MS - 1), (pending, 0))
                 self.assertEqual(await self.uses(OVER_MS), (0, 0))
-            await self.outcomes.claim(new, RECOVERY)
-            await self.outcomes.complete(new, "recovery")
-            await self.outcomes.release(new, "recovery")
+            await self.embedded_accounts.claim(new, RECOVERY)
+            await self.embedded_accounts.complete(new, "recovery")
+            await self.embedded_accounts.release(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
 
-    async def test_settledAfterAll(self: Any) -> None:
-        """An account that exists is counted, though it was given up, and even if its token has
-        ended meanwhile."""
+    async def test_completedAfterAll(self: Any) -> None:
+        """The use of an account that exists is counted, although its key was released, and even if
+        its token has expired meanwhile."""
 
         async def check(new: NewAccount) -> None:
-            await self.outcomes.claim(new, RECOVERY)
-            await self.outcomes.release(new, "recovery")
+            await self.embedded_accounts.claim(new, RECOVERY)
+            await self.embedded_accounts.release(new, "recovery")
             await self.tokens.change(TOKEN, {"revoked": True})
-            await self.outcomes.complete(new, "recovery")
+            await self.embedded_accounts.complete(new, "recovery")
             self.assertEqual(await self.uses(), (0, 1))
 
         await self.each(check)
 
     async def test_deletedMeanwhile(self: Any) -> None:
-        """So it is if the token is deleted: that it was used is kept."""
+        """The same holds if the token is deleted: its use is recorded."""
 
         async def check(new: NewAccount) -> None:
-            await self.outcomes.claim(new, RECOVERY)
+            await self.embedded_accounts.claim(new, RECOVERY)
             await self.tokens.delete(TOKEN)
-            await self.outcomes.complete(new, "recovery")
+            await self.embedded_accounts.complete(new, "recovery")
             self.assertIn(str(new.user_id), [use.user_id for use in await self.tokens.uses(TOKEN)])
 
         await self.each(check)
 
     async def test_refused(self: Any) -> None:
-        """Without a use there is nothing to begin: no outcome is noted, and no job."""
+        """Without a use left nothing is begun: no outcome is stored, and no job."""
 
         async def check(new: NewAccount) -> None:
             await self.tokens.change(TOKEN, {"uses_allowed": 0})
             before = await self.contents()
             with self.assertRaises(InvalidRegistrationToken):
-                await self.outcomes.claim(new, RECOVERY)
+                await self.embedded_accounts.claim(new, RECOVERY)
             self.assertEqual(await self.contents(), before)
 
         await self.each(check)
@@ -196,5 +200,5 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringReservations, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringReservations, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringReservations, TestCase):
     pass

@@ -1,5 +1,5 @@
-"""A database that fails a request in the middle: the request tries again, and where that doesn't
-help it leaves nothing half-made, so that the client can try again (threat C6, C7)."""
+"""A database that fails in the middle of a request: the request is retried, and if that doesn't
+help it leaves nothing half-made, so that the client can retry (threat C6, C7)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def just_the_name(process: Process, name: str) -> str:
 
 
 class RetryTests(CrashCase):
-    """``fail_database`` raises what is to be survived; ``number`` varies it."""
+    """``fail_database`` raises the error to survive; ``number`` varies it."""
 
     def fail_everywhere(self: Any, request: Request, before: Before = just_the_name) -> None:
         """Fail at each point of the request, once and then again and again."""
@@ -31,7 +31,7 @@ class RetryTests(CrashCase):
             given = before(process, "rehearsal")
         with self.process(points) as process:
             self.assertEqual(request(process, given).status, 200)
-        # A BEGIN that went through has not failed, and before the next statement nothing can.
+        # A BEGIN that went through has not failed, and nothing can fail before the next statement.
         possible = [point for point in points.passed if not point.endswith("after:BEGIN")]
         for number, point in enumerate(possible):
             with self.process() as process:
@@ -42,7 +42,7 @@ class RetryTests(CrashCase):
             answer = self.failing(
                 number, request, second, lambda name, at=always: f"{name}#".startswith(at)
             )
-            # Only a job that has been done, and cannot be marked so, is none of the client's.
+            # Only a job that was done, and cannot be marked as done, does not concern the client.
             expected = 200 if point.startswith("finish_job/") else 503
             self.assertEqual(answer.status, expected, f"failed always at {point}: {answer}")
             if expected == 503:
@@ -54,7 +54,7 @@ class RetryTests(CrashCase):
     def failing(
         self: Any, number: int, request: Request, given: Any, fails: Callable[[str], bool]
     ) -> Answer:
-        """What is answered while the database fails at those points; nothing is half-made."""
+        """The answer while the database fails at those points; nothing is half-made."""
 
         def at_point(name: str) -> None:
             if fails(name):
@@ -62,7 +62,7 @@ class RetryTests(CrashCase):
 
         with self.process(FaultPoints(at_point)) as process:
             answer = request(process, given)
-        self.flushLoggedErrors(Unavailable)  # of jobs, which have nobody to answer to
+        self.flushLoggedErrors(Unavailable)  # of jobs, which have no client to answer to
         with self.process() as process:
             self.assertEqual(invariants.broken(process.database.pool.connection), {})
         return answer
@@ -80,7 +80,7 @@ class RetryTests(CrashCase):
         self.fail_everywhere(lambda process, name: process.client.register("?kind=guest"))
 
     def test_login(self) -> None:
-        """A device is put on the account, with its tokens."""
+        """A device is added to the account, with its tokens."""
 
         def before(process: Process, name: str) -> str:
             process.register(name)
@@ -98,7 +98,7 @@ class RetryTests(CrashCase):
 
 
 class SQLiteRetryTests(OnSQLite, RetryTests, SynchronousTestCase):
-    """The file is locked by somebody else."""
+    """The file is locked by another process."""
 
     def fail_database(self, process: Process, number: int) -> None:
         raise sqlite3.OperationalError("database is locked")
@@ -118,7 +118,7 @@ class PostgreSQLRaceLostTests(OnPostgreSQL, RetryTests, SynchronousTestCase):
 
 
 class PostgreSQLConnectionLostTests(OnPostgreSQL, RetryTests, SynchronousTestCase):
-    """The connection is gone; what became of a COMMIT is not known."""
+    """The connection is lost; the result of a COMMIT is unknown."""
 
     def fail_database(self, process: Process, number: int) -> None:
         import psycopg2

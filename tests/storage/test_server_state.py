@@ -1,4 +1,4 @@
-"""Who the first real user was: decided once, whoever keeps the accounts."""
+"""The first real user: decided once, whichever store keeps the accounts."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.support.threads import InThreads
 from tests.support.values import RECOVERY
 
 
-class Milestones(Tables):
+class FirstUser(Tables):
     async def make_account(self, new: NewAccount) -> None:
-        """Of our own store."""
+        """In our own store."""
         await UserStore(self.db).create_account(new)
 
-    async def settle(self, new: NewAccount) -> None:
+    async def complete_account(self, new: NewAccount) -> None:
         """In a homeserver's store: our half of it."""
         store = EmbeddedAccountStore(self.db)
         await store.claim(new, RECOVERY)
         await store.complete(new, RECOVERY.job_id)
 
     async def test_first(self: Any) -> None:
-        """The first person is; guests, bots and application services' users don't count, those
-        who come later don't change it, and a process that comes later knows it."""
-        for make in (self.make_account, self.settle):
+        """The first user is noted. Guests, bots and application services' users don't count, later
+        users don't change it, and another process knows it."""
+        for make in (self.make_account, self.complete_account):
             await self.new_database()
             server_state = ServerStateStore(self.db)
             for number, more in enumerate(
@@ -45,15 +45,15 @@ class Milestones(Tables):
 
     async def test_upgradedGuest(self: Any) -> None:
         """A guest who becomes a user may be the first."""
-        for make in (self.make_account, self.settle):
+        for make in (self.make_account, self.complete_account):
             await self.new_database()
             await make(account("guest", "1", is_guest=True))
             await make(upgrade("user", "1"))
             self.assertEqual(await ServerStateStore(self.db).first_real_user(), user("1"))
 
     async def test_atOnce(self: Any) -> None:
-        """Of several first ones at once, all get their accounts, and one was the first."""
-        for make in (self.make_account, self.settle):
+        """Of several concurrent first users all get their accounts, and one is the first."""
+        for make in (self.make_account, self.complete_account):
             await self.new_database()
             names = [f"user{number}" for number in range(8)]
             ended = await together(make(account(name, name)) for name in names)
@@ -63,13 +63,13 @@ class Milestones(Tables):
             self.assertEqual(len(await self.rows("SELECT * FROM milestones")), 1)
 
 
-class MemoryTests(InMemory, Milestones, TestCase):
+class MemoryTests(InMemory, FirstUser, TestCase):
     pass
 
 
-class PostgresTests(OnPostgreSQL, Milestones, TestCase):
+class PostgresTests(OnPostgreSQL, FirstUser, TestCase):
     pass
 
 
-class ThreadedTests(InThreads, Milestones, TestCase):
+class ThreadedTests(InThreads, FirstUser, TestCase):
     """Here the races are real ones."""

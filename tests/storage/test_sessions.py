@@ -1,4 +1,4 @@
-"""The sessions of user-interactive authentication, in our own tables."""
+"""UIA sessions, in our own tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import NOW_MS
 from tests.contracts.expiring import ExpiringContract
 from tests.contracts.sessions import SessionStoreContract
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 from tests.support.values import CLIENT, session
 
@@ -26,7 +26,7 @@ class OwnSessions(Tables, SessionStoreContract):
         await UserStore(self.db).create_account(new)
 
     async def test_soManyClients(self: Any) -> None:
-        """Of very many clients the first ones are kept, which are enough to judge by."""
+        """Of very many clients the first ones are kept, which are enough for spam checkers."""
         store = self.make()
         await store.add(session(), 1)
         clients = [Client(CLIENT.address, f"{number} " + "é" * 500) for number in range(20)]
@@ -39,7 +39,7 @@ class OwnSessions(Tables, SessionStoreContract):
         self.assertGreater(len(kept.encode()), CLIENTS_BYTES / 2)
 
     async def test_keptSmall(self: Any) -> None:
-        """What a client fills a session with is stored as it came, not blown up by escapes."""
+        """A client's parameters are stored as they came, without escapes that make them longer."""
         await self.make().add(session(params={"username": "é" * 1000}), 1)
         ((params,),) = await self.rows("SELECT params FROM uia_sessions")
         self.assertLess(len(params.encode()), 2100)
@@ -73,5 +73,5 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringSessions, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringSessions, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringSessions, TestCase):
     pass

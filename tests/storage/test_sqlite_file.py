@@ -1,4 +1,4 @@
-"""SQLite's file taken away, or changed, under a database that is in use (threat C21)."""
+"""SQLite's file removed, or changed, under a database that is in use (threat C21)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def names(txn: Any) -> list[str]:
     return sorted(name for (name,) in txn.all("SELECT name FROM secrets"))
 
 
-class TakenAwayTests(SynchronousTestCase):
-    """``self.db`` is one process's; what was begun before it is there."""
+class RemovedFileTests(SynchronousTestCase):
+    """``self.db`` is one process's; earlier rows are there."""
 
     def setUp(self) -> None:
         self.look_each_time()
@@ -57,7 +57,7 @@ class TakenAwayTests(SynchronousTestCase):
         return connection
 
     def make(self, path: str, *rows: str) -> None:
-        """Another process makes a database, or adds to it, and ends."""
+        """Another process creates a database, or adds to it, and ends."""
         dialect = SQLite(path)
         connection = sqlite3.connect(**dialect.connect_args())
         dialect.opened(connection)
@@ -97,7 +97,7 @@ class TakenAwayTests(SynchronousTestCase):
         self.assertEqual(self.there(), sorted([*expected, "last"]))
 
     def test_untouched(self) -> None:
-        """Whoever else uses the database as it is meant to be used disturbs nobody."""
+        """Other processes that use the database normally have no effect."""
         self.make(self.path, "second")
         other = sqlite3.connect(self.path)
         other.execute("DELETE FROM secrets WHERE name = 'second'")
@@ -110,7 +110,7 @@ class TakenAwayTests(SynchronousTestCase):
         self.assertEqual(self.there(), ["first", "last"])
 
     def test_removed(self) -> None:
-        """A file that was deleted is not made anew, nor is what is written to it acknowledged."""
+        """A file that was deleted is not created again, and no write to it is acknowledged."""
         os.unlink(self.path)
         self.assertLost("removed")
         self.pool.close()
@@ -121,7 +121,7 @@ class TakenAwayTests(SynchronousTestCase):
         self.assertFalse(os.path.exists(self.path))
 
     def test_looks(self) -> None:
-        """A commit is never acknowledged unseen; who only reads learns of it by then, or soon."""
+        """A commit is never acknowledged unchecked; a read reports the loss by then, or soon."""
         for lost in ("", "-wal"):
             with mock.patch.object(sqlite_file, "GOOD_FOR_S", math.inf):
                 self.assertTrue(self.write(f"before {lost}"))
@@ -131,7 +131,7 @@ class TakenAwayTests(SynchronousTestCase):
             os.rename(f"{self.path}.aside", self.path + lost)
 
     def test_renamed(self) -> None:
-        """A file that was renamed is found again when it is back."""
+        """A file that was renamed is used again when it is back."""
         os.rename(self.path, f"{self.path}.old")
         self.assertLost("removed")
         os.rename(f"{self.path}.old", self.path)
@@ -158,11 +158,12 @@ class TakenAwayTests(SynchronousTestCase):
         self.assertWorks("first")
 
     def test_copiedOver(self) -> None:
-        """An older state of it, another database, or anything else that was copied over it."""
+        """An older state, another database, or anything else that was copied over the file is
+        detected."""
         older, other, text = (self.mktemp() for _ in range(3))
         self.checkpoint()
         shutil.copy(self.path, older)
-        # So much that the file grows: what is changed in place leaves no trace in its header.
+        # Enough rows to make the file grow: a change in place leaves no trace in its header.
         self.write("later" * 2000)
         self.checkpoint()
         self.assertFalse(self.db.is_lost())
@@ -184,7 +185,7 @@ class TakenAwayTests(SynchronousTestCase):
         self.successResultOf(faults.finish(self.clock, self.db.autocommit("checkpoint", work)))
 
     def test_replacedAtCommit(self) -> None:
-        """A commit that goes to a file which was taken away in between is not acknowledged."""
+        """A commit to a file that was removed in between is not acknowledged."""
 
         def body(txn: Any) -> None:
             add(txn, "lost")
@@ -203,7 +204,7 @@ class ExplanationTests(SynchronousTestCase):
         self.explain: Callable[[Exception], str] = SQLite(self.path).explain
 
     def test_room(self) -> None:
-        """Where it may be for want of room, the file, what is free and a way out are named."""
+        """An error that may be for want of room names the file, the free space and a way out."""
         for error in (
             sqlite3.OperationalError("disk I/O error"),
             sqlite3.OperationalError("database or disk is full"),
@@ -215,7 +216,7 @@ class ExplanationTests(SynchronousTestCase):
             )
 
     def test_others(self) -> None:
-        """Whatever an operator can mend names the file and the mend."""
+        """An error that an operator can mend names the file and the remedy."""
         for message, mend in {
             "unable to open database file": "folder must exist",
             "attempt to write a readonly database": "must be able to write",
@@ -223,9 +224,11 @@ class ExplanationTests(SynchronousTestCase):
             "database disk image is malformed": "restore a backup",
             "database is locked": "another program is using it",
         }.items():
-            told = self.explain(sqlite3.OperationalError(message))
-            self.assertTrue(told.startswith(f"{message} (the SQLite file {self.path}): "), told)
-            self.assertIn(mend, told)
-        told = self.explain(PermissionError(errno.EACCES, "Permission denied", self.path))
-        self.assertIn(f"Permission denied (the SQLite file {self.path})", told)
+            explanation = self.explain(sqlite3.OperationalError(message))
+            self.assertTrue(
+                explanation.startswith(f"{message} (the SQLite file {self.path}): "), explanation
+            )
+            self.assertIn(mend, explanation)
+        explanation = self.explain(PermissionError(errno.EACCES, "Permission denied", self.path))
+        self.assertIn(f"Permission denied (the SQLite file {self.path})", explanation)
         self.assertEqual(self.explain(ValueError("odd")), "odd")

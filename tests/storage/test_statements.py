@@ -70,7 +70,7 @@ class StatementTests(BridgeCase):
         self.args = postgres.dsn(self, log_statements=True)
         database = postgres_database(self, self.clock, self.args)
         self.system(database=database, directory=Directory())
-        # The first user of a server costs a statement more.
+        # The first user of a server costs one more statement.
         self.register("first")
 
     def cost(self, request: Callable[[], Any]) -> Cost:
@@ -79,8 +79,8 @@ class StatementTests(BridgeCase):
         return Cost.of([statement.text for statement in statements])
 
     def assertOneTransaction(self, cost: Cost, alone: str) -> None:
-        """All that is written goes in one transaction of few statements; ``alone``: the first
-        words of what runs before and after it, in order."""
+        """All writes are one transaction of few statements; ``alone``: the first words of the
+        statements before and after it, in order."""
         self.assertEqual(len(cost.transactions), 1, cost)
         self.assertLessEqual(len(cost.transactions[0]), MOST, cost)
         self.assertAlone(cost, alone)
@@ -89,24 +89,25 @@ class StatementTests(BridgeCase):
         self.assertEqual([text.split()[0] for text in cost.alone], alone.split(), cost)
 
     def test_oneShot(self) -> None:
-        """A registration in one request: is the name free, one transaction, one job finished."""
+        """A registration in one request: whether the name is free, one transaction, one finished
+        job."""
         cost = self.cost(lambda: self.register("alice"))
         self.assertOneTransaction(cost, "SELECT DELETE")
 
     def test_withRefreshToken(self) -> None:
-        """Whatever login the client wants costs the same."""
+        """Every kind of login costs the same."""
         cost = self.cost(lambda: self.register("alice", refresh_token=True, device_id="PHONE"))
         self.assertOneTransaction(cost, "SELECT DELETE")
 
     def test_generatedName(self) -> None:
-        """A name that is drawn costs its number, and a look whether it is free."""
+        """A generated name costs its number, and a check whether it is free."""
         body = {"password": PASSWORD, "auth": DUMMY}
         cost = self.cost(lambda: self.client.register(**body))
         self.assertOneTransaction(cost, "SELECT SELECT DELETE")
 
     def test_twoSteps(self) -> None:
-        """A challenge writes in one statement; the hash is kept, later, in another; to complete
-        it all takes one transaction."""
+        """A challenge writes in one statement; the hash is kept, later, in another; the completion
+        takes one transaction."""
         cost = self.cost(lambda: self.challenge(username="alice", password=PASSWORD))
         self.assertEqual(cost.transactions, [], cost)
         self.assertAlone(cost, "SELECT INSERT")
@@ -133,7 +134,7 @@ class StatementTests(BridgeCase):
         cost = self.cost(lambda: self.made("_irc_last", inhibit_login=True))
         self.assertOneTransaction(cost, "DELETE")
         self.assertLessEqual(len(cost.transactions[0]), 4, cost)
-        # Bridges ask again for what they have: that is found out in two statements.
+        # Bridges ask again for existing ghosts: that takes two statements.
         cost = self.cost(lambda: self.ask("_irc_last"))
         self.assertEqual([len(texts) for texts in cost.transactions], [3], cost)
 
@@ -151,8 +152,8 @@ class StatementTests(BridgeCase):
         self.assertEqual(sum("consents" in text for text in statements), 1, cost)
 
     def test_email(self) -> None:
-        """A proven address costs two statements of that transaction, and a look at whose it is;
-        asking for its proof is one transaction, too."""
+        """A validated address costs two statements of that transaction, and a check of its owner;
+        requesting its token is one transaction, too."""
         options = {"email": {"notif_from": "s@test.example"}, "rc_3pid_validation": PLENTY}
         mails = MemoryMails()
         self.system(database=self.database, hooks=self.hooks(mails=mails), **options)
@@ -172,8 +173,8 @@ class StatementTests(BridgeCase):
         self.assertEqual(sum("validations" in text for text in statements), 1, cost)
 
     def test_hiddenAddress(self) -> None:
-        """To ask for a mail to an address that is somebody's costs the very same statements as
-        for a free one, where that is hidden (threat A2)."""
+        """A token for an address in use costs the very same statements as for a free one, if that
+        is to be hidden (threat A2)."""
         options = {"email": {"notif_from": "s@test.example"}, "rc_3pid_validation": PLENTY}
         self.system(
             database=self.database,
@@ -187,7 +188,7 @@ class StatementTests(BridgeCase):
         self.assertEqual(costs[0], costs[1])
 
     def cost_of_mail(self, email: str) -> str:
-        """What it costs to ask for a mail to this address, without any value."""
+        """The statements of a token request for this address, without any value."""
         ask = {"email": email, "client_secret": "s", "send_attempt": 1}
         cost = self.cost(lambda: self.client.post(f"{V3}/register/email/requestToken", ask))
         texts = [*(text for inside in cost.transactions for text in inside), *cost.alone]
@@ -195,8 +196,9 @@ class StatementTests(BridgeCase):
         return re.sub(r"'[^']*'|\b[0-9]+\b", "?", "\n".join(texts))
 
     def test_rooms(self) -> None:
-        """Rooms to be joined cost the transaction a word and a statement a room, and afterwards
-        each a look at who joins and one to be finished: nothing that grows with the accounts."""
+        """Rooms to join cost the transaction a deduplication key and a statement for each room, and
+        afterwards for each a look at the user and one to finish: nothing that grows with the
+        accounts."""
         rooms, names = MemoryRooms(), ("#one:test.example", "#two:test.example")
         for name in names:
             rooms.add(name, MemoryRoom(room_id=name, public=True))
@@ -210,12 +212,12 @@ class StatementTests(BridgeCase):
         self.assertAlone(cost, "SELECT" + " SELECT DELETE" * len(names))
 
     def test_guest(self) -> None:
-        """A guest costs what a generated name costs."""
+        """A guest costs the same as a generated name."""
         cost = self.cost(self.guest)
         self.assertOneTransaction(cost, "SELECT SELECT DELETE")
 
     def test_upgrade(self) -> None:
-        """A guest who becomes a user is looked up for its token, and written in one transaction."""
+        """A guest who becomes a user is looked up by its token, and written in one transaction."""
         guest = self.guest()
         name = UserID.parse(guest["user_id"]).localpart
         token = guest["access_token"]
@@ -226,7 +228,7 @@ class StatementTests(BridgeCase):
 
     def test_countedUsers(self) -> None:
         """A limit of active users costs a registration, now and then, one transaction that writes
-        who was seen, and one count; else nothing."""
+        the users seen, and one count; otherwise nothing."""
         self.system(database=self.database, limit_usage_by_mau=True, max_mau_value=100)
         cost = self.cost(lambda: self.register("alice"))
         self.assertOneTransaction(cost, "SELECT SELECT")
@@ -239,7 +241,7 @@ class StatementTests(BridgeCase):
         self.assertAlone(cost, "SELECT SELECT")
 
     def test_watchedUsers(self) -> None:
-        """Where users are only counted, and idle guests end, no request costs a statement more."""
+        """If users are only counted, and idle guests end, no request costs one more statement."""
         self.system(database=self.database, mau_stats_only=True, regsys={"guest_expiry": "30d"})
         cost = self.cost(lambda: self.register("alice"))
         self.assertOneTransaction(cost, "SELECT")
@@ -249,13 +251,13 @@ class StatementTests(BridgeCase):
         self.assertOneTransaction(cost, "SELECT SELECT")
 
     def test_availability(self) -> None:
-        """Whether a name is free is one question."""
+        """Whether a name is free is one query."""
         cost = self.cost(lambda: self.client.get(f"{V3}/register/available?username=alice"))
         self.assertEqual(cost.transactions, [], cost)
         self.assertAlone(cost, "SELECT")
 
     def test_whoami(self) -> None:
-        """So is whose a token is."""
+        """So is the owner of a token."""
         token = self.register("alice")["access_token"]
         cost = self.cost(lambda: self.whoami(token))
         self.assertEqual(cost.transactions, [], cost)

@@ -1,4 +1,4 @@
-"""Third-party identifiers and their proofs in our own tables."""
+"""Third-party identifiers and their validation sessions in our own tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from regsys.testing.contracts.case import NOW_MS, account
 from tests.contracts.expiring import ExpiringContract
 from tests.contracts.validation_neighbours import ValidationNeighboursContract
 from tests.contracts.validations import ValidationStoreContract
-from tests.support.databases import InFile, InMemory, OnAwkwardPostgreSQL, OnPostgreSQL
+from tests.support.databases import InFile, InMemory, OnPostgreSQL, OnPostgreSQLWithUnusualPlans
 from tests.support.tables import Tables
 from tests.support.values import ALICE, LIFE_MS, wanted
 
@@ -42,7 +42,7 @@ class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContra
         await UserStore(self.db).create_account(new)
 
     async def test_refusedWhole(self: Any) -> None:
-        """An account that loses its address to another leaves the proof of it as it was."""
+        """An account that loses its address to another leaves the validation session unchanged."""
         store = await self.validated()
         await store.claim("sid", "session", NOW_MS)
         proven = (Threepid("email", ALICE, NOW_MS),)
@@ -53,15 +53,15 @@ class OwnValidations(Tables, ValidationStoreContract, ValidationNeighboursContra
         self.assertEqual(await self.contents(), before)
 
     async def test_usedByAnAccountElsewhere(self: Any) -> None:
-        """So is what was claimed for an account that is made in somebody else's store, even if
-        a recovery, which knows of no address, ends the matter."""
+        """So does a claim for an account that is made in a homeserver's store, even if a recovery,
+        which knows of no address, completes it."""
         store = await self.validated()
         await store.claim("sid", "session", NOW_MS)
         new = account("session", "alice", session_id="session")
-        outcomes = EmbeddedAccountStore(self.db)
-        await outcomes.claim(new, NewJob(kind="recover", job_id="recovery"))
+        embedded_accounts = EmbeddedAccountStore(self.db)
+        await embedded_accounts.claim(new, NewJob(kind="recover", job_id="recovery"))
         self.assertFalse((await store.get("sid", NOW_MS)).used)
-        await outcomes.complete(new, "recovery")
+        await embedded_accounts.complete(new, "recovery")
         self.assertTrue((await store.get("sid", NOW_MS)).used)
 
 
@@ -74,7 +74,7 @@ class ExpiringValidations(Tables, ExpiringContract):
         await store.begin(wanted(f"{number}", client_secret=f"{number}", now_ms=ends_ms - LIFE_MS))
 
     async def test_tokensToo(self: Any) -> None:
-        """A session's tokens go with it."""
+        """A session's tokens are removed with it."""
         await self.add(1, NOW_MS)
         await self.make().delete_expired(NOW_MS + 1, 10)
         self.assertEqual(await self.rows("SELECT * FROM validation_tokens"), [])
@@ -108,5 +108,5 @@ class PostgresExpiringTests(OnPostgreSQL, ExpiringValidations, TestCase):
     pass
 
 
-class AwkwardExpiringTests(OnAwkwardPostgreSQL, ExpiringValidations, TestCase):
+class UnusualPlansExpiringTests(OnPostgreSQLWithUnusualPlans, ExpiringValidations, TestCase):
     pass

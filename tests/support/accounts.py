@@ -1,4 +1,4 @@
-"""People with accounts who change their addresses: what the tests of it share."""
+"""Helpers for tests of accounts that change their addresses."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Mapping, Optional
 
 from tests.support.case import PASSWORD
 from tests.support.client import V3, Answer
-from tests.support.validations import ADD_SUBMIT, ALICE, SECRET, ProofCase
+from tests.support.validations import ADD_SUBMIT, ALICE, SECRET, EmailValidationCase
 
 THREEPIDS = f"{V3}/account/3pid"
-CONFIRMED = {"type": "m.login.password", "password": PASSWORD}
+PASSWORD_AUTH = {"type": "m.login.password", "password": PASSWORD}
 
 
-class AccountCase(ProofCase):
+class AccountCase(EmailValidationCase):
     """Alice and Bob have accounts, and no address yet."""
 
     options: ClassVar[Mapping[str, Any]] = {
@@ -27,15 +27,15 @@ class AccountCase(ProofCase):
         self.alice = self.register("alice")["access_token"]
         self.bob = self.register("bob")["access_token"]
 
-    # --- What a client asks --------------------------------------------------------------
+    # --- A client's requests -------------------------------------------------------------
 
-    def ask_to_add(self, token: str, email: Any = ALICE, **more: Any) -> Answer:
+    def request_token_to_add(self, token: str, email: Any = ALICE, **more: Any) -> Answer:
         body = {"email": email, "client_secret": SECRET, "send_attempt": 1, **more}
         return self.client.post(f"{THREEPIDS}/email/requestToken", body, token=token)
 
-    def proven_by(self, token: str, email: str = ALICE, **more: Any) -> str:
-        """The owner of this token proves an address; the sid."""
-        answer = self.ask_to_add(token, email, **more)
+    def validate_as(self, token: str, email: str = ALICE, **more: Any) -> str:
+        """The owner of this token validates an address; the sid."""
+        answer = self.request_token_to_add(token, email, **more)
         self.assertEqual(answer.status, 200, answer)
         answer = self.client.post(ADD_SUBMIT, self.link(path=ADD_SUBMIT))
         self.assertEqual((answer.status, answer.json), (200, {"success": True}), answer)
@@ -44,29 +44,29 @@ class AccountCase(ProofCase):
         return sid
 
     def add(self, token: str, sid: Any, auth: Optional[Any] = None, **more: Any) -> Answer:
-        """One request to add what was proven."""
+        """One request to add a validated address."""
         body = {"sid": sid, "client_secret": SECRET, **more}
         if auth is not None:
             body["auth"] = auth
         return self.client.post(f"{THREEPIDS}/add", body, token=token)
 
     def session(self, token: str, sid: str) -> str:
-        """The dialogue in which its owner is to confirm the addition."""
+        """The UIA session in which the user is to confirm the addition."""
         answer = self.add(token, sid)
         self.assertEqual(answer.status, 401, answer)
         session = answer.json["session"]
         assert isinstance(session, str)
         return session
 
-    def confirmed(self, token: str, sid: str, user: str = "alice") -> Answer:
-        """Add it, and confirm that by password."""
-        auth = {**CONFIRMED, "session": self.session(token, sid)}
+    def add_with_password(self, token: str, sid: str, user: str = "alice") -> Answer:
+        """Add the address, and reauthenticate by password."""
+        auth = {**PASSWORD_AUTH, "session": self.session(token, sid)}
         auth["identifier"] = {"type": "m.id.user", "user": user}
         return self.add(token, sid, auth)
 
-    def added(self, token: str, email: str = ALICE, user: str = "alice") -> None:
-        """The user's account has this address from now on."""
-        answer = self.confirmed(token, self.proven_by(token, email), user)
+    def add_address(self, token: str, email: str = ALICE, user: str = "alice") -> None:
+        """Add this address to the user's account."""
+        answer = self.add_with_password(token, self.validate_as(token, email), user)
         self.assertEqual((answer.status, answer.json), (200, {}), answer)
 
     def delete(
@@ -75,8 +75,8 @@ class AccountCase(ProofCase):
         body = {"medium": medium, "address": address, **more}
         return self.client.post(f"{THREEPIDS}/delete", body, token=token)
 
-    def held(self, token: str) -> list[str]:
-        """The addresses that its owner has."""
+    def addresses_of(self, token: str) -> list[str]:
+        """The addresses of the token's owner."""
         answer = self.client.get(THREEPIDS, token=token)
         self.assertEqual(answer.status, 200, answer)
         return [item["address"] for item in answer.json["threepids"]]

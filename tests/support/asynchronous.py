@@ -8,7 +8,7 @@ from typing import Any, Coroutine
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """What the coroutine returns. In a thread of its own: the browser that other tests drive has
-    a loop running in this one."""
+    """What the coroutine returns. It runs in a thread of its own, since the browser of other tests
+    has a loop running in this one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, coroutine).result()

@@ -1,4 +1,4 @@
-"""People who have identity servers told of their addresses: what the tests of it share."""
+"""Helpers for tests of identity servers that bind and unbind addresses."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from regsys.threepids.identity_server_unbinding import RETRY_MS
 from tests.doubles.identity_v2 import TOKEN, IdentityV2Double
 from tests.support.accounts import THREEPIDS, AccountCase
 from tests.support.client import Answer
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 from tests.support.validations import ALICE
 
-HER = "@alice:test.example"
+ALICE_ID = "@alice:test.example"
 SERVER = "id.example"
 SECRET = "client-secret-canary"
 OTHER = "other@mail.example"
@@ -26,7 +26,7 @@ SUCCESS, NO_SUPPORT = "success", "no-support"
 
 @implementer(IRequestSigner)
 class Signer:
-    """A homeserver's, as far as it is asked."""
+    """A homeserver's signer, as far as it is used."""
 
     def __init__(self, trouble: Optional[Exception] = None) -> None:
         self.trouble = trouble
@@ -40,17 +40,18 @@ class Signer:
 
 
 class BindingCase(AccountCase):
-    """Beside ``double``, an identity server; ``heard`` is what modules have heard."""
+    """``double`` is an identity server; ``module_calls`` has the calls of the modules'
+    callbacks."""
 
     def setUp(self) -> None:
-        self.heard: list[Any] = []
+        self.module_calls: list[Any] = []
         super().setUp()
         self.double = IdentityV2Double(self.clock)
         self.agent = RequestTraversalAgent(self.double)
-        self.over_again()
-        watch(self, {"a secret": "canary"})
+        self.restart()
+        watch_for_leaks(self, {"a secret": "canary"})
 
-    def over_again(self, signer: Optional[Signer] = None, **options: Any) -> None:
+    def restart(self, signer: Optional[Signer] = None, **options: Any) -> None:
         """The same server with these options, without any hook."""
         self.changes = BindingChanges.on(self.clock)
         self.threepid_changes = self.hooks().threepid_changes
@@ -61,18 +62,20 @@ class BindingCase(AccountCase):
         )
         self.system(database=self.database, hooks=hooks, signer=signer, agent=self.agent, **options)
 
-    def listen(self, answer: Any = None) -> None:
-        """Hang a module on both moments; its check answers so."""
+    def register_callbacks(self, answer: Any = None) -> None:
+        """Register callbacks for checks and updates; the check returns ``answer``."""
 
         def check(*args: Any) -> Any:
-            self.heard.append(("check", *args))
+            self.module_calls.append(("check", *args))
             return answer
 
         self.changes.checks.register("m", check)
-        self.changes.updates.register("m", lambda *args: self.heard.append(("update", *args)))
+        self.changes.updates.register(
+            "m", lambda *args: self.module_calls.append(("update", *args))
+        )
 
-    def keep(self, server: str) -> None:
-        """Hang a module on what is unbound that wants this server's to stay."""
+    def object_to_unbinding(self, server: str) -> None:
+        """Register a check that refuses to unbind from this server."""
 
         def check(id_server: str, *_: Any) -> Any:
             return ("M_FORBIDDEN", "Stay.") if id_server == server else None
@@ -83,15 +86,15 @@ class BindingCase(AccountCase):
         self,
         sid: Any = f"ok..{ALICE}",
         token: Any = TOKEN,
-        who: Optional[str] = None,
+        access_token: Optional[str] = None,
         **more: Any,
     ) -> Answer:
-        """``who``: whose access token it is; None: Alice's."""
+        """``access_token``: the access token; None for Alice's."""
         body = {"sid": sid, "client_secret": SECRET, "id_access_token": token, **more}
         body.setdefault("id_server", SERVER)
-        return self.client.post(f"{THREEPIDS}/bind", body, token=who or self.alice)
+        return self.client.post(f"{THREEPIDS}/bind", body, token=access_token or self.alice)
 
-    def bound(self, sid: str = f"ok..{ALICE}", **more: Any) -> None:
+    def bind_address(self, sid: str = f"ok..{ALICE}", **more: Any) -> None:
         answer = self.bind(sid, **more)
         self.assertEqual((answer.status, answer.json), (200, {}), answer)
 
@@ -103,21 +106,21 @@ class BindingCase(AccountCase):
         return self.client.answer(self.start_unbind(**more))
 
     def assertUnbound(self, answer: Answer, result: str, case: Any = None) -> None:
-        told = {"id_server_unbind_result": result}
-        self.assertEqual((answer.status, answer.json), (200, told), case)
+        expected = {"id_server_unbind_result": result}
+        self.assertEqual((answer.status, answer.json), (200, expected), case)
 
     @property
-    def remembered(self) -> list[Any]:
+    def stored_bindings(self) -> list[Any]:
         return [tuple(row) for row in self.rows("SELECT address, id_server FROM bindings")]
 
     @property
-    def steps(self) -> list[str]:
-        """What the identity server has been asked since this was last looked at."""
+    def identity_server_steps(self) -> list[str]:
+        """The requests to the identity server since the last look."""
         steps = [step for step, _, _ in self.double.asked]
         self.double.asked.clear()
         return steps
 
     def run_jobs(self, later_ms: int = RETRY_MS) -> None:
-        """All that is due by then."""
+        """Run all jobs that are due by then."""
         self.clock.advance(later_ms / 1000)
         self.wait(self.subsystem.jobs.run_due())

@@ -1,4 +1,4 @@
-"""A whole subsystem in memory with a client at its door: what the tests over HTTP share."""
+"""A whole subsystem in memory with a client: what the tests over HTTP share."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.support.failed_jobs import FailedJobs
 START_S = 1_700_000_000
 DUMMY = {"type": "m.login.dummy"}
 PASSWORD = "correct horse"
-# Every table in which a registration leaves something.
+# Every table in which a registration writes.
 TABLES = ("users", "profiles", "devices", "logins", "outcomes", "uia_sessions", "jobs")
 
 
 class SystemCase(SynchronousTestCase):
-    """``options`` are those of the subsystem that every test of the class begins with. Jobs that
-    fail fail the test, unless it flushes ``failed_jobs``."""
+    """``options`` are those of the subsystem with which every test of the class begins. Failed jobs
+    fail the test, unless it flushes ``failed_jobs``."""
 
     options: ClassVar[Mapping[str, Any]] = {}
 
@@ -52,10 +52,10 @@ class SystemCase(SynchronousTestCase):
         signer: Optional[IRequestSigner] = None,
         **options: Any,
     ) -> None:
-        """Put a subsystem with these options in the place of the one before; over the same
-        ``database`` it is the same server after a restart. ``run`` calls hashing functions,
-        ``seconds`` is the clock of limits (None: the one of everything else), ``agent`` asks
-        other servers (None: there are none). The arguments from ``rooms`` to ``signer`` are those
+        """Replace the subsystem by one with these options; over the same ``database`` it is the
+        same server after a restart. ``run`` calls hashing functions. ``seconds`` is the clock of
+        limits, by default that of everything else. ``agent`` sends requests to other servers, of
+        which there are none). The arguments from ``rooms``; to ``signer`` are those
         of ``regsys.standalone``."""
         chosen = config(**options)
         process = memory_process(self, chosen, self.clock, database, run, agent)
@@ -87,11 +87,11 @@ class SystemCase(SynchronousTestCase):
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
     def rows(self, sql: str, *values: Any) -> Sequence[Any]:
-        """What stands in the database."""
+        """Rows of the database."""
         return self.wait(self.database.autocommit("test", lambda txn: txn.all(sql, values)))
 
     def change(self, sql: str, *values: Any) -> None:
-        """Do to the database what no request does."""
+        """Change the database as no request does."""
         self.wait(self.database.transaction("test", lambda txn: txn.run(sql, values)))
 
     def counts(self) -> dict[str, int]:
@@ -127,8 +127,8 @@ class SystemCase(SynchronousTestCase):
         self.assertEqual(got, (status, errcode), f"{case or ''} {answer}")
 
 
-class DialogueCase(SystemCase):
-    """Dialogues of one stage, the dummy."""
+class UIASessionCase(SystemCase):
+    """Sessions of one stage, the dummy."""
 
     def begin(self, username: str = "alice", **more: Any) -> str:
         """Ask to register; the session."""
@@ -137,7 +137,7 @@ class DialogueCase(SystemCase):
         return session
 
     def go_on(self, session: str, stage: Any = DUMMY, **body: Any) -> Answer:
-        """A follow-up, after the reactor had a moment for what comes behind an answer."""
+        """A follow-up, after the reactor had a turn for work that is done after an answer."""
         self.clock.advance(0)
         return self.client.register(auth={"session": session, **stage}, **body)
 

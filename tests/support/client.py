@@ -25,7 +25,7 @@ class Answer:
 
 
 class Client:
-    """``case`` is a SynchronousTestCase; ``resource`` what a site would have at its root."""
+    """``case`` is a SynchronousTestCase; ``resource`` is what a site would have at its root."""
 
     def __init__(self, case: SynchronousTestCase, resource: Any) -> None:
         self._case = case
@@ -34,7 +34,7 @@ class Client:
     def start(
         self, method: str, path: str, body: Any = None, token: Optional[str] = None, **headers: str
     ) -> Deferred[Answer]:
-        """Send a request whose answer may be a while in coming. ``body``: bytes, or JSON."""
+        """Send a request whose answer may take a while. ``body``: bytes, or JSON."""
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()

@@ -1,7 +1,7 @@
 """A subsystem that can be killed at any statement boundary, and what must hold afterwards.
 
-``CrashCase.crash_everywhere`` lists the fault points of a request in a dry run, then for each
-of them lets a forked process do the same request and die there.
+``CrashCase.crash_everywhere`` lists the fault points of a request in a dry run, then for each of
+them lets a forked process do the same request and die there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LATER_S = 61
 
 @implementer(IUserDirectory)
 class Directory:
-    """Keeps in a file whom it has been told of, beyond the end of a process."""
+    """Keeps the reported users in a file, beyond the end of a process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,12 +49,12 @@ class Directory:
         with self.path.open("a") as file:
             print(user_id, file=file)
 
-    def told(self) -> set[str]:
+    def notified(self) -> set[str]:
         return set(self.path.read_text().split())
 
 
-class Hasty(Clock):
-    """A clock that makes nobody wait for less than a second, such as before a second try."""
+class HastyClock(Clock):
+    """A clock that makes no caller wait for less than a second, such as before a retry."""
 
     def callLater(self, delay: float, *what: Any, **more: Any) -> Any:
         call = super().callLater(delay, *what, **more)
@@ -70,8 +70,8 @@ class Process:
         self.case = case
         self.clock = Clock()
         self.clock.advance(NOW_S)
-        self.database = WatchedDatabase(*case.place, Hasty(), points)
-        # No mail is sent, and so no process need compile the templates of mails.
+        self.database = WatchedDatabase(*case.place, HastyClock(), points)
+        # No mail is sent, so the templates of mails need not be compiled.
         hooks = subsystem.hooks(self.clock, mails=MemoryMails())
         self.subsystem = standalone(
             case,
@@ -86,13 +86,13 @@ class Process:
         case.equip(self.subsystem)
 
     def rows(self, sql: str) -> set[str]:
-        """The first column of what is found."""
+        """The first column of the rows."""
         cursor = self.database.pool.connection.cursor()
         cursor.execute(sql)
         return {row[0] for row in cursor.fetchall()}
 
     def change(self, sql: str) -> None:
-        """Do to the database what no request does."""
+        """Change the database as no request does."""
         self.database.pool.connection.cursor().execute(sql)
 
     def result(self, awaitable: Any) -> Any:
@@ -128,15 +128,15 @@ class Process:
         return self.client.get(f"{V3}/account/whoami", token=token)
 
 
-# Called with a process and what went before; a retry also with the hashes of the access tokens
-# that the process which died had committed.
+# Called with a process and the result of ``before``; a retry also with the hashes of the access
+# tokens that the dead process had committed.
 Request = Callable[[Process, Any], object]
 Retry = Callable[[Process, Any, set[str]], None]
 
 
 class CrashCase:
-    """For tests; ``make_place`` gives the database's dialect and how to connect. ``options``
-    are those of every process, ``rooms`` what its newcomers join."""
+    """For tests; ``make_place`` gives the database's dialect and how to connect. ``options`` are
+    those of every process, ``rooms`` the rooms that its new users join."""
 
     options: ClassVar[Mapping[str, Any]] = {}
     rooms: Optional[IRooms] = None
@@ -147,7 +147,7 @@ class CrashCase:
         self.directory = Directory(Path(self.mktemp()))
 
     def equip(self, made: Subsystem) -> None:
-        """Hang on the subsystem of each process what its hooks have no place for."""
+        """Add to the subsystem of each process what cannot be passed as a hook."""
 
     @contextlib.contextmanager
     def process(self: Any, points: Optional[FaultPoints] = None) -> Iterator[Process]:
@@ -165,8 +165,8 @@ class CrashCase:
     ) -> None:
         """Die at each point of ``request``, check what is left, and let the client ``retry``.
 
-        ``before`` is what went before, in another process: it takes a free name, and returns
-        what ``request`` and ``retry`` are called with.
+        ``before`` runs first, in another process: it takes a free name, and returns the argument of
+        ``request`` and ``retry``.
         """
         points = FaultPoints()
         with self.process() as process:
@@ -188,7 +188,7 @@ class CrashCase:
         retry: Retry,
         before: Callable[[Process, str], Any],
     ) -> None:
-        """Let a process die at this one point, for ``name``'s sake."""
+        """Let a process die at this one point; ``name`` is a free name."""
         with self.process() as process:
             given = before(process, name)
             tokens = process.rows("SELECT access_hash FROM logins")
@@ -204,10 +204,10 @@ class CrashCase:
             self.assertFollowed(process)
 
     def assertFollowed(self: Any, process: Process) -> None:
-        """Whatever is to follow what was committed has happened by now."""
+        """Everything that follows from a commit has happened by now."""
         self.assertEqual(process.rows("SELECT kind FROM jobs"), set())
         profiles = process.rows("SELECT user_id FROM profiles")
-        self.assertLessEqual(profiles, self.directory.told())
+        self.assertLessEqual(profiles, self.directory.notified())
 
     def assertLoggedIn(
         self: Any, process: Process, answer: Answer, issued: set[str], name: Optional[str] = None

@@ -1,4 +1,4 @@
-"""Many clients of real services at the same time, each in a thread with a connection of its own."""
+"""Many concurrent clients of real services, each in a thread with a connection of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tests.support.patience import PATIENCE_S
 
 @attr.frozen
 class Answer:
-    """``status`` 0: the connection was closed without an answer. ``took_s`` from the sending."""
+    """``status`` 0: the connection was closed without an answer. ``took_s`` counts from the
+    sending."""
 
     status: int
     content: bytes
@@ -33,7 +34,7 @@ class Answer:
 
 
 class Caller:
-    """One client, with one connection that is kept open and opened anew after it was closed.
+    """One client, with one connection that is kept open and reopened after it was closed.
 
     ``sent`` is set while nothing is left to be sent of its latest request.
     """
@@ -72,7 +73,8 @@ class Crowd:
         self._threads = ThreadPoolExecutor(size)
 
     def start(self, method: str, path: str, body: Callable[[int], Any]) -> list[Future[Answer]]:
-        """Every client asks, all at the same moment; ``body`` of its number is what it sends."""
+        """Every client sends a request, all at the same moment; ``body`` of its number is the
+        body."""
         barrier = threading.Barrier(self.size)
         for caller in self._callers:
             caller.sent.clear()
@@ -84,7 +86,7 @@ class Crowd:
         return [self._threads.submit(ask, number) for number in range(self.size)]
 
     def wait_until_sent(self) -> None:
-        """Return once all have sent what they were started with."""
+        """Return once all have sent their requests."""
         for caller in self._callers:
             assert caller.sent.wait(PATIENCE_S), "not sent"
 

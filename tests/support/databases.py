@@ -29,10 +29,10 @@ class InMemory:
 
 
 def sqlite_file(case: Any) -> str:
-    """A path for an SQLite database that goes when the test ends.
+    """A path for an SQLite database that is removed when the test ends.
 
-    Where the system has a file system in memory it lies there: what processes leave behind that
-    die is the same, and no commit has to wait for a disk.
+    It is in a file system in memory if there is one: the state after a process dies is the same,
+    and no commit has to wait for a disk.
     """
     if not os.access(MEMORY, os.W_OK):
         return str(case.mktemp())
@@ -51,19 +51,19 @@ class InFile:
 
 
 class OnPostgreSQL:
-    """A real PostgreSQL; skipped loudly where there is none, failed under CI=true."""
+    """A real PostgreSQL; skipped with a reason if there is none, failed under CI=true."""
 
     def database(self: Any, clock: Any = None) -> Database:
-        return postgres_database(self, clock, emptied(self))
+        return postgres_database(self, clock, empty_postgres(self))
 
 
-class OnAwkwardPostgreSQL:
-    """A real PostgreSQL that may use none of its usual plans: what holds here holds by the SQL, not
-    by what the planner likes today."""
+class OnPostgreSQLWithUnusualPlans:
+    """A real PostgreSQL that may use none of its usual plans: the test holds because of the SQL,
+    not because of the planner's choice."""
 
     def database(self: Any, clock: Any = None) -> Database:
         options = " ".join(f"-c enable_{method}=off" for method in USUAL_PLANS)
-        return postgres_database(self, clock, {**emptied(self), "options": options})
+        return postgres_database(self, clock, {**empty_postgres(self), "options": options})
 
 
 USUAL_PLANS = ("hashjoin", "hashagg", "mergejoin", "material", "sort")
@@ -95,24 +95,24 @@ class HeldPool:
             call()
 
 
-# Databases that no test has now, with our schema and without a row.
+# Databases that no test uses now, with our schema and without rows.
 _free: list[postgres.Args] = []
 
 
-def emptied(case: unittest.TestCase) -> postgres.Args:
+def empty_postgres(case: unittest.TestCase) -> postgres.Args:
     """Arguments to connect to a PostgreSQL database with our schema, and no row in its tables.
 
-    A new one costs ten times what most tests do in it: so one test after the other has it. It
-    is for tests that leave the schema alone.
+    Creating one costs ten times what most tests do in it: so one test after the other uses it. It
+    is for tests that do not change the schema.
     """
     if not _free:
-        _free.append(_made(case))
+        _free.append(_create_database(case))
     args = _free.pop()
-    case.addCleanup(_give_back, args)
+    case.addCleanup(_return_database, args)
     return args
 
 
-def _made(case: unittest.TestCase) -> postgres.Args:
+def _create_database(case: unittest.TestCase) -> postgres.Args:
     import psycopg2
 
     with postgres.needed_by(case):
@@ -123,8 +123,8 @@ def _made(case: unittest.TestCase) -> postgres.Args:
     return args
 
 
-def _give_back(args: postgres.Args) -> None:
-    """Where this fails its test has an error, and no other one gets the database."""
+def _return_database(args: postgres.Args) -> None:
+    """If this fails its test has an error, and no other test gets the database."""
     import psycopg2
 
     connection = psycopg2.connect(**PostgreSQL(args).connect_args())
@@ -136,7 +136,7 @@ def _give_back(args: postgres.Args) -> None:
     _free.append(args)
 
 
-# Whoever is still connected may hold a lock.
+# An open connection may hold a lock.
 _EMPTY = "; ".join(
     [
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -1,7 +1,5 @@
-"""Failures of jobs, which the runner logs and keeps for another try: in a test they are its own.
-
-As trial does with logged errors: they fail the test, unless it expects them and takes them away.
-"""
+"""Failures of jobs, which the runner logs and retries. Like logged errors in trial they fail the
+test, unless it expects them and flushes them."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 
 class FailedJobs:
-    """The attempts at jobs that fail while ``case`` runs, as log events."""
+    """The failed attempts at jobs while ``case`` runs, as log events."""
 
     def __init__(self, case: TestCase) -> None:
         self._case = case
@@ -21,7 +19,7 @@ class FailedJobs:
         case.addCleanup(self._end)
 
     def flush(self) -> list[str]:
-        """The errors of those that the test expects, which it is not failed for."""
+        """The errors so far, which no longer fail the test."""
         events, self._events = self._events, []
         return [event["error"] for event in events]
 

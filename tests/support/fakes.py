@@ -1,4 +1,4 @@
-"""Whether a fake of a class of ours can stand for it."""
+"""Whether a fake has the methods of the class that it replaces."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Named fault points at every statement boundary, made by wrapping the database connection.
 
-A name is ``<call>/<after|before>:<statement>``, such as ``create_account/after:INSERT users``;
-what is passed again is numbered, ``…users#2``. What happens at a point is up to ``at_point``:
-nothing (a dry run lists the points), the end of the process, an exception.
+A name is ``<call>/<after|before>:<statement>``, such as ``create_account/after:INSERT users``; a
+repeated point is numbered, ``…users#2``. ``at_point`` decides what happens at a point: nothing (a
+dry run lists the points), the end of the process, an exception.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from regsys.storage.database import Database
 from regsys.storage.dialects import Dialect
 from regsys.testing import InlinePool
 
-# What a child ends with at its fault point, so that the parent knows that it was reached.
+# The exit status of a child at its fault point, so that the parent knows that it was reached.
 DIED = 9
 
 Fault = Callable[[str], None]
@@ -55,7 +55,7 @@ def die_at(point: str) -> FaultPoints:
 def in_child(work: Callable[[], object]) -> int:
     """Run ``work`` in a forked process; its exit status, 0 if ``work`` came to its end.
 
-    No connection to a database may be open here meanwhile: the child would share it.
+    No connection to a database may be open in this process meanwhile: the child would share it.
     """
     child = os.fork()
     if not child:
@@ -106,7 +106,7 @@ class WatchedDatabase(Database):
 
 
 class _Connection:
-    """The driver's connection, but for its cursors."""
+    """The driver's connection, except for its cursors."""
 
     def __init__(self, connection: Any, passed: Fault) -> None:
         self._connection = connection

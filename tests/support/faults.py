@@ -1,7 +1,7 @@
 """A database whose connection fails at a chosen point (threat C6, C7).
 
-Points are those of ``tests.support.faultpoints``. The faults are the real ones as far as they can
-be had: it is PostgreSQL itself that raises its errors and ends its sessions.
+Points are those of ``tests.support.faultpoints``. The faults are as real as possible: PostgreSQL
+itself raises its errors and ends its sessions.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from twisted.internet.task import Clock
 from regsys.storage.dialects import Dialect
 from tests.support.faultpoints import FaultPoints, WatchedDatabase
 
-# Does what is to go wrong, given the driver's connection.
+# Causes the fault, given the driver's connection.
 Fault = Callable[[Any], None]
-# Of the name of a point: whether it goes wrong there.
+# Whether the fault happens at the point of this name.
 When = Callable[[str], bool]
 
 
@@ -42,7 +42,7 @@ def lost(connection: Any) -> None:
     connection.cursor().execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
-# After these the same again may work at once, after those not.
+# After the former a retry may work at once, after the latter not.
 SQLITE_RETRIED = {"locked": sqlite_error("database is locked")}
 SQLITE_DOWN = {"full": sqlite_error("database or disk is full")}
 POSTGRES_RETRIED = {
@@ -66,7 +66,7 @@ def always(point: str) -> When:
 
 
 class FaultyDatabase(WatchedDatabase):
-    """A database that suffers ``fault`` at the points of ``when``; ``times``: so often already."""
+    """A database with ``fault`` at the points of ``when``; ``times`` counts its occurrences."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class FaultyDatabase(WatchedDatabase):
 
 
 def finish(clock: Clock, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-    """Let time pass until the work is done: that which it waits before it tries again."""
+    """Let time pass until the work is done, since it pauses before its retries."""
     waiting = Deferred.fromCoroutine(work)
     ended: list[object] = []
 

@@ -19,8 +19,8 @@ LOG = "log"
 @implementer(IRooms)
 @attr.frozen
 class FolderRooms:
-    """A public room is a folder, whoever is in it a file there. What had an effect is a line of
-    the log: ``create #lobby:…``, ``join #lobby:… @alice:…``; so is ``taken #lobby:…``."""
+    """A public room is a folder, each member a file there. Each effect is a line of the log:
+    ``create #lobby:…``, ``join #lobby:… @alice:…``; so is ``taken #lobby:…``."""
 
     folder: Path
 

@@ -1,4 +1,4 @@
-"""What a RegistrationHandler works with, as fakes that note in which order they are asked."""
+"""The parts of a RegistrationHandler, as fakes that record the order of their calls."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ PHONE = DeviceRequest(device_id="PHONE", display_name="my phone")
 
 @attr.define
 class Script:
-    """The ``steps`` taken, and what happens at them: ``events`` maps a step to what is called
-    when it is reached, such as something that raises."""
+    """The ``steps`` taken; ``events`` maps a step to a function that is called when it is reached,
+    such as one that raises."""
 
     steps: list[str] = attr.field(factory=list)
     events: dict[str, Callable[[], Any]] = attr.field(factory=dict)
@@ -122,7 +122,7 @@ class Admission:
 
 @attr.define
 class Hasher:
-    """A hash is the password backwards. A Deferred at the step ``hash`` is waited for."""
+    """A hash is the password backwards. A Deferred at the step ``hash`` is awaited."""
 
     script: Script
     dialogues: list[Optional[str]] = attr.field(factory=list)
@@ -186,8 +186,8 @@ class Writer:
 
 
 @attr.define(kw_only=True)
-class Workshop:
-    """A handler, and all it works with."""
+class HandlerParts:
+    """A handler, and all its parts."""
 
     config: RegistrationConfig = attr.field(factory=RegistrationConfig)
     script: Script = attr.field(factory=Script)
@@ -239,8 +239,8 @@ def alice(**more: Any) -> Registration:
     )
 
 
-def somebody(**more: Any) -> Registration:
-    """Somebody whose name is to be drawn."""
+def without_username(**more: Any) -> Registration:
+    """A registration whose name is to be drawn."""
     return alice(localpart=None, **more)
 
 
@@ -249,17 +249,17 @@ class HandlerCase(SynchronousTestCase):
         self.make()
 
     def make(self, **config: Any) -> None:
-        self.shop = Workshop(config=RegistrationConfig(**config))
-        self.script = self.shop.script
+        self.parts = HandlerParts(config=RegistrationConfig(**config))
+        self.script = self.parts.script
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
     def register(self, registration: Registration) -> NewAccount:
-        """What was handed to the writer."""
-        self.created: Created = self.wait(self.shop.handler.register_user(registration))
-        return self.shop.writer.accounts[-1]
+        """The account that was handed to the writer."""
+        self.created: Created = self.wait(self.parts.handler.register_user(registration))
+        return self.parts.writer.accounts[-1]
 
     def refused(self, registration: Registration, error: type[Exception]) -> None:
-        registering = self.shop.handler.register_user(registration)
+        registering = self.parts.handler.register_user(registration)
         self.failureResultOf(Deferred.fromCoroutine(registering), error)

@@ -1,4 +1,4 @@
-"""A homeserver with stores of its own, whose processes come, die and are followed by others."""
+"""A homeserver with stores of its own, whose processes start, die and are replaced."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from tests.support.values import session
 # Past the lease of whatever a dead process held.
 LATER_S = JOB_LEASE_MS / 1000 + 1
 END_MS = NOW_MS + 24 * 3600 * 1000
-# What a writer asks of its parts, in this order, is surrounded by points: ``before claim`` …
+# The calls of a writer on its parts, in this order, each between two points: ``before claim`` …
 CALLS = ("claim", "create_account", "register", "complete")
 POINTS = tuple(f"{when} {call}" for call in CALLS for when in ("before", "after"))
 
 # Called with the name of each point that is passed.
-At = Callable[[str], Awaitable[None]]
+AtPoint = Callable[[str], Awaitable[None]]
 
 
 class Died(Exception):
@@ -52,7 +52,7 @@ async def passing(point: str) -> None:
     return
 
 
-def failing_at(point: str, error: Exception) -> At:
+def failing_at(point: str, error: Exception) -> AtPoint:
     """Raise ``error`` there, once."""
     errors = [error]
 
@@ -63,7 +63,7 @@ def failing_at(point: str, error: Exception) -> At:
     return fail
 
 
-def waiting_at(point: str, until: Deferred[None]) -> At:
+def waiting_at(point: str, until: Deferred[None]) -> AtPoint:
     """Wait there, the first time that it is passed."""
     waits = [until]
 
@@ -79,7 +79,7 @@ class Watched:
     """A part whose calls pass a point before and one after."""
 
     part: Any
-    at: At
+    at: AtPoint
 
     def __getattr__(self, name: str) -> Any:
         async def call(*args: Any) -> Any:
@@ -109,9 +109,9 @@ class Greetings:
 
 
 class Homeserver:
-    """Its stores, and our tables beside them. ``greeted`` are the users whose job has run,
-    ``named`` how they were greeted, ``addresses`` those that a recovered one knew of, ``counted``
-    the accounts that were made."""
+    """Its stores, and our tables beside them. ``greeted`` has the users whose job has run,
+    ``named`` the names in these jobs, ``addresses`` their addresses, ``counted`` the accounts that
+    were made."""
 
     def __init__(self, case: TestCase) -> None:
         self.clock = Clock()
@@ -129,11 +129,11 @@ class Homeserver:
 
     def process(
         self,
-        at: At = passing,
+        at: AtPoint = passing,
         planners: Optional[IJobPlanner] = None,
         handlers: Optional[Mapping[str, Handler]] = None,
     ) -> tuple[EmbeddedWriter, JobRunner]:
-        """A new process: its writer, whose parts pass ``at``, and what runs its jobs. If
+        """A new process: its writer, whose parts pass ``at``, and the runner of its jobs. If
         ``planners`` is None, they are Greetings; ``handlers`` are added to theirs."""
         planners, held = planners or Greetings(), HeldJobs()
         writer = EmbeddedWriter(
@@ -179,20 +179,21 @@ class Homeserver:
         return Deactivation([addresses, self.sessions])
 
     async def recover(self) -> None:
-        """A new process takes over what the others have left, now that their leases are over."""
+        """A new process takes over the jobs of the others, now that their leases are over."""
         self.clock.advance(LATER_S)
         await self.process()[1].run_due()
 
     async def rows(self, sql: str) -> Sequence[Any]:
-        """What stands in our tables."""
+        """Rows of our tables."""
         return [tuple(row) for row in await self.db.autocommit("test", lambda txn: txn.all(sql))]
 
     async def begin(self) -> None:
-        """Store the session whose registrations ``wish`` makes."""
+        """Store the session whose registrations ``new_account`` makes."""
         await self.sessions.add(session("session", expires_ms=END_MS), 1)
 
-    def wish(self, localpart: str = "alice", **more: Any) -> NewAccount:
-        """What a request of that session asks for: each time another device, as always."""
+    def new_account(self, localpart: str = "alice", **more: Any) -> NewAccount:
+        """The account of a request in that session: each time with another device, as in
+        production."""
         request = DeviceRequest(wants_refresh_token=True, is_guest=more.get("is_guest", False))
         terms = logins(self.clock).terms(request)
         return new_account(

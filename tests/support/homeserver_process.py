@@ -20,7 +20,7 @@ from tests.support.ports import free_port
 
 @attr.define(eq=False)
 class HomeserverProcess:
-    """On a port of loopback that it keeps when it comes back after ``stop``, without a memory."""
+    """On a port of loopback that it keeps after ``stop`` and ``start``, without its state."""
 
     case: unittest.TestCase
     port: int = attr.field(factory=free_port)
@@ -28,7 +28,7 @@ class HomeserverProcess:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What of ``regsys.homeserver`` names it."""
+        """The options of ``regsys.homeserver`` for it."""
         return {"url": f"http://127.0.0.1:{self.port}", "as_token": AS_TOKEN}
 
     def start(self) -> None:
@@ -49,17 +49,17 @@ class HomeserverProcess:
             self._process.communicate()
             self._process = None
 
-    def state(self, **mishaps: list[str]) -> Any:
-        """What it knows, as ``/double`` tells it, after these mishaps were ordered, and the
-        ``accounts`` added to its own."""
-        body = json.dumps(mishaps).encode() if mishaps else None
+    def state(self, **faults: list[str]) -> Any:
+        """Its state from ``/double``, after these faults were set, and the ``accounts`` added to
+        its own."""
+        body = json.dumps(faults).encode() if faults else None
         asked = f"http://127.0.0.1:{self.port}/double"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(asked, body, timeout=PATIENCE_S) as response:
             return json.load(response)
 
     def until(self, done: Callable[[Any], bool]) -> Any:
-        """Its state once ``done`` says so of it."""
+        """Its state once ``done`` of it is true."""
         states: list[Any] = []
 
         def is_done() -> bool:

@@ -1,7 +1,7 @@
 """Two calls on one PostgreSQL, the second begun at each point of the first.
 
-Where the second has to wait for the first it waits in a thread of its own, and the first goes on.
-So every order of their statements that can matter is tried, and nothing is left to chance.
+If the second has to wait for the first, it waits in a thread of its own, and the first goes on. So
+every order of their statements that can matter is tried, and nothing is left to chance.
 """
 
 from __future__ import annotations
@@ -23,22 +23,21 @@ from tests.support.patience import PATIENCE_S
 from tests.support.stores import Stores
 from tests.support.tables import ALL
 
-# What somebody does with the stores.
+# A call on the stores.
 Step = Callable[[Stores], Awaitable[Any]]
 
 TICK_S = 0.002
 
 
 @attr.frozen
-class Meeting:
-    """How it ended for both: what they returned or raised. ``again``: somebody was run again,
-    since the database had to undo what he had begun. ``broken``: see
-    ``tests.support.invariants``."""
+class PairResult:
+    """How both calls ended: what they returned or raised. ``retried``: one of them was run again,
+    since the database had undone it. ``broken``: see ``tests.support.invariants``."""
 
     point: str
     first: Any
     second: Any
-    again: bool
+    retried: bool
     broken: dict[str, Any]
 
 
@@ -65,14 +64,14 @@ class Caller:
         self.db.pool.close()
 
     @property
-    def was_run_again(self) -> bool:
+    def was_retried(self) -> bool:
         return any(point.endswith("after:BEGIN#2") for point in self.points.passed)
 
 
 class Interleaving:
-    """For tests; makes a database that goes with ``case``.
+    """For tests; makes a database that is dropped with ``case``.
 
-    ``isolation``: the database's default for transactions; None: the server's.
+    ``isolation``: the database's default for transactions; None for the server's.
     """
 
     def __init__(self, case: Any, isolation: Optional[str] = None) -> None:
@@ -88,17 +87,17 @@ class Interleaving:
         case.addCleanup(self._db.pool.close)
 
     def cursor(self) -> Any:
-        """To see what stands in the tables now."""
+        """A cursor to look into the tables."""
         return self._db.pool.open().cursor()
 
-    def each(self, before: Step, first: Step, second: Step) -> Iterator[Meeting]:
-        """A meeting at each point of ``first``, after ``before`` was done in empty tables."""
+    def each(self, before: Step, first: Step, second: Step) -> Iterator[PairResult]:
+        """The result at each point of ``first``, after ``before`` was done in empty tables."""
         self._begin(before)
         rehearsal = Caller(self._dialect)
         rehearsal.call(first)
         for point in rehearsal.points.passed:
             self._begin(before)
-            yield self._meet(first, second, point)
+            yield self._run_pair(first, second, point)
 
     def _begin(self, before: Step) -> None:
         self.cursor().execute(";".join(f"DELETE FROM {table}" for table in reversed(ALL)))
@@ -106,7 +105,7 @@ class Interleaving:
         caller.call(before)
         assert not isinstance(caller.result, Exception), caller.result
 
-    def _meet(self, first: Step, second: Step, point: str) -> Meeting:
+    def _run_pair(self, first: Step, second: Step, point: str) -> PairResult:
         other = Caller(self._dialect)
         thread = threading.Thread(target=other.call, args=(second,))
 
@@ -118,17 +117,17 @@ class Interleaving:
         caller = Caller(self._dialect, at_point)
         caller.call(first)
         thread.join(PATIENCE_S)
-        assert not thread.is_alive(), f"{point}: the second call has no end"
-        return Meeting(
+        assert not thread.is_alive(), f"{point}: the second call does not end"
+        return PairResult(
             point=point,
             first=caller.result,
             second=other.result,
-            again=caller.was_run_again or other.was_run_again,
+            retried=caller.was_retried or other.was_retried,
             broken=invariants.broken(self._db.pool.connection),
         )
 
     def _wait(self, thread: threading.Thread, session: int) -> None:
-        """Until the thread has come to its end, or to a lock that somebody holds."""
+        """Wait until the thread has come to its end, or to a lock that the other call holds."""
         cursor = self.cursor()
         started = time.monotonic()
         while thread.is_alive() and time.monotonic() - started < PATIENCE_S:

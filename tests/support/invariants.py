@@ -1,8 +1,8 @@
-"""What must hold in regsys's tables at any moment, after whatever happened to a process.
+"""What must hold in regsys's tables at any moment, whatever happened to a process.
 
-Each rule is a sentence and the SQL that finds the rows which break it. They hold as long as
-nothing has expired (``regsys.storage`` removes outcomes and spent logins after a day) and
-nobody has logged out.
+Each rule is a sentence and the SQL that finds the rows which break it. The rules hold as long as
+nothing has expired (``regsys.storage`` removes outcomes and spent logins after a day) and no device
+has logged out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RULES: Mapping[str, str] = {
         SELECT user_id FROM users WHERE is_guest AND NOT deactivated AND (password_hash IS NOT NULL
         OR upgraded_ms IS NOT NULL OR NOT EXISTS (SELECT 1 FROM devices
         WHERE devices.user_id = users.user_id AND device_id = 'guest_device'))""",
-    "a guest who is no more has no device": """
+    "a deactivated guest has no device": """
         SELECT user_id FROM users WHERE is_guest AND deactivated AND user_id IN
         (SELECT user_id FROM devices)""",
     "a guest is no active user": """
@@ -62,12 +62,13 @@ RULES: Mapping[str, str] = {
         GROUP BY user_id, device_id HAVING COUNT(*) > 1""",
     "a third-party identifier has its account": """
         SELECT address FROM threepids WHERE user_id NOT IN (SELECT user_id FROM users)""",
-    "a proof that is used up belongs to an account or a finished session, and was valid": """
+    "a used validation belongs to an account or a finished session, and was confirmed": """
         SELECT sid FROM validations WHERE used AND (validated_ms IS NULL OR user_id = ''
         AND (claimed_by IS NULL
         OR claimed_by NOT IN (SELECT key FROM outcomes WHERE finished)))""",
-    # Another server's proof has no secret, and is some session's from the beginning.
-    "a proof under way has a token that was sent": """
+    # A phone number's session at an identity server has no client secret here, and is claimed from
+    # the beginning.
+    "an open validation has a token that was sent": """
         SELECT sid FROM validations WHERE CASE WHEN client_secret = '' THEN claimed_by IS NULL
         ELSE sid NOT IN (SELECT sid FROM validation_tokens) END""",
     "a session is finished exactly if it has made an account": """
@@ -80,13 +81,13 @@ RULES: Mapping[str, str] = {
         (SELECT session_id FROM uia_sessions WHERE NOT finished)""",
     "a registration token is not used more often than it may be": """
         SELECT token FROM registration_tokens WHERE completed > uses_allowed""",
-    "a registration token has let in as many as it has counted": """
+    "a registration token has as many uses as it has counted": """
         SELECT token FROM registration_tokens t WHERE completed <> (SELECT COUNT(*)
         FROM registration_token_uses u WHERE u.token = t.token)""",
-    "who has used a registration token has an account": """
+    "a use of a registration token has its account": """
         SELECT user_id FROM registration_token_uses WHERE user_id NOT IN
         (SELECT user_id FROM users)""",
-    # A ghost whose namespace is not exclusive looks like a user; but people have passwords here.
+    # A ghost whose namespace is not exclusive looks like a user, but has no password.
     "the first real user is known once there is a user": """
         SELECT user_id FROM users WHERE NOT is_guest AND appservice_id IS NULL
         AND user_type IS NULL AND password_hash IS NOT NULL AND NOT EXISTS

@@ -1,5 +1,5 @@
-"""Secrets that must not be told: by a log line of whatever level, by an answer that isn't theirs,
-by an exception or a repr (threat F10)."""
+"""Secrets that must not leak: in a log line of any level, in an answer that they do not belong to,
+in an exception or a repr (threat F10)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Mapping
 from twisted.logger import LogEvent, eventAsText, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-# What secrets look like whose values no test knows beforehand.
+# The form of secrets whose values no test knows beforehand.
 HASHES = {"a password's hash": re.compile(r"\$2[aby]\$\d\d\$")}
 TOKENS = {
     "an access or refresh token": re.compile(r"\bsy[tr]_\w{4}"),
@@ -19,23 +19,23 @@ TOKENS = {
 }
 
 
-def told(text: str, secrets: Mapping[str, str], *, tokens_belong: bool = False) -> list[str]:
-    """The names of the secrets that ``text`` tells: those given, by their names, and whatever
-    looks like one of ours. ``tokens_belong``: it is an answer that gives tokens out."""
-    shapes = HASHES if tokens_belong else {**HASHES, **TOKENS}
+def leaked(text: str, secrets: Mapping[str, str], *, tokens_expected: bool = False) -> list[str]:
+    """The names of the secrets in ``text``: the given ones, by their names, and any text of the
+    form of ours. ``tokens_expected``: the text is an answer that gives out tokens."""
+    shapes = HASHES if tokens_expected else {**HASHES, **TOKENS}
     return [name for name, value in secrets.items() if value in text] + [
         name for name, shape in shapes.items() if shape.search(text)
     ]
 
 
 class Canaries:
-    """Listens to the log, at every level, between ``start`` and ``stop``; ``leaks`` are what was
-    told of ``secrets`` there or to ``check``. ``heard`` counts log events."""
+    """Listens to the log, at every level, between ``start`` and ``stop``; ``leaks`` has what was
+    found of ``secrets`` there and by ``check``. ``event_count`` counts log events."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self.secrets = secrets
         self.leaks: list[str] = []
-        self.heard = 0
+        self.event_count = 0
         self._handler = _Handler(self)
 
     def start(self) -> None:
@@ -49,17 +49,17 @@ class Canaries:
         logging.root.removeHandler(self._handler)
         logging.root.setLevel(self._level)
 
-    def check(self, where: str, text: str, *, tokens_belong: bool = False) -> None:
-        """Look for secrets in what was told at ``where``."""
-        names = told(text, self.secrets, tokens_belong=tokens_belong)
-        self.leaks += [f"{where} tells {name}: {text}" for name in names]
+    def check(self, where: str, text: str, *, tokens_expected: bool = False) -> None:
+        """Look for secrets in a text from ``where``."""
+        names = leaked(text, self.secrets, tokens_expected=tokens_expected)
+        self.leaks += [f"{where} contains {name}: {text}" for name in names]
 
     def on_record(self, text: str) -> None:
-        self.heard += 1
+        self.event_count += 1
         self.check("the standard library's log", text)
 
     def _on_event(self, event: LogEvent) -> None:
-        self.heard += 1
+        self.event_count += 1
         # The text is what a person reads, the fields what a JSON observer would write.
         fields = {key: value for key, value in event.items() if key != "log_trace"}
         self.check("the log", f"{eventAsText(event)}\n{fields!r}")
@@ -74,8 +74,8 @@ class _Handler(logging.Handler):
         self._canaries.on_record(self.format(record))
 
 
-def watch(case: SynchronousTestCase, secrets: Mapping[str, str]) -> Canaries:
-    """Canaries that listen until the test ends, and then fail it if they heard a secret."""
+def watch_for_leaks(case: SynchronousTestCase, secrets: Mapping[str, str]) -> Canaries:
+    """Canaries that listen until the test ends, and then fail it if a secret leaked."""
     canaries = Canaries(secrets)
     canaries.start()
 

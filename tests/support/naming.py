@@ -1,4 +1,5 @@
-"""What names are checked against, as fakes: accounts, services, and guests with their tokens."""
+"""The parts that names are checked against, as fakes: accounts, services, and guests with their
+tokens."""
 
 from __future__ import annotations
 

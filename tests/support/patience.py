@@ -1,5 +1,5 @@
-"""How long tests wait for what is sure to come. It is a net under them and no measure: what takes
-so long on the slowest of machines will not come at all."""
+"""How long tests wait for what must happen. It is a safety net and measures nothing: what has not
+happened by then, on the slowest of machines, will not happen at all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ PATIENCE_S = 100.0
 LOOK_S = 0.02
 
 
-def until(done: Callable[[], object], told: Callable[[], str] = str) -> None:
-    """Return once ``done`` says something true; if it never does, fail with what is ``told``."""
+def until(done: Callable[[], object], describe: Callable[[], str] = str) -> None:
+    """Return once ``done`` returns something true; if it never does, fail with ``describe()``."""
     end = time.monotonic() + PATIENCE_S
     while not done():
-        assert time.monotonic() < end, f"not within {PATIENCE_S} s: {told()}"
+        assert time.monotonic() < end, f"not within {PATIENCE_S} s: {describe()}"
         time.sleep(LOOK_S)

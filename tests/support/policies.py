@@ -1,4 +1,4 @@
-"""Policies for tests: an administrator's pages, and options that ask for them."""
+"""Policies for tests: an administrator's pages, and options that use them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Mapping
 TERMS = "m.login.terms"
 FORM_SECRET = "signs the links of this test"
 CANARY = "<x onload>"
-# As administrators have written them for years: relative form, styles of their own.
+# As administrators have written them for years: a relative form, styles of their own.
 PAGE = """<!doctype html>
 <style>p { color: green }</style>
 <p>{{ language_of_page }}version {{ version }} of us</p>
@@ -34,7 +34,7 @@ def write_pages(folder: Path, *versions: str, language: str = "en") -> Path:
 
 
 def user_consent(folder: Path, version: str = "1.0", **more: Any) -> Mapping[str, Any]:
-    """Options for the privacy policy of ``write_pages``, which newcomers must accept."""
+    """Options for the privacy policy of ``write_pages``, which new users must accept."""
     section = {
         "template_dir": str(folder),
         "version": version,

@@ -6,14 +6,15 @@ import socket
 import sys
 from collections import deque
 
-# On Linux: the latest, each bound and listened on by nobody. There a server can bind it all the
-# same (all of them set SO_REUSEADDR), and nobody is given it by chance, for a connection of his or
-# by another call of ours. Elsewhere a server could not: one must rely on its being left alone.
+# On Linux: the latest ports, each bound by a socket that does not listen. A server can bind such a
+# port all the same (all of ours set SO_REUSEADDR), and the system gives it to no other socket. On
+# other systems a server could not bind it, so the port is only likely to stay free.
 _kept: deque[socket.socket] = deque(maxlen=64)
 
 
 def free_port() -> int:
-    """A port of the IPv4 loopback address that nobody listens on, and nobody is given either."""
+    """A port of the IPv4 loopback address that nothing listens on, and that is given to no one
+    else."""
     keeper = socket.socket()
     keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     keeper.bind(("127.0.0.1", 0))

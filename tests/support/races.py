@@ -1,4 +1,4 @@
-"""Sixteen clients at once of real processes, and what must hold afterwards."""
+"""Sixteen concurrent clients of real processes, and what must hold afterwards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from regsys.wiring.process import connect
 from tests.support import invariants, postgres
 from tests.support.crowd import Answer, Crowd
 from tests.support.databases import sqlite_file
-from tests.support.log_canaries import told
+from tests.support.log_canaries import leaked
 from tests.support.service_process import ServiceProcess, psycopg2, sqlite, write_config
 
 V3 = "/_matrix/client/v3"
@@ -19,8 +19,8 @@ PASSWORD = "correct horse battery staple"
 
 
 class RaceCase:
-    """``database(folder)`` gives the section of the file for each of ``processes``, which also
-    has ``options``."""
+    """``database(folder)`` gives the section of the file for each of ``processes``, which also has
+    ``options``."""
 
     processes: ClassVar[int] = 1
     options: ClassVar[Mapping[str, Any]] = {}
@@ -41,7 +41,7 @@ class RaceCase:
         return ServiceProcess(self, config)
 
     def race(self: Any, body: Callable[[int], Any], query: str = "") -> list[Answer]:
-        """What each contender is answered; never a 5xx."""
+        """The answer to each contender; never a 5xx."""
         answers = self.crowd.ask("POST", f"{V3}/register{query}", body)
         wrong = [answer for answer in answers if answer.status not in (200, 400, 401)]
         output = "\n".join(service.output for service in self.services)
@@ -49,11 +49,11 @@ class RaceCase:
         return answers
 
     def assertAccounts(self: Any, expected: int) -> None:
-        """There are so many accounts, all is well with them, and no service complains or
-        tells a secret."""
+        """There are so many accounts, the invariants hold, and no service logs a traceback or a
+        secret."""
         for service in self.services:
             self.assertNotIn("Traceback", service.output)
-            self.assertEqual(told(service.output, {"the password": PASSWORD}), [])
+            self.assertEqual(leaked(service.output, {"the password": PASSWORD}), [])
         connection = self.connect()
         cursor = connection.cursor()
         cursor.execute("SELECT COUNT(*) FROM users")
@@ -61,7 +61,7 @@ class RaceCase:
         self.assertEqual(invariants.broken(connection), {})
 
     def connect(self: Any) -> Any:
-        """The services' database, for a look behind them."""
+        """The services' database, to look into the tables."""
         connection = connect(load([str(self.config)]).database)
         self.addCleanup(connection.close)
         return connection

@@ -1,4 +1,4 @@
-"""What failed tests of real processes and pages can tell beyond their traceback."""
+"""What failed tests of real processes and pages report beyond their traceback."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from typing import Any, Callable
 
 from twisted.trial.reporter import TreeReporter
 
-# Where a test keeps them: (name, what it has to say) of each.
-_ATTRIBUTE = "_witnesses"
+# Where a test keeps its reports: (name, function that returns the text) of each.
+_ATTRIBUTE = "_failure_reports"
 
 
-def witness(case: unittest.TestCase, name: str, tell: Callable[[], str]) -> None:
-    """Where ``case`` fails, what ``tell`` returns at that moment is printed too."""
-    vars(case).setdefault(_ATTRIBUTE, []).append((name, tell))
+def report_on_failure(case: unittest.TestCase, name: str, describe: Callable[[], str]) -> None:
+    """If ``case`` fails, what ``describe`` returns at that moment is printed too."""
+    vars(case).setdefault(_ATTRIBUTE, []).append((name, describe))
 
 
-def testimony(case: unittest.TestCase) -> str:
-    """What all witnesses of this test have to say now; those who cannot tell say why."""
-    told = []
-    for name, tell in vars(case).get(_ATTRIBUTE, ()):
+def failure_report(case: unittest.TestCase) -> str:
+    """The texts of all reports of this test; for a function that fails, its error."""
+    reports = []
+    for name, describe in vars(case).get(_ATTRIBUTE, ()):
         try:
-            said = tell()
-        except Exception as error:  # Whatever it is, the failure of the test is the news.
-            said = f"(cannot tell: {error})"
-        told.append(f"--- {name}:\n{said}\n")
-    return "".join(told)
+            report = describe()
+        except Exception as error:  # Whatever it is, the failure of the test matters more.
+            report = f"(failed: {error})"
+        reports.append(f"--- {name}:\n{report}\n")
+    return "".join(reports)
 
 
 class Reporter(TreeReporter):
-    """Prints below a failed test what its witnesses have to say."""
+    """Prints the reports of a failed test below its traceback."""
 
     def addFailure(self, test: Any, fail: Any) -> None:
         super().addFailure(test, fail)
-        self._hear(test)
+        self._append_report(test)
 
     def addError(self, test: Any, error: Any) -> None:
         super().addError(test, error)
-        self._hear(test)
+        self._append_report(test)
 
-    def _hear(self, test: Any) -> None:
+    def _append_report(self, test: Any) -> None:
         # What failed may be no test, such as a module that cannot be imported.
-        self._write("%s", testimony(test) if isinstance(test, unittest.TestCase) else "")
+        self._write("%s", failure_report(test) if isinstance(test, unittest.TestCase) else "")

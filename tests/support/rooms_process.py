@@ -15,7 +15,7 @@ from regsys.model import FoundRoom
 from regsys.service import serve
 from tests.support.folder_rooms import FolderRooms
 
-# So long it takes to look for a room: long enough for all who ask at once to find none.
+# How long a look-up of a room takes: long enough for all concurrent look-ups to find none.
 LOOK_S = 0.5
 
 

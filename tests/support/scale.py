@@ -1,4 +1,4 @@
-"""How much the long tests do: REGSYS_TEST_SCALE times what is enough for a run of every day."""
+"""How much the long tests do: REGSYS_TEST_SCALE times the amount of an everyday run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, settings
 
 SCALE = int(os.environ.get("REGSYS_TEST_SCALE", "1"))
 
-# Of races whose rounds nothing demands, beside siblings that are run twenty times.
+# For races that no requirement gives a number of rounds, beside siblings that run twenty.
 FEW_ROUNDS = 5 * SCALE
 
 
 def examples(count: int, **more: Any) -> Any:
     """Hypothesis' settings for so many examples, however long each takes: the same each time, so
-    that a failure is the change's own; with a scale above 1 more, and other ones."""
+    that a failure is caused by the change; with a scale above 1 more, and different ones."""
     return settings(
         max_examples=count * SCALE,
         derandomize=SCALE == 1,

@@ -1,4 +1,4 @@
-"""``regsys serve`` as a child process, for tests that want the real thing over real HTTP."""
+"""``regsys serve`` as a child process, for tests over real HTTP."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ import attr
 import yaml
 
 from tests.support.patience import PATIENCE_S, until
-from tests.support.reporter import witness
+from tests.support.reporter import report_on_failure
 
 ROOT = Path(__file__).parents[2]
 READY = re.compile(r"regsys is ready\b.*?(https?://[^\s/]+)")
 SERVER_NAME = "test.example"
 MACAROON_SECRET = "a key of this test's own"
-# Lines of the log that a failure shows.
+# Lines of the log that a failure prints.
 TAIL = 40
 
 
 @attr.frozen
 class Answer:
-    """An HTTP answer of any status. ``text`` is its body, ``json`` the same, None if it is none."""
+    """An HTTP answer of any status. ``text`` is its body, ``json`` the parsed body; None if it is
+    not JSON."""
 
     status: int
     json: Any
@@ -51,7 +52,7 @@ def psycopg2(args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_config(folder: Path, database: Mapping[str, Any], **options: Any) -> Path:
-    """Write a configuration that is open to everybody, hashes quickly and limits nothing.
+    """Write a configuration with open registration, quick hashing and no limits.
 
     It listens on any free loopback port. ``options`` are top-level ones that replace ours.
     """
@@ -83,11 +84,11 @@ def write_config(folder: Path, database: Mapping[str, Any], **options: Any) -> P
 
 
 class ServiceProcess:
-    """A service under way. It has said that it is ready when the constructor returns.
+    """A running service, which is ready when the constructor returns.
 
-    ``base_url`` (no slash at its end) is where it listens. It is killed when ``case`` ends;
-    a test that wants a decent end calls ``stop``. ``options`` are more of the command line,
-    ``program`` is what takes the place of ``regsys serve``.
+    ``base_url`` (without a slash at its end) is where it listens. It is killed when ``case`` ends;
+    a test that wants an orderly end calls ``stop``. ``options`` are more of the command line,
+    ``program`` replaces ``regsys serve``.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class ServiceProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         case.addCleanup(self.kill)
-        witness(case, f"regsys {self.process.pid}", self.tail)
+        report_on_failure(case, f"regsys {self.process.pid}", self.tail)
         self.base_url = self._wait_until_ready()
 
     @property
@@ -124,7 +125,7 @@ class ServiceProcess:
         return "".join(self._output)
 
     def tail(self) -> str:
-        """The last of what it has written."""
+        """The last lines that it has written."""
         return "".join(self._output[-TAIL:])
 
     def wait_for(self, words: str) -> None:
@@ -132,7 +133,7 @@ class ServiceProcess:
         until(lambda: words in self.output, lambda: f"{words!r} is not in:\n{self.output}")
 
     def stop(self) -> str:
-        """End it by SIGTERM; returns its output. It must end well."""
+        """End it by SIGTERM; returns its output. Its exit code must be 0."""
         self.process.terminate()
         try:
             code = self.process.wait(PATIENCE_S)
@@ -143,7 +144,7 @@ class ServiceProcess:
         return self.output
 
     def kill(self) -> None:
-        """End it at once, if it hasn't ended."""
+        """Kill it, if it has not ended."""
         self.process.kill()
         self.process.wait()
         self._reader.join()
@@ -153,10 +154,10 @@ class ServiceProcess:
     def ask(
         self, method: str, path: str, body: Any = None, *, token: Optional[str] = None
     ) -> Answer:
-        """One request with a JSON body (None: without a body; bytes: a form); blocks until it is
-        answered.
+        """One request with a JSON body, or with a form if ``body`` is bytes, or without a body if
+        it is None; blocks until it is answered.
 
-        A 500 is never right: it fails the test, with what the service had to say.
+        A 500 is never right: it fails the test, with the service's output.
         """
         request = urllib.request.Request(self.base_url + path, method=method)
         if isinstance(body, bytes):
@@ -201,5 +202,5 @@ class ServiceProcess:
                 return ready[1]
 
 
-# Never by way of a proxy that the environment names.
+# Never through a proxy that the environment names.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

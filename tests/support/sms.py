@@ -1,4 +1,4 @@
-"""Text messages with codes: what the tests of phone numbers share."""
+"""Helpers for tests of phone numbers: text messages with codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attr
 from zope.interface import implementer
 
 from regsys.interfaces import ISmsSender
-from tests.support.case import DialogueCase
+from tests.support.case import UIASessionCase
 
 OWN = {"sms": {"enabled": True}, "rc_availability": False}
 
@@ -17,7 +17,7 @@ OWN = {"sms": {"enabled": True}, "rc_availability": False}
 @implementer(ISmsSender)
 @attr.define(eq=False)
 class MemorySms:
-    """Keeps what was sent; raises ``trouble`` instead, if any."""
+    """Keeps the messages; raises ``trouble`` instead, if any."""
 
     sent: list[tuple[str, str]] = attr.field(factory=list)
     trouble: Any = None
@@ -28,7 +28,7 @@ class MemorySms:
         self.sent.append((number, text))
 
 
-class Texted(DialogueCase):
+class SmsCase(UIASessionCase):
     """A server whose text messages are kept in ``self.sms``."""
 
     def setUp(self) -> None:
@@ -40,7 +40,7 @@ class Texted(DialogueCase):
         super().system(**{**self.options, **options})
 
     def code(self) -> str:
-        """The one of the last message."""
+        """The code of the last message."""
         found = re.findall(r"\d{8}", self.sms.sent[-1][1])
         self.assertEqual(len(found), 1, self.sms.sent)
         return str(found[0])

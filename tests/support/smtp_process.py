@@ -1,6 +1,6 @@
 """``python -m tests.support.smtp_process PORT``: the mail server ``tests.doubles.smtp``.
 
-It prints its port, then each mail; what it reads are the faults that it is to have.
+It prints its port, then each mail, and reads the faults that it is to have.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SMTPProcess:
         self._reader.start()
 
     def listen(self) -> None:
-        """Return once it does, at ``port``."""
+        """Return once it listens, at ``port``."""
         self.port = int(self._next_line())
 
     def _read(self) -> None:
@@ -50,19 +50,19 @@ class SMTPProcess:
 
     def kill(self) -> None:
         self._process.kill()
-        # Nobody reads any more when the pipe is closed.
+        # The reader ends when the pipe is closed.
         self._reader.join()
 
-    def be(self, faults: Mapping[str, Fault]) -> None:
+    def set_faults(self, faults: Mapping[str, Fault]) -> None:
         """Have these faults from now on; returns once they hold."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(dict(faults)) + "\n")
         self._process.stdin.flush()
-        said = self._next_line()
-        assert said == "changed\n", "take the mails before you change the faults"
+        answer = self._next_line()
+        assert answer == "changed\n", "take the mails before you change the faults"
 
     def next_mail(self, timeout_s: float = PATIENCE_S) -> Optional[Delivered]:
-        """The next mail that has come, or comes within this time; None if none does."""
+        """The next mail, if it arrives within this time; None if none does."""
         try:
             found = json.loads(self._next_line(timeout_s))
         except queue.Empty:
@@ -72,7 +72,7 @@ class SMTPProcess:
 
 @contextlib.contextmanager
 def smtp_process(port: int = 0) -> Iterator[SMTPProcess]:
-    """A mail server beside the test, until the end of the block; ``port`` 0: at any."""
+    """A mail server beside the test, until the end of the block; ``port`` 0: at any port."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.support.smtp_process", str(port)],
         cwd=Path(__file__).parents[2],
@@ -88,16 +88,16 @@ def smtp_process(port: int = 0) -> Iterator[SMTPProcess]:
             server.kill()
 
 
-class _Telling(MailServer):
-    """Prints what comes."""
+class _PrintingMailServer(MailServer):
+    """Prints each mail."""
 
-    def came(self, mail: Delivered) -> None:
-        told = {**attr.asdict(mail), "raw": base64.b64encode(mail.raw).decode()}
-        print(json.dumps(told), flush=True)
+    def mail_received(self, mail: Delivered) -> None:
+        fields = {**attr.asdict(mail), "raw": base64.b64encode(mail.raw).decode()}
+        print(json.dumps(fields), flush=True)
 
 
-class _Orders(LineReceiver):
-    """Faults come in as JSON, one line each; the end of them is ours."""
+class _FaultReader(LineReceiver):
+    """Reads faults as JSON, one line each; stops with the end of the input."""
 
     delimiter = b"\n"
 
@@ -117,11 +117,11 @@ class _Orders(LineReceiver):
 def main() -> None:
     from twisted.internet import reactor
 
-    server = _Telling()
+    server = _PrintingMailServer()
     number = int(sys.argv[1])
     port = reactor.listenTCP(number, server, interface="127.0.0.1")  # type: ignore[attr-defined]
     print(port.getHost().port, flush=True)
-    StandardIO(_Orders(server))
+    StandardIO(_FaultReader(server))
     reactor.run()  # type: ignore[attr-defined]
 
 

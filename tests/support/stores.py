@@ -27,5 +27,5 @@ class Stores:
         self.devices = DeviceStore(db, clock)
         self.sessions = SessionStore(db)
         self.jobs = JobStore(db)
-        self.foreign = EmbeddedAccountStore(db)
-        self.outcomes = IdempotencyKeyStore(db)
+        self.embedded_accounts = EmbeddedAccountStore(db)
+        self.idempotency_keys = IdempotencyKeyStore(db)

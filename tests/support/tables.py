@@ -1,4 +1,4 @@
-"""A look into our tables, for tests of what stands in them."""
+"""Helpers for tests that look into our tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Sequence
 from twisted.internet.defer import Deferred
 
 from regsys.storage.database import Database, Transaction
-from tests.support import bystander
+from tests.support import neighbour
 
 ALL = (
     "users profiles devices logins threepids outcomes milestones jobs uia_sessions"
@@ -25,23 +25,23 @@ async def rows(db: Database, sql: str, *values: Any) -> Sequence[Row]:
 
 
 async def contents(db: Database) -> dict[str, Sequence[Row]]:
-    """Every row there is."""
+    """Every row of every table."""
     return {table: sorted(await rows(db, f"SELECT * FROM {table}"), key=repr) for table in ALL}
 
 
 def _rows_of_the_test(txn: Transaction, sql: str, values: Sequence[Any]) -> Sequence[Row]:
     txn.run("SAVEPOINT test")
-    bystander.leave_out(txn, [table for table in ALL if table in sql])
+    neighbour.delete_rows(txn, [table for table in ALL if table in sql])
     found = [tuple(row) for row in txn.all(sql, values)]
     txn.run("ROLLBACK TO SAVEPOINT test")
     return found
 
 
 class Tables:
-    """For tests on one of ``tests.support.databases``; ``self.db`` is what they work on.
+    """For tests on one of ``tests.support.databases``; ``self.db`` is the database.
 
-    Each table has rows of a bystander (``tests.support.bystander``), which must be as they were
-    when the test ends: whatever a call does, it does to nobody else.
+    Each table has rows of a neighbour (``tests.support.neighbour``), which must be unchanged when
+    the test ends: a call must not change other rows than its own.
     """
 
     db: Database
@@ -50,25 +50,25 @@ class Tables:
         return Deferred.fromCoroutine(self.new_database())
 
     async def new_database(self: Any) -> None:
-        """A new database, with the bystander in it."""
+        """A new database, with the neighbour in it."""
         self.db = db = self.database()
-        await bystander.furnish(db)
+        await neighbour.insert_rows(db)
         before = await contents(db)
 
         async def compare() -> None:
             after = await contents(db)
             for table, expected in before.items():
                 missing = [row for row in expected if row not in after[table]]
-                self.assertEqual(missing, [], f"{table}: a call changed rows of the bystander")
+                self.assertEqual(missing, [], f"{table}: a call changed rows of the neighbour")
 
         self.addCleanup(compare)
 
     async def rows(self, sql: str, *values: Any) -> Sequence[Row]:
-        """Without the bystander's."""
+        """Without the neighbour's rows."""
         return await self.db.transaction("test", _rows_of_the_test, sql, values)
 
     async def change(self, sql: str, *values: Any) -> None:
-        """Do to the tables what no call does."""
+        """Change the tables as no call does."""
         await self.db.transaction("test", lambda txn: txn.run(sql, values))
 
     async def contents(self) -> dict[str, Sequence[Row]]:

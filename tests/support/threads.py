@@ -1,4 +1,4 @@
-"""Databases as the service has them: adbapi's pool on the real reactor, with real threads."""
+"""Databases as in the service: adbapi's pool on the real reactor, with real threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from regsys.storage.dialects import Dialect, PostgreSQL
 from regsys.storage.migrations import migrate
 from regsys.storage.pool import connection_pool
 from tests.support import postgres
-from tests.support.databases import emptied
+from tests.support.databases import empty_postgres
 
 
 def threaded_database(
@@ -54,7 +54,7 @@ class InThreads:
     """
 
     def database(self: Any, clock: Any = None) -> Database:
-        return threaded_database(self, PostgreSQL(emptied(self)))
+        return threaded_database(self, PostgreSQL(empty_postgres(self)))
 
 
 class _Half(Protocol):
@@ -81,7 +81,7 @@ class _Half(Protocol):
 
 
 class Proxy(Factory):
-    """Stands before a PostgreSQL. While ``is_stalled`` it swallows whatever either side says.
+    """Stands before a PostgreSQL. While ``is_stalled`` it drops all data, in both directions.
 
     ``made``: how many connections there have been.
     """
@@ -93,8 +93,8 @@ class Proxy(Factory):
         self.halves: set[_Half] = set()
 
     def forget(self) -> None:
-        """From now on swallow what is said on the connections of today, as a firewall does that
-        has forgotten them. New ones are taken."""
+        """Drop all data of the present connections from now on, as a firewall does that has
+        forgotten them. New connections work."""
         for half in self.halves:
             half.is_forgotten = True
 

@@ -1,4 +1,4 @@
-"""People who prove an email address: what the tests of it share."""
+"""Helpers for tests that validate email addresses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from regsys.model import ValidationMail
 from regsys.testing import MemoryMails
-from tests.support.case import DialogueCase
+from tests.support.case import UIASessionCase
 from tests.support.client import V3, Answer
 
 STAGE = "m.login.email.identity"
@@ -20,7 +20,7 @@ PLENTY = {"per_second": 1000, "burst_count": 1000}
 MAILS = {"email": {"notif_from": "server@test.example"}, "rc_3pid_validation": PLENTY}
 
 
-class ProofCase(DialogueCase):
+class EmailValidationCase(UIASessionCase):
     """A server whose mails are kept in ``self.mails``; ``options`` beside those of mails."""
 
     options: ClassVar[Mapping[str, Any]] = {"registrations_require_3pid": ["email"]}
@@ -33,15 +33,15 @@ class ProofCase(DialogueCase):
         options.setdefault("hooks", self.hooks(mails=self.mails))
         super().system(**{**MAILS, **options})
 
-    # --- Asking, and being sent ----------------------------------------------------------
+    # --- Requesting and receiving a token ------------------------------------------------
 
-    def ask(self, email: Any = ALICE, attempt: Any = 1, **more: Any) -> Answer:
+    def request_token(self, email: Any = ALICE, attempt: Any = 1, **more: Any) -> Answer:
         body = {"email": email, "client_secret": SECRET, "send_attempt": attempt, **more}
         return self.client.post(REQUEST, body)
 
-    def asked(self, email: str = ALICE, attempt: int = 1, **more: Any) -> str:
-        """A token is on its way; the sid."""
-        answer = self.ask(email, attempt, **more)
+    def start_validation(self, email: str = ALICE, attempt: int = 1, **more: Any) -> str:
+        """Request a token; the sid of the validation session."""
+        answer = self.request_token(email, attempt, **more)
         self.assertEqual((answer.status, answer.json.keys()), (200, {"sid"}), answer)
         sid = answer.json["sid"]
         assert isinstance(sid, str)
@@ -49,11 +49,11 @@ class ProofCase(DialogueCase):
 
     @property
     def mail(self) -> ValidationMail:
-        """The last one."""
+        """The last mail."""
         return self.mails.sent[-1]
 
     def link(self, number: int = -1, path: str = SUBMIT) -> dict[str, str]:
-        """What the link of a mail holds."""
+        """The parameters of a mail's link."""
         link = self.mails.sent[number].link
         assert link is not None
         parts = urlsplit(link)
@@ -63,26 +63,26 @@ class ProofCase(DialogueCase):
     def submit(self, **fields: Any) -> Answer:
         return self.client.post(SUBMIT, fields)
 
-    def proven(self, email: str = ALICE, **more: Any) -> str:
-        """An address is proven; the sid."""
-        sid = self.asked(email, **more)
+    def validate_address(self, email: str = ALICE, **more: Any) -> str:
+        """Validate an address; the sid."""
+        sid = self.start_validation(email, **more)
         answer = self.submit(**self.link())
         self.assertEqual((answer.status, answer.json), (200, {"success": True}), answer)
         return sid
 
-    # --- Registering with it -------------------------------------------------------------
+    # --- Registering with the address ----------------------------------------------------
 
     def present(self, session: str, sid: Any, secret: Any = SECRET, **body: Any) -> Answer:
         """Try the stage in this session."""
         stage = {"type": STAGE, "threepid_creds": {"sid": sid, "client_secret": secret}}
         return self.go_on(session, stage, **body)
 
-    def taken(self, email: str = ALICE, name: str = "owner") -> None:
-        """An account has this address."""
-        sid = self.proven(email, client_secret=f"of-{name}")
+    def register_with_address(self, email: str = ALICE, name: str = "owner") -> None:
+        """Register an account with this address."""
+        sid = self.validate_address(email, client_secret=f"of-{name}")
         answer = self.present(self.begin(name), sid, f"of-{name}")
         self.assertRegistered(answer, name)
 
     def owners(self) -> dict[str, str]:
-        """Which address is whose."""
+        """The user of each address."""
         return dict(self.rows("SELECT address, user_id FROM threepids WHERE medium = 'email'"))

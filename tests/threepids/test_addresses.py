@@ -1,4 +1,4 @@
-"""Third-party identifiers: their one form, which are allowed, where links may lead."""
+"""Third-party identifiers: their canonical form, which are allowed, where links may lead."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ SIGNS = some.sampled_from(
 
 class EmailTests(SynchronousTestCase):
     def test_canonical(self) -> None:
-        """White space around goes, the local part is case-folded, the domain lower-cased."""
+        """Surrounding white space is removed, the local part is case-folded, the domain
+        lower-cased."""
         for text, expected in (
             (" Alice@Example.COM\n", "alice@example.com"),
             ("a@b", "a@b"),
@@ -51,7 +52,7 @@ class EmailTests(SynchronousTestCase):
             ("a@BU\u0308CHER.example", "a@bücher.example"),
             ("a@sub.ｂücher.example", "a@sub.bücher.example"),
             ("a@xn--strae-oqa.example", "a@straße.example"),
-            # No domain that a mail could reach: what they are they stay.
+            # No deliverable domain: they stay unchanged.
             ("a@XN--a.example", "a@xn--a.example"),
             ("a@bü_cher.Example", "a@bü_cher.example"),
             ("İ@x.example", "i̇@x.example"),
@@ -60,14 +61,14 @@ class EmailTests(SynchronousTestCase):
             self.assertEqual(canonical_email(text), expected, text)
 
     def test_refused(self) -> None:
-        """What is no address, is too long, or could be read as something else."""
+        """Malformed, too long, or ambiguous addresses are refused."""
         for text in (
             *("", "@", "a@", "@b", "a", "a@b@c", "a @b.example", "a@b .example"),
             *("a\0@b.example", "a\n@b.example", "a@b.example\nBcc: c@d", "a\u200d@b.example"),
             *("a\u202e@b.example", "a\xa0b@c.example", "\ud800@b.example"),
             *('"a b"@c.example', '"a"@b.example', "<a@b.example>", "a>@b.example", "a,c@b.example"),
             *("a@[192.0.2.1]", "a@b.example,c.example", "A (comment)@b.example", "a\\@b.example"),
-            # What mail servers, or the makers of headers, read as something else.
+            # Mail servers, or header libraries, read these as something else.
             *("a@b\u3002example", "a@b\uff0eexample", "a@b\uff61example", "a@b.example."),
             *("a@.b.example", "a@b..example", "=?utf-8?q?a=0d=0a=53ubject=3a_x?=@b.example"),
             "a" * 491 + "@x.example",
@@ -90,7 +91,7 @@ class EmailTests(SynchronousTestCase):
         mailbox(address)
 
     def test_mailbox(self) -> None:
-        """Spellings of one mailbox share a limit; mailboxes of others have their own."""
+        """Spellings of one mailbox share a limit; other mailboxes have their own."""
         same = (
             "bob@bücher.example",
             "bob+1@xn--bcher-kva.example",
@@ -104,7 +105,8 @@ class EmailTests(SynchronousTestCase):
 
 class PhoneTests(SynchronousTestCase):
     def test_canonical(self) -> None:
-        """A number is the digits of E.164, however it is written, from wherever it is dialled."""
+        """A number is the digits of E.164, however it is written, from whichever country it is
+        dialled."""
         for number, country, expected in (
             ("0151 12345678", "DE", "4915112345678"),
             ("+49 (151) 1234-5678", "DE", "4915112345678"),
@@ -119,7 +121,7 @@ class PhoneTests(SynchronousTestCase):
             self.assertEqual(canonical_msisdn(expected), expected)
 
     def test_corpus(self) -> None:
-        """A number of every country there is, however it is written, has one form."""
+        """A number of every country, however it is written, has one form."""
         formats = phonenumbers.PhoneNumberFormat
         regions = sorted(phonenumbers.SUPPORTED_REGIONS)
         self.assertGreater(len(regions), 200)
@@ -132,8 +134,8 @@ class PhoneTests(SynchronousTestCase):
             self.assertEqual(canonical_msisdn(expected), expected, region)
 
     def test_assignable(self) -> None:
-        """Some numbers can be read, and are nobody's: short codes, local ones, digits that no
-        range has. Mobile numbers of every country are somebody's."""
+        """Some numbers can be parsed, and cannot be assigned: short codes, local ones, digits of no
+        range. Mobile numbers of every country can."""
         for number, country in (
             *(("12", "DE"), ("110", "DE"), ("0151 1", "DE"), ("5551234", "US")),
             *(("(111) 555-0123", "US"), ("06 00 00 00", "DK")),
@@ -149,7 +151,7 @@ class PhoneTests(SynchronousTestCase):
                 check_assignable(found[1:])
 
     def test_international(self) -> None:
-        """People read a number with its country's code and spaces."""
+        """For users a number is formatted with its country code and spaces."""
         for msisdn, text in (
             ("4915112345678", "+49 1511 2345678"),
             ("33612345678", "+33 6 12 34 56 78"),
@@ -159,7 +161,7 @@ class PhoneTests(SynchronousTestCase):
             self.assertEqual(international(msisdn), text)
 
     def test_refused(self) -> None:
-        """What can't be read as a number, or can't be one."""
+        """A text that can't be parsed as a number, or can't be one, is refused."""
         for number, country in (
             *(("", "DE"), ("no number", "DE"), ("1", "DE"), ("015112345678", "XX")),
             *(("015112345678", ""), ("1" * 30, "DE"), ("999999999999", None), ("+", None)),
@@ -169,7 +171,7 @@ class PhoneTests(SynchronousTestCase):
 
 class ClientSecretTests(SynchronousTestCase):
     def test_grammar(self) -> None:
-        """1 to 255 of a few signs, and nothing after."""
+        """1 to 255 of a few characters, and nothing after."""
         for text in ("a", "0.=_-zZ", "a" * 255):
             check_client_secret(text)
         for text in ("", "a" * 256, "a b", "a\n", "ä", "a/b", "٣", "a+b"):
@@ -228,7 +230,7 @@ UNSAFE = (
 
 class LinkTests(SynchronousTestCase):
     def test_table(self) -> None:
-        """Links lead to websites, without tricks; to listed hosts where there is a list."""
+        """Links lead to websites, without tricks; to listed hosts if there is a list."""
         cases = [(link, True, listed) for link, listed in LINKS]
         cases += [(link, True, False) for link in UNLISTED]
         cases += [(link, False, False) for link in UNSAFE]
@@ -239,7 +241,7 @@ class LinkTests(SynchronousTestCase):
             self.assertFalse(is_safe_link(link, frozenset()), link)
 
     def test_given(self) -> None:
-        """None and an empty one are none; one that we wouldn't follow is refused at once."""
+        """None and an empty link are none; one that would not be followed is refused at once."""
         self.assertIsNone(next_link(None, LISTED))
         self.assertIsNone(next_link("", LISTED))
         good = "https://good.example/#/register?a=b"
@@ -248,7 +250,7 @@ class LinkTests(SynchronousTestCase):
         self.assertRaises(InvalidParam, next_link, "javascript:alert(1)", None)
 
     def test_followed(self) -> None:
-        """The session comes last, where clients look for it; a list that has changed counts."""
+        """The session comes last, as clients expect; a changed list counts."""
         for link, expected in (
             ("https://good.example/", "https://good.example/?sid=abc"),
             ("https://good.example/?x=1", "https://good.example/?x=1&sid=abc"),
@@ -261,7 +263,7 @@ class LinkTests(SynchronousTestCase):
 
 @implementer(IThreepidRules)
 class Callbacks:
-    """Refuses one medium, and remembers whom it was asked about."""
+    """Refuses one medium, and records the addresses."""
 
     def __init__(self, refused: str = "") -> None:
         self.refused = refused
@@ -274,7 +276,7 @@ class Callbacks:
 
 @implementer(IThreepidStore)
 class Owners:
-    """Everybody's address is alice's, if it is hers."""
+    """Every address is alice's, if it is hers."""
 
     async def owner_of(self, medium: str, address: str) -> Optional[UserID]:
         return UserID("alice", "s") if address == "alice@x.example" else None
@@ -285,12 +287,12 @@ class RulesTests(SynchronousTestCase):
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
     def test_provides(self) -> None:
-        """The rules have the shape of callbacks, which they stand in front of."""
+        """The rules have the methods of the callbacks in front of which they stand."""
         provides(IThreepidRules, AllowedThreepids(callbacks=Callbacks(), allowed=()))
 
     def test_patterns(self) -> None:
-        """A pattern is matched from the start and for its medium; its end must say so itself.
-        Callbacks are asked first, and their no is final."""
+        """A pattern is matched from the start and for its medium; it must contain its end itself.
+        Callbacks are asked first, and their refusal is final."""
         allowed = (
             AllowedThreepid("email", re.compile(r"^[^@]+@good\.example")),
             AllowedThreepid("email", re.compile(r"[^@]+@strict\.example$")),
@@ -317,8 +319,8 @@ class RulesTests(SynchronousTestCase):
         self.assertTrue(self.wait(rules.is_allowed("email", "x@any.example", True)))
 
     def test_newcomers(self) -> None:
-        """A denied address and one of somebody else's are refused; one's own, made under the
-        same key, is not in the way."""
+        """A denied address and one in use are refused; the account's own, made under the same key,
+        is not in the way."""
         accounts = MemoryAccounts()
         newcomers = NewcomersThreepids(
             rules=Callbacks(refused="msisdn"), accounts=accounts, owners=Owners()

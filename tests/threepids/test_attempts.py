@@ -1,4 +1,4 @@
-"""What counts as an attempt to bring a proof, and what does not."""
+"""What counts as an attempt to use a validation session."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class AttemptTests(SynchronousTestCase):
         return Deferred.fromCoroutine(attempt())
 
     def test_counted(self) -> None:
-        """What proves nothing counts."""
+        """A session that is not validated counts."""
         self.failureResultOf(self.attempt(NoSuchValidation()), NoSuchValidation)
         self.failureResultOf(self.attempt(), LimitExceeded)
 
     def test_notCounted(self) -> None:
-        """What proves something does not, nor what a server that is away says nothing of."""
+        """A validated session does not, nor one whose server is unavailable."""
         for _ in range(3):
             self.successResultOf(self.attempt())
             self.failureResultOf(self.attempt(Unavailable()), Unavailable)

@@ -23,20 +23,20 @@ from tests.doubles.identity_v2 import (
     IdentityV2Process,
 )
 from tests.support import postgres
-from tests.support.log_canaries import told
+from tests.support.log_canaries import leaked
 from tests.support.patience import PATIENCE_S, until
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
-from tests.threepids.test_bindings import SILENCES
+from tests.threepids.test_bindings import MEANINGLESS
 
 THREEPIDS = "/_matrix/client/v3/account/3pid"
 ALICE = "alice@mail.example"
 SECRET = "client-secret-canary"
-# The service gives up by its deadline; the rest is a slow machine's share.
+# The service gives up at its deadline; the rest is an allowance for a slow machine.
 IN_TIME_S = 2 * DEADLINE_S
 
 
 class BindingFlows:
-    """What every database must show; ``database(folder)`` gives its section of the file."""
+    """For every database; ``database(folder)`` gives its section of the file."""
 
     def setUp(self: Any) -> None:
         self.double = IdentityV2Process(self)
@@ -48,17 +48,17 @@ class BindingFlows:
             self.database(folder),
             default_identity_server=self.double.url,
             rc_3pid_validation={"per_second": 1000, "burst_count": 1000},
-            # Never by way of a proxy that the environment names.
+            # Never through a proxy that the environment names.
             no_proxy_hosts=["127.0.0.1"],
         )
         self.service = ServiceProcess(self, config)
-        wish = {"username": "alice", "password": "x" * 20, "auth": {"type": "m.login.dummy"}}
-        answer = self.service.ask("POST", "/_matrix/client/v3/register", wish)
+        fields = {"username": "alice", "password": "x" * 20, "auth": {"type": "m.login.dummy"}}
+        answer = self.service.ask("POST", "/_matrix/client/v3/register", fields)
         self.token = answer.json["access_token"]
 
     def tearDown(self: Any) -> None:
         secrets = {"a secret": "canary", "the token": self.token, "an address": "@mail.example"}
-        self.assertEqual(told(self.service.output, secrets), [])
+        self.assertEqual(leaked(self.service.output, secrets), [])
         self.assertNotIn("Traceback", self.service.output)
 
     def ask(self: Any, what: str, **body: Any) -> Answer:
@@ -71,24 +71,24 @@ class BindingFlows:
         return answer
 
     def unbound(self: Any, what: str = "unbind", address: str = ALICE) -> Any:
-        """How it went, or the status of the refusal."""
+        """The result, or the status of the refusal."""
         answer = self.ask(what, medium="email", address=address)
         return answer.json.get("id_server_unbind_result", answer.status)
 
-    def bound(self: Any) -> Any:
-        """Whom the identity server knows."""
+    def bind_address(self: Any) -> Any:
+        """The bindings at the identity server."""
         with urllib.request.urlopen(f"{self.double.url}/bound", timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def test_binds(self: Any) -> None:
-        """Whatever goes wrong there is a clear answer in time; what is bound is unbound in the
-        end, also by a server that was away when the address was deleted."""
+        """Every fault there has a clear answer in time; a binding is removed in the end, also by a
+        server that was down when the address was deleted."""
         for name, (status, body) in REFUSALS.items():
             answer = self.bind(f"proven={name}..{ALICE}")
             self.assertEqual((answer.status, answer.json["errcode"]), (status, body["errcode"]))
         self.assertEqual(self.bind(f"ok..{ALICE}", UNSIGNED).json["errcode"], "M_TERMS_NOT_SIGNED")
         self.assertEqual(self.bind(f"ok..{ALICE}", "stolen").json["errcode"], "M_FORBIDDEN")
-        for name in (*SILENCES, *LIES):
+        for name in (*MEANINGLESS, *LIES):
             self.assertEqual(self.bind(f"proven={name}..{ALICE}").status, 503, name)
         for name in OTHER_BINDINGS:
             self.assertEqual(self.bind(f"bind={name}..{ALICE}").status, 503, name)
@@ -96,15 +96,15 @@ class BindingFlows:
             self.assertEqual(self.bind(f"unbind={name}..{ALICE}").status, 200, name)
             self.assertEqual(self.unbound(), "no-support", name)
         self.assertEqual(self.bind(f"ok..{ALICE}").status, 200)
-        self.assertEqual(self.bound(), {ALICE: "@alice:test.example"})
+        self.assertEqual(self.bind_address(), {ALICE: "@alice:test.example"})
         self.assertEqual(self.unbound(), "success")
-        self.assertEqual(self.bound(), {})
+        self.assertEqual(self.bind_address(), {})
         self.assertEqual(self.unbound(), "no-support")
         self.deleted_while_away()
 
     def test_strangers(self: Any) -> None:
-        """Servers that a client names are asked by HTTPS, and never on this machine or beside it:
-        the answer is the same as of one that is not there."""
+        """Servers that a client names are asked by HTTPS, and never on this machine or its network:
+        the answer is the same as for a server that does not exist."""
         port = self.double.port
         for name, status in (
             (f"localhost:{port}", 503),
@@ -117,13 +117,13 @@ class BindingFlows:
             before = time.monotonic()
             self.assertEqual(self.bind(f"ok..{ALICE}", id_server=name).status, status, name)
             self.assertLess(time.monotonic() - before, IN_TIME_S)
-        self.assertEqual(self.bound(), {})
+        self.assertEqual(self.bind_address(), {})
 
     def deleted_while_away(self: Any) -> None:
         self.assertEqual(self.bind(f"unbind={ONCE}..{ALICE}").status, 200)
         self.assertEqual(self.unbound("delete"), "no-support")
-        self.assertEqual(self.bound(), {ALICE: "@alice:test.example"})
-        until(lambda: not self.bound(), lambda: "it is still bound there")
+        self.assertEqual(self.bind_address(), {ALICE: "@alice:test.example"})
+        until(lambda: not self.bind_address(), lambda: "it is still bound there")
 
 
 class SQLiteBindingTests(BindingFlows, SynchronousTestCase):
@@ -131,8 +131,8 @@ class SQLiteBindingTests(BindingFlows, SynchronousTestCase):
         return sqlite(folder)
 
     def test_stalls(self) -> None:
-        """Who waits for a server that stalls is answered in time; what it does once it is back is
-        its own affair. It takes ten seconds, so one database is enough."""
+        """A request that waits for a stalled server is answered in time; the server may act on it
+        later. This takes ten seconds, so one database is enough."""
         self.assertEqual(self.bind(f"ok..{ALICE}").status, 200)
         before = time.monotonic()
         self.double.pause()

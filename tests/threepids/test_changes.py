@@ -1,4 +1,4 @@
-"""Changes of what an account has, and who is told of them (B10.4)."""
+"""Changes of an account's addresses, and the callbacks that are told (B10.4)."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ BOBS = Threepid("email", "bob@mail.example", NOW_MS)
 
 
 class Died(Exception):
-    """The process is no more, as far as the caller is concerned."""
+    """The process has died, as far as the caller is concerned."""
 
 
 class ChangesCase(SynchronousTestCase):
-    """Alice and Bob have accounts. ``self.heard`` is what a module was told."""
+    """Alice and Bob have accounts. ``self.module_calls`` has the calls of a module's callbacks."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(NOW_MS / 1000)
         self.database = memory_database(self, self.clock)
-        self.heard: list[Any] = []
+        self.module_calls: list[Any] = []
         self.changes = ThreepidChanges.on(self.clock)
-        self.changes.additions.register("m", lambda *args: self.heard.append((True, *args)))
-        self.changes.removals.register("m", lambda *args: self.heard.append((False, *args)))
+        self.changes.additions.register("m", lambda *args: self.module_calls.append((True, *args)))
+        self.changes.removals.register("m", lambda *args: self.module_calls.append((False, *args)))
         self.held = HeldJobs()
         self.failed_jobs = FailedJobs(self)
         self.make()
@@ -83,31 +83,32 @@ class ChangesCase(SynchronousTestCase):
     def wait(self, coroutine: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
-    def told(self, name: str, *changes: tuple[bool, Threepid]) -> None:
-        """The module has heard this of the user, in any order, and nothing waits any more."""
+    def assertModuleCalls(self, name: str, *changes: tuple[bool, Threepid]) -> None:
+        """The module was told these changes of the user, in any order, and no job waits any
+        more."""
         expected = [(added, str(user(name)), of.medium, of.address) for added, of in changes]
-        self.assertEqual(sorted(self.heard), sorted(expected))
-        self.heard.clear()
+        self.assertEqual(sorted(self.module_calls), sorted(expected))
+        self.module_calls.clear()
         self.assertEqual(self.wait(JobStore(self.database).waiting(9)), [])
 
 
 class LocalTests(ChangesCase):
-    """Over a store of ours; ``ForeignTests`` are these over somebody else's."""
+    """Over a store of ours; ``EmbeddedTests`` are the same over a homeserver's."""
 
-    def test_told(self) -> None:
-        """What changes something is told of, once it has; what changes nothing is not."""
+    def test_reported(self) -> None:
+        """A change is reported after it was made; a call that changes nothing is not."""
         alice = user("alice")
         for change, changed in ((self.writer.add, True), (self.writer.add, False)):
             self.assertIs(self.wait(change(alice, MAIL)), changed)
-        self.told("alice", (True, MAIL))
+        self.assertModuleCalls("alice", (True, MAIL))
         self.assertEqual(self.wait(self.store.owner_of("email", MAIL.address)), alice)
         for changed in (True, False):
             self.assertIs(self.wait(self.writer.remove(alice, "email", MAIL.address)), changed)
-        self.told("alice", (False, MAIL))
+        self.assertModuleCalls("alice", (False, MAIL))
         self.assertIsNone(self.wait(self.store.owner_of("email", MAIL.address)))
 
-    def test_wasHeld(self) -> None:
-        """That an account had what it has lost is remembered, and nothing of what it never had."""
+    def test_hadAddress(self) -> None:
+        """That an account had an address which it has lost is recorded, and nothing of others."""
         word = held_key(user("alice"), "email", MAIL.address)
         for had in (False, True):
             self.wait(self.writer.remove(user("alice"), "email", MAIL.address))
@@ -115,15 +116,16 @@ class LocalTests(ChangesCase):
             self.wait(self.writer.add(user("alice"), MAIL))
 
     def test_refused(self) -> None:
-        """Of what is refused, or another's, nobody is told, not even later."""
+        """A refused change, or one of another account's address, is not reported, not even
+        later."""
         self.wait(self.writer.add(user("bob"), MAIL))
-        self.heard.clear()
+        self.module_calls.clear()
         asked = self.writer.add(user("alice"), MAIL)
         self.failureResultOf(Deferred.fromCoroutine(asked), ThreepidInUse)
         self.assertIs(self.wait(self.writer.remove(user("alice"), "email", MAIL.address)), False)
         self.clock.advance(LATER_S)
         self.wait(self.runner.run_due())
-        self.told("alice")
+        self.assertModuleCalls("alice")
         self.assertEqual(self.wait(self.store.owner_of("email", MAIL.address)), user("bob"))
 
     def carry_out(self) -> None:
@@ -131,76 +133,76 @@ class LocalTests(ChangesCase):
         self.wait(self.runner.run_due())
 
     def test_also(self) -> None:
-        """What is to be done with a removal is written with it, and not without it."""
+        """A removal's further jobs are written with it, and not without it."""
         other = NewJob(kind="other")
         for is_held in (False, True):
             asked = self.writer.remove(user("alice"), "email", MAIL.address, [other])
             self.assertIs(self.wait(asked), is_held)
             self.carry_out()
-            self.assertIs("other" in self.heard, is_held)
+            self.assertIs("other" in self.module_calls, is_held)
             self.wait(self.writer.add(user("alice"), MAIL))
 
     def test_forget(self) -> None:
-        """All that an account has is taken from it; others keep theirs."""
+        """All addresses of an account are removed; others keep theirs."""
         for name, threepid in (("alice", MAIL), ("alice", PHONE), ("bob", BOBS)):
             self.wait(self.writer.add(user(name), threepid))
-        self.heard.clear()
+        self.module_calls.clear()
         for _ in range(2):
             self.wait(self.writer.delete_for(user("alice")))
-        self.told("alice", (False, MAIL), (False, PHONE))
+        self.assertModuleCalls("alice", (False, MAIL), (False, PHONE))
         self.assertEqual(self.wait(self.store.of_user(user("alice"))), [])
         self.assertEqual(len(self.wait(self.store.of_user(user("bob")))), 1)
 
 
-class ForeignTests(LocalTests):
-    """Where a homeserver keeps who has which address."""
+class EmbeddedTests(LocalTests):
+    """A homeserver keeps the addresses."""
 
     def make(self) -> None:
         self.accounts = MemoryAccounts()
         self.store = MemoryThreepids(self.accounts)
-        self.writer = self.over(self.foreign(self.store))
+        self.writer = self.over(self.embedded(self.store))
 
-    def foreign(self, store: Any) -> EmbeddedThreepids:
+    def embedded(self, store: Any) -> EmbeddedThreepids:
         return EmbeddedThreepids(store=store, jobs=JobStore(self.database))
 
     def test_providesOwn(self) -> None:
-        """To the writer it is a store that knows jobs."""
-        provides(IOwnThreepidStore, self.foreign(self.store))
+        """For the writer it is a store that knows jobs."""
+        provides(IOwnThreepidStore, self.embedded(self.store))
 
     def test_cutOff(self) -> None:
-        """Whoever dies after a change leaves a job that tells of it; who dies before, one that
-        finds nothing to tell."""
+        """A process that dies after a change leaves a job that reports it; one that dies before
+        leaves a job that finds nothing to report."""
         alice = user("alice")
         for is_done in (False, True):
-            dying = self.over(self.foreign(Dying(self.store, is_done)))
+            dying = self.over(self.embedded(Dying(self.store, is_done)))
             for added, asked in (
                 (True, dying.add(alice, MAIL)),
                 (False, dying.remove(alice, "email", MAIL.address)),
             ):
                 self.failureResultOf(Deferred.fromCoroutine(asked), Died)
-                self.assertEqual(self.heard, [])
+                self.assertEqual(self.module_calls, [])
                 self.clock.advance(LATER_S)
                 self.wait(self.runner.run_due())
-                self.told("alice", *[(added, MAIL)] * is_done)
+                self.assertModuleCalls("alice", *[(added, MAIL)] * is_done)
                 if added and not is_done:
                     self.wait(self.store.add(alice, MAIL, NOW_MS))
             self.wait(self.store.remove(alice, "email", MAIL.address))
         self.assertIs(self.wait(dying.remove(alice, "email", MAIL.address)), False)
-        self.told("alice")
+        self.assertModuleCalls("alice")
 
     def test_alsoCutOff(self) -> None:
-        """A removal that has failed brings none of the jobs that do not look."""
+        """A removal that has failed begins none of the jobs that do not check it."""
         self.wait(self.writer.add(user("alice"), MAIL))
-        self.heard.clear()
-        dying = self.over(self.foreign(Dying(self.store, is_done=False)))
+        self.module_calls.clear()
+        dying = self.over(self.embedded(Dying(self.store, is_done=False)))
         asked = dying.remove(user("alice"), "email", MAIL.address, [NewJob(kind="other")])
         self.failureResultOf(Deferred.fromCoroutine(asked), Died)
         self.carry_out()
-        self.told("alice")
+        self.assertModuleCalls("alice")
 
 
 class Dying:
-    """A store whose callers die of a change: once it ``is_done``, or before."""
+    """A store whose callers die of a change: after it if ``is_done``, otherwise before."""
 
     def __init__(self, store: MemoryThreepids, is_done: bool) -> None:
         self.store = store
@@ -225,7 +227,7 @@ class NoticeTests(ChangesCase):
 
     def test_born(self) -> None:
         """Each address of a new account is a job, the same one however often it is planned, if
-        there is anybody to be told."""
+        there is a callback to tell."""
         new = NewAccount(key="k", user_id=user("alice"), created_ms=1, threepids=(MAIL, PHONE))
         jobs, again = (AddressNotice(self.changes).jobs_for(new) for _ in range(2))
         self.assertEqual(len({job.dedup_key for job in jobs}), 2)
@@ -234,9 +236,9 @@ class NoticeTests(ChangesCase):
         self.assertEqual(AddressNotice(ThreepidChanges.on(self.clock)).jobs_for(new), ())
 
     def test_late(self) -> None:
-        """Who comes late tells only what is still so; who comes at once, or has nobody to ask,
+        """A late job reports only what still holds; one that runs at once, or has no store to ask,
         what has happened."""
-        for owner, attempts, told in (
+        for owner, attempts, expected in (
             ("alice", 2, [True]),
             (None, 2, [False]),
             ("bob", 2, [False]),
@@ -247,12 +249,12 @@ class NoticeTests(ChangesCase):
                 self.wait(self.store.add(user(owner), MAIL, NOW_MS))
             for added in (True, False):
                 self.tell(AddressNotice(self.changes, self.store), attempts, added)
-            self.assertEqual([item[0] for item in self.heard], told, (owner, attempts))
-            self.heard.clear()
+            self.assertEqual([item[0] for item in self.module_calls], expected, (owner, attempts))
+            self.module_calls.clear()
             if owner is not None:
                 self.wait(self.store.remove(user(owner), "email", MAIL.address))
         self.tell(AddressNotice(self.changes), 2, True)
-        self.assertEqual(len(self.heard), 1)
+        self.assertEqual(len(self.module_calls), 1)
 
     def tell(self, notice: AddressNotice, attempts: int, added: bool) -> None:
         payload = {"user_id": str(user("alice")), "medium": "email", "address": MAIL.address}

@@ -1,5 +1,5 @@
-"""Killed at any statement boundary, a process that changes what an existing account has leaves no
-module with a wrong idea of it: the change and the job that tells of it are one (B10.4)."""
+"""A process killed at any statement boundary of a change to an account's addresses leaves no module
+with a wrong state: the change and the job that reports it are one transaction (B10.4)."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from tests.support.validations import ADD_SUBMIT, PLENTY, SECRET
 
 
 class Module:
-    """Keeps in a file who has which address, as far as it was told, beyond the end of a process."""
+    """Keeps the reported addresses in a file, beyond the end of a process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.touch()
 
-    def hear(self, what: str) -> Callable[..., None]:
+    def hook_for(self, what: str) -> Callable[..., None]:
         def hook(user_id: str, medium: str, address: str) -> None:
             with self.path.open("a") as file:
                 print(what, address, file=file)
 
         return hook
 
-    def believed(self) -> set[str]:
-        """The addresses that somebody has."""
+    def added_addresses(self) -> set[str]:
+        """The addresses that are added and not removed."""
         last = dict(reversed(line.split()) for line in self.path.read_text().splitlines())
         return {address for address, what in last.items() if what == "added"}
 
@@ -52,23 +52,25 @@ class ThreepidCrashTests(CrashCase):
 
     def equip(self, made: Subsystem) -> None:
         changes = made.hooks.threepid_changes
-        changes.additions.register("m", self.module.hear("added"))
-        changes.removals.register("m", self.module.hear("removed"))
+        changes.additions.register("m", self.module.hook_for("added"))
+        changes.removals.register("m", self.module.hook_for("removed"))
 
     def assertFollowed(self: Any, process: Process) -> None:
-        """What the module believes is so."""
+        """The module's state is that of the database."""
         super().assertFollowed(process)
-        self.assertEqual(self.module.believed(), process.rows("SELECT address FROM threepids"))
+        self.assertEqual(
+            self.module.added_addresses(), process.rows("SELECT address FROM threepids")
+        )
 
-    def proven(self: Any, process: Process, name: str) -> tuple[str, str, str]:
-        """An account that has proven an address, and not added it yet: name, token and sid."""
+    def account_with_validation(self: Any, process: Process, name: str) -> tuple[str, str, str]:
+        """An account that has validated an address, and not added it yet: name, token and sid."""
         token = process.register(name).json["access_token"]
-        wish = {"email": f"{name}@mail.example", "client_secret": SECRET, "send_attempt": 1}
-        sid = process.client.post(f"{THREEPIDS}/email/requestToken", wish, token=token).json["sid"]
+        body = {"email": f"{name}@mail.example", "client_secret": SECRET, "send_attempt": 1}
+        sid = process.client.post(f"{THREEPIDS}/email/requestToken", body, token=token).json["sid"]
         mails = process.subsystem.hooks.mails
         assert isinstance(mails, MemoryMails)
-        proof = dict(parse_qsl(urlsplit(mails.sent[-1].link).query))
-        self.assertEqual(process.client.post(ADD_SUBMIT, proof).json, {"success": True})
+        fields = dict(parse_qsl(urlsplit(mails.sent[-1].link).query))
+        self.assertEqual(process.client.post(ADD_SUBMIT, fields).json, {"success": True})
         return name, token, sid
 
     def add(self, process: Process, given: tuple[str, str, str]) -> Answer:
@@ -78,9 +80,9 @@ class ThreepidCrashTests(CrashCase):
         body = {"sid": sid, "client_secret": SECRET, "auth": auth}
         return process.client.post(f"{THREEPIDS}/add", body, token=token)
 
-    def held(self: Any, process: Process, name: str) -> tuple[str, str, str]:
-        """An account that has an address: as ``proven``."""
-        given = self.proven(process, name)
+    def account_with_address(self: Any, process: Process, name: str) -> tuple[str, str, str]:
+        """An account that has an address: as ``account_with_validation``."""
+        given = self.account_with_validation(process, name)
         self.assertEqual(self.add(process, given).json, {})
         return given
 
@@ -89,17 +91,21 @@ class ThreepidCrashTests(CrashCase):
         return process.client.post(f"{THREEPIDS}/delete", body, token=given[1])
 
     def test_added(self) -> None:
-        """Whether its user comes back to add it or not."""
-        self.crash_everywhere(self.add, lambda process, given, issued: None, self.proven)
+        """The same whether the client retries or not."""
+        self.crash_everywhere(
+            self.add, lambda process, given, issued: None, self.account_with_validation
+        )
 
     def test_removed(self) -> None:
         """The same for a removal."""
-        self.crash_everywhere(self.delete, lambda process, given, issued: None, self.held)
+        self.crash_everywhere(
+            self.delete, lambda process, given, issued: None, self.account_with_address
+        )
 
-    def bound(self: Any, process: Process, name: str) -> tuple[str, str, str]:
-        """An account whose address an identity server has bound that is not to be reached: as
-        ``proven``."""
-        given = self.held(process, name)
+    def account_with_binding(self: Any, process: Process, name: str) -> tuple[str, str, str]:
+        """An account whose address is bound at an identity server that is unreachable: as
+        ``account_with_validation``."""
+        given = self.account_with_address(process, name)
         process.change(
             "INSERT INTO bindings (user_id, medium, address, id_server, binding_id, bound_ms)"
             f" VALUES ('@{name}:test.example', 'email', '{name}@mail.example', 'id.example',"
@@ -108,7 +114,7 @@ class ThreepidCrashTests(CrashCase):
         return given
 
     def test_unbound(self) -> None:
-        """What was bound of an address that is gone is being unbound, also if nobody asks again."""
+        """The bindings of a deleted address are removed, also if no client retries."""
 
         def check(process: Process, given: tuple[str, str, str], issued: set[str]) -> None:
             gone = process.rows(
@@ -123,17 +129,19 @@ class ThreepidCrashTests(CrashCase):
             process.change(f"DELETE {unbinding}")
             process.change("DELETE FROM bindings")
 
-        self.crash_everywhere(self.delete, check, self.bound)
+        self.crash_everywhere(self.delete, check, self.account_with_binding)
 
     def test_deactivated(self) -> None:
-        """And for all that a deactivation takes away, once that has come to its end."""
+        """So are those of a deactivated account, once the deactivation has come to its end."""
 
         def request(process: Process, given: tuple[str, str, str]) -> None:
             user_id = UserID(given[0], SERVER_NAME)
             process.result(process.subsystem.handler.deactivated(user_id))
 
         self.crash_everywhere(
-            request, lambda process, given, issued: request(process, given), self.held
+            request,
+            lambda process, given, issued: request(process, given),
+            self.account_with_address,
         )
 
 

@@ -17,7 +17,7 @@ from regsys.testing import provides
 from regsys.threepids.addresses import canonical_email
 from regsys.threepids.domains import CHECK_S, EmailDomains
 from tests.config.case import ConfigCase
-from tests.support.validations import ProofCase
+from tests.support.validations import EmailValidationCase
 from tests.threepids.test_addresses import Callbacks
 
 DENIED = """\
@@ -36,7 +36,7 @@ class EmailDomainsTests(SynchronousTestCase):
         self.folder.mkdir()
 
     def write(self, name: str, text: str) -> str:
-        """Write a file whose time of change is a new one, whatever the file system's clock."""
+        """Write a file with a new modification time, whatever the file system's clock."""
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
         self.writes += 1
@@ -73,7 +73,7 @@ class EmailDomainsTests(SynchronousTestCase):
         self.assertTrue(self.allows("4915112345678", "msisdn"))
 
     def test_allow(self) -> None:
-        """With a list of those allowed nobody else is; who is denied stays so."""
+        """With a list of allowed domains no other is allowed; a denied one stays denied."""
         self.load(allow=".good.example\nbest.example", deny="bad.good.example")
         self.assertAllowed("good.example", "a.good.example", "best.example")
         self.assertDenied("bad.good.example", "a.best.example", "other.example")
@@ -81,14 +81,14 @@ class EmailDomainsTests(SynchronousTestCase):
         self.assertDenied("good.example")
 
     def test_neither(self) -> None:
-        """Without files nothing is asked for; other rules come first."""
+        """Without files every domain is allowed; other rules come first."""
         self.load()
         self.assertAllowed("spam.example")
         self.rules = EmailDomains(rules=Callbacks("email"), allow=None, deny=None)
         self.assertDenied("good.example")
 
     def test_changes(self) -> None:
-        """A change takes effect within seconds, and the file is not looked at before."""
+        """A change takes effect within seconds, and the file is not read before."""
         self.load(deny="spam.example")
         self.write("deny", "rubbish.example")
         self.assertDenied("spam.example")
@@ -97,7 +97,7 @@ class EmailDomainsTests(SynchronousTestCase):
         self.assertDenied("rubbish.example")
 
     def test_reload(self) -> None:
-        """Who asks for it has a change at once, and is told what it was; without one, nothing."""
+        """reload applies a change at once, and returns it; without a change, it returns nothing."""
         self.load(deny="spam.example\na.example")
         deny, *others = self.rules.files
         self.assertEqual(others, [])
@@ -112,7 +112,7 @@ class EmailDomainsTests(SynchronousTestCase):
         self.assertDenied("b.example")
 
     def test_breaks(self) -> None:
-        """A file that goes or breaks leaves the last good list, with one line in the log."""
+        """If a file is removed or broken the last valid list stays, with one log line."""
         self.load(deny="spam.example")
         path = self.folder / "deny"
         for breaks in (
@@ -131,14 +131,14 @@ class EmailDomainsTests(SynchronousTestCase):
         self.assertAllowed("spam.example")
 
     def test_brokenAtTheStart(self) -> None:
-        """There must be a good list to begin with."""
+        """The first list must be valid."""
         config = EmailDomainsConfig(deny_file=str(self.folder / "none"))
         self.assertRaises(ConfigError, EmailDomains.load, Callbacks(), config, self.clock.seconds)
 
 
 class ConfigTests(ConfigCase):
     def test_files(self) -> None:
-        """Files are read at the start, and complained of with their place."""
+        """Files are read at the start, and errors reported with their position."""
         path = Path(self.mktemp())
         name = "regsys.email_domains.deny_file"
         options = {"regsys": {"email_domains": {"deny_file": str(path)}}}
@@ -150,15 +150,15 @@ class ConfigTests(ConfigCase):
         self.assertEqual(self.parse(options).email_domains.deny_file, str(path))
 
 
-class RegistrationTests(ProofCase):
+class RegistrationTests(EmailValidationCase):
     def test_twoMoments(self) -> None:
-        """The list is asked when a proof begins, and again before the account is made."""
+        """The list is asked when a token is requested, and again before the account is made."""
         path = Path(self.mktemp())
         path.write_text("spam.example\n")
         own: Any = {"email_domains": {"deny_file": str(path)}, "rc_availability": False}
         self.system(**self.options, regsys=own)
-        self.assertRefused(self.ask("a@spam.example"), 403, "M_THREEPID_DENIED")
-        sid = self.proven("a@mail.example")
+        self.assertRefused(self.request_token("a@spam.example"), 403, "M_THREEPID_DENIED")
+        sid = self.validate_address("a@mail.example")
         path.write_text("spam.example\nmail.example\n")
         self.clock.advance(CHECK_S)
         answer = self.present(self.begin("alice"), sid)

@@ -1,5 +1,5 @@
 """Registering with an email address from end to end: ``regsys serve``, a mail server beside it, and
-people who read mails and press buttons; on SQLite and on PostgreSQL."""
+a user who opens mails and submits forms; on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAIL = {"notif_from": "%(app)s <noreply@test.example>", "enable_notifs": True}
 
 
 class Form(HTMLParser):
-    """The form of a page, as a browser would send it; ``links`` are all that the page has."""
+    """The form of a page, as a browser would send it; ``links`` are all links of the page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Form(HTMLParser):
 
 
 class EmailProcess:
-    """What every database must show; ``database(folder)`` gives its section of the file."""
+    """For every database; ``database(folder)`` gives its section of the file."""
 
     def serve(self, server: SMTPProcess) -> ServiceProcess:
         folder = Path(self.mktemp()).resolve()
@@ -63,12 +63,12 @@ class EmailProcess:
         return ServiceProcess(self, config)
 
     def test_endToEnd(self) -> None:
-        """Asked, mailed, read, opened, confirmed by the page's button, registered, logged in by
-        the address, and to be notified there; no log line has told what proves it."""
+        """Requested, mailed, opened, confirmed by the page's button, registered, logged in by the
+        address, and notified there; no log line has a secret of the validation."""
         with smtp_process() as server:
             service = self.serve(server)
-            wish = {"username": "alice", "password": PASSWORD}
-            session = service.ask("POST", f"{V3}/register", wish).json["session"]
+            fields = {"username": "alice", "password": PASSWORD}
+            session = service.ask("POST", f"{V3}/register", fields).json["session"]
             body = {"email": "Alice@mail.example", "client_secret": "se.cret", "send_attempt": 1}
             sid = service.ask("POST", f"{V3}/register/email/requestToken", body).json["sid"]
             mail = server.next_mail()
@@ -90,11 +90,11 @@ class EmailProcess:
             account = service.ask("POST", f"{V3}/register", {"auth": auth})
             self.assertEqual((account.status, account.json["user_id"]), (200, ALICE), account)
             self.log_in(service)
-            told = service.ask("GET", f"{V3}/pushers", token=account.json["access_token"])
-            self.assertEqual([item["pushkey"] for item in told.json["pushers"]], [ADDRESS])
-            said = service.stop()
+            answer = service.ask("GET", f"{V3}/pushers", token=account.json["access_token"])
+            self.assertEqual([item["pushkey"] for item in answer.json["pushers"]], [ADDRESS])
+            output = service.stop()
             for secret in (form.fields["token"], ADDRESS, "se.cret"):
-                self.assertNotIn(secret, said)
+                self.assertNotIn(secret, output)
 
     def log_in(self, service: ServiceProcess) -> None:
         who = {"type": "m.id.thirdparty", "medium": "email", "address": ADDRESS}

@@ -6,13 +6,13 @@ from typing import Any
 
 from tests.support.case import PASSWORD
 from tests.support.client import V3, Answer
-from tests.support.validations import ALICE, PLENTY, ProofCase
+from tests.support.validations import ALICE, PLENTY, EmailValidationCase
 
 BOB = "bob@mail.example"
 
 
-class LoginTests(ProofCase):
-    """One may log in by one's address, in whatever spelling."""
+class LoginTests(EmailValidationCase):
+    """A user may log in by an address, in any spelling."""
 
     def login(self, password: str = PASSWORD, **fields: Any) -> Answer:
         body = {"type": "m.login.password", "password": password, **fields}
@@ -20,15 +20,15 @@ class LoginTests(ProofCase):
 
     def test_byAddress(self) -> None:
         """By the identifier of the specification, or the old keys."""
-        self.taken()
+        self.register_with_address()
         third = {"medium": "email", "address": " Alice@Mail.EXAMPLE"}
         for fields in ({"identifier": {"type": "m.id.thirdparty", **third}}, third):
             answer = self.login(**fields)
             self.assertEqual((answer.status, answer.json["user_id"]), (200, "@owner:test.example"))
 
     def test_byNumber(self) -> None:
-        """By phone, too, where an account has one."""
-        self.taken()
+        """By a phone number, too, if an account has it."""
+        self.register_with_address()
         sql = "UPDATE threepids SET medium = 'msisdn', address = '4915112345678'"
         self.change(sql)
         phone = {"type": "m.id.phone", "country": "DE"}
@@ -40,9 +40,9 @@ class LoginTests(ProofCase):
             self.assertEqual(self.login(**fields).status, 200, fields)
 
     def test_refused(self) -> None:
-        """An address of nobody's, one that is none, and a wrong password are one answer; each
+        """An unknown address, a malformed one, and a wrong password have the same answer; each
         address has a limit of its own."""
-        self.taken()
+        self.register_with_address()
         answers = set()
         for address, password in ((ALICE, "wrong"), (BOB, PASSWORD), ("nobody", PASSWORD)):
             answer = self.login(password, medium="email", address=address)
@@ -57,7 +57,7 @@ class LoginTests(ProofCase):
         self.assertEqual(statuses, [403, 429, 403, 429, 403])
 
     def test_shapes(self) -> None:
-        """What is missing or of another kind is told."""
+        """A missing key or one of another type is refused."""
         third = {"type": "m.id.thirdparty"}
         for fields, errcode in (
             ({"identifier": third}, "M_MISSING_PARAM"),

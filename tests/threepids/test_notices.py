@@ -1,4 +1,4 @@
-"""What modules have to say of the addresses that a new account has (contract B10.4)."""
+"""Callbacks of modules on the addresses of a new account (contract B10.4)."""
 
 from __future__ import annotations
 
@@ -9,54 +9,57 @@ from twisted.internet.defer import Deferred
 from regsys.jobs import JobRunner
 from regsys.model import Registration, UserID
 from tests.support.case import DUMMY
-from tests.support.validations import ALICE, ProofCase
+from tests.support.validations import ALICE, EmailValidationCase
 
-HER = "@alice:test.example"
-ADDED = ("added", HER, "email", ALICE)
+ALICE_ID = "@alice:test.example"
+ADDED = ("added", ALICE_ID, "email", ALICE)
 
 
-class NewAccountCase(ProofCase):
-    """``self.heard`` is what a module has heard, which answers with ``self.objection``."""
+class NewAccountCase(EmailValidationCase):
+    """``self.module_calls`` has the calls of a module's callbacks; the check returns
+    ``self.objection``."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.heard: list[Any] = []
+        self.module_calls: list[Any] = []
         self.objection: Any = None
-        self.over_again()
+        self.restart()
 
-    def over_again(self, **options: Any) -> None:
+    def restart(self, **options: Any) -> None:
         """The same server, after a restart."""
         hooks = self.hooks(mails=self.mails)
         changes = hooks.threepid_changes
-        changes.checks.register("m", lambda *args: self.hear("check", *args))
-        changes.additions.register("m", lambda *args: self.hear("added", *args))
+        changes.checks.register("m", lambda *args: self.recording_hook("check", *args))
+        changes.additions.register("m", lambda *args: self.recording_hook("added", *args))
         self.system(database=self.database, hooks=hooks, **{**self.options, **options})
 
-    def hear(self, *what: Any) -> Any:
-        self.heard.append((*what, self.counts()["users"]))
+    def recording_hook(self, *what: Any) -> Any:
+        self.module_calls.append((*what, self.counts()["users"]))
         return self.objection if what[0] == "check" else None
 
 
 class NewAccountTests(NewAccountCase):
     def test_order(self) -> None:
-        """A module is asked before the account exists, and told once it does; the same answer
-        once more asks and tells nobody."""
-        session, sid = self.begin(), self.proven()
+        """A module is asked before the account exists, and told once it does; a replay of the
+        answer calls no module."""
+        session, sid = self.begin(), self.validate_address()
         for _ in range(2):
             self.assertRegistered(self.present(session, sid), "alice")
-        self.assertEqual(self.heard, [("check", HER, "email", ALICE, True, 0), (*ADDED, 1)])
+        self.assertEqual(
+            self.module_calls, [("check", ALICE_ID, "email", ALICE, True, 0), (*ADDED, 1)]
+        )
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_withoutAddress(self) -> None:
-        """Who registers without an address is not talked of."""
-        self.over_again(registrations_require_3pid=[])
+        """A registration without an address calls no module."""
+        self.restart(registrations_require_3pid=[])
         self.assertRegistered(self.go_on(self.begin(), DUMMY), "alice")
-        self.assertEqual(self.heard, [])
+        self.assertEqual(self.module_calls, [])
 
     def test_refused(self) -> None:
-        """An objection refuses the registration in the module's words, before anything is
-        written; the session lives on, and its proof is as good as before."""
-        session, sid = self.begin(), self.proven()
+        """An objection refuses the registration in the module's words, before anything is written;
+        the session lives on, and its validation stays valid."""
+        session, sid = self.begin(), self.validate_address()
         for objection, errcode in (
             ((None, "Not on Sundays."), "M_THREEPID_DENIED"),
             (("ORG.EXAMPLE", "Not on Sundays."), "ORG.EXAMPLE"),
@@ -71,53 +74,55 @@ class NewAccountTests(NewAccountCase):
         self.assertRefused(self.present(session, sid), 503, "M_UNKNOWN")
         self.objection = None
         self.assertRegistered(self.present(session, sid), "alice")
-        self.assertEqual(self.heard[-1], (*ADDED, 1))
+        self.assertEqual(self.module_calls[-1], (*ADDED, 1))
 
     def test_vouchedFor(self) -> None:
-        """An address that somebody vouches for is the account's as well: asked about, and told."""
+        """A vouched address belongs to the account as well: modules are asked and told."""
         registration = Registration(key="key", localpart="alice", bind_emails=(ALICE,))
         self.wait(self.subsystem.handler.register_user(registration))
-        self.assertEqual(self.heard, [("check", HER, "email", ALICE, True, 0), (*ADDED, 1)])
+        self.assertEqual(
+            self.module_calls, [("check", ALICE_ID, "email", ALICE, True, 0), (*ADDED, 1)]
+        )
 
     def test_drawnName(self) -> None:
-        """Where no name was asked for, the module is told the one that was drawn: it is the
-        account's."""
+        """If no name was asked for, the module is told the drawn name, which is the account's."""
         session = self.challenge(password="correct horse")["session"]
-        answer = self.present(session, self.proven())
+        answer = self.present(session, self.validate_address())
         self.assertEqual(answer.status, 200, answer)
         who = answer.json["user_id"]
         expected = [("check", who, "email", ALICE, True, 0), ("added", who, "email", ALICE, 1)]
-        self.assertEqual(self.heard, expected)
+        self.assertEqual(self.module_calls, expected)
 
     def test_crash(self) -> None:
-        """A process that dies between the account and the notice has told nobody; the next one
+        """A process that dies between the account and the notice has told no module; the next one
         does, and only then."""
-        session, sid = self.begin(), self.proven()
-        # It writes jobs, and never gets to run them.
+        session, sid = self.begin(), self.validate_address()
+        # It writes jobs, and never runs them.
         self.patch(JobRunner, "_start_held", lambda runner, jobs: None)
-        self.over_again()
+        self.restart()
         self.assertRegistered(self.present(session, sid), "alice")
-        self.assertNotIn((*ADDED, 1), self.heard)
-        self.over_again()
+        self.assertNotIn((*ADDED, 1), self.module_calls)
+        self.restart()
         self.clock.advance(61)
         self.wait(self.subsystem.jobs.run_due())
-        self.assertEqual(self.heard.count((*ADDED, 1)), 1)
+        self.assertEqual(self.module_calls.count((*ADDED, 1)), 1)
         self.assertEqual(self.rows("SELECT kind FROM jobs WHERE kind LIKE 'tell%'"), [])
 
     def test_lostMeanwhile(self) -> None:
-        """Nobody is told that an account has what it has lost before a process came to tell."""
-        session, sid = self.begin(), self.proven()
+        """No module is told of an address that the account has lost before the job ran."""
+        session, sid = self.begin(), self.validate_address()
         self.patch(JobRunner, "_start_held", lambda runner, jobs: None)
-        self.over_again()
+        self.restart()
         self.assertRegistered(self.present(session, sid), "alice")
         self.wait(self.subsystem.handler.deactivated(UserID("alice", "test.example")))
         self.clock.advance(61)
         self.wait(self.subsystem.jobs.run_due())
-        self.assertNotIn((*ADDED, 1), self.heard)
+        self.assertNotIn((*ADDED, 1), self.module_calls)
         self.assertEqual(self.rows("SELECT kind FROM jobs WHERE kind LIKE 'tell%'"), [])
 
     def test_trouble(self) -> None:
-        """A module that raises, or never ends, holds up neither who registers nor the others."""
+        """A module that raises, or never ends, delays neither the registration nor the other
+        modules."""
 
         def broken(*args: Any) -> None:
             raise RuntimeError("broken")
@@ -125,9 +130,9 @@ class NewAccountTests(NewAccountCase):
         additions = self.subsystem.hooks.threepid_changes.additions
         additions.register("broken", broken)
         additions.register("hanging", lambda *args: Deferred())
-        additions.register("sound", lambda *args: self.heard.append("sound"))
-        self.assertRegistered(self.present(self.begin(), self.proven()), "alice")
-        self.assertEqual(self.heard[-1], "sound")
+        additions.register("sound", lambda *args: self.module_calls.append("sound"))
+        self.assertRegistered(self.present(self.begin(), self.validate_address()), "alice")
+        self.assertEqual(self.module_calls[-1], "sound")
         self.clock.advance(10)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual(self.counts()["jobs"], 0)

@@ -1,5 +1,5 @@
 """Phone numbers against ``regsys serve`` as a real process, with an identity server on loopback
-that does all that one may do wrong (contract B7.8, threat C9)."""
+that has every fault (contract B7.8, threat C9)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.outbound.http import DEADLINE_S
-from tests.doubles.identity import CODE, NO_PROOFS, ODD_PROOFS, SILENCES, IdentityProcess
+from tests.doubles.identity import (
+    CODE,
+    MEANINGLESS,
+    NOT_VALIDATED,
+    ODD_VALIDATIONS,
+    IdentityProcess,
+)
 from tests.support import postgres
-from tests.support.log_canaries import told
+from tests.support.log_canaries import leaked
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
 
 V3 = "/_matrix/client/v3"
 STAGE = "m.login.msisdn"
 NUMBER, CANONICAL = "0151 12345678", "4915112345678"
 PASSWORD = "correct horse battery staple"
-# The service gives up by its deadline; the rest is a slow machine's share.
+# The service gives up at its deadline; the rest is an allowance for a slow machine.
 IN_TIME_S = 2 * DEADLINE_S
 
 
 class PhoneFlows:
-    """What every database must show; ``database(folder)`` gives its section of the file."""
+    """For every database; ``database(folder)`` gives its section of the file."""
 
     def setUp(self: Any) -> None:
         self.double = IdentityProcess(self)
@@ -37,7 +43,7 @@ class PhoneFlows:
             account_threepid_delegates={"msisdn": self.double.url},
             registrations_require_3pid=["msisdn"],
             rc_3pid_validation={"per_second": 1000, "burst_count": 1000},
-            # Never by way of a proxy that the environment names.
+            # Never through a proxy that the environment names.
             no_proxy_hosts=["127.0.0.1"],
         )
         self.service = ServiceProcess(self, config)
@@ -45,7 +51,7 @@ class PhoneFlows:
     def tearDown(self: Any) -> None:
         secrets = {"a number": CANONICAL, "as written": NUMBER, "a sid": "canary"}
         secrets["the password"] = PASSWORD
-        self.assertEqual(told(self.service.output, secrets), [])
+        self.assertEqual(leaked(self.service.output, secrets), [])
         self.assertNotIn("Traceback", self.service.output)
 
     def ask(self: Any, client_secret: str) -> Answer:
@@ -61,16 +67,16 @@ class PhoneFlows:
         return answer
 
     def test_registers(self: Any) -> None:
-        """Asked, proven, registered, and logged in by the number; whatever goes wrong on the way
-        passes nobody and leaves the session alive."""
+        """Requested, validated, registered, and logged in by the number; any fault on the way
+        passes no stage and leaves the session alive."""
         begun = self.service.ask(
             "POST", f"{V3}/register", {"username": "alice", "password": PASSWORD}
         )
         self.assertEqual(begun.json["flows"], [{"stages": [STAGE]}])
         session = begun.json["session"]
-        for name in NO_PROOFS:
+        for name in NOT_VALIDATED:
             self.assertEqual(self.present(session, f"{name}..canary").status, 401, name)
-        for name in {*ODD_PROOFS, *SILENCES} - {"empty-object"}:
+        for name in {*ODD_VALIDATIONS, *MEANINGLESS} - {"empty-object"}:
             self.assertEqual(self.present(session, f"{name}..canary").status, 503, name)
             self.assertIn(self.ask(f"{name}..canary").status, (200, 503), name)
         asked = self.ask("secret")
@@ -89,8 +95,8 @@ class PhoneFlows:
         self.assertEqual(self.service.ask("POST", f"{V3}/login", login).status, 200)
 
     def double_goes_and_comes(self: Any, session: str, sid: str) -> None:
-        """Who waits for a server that stalls is answered in time; once it
-        is back nothing is lost."""
+        """A request that waits for a stalled server is answered in time; once the server is back
+        nothing is lost."""
         before = time.monotonic()
         self.double.pause()
         self.assertEqual(self.present(session, sid).status, 503)
@@ -108,4 +114,4 @@ class PostgreSQLPhoneTests(PhoneFlows, SynchronousTestCase):
         return psycopg2(postgres.dsn(self))
 
     def double_goes_and_comes(self, session: str, sid: str) -> None:
-        """It takes ten seconds, so one database is enough."""
+        """This takes ten seconds, so one database is enough."""

@@ -1,5 +1,5 @@
-"""Sixteen clients after one phone number, against real processes on both databases: one account
-owns it, and a proof of another server passes one session (threat A6, B4, F2)."""
+"""Sixteen clients with one phone number, against real processes on both databases: one account owns
+it, and a validation session of another server passes one UIA session (threat A6, B4, F2)."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class PhoneRaces(RaceCase):
         self.caller = Caller(self.services[0].base_url)
         self.addCleanup(self.caller.close)
 
-    def proof(self: Any, number: int) -> str:
-        """This number has been proven once more; the sid."""
+    def validation(self: Any, number: int) -> str:
+        """This number has been validated once more; the sid."""
         wanted = {"phone_number": f"0151 {12345000 + number}", "country": "DE"}
         wanted.update(client_secret=SECRET, send_attempt=1)
         sid = self.caller.ask("POST", REQUEST, wanted).json["sid"]
@@ -59,7 +59,7 @@ class PhoneRaces(RaceCase):
         return [answer.json["session"] for answer in answers]
 
     def present(self: Any, sessions: list[str], sids: list[str]) -> Any:
-        """Each brings its proof to its session."""
+        """Each presents its validation in its session."""
 
         def body(contender: int) -> Any:
             creds = {"sid": sids[contender], "client_secret": SECRET}
@@ -76,24 +76,26 @@ class PhoneRaces(RaceCase):
         self.assertAccounts(numbers)
 
     def test_oneNumber(self: Any) -> None:
-        """Of sixteen who have each proven one number, one registers with it."""
+        """Of sixteen clients that have each validated one number, one registers with it."""
         for number in range(ROUNDS):
-            answers = self.present(self.sessions(), [self.proof(number) for _ in range(CONTENDERS)])
+            answers = self.present(
+                self.sessions(), [self.validation(number) for _ in range(CONTENDERS)]
+            )
             self.assertEqual(answers, {None: 1, "M_THREEPID_IN_USE": CONTENDERS - 1})
         self.assertOwned(ROUNDS)
 
-    def test_oneProof(self: Any) -> None:
-        """Of sixteen sessions that present one proof at once, one gets it."""
+    def test_oneValidation(self: Any) -> None:
+        """Of sixteen sessions that present one validation at once, one gets it."""
         for number in range(FEW_ROUNDS):
-            sids = [self.proof(number)] * CONTENDERS
+            sids = [self.validation(number)] * CONTENDERS
             answers = self.present(self.sessions(), sids)
             self.assertEqual(answers, {None: 1, "M_UNAUTHORIZED": CONTENDERS - 1})
         self.assertOwned(FEW_ROUNDS)
 
     def test_oneSession(self: Any) -> None:
-        """A session that presents its proof sixteen times at once makes one account."""
+        """A session that presents its validation sixteen times at once makes one account."""
         for number in range(FEW_ROUNDS):
-            sids = [self.proof(number)] * CONTENDERS
+            sids = [self.validation(number)] * CONTENDERS
             answers = self.present(self.sessions()[:1] * CONTENDERS, sids)
             self.assertEqual(answers, {None: CONTENDERS})
         self.assertOwned(FEW_ROUNDS)

@@ -1,4 +1,4 @@
-"""Registering with a phone number that an identity server proves (contract B7.8, B8.6)."""
+"""Registering with a phone number that an identity server validates (contract B7.8, B8.6)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from regsys.outbound.http import DEADLINE_S
 from tests.doubles.identity import (
     API,
     CODE,
-    NO_PROOFS,
-    ODD_PROOFS,
+    MEANINGLESS,
+    NOT_VALIDATED,
+    ODD_VALIDATIONS,
     REFUSALS,
-    SILENCES,
     STALL,
     VALIDATED_MS,
     IdentityDouble,
 )
-from tests.support.case import PASSWORD, DialogueCase
+from tests.support.case import PASSWORD, UIASessionCase
 from tests.support.client import V3, Answer
-from tests.support.log_canaries import watch
+from tests.support.log_canaries import watch_for_leaks
 
 STAGE = "m.login.msisdn"
 REQUEST = f"{V3}/register/msisdn/requestToken"
@@ -32,12 +32,12 @@ NUMBER = "0151 12345678"
 CANONICAL = "4915112345678"
 PLENTY = {"per_second": 1000, "burst_count": 1000}
 MAILS = {"email": {"notif_from": "a@test.example"}}
-# Asked too often, it says nothing of a proof.
+# A rate-limited answer says nothing about a validation.
 LIMITED = "limited"
 UNAVAILABLE = (503, "M_UNKNOWN")
 
 
-class PhoneCase(DialogueCase):
+class PhoneCase(UIASessionCase):
     options: ClassVar[Mapping[str, Any]] = {"registrations_require_3pid": ["msisdn"]}
 
     def system(self, **options: Any) -> None:
@@ -46,7 +46,7 @@ class PhoneCase(DialogueCase):
         options.setdefault("account_threepid_delegates", {"msisdn": "http://id.example/"})
         super().system(agent=RequestTraversalAgent(self.double), **options)
 
-    def ask(self, number: Any = NUMBER, country: Any = "DE", **more: Any) -> Answer:
+    def request_token(self, number: Any = NUMBER, country: Any = "DE", **more: Any) -> Answer:
         body = {"phone_number": number, "country": country, "client_secret": SECRET}
         return self.client.post(REQUEST, {**body, "send_attempt": 1, **more})
 
@@ -54,9 +54,9 @@ class PhoneCase(DialogueCase):
         body = {"sid": sid, "client_secret": SECRET, "token": token}
         return self.client.post(SUBMIT, body)
 
-    def proven(self, **more: Any) -> str:
-        """A number is proven; the sid."""
-        sid = self.ask(**more).json["sid"]
+    def validate_number(self, **more: Any) -> str:
+        """Validate a number; the sid."""
+        sid = self.request_token(**more).json["sid"]
         answer = self.submit(sid)
         self.assertEqual((answer.status, answer.json), (200, {"success": True}), answer)
         assert isinstance(sid, str)
@@ -72,9 +72,8 @@ class PhoneCase(DialogueCase):
 
 class RequestTests(PhoneCase):
     def test_passedOn(self) -> None:
-        """What was asked goes on as it was written; the answer comes back, with our address to
-        bring the code to."""
-        answer = self.ask(next_link="https://app.example/", id_server="x", extra=1)
+        """The request is passed on as written; the answer comes back, with our submit_url."""
+        answer = self.request_token(next_link="https://app.example/", id_server="x", extra=1)
         self.assertEqual(answer.status, 200, answer)
         plain = {"success": True, "msisdn": "x", "intl_fmt": "+49 …"}
         submit_url = f"https://test.example{SUBMIT}"
@@ -83,10 +82,10 @@ class RequestTests(PhoneCase):
         fields = {"country": "DE", "phone_number": NUMBER, "client_secret": SECRET}
         more = {"send_attempt": 1, "next_link": "https://app.example/"}
         self.assertEqual(self.double.asked[0][1], {**fields, **more})
-        self.assertEqual(self.ask(country="de").status, 200)
+        self.assertEqual(self.request_token(country="de").status, 200)
 
     def test_refused(self) -> None:
-        """What is no request, in the order in which it is looked at; nobody is asked."""
+        """Malformed requests, in the order of the checks; the identity server is not asked."""
         for body, errcode in (
             ({"number": None}, "M_BAD_JSON"),
             ({"country": 49}, "M_BAD_JSON"),
@@ -102,13 +101,14 @@ class RequestTests(PhoneCase):
             ({"send_attempt": True}, "M_BAD_JSON"),
             ({"next_link": "javascript:x"}, "M_INVALID_PARAM"),
         ):
-            self.assertRefused(self.ask(**body), 400, errcode, body)
+            self.assertRefused(self.request_token(**body), 400, errcode, body)
         body = {"phone_number": NUMBER, "country": "DE", "client_secret": SECRET}
         self.assertRefused(self.client.post(REQUEST, body), 400, "M_MISSING_PARAM")
         self.assertEqual(self.double.asked, [])
 
     def test_switchedOff(self) -> None:
-        """Without a way to prove numbers, with numbers switched off, or with registration off."""
+        """Without a way to validate numbers, with numbers switched off, or with registration
+        off."""
         unsupported = "M_THREEPID_MEDIUM_NOT_SUPPORTED"
         for options, status, errcode in (
             ({"account_threepid_delegates": None}, 400, unsupported),
@@ -117,17 +117,17 @@ class RequestTests(PhoneCase):
         ):
             options = {"registrations_require_3pid": [], **options}
             self.system(**options)
-            self.assertRefused(self.ask(number=None), status, errcode, options)
+            self.assertRefused(self.request_token(number=None), status, errcode, options)
             self.assertEqual(self.double.asked, [])
 
     def test_denied(self) -> None:
-        """A number that is not allowed is refused, and uses up no limit."""
+        """A number that is not allowed is refused, and does not count against the limit."""
         allowed = [{"medium": "msisdn", "pattern": r"^4915\d+$"}]
         tight = {"per_second": 0.001, "burst_count": 1}
         self.system(allowed_local_3pids=allowed, rc_3pid_validation=tight)
         for _ in range(3):
-            self.assertRefused(self.ask("030 1234567"), 403, "M_THREEPID_DENIED")
-        self.assertEqual(self.ask().status, 200)
+            self.assertRefused(self.request_token("030 1234567"), 403, "M_THREEPID_DENIED")
+        self.assertEqual(self.request_token().status, 200)
 
     def test_limits(self) -> None:
         """Spellings of one number share a limit, and so do the numbers of one client."""
@@ -148,33 +148,37 @@ class RequestTests(PhoneCase):
         ]
         self.assertEqual(statuses, [200, 200, 429])
         self.assertEqual(len(self.double.asked), 2)
-        numbers = [self.ask(f"0151 1234567{digit}").status for digit in range(3)]
+        numbers = [self.request_token(f"0151 1234567{digit}").status for digit in range(3)]
         self.assertEqual(numbers, [200, 200, 429])
 
     def test_inUse(self) -> None:
-        """A taken number is refused, unless that is hidden: then its owner gets a code."""
-        self.assertRegistered(self.present(self.begin("owner"), self.proven()), "owner")
+        """A number in use is refused, unless that is hidden: then its user gets a code."""
+        self.assertRegistered(self.present(self.begin("owner"), self.validate_number()), "owner")
         asked = len(self.double.asked)
-        self.assertRefused(self.ask(), 400, "M_THREEPID_IN_USE")
+        self.assertRefused(self.request_token(), 400, "M_THREEPID_IN_USE")
         self.assertEqual(len(self.double.asked), asked)
         self.system(database=self.database, request_token_inhibit_3pid_errors=True)
-        answer = self.ask()
+        answer = self.request_token()
         self.assertEqual((answer.status, answer.json["sid"]), (200, "given0"))
 
     def test_delegateFails(self) -> None:
-        """A refusal is passed on; what is no answer is a 503, and no secret is logged."""
-        watch(self, {"the number": CANONICAL, "as written": NUMBER, "the secret": "canary"})
+        """A refusal is passed on; an invalid answer is a 503, and no secret is logged."""
+        watch_for_leaks(
+            self, {"the number": CANONICAL, "as written": NUMBER, "the secret": "canary"}
+        )
         for name, (status, body) in REFUSALS.items():
-            answer = self.ask(client_secret=f"{name}..canary")
+            answer = self.request_token(client_secret=f"{name}..canary")
             self.assertRefused(answer, status, body["errcode"], name)
-        for name in SILENCES:
-            self.assertRefused(self.ask(client_secret=f"{name}..canary"), *UNAVAILABLE, name)
+        for name in MEANINGLESS:
+            self.assertRefused(
+                self.request_token(client_secret=f"{name}..canary"), *UNAVAILABLE, name
+            )
 
 
 class SubmitTests(PhoneCase):
     def test_code(self) -> None:
-        """The right code proves, a wrong one does not, and another's session stays shut."""
-        sid = self.ask().json["sid"]
+        """The right code validates, a wrong one does not, and another session is not affected."""
+        sid = self.request_token().json["sid"]
         refused = self.submit(sid, "000000")
         self.assertRefused(refused, 400, "M_TOKEN_INCORRECT")
         self.assertIs(refused.json["success"], False)
@@ -183,33 +187,33 @@ class SubmitTests(PhoneCase):
     def test_limit(self) -> None:
         """Wrong codes are limited by the client's address, right ones are not."""
         self.system(rc_3pid_validation={"per_second": 0.001, "burst_count": 3})
-        sid = self.ask().json["sid"]
+        sid = self.request_token().json["sid"]
         statuses = [self.submit(sid, token).status for token in (CODE, CODE, "1", "2", "3", CODE)]
         self.assertEqual(statuses, [200, 200, 400, 400, 400, 429])
 
     def test_delegateFails(self) -> None:
         for name, (status, body) in REFUSALS.items():
             self.assertRefused(self.submit(f"{name}..1"), status, body["errcode"], name)
-        for name in SILENCES:
+        for name in MEANINGLESS:
             self.assertRefused(self.submit(f"{name}..1"), *UNAVAILABLE, name)
 
     def test_withoutDelegate(self) -> None:
-        """There is nothing to submit to."""
+        """There is no server to submit to."""
         self.system(account_threepid_delegates=None, registrations_require_3pid=[])
         self.assertRefused(self.submit("sid"), 400, "M_NO_VALID_SESSION")
 
 
 class StageTests(PhoneCase):
     def test_registers(self) -> None:
-        """A proven number is the new account's, in its one form."""
+        """A validated number is the new account's, in its canonical form."""
         begun = self.challenge(username="alice", password=PASSWORD)
         self.assertEqual(begun["flows"], [{"stages": [STAGE]}])
-        answer = self.present(begun["session"], self.proven(number="+4915112345678"))
+        answer = self.present(begun["session"], self.validate_number(number="+4915112345678"))
         self.assertRegistered(answer, "alice")
         self.assertEqual(self.owners(), {CANONICAL: "@alice:test.example"})
 
     def test_flows(self) -> None:
-        """A number may be one way in beside others."""
+        """A number may be one flow among others."""
         self.system(registrations_require_3pid=[], email={"notif_from": "a@test.example"})
         email = "m.login.email.identity"
         flows = [["m.login.dummy"], [email], [STAGE], [STAGE, email]]
@@ -218,27 +222,27 @@ class StageTests(PhoneCase):
         self.system(registrations_require_3pid=[], disable_msisdn_registration=True)
         found = self.challenge(username="alice", password=PASSWORD)
         self.assertEqual(found["flows"], [{"stages": ["m.login.dummy"]}])
-        # It is configured, so it may be passed, though no flow asks for it.
+        # It is configured, so it may be passed, although no flow requires it.
         passed = self.present(found["session"], "good")
         self.assertEqual((passed.status, passed.json["completed"]), (401, [STAGE]), passed)
 
-    def test_notProven(self) -> None:
-        """What the other server does not plainly say is proven passes nobody, and the session
+    def test_notValidated(self) -> None:
+        """An answer that does not clearly validate the number passes no stage, and the session
         lives on."""
-        watch(self, {"the number": CANONICAL, "sid": "canary"})
+        watch_for_leaks(self, {"the number": CANONICAL, "sid": "canary"})
         session = self.begin("alice")
-        for name in ({*REFUSALS} - {LIMITED}) | {*NO_PROOFS, "never-heard-of", "empty-object"}:
+        for name in ({*REFUSALS} - {LIMITED}) | {*NOT_VALIDATED, "never-heard-of", "empty-object"}:
             answer = self.present(session, f"{name}..canary")
             self.assertRefused(answer, 401, "M_UNAUTHORIZED", name)
             self.assertEqual(answer.json["completed"], [], name)
-        for name in (*ODD_PROOFS, *SILENCES, LIMITED):
+        for name in (*ODD_VALIDATIONS, *MEANINGLESS, LIMITED):
             if name != "empty-object":
                 self.assertRefused(self.present(session, f"{name}..canary"), *UNAVAILABLE, name)
         self.assertEqual(self.counts()["users"], 0)
         self.assertRegistered(self.present(session, "good"), "alice")
 
     def test_stalls(self) -> None:
-        """Who waits for a server that stalls is answered when the deadline is over."""
+        """A request that waits for a stalled server is answered at the deadline."""
         session = self.begin("alice")
         request = self.client.start(
             "POST",
@@ -256,7 +260,7 @@ class StageTests(PhoneCase):
         self.assertRefused(self.client.answer(request), *UNAVAILABLE)
 
     def test_shape(self) -> None:
-        """A missing or odd key of threepid_creds is told without asking anybody."""
+        """A missing or malformed key of threepid_creds is refused without asking the server."""
         session = self.begin("alice")
         for creds, errcode in (
             ({}, "M_MISSING_PARAM"),
@@ -269,7 +273,8 @@ class StageTests(PhoneCase):
         self.assertEqual(self.double.asked, [])
 
     def test_oneSession(self) -> None:
-        """A proof passes one session, however its sid is spelt; in that one it may come again."""
+        """A validation passes one session, however its sid is spelt; that session may present it
+        again."""
         self.system(registrations_require_3pid=["msisdn", "email"], **MAILS)
         first, second = self.begin("alice"), self.begin("bob")
         for _ in range(2):
@@ -281,8 +286,8 @@ class StageTests(PhoneCase):
         self.assertEqual([tuple(row) for row in rows], [(CANONICAL, VALIDATED_MS, first)])
 
     def test_old(self) -> None:
-        """A proof makes one account, also when that is no more, and the session is forgotten: what
-        was proven before the longest dialogue proves nothing."""
+        """A validation makes one account, also when that is deactivated and the session is deleted:
+        one that is older than the longest session is refused."""
         self.clock.advance((VALIDATED_MS + GOOD_FOR_MS) / 1000 - self.clock.seconds() - 3600)
         self.assertRegistered(self.present(self.begin("alice"), "good"), "alice")
         self.wait(self.subsystem.handler.deactivated(UserID("alice", "test.example")))
@@ -294,7 +299,8 @@ class StageTests(PhoneCase):
             self.assertRefused(answer, 401, "M_UNAUTHORIZED", hours)
 
     def test_forgottenSession(self) -> None:
-        """A proof is remembered for as long as it is good, also if its session ends before."""
+        """A used validation is remembered for as long as it is valid, also if its session ends
+        before."""
         self.clock.rightNow -= 47 * 3600
         session = self.begin("alice")
         self.clock.advance(47 * 3600)
@@ -305,22 +311,22 @@ class StageTests(PhoneCase):
         self.assertRefused(self.present(self.begin("bob"), "good"), 401, "M_UNAUTHORIZED")
 
     def test_anotherNumber(self) -> None:
-        """Who presents another proof, and fails, has not the first one any more."""
+        """A session that presents another validation, and fails, has lost the first one."""
         self.system(registrations_require_3pid=["msisdn", "email"], **MAILS)
         session = self.begin("alice")
         self.assertEqual(self.present(session, "good").json["completed"], [STAGE])
         self.assertEqual(self.present(session, "no-session").json["completed"], [])
 
     def test_denied(self) -> None:
-        """A number that is not allowed by now makes no account, though it is proven."""
+        """A number that is not allowed any more makes no account, although it is validated."""
         allowed = [{"medium": "msisdn", "pattern": r"^33\d+$"}]
         self.system(allowed_local_3pids=allowed)
         self.assertRefused(self.present(self.begin("a"), "good"), 403, "M_THREEPID_DENIED")
         self.assertEqual(self.owners(), {})
 
     def test_oneAccount(self) -> None:
-        """Of two who have proven one number, one has it."""
-        sids = [self.proven(), self.proven(number="+49 151 12345678")]
+        """Of two clients that have validated one number, one gets it."""
+        sids = [self.validate_number(), self.validate_number(number="+49 151 12345678")]
         sessions = [self.begin("alice"), self.begin("bob")]
         self.assertRegistered(self.present(sessions[0], sids[0]), "alice")
         self.assertRefused(self.present(sessions[1], sids[1]), 400, "M_THREEPID_IN_USE")

@@ -1,4 +1,4 @@
-"""Sixteen clients after one email address, against real processes on both databases: one account
+"""Sixteen clients with one email address, against real processes on both databases: one account
 owns it, and the others are refused before they have one (threat B4, F2)."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOKENS = ValidationTokens(MACAROON_SECRET.encode())
 
 
 class ThreepidRaces(RaceCase):
-    """Nobody sends mails here: what they would bring is computed, as the server does."""
+    """No mails are sent here: their tokens are computed, as the server does."""
 
     options: ClassVar[Mapping[str, Any]] = {
         "email": {"notif_from": "server@test.example"},
@@ -44,13 +44,13 @@ class ThreepidRaces(RaceCase):
         self.behind = self.connect()
 
     def crowded(self: Any, path: str, body: Any) -> list[Answer]:
-        """What each contender is answered there; never a 5xx."""
+        """The answer to each contender; never a 5xx."""
         answers: list[Answer] = self.crowd.ask("POST", path, body)
         self.assertTrue(all(answer.status < 500 for answer in answers), answers)
         return answers
 
     def sids(self: Any, address: str, *secrets: str) -> list[str]:
-        """Each contender has asked for the address to be proven, with the secret of its turn."""
+        """Each contender has requested a token for the address, with the secret of its turn."""
         answers = self.crowded(
             REQUEST,
             lambda contender: {
@@ -77,7 +77,7 @@ class ThreepidRaces(RaceCase):
         return [answer.json["session"] for answer in answers]
 
     def present(self: Any, sessions: list[str], sids: list[str], secrets: list[str]) -> Any:
-        """Each brings its proof to its session."""
+        """Each presents its validation in its session."""
 
         def body(contender: int) -> Any:
             creds = {"sid": sids[contender], "client_secret": secrets[contender]}
@@ -88,13 +88,13 @@ class ThreepidRaces(RaceCase):
         return Counter(answer.errcode for answer in answers)
 
     def assertOwned(self: Any, address: str) -> None:
-        """One account has the address, no session more than one proof."""
+        """One account has the address, no session more than one validation."""
         cursor = self.behind.cursor()
         cursor.execute(f"SELECT COUNT(*) FROM threepids WHERE address = '{address}'")
         self.assertEqual(cursor.fetchone()[0], 1)
 
     def test_oneAddress(self: Any) -> None:
-        """Of sixteen who have each proven one address, one registers with it."""
+        """Of sixteen clients that have each validated one address, one registers with it."""
         secrets = [f"secret{contender}" for contender in range(CONTENDERS)]
         for number in range(ROUNDS):
             address = f"user{number}@mail.example"
@@ -106,8 +106,8 @@ class ThreepidRaces(RaceCase):
             self.assertOwned(address)
         self.assertAccounts(ROUNDS)
 
-    def test_oneProof(self: Any) -> None:
-        """Of sixteen sessions that present one proof at once, one gets it."""
+    def test_oneValidation(self: Any) -> None:
+        """Of sixteen sessions that present one validation at once, one gets it."""
         secrets = ["secret"] * CONTENDERS
         for number in range(FEW_ROUNDS):
             address = f"user{number}@mail.example"
@@ -120,8 +120,8 @@ class ThreepidRaces(RaceCase):
         self.assertAccounts(FEW_ROUNDS)
 
     def test_oneSession(self: Any) -> None:
-        """A session that presents its proof sixteen times at once makes one account, and is
-        answered alike each time: its own address is not in its way."""
+        """A session that presents its validation sixteen times at once makes one account, and gets
+        the same answer each time: its own address is not in the way."""
         secrets = ["secret"] * CONTENDERS
         for number in range(FEW_ROUNDS):
             address = f"user{number}@mail.example"
@@ -133,7 +133,7 @@ class ThreepidRaces(RaceCase):
         self.assertAccounts(FEW_ROUNDS)
 
     def test_oneCode(self: Any) -> None:
-        """However many guess codes at once, a session takes ten of them."""
+        """However many clients guess codes at once, a session accepts ten attempts."""
         for number in range(FEW_ROUNDS):
             sids = self.sids(f"user{number}@mail.example", "secret")
             answers = self.crowded(
@@ -144,9 +144,9 @@ class ThreepidRaces(RaceCase):
                     "token": "ABCDEFGH",
                 },
             )
-            told = Counter(answer.json["error"] for answer in answers)
+            errors = Counter(answer.json["error"] for answer in answers)
             wrong, late = WrongValidationToken.sentence, NoTriesLeft.sentence
-            self.assertEqual(told, {wrong: CODE_TRIES, late: CONTENDERS - CODE_TRIES})
+            self.assertEqual(errors, {wrong: CODE_TRIES, late: CONTENDERS - CODE_TRIES})
 
 
 class SQLiteThreepidRacesTests(OnSQLite, ThreepidRaces, SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Codes by a gateway on a socket, from ``regsys serve`` as a real process: register with one."""
+"""Codes sent by a gateway on a socket, from ``regsys serve`` as a real process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.outbound.http import DEADLINE_S
 from tests.doubles.sms import AUTHORIZATION, STALL, SmsDouble
 from tests.support import postgres
-from tests.support.log_canaries import told
+from tests.support.log_canaries import leaked
 from tests.support.patience import until
 from tests.support.service_process import ServiceProcess, psycopg2, sqlite, write_config
 
@@ -22,8 +22,8 @@ NUMBER, CANONICAL = "0151 12345678", "4915112345678"
 PASSWORD = "correct horse battery staple"
 
 
-class TextedFlows:
-    """What every database must show; ``database(folder)`` gives its section of the file."""
+class SmsFlows:
+    """For every database; ``database(folder)`` gives its section of the file."""
 
     def setUp(self: Any) -> None:
         self.gateway = SmsDouble(self)
@@ -35,19 +35,18 @@ class TextedFlows:
             registrations_require_3pid=["msisdn"],
             rc_3pid_validation={"per_second": 1000, "burst_count": 1000},
             regsys={"sms": self.gateway.options(), "rc_availability": False},
-            # Never by way of a proxy that the environment names.
+            # Never through a proxy that the environment names.
             no_proxy_hosts=["127.0.0.1"],
         )
         self.service = ServiceProcess(self, config)
 
     def tearDown(self: Any) -> None:
         secrets = {"a number": CANONICAL, "as written": NUMBER, "the gateway's": AUTHORIZATION}
-        self.assertEqual(told(self.service.output, secrets), [])
+        self.assertEqual(leaked(self.service.output, secrets), [])
         self.assertNotIn("Traceback", self.service.output)
 
     def ask(self: Any, client_secret: str, path: str = "register", **more: Any) -> str:
-        """A code is on its way, told without waiting for the gateway, whatever it does;
-        the sid."""
+        """Request a code; answered without waiting for the gateway, whatever it does; the sid."""
         body = {"phone_number": NUMBER, "country": "DE", "client_secret": client_secret}
         before = time.monotonic()
         address = f"{V3}/{path}/msisdn/requestToken"
@@ -58,8 +57,8 @@ class TextedFlows:
         assert isinstance(sid, str)
         return sid
 
-    def prove(self: Any, client_secret: str, sid: str) -> dict[str, str]:
-        """Type the code of the next message; the credentials."""
+    def validate_number(self: Any, client_secret: str, sid: str) -> dict[str, str]:
+        """Submit the code of the next message; the credentials."""
         number, text = self.gateway.next_message()
         self.assertEqual(number, f"+{CANONICAL}")
         (code,) = re.findall(r"\d{8}", text)
@@ -70,12 +69,13 @@ class TextedFlows:
         return creds
 
     def test_registers(self: Any) -> None:
-        """Nobody waits for a gateway that stalls, fails or is away: a code comes once it is back,
-        and leads to an account; its number can be removed, proven again and added again."""
-        self.gateway.mishaps.put(503)
-        creds = self.prove("secret", self.ask("secret"))
-        wish = {"username": "alice", "password": PASSWORD}
-        session = self.service.ask("POST", f"{V3}/register", wish).json["session"]
+        """No request waits for a gateway that stalls, fails or is down: a code comes once it is
+        back, and leads to an account; its number can be removed, validated again and added
+        again."""
+        self.gateway.faults.put(503)
+        creds = self.validate_number("secret", self.ask("secret"))
+        fields = {"username": "alice", "password": PASSWORD}
+        session = self.service.ask("POST", f"{V3}/register", fields).json["session"]
         auth = {"session": session, "type": STAGE, "threepid_creds": creds}
         done = self.service.ask("POST", f"{V3}/register", {"auth": auth})
         self.assertEqual((done.status, done.json.get("user_id")), (200, "@alice:test.example"))
@@ -92,7 +92,7 @@ class TextedFlows:
         sid = self.ask("again", "account/3pid", token=token)
         until(lambda: self.failures() > failed, lambda: "nobody misses the gateway")
         self.gateway.start()
-        creds = self.prove("again", sid)
+        creds = self.validate_number("again", sid)
         answer = self.service.ask("POST", f"{held}/add", creds, token=token)
         user = {"type": "m.id.user", "user": "alice"}
         auth = {"type": "m.login.password", "identifier": user, "password": PASSWORD}
@@ -107,21 +107,21 @@ class TextedFlows:
         return int(self.service.output.count("failed (attempt"))
 
     def test_refused(self: Any) -> None:
-        """A message that the gateway refuses is given up, one that stalls holds up no other."""
-        self.gateway.mishaps.put(422)
+        """A message that the gateway refuses is given up, one that stalls delays no other."""
+        self.gateway.faults.put(422)
         self.ask("refused")
         self.service.wait_for("is given up")
-        self.gateway.mishaps.put(STALL)
+        self.gateway.faults.put(STALL)
         self.ask("stalled")
-        until(self.gateway.mishaps.empty)
-        self.prove("sound", self.ask("sound"))
+        until(self.gateway.faults.empty)
+        self.validate_number("sound", self.ask("sound"))
 
 
-class SQLiteTextedTests(TextedFlows, SynchronousTestCase):
+class SQLiteSmsTests(SmsFlows, SynchronousTestCase):
     def database(self, folder: Path) -> dict[str, Any]:
         return sqlite(folder)
 
 
-class PostgreSQLTextedTests(TextedFlows, SynchronousTestCase):
+class PostgreSQLSmsTests(SmsFlows, SynchronousTestCase):
     def database(self, folder: Path) -> dict[str, Any]:
         return psycopg2(postgres.dsn(self))

@@ -1,5 +1,5 @@
-"""Whether an address is somebody's can't be told by the time that asking for a mail takes, where
-that is hidden: against real processes on both databases (threat A2)."""
+"""Whether an address is in use can't be told from the time of a token request, if that is hidden:
+against real processes on both databases (threat A2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.support.races import OnPostgreSQL, OnSQLite
 from tests.support.service_process import ServiceProcess, write_config
 from tests.support.validations import REQUEST
 
-# Of each kind. Without any difference the area lies within 0.1 of a half but once in 10 million.
+# Of each kind. Without any difference the area lies within 0.1 of a half, except once in 10
+# million.
 SAMPLES = 500
 WARM_UP = 50
 MOST = 0.6
@@ -24,8 +25,8 @@ PLENTY = {"per_second": 10_000, "burst_count": 10_000}
 
 
 def area(ones: list[float], others: list[float]) -> float:
-    """Under the curve of who judges by these times alone: how often one of the first is the
-    longer of two (0.5: he might as well throw a coin)."""
+    """The area under the curve of a test by these times alone: how often one of the first is the
+    longer of two (0.5: pure chance)."""
     ordered = sorted([(value, True) for value in ones] + [(value, False) for value in others])
     ranks = sum(rank for rank, (_, is_one) in enumerate(ordered, 1) if is_one)
     return (ranks - len(ones) * (len(ones) + 1) / 2) / (len(ones) * len(others))
@@ -33,7 +34,7 @@ def area(ones: list[float], others: list[float]) -> float:
 
 class AreaTests(SynchronousTestCase):
     def test_area(self) -> None:
-        """The measure tells what can be told apart from what can't."""
+        """The measure separates what can be told apart from what can't."""
         self.assertEqual(area([3, 4, 5], [0, 1, 2]), 1)
         self.assertEqual(area([0, 1, 2], [3, 4, 5]), 0)
         self.assertEqual(area([0, 3], [1, 2]), 0.5)
@@ -41,7 +42,7 @@ class AreaTests(SynchronousTestCase):
 
 class Timing:
     def test_requestToken(self: Any) -> None:
-        """Taken and free addresses are answered alike and as fast."""
+        """Addresses in use and free ones have the same answer, as fast."""
         folder = Path(self.mktemp()).resolve()
         folder.mkdir(parents=True)
         config = write_config(

@@ -1,4 +1,5 @@
-"""Proving an email address: who gets a mail, what is told, which token is good for how long."""
+"""Validating an email address: who gets a mail, how requests are answered, and how long tokens are
+valid."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from regsys.errors import Unavailable
 from regsys.interfaces import IValidationMails
 from regsys.model import CODE_TRIES, JOB_LEASE_MS, MailPurpose, ValidationMail
 from regsys.testing import MemoryMails, provides
-from tests.support.validations import ALICE, REQUEST, SECRET, ProofCase
+from tests.support.validations import ALICE, REQUEST, SECRET, EmailValidationCase
 
 LIFE_S = 3600
 TIGHT = {"per_second": 0.01, "burst_count": 3}
@@ -19,7 +20,7 @@ TIGHT = {"per_second": 0.01, "burst_count": 3}
 
 @implementer(IValidationMails)
 class SilentMails:
-    """Mails go out, but nobody ever hears of it."""
+    """Mails are sent, but their sending never returns."""
 
     def __init__(self) -> None:
         self.sent: list[ValidationMail] = []
@@ -29,14 +30,14 @@ class SilentMails:
         await Deferred()
 
 
-class RequestTests(ProofCase):
+class RequestTests(EmailValidationCase):
     def test_fake(self) -> None:
-        """The mails that tests read went where real ones go."""
+        """The fake mails are sent in the same way as real ones."""
         provides(IValidationMails, MemoryMails())
 
     def test_mail(self) -> None:
-        """The mail goes to the address in its canonical form, with a link and a code, in the
-        reader's language; it is sent as soon as its row exists, and once."""
+        """The mail goes to the canonical address, with a link and a code, in the client's language;
+        it is sent as soon as its row exists, and once."""
         body = {"email": " Alice@Mail.EXAMPLE", "client_secret": SECRET, "send_attempt": 1}
         answer = self.client.post(REQUEST, body, Accept_Language="de-CH, fr;q=0.5")
         sid = answer.json["sid"]
@@ -54,30 +55,30 @@ class RequestTests(ProofCase):
         """The older path is the same endpoint."""
         path = REQUEST.replace("v3", "r0")
         body = {"email": ALICE, "client_secret": SECRET, "send_attempt": 1}
-        self.assertEqual(self.client.post(path, body).json["sid"], self.asked())
+        self.assertEqual(self.client.post(path, body).json["sid"], self.start_validation())
 
     def test_order(self) -> None:
-        """Medium, registration, parameters, whether it is allowed, the limit, in use: the first
+        """Medium, registration, parameters, allowed addresses, the limit, in use: the first check
         that fails answers (B7.2)."""
         denied = [{"medium": "email", "pattern": r"[^@]+@mail\.example$"}]
         options: dict[str, Any] = {"allowed_local_3pids": denied, "rc_3pid_validation": TIGHT}
         self.system(**options)
-        self.taken()
+        self.register_with_address()
         wrong: dict[str, Any] = {"attempt": "1"}
         self.system(database=self.database, **{**options, "email": None})
-        self.assertRefused(self.ask(**wrong), 400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")
+        self.assertRefused(self.request_token(**wrong), 400, "M_THREEPID_MEDIUM_NOT_SUPPORTED")
         self.system(database=self.database, **options, enable_registration=False)
-        self.assertRefused(self.ask(**wrong), 403, "M_FORBIDDEN")
+        self.assertRefused(self.request_token(**wrong), 403, "M_FORBIDDEN")
         self.system(database=self.database, **options)
-        self.assertRefused(self.ask("bob@evil.example", **wrong), 400, "M_BAD_JSON")
+        self.assertRefused(self.request_token("bob@evil.example", **wrong), 400, "M_BAD_JSON")
         for _ in range(9):
-            self.assertRefused(self.ask("bob@evil.example"), 403, "M_THREEPID_DENIED")
+            self.assertRefused(self.request_token("bob@evil.example"), 403, "M_THREEPID_DENIED")
         for _ in range(3):
-            self.assertRefused(self.ask(), 400, "M_THREEPID_IN_USE")
-        self.assertRefused(self.ask(), 429, "M_LIMIT_EXCEEDED")
+            self.assertRefused(self.request_token(), 400, "M_THREEPID_IN_USE")
+        self.assertRefused(self.request_token(), 429, "M_LIMIT_EXCEEDED")
 
     def test_parameters(self) -> None:
-        """What is missing, of a wrong type or not valid is refused; nothing is written."""
+        """A missing, malformed or invalid parameter is refused; nothing is written."""
         missing, bad, invalid = "M_MISSING_PARAM", "M_BAD_JSON", "M_INVALID_PARAM"
         good = {"email": ALICE, "client_secret": SECRET, "send_attempt": 1}
         for changes, errcode in (
@@ -95,20 +96,20 @@ class RequestTests(ProofCase):
         self.assertEqual(self.mails.sent, [])
 
     def test_attempts(self) -> None:
-        """Another request for the same sends nothing, unless its attempt is a higher one."""
-        sid = self.asked(attempt=1)
+        """A repeated request sends nothing, unless its send_attempt is higher."""
+        sid = self.start_validation(attempt=1)
         for attempt, mails in ((1, 1), (0, 1), (-5, 1), (2, 2), (2, 2), (2**63 - 1, 3)):
-            self.assertEqual(self.asked(attempt=attempt), sid)
+            self.assertEqual(self.start_validation(attempt=attempt), sid)
             self.assertEqual(len(self.mails.sent), mails, attempt)
         self.assertEqual(len({self.link(number)["token"] for number in range(3)}), 3)
-        self.assertNotEqual(self.asked("bob@mail.example"), sid)
-        self.assertNotEqual(self.asked(client_secret="another"), sid)
+        self.assertNotEqual(self.start_validation("bob@mail.example"), sid)
+        self.assertNotEqual(self.start_validation(client_secret="another"), sid)
 
     def test_counted(self) -> None:
-        """Requests are counted by their attempt, but not by every number that somebody sends."""
+        """Requests are counted by their attempt, but not by every number that a client sends."""
         for attempt in (1, 1, 2, 6, -1, 2**63 - 1):
-            self.asked(attempt=attempt)
-        self.assertEqual(self.ask(email=5).status, 400)
+            self.start_validation(attempt=attempt)
+        self.assertEqual(self.request_token(email=5).status, 400)
         registry = self.subsystem.process.metrics.registry
         found = {
             sample.labels["attempt"]: sample.value
@@ -119,23 +120,23 @@ class RequestTests(ProofCase):
         self.assertEqual(found, {"1": 2, "2": 1, "other": 3})
 
     def test_denied(self) -> None:
-        """A module's no is asked for with the canonical address, and means no mail."""
-        asked = []
+        """A module is asked about the canonical address, and its refusal means no mail."""
+        start_validation = []
 
         def rule(*args: Any) -> bool:
-            asked.append(args)
+            start_validation.append(args)
             return False
 
         hooks = self.hooks(mails=self.mails)
         hooks.threepids.register("module", rule)
         self.system(hooks=hooks)
-        self.assertRefused(self.ask("Alice@Mail.example"), 403, "M_THREEPID_DENIED")
-        self.assertEqual((asked, self.mails.sent), ([("email", ALICE, True)], []))
+        self.assertRefused(self.request_token("Alice@Mail.example"), 403, "M_THREEPID_DENIED")
+        self.assertEqual((start_validation, self.mails.sent), ([("email", ALICE, True)], []))
 
     def test_secretsAreNoRows(self) -> None:
-        """Neither a token nor a code stands in any table, not even while its mail waits."""
+        """Neither a token nor a code is stored in any table, not even while its mail waits."""
         self.mails.trouble = Unavailable()
-        self.asked()
+        self.start_validation()
         self.flushLoggedErrors()
         tables = ("validations", "validation_tokens", "jobs")
         stored = str([tuple(row) for name in tables for row in self.rows(f"SELECT * FROM {name}")])
@@ -149,21 +150,21 @@ class RequestTests(ProofCase):
         self.assertNotIn(self.mail.code, stored)
 
 
-class MailTests(ProofCase):
+class MailTests(EmailValidationCase):
     def waiting(self) -> int:
         count = self.rows("SELECT COUNT(*) FROM jobs")[0][0]
         assert isinstance(count, int)
         return count
 
     def later(self, seconds: float) -> None:
-        """Time goes by, and whatever is due is done."""
+        """Time goes by, and all due jobs are run."""
         self.clock.advance(seconds)
         self.wait(self.subsystem.jobs.run_due())
 
     def test_retried(self) -> None:
-        """A mail that can't be sent is tried again, the very same; asking is answered anyway."""
+        """A mail that can't be sent is retried unchanged; the request is answered anyway."""
         self.mails.trouble = Unavailable()
-        self.asked()
+        self.start_validation()
         self.assertEqual((self.waiting(), self.mails.sent), (1, []))
         self.mails.trouble = None
         self.assertGreater(len(self.failed_jobs.flush()), 0)
@@ -172,22 +173,23 @@ class MailTests(ProofCase):
         self.assertEqual(self.submit(**self.link()).status, 200)
 
     def test_notAfterAllHasEnded(self) -> None:
-        """What is expired, or proven by another mail meanwhile, needs no mail any more."""
+        """A validation session that has expired, or was validated by another mail meanwhile, needs
+        no mail any more."""
         self.mails.trouble = Unavailable()
-        self.asked("late@mail.example")
-        self.asked(attempt=1)
+        self.start_validation("late@mail.example")
+        self.start_validation(attempt=1)
         self.mails.trouble = None
         self.assertGreater(len(self.failed_jobs.flush()), 0)
-        self.asked(attempt=2)
+        self.start_validation(attempt=2)
         self.assertEqual(self.submit(**self.link()).status, 200)
         self.mails.sent.clear()
         self.later(LIFE_S)
         self.assertEqual((self.waiting(), self.mails.sent), (0, []))
 
     def test_afterARestart(self) -> None:
-        """A mail that was not sent goes out after a restart, and its link is good."""
+        """A mail that was not sent is sent after a restart, and its link is valid."""
         self.mails.trouble = Unavailable()
-        self.asked()
+        self.start_validation()
         self.mails.trouble = None
         self.assertGreater(len(self.failed_jobs.flush()), 0)
         self.system(database=self.database)
@@ -195,11 +197,11 @@ class MailTests(ProofCase):
         self.assertEqual(self.submit(**self.link()).json, {"success": True})
 
     def test_afterACrash(self) -> None:
-        """A process that dies while its mail may be out already leaves it to the next, which sends
+        """A process that dies while its mail may have been sent leaves it to the next, which sends
         the same mail once more, and not again."""
         silent = SilentMails()
         self.system(hooks=self.hooks(mails=silent))
-        self.asked()
+        self.start_validation()
         self.system(database=self.database)
         self.later(JOB_LEASE_MS / 1000 - 1)
         self.assertEqual(self.mails.sent, [])
@@ -209,31 +211,31 @@ class MailTests(ProofCase):
         self.assertEqual(len(self.mails.sent), 1)
 
     def test_nobodySends(self) -> None:
-        """Where nobody sends mails they wait in the database."""
+        """If there is no sender, mails wait in the database."""
         self.system(hooks=self.hooks())
-        self.asked()
+        self.start_validation()
         self.assertEqual(self.waiting(), 1)
 
 
-class TakenTests(ProofCase):
+class TakenTests(EmailValidationCase):
     def setUp(self) -> None:
         super().setUp()
-        self.taken()
+        self.register_with_address()
         self.mails.sent.clear()
 
-    def test_told(self) -> None:
-        """That an address is somebody's is told, in whatever spelling, and no mail is sent."""
+    def test_reported(self) -> None:
+        """An address in use is reported, in whatever spelling, and no mail is sent."""
         for email in (ALICE, "ALICE@MAIL.example"):
-            self.assertRefused(self.ask(email), 400, "M_THREEPID_IN_USE")
+            self.assertRefused(self.request_token(email), 400, "M_THREEPID_IN_USE")
         self.assertEqual(self.mails.sent, [])
 
     def test_hidden(self) -> None:
-        """Where it is hidden a taken address is answered as a free one, with the same rows
-        behind it; the mail says that it is in use, and has nothing to confirm with."""
+        """If it is hidden, an address in use is answered as a free one, with the same rows; the
+        mail says that it is in use, and has no token."""
         self.system(database=self.database, request_token_inhibit_3pid_errors=True)
         answers, rows = [], []
         for email in (ALICE, "free1@mail.example"):
-            answer = self.ask(email)
+            answer = self.request_token(email)
             sid = answer.json.pop("sid")
             answers.append((answer, len(sid)))
             rows.append(
@@ -249,8 +251,11 @@ class TakenTests(ProofCase):
         self.assertEqual(
             [tuple(row) for row in rows[0]], [(len(ALICE), *row[1:]) for row in rows[1]]
         )
-        taken, free = self.mails.sent
-        self.assertEqual((taken.purpose, taken.link, taken.code), (MailPurpose.IN_USE, None, None))
+        register_with_address, free = self.mails.sent
+        self.assertEqual(
+            (register_with_address.purpose, register_with_address.link, register_with_address.code),
+            (MailPurpose.IN_USE, None, None),
+        )
         self.assertEqual(free.purpose, MailPurpose.REGISTRATION)
 
     def test_hiddenAfterwards(self) -> None:
@@ -258,7 +263,7 @@ class TakenTests(ProofCase):
         self.system(database=self.database, request_token_inhibit_3pid_errors=True)
         seen = []
         for email in (ALICE, "free@mail.example"):
-            sid = self.asked(email)
+            sid = self.start_validation(email)
             answers = []
             for token in ("x" * 32, *(["ABCDEFGH"] * (CODE_TRIES + 1))):
                 answer = self.submit(sid=sid, client_secret=SECRET, token=token)

@@ -1,4 +1,4 @@
-"""What proves an email address: the token of a link or a code, for how long, how often."""
+"""The tokens that validate an email address: in a link or as a code, for how long, how often."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from typing import Any
 
 from regsys.errors import NoTriesLeft
 from regsys.model import CODE_TRIES
-from tests.support.validations import SECRET, ProofCase
+from tests.support.validations import SECRET, EmailValidationCase
 
 LIFE_S = 3600
 
 
-class ConfirmTests(ProofCase):
+class ConfirmTests(EmailValidationCase):
     def setUp(self) -> None:
         super().setUp()
-        self.sid = self.asked()
+        self.sid = self.start_validation()
         self.good = {**self.link(), "token": self.link()["token"]}
 
     def code(self, token: Any, **more: str) -> Any:
         return self.submit(**{"sid": self.sid, "client_secret": SECRET, "token": token, **more})
 
-    def assertProven(self, expected: bool = True) -> None:
+    def assertValidated(self, expected: bool = True) -> None:
         row = self.rows("SELECT validated_ms FROM validations WHERE sid = ?", self.sid)[0]
         self.assertEqual(row[0] is not None, expected)
 
     def test_link(self) -> None:
-        """The token of the link proves the address; using it is idempotent."""
+        """The token of the link validates the address; using it is idempotent."""
         for _ in range(3):
             self.assertEqual(self.submit(**self.good).json, {"success": True})
-        self.assertProven()
+        self.assertValidated()
 
     def test_code(self) -> None:
         """So does the code, in small letters and in groups, too."""
         code = self.mail.code or ""
         for typed in (code, f" {code[:4].lower()}-{code[4:]} "):
             self.assertEqual(self.code(typed).json, {"success": True}, typed)
-        self.assertProven()
+        self.assertValidated()
 
     def test_wrong(self) -> None:
-        """Whatever is wrong is refused alike and says so; a session that isn't there and one
-        with another client secret are one answer."""
-        other = self.asked("bob@mail.example")
+        """Every mistake has the same refusal; an unknown session and another client secret have the
+        same answer."""
+        other = self.start_validation("bob@mail.example")
         strangers = self.link()["token"]
         answers = []
         for changes, errcode in (
@@ -60,30 +60,30 @@ class ConfirmTests(ProofCase):
             self.assertIs(answer.json["success"], False, changes)
             answers.append(answer)
         self.assertEqual(answers[0], answers[2])
-        self.assertProven(False)
+        self.assertValidated(False)
 
     def test_types(self) -> None:
-        """All three are needed, as strings."""
+        """All three are required, as strings."""
         for name in ("sid", "client_secret", "token"):
             body = {key: value for key, value in self.good.items() if key != name}
             self.assertRefused(self.submit(**body), 400, "M_MISSING_PARAM", name)
             self.assertRefused(self.submit(**{**body, name: 5}), 400, "M_BAD_JSON", name)
 
     def test_tenCodes(self) -> None:
-        """After ten codes only the link is good, and no new mail gives more of them."""
+        """After ten codes only the link is valid, and no new mail gives more tries."""
         for _ in range(CODE_TRIES):
             self.assertRefused(self.code("ABCDEFGH"), 400, "M_TOKEN_INCORRECT")
         self.assertEqual(self.code(self.mail.code).json["error"], NoTriesLeft.sentence)
-        self.asked(attempt=2)
+        self.start_validation(attempt=2)
         self.assertRefused(self.code(self.mail.code), 400, "M_TOKEN_INCORRECT")
-        self.assertProven(False)
+        self.assertValidated(False)
         self.assertEqual(self.submit(**self.good).json, {"success": True})
 
     def test_lifetimes(self) -> None:
-        """A link is good for its own time, whether others follow or not; the code as long as
-        the last of them."""
+        """A link is valid for its own time, whether others follow or not; the code as long as the
+        last of them."""
         self.clock.advance(LIFE_S - 1)
-        self.asked(attempt=2)
+        self.start_validation(attempt=2)
         self.clock.advance(1)
         self.assertRefused(self.submit(**self.good), 400, "M_TOKEN_INCORRECT")
         self.clock.advance(LIFE_S - 2)
@@ -99,19 +99,20 @@ class ConfirmTests(ProofCase):
             self.assertRefused(self.code(token), 400, "M_NO_VALID_SESSION")
 
     def test_olderLinks(self) -> None:
-        """A newer mail does not spoil the link of the one before."""
-        self.asked(attempt=2)
+        """A newer mail does not invalidate the link of the one before."""
+        self.start_validation(attempt=2)
         self.assertEqual(self.submit(**self.good).json, {"success": True})
 
     def test_restart(self) -> None:
-        """What was sent is good after a restart; with another secret of the server it isn't."""
+        """A token that was sent is valid after a restart; with another secret of the server it
+        isn't."""
         self.system(database=self.database)
         self.assertEqual(self.submit(**self.good).json, {"success": True})
         self.system(database=self.database, macaroon_secret_key="another")
         self.assertRefused(self.submit(**self.good), 400, "M_TOKEN_INCORRECT")
 
     def test_swept(self) -> None:
-        """Once its time is over, a session is swept away with its tokens."""
+        """An expired session is removed with its tokens."""
         self.subsystem.start()
         self.clock.advance(LIFE_S + 60)
         self.wait(self.subsystem.stop())

@@ -1,1 +1,1 @@
-"""What type checkers see of the public names: test_public.py runs mypy over uses.py."""
+"""The types of the public names: test_public.py runs mypy over uses.py."""

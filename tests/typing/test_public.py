@@ -1,4 +1,4 @@
-"""Type checkers know every public name: right uses pass, wrong ones are told."""
+"""Type checkers know every public name: right uses pass, wrong ones are reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ERROR = re.compile(r"^\S+:(?P<line>\d+): error: .*\[(?P<code>[a-z-]+)\]$", re.MU
 
 
 def mypy(*arguments: str) -> str:
-    """What ``mypy --strict`` says, with the project's own settings."""
+    """The output of ``mypy --strict``, with the project's own settings."""
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--no-pretty", *arguments],
         cwd=ROOT,
@@ -38,18 +38,18 @@ class PublicNameTests(SynchronousTestCase):
             for number, line in enumerate(lines, 1)
             if "  # error: " in line
         }
-        said = mypy(str(USES.relative_to(ROOT)))
-        found = {(int(match["line"]), match["code"]) for match in ERROR.finditer(said)}
-        self.assertEqual(found, marked, said)
+        output = mypy(str(USES.relative_to(ROOT)))
+        found = {(int(match["line"]), match["code"]) for match in ERROR.finditer(output)}
+        self.assertEqual(found, marked, output)
 
     def test_noNameIsAny(self) -> None:
         """mypy knows the type of every public name."""
         lines = ["import regsys", *(f"reveal_type(regsys.{name})" for name in regsys.__all__)]
         Path("names.py").write_text("\n".join(lines), "utf-8")
-        said = mypy(str(Path("names.py").resolve()))
-        types = re.findall(r'note: Revealed type is "(.*)"', said)
-        self.assertEqual(len(types), len(regsys.__all__), said)
-        self.assertNotIn("Any", types, said)
+        output = mypy(str(Path("names.py").resolve()))
+        types = re.findall(r'note: Revealed type is "(.*)"', output)
+        self.assertEqual(len(types), len(regsys.__all__), output)
+        self.assertNotIn("Any", types, output)
 
     def test_everyNameIsUsed(self) -> None:
         """uses.py has a use of each public name."""
@@ -57,7 +57,7 @@ class PublicNameTests(SynchronousTestCase):
         self.assertEqual([name for name in regsys.__all__ if f"regsys.{name}" not in uses], [])
 
     def test_everyNameIsThere(self) -> None:
-        """At run time each public name is imported when asked for, and listed by dir()."""
+        """At run time each public name is imported when it is used, and listed by dir()."""
         for name in regsys.__all__:
             self.assertIsNotNone(getattr(regsys, name), name)
             self.assertIn(name, dir(regsys))

@@ -1,4 +1,4 @@
-"""Uses of every public name as mypy is to see them; nothing here ever runs.
+"""Uses of every public name for mypy; they are never run.
 
 A line that ends in ``# error: CODE`` is a mistake that mypy must find; it must find no other.
 """

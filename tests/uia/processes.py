@@ -1,4 +1,4 @@
-"""Processes of one server in one test: what each has of its own, over the database of all."""
+"""Several processes of one server in one test, over one database."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from regsys.storage.validations import ValidationStore
 from regsys.testing import MemoryMails, memory_process
 from regsys.wiring import subsystem
 from tests.support.client import Answer, Client
-from tests.support.riddle import Riddle
-from tests.uia.model import CLIENT_SECRET, FLOWS, LIFETIME_MS, PROOFS, Attempt
+from tests.support.question_stage import QuestionStage
+from tests.uia.model import CLIENT_SECRET, FLOWS, LIFETIME_MS, VALIDATED, Attempt
 
 
 class Process:
-    """One of the processes over the database. While it hashes for a request that is ``held``,
-    it is asked nothing else."""
+    """One of the processes over the database. While it hashes for a request that is ``held``, it
+    gets no other request."""
 
     def __init__(self, machine: Any) -> None:
         self.held: Optional[Held] = None
@@ -31,9 +31,9 @@ class Process:
             process=memory_process(
                 machine.case, machine.config, machine.clock, machine.database, self.run
             ),
-            # Nobody is sent a mail: templates need not be compiled in each of hundreds of examples.
+            # No mail is sent: templates need not be compiled in each of hundreds of examples.
             hooks=subsystem.hooks(
-                machine.clock, stages=[Riddle()], flows=FLOWS, mails=MemoryMails()
+                machine.clock, stages=[QuestionStage()], flows=FLOWS, mails=MemoryMails()
             ),
         )
         self.subsystem.hooks.spam.register("the machine", machine.judge)
@@ -56,30 +56,30 @@ class Held:
     attempt: Attempt
 
 
-def prove(machine: Any) -> None:
-    """Somebody has proven the addresses of PROOFS before."""
-    proofs, now_ms = ValidationStore(machine.database), machine.model.now_ms
-    for sid, address in PROOFS.items():
-        asked = NewValidation(
+def validate_addresses(machine: Any) -> None:
+    """Validate the addresses of VALIDATED beforehand."""
+    validations, now_ms = ValidationStore(machine.database), machine.model.now_ms
+    for sid, address in VALIDATED.items():
+        new = NewValidation(
             sid=sid,
             medium="email",
             address=address,
             client_secret=CLIENT_SECRET,
-            # Two sessions of one address: the first is proven when the second is begun.
+            # Two sessions of one address: the first is validated when the second is begun.
             send_attempt=1,
             job=NewJob(kind="nobody's"),
             now_ms=now_ms,
             until_ms=now_ms + LIFETIME_MS,
         )
-        machine.wait(proofs.begin(asked))
-        machine.wait(proofs.confirm(sid, now_ms))
+        machine.wait(validations.begin(new))
+        machine.wait(validations.confirm(sid, now_ms))
     # For as long as the machine runs.
     change = "UPDATE validations SET expires_ms = expires_ms * 2"
     machine.wait(machine.database.transaction("test", lambda txn: txn.run(change, ())))
 
 
 def check_addresses(machine: Any) -> None:
-    """Accounts and proofs are whose the model says."""
+    """Addresses and validations belong to the accounts and sessions of the model."""
     found = machine.rows("SELECT address, user_id FROM threepids")
     owners = {address: user_id[1:].partition(":")[0] for address, user_id in found}
     assert owners == machine.model.owners

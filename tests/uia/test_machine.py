@@ -1,7 +1,7 @@
-"""Any order of requests of two attackers and a victim: who registers, has passed every stage in
-the very session that registers, with the name, device and password it ends with (threat A6, A7).
+"""Any order of requests from two attackers and a victim: an account's session has itself passed
+every stage, with the account's name, device and password (threat A6, A7).
 
-The same examples each time; with REGSYS_TEST_SCALE above 1 more, and other ones.
+The same examples each time; with REGSYS_TEST_SCALE above 1 more, and different ones.
 """
 
 from __future__ import annotations
@@ -32,43 +32,43 @@ from regsys.storage.sessions import SessionStore
 from regsys.testing import config
 from tests.support.case import START_S, SystemCase
 from tests.support.client import Answer
-from tests.support.riddle import SOLVED
+from tests.support.question_stage import ANSWERED
 from tests.support.scale import examples
 from tests.uia.model import (
+    BODIES,
     CHALLENGED,
+    CLIENT_ADDRESSES,
     DENIED,
     DONE,
     ELSEWHERE,
     HOUR_MS,
     LIFETIME_MS,
     NAMES,
-    PEOPLE,
     REGISTER,
+    REQUIRED,
     STAGES,
-    TELLING,
     WAITS_MS,
-    WISHES,
-    Ask,
     Attempt,
     Refusal,
+    Request,
     Server,
     Session,
 )
-from tests.uia.processes import Held, Process, check_addresses, prove
+from tests.uia.processes import Held, Process, check_addresses, validate_addresses
 
 LOOK_MS = int(POLL_S * 1000)
 
 
-class Dialogues(RuleBasedStateMachine):
-    """Three people and two processes over one database. A session's id is all that a person
-    needs to go on with it, so anybody may do so with anybody's: what must hold, holds of sessions.
+class RegistrationMachine(RuleBasedStateMachine):
+    """Three clients and two processes over one database. A session's id is all that a client needs
+    to continue it, so any client may use any session: the invariants are those of sessions.
 
-    Each request is answered by the real resource and by ``tests.uia.model``, which says what
-    must come: a stage counts in the session, and under the address, where it was passed; what
-    was asked for last is what an account is made with, and what spam checkers have judged; a
-    session makes one account and repeats its answer; a token lets in as many as it may. A
-    request may be held in the middle of its completion, while it hashes, and others of the same
-    session go on in the other process.
+    Each request is answered by the real resource and by ``tests.uia.model``, which gives the
+    expected answer: a stage counts in the session, and at the URI, where it was passed; the latest
+    parameters are those of the account, and those that spam checkers have judged; a session makes
+    one account and replays its answer; a token is used as often as it may be. A request may be held
+    in the middle of its completion, while it hashes, and others of the same session go on in the
+    other process.
     """
 
     case: ClassVar[SystemCase]
@@ -95,26 +95,26 @@ class Dialogues(RuleBasedStateMachine):
         for token, uses in self.model.uses.items():
             tokens = first.subsystem.registration_tokens
             self.wait(tokens.create(token=token, settings={"uses_allowed": uses}))
-        prove(self)
+        validate_addresses(self)
 
     def teardown(self) -> None:
         assert self.database is not None
         try:
-            # What has gone wrong already is the one thing to tell.
+            # An earlier failure is the one to report.
             if sys.exc_info()[0] is None:
-                self.come_to_rest()
+                self.finish_all()
         finally:
             self.database.pool.close()
 
-    def come_to_rest(self) -> None:
-        """At rest nothing is pending, and once its time is over nothing is left of a session."""
+    def finish_all(self) -> None:
+        """At rest nothing is pending, and after its lifetime nothing is left of a session."""
         while any(process.held for process in self.processes):
             self.hash(0)
         self.pass_time(LIFETIME_MS + HOUR_MS)
         self.sweep()
         for table in ("uia_sessions", "registration_token_reservations"):
             assert self.rows(f"SELECT * FROM {table}") == [], table
-        self.tokens_are_counted()
+        self.tokens_match_model()
 
     def wait(self, coroutine: Any) -> Any:
         return self.case.successResultOf(Deferred.fromCoroutine(coroutine))
@@ -133,54 +133,88 @@ class Dialogues(RuleBasedStateMachine):
         return any(process.held is None for process in self.processes)
 
     @precondition(can_ask)
-    @rule(target=sessions, person=PEOPLE, stage=STAGES, wishes=WISHES, which=st.booleans())
-    def begin(self, person: str, stage: Any, wishes: Any, which: bool) -> Any:
-        """A new session, or an account at once for who has passed all in one request."""
-        ask = Ask(person, REGISTER, stage, wishes)
-        new = Session("", REGISTER, self.model.now_ms + LIFETIME_MS, people={person})
-        answer = self.send(self.process(which), new, ask)
+    @rule(
+        target=sessions,
+        client_address=CLIENT_ADDRESSES,
+        stage=STAGES,
+        body=BODIES,
+        which=st.booleans(),
+    )
+    def begin(self, client_address: str, stage: Any, body: Any, which: bool) -> Any:
+        """A new session, or an account at once if one request passes all stages."""
+        request = Request(client_address, REGISTER, stage, body)
+        new = Session(
+            "", REGISTER, self.model.now_ms + LIFETIME_MS, client_addresses={client_address}
+        )
+        answer = self.send(self.process(which), new, request)
         if answer is None or answer.status != CHALLENGED[0]:
             return multiple()
-        new.session_id, new.lives = answer.json["session"], True
+        new.session_id, new.is_stored = answer.json["session"], True
         return new
 
     @precondition(can_ask)
-    @rule(session=sessions, person=PEOPLE, stage=STAGES, wishes=WISHES, settled=st.booleans())
-    def go_on(self, session: Session, person: str, stage: Any, wishes: Any, settled: bool) -> None:
-        """Ask in a session, anybody's, maybe before the reactor had the time for what comes
-        after the answer before."""
+    @rule(
+        session=sessions,
+        client_address=CLIENT_ADDRESSES,
+        stage=STAGES,
+        body=BODIES,
+        settled=st.booleans(),
+    )
+    def go_on(
+        self, session: Session, client_address: str, stage: Any, body: Any, settled: bool
+    ) -> None:
+        """A request in a session, any client's, maybe before the reactor had a turn for the work
+        after the previous answer."""
         if settled:
             self.settle()
-        self.send(self.process(settled), session, Ask(person, REGISTER, stage, wishes))
+        self.send(self.process(settled), session, Request(client_address, REGISTER, stage, body))
 
     @precondition(can_ask)
-    @rule(session=sessions, person=PEOPLE, stage=STAGES, name=NAMES, which=st.booleans())
+    @rule(
+        session=sessions,
+        client_address=CLIENT_ADDRESSES,
+        stage=STAGES,
+        name=NAMES,
+        which=st.booleans(),
+    )
     def go_on_slowly(
-        self, session: Session, person: str, stage: Any, name: str, which: bool
+        self, session: Session, client_address: str, stage: Any, name: str, which: bool
     ) -> None:
-        """Ask in a session with a new password: if that completes it, it is held while hashing."""
+        """A request in a session with a new password: if that completes it, it is held while
+        hashing."""
         self.settle()
-        wishes = {"username": name, "password": f"password {next(self.numbers)}"}
-        self.send(self.process(which), session, Ask(person, REGISTER, stage, wishes), slow=True)
+        body = {"username": name, "password": f"password {next(self.numbers)}"}
+        self.send(
+            self.process(which), session, Request(client_address, REGISTER, stage, body), slow=True
+        )
 
     @precondition(can_ask)
-    @rule(session=sessions, person=PEOPLE, stage=STAGES, uri=st.sampled_from(ELSEWHERE))
-    def go_astray(self, session: Session, person: str, stage: Any, uri: str) -> None:
-        """Ask in a session under another address than it began at: nothing comes of it."""
-        ask = Ask(person, uri, stage, {"username": "name2", "password": "correct horse"})
-        answer = self.post(self.process(False), session, ask)
+    @rule(
+        session=sessions,
+        client_address=CLIENT_ADDRESSES,
+        stage=STAGES,
+        uri=st.sampled_from(ELSEWHERE),
+    )
+    def use_another_uri(self, session: Session, client_address: str, stage: Any, uri: str) -> None:
+        """A request in a session at another URI than it began at is refused."""
+        request = Request(
+            client_address, uri, stage, {"username": "name2", "password": "correct horse"}
+        )
+        answer = self.post(self.process(False), session, request)
         is_guest = uri.endswith("guest")
         known = is_guest or self.model.is_known(session)
         expected = (403, "M_FORBIDDEN") if known else (400, "M_UNKNOWN")
         assert (answer.status, answer.errcode) == expected, answer
 
     @precondition(can_ask)
-    @rule(session=consumes(sessions), person=PEOPLE)
-    def replay(self, session: Session, person: str) -> None:
-        """Complete it with all there is, many times: one account, one answer."""
-        ask = Ask(person, REGISTER, SOLVED, {"username": "name1", "password": "battery staple"})
+    @rule(session=consumes(sessions), client_address=CLIENT_ADDRESSES)
+    def replay(self, session: Session, client_address: str) -> None:
+        """Complete a session several times: one account, one answer."""
+        request = Request(
+            client_address, REGISTER, ANSWERED, {"username": "name1", "password": "battery staple"}
+        )
         for _ in range(3):
-            self.send(self.process(False), session, ask)
+            self.send(self.process(False), session, request)
 
     @precondition(lambda self: any(process.held for process in self.processes))
     @rule(which=st.integers(0, 1))
@@ -203,7 +237,7 @@ class Dialogues(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        """Housekeeping removes what has expired: nobody can tell, but for the room."""
+        """Housekeeping removes expired rows: it has no visible effect but the freed space."""
         for store in (SessionStore, RegistrationTokenStore):
             self.wait(store(self.database).delete_expired(self.model.now_ms, 1000))
 
@@ -211,35 +245,37 @@ class Dialogues(RuleBasedStateMachine):
         self.clock.advance(0)
         self.model.settle()
 
-    # --- What must come of it ------------------------------------------------------------
+    # --- Expected results ----------------------------------------------------------------
 
     def process(self, which: bool) -> Process:
         free = [process for process in self.processes if process.held is None]
         return free[which % len(free)]
 
-    def post(self, process: Process, session: Session, ask: Ask) -> Answer:
-        return process.client.answer(self.start(process, session, ask))
+    def post(self, process: Process, session: Session, request: Request) -> Answer:
+        return process.client.answer(self.start(process, session, request))
 
-    def start(self, process: Process, session: Session, ask: Ask) -> Deferred[Answer]:
-        auth = {**ask.stage, **({"session": session.session_id} if session.session_id else {})}
-        body = {**ask.wishes, **({"auth": auth} if auth else {})}
-        note(f"{session.session_id} {ask}")
-        return process.client.start("POST", ask.uri, body, X_Forwarded_For=ask.person)
+    def start(self, process: Process, session: Session, request: Request) -> Deferred[Answer]:
+        auth = {**request.stage, **({"session": session.session_id} if session.session_id else {})}
+        body = {**request.body, **({"auth": auth} if auth else {})}
+        note(f"{session.session_id} {request}")
+        return process.client.start(
+            "POST", request.uri, body, X_Forwarded_For=request.client_address
+        )
 
     def send(
-        self, process: Process, session: Session, ask: Ask, slow: bool = False
+        self, process: Process, session: Session, request: Request, slow: bool = False
     ) -> Optional[Answer]:
-        """The answer, which is as it must be; None if the request is held."""
-        people, self.judged = session.people | {ask.person}, []
-        expected = self.model.read(session, ask)
+        """The answer, which must be the expected one; None if the request is held."""
+        client_addresses, self.judged = session.client_addresses | {request.client_address}, []
+        expected = self.model.read(session, request)
         process.is_slow = slow
-        started = self.start(process, session, ask)
+        started = self.start(process, session, request)
         process.is_slow = False
         if not started.called and not slow:
-            # It waits for a hash, which may be in the making at the other process.
+            # It waits for a hash, which the other process may be making.
             self.pass_time(LOOK_MS)
         if isinstance(expected, Attempt):
-            assert self.judged == [(expected.name, people)], self.judged
+            assert self.judged == [(expected.name, client_addresses)], self.judged
             if not started.called and slow:
                 process.held = Held(started, expected)
                 return None
@@ -263,11 +299,11 @@ class Dialogues(RuleBasedStateMachine):
         assert set(answer.json.get("completed", ())) == passed, answer
 
     def check_same(self, session: Session, answer: Answer) -> None:
-        """The answer that its session has had before."""
+        """The earlier answer of its session."""
         assert answer.json == session.answer, (answer, session.answer)
 
     def check_account(self, attempt: Attempt, answer: Answer) -> None:
-        """An account as it was asked for, or the refusal that must come."""
+        """An account with the expected attributes, or the expected refusal."""
         session = attempt.session
         expected = self.model.write(attempt)
         self.check(answer, expected)
@@ -287,20 +323,21 @@ class Dialogues(RuleBasedStateMachine):
         assert verify_password(prepare(attempt.password, ""), stored), attempt
 
     @invariant()
-    def accounts_are_known(self) -> None:
-        """There is no account but those that were told, and none of a name that is denied."""
+    def accounts_match_model(self) -> None:
+        """Every account is in the model, and none has a denied name."""
         names = {row[0][1:].partition(":")[0] for row in self.rows("SELECT user_id FROM users")}
         assert names == set(self.model.names)
         assert DENIED not in names
 
     @invariant()
-    def addresses_are_theirs(self) -> None:
-        """An address is the account's whose session has brought its proof, and of no other."""
+    def addresses_match_model(self) -> None:
+        """An address belongs to the account whose session has presented its validation, and to no
+        other."""
         check_addresses(self)
 
     @invariant()
-    def tokens_are_counted(self) -> None:
-        """A token's uses are those that sessions hold now, and those that let somebody in."""
+    def tokens_match_model(self) -> None:
+        """A token's uses are those that sessions have reserved, and those of accounts."""
         tokens = self.processes[0].subsystem.registration_tokens
         for found in self.wait(tokens.list()):
             assert found.uses_allowed is not None
@@ -315,10 +352,10 @@ class Dialogues(RuleBasedStateMachine):
 
 class MachineTests(SystemCase):
     def test_anyOrder(self) -> None:
-        """Whatever is asked in whatever order, no session gets what it has not passed itself."""
-        machine = type("Machine", (Dialogues,), {"case": self, "seen": set()})
+        """In any order of requests, no session uses a stage that it has not passed itself."""
+        machine = type("Machine", (RegistrationMachine,), {"case": self, "seen": set()})
         run_state_machine_as_test(
             machine,
             settings=examples(120, stateful_step_count=40),
         )
-        self.assertEqual(TELLING - machine.seen, set())
+        self.assertEqual(REQUIRED - machine.seen, set())

@@ -1,4 +1,4 @@
-"""With ``regsys.mail_needs_stages`` no mail is sent before the stages that come before it."""
+"""With ``regsys.mail_needs_stages`` no mail is sent before the stages that precede it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Mapping
 
 from tests.support.accounts import AccountCase
 from tests.support.client import Answer
-from tests.support.validations import ALICE, ProofCase
+from tests.support.validations import ALICE, EmailValidationCase
 
 TOKEN = "m.login.registration_token"
 
 
-class StagesFirstTests(ProofCase):
+class StagesFirstTests(EmailValidationCase):
     options: ClassVar[Mapping[str, Any]] = {
         "registrations_require_3pid": ["email"],
         "registration_requires_token": True,
@@ -33,16 +33,16 @@ class StagesFirstTests(ProofCase):
         self.assertEqual((self.mails.sent, self.rows("SELECT * FROM validations")), ([], []))
 
     def test_before(self) -> None:
-        """Without a session, or with one that has not come so far, nothing is sent, written or
-        counted; and the same request is answered once it has."""
+        """Without a session, or with one that lacks these stages, nothing is sent, written or
+        counted; once it has passed them the same request is answered."""
         session = self.begin()
         for _ in range(5):
-            self.assertNothingSent(self.ask(), 400, "M_MISSING_PARAM")
-            self.assertNothingSent(self.ask(session=7), 400, "M_BAD_JSON")
-            self.assertNothingSent(self.ask(session="unknown"), 400, "M_UNKNOWN")
-            self.assertNothingSent(self.ask(session=session), 401, "M_UNAUTHORIZED")
+            self.assertNothingSent(self.request_token(), 400, "M_MISSING_PARAM")
+            self.assertNothingSent(self.request_token(session=7), 400, "M_BAD_JSON")
+            self.assertNothingSent(self.request_token(session="unknown"), 400, "M_UNKNOWN")
+            self.assertNothingSent(self.request_token(session=session), 401, "M_UNAUTHORIZED")
         self.pass_token(session)
-        sid = self.asked(session=session)
+        sid = self.start_validation(session=session)
         self.assertEqual(self.mail.address, ALICE)
         self.submit(**self.link())
         self.assertRegistered(self.present(session, sid), "alice")
@@ -51,28 +51,28 @@ class StagesFirstTests(ProofCase):
         """A session that has its account has no further mails sent."""
         session = self.begin()
         self.pass_token(session)
-        sid = self.asked(session=session)
+        sid = self.start_validation(session=session)
         self.submit(**self.link())
         self.assertRegistered(self.present(session, sid), "alice")
-        answer = self.ask("bob@mail.example", session=session)
+        answer = self.request_token("bob@mail.example", session=session)
         self.assertRefused(answer, 400, "M_UNKNOWN")
         self.assertEqual(len(self.mails.sent), 1)
 
     def test_nothingBefore(self) -> None:
-        """Where the address is the first stage any session will do."""
+        """If the address is the first stage any session is enough."""
         self.system(**{**self.options, "registration_requires_token": False})
-        self.asked(session=self.begin())
+        self.start_validation(session=self.begin())
         self.assertEqual(len(self.mails.sent), 1)
 
     def test_off(self) -> None:
-        """By default mails need no session, as clients ask for them."""
+        """By default mails need no session, since clients request them without one."""
         self.system(**{**self.options, "regsys": {"rc_availability": False}})
-        self.asked()
+        self.start_validation()
         self.assertEqual(len(self.mails.sent), 1)
 
 
 class AccountTests(AccountCase):
-    """Of a server on which mails for newcomers wait for other stages."""
+    """On a server where mails for new users wait for other stages."""
 
     options: ClassVar[Mapping[str, Any]] = {
         **AccountCase.options,
@@ -80,7 +80,7 @@ class AccountTests(AccountCase):
     }
 
     def test_account(self) -> None:
-        """The owner of an account has no registration under way, and needs no session."""
-        self.added(self.alice)
-        self.assertEqual(self.held(self.alice), [ALICE])
-        self.assertRefused(self.ask("bob@mail.example"), 400, "M_MISSING_PARAM")
+        """A user with an account has no registration under way, and needs no session."""
+        self.add_address(self.alice)
+        self.assertEqual(self.addresses_of(self.alice), [ALICE])
+        self.assertRefused(self.request_token("bob@mail.example"), 400, "M_MISSING_PARAM")

@@ -1,4 +1,4 @@
-"""A user confirms what an account endpoint is about to do; the endpoint is that of
+"""Reauthentication before an account endpoint acts; the endpoint is that of
 docs/examples/confirming.py."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from regsys.uia.reauthentication import ReauthenticationRequest
 from tests.support.case import PASSWORD, SystemCase
 from tests.support.client import V3, Answer, Client
 from tests.support.examples import confirming
-from tests.support.riddle import RIDDLE, SOLVED, Riddle
+from tests.support.question_stage import ANSWERED, QUESTION, QuestionStage
 
 STAGE = "m.login.password"
 DEACTIVATE = f"{V3}/account/deactivate"
@@ -32,7 +32,7 @@ ALICE = {
 
 
 class ConfirmationCase(SystemCase):
-    """Alice and Mallory are logged in. ``done``: on whom the endpoint has acted."""
+    """Alice and Mallory are logged in. ``done``: the users for whom the endpoint has acted."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -67,9 +67,9 @@ class ConfirmationCase(SystemCase):
         return self.counts()["uia_sessions"]
 
 
-class DialogueTests(ConfirmationCase):
+class UIASessionTests(ConfirmationCase):
     def test_confirmed(self) -> None:
-        """A request is challenged, its password tried, and then it is done, once."""
+        """A request is challenged, its password verified, and then it is carried out, once."""
         first = self.ask()
         self.assertEqual(first.status, 401)
         expected = {"flows": [{"stages": [STAGE]}], "params": {}}
@@ -83,12 +83,12 @@ class DialogueTests(ConfirmationCase):
         self.assertEqual(len(self.done), 1)
 
     def test_inOneRequest(self) -> None:
-        """Who brings the password at once needs no session, and leaves none."""
+        """A request with the password needs no session, and leaves none."""
         self.assertEqual(self.ask(ALICE).status, 200)
         self.assertEqual((len(self.done), self.sessions()), (1, 0))
 
     def test_waysToNameOneself(self) -> None:
-        """The user is named as for /login: by localpart or whole ID, in any case, by the
+        """The user is named as for /login: by localpart or full user ID, in any case, in the
         identifier or the old key."""
         for user in ("alice", "@alice:test.example", "ALICE", "@Alice:test.example"):
             for named in ({"identifier": {"type": "m.id.user", "user": user}}, {"user": user}):
@@ -96,7 +96,7 @@ class DialogueTests(ConfirmationCase):
                 self.assertEqual(self.ask(auth).status, 200, named)
 
     def test_refused(self) -> None:
-        """What is wrong with the stage is told with the flows; the session lives on."""
+        """A mistake in the stage is reported with the flows; the session lives on."""
         session = self.begin()
         for change, errcode in (
             ({"password": "wrong"}, "M_FORBIDDEN"),
@@ -120,7 +120,7 @@ class DialogueTests(ConfirmationCase):
         self.assertEqual(self.ask({**ALICE, "session": session}).status, 200)
 
     def test_passwordIsKeptNowhere(self) -> None:
-        """Neither a wrong password nor the right one gets to the session's row."""
+        """Neither a wrong password nor the right one gets into the session's row."""
         session = self.begin()
         self.ask({**ALICE, "password": "hunter2", "session": session})
         row = repr(self.rows("SELECT * FROM uia_sessions"))
@@ -134,7 +134,7 @@ class DialogueTests(ConfirmationCase):
         self.assertRefused(self.ask({**ALICE, "session": session}), 400, "M_UNKNOWN")
 
     def test_deactivated(self) -> None:
-        """The right password of a deactivated account confirms nothing."""
+        """The right password of a deactivated account is refused."""
         requester = self.wait(self.subsystem.auth.whose(Secret(self.alice)))
         self.change("UPDATE users SET deactivated = TRUE")
         request = ReauthenticationRequest(
@@ -152,7 +152,8 @@ class DialogueTests(ConfirmationCase):
 
 class AttackTests(ConfirmationCase):
     def test_anothersSession(self) -> None:
-        """A session is good for its user alone, whoever knows its id or whose password."""
+        """A session is valid for its user alone, even if another user knows its id or its user's
+        password."""
         hers, his = self.begin(), self.begin(token=self.mallory)
         for session, token in ((hers, self.mallory), (his, self.alice)):
             self.assertRefused(self.ask({**ALICE, "session": session}, token), 403, "M_FORBIDDEN")
@@ -161,7 +162,8 @@ class AttackTests(ConfirmationCase):
         self.assertEqual(self.done, [])
 
     def test_anotherRequest(self) -> None:
-        """Nor is it good for another address, or for registering; nor a registration's here."""
+        """Nor is it valid for another URI, or for registering; nor a registration's session
+        here."""
         session = self.begin()
         auth = {**ALICE, "session": session}
         for path in (R0, f"{DEACTIVATE}?x=1"):
@@ -172,12 +174,12 @@ class AttackTests(ConfirmationCase):
         self.assertRefused(self.ask({**ALICE, "session": other}), 403, "M_FORBIDDEN")
 
     def test_notForRegistering(self) -> None:
-        """Nobody registers by a password that he has."""
+        """A session with the password stage cannot register."""
         answer = self.client.register(username="bob", password=PASSWORD, auth=ALICE)
         self.assertRefused(answer, 400, "M_UNRECOGNIZED")
 
     def test_guessing(self) -> None:
-        """Passwords are guessed within the limit of /login, one for both."""
+        """Guesses of passwords count against the limit of /login, one for both."""
         few = {"per_second": 0.01, "burst_count": 3}
         plenty = {"per_second": 1000, "burst_count": 1000}
         self.system(
@@ -192,7 +194,7 @@ class AttackTests(ConfirmationCase):
         self.assertRefused(self.client.post(f"{V3}/login", ALICE), 429, "M_LIMIT_EXCEEDED")
 
     def test_onceAmongProcesses(self) -> None:
-        """Of two processes that find it confirmed at once, one does it."""
+        """Of two processes that find the session complete at once, one acts."""
         session = self.begin()
         auth = {**ALICE, "session": session}
         other = self.client
@@ -227,8 +229,8 @@ class TimeoutTests(ConfirmationCase):
     options: ClassVar[Mapping[str, Any]] = {"ui_auth": {"session_timeout": "10m"}}
 
     def test_notAskedAgain(self) -> None:
-        """With ``ui_auth.session_timeout`` a device that has confirmed need not do so again for
-        so long; every other device must, the user's own too."""
+        """With ``ui_auth.session_timeout`` a device that has reauthenticated need not do so again
+        for that time; every other device must, the user's own too."""
         self.assertEqual(self.ask(ALICE).status, 200)
         other = self.client.post(f"{V3}/login", {**ALICE, "device_id": "LAPTOP"}).json
         for _ in range(2):
@@ -242,13 +244,14 @@ class TimeoutTests(ConfirmationCase):
         self.assertEqual(self.ask().status, 401)
 
     def test_clockPutBack(self) -> None:
-        """Who has confirmed while the clock was wrong is not trusted until the time it showed."""
+        """A reauthentication while the clock was wrong does not count until the time that it
+        showed."""
         self.ask(ALICE)
         self.clock.rightNow -= 3600
         self.assertEqual(self.ask().status, 401)
 
     def test_forgotten(self) -> None:
-        """Whose time is over is not kept in memory."""
+        """An expired reauthentication is not kept in memory."""
         self.ask(ALICE)
         self.clock.advance(600)
         confirmation = self.subsystem.reauthentication
@@ -279,13 +282,13 @@ class EmbeddedTests(SystemCase):
         return subsystem.reauthentication
 
     def test_stages(self) -> None:
-        """An embedded subsystem has the stages for which there is something: passwords, stages
-        of its own, or nothing at all; ``password_config`` may forbid passwords."""
+        """An embedded subsystem has the stages for which there is a part: passwords, stages of its
+        own, or nothing at all; ``password_config`` may forbid passwords."""
         users = UserStore(self.database)
         self.assertIsNone(self.confirmation())
         self.assertEqual(self.confirmation(users=users).flows, ((STAGE,),))
-        riddle = {"stages": [Riddle()], "confirmation_flows": [(RIDDLE,)]}
-        self.assertEqual(self.confirmation(**riddle).flows, [(RIDDLE,)])
+        question = {"stages": [QuestionStage()], "confirmation_flows": [(QUESTION,)]}
+        self.assertEqual(self.confirmation(**question).flows, [(QUESTION,)])
         self.assertRaises(ValueError, self.confirmation, confirmation_flows=[(STAGE,)])
         for enabled, offered in ((False, False), ("only_for_reauth", True), (True, True)):
             options = {"password_config": {"enabled": enabled}}
@@ -294,16 +297,18 @@ class EmbeddedTests(SystemCase):
 
     def test_ownStage(self) -> None:
         """A stage of the embedder's is passed like any other, beside the password."""
-        flows = [(STAGE, RIDDLE)]
+        flows = [(STAGE, QUESTION)]
         self.system(
-            hooks=self.hooks(stages=[Riddle()], flows=[(RIDDLE,)], confirmation_flows=flows)
+            hooks=self.hooks(
+                stages=[QuestionStage()], flows=[(QUESTION,)], confirmation_flows=flows
+            )
         )
-        token = self.register("alice", auth=SOLVED)["access_token"]
+        token = self.register("alice", auth=ANSWERED)["access_token"]
         endpoint = confirming.deactivation(self.subsystem, self.nothing)
         client = Client(self, http.resource([endpoint]))
         answer = client.post(DEACTIVATE, {"auth": ALICE}, token=token)
         self.assertEqual((answer.status, answer.json["completed"]), (401, [STAGE]))
-        auth = {**SOLVED, "session": answer.json["session"]}
+        auth = {**ANSWERED, "session": answer.json["session"]}
         self.assertEqual(client.post(DEACTIVATE, {"auth": auth}, token=token).status, 200)
 
     async def nothing(self, user_id: UserID) -> None:

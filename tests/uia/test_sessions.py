@@ -1,4 +1,4 @@
-"""User-interactive authentication by itself: sessions, stages, and what is left to do."""
+"""User-interactive authentication by itself: sessions, stages, and flows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from regsys.testing import memory_database
 from regsys.uia.sessions import Auth, Progress, UserInteractiveAuth
 from regsys.uia.stages import DummyStage
 from regsys.uia.turns import MOST, MOST_WAIT_S, RETRY_MS, STALLED_S
-from tests.support.riddle import RIDDLE, SOLVED, Riddle
+from tests.support.question_stage import ANSWERED, QUESTION, QuestionStage
 
 DUMMY = "m.login.dummy"
 URI = "/_matrix/client/v3/register"
@@ -37,12 +37,12 @@ HOUR_S = 3600
 
 class AuthTests(SynchronousTestCase):
     def test_parts(self) -> None:
-        """The auth object names a session, a stage, and holds what the stage wants."""
+        """The auth object has the session, the stage's type, and the stage's own keys."""
         fields = {"session": "S", "type": DUMMY, "more": 1}
         self.assertEqual(Auth.from_body({"auth": fields}), Auth("S", DUMMY, fields, given=True))
 
     def test_noneOrEmpty(self) -> None:
-        """An empty auth object is none, and so is null: all of them begin a dialogue."""
+        """An empty auth object counts as none, and so does null: all of them begin a session."""
         for body in ({}, {"auth": {}}, {"auth": None}, {"auth": {"session": None, "type": None}}):
             self.assertEqual(Auth.from_body(body), Auth())
         self.assertTrue(Auth.from_body({"auth": {"session": "S"}}).given)
@@ -54,20 +54,20 @@ class AuthTests(SynchronousTestCase):
             self.assertRaises(BadJSON, Auth.from_body, {"auth": auth})
 
     def test_repr(self) -> None:
-        """What a stage is given may be secret, and is not shown."""
+        """A stage's keys may be secret, and do not appear in the repr."""
         self.assertNotIn("hunter2", repr(Auth.from_body({"auth": {"password": "hunter2"}})))
 
 
 class ProgressTests(SynchronousTestCase):
-    flows = ((RIDDLE, DUMMY), ("m.login.terms",))
+    flows = ((QUESTION, DUMMY), ("m.login.terms",))
 
     def test_completes(self) -> None:
-        """A dialogue is complete with every stage of one flow, in whatever order."""
+        """A session is complete with every stage of one flow, in any order."""
         for passed, complete in (
             ((), False),
             ((DUMMY,), False),
-            ((RIDDLE, DUMMY), True),
-            ((DUMMY, RIDDLE), True),
+            ((QUESTION, DUMMY), True),
+            ((DUMMY, QUESTION), True),
             (("m.login.terms",), True),
             (("m.login.terms", DUMMY), True),
         ):
@@ -84,12 +84,12 @@ class UIACase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.riddle = Riddle()
+        self.question = QuestionStage()
         self.database = memory_database(self, self.clock)
         self.sessions = SessionStore(self.database)
         self.uia = UserInteractiveAuth(
             sessions=self.sessions,
-            stages={DUMMY: DummyStage(), RIDDLE: self.riddle},
+            stages={DUMMY: DummyStage(), QUESTION: self.question},
             clock=self.clock,
             key_of=address_key,
             per_address=2,
@@ -117,7 +117,7 @@ class UIACase(SynchronousTestCase):
 
 class SessionTests(UIACase):
     def test_begin(self) -> None:
-        """A new session has 24 letters for a name, 48 hours to live, and no row yet."""
+        """A new session has an id of 24 letters, 48 hours to live, and no row yet."""
         first, second = self.begin(), self.begin()
         self.assertRegex(first.session_id, r"\A[A-Za-z]{24}\Z")
         self.assertNotEqual(first.session_id, second.session_id)
@@ -126,12 +126,12 @@ class SessionTests(UIACase):
         self.refused(self.uia.find(first.session_id, "POST", URI), UnknownSession)
 
     def test_uriOfRegistration(self) -> None:
-        """Nobody needs a request address of more than 1024 characters."""
+        """A URI of more than 1024 characters is refused."""
         self.uia.begin("POST", "/" * 1024, CLIENT, {})
         self.assertRaises(InvalidParam, self.uia.begin, "POST", "/" * 1025, CLIENT, {})
 
     def test_sessionsOfASite(self) -> None:
-        """The networks of a /48 of IPv6 have eight times an address's sessions together."""
+        """The networks of a /48 of IPv6 together have eight times an address's sessions."""
         for number in range(16):
             self.stored(Client(f"2001:db8:0:{number:x}::1", ""))
         one_more = self.begin(Client("2001:db8:0:ff::1", ""))
@@ -139,7 +139,7 @@ class SessionTests(UIACase):
         self.stored(Client("2001:db8:1:ff::1", ""))
 
     def test_storedAndFound(self) -> None:
-        """A stored session is found as it was, with what it has passed."""
+        """A stored session is loaded unchanged, with its passed stages."""
         session = self.wait(self.uia.store(self.begin(), Progress({DUMMY: True})))
         self.assertEqual(session.results, {DUMMY: True})
         self.assertEqual(self.wait(self.uia.find(session.session_id, "POST", URI)), session)
@@ -153,7 +153,7 @@ class SessionTests(UIACase):
         self.refused(self.uia.find(session.session_id, "POST", URI), UnknownSession)
 
     def test_oneRequest(self) -> None:
-        """A session belongs to one method and one address, its version and query included."""
+        """A session belongs to one method and one URI, version and query included."""
         session = self.stored()
         for method, uri in (
             ("PUT", URI),
@@ -164,7 +164,7 @@ class SessionTests(UIACase):
             self.refused(self.uia.find(session.session_id, method, uri), WrongSession)
 
     def test_sessionsPerAddress(self) -> None:
-        """An address, or a /64 of IPv6, has so many unfinished sessions and no more."""
+        """An address, or a /64 of IPv6, has a bounded number of unfinished sessions."""
         for first, neighbour in (
             (CLIENT, CLIENT),
             (Client("2001:db8::1"), Client("2001:db8::2")),
@@ -176,7 +176,7 @@ class SessionTests(UIACase):
         self.stored(Client("192.0.2.2"))
 
     def test_onlyUnfinishedSessionsCount(self) -> None:
-        """Sessions that have made their account, or whose time is over, make room."""
+        """Sessions that have made their account, or have expired, make room."""
         session = self.stored()
         self.stored()
         self.wait(
@@ -196,75 +196,75 @@ class SessionTests(UIACase):
 
 class AttemptTests(UIACase):
     def test_passed(self) -> None:
-        """What a passed stage found is added to what the session has passed before."""
+        """The result of a passed stage is added to the session's earlier results."""
         session = attr.evolve(self.begin(), results={DUMMY: True})
-        progress = self.attempt(session, SOLVED)
-        self.assertEqual(progress, Progress({DUMMY: True, RIDDLE: {"answered": "a mirror"}}))
+        progress = self.attempt(session, ANSWERED)
+        self.assertEqual(progress, Progress({DUMMY: True, QUESTION: {"answered": "a mirror"}}))
 
     def test_context(self) -> None:
-        """A stage knows the session it is tried in, and where this request came from."""
+        """A stage gets its session, and the client address of this request."""
         session = self.begin(Client("192.0.2.99"))
-        self.attempt(session, SOLVED)
-        (context,) = self.riddle.contexts
+        self.attempt(session, ANSWERED)
+        (context,) = self.question.contexts
         self.assertEqual((context.session, context.client), (session, CLIENT))
 
     def test_failed(self) -> None:
-        """A failed stage leaves the session as it was, and says why."""
+        """A failed stage leaves the session unchanged, and has a reason."""
         session = attr.evolve(self.begin(), results={DUMMY: True})
-        progress = self.attempt(session, {"type": RIDDLE, "answer": "a book"})
+        progress = self.attempt(session, {"type": QUESTION, "answer": "a book"})
         self.assertEqual(progress.results, {DUMMY: True})
         assert progress.failure is not None
         self.assertEqual(progress.failure.errcode, "M_UNAUTHORIZED")
 
     def test_withoutType(self) -> None:
-        """Without a type nothing is tried: how does it stand?"""
+        """Without a type no stage is tried."""
         session = attr.evolve(self.begin(), results={DUMMY: True})
         self.assertEqual(self.attempt(session, {"session": "S"}), Progress({DUMMY: True}))
 
     def test_notOnOffer(self) -> None:
-        """A stage that doesn't exist here is no failed stage."""
+        """An unknown stage is not a failed stage."""
         auth = Auth.from_body({"auth": {"type": "m.login.terms"}})
         self.refused(self.uia.attempt(self.begin(), auth, CLIENT), UnknownStage)
 
     def test_backendDown(self) -> None:
-        """A stage that can't be judged now is neither passed nor failed."""
+        """A stage that can't be checked now is neither passed nor failed."""
 
-        class Down(Riddle):
+        class Down(QuestionStage):
             async def check(self, auth: Any, context: Any) -> Any:
                 raise Unavailable()
 
-        uia = attr.evolve(self.uia, stages={RIDDLE: Down()})
-        auth = Auth.from_body({"auth": SOLVED})
+        uia = attr.evolve(self.uia, stages={QUESTION: Down()})
+        auth = Auth.from_body({"auth": ANSWERED})
         self.refused(uia.attempt(self.begin(), auth, CLIENT), Unavailable)
 
 
 class ChallengeTests(UIACase):
-    flows = ((RIDDLE, DUMMY), (DUMMY,))
+    flows = ((QUESTION, DUMMY), (DUMMY,))
 
     def test_first(self) -> None:
-        """The first challenge has the flows in their order, and params for stages with
-        something to say; it says nothing of what is completed."""
+        """The first challenge has the flows in their order, and the params of stages that have
+        some; it has no list of completed stages."""
         session = self.begin()
         self.assertEqual(
             self.uia.challenge(session, Progress({}), self.flows, asked=False),
             Challenge(
                 session_id=session.session_id,
                 flows=self.flows,
-                params={RIDDLE: self.riddle.params(session)},
+                params={QUESTION: self.question.params(session)},
             ),
         )
 
     def test_asked(self) -> None:
-        """A client that asked hears what is completed, in the order in which it was."""
+        """A follow-up gets the list of completed stages, in the order of their completion."""
         for results, completed in (
             ({}, ()),
-            ({DUMMY: True, RIDDLE: {}}, (DUMMY, RIDDLE)),
+            ({DUMMY: True, QUESTION: {}}, (DUMMY, QUESTION)),
         ):
             challenge = self.uia.challenge(self.begin(), Progress(results), self.flows, True)
             self.assertEqual((challenge.completed, challenge.errcode), (completed, None))
 
     def test_failed(self) -> None:
-        """After a failed stage the challenge says why."""
+        """After a failed stage the challenge has the reason."""
         progress = Progress({DUMMY: True}, StageFailed("M_UNAUTHORIZED", "No."))
         challenge = self.uia.challenge(self.begin(), progress, self.flows, asked=True)
         self.assertEqual(
@@ -302,7 +302,7 @@ class TurnTests(UIACase):
         return first, entered
 
     def test_manyAtOnce(self) -> None:
-        """Behind a request that goes on in a moment many may wait, if not any number."""
+        """Behind a request that goes on soon many may wait, but not any number."""
         first, entered = self.enter_many(MOST)
         self.failureResultOf(self.enter("late", "S", first), LimitExceeded)
         self.clock.advance(STALLED_S - 0.01)
@@ -312,8 +312,8 @@ class TurnTests(UIACase):
         self.assertEqual(self.events[-1], f"{MOST - 1} out")
 
     def test_stalled(self) -> None:
-        """Behind one that has stalled four may wait; the others, and who comes later, are told to
-        come again. When it goes on, there is room again."""
+        """Behind a stalled request four may wait; the others, and later ones, are told to retry.
+        When it goes on, there is room again."""
         first, (_, *behind) = self.enter_many(6)
         self.clock.advance(STALLED_S)
         for refused in (*behind[4:], self.enter("late", "S", first)):
@@ -328,11 +328,12 @@ class TurnTests(UIACase):
         self.successResultOf(entered[-1])
 
     def test_longWait(self) -> None:
-        """Nobody waits longer for a turn than ten seconds, whatever the one before waits for."""
+        """No request waits longer for its turn than ten seconds, whatever the one before waits
+        for."""
 
         async def waiting() -> None:
             async with self.uia.turn("S"):
-                await Deferred()  # for a module, say
+                await Deferred()  # for a module, for instance
 
         Deferred.fromCoroutine(waiting())
         behind = self.enter("behind", "S", succeed(None))
@@ -343,8 +344,8 @@ class TurnTests(UIACase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_hungUp(self) -> None:
-        """Who hangs up while waiting is not served, and leaves the place to others; who hangs up
-        later is served to the end."""
+        """A client that hangs up while waiting is not served, and leaves its place to others; one
+        that hangs up later is served to the end."""
         ends: list[Deferred[None]] = [Deferred() for _ in range(2)]
         gone: list[Deferred[None]] = [Deferred() for _ in range(2)]
         first = self.enter("first", "S", ends[0], gone[0])
@@ -392,7 +393,8 @@ class TurnTests(UIACase):
         self.assertEqual(self.events, ["first in", "first out", "third in"])
 
     def test_nothingIsKept(self) -> None:
-        """Once nobody is in or waits, a session takes no memory: strangers choose the names."""
+        """Once no request of it runs or waits, a session takes no memory: clients choose the
+        ids."""
         ends: list[Deferred[None]] = [Deferred(), Deferred()]
         self.enter("first", "S", ends[0])
         self.enter("second", "S", ends[1])

@@ -1,4 +1,4 @@
-"""The stages that regsys brings."""
+"""The stages that regsys provides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from regsys.interfaces import IStage, StageContext
 from regsys.model import Client, UIASession
 from regsys.testing import provides
 from regsys.uia.stages import DummyStage
-from tests.support.riddle import Riddle
+from tests.support.question_stage import QuestionStage
 
 
 class StageTests(SynchronousTestCase):
@@ -20,11 +20,11 @@ class StageTests(SynchronousTestCase):
     def test_provides(self) -> None:
         """The stages offer all of IStage, that of the other tests included."""
         password = PasswordStage(passwords=None)  # type: ignore[arg-type]  # not asked here
-        for stage in (DummyStage(), password, Riddle()):
+        for stage in (DummyStage(), password, QuestionStage()):
             provides(IStage, stage)
 
     def test_dummy(self) -> None:
-        """``m.login.dummy`` has nothing to say, and is passed whatever stands beside its type."""
+        """``m.login.dummy`` has no params, and is passed whatever keys are beside its type."""
         stage = DummyStage()
         self.assertEqual(stage.type, "m.login.dummy")
         self.assertIsNone(stage.params(self.session))
@@ -34,7 +34,7 @@ class StageTests(SynchronousTestCase):
             self.assertIs(self.successResultOf(checking), True)
 
     def test_passwordOfNobody(self) -> None:
-        """``m.login.password`` is not on offer in a session that belongs to no user."""
+        """``m.login.password`` is not offered in a session without a user."""
         stage = PasswordStage(passwords=None)  # type: ignore[arg-type]  # not asked here
         context = StageContext(session=self.session, client=Client("192.0.2.1"))
         auth = {"type": "m.login.password", "user": "alice", "password": "x"}

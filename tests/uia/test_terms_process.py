@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import postgres
-from tests.support.log_canaries import told
+from tests.support.log_canaries import leaked
 from tests.support.policies import FORM_SECRET, TERMS, user_consent, write_pages
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, sqlite, write_config
 
@@ -26,7 +26,7 @@ def signed(localpart: str) -> str:
 
 
 class Policies:
-    """What every database must show; ``database(folder)`` gives its section of the file."""
+    """For every database; ``database(folder)`` gives its section of the file."""
 
     def setUp(self) -> None:
         folder = Path(self.mktemp()).resolve()
@@ -44,11 +44,11 @@ class Policies:
     def tearDown(self) -> None:
         output = self.service.output
         self.assertNotIn("Traceback", output)
-        self.assertEqual(told(output, {"the form secret": FORM_SECRET}), [])
+        self.assertEqual(leaked(output, {"the form secret": FORM_SECRET}), [])
 
     def test_firstDay(self) -> None:
-        """A newcomer reads the policy where the client was told, accepts it, and later finds it
-        accepted; a guest, who was not asked, accepts it by a link."""
+        """A new user reads the policy at its link, accepts it, and later finds it accepted; a
+        guest, who was not asked, accepts it by a link."""
         ask = self.service.ask
         body: dict[str, Any] = {"username": "alice", "password": PASSWORD}
         challenge = ask("POST", f"{V3}/register", body).json

@@ -1,4 +1,4 @@
-"""Adding addresses as clients of the field do: without an access token, and by the old endpoint."""
+"""Adding addresses as existing clients do: without an access token, and by the old endpoint."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ REQUEST = f"{THREEPIDS}/email/requestToken"
 
 
 class WithoutTokenTests(AccountCase):
-    """Clients ask for a proof without an access token."""
+    """Clients request a token without an access token."""
 
-    def anyones(self, email: str = ALICE, **more: Any) -> str:
-        """An address is proven for whoever brings it; the sid."""
+    def validate_without_account(self, email: str = ALICE, **more: Any) -> str:
+        """Validate an address without an account; the sid."""
         body = {"email": email, "client_secret": SECRET, "send_attempt": 1, **more}
         answer = self.client.post(REQUEST, body)
         self.assertEqual((answer.status, answer.json.keys()), (200, {"sid"}), answer)
@@ -27,9 +27,9 @@ class WithoutTokenTests(AccountCase):
         return sid
 
     def test_added(self) -> None:
-        """It belongs to the account that first brings it, confirmed or not; nobody registers
-        with it, and without its secret or before it is proven it is nobody's."""
-        sid = self.anyones()
+        """It belongs to the account that first presents it, confirmed or not; no registration can
+        use it, and without its secret or before it is validated no account can."""
+        sid = self.validate_without_account()
         answer = self.present(self.begin("mallory"), sid)
         self.assertEqual(answer.errcode, "M_UNAUTHORIZED", answer)
         for answer in (self.add(self.bob, sid, client_secret="wrong"), self.add(self.bob, "odd")):
@@ -39,22 +39,25 @@ class WithoutTokenTests(AccountCase):
         self.assertRefused(self.add(self.alice, unproven), 400, "M_THREEPID_AUTH_FAILED")
         self.session(self.alice, sid)
         self.assertRefused(self.add(self.bob, sid), 400, "M_THREEPID_AUTH_FAILED")
-        self.assertEqual(self.confirmed(self.alice, sid).status, 200)
-        self.assertEqual((self.held(self.alice), self.held(self.bob)), ([ALICE], []))
+        self.assertEqual(self.add_with_password(self.alice, sid).status, 200)
+        self.assertEqual(
+            (self.addresses_of(self.alice), self.addresses_of(self.bob)), ([ALICE], [])
+        )
 
     def test_tokenThatIsGiven(self) -> None:
-        """A token that is given is looked at; then the proof is that account's from the start."""
-        self.assertRefused(self.ask_to_add("nobody's"), 401, "M_UNKNOWN_TOKEN")
-        sid = self.proven_by(self.alice)
+        """An access token that is given is checked; then the validation is that account's from the
+        start."""
+        self.assertRefused(self.request_token_to_add("nobody's"), 401, "M_UNKNOWN_TOKEN")
+        sid = self.validate_as(self.alice)
         self.assertRefused(self.add(self.bob, sid), 400, "M_THREEPID_AUTH_FAILED")
         self.session(self.alice, sid)
 
     def test_sameRules(self) -> None:
-        """What is in use, denied or too often asked for is so without a token, too; hiding that
-        an address is taken sends its owner a mail."""
+        """Addresses in use, denied or beyond the limit are refused without a token, too; if that is
+        hidden, the user of an address in use gets a mail."""
         tight = {"per_second": 0.001, "burst_count": 2}
         allowed = [{"medium": "email", "pattern": r"[^@]+@mail\.example$"}]
-        self.added(self.alice)
+        self.add_address(self.alice)
         options: Any = {"allowed_local_3pids": allowed, "rc_3pid_validation": tight}
         self.system(database=self.database, **options)
         body = {"client_secret": SECRET, "send_attempt": 1}
@@ -75,35 +78,34 @@ class WithoutTokenTests(AccountCase):
         self.assertFalse(self.mail.registering)
 
     def test_whereMailsNeedStages(self) -> None:
-        """Where no mail goes out before a captcha, say, nobody gets around that without an
-        account."""
+        """If mails need other stages first, a request without an account cannot avoid them."""
         self.system(database=self.database, regsys={"mail_needs_stages": True})
         body = {"email": ALICE, "client_secret": SECRET, "send_attempt": 1}
         self.assertRefused(self.client.post(REQUEST, body), 401, "M_MISSING_TOKEN")
-        self.added(self.alice)
+        self.add_address(self.alice)
 
 
-class OldWayTests(AccountCase):
+class DeprecatedEndpointTests(AccountCase):
     """POST /account/3pid, as clients added addresses before there was /add."""
 
     def post(self, token: str, body: Any) -> Any:
         return self.client.post(THREEPIDS, body, token=token)
 
     def test_added(self) -> None:
-        """It adds what was proven, under either name, and asks for no password; a lost answer can
-        be had again."""
+        """It adds a validated address, under either key, and asks for no password; a lost answer
+        can be repeated."""
         for key, email in (("three_pid_creds", ALICE), ("threePidCreds", OTHER)):
-            sid = self.proven_by(self.alice, email)
+            sid = self.validate_as(self.alice, email)
             creds = {"sid": sid, "client_secret": SECRET, "id_server": "x"}
             for _ in range(2):
                 answer = self.post(self.alice, {key: creds, "bind": False})
                 self.assertEqual((answer.status, answer.json), (200, {}), answer)
             self.assertRefused(self.post(self.bob, {key: creds}), 400, "M_THREEPID_AUTH_FAILED")
-        self.assertEqual(self.held(self.alice), [ALICE, OTHER])
+        self.assertEqual(self.addresses_of(self.alice), [ALICE, OTHER])
 
     def test_refused(self) -> None:
-        """What is missing, of a wrong type or not proven adds nothing."""
-        sid = self.ask_to_add(self.alice).json["sid"]
+        """A parameter that is missing, of a wrong type or not validated adds nothing."""
+        sid = self.request_token_to_add(self.alice).json["sid"]
         good = {"sid": sid, "client_secret": SECRET}
         for body, errcode in (
             ({}, "M_MISSING_PARAM"),
@@ -116,4 +118,4 @@ class OldWayTests(AccountCase):
             ({"three_pid_creds": good}, "M_THREEPID_AUTH_FAILED"),
         ):
             self.assertRefused(self.post(self.alice, body), 400, errcode, body)
-        self.assertEqual(self.held(self.alice), [])
+        self.assertEqual(self.addresses_of(self.alice), [])

@@ -1,4 +1,4 @@
-"""Registration by the shared secret, and names asked for by administrators (B13, B16.14)."""
+"""Registration by the shared secret, and administrators' checks of names (B13, B16.14)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ USER: dict[str, Any] = {"username": "Root", "password": "swordfish", "admin": Tr
 
 
 def mac_of(body: dict[str, Any], nonce: str, secret: str = SECRET) -> str:
-    """As the scripts make it that administrators have."""
+    """As administrators' scripts make it."""
     mac = hmac.new(secret.encode(), digestmod="sha1")
     mac.update(nonce.encode() + b"\0" + body["username"].encode() + b"\0")
     mac.update(body["password"].encode() + b"\0" + (b"admin" if body.get("admin") else b"notadmin"))
@@ -42,7 +42,7 @@ class SharedSecretCase(SystemCase):
 
 class SharedSecretTests(SharedSecretCase):
     def test_registers(self) -> None:
-        """Who knows the secret registers an admin, whether registration is open or not; the
+        """A client with the secret registers an admin, whether registration is open or not; the
         name is signed as sent and lower-cased, the answer is like /register's."""
         answer = self.send(USER, displayname="The Root", device_id="CONSOLE", refresh_token=True)
         self.assertEqual(answer.status, 200, answer)
@@ -56,7 +56,8 @@ class SharedSecretTests(SharedSecretCase):
         )
 
     def test_ordinaryUser(self) -> None:
-        """Without ``admin`` it is an ordinary user; ``inhibit_login`` gives no token."""
+        """Without ``admin`` the user is an ordinary one; with ``inhibit_login`` there is no
+        token."""
         body = {"username": "bob", "password": "swordfish"}
         answer = self.send(body, inhibit_login=True)
         expected = {"user_id": "@bob:test.example", "home_server": "test.example"}
@@ -74,7 +75,7 @@ class SharedSecretTests(SharedSecretCase):
         self.assertRefused(unknown, 400, "M_INVALID_PARAM")
 
     def test_wrongMac(self) -> None:
-        """A wrong mac is 403, whatever it consists of, and uses the nonce up."""
+        """A wrong mac is 403, whatever it contains, and uses the nonce up."""
         nonce = self.nonce()
         for mac in ("", "0" * 40, "é", mac_of(USER, nonce, "another secret")):
             fresh = self.nonce()
@@ -85,7 +86,8 @@ class SharedSecretTests(SharedSecretCase):
         self.assertEqual(self.counts()["users"], 0)
 
     def test_nonces(self) -> None:
-        """A nonce is good once, for a minute, and only if it is ours; asking costs no row."""
+        """A nonce is valid once, for a minute, and only if it is ours; requesting one writes no
+        row."""
         nonce = self.nonce()
         self.assertEqual(self.send(USER, nonce).status, 200)
         self.assertRefused(self.send({**USER, "username": "b"}, nonce), 400, "M_UNKNOWN")
@@ -101,7 +103,7 @@ class SharedSecretTests(SharedSecretCase):
         self.assertEqual(self.rows("SELECT COUNT(*) FROM used_nonces"), [(1,)])
 
     def test_otherProcess(self) -> None:
-        """A nonce that one process gave out is good in another, and only once in both."""
+        """A nonce of one process is valid in another, and only once in both."""
         nonce = self.nonce()
         self.system(database=self.database, **self.options)
         self.assertEqual(self.send(USER, nonce).status, 200)
@@ -123,8 +125,7 @@ class SharedSecretTests(SharedSecretCase):
         self.assertEqual(self.client.post(REGISTER, good).status, 200)
 
     def test_nullIsLeftOut(self) -> None:
-        """What may be left out may be null too, as a known tool sends it; so it is no part of
-        the mac."""
+        """An optional key may be null, as a known tool sends it; it is no part of the mac then."""
         nulls = dict.fromkeys(
             ("user_type", "admin", "displayname", "device_id", "inhibit_login"), None
         )
@@ -134,8 +135,7 @@ class SharedSecretTests(SharedSecretCase):
         self.assertEqual(self.client.post(REGISTER, body).status, 200)
 
     def test_nameRules(self) -> None:
-        """Taken and impossible names are refused as everywhere; the policy of passwords isn't
-        asked."""
+        """Taken and invalid names are refused as everywhere; the password policy is not applied."""
         self.system(
             **{
                 **self.options,
@@ -148,13 +148,13 @@ class SharedSecretTests(SharedSecretCase):
         self.assertRefused(impossible, 400, "M_INVALID_USERNAME")
 
     def test_noLimit(self) -> None:
-        """The limit of registrations neither stops it nor counts it."""
+        """The limit of registrations neither applies nor counts."""
         self.system(**{**self.options, "rc_registration": {"per_second": 0.001, "burst_count": 1}})
         for name in ("a", "b", "c"):
             self.assertEqual(self.send({**USER, "username": name}).status, 200)
 
     def test_beforeHashing(self) -> None:
-        """Whoever doesn't know the secret costs no hash."""
+        """A request without the secret costs no hash."""
         hashed = []
         hasher = self.subsystem.process.hasher
         self.patch(type(hasher), "hash", lambda *args: hashed.append(args))
@@ -164,7 +164,7 @@ class SharedSecretTests(SharedSecretCase):
 
 class NoSecretTests(SystemCase):
     def test_noSecret(self) -> None:
-        """Without a secret in the configuration there is nothing to be had here."""
+        """Without a secret in the configuration there is no such endpoint."""
         self.assertRefused(self.client.get(REGISTER), 400, "M_UNKNOWN")
         self.assertRefused(self.client.post(REGISTER, USER), 400, "M_UNKNOWN")
 
@@ -173,7 +173,7 @@ class UsernameAvailableTests(SystemCase):
     PATH = "/_synapse/admin/v1/username_available"
 
     def test_adminsAsk(self) -> None:
-        """An administrator is told as by /register/available; nobody else is."""
+        """An administrator gets the answers of /register/available; no other user does."""
         token = self.register("alice")["access_token"]
         self.assertRefused(self.client.get(f"{self.PATH}?username=b"), 401, "M_MISSING_TOKEN")
         answer = self.client.get(f"{self.PATH}?username=b", token=token)

@@ -1,4 +1,4 @@
-"""GET /register/available: what is free, what is not told, and how often one may ask."""
+"""GET /register/available: free names, hidden answers, and its limit."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class AnswerTests(AvailabilityCase):
         self.assertEqual(self.client.post(f"{PATH}?username=alice").status, 405)
 
     def test_refused(self) -> None:
-        """What can't be registered is refused with the reason that /register has, but that
-        capitals are not made small here."""
+        """A name that can't be registered is refused with the reason of /register, except that
+        capitals are not lower-cased here."""
         self.system(
             regsys={"rc_availability": False},
             server_notices={"system_mxid_localpart": "notices"},
@@ -60,21 +60,21 @@ class AnswerTests(AvailabilityCase):
         self.assertAvailable(self.ask("?username=alice&username=%00"))
 
     def test_registrationOff(self) -> None:
-        """Where nobody registers nothing is told."""
+        """If registration is off the request is refused."""
         self.system(enable_registration=False, inhibit_user_in_use_error=True)
         for query in ("", "?username=alice"):
             self.assertRefused(self.ask(query), 403, "M_FORBIDDEN")
 
     def test_silence(self) -> None:
-        """With ``inhibit_user_in_use_error`` every name is available, whatever it is, and even
-        no name at all."""
+        """With ``inhibit_user_in_use_error`` every name is available, even an invalid or a missing
+        one."""
         self.system(inhibit_user_in_use_error=True)
         self.register("taken")
         for query in ("", "?username=taken", "?username=free", "?username=%C3%84", "?username=%FF"):
             self.assertAvailable(self.ask(query), query)
 
 
-class TurnstileTests(AvailabilityCase):
+class ConcurrencyLimitTests(AvailabilityCase):
     options: ClassVar[Mapping[str, Any]] = {"regsys": {}}
 
     def start(self, address: str = "192.0.2.1") -> Deferred[Answer]:
@@ -83,7 +83,7 @@ class TurnstileTests(AvailabilityCase):
         return started
 
     def test_twoWait(self) -> None:
-        """Of four questions within two seconds the first is answered at once, the second and the
+        """Of four requests within two seconds the first is answered at once, the second and the
         third after a second, and the fourth is refused, with a hint (contract B16.9)."""
         self.assertAvailable(self.client.answer(self.start()))
         self.clock.advance(1.9)
@@ -101,26 +101,25 @@ class TurnstileTests(AvailabilityCase):
         self.assertAvailable(self.client.answer(third))
 
     def test_leftAlsoWhenRefused(self) -> None:
-        """A question that is refused holds up nobody: two seconds later the next one is
-        answered at once."""
+        """A refused request delays no other: two seconds later the next one is answered at once."""
         for query in ("", "?username=%00", "?username=1"):
             self.assertEqual(self.ask(query).status, 400)
             self.clock.advance(2)
         self.assertAvailable(self.ask())
 
     def test_oneNetwork(self) -> None:
-        """A /64 of IPv6 is one asker."""
+        """A /64 of IPv6 is one client."""
         self.client.answer(self.start("2001:db8::1"))
         self.assertNoResult(self.start("2001:db8::2"))
 
     def test_oneSite(self) -> None:
-        """The networks of a /48 of IPv6 are eight askers together (threat A29)."""
+        """The networks of a /48 of IPv6 are eight clients together (threat A29)."""
         for number in range(8):
             self.assertAvailable(self.client.answer(self.start(f"2001:db8:0:{number}::1")))
         self.assertNoResult(self.start("2001:db8:0:8::1"))
 
     def test_bucket(self) -> None:
-        """A bucket takes the concurrency limit's place: so many at once, and nobody waits."""
+        """A rate replaces the concurrency limit: so many at once, and no request waits."""
         bucket: dict[str, Any] = {"rc_availability": {"per_second": 0.5, "burst_count": 3}}
         self.system(regsys=bucket)
         for _ in range(3):

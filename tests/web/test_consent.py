@@ -1,4 +1,4 @@
-"""The pages of policies: who reads what, and what it takes to accept it."""
+"""The pages of policies: their versions and languages, and how they are accepted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def signed(who: str) -> str:
 
 @implementer(IJobPlanner)
 class Waiting:
-    """Lets users in after their consent, at the second try."""
+    """Runs users' waiting jobs after their consent, at the second try."""
 
     def __init__(self) -> None:
         self.admitted: list[str] = []
@@ -71,24 +71,24 @@ class ConsentCase(SystemCase):
 
 class ReadingTests(ConsentCase):
     def test_everybody(self) -> None:
-        """Anybody reads the current version, or an earlier one, without a form."""
+        """The current version, or an earlier one, can be read without a form."""
         for query, version in (({}, "1.0"), ({"v": "1.0"}, "1.0"), ({"v": "0.9"}, "0.9")):
             answer = self.page(**query)
             self.assertPage(answer, 200, f"en, version {version} of us")
             self.assertNotIn(b"form", answer.json)
 
     def test_languages(self) -> None:
-        """The reader's language is taken where the version has it, else English."""
+        """The reader's language is used if the version has it, otherwise English."""
         write_pages(self.folder, "1.0", language="de")
-        for language, version, shown in (
+        for language, version, expected in (
             ("de-AT, en;q=0.5", "1.0", "de"),
             ("de", "0.9", "en"),
             ("fr", "1.0", "en"),
         ):
-            self.assertPage(self.page(language, v=version), 200, f"{shown}, version {version}")
+            self.assertPage(self.page(language, v=version), 200, f"{expected}, version {version}")
 
     def test_unknown(self) -> None:
-        """No other version or policy is found, and no file that is none; nothing is echoed."""
+        """No other version or policy is found, and no other file; nothing is echoed."""
         (self.folder / "secret.html").write_text("secret")
         (self.folder / "en" / "success.html").write_text("secret")
         for query in (
@@ -126,7 +126,7 @@ class ReadingTests(ConsentCase):
         self.assertNotIn("unsafe-inline", answer.headers["content-security-policy"])
 
     def test_withoutPolicies(self) -> None:
-        """Where there is no policy there is no such path."""
+        """Without policies there is no such path."""
         self.system()
         self.assertRefused(self.page(), 404, "M_UNRECOGNIZED")
 
@@ -136,7 +136,7 @@ class AcceptingTests(ConsentCase):
         return {"u": "alice", "h": signed("alice"), **more}
 
     def test_form(self) -> None:
-        """A user's link leads to a form; what it sends is accepted; then the page says so."""
+        """A user's link leads to a form; sending it accepts the policy; then the page says so."""
         link = urlsplit(self.subsystem.consents.link(UserID("alice", "test.example")))
         answer = self.client.get(f"{link.path}?{link.query}")
         fields = {"v": "1.0", "u": "alice", "h": signed("alice")}
@@ -155,8 +155,8 @@ class AcceptingTests(ConsentCase):
         self.assertIn("unsafe-inline", answer.headers["content-security-policy"])
 
     def test_whatHasWaited(self) -> None:
-        """Who accepts the current version gets what has waited for it, once; that it goes wrong
-        does not concern the person, and is tried again."""
+        """After the consent the user's waiting jobs run, once; their failure is not shown to the
+        user, and they are retried."""
         part = Waiting()
         plan_also(self, part, "admit", part.admit)
         self.system(**user_consent(self.folder), database=self.database)
@@ -171,14 +171,14 @@ class AcceptingTests(ConsentCase):
         self.assertEqual(self.counts()["jobs"], 0)
 
     def test_onlyPost(self) -> None:
-        """GET and HEAD accept nothing, whatever is in the address."""
+        """GET and HEAD accept nothing, whatever the query."""
         for method in ("GET", "HEAD"):
             answer = self.client.ask(method, f"{PATH}?{urlencode(self.link(v='1.0'))}")
             self.assertEqual(answer.status, 200)
         self.assertEqual(self.consents(), [])
 
     def test_refused(self) -> None:
-        """Without the signature of just this user nothing is shown or accepted."""
+        """Without the signature of this very user nothing is shown or accepted."""
         self.register("bob")
         good = self.link(v="1.0")
         for change, status in (
@@ -200,7 +200,7 @@ class AcceptingTests(ConsentCase):
         self.assertEqual(self.consents(), [])
 
     def test_canary(self) -> None:
-        """A name of another time cannot become a part of the page."""
+        """A historical user ID is not interpreted as HTML."""
         who = UserID(CANARY, "test.example")
         new = NewAccount(key="k", user_id=who, created_ms=self.now_ms)
         self.wait(self.subsystem.handler.register_with_store(new))
@@ -227,14 +227,14 @@ class FurtherPoliciesTests(ConsentCase):
         self.system(regsys={"policies": policies}, database=self.database, form_secret=FORM_SECRET)
 
     def test_reading(self) -> None:
-        """A file of ours is read in the language of the link, else in the reader's."""
-        for language, query, shown in (
+        """A file of ours is read in the language of the link, otherwise in the reader's."""
+        for language, query, expected in (
             (None, {}, "rules 2 False the end"),
             (None, {"v": "2", "lang": "de"}, "Regeln 2"),
             ("de", {"lang": "en"}, "rules 2"),
             ("de", {}, "Regeln 2"),
         ):
-            self.assertPage(self.page(language, p="rules", **query), 200, shown)
+            self.assertPage(self.page(language, p="rules", **query), 200, expected)
         for name, version in (("rules", "1"), ("cake", "1"), ("privacy_policy", "1.0")):
             self.assertPage(self.page(p=name, v=version), 404)
 

@@ -1,4 +1,4 @@
-"""The pages on which a person passes a stage."""
+"""The fallback pages of stages."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from zope.interface import implementer
 from regsys.errors import StageFailed, Unavailable
 from regsys.interfaces import IStage, StageContext, StagePage
 from regsys.model import UIASession
-from tests.support.case import DUMMY, DialogueCase
+from tests.support.case import DUMMY, UIASessionCase
 from tests.support.client import V3, Answer
 
-RIDDLE = "org.example.riddle"
-# In a question, in an answer, in a name: nothing of it may become a part of a page.
+QUESTION = "org.example.question"
+# In a question, in an answer, in a name: none of it may be interpreted as HTML.
 HOSTILE = "<b onload=x>'\"&%(x)s</script>"
 
 
 @implementer(IStage)
 @attr.define
-class RiddlePage:
-    """An embedder's stage with a page; ``down``: it cannot tell right from wrong. It judges once
+class QuestionPage:
+    """An embedder's stage with a page; ``down``: it cannot check an answer. It checks once
     ``thinking`` fires."""
 
     down: bool = False
     thinking: Deferred[None] = attr.field(factory=lambda: succeed(None))
     tries: int = 0
-    type = RIDDLE
+    type = QUESTION
     page = StagePage(
-        template="riddle.html",
+        template="question.html",
         fields={"what": "answer"},
-        sources={"script-src": ("https://riddles.example/",)},
+        sources={"script-src": ("https://questions.example/",)},
     )
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
@@ -55,8 +55,8 @@ class RiddlePage:
         return {"answered": auth["answer"]}
 
 
-class PageCase(DialogueCase):
-    """Registration by a riddle that has a page; ``others`` are on offer, too."""
+class PageCase(UIASessionCase):
+    """Registration by a question that has a page; ``others`` are on offer, too."""
 
     others: ClassVar[Sequence[IStage]] = ()
 
@@ -64,17 +64,17 @@ class PageCase(DialogueCase):
         super().setUp()
         templates = Path(self.mktemp()).resolve()
         templates.mkdir()
-        self.template = templates / "riddle.html"
+        self.template = templates / "question.html"
         self.template.write_text("<p>{{ params.question }}</p><input name=what>")
-        self.riddle = RiddlePage()
+        self.question = QuestionPage()
         hooks = self.hooks(
-            stages=[self.riddle, *self.others],
-            flows=[(RIDDLE, DUMMY["type"])],
+            stages=[self.question, *self.others],
+            flows=[(QUESTION, DUMMY["type"])],
             template_directories=[str(templates)],
         )
         self.system(hooks=hooks, **self.options)
 
-    def path(self, stage: str = RIDDLE, version: str = V3) -> str:
+    def path(self, stage: str = QUESTION, version: str = V3) -> str:
         return f"{version}/auth/{quote(stage, safe='')}/fallback/web"
 
     def show(self, session: str, **more: Any) -> Answer:
@@ -96,7 +96,7 @@ class PageCase(DialogueCase):
 
 class FallbackTests(PageCase):
     def test_passed(self) -> None:
-        """The page shows the stage's form; its answer goes the way of any client's, and is kept."""
+        """The page shows the stage's form; its answer is checked like any client's, and is kept."""
         session = self.begin()
         form = self.show(session)
         self.assertShows(form, "What is", "<input name=what>", f'value="{session}"')
@@ -106,23 +106,23 @@ class FallbackTests(PageCase):
         self.assertRegistered(answer, "alice")
 
     def test_brokenLater(self) -> None:
-        """A page of an embedder's that fails, for which we have none, is a styled refusal; the log
-        says which and why, and the session goes on once it is mended."""
+        """An embedder's page that fails is a styled refusal; the log says which and why, and the
+        session goes on once it is mended."""
         session = self.begin()
         good = self.template.read_text()
         self.template.write_text("{{ params.question.nowhere.at_all }}")
         os.utime(self.template, (1, 1))
         with capturedLogs() as logs:
             self.assertShows(self.show(session), "That did not work", "try again", status=503)
-        told, refused = map(formatEvent, logs)
+        line, refused = map(formatEvent, logs)
         self.assertIn("refused GET", str(refused))
-        self.assertIn(f"(line 1 of {self.template})", told)
+        self.assertIn(f"(line 1 of {self.template})", line)
         self.template.write_text(good)
         os.utime(self.template, (2, 2))
         self.assertShows(self.show(session), "What is")
 
     def test_r0(self) -> None:
-        """Either version's page serves a session of the other: its id is the way to it."""
+        """Either version's page serves a session of the other: its id is enough."""
         session = self.begin()
         path = self.path(version=V3.replace("v3", "r0"))
         self.assertShows(self.client.get(f"{path}?session={session}"), "What is")
@@ -136,17 +136,17 @@ class FallbackTests(PageCase):
         self.assertPassed(self.send(session=session, what="a mirror"))
 
     def test_down(self) -> None:
-        """Where it cannot be judged, the form comes again with a 503; the session lives."""
+        """If it cannot be checked, the form comes again with a 503; the session lives."""
         session = self.begin()
-        self.riddle.down = True
+        self.question.down = True
         answer = self.send(session=session, what="a mirror")
         self.assertShows(answer, "<form", "Nobody is here to judge.", status=503)
         self.assertEqual(answer.headers["retry-after"], "2")
-        self.riddle.down = False
+        self.question.down = False
         self.assertPassed(self.send(session=session, what="a mirror"))
 
     def test_again(self) -> None:
-        """A stage that is passed is not tried again, nor is one of a finished session."""
+        """A passed stage is not tried again, nor is one of a finished session."""
         session = self.begin()
         self.send(session=session, what="a mirror")
         for answer in (self.show(session), self.send(session=session)):
@@ -155,22 +155,22 @@ class FallbackTests(PageCase):
         before = self.rows("SELECT * FROM uia_sessions")
         for answer in (self.show(session), self.send(session=session, what="a horse")):
             self.assertPassed(answer)
-        self.assertEqual(self.riddle.tries, 1)
+        self.assertEqual(self.question.tries, 1)
         self.assertEqual(self.rows("SELECT * FROM uia_sessions"), before)
 
     def test_twiceAtOnce(self) -> None:
-        """A form that is sent twice at once is judged once."""
-        self.riddle.thinking = Deferred()
+        """A form that is sent twice at once is checked once."""
+        self.question.thinking = Deferred()
         form = urlencode({"session": self.begin(), "what": "a mirror"}).encode()
         sent = [self.client.start("POST", self.path(), form) for _ in range(2)]
-        self.riddle.thinking.callback(None)
+        self.question.thinking.callback(None)
         for answer in sent:
             self.assertPassed(self.client.answer(answer))
-        self.assertEqual(self.riddle.tries, 1)
+        self.assertEqual(self.question.tries, 1)
 
     def test_session(self) -> None:
-        """A session is named by the query or by the form; without one, or with one that is not
-        there any more, a page says so."""
+        """A session is in the query or in the form; without one, or with one that has expired, a
+        page says so."""
         session = self.begin()
         self.assertPassed(self.send(f"?session={session}", what="a mirror"))
         for answer in (self.client.get(self.path()), self.send(what="a mirror")):
@@ -182,8 +182,8 @@ class FallbackTests(PageCase):
         self.assertShows(self.show(session), "unknown or has expired", status=400)
 
     def test_fields(self) -> None:
-        """A field that is missing is a 400 with the form again, an empty one is for the stage to
-        judge; a form that cannot be read is refused."""
+        """A missing field is a 400 with the form again, an empty one is for the stage to check; a
+        malformed form is refused."""
         session = self.begin()
         again = ("fill in the whole form", "<input name=what>")
         self.assertShows(self.send(session=session), *again, status=400)
@@ -191,7 +191,7 @@ class FallbackTests(PageCase):
         self.assertShows(self.client.post(self.path(), b"what=%ff"), "role", status=400)
 
     def test_noPage(self) -> None:
-        """A stage that has nothing to do in a browser, or is not on offer, has no page."""
+        """A stage without a fallback page, or that is not on offer, has no page."""
         session = self.begin()
         for stage in (DUMMY["type"], "m.login.terms", HOSTILE):
             for method, body in (("GET", None), ("POST", b"")):
@@ -199,7 +199,7 @@ class FallbackTests(PageCase):
                 self.assertShows(answer, "There is no page for this step", status=404)
 
     def test_hostile(self) -> None:
-        """What others wrote is shown as text."""
+        """Values from outside are shown as text."""
         session = self.begin()
         for answer in (self.show(session), self.send(session=session, what=HOSTILE)):
             page = answer.json.decode()
@@ -207,17 +207,17 @@ class FallbackTests(PageCase):
             self.assertNotIn("<b onload", page)
 
     def test_policies(self) -> None:
-        """The form may load what its stage asks for; the page at the end runs its one script and
+        """The form may load the sources of its stage; the page at the end runs its one script and
         nothing else."""
         session = self.begin()
         form = self.show(session).headers["content-security-policy"]
-        self.assertIn("script-src https://riddles.example/", form)
+        self.assertIn("script-src https://questions.example/", form)
         passed = self.send(session=session, what="a mirror")
         (script,) = re.findall("<script>(.*?)</script>", passed.json.decode(), re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         policy = passed.headers["content-security-policy"]
         self.assertIn(f"script-src 'sha256-{digest}'", policy)
-        self.assertNotIn("riddles", policy)
+        self.assertNotIn("questions", policy)
 
 
 class LimitTests(PageCase):
@@ -226,17 +226,17 @@ class LimitTests(PageCase):
     }
 
     def test_limit(self) -> None:
-        """An address that may not register for now may not pass stages either."""
+        """An address beyond the limit of registrations cannot pass stages either."""
         session = self.begin("bob")
         self.send(session=session, what="a mirror")
         other = self.begin()
         self.assertRegistered(self.go_on(session), "bob")
         answer = self.send(session=other, what="a mirror")
         self.assertShows(answer, "Too many requests", status=429)
-        self.assertEqual(self.riddle.tries, 1)
+        self.assertEqual(self.question.tries, 1)
 
 
-class TokenPageTests(DialogueCase):
+class TokenPageTests(UIASessionCase):
     """The page of our own token stage."""
 
     options: ClassVar[Mapping[str, Any]] = {
@@ -245,11 +245,11 @@ class TokenPageTests(DialogueCase):
     }
 
     def test_token(self) -> None:
-        """A token is taken once, and counted once; one try too many shows the form again."""
+        """A token is used once, and counted once; a try beyond the limit shows the form again."""
         tokens = self.subsystem.registration_tokens
         self.wait(tokens.create(token="good", settings={"uses_allowed": 1}))
         session, path = self.begin(), f"{V3}/auth/m.login.registration_token/fallback/web"
-        for token, status, said in (
+        for token, status, sentence in (
             ("bad", 200, "not valid"),
             ("good", 429, "Too many requests"),
             ("good", 200, "This step is done"),
@@ -258,7 +258,7 @@ class TokenPageTests(DialogueCase):
             form = urlencode({"session": session, "token": token}).encode()
             answer = self.client.post(path, form)
             self.assertEqual(answer.status, status, answer)
-            self.assertIn(said, answer.json.decode())
+            self.assertIn(sentence, answer.json.decode())
             if status == 429:
                 self.clock.advance(10)
         self.assertEqual(self.wait(tokens.get("good")).pending, 1)

@@ -1,4 +1,4 @@
-"""What is still to be done, as administrators ask for it over HTTP."""
+"""Waiting and failed jobs, over HTTP for administrators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLOODED = f"RoomRefused: {LOBBY}: flooded"
 
 
 class JobsCase(SystemCase):
-    """With an administrator, and a room that is in trouble."""
+    """With an administrator, and a failing room."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -40,7 +40,7 @@ class JobsCase(SystemCase):
 
 class ListTests(JobsCase):
     def test_failed(self) -> None:
-        """A job that failed is there with what it is about, why it failed, and when it is due."""
+        """A failed job is listed with its subject, its error, and its next attempt."""
         answer = self.ask()
         (job,) = answer.json["jobs"]
         self.assertGreater(job.pop("next_try_ts"), self.now_ms)
@@ -60,7 +60,7 @@ class ListTests(JobsCase):
         self.assertEqual(answer.json["waiting"], waiting)
 
     def test_noSecret(self) -> None:
-        """Of what else a job holds nothing is shown."""
+        """No other part of a job's payload is shown."""
         payload = {"registration_token": "canary", "user_id": "@bob:test.example", "key": "canary"}
         job = NewJob(kind=RECOVERY, payload=payload)
         self.wait(JobStore(self.database).add([job], self.now_ms))
@@ -68,7 +68,7 @@ class ListTests(JobsCase):
         self.assertNotIn("canary", repr(self.ask()))
 
     def test_limit(self) -> None:
-        """So many are listed as were asked for, the oldest; of all it is told how many."""
+        """The oldest are listed, up to the limit; the answer has the total."""
         new = [NewJob(kind="greet", job_id=f"{number:03}") for number in range(150)]
         self.wait(JobStore(self.database).add(new, self.now_ms + 1))
         for query, count in (("", 100), ("?limit=1", 1), ("?limit=1000", 151)):
@@ -84,7 +84,7 @@ class RetryTests(JobsCase):
         self.wait(self.subsystem.jobs.run_due())
 
     def test_one(self) -> None:
-        """A job is tried again as soon as it is asked for."""
+        """A job is retried as soon as it is asked for."""
         (job,) = self.listed()
         self.rooms.troubles.clear()
         self.rooms.add(LOBBY, MemoryRoom(room_id="!lobby", public=True))
@@ -99,7 +99,7 @@ class RetryTests(JobsCase):
         self.assertRefused(again, 404, "M_NOT_FOUND")
 
     def test_all(self) -> None:
-        """So are all of them at once; how many, is told."""
+        """So are all of them at once; the answer has their number."""
         self.register("bob")
         self.assertEqual(self.ask("POST", "/retry").json, {"retried": 2})
         self.run_due()
@@ -107,7 +107,7 @@ class RetryTests(JobsCase):
         self.assertEqual(self.failed_jobs.flush(), [FLOODED] * 3)
 
     def test_administratorsOnly(self) -> None:
-        """Nobody else is told or obeyed."""
+        """Other clients are refused."""
         for method, path in (("GET", ""), ("POST", "/retry"), ("POST", "/x/retry")):
             for token, status, errcode in (
                 (None, 401, "M_MISSING_TOKEN"),

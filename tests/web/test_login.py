@@ -12,7 +12,7 @@ MINUTE_S = 60
 
 class FlowsTests(SystemCase):
     def test_offered(self) -> None:
-        """GET /login names the ways of logging in; where passwords are off there is none."""
+        """GET /login lists the login types; if passwords are off there is none."""
         self.assertEqual(
             self.client.get(f"{V3}/login").json, {"flows": [{"type": "m.login.password"}]}
         )
@@ -38,13 +38,13 @@ class LogoutTests(SystemCase):
         return token
 
     def assertDead(self, token: str) -> None:
-        """Not even its device lives on."""
+        """Its device does not exist any more either."""
         answer = self.whoami(token)
         self.assertRefused(answer, 401, "M_UNKNOWN_TOKEN")
         self.assertFalse(answer.json.get("soft_logout", False))
 
     def test_oneDevice(self) -> None:
-        """Logging out ends this device's tokens, all of them, and no other's."""
+        """Logging out ends all tokens of this device, and no others."""
         made = self.register(refresh_token=True)
         other = self.log_in("OTHER")
         answer = self.client.post(f"{V3}/logout", token=made["access_token"])
@@ -57,7 +57,7 @@ class LogoutTests(SystemCase):
         self.assertEqual(self.rows("SELECT device_id FROM devices"), [("OTHER",)])
 
     def test_allDevices(self) -> None:
-        """Logging out everywhere ends all of the user's tokens, and nobody else's."""
+        """Logging out everywhere ends all of the user's tokens, and no other user's."""
         tokens = [self.register()["access_token"], self.log_in("B"), self.log_in("C")]
         bob = self.register("bob")["access_token"]
         self.assertEqual(self.client.post(f"{V3}/logout/all", token=tokens[1]).json, {})
@@ -66,7 +66,7 @@ class LogoutTests(SystemCase):
         self.assertEqual(self.whoami(bob).status, 200)
 
     def test_withoutToken(self) -> None:
-        """Who brings no token, or nobody's, is told so."""
+        """A missing or unknown token is refused."""
         for path in ("logout", "logout/all"):
             answer = self.client.post(f"{V3}/{path}")
             self.assertRefused(answer, 401, "M_MISSING_TOKEN", path)
@@ -74,13 +74,13 @@ class LogoutTests(SystemCase):
             self.assertRefused(answer, 401, "M_UNKNOWN_TOKEN", path)
 
     def test_bodyIsNotLookedAt(self) -> None:
-        """Whatever stands in the body of a logout."""
+        """The body of a logout is ignored."""
         token = self.register()["access_token"]
         self.assertEqual(self.client.post(f"{V3}/logout", b"no JSON", token=token).status, 200)
 
 
 class RefreshTests(SystemCase):
-    """The chain of B4.6 as a client lives through it."""
+    """The chain of B4.6 as a client sees it."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -95,7 +95,7 @@ class RefreshTests(SystemCase):
         self.assertEqual(answer.json.get("soft_logout", False), soft)
 
     def test_chain(self) -> None:
-        """A pair is traded, under v3 and v1, for the next; it dies when that is used."""
+        """A pair is refreshed, under v3 and v1; it becomes invalid when the next is used."""
         pair = self.first
         for version in ("v3", "v1", "v3"):
             answer = self.refresh(pair, version)
@@ -113,21 +113,21 @@ class RefreshTests(SystemCase):
         self.assertRefused(r0, 404, "M_UNRECOGNIZED")
 
     def test_lostAnswer(self) -> None:
-        """A client that lost the answer asks again, and lives on with the second answer."""
+        """A client that lost the answer repeats the request, and goes on with the second answer."""
         self.refresh(self.first)
         second = self.refresh(self.first).json
         self.assertEqual(self.whoami(second["access_token"]).status, 200)
         self.assertEqual(self.refresh(second).status, 200)
 
     def test_expired(self) -> None:
-        """An expired access token is a soft logout, and the pair can be traded."""
+        """An expired access token is a soft logout, and the pair can be refreshed."""
         self.clock.advance(5 * MINUTE_S)
         self.assertUnknown(self.whoami(self.first["access_token"]), soft=True)
         fresh = self.refresh(self.first).json
         self.assertEqual(self.whoami(fresh["access_token"]).status, 200)
 
     def test_endOfTheSession(self) -> None:
-        """At the end of the session nothing helps, and the logout is no soft one."""
+        """At the end of the session nothing can be refreshed, and the logout is no soft one."""
         self.system(session_lifetime="10m", refresh_token_lifetime="8m")
         pair = self.register(refresh_token=True)
         self.clock.advance(7 * MINUTE_S)
@@ -138,21 +138,21 @@ class RefreshTests(SystemCase):
         self.assertUnknown(self.refresh(pair), soft=False)
 
     def test_expiredRefreshToken(self) -> None:
-        """A refresh token that was left lying has expired; its device lives."""
+        """An unused refresh token expires; its device lives."""
         self.system(refresh_token_lifetime="1h")
         pair = self.register(refresh_token=True)
         self.clock.advance(60 * MINUTE_S)
         self.assertUnknown(self.refresh(pair), soft=True)
 
     def test_clockJumps(self) -> None:
-        """However the clock jumps, a new token's life is told from now on."""
+        """However the clock jumps, a new token's lifetime counts from the present."""
         for jump_s in (-3600, 3600, -315_360_000, 315_360_000):
             self.clock.advance(jump_s)
             fresh = self.refresh(self.first)
             self.assertEqual((fresh.status, fresh.json["expires_in_ms"]), (200, 300_000), jump_s)
 
     def test_wrongBodies(self) -> None:
-        """The refresh token is a string, and must be there; anybody's else is unknown."""
+        """The refresh token is a string, and required; an unknown one is refused."""
         path = f"{V3}/refresh"
         self.assertRefused(self.client.post(path), 400, "M_MISSING_PARAM")
         for wrong in (None, 1, ["x"]):

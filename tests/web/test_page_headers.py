@@ -1,5 +1,5 @@
-"""Every page that is served, found by asking for everything: what holds for all of them
-(contract B8.10, threat A11, A12, A13)."""
+"""Every page that is served, found by requesting everything: what holds for all of them (contract
+B8.10, threat A11, A12, A13)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.captcha.stages import CaptchaStage
 from regsys.cli.demo.server import TEST_KEYS, use_again, verify_captcha
 from tests.support.client import Answer
-from tests.web.test_fallback import HOSTILE, RIDDLE, PageCase
+from tests.web.test_fallback import HOSTILE, QUESTION, PageCase
 
 HEADERS = {
     "content-type": "text/html; charset=utf-8",
@@ -37,21 +37,21 @@ POLICY = (
 )
 METHODS = ("GET", "POST", "PUT", "DELETE")
 TOKEN_STAGE = "m.login.registration_token"
-# What stands in a {name} of a path.
+# The values for a {name} of a path.
 CAPTCHAS = ("m.login.recaptcha", "org.regsys.hcaptcha", "org.regsys.turnstile", "org.regsys.altcha")
-PATH_ARGS = (TOKEN_STAGE, RIDDLE, "m.login.terms", "m.login.dummy", HOSTILE, *CAPTCHAS)
-# Endpoints that have pages; the walk must come by each of them.
+PATH_ARGS = (TOKEN_STAGE, QUESTION, "m.login.terms", "m.login.dummy", HOSTILE, *CAPTCHAS)
+# Endpoints that have pages; the walk must reach each of them.
 WITH_PAGES = {"fallback", "registration_page", "consent", "email_submit_token"}
-# The page of an administrator's own, which may be styled as they like.
+# The page of an administrator's own, which may be styled freely.
 RULES = "<!doctype html><title>Rules</title><p style='color: red'>{{ user }} {{ version }}"
 
 
 @attr.define
 class Markup(HTMLParser):
-    """What a page contains that may be dangerous: ``wrongs`` are sentences."""
+    """The dangerous parts of a page: ``violations`` are sentences."""
 
     policy: str
-    wrongs: list[str] = attr.field(factory=list)
+    violations: list[str] = attr.field(factory=list)
     _script: Optional[dict[str, Optional[str]]] = None
 
     def __attrs_post_init__(self) -> None:
@@ -59,19 +59,19 @@ class Markup(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
         if tag == "style":
-            self.wrongs.append("an inline style sheet")
+            self.violations.append("an inline style sheet")
         for name, value in attrs:
             if name.startswith("on") or name == "style":
-                self.wrongs.append(f"{name}={value}")
+                self.violations.append(f"{name}={value}")
             if tag == "a" and (value or "").startswith("https://"):
                 continue  # leads elsewhere, but loads nothing
             if name in ("src", "href", "action") and not self._is_known(value or ""):
-                self.wrongs.append(f"{name}={value}")
+                self.violations.append(f"{name}={value}")
         if tag == "script" and "src" not in dict(attrs):
             self._script = dict(attrs)
 
     def _is_known(self, address: str) -> bool:
-        """Whether it is an address of ours, or of a source that the policy names."""
+        """Whether it is a URL of ours, or of a source that the policy names."""
         if "//" not in address and ":" not in address:
             return True
         words = (word.strip(";") for word in self.policy.split() if "//" in word)
@@ -84,17 +84,17 @@ class Markup(HTMLParser):
         if script is None or script.get("type") == "application/json":
             return
         if f"'{digest(data)}'" not in self.policy:
-            self.wrongs.append(f"a script that the policy does not know: {data}")
+            self.violations.append(f"a script that the policy does not know: {data}")
 
 
 def digest(script: str) -> str:
-    """As a Content-Security-Policy names a script."""
+    """The hash of a script for a Content-Security-Policy."""
     raw = hashlib.sha256(script.encode()).digest()
     return f"sha256-{base64.b64encode(raw).decode()}"
 
 
 class SafePages(SynchronousTestCase):
-    """What is asked of every page."""
+    """Assertions about every page."""
 
     def assertSafe(self, request: object, answer: Answer) -> None:
         for name, value in HEADERS.items():
@@ -109,7 +109,7 @@ class SafePages(SynchronousTestCase):
         page = Markup(policy)
         page.feed(answer.json.decode())
         own = ["style=color: red"] if "color: red" in answer.json.decode() else []
-        self.assertEqual(page.wrongs, own, request)
+        self.assertEqual(page.violations, own, request)
 
 
 class WalkTests(SafePages, PageCase):
@@ -146,7 +146,7 @@ class WalkTests(SafePages, PageCase):
         super().setUp()
 
     def requests(self) -> Iterator[tuple[str, str, str, bytes]]:
-        """Each endpoint by each method, with good input and bad: name, method, path, body."""
+        """Each endpoint by each method, with valid input and invalid: name, method, path, body."""
         fields = {"what": "a mirror", "token": "good"}
         queries = ["", f"?session={quote(HOSTILE)}&u={quote(HOSTILE)}&v=lost", "?session=<live>"]
         bodies = [{}, {**fields, "session": "<live>"}, dict.fromkeys(fields, HOSTILE), fields]
@@ -158,8 +158,8 @@ class WalkTests(SafePages, PageCase):
                         yield name, method, filled + query, urlencode(body, safe="<>").encode()
 
     def test_walk(self) -> None:
-        """Each page has all headers of one, runs no script and loads nothing but what its policy
-        names, and shows what it was sent as text."""
+        """Each page has all headers of one, runs no script and loads nothing but the sources of its
+        policy, and shows its input as text."""
         self.wait(self.subsystem.registration_tokens.create(token="good", settings={}))
         seen = set()
         for name, method, path, body in self.requests():
@@ -173,7 +173,7 @@ class WalkTests(SafePages, PageCase):
         self.assertEqual({status for name, status in seen if name == "fallback"}, {200, 400, 404})
 
     def test_wouldSee(self) -> None:
-        """Each of these would be found."""
+        """Each of these mistakes would be found."""
         known = (
             "script-src 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' https://good.example/"
         )
@@ -188,8 +188,8 @@ class WalkTests(SafePages, PageCase):
         ):
             page = Markup(known)
             page.feed(markup)
-            self.assertEqual(len(page.wrongs), 1, markup)
+            self.assertEqual(len(page.violations), 1, markup)
         page = Markup(known)
         page.feed('<script src="https://good.example/x.js"></script><a href="/x">x</a>')
         page.feed('<script type="application/json">{"a": "b"}</script>')
-        self.assertEqual(page.wrongs, [])
+        self.assertEqual(page.violations, [])

@@ -1,4 +1,4 @@
-"""POST /register over HTTP: the shape of its answers, and what it takes for a request."""
+"""POST /register over HTTP: the keys of its answers, and the form of its requests."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PATH = f"{V3}/register"
 
 class AnswerTests(SystemCase):
     def test_keys(self) -> None:
-        """The answer names the user and the server, and unless no login was wanted the device
-        and its tokens, with an end where they have one."""
+        """The answer has the user and the server, and unless the login is inhibited the device and
+        its tokens, with an expiry if they have one."""
         expiring = {"nonrefreshable_access_token_lifetime": "10m"}
         off = {"refreshable_access_token_lifetime": None}
         cases: list[tuple[dict[str, Any], dict[str, Any], set[str]]] = [
@@ -45,7 +45,7 @@ class AnswerTests(SystemCase):
             self.assertEqual(made["home_server"], "test.example")
 
     def test_ends(self) -> None:
-        """``expires_in_ms`` is the life of the access token, in milliseconds."""
+        """``expires_in_ms`` is the lifetime of the access token, in milliseconds."""
         self.system(
             nonrefreshable_access_token_lifetime="10m", refreshable_access_token_lifetime="2m"
         )
@@ -53,7 +53,7 @@ class AnswerTests(SystemCase):
         self.assertEqual(self.register("bob", refresh_token=True)["expires_in_ms"], 120_000)
 
     def test_bothVersions(self) -> None:
-        """It lives under v3 and r0, takes POST alone, and nothing behind a slash."""
+        """It exists under v3 and r0, accepts POST alone, and nothing behind a slash."""
         for version in ("v3", "r0"):
             path = f"/_matrix/client/{version}/register"
             body = {"username": f"alice.{version}", "password": PASSWORD, "auth": DUMMY}
@@ -63,7 +63,7 @@ class AnswerTests(SystemCase):
         self.assertRefused(self.client.post("/_matrix/client/v1/register"), 404, "M_UNRECOGNIZED")
 
     def test_headers(self) -> None:
-        """Every answer may be read by any page and kept by nobody."""
+        """Every answer may be read by any web client, and is not cached."""
         for status, body in (
             (200, {"username": "alice", "password": PASSWORD, "auth": DUMMY}),
             (401, {}),
@@ -77,7 +77,7 @@ class AnswerTests(SystemCase):
             self.assertEqual(headers["content-type"], "application/json")
 
     def test_refusal(self) -> None:
-        """A refusal has its code and a sentence for people."""
+        """A refusal has its errcode and a sentence for users."""
         answer = self.client.register(username="Ä")
         self.assertEqual(answer.json.keys(), {"errcode", "error"})
         self.assertTrue(answer.json["error"].endswith("+"), answer.json)
@@ -85,7 +85,7 @@ class AnswerTests(SystemCase):
 
 class RequestTests(SystemCase):
     def ask(self, **changed: Any) -> Any:
-        """A request that would register, but for what is changed."""
+        """A valid request, except for the changes."""
         body = {"username": "alice", "password": PASSWORD, "auth": DUMMY, **changed}
         return self.client.register(**body)
 
@@ -112,7 +112,7 @@ class RequestTests(SystemCase):
         self.assertNothingWritten()
 
     def test_nullIsLeftOut(self) -> None:
-        """Null for what may be left out counts as left out, in the body and in ``auth``."""
+        """Null for an optional key counts as absent, in the body and in ``auth``."""
         nulls = dict.fromkeys((*OPTIONAL, "unknown"), None)
         self.assertEqual(self.ask(**nulls, auth={**DUMMY, "session": None}).status, 200)
         for auth in (None, {"session": None}, {"session": None, "type": None}):
@@ -121,8 +121,8 @@ class RequestTests(SystemCase):
         self.assertRefused(refused, 400, "M_MISSING_PARAM")
 
     def test_oddCharacters(self) -> None:
-        """NUL and lone surrogates are refused wherever they stand, in a name as an invalid one;
-        nothing is written."""
+        """NUL and lone surrogates are refused anywhere, in a name as an invalid one; nothing is
+        written."""
         for odd in ("a\0", "\0", "a\ud800", "\udfff"):
             self.assertRefused(self.ask(username=odd), 400, "M_INVALID_USERNAME", repr(odd))
             bodies: list[dict[str, Any]] = [{key: odd} for key in (*STRINGS[1:], "unknown")]
@@ -137,7 +137,7 @@ class RequestTests(SystemCase):
         self.assertNothingWritten()
 
     def test_notJSON(self) -> None:
-        """What is no JSON, or no object, is refused as such."""
+        """A body that is no JSON, or no object, is refused as such."""
         for body in (b"", b"{", b'{"a": NaN}', b"\xff", b"\xef\xbb\xbf{}", b"a=b"):
             self.assertRefused(self.client.post(PATH, body), 400, "M_NOT_JSON", body)
         for body in (b"[]", b"null", b'"x"', b"1"):
@@ -155,7 +155,7 @@ class RequestTests(SystemCase):
             self.assertRefused(self.client.post(PATH, filled), status, errcode)
 
     def test_whatIsNotLookedAt(self) -> None:
-        """Unknown keys and the content type don't matter; of the same key twice the last wins."""
+        """Unknown keys and the content type are ignored; of duplicate keys the last counts."""
         body = (
             b'{"username": "first", "x": {"y": [1e3, null]}, "username": "alice",'
             b' "password": "pw", "auth": {"type": "m.login.dummy"}}'

@@ -1,4 +1,4 @@
-"""Asking whether a registration token is valid, and administering tokens, over HTTP."""
+"""Checking whether a registration token is valid, and administering tokens, over HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLENTY = {"per_second": 1000, "burst_count": 1000}
 
 
 class TokenCase(SystemCase):
-    """With an administrator, who has registered while everybody could."""
+    """With an administrator, who has registered without a token."""
 
     options: ClassVar[Mapping[str, Any]] = {"rc_registration_token_validity": PLENTY}
 
@@ -33,7 +33,7 @@ class TokenCase(SystemCase):
         self.system(database=self.database, **{**self.options, **options})
 
     def create(self, **body: Any) -> Any:
-        """A new token, as the answer shows it."""
+        """A new token, as in the answer."""
         return self.good(self.client.post(f"{ADMIN}/new", body, token=self.root))
 
     def ask(self, method: str, path: str = "", body: Any = None) -> Answer:
@@ -56,7 +56,7 @@ class ValidityTests(TokenCase):
         self.create(token="none", uses_allowed=0)
 
     def register(self, username: str = "alice", **more: Any) -> Any:
-        """While nothing was asked for."""
+        """Register while no token is required."""
         self.restart(registration_requires_token=False)
         made = super().register(username, **more)
         self.restart()
@@ -66,7 +66,7 @@ class ValidityTests(TokenCase):
         return self.client.get(path + query)
 
     def test_valid(self) -> None:
-        """Whether a token would let somebody in, and nothing else about it."""
+        """Whether a token is valid, and nothing else about it."""
         for token, valid in (("good", True), ("none", False), ("", False), ("%F0%9F%A6%8A", False)):
             self.assertEqual(self.good(self.validity(f"?token={token}")), {"valid": valid}, token)
 
@@ -81,7 +81,7 @@ class ValidityTests(TokenCase):
         self.assertRefused(self.client.post(f"{VALIDITY}?token=good"), 405, "M_UNRECOGNIZED")
 
     def test_whereTokensAreAskedFor(self) -> None:
-        """No token is valid where none is asked for; where registration is off that is told."""
+        """No token is valid if none is required; if registration is off the request is refused."""
         for options, valid in (
             ({"registration_requires_token": False}, False),
             ({"enable_registration_token_3pid_bypass": True}, True),
@@ -93,8 +93,8 @@ class ValidityTests(TokenCase):
         self.assertRefused(self.validity("?token=good"), 403, "M_FORBIDDEN")
 
     def test_guessing(self) -> None:
-        """Who guesses is stopped after five tries, and may make one in ten seconds; others are
-        not concerned."""
+        """Guesses are refused after five tries, and allowed again one in ten seconds; other clients
+        are not affected."""
         self.restart(rc_registration_token_validity={})
         for number in range(5):
             self.assertEqual(self.validity(f"?token=guess{number}").status, 200)
@@ -111,7 +111,7 @@ class ValidityTests(TokenCase):
 
 class AdministrationTests(TokenCase):
     def test_forAdministrators(self) -> None:
-        """Nobody but an administrator reads or changes a token, or hears what is wrong."""
+        """Only an administrator reads or changes a token, or gets its errors."""
         self.create(token="good")
         before = self.rows("SELECT * FROM registration_tokens")
         for method, path in (
@@ -153,14 +153,14 @@ class AdministrationTests(TokenCase):
         self.assertEqual((made["uses_allowed"], made["expiry_time"]), (None, None))
 
     def test_madeUp(self) -> None:
-        """Without a token one is made up, of 16 characters or as many as are asked for; a
-        token that is given has its own length."""
+        """Without a token one is generated, of 16 characters or the given length; for a token that
+        is given the length is ignored."""
         for body, length in (({}, 16), ({"length": 64}, 64), ({"length": 1}, 1)):
             self.assertEqual(len(self.create(**body)["token"]), length)
         self.assertEqual(self.create(token="abc", length="nonsense")["token"], "abc")
 
     def test_badValues(self) -> None:
-        """Whatever is wrong with a value is M_INVALID_PARAM, and changes nothing."""
+        """Every invalid value is M_INVALID_PARAM, and changes nothing."""
         self.create(token="good")
         self.clock.advance(1)
         shared = [
@@ -191,7 +191,7 @@ class AdministrationTests(TokenCase):
             self.assertRefused(self.ask(method, path, b"[]"), 400, "M_BAD_JSON")
 
     def test_changed(self) -> None:
-        """PUT sets what it names, null takes a limit away; an empty one answers the token."""
+        """PUT sets the given values, null removes a limit; an empty body returns the token."""
         end = self.now_ms + 5
         expected = self.create(token="good", uses_allowed=2, expiry_time=end)
         for body in (
@@ -206,7 +206,8 @@ class AdministrationTests(TokenCase):
             self.assertEqual(self.good(self.ask("GET", "/good")), expected, body)
 
     def test_notThere(self) -> None:
-        """A token that does not exist is told whatever is asked of it; a deleted one is such."""
+        """A token that does not exist is an error in every request; a deleted one does not
+        exist."""
         self.create(token="good")
         answer = self.ask("DELETE", "/good")
         self.assertEqual((answer.status, answer.json), (200, {}))
@@ -217,7 +218,7 @@ class AdministrationTests(TokenCase):
         self.assertEqual(self.good(self.ask("GET")), {"registration_tokens": []})
 
     def test_listed(self) -> None:
-        """All tokens, or those that are valid, or those that are not."""
+        """All tokens, or the valid ones, or the invalid ones."""
         self.create(token="good", uses_allowed=1)
         self.clock.advance(1)
         self.create(token="none", uses_allowed=0)
@@ -238,7 +239,8 @@ class AdministrationTests(TokenCase):
             self.assertRefused(self.ask("GET", f"?{bad}"), 400, "M_INVALID_PARAM", bad)
 
     def test_details(self) -> None:
-        """Who asks for details sees who made a token when, what for, and who used it when."""
+        """Details are a token's creator, its creation time, its note, and its uses with their
+        times."""
         made_ms = self.now_ms
         self.create(token="good", note="für Zoë")
         self.clock.advance(2)
@@ -263,7 +265,7 @@ class AdministrationTests(TokenCase):
         self.assertEqual(self.good(self.ask("GET", "/good?details=false")).keys(), KEYS)
 
     def test_many(self) -> None:
-        """However many tokens there are, and uses of one, the answer is one list. What it costs in
+        """However many tokens there are, and uses of one, the answer is one list. Its cost in
         statements grows with the pages, and not with the tokens."""
         count, uses = 2 * TOKENS_A_PAGE + 1, 2 * USES_A_PAGE + USES_AT_FIRST
         numbers = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)"
@@ -301,7 +303,7 @@ class AdministrationTests(TokenCase):
         self.assertEqual(self.good(self.ask("GET", "?valid=false"))["registration_tokens"], [])
 
     def test_revoked(self) -> None:
-        """A revoked token is not valid until it is un-revoked."""
+        """A revoked token is invalid until it is un-revoked."""
         self.create(token="good")
         for revoked in (True, False):
             self.good(self.ask("PUT", "/good", {"revoked": revoked}))

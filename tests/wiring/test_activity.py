@@ -1,4 +1,5 @@
-"""Limits on people, as they are wired: who is seen, whose word counts, what embedders bring."""
+"""Limits on active users, as they are wired: who is seen, which part decides, and what embedders
+bring."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ class SystemTests(SystemCase):
         self.wait(self.subsystem.stop())
 
     def seen(self) -> dict[str, int]:
-        """Who was written as seen, how many seconds ago."""
+        """The users that were written as seen, and how many seconds ago."""
         found = self.rows(
             "SELECT user_id, seen_ms FROM active_users UNION"
             " SELECT user_id, seen_ms FROM users WHERE seen_ms IS NOT NULL"
@@ -53,8 +54,8 @@ class SystemTests(SystemCase):
         return {user_id: (self.now_ms - ms) // 1000 for user_id, ms in found}
 
     def test_whatIsSeen(self) -> None:
-        """To register, to log in and to use a token is to be seen: users as active ones, guests
-        by themselves; and nothing of it is written before the next round."""
+        """Registrations, logins and uses of tokens are activity: of users as active users, of
+        guests apart; nothing is written before the next round."""
         guest = self.guest()["access_token"]
         self.register("alice")
         token = self.register("bob")["access_token"]
@@ -77,13 +78,13 @@ class SystemTests(SystemCase):
         self.assertEqual(metrics.get_sample_value("regsys_monthly_active_users"), 2)
 
     def test_shutDown(self) -> None:
-        """What was seen last is written at the end."""
+        """The last activity is written at the end."""
         self.register("alice")
         self.wait(self.subsystem.stop())
         self.assertEqual(self.seen(), {"@alice:test.example": 0})
 
     def test_deactivated(self) -> None:
-        """Whose account is no more counts no more, and does not come back."""
+        """A deactivated user does not count any more, and is not added again."""
         token = self.register("alice")["access_token"]
         self.clock.advance(60)
         self.whoami(token)
@@ -92,7 +93,7 @@ class SystemTests(SystemCase):
         self.assertEqual(self.seen(), {})
 
     def test_aMonth(self) -> None:
-        """Rows of those who have not been here for a month are swept away."""
+        """Rows of users who were inactive for a month are removed."""
         self.register("alice")
         self.clock.advance(60)
         self.change("UPDATE active_users SET seen_ms = seen_ms - ?", ACTIVE_MS)
@@ -102,7 +103,7 @@ class SystemTests(SystemCase):
 
 class UnwatchedTests(SystemCase):
     def test_nothingIsKept(self) -> None:
-        """Where nobody wants to know nothing is gathered, nor is there a gauge."""
+        """If no option needs it nothing is gathered, and there is no gauge."""
         self.subsystem.start()
         self.addCleanup(self.wait, self.subsystem.stop())
         self.whoami(self.register()["access_token"])
@@ -115,8 +116,8 @@ class UnwatchedTests(SystemCase):
 
 
 @implementer(IBlocking)
-class Own:
-    """Blocks nobody, and remembers who asked."""
+class OwnBlocking:
+    """Blocks no registration, and records them."""
 
     def __init__(self) -> None:
         self.asked: list[Optional[str]] = []
@@ -151,7 +152,7 @@ class EmbeddedTests(SynchronousTestCase):
         )
 
     def test_limit(self) -> None:
-        """Its own count of active users decides."""
+        """The homeserver's own count of active users decides."""
         subsystem = self.make(LIMITED, counted=True)
         client = Client(self, subsystem.resource())
         body = {"password": PASSWORD, "auth": DUMMY}
@@ -163,24 +164,24 @@ class EmbeddedTests(SynchronousTestCase):
         provides(IBlocking, subsystem.blocking)
 
     def test_nobodyCounts(self) -> None:
-        """A limit that nobody could keep is refused when the subsystem is made; with a blocking
-        of one's own it is that one's matter."""
+        """A limit that no part could enforce is refused when the subsystem is made; with an
+        embedder's own blocking that is the embedder's concern."""
         error = self.assertRaises(ValueError, self.make, LIMITED)
         self.assertIn("active_users", str(error))
-        own = Own()
+        own = OwnBlocking()
         self.assertIs(self.make(LIMITED, blocking=own).blocking, own)
         self.make({"mau_stats_only": True})
 
     def test_ownBlocking(self) -> None:
-        """A blocking of one's own takes the place of the configuration's, also for logins."""
-        own = Own()
+        """An embedder's own blocking replaces the configuration's, also for logins."""
+        own = OwnBlocking()
         client = Client(self, self.make({"hs_disabled": True}, blocking=own).resource())
         answer = client.register(username="alice", password=PASSWORD, auth=DUMMY)
         self.assertEqual(answer.status, 200, answer)
         self.assertEqual(own.asked, ["alice"])
 
     def test_disabled(self) -> None:
-        """A server that is switched off takes nobody, whoever keeps the accounts."""
+        """A server that is switched off accepts no users, whichever store keeps the accounts."""
         client = Client(self, self.make({"hs_disabled": True}).resource())
         answer = client.register(username="alice", password=PASSWORD, auth=DUMMY)
         self.assertEqual((answer.status, answer.json["limit_type"]), (403, "hs_disabled"))
@@ -194,8 +195,8 @@ class EmbeddedTests(SynchronousTestCase):
 
 class InterfaceTests(SystemCase):
     def test_provides(self) -> None:
-        """What blocks, and what doesn't, is all of an IBlocking; it is asked by /login, too."""
-        own = Own()
+        """All blocking classes offer the whole of IBlocking; /login asks it, too."""
+        own = OwnBlocking()
         provides(IBlocking, own)
         provides(IBlocking, self.subsystem.blocking)
         self.system(blocking=own)

@@ -1,4 +1,4 @@
-"""Templates that cannot be rendered: found at the start, and hidden from visitors if later."""
+"""Templates that cannot be rendered: found at the start, and hidden from users if later."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TemplateCase(SystemCase):
     def write(self, name: str, text: str) -> None:
         path = self.theirs / name
         path.write_text(text)
-        # So that whoever has read it sees that it has changed, within one second too.
+        # The file's modification time changes, even within one second.
         os.utime(path, (1, len(text)))
 
     def start(self, **options: Any) -> None:
@@ -58,7 +58,7 @@ class StartTests(TemplateCase):
         return [*found, *template_checks.mail_problems(chosen, directories)]
 
     def test_all(self) -> None:
-        """Each template of ours that may be replaced is tried; copies of ours are good."""
+        """Each template of ours that may be replaced is tried; copies of ours pass."""
         for path in templates():
             self.write(path, (HERE / path).read_text())
         tried = set()
@@ -73,7 +73,7 @@ class StartTests(TemplateCase):
         self.assertEqual(tried, templates())
 
     def test_branches(self) -> None:
-        """What is shown only sometimes is tried too: a failure, a code to be typed, a language."""
+        """Conditional parts are tried too: a failure, a code to be typed, a language."""
         broken = {
             "stages/terms.html": "{% if failure %}{{ nowhere }}{% endif %}",
             "confirm_address.html": "{% if not token %}{{ nowhere }}{% endif %}",
@@ -89,12 +89,12 @@ class StartTests(TemplateCase):
         problems = self.problems(email={"notif_from": "a@example.com"})
         self.assertEqual(len(problems), len(broken), problems)
         for name in broken:
-            (told,) = (each for each in problems if f"(line 1 of {self.theirs / name})" in each)
-            self.assertIn("UndefinedError: 'nowhere' is undefined", told)
-            self.assertIn(" — mend it", told)
+            (line,) = (each for each in problems if f"(line 1 of {self.theirs / name})" in each)
+            self.assertIn("UndefinedError: 'nowhere' is undefined", line)
+            self.assertIn(" — mend it", line)
 
     def test_together(self) -> None:
-        """All that is wrong is told in one report, each with its file and line, and once."""
+        """All errors come in one report, each with its file and line, and once."""
         self.write("refused.html", "fine\n{% if %}")
         self.write("passed.html", "{{ 1 / 0 }}")
         self.write("register.html", "{% extends 'nowhere.html' %}")
@@ -106,7 +106,7 @@ class StartTests(TemplateCase):
         self.assertIn("TemplateNotFound: 'nowhere.html' not found", problems[2])
 
     def test_policies(self) -> None:
-        """The current pages of policies are tried in each language, and those that thank."""
+        """The current pages of policies are tried in each language, and the pages of thanks."""
         pages = write_pages(self.theirs / "pages", "1.0", "0.9", language="en")
         write_pages(pages, "1.0", language="de")
         self.start(**user_consent(pages))
@@ -119,7 +119,7 @@ class StartTests(TemplateCase):
         self.start(**user_consent(pages))
 
     def test_withoutADirectory(self) -> None:
-        """Where all templates are ours there is nothing to try, and nothing wrong."""
+        """If all templates are ours there is nothing to try, and no error."""
         self.assertEqual(template_checks.problems(config(), ()), [])
 
 
@@ -127,11 +127,11 @@ class LaterTests(TemplateCase):
     """A template that is changed while the service runs, and fails then."""
 
     def about_templates(self, logs: Sequence[LogEvent]) -> list[str]:
-        """The lines but for those that tell of the refused request."""
+        """The lines other than those about the refused request."""
         return [line for line in map(str, map(formatEvent, logs)) if "refused" not in line[:7]]
 
     def test_ours(self) -> None:
-        """Ours takes its place, for a page and for a refusal, and the log says why."""
+        """Ours replaces it, for a page and for a refusal, and the log says why."""
         self.write("register.html", "theirs")
         self.write("refused.html", "theirs")
         self.start()
@@ -139,9 +139,9 @@ class LaterTests(TemplateCase):
         self.write("register.html", BROKEN)
         with capturedLogs() as logs:
             self.assertPage(self.client.get(PAGE), 200, "Create an account on")
-        (told,) = map(formatEvent, logs)
-        self.assertIn("'register.html' cannot be rendered: UndefinedError", told)
-        self.assertIn("the built-in template is used instead", told)
+        (line,) = map(formatEvent, logs)
+        self.assertIn("'register.html' cannot be rendered: UndefinedError", line)
+        self.assertIn("the built-in template is used instead", line)
         self.write("refused.html", "{% if %}")
         path = f"{V3}/auth/m.login.terms/fallback/web?session=nobodys"
         with capturedLogs() as logs:
@@ -157,5 +157,5 @@ class LaterTests(TemplateCase):
             with capturedLogs() as logs:
                 answer = self.client.get("/_matrix/consent")
             self.assertPage(answer, 503, "That did not work", "try again")
-            (told,) = self.about_templates(logs)
-            self.assertIn("en/1.0.html' cannot be rendered", told)
+            (line,) = self.about_templates(logs)
+            self.assertIn("en/1.0.html' cannot be rendered", line)

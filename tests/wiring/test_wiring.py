@@ -1,4 +1,4 @@
-"""The wiring: what a subsystem offers, starts, stops, and refuses to be made of."""
+"""The wiring: what a subsystem offers, starts, stops, and is refused for."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ from regsys.testing.fakes import (
 from regsys.wiring import embedded, standalone
 from regsys.wiring.subsystem import hooks
 from tests.appservices.bridges import BridgeCase, registration
-from tests.support.case import DUMMY, PASSWORD, DialogueCase, SystemCase
+from tests.support.case import DUMMY, PASSWORD, SystemCase, UIASessionCase
 from tests.support.client import V3, Client
 from tests.support.databases import HeldPool
-from tests.support.riddle import RIDDLE, Riddle
+from tests.support.question_stage import QUESTION, QuestionStage
 from tests.support.validations import MAILS, REQUEST, STAGE, SUBMIT
 
 TOKENS = {
@@ -55,7 +55,7 @@ TOKENS = {
 }
 ADMIN = {"shared_secret", "username_available", "jobs", "jobs_retry", "job_retry"}
 PAGES = {"fallback", "registration_page", "static"}
-PROOFS = {
+VALIDATIONS = {
     "email_request_token",
     "email_submit_token",
     "threepid_email_submit_token",
@@ -64,7 +64,7 @@ PROOFS = {
 }
 CHANGES = {"threepid_email_request_token", "threepid_msisdn_request_token", "threepid_add"}
 THREEPIDS = {"threepids", "threepid_delete", "threepid_bind", "threepid_unbind"} | CHANGES
-OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | PROOFS
+OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | VALIDATIONS
 STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
 
 
@@ -82,15 +82,15 @@ class Stalled:
 
 class EndpointTests(SystemCase):
     def test_standalone(self) -> None:
-        """A server of our own offers all that a client needs to use what it registered; asking
-        whose a token is, where there is a secret for it."""
+        """A standalone server offers all that a client needs to use its account; introspection, if
+        there is a secret for it."""
         self.assertEqual(self.subsystem.endpoints, STANDALONE)
         self.system(regsys={"introspection_secret": "s"})
         self.assertEqual(self.subsystem.endpoints, STANDALONE | {"introspect"})
 
     def test_placesOfTheirOwn(self) -> None:
-        """A captcha service that stalls holds up neither the proving of phone numbers nor what
-        identity servers are asked."""
+        """A captcha service that stalls delays neither the validation of phone numbers nor requests
+        to identity servers."""
         stalled = Stalled()
         self.system(
             agent=stalled,
@@ -118,7 +118,7 @@ class EndpointTests(SystemCase):
         self.assertEqual(Counter(stalled.asked), others)
 
     def test_placesTogether(self) -> None:
-        """The server that proves phone numbers has the places of one, whatever it is asked for."""
+        """The server that validates phone numbers has a common bound for all of its requests."""
         stalled = Stalled()
         delegates = {"msisdn": "https://phones.example"}
         plenty = {"per_second": 1000, "burst_count": 1000}
@@ -134,13 +134,13 @@ class EndpointTests(SystemCase):
         self.assertEqual(len(stalled.asked), AT_ONCE)
 
     def registered_by_the_way(self) -> str:
-        """An account, made by no dialogue; its access token."""
+        """An account, made without a session; its access token."""
         registration = Registration(key="k", localpart="anna", device=DeviceRequest())
         created = self.wait(self.subsystem.handler.register_user(registration))
         return str(created.login.access_token.reveal())
 
     def test_chosen(self) -> None:
-        """A resource has the endpoints that were chosen and no others."""
+        """A resource has the chosen endpoints and no others."""
         client = Client(self, self.subsystem.resource(["versions"]))
         self.assertEqual(client.get("/_matrix/client/versions").status, 200)
         self.assertEqual(client.get(f"{V3}/login").status, 404)
@@ -149,7 +149,7 @@ class EndpointTests(SystemCase):
 
 class AppserviceTests(BridgeCase):
     def embedded(self, services: Optional[IAppservices] = None) -> MemoryAccounts:
-        """The accounts of a homeserver around what ``self.client`` asks."""
+        """The accounts of a homeserver behind ``self.client``."""
         chosen = config(app_service_config_files=[self.file(registration())])
         accounts = MemoryAccounts()
         devices = MemoryDevices(accounts)
@@ -176,7 +176,7 @@ class AppserviceTests(BridgeCase):
         self.assertEqual(self.acts_as("@_open_x:test.example").status, 200)
 
     def test_broughtAlong(self) -> None:
-        """An embedder's own take the place of the files'."""
+        """An embedder's own services replace the files'."""
         mine = Appservice(id="mine", as_token=Secret("mine"), sender_localpart="minebot")
         self.embedded(services=MemoryAppservices(services=[mine]))
         self.assertRefused(self.ask(), 401, "M_UNKNOWN_TOKEN")
@@ -188,21 +188,20 @@ class FlowTests(SystemCase):
         self.system(hooks=self.hooks(**hooks))
 
     def test_unknownStage(self) -> None:
-        """A flow that names a stage nobody brings is refused when the server is made."""
-        error = self.assertRaises(ValueError, self.make, flows=[(RIDDLE, "m.login.dummy")])
-        self.assertIn(RIDDLE, str(error))
-        self.make(flows=[(RIDDLE, "m.login.dummy")], stages=[Riddle()])
+        """A flow with an unknown stage is refused when the server is made."""
+        error = self.assertRaises(ValueError, self.make, flows=[(QUESTION, "m.login.dummy")])
+        self.assertIn(QUESTION, str(error))
+        self.make(flows=[(QUESTION, "m.login.dummy")], stages=[QuestionStage()])
 
     def test_noWayIn(self) -> None:
-        """So is a server without any way in, and one where a way asks for nothing: nobody is
-        registered without auth."""
+        """So is a server without any flow, and one with an empty flow: auth is always required."""
         self.assertRaises(ValueError, self.make, flows=[])
         self.assertRaises(ValueError, self.make, flows=[("m.login.dummy",), ()])
 
     def test_ownDummy(self) -> None:
-        """A homeserver's own stage takes the place of ours of that name."""
+        """A homeserver's own stage replaces ours of the same type."""
 
-        class OwnDummy(Riddle):
+        class OwnDummy(QuestionStage):
             type = "m.login.dummy"
 
         self.make(stages=[OwnDummy()])
@@ -210,7 +209,7 @@ class FlowTests(SystemCase):
         self.assertRefused(answer, 401, "M_MISSING_PARAM")
 
 
-class LifeTests(SystemCase):
+class LifecycleTests(SystemCase):
     def setUp(self) -> None:
         super().setUp()
         self.events: list[str] = []
@@ -223,7 +222,7 @@ class LifeTests(SystemCase):
         self.database = process.database
 
     def test_startAndStop(self) -> None:
-        """Starting starts the process, stopping stops it last, when calls under way have ended."""
+        """Starting starts the process; stopping stops it last, when calls under way have ended."""
         self.subsystem.start()
         self.assertEqual(self.events, ["start"])
         with self.subsystem.in_flight:
@@ -235,8 +234,8 @@ class LifeTests(SystemCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_silentDatabase(self) -> None:
-        """A request whose database falls silent is answered within ten seconds of its coming,
-        whatever it has asked before; the next one does not suffer for it."""
+        """A request whose database stalls is answered within ten seconds of its arrival, whatever
+        it has queried before; the next one is not affected."""
         body = {"username": "alice", "password": PASSWORD, "auth": DUMMY}
         held = HeldPool(self.database.pool)
         database = Database(held, self.database.dialect, self.clock)
@@ -257,7 +256,7 @@ class LifeTests(SystemCase):
         self.assertEqual(self.client.answer(waiting).status, 200)
 
     def test_housekeeping(self) -> None:
-        """While it runs, sessions, outcomes and spent tokens go when their time is over."""
+        """While it runs, expired sessions, outcomes and spent tokens are removed."""
         self.client = Client(self, self.subsystem.resource())
         self.subsystem.start()
         first = self.register(refresh_token=True)
@@ -272,7 +271,7 @@ class LifeTests(SystemCase):
         self.assertEqual(after["users"], 1)
 
 
-class EmbeddedTests(DialogueCase):
+class EmbeddedTests(UIASessionCase):
     """Over a homeserver's own accounts, devices and tokens."""
 
     def setUp(self) -> None:
@@ -301,8 +300,8 @@ class EmbeddedTests(DialogueCase):
         self.client = Client(self, self.subsystem.resource())
 
     def test_overAHomeserver(self) -> None:
-        """Accounts and devices are the homeserver's, in our database are only our own rows;
-        logging in is the homeserver's affair."""
+        """Accounts and devices are the homeserver's, our database has only our own rows; logging in
+        is the homeserver's concern."""
         self.assertEqual(self.subsystem.endpoints, OURS)
         made = self.register()
         self.assertEqual(self.whoami(made["access_token"]).json["user_id"], made["user_id"])
@@ -311,8 +310,8 @@ class EmbeddedTests(DialogueCase):
         self.assertEqual((counts["users"], counts["devices"], counts["outcomes"]), (0, 0, 1))
         self.assertEqual(self.client.get(f"{V3}/login").status, 404)
 
-    def test_provenAddress(self) -> None:
-        """Addresses are proven as ever, and handed to the homeserver with the account, once."""
+    def test_validatedAddress(self) -> None:
+        """Addresses are validated as usual, and handed to the homeserver with the account, once."""
         self.embed(**MAILS)
         ask = {"email": "a@mail.example", "client_secret": "secret", "send_attempt": 1}
         creds = {**self.client.post(REQUEST, ask).json, "client_secret": "secret"}
@@ -326,8 +325,9 @@ class EmbeddedTests(DialogueCase):
         self.assertEqual(self.go_on(self.begin("bob"), stage).errcode, "M_UNAUTHORIZED")
 
     def test_ownersOfAddresses(self) -> None:
-        """A homeserver that tells whose an address is has it refused at once, and has people see
-        and remove what they have; they can't add, as long as nothing confirms who they are."""
+        """A homeserver with a store of addresses has an address in use refused at once, and its
+        users list and remove theirs; they can't add any, as long as there is no way to
+        reauthenticate."""
         self.embed(owners=True, **MAILS)
         self.assertEqual(self.subsystem.endpoints, OURS | THREEPIDS - CHANGES)
         taken = Threepid("email", "taken@mail.example", self.now_ms)
@@ -337,8 +337,8 @@ class EmbeddedTests(DialogueCase):
             self.assertEqual(self.client.post(REQUEST, ask).errcode, errcode, name)
 
     def test_afterItsOwnRegistrations(self) -> None:
-        """A homeserver that makes accounts by itself has the rest done by us: the address is on
-        the account, and gets notifications, if somebody keeps pushers."""
+        """A homeserver that makes accounts itself has the following actions done by regsys: the
+        address is on the account, and gets notifications, if there is a store of pushers."""
         mail = {"medium": "email", "address": "a@mail.example", "validated_at": self.now_ms}
         email = {**MAILS["email"], "enable_notifs": True}
         for notified in (True, False):
@@ -355,8 +355,8 @@ class EmbeddedTests(DialogueCase):
             self.assertEqual(self.counts()["jobs"], 0)
 
     def test_begunBeforeACrash(self) -> None:
-        """A session that had only begun to make its account when its process died is not taken
-        for a finished one: its client makes the account by asking again."""
+        """A session that had only begun to make its account when its process died does not count as
+        finished: its client makes the account by a retry."""
         session = self.begin()
         begun = NewAccount(key=session, user_id=UserID("alice", "test.example"), created_ms=0)
         recovery = NewJob(kind=RECOVERY)
@@ -367,7 +367,7 @@ class EmbeddedTests(DialogueCase):
 
 class HooksTests(SystemCase):
     def test_default(self) -> None:
-        """Without hooks everybody may come, by the dummy stage, under any name."""
+        """Without hooks every registration is allowed, by the dummy stage, under any name."""
         nothing = hooks(self.clock)
         self.assertIsNone(nothing.flows)
         self.assertEqual((nothing.stages, nothing.mails), ((), None))

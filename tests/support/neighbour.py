@@ -1,8 +1,8 @@
-"""A row in every table that belongs to nobody a test is about.
+"""A neighbour: a row in every table that no test is about.
 
 A condition that is always true passes a test whose table holds one row. So each store test has a
 neighbour in each table, made by our own stores before it begins; ``tests.support.tables`` compares
-all of it afterwards, and leaves it out where a test looks into the tables.
+its rows afterwards, and leaves them out where a test looks into the tables.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from regsys.testing.contracts.post_registration import pusher
 from tests.support.stores import Stores
 from tests.support.values import BYSTANDER, TERMS, access_hash, binding, session, token
 
-# No test's clock comes here, so nothing of it is ever due, idle, counted or expired.
+# No test's clock comes here, so none of its rows is ever due, idle, counted or expired.
 FAR_MS = 2**52
 LASTING = {**TERMS, **{key: FAR_MS for key in TERMS if key.endswith("_ms")}}
 USER = user(BYSTANDER)
@@ -46,21 +46,21 @@ _COLUMN = {
 _UNNAMED = frozenset({"first_times"})
 
 
-async def furnish(db: Database) -> None:
-    """Put a row of the bystander's into every table."""
+async def insert_rows(db: Database) -> None:
+    """Put a row of the neighbour into every table."""
     stores = Stores(db, Clock())
-    await _dialogues(stores)
+    await _sessions(stores)
     await _accounts(stores)
     await _devices(stores)
-    # After the accounts: what is claimed has not been used.
+    # After the accounts, which use up claimed validations: these must stay unused.
     await _addresses(stores)
     await stores.jobs.add([_job("waiting")], FAR_MS)
     await NonceStore(db).use(BYSTANDER, FAR_MS)
-    await db.transaction("test", _moments)
+    await db.transaction("test", _rows_with_fixed_names)
 
 
-def leave_out(txn: Transaction, tables: list[str]) -> None:
-    """Remove its rows from these tables, for as long as the transaction lasts."""
+def delete_rows(txn: Transaction, tables: list[str]) -> None:
+    """Remove its rows from these tables, until the transaction is rolled back."""
     for table in tables:
         if table not in _UNNAMED:
             column = _COLUMN.get(table, "user_id")
@@ -71,8 +71,8 @@ def _job(name: str, **more: Any) -> NewJob:
     return NewJob(kind=BYSTANDER, job_id=f"{BYSTANDER}-{name}", **more)
 
 
-async def _dialogues(stores: Stores) -> None:
-    """Sessions, one of which keeps a name and a hash, and a registration token that is held."""
+async def _sessions(stores: Stores) -> None:
+    """Sessions, one of which holds a name and keeps a hash, and a reserved registration token."""
     for name in ("open", "ending"):
         session_id = f"{BYSTANDER}-{name}"
         made = session(
@@ -93,7 +93,8 @@ async def _dialogues(stores: Stores) -> None:
 
 
 async def _addresses(stores: Stores) -> None:
-    """Validation sessions: open, tried out, claimed by a dialogue, and of an account."""
+    """Validation sessions: open, with its tries used up, claimed by a UIA session, and of an
+    account."""
     validations = ValidationStore(stores.db)
     for name, owner in (("open", None), ("tried", None), ("claimed", None), ("own", USER)):
         sid = f"{BYSTANDER}-{name}"
@@ -115,13 +116,14 @@ async def _addresses(stores: Stores) -> None:
     for name in ("claimed", "own"):
         await validations.confirm(f"{BYSTANDER}-{name}", FAR_MS - 1)
     await validations.claim(f"{BYSTANDER}-claimed", f"{BYSTANDER}-open", FAR_MS)
-    await BindingStore(stores.db, Encryptor(b"of the bystander")).add(
+    await BindingStore(stores.db, Encryptor(b"of the neighbour")).add(
         binding("id.example", BYSTANDER, address=MAIL, asked_until_ms=FAR_MS), FAR_MS
     )
 
 
 async def _accounts(stores: Stores) -> None:
-    """A user with all that an account may bring, a guest, and one that is being made elsewhere."""
+    """A user with everything that an account may have, a guest, and one that is being made in a
+    homeserver's store."""
     await stores.users.create_account(
         _account(
             "ending",
@@ -142,7 +144,7 @@ async def _accounts(stores: Stores) -> None:
         _account("guest", GUEST.localpart, is_guest=True, device=guest)
     )
     elsewhere = _account("elsewhere", f"{BYSTANDER}-elsewhere", registration_token=BYSTANDER)
-    await stores.foreign.claim(elsewhere, _job("recover"))
+    await stores.embedded_accounts.claim(elsewhere, _job("recover"))
     await stores.activity.add(USER, FAR_MS + ACTIVE_MS)
 
 
@@ -163,7 +165,7 @@ async def _devices(stores: Stores) -> None:
     await PusherStore(stores.db).add(pusher(BYSTANDER, pushkey=MAIL))
 
 
-def _moments(txn: Transaction) -> None:
-    """What bears names that our stores alone give."""
+def _rows_with_fixed_names(txn: Transaction) -> None:
+    """Rows whose names our stores choose themselves."""
     txn.insert("milestones", name=BYSTANDER, user_id=str(USER), reached_ms=FAR_MS)
     txn.insert("watches", name=BYSTANDER, since_ms=FAR_MS, last_ms=FAR_MS)

@@ -1,4 +1,4 @@
-"""A stage of user-interactive authentication that a homeserver might bring itself."""
+"""A UIA stage that a homeserver might bring itself."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from regsys.errors import StageFailed
 from regsys.interfaces import IStage, StageContext
 from regsys.model import UIASession
 
-RIDDLE = "org.example.riddle"
-SOLVED = {"type": RIDDLE, "answer": "a mirror"}
+QUESTION = "org.example.question"
+ANSWERED = {"type": QUESTION, "answer": "a mirror"}
 
 
 @implementer(IStage)
 @attr.frozen
-class Riddle:
-    """Passed by its ``answer``, which is then remembered. ``contexts`` are those of all tries."""
+class QuestionStage:
+    """Passed by its ``answer``, which is its result. ``contexts`` has those of all attempts."""
 
     contexts: list[StageContext] = attr.field(factory=list)
-    type = RIDDLE
+    type = QUESTION
     page = None
 
     def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
@@ -31,6 +31,6 @@ class Riddle:
         self.contexts.append(context)
         if "answer" not in auth:
             raise StageFailed("M_MISSING_PARAM", "There is no answer.")
-        if auth["answer"] != SOLVED["answer"]:
+        if auth["answer"] != ANSWERED["answer"]:
             raise StageFailed("M_UNAUTHORIZED", "That is not the answer.")
         return {"answered": auth["answer"]}

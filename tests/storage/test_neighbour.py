@@ -1,4 +1,4 @@
-"""The bystander is in every table, and whoever harms it is found out."""
+"""The neighbour is in every table, and a call that changes its rows is found out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.tables import ALL, Tables
 
 
-class Bystanders(Tables):
+class NeighbourTests(Tables):
     async def test_everyTable(self: Any) -> None:
         """It has a row in each of our tables, and none where a test looks into them."""
         contents = await self.contents()
@@ -20,7 +20,7 @@ class Bystanders(Tables):
         self.assertEqual(await self.contents(), contents)
 
 
-class MemoryTests(InMemory, Bystanders, TestCase):
+class MemoryTests(InMemory, NeighbourTests, TestCase):
     async def test_allTables(self: Any) -> None:
         """``ALL`` names every table that holds what calls write."""
         found = await self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -28,5 +28,5 @@ class MemoryTests(InMemory, Bystanders, TestCase):
         self.assertEqual({name for (name,) in found} - others, set(ALL))
 
 
-class PostgresTests(OnPostgreSQL, Bystanders, TestCase):
+class PostgresTests(OnPostgreSQL, NeighbourTests, TestCase):
     pass

@@ -1,4 +1,4 @@
-"""Requests that are spoilt in one way or another, for tests.test_fuzz (hypothesis)."""
+"""Requests with random mutations, for tests.test_fuzz (hypothesis)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.case import DUMMY, PASSWORD
 from tests.support.client import V3
 from tests.support.validations import REQUEST, STAGE, SUBMIT
 
-# What only the test knows takes the place of these, in whatever part of a request.
-LIVE = (
+# Placeholders, in any part of a request, for values that only the test knows.
+PLACEHOLDERS = (
     *("<session>", "<access>", "<refresh>", "<guest>", "<guest name>", "<new name>", "<admin>"),
     *("<sid>", "<number>", "<phone sid>"),
 )
@@ -32,7 +32,7 @@ PASSWORD_LOGIN = "m.login.password"
 BY_NAME = {"type": "m.id.user", "user": "alice"}
 BY_TOKEN = {"type": "m.login.registration_token", "token": "welcome"}
 SESSION = {"session": "<session>"}
-PROVEN = {"threepid_creds": {"sid": "<sid>", "client_secret": "secret"}}
+VALIDATED = {"threepid_creds": {"sid": "<sid>", "client_secret": "secret"}}
 BY_EMAIL = {"type": "m.id.thirdparty", "medium": "email", "address": "a@mail.example"}
 BY_PHONE = {"type": "m.id.phone", "country": "DE", "phone": "0151 12345678"}
 MAIL = {"email": "<new name>@mail.example", "client_secret": "secret", "send_attempt": 1}
@@ -68,17 +68,17 @@ class Request:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     write: Callable[[str], bytes] = str.encode
 
-    def encoded(self, live: Mapping[str, str]) -> bytes:
-        """The bytes of it, with what is known only now in its place."""
-        content = filled(self.write(json.dumps(self.body)), live)
+    def encoded(self, values_now: Mapping[str, str]) -> bytes:
+        """Its bytes, with the placeholders replaced."""
+        content = fill(self.write(json.dumps(self.body)), values_now)
         lines = [f"{self.method} {self.path} HTTP/1.1".encode(), b"Host: test.example"]
         lines += [name + b": " + value for name, value in self.headers]
         lines += [b"Content-Length: %d" % len(content), b"", b""]
-        return filled(b"\r\n".join(lines), live) + content
+        return fill(b"\r\n".join(lines), values_now) + content
 
 
-# Requests that go through, to be spoilt.
-GOOD = (
+# Valid requests, to be mutated.
+VALID = (
     Request("POST", REGISTER, {**USER, "auth": DUMMY}),
     Request("POST", REGISTER, {**USER}),
     Request("POST", REGISTER, {**USER, "auth": {**DUMMY, "session": "<session>"}}),
@@ -95,7 +95,7 @@ GOOD = (
     Request("POST", SUBMIT, {"sid": "<sid>", "client_secret": "secret", "token": "ABCDEFGH"}),
     Request("GET", f"{SUBMIT}?sid=<sid>&client_secret=secret&token=x"),
     Request("POST", SUBMIT, write=lambda text: b"sid=<sid>&client_secret=secret&token=ABCDEFGH"),
-    Request("POST", REGISTER, {**USER, "auth": {"type": STAGE, **SESSION, **PROVEN}}),
+    Request("POST", REGISTER, {**USER, "auth": {"type": STAGE, **SESSION, **VALIDATED}}),
     Request(
         "POST", f"{REGISTER}/msisdn/requestToken", {**NUMBER, "next_link": "https://n.example/"}
     ),
@@ -112,7 +112,9 @@ GOOD = (
     Request("GET", f"{V3}/account/whoami", {}, (BEARER,)),
     Request("GET", THREEPIDS, {}, (BEARER,)),
     Request("POST", f"{THREEPIDS}/email/requestToken", MAIL, (BEARER,)),
-    Request("POST", f"{THREEPIDS}/add", {**PROVEN["threepid_creds"], "auth": CONFIRM}, (BEARER,)),
+    Request(
+        "POST", f"{THREEPIDS}/add", {**VALIDATED["threepid_creds"], "auth": CONFIRM}, (BEARER,)
+    ),
     Request("POST", f"{THREEPIDS}/delete", BY_EMAIL, (BEARER,)),
     Request("POST", f"{THREEPIDS}/unbind", {**BY_EMAIL, "id_server": "id.example"}, (BEARER,)),
     Request(
@@ -149,7 +151,7 @@ GOOD = (
 text = st.text(st.characters(exclude_categories=()), max_size=12)
 strings = text | st.sampled_from(
     [
-        *LIVE,
+        *PLACEHOLDERS,
         "",
         "alice",
         "\N{KELVIN SIGN}elvin",
@@ -167,27 +169,27 @@ values = st.recursive(
     | st.booleans()
     | st.integers()
     | st.just(10**400)
-    | st.floats()  # NaN and the infinities, which are no JSON
+    | st.floats()  # NaN and the infinities, which are not JSON
     | strings,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(strings, inner, max_size=3),
     max_leaves=6,
 )
-# In the place of what a body has: something else, or nothing.
-spoils = st.just(...) | strings | values
+# In the place of a value of the body: another one, or none.
+mutations = st.just(...) | strings | values
 ELSEWHERE = (("auth",), ("auth", "session"), ("guest_access_token",), ("new", "\0"))
-spoiled_headers = st.tuples(
+mutated_headers = st.tuples(
     st.sampled_from([b"Authorization", b"X-Forwarded-For", b"User-Agent", b"Content-Type"]),
     st.sampled_from([b"Bearer <access>", b"Bearer <guest>", b"Bearer", b"::1", b"192.0.2.1"])
     | st.binary(max_size=30).map(lambda value: value.translate(None, b"\r\n\0")),
 )
-spoiled_queries = st.tuples(
+mutated_queries = st.tuples(
     st.sampled_from(
         ["kind", "username", "access_token", "kind[]", "token", "valid", "limit", "user_id", ""]
     ),
     st.sampled_from([b"user", b"guest", b"<access>", b"alice", b"%", b"\0"])
     | st.binary(max_size=12),
 ).map(lambda pair: f"?{pair[0]}={quote_from_bytes(pair[1], safe='<>')}")
-WRITTEN: tuple[Callable[[str], bytes], ...] = (
+ENCODINGS: tuple[Callable[[str], bytes], ...] = (
     lambda text: text.encode("utf-8-sig"),
     lambda text: text.encode("utf-16"),
     lambda text: text.encode()[:-1],
@@ -201,25 +203,25 @@ WRITTEN: tuple[Callable[[str], bytes], ...] = (
 
 @st.composite
 def requests(draw: Any) -> Request:
-    """A good request, spoilt in one or several ways, or in none."""
+    """A valid request with one or several mutations, or none."""
 
     def sometimes(strategy: Any, otherwise: Any) -> Any:
         return draw(strategy) if draw(st.integers(0, 5)) == 3 else otherwise
 
-    good = draw(st.sampled_from(GOOD))
-    method = sometimes(st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS"]), good.method)
-    body = good.body
+    valid = draw(st.sampled_from(VALID))
+    method = sometimes(st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS"]), valid.method)
+    body = valid.body
     for place in draw(st.lists(st.sampled_from([*places(body), *ELSEWHERE]), max_size=2)):
-        body = spoil(body, place, draw(spoils))
-    path = sometimes(spoiled_queries.map(lambda query: good.path + query), good.path)
+        body = mutate(body, place, draw(mutations))
+    path = sometimes(mutated_queries.map(lambda query: valid.path + query), valid.path)
     return Request(
         method,
-        sometimes(st.sampled_from(["/", "//..%2f", f"{good.path}/"]), path),
+        sometimes(st.sampled_from(["/", "//..%2f", f"{valid.path}/"]), path),
         body,
-        (*good.headers, sometimes(spoiled_headers, (b"Accept", b"*/*"))),
+        (*valid.headers, sometimes(mutated_headers, (b"Accept", b"*/*"))),
         sometimes(
-            st.sampled_from(WRITTEN) | st.binary(max_size=50).map(lambda raw: lambda text: raw),
-            good.write,
+            st.sampled_from(ENCODINGS) | st.binary(max_size=50).map(lambda raw: lambda text: raw),
+            valid.write,
         ),
     )
 
@@ -232,17 +234,17 @@ def places(body: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             yield from ((key, *below) for below in places(value))
 
 
-def spoil(body: Mapping[str, Any], place: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """The body with ``value`` in this place; ``...`` empties it."""
+def mutate(body: Mapping[str, Any], place: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """The body with ``value`` in this place; ``...`` removes it."""
     key, *below = place
     if below:
         inside = body.get(key)
-        value = spoil(inside if isinstance(inside, dict) else {}, tuple(below), value)
+        value = mutate(inside if isinstance(inside, dict) else {}, tuple(below), value)
     new = {**body, key: value}
     return {name: value for name, value in new.items() if value is not ...}
 
 
-def filled(data: bytes, live: Mapping[str, str]) -> bytes:
-    for mark, value in live.items():
+def fill(data: bytes, values_now: Mapping[str, str]) -> bytes:
+    for mark, value in values_now.items():
         data = data.replace(mark.encode(), value.encode())
     return data
