@@ -70,8 +70,8 @@ class MethodTests(HandlerCase):
 
     def test_deactivated(self) -> None:
         """A deactivation is the writer's."""
-        self.wait(self.shop.handler.deactivated(ALICE))
-        self.assertEqual(self.shop.writer.deactivated, [ALICE])
+        self.wait(self.parts.handler.deactivated(ALICE))
+        self.assertEqual(self.parts.writer.deactivated, [ALICE])
 
     def test_checks(self) -> None:
         """The checks that a homeserver may call are those of names and limits."""

@@ -228,7 +228,7 @@ class MistakeTests(AppserviceCase):
                 else []
             )
             self.assertEqual(
-                [item.partition("server: ")[0] + "server: " for item in warnings], told
+                [item.partition("server: ")[0] + "server: " for item in warnings], expected
             )
             self.assertIn(why or "", "".join(warnings))
 

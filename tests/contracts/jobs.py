@@ -18,7 +18,7 @@ from regsys.model import (
 )
 from regsys.storage.jobs import JobStore
 from regsys.testing.contracts.case import NOW_MS, Contract, together
-from tests.support.values import BYSTANDER, PAYLOAD, jobs
+from tests.support.values import NEIGHBOUR, PAYLOAD, jobs
 
 LEASE_MS = 1000
 KINDS = ("greet", "wave")
@@ -29,7 +29,7 @@ class JobStoreContract(Contract):
     """A JobStore."""
 
     def make(self) -> JobStore:
-        """A store without any job, but for those of the kind BYSTANDER, which are never due."""
+        """A store without any job, but for those of the kind NEIGHBOUR, which are never due."""
         raise NotImplementedError()
 
     async def claim(self, store: JobStore, now_ms: int = NOW_MS, at_most: int = 10) -> list[str]:
@@ -38,10 +38,10 @@ class JobStoreContract(Contract):
         return [job.job_id for job in await store.claim(places, now_ms, LEASE_MS)]
 
     async def waiting(self, store: JobStore) -> list[WaitingJob]:
-        return [job for job in await store.waiting(100) if job.kind != BYSTANDER]
+        return [job for job in await store.waiting(100) if job.kind != NEIGHBOUR]
 
     async def backlog(self, store: JobStore) -> list[Backlog]:
-        return [item for item in await store.backlog() if item.kind != BYSTANDER]
+        return [item for item in await store.backlog() if item.kind != NEIGHBOUR]
 
     async def test_claimed(self) -> None:
         """An added job is due at once, and is claimed with all its fields."""

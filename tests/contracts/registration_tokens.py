@@ -10,7 +10,7 @@ from regsys.errors import InvalidRegistrationToken
 from regsys.model import RESERVED_MS, NewAccount, RegistrationToken, TokenUse
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts.case import NOW_MS, Contract, together, user
-from tests.support.values import BYSTANDER, OVER_MS, TOKEN, token, using
+from tests.support.values import NEIGHBOUR, OVER_MS, TOKEN, token, using
 
 CONTENDERS = 8
 
@@ -19,7 +19,7 @@ class RegistrationTokenStoreContract(Contract):
     """A RegistrationTokenStore, with the accounts beside it."""
 
     def make(self) -> RegistrationTokenStore:
-        """A store without any token, but for one that is named BYSTANDER."""
+        """A store without any token, but for one that is named NEIGHBOUR."""
         raise NotImplementedError()
 
     async def create_account(self, new: NewAccount) -> None:
@@ -35,7 +35,7 @@ class RegistrationTokenStoreContract(Contract):
     async def listed(
         self, store: RegistrationTokenStore, now_ms: int = NOW_MS
     ) -> list[RegistrationToken]:
-        return [item for item in await store.list(now_ms) if item.token != BYSTANDER]
+        return [item for item in await store.list(now_ms) if item.token != NEIGHBOUR]
 
     async def uses(self, now_ms: int = NOW_MS, name: str = TOKEN) -> Optional[tuple[int, int]]:
         """The token's pending and completed uses."""
@@ -91,7 +91,7 @@ class RegistrationTokenStoreContract(Contract):
             await self.create_account(using(f"v{number}", f"t{number}", created_ms=used_ms))
         pages, after = [], None
         while page := await store.list(NOW_MS, after, 2):
-            pages.append([item.token for item in page if item.token != BYSTANDER])
+            pages.append([item.token for item in page if item.token != NEIGHBOUR])
             after = page[-1]
         self.assertEqual(pages, [["t0", "t1"], ["t2", TOKEN], ["t3"]])
         used: list[list[str]] = []

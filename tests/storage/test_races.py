@@ -11,7 +11,7 @@ from regsys.errors import InvalidRegistrationToken, ThreepidInUse, UnknownToken,
 from regsys.model import NewAccount, NewDevice, NewJob, Outcome, Threepid
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts.case import NOW_MS, account, login, upgrade, user
-from tests.support.interleaving import Interleaving, Step
+from tests.support.interleaving import Interleaving, PairResult, Step
 from tests.support.stores import Stores
 from tests.support.values import (
     CLIENT,

@@ -22,16 +22,16 @@ from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import account, device, login, user
 from regsys.testing.contracts.post_registration import pusher
 from tests.support.stores import Stores
-from tests.support.values import BYSTANDER, TERMS, access_hash, binding, session, token
+from tests.support.values import NEIGHBOUR, TERMS, access_hash, binding, session, token
 
 # No test's clock comes here, so none of its rows is ever due, idle, counted or expired.
 FAR_MS = 2**52
 LASTING = {**TERMS, **{key: FAR_MS for key in TERMS if key.endswith("_ms")}}
-USER = user(BYSTANDER)
-GUEST = user(f"{BYSTANDER}-guest")
-MAIL = f"{BYSTANDER}@mail.example"
+USER = user(NEIGHBOUR)
+GUEST = user(f"{NEIGHBOUR}-guest")
+MAIL = f"{NEIGHBOUR}@mail.example"
 
-# The column that has BYSTANDER in it, for tables where that is not ``user_id``.
+# The column that has NEIGHBOUR in it, for tables where that is not ``user_id``.
 _COLUMN = {
     "jobs": "job_id",
     "uia_sessions": "session_id",
@@ -55,7 +55,7 @@ async def insert_rows(db: Database) -> None:
     # After the accounts, which use up claimed validations: these must stay unused.
     await _addresses(stores)
     await stores.jobs.add([_job("waiting")], FAR_MS)
-    await NonceStore(db).use(BYSTANDER, FAR_MS)
+    await NonceStore(db).use(NEIGHBOUR, FAR_MS)
     await db.transaction("test", _rows_with_fixed_names)
 
 
@@ -64,32 +64,32 @@ def delete_rows(txn: Transaction, tables: list[str]) -> None:
     for table in tables:
         if table not in _UNNAMED:
             column = _COLUMN.get(table, "user_id")
-            txn.run(f"DELETE FROM {table} WHERE {column} LIKE ?", (f"%{BYSTANDER}%",))
+            txn.run(f"DELETE FROM {table} WHERE {column} LIKE ?", (f"%{NEIGHBOUR}%",))
 
 
 def _job(name: str, **more: Any) -> NewJob:
-    return NewJob(kind=BYSTANDER, job_id=f"{BYSTANDER}-{name}", **more)
+    return NewJob(kind=NEIGHBOUR, job_id=f"{NEIGHBOUR}-{name}", **more)
 
 
 async def _sessions(stores: Stores) -> None:
     """Sessions, one of which holds a name and keeps a hash, and a reserved registration token."""
     for name in ("open", "ending"):
-        session_id = f"{BYSTANDER}-{name}"
+        session_id = f"{NEIGHBOUR}-{name}"
         made = session(
             session_id,
             user_id=USER,
             address="198.51.100.1",
-            params={"username": BYSTANDER},
+            params={"username": NEIGHBOUR},
             results={"m.login.dummy": True},
-            password_id=BYSTANDER,
+            password_id=NEIGHBOUR,
             created_ms=FAR_MS - 1,
             expires_ms=FAR_MS,
         )
         await stores.sessions.add(made, 9)
-        await stores.sessions.keep_hash(session_id, BYSTANDER, "hash")
+        await stores.sessions.keep_hash(session_id, NEIGHBOUR, "hash")
     tokens = RegistrationTokenStore(stores.db)
-    await tokens.create(token(BYSTANDER, uses_allowed=9, note="note", created_ms=FAR_MS))
-    await tokens.reserve(BYSTANDER, f"{BYSTANDER}-open", FAR_MS)
+    await tokens.create(token(NEIGHBOUR, uses_allowed=9, note="note", created_ms=FAR_MS))
+    await tokens.reserve(NEIGHBOUR, f"{NEIGHBOUR}-open", FAR_MS)
 
 
 async def _addresses(stores: Stores) -> None:
@@ -97,14 +97,14 @@ async def _addresses(stores: Stores) -> None:
     account."""
     validations = ValidationStore(stores.db)
     for name, owner in (("open", None), ("tried", None), ("claimed", None), ("own", USER)):
-        sid = f"{BYSTANDER}-{name}"
+        sid = f"{NEIGHBOUR}-{name}"
         new = NewValidation(
             sid=sid,
             medium="email",
             address=MAIL,
             client_secret=sid,
             send_attempt=1,
-            next_link=f"https://{BYSTANDER}.example/",
+            next_link=f"https://{NEIGHBOUR}.example/",
             user_id=owner,
             now_ms=FAR_MS - 1,
             until_ms=FAR_MS,
@@ -112,12 +112,12 @@ async def _addresses(stores: Stores) -> None:
         )
         await validations.begin(new)
     for _ in range(CODE_TRIES):
-        await validations.count_try(f"{BYSTANDER}-tried")
+        await validations.count_try(f"{NEIGHBOUR}-tried")
     for name in ("claimed", "own"):
-        await validations.confirm(f"{BYSTANDER}-{name}", FAR_MS - 1)
-    await validations.claim(f"{BYSTANDER}-claimed", f"{BYSTANDER}-open", FAR_MS)
+        await validations.confirm(f"{NEIGHBOUR}-{name}", FAR_MS - 1)
+    await validations.claim(f"{NEIGHBOUR}-claimed", f"{NEIGHBOUR}-open", FAR_MS)
     await BindingStore(stores.db, Encryptor(b"of the neighbour")).add(
-        binding("id.example", BYSTANDER, address=MAIL, asked_until_ms=FAR_MS), FAR_MS
+        binding("id.example", NEIGHBOUR, address=MAIL, asked_until_ms=FAR_MS), FAR_MS
     )
 
 
@@ -131,30 +131,30 @@ async def _accounts(stores: Stores) -> None:
             # A bot is never the first real user.
             user_type="bot",
             threepids=(Threepid("email", MAIL, FAR_MS),),
-            registration_token=BYSTANDER,
+            registration_token=NEIGHBOUR,
             consents={"terms": "1"},
-            session_id=f"{BYSTANDER}-ending",
+            session_id=f"{NEIGHBOUR}-ending",
             session_until_ms=FAR_MS,
-            device=device(BYSTANDER, **LASTING),
-            jobs=(_job("greet", dedup_key=BYSTANDER),),
+            device=device(NEIGHBOUR, **LASTING),
+            jobs=(_job("greet", dedup_key=NEIGHBOUR),),
         )
     )
-    guest = device(BYSTANDER, "guest_device", is_guest=True)
+    guest = device(NEIGHBOUR, "guest_device", is_guest=True)
     await stores.users.create_account(
         _account("guest", GUEST.localpart, is_guest=True, device=guest)
     )
-    elsewhere = _account("elsewhere", f"{BYSTANDER}-elsewhere", registration_token=BYSTANDER)
+    elsewhere = _account("elsewhere", f"{NEIGHBOUR}-elsewhere", registration_token=NEIGHBOUR)
     await stores.embedded_accounts.claim(elsewhere, _job("recover"))
     await stores.activity.add(USER, FAR_MS + ACTIVE_MS)
 
 
-def _account(key: str, localpart: str = BYSTANDER, **more: Any) -> NewAccount:
-    return account(f"{BYSTANDER}-{key}", localpart, created_ms=FAR_MS, **more)
+def _account(key: str, localpart: str = NEIGHBOUR, **more: Any) -> NewAccount:
+    return account(f"{NEIGHBOUR}-{key}", localpart, created_ms=FAR_MS, **more)
 
 
 async def _devices(stores: Stores) -> None:
     """Three pairs of tokens, of which one is spent and one not used yet, and a pusher."""
-    for old, new in ((BYSTANDER, f"{BYSTANDER}-2"), (f"{BYSTANDER}-2", f"{BYSTANDER}-3")):
+    for old, new in ((NEIGHBOUR, f"{NEIGHBOUR}-2"), (f"{NEIGHBOUR}-2", f"{NEIGHBOUR}-3")):
         await stores.devices.succeed(access_hash(old), USER, login(new, **LASTING))
         if not new.endswith("3"):
             await stores.devices.confirm(access_hash(new))
@@ -162,10 +162,10 @@ async def _devices(stores: Stores) -> None:
         "test",
         lambda txn: txn.run("UPDATE logins SET spent_ms = ? WHERE spent_ms = 0", (FAR_MS,)),
     )
-    await PusherStore(stores.db).add(pusher(BYSTANDER, pushkey=MAIL))
+    await PusherStore(stores.db).add(pusher(NEIGHBOUR, pushkey=MAIL))
 
 
 def _rows_with_fixed_names(txn: Transaction) -> None:
     """Rows whose names our stores choose themselves."""
-    txn.insert("milestones", name=BYSTANDER, user_id=str(USER), reached_ms=FAR_MS)
-    txn.insert("watches", name=BYSTANDER, since_ms=FAR_MS, last_ms=FAR_MS)
+    txn.insert("milestones", name=NEIGHBOUR, user_id=str(USER), reached_ms=FAR_MS)
+    txn.insert("watches", name=NEIGHBOUR, since_ms=FAR_MS, last_ms=FAR_MS)
