@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.internet.task import Clock
 
 from regsys.config import parse
@@ -47,7 +47,7 @@ class HomeserverDocumentTests(HomeserverCase):
             as_token=registration["as_token"],
             sender_localpart=registration["sender_localpart"],
         )
-        http = HTTPClient(RequestTraversalAgent(self.double), Clock())
+        http = HTTPClient(StubTreq(self.double), Clock())
         self.homeserver = Homeserver.of(config.homeserver, config.server_name, http)
         rooms = HomeserverRooms(homeserver=self.homeserver)
         (alias,) = options["auto_join_rooms"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -46,7 +46,7 @@ class BindingCase(AccountCase):
         self.heard: list[Any] = []
         super().setUp()
         self.double = IdentityV2Double(self.clock)
-        self.agent = RequestTraversalAgent(self.double)
+        self.treq = StubTreq(self.double)
         self.over_again()
         watch(self, {"a secret": "canary"})
 
@@ -60,7 +60,7 @@ class BindingCase(AccountCase):
             threepid_changes=self.threepid_changes,
             signer=signer,
         )
-        self.system(database=self.database, hooks=hooks, agent=self.agent, **options)
+        self.system(database=self.database, hooks=hooks, treq=self.treq, **options)
 
     def listen(self, answer: Any = None) -> None:
         """Hang a module on both moments; its check answers so."""

@@ -8,7 +8,6 @@ import attr
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.iweb import IAgent
 
 from regsys import http, wiring
 from regsys.interfaces import IRooms
@@ -44,17 +43,17 @@ class SystemCase(SynchronousTestCase):
         database: Optional[Database] = None,
         run: Callable[..., Deferred[Any]] = maybeDeferred,
         seconds: Optional[Callable[[], float]] = None,
-        agent: Optional[IAgent] = None,
+        treq: Any = None,
         rooms: Optional[IRooms] = None,
         **options: Any,
     ) -> None:
         """Put a subsystem with these options in the place of the one before; over the same
         ``database`` it is the same server after a restart. ``run`` calls hashing functions,
-        ``seconds`` is the clock of limits (None: the one of everything else), ``agent`` asks
+        ``seconds`` is the clock of limits (None: the one of everything else), ``treq`` asks
         other servers (None: there are none); newcomers join ``rooms`` (None: no homeserver has
         any)."""
         chosen = config(**options)
-        process = memory_process(self, chosen, self.clock, database, run, agent)
+        process = memory_process(self, chosen, self.clock, database, run, treq)
         if seconds is not None:
             process = attr.evolve(process, seconds=seconds)
         self.subsystem = wiring.standalone(

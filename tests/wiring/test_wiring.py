@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attr
+from treq import client
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.web.iweb import IAgent
@@ -92,7 +93,7 @@ class EndpointTests(SystemCase):
         identity servers are asked."""
         stalled = Stalled()
         self.system(
-            agent=stalled,
+            treq=client.HTTPClient(stalled),
             enable_registration_captcha=True,
             recaptcha_public_key="p",
             recaptcha_private_key="k",
@@ -121,7 +122,11 @@ class EndpointTests(SystemCase):
         stalled = Stalled()
         delegates = {"msisdn": "https://phones.example"}
         plenty = {"per_second": 1000, "burst_count": 1000}
-        self.system(agent=stalled, account_threepid_delegates=delegates, rc_3pid_validation=plenty)
+        self.system(
+            treq=client.HTTPClient(stalled),
+            account_threepid_delegates=delegates,
+            rc_3pid_validation=plenty,
+        )
         token = self.registered_by_the_way()
         proof = {"sid": "s", "client_secret": "s"}
         for _ in range(AT_ONCE):
