@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 import attr
+from twisted.application import service
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.resource import IResource
@@ -116,12 +118,13 @@ def hooks(
     )
 
 
-@attr.frozen(kw_only=True)
-class Subsystem:
+@attr.define(eq=False, kw_only=True)
+class Subsystem(service.Service):
     """A registration subsystem, ready to be mounted.
 
-    Call ``start`` once the reactor runs, and await ``stop`` before it ends; ``hurry`` where that
-    takes too long. ``reauthentication``
+    It is an ``IService``: under a parent it starts and stops with that. Without one call ``start``
+    once the reactor runs, and await ``stop`` before it ends; ``hurry`` where that takes too long.
+    ``reauthentication``
     None: there is no stage by which a user could confirm anything. ``blocking``: whether anybody
     may come in, for a /login of your own.
     """
@@ -170,6 +173,14 @@ class Subsystem:
             in_flight=self.in_flight,
             refusals=self._refusals,
         )
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self.start()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        return Deferred.fromCoroutine(self.stop())
 
     def start(self) -> None:
         for warning in self._warnings:

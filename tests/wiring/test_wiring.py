@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 
 import attr
 from treq import client
+from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from regsys import deadlines
 from regsys.accounts.embedded_writer import RECOVERY
@@ -237,6 +239,20 @@ class LifeTests(SystemCase):
         self.successResultOf(stopping)
         self.assertEqual(self.events, ["start", "stop"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_underAParent(self) -> None:
+        """As a service it starts and stops with its parent, which waits for its stop."""
+        self.assertTrue(verifyObject(IService, self.subsystem))
+        parent = MultiService()
+        self.subsystem.setServiceParent(parent)
+        self.assertEqual(self.events, [])
+        parent.startService()
+        self.assertEqual((self.events, self.subsystem.running), (["start"], 1))
+        with self.subsystem.in_flight:
+            stopping = parent.stopService()
+            self.assertNoResult(stopping)
+        self.successResultOf(stopping)
+        self.assertEqual((self.events, self.subsystem.running), (["start", "stop"], 0))
 
     def test_silentDatabase(self) -> None:
         """A request whose database falls silent is answered within ten seconds of its coming,
