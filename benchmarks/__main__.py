@@ -1,5 +1,5 @@
 """``python -m benchmarks [--quick] [--ghosts N] [NAME …]``: the cost of requests, compared with
-hello and the floors, and the cost of a name check with many namespaces.
+hello and the floors.
 
 Exits with 1 if an operation exceeds its limit.
 """
@@ -15,7 +15,6 @@ from typing import Callable, Optional, Sequence
 
 from benchmarks import floors, growth, measuring, servers
 from benchmarks.measuring import Cost, Effort, cpu_ms
-from benchmarks.namespaces import show_namespaces
 from benchmarks.operations import Measured, operations, settle_residents
 from benchmarks.servers import Cleanups, Server
 from tests.support import postgres
@@ -39,7 +38,6 @@ def main(arguments: Sequence[str]) -> int:
                 asyncio.run(growth.show_growth(cleanups, start, chosen.ghosts))
             return 0
         show_floors(cleanups, effort)
-        show_namespaces(repeats=10 * effort.count)
         too_dear = asyncio.run(show_operations(cleanups, effort, chosen.names))
     for complaint in too_dear:
         print(f"too dear: {complaint}")

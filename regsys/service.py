@@ -13,6 +13,7 @@ import sys
 import threading
 from typing import Any, Callable, Optional
 
+from twisted.application import service
 from twisted.internet import defer, ssl
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
@@ -43,14 +44,23 @@ class CannotListen(Exception):
     """A listener cannot bind its address; the text says which."""
 
 
-class Service:
-    """Serves a subsystem on the configured listeners until a signal stops it.
+class Service(service.Service):
+    """Serves a subsystem on the configured listeners until a signal stops it. It takes the whole
+    process: ``stopService`` ends that, if it does not end by itself.
 
-    ``ended``: it has stopped, and all calls and threads have ended.
+    ``ready`` is called once it serves. ``ended``: it has stopped, and all calls and threads have
+    ended.
     """
 
-    def __init__(self, config: Config, subsystem: Subsystem, reactor: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        subsystem: Subsystem,
+        reactor: Any,
+        ready: Callable[[Service], None],
+    ) -> None:
         self._config = config
+        self._ready = ready
         # Metrics are not among the subsystem's own endpoints: an embedder that mounts all of those
         # would expose them to clients.
         self._subsystem = subsystem.having(exposition(subsystem.process.metrics))
@@ -61,19 +71,41 @@ class Service:
         self._hurried = False
         self.ended = False
 
-    def run(self, ready: Callable[[], None]) -> int:
-        """Listen, call ``ready``, and serve until SIGTERM or SIGINT. Returns the exit status.
+    def startService(self) -> None:
+        """Listen now, and serve once the reactor runs.
 
         Raises CannotListen before anything is started.
         """
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         self._connections = connections(self._config.limits, self._reactor)
         for listener in self._config.listeners:
             self._ports += [(listener, port) for port in self._listen(listener)]
-        self._reactor.callWhenRunning(self._start, ready)
-        self._reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
+        self._reactor.callWhenRunning(self._start)
+        signal.signal(signal.SIGHUP, self._on_hangup)
+
+    def stopService(self) -> defer.Deferred[Any]:
+        """Let the calls under way end, for as long as there is time (GRACE_S)."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        log.info("stopping: {count} calls under way", count=self._subsystem.in_flight.count)
+        self._end_in_time()
+        self._connections.is_closing = True
+        for _, port in self._ports:
+            defer.maybeDeferred(port.stopListening).addErrback(
+                lambda failure: log.failure("closing a listener", failure)
+            )
+        self._reactor.callLater(HURRY_S, self._hurry)
+        ended = defer.Deferred.fromCoroutine(self._end())
+        ended.addErrback(lambda failure: log.failure("stopping", failure))
+        patience = deferLater(self._reactor, GRACE_S, lambda: None)
+        stopped = defer.DeferredList([ended, patience], fireOnOneCallback=True)
+        return stopped.addCallback(self._remove_pid_file)
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT. Returns the exit status; raises as ``startService``."""
+        self.startService()
+        self._reactor.addSystemEventTrigger("before", "shutdown", self.stopService)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        signal.signal(signal.SIGHUP, self._on_hangup)
         self._reactor.run(installSignalHandlers=False)
         return 0
 
@@ -90,34 +122,32 @@ class Service:
             found.append(f"{scheme}://{f'[{name}]' if ':' in name else name}:{host.port}")
         return list(dict.fromkeys(found))
 
-    def _start(self, ready: Callable[[], None]) -> None:
+    def _start(self) -> None:
         self._subsystem.start()
-        ready()
+        if self._config.pid_file is not None:
+            pid_file.write(self._config.pid_file)
+        self._ready(self)
+
+    def _remove_pid_file(self, result: object) -> None:
+        if self._config.pid_file is not None:
+            pid_file.remove(self._config.pid_file)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if self._stopping:
             os._exit(1)
-        self._stopping = True
-        last = threading.Timer(LAST_S, os._exit, (1,))
-        last.daemon = True
-        last.start()
+        self._end_in_time()
         self._reactor.callFromThread(self._reactor.stop)
+
+    def _end_in_time(self) -> None:
+        """From now on the process has LAST_S, whatever it does then."""
+        if not self._stopping:
+            self._stopping = True
+            last = threading.Timer(LAST_S, os._exit, (1,))
+            last.daemon = True
+            last.start()
 
     def _on_hangup(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self._subsystem.reload)
-
-    def _shut_down(self) -> Any:
-        log.info("stopping: {count} calls under way", count=self._subsystem.in_flight.count)
-        self._connections.is_closing = True
-        for _, port in self._ports:
-            defer.maybeDeferred(port.stopListening).addErrback(
-                lambda failure: log.failure("closing a listener", failure)
-            )
-        self._reactor.callLater(HURRY_S, self._hurry)
-        ended = defer.Deferred.fromCoroutine(self._end())
-        ended.addErrback(lambda failure: log.failure("stopping", failure))
-        patience = deferLater(self._reactor, GRACE_S, lambda: None)
-        return defer.DeferredList([ended, patience], fireOnOneCallback=True)
 
     def _hurry(self) -> None:
         self._hurried = True
@@ -254,20 +284,14 @@ def tls_context(files: TLSFiles) -> ssl.CertificateOptions:
 def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str) -> int:
     """Serve. Once ready, print the introduction to standard error, and one line that says so to
     standard output."""
-    service = Service(config, subsystem, reactor)
 
-    def ready() -> None:
-        if config.pid_file is not None:
-            pid_file.write(config.pid_file)
+    def ready(service: Service) -> None:
         print(introduction, file=sys.stderr, flush=True)
         print(f"regsys is ready: {' '.join(service.addresses())}", flush=True)
 
-    try:
-        status = service.run(ready)
-    finally:
-        if config.pid_file is not None:
-            pid_file.remove(config.pid_file)
-    if not service.ended:
+    serving = Service(config, subsystem, reactor, ready)
+    status = serving.run()
+    if not serving.ended:
         # Flush buffered log lines. The interpreter's own exit would do so, but it would also wait
         # for threads in the middle of hashes that are not needed any more.
         logging.shutdown()

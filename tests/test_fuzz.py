@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from hypothesis import given
 from hypothesis import strategies as st
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.web.resource import Resource
 
 from regsys import http
@@ -46,7 +46,7 @@ class FuzzTests(bridges.BridgeCase):
     services = (bridges.registration(namespaces={"users": [{"regex": "@", "exclusive": False}]}),)
     options = {  # noqa: RUF012 (BridgeCase declares it)
         **MAILS,
-        "agent": RequestTraversalAgent(Refusing()),
+        "treq": StubTreq(Refusing()),
         "enable_registration_token_3pid_bypass": True,
         "rc_registration_token_validity": {"per_second": 1000, "burst_count": 1000},
         "regsys": {

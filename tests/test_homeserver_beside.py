@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Mapping
 
 import attr
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.logger import capturedLogs
 
 from regsys.jobs import wait_ms
@@ -26,16 +26,16 @@ class BesideCase(SystemCase):
 
     def setUp(self) -> None:
         self.double = HomeserverDouble()
-        self.agent = RequestTraversalAgent(self.double)
+        self.treq = StubTreq(self.double)
         super().setUp()
 
     def system(self, **options: Any) -> None:
-        super().system(**{"agent": self.agent, **self.options, **options})
+        super().system(**{"treq": self.treq, **self.options, **options})
 
     def settle(self) -> None:
         """Run everything that needs no time."""
         for _ in range(5):
-            self.agent.flush()
+            self.treq.flush()
             self.clock.advance(0)
 
     def retry(self) -> None:
@@ -135,7 +135,7 @@ class RoomsTests(BesideCase):
             store=accounts,
             devices=devices,
             auth=MemoryAuth(devices=devices),
-            process=memory_process(self, chosen, self.clock, agent=self.agent),
+            process=memory_process(self, chosen, self.clock, treq=self.treq),
         )
         self.client = Client(self, self.subsystem.resource())
         self.register("alice")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.internet.task import Clock
 
 from regsys.config import parse
@@ -48,7 +48,7 @@ class HomeserverDocumentTests(HomeserverCase):
             as_token=registration["as_token"],
             sender_localpart=registration["sender_localpart"],
         )
-        http = HTTPClient(RequestTraversalAgent(self.double), Clock())
+        http = HTTPClient(StubTreq(self.double), Clock())
         self.homeserver = Homeserver.from_config(config.homeserver, config.server_name, http)
         rooms = HomeserverRooms(homeserver=self.homeserver)
         (alias,) = options["auto_join_rooms"]

@@ -120,8 +120,10 @@ class FlushTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.patch(service.signal, "signal", lambda *args: None)
         self.reactor = Reactor()
-        self.service = service.Service(config(), standalone(self, self.reactor), self.reactor)
-        self.service.run(lambda: None)
+        self.patch(service.Service, "_end_in_time", lambda self: None)
+        subsystem = standalone(self, self.reactor)
+        self.service = service.Service(config(), subsystem, self.reactor, lambda service: None)
+        self.service.run()
         self.reactor.shut_down()
 
     def advance(self, looks: int) -> None:

@@ -33,7 +33,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if arguments.command == "serve" and arguments.port is not None:
             config = _on_port(config, arguments.port)
         if arguments.command in ("serve", "check-config"):
-            _report(config)
+            report(config)
         return int(getattr(commands, arguments.command.replace("-", "_"))(config, arguments))
     except (ConfigError, CannotStart, CannotListen, NewerSchema) as error:
         print(f"regsys: {error}", file=sys.stderr)
@@ -203,7 +203,8 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
     revoke.add_argument("--undo", action="store_true", help="let the token be used again")
 
 
-def _report(config: Config) -> None:
+def report(config: Config) -> None:
+    """What an operator should know of the configuration, on standard error."""
     for warning in config.warnings:
         print(f"regsys: warning: {warning}", file=sys.stderr)
     # Options that a warning names are not listed again.

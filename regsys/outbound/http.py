@@ -1,4 +1,4 @@
-"""The one client with which regsys asks other servers (threat B5, C9).
+"""The one client with which regsys asks other servers (threat B5, C9): treq, with bounds.
 
 No redirect is followed, no cookie kept. An answer is small and comes soon, or it is none. Addresses
 from the configuration are used as written; those that clients name are asked by a guarded client.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from typing import Any, Mapping, Optional, Sequence, Union
-from urllib.parse import urlencode
 
 import attr
-from twisted.internet.defer import Deferred, succeed
+import treq.client
+from hyperlink import EncodedURL
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IConsumer, IHostnameResolver, IReactorTime
+from twisted.internet.interfaces import IHostnameResolver, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -58,15 +59,51 @@ class Answer:
             raise NoAnswer("the answer is not JSON") from None
 
 
+class URLAsWritten(EncodedURL):
+    """A URL whose host only the resolver judges: treq passes each name through IDNA, which refuses
+    addresses of IPv6, and underscores (see ``outbound/hosts.py``)."""
+
+    def to_uri(self) -> URLAsWritten:
+        return self
+
+
+@implementer(IAgent)
+@attr.frozen
+class PlainAgent:
+    """An agent for treq that asks for no compressed answer, and keeps the headers of answers from
+    treq. Otherwise it would unpack what is compressed, however much that becomes, before anybody
+    can count it, and would keep cookies."""
+
+    agent: IAgent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Optional[Headers] = None,
+        bodyProducer: Optional[IBodyProducer] = None,
+    ) -> Deferred[IResponse]:
+        headers = Headers() if headers is None else headers.copy()
+        headers.removeHeader(b"Accept-Encoding")
+        asking: Deferred[IResponse] = self.agent.request(method, uri, headers, bodyProducer)
+        return asking.addCallback(_without_headers)
+
+
+def _without_headers(response: IResponse) -> IResponse:
+    response.headers = Headers()
+    return response
+
+
 @attr.define(eq=False)
 class HTTPClient:
-    """``agent`` verifies certificates, as Twisted's own does. ``clock`` counts the deadline.
+    """``treq`` sends the requests: ``over`` makes it of an agent, ``treq.testing.StubTreq`` stands
+    for one. ``clock`` counts the deadline.
 
     ``attr.evolve`` of one has places of its own, and may have other bounds: a server that is
     often asked, and then stalls, must not take those of the others.
     """
 
-    agent: IAgent
+    treq: treq.client.HTTPClient
     clock: IReactorTime
     at_once: int = AT_ONCE
     deadline_s: float = DEADLINE_S
@@ -74,10 +111,15 @@ class HTTPClient:
     _under_way: int = attr.field(default=0, init=False)
 
     @classmethod
+    def over(cls, agent: IAgent, clock: IReactorTime) -> HTTPClient:
+        """One whose requests ``agent`` sends, which verifies certificates as Twisted's own does."""
+        return cls(treq.client.HTTPClient(PlainAgent(agent)), clock)
+
+    @classmethod
     def on(cls, reactor: Any, proxies: ProxiesConfig) -> HTTPClient:
         """The real one, for addresses from the configuration."""
         agent = ProxyingAgent(reactor=reactor, proxies=proxies, timeout_s=DEADLINE_S)
-        return cls(agent, reactor)
+        return cls.over(agent, reactor)
 
     @classmethod
     def guarded(
@@ -95,18 +137,17 @@ class HTTPClient:
             timeout_s=DEADLINE_S,
             resolver=resolver,
         )
-        return cls(agent, reactor)
+        return cls.over(agent, reactor)
 
     def apart(self) -> HTTPClient:
         """The same with places of its own, which no other service that stalls can take."""
-        return HTTPClient(self.agent, self.clock, self.at_once)
+        return HTTPClient(self.treq, self.clock, self.at_once)
 
     async def post_form(
         self, url: str, fields: Mapping[str, str], headers: Mapping[str, str] = _NONE
     ) -> Answer:
         """POST the fields as a form does. NoAnswer: unreachable, too slow, too long."""
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        return await self._ask(b"POST", url, {**headers, **kind}, urlencode(fields).encode("ascii"))
+        return await self._ask("POST", url, headers, data=dict(fields))
 
     async def post_json(
         self, url: str, value: Mapping[str, Any], headers: Mapping[str, str] = _NONE
@@ -118,27 +159,21 @@ class HTTPClient:
         self, method: str, url: str, value: Mapping[str, Any], headers: Mapping[str, str] = _NONE
     ) -> Answer:
         """The same by another method, such as PUT."""
+        # Not treq's ``json``: that adds a charset, which JSON's type does not have (RFC 8259, 11).
         kind = {"Content-Type": "application/json"}
         sent = json.dumps(value).encode("ascii")
-        return await self._ask(method.encode("ascii"), url, {**headers, **kind}, sent)
+        return await self._ask(method, url, {**headers, **kind}, data=sent)
 
     async def get(self, url: str, query: Query, headers: Mapping[str, str] = _NONE) -> Answer:
         """GET, with this query. NoAnswer: the same."""
-        return await self._ask(b"GET", f"{url}?{urlencode(query)}", headers)
+        return await self._ask("GET", url, headers, params=query)
 
-    async def _ask(
-        self,
-        method: bytes,
-        url: str,
-        named: Mapping[str, str] = _NONE,
-        body: Optional[bytes] = None,
-    ) -> Answer:
+    async def _ask(self, method: str, url: str, headers: Mapping[str, str], **sent: Any) -> Answer:
         if self._under_way >= self.at_once:
             raise NoAnswer("too many requests are waiting for other servers")
-        headers = Headers({name: [value] for name, value in {**_OURS, **named}.items()})
         self._under_way += 1
         try:
-            asking = Deferred.fromCoroutine(self._exchange(method, url, headers, body))
+            asking = Deferred.fromCoroutine(self._exchange(method, url, headers, **sent))
             return await asking.addTimeout(self.deadline_s, self.clock, _too_slow)
         except NoAnswer:
             raise
@@ -152,10 +187,16 @@ class HTTPClient:
             self._under_way -= 1
 
     async def _exchange(
-        self, method: bytes, url: str, headers: Headers, body: Optional[bytes]
+        self, method: str, url: str, headers: Mapping[str, str], **sent: Any
     ) -> Answer:
-        producer = None if body is None else _Bytes(body)
-        response = await self.agent.request(method, url.encode("ascii"), headers, producer)
+        response = await self.treq.request(
+            method,
+            URLAsWritten.from_text(url),
+            headers=Headers({name: [value] for name, value in {**_OURS, **headers}.items()}),
+            allow_redirects=False,
+            unbuffered=True,
+            **sent,
+        )
         return Answer(response.code, await _read(response, self.body_limit))
 
 
@@ -176,66 +217,34 @@ def _reason(error: Exception) -> str:
 
 def _read(response: IResponse, limit: int) -> Deferred[bytes]:
     reader = _Reader(limit)
-    reading: Deferred[bytes] = Deferred(lambda _: reader.leave())
-    reader.done = reading
     response.deliverBody(reader)
-    return reading
+    return reader.body
 
 
 class _Reader(Protocol):
-    """Collects a body as long as it is short; fires ``done`` once."""
+    """Collects a body as long as it is short, into ``body``; cancelling that closes the connection,
+    which it would not with ``treq.collect``."""
 
-    done: Optional[Deferred[bytes]]
+    transport: Any
 
     def __init__(self, limit: int) -> None:
+        self.body: Deferred[bytes] = Deferred(lambda _: self.transport.loseConnection())
         self._limit = limit
-        self._body = bytearray()
+        self._read = bytearray()
 
     def dataReceived(self, data: bytes) -> None:
-        self._body += data
-        if len(self._body) > self._limit:
-            self._end(NoAnswer(f"the answer is longer than {self._limit} bytes"))
-            self.leave()
+        if self.body.called:
+            return
+        self._read += data
+        if len(self._read) > self._limit:
+            self.body.errback(NoAnswer(f"the answer is longer than {self._limit} bytes"))
+            self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.body.called:
+            return
         # PotentialDataLoss: an old server ends its answer by closing the connection.
         if reason.check(ResponseDone, PotentialDataLoss):
-            self._end(bytes(self._body))
+            self.body.callback(bytes(self._read))
         else:
-            self._end(reason)
-
-    def leave(self) -> None:
-        """Close the connection, wherever the answer is; nobody waits for it any more."""
-        self.done = None
-        assert self.transport is not None
-        self.transport.loseConnection()
-
-    def _end(self, result: Any) -> None:
-        done, self.done = self.done, None
-        if done is not None:
-            if isinstance(result, bytes):
-                done.callback(result)
-            else:
-                done.errback(result)
-
-
-@implementer(IBodyProducer)
-class _Bytes:
-    """A body that is written at once."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(body)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """Nothing is left to pause."""
-
-    def resumeProducing(self) -> None:
-        """Nothing was paused."""
-
-    def stopProducing(self) -> None:
-        """Nothing is left to stop."""
+            self.body.errback(reason)

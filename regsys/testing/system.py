@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
+from treq import client
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
@@ -51,16 +52,16 @@ def memory_process(
     clock: Clock,
     database: Optional[Database] = None,
     run: Callable[..., Deferred[Any]] = maybeDeferred,
-    agent: Optional[IAgent] = None,
+    treq: Optional[client.HTTPClient] = None,
 ) -> Process:
     """A process that works on the calling thread, over ``database``, or one in memory.
 
-    ``run`` calls a hashing function; replace it to hash when the test wants to. ``agent`` makes
-    requests to other servers (such as treq.testing.RequestTraversalAgent); if None, none can be
+    ``run`` calls a hashing function; replace it to hash when the test wants to. ``treq`` makes
+    requests to other servers (such as treq.testing.StubTreq); if None, none can be
     reached.
     """
     assert chosen.tokens.macaroon_secret_key is not None
-    http = HTTPClient(agent or _Alone(), clock)
+    http = HTTPClient(treq or client.HTTPClient(_Alone()), clock)
     hasher = hashing_pool(chosen, run, threads=1, seconds=clock.seconds)
     return Process(
         database=database or memory_database(testcase, clock),

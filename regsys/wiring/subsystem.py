@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 import attr
+from twisted.application import service
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.resource import IResource
@@ -88,13 +90,14 @@ def hooks(
     )
 
 
-@attr.frozen(kw_only=True)
-class Subsystem:
+@attr.define(eq=False, kw_only=True)
+class Subsystem(service.Service):
     """A registration subsystem, ready to be mounted.
 
-    Call ``start`` once the reactor runs, and await ``stop`` before it ends; call ``hurry`` if that
-    takes too long. If ``reauthentication`` is None, there is no stage by which a user could confirm
-    a request. ``blocking`` is for a /login of your own: whether a user may log in at all.
+    It is an ``IService``: under a parent it starts and stops with that. Without one call ``start``
+    once the reactor runs, and await ``stop`` before it ends; call ``hurry`` if that takes too long.
+    If ``reauthentication`` is None, there is no stage by which a user could confirm a request.
+    ``blocking`` is for a /login of your own: whether a user may log in at all.
     """
 
     handler: RegistrationHandler
@@ -141,6 +144,14 @@ class Subsystem:
             in_flight=self.in_flight,
             refusals=self._refusals,
         )
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self.start()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
+        return Deferred.fromCoroutine(self.stop())
 
     def start(self) -> None:
         for warning in self._warnings:

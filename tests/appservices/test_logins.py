@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 
 from regsys.model import Login, NewAccount, NewDevice, Outcome, UserID
 from regsys.storage.devices import DeviceStore
@@ -267,10 +267,10 @@ class OwnFileTests(BridgeCase):
         everybody = [{"regex": "@.*:test\\.example", "exclusive": True}]
         ours = registration(id="regsys", as_token="ours", namespaces={"users": everybody})
         homeserver = {"url": "http://hs.example", "as_token": "ours"}
-        agent = RequestTraversalAgent(HomeserverDouble(as_token="ours"))
+        treq = StubTreq(HomeserverDouble(as_token="ours"))
         for known, status in ((False, 400), (True, 200)):
             more = {"regsys": {"homeserver": homeserver}} if known else {}
-            self.system(services=(ours, other()), agent=agent, **more)
+            self.system(services=(ours, other()), treq=treq, **more)
             body = {"username": "alice", "password": PASSWORD, "auth": DUMMY}
             self.assertEqual(self.client.register(**body).status, status, known)
         taken = self.client.register(username="_other_x", password=PASSWORD, auth=DUMMY)

@@ -1,13 +1,10 @@
-"""Who owns a name: the index of namespaces answers as trying each regex would."""
+"""The namespaces of application services: which user IDs they reserve."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Optional, Sequence
-from unittest.mock import Mock
+from typing import Optional, Sequence
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from regsys.appservices.namespaces import Appservices
@@ -16,8 +13,6 @@ from regsys.model import Appservice, Secret, UserID, UserNamespace
 from regsys.testing.contracts import AppservicesContract
 from regsys.testing.contracts.appservices import BRIDGE, OTHER
 from regsys.testing.contracts.case import SERVER
-from tests.appservices.test_literal_prefixes import regexes, texts_of
-from tests.support.scale import examples
 
 Spaces = Sequence[tuple[str, bool]]
 
@@ -55,8 +50,11 @@ class NamespaceTests(SynchronousTestCase):
         a = service("a", [("@_a_open", False), ("@_a_", True), ("@_a_late", False)])
         for name, exclusive in (("_a_open", False), ("_a_late", True), ("_a_x", True)):
             self.assertEqual(self.reserved(name, a), {"a"} if exclusive else set(), name)
+            self.assertTrue(services(a).may_use("a", UserID(name, SERVER)), name)
         b = service("b", [("@_a_open", True)])
         self.assertEqual(self.reserved("_a_open", a, b), {"b"})
+        self.assertEqual(self.reserved("_a_x", a, b), {"a"})
+        self.assertFalse(services(a, b).may_use("b", UserID("_a_x", SERVER)))
 
     def test_fromTheStart(self) -> None:
         """A regex matches the user ID from its start, but need not reach its end."""
@@ -77,56 +75,3 @@ class NamespaceTests(SynchronousTestCase):
         a, b = service("a", [], "bot"), service("b", [("@bot", True)], "bot")
         self.assertEqual(self.reserved("bot", a, b), {"a"})
         self.assertTrue(services(a, b).may_use("b", UserID("bot", SERVER)))
-
-    @examples(150)
-    @given(st.data())
-    def test_asTryingEach(self, data: Any) -> None:
-        """Whatever the regexes and the name, the answers are those of trying each regex."""
-        spaces = st.lists(st.tuples(regexes, st.booleans()), max_size=4)
-        made = [
-            service(f"s{number}", found)
-            for number, found in enumerate(data.draw(st.lists(spaces, min_size=1, max_size=4)))
-        ]
-        index = services(*made)
-        all_regexes = [item.regex for one in made for item in one.users]
-        text = data.draw(texts_of(all_regexes))
-        user_id = UserID(text[1:], "s")
-        plain: dict[str, bool] = {}
-        for one in made:
-            for item in one.users:
-                if item.regex.match(str(user_id)):
-                    plain.setdefault(one.id, item.exclusive)
-        exclusive = {name for name, is_exclusive in plain.items() if is_exclusive}
-        self.assertEqual(set(index.reserved_for(user_id)), exclusive)
-        for one in made:
-            self.assertEqual(index.may_use(one.id, user_id), one.id in plain, one.id)
-
-
-class ManyTests(SynchronousTestCase):
-    def test_thousands(self) -> None:
-        """With five thousand namespaces a question costs no more matches than with one: a regex
-        with another prefix is not tried."""
-        tried = {}
-        for count in (1, 5000):
-            made = [service(f"s{n}", [(rf"@_s{n}_.*:{SERVER}", True)]) for n in range(count)]
-            calls = Mock(return_value=None)
-            for one in made:
-                object.__setattr__(one.users[0], "regex", _Counted(one.users[0].regex, calls))
-            index = services(*made)
-            self.assertEqual(list(index.reserved_for(UserID("_s0_x", SERVER))), ["s0"])
-            self.assertEqual(list(index.reserved_for(UserID("alice", SERVER))), [])
-            self.assertTrue(index.may_use("s0", UserID("_s0_x", SERVER)))
-            tried[count] = calls.call_count
-        self.assertEqual(tried, {1: 2, 5000: 2})
-
-
-class _Counted:
-    """A compiled regex that reports each match it is asked for."""
-
-    def __init__(self, regex: re.Pattern[str], tell: Any) -> None:
-        self.regex, self.tell = regex, tell
-        self.flags, self.pattern = regex.flags, regex.pattern
-
-    def match(self, text: str) -> Any:
-        self.tell()
-        return self.regex.match(text)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.iweb import IAgent
 
 from regsys.captcha.proof_of_work import ProofOfWork
 from regsys.captcha.stages import MAX_RESPONSE, PAGES, CaptchaStage, ProofOfWorkStage
@@ -64,8 +63,8 @@ class CaptchaStageTests(UIASessionCase):
     def setUp(self) -> None:
         super().setUp()
         self.double = CaptchaDouble(self.clock)
-        self.agent: IAgent = RequestTraversalAgent(self.double)
-        self.system(agent=self.agent, **RECAPTCHA)
+        self.treq: Any = StubTreq(self.double)
+        self.system(treq=self.treq, **RECAPTCHA)
 
     def answer(self, session: str, response: Any = GOOD) -> Answer:
         return self.go_on(session, {"type": self.stage, "response": response})
@@ -182,14 +181,14 @@ class CaptchaStageTests(UIASessionCase):
         auth = {"type": "org.regsys.hcaptcha", "response": GOOD}
         self.assertRefused(self.go_on(self.begin(), auth), 400, "M_UNRECOGNIZED")
         keys = {**RECAPTCHA, "enable_registration_captcha": False}
-        self.system(agent=self.agent, **{**keys, "recaptcha_private_key": None})
+        self.system(treq=self.treq, **{**keys, "recaptcha_private_key": None})
         self.assertRefused(self.answer(self.begin()), 400, "M_UNRECOGNIZED")
         self.assertEqual(self.double.asked, [])
 
     def test_notRequired(self) -> None:
         """With keys alone the stage is known although no flow has it; its result is reported."""
         keys = {**RECAPTCHA, "enable_registration_captcha": False}
-        self.system(agent=self.agent, **keys)
+        self.system(treq=self.treq, **keys)
         begun = self.challenge(username="alice", password=PASSWORD)
         self.assertEqual((begun["flows"], begun["params"]), ([{"stages": [DUMMY["type"]]}], {}))
         passed = self.answer(begun["session"])
@@ -202,7 +201,7 @@ class CaptchaStageTests(UIASessionCase):
         for kind in ("hcaptcha", "turnstile"):
             keys = {"public_key": kind, "private_key": SECRET}
             url = {"siteverify_api": "http://captcha.example/"}
-            self.system(agent=self.agent, **own(kind=kind, **keys, **url))
+            self.system(treq=self.treq, **own(kind=kind, **keys, **url))
             self.stage = f"org.regsys.{kind}"
             challenge = self.challenge(username="alice", password=PASSWORD)
             self.assertEqual(challenge["params"], {self.stage: {"public_key": kind}})

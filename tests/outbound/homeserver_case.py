@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Awaitable
 
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,7 +20,7 @@ from tests.doubles.homeserver import AS_TOKEN, SERVER, HomeserverDouble
 def asking(double: HomeserverDouble, clock: Clock, token: str = AS_TOKEN) -> Homeserver:
     """A client of the double."""
     config = HomeserverConfig(url="http://hs.example", as_token=Secret(token))
-    return Homeserver.from_config(config, SERVER, HTTPClient(RequestTraversalAgent(double), clock))
+    return Homeserver.from_config(config, SERVER, HTTPClient(StubTreq(double), clock))
 
 
 def user(localpart: str) -> UserID:
@@ -36,7 +36,7 @@ class HomeserverCase(SynchronousTestCase):
         """Begin a request, and let everything happen that needs no time."""
         begun: Any = asked
         waiting: Deferred[Any] = Deferred.fromCoroutine(begun)
-        self.homeserver.http.agent.flush()  # type: ignore[attr-defined]
+        self.homeserver.http.treq.flush()  # type: ignore[attr-defined]
         return waiting
 
     def wait(self, asked: Awaitable[Any]) -> Any:

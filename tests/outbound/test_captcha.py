@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -25,11 +25,11 @@ class SiteVerifyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.double = CaptchaDouble(self.clock)
-        self.agent = RequestTraversalAgent(self.double)
+        self.treq = StubTreq(self.double)
         self.verifier = self.verifier_with(SECRET)
 
     def verifier_with(self, secret: str) -> SiteVerify:
-        http = HTTPClient(self.agent, self.clock)
+        http = HTTPClient(self.treq, self.clock)
         return SiteVerify(url=URL, secret=Secret(secret), http=http)
 
     def verify(self, response: str) -> Deferred[Any]:
@@ -54,10 +54,10 @@ class SiteVerifyTests(SynchronousTestCase):
         for fault in (*FAULTS, STALL, DRIP):
             with capturedLogs() as events:
                 asking = self.verify(f"{fault}#canary")
-                self.agent.flush()
+                self.treq.flush()
                 if fault in (STALL, DRIP):
                     self.clock.advance(DEADLINE_S)
-                self.agent.flush()
+                self.treq.flush()
                 error = self.failureResultOf(asking, Unavailable).value
             self.assertTrue(error.retry_after_ms, fault)
             (event,) = (event for event in events if event["log_namespace"] == LOGGER)

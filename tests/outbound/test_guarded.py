@@ -188,8 +188,8 @@ class LookupsTests(TestCase):
         chosen = config(database=database)
         prepare(chosen)
         process = open_process(chosen, reactor, b"secret")
-        agent: Any = process.guarded_http.agent
-        self.assertIsNotNone(agent.resolver)
+        treq: Any = process.guarded_http.treq
+        self.assertIsNotNone(treq._agent.agent.resolver)
 
 
 class Greeter(Resource):
@@ -236,7 +236,7 @@ class SocketTests(TestCase):
             timeout_s=5,
             policy=self.policy,
         )
-        return await HTTPClient(agent, reactor).get(self.url, {})
+        return await HTTPClient.over(agent, reactor).get(self.url, {})
 
     async def test_thisMachine(self) -> None:
         """This machine is not even connected to; as an exception it is, with its certificate

@@ -61,7 +61,7 @@ class HomeserverTests(HomeserverCase):
         for waiting in (first, *others):
             self.assertNoResult(waiting)
         self.clock.advance(DEADLINE_S)
-        self.homeserver.http.agent.flush()  # type: ignore[attr-defined]
+        self.homeserver.http.treq.flush()  # type: ignore[attr-defined]
         self.failureResultOf(first)
         for waiting in others:
             self.successResultOf(waiting)
@@ -140,7 +140,7 @@ class HomeserverTests(HomeserverCase):
         self.clock.advance(DEADLINE_S)
         for stalled in asked[:AT_ONCE]:
             self.failureResultOf(stalled, HomeserverSilent)
-        self.homeserver.http.agent.flush()  # type: ignore[attr-defined]
+        self.homeserver.http.treq.flush()  # type: ignore[attr-defined]
         refusal = self.failureResultOf(asked[-1], HomeserverRefused).value
         self.assertIn("M_NOT_FOUND", str(refusal))
 

@@ -74,7 +74,7 @@ class HostsTests(TestCase):
             timeout_s=5,
             policy=TLSPolicy(self.trusted),
         )
-        return (await HTTPClient(agent, reactor).get(url, {})).body  # type: ignore[arg-type]
+        return (await HTTPClient.over(agent, reactor).get(url, {})).body  # type: ignore[arg-type]
 
     async def test_http(self) -> None:
         """Each host is resolved under the name as written, and answers."""
@@ -123,7 +123,7 @@ class HostsTests(TestCase):
             timeout_s=5,
             policy=TLSPolicy(self.trusted),
         )
-        answer = await HTTPClient(agent, reactor).get(f"https://r3---sn.example:{port}/", {})  # type: ignore[arg-type]
+        answer = await HTTPClient.over(agent, reactor).get(f"https://r3---sn.example:{port}/", {})  # type: ignore[arg-type]
         self.assertEqual(answer.status, 200)
 
     async def test_mails(self) -> None:

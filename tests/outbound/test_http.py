@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 from typing import Any, Mapping, Sequence
 
 import attr
-from treq.testing import RequestTraversalAgent
+from treq.testing import RequestTraversalAgent, StubTreq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
@@ -44,15 +45,17 @@ class Other(Resource):
 class HTTPClientTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.other, self.clock = Other(), Clock()
-        self.agent = RequestTraversalAgent(self.other)
-        self.http = HTTPClient(self.agent, self.clock, at_once=2)
+        self.treq = StubTreq(self.other)
+        self.http = HTTPClient(self.treq, self.clock, at_once=2)
+        # Without what treq.testing leaves out of treq.
+        self.plain = HTTPClient.over(RequestTraversalAgent(self.other), self.clock)
 
     def ask(self, url: str = URL, **fields: str) -> Deferred[Any]:
         return Deferred.fromCoroutine(self.http.post_form(url, fields or {"a": "b"}))
 
     def no_answer(self, asking: Deferred[Any]) -> str:
         """Why there is none; the connection is given up."""
-        self.agent.flush()
+        self.treq.flush()
         error = self.failureResultOf(asking, NoAnswer).value
         self.assertIsNone(error.__cause__)
         return str(error)
@@ -106,9 +109,32 @@ class HTTPClientTests(SynchronousTestCase):
 
         self.other.answer = redirect
         for _ in range(2):
-            self.assertEqual(self.successResultOf(self.ask()).status, 302)
+            asking = Deferred.fromCoroutine(self.plain.get(URL, {}))
+            self.assertEqual(self.successResultOf(asking).status, 302)
         self.assertEqual([request.uri for request in self.other.requests], [b"/ask?way=this"] * 2)
         self.assertIsNone(self.other.requests[1].getHeader("cookie"))
+
+    def test_unpacksNothing(self) -> None:
+        """No compressed answer is asked for. One that comes all the same is what it is: what a few
+        bytes would become might fill our memory."""
+
+        def bomb(request: Any) -> bytes:
+            request.setHeader(b"content-encoding", b"gzip")
+            return packed
+
+        packed = gzip.compress(b"0" * 1024 * 1024)
+        self.other.answer = bomb
+        answer = self.successResultOf(Deferred.fromCoroutine(self.plain.get(URL, {})))
+        self.assertEqual(answer.body, packed)
+        self.assertIsNone(self.other.requests[0].getHeader("accept-encoding"))
+
+    def test_hostsAsWritten(self) -> None:
+        """A host is asked for as it is written: what it may be the resolver knows."""
+        for host in ("a_b.example", "r3---sn.example", "[2001:db8::1]:8090", "a.example."):
+            self.successResultOf(self.ask(f"http://{host}/%7Eask?a=b%2Fc+d"))
+            request = self.other.requests[-1]
+            self.assertEqual(request.getHeader("host"), host)
+            self.assertEqual(request.uri, b"/%7Eask?a=b%2Fc+d")
 
     def test_oneDeadlineForAllOfIt(self) -> None:
         """A server that answers nothing, or too slowly, is given up after ten seconds."""
@@ -127,7 +153,7 @@ class HTTPClientTests(SynchronousTestCase):
                 self.clock.advance(1)
                 if answer is drip:
                     self.other.requests[-1].write(b" ")
-                self.agent.flush()
+                self.treq.flush()
                 self.assertNoResult(asking)
             gone = self.other.requests[-1].notifyFinish()
             self.clock.advance(1)

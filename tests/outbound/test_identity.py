@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -41,7 +41,7 @@ class IdentityServerTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(VALIDATED_MS / 1000)
         self.double = IdentityDouble(self.clock)
-        http = HTTPClient(RequestTraversalAgent(self.double), self.clock)
+        http = HTTPClient(StubTreq(self.double), self.clock)
         self.server = IdentityServer(url=URL, http=http, clock=self.clock)
 
     def ways(self, fault: str) -> dict[str, Any]:

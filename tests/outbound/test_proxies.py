@@ -109,7 +109,7 @@ class ProxiesTests(TestCase):
     def ask(self, url: str) -> Deferred[Any]:
         policy = BrowserLikePolicyForHTTPS(self.trusted)
         agent = ProxyingAgent(reactor=reactor, proxies=self.proxies, timeout_s=5, policy=policy)
-        return Deferred.fromCoroutine(HTTPClient(agent, reactor).post_form(url, {"a": "b"}))
+        return Deferred.fromCoroutine(HTTPClient.over(agent, reactor).post_form(url, {"a": "b"}))
 
     async def no_answer(self, url: str = "https://other.example/") -> str:
         try:

@@ -176,7 +176,7 @@ class HomeserverRoomsTests(HomeserverCase):
         self.double.faults["join"] = [STALL]
         self.clock.advance(6)
         self.failureResultOf(other, RoomRefused)
-        self.homeserver.http.agent.flush()  # type: ignore[attr-defined]
+        self.homeserver.http.treq.flush()  # type: ignore[attr-defined]
         self.assertEqual(self.double.called("join"), 1)
         self.assertNoResult(joining)
         self.clock.advance(STEPS_S["join"] - 6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs
 
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -29,7 +29,7 @@ class GatewayTests(SynchronousTestCase):
         self.gateway = self.made(as_form=True)
 
     def made(self, **config: Any) -> SmsGateway:
-        http = HTTPClient(RequestTraversalAgent(self.other), self.clock)
+        http = HTTPClient(StubTreq(self.other), self.clock)
         return SmsGateway(config=SmsConfig(url="http://sms.example/send", **config), http=http)
 
     def send(self) -> Deferred[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -47,7 +47,7 @@ class BindingCase(AccountCase):
         self.module_calls: list[Any] = []
         super().setUp()
         self.double = IdentityV2Double(self.clock)
-        self.agent = RequestTraversalAgent(self.double)
+        self.treq = StubTreq(self.double)
         self.restart()
         watch_for_leaks(self, {"a secret": "canary"})
 
@@ -60,7 +60,7 @@ class BindingCase(AccountCase):
             binding_changes=self.changes,
             threepid_changes=self.threepid_changes,
         )
-        self.system(database=self.database, hooks=hooks, signer=signer, agent=self.agent, **options)
+        self.system(database=self.database, hooks=hooks, signer=signer, treq=self.treq, **options)
 
     def register_callbacks(self, answer: Any = None) -> None:
         """Register callbacks for checks and updates; the check returns ``answer``."""

@@ -8,7 +8,6 @@ import attr
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.iweb import IAgent
 
 from regsys import http, wiring
 from regsys.interfaces import IAppservices, IBlocking, IRequestSigner, IRooms, IUserDirectory
@@ -44,7 +43,7 @@ class SystemCase(SynchronousTestCase):
         database: Optional[Database] = None,
         run: Callable[..., Deferred[Any]] = maybeDeferred,
         seconds: Optional[Callable[[], float]] = None,
-        agent: Optional[IAgent] = None,
+        treq: Any = None,
         rooms: Optional[IRooms] = None,
         directory: Optional[IUserDirectory] = None,
         blocking: Optional[IBlocking] = None,
@@ -54,11 +53,11 @@ class SystemCase(SynchronousTestCase):
     ) -> None:
         """Replace the subsystem by one with these options; over the same ``database`` it is the
         same server after a restart. ``run`` calls hashing functions. ``seconds`` is the clock of
-        limits, by default that of everything else. ``agent`` sends requests to other servers, of
+        limits, by default that of everything else. ``treq`` sends requests to other servers, of
         which there are none). The arguments from ``rooms``; to ``signer`` are those
         of ``regsys.standalone``."""
         chosen = config(**options)
-        process = memory_process(self, chosen, self.clock, database, run, agent)
+        process = memory_process(self, chosen, self.clock, database, run, treq)
         if seconds is not None:
             process = attr.evolve(process, seconds=seconds)
         self.subsystem = wiring.standalone(

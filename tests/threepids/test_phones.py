@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 
 from regsys.model import VALIDATED_MS as GOOD_FOR_MS
 from regsys.model import UserID
@@ -44,7 +44,7 @@ class PhoneCase(UIASessionCase):
         self.double = IdentityDouble(self.clock)
         options.setdefault("rc_3pid_validation", PLENTY)
         options.setdefault("account_threepid_delegates", {"msisdn": "http://id.example/"})
-        super().system(agent=RequestTraversalAgent(self.double), **options)
+        super().system(treq=StubTreq(self.double), **options)
 
     def request_token(self, number: Any = NUMBER, country: Any = "DE", **more: Any) -> Answer:
         body = {"phone_number": number, "country": country, "client_secret": SECRET}

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, ClassVar, Mapping
 
-from treq.testing import RequestTraversalAgent
+from treq.testing import StubTreq
 
 from regsys.errors import CodeUsedUp, SmsRefused, WrongCode
 from regsys.interfaces import ISmsSender
@@ -160,7 +160,7 @@ class GatewayTests(PhoneCase):
         fields = {"from": "x", "all": [{"to": "%(number)s", "body": "100%% %(text)s"}], "n": 1}
         own = {"sms": {**sms, "fields": fields}, "rc_availability": False}
         super(PhoneCase, self).system(
-            agent=RequestTraversalAgent(self.other),
+            treq=StubTreq(self.other),
             rc_3pid_validation=PLENTY,
             **{**options, "regsys": own},
         )

@@ -113,7 +113,7 @@ class DeleteTests(BindingCase):
         self.register_callbacks(("M_FORBIDDEN", "Stay."))
         for _ in range(2):
             self.wait(self.subsystem.handler.deactivated(UserID("alice", "test.example")))
-        self.agent.flush()
+        self.treq.flush()
         self.assertEqual(self.module_calls, [("update", SERVER, ALICE_ID, "email", ALICE, False)])
         self.assertEqual(list(self.double.bound), [OTHER])
         self.assertEqual(len(self.rows("SELECT * FROM jobs")), 1)

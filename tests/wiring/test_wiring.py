@@ -7,10 +7,13 @@ from typing import Any, Optional
 from urllib.parse import urlsplit
 
 import attr
+from treq import client
+from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from regsys import deadlines
 from regsys.accounts.embedded_writer import RECOVERY
@@ -93,7 +96,7 @@ class EndpointTests(SystemCase):
         to identity servers."""
         stalled = Stalled()
         self.system(
-            agent=stalled,
+            treq=client.HTTPClient(stalled),
             enable_registration_captcha=True,
             recaptcha_public_key="p",
             recaptcha_private_key="k",
@@ -122,7 +125,11 @@ class EndpointTests(SystemCase):
         stalled = Stalled()
         delegates = {"msisdn": "https://phones.example"}
         plenty = {"per_second": 1000, "burst_count": 1000}
-        self.system(agent=stalled, account_threepid_delegates=delegates, rc_3pid_validation=plenty)
+        self.system(
+            treq=client.HTTPClient(stalled),
+            account_threepid_delegates=delegates,
+            rc_3pid_validation=plenty,
+        )
         token = self.registered_by_the_way()
         proof = {"sid": "s", "client_secret": "s"}
         for _ in range(AT_ONCE):
@@ -232,6 +239,20 @@ class LifecycleTests(SystemCase):
         self.successResultOf(stopping)
         self.assertEqual(self.events, ["start", "stop"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_underAParent(self) -> None:
+        """As a service it starts and stops with its parent, which waits for its stop."""
+        self.assertTrue(verifyObject(IService, self.subsystem))
+        parent = MultiService()
+        self.subsystem.setServiceParent(parent)
+        self.assertEqual(self.events, [])
+        parent.startService()
+        self.assertEqual((self.events, self.subsystem.running), (["start"], 1))
+        with self.subsystem.in_flight:
+            stopping = parent.stopService()
+            self.assertNoResult(stopping)
+        self.successResultOf(stopping)
+        self.assertEqual((self.events, self.subsystem.running), (["start", "stop"], 0))
 
     def test_silentDatabase(self) -> None:
         """A request whose database stalls is answered within ten seconds of its arrival, whatever
