@@ -6,6 +6,7 @@ Node.js from elsewhere.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import importlib.util
 import shutil
@@ -36,13 +37,21 @@ def node() -> Path:
 def packages() -> Path:
     """The directory of packages, as package-lock.json has them. Raises Missing."""
     found = HERE / "node_modules"
-    # npm writes this file when it is done.
-    if not (found / ".package-lock.json").exists():
-        command = [*_npm(), "ci", "--ignore-scripts"]
-        done = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode:
-            raise Missing(f"npm ci failed in {HERE}: {done.stdout.decode(errors='replace')}")
+    complete = found / ".complete"
+    # Another process that runs tests may be installing them at this moment.
+    with open(HERE / "package-lock.json", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            _install()
+            complete.touch()
     return found
+
+
+def _install() -> None:
+    command = [*_npm(), "ci", "--ignore-scripts"]
+    done = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode:
+        raise Missing(f"npm ci failed in {HERE}: {done.stdout.decode(errors='replace')}")
 
 
 def _npm() -> list[str]:
