@@ -112,7 +112,7 @@ def update(language: str) -> Catalog:
 
 
 def _kinds(kind: type[RegistrationError]) -> Iterator[type[RegistrationError]]:
-    if kind.__module__.startswith("regsys.errors."):
+    if kind.__module__ == "regsys.errors":
         yield kind
     for more in kind.__subclasses__():
         yield from _kinds(more)
