@@ -22,7 +22,7 @@ from twisted.logger import Logger
 
 from regsys import http, pid_file
 from regsys.config import ALL_ADDRESSES, Config, LimitsConfig, Listener, TLSFiles
-from regsys.web.metrics import exposition
+from regsys.web.operations import exposition
 from regsys.wiring.subsystem import Subsystem
 
 log = Logger()

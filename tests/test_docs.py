@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.interfaces import homeserver, hooks
 from regsys.metrics import Metrics
 from regsys.testing import contracts, standalone
-from regsys.web.metrics import exposition
+from regsys.web.operations import exposition
 from regsys.wiring import embedded
 from regsys.wiring.subsystem import Hooks
 from tests.client_api.test_signup_terms import RULES

@@ -12,6 +12,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import attr
 
+from regsys.config.access_tokens import TokensConfig, read_tokens
 from regsys.config.appservices import read_appservices
 from regsys.config.blocking import BlockingConfig, read_blocking
 from regsys.config.captcha import CaptchaConfig, read_captcha
@@ -42,13 +43,7 @@ from regsys.config.listeners import (
     read_listeners,
     read_tls,
 )
-from regsys.config.logins import (
-    PasswordPolicy,
-    PasswordsConfig,
-    TokensConfig,
-    read_passwords,
-    read_tokens,
-)
+from regsys.config.passwords import PasswordPolicy, PasswordsConfig, read_passwords
 from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Mapping, Sequence
 
+from regsys.config.access_tokens import TokensConfig
 from regsys.config.listeners import Listener
-from regsys.config.logins import TokensConfig
 from regsys.config.registration import RegistrationConfig
 from regsys.config.threepids import ThreepidsConfig
 from regsys.config.values import Reader, is_on

@@ -19,9 +19,9 @@ from regsys.web import (
     availability,
     consent,
     fallback,
-    health,
     jobs,
     login,
+    operations,
     register,
     registration_page,
     registration_tokens,
@@ -43,7 +43,7 @@ def endpoints(parts: Parts, stores: AccountStores, rules: Rules, pages: Pages) -
         *_validation(parts, rules, pages),
         *_administration(parts, stores, rules),
         account.whoami(auth, rules.appservices),
-        health.health(parts.process.database.is_lost),
+        operations.health(parts.process.database.is_lost),
         static_pages.static(),
     ]
     if stores.own is not None:

@@ -12,8 +12,7 @@ from typing import Any, Callable, Iterator, Optional, Sequence
 import attr
 
 from regsys.config import Config, DatabaseConfig
-from regsys.credentials.hashing import HashingPool
-from regsys.credentials.hashing_threads import HashingThreads
+from regsys.credentials.hashing import HashingPool, HashingThreads
 from regsys.metrics import Metrics
 from regsys.outbound.guarded import own_resolver
 from regsys.outbound.http import HTTPClient

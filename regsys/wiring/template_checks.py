@@ -12,9 +12,9 @@ from regsys.interfaces import StagePage
 from regsys.model import UserID, Validation
 from regsys.templates import Templates, fault
 from regsys.threepids.validation_mail import Mails
-from regsys.web.address_pages import AddressPages
 from regsys.web.consent import PolicyTemplates
 from regsys.web.pages import Pages
+from regsys.web.validation_pages import AddressPages
 
 _KINDS = ("registration", "add_threepid")
 _SERVER = "example.com"

@@ -26,9 +26,8 @@ from regsys.threepids.validation_mail import Mails, ValidationMailSender
 from regsys.threepids.validation_mailer import ValidationMailer
 from regsys.threepids.validation_tokens import ValidationTokens
 from regsys.uia.prerequisites import Prerequisites
-from regsys.web.address_pages import AddressPages
-from regsys.web.confirm_address import confirm_address
 from regsys.web.pages import Pages
+from regsys.web.validation_pages import AddressPages, confirm_address
 from regsys.wiring.parts import Parts
 
 

@@ -9,8 +9,7 @@ import threading
 from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest, TestCase
 
-from regsys.credentials.hashing import HashingPool
-from regsys.credentials.hashing_threads import HashingThreads
+from regsys.credentials.hashing import HashingPool, HashingThreads
 from regsys.model import Secret
 
 # The cheapest hash that bcrypt makes.

@@ -1,11 +1,26 @@
-"""GET /metrics, for Prometheus."""
+"""GET /health and GET /metrics, for those who run the service."""
 
 from __future__ import annotations
 
+from typing import Callable
+
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from regsys.errors import Unavailable
 from regsys.http import Call, Endpoint, Reply, Text
 from regsys.metrics import Metrics
+
+
+def health(is_lost: Callable[[], bool]) -> Endpoint:
+    """``is_lost``: whether nothing can be stored until an operator intervenes. A database that is
+    only away for a while leaves the process healthy."""
+
+    async def get(call: Call) -> Reply:
+        if is_lost():
+            raise Unavailable()
+        return Reply({"status": "ok"})
+
+    return Endpoint("health", ("/health",), {"GET": get})
 
 
 def exposition(metrics: Metrics) -> Endpoint:

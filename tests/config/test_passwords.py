@@ -1,4 +1,4 @@
-"""Tokens and passwords."""
+"""How passwords are used, hashed, and what they must contain."""
 
 from __future__ import annotations
 
@@ -6,36 +6,7 @@ from regsys.model import Secret
 from tests.config.case import ConfigCase
 
 
-class LoginTests(ConfigCase):
-    NAMES = (
-        "refreshable_access_token_lifetime",
-        "nonrefreshable_access_token_lifetime",
-        "refresh_token_lifetime",
-    )
-
-    def test_lifetimes(self) -> None:
-        """Lifetimes are milliseconds; null switches refresh tokens off, the default is five
-        minutes."""
-        tokens = self.parse({"session_lifetime": "1d", **dict.fromkeys(self.NAMES, "1h")}).tokens
-        self.assertEqual(tokens.session_lifetime_ms, 86_400_000)
-        for name in self.NAMES:
-            self.assertEqual(getattr(tokens, f"{name}_ms"), 3_600_000)
-        name = self.NAMES[0]
-        self.assertEqual(self.parse({}).tokens.refreshable_access_token_lifetime_ms, 300_000)
-        self.assertIsNone(self.parse({name: None}).tokens.refreshable_access_token_lifetime_ms)
-
-    def test_noLifetimeOutlivesTheSession(self) -> None:
-        """A lifetime in the file that is longer than the session is refused; the default is not."""
-        for name in self.NAMES:
-            self.assertProblem({"session_lifetime": "1m", name: "2m"}, name, "('2m')")
-            self.assertEqual(self.parse({"session_lifetime": "2m", name: "2m"}).warnings, ())
-        self.assertEqual(self.parse({"session_lifetime": "1m"}).warnings, ())
-
-    def test_guestsAndASessionLifetimeDoNotGoTogether(self) -> None:
-        """A guest's login can't expire: a warning says that guests are refused."""
-        options = {"session_lifetime": "1d", "allow_guest_access": True}
-        self.assertWarning(options, "session_lifetime", "guests")
-
+class PasswordTests(ConfigCase):
     def test_passwordLogin(self) -> None:
         """Only a plain true enables login by password; for reauthentication, only_for_reauth is
         enough."""
