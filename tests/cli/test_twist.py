@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import signal
 import socket
@@ -56,6 +57,13 @@ class TwistTests(SynchronousTestCase):
         service.wait_for("Main loop terminated")
         self.assertNotIn("Traceback", service.output)
         self.assertFalse(pid_file.exists())
+
+    def test_isInstalled(self) -> None:
+        """The plugin, which is in no package of ours, is among what an installation brings."""
+        parser = configparser.ConfigParser()
+        parser.read(ROOT / "setup.cfg")
+        plugins = {f"twisted.plugins.{path.stem}" for path in ROOT.glob("twisted/plugins/*.py")}
+        self.assertEqual(set(parser["options"]["py_modules"].split()), plugins)
 
     def test_refused(self) -> None:
         """Without a configuration, with a wrong one, and where its port is taken it does not
