@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Awaitable, Callable, Sequence
 
 import attr
-from regsys.testing.contracts.idempotency_keys import RECOVERY, new_account
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +17,7 @@ from regsys.storage.jobs import JobStore
 from regsys.storage.users import UserStore
 from regsys.testing import inline_database
 from regsys.testing.contracts.case import CLIENT, LATER_MS, NOW_MS, account, login, upgrade, user
+from regsys.testing.contracts.outcomes import RECOVERY, new_account
 from regsys.testing.contracts.sessions import session
 from regsys.testing.contracts.tokens import TERMS, access_hash
 from tests.support import faults, postgres
