@@ -34,7 +34,10 @@ class AbsentTests(SynchronousTestCase):
         with mock.patch.object(case.shutil, "which", return_value=None):
             with mock.patch.dict(os.environ, {"REGSYS_TEST_CHROMIUM": ""}):
                 self.assertRaises(case.Missing, case.browser.__wrapped__)
-            nowhere = mock.patch.object(npm, "HERE", Path("nowhere"))
+            empty = Path(self.mktemp())
+            empty.mkdir()
+            (empty / "package-lock.json").touch()
+            nowhere = mock.patch.object(npm, "HERE", empty)
             with nowhere, mock.patch.object(npm, "_wheel", return_value=None):
                 self.assertRaises(case.Missing, npm.packages.__wrapped__)
                 self.assertRaises(case.Missing, npm.node)
