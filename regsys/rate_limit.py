@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from regsys.errors import LimitExceeded
 from regsys.interfaces import IConcurrencyLimiter, ILimiter
-from regsys.networks import WHOLE_SITE, site_key
+from regsys.model.networks import WHOLE_SITE, site_key
 
 # retry_after_ms of a limit that never refills.
 NEVER_MS = 24 * 60 * 60 * 1000

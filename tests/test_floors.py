@@ -13,11 +13,11 @@ REGSYS = Path(__file__).parent.parent / "regsys"
 # A name is a folder, whose files import each other freely, or a file at the root. Names of planned
 # files have their floor, too.
 FLOORS: Mapping[int, str] = {
-    1: "errors model clock templates networks pid_file",
+    1: "errors model clock templates pid_file",
     2: "interfaces metrics json_body deadlines log_context",
     3: "config http",
     4: "storage outbound replication modules",
-    5: "uia credentials appservices jobs housekeeping rate_limit callbacks",
+    5: "uia credentials appservices jobs rate_limit callbacks",
     6: "threepids captcha registration_tokens consent",
     7: "accounts",
     8: "client_api",

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys import rate_limit
 from regsys.errors import LimitExceeded
 from regsys.interfaces import IConcurrencyLimiter, ILimiter
-from regsys.networks import address_key
+from regsys.model.networks import address_key
 from regsys.rate_limit import (
     NEVER_MS,
     AddressBuckets,

@@ -38,7 +38,7 @@ class SharesTests(unittest.TestCase):
 
     def test_counted(self) -> None:
         """What a process has run is counted, a module that cannot be imported as a failure."""
-        plan = self._plan("tests.test_networks", "tests.test_there_is_none")
+        plan = self._plan("tests.model.test_networks", "tests.test_there_is_none")
         share = shares.Share.start(plan, Path(self.mktemp()).absolute())
         with open(share.output or "", encoding="utf-8") as output:
             tally = share.wait()

@@ -22,7 +22,7 @@ DENIED = "a spam checker denied it"
 class Admission:
     """Asks everything that may refuse a registration, but for the rules about names.
 
-    ``key_of`` makes the limiter's key of an IP address (``regsys.networks.address_key``). A
+    ``key_of`` makes the limiter's key of an IP address (``regsys.model.networks.address_key``). A
     registration without an IP address has no limit. ``denied_ms`` is the ``retry_after_ms`` of a
     spam checker's refusal, which must look like the limit's.
     """

@@ -11,7 +11,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
-from regsys.networks import WHOLE_SITE, address_key, site_key
+from regsys.model.networks import WHOLE_SITE, address_key, site_key
 
 # The keys under which a peer's connections are counted; without any they count in the total only.
 PeerKeys = Callable[[IAddress], tuple[str, ...]]

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from regsys.interfaces import IAccountData, IExpiring
 from regsys.model import Client, NewAccount, UIASession, UserID
-from regsys.networks import WHOLE_SITE
+from regsys.model.networks import WHOLE_SITE
 from regsys.storage import idempotency_keys
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction

@@ -23,7 +23,7 @@ from regsys.errors import (
 )
 from regsys.interfaces import IStage, StageContext
 from regsys.model import Challenge, Client, UIASession, UserID, token_text
-from regsys.networks import site_key
+from regsys.model.networks import site_key
 from regsys.storage.sessions import SessionStore
 from regsys.uia.turns import Turns
 

@@ -17,7 +17,7 @@ from regsys.client_api.credentials import LoginLimits, PasswordCheck
 from regsys.client_api.shared_secret import SharedSecret
 from regsys.consent import Consents
 from regsys.interfaces import IAccountData, IBlocking, IJobPlanner, IRegistrationWriter
-from regsys.networks import address_key
+from regsys.model.networks import address_key
 from regsys.wiring.activity import ActivityParts
 from regsys.wiring.parts import Parts
 from regsys.wiring.stores import AccountStores

@@ -7,11 +7,11 @@ from typing import Optional
 from regsys.client_api.signup import Signup
 from regsys.config import ConfigError
 from regsys.consent import Consents
-from regsys.housekeeping import Housekeeping
 from regsys.http import InFlight, RefusalLog
 from regsys.interfaces import IRegistrationWriter
 from regsys.jobs import Handler, JobRunner
-from regsys.networks import address_key
+from regsys.model.networks import address_key
+from regsys.storage.housekeeping import Housekeeping
 from regsys.templates import Templates
 from regsys.web.pages import Pages
 from regsys.wiring import accounts, jobs, template_checks

@@ -9,7 +9,7 @@ from regsys.config import Rate
 from regsys.credentials.access_tokens import Refresher
 from regsys.http import Endpoint
 from regsys.interfaces import IConcurrencyLimiter
-from regsys.networks import address_key
+from regsys.model.networks import address_key
 from regsys.rate_limit import NoConcurrencyLimit, OneAtATimeByAddress, RateAsConcurrencyLimit
 from regsys.threepids.changes import ThreepidWriter
 from regsys.web import (

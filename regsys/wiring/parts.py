@@ -11,7 +11,7 @@ from regsys.config import Config, Rate
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.interfaces import IAppservices, ILimiter, IRequestSigner, IRooms
 from regsys.jobs import HeldJobs
-from regsys.networks import WHOLE_SITE, address_key
+from regsys.model.networks import WHOLE_SITE, address_key
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.homeserver_accounts import HomeserverAccounts
 from regsys.outbound.homeserver_rooms import HomeserverRooms

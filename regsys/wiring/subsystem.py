@@ -18,11 +18,11 @@ from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, Threep
 from regsys.client_api.names_from_threepids import display_name_of
 from regsys.client_api.session_passwords import SessionPasswords
 from regsys.consent import Consents
-from regsys.housekeeping import Housekeeping
 from regsys.http import Endpoint, InFlight, RefusalLog
 from regsys.interfaces import IAuth, IBlocking, ISmsSender, IStage, IValidationMails
 from regsys.jobs import JobRunner
 from regsys.registration_tokens import RegistrationTokens
+from regsys.storage.housekeeping import Housekeeping
 from regsys.threepids.domains import DomainFile
 from regsys.uia.reauthentication import Reauthentication
 from regsys.wiring.process import Process

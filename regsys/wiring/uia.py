@@ -15,7 +15,7 @@ from regsys.client_api.signup import Signup
 from regsys.config import CaptchaConfig
 from regsys.consent import TermsStage, policies_json
 from regsys.interfaces import ILimiter, IStage
-from regsys.networks import address_key
+from regsys.model.networks import address_key
 from regsys.outbound.captcha import SiteVerify
 from regsys.registration_tokens import RegistrationTokenStage
 from regsys.threepids.addresses import NewcomersThreepids

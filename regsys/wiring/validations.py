@@ -10,7 +10,7 @@ from regsys.client_api.signup import Signup
 from regsys.http import Endpoint
 from regsys.interfaces import IPhoneValidation, ISmsSender, IStage, IValidationMails
 from regsys.model import MailPurpose
-from regsys.networks import address_key
+from regsys.model.networks import address_key
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.sms import SmsGateway
 from regsys.templates import Templates

@@ -15,7 +15,7 @@ from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.errors import Forbidden, LimitExceeded, ThreepidDenied, Unavailable
 from regsys.interfaces import IBlocking, Verdict
 from regsys.model import Client, Registration, Threepid
-from regsys.networks import address_key
+from regsys.model.networks import address_key
 from regsys.rate_limit import LeakyBuckets
 from regsys.testing import provides
 

@@ -21,7 +21,7 @@ from regsys.errors import (
     WrongSession,
 )
 from regsys.model import Challenge, Client, UIASession
-from regsys.networks import address_key
+from regsys.model.networks import address_key
 from regsys.storage.sessions import SessionStore
 from regsys.testing import memory_database
 from regsys.uia.sessions import Auth, Progress, UserInteractiveAuth

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
-from regsys.housekeeping import Housekeeping
+from regsys.storage.housekeeping import Housekeeping
 
 
 class Shelf:

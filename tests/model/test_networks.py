@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.networks import address_key, site_key
+from regsys.model.networks import address_key, site_key
 
 
 class NetworksTests(SynchronousTestCase):
