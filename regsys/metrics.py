@@ -31,7 +31,7 @@ class Metrics:
         )
         self._validations = Counter(
             "regsys_validation_requests",
-            "Proofs of an address that were asked for",
+            "Validation sessions that were requested",
             ["medium", "reason", "attempt"],
             registry=self.registry,
         )

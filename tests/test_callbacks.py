@@ -39,7 +39,7 @@ class CallbackCase(SynchronousTestCase):
         self.spam = SpamChecks(clock=self.clock)
         self.rules = ThreepidRules(clock=self.clock)
 
-    def judge(self, registration: Registration = REGISTRATION) -> Deferred[Verdict]:
+    def check(self, registration: Registration = REGISTRATION) -> Deferred[Verdict]:
         return Deferred.fromCoroutine(self.spam.check(registration))
 
     def is_allowed(self, registering: bool = True) -> Deferred[bool]:
@@ -51,13 +51,13 @@ class CallbackCase(SynchronousTestCase):
 class SpamChecksTests(CallbackCase):
     def test_withoutCheckersEverybodyIsAllowed(self) -> None:
         """With no spam checker registered the verdict is to allow, at once."""
-        self.assertIs(self.successResultOf(self.judge()), Verdict.ALLOW)
+        self.assertIs(self.successResultOf(self.check()), Verdict.ALLOW)
 
     def test_whatCheckersAreAsked(self) -> None:
         """A checker gets the email address, name, requests and provider of the registration."""
         asked: list[tuple[object, ...]] = []
         self.spam.register("module", lambda *args: asked.append(args) or "allow")  # type: ignore
-        self.successResultOf(self.judge())
+        self.successResultOf(self.check())
         self.assertEqual(
             asked,
             [
@@ -74,9 +74,9 @@ class SpamChecksTests(CallbackCase):
         """An attribute that a registration does not have is None, or an empty list."""
         asked: list[tuple[object, ...]] = []
         self.spam.register("module", lambda *args: asked.append(args) or "allow")  # type: ignore
-        self.successResultOf(self.judge(Registration(key="key")))
+        self.successResultOf(self.check(Registration(key="key")))
         own = Registration(key="key", client=Client("192.0.2.1", "Client/2"))
-        self.successResultOf(self.judge(own))
+        self.successResultOf(self.check(own))
         self.assertEqual(
             asked,
             [(None, None, [], None), (None, None, [("Client/2", "192.0.2.1")], None)],
@@ -96,7 +96,7 @@ class SpamChecksTests(CallbackCase):
 
         self.spam.register("one", change_arguments)
         self.spam.register("two", change_arguments)
-        self.successResultOf(self.judge())
+        self.successResultOf(self.check())
         self.assertEqual(seen[0], seen[1])
 
     def test_answersOfEveryForm(self) -> None:
@@ -107,7 +107,7 @@ class SpamChecksTests(CallbackCase):
                 for form in (lambda answer: answer, _later, succeed):
                     self.spam = SpamChecks(clock=self.clock)
                     self.spam.register("module", lambda *args: form(answer))  # noqa: B023
-                    self.assertIs(self.successResultOf(self.judge()), verdict)
+                    self.assertIs(self.successResultOf(self.check()), verdict)
 
     def test_firstThatDoesNotAllowWins(self) -> None:
         """Checkers are called in order until one does not allow; later ones aren't called."""
@@ -119,7 +119,7 @@ class SpamChecksTests(CallbackCase):
         self.spam.register("one", answering("one", Verdict.ALLOW))
         self.spam.register("two", answering("two", Verdict.SHADOW_BAN))
         self.spam.register("three", answering("three", Verdict.DENY))
-        self.assertIs(self.successResultOf(self.judge()), Verdict.SHADOW_BAN)
+        self.assertIs(self.successResultOf(self.check()), Verdict.SHADOW_BAN)
         self.assertEqual(asked, ["one", "two"])
 
 
@@ -159,7 +159,7 @@ class TroubleTests(CallbackCase):
         self.spam.register("bad.Module", hook)
         self.rules.register("bad.Module", hook)
         return [
-            ("check_registration_for_spam", self.judge),
+            ("check_registration_for_spam", self.check),
             ("is_3pid_allowed", self.is_allowed),
         ]
 

@@ -194,7 +194,7 @@ def bind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         body = call.object()
         client_secret = json_body.required_string(body, "client_secret")
         check_client_secret(client_secret)
-        proof = IdentityServerSession(
+        session = IdentityServerSession(
             sid=json_body.required_string(body, "sid", limit=MAX_SID),
             client_secret=Secret(client_secret),
         )
@@ -210,7 +210,7 @@ def bind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
                 # A token that has merely expired meanwhile is still the user's.
                 return bool(refusal.extra.get("soft_logout"))
 
-        await bindings.bind(who.user_id, id_server, Secret(token), proof, is_here)
+        await bindings.bind(who.user_id, id_server, Secret(token), session, is_here)
         return Reply()
 
     return Endpoint("threepid_bind", client_paths("account/3pid/bind", *VERSIONS), {"POST": post})

@@ -58,7 +58,7 @@ def rules(
     token_limit = parts.limit_by_address(parts.config.limits.token_validity)
     newcomers = threepids.newcomers(parts, stores)
     signup = uia.signup(parts, handler, newcomers, token_limit)
-    proofs = validations.validations(parts, newcomers, signup)
+    sessions = validations.validations(parts, newcomers, signup)
     passwords = accounts.password_check(parts, stores)
     return Rules(
         handler=handler,
@@ -68,8 +68,8 @@ def rules(
         token_limit=token_limit,
         signup=signup,
         appservices=accounts.appservices(parts, stores, handler, blocking),
-        validations=proofs,
-        phones=validations.phones(parts, proofs),
+        validations=sessions,
+        phones=validations.phones(parts, sessions),
         passwords=passwords,
         reauthentication=uia.reauthentication(parts, passwords),
     )

@@ -119,7 +119,7 @@ class AutoJoinerCase(SynchronousTestCase):
         **options: Any,
     ) -> Deferred[None]:
         """Run the job of this user and room, under a configuration with these options."""
-        usher = AutoJoiner(
+        joiner = AutoJoiner(
             rooms=self.rooms,
             server_state=FirstUser(first),
             users=users,
@@ -133,7 +133,7 @@ class AutoJoinerCase(SynchronousTestCase):
             attempts=1,
             claimed_until_ms=1,
         )
-        return Deferred.fromCoroutine(usher.run(job))
+        return Deferred.fromCoroutine(joiner.run(job))
 
     def run_job(self, room: str = LOBBY, **more: Any) -> None:
         self.successResultOf(self.start(room, **more))

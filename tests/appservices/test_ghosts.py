@@ -41,7 +41,7 @@ class GhostCase(HandlerCase):
         self.created = self.wait(self.handler.appservice_register(localpart, **given))
         return self.parts.writer.accounts[-1]
 
-    def refused(  # type: ignore[override]  # a wish of another kind
+    def refused(  # type: ignore[override]  # another kind of request
         self, error: type[Exception], localpart: str = "_ghost", **more: Any
     ) -> None:
         given = {"as_token": Secret("as token"), **more}

@@ -45,7 +45,7 @@ class SmsDouble:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 length = int(self.headers["Content-Length"])
-                self.send_response(double.judge(self.headers, self.rfile.read(length)))
+                self.send_response(double.response_status(self.headers, self.rfile.read(length)))
                 self.end_headers()
 
             def log_message(self, *words: Any) -> None:
@@ -67,7 +67,7 @@ class SmsDouble:
         """The next message: the number and the text."""
         return self.messages.get(timeout=PATIENCE_S)
 
-    def judge(self, headers: Any, body: bytes) -> int:
+    def response_status(self, headers: Any, body: bytes) -> int:
         """The status for this request."""
         if headers["Authorization"] != AUTHORIZATION:
             return 401

@@ -36,7 +36,7 @@ class Process:
                 machine.clock, stages=[QuestionStage()], flows=FLOWS, mails=MemoryMails()
             ),
         )
-        self.subsystem.hooks.spam.register("the machine", machine.judge)
+        self.subsystem.hooks.spam.register("the machine", machine.check_spam)
         resource = self.subsystem.resource(client_address=http.first_forwarded)
         self.client = Client(machine.case, resource)
 

@@ -123,7 +123,7 @@ class RegistrationMachine(RuleBasedStateMachine):
         assert self.database is not None
         return list(self.wait(self.database.autocommit("test", lambda txn: txn.all(sql, values))))
 
-    def judge(self, email: Any, name: Optional[str], seen: Any, provider: Any) -> str:
+    def check_spam(self, email: Any, name: Optional[str], seen: Any, provider: Any) -> str:
         self.judged.append((name, {address for _, address in seen}))
         return "deny" if name == DENIED else "allow"
 
