@@ -1,8 +1,8 @@
 """Runs jobs: at once, then with backoff until they succeed, elsewhere if this process dies.
 
-A job is a row that is written in the transaction of what it follows. Its lease
-(``claimed_until_ms``) keeps other processes from running it, until it ends. So a job may run twice,
-and every handler is idempotent. docs/jobs.md lists the kinds.
+A job is a row that is written in the transaction of what it follows. While its lease lasts (until
+``claimed_until_ms``), no other process runs it. A job may run twice all the same, so every handler
+is idempotent. docs/jobs.md lists the kinds.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ POLL_S = 5.0
 # How many jobs of a kind one process runs at a time.
 PLACES = 20
 Handler = Callable[[Job], Awaitable[None]]
-# Takes the jobs that a transaction of this process has just written, and holds, to its runner. The
-# parts that write jobs need no runner, and handlers may be such parts.
+# The queue from what writes jobs to the runner of this process, which holds the lease of each job
+# in it. So the parts that write jobs need no runner, and handlers may be such parts.
 HeldJobs = DeferredQueue[Sequence[NewJob]]
 
 
 def wait_ms(attempts: int) -> int:
-    """How long to wait after so many failed attempts: from a second, doubling, to an hour."""
+    """How long to wait after so many failed attempts: up to a second, then twice as long each time,
+    up to an hour. Half of it is random, so that jobs that failed together spread out."""
     longest = min(1000 << min(attempts - 1, 20), JOB_LONGEST_WAIT_MS)
     return longest // 2 + secrets.randbelow(longest // 2 + 1)
 
@@ -42,8 +43,8 @@ def wait_ms(attempts: int) -> int:
 class JobRunner:
     """Runs the jobs of this process, and claims those whose lease has ended.
 
-    ``handlers`` has every kind of job. If its handler is None, jobs of this kind are left to a
-    process that has one. ``held`` brings the jobs that this process has written.
+    ``handlers`` has every kind of job. A kind whose handler is None is left to a process that has
+    one. ``held`` brings the jobs that this process has written.
 
     Each kind has PLACES of its own, so that one that stalls delays no other. Only as many jobs are
     claimed as have a place: a claimed job that waited here would use up its lease.
@@ -64,15 +65,15 @@ class JobRunner:
         self._handlers = {kind: run for kind, run in handlers.items() if run is not None}
         self.held = held
         self._metrics = metrics
-        self._taken: Counter[str] = Counter()
-        # Kinds of which more may be due than there was a place for.
-        self._waiting: set[str] = set()
+        self._running: Counter[str] = Counter()
+        # Kinds of which more jobs may be due than there were places for.
+        self._may_have_more: set[str] = set()
         self._is_claiming = False
         self._under_way: set[Deferred[None]] = set()
         self._loop = LoopingCall(self._poll)
         self._loop.clock = clock
         self._looping: Optional[Deferred[LoopingCall]] = None
-        self._take_held()
+        self._receive_held()
 
     def start(self) -> None:
         """Look for due jobs now and every POLL_S seconds."""
@@ -88,15 +89,15 @@ class JobRunner:
         while self._under_way:
             await DeferredList(list(self._under_way))
 
-    def _take_held(self) -> None:
-        self.held.get().addCallback(self._held_came)
+    def _receive_held(self) -> None:
+        self.held.get().addCallback(self._held_received)
 
-    def _held_came(self, new: Sequence[NewJob]) -> None:
+    def _held_received(self, new: Sequence[NewJob]) -> None:
         try:
             self._start_held(new)
-        except Exception:  # a bug must not end the taking
+        except Exception:  # a bug must not be the end of the queue
             log.failure("starting jobs")
-        self._take_held()
+        self._receive_held()
 
     def _start_held(self, new: Sequence[NewJob]) -> None:
         """Begin these. Those without a place are released, for any process that has one."""
@@ -105,7 +106,7 @@ class JobRunner:
         for job in new:
             if job.kind not in self._handlers:
                 continue
-            if self._taken[job.kind] >= PLACES:
+            if self._running[job.kind] >= PLACES:
                 released.append(job)
                 continue
             self._begin(
@@ -121,40 +122,40 @@ class JobRunner:
             self._follow(self._release(released), "releasing jobs")
 
     async def run_due(self) -> int:
-        """Claim what is due, as far as there are places, and run it; returns how many there were
-        when all have ended."""
+        """Claim what is due, as far as there are places, run it, and wait for its end; returns how
+        many jobs there were."""
         begun = await self._claim(self._free(self._handlers))
         await DeferredList(begun)
         return len(begun)
 
     def _free(self, kinds: Iterable[str]) -> Mapping[str, int]:
         """How many places are free for each of these kinds, without those that have none."""
-        free = {kind: PLACES - self._taken[kind] for kind in kinds}
+        free = {kind: PLACES - self._running[kind] for kind in kinds}
         return {kind: count for kind, count in free.items() if count > 0}
 
     async def _claim(self, places: Mapping[str, int]) -> list[Deferred[None]]:
-        """Begin what is due. A kind that fills its places may have more."""
+        """Begin what is due. A kind with fewer jobs than places has no more."""
         jobs = await self._store.claim(places, clock.now_ms(self._clock), JOB_LEASE_MS)
         found = Counter(job.kind for job in jobs)
         for kind, count in places.items():
             if found[kind] < count:
-                self._waiting.discard(kind)
+                self._may_have_more.discard(kind)
         return [self._begin(job) for job in jobs]
 
     async def _fill(self) -> None:
-        """Claim until nothing is due of the kinds that have places. A call while another is under
-        way leaves the work to that one."""
+        """Claim as long as some kind has both free places and, perhaps, due jobs. A call while
+        another is under way leaves the work to that one."""
         if self._is_claiming:
             return
         self._is_claiming = True
         try:
-            while places := self._free(self._waiting):
+            while places := self._free(self._may_have_more):
                 await self._claim(places)
                 if not self._loop.running:
                     break
         except Exception as error:
-            # The next round asks again. Jobs that end earlier do not.
-            self._waiting.clear()
+            # The next round asks again. Until then jobs that end do not.
+            self._may_have_more.clear()
             if not isinstance(error, RegistrationError):
                 raise
             log.warn("jobs: {error}", error=error.text)
@@ -162,7 +163,7 @@ class JobRunner:
             self._is_claiming = False
 
     async def _poll_once(self) -> None:
-        self._waiting.update(self._handlers)
+        self._may_have_more.update(self._handlers)
         await self._fill()
         if self._metrics is not None:
             try:
@@ -187,23 +188,23 @@ class JobRunner:
         return running.addCallback(ended)
 
     def _begin(self, job: Job) -> Deferred[None]:
-        self._taken[job.kind] += 1
+        self._running[job.kind] += 1
 
         def ended(result: None) -> None:
-            self._taken[job.kind] -= 1
+            self._running[job.kind] -= 1
             self._fill_again(job.kind)
 
         return self._follow(self._run(job), f"job {job.kind}").addCallback(ended)
 
     def _fill_again(self, kind: str) -> None:
         """Look for more of this kind, if there may be more."""
-        if self._loop.running and kind in self._waiting and not self._is_claiming:
+        if self._loop.running and kind in self._may_have_more and not self._is_claiming:
             self._follow(self._fill(), "looking for jobs")
 
     async def _release(self, jobs: Sequence[NewJob]) -> None:
         await self._store.release([job.job_id for job in jobs], clock.now_ms(self._clock))
         for kind in {job.kind for job in jobs}:
-            self._waiting.add(kind)
+            self._may_have_more.add(kind)
             self._fill_again(kind)
 
     async def _run(self, job: Job) -> None:

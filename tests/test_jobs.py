@@ -98,9 +98,9 @@ class RunTests(RunnerCase):
     def test_heldBefore(self) -> None:
         """Jobs that were written before there was a runner begin with it, in their order; a job
         that writes another has it begun."""
-        held, second = HeldJobs(), self.born("second")
-        held.put([self.born("first")])
-        held.put([self.born("third")])
+        held, second = HeldJobs(), self.written("second")
+        held.put([self.written("first")])
+        held.put([self.written("third")])
         self.behaviour = lambda job: held.put([second]) if job.job_id == "first" else None
         JobRunner(self.store, self.clock, handlers={KIND: self.handle}, held=held)
         self.assertEqual([job.job_id for job in self.done], ["first", "third", "second"])
@@ -177,7 +177,7 @@ class RunTests(RunnerCase):
         self.behaviour = self.fail
         self.runner.held.put([self.written("b")])
         self.assertEqual(len(self.runner._under_way), 0)
-        self.assertEqual(self.runner._taken.total(), 0)
+        self.assertEqual(self.runner._running.total(), 0)
 
     def test_backendDownAfterwards(self) -> None:
         """If even the failure can't be stored, the job is held until its lease ends, and the

@@ -28,6 +28,7 @@ class SharesTests(unittest.TestCase):
         ]
         self.assertEqual(sorted(shares.modules()), sorted(files))
         self.assertTrue(all(any(name.startswith(it) for name in files) for it in shares.LONGEST))
+        self.assertEqual(set(shares.ALONE) - set(files), set())
 
     def test_eachOnce(self) -> None:
         """Two processes that take modules in turn get each of them once, and then none."""

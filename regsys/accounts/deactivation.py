@@ -1,4 +1,5 @@
-"""What is deleted when an account is deactivated."""
+"""Asks each part in turn to delete what it keeps of a deactivated account; ``wiring/accounts.py``
+has the list."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Two systems cannot share a transaction, so each step is idempotent under the account's key, and our
 own record of the key is written before and after them:
 
-1. ``claim`` writes the key, with a recovery job in case this process dies.
+1. ``claim`` writes the key, with a recovery job in case this process dies or the store fails.
 2. The homeserver's store makes the account, its device list the device.
 3. ``complete`` records the outcome, finishes the session and writes the account's jobs.
 
@@ -51,7 +51,7 @@ RECOVERY = "finish_registration"
 @implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
 class EmbeddedWriter:
-    """``outcomes`` is our own record of the keys."""
+    """``embedded_accounts`` is our own record of the keys."""
 
     accounts: IAccountStore
     devices: IDevices
@@ -106,7 +106,7 @@ class EmbeddedWriter:
         await self.deactivation.deactivate(user_id)
 
     async def recover(self, job: Job) -> None:
-        """The handler of RECOVERY jobs: finish or release what another process has begun."""
+        """The handler of RECOVERY jobs: finish or release what a request has begun."""
         new = self._with_jobs(parse_account(job.payload, self.logins.issue))
         made = await self.accounts.outcome(new.key)
         if made is None:

@@ -31,7 +31,7 @@ from regsys.storage.sessions import SessionStore
 
 log = Logger()
 
-# How many races for generated names one registration may lose (contract B2.5).
+# Lost races for generated names after which a registration is refused (contract B2.5).
 LOST_RACES = 10
 
 
@@ -202,11 +202,12 @@ class RegistrationHandler:
         await self.post_consent.post_consent_actions(user_id)
 
     async def deactivated(self, user_id: UserID) -> None:
-        """Call this when an account has been deactivated: its addresses become free, the callbacks
-        of removals are called, and its UIA and validation sessions are deleted.
+        """Deactivate an account that regsys keeps: it loses its password, devices and tokens, and
+        its name stays taken. An embedder calls this when its own account has been deactivated.
 
-        Where regsys keeps the accounts, this one loses its password, devices and tokens, and its
-        name stays taken. Idempotent: call it again if it raised.
+        Its addresses become free, the callbacks of removals are called, identity servers are asked
+        to unbind, and its UIA and validation sessions are deleted. Idempotent: call it again if it
+        raised.
         """
         await self.writer.deactivate(user_id)
 
@@ -238,7 +239,7 @@ class RegistrationHandler:
         return await self._write(registration.localpart, account)
 
     async def _check_name(self, registration: Registration, localpart: str) -> Optional[UserID]:
-        """The guest who is being upgraded, or None."""
+        """Check the name. Returns the guest who is being upgraded, or None."""
         return await self.names.check(
             localpart,
             guest_access_token=registration.guest_access_token,

@@ -40,8 +40,6 @@ class AccountPlanner:
             registration = attr.evolve(registration, user_type=user_type)
         if user_type is not None and user_type not in self.config.user_types:
             raise InvalidParam(f"There is no user type {user_type!r} here.")
-        if user_type != registration.user_type:
-            registration = attr.evolve(registration, user_type=user_type)
         terms = None if registration.device is None else self.logins.terms(registration.device)
         approved = self._approved(registration)
         return PlannedAccount(

@@ -1,4 +1,4 @@
-"""The writer over our own stores: one transaction an account."""
+"""The writer over our own stores: one transaction for each account."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from regsys.model import Created, Login, NewAccount, NewDevice, NewJob, Outcome,
 
 # Called with each account that was made, not with those that a repeated key finds.
 OnCreated = Callable[[NewAccount], None]
-# Called with each device that is logged in to an account that exists, by its login as it is now.
+# Called with each device that is logged in to an account that exists, and with its present login.
 OnLoggedIn = Callable[[UserID, NewDevice], None]
 
 

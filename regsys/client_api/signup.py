@@ -68,9 +68,21 @@ class Registered:
 
 
 @attr.frozen(kw_only=True)
+class _Turn:
+    """A request with its session, which an earlier request has stored if ``is_stored``."""
+
+    request: SignupRequest
+    wanted: RegisterRequest
+    password: Optional[Secret]
+    auth: Auth
+    session: UIASession
+    is_stored: bool
+
+
+@attr.frozen(kw_only=True)
 class Signup:
-    """``flows``: those on offer, each a tuple of stages (B8.6). ``policies``: the version of each
-    policy that the terms stage accepts, by name."""
+    """``flows``: those on offer, each a tuple of stages (B8.6). ``policies`` maps the name of each
+    policy to the version that must be accepted."""
 
     handler: RegistrationHandler
     uia: UserInteractiveAuth
@@ -88,7 +100,8 @@ class Signup:
         return [self.uia.stages[name] for name in names]
 
     async def attempt(self, request: SignupRequest) -> Union[Registered, Challenge]:
-        """One request of the dialogue, checked in the order of contract B13."""
+        """One request of the dialogue. The checks have the order of contract B13, except that a
+        finished session repeats its answer before any stage is tried."""
         await self.handler.check_registration_ratelimit(request.client.address)
         if request.kind == "guest":
             return await self._guest(request)
@@ -103,13 +116,30 @@ class Signup:
         auth = Auth.from_body(request.body)
         if auth.session_id is None:
             session = self.uia.begin(METHOD, request.uri, request.client, wanted.session_params)
-            return await self._dialogue(request, wanted, password, auth, session, stored=False)
+            return await self._dialogue(
+                _Turn(
+                    request=request,
+                    wanted=wanted,
+                    password=password,
+                    auth=auth,
+                    session=session,
+                    is_stored=False,
+                )
+            )
         async with self.uia.turn(auth.session_id, request.gone):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
             if not wanted.empty:
                 session = attr.evolve(session, params=wanted.session_params)
-            session = self.hashes.with_password_id(session, password)
-            return await self._dialogue(request, wanted, password, auth, session, stored=True)
+            return await self._dialogue(
+                _Turn(
+                    request=request,
+                    wanted=wanted,
+                    password=password,
+                    auth=auth,
+                    session=self.hashes.with_password_id(session, password),
+                    is_stored=True,
+                )
+            )
 
     async def _guest(self, request: SignupRequest) -> Registered:
         if not self.registration.allow_guest_access:
@@ -131,96 +161,78 @@ class Signup:
         check_policy(self.passwords.policy, password)
         return Secret(password)
 
-    async def _dialogue(
-        self,
-        request: SignupRequest,
-        wanted: RegisterRequest,
-        password: Optional[Secret],
-        auth: Auth,
-        session: UIASession,
-        stored: bool,
-    ) -> Union[Registered, Challenge]:
+    async def _dialogue(self, turn: _Turn) -> Union[Registered, Challenge]:
         """Take a session as far as this request allows: to the account, or to a challenge."""
-        finished, guest = session.finished, None
-        # A derived name may differ from the requested one, so a finished session is not checked.
+        session, finished, guest = turn.session, turn.session.finished, None
+        # Where names are derived, that of a finished session may differ from the requested one.
         if finished is None or not self.names.may_replace:
-            guest = await self._check(
-                wanted, session, finished.user_id if finished else None, stored
-            )
+            guest = await self._check(turn, finished.user_id if finished else None)
         if finished is not None:
             return self._registered(await self.handler.repeat(finished))
         if guest is not None:
             # Store which guest has sent its token, not the token (B2.4).
             session = attr.evolve(session, guest_id=guest)
-        progress = self._current(await self.uia.attempt(session, auth, request.client))
+        attempted = await self.uia.attempt(session, turn.auth, turn.request.client)
+        progress = self._with_current_terms(attempted)
         if not progress.completes(self.flows):
-            if stored:
-                await self._save(request, session, progress, password)
+            if turn.is_stored:
+                await self._save(turn, session, progress)
             else:
-                session = self.hashes.with_password_id(session, password)
+                # A session that completes at once is not stored, and needs no password id.
+                session = self.hashes.with_password_id(session, turn.password)
                 session = await self.uia.store(session, progress)
-            self.hashes.hash_soon(session, password)
-            return self.uia.challenge(session, progress, self.flows, asked=auth.given)
-        registration = self._registration(
-            request, wanted, password, session, progress, guest, stored
-        )
+            self.hashes.hash_soon(session, turn.password)
+            return self.uia.challenge(session, progress, self.flows, asked=turn.auth.given)
         try:
-            return await self._complete(registration, session)
+            return await self._complete(self._registration(turn, session, progress, guest), session)
         except RegistrationError as error:
             if isinstance(error, InvalidRegistrationToken):
                 # It has expired or was revoked since its stage was passed.
                 failure = StageFailed(error.errcode, error.text)
                 progress = progress.undone(REGISTRATION_TOKEN, failure)
             # The session goes on, with the stages that it has passed (B16.1).
-            if stored:
-                await self._save(request, session, progress, password)
-                self.hashes.hash_soon(session, password)
+            if turn.is_stored:
+                await self._save(turn, session, progress)
+                self.hashes.hash_soon(session, turn.password)
             if progress.failure is None:
                 raise
             return self.uia.challenge(session, progress, self.flows, asked=True)
 
-    def _current(self, progress: Progress) -> Progress:
+    def _with_current_terms(self, progress: Progress) -> Progress:
         """The same, but the terms must be accepted again if a policy's version has changed."""
         if not self.policies or progress.results.get(TERMS) in (None, self.policies):
             return progress
         return attr.evolve(progress, results={**progress.results, TERMS: None})
 
-    async def _check(
-        self, wanted: RegisterRequest, session: UIASession, assigned: Optional[UserID], stored: bool
-    ) -> Optional[UserID]:
-        """Check the user name before any stage is tried. Returns the guest who is to become a user,
-        or None."""
+    async def _check(self, turn: _Turn, registered: Optional[UserID]) -> Optional[UserID]:
+        """Check the user name before any stage is tried. ``registered``: the account that the
+        session has made already. Returns the guest who is to become a user, or None."""
+        session, token = turn.session, turn.wanted.guest_access_token
         localpart = _localpart(session)
         if localpart is not None:
             return await self.handler.check_username(
                 localpart,
-                guest_access_token=wanted.guest_access_token,
-                assigned_user_id=assigned,
+                guest_access_token=token,
+                assigned_user_id=registered,
                 early=True,
                 # Another process may have finished this session since it was looked up.
-                key=session.session_id if stored else None,
+                key=session.session_id if turn.is_stored else None,
                 guest_id=session.guest_id,
             )
-        if wanted.guest_access_token is not None:
+        if token is not None:
             raise MissingParam("'username' must name the guest who is to become a user.")
         return None
 
     def _registration(
-        self,
-        request: SignupRequest,
-        wanted: RegisterRequest,
-        password: Optional[Secret],
-        session: UIASession,
-        progress: Progress,
-        guest: Optional[UserID],
-        stored: bool,
+        self, turn: _Turn, session: UIASession, progress: Progress, guest: Optional[UserID]
     ) -> Registration:
         """The registration that the session asks for, with this request's password."""
+        request, wanted = turn.request, turn.wanted
         return Registration(
             key=session.session_id,
-            session_id=session.session_id if stored else None,
+            session_id=session.session_id if turn.is_stored else None,
             localpart=_localpart(session),
-            password=password,
+            password=turn.password,
             guest_access_token=wanted.guest_access_token,
             guest_id=guest,
             client=request.client,
@@ -263,21 +275,15 @@ class Signup:
             raise AwaitingApproval()
         return Registered(created=created)
 
-    async def _save(
-        self,
-        request: SignupRequest,
-        session: UIASession,
-        progress: Progress,
-        password: Optional[Secret],
-    ) -> None:
-        # This removes the earlier password's hash: else another process could complete the session
-        # with it before the new hash is stored.
+    async def _save(self, turn: _Turn, session: UIASession, progress: Progress) -> None:
+        # A new password removes the earlier one's hash: else another process could complete the
+        # session with that before the new hash is stored.
         await self.uia.sessions.save(
             session.session_id,
-            request.client,
+            turn.request.client,
             session.params,
             progress.results,
-            password_id=None if password is None else session.password_id,
+            password_id=None if turn.password is None else session.password_id,
             hashing_until_ms=session.hashing_until_ms,
             guest_id=session.guest_id,
         )

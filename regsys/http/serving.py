@@ -68,7 +68,7 @@ class InFlight:
 
 @attr.frozen(eq=False, slots=False)
 class Leaf(Resource):
-    """The resource of one path, for all methods."""
+    """The resource of one pattern of paths, for all methods."""
 
     pattern: str
     methods: Mapping[bytes, Handler]
@@ -86,7 +86,7 @@ class Leaf(Resource):
 
     async def _serve(self, request: Request) -> None:
         """Run the handler to its end, even if the client disconnects: a registration that has begun
-        to write must be finished. Then only the answer is not written."""
+        to write must be finished. Then only the answer is dropped."""
         log_context.begin_request(request.method.decode("latin-1"))
         gone = request.notifyFinish()
         gone.addErrback(lambda reason: None)

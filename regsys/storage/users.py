@@ -139,7 +139,7 @@ def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:
         ),
     )
     if not upgraded:
-        # A concurrent upgrade was first, which has ended the guest's access token.
+        # The guest was upgraded or deactivated meanwhile, which has ended its access token.
         raise UnknownToken()
     txn.run(
         "DELETE FROM devices WHERE user_id = ? AND device_id = ?",

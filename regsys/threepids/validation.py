@@ -127,8 +127,8 @@ class Validations:
         sid of its validation session. ``user_id``: the account. If it is None and this is not for
         ``registering``, the first account that presents the session gets it.
 
-        Where it is hidden that an address is taken, its owner gets a mail that says so, and nothing
-        else differs: the same rows, one mail, the same answer.
+        Where it is hidden that an address is taken, its owner gets a message that says so, and
+        nothing else differs: the same rows, one message, the same answer.
         """
         request, is_taken = await self.admit(medium, body, client, user_id, registering)
         wanted = MailPurpose.REGISTRATION if registering else MailPurpose.ADD_THREEPID

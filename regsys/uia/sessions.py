@@ -84,7 +84,7 @@ class Progress:
 
 
 def is_passed(session: UIASession, stage: str) -> bool:
-    """Whether this stage is passed; in a finished session every stage is."""
+    """Whether this stage is passed; in a finished session every stage counts as passed."""
     return session.finished is not None or session.results.get(stage) is not None
 
 
@@ -199,7 +199,7 @@ class UserInteractiveAuth:
         if progress.results is not session.results:
             session = attr.evolve(session, results=progress.results)
         if not await self.sessions.add(session, self.per_address):
-            raise LimitExceeded(60_000, "Too many unfinished registrations from this address.")
+            raise LimitExceeded(60_000, "Too many unfinished sessions from this address.")
         return session
 
     def challenge(

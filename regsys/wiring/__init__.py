@@ -113,15 +113,16 @@ def embedded(
     """A subsystem over a homeserver's own accounts, devices and tokens (docs/embedding.md).
 
     The arguments from ``store`` to ``signer`` are the homeserver's parts, described by their
-    interfaces in ``regsys.interfaces.homeserver``. Without ``users`` no user confirms by password.
-    Without ``threepids`` a taken address is refused only by ``store``. If ``rooms`` or
+    interfaces in ``regsys.interfaces.homeserver``. Without ``users`` the stage m.login.password is
+    not offered. Without ``threepids`` a taken address is refused only by ``store``. If ``rooms`` or
     ``directory`` is None, those of the homeserver that the configuration names are used, if it
-    names one. Without ``pushers`` none is created. If ``blocking`` or ``services`` is None, as the
-    configuration says. Without ``signer`` identity servers are shown the session that validated an
-    address. ValueError if ``limit_usage_by_mau`` is on without ``active_users`` or ``blocking``.
+    names one. Without ``pushers`` no pusher is created. If ``blocking`` or ``services`` is None,
+    the configuration decides. Without ``signer`` identity servers are shown the session that
+    validated an address. ValueError if ``limit_usage_by_mau`` is on without ``active_users`` or
+    ``blocking``.
 
     regsys keeps its sessions, idempotency keys and jobs in the database that ``config`` names.
-    /login, /logout, /refresh and /versions are the homeserver's.
+    /login, /logout, /refresh, /pushers and /versions are the homeserver's.
     """
     parts = Parts.from_config(config, clock, process, hooks, services, signer)
     metrics = parts.process.metrics
