@@ -72,14 +72,18 @@ class Connections:
         """A call begins on this connection, which has just been opened or tested, or was heard not
         long ago."""
         with self._lock:
-            record = self._records.setdefault(connection, _Record(self.seconds()))
-            record.in_use = True
+            record = self._records.get(connection)
+            if record is None:
+                self._records[connection] = _Record(self.seconds())
+            else:
+                record.in_use = True
 
     def hear(self, connection: Any) -> None:
         """The database has answered on this connection, and the call has ended."""
         with self._lock:
-            if connection in self._records:
-                self._records[connection] = _Record(self.seconds(), in_use=False)
+            record = self._records.get(connection)
+            if record is not None:
+                record.heard_s, record.in_use = self.seconds(), False
 
     def release(self, connection: Any) -> None:
         """The call has ended, and it is not known whether the database has answered."""
@@ -97,7 +101,7 @@ class Connections:
             return self._heard_s(connection) < self._condemned_s
 
     def is_doubtful(self, connection: Any) -> bool:
-        """Whether the connection must be tested before it is used."""
+        """Whether the connection must be tested before it is used; true of condemned ones, too."""
         with self._lock:
             heard_s = self._heard_s(connection)
             return heard_s < self._doubted_s or self.seconds() - heard_s > IDLE_S
@@ -147,15 +151,16 @@ class _Place:
 
     def _check(self, connection: Any) -> None:
         """Close the connection of an earlier call if it is dead."""
+        if not self._connections.is_doubtful(connection):
+            return
+        since_s = self._connections.seconds()
         if self._connections.is_condemned(connection):
             self._close(connection)
-        elif self._connections.is_doubtful(connection):
-            since_s = self._connections.seconds()
-            if self._dialect.is_alive(connection):
-                self._connections.hear(connection)
-            else:
-                self._close(connection)
-                self._connections.prove_dead(since_s)
+        elif self._dialect.is_alive(connection):
+            self._connections.hear(connection)
+        else:
+            self._close(connection)
+            self._connections.prove_dead(since_s)
 
     def discard(self, connection: Any) -> None:
         self._connection = None
