@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
-from benchmarks import floors, growth, measuring, servers
+from benchmarks import floors, growth, measuring, namespaces, servers
 from benchmarks.measuring import Cost, Effort, cpu_ms
-from benchmarks.operations import Measured, operations, settle_residents
+from benchmarks.operations import ONE_SHOT, Measured, operations, settle_residents
 from benchmarks.servers import Cleanups, Server
 from tests.support import postgres
 
@@ -69,6 +69,7 @@ def show_floors(cleanups: Cleanups, effort: Effort) -> None:
 async def show_operations(cleanups: Cleanups, effort: Effort, names: Sequence[str]) -> list[str]:
     """Measure and print each operation; returns a sentence for each that exceeds its limit."""
     too_dear = []
+    added_ms = namespaces.added_ms(10 * effort.count)
     baseline = servers.start_hello(cleanups)
     heads = ("CPU-ms a request", "hashes not counted", "server", "database", "in hellos (range)")
     print("\n{:20} {:20} {:>7}  {:>8}  {:17}  at most".format(*heads))
@@ -84,6 +85,11 @@ async def show_operations(cleanups: Cleanups, effort: Effort, names: Sequence[st
             print(_row(server, what, cost), flush=True)
             if what.most is not None and cost.ratio > what.most:
                 too_dear.append(f"{what.name} on {server.name}: {cost.ratio:.1f} > {what.most}")
+            if what.name == ONE_SHOT:
+                percent = 100 * added_ms / cost.server_ms
+                print(f"  {namespaces.COUNT} namespaces would add {percent:.1f} %")
+                if percent > namespaces.MOST_PERCENT:
+                    too_dear.append(f"{namespaces.COUNT} namespaces: {percent:.1f} %")
     return too_dear
 
 

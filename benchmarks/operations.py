@@ -24,6 +24,9 @@ BRIDGE = {
 # The number of accounts that exist before anything is measured.
 RESIDENTS = 50
 
+# The registration that the others are compared with.
+ONE_SHOT = "one-shot"
+
 
 @attr.frozen(kw_only=True)
 class Measured:
@@ -86,7 +89,7 @@ def operations(tokens: Sequence[str]) -> Sequence[Measured]:
         await connection.ask("POST", f"{V3}/login", body)
 
     return (
-        Measured(name="one-shot", operation=one_shot, hashes=1, most=12),
+        Measured(name=ONE_SHOT, operation=one_shot, hashes=1, most=12),
         Measured(name="two-step", operation=two_step, hashes=1),
         Measured(name="guest", operation=guest),
         Measured(name="ghost", operation=ghost, most=8),
