@@ -11,6 +11,7 @@ import attr
 # Letters of a UIA session's id in the log: enough to find its lines, too few to use the session.
 SESSION_LETTERS = 6
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _numbers = itertools.count(1)
 
 
@@ -37,7 +38,7 @@ _current: ContextVar[Optional[RequestContext]] = ContextVar("regsys_request", de
 def begin_request(method: str) -> None:
     """Start a request: later log lines of this context, and of copies of it, belong to it."""
     # A client may send any word as its method.
-    known = method if method.isascii() and method.isalpha() and len(method) <= 7 else "OTHER"
+    known = method if method in _METHODS else "OTHER"
     _current.set(RequestContext(known, next(_numbers)))
 
 
