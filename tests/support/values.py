@@ -20,7 +20,7 @@ from regsys.model.token_text import token_hash
 from regsys.testing.contracts.case import NOW_MS, account, device, user
 
 # In every table there is a row of the neighbour, whom no test is about: no call may change it.
-NEIGHBOUR = "neighbour"
+NEIGHBOUR = "tables-neighbour"
 # Longer than any lease: by then any process may claim what a dead process held.
 LATER_MS = NOW_MS + 3_600_000
 CLIENT = Client("192.0.2.1", "a browser")
