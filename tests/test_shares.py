@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
+from typing import Iterator
 
 from twisted.trial import unittest
 
 import tests
 from tests.support import shares
+
+
+def _folders(path: Path, root: Path) -> Iterator[Path]:
+    """Those that hold this file, up to the root."""
+    return takewhile(lambda folder: folder != root.parent, path.parents)
 
 
 class SharesTests(unittest.TestCase):
@@ -24,7 +31,7 @@ class SharesTests(unittest.TestCase):
         files = [
             ".".join(path.relative_to(root.parent).with_suffix("").parts)
             for path in root.rglob("test_*.py")
-            if (path.parent / "__init__.py").exists()
+            if all((folder / "__init__.py").exists() for folder in _folders(path, root))
         ]
         self.assertEqual(sorted(shares.modules()), sorted(files))
         self.assertTrue(all(any(name.startswith(it) for name in files) for it in shares.LONGEST))

@@ -64,7 +64,7 @@ class ChangesCase(SynchronousTestCase):
             self.wait(self.accounts.create_account(account(name, name)))
 
     async def hear(self, job: Job) -> None:
-        self.heard.append(job.kind)
+        self.module_calls.append(job.kind)
 
     def make(self) -> None:
         """Give ``self`` its accounts, store and writer."""
@@ -109,10 +109,10 @@ class LocalTests(ChangesCase):
 
     def test_hadAddress(self) -> None:
         """That an account had an address which it has lost is recorded, and nothing of others."""
-        word = held_key(user("alice"), "email", MAIL.address)
+        key = held_key(user("alice"), "email", MAIL.address)
         for had in (False, True):
             self.wait(self.writer.remove(user("alice"), "email", MAIL.address))
-            self.assertIs(self.wait(JobStore(self.database).has_key(word)), had)
+            self.assertIs(self.wait(JobStore(self.database).has_key(key)), had)
             self.wait(self.writer.add(user("alice"), MAIL))
 
     def test_refused(self) -> None:
