@@ -95,7 +95,7 @@ def read_call(
     if len(body) > BODY_LIMIT:
         raise TooLarge()
     # Not request.args: an embedder's site may have added the fields of a form.
-    query = http.parse_qs(request.uri.partition(b"?")[2], True)
+    query = http.parse_qs(request.uri.partition(b"?")[2], True) if b"?" in request.uri else {}
     return Call(
         method=request.method.decode("latin-1"),
         path=request.path.decode("latin-1"),
