@@ -85,7 +85,7 @@ class MemoryDevicesTests(DevicesContract, TestCase):
         return devices, MemoryAuth(devices)
 
     async def add_user(self, localpart: str) -> UserID:
-        return (await self.accounts.create_account(account(localpart, localpart))).user_id
+        return await self.accounts.create_account(account(localpart, localpart))
 
     async def deactivate(self, user_id: UserID) -> None:
         self.accounts.deactivated.add(user_id)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import wiring
 from regsys.errors import Unavailable
-from regsys.model import JOB_LEASE_MS, NewAccount, Outcome, Requester, Secret, UserID
+from regsys.model import JOB_LEASE_MS, NewAccount, Requester, Secret, UserID
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
 from regsys.testing.contracts.case import NOW_MS
 from tests.support.client import Answer, Client
@@ -30,15 +30,15 @@ class Accounts(MemoryAccounts):
     taken: bool = False
     lost: bool = False
 
-    async def create_account(self, new: NewAccount) -> Outcome:
+    async def create_account(self, new: NewAccount) -> UserID:
         if self.taken:
             self.taken = False
             await super().create_account(attr.evolve(new, key="somebody else's"))
-        outcome = await super().create_account(new)
+        user_id = await super().create_account(new)
         if self.lost:
             self.lost = False
             raise Unavailable()
-        return outcome
+        return user_id
 
 
 class Auth(MemoryAuth):

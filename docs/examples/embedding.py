@@ -36,7 +36,6 @@ from regsys.model import (
     Login,
     NewAccount,
     NewDevice,
-    Outcome,
     Requester,
     Secret,
     UIASession,
@@ -56,8 +55,7 @@ CREATE TABLE IF NOT EXISTS accounts (
 );
 CREATE TABLE IF NOT EXISTS registrations (  -- what each of regsys's keys has made
     key TEXT PRIMARY KEY,
-    user_id TEXT NOT NULL,
-    created_ms BIGINT NOT NULL
+    user_id TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS devices (
     user_id TEXT NOT NULL,
@@ -97,11 +95,11 @@ class Store:
     def next_number(self) -> Deferred[int]:
         return self.pool.runInteraction(_next_number)
 
-    def create_account(self, new: NewAccount) -> Deferred[Outcome]:
+    def create_account(self, new: NewAccount) -> Deferred[UserID]:
         return self.pool.runInteraction(_create_account, new)
 
-    def outcome(self, key: str) -> Deferred[Optional[Outcome]]:
-        return self.pool.runInteraction(_outcome, key)
+    def made_by(self, key: str) -> Deferred[Optional[UserID]]:
+        return self.pool.runInteraction(_made_by, key)
 
     async def register(self, user_id: UserID, device: NewDevice) -> Login:
         await self.pool.runInteraction(_put_device, str(user_id), device)
@@ -130,16 +128,15 @@ class Store:
         return (UserID.parse(rows[0][0]), rows[0][1]) if rows else (None, None)
 
 
-def _create_account(txn: Any, new: NewAccount) -> Outcome:
+def _create_account(txn: Any, new: NewAccount) -> UserID:
     """One transaction: what raises here leaves nothing behind."""
     user_id, name = str(new.user_id), new.user_id.name_key
     # The key first: of several calls with one key, all but one find what that one has made.
     txn.execute(
-        "INSERT INTO registrations VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        (new.key, user_id, new.created_ms),
+        "INSERT INTO registrations VALUES (?, ?) ON CONFLICT DO NOTHING", (new.key, user_id)
     )
     if not txn.rowcount:
-        made = _outcome(txn, new.key)
+        made = _made_by(txn, new.key)
         assert made is not None
         return made
     if new.upgrades_guest:
@@ -158,15 +155,13 @@ def _create_account(txn: Any, new: NewAccount) -> Outcome:
         )
         if not txn.rowcount:
             raise UsernameTaken()
-    return Outcome(key=new.key, user_id=new.user_id, created_ms=new.created_ms)
+    return new.user_id
 
 
-def _outcome(txn: Any, key: str) -> Optional[Outcome]:
-    txn.execute("SELECT user_id, created_ms FROM registrations WHERE key = ?", (key,))
+def _made_by(txn: Any, key: str) -> Optional[UserID]:
+    txn.execute("SELECT user_id FROM registrations WHERE key = ?", (key,))
     row = txn.fetchone()
-    if row is None:
-        return None
-    return Outcome(key=key, user_id=UserID.parse(row[0]), created_ms=row[1], replayed=True)
+    return None if row is None else UserID.parse(row[0])
 
 
 def _next_number(txn: Any) -> int:

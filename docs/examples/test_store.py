@@ -37,7 +37,7 @@ class DeviceTests(DevicesContract, TestCase):
         return self.store, self.store  # the IDevices and the IAuth
 
     async def add_user(self, localpart: str) -> UserID:
-        return (await self.store.create_account(account(localpart, localpart))).user_id
+        return await self.store.create_account(account(localpart, localpart))
 
     async def deactivate(self, user_id: UserID) -> None:
         await self.store.deactivate(user_id)

@@ -52,7 +52,7 @@ class Blocking:
         if passes or not await self._is_full():
             return
         # This registration itself may have taken the last place, and be repeated (contract B8.4).
-        if await self.accounts.outcome(registration.key) is None:
+        if await self.accounts.made_by(registration.key) is None:
             raise ServerFull(self.config.admin_contact)
 
     async def check_login(self, user: User) -> None:

@@ -4,7 +4,8 @@ Two systems cannot share a transaction, so each step is idempotent under the acc
 own record of the key is written before and after them:
 
 1. ``claim`` writes the key, with a recovery job in case this process dies or the store fails.
-2. The homeserver's store makes the account, its device list the device.
+2. The homeserver's store makes the account, its device list the device. A store that has the
+   devices makes both at once (IAccountStoreWithDevices).
 3. ``complete`` records the outcome, finishes the session and writes the account's jobs.
 
 A client that repeats the request repeats the steps with the same key. If no request comes, the
@@ -51,7 +52,8 @@ RECOVERY = "finish_registration"
 @implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
 class EmbeddedWriter:
-    """``embedded_accounts`` is our own record of the keys."""
+    """``embedded_accounts`` is our own record of the keys. ``accounts_have_devices``: ``accounts``
+    is an IAccountStoreWithDevices, which has written the device of an account that it has made."""
 
     accounts: IAccountStore
     devices: IDevices
@@ -63,6 +65,7 @@ class EmbeddedWriter:
     start_jobs: Callable[[Sequence[NewJob]], None]
     on_created: Sequence[OnCreated] = ()
     on_logged_in: Sequence[OnLoggedIn] = ()
+    accounts_have_devices: bool = False
 
     async def create_account(self, new: NewAccount) -> Created:
         # Operators see a job's id. The key may be a UIA session's id, which is a secret.
@@ -86,9 +89,10 @@ class EmbeddedWriter:
     async def repeat(self, outcome: Outcome) -> Created:
         login = None
         if outcome.terms is not None:
-            issued = self.logins.issue(outcome.user_id, outcome.terms, outcome.key)
-            # A homeserver that makes its own tokens is asked for the same ones again.
-            login = await self.devices.register(outcome.user_id, NewDevice(login=issued))
+            login = self.logins.issue(outcome.user_id, outcome.terms, outcome.key)
+            if not self.accounts_have_devices:
+                # A homeserver that makes its own tokens is asked for the same ones again.
+                login = await self.devices.register(outcome.user_id, NewDevice(login=login))
         return Created(user_id=outcome.user_id, login=login, replayed=True)
 
     async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
@@ -108,7 +112,7 @@ class EmbeddedWriter:
     async def recover(self, job: Job) -> None:
         """The handler of RECOVERY jobs: finish or release what a request has begun."""
         new = self._with_jobs(parse_account(job.payload, self.logins.issue))
-        made = await self.accounts.outcome(new.key)
+        made = await self.accounts.made_by(new.key)
         if made is None:
             await self.embedded_accounts.release(new, job.job_id)
             return
@@ -118,14 +122,16 @@ class EmbeddedWriter:
             # The account was deactivated meanwhile: there is nothing left to finish.
             await self.embedded_accounts.release(new, job.job_id)
 
-    async def _finish(self, new: NewAccount, made: Outcome, recovery_id: str) -> Created:
-        if made.user_id != new.user_id:
+    async def _finish(self, new: NewAccount, made: UserID, recovery_id: str) -> Created:
+        if made != new.user_id:
             # Before a crash the store made this key's account under another name.
             terms = new.device.login.terms if new.device else None
-            new = self._replanned(new, made.user_id, terms)
+            new = self._replanned(new, made, terms)
         login = None
         if new.device is not None:
-            login = await self.devices.register(new.user_id, new.device)
+            login = new.device.login
+            if not self.accounts_have_devices:
+                login = await self.devices.register(new.user_id, new.device)
         jobs = await self.embedded_accounts.complete(new, recovery_id)
         # Exactly one caller completes the key: it counts as the one that has made the account,
         # though the store may have made its part earlier.

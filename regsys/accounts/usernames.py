@@ -95,8 +95,8 @@ class Usernames:
                 await self.check_elsewhere(user_id)
             return guest
         except (UsernameTaken, UnknownToken):
-            made = None if key is None else await self.accounts.outcome(key)
-            if made is None or made.user_id != user_id:
+            made = None if key is None else await self.accounts.made_by(key)
+            if made != user_id:
                 raise
             return None
 

@@ -10,8 +10,9 @@ from zope.interface import implementer
 from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.post_registration import PostRegistration
 from regsys.credentials.access_tokens import Logins
-from regsys.interfaces import IAccountStore, IDevices, IRegistrationWriter
+from regsys.interfaces import IDevices, IRegistrationWriter
 from regsys.model import Created, Login, NewAccount, NewDevice, NewJob, Outcome, Secret, UserID
+from regsys.storage.users import Also, UserStore
 
 # Called with each account that was made, not with those that a repeated key finds.
 OnCreated = Callable[[NewAccount], None]
@@ -22,9 +23,13 @@ OnLoggedIn = Callable[[UserID, NewDevice], None]
 @implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
 class LocalWriter:
-    """Over a store that keeps accounts and devices together."""
+    """Over our own tables. ``also``, if there is one, writes the rows of a homeserver that has its
+    tables in the same database: ``also(txn, new)`` gets the driver's cursor, in the account's
+    transaction. What it raises is raised by ``create_account``, and nothing is written. It may be
+    called again for the same account, after a transaction that was not committed.
+    """
 
-    accounts: IAccountStore
+    accounts: UserStore
     devices: IDevices
     logins: Logins
     post_registration: PostRegistration
@@ -32,9 +37,10 @@ class LocalWriter:
     start_jobs: Callable[[Sequence[NewJob]], None]
     on_created: Sequence[OnCreated] = ()
     on_logged_in: Sequence[OnLoggedIn] = ()
+    also: Optional[Also] = None
 
     async def create_account(self, new: NewAccount) -> Created:
-        outcome = await self.accounts.create_account(new)
+        outcome = await self.accounts.write(new, self.also)
         if outcome.replayed:
             return await self.repeat(outcome)
         if outcome.jobs:

@@ -11,6 +11,7 @@ tests for most interfaces of ``homeserver``: run it against your implementation.
 
 from regsys.interfaces.homeserver import (
     IAccountStore,
+    IAccountStoreWithDevices,
     IAppservices,
     IAuth,
     IBlocking,
@@ -46,6 +47,7 @@ from regsys.interfaces.internal import (
 __all__ = [
     "IAccountData",
     "IAccountStore",
+    "IAccountStoreWithDevices",
     "IAppservices",
     "IAuth",
     "IBlocking",

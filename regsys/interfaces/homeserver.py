@@ -18,7 +18,6 @@ from regsys.model import (
     NewAccount,
     NewDevice,
     NewRoom,
-    Outcome,
     Pusher,
     Registration,
     Requester,
@@ -40,22 +39,30 @@ class IAccountStore(Interface):
         """The next number for a generated name. No number is returned twice, not even after a
         restart, and it is not derived from the accounts that exist (contract B2.5)."""
 
-    def create_account(new: NewAccount) -> Awaitable[Outcome]:
+    def create_account(new: NewAccount) -> Awaitable[UserID]:
         """Create the account in one transaction, once for each ``new.key`` (contract B2.3).
 
-        If the key has created an account before, return that account's Outcome, ``replayed``,
-        and write nothing. After a lost connection the call is repeated: the key makes that safe.
-        A store that keeps devices too writes ``new.device`` in the same transaction and returns
-        its terms; one that leaves them to IDevices returns ``terms=None``. ``new.jobs`` are for
-        regsys's own store; ignore them.
+        Returns its user. If the key has created an account before, return that account's user,
+        whatever name ``new`` has, and write nothing: after a lost connection the call is repeated.
+        ``new.device`` is for IDevices, unless this is an IAccountStoreWithDevices. ``new.jobs``
+        are regsys's own; ignore them.
 
         Raises UsernameTaken (a unique key decides, not a look before), UnknownToken if
-        ``upgrades_guest`` and the account is not a guest's any more, ThreepidInUse and
-        InvalidRegistrationToken. Then nothing was written.
+        ``upgrades_guest`` and the account is not a guest's any more, and ThreepidInUse. Then
+        nothing was written.
         """
 
-    def outcome(key: str) -> Awaitable[Optional[Outcome]]:
-        """The Outcome of the account that this key has created; None if it has created none."""
+    def made_by(key: str) -> Awaitable[Optional[UserID]]:
+        """The user whose account this key has created; None if it has created none."""
+
+
+class IAccountStoreWithDevices(IAccountStore):
+    """An account store that keeps the devices, too. It has no further method.
+
+    ``create_account`` writes ``new.device``, if there is one, with its tokens, in the account's
+    transaction. IDevices.register is then called only for accounts that exist already. The tokens
+    must be those of ``new.device.login``.
+    """
 
 
 class IDevices(Interface):

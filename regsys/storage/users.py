@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Callable, Optional
 
 import attr
 from zope.interface import implementer
@@ -23,6 +23,10 @@ from regsys.storage import (
 )
 from regsys.storage.database import Database, Transaction
 
+# Writes rows of a homeserver's own, which has tables in the same database: called with the
+# driver's cursor, between BEGIN and COMMIT, and with the account.
+Also = Callable[[Any, NewAccount], None]
+
 
 @implementer(IAccountStore, IUserLookup, IAccountData)
 @attr.define(eq=False)
@@ -40,14 +44,19 @@ class UserStore:
     async def next_number(self) -> int:
         return await self.db.autocommit("next_number", _next_number)
 
-    async def create_account(self, new: NewAccount) -> Outcome:
+    async def create_account(self, new: NewAccount) -> UserID:
+        return (await self.write(new)).user_id
+
+    async def write(self, new: NewAccount, also: Optional[Also] = None) -> Outcome:
+        """As ``create_account``, with the device and the jobs. ``also`` is called last in the
+        account's transaction, unless the key has created an account before."""
         may_be_first = new.is_real and not self._has_real_users
-        outcome = await self.db.transaction("create_account", create_account, new, may_be_first)
+        outcome = await self.db.transaction("create_account", _create, new, may_be_first, also)
         self._has_real_users |= may_be_first
         return outcome
 
-    async def outcome(self, key: str) -> Optional[Outcome]:
-        return await self.db.autocommit("outcome", idempotency_keys.find, key)
+    async def made_by(self, key: str) -> Optional[UserID]:
+        return await self.db.autocommit("made_by", _made_by, key)
 
     async def delete_for(self, user_id: UserID) -> None:
         """Deactivate the account: it loses its password and devices, and its name stays taken."""
@@ -58,7 +67,7 @@ class UserStore:
         return await self.db.autocommit("approve_user", _approve, localpart)
 
 
-def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Outcome:
+def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optional[Also]) -> Outcome:
     """Write everything that belongs to the account; after an exception nothing is written.
 
     ``may_be_first``: this process knows of no real user yet, so this one may be the first.
@@ -83,6 +92,8 @@ def create_account(txn: Transaction, new: NewAccount, may_be_first: bool) -> Out
         devices.put(txn, new.user_id, new.device)
     sessions.finish(txn, new)
     written = jobs.insert_held(txn, new.jobs, new.created_ms)
+    if also is not None:
+        also(txn.cursor, new)
     return Outcome(
         key=new.key,
         user_id=new.user_id,
@@ -121,6 +132,11 @@ def _deactivate(txn: Transaction, user_id: UserID) -> None:
         (str(user_id),),
     )
     devices.remove(txn, user_id, None)
+
+
+def _made_by(txn: Transaction, key: str) -> Optional[UserID]:
+    found = idempotency_keys.find(txn, key)
+    return None if found is None else found.user_id
 
 
 def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:

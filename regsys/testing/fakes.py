@@ -33,7 +33,6 @@ from regsys.model import (
     Login,
     NewAccount,
     NewDevice,
-    Outcome,
     Pusher,
     Requester,
     Secret,
@@ -52,7 +51,7 @@ class MemoryAccounts:
     by_name: dict[str, NewAccount] = attr.field(factory=dict)
     threepids: dict[tuple[str, str], tuple[UserID, AccountThreepid]] = attr.field(factory=dict)
     deactivated: set[UserID] = attr.field(factory=set)
-    _outcomes: dict[str, Outcome] = attr.field(factory=dict)
+    _made: dict[str, UserID] = attr.field(factory=dict)
     _numbers: Iterator[int] = attr.field(factory=lambda: count(1))
 
     async def is_taken(self, localpart: str) -> bool:
@@ -61,8 +60,8 @@ class MemoryAccounts:
     async def next_number(self) -> int:
         return next(self._numbers)
 
-    async def create_account(self, new: NewAccount) -> Outcome:
-        earlier = await self.outcome(new.key)
+    async def create_account(self, new: NewAccount) -> UserID:
+        earlier = await self.made_by(new.key)
         if earlier is not None:
             return earlier
         name = new.user_id.name_key
@@ -78,13 +77,11 @@ class MemoryAccounts:
         self.by_name[name] = new
         for item in new.threepids:
             self.put(new.user_id, item, new.created_ms)
-        outcome = Outcome(key=new.key, user_id=new.user_id, created_ms=new.created_ms)
-        self._outcomes[new.key] = outcome
-        return outcome
+        self._made[new.key] = new.user_id
+        return new.user_id
 
-    async def outcome(self, key: str) -> Optional[Outcome]:
-        made = self._outcomes.get(key)
-        return None if made is None else attr.evolve(made, replayed=True)
+    async def made_by(self, key: str) -> Optional[UserID]:
+        return self._made.get(key)
 
     def put(self, user_id: UserID, item: Threepid, now_ms: int) -> None:
         """Give the user this 3PID."""

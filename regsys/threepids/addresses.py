@@ -227,6 +227,6 @@ class NewcomersThreepids:
         repeated."""
         for threepid in threepids:
             if await self.is_taken(threepid.medium, threepid.address):
-                if await self.accounts.outcome(key) is None:
+                if await self.accounts.made_by(key) is None:
                     raise ThreepidInUse()
                 return

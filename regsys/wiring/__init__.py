@@ -15,6 +15,7 @@ from regsys.config import Config
 from regsys.credentials.access_tokens import TokenAuth
 from regsys.interfaces import (
     IAccountStore,
+    IAccountStoreWithDevices,
     IAppservices,
     IAuth,
     IBlocking,
@@ -28,6 +29,7 @@ from regsys.interfaces import (
     IUserLookup,
 )
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
+from regsys.storage.users import Also
 from regsys.threepids.changes import EmbeddedThreepids
 from regsys.wiring import accounts, activity
 from regsys.wiring import threepids as threepid_wiring
@@ -49,12 +51,15 @@ def standalone(
     blocking: Optional[IBlocking] = None,
     services: Optional[IAppservices] = None,
     signer: Optional[IRequestSigner] = None,
+    also: Optional[Also] = None,
     process: Optional[Process] = None,
     hooks: Optional[Hooks] = None,
 ) -> Subsystem:
     """A subsystem over regsys's own tables: what ``regsys serve`` runs.
 
     ``clock`` is the reactor. The arguments from ``rooms`` to ``signer`` are those of ``embedded``.
+    ``also`` is for a homeserver whose tables are in the same database: it writes its own rows in
+    each account's transaction (``LocalWriter``).
     If ``process`` is None, the one that the configuration names is prepared and opened, which
     blocks: call this before the reactor runs.
     """
@@ -87,6 +92,7 @@ def standalone(
         start_jobs=parts.held_jobs.put,
         on_created=(metrics.registered, *active.on_created),
         on_logged_in=(metrics.logged_in, *active.on_logged_in),
+        also=also,
     )
     return assemble(parts, stores, planned, consents, writer, active=active)
 
@@ -155,5 +161,6 @@ def embedded(
         start_jobs=parts.held_jobs.put,
         on_created=(metrics.registered,),
         on_logged_in=(metrics.logged_in,),
+        accounts_have_devices=bool(IAccountStoreWithDevices.providedBy(store)),
     )
     return assemble(parts, stores, planned, consents, writer, recovery=writer.recover)

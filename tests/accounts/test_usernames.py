@@ -21,7 +21,7 @@ from regsys.errors import (
     UsernameTaken,
 )
 from regsys.interfaces import IAccountStore, IAuth
-from regsys.model import Outcome, Secret, UserID
+from regsys.model import Secret, UserID
 from regsys.testing import MemoryAppservices, provides
 from tests.support.naming import SERVER, Accounts, Auth, UsernamesCase, user
 
@@ -133,8 +133,7 @@ class TakenTests(UsernamesCase):
         """A name that this very registration has taken before, under its key, passes; so does a
         guest's name whose token is dead since. A name that another registration has taken does
         not."""
-        made = Outcome(key="key", user_id=user("taken"), created_ms=0)
-        self.accounts.outcomes["key"] = made
+        self.accounts.made["key"] = user("taken")
         self.accounts.taken.add("other")
         dead = Secret("dead")
         self.assertIsNone(self.check("taken", key="key"))

@@ -16,7 +16,7 @@ from regsys.errors import (
     UsernameReserved,
     UsernameTaken,
 )
-from regsys.model import Outcome, Secret, UserID
+from regsys.model import Secret, UserID
 from regsys.outbound.homeserver_accounts import HomeserverAccounts
 from regsys.testing import MemoryAppservices
 from tests.support.fakes import stands_for
@@ -72,7 +72,7 @@ class ElsewhereTests(UsernamesCase):
         """Nor is it asked for a name that this key, this session or this guest has here already:
         the account there is ours."""
         self.accounts.taken.add("alice")
-        self.accounts.outcomes["key"] = Outcome(key="key", user_id=user("alice"), created_ms=1)
+        self.accounts.made["key"] = user("alice")
         self.assertIsNone(self.check("alice", key="key"))
         self.assertIsNone(self.check("alice", assigned_user_id=user("alice")))
         self.assertEqual(self.check("42", guest_access_token=Secret("guest")), user("42"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 from treq.testing import StubTreq
 
@@ -77,7 +77,7 @@ class LoginTests(BridgeCase):
         """The store is told which devices belong to a service's users: those that the service logs
         in, also with the registration, and no others."""
         written: list[tuple[str, bool]] = []
-        register, create = DeviceStore.register, UserStore.create_account
+        register, create = DeviceStore.register, UserStore.write
 
         def note(user_id: UserID, device: Optional[NewDevice]) -> None:
             if device is not None:
@@ -87,12 +87,12 @@ class LoginTests(BridgeCase):
             note(user_id, device)
             return await register(store, user_id, device)
 
-        async def noting_accounts(store: UserStore, new: NewAccount) -> Outcome:
+        async def noting_accounts(store: UserStore, new: NewAccount, also: Any) -> Outcome:
             note(new.user_id, new.device)
-            return await create(store, new)
+            return await create(store, new, also)
 
         self.patch(DeviceStore, "register", noting_devices)
-        self.patch(UserStore, "create_account", noting_accounts)
+        self.patch(UserStore, "write", noting_accounts)
         self.log_in()
         self.made("_irc_bob")
         self.register("carol")

@@ -61,7 +61,7 @@ class OwnAccounts(Tables):
         """It is refused with this error, and every table is as it was before."""
         before = await self.contents()
         try:
-            made = await UserStore(self.db).create_account(new)
+            made = await UserStore(self.db).write(new)
         except error:
             self.assertEqual(await self.contents(), before)
         else:
@@ -135,7 +135,7 @@ class OwnAccounts(Tables):
         new = account("key", device=device("token", valid_until_ms=NOW_MS + 5))
         await UserStore(self.db).create_account(new)
         before = await self.contents()
-        again = await UserStore(self.db).create_account(
+        again = await UserStore(self.db).write(
             account("key", device=device("another", "LAPTOP"), jobs=(NewJob(kind="greet"),))
         )
         self.assertEqual(again.terms, new.device.login.terms)
@@ -178,7 +178,7 @@ class OwnAccounts(Tables):
             (account("guest", "1", is_guest=True, jobs=tuple(jobs[:2])), jobs[:2]),
             (upgrade("user", "1", jobs=tuple(jobs[2:])), jobs[3:]),
         ):
-            outcome = await UserStore(self.db).create_account(new)
+            outcome = await UserStore(self.db).write(new)
             self.assertEqual(list(outcome.jobs), written)
         self.assertEqual(
             sorted(await self.rows("SELECT job_id FROM jobs")), [("always",), ("one",), ("two",)]

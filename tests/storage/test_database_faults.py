@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
-from regsys.model import NewAccount, NewJob, Outcome, Threepid
+from regsys.model import NewAccount, NewJob, Outcome, Threepid, UserID
 from regsys.storage.database import ATTEMPTS
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
@@ -72,7 +72,7 @@ class AccountFaults:
         """Make the account on a database with this fault; also what it leaves must be right."""
         database = FaultyDatabase(*self.place, self.clock, fault, when)
         started = self.clock.seconds()
-        ended = faults.finish(self.clock, UserStore(database).create_account(new))
+        ended = faults.finish(self.clock, UserStore(database).write(new))
         ended.addErrback(lambda failure: failure.trap(Unavailable) and failure.value)
         self.times = database.times
         self.waited_s = self.clock.seconds() - started
@@ -80,12 +80,12 @@ class AccountFaults:
         self.assertEqual(invariants.broken(self.db.pool.connection), {})
         return self.successResultOf(ended)
 
-    def made(self: Any, new: NewAccount) -> Optional[Outcome]:
-        """What there is of it; the invariants have shown that it is complete."""
+    def made(self: Any, new: NewAccount) -> Optional[UserID]:
+        """The account's user, if there is one; the invariants have shown that it is complete."""
         users = UserStore(self.db)
-        outcome = self.wait(users.outcome(new.key))
-        self.assertEqual(self.wait(users.is_taken(new.user_id.localpart)), outcome is not None)
-        return outcome
+        made = self.wait(users.made_by(new.key))
+        self.assertEqual(self.wait(users.is_taken(new.user_id.localpart)), made is not None)
+        return made
 
     def each(
         self: Any, kinds: Mapping[str, Fault], check: Callable[[NewAccount, str, str], None]
@@ -147,7 +147,8 @@ class AccountFaults:
         """Once the database works again the same call makes the account."""
         outcome = self.create(new, lambda connection: None, lambda name: False)
         self.assertEqual(outcome.user_id, new.user_id)
-        self.assertEqual(self.made(new).terms, new.device.login.terms)
+        self.assertEqual(outcome.terms, new.device.login.terms)
+        self.assertEqual(self.made(new), new.user_id)
 
 
 class SQLiteTests(OnSQLite, AccountFaults, SynchronousTestCase):

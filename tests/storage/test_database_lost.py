@@ -49,14 +49,14 @@ def jobs(*names: str) -> Sequence[NewJob]:
 async def create_account(sound: Stores, other: Stores) -> Any:
     await sound.sessions.add(session("key"), 1)
     more = {"session_id": "key", "session_until_ms": LATER_MS, "jobs": tuple(jobs("one"))}
-    made = await other.users.create_account(account("key", device=pair("first"), **more))
+    made = await other.users.write(account("key", device=pair("first"), **more))
     # The second try finds what the first has made; its jobs are begun when their lease is over.
     return attr.evolve(made, replayed=False, jobs=())
 
 
 async def upgrade_guest(sound: Stores, other: Stores) -> Any:
     await sound.users.create_account(account("guest", "1", is_guest=True))
-    made = await other.users.create_account(upgrade("key", "1", device=pair("first")))
+    made = await other.users.write(upgrade("key", "1", device=pair("first")))
     return attr.evolve(made, replayed=False)
 
 

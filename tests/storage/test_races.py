@@ -34,7 +34,7 @@ def pair(name: str) -> NewDevice:
 
 
 def create(new: NewAccount) -> Step:
-    return lambda stores: stores.users.create_account(new)
+    return lambda stores: stores.users.write(new)
 
 
 async def nothing(stores: Stores) -> None:
@@ -207,7 +207,7 @@ class TokenRaces(RaceCase):
     beside = ("an outcome with a login has its device and its tokens",)
 
     async def before(self, stores: Stores) -> None:
-        await stores.users.create_account(account("key", device=pair("first")))
+        await stores.users.write(account("key", device=pair("first")))
         await stores.devices.succeed(access_hash("first"), ALICE, login("second", **TERMS))
 
     def succeed(self, name: str) -> Step:

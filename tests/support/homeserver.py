@@ -13,7 +13,7 @@ from zope.interface import implementer
 from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
 from regsys.accounts.post_registration import PostRegistration
-from regsys.interfaces import IJobPlanner
+from regsys.interfaces import IAccountStoreWithDevices, IJobPlanner
 from regsys.jobs import Handler, HeldJobs, JobRunner
 from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob, UserID
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
@@ -91,6 +91,20 @@ class Watched:
         return call
 
 
+@implementer(IAccountStoreWithDevices)
+class AccountsWithDevices(MemoryAccounts):
+    """Accounts that are made with their device, and not by ``register``."""
+
+    devices: MemoryDevices
+
+    async def create_account(self, new: NewAccount) -> UserID:
+        is_known = await self.made_by(new.key) is not None
+        user_id = await super().create_account(new)
+        if new.device is not None and not is_known:
+            await self.devices.register(user_id, new.device)
+        return user_id
+
+
 @implementer(IJobPlanner)
 class Greetings:
     """Every account is to be greeted."""
@@ -113,11 +127,15 @@ class Homeserver:
     ``named`` the names in these jobs, ``addresses`` their addresses, ``counted`` the accounts that
     were made."""
 
-    def __init__(self, case: TestCase) -> None:
+    def __init__(self, case: TestCase, with_devices: bool = False) -> None:
+        """``with_devices``: its account store writes the devices, too."""
         self.clock = Clock()
         self.clock.advance(NOW_MS / 1000)
-        self.accounts = MemoryAccounts()
+        self.with_devices = with_devices
+        self.accounts = AccountsWithDevices() if with_devices else MemoryAccounts()
         self.devices = MemoryDevices(self.accounts)
+        if isinstance(self.accounts, AccountsWithDevices):
+            self.accounts.devices = self.devices
         self.auth = MemoryAuth(self.devices)
         self.db = memory_database(case, self.clock)
         self.failed_jobs = FailedJobs(case)
@@ -146,6 +164,7 @@ class Homeserver:
             start_jobs=held.put,
             deactivation=self.deactivation(held.put),
             on_created=(self.counted.append,),
+            accounts_have_devices=self.with_devices,
         )
         runner = JobRunner(
             JobStore(self.db),

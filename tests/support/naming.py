@@ -15,7 +15,7 @@ from regsys.accounts.usernames import Usernames
 from regsys.config import RegistrationConfig
 from regsys.errors import RegistrationError
 from regsys.interfaces import IAccountStore, IAuth
-from regsys.model import NewAccount, Outcome, Requester, Secret, UserID
+from regsys.model import NewAccount, Requester, Secret, UserID
 from regsys.testing import MemoryAppservices
 
 SERVER = "s.example"
@@ -28,7 +28,7 @@ class Accounts:
 
     taken: set[str] = attr.field(factory=set)
     number: int = 0
-    outcomes: dict[str, Outcome] = attr.field(factory=dict)
+    made: dict[str, UserID] = attr.field(factory=dict)
 
     async def is_taken(self, localpart: str) -> bool:
         return localpart.lower() in self.taken
@@ -37,11 +37,11 @@ class Accounts:
         self.number += 1
         return self.number
 
-    async def create_account(self, new: NewAccount) -> Outcome:
+    async def create_account(self, new: NewAccount) -> UserID:
         raise AssertionError("asking for a name writes nothing")
 
-    async def outcome(self, key: str) -> Optional[Outcome]:
-        return self.outcomes.get(key)
+    async def made_by(self, key: str) -> Optional[UserID]:
+        return self.made.get(key)
 
 
 @implementer(IAuth)

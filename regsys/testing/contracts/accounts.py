@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Sequence
 
-import attr
-
 from regsys.errors import UnknownToken, UsernameTaken
 from regsys.interfaces import IAccountStore
-from regsys.model import Outcome, UserID
+from regsys.model import UserID
 from regsys.testing.contracts.case import (
     NEIGHBOUR,
     NOW_MS,
@@ -47,16 +45,14 @@ class AccountStoreContract(Contract):
         self.addCleanup(self._unharmed, store, made)
         return store
 
-    async def _unharmed(self, store: IAccountStore, made: Sequence[Outcome]) -> None:
-        for outcome in made:
-            found = await store.outcome(outcome.key)
-            assert found is not None, outcome.key
-            self.assertEqual(attr.evolve(found, replayed=False), attr.evolve(outcome, jobs=()))
-            self.assertTrue(await store.is_taken(outcome.user_id.localpart))
+    async def _unharmed(self, store: IAccountStore, made: Sequence[UserID]) -> None:
+        for user_id in made:
+            self.assertEqual(await store.made_by(user_id.localpart), user_id)
+            self.assertTrue(await store.is_taken(user_id.localpart))
         # The user is not a guest, and the guest still is one.
         await self.refusal(UnknownToken, store.create_account(upgrade("of a user", NEIGHBOUR)))
         upgraded = await store.create_account(upgrade("of a guest", GUEST))
-        self.assertEqual((upgraded.user_id, upgraded.replayed), (user(GUEST), False))
+        self.assertEqual(upgraded, user(GUEST))
 
     # --- Making an account ---------------------------------------------------------------
 
@@ -65,13 +61,9 @@ class AccountStoreContract(Contract):
         provides(IAccountStore, self.make())
 
     async def test_created(self) -> None:
-        """A new account's Outcome has its key, its user and when it was created."""
+        """A new account's user is returned."""
         store = await self.beside_others()
-        outcome = await store.create_account(account("key"))
-        made = (outcome.key, outcome.user_id, outcome.created_ms)
-        self.assertEqual(made, ("key", user("alice"), NOW_MS))
-        self.assertTrue(outcome.finished)
-        self.assertFalse(outcome.replayed)
+        self.assertEqual(await store.create_account(account("key")), user("alice"))
 
     async def test_nameIsTakenWhateverItsCase(self) -> None:
         """A name is free until an account has it, and then taken in every spelling."""
@@ -87,7 +79,7 @@ class AccountStoreContract(Contract):
         await store.create_account(account("first", "alice"))
         for number, name in enumerate(SPELLINGS):
             await self.refusal(UsernameTaken, store.create_account(account(f"{number}", name)))
-            self.assertIsNone(await store.outcome(f"{number}"))
+            self.assertIsNone(await store.made_by(f"{number}"))
 
     async def test_deactivatedAccountKeepsItsName(self) -> None:
         """No other account gets the name of a deactivated one."""
@@ -105,19 +97,17 @@ class AccountStoreContract(Contract):
             for number in range(CONTENDERS)
         ]
         ended = await together(asked)
-        self.assertEqual(sum(isinstance(item, Outcome) for item in ended), 1, ended)
+        self.assertEqual(sum(isinstance(item, UserID) for item in ended), 1, ended)
         self.assertEqual(sum(isinstance(item, UsernameTaken) for item in ended), CONTENDERS - 1)
 
     # --- Keys ----------------------------------------------------------------------------
 
-    async def test_outcome(self) -> None:
-        """The outcome of a key is found; a key that has created nothing has none."""
+    async def test_madeBy(self) -> None:
+        """The user that a key has created is found; a key that has created nothing has none."""
         store = await self.beside_others()
-        self.assertIsNone(await store.outcome("key"))
+        self.assertIsNone(await store.made_by("key"))
         made = await store.create_account(account("key"))
-        found = await store.outcome("key")
-        assert found is not None
-        self.assertEqual((found.user_id, found.terms), (made.user_id, made.terms))
+        self.assertEqual(await store.made_by("key"), made)
 
     async def test_sameKeySameAccount(self) -> None:
         """The same key again returns the account that it has created, and creates no other."""
@@ -125,9 +115,7 @@ class AccountStoreContract(Contract):
         first = await store.create_account(account("key", "alice"))
         for name in ("alice", "bob"):
             again = await store.create_account(account("key", name, created_ms=NOW_MS + 1))
-            self.assertTrue(again.replayed)
-            self.assertEqual(again.user_id, first.user_id)
-            self.assertEqual((again.terms, again.created_ms), (first.terms, first.created_ms))
+            self.assertEqual(again, first)
         self.assertFalse(await store.is_taken("bob"))
 
     async def test_sameKeyAtOnce(self) -> None:
@@ -135,10 +123,8 @@ class AccountStoreContract(Contract):
         store = await self.beside_others()
         names = [f"user{number}" for number in range(CONTENDERS)]
         ended = await together(store.create_account(account("key", name)) for name in names)
-        outcomes = [item for item in ended if isinstance(item, Outcome)]
-        self.assertEqual(len(outcomes), CONTENDERS, ended)
-        self.assertEqual(len({outcome.user_id for outcome in outcomes}), 1)
-        self.assertEqual(sum(not outcome.replayed for outcome in outcomes), 1)
+        self.assertEqual(len(set(ended)), 1, ended)
+        self.assertIsInstance(ended[0], UserID)
         self.assertEqual(sum([await store.is_taken(name) for name in names]), 1)
 
     async def test_refusedKeyMayTryAgain(self) -> None:
@@ -146,8 +132,7 @@ class AccountStoreContract(Contract):
         store = await self.beside_others()
         await store.create_account(account("first"))
         await self.refusal(UsernameTaken, store.create_account(account("second")))
-        outcome = await store.create_account(account("second", "bob"))
-        self.assertEqual((outcome.user_id, outcome.replayed), (user("bob"), False))
+        self.assertEqual(await store.create_account(account("second", "bob")), user("bob"))
 
     # --- Guests --------------------------------------------------------------------------
 
@@ -155,9 +140,8 @@ class AccountStoreContract(Contract):
         """A guest becomes a user under its own name; the same key again returns the same."""
         store = await self.beside_others()
         await store.create_account(account("guest", "1", is_guest=True))
-        for replayed in (False, True):
-            outcome = await store.create_account(upgrade("user", "1"))
-            self.assertEqual((outcome.user_id, outcome.replayed), (user("1"), replayed))
+        for _ in range(2):
+            self.assertEqual(await store.create_account(upgrade("user", "1")), user("1"))
 
     async def test_upgradeHappensOnce(self) -> None:
         """Of several concurrent upgrades of a guest one succeeds; the others raise UnknownToken."""
@@ -165,9 +149,9 @@ class AccountStoreContract(Contract):
         await store.create_account(account("guest", "1", is_guest=True))
         keys = [f"{number}" for number in range(CONTENDERS)]
         ended = await together(store.create_account(upgrade(key, "1")) for key in keys)
-        self.assertEqual(sum(isinstance(item, Outcome) for item in ended), 1, ended)
+        self.assertEqual(sum(isinstance(item, UserID) for item in ended), 1, ended)
         self.assertEqual(sum(isinstance(item, UnknownToken) for item in ended), CONTENDERS - 1)
-        self.assertEqual(sum([await store.outcome(key) is not None for key in keys]), 1)
+        self.assertEqual(sum([await store.made_by(key) is not None for key in keys]), 1)
 
     async def test_onlyAGuestIsUpgraded(self) -> None:
         """A user who is not a guest, or does not exist, cannot be upgraded."""
@@ -175,7 +159,7 @@ class AccountStoreContract(Contract):
         await store.create_account(account("user", "alice"))
         for name in ("alice", "nobody"):
             await self.refusal(UnknownToken, store.create_account(upgrade("key", name)))
-        self.assertIsNone(await store.outcome("key"))
+        self.assertIsNone(await store.made_by("key"))
         self.assertFalse(await store.is_taken("nobody"))
 
     async def test_deactivatedGuestIsNotUpgraded(self) -> None:
@@ -184,7 +168,7 @@ class AccountStoreContract(Contract):
         await store.create_account(account("guest", "1", is_guest=True))
         await self.deactivate(user("1"))
         await self.refusal(UnknownToken, store.create_account(upgrade("key", "1")))
-        self.assertIsNone(await store.outcome("key"))
+        self.assertIsNone(await store.made_by("key"))
 
     # --- Numbers -------------------------------------------------------------------------
 
