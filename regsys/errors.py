@@ -5,6 +5,33 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Optional
 
+# What homeservers raise and catch. The others reach clients, and may change.
+__all__ = [
+    "AwaitingApproval",
+    "Forbidden",
+    "InvalidParam",
+    "InvalidUsername",
+    "LimitExceeded",
+    "LoginFailed",
+    "MissingToken",
+    "PasswordRefused",
+    "RegistrationError",
+    "ResourceLimitExceeded",
+    "RoomRefused",
+    "RoomTaken",
+    "SmsRefused",
+    "StageFailed",
+    "ThreepidDenied",
+    "ThreepidInUse",
+    "Unavailable",
+    "UnknownToken",
+    "UserDeactivated",
+    "UserNotFound",
+    "UsernameReserved",
+    "UsernameTaken",
+    "ValidationRefused",
+]
+
 
 def sentence(text: str) -> str:
     """Returns the text, and marks it for translation."""
@@ -282,26 +309,13 @@ class PasswordNeededAgain(MissingParam):
     sentence = "Please send your password again: the server no longer has it."
 
 
-class PasswordTooShort(RegistrationError):
-    errcode = "M_PASSWORD_TOO_SHORT"
+class PasswordRefused(RegistrationError):
+    """The password does not fulfil the policy; ``errcode`` says which part of it (contract
+    B14.3)."""
 
-
-class PasswordNoDigit(RegistrationError):
-    errcode, sentence = "M_PASSWORD_NO_DIGIT", "The password must contain a digit."
-
-
-class PasswordNoSymbol(RegistrationError):
-    errcode, sentence = "M_PASSWORD_NO_SYMBOL", "The password must contain a symbol."
-
-
-class PasswordNoUppercase(RegistrationError):
-    errcode = "M_PASSWORD_NO_UPPERCASE"
-    sentence = "The password must contain an upper-case letter."
-
-
-class PasswordNoLowercase(RegistrationError):
-    errcode = "M_PASSWORD_NO_LOWERCASE"
-    sentence = "The password must contain a lower-case letter."
+    def __init__(self, errcode: str, text: str) -> None:
+        super().__init__(text)
+        self.errcode = errcode
 
 
 # --- Third-party identifiers, and the messages that validate them -----------------------------
@@ -398,41 +412,17 @@ class IdentityServerForbidden(Forbidden):
 
 
 class ValidationRefused(RegistrationError):
-    """An address was not validated. Clients look for ``success``."""
+    """An address was not validated. Clients look for ``success``.
 
-    def __init__(self) -> None:
-        super().__init__(success=False)
+    ``errcode``: M_NO_VALID_SESSION if there is no such validation session, it has expired, or the
+    client secret is wrong (clients cannot tell which); M_TOKEN_INCORRECT for a wrong code or link.
+    ``may_try_again``: another code may be the right one.
+    """
 
-
-class NoSuchValidation(ValidationRefused):
-    """There is no such validation session, it has expired, or the client secret is wrong; clients
-    cannot tell which."""
-
-    errcode = "M_NO_VALID_SESSION"
-    sentence = "This confirmation is unknown or has expired: ask for another message."
-
-
-class WrongValidationToken(ValidationRefused):
-    errcode = "M_TOKEN_INCORRECT"
-    sentence = "This code or link is not valid, or no longer valid."
-
-
-class WrongCode(WrongValidationToken):
-    """The wrong code of a text message, which has no link."""
-
-    sentence = "This code is not valid, or no longer valid."
-
-
-class NoTriesLeft(ValidationRefused):
-    errcode = "M_TOKEN_INCORRECT"
-    sentence = "Too many codes were wrong: only a link in the message is valid now."
-
-
-class CodeUsedUp(ValidationRefused):
-    """As NoTriesLeft, for a text message, which has no link."""
-
-    errcode = "M_TOKEN_INCORRECT"
-    sentence = "Too many codes were wrong: ask for another message."
+    def __init__(self, errcode: str, text: str, may_try_again: bool = False) -> None:
+        super().__init__(text, success=False)
+        self.errcode = errcode
+        self.may_try_again = may_try_again
 
 
 # --- Rooms: for the operator, no client gets them ---------------------------------------------

@@ -23,6 +23,13 @@ from twisted.logger import Logger
 
 from regsys import http, pid_file
 from regsys.config import ALL_ADDRESSES, Config, LimitsConfig, Listener, TLSFiles
+from regsys.http.connections import (
+    MOST_CONNECTIONS,
+    Connections,
+    PeerKeys,
+    counted_by_address,
+    most_connections,
+)
 from regsys.web.operations import exposition
 from regsys.wiring.subsystem import Subsystem
 
@@ -66,7 +73,7 @@ class Service(service.Service):
         # would expose them to clients.
         self._subsystem = subsystem.having(exposition(subsystem.process.metrics))
         self._reactor = reactor
-        self._connections = http.Connections.within(http.MOST_CONNECTIONS, reactor.seconds)
+        self._connections = Connections.within(MOST_CONNECTIONS, reactor.seconds)
         self._ports: list[tuple[Listener, Any]] = []
         self._stopping = False
         self._hurried = False
@@ -219,17 +226,17 @@ class Service(service.Service):
             return http.rightmost_untrusted(self._config.trusted_proxies)
         return http.first_forwarded
 
-    def _keys(self, listener: Listener) -> http.PeerKeys:
+    def _keys(self, listener: Listener) -> PeerKeys:
         """A proxy's connections carry many clients' requests and are not counted by address; if no
         proxies are named, every peer may be one."""
         proxies = self._config.trusted_proxies if listener.x_forwarded else ()
-        return http.counted_by_address(None if listener.x_forwarded and not proxies else proxies)
+        return counted_by_address(None if listener.x_forwarded and not proxies else proxies)
 
 
-def connections(limits: LimitsConfig, clock: IReactorTime) -> http.Connections:
+def connections(limits: LimitsConfig, clock: IReactorTime) -> Connections:
     """As many connections as configured, and as the process's limit of descriptors allows, which
     this raises to the hard limit."""
-    possible = http.most_connections(raise_descriptor_limit())
+    possible = most_connections(raise_descriptor_limit())
     if limits.connections is not None and limits.connections > possible:
         log.warn(
             "regsys.connections is {wanted}, but this process may open too few descriptors:"
@@ -238,7 +245,7 @@ def connections(limits: LimitsConfig, clock: IReactorTime) -> http.Connections:
             possible=possible,
         )
     total = min(limits.connections or possible, possible)
-    made = http.Connections.within(total, clock.seconds, limits.connections_per_ip)
+    made = Connections.within(total, clock.seconds, limits.connections_per_ip)
     log.info(
         "at most {total} connections at a time, {per_address} of one address",
         total=made.total,
@@ -254,7 +261,7 @@ def raise_descriptor_limit() -> int:
         # Some systems have a lower limit than the hard one.
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    return http.MOST_CONNECTIONS * 2 if soft == resource.RLIM_INFINITY else soft
+    return MOST_CONNECTIONS * 2 if soft == resource.RLIM_INFINITY else soft
 
 
 def _bind_problem(listener: Listener, error: Any) -> str:

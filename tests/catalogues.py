@@ -42,6 +42,8 @@ KEYWORDS = {
     "Unavailable": (1,),
     "UnknownPath": (1,),
     "LimitExceeded": (2,),
+    "PasswordRefused": (2,),
+    "ValidationRefused": (2,),
 }
 _NAMED = re.compile("'[a-z_.]+'")
 # Babel's own header has fields for translators, of whom we have none.

@@ -9,14 +9,7 @@ import unicodedata
 import bcrypt
 
 from regsys.config import PasswordPolicy
-from regsys.errors import (
-    InvalidParam,
-    PasswordNoDigit,
-    PasswordNoLowercase,
-    PasswordNoSymbol,
-    PasswordNoUppercase,
-    PasswordTooShort,
-)
+from regsys.errors import InvalidParam, PasswordRefused
 
 # bcrypt reads no more than this, and its library refuses longer input.
 BCRYPT_BYTES = 72
@@ -25,20 +18,27 @@ PREHASHED = "sha384:"
 
 
 def check_policy(policy: PasswordPolicy, password: str) -> None:
-    """Raise the first error of contract B14.3 that applies. A symbol is any character that is
-    neither a letter nor a digit."""
+    """Raise PasswordRefused for the first part of the policy that the password does not fulfil
+    (contract B14.3). A symbol is any character that is neither a letter nor a digit."""
     if not policy.enabled:
         return
     if len(password) < policy.minimum_length:
-        raise PasswordTooShort(f"The password needs {policy.minimum_length} characters or more.")
+        raise PasswordRefused(
+            "M_PASSWORD_TOO_SHORT",
+            f"The password needs {policy.minimum_length} characters or more.",
+        )
     if policy.require_digit and not any(map(str.isdigit, password)):
-        raise PasswordNoDigit()
+        raise PasswordRefused("M_PASSWORD_NO_DIGIT", "The password must contain a digit.")
     if policy.require_symbol and all(map(str.isalnum, password)):
-        raise PasswordNoSymbol()
+        raise PasswordRefused("M_PASSWORD_NO_SYMBOL", "The password must contain a symbol.")
     if policy.require_uppercase and not any(map(str.isupper, password)):
-        raise PasswordNoUppercase()
+        raise PasswordRefused(
+            "M_PASSWORD_NO_UPPERCASE", "The password must contain an upper-case letter."
+        )
     if policy.require_lowercase and not any(map(str.islower, password)):
-        raise PasswordNoLowercase()
+        raise PasswordRefused(
+            "M_PASSWORD_NO_LOWERCASE", "The password must contain a lower-case letter."
+        )
 
 
 def prepare(password: str, pepper: str) -> bytes:

@@ -4,7 +4,6 @@ The suites are in ``regsys.testing.contracts``; docs/embedding.md shows how to r
 """
 
 from regsys.testing import contracts
-from regsys.testing.database import InlinePool, inline_database, memory_database
 from regsys.testing.fakes import (
     MemoryAccounts,
     MemoryActiveUsers,
@@ -21,7 +20,6 @@ from regsys.testing.rooms import MemoryRoom, MemoryRooms
 from regsys.testing.system import config, memory_process, standalone
 
 __all__ = [
-    "InlinePool",
     "MemoryAccounts",
     "MemoryActiveUsers",
     "MemoryAppservices",
@@ -35,8 +33,6 @@ __all__ = [
     "MemoryThreepids",
     "config",
     "contracts",
-    "inline_database",
-    "memory_database",
     "memory_process",
     "provides",
     "standalone",

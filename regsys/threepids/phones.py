@@ -11,16 +11,19 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from regsys import clock
-from regsys.errors import SmsRefused, WrongCode
-from regsys.interfaces import IPhoneValidation, ISmsSender
-from regsys.model import Client, Job, UserID, masked
+from regsys.errors import SmsRefused
+from regsys.interfaces import ISmsSender
+from regsys.interfaces.internal import IPhoneValidation
+from regsys.model import Client, UserID
+from regsys.model.identity import masked
+from regsys.model.jobs import Job
 from regsys.storage.validations import ValidationStore
 from regsys.templates import Templates
 from regsys.threepids.addresses import MSISDN, check_client_secret, international
 from regsys.threepids.requests import TokenRequest
 from regsys.threepids.servers import PhoneValidationServer
 from regsys.threepids.validation import Validations
-from regsys.threepids.validation_tokens import ValidationTokens
+from regsys.threepids.validation_tokens import ValidationTokens, wrong_token
 
 _log = Logger()
 
@@ -118,7 +121,7 @@ class DelegatedPhones:
         async with self.validations.limits.attempts.counted(client):
             check_client_secret(client_secret)
             if not await self.phone_server.submit_token(sid, client_secret, token):
-                raise WrongCode()
+                raise wrong_token(texted=True)
 
 
 def _number_json(request: TokenRequest) -> Mapping[str, str]:

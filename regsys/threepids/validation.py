@@ -13,32 +13,27 @@ from twisted.logger import Logger
 from regsys import clock
 from regsys.config import ThreepidsConfig
 from regsys.errors import (
-    CodeUsedUp,
     LimitExceeded,
     MediumNotSupported,
     MissingToken,
-    NoSuchValidation,
-    NoTriesLeft,
     RegistrationDisabled,
     ThreepidInUse,
-    WrongCode,
-    WrongValidationToken,
 )
-from regsys.interfaces import ILimiter
-from regsys.model import (
-    Client,
-    MailPurpose,
-    NewJob,
-    NewValidation,
-    UserID,
-    Validation,
-    token_text,
-)
+from regsys.interfaces.internal import ILimiter
+from regsys.model import Client, MailPurpose, UserID, token_text
+from regsys.model.jobs import NewJob
+from regsys.model.threepids import NewValidation, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, redirect_url
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.requests import TokenRequest
-from regsys.threepids.validation_tokens import ValidationTokens, as_code
+from regsys.threepids.validation_tokens import (
+    ValidationTokens,
+    as_code,
+    no_such_validation,
+    no_tries_left,
+    wrong_token,
+)
 from regsys.uia.prerequisites import Prerequisites
 from regsys.uia.stage_types import EMAIL_IDENTITY
 
@@ -186,14 +181,14 @@ class Validations:
     ) -> ValidatedAddress:
         """Validate the address with the token of a link, or with the code. Idempotent.
 
-        Raises NoSuchValidation, WrongValidationToken, NoTriesLeft or CodeUsedUp; each of them
-        counts against the client's IP address, which may lead to LimitExceeded.
+        Raises ValidationRefused, which counts against the client's IP address: that may lead to
+        LimitExceeded.
         """
         async with self.limits.attempts.counted(client):
             validation = await self.find(medium, sid, client_secret)
             await self._check(validation, token)
             if not await self.store.confirm(sid, clock.now_ms(self.clock)):
-                raise NoSuchValidation()
+                raise no_such_validation()
         return ValidatedAddress(
             medium=validation.medium,
             address=validation.address,
@@ -220,12 +215,12 @@ class Validations:
         return redirect_url(validation.next_link, validation.sid, self.config.next_link_domains)
 
     async def find(self, medium: str, sid: str, client_secret: str) -> Validation:
-        """The session with this medium and client secret; NoSuchValidation if there is none."""
+        """The session with this medium and client secret; ValidationRefused if there is none."""
         validation = await self.store.get(sid, clock.now_ms(self.clock))
         if validation is None or validation.medium != medium:
-            raise NoSuchValidation()
+            raise no_such_validation()
         if not validation.is_known_to(client_secret):
-            raise NoSuchValidation()
+            raise no_such_validation()
         return validation
 
     async def _check(self, validation: Validation, token: str) -> None:
@@ -236,14 +231,14 @@ class Validations:
             return
         texted = validation.medium == MSISDN
         if not await self.store.count_try(validation.sid):
-            raise CodeUsedUp() if texted else NoTriesLeft()
+            raise no_tries_left(texted)
         code_of = self.tokens.digits if texted else self.tokens.code
         if not _is_one_of(code, [code_of(validation.sid)]):
-            raise WrongCode() if texted else WrongValidationToken()
+            raise wrong_token(texted)
 
     def _check_link(self, validation: Validation, token: str) -> None:
         if not _is_one_of(token, self._tokens(validation)):
-            raise WrongCode() if validation.medium == MSISDN else WrongValidationToken()
+            raise wrong_token(texted=validation.medium == MSISDN)
 
     def _tokens(self, validation: Validation) -> list[str]:
         """The session's tokens that have not expired; all of them if it is validated already."""

@@ -14,9 +14,11 @@ from twisted.logger import Logger
 
 from regsys import json_body
 from regsys.config import ConfigError
-from regsys.errors import MediumNotSupported, RegistrationError, WrongValidationToken
-from regsys.http import Call, Endpoint, Handler, Page, Reply, refusal
-from regsys.model import Client, Validation
+from regsys.errors import MediumNotSupported, RegistrationError, ValidationRefused
+from regsys.http import Call, Endpoint, Handler, Reply
+from regsys.http.reply import Page, refusal
+from regsys.model import Client
+from regsys.model.threepids import Validation
 from regsys.templates import Templates, fault
 from regsys.threepids.addresses import EMAIL
 from regsys.threepids.validation import ValidatedAddress, Validations
@@ -184,7 +186,7 @@ def confirm_address(
         return pages.confirmed(call, done, 303)
 
     async def refused(call: Call, error: RegistrationError) -> Reply:
-        if not isinstance(error, WrongValidationToken):
+        if not isinstance(error, ValidationRefused) or not error.may_try_again:
             return pages.refused(call, error)
         # Only a request that knows the session gets this error: the code can be typed again.
         given = _Submitted.from_fields(call.form()) if call.method == "POST" else _from_query(call)

@@ -7,10 +7,11 @@ from typing import Optional
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.errors import LimitExceeded, NoSuchValidation, Unavailable
+from regsys.errors import LimitExceeded, Unavailable, ValidationRefused
 from regsys.model import Client
 from regsys.rate_limit import LeakyBuckets
 from regsys.threepids.attempts import ValidationAttempts
+from regsys.threepids.validation_tokens import no_such_validation
 
 
 class AttemptTests(SynchronousTestCase):
@@ -28,7 +29,7 @@ class AttemptTests(SynchronousTestCase):
 
     def test_counted(self) -> None:
         """A session that is not validated counts."""
-        self.failureResultOf(self.attempt(NoSuchValidation()), NoSuchValidation)
+        self.failureResultOf(self.attempt(no_such_validation()), ValidationRefused)
         self.failureResultOf(self.attempt(), LimitExceeded)
 
     def test_notCounted(self) -> None:

@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.errors import NoTriesLeft, WrongValidationToken
-from regsys.model import CODE_TRIES
-from regsys.threepids.validation_tokens import ValidationTokens
+from regsys.model.threepids import CODE_TRIES
+from regsys.threepids.validation_tokens import ValidationTokens, no_tries_left, wrong_token
 from tests.support.crowd import Answer
 from tests.support.races import (
     CONTENDERS,
@@ -145,7 +144,7 @@ class ThreepidRaces(RaceCase):
                 },
             )
             errors = Counter(answer.json["error"] for answer in answers)
-            wrong, late = WrongValidationToken.sentence, NoTriesLeft.sentence
+            wrong, late = wrong_token(texted=False).text, no_tries_left(texted=False).text
             self.assertEqual(errors, {wrong: CODE_TRIES, late: CONTENDERS - CODE_TRIES})
 
 

@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Mapping
 
 from treq.testing import StubTreq
 
-from regsys.errors import CodeUsedUp, SmsRefused, WrongCode
+from regsys.errors import SmsRefused
 from regsys.interfaces import ISmsSender
-from regsys.model import CODE_TRIES, masked
+from regsys.model.identity import masked
+from regsys.model.threepids import CODE_TRIES
 from regsys.testing import provides
+from regsys.threepids.validation_tokens import no_tries_left, wrong_token
 from tests.outbound.test_http import Other
 from tests.support.client import Answer
 from tests.support.log_canaries import watch_for_leaks
@@ -74,10 +76,10 @@ class SmsCodeTests(SmsCase, PhoneCase):
         for _ in range(CODE_TRIES):
             wrong = self.submit(sid, "00000000")
             self.assertRefused(wrong, 400, "M_TOKEN_INCORRECT")
-            self.assertEqual(wrong.json["error"], WrongCode.sentence)
+            self.assertEqual(wrong.json["error"], wrong_token(texted=True).text)
         late = self.submit(sid, spent)
         self.assertRefused(late, 400, "M_TOKEN_INCORRECT")
-        self.assertEqual(late.json["error"], CodeUsedUp.sentence)
+        self.assertEqual(late.json["error"], no_tries_left(texted=True).text)
         self.assertEqual(self.request_token().json["sid"], sid)
         again = self.request_token(send_attempt=2).json["sid"]
         self.assertEqual(len(self.sms.sent), 2)

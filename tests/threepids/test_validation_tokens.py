@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from regsys.errors import NoTriesLeft
-from regsys.model import CODE_TRIES
+from regsys.model.threepids import CODE_TRIES
+from regsys.threepids.validation_tokens import no_tries_left
 from tests.support.validations import SECRET, EmailValidationCase
 
 LIFE_S = 3600
@@ -73,7 +73,7 @@ class ConfirmTests(EmailValidationCase):
         """After ten codes only the link is valid, and no new mail gives more tries."""
         for _ in range(CODE_TRIES):
             self.assertRefused(self.code("ABCDEFGH"), 400, "M_TOKEN_INCORRECT")
-        self.assertEqual(self.code(self.mail.code).json["error"], NoTriesLeft.sentence)
+        self.assertEqual(self.code(self.mail.code).json["error"], no_tries_left(texted=False).text)
         self.start_validation(attempt=2)
         self.assertRefused(self.code(self.mail.code), 400, "M_TOKEN_INCORRECT")
         self.assertValidated(False)
