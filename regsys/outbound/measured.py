@@ -6,7 +6,7 @@ counted as they arrive, so that no part of HTTP or TLS goes uncounted.
 
 from __future__ import annotations
 
-from typing import Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 import attr
 from twisted.internet.defer import Deferred
@@ -73,7 +73,13 @@ class _Counting(ProtocolWrapper):
             self.wrappedProtocol.dataReceived(data)
 
 
-class _Counted(WrappingFactory[_Counting]):
+if TYPE_CHECKING:
+    _Factory = WrappingFactory[_Counting]
+else:
+    _Factory = WrappingFactory  # Twisted's is generic since 26.4 only
+
+
+class _Counted(_Factory):
     protocol = _Counting
     noisy = False
 
