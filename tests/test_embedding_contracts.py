@@ -30,6 +30,6 @@ class SuiteTests(SynchronousTestCase):
             timeout=300,
         )
         self.assertEqual(done.returncode, 0, done.stdout)
-        for suite in ("AccountTests", "DeviceTests", "AuthTests"):
+        for suite in ("AccountTests", "DeviceTests", "AuthTests", "UserTests", "ThreepidTests"):
             self.assertRegex(done.stdout, rf"  {suite}\n    test_\w+ \.\.\. +\[OK\]")
         self.assertTrue(re.search(r"PASSED \(successes=\d\d\)", done.stdout), done.stdout)
