@@ -24,8 +24,8 @@ from regsys.model import (
     UserID,
     masked,
 )
+from regsys.model.canonical_threepids import canonical_threepid
 from regsys.storage.jobs import JobStore
-from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.changes import held_key
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE, TERMS
 

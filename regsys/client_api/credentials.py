@@ -17,7 +17,7 @@ from regsys.errors import (
 )
 from regsys.interfaces import ILimiter, IThreepidStore, IUserLookup
 from regsys.model import Secret, User
-from regsys.threepids.addresses import CANONICAL, MSISDN, canonical_msisdn
+from regsys.model.canonical_threepids import CANONICAL, MSISDN, canonical_msisdn
 
 PASSWORD = "m.login.password"  # noqa: S105 (the name of a login type, and of a stage)
 

@@ -26,8 +26,8 @@ from regsys.model import (
     UserID,
     Validation,
 )
+from regsys.model.canonical_threepids import canonical_threepid, is_canonical
 from regsys.storage.validations import ValidationStore
-from regsys.threepids.addresses import canonical_threepid, is_canonical
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.changes import ThreepidWriter
 from regsys.threepids.servers import PhoneValidationServer

@@ -21,9 +21,9 @@ from regsys.errors import (
 )
 from regsys.interfaces import ILimiter
 from regsys.model import ASKING_MS, Binding, IdentityServerSession, Secret, UserID
+from regsys.model.canonical_threepids import canonical_threepid
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.threepids.account import AccountThreepids
-from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.identity_server_unbinding import Unbinder
 from regsys.threepids.servers import BindingServers
 

@@ -14,9 +14,10 @@ from regsys import clock
 from regsys.errors import SmsRefused, WrongCode
 from regsys.interfaces import IPhoneValidation, ISmsSender
 from regsys.model import Client, Job, UserID, masked
+from regsys.model.canonical_threepids import MSISDN
 from regsys.storage.validations import ValidationStore
 from regsys.templates import Templates
-from regsys.threepids.addresses import MSISDN, check_client_secret, international
+from regsys.threepids.addresses import check_client_secret, international
 from regsys.threepids.requests import TokenRequest
 from regsys.threepids.servers import PhoneValidationServer
 from regsys.threepids.validation import Validations

@@ -13,8 +13,8 @@ from regsys import clock
 from regsys.errors import StageFailed, sentence
 from regsys.interfaces import IStage, StageContext
 from regsys.model import VALIDATED_MS, Threepid, UIASession, Validation
+from regsys.model.canonical_threepids import is_canonical
 from regsys.storage.validations import ValidationStore
-from regsys.threepids.addresses import is_canonical
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.servers import PhoneValidationServer
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE

@@ -34,8 +34,9 @@ from regsys.model import (
     Validation,
     token_text,
 )
+from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.storage.validations import ValidationStore
-from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, redirect_url
+from regsys.threepids.addresses import LIMIT_KEYS, NewcomersThreepids, redirect_url
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.requests import TokenRequest
 from regsys.threepids.validation_tokens import ValidationTokens, as_code

@@ -20,8 +20,9 @@ from regsys.model import (
     Secret,
     UserID,
 )
+from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.threepids.account import AccountThreepids
-from regsys.threepids.addresses import EMAIL, MSISDN, check_client_secret
+from regsys.threepids.addresses import check_client_secret
 from regsys.threepids.identity_server_bindings import Bindings
 from regsys.threepids.validation import Validations
 from regsys.uia.reauthentication import Reauthentication, ReauthenticationRequest

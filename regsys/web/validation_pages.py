@@ -17,8 +17,8 @@ from regsys.config import ConfigError
 from regsys.errors import MediumNotSupported, RegistrationError, WrongValidationToken
 from regsys.http import Call, Endpoint, Handler, Page, Reply, refusal
 from regsys.model import Client, Validation
+from regsys.model.canonical_threepids import EMAIL
 from regsys.templates import Templates, fault
-from regsys.threepids.addresses import EMAIL
 from regsys.threepids.validation import ValidatedAddress, Validations
 from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages
 
