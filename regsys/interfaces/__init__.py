@@ -24,6 +24,7 @@ from regsys.interfaces.homeserver import (
     IUserLookup,
 )
 from regsys.interfaces.hooks import (
+    IFollower,
     ISmsSender,
     IStage,
     IValidationMails,
@@ -52,6 +53,7 @@ __all__ = [
     "IConcurrencyLimiter",
     "IDevices",
     "IExpiring",
+    "IFollower",
     "IJobPlanner",
     "ILimiter",
     "IMonthlyActiveUsers",
