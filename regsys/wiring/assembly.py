@@ -55,6 +55,7 @@ def assemble(
         consents=consents,
         auth=stores.auth,
         blocking=made.blocking,
+        passwords=made.passwords,
         reauthentication=made.reauthentication,
         hooks=parts.hooks,
         jobs=runner,

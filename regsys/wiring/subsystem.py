@@ -16,6 +16,7 @@ from regsys.accounts.followers import check_followers
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.monthly_active_users import Activity
 from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, ThreepidRules
+from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.names_from_threepids import display_name_of
 from regsys.client_api.session_passwords import SessionPasswords
 from regsys.consent import Consents
@@ -103,7 +104,8 @@ class Subsystem(service.Service):
     It is an ``IService``: under a parent it starts and stops with that. Without one call ``start``
     once the reactor runs, and await ``stop`` before it ends; call ``hurry`` if that takes too long.
     If ``reauthentication`` is None, there is no stage by which a user could confirm a request.
-    ``blocking`` is for a /login of your own: whether a user may log in at all.
+    ``blocking`` and ``passwords`` are for a /login of your own: whether a user may log in at all,
+    and whether a password is right; ``passwords`` is None if accounts cannot be looked up.
     """
 
     handler: RegistrationHandler
@@ -111,6 +113,7 @@ class Subsystem(service.Service):
     consents: Consents
     auth: IAuth
     blocking: IBlocking
+    passwords: Optional[PasswordCheck]
     reauthentication: Optional[Reauthentication]
     hooks: Hooks
     jobs: JobRunner
