@@ -42,8 +42,8 @@ def _line(job: WaitingJob, now_ms: int) -> str:
     about = " ".join(job.about.values())
     if job.last_error is None:
         state = f"waiting since {utc(job.created_ms)}"
-        if job.due_ms + _OVERDUE_MS < now_ms:
-            state += " for a process that can run this kind"
     else:
         state = f"failed, attempt {job.attempts}, again {utc(job.due_ms)}"
+    if job.due_ms + _OVERDUE_MS < now_ms:
+        state += " (no running process takes this kind)"
     return "  ".join(filter(None, [job.job_id, job.kind, about, state, job.last_error]))
