@@ -57,6 +57,11 @@ class RegistrationError(Exception):
         self.extra = extra
 
     @property
+    def body(self) -> dict[str, Any]:
+        """The JSON body that the client gets: ``errcode``, ``error``, and the ``extra`` keys."""
+        return {"errcode": self.errcode, "error": self.text, **self.extra}
+
+    @property
     def retry_after_ms(self) -> Optional[int]:
         return self.extra.get("retry_after_ms")
 

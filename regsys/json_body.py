@@ -152,12 +152,12 @@ _decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
 def _inspect(body: dict[str, Any]) -> None:
     """Check every string, level by level: a client could drive recursion too deep."""
     username = body.get("username")
-    if isinstance(username, str) and not _is_text(username):
+    if isinstance(username, str) and not is_text(username):
         raise InvalidUsername()
     level: list[Any] = [body]
     for _ in range(MAX_DEPTH):
         inside = [item for container in level for item in _items(container)]
-        if not all(_is_text(item) for item in inside if isinstance(item, str)):
+        if not all(is_text(item) for item in inside if isinstance(item, str)):
             raise InvalidParam("A string contains a character that is not allowed.")
         level = [item for item in inside if isinstance(item, (dict, list))]
         if not level:
@@ -169,7 +169,8 @@ def _items(container: Any) -> list[Any]:
     return [*container, *container.values()] if isinstance(container, dict) else container
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
+    """Whether a string can be stored: it has neither NUL nor a lone surrogate."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:

@@ -13,7 +13,8 @@ REGSYS = Path(__file__).parent.parent / "regsys"
 # A name is a folder, whose files import each other freely, or a file at the root. Names of planned
 # files have their floor, too.
 FLOORS: Mapping[int, str] = {
-    1: "errors model clock templates pid_file",
+    0: "errors",
+    1: "model clock templates pid_file",
     2: "interfaces metrics json_body deadlines log_context",
     3: "config http",
     4: "storage outbound replication modules",

@@ -1,4 +1,5 @@
-"""NewAccount as JSON and back: for what is stored, and for what goes to another process.
+"""NewAccount and AccountFacts as JSON and back: for what is stored, and for what goes to another
+process.
 
 Access and refresh tokens are not in it: both sides compute them from the account's key.
 """
@@ -9,7 +10,7 @@ from typing import Any, Callable, Mapping
 
 import attr
 
-from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Threepid, UserID
+from regsys.model import AccountFacts, Login, LoginTerms, NewAccount, NewDevice, Threepid, UserID
 from regsys.model.jobs import NewJob
 
 # Makes a login anew from its user, its terms and its account's key: ``Logins.issue``.
@@ -45,12 +46,19 @@ _CODECS: Mapping[str, _Codec] = {
     "vouched_emails": _Codec(list, tuple),
     "registration_token": _AS_IT_IS,
     "consents": _Codec(dict, dict),
+    "stages": _AS_IT_IS,
+    "extra": _AS_IT_IS,
     "session_id": _AS_IT_IS,
     "session_until_ms": _AS_IT_IS,
     "jobs": _Codec(
         lambda jobs: [attr.asdict(job) for job in jobs],
         lambda jobs: tuple(NewJob(**job) for job in jobs),
     ),
+}
+# The fields of AccountFacts that NewAccount has under another name, or not at all.
+_CODECS_OF_FACTS = {"upgraded_guest": _AS_IT_IS, "device_id": _AS_IT_IS}
+_FACTS: Mapping[str, _Codec] = {
+    field.name: {**_CODECS, **_CODECS_OF_FACTS}[field.name] for field in attr.fields(AccountFacts)
 }
 # A device is two keys: ``terms`` for its login, ``device`` for these.
 _OF_DEVICE = (
@@ -80,3 +88,15 @@ def parse_account(data: Mapping[str, Any], issue: Issue) -> NewAccount:
         return new
     login = issue(new.user_id, LoginTerms(**data["terms"]), new.key)
     return attr.evolve(new, device=NewDevice(login=login, **data["device"]))
+
+
+def facts_json(facts: AccountFacts) -> dict[str, Any]:
+    return {name: codec.to_json(getattr(facts, name)) for name, codec in _FACTS.items()}
+
+
+def parse_facts(data: Mapping[str, Any]) -> AccountFacts:
+    """The facts of which ``data`` is the JSON; absent keys as in ``parse_account``, unknown ones
+    are ignored."""
+    return AccountFacts(
+        **{name: codec.parse(data[name]) for name, codec in _FACTS.items() if name in data}
+    )

@@ -149,7 +149,7 @@ class EmbeddedWriter:
 
 
 # A recovery finds the account made and plans its jobs anew. What it does not need is not stored.
-_NOT_STORED = frozenset({"password_hash", "admin", "approved", "jobs"})
+_NOT_STORED = frozenset({"password_hash", "jobs"})
 
 
 def recovery_payload(new: NewAccount) -> Mapping[str, Any]:

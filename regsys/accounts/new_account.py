@@ -107,6 +107,8 @@ class PlannedAccount:
             vouched_emails=vouched,
             registration_token=asked.registration_token,
             consents=asked.consents,
+            stages=asked.stages,
+            extra=asked.extra,
             session_id=asked.session_id,
             session_until_ms=created_ms + self.planner.replay_window_ms,
             device=self._device(user_id),

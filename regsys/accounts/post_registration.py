@@ -11,14 +11,15 @@ from twisted.logger import Logger
 from regsys import clock
 from regsys.consent import Consents
 from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
-from regsys.interfaces import IAccountStore, IAuth, IThreepidStore
+from regsys.interfaces import IAccountStore, IAuth, IThreepidStore, IUserLookup
 from regsys.interfaces.internal import IJobPlanner
 from regsys.json_body import MAX_INTEGER
 from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Secret, Threepid, UserID
+from regsys.model.canonical_threepids import canonical_threepid
 from regsys.model.identity import masked
 from regsys.model.jobs import NewJob
+from regsys.model.json_values import json_object
 from regsys.storage.jobs import JobStore
-from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.changes import held_key
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE, TERMS
 
@@ -28,10 +29,12 @@ log = Logger()
 @attr.frozen(kw_only=True)
 class PostRegistration:
     """For accounts of our own and of a homeserver. If ``threepids`` is None, owners of addresses
-    cannot be looked up, and no address is added."""
+    cannot be looked up, and no address is added. If ``users`` is None, accounts cannot be looked
+    up, and jobs know no more of one than its caller says."""
 
     accounts: IAccountStore
     auth: IAuth
+    users: Optional[IUserLookup]
     threepids: Optional[IThreepidStore]
     consents: Consents
     planners: IJobPlanner
@@ -43,6 +46,8 @@ class PostRegistration:
         self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
     ) -> None:
         """As IRegistrationWriter.post_registration_actions."""
+        passed = {stage: it for stage, it in auth_result.items() if it is not None}
+        stages = json_object("auth_result", passed)
         if not await self.accounts.is_taken(user_id.localpart):
             raise UserNotFound()
         accepted = self._accepted(auth_result.get(TERMS))
@@ -57,11 +62,29 @@ class PostRegistration:
             is_guest=device is not None and device.login.terms.is_guest,
             threepids=tuple(held),
             consents=accepted,
+            stages=stages,
             device=device,
         )
-        jobs = self.planners.jobs_for(account)
+        jobs = self.planners.jobs_for(await self._as_stored(account))
         if jobs:
             self.start_jobs(await self.jobs.begin(jobs, clock.now_ms(self.clock)))
+
+    async def _as_stored(self, account: NewAccount) -> NewAccount:
+        """With what only the account's store knows, if it can be asked."""
+        user_id = account.user_id
+        user = None if self.users is None else await self.users.find(user_id.localpart)
+        if user is None or user.user_id != user_id:
+            return account
+        return attr.evolve(
+            account,
+            created_ms=user.created_ms,
+            is_guest=user.is_guest,
+            admin=user.admin,
+            user_type=user.user_type,
+            approved=user.approved,
+            shadow_banned=user.shadow_banned,
+            appservice_id=user.appservice_id,
+        )
 
     def _accepted(self, result: Any) -> Mapping[str, str]:
         """The policies that were accepted: what our stage says; if another stage was passed, all
@@ -124,7 +147,9 @@ def threepids_in(auth_result: Mapping[str, Any]) -> Sequence[Threepid]:
 def _threepid(medium: str, result: Any) -> Optional[Threepid]:
     if not isinstance(result, Mapping) or result.get("medium") != medium:
         return None
-    address, validated_ms = result.get("address"), result.get("validated_at")
+    address = result.get("address")
+    # Under the second key in the results of our own stages.
+    validated_ms = result.get("validated_at", result.get("validated_at_ms"))
     if not isinstance(address, str) or type(validated_ms) is not int:
         return None
     if not 0 <= validated_ms <= MAX_INTEGER:

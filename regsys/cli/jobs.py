@@ -13,7 +13,7 @@ from regsys.storage.jobs import JobStore
 
 async def _list(jobs: JobStore, arguments: Namespace, now_ms: int) -> str:
     found = await jobs.waiting(arguments.most)
-    lines = [_line(job) for job in found]
+    lines = [_line(job, now_ms) for job in found]
     if len(found) == arguments.most:
         lines.append(f"These are the oldest {arguments.most}; --most N shows more.")
     return "\n".join(lines) or "There are no jobs: everything is done."
@@ -34,10 +34,16 @@ ACTIONS: Mapping[str, Callable[[JobStore, Namespace, int], Awaitable[str]]] = {
 }
 
 
-def _line(job: WaitingJob) -> str:
+# A running process looks for due jobs every few seconds.
+_OVERDUE_MS = 60_000
+
+
+def _line(job: WaitingJob, now_ms: int) -> str:
     about = " ".join(job.about.values())
     if job.last_error is None:
         state = f"waiting since {utc(job.created_ms)}"
     else:
         state = f"failed, attempt {job.attempts}, again {utc(job.due_ms)}"
+    if job.due_ms + _OVERDUE_MS < now_ms:
+        state += " (no running process takes this kind)"
     return "  ".join(filter(None, [job.job_id, job.kind, about, state, job.last_error]))

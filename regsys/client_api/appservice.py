@@ -10,7 +10,7 @@ from regsys import json_body
 from regsys.accounts.appservice_account import NOT_ITS_NAME, service_of
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.post_registration import threepids_in
-from regsys.client_api.credentials import parse_localpart
+from regsys.client_api.credentials import identifier_in, parse_localpart
 from regsys.credentials.access_tokens import parse_device_request, parse_login_request
 from regsys.errors import (
     AppserviceLoginUnsupported,
@@ -84,7 +84,8 @@ class AppserviceRequests:
             raise AppserviceLoginUnsupported()
         asked = parse_device_request(body)
         names = self.handler.names
-        user_id = UserID(parse_localpart(body, names.server_name) or "", names.server_name)
+        localpart = parse_localpart(identifier_in(body), names.server_name)
+        user_id = UserID(localpart or "", names.server_name)
         if not self.services.may_use(service.id, user_id):
             raise UsernameReserved(NOT_ITS_NAME)
         user = None if self.users is None else await self.users.find(user_id.localpart)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Union
 
 import attr
 
@@ -17,8 +17,8 @@ from regsys.errors import (
 )
 from regsys.interfaces import IThreepidStore, IUserLookup
 from regsys.interfaces.internal import ILimiter
-from regsys.model import Secret, User
-from regsys.threepids.addresses import CANONICAL, MSISDN, canonical_msisdn
+from regsys.model import Client, Secret, User, UserID
+from regsys.model.canonical_threepids import CANONICAL, MSISDN, canonical_msisdn
 
 PASSWORD = "m.login.password"  # noqa: S105 (the name of a login type, and of a stage)
 
@@ -38,41 +38,69 @@ class PasswordCheck:
     """The only place where passwords are checked, so that all checks share the same limits. If
     ``threepids`` is None, addresses cannot be looked up, and users are identified by name only."""
 
-    server_name: str
-    accounts: IUserLookup
-    threepids: Optional[IThreepidStore]
-    hasher: HashingPool
-    limits: LoginLimits
+    _server_name: str
+    _accounts: IUserLookup
+    _threepids: Optional[IThreepidStore]
+    _hasher: HashingPool
+    _limits: LoginLimits
 
-    async def localpart(self, fields: Mapping[str, Any]) -> Optional[str]:
-        """The localpart of the user whom the fields name, by user ID (see ``parse_localpart``) or
-        by address. LoginFailed for text that cannot be an address."""
-        threepid = None if self.threepids is None else _parse_threepid(fields)
-        if threepid is None or self.threepids is None:
-            return parse_localpart(fields, self.server_name)
-        owner = await self.threepids.owner_of(*threepid)
+    async def check(
+        self,
+        identifier: Union[str, UserID, Mapping[str, Any]],
+        password: Secret,
+        client: Optional[Client],
+    ) -> User:
+        """The user, if the password is right, within the limits of /login (``rc_login``).
+
+        ``identifier``: that of a request, of type m.id.user, m.id.thirdparty or m.id.phone; or a
+        name or user ID. ``client`` is counted against the limit by address; None if it is counted
+        already (``count``), or is not to be.
+
+        Raises LimitExceeded; BadJSON, MissingParam or InvalidParam for an identifier of another
+        shape; the same LoginFailed for a wrong password and an unknown user; and only after a right
+        password UserDeactivated or AwaitingApproval.
+        """
+        given = _parse_arguments(identifier, password, client)
+        if client is not None:
+            await self.count(client)
+        _check_texts(given, password)
+        return await self._user(await self.localpart(given), password)
+
+    async def count(self, client: Client) -> None:
+        """Count an attempt against the limit by address, for a request that is counted before it is
+        read; LimitExceeded if the limit is reached."""
+        await self._limits.address.take(self._limits.key_of(client.address))
+
+    def identifier_in(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The identifier in a request's fields (see the function of this name)."""
+        return identifier_in(fields, flat_threepids=self._threepids is not None)
+
+    async def localpart(self, identifier: Mapping[str, Any]) -> Optional[str]:
+        """The localpart of the user whom the identifier names, by user ID (see
+        ``parse_localpart``) or by address. LoginFailed for text that cannot be an address."""
+        threepid = None if self._threepids is None else _parse_threepid(identifier)
+        if threepid is None or self._threepids is None:
+            return parse_localpart(identifier, self._server_name)
+        owner = await self._threepids.owner_of(*threepid)
         # No localpart has a colon: this one fails like any unknown name, with a limit of its own.
         return ":".join(threepid) if owner is None else owner.localpart
 
-    async def user(self, localpart: Optional[str], password: Secret) -> User:
-        """The user, if the password is right, within the limits of the account.
-
-        Raises the same LoginFailed for a wrong password and an unknown user, LimitExceeded, and
-        only after a right password UserDeactivated or AwaitingApproval."""
+    async def _user(self, localpart: Optional[str], password: Secret) -> User:
+        """The user, if the password is right, within the limits of the account."""
         key = (localpart or "").lower()
         # Peek only: failed guesses must not use up the owner's limit for logins.
-        await self.limits.account.peek(key)
-        await self.limits.failed.take(key)
+        await self._limits.account.peek(key)
+        await self._limits.failed.take(key)
         try:
-            user = None if localpart is None else await self.accounts.find(localpart)
-            fits = await self.hasher.verify(password, user.password_hash if user else None)
+            user = None if localpart is None else await self._accounts.find(localpart)
+            fits = await self._hasher.verify(password, user.password_hash if user else None)
         except BaseException:
-            await self.limits.failed.give_back(key)
+            await self._limits.failed.give_back(key)
             raise
         if user is None or not fits:
             raise LoginFailed()
-        await self.limits.failed.give_back(key)
-        await self.limits.account.take(key)
+        await self._limits.failed.give_back(key)
+        await self._limits.account.take(key)
         if user.deactivated:
             raise UserDeactivated()
         if not user.approved:
@@ -80,44 +108,72 @@ class PasswordCheck:
         return user
 
 
-def parse_localpart(fields: Mapping[str, Any], server_name: str) -> Optional[str]:
-    """The localpart in the ``m.id.user`` identifier, or in the old flat ``user`` key, either of
-    which may hold a whole user ID (host names ignore case). None for another server's user. Raises
-    MissingParam, BadJSON or InvalidParam if no user is named."""
-    name = _parse_user(fields)
+def identifier_in(fields: Mapping[str, Any], flat_threepids: bool = False) -> Mapping[str, Any]:
+    """The ``identifier`` of a request's fields, or what its old flat keys amount to: ``user``, and
+    with ``flat_threepids`` also ``medium`` and ``address``."""
+    identifier = json_body.mapping(fields, "identifier")
+    if identifier is not None:
+        return identifier
+    kind, keys = "m.id.user", ["user"]
+    if flat_threepids and json_body.has(fields, "medium"):
+        kind, keys = "m.id.thirdparty", ["medium", "address"]
+    return {"type": kind, **{key: fields[key] for key in keys if key in fields}}
+
+
+def parse_localpart(identifier: Mapping[str, Any], server_name: str) -> Optional[str]:
+    """The localpart in an ``m.id.user`` identifier, which may hold a whole user ID (host names
+    ignore case). None for another server's user. Raises MissingParam, BadJSON or InvalidParam if no
+    user is named."""
+    if json_body.required_string(identifier, "type") != "m.id.user":
+        raise BadJSON("This kind of identifier is not known here.")
+    name = json_body.required_string(identifier, "user", limit=json_body.MAX_NAME)
     if not name.startswith("@"):
         return name
     localpart, _, server = name[1:].partition(":")
     return localpart if server.lower() == server_name.lower() else None
 
 
-def _parse_user(fields: Mapping[str, Any]) -> str:
-    identifier = json_body.mapping(fields, "identifier")
-    if identifier is None:
-        return json_body.required_string(fields, "user", limit=json_body.MAX_NAME)
-    if json_body.required_string(identifier, "type") != "m.id.user":
-        raise BadJSON("This kind of identifier is not known here.")
-    return json_body.required_string(identifier, "user", limit=json_body.MAX_NAME)
-
-
-def _parse_threepid(fields: Mapping[str, Any]) -> Optional[tuple[str, str]]:
-    """The medium and canonical address of ``m.id.thirdparty``, ``m.id.phone`` or the old flat keys;
-    None if there are none. LoginFailed for text that cannot be an address."""
-    identifier = json_body.mapping(fields, "identifier")
-    kind = "m.id.thirdparty" if identifier is None else identifier.get("type")
-    given = fields if identifier is None else identifier
+def _parse_threepid(identifier: Mapping[str, Any]) -> Optional[tuple[str, str]]:
+    """The medium and canonical address of ``m.id.thirdparty`` or ``m.id.phone``; None for another
+    type. LoginFailed for text that cannot be an address."""
+    kind = identifier.get("type")
     try:
         if kind == "m.id.phone":
-            number = "phone" if json_body.has(given, "phone") else "number"
-            country = json_body.required_string(given, "country")
-            return MSISDN, canonical_msisdn(json_body.required_string(given, number), country)
-        if kind != "m.id.thirdparty" or (
-            identifier is None and not json_body.has(fields, "medium")
-        ):
+            number = "phone" if json_body.has(identifier, "phone") else "number"
+            country = json_body.required_string(identifier, "country")
+            return MSISDN, canonical_msisdn(json_body.required_string(identifier, number), country)
+        if kind != "m.id.thirdparty":
             return None
-        medium = json_body.required_string(given, "medium")
+        medium = json_body.required_string(identifier, "medium")
         if medium not in CANONICAL:
             raise BadJSON("'medium' must be email or msisdn.")
-        return medium, CANONICAL[medium](json_body.required_string(given, "address"))
+        return medium, CANONICAL[medium](json_body.required_string(identifier, "address"))
     except InvalidParam:
         raise LoginFailed() from None
+
+
+def _parse_arguments(identifier: object, password: object, client: object) -> Mapping[str, Any]:
+    """The identifier as a mapping; TypeError if an argument of ``check`` has another type."""
+    if not isinstance(password, Secret):
+        raise TypeError(
+            f"password must be a Secret, not {type(password).__name__}: Secret(password)"
+        )
+    if client is not None and not isinstance(client, Client):
+        raise TypeError(f"client must be a Client or None, not {type(client).__name__}")
+    if isinstance(identifier, (str, UserID)):
+        return {"type": "m.id.user", "user": str(identifier)}
+    if not isinstance(identifier, Mapping):
+        raise TypeError(
+            "identifier must be a name, a UserID or a request's identifier (a dict), not "
+            + type(identifier).__name__
+        )
+    return identifier
+
+
+def _check_texts(identifier: Mapping[str, Any], password: Secret) -> None:
+    """InvalidParam for what our own requests were refused for when their JSON was read."""
+    texts = [*identifier.values(), password.reveal()]
+    if not all(json_body.is_text(text) for text in texts if isinstance(text, str)):
+        raise InvalidParam("A string contains a character that is not allowed.")
+    if len(password.reveal()) > json_body.MAX_PASSWORD:
+        raise InvalidParam(f"'password' must have at most {json_body.MAX_PASSWORD} characters.")

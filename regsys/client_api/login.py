@@ -19,11 +19,11 @@ from regsys.model.devices import LoggedIn
 
 @attr.frozen(kw_only=True)
 class PasswordLogin:
-    """``m.login.password``: ``check`` finds the user and checks the password, ``blocking`` may
+    """``m.login.password``: ``passwords`` finds the user and checks the password, ``blocking`` may
     refuse, ``handler`` creates the device."""
 
     handler: RegistrationHandler
-    check: PasswordCheck
+    passwords: PasswordCheck
     blocking: IBlocking
     config: PasswordsConfig
 
@@ -34,14 +34,14 @@ class PasswordLogin:
     async def attempt(self, body: Mapping[str, Any], client: Client) -> LoggedIn:
         """Log in. Raises the same LoginFailed for a wrong password and an unknown user, and
         ResourceLimitExceeded while the server is blocked (contract B9)."""
-        limits = self.check.limits
-        await limits.address.take(limits.key_of(client.address))
+        # Before anything is read: malformed requests count as well.
+        await self.passwords.count(client)
         if json_body.required_string(body, "type") not in self.types():
             raise UnknownLoginType()
-        localpart = await self.check.localpart(body)
+        identifier = self.passwords.identifier_in(body)
         password = Secret(json_body.required_string(body, "password", limit=json_body.MAX_PASSWORD))
         device = parse_device_request(body)
-        user = await self.check.user(localpart, password)
+        user = await self.passwords.check(identifier, password, None)
         await self.blocking.check_login(user)
         login = await self.handler.register_device(
             user.user_id,

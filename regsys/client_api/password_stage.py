@@ -42,7 +42,7 @@ class PasswordStage:
         # M_FORBIDDEN, as in the specification's example and at /login.
         refused = StageFailed("M_FORBIDDEN", "The user name or the password is wrong.")
         try:
-            localpart = await self.passwords.localpart(auth)
+            localpart = await self.passwords.localpart(self.passwords.identifier_in(auth))
             password = json_body.required_string(auth, "password", limit=json_body.MAX_PASSWORD)
         except MissingParam as error:
             raise StageFailed("M_MISSING_PARAM", error.text) from None
@@ -53,7 +53,7 @@ class PasswordStage:
         if localpart is None or localpart.lower() != user_id.name_key:
             raise refused
         try:
-            await self.passwords.user(user_id.localpart, Secret(password))
+            await self.passwords.check(user_id, Secret(password), None)
         except LoginFailed:
             raise refused from None
         return True

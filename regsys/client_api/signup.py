@@ -240,6 +240,7 @@ class Signup:
             device=wanted.device(session.params),
             registration_token=progress.results.get(REGISTRATION_TOKEN),
             consents=self.policies if TERMS in progress.completed else {},
+            stages={stage: progress.results[stage] for stage in progress.completed},
             threepids=threepids_in(progress.results),
             # _check has looked the name up, unless it must not tell that a name is taken.
             name_checked=not self.registration.inhibit_user_in_use_error

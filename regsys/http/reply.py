@@ -113,8 +113,8 @@ def refusal(error: RegistrationError) -> Reply:
     headers = {}
     if error.retry_after_ms is not None:
         headers["Retry-After"] = str(-(-error.retry_after_ms // 1000))
-    body = {"errcode": error.errcode, "error": error.text, **error.extra}
-    return Reply(body, error.status, headers, f"{error.errcode}: {error.reason or error.text}")
+    reason = f"{error.errcode}: {error.reason or error.text}"
+    return Reply(error.body, error.status, headers, reason)
 
 
 async def render(reply: Reply, is_wanted: Callable[[], bool]) -> tuple[bytes, Headers]:

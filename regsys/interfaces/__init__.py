@@ -25,6 +25,7 @@ from regsys.interfaces.homeserver import (
     IUserLookup,
 )
 from regsys.interfaces.hooks import (
+    IFollower,
     ISmsSender,
     IStage,
     IValidationMails,
@@ -40,6 +41,7 @@ __all__ = [
     "IAuth",
     "IBlocking",
     "IDevices",
+    "IFollower",
     "IMonthlyActiveUsers",
     "IPushers",
     "IRequestSigner",

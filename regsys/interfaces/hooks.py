@@ -1,4 +1,5 @@
-"""What is custom, for ``regsys.hooks``: UIA stages, the spam verdicts, and senders of messages."""
+"""What is custom, for ``regsys.hooks``: UIA stages, the spam verdicts, senders of messages, and
+followers of registrations."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any, Awaitable, Mapping, Optional
 import attr
 from zope.interface import Attribute, Interface
 
-from regsys.model import Client, UIASession, ValidationMail
+from regsys.model import AccountFacts, Client, UIASession, UserID, ValidationMail
 
 
 class Verdict(enum.Enum):
@@ -83,4 +84,21 @@ class ISmsSender(Interface):
         ``number``: the digits of E.164, without a ``+``. Ends within JOB_LEASE_MS. Raises
         SmsRefused if the message can never be delivered; after any other exception it is sent
         again.
+        """
+
+
+class IFollower(Interface):
+    """Is told of every account that is made: ``followers=``."""
+
+    name: str = Attribute(
+        "Identifies the follower, also over restarts: 1 to 64 of the characters 0-9 A-Z a-z . _ -"
+    )
+
+    def registered(user_id: UserID, facts: AccountFacts) -> Awaitable[None]:
+        """Do what is to follow from this account, which exists.
+
+        Called for each account until it returns once, and once more when a guest becomes a user
+        (``facts.upgraded_guest``). After a crash it may be called again for what was done already:
+        have one effect for each ``user_id``. If it raises, or takes longer than 30 seconds, it is
+        called again later; the account may have been deactivated by then.
         """

@@ -1,6 +1,7 @@
 """The frozen values that cross interfaces. Times are integer milliseconds since the Unix epoch."""
 
 from regsys.model.accounts import (
+    AccountFacts,
     Created,
     NewAccount,
     Registration,
@@ -46,6 +47,7 @@ from regsys.model.uia import (
 __all__ = [
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
+    "AccountFacts",
     "AccountThreepid",
     "Appservice",
     "Challenge",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from typing import Mapping, Optional, Union
+from typing import Any, Mapping, Optional, Union
 
 import attr
 
 from regsys.model.devices import DeviceRequest, Login, LoginTerms, NewDevice
 from regsys.model.identity import Client, Secret, Threepid, UserID
 from regsys.model.jobs import NewJob
+from regsys.model.json_values import json_object
 
 
 class UserType(str, enum.Enum):
@@ -52,6 +53,14 @@ class User:
         return _is_real(self)
 
 
+def _stages(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    return json_object("stages", value)
+
+
+def _extra(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    return json_object("extra", value)
+
+
 @attr.frozen(kw_only=True)
 class NewAccount:
     """Everything that one registration writes, in one transaction (contract B2.3).
@@ -62,9 +71,9 @@ class NewAccount:
     ``threepids`` that an administrator or a module vouches for, instead of a validation.
     ``consents``: the accepted version of each policy, by the policy's name. ``is_ghost``: an
     application service registers the user, and no jobs but notices follow. ``appservice_id`` is
-    set only if the service's namespace is exclusive (contract B3.3). ``session_id``: the UIA
-    session that this account finishes; its answer can be repeated until ``session_until_ms``. If
-    ``device`` is None, there is no login.
+    set only if the service's namespace is exclusive (contract B3.3). ``stages`` and ``extra`` as in
+    Registration. ``session_id``: the UIA session that this account finishes; its answer can be
+    repeated until ``session_until_ms``. If ``device`` is None, there is no login.
     """
 
     key: str
@@ -85,6 +94,8 @@ class NewAccount:
     vouched_emails: tuple[str, ...] = ()
     registration_token: Optional[str] = attr.field(default=None, repr=False)
     consents: Mapping[str, str] = attr.field(factory=dict)
+    stages: Mapping[str, Any] = attr.field(factory=dict, converter=_stages, repr=False)
+    extra: Mapping[str, Any] = attr.field(factory=dict, converter=_extra, repr=False)
     session_id: Optional[str] = None
     session_until_ms: Optional[int] = None
     device: Optional[NewDevice] = None
@@ -102,6 +113,33 @@ def _is_real(account: Union[User, NewAccount]) -> bool:
         and account.appservice_id is None
         and account.user_type not in UNREAL_USER_TYPES
     )
+
+
+@attr.frozen(kw_only=True)
+class AccountFacts:
+    """What a follower is told of a new account: fields as in NewAccount, without anything secret.
+
+    ``upgraded_guest``: the account was a guest and has become a user. ``display_name`` is None if
+    no profile was written. In ``stages`` the result of m.login.registration_token is True instead
+    of the token. If ``device_id`` is None, there was no login.
+    """
+
+    created_ms: int
+    is_guest: bool = False
+    upgraded_guest: bool = False
+    admin: bool = False
+    user_type: Optional[str] = None
+    approved: bool = True
+    shadow_banned: bool = False
+    display_name: Optional[str] = None
+    appservice_id: Optional[str] = None
+    is_ghost: bool = False
+    auth_provider_id: Optional[str] = None
+    threepids: tuple[Threepid, ...] = ()
+    consents: Mapping[str, str] = attr.field(factory=dict)
+    stages: Mapping[str, Any] = attr.field(factory=dict)
+    extra: Mapping[str, Any] = attr.field(factory=dict)
+    device_id: Optional[str] = None
 
 
 @attr.frozen(kw_only=True)
@@ -144,7 +182,10 @@ class Registration:
     name is free; ``threepids_checked``: the same for the rules about ``threepids``. ``guest_id``:
     the guest who becomes a user, if an earlier request had its access token. ``bind_emails``: email
     addresses, in canonical form, that the account gets without validation. ``consents`` as in
-    NewAccount. ``takes_over`` as in Usernames.check.
+    NewAccount. ``stages``: what each stage of the UIA session has found, by its type, as
+    ``IStage.check`` returned it; empty without UIA. ``extra``: a JSON object of the embedder's,
+    which reaches the account's store and followers unchanged. Both must be JSON: anything else is
+    a TypeError or ValueError. ``takes_over`` as in Usernames.check.
     """
 
     key: str
@@ -166,6 +207,8 @@ class Registration:
     approved: Optional[bool] = None
     registration_token: Optional[str] = attr.field(default=None, repr=False)
     consents: Mapping[str, str] = attr.field(factory=dict)
+    stages: Mapping[str, Any] = attr.field(factory=dict, converter=_stages, repr=False)
+    extra: Mapping[str, Any] = attr.field(factory=dict, converter=_extra, repr=False)
     session_id: Optional[str] = None
     device: Optional[DeviceRequest] = None
     name_checked: bool = False

@@ -7,6 +7,8 @@ from typing import Optional
 
 import attr
 
+from regsys.model.canonical_threepids import canonical_threepid
+
 GUEST_DEVICE_ID = "guest_device"
 MAX_USER_ID_BYTES = 255
 # Matched only at the beginning of a word: if every letter were tried, a long word would take
@@ -72,6 +74,23 @@ class Threepid:
     medium: str
     address: str
     validated_at_ms: int
+
+    @classmethod
+    def of(cls, medium: str, address: str, at: int) -> Threepid:
+        """The identifier with the canonical form of ``address``, which may be in any spelling.
+
+        ``at``: when it was validated, in milliseconds. Raises InvalidParam for text that is no
+        address of this medium, and for another medium than ``email`` and ``msisdn``.
+        """
+        if not isinstance(medium, str):
+            raise TypeError(f"medium must be 'email' or 'msisdn', not {medium!r}")
+        if not isinstance(address, str):
+            raise TypeError(f"address must be a str, not {type(address).__name__}")
+        if type(at) is not int:
+            raise TypeError(f"at must be an int of milliseconds, not {type(at).__name__}")
+        if at < 0:
+            raise ValueError(f"at must be milliseconds since 1970, not {at}")
+        return Threepid(medium, canonical_threepid(medium, address), at)
 
 
 @attr.frozen

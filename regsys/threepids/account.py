@@ -18,10 +18,10 @@ from regsys.errors import (
 from regsys.interfaces import IThreepidStore
 from regsys.interfaces.internal import IThreepidRules
 from regsys.model import AccountThreepid, Client, Requester, Threepid, UserID
+from regsys.model.canonical_threepids import canonical_threepid, is_canonical
 from regsys.model.jobs import NewJob
 from regsys.model.threepids import VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
-from regsys.threepids.addresses import canonical_threepid, is_canonical
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.changes import ThreepidWriter
 from regsys.threepids.servers import PhoneValidationServer

@@ -21,10 +21,10 @@ from regsys.errors import (
 )
 from regsys.interfaces.internal import ILimiter
 from regsys.model import Secret, UserID
+from regsys.model.canonical_threepids import canonical_threepid
 from regsys.model.identity_server_bindings import ASKING_MS, Binding, IdentityServerSession
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.threepids.account import AccountThreepids
-from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.identity_server_unbinding import Unbinder
 from regsys.threepids.servers import BindingServers
 

@@ -15,11 +15,12 @@ from regsys.errors import SmsRefused
 from regsys.interfaces import ISmsSender
 from regsys.interfaces.internal import IPhoneValidation
 from regsys.model import Client, UserID
+from regsys.model.canonical_threepids import MSISDN
 from regsys.model.identity import masked
 from regsys.model.jobs import Job
 from regsys.storage.validations import ValidationStore
 from regsys.templates import Templates
-from regsys.threepids.addresses import MSISDN, check_client_secret, international
+from regsys.threepids.addresses import check_client_secret, international
 from regsys.threepids.requests import TokenRequest
 from regsys.threepids.servers import PhoneValidationServer
 from regsys.threepids.validation import Validations

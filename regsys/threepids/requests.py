@@ -8,15 +8,8 @@ import attr
 
 from regsys import json_body
 from regsys.config import ThreepidsConfig
-from regsys.threepids.addresses import (
-    EMAIL,
-    MAX_EMAIL,
-    canonical_email,
-    canonical_msisdn,
-    check_assignable,
-    check_client_secret,
-    next_link,
-)
+from regsys.model.canonical_threepids import EMAIL, MAX_EMAIL, canonical_email, canonical_msisdn
+from regsys.threepids.addresses import check_assignable, check_client_secret, next_link
 
 # Longer than any spelling of a number.
 MAX_NUMBER, MAX_COUNTRY = 100, 2

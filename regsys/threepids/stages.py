@@ -13,9 +13,9 @@ from regsys import clock
 from regsys.errors import StageFailed, sentence
 from regsys.interfaces import IStage, StageContext
 from regsys.model import Threepid, UIASession
+from regsys.model.canonical_threepids import is_canonical
 from regsys.model.threepids import VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
-from regsys.threepids.addresses import is_canonical
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.servers import PhoneValidationServer
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE

@@ -21,10 +21,11 @@ from regsys.errors import (
 )
 from regsys.interfaces.internal import ILimiter
 from regsys.model import Client, MailPurpose, UserID, token_text
+from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.jobs import NewJob
 from regsys.model.threepids import NewValidation, Validation
 from regsys.storage.validations import ValidationStore
-from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, redirect_url
+from regsys.threepids.addresses import LIMIT_KEYS, NewcomersThreepids, redirect_url
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.requests import TokenRequest
 from regsys.threepids.validation_tokens import (

@@ -14,9 +14,10 @@ from regsys.interfaces import IAuth
 from regsys.interfaces.internal import IPhoneValidation
 from regsys.metrics import Metrics
 from regsys.model import AccountThreepid, Challenge, Requester, Secret, UserID
+from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.identity_server_bindings import IdentityServerSession
 from regsys.threepids.account import AccountThreepids
-from regsys.threepids.addresses import EMAIL, MSISDN, check_client_secret
+from regsys.threepids.addresses import check_client_secret
 from regsys.threepids.identity_server_bindings import Bindings
 from regsys.threepids.validation import Validations
 from regsys.uia.reauthentication import Reauthentication, ReauthenticationRequest

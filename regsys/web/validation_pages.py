@@ -18,9 +18,9 @@ from regsys.errors import MediumNotSupported, RegistrationError, ValidationRefus
 from regsys.http import Call, Endpoint, Handler, Reply
 from regsys.http.reply import Page, refusal
 from regsys.model import Client
+from regsys.model.canonical_threepids import EMAIL
 from regsys.model.threepids import Validation
 from regsys.templates import Templates, fault
-from regsys.threepids.addresses import EMAIL
 from regsys.threepids.validation import ValidatedAddress, Validations
 from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages
 

@@ -98,6 +98,7 @@ def post_registration(
     return PostRegistration(
         accounts=stores.accounts,
         auth=stores.auth,
+        users=stores.users,
         threepids=stores.owners,
         consents=consents,
         planners=planners,

@@ -56,6 +56,7 @@ def assemble(
         consents=consents,
         auth=stores.auth,
         blocking=made.blocking,
+        passwords=made.passwords,
         reauthentication=made.reauthentication,
         hooks=parts.hooks,
         jobs=runner,

@@ -94,7 +94,7 @@ def _own_accounts(
     if rules.passwords is not None:
         logins = PasswordLogin(
             handler=rules.handler,
-            check=rules.passwords,
+            passwords=rules.passwords,
             blocking=rules.blocking,
             config=parts.config.passwords,
         )

@@ -9,6 +9,7 @@ import attr
 
 from regsys.accounts.auto_join import AUTO_JOIN, AutoJoiner, AutoJoinPlanner
 from regsys.accounts.embedded_writer import RECOVERY
+from regsys.accounts.followers import FollowerNotice
 from regsys.accounts.monthly_active_users import COUNT_USER, ReservedUsers
 from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.post_registration_jobs import (
@@ -42,6 +43,7 @@ class RegistrationJobs:
     reserved: Optional[ReservedUsers]
     auto_joiner: Optional[AutoJoiner]
     email_pusher: Optional[EmailPusher]
+    followers: Sequence[FollowerNotice]
     planners: JobPlanners
 
 
@@ -67,6 +69,8 @@ def handlers(
         SEND_MAIL: None if mailer is None else mailer.send,
         SEND_SMS: None if sender is None else sender.send,
         UNBIND: parts.unbinder.run,
+        # Kinds of their own, ``tell_follower:<name>``.
+        **{follower.kind: follower.run for follower in planned.followers},
     }
 
 
@@ -82,6 +86,7 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
         policies = [*config.terms.at_registration]
         auto_join = AutoJoinPlanner(config=config.rooms, policies=policies)
     email_pusher = None if stores.pushers is None else EmailPusher(stores.pushers)
+    followers = tuple(FollowerNotice(item, parts.clock) for item in parts.hooks.followers)
     adds_pushers = config.email is not None and config.email.notifies_newcomers
     return RegistrationJobs(
         directory=directory,
@@ -89,8 +94,9 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
         reserved=reserved,
         auto_joiner=_auto_joiner(parts, stores),
         email_pusher=email_pusher,
+        followers=followers,
         planners=JobPlanners(
-            for_all=_present(directory, addresses),
+            for_all=(*_present(directory, addresses), *followers),
             for_people=_present(reserved, auto_join, email_pusher if adds_pushers else None),
         ),
     )

@@ -12,16 +12,18 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from regsys import http
+from regsys.accounts.followers import check_followers
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.monthly_active_users import Activity
 from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, ThreepidRules
+from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.names_from_threepids import display_name_of
 from regsys.client_api.session_passwords import SessionPasswords
 from regsys.consent import Consents
 from regsys.http import Endpoint
 from regsys.http.refusals import RefusalLog
 from regsys.http.serving import InFlight
-from regsys.interfaces import IAuth, IBlocking, ISmsSender, IStage, IValidationMails
+from regsys.interfaces import IAuth, IBlocking, IFollower, ISmsSender, IStage, IValidationMails
 from regsys.jobs import JobRunner
 from regsys.registration_tokens import RegistrationTokens
 from regsys.storage.housekeeping import Housekeeping
@@ -44,7 +46,8 @@ class Hooks:
     ``template_directories`` hold the templates of your stages' pages. ``mails`` sends the mails
     that validate addresses, ``sms`` text messages; if None, the mail server and the gateway that
     the configuration names. ``display_name`` makes the display name from an email address, where
-    ``register_mxid_from_3pid`` is ``email``.
+    ``register_mxid_from_3pid`` is ``email``. ``followers`` are told of every new account; give the
+    same ones to each process that makes accounts.
     """
 
     spam: SpamChecks
@@ -58,6 +61,7 @@ class Hooks:
     confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None
     template_directories: Sequence[str] = ()
     display_name: Callable[[str], str] = display_name_of
+    followers: Sequence[IFollower] = attr.field(default=(), validator=check_followers)
 
 
 def hooks(
@@ -74,9 +78,11 @@ def hooks(
     confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None,
     template_directories: Sequence[str] = (),
     display_name: Callable[[str], str] = display_name_of,
+    followers: Sequence[IFollower] = (),
 ) -> Hooks:
     """Hooks without callbacks. The arguments are the fields of ``Hooks``; the four lists of
-    callbacks are new ones if None. ``clock`` is the reactor."""
+    callbacks are new ones if None. ``clock`` is the reactor. ValueError if two followers have the
+    same name."""
     return Hooks(
         spam=spam or SpamChecks(clock=clock),
         threepids=threepids or ThreepidRules(clock=clock),
@@ -89,6 +95,7 @@ def hooks(
         confirmation_flows=confirmation_flows,
         template_directories=template_directories,
         display_name=display_name,
+        followers=followers,
     )
 
 
@@ -99,7 +106,8 @@ class Subsystem(service.Service):
     It is an ``IService``: under a parent it starts and stops with that. Without one call ``start``
     once the reactor runs, and await ``stop`` before it ends; call ``hurry`` if that takes too long.
     If ``reauthentication`` is None, there is no stage by which a user could confirm a request.
-    ``blocking`` is for a /login of your own: whether a user may log in at all.
+    ``blocking`` and ``passwords`` are for a /login of your own: whether a user may log in at all,
+    and whether a password is right; ``passwords`` is None if accounts cannot be looked up.
     """
 
     handler: RegistrationHandler
@@ -107,6 +115,7 @@ class Subsystem(service.Service):
     consents: Consents
     auth: IAuth
     blocking: IBlocking
+    passwords: Optional[PasswordCheck]
     reauthentication: Optional[Reauthentication]
     hooks: Hooks
     jobs: JobRunner

@@ -11,11 +11,12 @@ from regsys.http import Endpoint
 from regsys.interfaces import ISmsSender, IStage, IValidationMails
 from regsys.interfaces.internal import IPhoneValidation
 from regsys.model import MailPurpose
+from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.networks import address_key
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.sms import SmsGateway
 from regsys.templates import Templates
-from regsys.threepids.addresses import EMAIL, MSISDN, NewcomersThreepids
+from regsys.threepids.addresses import NewcomersThreepids
 from regsys.threepids.phones import DelegatedPhones, OwnPhones, SmsCodeSender
 from regsys.threepids.stages import DelegatedMsisdnStage, MsisdnStage
 from regsys.threepids.validation import (

@@ -44,6 +44,8 @@ WHOLE = NewAccount(
     vouched_emails=("alice@mail.example",),
     registration_token="token",
     consents={"privacy_policy": "1"},
+    stages={"m.login.dummy": True, "org.example.door": {"door": ["front", 1.5, None]}},
+    extra={"invitation": "i-1"},
     session_id="session",
     session_until_ms=NOW_MS + 4,
     device=NewDevice(
@@ -98,8 +100,8 @@ class RoundTripTests(SynchronousTestCase):
             self.assertNotIn(token.reveal(), text)
 
 
-# The payload of a recovery job as earlier versions have stored it.
-STORED = {
+# The payload of a recovery job as the first versions have stored it.
+STORED_FIRST = {
     "key": "key",
     "created_ms": NOW_MS,
     "is_guest": True,
@@ -134,12 +136,30 @@ STORED = {
 }
 
 
+STORED = {
+    **STORED_FIRST,
+    "admin": True,
+    "approved": False,
+    "stages": {"m.login.dummy": True, "org.example.door": {"door": ["front", 1.5, None]}},
+    "extra": {"invitation": "i-1"},
+}
+
+
 class RecoveryTests(SynchronousTestCase):
     def test_stored(self) -> None:
         """A recovery job stores just this: no password hash, no token, and no field by accident."""
         self.assertEqual(json.loads(json.dumps(recovery_payload(WHOLE))), STORED)
+        left_out = {"password_hash": None, "jobs": ()}
+        self.assertEqual(parsed(STORED), attr.evolve(WHOLE, **left_out))
 
     def test_read(self) -> None:
         """What earlier versions have stored is read, but for what was left out."""
-        left_out = {"password_hash": None, "admin": False, "approved": True, "jobs": ()}
-        self.assertEqual(parsed(STORED), attr.evolve(WHOLE, **left_out))
+        left_out = {
+            "password_hash": None,
+            "admin": False,
+            "approved": True,
+            "stages": {},
+            "extra": {},
+            "jobs": (),
+        }
+        self.assertEqual(parsed(STORED_FIRST), attr.evolve(WHOLE, **left_out))

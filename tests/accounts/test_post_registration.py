@@ -203,6 +203,11 @@ class StageResultTests(SynchronousTestCase):
             self.assertEqual([event["stage"] for event in logs], [EMAIL], result)
             self.assertNotIn("Mail.example", str(logs))
 
+    def test_ofOurStages(self) -> None:
+        """What our own stages have found, as ``NewAccount.stages`` has it, is understood too."""
+        found = {"sid": "1", "medium": "email", "address": HERS[0].address, "validated_at_ms": 5}
+        self.assertEqual(threepids_in({EMAIL: found}), HERS[:1])
+
     def test_absent(self) -> None:
         """Stages that were not passed are not missed."""
         with capturedLogs() as logs:

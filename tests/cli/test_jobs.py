@@ -28,6 +28,16 @@ class ActionTests(SynchronousTestCase):
     def wait(self, coroutine: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
+    def test_nobodyRunsIt(self) -> None:
+        """A job that no process has taken for a minute says what it waits for."""
+        new = NewJob(kind="tell_follower:ledger", job_id="told", payload=ABOUT)
+        for ago_ms, more in ((60_000, ""), (60_001, " (no running process takes this kind)")):
+            self.wait(self.jobs.add([new], NOW_MS - ago_ms))
+            self.assertTrue(self.do("list").endswith(f" UTC{more}"), self.do("list"))
+            self.wait(self.jobs.postpone("told", NOW_MS - ago_ms, "ValueError: away"))
+            self.assertTrue(self.do("list").endswith(f" UTC{more}  ValueError: away"))
+            self.wait(self.jobs.finish("told"))
+
     def start(self, action: str, **arguments: Any) -> Deferred[str]:
         given = Namespace(**{"most": 100, "all": False, **arguments})
         return Deferred.fromCoroutine(cli.ACTIONS[action](self.jobs, given, NOW_MS))

@@ -6,7 +6,14 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.errors import LimitExceeded, RegistrationError, Unavailable, UnknownToken
+from regsys.errors import (
+    AwaitingApproval,
+    LimitExceeded,
+    RegistrationError,
+    ServerFull,
+    Unavailable,
+    UnknownToken,
+)
 from regsys.http import Call, Endpoint, Reply, resource
 from regsys.http.reply import File, Page, Text
 from tests.http.wire import Answer, Echo, ask
@@ -102,6 +109,36 @@ class RefusalTests(SynchronousTestCase):
             {"errcode": "M_UNKNOWN_TOKEN", "error": "Gone.", "soft_logout": True},
         )
         self.assertIsNone(answer.header("Retry-After"))
+
+    def test_body(self) -> None:
+        """The body of every kind of error is its own, so that an embedder's endpoints answer like
+        ours; each call makes a new one."""
+        for error, body in (
+            (
+                ServerFull("mailto:admin@hs.example"),
+                {
+                    "errcode": "M_RESOURCE_LIMIT_EXCEEDED",
+                    "error": ServerFull.sentence,
+                    "limit_type": "monthly_active_user",
+                    "admin_contact": "mailto:admin@hs.example",
+                },
+            ),
+            (
+                LimitExceeded(1500, "Slowly."),
+                {"errcode": "M_LIMIT_EXCEEDED", "error": "Slowly.", "retry_after_ms": 1500},
+            ),
+            (
+                AwaitingApproval(),
+                {
+                    "errcode": "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL",
+                    "error": AwaitingApproval.sentence,
+                    "approval_notice_medium": "org.matrix.msc3866.none",
+                },
+            ),
+        ):
+            error.body.clear()
+            self.assertEqual(error.body, body)
+            self.assertEqual(json.loads(self.answer(error).content), body)
 
     def test_plainRefusal(self) -> None:
         """A refusal without details is a 400 M_UNKNOWN with a sentence."""

@@ -41,6 +41,7 @@ def post_registration(
     return PostRegistration(
         accounts=accounts,
         auth=auth,
+        users=None,
         threepids=owners,
         consents=consents,
         planners=planners,

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import ConfigError, EmailDomainsConfig
 from regsys.interfaces.internal import IThreepidRules
+from regsys.model.canonical_threepids import canonical_email
 from regsys.testing import provides
-from regsys.threepids.addresses import canonical_email
 from regsys.threepids.domains import CHECK_S, EmailDomains
 from tests.config.case import ConfigCase
 from tests.support.validations import EmailValidationCase

@@ -7,6 +7,7 @@ from typing import Any
 from zope.interface import implementer
 
 from regsys.accounts.auto_join import AutoJoinPlanner
+from regsys.accounts.followers import FollowerNotice
 from regsys.accounts.monthly_active_users import ReservedUsers
 from regsys.accounts.post_registration_jobs import DirectoryNotice, EmailPusher, JobPlanners
 from regsys.interfaces import ISmsSender
@@ -26,6 +27,7 @@ from regsys.threepids.changes import AddressNotice
 from regsys.wiring import embedded
 from regsys.wiring.subsystem import Subsystem
 from tests.support.case import SystemCase
+from tests.support.followers import Ledger
 
 # What the tests' server has no mail server, gateway, homeserver or directory for, and what it
 # never writes.
@@ -88,3 +90,13 @@ class JobKindTests(SystemCase):
             (planners.for_people, [ReservedUsers, AutoJoinPlanner, EmailPusher]),
         ):
             self.assertEqual([type(planner) for planner in asked], expected)
+
+    def test_followers(self) -> None:
+        """Each follower is a planner for all accounts, and a kind of job."""
+        plain = self.subsystem.jobs.kinds
+        self.system(hooks=self.hooks(followers=[Ledger(), Ledger("mail")]))
+        planners = self.subsystem.handler.planners
+        assert isinstance(planners, JobPlanners)
+        kinds = [item.kind for item in planners.for_all if isinstance(item, FollowerNotice)]
+        self.assertEqual(kinds, ["tell_follower:ledger", "tell_follower:mail"])
+        self.assertEqual(self.subsystem.jobs.kinds - plain, set(kinds))
