@@ -13,6 +13,7 @@ __all__ = [
     "InvalidUsername",
     "LimitExceeded",
     "LoginFailed",
+    "MissingParam",
     "MissingToken",
     "PasswordRefused",
     "RegistrationError",
