@@ -11,8 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys.accounts.account_json import facts_json, parse_facts
-from regsys.interfaces import IFollower, IJobPlanner
-from regsys.model import AccountFacts, Job, NewAccount, NewJob, UserID
+from regsys.interfaces import IFollower
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import AccountFacts, NewAccount, UserID
+from regsys.model.jobs import Job, NewJob
 from regsys.uia.stage_types import REGISTRATION_TOKEN
 
 TELL_FOLLOWER = "tell_follower"

@@ -12,8 +12,9 @@ from zope.interface import implementer
 from regsys import clock
 from regsys.errors import StageFailed, sentence
 from regsys.interfaces import IStage, StageContext
-from regsys.model import VALIDATED_MS, Threepid, UIASession, Validation
+from regsys.model import Threepid, UIASession
 from regsys.model.canonical_threepids import is_canonical
+from regsys.model.threepids import VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.servers import PhoneValidationServer

@@ -24,17 +24,11 @@ from regsys.errors import (
     WrongCode,
     WrongValidationToken,
 )
-from regsys.interfaces import ILimiter
-from regsys.model import (
-    Client,
-    MailPurpose,
-    NewJob,
-    NewValidation,
-    UserID,
-    Validation,
-    token_text,
-)
+from regsys.interfaces.internal import ILimiter
+from regsys.model import Client, MailPurpose, UserID, token_text
 from regsys.model.canonical_threepids import EMAIL, MSISDN
+from regsys.model.jobs import NewJob
+from regsys.model.threepids import NewValidation, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import LIMIT_KEYS, NewcomersThreepids, redirect_url
 from regsys.threepids.attempts import ValidationAttempts

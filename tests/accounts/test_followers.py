@@ -10,19 +10,20 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from regsys.accounts.followers import DEADLINE_S, FollowerNotice, facts_of
-from regsys.interfaces import IFollower, IJobPlanner
+from regsys.interfaces import IFollower
+from regsys.interfaces.internal import IJobPlanner
 from regsys.jobs import POLL_S
 from regsys.model import (
     AccountFacts,
     Appservice,
     DeviceRequest,
-    Job,
     NewAccount,
     Registration,
     Secret,
     Threepid,
     UserID,
 )
+from regsys.model.jobs import Job
 from regsys.testing import (
     MemoryAccounts,
     MemoryAppservices,

@@ -14,7 +14,8 @@ from regsys.errors import (
     Unavailable,
     UnknownToken,
 )
-from regsys.http import Call, Endpoint, File, Page, Reply, Text, resource
+from regsys.http import Call, Endpoint, Reply, resource
+from regsys.http.reply import File, Page, Text
 from tests.http.wire import Answer, Echo, ask
 
 

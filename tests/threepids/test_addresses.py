@@ -12,7 +12,8 @@ from zope.interface import implementer
 
 from regsys.config import AllowedThreepid
 from regsys.errors import InvalidParam, ThreepidDenied, ThreepidInUse
-from regsys.interfaces import IThreepidRules, IThreepidStore
+from regsys.interfaces import IThreepidStore
+from regsys.interfaces.internal import IThreepidRules
 from regsys.model import Threepid, UserID
 from regsys.model.canonical_threepids import canonical_msisdn
 from regsys.testing import MemoryAccounts, provides
