@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Callable, Mapping, Optional
 
 import idna
-import phonenumbers
 
 from regsys.errors import InvalidParam
 
@@ -54,6 +53,10 @@ def canonical_msisdn(number: str, country: Optional[str] = None) -> str:
     """The canonical form of a phone number: the digits of E.164 (contract B7.1). ``country``: two
     letters, the country where the number can be dialled as written; if it is None, the number
     begins with the country code. Raises InvalidParam."""
+    # The metadata of phone numbers takes longer to import than all other values together, and
+    # commands that know no number have no need of it.
+    import phonenumbers
+
     text = number if country is not None else f"+{number.strip().lstrip('+')}"
     try:
         parsed = phonenumbers.parse(text, country)
