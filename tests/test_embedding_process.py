@@ -25,7 +25,7 @@ DYING = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT / "docs/examples")!r})
 import embedding
-embedding.Store.register = lambda *args: os._exit({DIED})
+embedding.Store.register = lambda self, user_id, device: os._exit({DIED})
 embedding.main(*sys.argv[1:])
 """
 

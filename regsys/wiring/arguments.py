@@ -119,11 +119,11 @@ def flows(instance: object, field: attr.Attribute[Any], value: object) -> None:
     if value is None:
         return
     argument = _argument(field)
-    for flow in _sequence(argument, value, "flows, each a list of types of stages"):
+    for flow in _sequence(argument, value, "flows, each a tuple of types of stages"):
         if isinstance(flow, str):
             raise TypeError(
-                f"{argument}: {flow!r} is a type of a stage, not a flow: a flow is a list of them,"
-                f" as in {field.name}=[[{flow!r}]]"
+                f"{argument}: {flow!r} is a type of a stage, not a flow: a flow is a tuple of them,"
+                f" as in {field.name}=[({flow!r},)]"
             )
         for stage in _sequence(argument, flow, "types of stages"):
             if not isinstance(stage, str):

@@ -158,7 +158,7 @@ class HooksTests(ArgumentCase):
     def test_refused(self) -> None:
         """All that is custom is checked, too."""
         stage, mails = QuestionStage(), MemoryMails()
-        slip = "a flow is a list of them, as in flows=[['m.login.dummy']]"
+        slip = "a flow is a tuple of them, as in flows=[('m.login.dummy',)]"
         self.assertRefused(
             self.make,
             [
