@@ -14,7 +14,7 @@ from zope.interface import implementedBy, implementer
 
 from regsys import deadlines
 from regsys.errors import Unavailable, UnknownToken
-from regsys.http import InFlight
+from regsys.http.serving import InFlight
 from regsys.interfaces import IAppservices, IAuth, IStage, IUserLookup
 from regsys.model import Secret
 from regsys.testing import MemoryAppservices, provides
