@@ -1,6 +1,6 @@
-"""One deadline for all database calls of an HTTP request.
+"""One deadline for all database calls of an HTTP request, and for those of an embedder's parts.
 
-A request with three database calls must not wait three times. The deadline is in a context
+A request with three calls must not wait three times. The deadline is in a context
 variable: coroutines that run in Deferreds keep their context across awaits, and pass a copy of it
 to those that they start.
 """
@@ -53,6 +53,20 @@ _current: ContextVar[Optional[Deadline]] = ContextVar("regsys request deadline",
 def current() -> Optional[Deadline]:
     """The deadline of the current request; None outside of requests."""
     return _current.get()
+
+
+def seconds_for(own_s: float, now_s: float) -> float:
+    """How long a call that begins now may take: ``own_s``, or what the current request has left, if
+    that is less."""
+    request = current()
+    left_s = None if request is None else request.left_s(now_s)
+    return own_s if left_s is None else min(left_s, own_s)
+
+
+def leave() -> None:
+    """The current coroutine goes on by itself: what it calls is not for the request that has
+    started it."""
+    _current.set(None)
 
 
 def for_request(clock: IReactorTime) -> Deadline:

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from regsys import clock
+from regsys import clock, deadlines
 from regsys.errors import RegistrationError
 from regsys.metrics import Metrics
 from regsys.model import JOB_LEASE_MS
@@ -209,6 +209,8 @@ class JobRunner:
             self._fill_again(kind)
 
     async def _run(self, job: Job) -> None:
+        # A job has its lease, also the one that a request has just written and begins.
+        deadlines.leave()
         try:
             await self._handlers[job.kind](job)
         except Exception as error:  # whatever a handler raises, the job is kept and retried

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys import deadlines
 from regsys.errors import Unavailable
 from regsys.jobs import PLACES, POLL_S, HeldJobs, JobRunner, wait_ms
 from regsys.metrics import Metrics
@@ -124,6 +125,19 @@ class RunTests(RunnerCase):
             ],
         )
         self.assertEqual(self.rows("job_id"), [])
+
+    def test_begunByARequest(self) -> None:
+        """A job that a request begins is not held to the request's deadline."""
+        seconds: list[float] = []
+        self.behaviour = lambda job: seconds.append(deadlines.seconds_for(60, self.clock.seconds()))
+
+        async def serve() -> float:
+            with deadlines.for_request(self.clock):
+                self.runner.held.put([self.written()])
+                return deadlines.seconds_for(60, self.clock.seconds())
+
+        self.assertEqual(self.wait(serve()), deadlines.REQUEST_S)
+        self.assertEqual(seconds, [60])
 
     def test_failed(self) -> None:
         """A job that fails is kept with its reason, counted, logged without its payload, and

@@ -102,6 +102,8 @@ class Fragile:
     async def check(self, registration: Registration) -> None:
         raise RuntimeError(f"cannot judge {registration!r}")
 
+    async def check_login(self, user: User) -> None: ...
+
 
 class FlowTests(SystemCase):
     """Everything that a client can do, right or wrong, with canaries for secrets."""

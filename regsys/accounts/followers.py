@@ -6,8 +6,6 @@ import re
 from typing import Any, Sequence
 
 import attr
-from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys.accounts.account_json import facts_json, parse_facts
@@ -18,8 +16,6 @@ from regsys.model.jobs import Job, NewJob
 from regsys.uia.stage_types import REGISTRATION_TOKEN
 
 TELL_FOLLOWER = "tell_follower"
-# Within the lease of a job: another process must not call the follower meanwhile.
-DEADLINE_S = 30.0
 _NAME = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
@@ -47,7 +43,6 @@ class FollowerNotice:
     or stalls delays no other, and a process without this follower leaves them to others."""
 
     follower: IFollower
-    clock: IReactorTime
 
     @property
     def kind(self) -> str:
@@ -69,15 +64,8 @@ class FollowerNotice:
         return ()
 
     async def run(self, job: Job) -> None:
-        """The handler of this kind of job. TimeoutError if the follower takes too long."""
+        """The handler of this kind of job."""
         user_id, facts = UserID.parse(job.payload["user_id"]), parse_facts(job.payload["facts"])
-        telling = Deferred.fromCoroutine(self._tell(user_id, facts))
-        try:
-            await telling.addTimeout(DEADLINE_S, self.clock)
-        except TimeoutError:
-            raise TimeoutError(f"no answer within {DEADLINE_S:.0f} seconds") from None
-
-    async def _tell(self, user_id: UserID, facts: AccountFacts) -> None:
         await self.follower.registered(user_id, facts)
 
 

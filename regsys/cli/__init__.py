@@ -33,7 +33,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if arguments.command == "serve" and arguments.port is not None:
             config = _on_port(config, arguments.port)
         if arguments.command in ("serve", "check-config"):
-            report(config)
+            config = report(config)
         return int(getattr(commands, arguments.command.replace("-", "_"))(config, arguments))
     except (ConfigError, CannotStart, CannotListen, NewerSchema) as error:
         print(f"regsys: {error}", file=sys.stderr)
@@ -203,8 +203,9 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
     revoke.add_argument("--undo", action="store_true", help="let the token be used again")
 
 
-def report(config: Config) -> None:
-    """What an operator should know of the configuration, on standard error."""
+def report(config: Config) -> Config:
+    """What an operator should know of the configuration, on standard error. Returns it without its
+    warnings, so that the start does not log them a second time."""
     for warning in config.warnings:
         print(f"regsys: warning: {warning}", file=sys.stderr)
     # Options that a warning names are not listed again.
@@ -215,3 +216,4 @@ def report(config: Config) -> None:
     ]
     if unused:
         print(f"regsys: options without effect here: {', '.join(unused)}", file=sys.stderr)
+    return attr.evolve(config, warnings=())

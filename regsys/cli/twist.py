@@ -47,8 +47,7 @@ def makeService(options: Options) -> TwistService:
     from twisted.internet import reactor
 
     try:
-        config = load(options.files)
-        report(config)
+        config = report(load(options.files))
         checks.before_start(config)
         subsystem = wiring.standalone(config, reactor)
     except (ConfigError, CannotStart, NewerSchema) as error:

@@ -99,6 +99,6 @@ class IFollower(Interface):
 
         Called for each account until it returns once, and once more when a guest becomes a user
         (``facts.upgraded_guest``). After a crash it may be called again for what was done already:
-        have one effect for each ``user_id``. If it raises, or takes longer than 30 seconds, it is
-        called again later; the account may have been deactivated by then.
+        have one effect for each ``user_id``. If it raises, or misses its deadline, it is called
+        again later; the account may have been deactivated by then.
         """

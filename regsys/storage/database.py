@@ -226,7 +226,7 @@ class Database:
     ) -> T:
         started = self._clock.seconds()
         request = deadlines.current()
-        ends = started + self._time_for(request, started)
+        ends = started + deadlines.seconds_for(self._deadline_s, started)
         work = lambda txn: body(txn, *values)  # noqa: E731
         trouble: Optional[_Failed] = None
         for attempt in range(ATTEMPTS):
@@ -250,11 +250,6 @@ class Database:
         cause = trouble.cause if trouble else TimeoutError("no answer within the deadline")
         log.error("database: {name} failed: {cause}", name=name, cause=self.dialect.explain(cause))
         raise Unavailable() from cause
-
-    def _time_for(self, request: Optional[deadlines.Deadline], now_s: float) -> float:
-        """How many seconds a call may take, retries included."""
-        left_s = None if request is None else request.left_s(now_s)
-        return self._deadline_s if left_s is None else min(left_s, self._deadline_s)
 
     def _attempt(self, call: _Call[T], left_s: float) -> Deferred[T]:
         answer: Deferred[T] = Deferred()

@@ -32,7 +32,8 @@ class EmbeddedAccountStore:
     async def claim(self, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
         """Claim ``new.key``, store the job that completes or releases it if this process dies, and
         hold a use of the registration token until then. Returns None if the key is claimed now,
-        else the earlier outcome of the key, whose ``finished`` says whether it was completed.
+        else the earlier outcome of the key, whose ``finished`` says whether it was completed. If it
+        was not, the job's lease begins anew: the caller is about to try again.
 
         Raises InvalidRegistrationToken if no use is left."""
         return await self.db.transaction("reserve_outcome", _claim, new, recovery)
@@ -58,6 +59,8 @@ def _claim(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outc
     if earlier is None:
         registration_tokens.hold(txn, new)
         jobs.insert_held(txn, (recovery,), new.created_ms)
+    elif not earlier.finished:
+        jobs.hold_again(txn, recovery.job_id, new.created_ms)
     return earlier
 
 

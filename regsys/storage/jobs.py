@@ -35,6 +35,14 @@ def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> tuple[N
     return written
 
 
+def hold_again(txn: Transaction, job_id: str, now_ms: int) -> None:
+    """Begin the lease of this job anew, for the committing process."""
+    txn.run(
+        "UPDATE jobs SET due_ms = ? WHERE job_id = ? AND due_ms < ?",
+        (now_ms + JOB_LEASE_MS, job_id, now_ms + JOB_LEASE_MS),
+    )
+
+
 def _first_with_key(txn: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
     """The deduplication keys that did not exist yet; they are written."""
     keys = {job.dedup_key for job in new if job.dedup_key is not None}

@@ -35,11 +35,15 @@ from regsys.wiring import accounts, activity
 from regsys.wiring import threepids as threepid_wiring
 from regsys.wiring.activity import ActivityParts
 from regsys.wiring.assembly import assemble
+from regsys.wiring.embedders_parts import EmbeddersParts
 from regsys.wiring.jobs import registration_jobs
 from regsys.wiring.parts import Parts
 from regsys.wiring.process import Process
 from regsys.wiring.stores import AccountStores, OwnTables
 from regsys.wiring.subsystem import Hooks, Subsystem
+
+# How long a call of an embedder's part may take, unless the embedder says otherwise.
+DEADLINE_S = 30.0
 
 
 def standalone(
@@ -54,15 +58,23 @@ def standalone(
     also: Optional[Also] = None,
     process: Optional[Process] = None,
     hooks: Optional[Hooks] = None,
+    deadline_s: float = DEADLINE_S,
 ) -> Subsystem:
     """A subsystem over regsys's own tables: what ``regsys serve`` runs.
 
-    ``clock`` is the reactor. The arguments from ``rooms`` to ``signer`` are those of ``embedded``.
-    ``also`` is for a homeserver whose tables are in the same database: it writes its own rows in
-    each account's transaction (``LocalWriter``).
-    If ``process`` is None, the one that the configuration names is prepared and opened, which
-    blocks: call this before the reactor runs.
+    ``clock`` is the reactor. The arguments from ``rooms`` to ``signer`` and ``deadline_s`` are
+    those of ``embedded``. ``also`` is for a homeserver whose tables are in the same database: it
+    writes its own rows in each account's transaction (``LocalWriter``). If ``process`` is None, the
+    one that the configuration names is prepared and opened, which blocks: call this before the
+    reactor runs.
     """
+    given = EmbeddersParts.of("standalone", config, clock, deadline_s)
+    rooms = given.optional("rooms", IRooms, rooms)
+    directory = given.optional("directory", IUserDirectory, directory)
+    blocking = given.optional("blocking", IBlocking, blocking)
+    services = given.optional("services", IAppservices, services)
+    signer = given.optional("signer", IRequestSigner, signer)
+    process, hooks = given.process(process), given.hooks(hooks)
     parts = Parts.from_config(config, clock, process, hooks, services, signer)
     metrics = parts.process.metrics
     own = OwnTables.in_database(parts.process.database, clock)
@@ -115,6 +127,7 @@ def embedded(
     signer: Optional[IRequestSigner] = None,
     process: Optional[Process] = None,
     hooks: Optional[Hooks] = None,
+    deadline_s: float = DEADLINE_S,
 ) -> Subsystem:
     """A subsystem over a homeserver's own accounts, devices and tokens (docs/embedding.md).
 
@@ -129,7 +142,25 @@ def embedded(
 
     regsys keeps its sessions, idempotency keys and jobs in the database that ``config`` names.
     /login, /logout, /refresh, /pushers and /versions are the homeserver's.
+
+    A call of a part, those in ``hooks`` included, that has not ended after ``deadline_s`` is
+    cancelled: a client gets a 503, a job is retried. A call for a client ends with the client's
+    request at the latest. TypeError names the argument that cannot be used.
     """
+    given = EmbeddersParts.of("embedded", config, clock, deadline_s)
+    store = given.required("store", IAccountStore, store)
+    devices = given.required("devices", IDevices, devices)
+    auth = given.required("auth", IAuth, auth)
+    users = given.optional("users", IUserLookup, users)
+    threepids = given.optional("threepids", IThreepidStore, threepids)
+    rooms = given.optional("rooms", IRooms, rooms)
+    pushers = given.optional("pushers", IPushers, pushers)
+    directory = given.optional("directory", IUserDirectory, directory)
+    active_users = given.optional("active_users", IMonthlyActiveUsers, active_users)
+    blocking = given.optional("blocking", IBlocking, blocking)
+    services = given.optional("services", IAppservices, services)
+    signer = given.optional("signer", IRequestSigner, signer)
+    process, hooks = given.process(process), given.hooks(hooks)
     parts = Parts.from_config(config, clock, process, hooks, services, signer)
     metrics = parts.process.metrics
     addresses = None

@@ -65,8 +65,13 @@ def assemble(
         refusals=RefusalLog(parts.clock, address_key, frozenset(made.signup.uia.stages)),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints(parts, stores, made, pages)},
-        warnings=jobs.warnings(
-            config, has_rooms=stores.rooms is not None, has_sms_sender=parts.hooks.sms is not None
+        warnings=(
+            *config.warnings,
+            *jobs.warnings(
+                config,
+                has_rooms=stores.rooms is not None,
+                has_sms_sender=parts.hooks.sms is not None,
+            ),
         ),
         hashes=made.signup.hashes,
         housekeeping=Housekeeping(

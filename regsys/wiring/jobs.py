@@ -86,7 +86,7 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
         policies = [*config.terms.at_registration]
         auto_join = AutoJoinPlanner(config=config.rooms, policies=policies)
     email_pusher = None if stores.pushers is None else EmailPusher(stores.pushers)
-    followers = tuple(FollowerNotice(item, parts.clock) for item in parts.hooks.followers)
+    followers = tuple(FollowerNotice(item) for item in parts.hooks.followers)
     adds_pushers = config.email is not None and config.email.notifies_newcomers
     return RegistrationJobs(
         directory=directory,

@@ -25,7 +25,7 @@ from regsys.threepids.domains import EmailDomains
 from regsys.threepids.identity_server_unbinding import Unbinder
 from regsys.wiring.process import Process, open_process, prepare
 from regsys.wiring.stores import Stores
-from regsys.wiring.subsystem import Hooks, hooks
+from regsys.wiring.subsystem import Hooks
 
 
 @attr.frozen(kw_only=True)
@@ -55,7 +55,7 @@ class Parts:
         config: Config,
         clock: Any,
         process: Optional[Process],
-        given: Optional[Hooks],
+        hooks: Hooks,
         services: Optional[IAppservices],
         signer: Optional[IRequestSigner],
     ) -> Parts:
@@ -63,7 +63,6 @@ class Parts:
         if process is None:
             _, secret = prepare(config)
             process = open_process(config, clock, secret)
-        chosen = given or hooks(clock)
         if services is None:
             services = Appservices.from_services(config.appservices, config.server_name)
         secret = process.macaroon_secret
@@ -77,17 +76,17 @@ class Parts:
             config=config,
             clock=clock,
             process=process,
-            hooks=chosen,
+            hooks=hooks,
             services=services,
             homeserver=homeserver,
             stores=stores,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             held_jobs=held_jobs,
-            unbinder=_unbinder(config, clock, process, signer, chosen, stores, held_jobs),
+            unbinder=_unbinder(config, clock, process, signer, hooks, stores, held_jobs),
             phone_server=_phone_server(config, clock, process),
             threepid_rules=EmailDomains.load(
-                AllowedThreepids(callbacks=chosen.threepids, allowed=config.threepids.allowed),
+                AllowedThreepids(callbacks=hooks.threepids, allowed=config.threepids.allowed),
                 config.email_domains,
                 process.seconds,
             ),
@@ -151,7 +150,7 @@ def _unbinder(
     clock: Any,
     process: Process,
     signer: Optional[IRequestSigner],
-    chosen: Hooks,
+    hooks: Hooks,
     stores: Stores,
     held_jobs: HeldJobs,
 ) -> Unbinder:
@@ -165,7 +164,7 @@ def _unbinder(
     return Unbinder(
         store=stores.bindings,
         servers=servers,
-        changes=chosen.binding_changes,
+        changes=hooks.binding_changes,
         jobs=stores.jobs,
         start_jobs=held_jobs.put,
         clock=clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 import attr
@@ -29,6 +30,8 @@ from regsys.registration_tokens import RegistrationTokens
 from regsys.storage.housekeeping import Housekeeping
 from regsys.threepids.domains import DomainFile
 from regsys.uia.reauthentication import Reauthentication
+from regsys.uia.sessions import Flow
+from regsys.wiring import arguments
 from regsys.wiring.process import Process
 
 log = Logger()
@@ -47,21 +50,30 @@ class Hooks:
     that validate addresses, ``sms`` text messages; if None, the mail server and the gateway that
     the configuration names. ``display_name`` makes the display name from an email address, where
     ``register_mxid_from_3pid`` is ``email``. ``followers`` are told of every new account; give the
-    same ones to each process that makes accounts.
+    same ones to each process that makes accounts. TypeError for what cannot be used, ValueError if
+    two followers have the same name.
     """
 
-    spam: SpamChecks
-    threepids: ThreepidRules
-    threepid_changes: ThreepidChanges
-    binding_changes: BindingChanges
-    mails: Optional[IValidationMails] = None
-    sms: Optional[ISmsSender] = None
-    stages: Sequence[IStage] = ()
-    flows: Optional[Sequence[tuple[str, ...]]] = None
-    confirmation_flows: Optional[Sequence[tuple[str, ...]]] = None
-    template_directories: Sequence[str] = ()
-    display_name: Callable[[str], str] = display_name_of
-    followers: Sequence[IFollower] = attr.field(default=(), validator=check_followers)
+    spam: SpamChecks = attr.field(validator=arguments.callbacks(SpamChecks))
+    threepids: ThreepidRules = attr.field(validator=arguments.callbacks(ThreepidRules))
+    threepid_changes: ThreepidChanges = attr.field(validator=arguments.callbacks(ThreepidChanges))
+    binding_changes: BindingChanges = attr.field(validator=arguments.callbacks(BindingChanges))
+    mails: Optional[IValidationMails] = attr.field(
+        default=None, validator=arguments.provided(IValidationMails)
+    )
+    sms: Optional[ISmsSender] = attr.field(default=None, validator=arguments.provided(ISmsSender))
+    stages: Sequence[IStage] = attr.field(default=(), validator=arguments.each_provided(IStage))
+    flows: Optional[Sequence[Flow]] = attr.field(default=None, validator=arguments.flows)
+    confirmation_flows: Optional[Sequence[Flow]] = attr.field(
+        default=None, validator=arguments.flows
+    )
+    template_directories: Sequence[str] = attr.field(default=(), validator=arguments.paths)
+    display_name: Callable[[str], str] = attr.field(
+        default=display_name_of, validator=arguments.function
+    )
+    followers: Sequence[IFollower] = attr.field(
+        default=(), validator=[arguments.each_provided(IFollower), check_followers]
+    )
 
 
 def hooks(
@@ -81,13 +93,15 @@ def hooks(
     followers: Sequence[IFollower] = (),
 ) -> Hooks:
     """Hooks without callbacks. The arguments are the fields of ``Hooks``; the four lists of
-    callbacks are new ones if None. ``clock`` is the reactor. ValueError if two followers have the
-    same name."""
+    callbacks are new ones if None. ``clock`` is the reactor."""
+    arguments.check_clock("hooks", clock)
     return Hooks(
-        spam=spam or SpamChecks(clock=clock),
-        threepids=threepids or ThreepidRules(clock=clock),
-        threepid_changes=threepid_changes or ThreepidChanges.on(clock),
-        binding_changes=binding_changes or BindingChanges.on(clock),
+        spam=SpamChecks(clock=clock) if spam is None else spam,
+        threepids=ThreepidRules(clock=clock) if threepids is None else threepids,
+        threepid_changes=(
+            ThreepidChanges.on(clock) if threepid_changes is None else threepid_changes
+        ),
+        binding_changes=BindingChanges.on(clock) if binding_changes is None else binding_changes,
         mails=mails,
         sms=sms,
         stages=stages,
@@ -146,15 +160,30 @@ class Subsystem(service.Service):
         otherwise: Optional[IResource] = None,
         client_address: Callable[[Any], str] = http.peer_address,
     ) -> IResource:
-        """These endpoints (None: all) as one resource; see ``regsys.http.resource``."""
-        chosen = self._endpoints if endpoints is None else endpoints
+        """These endpoints (None: all) as one resource; see ``regsys.http.resource``. ValueError
+        for a name that no endpoint has."""
         return http.resource(
-            [self._endpoints[name] for name in chosen],
+            self._chosen(self._endpoints if endpoints is None else endpoints),
             otherwise=otherwise,
             client_address=client_address,
             in_flight=self.in_flight,
             refusals=self._refusals,
         )
+
+    def _chosen(self, names: Iterable[str]) -> Sequence[Endpoint]:
+        if isinstance(names, str):
+            raise TypeError(f"resource({names!r}): pass a list of names, resource([{names!r}])")
+        found = []
+        for name in names:
+            if name not in self._endpoints:
+                close = difflib.get_close_matches(str(name), self._endpoints, 1)
+                hint = f" (did you mean {close[0]!r}?)" if close else ""
+                raise ValueError(
+                    f"resource([…]): there is no endpoint {name!r} here{hint}: there are"
+                    f" {', '.join(sorted(self._endpoints))}"
+                )
+            found.append(self._endpoints[name])
+        return found
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
@@ -165,6 +194,7 @@ class Subsystem(service.Service):
         return Deferred.fromCoroutine(self.stop())
 
     def start(self) -> None:
+        """Log what is odd about the configuration, and begin."""
         for warning in self._warnings:
             log.warn("{sentence}", sentence=warning)
         self.process.start()

@@ -41,7 +41,7 @@ def signup(
     if flows is None:
         flows = registration_flows(parts.config)
     terms = stages[TERMS]
-    uia = _uia(parts, flows, stages)
+    uia = _uia(parts, "flows", flows, stages)
     return Signup(
         handler=handler,
         uia=uia,
@@ -67,18 +67,25 @@ def reauthentication(
     if flows is None:
         return None
     return Reauthentication(
-        uia=_uia(parts, flows, stages),
+        uia=_uia(parts, "confirmation_flows", flows, stages),
         flows=flows,
         clock=parts.clock,
         timeout_ms=parts.config.sessions.confirmed_ms,
     )
 
 
-def _uia(parts: Parts, flows: Sequence[Flow], stages: Mapping[str, IStage]) -> UserInteractiveAuth:
-    """ValueError for flows that these stages cannot complete."""
+def _uia(
+    parts: Parts, field: str, flows: Sequence[Flow], stages: Mapping[str, IStage]
+) -> UserInteractiveAuth:
+    """ValueError for flows that these stages cannot complete; ``field`` is the field of Hooks."""
+    if not flows or not all(flows):
+        raise ValueError(f"hooks({field}=…): there must be a flow, and a stage in each flow")
     unknown = {name for flow in flows for name in flow} - stages.keys()
-    if unknown or not flows or not all(flows):
-        raise ValueError(f"flows need stages that exist; unknown: {sorted(unknown)}")
+    if unknown:
+        raise ValueError(
+            f"hooks({field}=…): there is no stage {', '.join(sorted(unknown))}: there are"
+            f" {', '.join(sorted(stages)) or 'none'}"
+        )
     return UserInteractiveAuth(
         sessions=parts.stores.sessions,
         stages=stages,

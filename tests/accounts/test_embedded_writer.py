@@ -364,6 +364,21 @@ class RefusalTests(TestCase):
             await registering.server.recover()
             await (registering.assertWhole(new) if made else registering.assertAbsent())
 
+    async def test_triedAgain(self) -> None:
+        """A recovery leaves a store that is asked again its time: the account may be made yet."""
+        registering = Registering(self)
+        await registering.die(await registering.begin(), "before create_account")
+        server = registering.server
+        server.clock.advance(LATER_S - 2)
+        writer, _ = server.process(failing_at("before create_account", Unavailable()))
+        with self.assertRaises(Unavailable):
+            await writer.create_account(server.new_account())
+        server.clock.advance(LATER_S - 3)
+        await server.process()[1].run_due()
+        self.assertEqual(len(await server.rows("SELECT * FROM outcomes")), 1)
+        await server.recover()
+        await registering.assertAbsent()
+
     async def test_anotherNameAfterACrash(self) -> None:
         """An account that was made before a crash is what the session gets, whatever its client
         asks for now."""

@@ -9,7 +9,7 @@ import attr
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from regsys.accounts.followers import DEADLINE_S, FollowerNotice, facts_of
+from regsys.accounts.followers import FollowerNotice, facts_of
 from regsys.interfaces import IFollower
 from regsys.interfaces.internal import IJobPlanner
 from regsys.jobs import POLL_S
@@ -34,7 +34,7 @@ from regsys.testing import (
     provides,
 )
 from regsys.testing.contracts.case import NOW_MS
-from regsys.wiring import embedded
+from regsys.wiring import DEADLINE_S, embedded
 from tests.accounts.test_account_json import WHOLE
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import Client
@@ -72,7 +72,7 @@ class FactsTests(FollowerCase):
     def test_provides(self) -> None:
         """A follower is small, and its notices are planned like those of any other part."""
         provides(IFollower, self.ledger)
-        provides(IJobPlanner, FollowerNotice(self.ledger, self.clock))
+        provides(IJobPlanner, FollowerNotice(self.ledger))
 
     def test_everyField(self) -> None:
         """Facts say all of an account but what is secret; they survive the job."""
@@ -80,7 +80,7 @@ class FactsTests(FollowerCase):
         defaults = {field.name: field.default for field in attr.fields(AccountFacts)}
         for name, value in attr.asdict(facts, recurse=False).items():
             self.assertNotEqual(value, defaults[name], name)
-        notice = FollowerNotice(self.ledger, self.clock)
+        notice = FollowerNotice(self.ledger)
         (planned,) = notice.jobs_for(WHOLE)
         payload = json.loads(json.dumps(planned.payload))
         job = Job(job_id="1", kind=notice.kind, payload=payload, attempts=1, claimed_until_ms=1)
@@ -91,7 +91,7 @@ class FactsTests(FollowerCase):
         """Neither the hash of a password nor a token is in the job."""
         stages = {"m.login.registration_token": "canary", "m.login.dummy": True}
         new = attr.evolve(WHOLE, registration_token="canary", password_hash="canary", stages=stages)
-        (job,) = FollowerNotice(self.ledger, self.clock).jobs_for(new)
+        (job,) = FollowerNotice(self.ledger).jobs_for(new)
         for secret in ("canary", WHOLE.device.login.access_token.reveal() if WHOLE.device else ""):
             self.assertNotIn(secret, str(job.payload))
         expected = {"m.login.registration_token": True, "m.login.dummy": True}
@@ -100,7 +100,7 @@ class FactsTests(FollowerCase):
     def test_later(self) -> None:
         """Facts that another version has stored are read: what it knew more of is left out."""
         told = NewAccount(key="k", user_id=ALICE, created_ms=1)
-        notice = FollowerNotice(self.ledger, self.clock)
+        notice = FollowerNotice(self.ledger)
         (job,) = notice.jobs_for(told)
         self.restart(self.ledger)
         facts = {"created_ms": 1, "favourite_colour": "blue"}
@@ -238,7 +238,7 @@ class RetryTests(FollowerCase):
         self.assertEqual(self.failed_jobs.flush(), [])
         self.clock.advance(1)
         (error,) = self.failed_jobs.flush()
-        self.assertEqual(error, "TimeoutError: no answer within 30 seconds")
+        self.assertIn("Unavailable", error)
         self.ledger.slow = None
         self.pass_by(10)
         self.assertEqual(len(self.ledger.told), 1)
@@ -319,7 +319,7 @@ class CrashTests(TestCase):
             server = Homeserver(self)
             await server.begin()
             ledger = Ledger()
-            notice = FollowerNotice(ledger, server.clock)
+            notice = FollowerNotice(ledger)
             parts: dict[str, Any] = {"planners": notice, "handlers": {notice.kind: notice.run}}
             writer, _ = server.process(failing_at(point, Died()), **parts)
             new = server.new_account(**more)

@@ -40,9 +40,10 @@ class TwistTests(SynchronousTestCase):
         return done.stdout + done.stderr
 
     def test_serves(self) -> None:
-        """It registers a user, takes SIGHUP, and stops on SIGTERM as Twisted's runner does."""
+        """It registers a user, takes SIGHUP, and stops on SIGTERM as Twisted's runner does. A
+        warning about its configuration is shown once."""
         pid_file = self.folder / "regsys.pid"
-        config = write_config(self.folder, sqlite(self.folder), pid_file=str(pid_file))
+        config = write_config(self.folder, sqlite(self.folder), pid_file=str(pid_file), emial={})
         service = ServiceProcess(self, config, program=TWIST)
         self.assertEqual(int(pid_file.read_text()), service.process.pid)
         body = {"username": "alice", "password": "p", "auth": {"type": "m.login.dummy"}}
@@ -56,6 +57,7 @@ class TwistTests(SynchronousTestCase):
         self.assertEqual(service.process.wait(PATIENCE_S), -signal.SIGTERM)
         service.wait_for("Main loop terminated")
         self.assertNotIn("Traceback", service.output)
+        self.assertEqual(service.output.count("emial is not an option"), 1, service.output)
         self.assertFalse(pid_file.exists())
 
     def test_isInstalled(self) -> None:

@@ -8,7 +8,7 @@ import attr
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
-from zope.interface import implementer
+from zope.interface import implementer, providedBy
 
 from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
@@ -78,10 +78,14 @@ class Watched:
     part: Any
     at: AtPoint
 
+    @property
+    def __providedBy__(self) -> Any:
+        return providedBy(self.part)
+
     def __getattr__(self, name: str) -> Any:
-        async def call(*args: Any) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> Any:
             await self.at(f"before {name}")
-            result = await getattr(self.part, name)(*args)
+            result = await getattr(self.part, name)(*args, **kwargs)
             await self.at(f"after {name}")
             return result
 

@@ -203,6 +203,8 @@ class MailTests(EmailValidationCase):
         silent = SilentMails()
         self.system(hooks=self.hooks(mails=silent))
         self.start_validation()
+        for timer in self.clock.getDelayedCalls():
+            timer.cancel()  # those of the process die with it
         self.system(database=self.database)
         self.later(JOB_LEASE_MS / 1000 - 1)
         self.assertEqual(self.mails.sent, [])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import Any, Optional
+from unittest import mock
 from urllib.parse import urlsplit
 
 import attr
 from treq import client
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
@@ -17,8 +19,9 @@ from zope.interface.verify import verifyObject
 
 from regsys import deadlines
 from regsys.accounts.embedded_writer import RECOVERY
-from regsys.interfaces import IAppservices
+from regsys.interfaces import IAccountStore, IAppservices, IAuth, IDevices, IThreepidStore
 from regsys.model import (
+    JOB_LEASE_MS,
     Appservice,
     DeviceRequest,
     NewAccount,
@@ -151,7 +154,17 @@ class EndpointTests(SystemCase):
         client = Client(self, self.subsystem.resource(["versions"]))
         self.assertEqual(client.get("/_matrix/client/versions").status, 200)
         self.assertEqual(client.get(f"{V3}/login").status, 404)
-        self.assertRaises(KeyError, self.subsystem.resource, ["no such"])
+
+    def test_noSuchEndpoint(self) -> None:
+        """A name that no endpoint has is refused with those that there are, and with the one that
+        was probably meant."""
+        error = self.assertRaises(ValueError, self.subsystem.resource, ["versions", "regster"])
+        self.assertIn("'regster' here (did you mean 'register'?): there are availab", str(error))
+        self.assertIn("refresh, register, registration_page", str(error))
+        error = self.assertRaises(ValueError, self.subsystem.resource, ["no such"])
+        self.assertNotIn("mean", str(error))
+        error = self.assertRaises(TypeError, self.subsystem.resource, "register")
+        self.assertIn("resource(['register'])", str(error))
 
 
 class AppserviceTests(BridgeCase):
@@ -197,7 +210,13 @@ class FlowTests(SystemCase):
     def test_unknownStage(self) -> None:
         """A flow with an unknown stage is refused when the server is made."""
         error = self.assertRaises(ValueError, self.make, flows=[(QUESTION, "m.login.dummy")])
-        self.assertIn(QUESTION, str(error))
+        sentence = (
+            f"hooks(flows=…): there is no stage {QUESTION}: there are m.login.dummy, m.login."
+        )
+        self.assertIn(sentence, str(error))
+        error = self.assertRaises(ValueError, self.make, confirmation_flows=[(QUESTION,)])
+        sentence = f"hooks(confirmation_flows=…): there is no stage {QUESTION}: there are m.login.p"
+        self.assertIn(sentence, str(error))
         self.make(flows=[(QUESTION, "m.login.dummy")], stages=[QuestionStage()])
 
     def test_noWayIn(self) -> None:
@@ -239,6 +258,18 @@ class LifecycleTests(SystemCase):
         self.successResultOf(stopping)
         self.assertEqual(self.events, ["start", "stop"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_warnings(self) -> None:
+        """Its start logs what is odd about the configuration, and which jobs will wait."""
+        chosen = config(auto_join_rooms=["#a:test.example"], regsys={"databse": "x.db"})
+        subsystem = standalone(chosen, self.clock, process=memory_process(self, chosen, self.clock))
+        with capturedLogs() as events:
+            subsystem.start()
+        self.wait(subsystem.stop())
+        found = [event["sentence"] for event in events if "sentence" in event]
+        self.assertEqual(len(found), 2)
+        self.assertIn("regsys.databse is not an option: did you mean regsys.database?", found)
+        self.assertIn("auto_join_rooms is set", str(found))
 
     def test_underAParent(self) -> None:
         """As a service it starts and stops with its parent, which waits for its stop."""
@@ -374,6 +405,71 @@ class EmbeddedTests(UIASessionCase):
             pushed = [item.pushkey for item in self.pushers.of_user(alice)]
             self.assertEqual(pushed, ["a@mail.example"] if notified else [])
             self.assertEqual(self.counts()["jobs"], 0)
+
+    def test_stalledStore(self) -> None:
+        """A homeserver's store that does not answer in time is given up: its client gets a 503
+        within ten seconds. The account that the store makes later is found by a repeated request,
+        or by the recovery."""
+        for repeats in (True, False):
+            self.embed()
+            session = self.begin()
+            self.create_late(session)
+            self.assertEqual(list(self.accounts.by_name), ["alice"])
+            if not repeats:
+                self.clock.advance(JOB_LEASE_MS / 1000)
+                self.wait(self.subsystem.jobs.run_due())
+                finished = self.rows("SELECT finished FROM outcomes")
+                self.assertEqual([tuple(row) for row in finished], [(1,)])
+            self.assertRegistered(self.go_on(session), "alice")
+            self.assertEqual(self.counts()["jobs"], 0)
+
+    def create_late(self, session: str) -> None:
+        """Complete the session, with a store that makes the account after the deadline."""
+        held, create = Deferred[None](), self.accounts.create_account
+
+        async def create_late(new: NewAccount) -> Any:
+            with contextlib.suppress(CancelledError):
+                await Deferred()
+            await held
+            return await create(new)
+
+        # After the work that follows the session's first answer.
+        self.clock.advance(0)
+        with mock.patch.object(MemoryAccounts, "create_account", staticmethod(create_late)):
+            body = {"auth": {"session": session, **DUMMY}}
+            asked = self.client.start("POST", f"{V3}/register", body)
+            with capturedLogs():
+                self.clock.advance(deadlines.REQUEST_S)
+            self.assertRefused(self.client.answer(asked), 503, "M_UNKNOWN")
+            held.callback(None)
+
+    def test_oneObject(self) -> None:
+        """One object may be several parts."""
+
+        @implementer(IAccountStore, IDevices, IAuth, IThreepidStore)
+        class Everything:
+            def __init__(self) -> None:
+                self.accounts = MemoryAccounts()
+                self.devices = MemoryDevices(self.accounts)
+                threepids = MemoryThreepids(self.accounts)
+                for part in (threepids, MemoryAuth(self.devices), self.devices, self.accounts):
+                    for name in dir(part):
+                        if not name.startswith("_"):
+                            setattr(self, name, getattr(part, name))
+
+        one: Any = Everything()
+        self.subsystem = embedded(
+            config(),
+            self.clock,
+            store=one,
+            devices=one,
+            auth=one,
+            threepids=one,
+            process=memory_process(self, config(), self.clock),
+        )
+        self.client = Client(self, self.subsystem.resource())
+        token = self.register()["access_token"]
+        self.assertEqual(self.whoami(token).json["user_id"], "@alice:test.example")
 
     def test_begunBeforeACrash(self) -> None:
         """A session that had only begun to make its account when its process died does not count as

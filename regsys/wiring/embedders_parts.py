@@ -1,0 +1,159 @@
+"""The parts that an embedder brings: each is checked, and each of its calls has a deadline."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any, Awaitable, Callable, Mapping, Optional, TypeVar, cast
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import Interface, directlyProvides, providedBy
+from zope.interface.interface import Method
+
+from regsys import deadlines
+from regsys.errors import Unavailable
+from regsys.interfaces import IFollower, ISmsSender, IStage, IValidationMails
+from regsys.interfaces.provided import RETURN_AT_ONCE
+from regsys.wiring import arguments
+from regsys.wiring.process import Process
+from regsys.wiring.subsystem import Hooks
+from regsys.wiring.subsystem import hooks as new_hooks
+
+T = TypeVar("T")
+
+log = Logger()
+
+
+@attr.frozen
+class EmbeddersParts:
+    """What an embedder passes to ``function``. Each part that is taken by ``required``,
+    ``optional`` or ``hooks`` is checked (TypeError), and returned with a deadline of ``deadline_s``
+    for each call of a method that is awaited."""
+
+    function: str
+    clock: IReactorTime
+    deadline_s: float
+
+    @classmethod
+    def of(cls, function: str, config: object, clock: Any, deadline_s: float) -> EmbeddersParts:
+        """The parts of this call, whose first arguments are checked."""
+        arguments.check_config(function, config)
+        arguments.check_clock(function, clock)
+        arguments.check_deadline(function, deadline_s)
+        return cls(function, clock, deadline_s)
+
+    def required(self, name: str, interface: type[Interface], part: T) -> T:
+        argument = f"{self.function}({name}=…)"
+        arguments.check_provides(argument, interface, part)
+        return self._with_deadline(argument, interface, part)
+
+    def optional(self, name: str, interface: type[Interface], part: Optional[T]) -> Optional[T]:
+        return None if part is None else self.required(name, interface, part)
+
+    def process(self, given: Optional[Process]) -> Optional[Process]:
+        if given is not None:
+            maker, argument = "regsys.testing.memory_process", f"{self.function}(process=…)"
+            arguments.check_made_by(maker, argument, Process, given)
+        return given
+
+    def hooks(self, given: Optional[Hooks]) -> Hooks:
+        """The parts that are in these hooks have been checked."""
+        if given is None:
+            return new_hooks(self.clock)
+        maker, argument = "regsys.hooks(reactor, …)", f"{self.function}(hooks=…)"
+        arguments.check_made_by(maker, argument, Hooks, given)
+        return attr.evolve(
+            given,
+            mails=self._of_hooks("mails", IValidationMails, given.mails),
+            sms=self._of_hooks("sms", ISmsSender, given.sms),
+            stages=[self._of_hooks(f"stage {item.type}", IStage, item) for item in given.stages],
+            followers=[
+                self._of_hooks(f"follower {item.name}", IFollower, item) for item in given.followers
+            ],
+        )
+
+    def _of_hooks(self, name: str, interface: type[Interface], part: T) -> T:
+        if part is None:
+            return part
+        return self._with_deadline(f"hooks({name})", interface, part)
+
+    def _with_deadline(self, argument: str, interface: type[Interface], part: T) -> T:
+        awaited = {
+            name: self._call(argument, name, part)
+            for name, method in interface.namesAndDescriptions(all=True)
+            if isinstance(method, Method) and method not in RETURN_AT_ONCE
+        }
+        return cast("T", _Part(part, awaited)) if awaited else part
+
+    def _call(self, argument: str, name: str, part: object) -> Callable[..., Awaitable[Any]]:
+        own = f"{argument}: {type(part).__name__}.{name}"
+
+        @functools.wraps(getattr(part, name))
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            result = getattr(part, name)(*args, **kwargs)
+            if not inspect.isawaitable(result):
+                raise TypeError(
+                    f"{own} returned a {type(result).__name__}, which cannot be awaited: make it"
+                    " async, or return a Deferred"
+                )
+            working = Deferred.fromCoroutine(_awaited(own, result))
+            # Most parts answer at once, or soon: the first need no timer.
+            return await (working if working.called else self._in_time(own, working))
+
+        return call
+
+    async def _in_time(self, own: str, working: Deferred[T]) -> T:
+        """The result; Unavailable after the deadline. What comes later is dropped: nobody waits for
+        it, and the part may not be able to stop."""
+        seconds = deadlines.seconds_for(self.deadline_s, self.clock.seconds())
+        answer: Deferred[T] = Deferred(lambda _: working.cancel())
+
+        def give_up() -> None:
+            log.error(
+                "{method} did not answer within {seconds} s, and was cancelled",
+                method=own,
+                seconds=round(seconds, 1),
+            )
+            # First, so that a part that cannot be cancelled does not hold up the caller.
+            answer.errback(Unavailable())
+            working.cancel()
+
+        def ended(result: Any) -> None:
+            if not answer.called:
+                answer.callback(result)  # a Failure goes on as an errback
+
+        timer = self.clock.callLater(seconds, give_up)
+        working.addBoth(ended)
+        try:
+            return await answer
+        finally:
+            if timer.active():
+                timer.cancel()
+
+
+async def _awaited(own: str, result: Awaitable[T]) -> T:
+    value = await result
+    if inspect.isawaitable(value):
+        raise TypeError(f"{own} returned a {type(value).__name__} in place of its result: await it")
+    return value
+
+
+class _Part:
+    """Stands for a part, in all that it provides and has. ``methods`` are in place of its own."""
+
+    def __init__(self, part: object, methods: Mapping[str, Callable[..., Any]]) -> None:
+        self.__dict__.update(methods, _part=part)
+        directlyProvides(self, providedBy(part))
+
+    @property  # type: ignore[misc]  # typeshed has a setter
+    def __class__(self) -> Any:  # for isinstance, as in unittest.mock
+        return type(self.__dict__["_part"])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_part"], name)
+
+    def __repr__(self) -> str:
+        return f"<{self.__dict__['_part']!r} with a deadline>"
