@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.interfaces import homeserver, hooks
 from regsys.metrics import Metrics
-from regsys.testing import contracts, standalone
+from regsys.testing import contracts
+from regsys.testing import standalone as memory_system
 from regsys.web.operations import exposition
-from regsys.wiring import embedded
+from regsys.wiring import embedded, standalone
 from regsys.wiring.subsystem import Hooks
 from tests.client_api.test_signup_terms import RULES
 from tests.test_interfaces import interfaces_of
@@ -50,7 +51,7 @@ class DocumentTests(SynchronousTestCase):
     def test_endpoints(self) -> None:
         """docs/http-api.md has every path that is served."""
         text = (ROOT / "docs/http-api.md").read_text()
-        subsystem = standalone(
+        subsystem = memory_system(
             self, regsys={"introspection_secret": "x" * 20, "policies": {"rules": RULES}}
         )
         subsystem = subsystem.having(exposition(subsystem.process.metrics))
@@ -83,19 +84,24 @@ class DocumentTests(SynchronousTestCase):
         """docs/jobs.md has every kind of job, and no other."""
         text = (ROOT / "docs/jobs.md").read_text()
         described = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
-        self.assertEqual(sorted(described), sorted(standalone(self).jobs.kinds))
+        self.assertEqual(sorted(described), sorted(memory_system(self).jobs.kinds))
 
     def test_embeddersInterfaces(self) -> None:
         """docs/embedding.md has every interface that an embedder may bring, each argument of
-        embedded() and of hooks(), and every contract suite; the callbacks are on their own page."""
+        embedded(), standalone() and hooks(), and every contract suite; the callbacks are on their
+        own page."""
         text = (ROOT / "docs/embedding.md").read_text()
         for interface in interfaces_of(homeserver) | interfaces_of(hooks):
             self.assertIn(f"`{interface.__name__}`", text)
-        arguments = inspect.signature(embedded).parameters.keys() - {"config", "clock", "process"}
+        arguments = {*inspect.signature(embedded).parameters}
+        arguments |= {*inspect.signature(standalone).parameters}
+        arguments -= {"config", "clock", "process"}
         for name in (*arguments, *(field.name for field in attr.fields(Hooks))):
             self.assertRegex(text, rf"`{name}\b")
         for name in contracts.__all__:
             self.assertIn(name, text)
+        suites = re.findall(r"`(\w+Contract)`", text)
+        self.assertEqual({*suites} - {*contracts.__all__}, set())
         callbacks = (ROOT / "docs/callbacks.md").read_text()
         for name in ("spam", "threepids", "threepid_changes", "binding_changes"):
             self.assertIn(f"| `{name}", callbacks)

@@ -353,11 +353,14 @@ class OwnEndpointTests(ExampleCase):
 
 class DocumentTests(SynchronousTestCase):
     def test_quotations(self) -> None:
-        """Every piece of Python in docs/embedding.md is in an example or in its tests."""
-        ours = Path(__file__).parent.glob("test_embedding*.py")
+        """Every piece of Python in docs/embedding.md and docs/typing.md is in an example or in its
+        tests."""
+        here = Path(__file__).parent
+        ours = [*here.glob("test_embedding*.py"), *here.glob("typing/*.py")]
         sources = [path.read_text() for path in [*EXAMPLES.glob("*.py"), *ours]]
-        blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-        self.assertGreater(len(blocks), 5)
+        pages = DOCUMENT.read_text() + DOCUMENT.with_name("typing.md").read_text()
+        blocks = re.findall(r"```python\n(.*?)```", pages, re.DOTALL)
+        self.assertGreater(len(blocks), 15)
         for block in blocks:
             self.assertTrue(any(block in source for source in sources), block)
 

@@ -143,16 +143,14 @@ class Homeserver:
         unconfirmed = await challenge(self.registration, requester, call)
         if unconfirmed is not None:
             return unconfirmed
-        assert requester.device_id is not None
-        body = call.object()
+        body, user_id = call.object(), requester.user_id
         password = Secret(required(body, "new_password"))
         stored = await self.registration.handler.hasher.hash(password)
         logout_devices = body.get("logout_devices", True) is not False
         if logout_devices:
-            await self.registration.handler.logged_out(requester.user_id)
-        await self.store.change_password(
-            requester.user_id, stored, logout_devices, requester.device_id
-        )
+            await self.registration.handler.logged_out(user_id)
+        assert requester.device_id is not None
+        await self.store.change_password(user_id, stored, logout_devices, requester.device_id)
         return Reply()
 
     async def deactivate(self, user_id: UserID) -> None:
