@@ -15,10 +15,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
-from regsys.errors import Unavailable, UnknownToken
+from regsys.errors import InvalidParam, Unavailable, UnknownToken
 from regsys.interfaces import IAuth, IStage
 from regsys.model import Secret, Threepid, UserID
 from regsys.testing import MemoryDirectory, config, memory_process, provides
+from regsys.testing.contracts.case import device
 from tests.support.client import V3, Answer, Client
 from tests.support.examples import EXAMPLES, embedding, neighbours, store
 
@@ -293,6 +294,18 @@ class OwnEndpointTests(ExampleCase):
         answer = self.client.get(f"{V3}/devices", token=again["access_token"]).json
         names = {item["device_id"]: item["display_name"] for item in answer["devices"]}
         self.assertEqual(names, {"PHONE": "Alice's phone", "LAPTOP": "Alice's laptop"})
+
+    def test_guestsToken(self) -> None:
+        """A user gets no guest's token, and a guest no user's."""
+        self.register()
+        guest = self.client.register("?kind=guest").json["user_id"]
+        own = embedding.Store(self.pool, self.clock)
+        for user_id, is_guest in (("@alice:example.org", True), (guest, False)):
+            new = device("token", is_guest=is_guest)
+            self.failureResultOf(
+                Deferred.fromCoroutine(own.register(UserID.parse(user_id), new)), InvalidParam
+            )
+        self.assertEqual(self.rows("SELECT COUNT(*) FROM devices"), [(2,)])
 
     def test_expired(self) -> None:
         """With a lifetime of sessions a token expires, and the client learns that its device still
