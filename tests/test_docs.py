@@ -10,12 +10,11 @@ from typing import Iterator
 import attr
 from twisted.trial.unittest import SynchronousTestCase
 
+import regsys
 from regsys.interfaces import homeserver, hooks
 from regsys.metrics import Metrics
-from regsys.testing import contracts
-from regsys.testing import standalone as memory_system
+from regsys.testing import contracts, standalone
 from regsys.web.operations import exposition
-from regsys.wiring import embedded, standalone
 from regsys.wiring.subsystem import Hooks
 from tests.client_api.test_signup_terms import RULES
 from tests.test_interfaces import interfaces_of
@@ -51,7 +50,7 @@ class DocumentTests(SynchronousTestCase):
     def test_endpoints(self) -> None:
         """docs/http-api.md has every path that is served."""
         text = (ROOT / "docs/http-api.md").read_text()
-        subsystem = memory_system(
+        subsystem = standalone(
             self, regsys={"introspection_secret": "x" * 20, "policies": {"rules": RULES}}
         )
         subsystem = subsystem.having(exposition(subsystem.process.metrics))
@@ -84,7 +83,7 @@ class DocumentTests(SynchronousTestCase):
         """docs/jobs.md has every kind of job, and no other."""
         text = (ROOT / "docs/jobs.md").read_text()
         described = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
-        self.assertEqual(sorted(described), sorted(memory_system(self).jobs.kinds))
+        self.assertEqual(sorted(described), sorted(standalone(self).jobs.kinds))
 
     def test_embeddersInterfaces(self) -> None:
         """docs/embedding.md has every interface that an embedder may bring, each argument of
@@ -93,8 +92,8 @@ class DocumentTests(SynchronousTestCase):
         text = (ROOT / "docs/embedding.md").read_text()
         for interface in interfaces_of(homeserver) | interfaces_of(hooks):
             self.assertIn(f"`{interface.__name__}`", text)
-        arguments = {*inspect.signature(embedded).parameters}
-        arguments |= {*inspect.signature(standalone).parameters}
+        arguments = {*inspect.signature(regsys.embedded).parameters}
+        arguments |= {*inspect.signature(regsys.standalone).parameters}
         arguments -= {"config", "clock", "process"}
         for name in (*arguments, *(field.name for field in attr.fields(Hooks))):
             self.assertRegex(text, rf"`{name}\b")

@@ -273,13 +273,13 @@ class OwnEndpointTests(ExampleCase):
         self.register()
         for change, errcode in (
             ({"type": "m.login.sso"}, "M_UNKNOWN"),
-            ({"type": 1}, "M_INVALID_PARAM"),
+            ({"type": 1}, "M_BAD_JSON"),
             ({"password": None}, "M_MISSING_PARAM"),
-            ({"password": 1}, "M_INVALID_PARAM"),
+            ({"password": 1}, "M_BAD_JSON"),
             ({"identifier": {"type": "m.id.user"}}, "M_MISSING_PARAM"),
-            ({"identifier": {"type": "m.id.user", "user": ["alice"]}}, "M_INVALID_PARAM"),
-            ({"device_id": 1}, "M_INVALID_PARAM"),
-            ({"initial_device_display_name": {}}, "M_INVALID_PARAM"),
+            ({"identifier": {"type": "m.id.user", "user": ["alice"]}}, "M_BAD_JSON"),
+            ({"device_id": 1}, "M_BAD_JSON"),
+            ({"initial_device_display_name": {}}, "M_BAD_JSON"),
         ):
             answer = self.log_in(**change)
             self.assertEqual((answer.status, answer.errcode), (400, errcode), change)

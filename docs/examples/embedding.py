@@ -24,7 +24,7 @@ from zope.interface import implementer
 import regsys
 from regsys.errors import (
     AwaitingApproval,
-    InvalidParam,
+    BadJSON,
     LoginFailed,
     MissingParam,
     RegistrationError,
@@ -162,7 +162,7 @@ def string(body: Mapping[str, Any], key: str) -> Optional[str]:
     """A string of a client's body, which may hold anything; None if it is left out."""
     value = body.get(key)
     if value is not None and not isinstance(value, str):
-        raise InvalidParam(f"'{key}' must be a string.")
+        raise BadJSON(f"'{key}' must be a string.")
     return value
 
 
