@@ -27,7 +27,7 @@ import os, sys
 sys.path.insert(0, {str(ROOT / "docs/examples")!r})
 import embedding
 create_account = embedding.Store.create_account
-embedding.Store.create_account = lambda *args: create_account(*args).addCallback(
+embedding.Store.create_account = lambda self, new: create_account(self, new).addCallback(
     lambda made: os._exit({DIED})
 )
 embedding.main(*sys.argv[1:])
