@@ -1,9 +1,11 @@
-"""For tests, ours and an embedder's: contract suites, verified fakes, a subsystem in memory.
+"""For tests, ours and an embedder's: contract suites, verified fakes, a subsystem in memory, and
+a client of it.
 
 The suites are in ``regsys.testing.contracts``; docs/embedding.md shows how to run them.
 """
 
 from regsys.testing import contracts
+from regsys.testing.client import Answer, Client
 from regsys.testing.fakes import (
     MemoryAccounts,
     MemoryActiveUsers,
@@ -17,9 +19,11 @@ from regsys.testing.fakes import (
 )
 from regsys.testing.provides import provides
 from regsys.testing.rooms import MemoryRoom, MemoryRooms
-from regsys.testing.system import config, memory_process, standalone
+from regsys.testing.system import config, embedded, memory_process, standalone
 
 __all__ = [
+    "Answer",
+    "Client",
     "MemoryAccounts",
     "MemoryActiveUsers",
     "MemoryAppservices",
@@ -33,6 +37,7 @@ __all__ = [
     "MemoryThreepids",
     "config",
     "contracts",
+    "embedded",
     "memory_process",
     "provides",
     "standalone",
