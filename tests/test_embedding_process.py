@@ -20,12 +20,15 @@ from tests.support.ports import free_port
 ROOT = Path(__file__).parent.parent
 DIED = 9
 DOOR = "org.example.door_code"
-# The example, except that it dies once an account is there and its device is not.
+# The example, except that it dies once an account is there and regsys does not know it.
 DYING = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT / "docs/examples")!r})
 import embedding
-embedding.Store.register = lambda *args: os._exit({DIED})
+create_account = embedding.Store.create_account
+embedding.Store.create_account = lambda *args: create_account(*args).addCallback(
+    lambda made: os._exit({DIED})
+)
 embedding.main(*sys.argv[1:])
 """
 
@@ -78,8 +81,8 @@ class ExampleProcessTests(SynchronousTestCase):
             connection.close()
 
     def test_killedInTheMiddle(self) -> None:
-        """A homeserver that dies between account and device has both after a retry; then its own
-        /login and /sync know the account, and SIGTERM ends it orderly."""
+        """A homeserver that dies once it has made an account answers a retry with that account;
+        then its own /login and /sync know the account, and SIGTERM ends it orderly."""
         body = {"username": "alice", "password": "correct horse"}
         process = self.start("-c", DYING)
         status, challenge = self.ask("POST", f"{V3}/register", body)
@@ -94,7 +97,7 @@ class ExampleProcessTests(SynchronousTestCase):
         with self.assertRaises(ConnectionError):
             self.ask("POST", f"{V3}/register", {**body, "auth": auth})
         self.assertEqual(process.wait(), DIED)
-        self.assertEqual((self.count("accounts"), self.count("devices")), (1, 0))
+        self.assertEqual((self.count("accounts"), self.count("devices")), (1, 1))
 
         process = self.start(str(ROOT / "docs/examples/embedding.py"))
         status, registered = self.ask("POST", f"{V3}/register", {**body, "auth": auth})
@@ -102,7 +105,8 @@ class ExampleProcessTests(SynchronousTestCase):
         self.assertEqual((self.count("accounts"), self.count("devices")), (1, 1))
         status, synced = self.ask("GET", f"{V3}/sync?timeout=0", token=registered["access_token"])
         self.assertEqual((status, synced["next_batch"]), (200, "s1"))
-        login = {"identifier": {"type": "m.id.user", "user": "alice"}, "password": "correct horse"}
+        identifier = {"type": "m.id.user", "user": "alice"}
+        login = {**body, "type": "m.login.password", "identifier": identifier}
         status, logged_in = self.ask("POST", f"{V3}/login", login)
         self.assertEqual((status, logged_in["user_id"]), (200, "@alice:example.org"))
         self.assertEqual(self.ask("GET", "/elsewhere")[0], 404)

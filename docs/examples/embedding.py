@@ -1,22 +1,21 @@
 """A homeserver, much too small, that lets regsys make its accounts.
 
-docs/embedding.md walks through it. Run it with
+docs/embedding.md walks through it. Its tables are in store.py. Run it with
 
     python docs/examples/embedding.py DIRECTORY PORT
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
-import sqlite3
 import sys
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Mapping, Optional
 
 import attr
-from twisted.enterprise.adbapi import ConnectionPool
+from confirming import challenge, deactivation, paths, requester_of
+from store import Store, open_database
 from twisted.internet.defer import Deferred
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -24,167 +23,20 @@ from zope.interface import implementer
 
 import regsys
 from regsys.errors import (
+    AwaitingApproval,
+    InvalidParam,
     LoginFailed,
+    MissingParam,
     RegistrationError,
     StageFailed,
     UnknownToken,
-    UsernameTaken,
-    UserNotFound,
+    UserDeactivated,
 )
-from regsys.interfaces import IAccountStore, IAuth, IDevices, IStage, StageContext
-from regsys.model import (
-    Login,
-    NewAccount,
-    NewDevice,
-    Requester,
-    Secret,
-    UIASession,
-    UserID,
-)
+from regsys.http import Call, Endpoint, Reply
+from regsys.interfaces import IStage, StageContext
+from regsys.model import Client, Secret, UIASession, User, UserID
 
-# --- The homeserver's own tables ---------------------------------------------------------
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS accounts (
-    name TEXT PRIMARY KEY,  -- lower-cased: this key decides who gets a name
-    user_id TEXT NOT NULL UNIQUE,
-    password_hash TEXT,
-    display_name TEXT,
-    is_guest BOOLEAN NOT NULL,
-    deactivated BOOLEAN NOT NULL DEFAULT FALSE
-);
-CREATE TABLE IF NOT EXISTS registrations (  -- what each of regsys's keys has made
-    key TEXT PRIMARY KEY,
-    user_id TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS devices (
-    user_id TEXT NOT NULL,
-    device_id TEXT NOT NULL,
-    display_name TEXT,
-    token_hash TEXT NOT NULL UNIQUE,
-    PRIMARY KEY (user_id, device_id)
-);
-CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY AUTOINCREMENT);
-"""
-
-
-def open_database(path: Path) -> ConnectionPool:
-    """The homeserver's own database; one thread, because SQLite has one writer."""
-    sqlite3.connect(path).executescript(SCHEMA).connection.close()
-    return ConnectionPool("sqlite3", str(path), check_same_thread=False, cp_min=1, cp_max=1)
-
-
-def hash_of(token: Secret) -> str:
-    return hashlib.sha256(token.reveal().encode("utf-8")).hexdigest()
-
-
-# --- What regsys asks of a homeserver ----------------------------------------------------
-
-
-@implementer(IAccountStore, IDevices, IAuth)
-@attr.frozen
-class Store:
-    """Accounts, devices and tokens. Three objects would do as well."""
-
-    pool: Any
-
-    async def is_taken(self, localpart: str) -> bool:
-        query = "SELECT 1 FROM accounts WHERE name = ?"
-        return bool(await self.pool.runQuery(query, (localpart.lower(),)))
-
-    def next_number(self) -> Deferred[int]:
-        return self.pool.runInteraction(_next_number)
-
-    def create_account(self, new: NewAccount) -> Deferred[UserID]:
-        return self.pool.runInteraction(_create_account, new)
-
-    def made_by(self, key: str) -> Deferred[Optional[UserID]]:
-        return self.pool.runInteraction(_made_by, key)
-
-    async def register(self, user_id: UserID, device: NewDevice) -> Login:
-        await self.pool.runInteraction(_put_device, str(user_id), device)
-        return device.login
-
-    async def whose(self, token: Secret) -> Optional[Requester]:
-        rows = await self.pool.runQuery(
-            "SELECT user_id, device_id, is_guest FROM devices JOIN accounts USING (user_id)"
-            " WHERE token_hash = ?",
-            (hash_of(token),),
-        )
-        for user_id, device_id, is_guest in rows:
-            return Requester(
-                user_id=UserID.parse(user_id), device_id=device_id, is_guest=bool(is_guest)
-            )
-        return None
-
-    async def deactivate(self, user_id: UserID) -> None:
-        """Not regsys's question but our own; the account stays, and so does its name."""
-        await self.pool.runInteraction(_deactivate, str(user_id))
-
-    async def password_of(self, localpart: str) -> tuple[Optional[UserID], Optional[str]]:
-        """Our own too: who logs in by this name, and with which hash."""
-        query = "SELECT user_id, password_hash FROM accounts WHERE name = ? AND NOT deactivated"
-        rows = await self.pool.runQuery(query, (localpart.lower(),))
-        return (UserID.parse(rows[0][0]), rows[0][1]) if rows else (None, None)
-
-
-def _create_account(txn: Any, new: NewAccount) -> UserID:
-    """One transaction: what raises here leaves nothing behind."""
-    user_id, name = str(new.user_id), new.user_id.name_key
-    # The key first: of several calls with one key, all but one find what that one has made.
-    txn.execute(
-        "INSERT INTO registrations VALUES (?, ?) ON CONFLICT DO NOTHING", (new.key, user_id)
-    )
-    if not txn.rowcount:
-        made = _made_by(txn, new.key)
-        assert made is not None
-        return made
-    if new.upgrades_guest:
-        txn.execute(
-            "UPDATE accounts SET is_guest = FALSE, password_hash = ?"
-            " WHERE user_id = ? AND is_guest AND NOT deactivated",
-            (new.password_hash, user_id),
-        )
-        if not txn.rowcount:
-            raise UnknownToken()
-        txn.execute("DELETE FROM devices WHERE user_id = ?", (user_id,))
-    else:
-        txn.execute(
-            "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, FALSE) ON CONFLICT DO NOTHING",
-            (name, user_id, new.password_hash, new.display_name, new.is_guest),
-        )
-        if not txn.rowcount:
-            raise UsernameTaken()
-    return new.user_id
-
-
-def _made_by(txn: Any, key: str) -> Optional[UserID]:
-    txn.execute("SELECT user_id FROM registrations WHERE key = ?", (key,))
-    row = txn.fetchone()
-    return None if row is None else UserID.parse(row[0])
-
-
-def _next_number(txn: Any) -> int:
-    txn.execute("INSERT INTO numbers DEFAULT VALUES")
-    return int(txn.lastrowid)
-
-
-def _put_device(txn: Any, user_id: str, device: NewDevice) -> None:
-    txn.execute("SELECT 1 FROM accounts WHERE user_id = ? AND NOT deactivated", (user_id,))
-    if txn.fetchone() is None:
-        raise UserNotFound()
-    # A device has one token here. A known one keeps its name and gets the new token.
-    txn.execute(
-        "INSERT INTO devices VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (user_id, device_id) DO UPDATE SET token_hash = excluded.token_hash",
-        (user_id, device.login.device_id, device.display_name, hash_of(device.login.access_token)),
-    )
-
-
-def _deactivate(txn: Any, user_id: str) -> None:
-    txn.execute("UPDATE accounts SET deactivated = TRUE WHERE user_id = ?", (user_id,))
-    txn.execute("DELETE FROM devices WHERE user_id = ?", (user_id,))
-
+PASSWORD = "m.login.password"  # noqa: S105
 
 # --- A stage of its own: optional --------------------------------------------------------
 
@@ -217,36 +69,137 @@ class DoorCode:
 
 @attr.frozen
 class Homeserver:
-    store: Store
-    handler: regsys.RegistrationHandler
+    """What clients ask of this homeserver itself. ``clock`` is the reactor."""
 
-    async def log_in(self, request: Request) -> Mapping[str, Any]:
-        body = json.loads(request.content.read())
-        user_id, stored = await self.store.password_of(body["identifier"]["user"])
-        fits = await self.handler.hasher.verify(Secret(body["password"]), stored)
-        if user_id is None or not fits:
-            raise LoginFailed()
-        login = await self.handler.register_device(user_id, body.get("device_id"))
-        return {
-            "user_id": str(user_id),
+    store: Store
+    registration: regsys.Subsystem
+    clock: Any
+
+    def endpoints(self) -> list[Endpoint]:
+        """Those that are mounted beside regsys's, and share its way with bad requests."""
+        return [
+            Endpoint("login", paths("login"), {"GET": self.login_types, "POST": self.log_in}),
+            Endpoint("logout", paths("logout"), {"POST": self.log_out}),
+            Endpoint("devices", paths("devices"), {"GET": self.devices}),
+            Endpoint("password", paths("account/password"), {"POST": self.change_password}),
+            deactivation(self.registration, self.deactivate),
+        ]
+
+    async def login_types(self, call: Call) -> Reply:
+        return Reply({"flows": [{"type": PASSWORD}]})
+
+    async def log_in(self, call: Call) -> Reply:
+        body = call.object()
+        if required(body, "type") != PASSWORD:
+            raise RegistrationError("This way of logging in is not on offer here.")
+        password = Secret(required(body, "password"))
+        user = await self.check_password(body.get("identifier"), password, call.client)
+        await self.registration.blocking.check_login(user)
+        login = await self.registration.handler.register_device(
+            user.user_id,
+            string(body, "device_id"),
+            string(body, "initial_device_display_name"),
+        )
+        answer: dict[str, Any] = {
+            "user_id": str(user.user_id),
             "device_id": login.device_id,
             "access_token": login.access_token.reveal(),
         }
+        if login.terms.valid_until_ms is not None:
+            left_ms = login.terms.valid_until_ms - int(self.clock.seconds() * 1000)
+            answer["expires_in_ms"] = max(0, left_ms)
+        return Reply(answer)
+
+    async def check_password(self, identifier: Any, password: Secret, client: Client) -> User:
+        if not isinstance(identifier, dict):
+            raise MissingParam("'identifier' is missing.")
+        user = await self.store.find(required(identifier, "user"))
+        stored = user.password_hash if user else None
+        fits = await self.registration.handler.hasher.verify(password, stored)
+        if user is None or not fits:
+            raise LoginFailed()
+        if user.deactivated:
+            raise UserDeactivated()
+        if not user.approved:
+            raise AwaitingApproval()
+        return user
+
+    async def log_out(self, call: Call) -> Reply:
+        requester = await requester_of(self.registration, call)
+        assert requester.device_id is not None  # each of our tokens has a device
+        # First: a registration that is repeated meanwhile must not bring the device back.
+        await self.registration.handler.logged_out(requester.user_id, requester.device_id)
+        await self.store.log_out(requester.user_id, requester.device_id)
+        return Reply()
+
+    async def devices(self, call: Call) -> Reply:
+        requester = await requester_of(self.registration, call)
+        names = await self.store.devices_of(requester.user_id)
+        found = [{"device_id": key, "display_name": name} for key, name in names.items()]
+        return Reply({"devices": found})
+
+    async def change_password(self, call: Call) -> Reply:
+        requester = await requester_of(self.registration, call)
+        unconfirmed = await challenge(self.registration, requester, call)
+        if unconfirmed is not None:
+            return unconfirmed
+        assert requester.device_id is not None
+        body = call.object()
+        password = Secret(required(body, "new_password"))
+        stored = await self.registration.handler.hasher.hash(password)
+        logout_devices = body.get("logout_devices", True) is not False
+        if logout_devices:
+            await self.registration.handler.logged_out(requester.user_id)
+        await self.store.change_password(
+            requester.user_id, stored, logout_devices, requester.device_id
+        )
+        return Reply()
+
+    async def deactivate(self, user_id: UserID) -> None:
+        await self.store.deactivate(user_id)
+        await self.registration.handler.deactivated(user_id)
+
+
+def string(body: Mapping[str, Any], key: str) -> Optional[str]:
+    """A string of a client's body, which may hold anything; None if it is left out."""
+    value = body.get(key)
+    if value is not None and not isinstance(value, str):
+        raise InvalidParam(f"'{key}' must be a string.")
+    return value
+
+
+def required(body: Mapping[str, Any], key: str) -> str:
+    value = string(body, key)
+    if value is None:
+        raise MissingParam(f"'{key}' is missing.")
+    return value
+
+
+# --- What was there before regsys came: resources of twisted.web -------------------------
+
+
+@attr.frozen
+class Sync:
+    store: Store
 
     async def sync(self, request: Request) -> Mapping[str, Any]:
         token = (request.getHeader("Authorization") or "").removeprefix("Bearer ")
         requester = await self.store.whose(Secret(token))
         if requester is None:
             raise UnknownToken()
-        return {"next_batch": "s1", "presence": {"events": [{"sender": str(requester.user_id)}]}}
+        display_name, extra = await self.store.profile_of(requester.user_id)
+        sender = {"sender": str(requester.user_id), "content": {"displayname": display_name}}
+        return {
+            "next_batch": "s1",
+            "presence": {"events": [{"type": "m.presence", **sender}]},
+            "account_data": {"events": [{"type": "org.example.extra", "content": extra}]},
+        }
 
     def root(self) -> Resource:
-        """The homeserver's site as it was before regsys came: a tree of resources."""
         root = here = Resource()
         for name in (b"_matrix", b"client", b"v3"):
             here.putChild(name, Resource())
             here = here.children[name]
-        here.putChild(b"login", Page(self.log_in))
         here.putChild(b"sync", Page(self.sync))
         return root
 
@@ -269,7 +222,7 @@ class Page(Resource):
             body = await self.answer(request)
         except RegistrationError as refused:
             request.setResponseCode(refused.status)
-            body = {"errcode": refused.errcode, "error": refused.text}
+            body = {"errcode": refused.errcode, "error": refused.text, **refused.extra}
         request.setHeader(b"Content-Type", b"application/json")
         request.write(json.dumps(body).encode())
         request.finish()
@@ -283,7 +236,7 @@ OPTIONS = {
     # The door code keeps strangers out, but a configuration cannot know that.
     "enable_registration_without_verification": True,
     "allow_guest_access": True,
-    # Our devices have one token each, which does not expire.
+    # Our devices have one token each, and no refresh token.
     "refreshable_access_token_lifetime": None,
 }
 
@@ -292,14 +245,23 @@ def build(
     config: regsys.Config, reactor: Any, pool: Any, **testing: Any
 ) -> tuple[regsys.Subsystem, IResource]:
     """The registration, and the root of everything. Tests pass further arguments."""
-    store = Store(pool)
+    store = Store(pool, reactor)
     stage = DoorCode(Secret("sesame"))
     hooks = regsys.hooks(reactor, stages=[stage], flows=[(stage.type,)])
     registration = regsys.embedded(
-        config, reactor, store=store, devices=store, auth=store, hooks=hooks, **testing
+        config,
+        reactor,
+        store=store,
+        devices=store,
+        auth=store,
+        users=store,
+        threepids=store,
+        hooks=hooks,
+        **testing,
     )
-    own = Homeserver(store, registration.handler).root()
-    return registration, registration.resource(otherwise=own)
+    own = Homeserver(store, registration, reactor).endpoints()
+    registration = registration.having(*own)
+    return registration, registration.resource(otherwise=Sync(store).root())
 
 
 def main(directory: str, port: str) -> None:
@@ -309,7 +271,8 @@ def main(directory: str, port: str) -> None:
     config = regsys.parse({**OPTIONS, "regsys": {"database": own_tables}})
     pool = open_database(Path(directory, "homeserver.db"))
     registration, root = build(config, reactor, pool)
-    reactor.listenTCP(int(port), Site(root, parsePOSTFormSubmission=False), interface="127.0.0.1")
+    site: Any = Site(root, parsePOSTFormSubmission=False)  # Any: Twisted's types do not fit it
+    reactor.listenTCP(int(port), site, interface="127.0.0.1")
     reactor.callWhenRunning(registration.start)
     reactor.callWhenRunning(print, f"listening on http://127.0.0.1:{port}", flush=True)
     reactor.addSystemEventTrigger(

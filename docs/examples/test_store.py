@@ -1,4 +1,4 @@
-"""The store of embedding.py keeps the contracts of regsys. Run this in docs/examples with
+"""The store of store.py keeps the contracts of regsys. Run this in docs/examples with
 
 python -m twisted.trial test_store
 """
@@ -6,52 +6,68 @@ python -m twisted.trial test_store
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
-import embedding
+from store import Store, open_database
+from twisted.internet import reactor
+from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import TestCase
 
-from regsys.model import Requester, Secret, UserID
-from regsys.testing.contracts import AccountStoreContract, AuthContract, DevicesContract
+from regsys.model import NewAccount, Requester, Secret, UserID
+from regsys.testing.contracts import (
+    AccountStoreContract,
+    AuthContract,
+    DevicesContract,
+    ThreepidStoreContract,
+    UserLookupContract,
+)
 from regsys.testing.contracts.case import account, device, user
 
 
-def open_store(case: TestCase) -> embedding.Store:
-    pool = embedding.open_database(Path(case.mktemp()))
-    case.addCleanup(pool.close)
-    return embedding.Store(pool)
+class StoreCase(TestCase):
+    """A store in a file of its own, and what a homeserver does with it."""
 
-
-class AccountTests(AccountStoreContract, TestCase):
-    def make(self) -> embedding.Store:
-        self.store = open_store(self)
+    def make(self) -> Any:
+        pool = open_database(Path(self.mktemp()))
+        self.addCleanup(pool.close)
+        self.store = Store(pool, IReactorTime(reactor))
         return self.store
+
+    async def create_account(self, new: NewAccount) -> None:
+        await self.store.create_account(new)
 
     async def deactivate(self, user_id: UserID) -> None:
         await self.store.deactivate(user_id)
 
 
-class DeviceTests(DevicesContract, TestCase):
-    def make(self) -> tuple[embedding.Store, embedding.Store]:
-        self.store = open_store(self)
-        return self.store, self.store  # the IDevices and the IAuth
+class AccountTests(StoreCase, AccountStoreContract):
+    pass
+
+
+class UserTests(StoreCase, UserLookupContract):
+    pass
+
+
+class ThreepidTests(StoreCase, ThreepidStoreContract):
+    pass
+
+
+class DeviceTests(StoreCase, DevicesContract):
+    def make(self) -> tuple[Store, Store]:
+        store = super().make()
+        return store, store  # the IDevices and the IAuth
 
     async def add_user(self, localpart: str) -> UserID:
         return await self.store.create_account(account(localpart, localpart))
 
-    async def deactivate(self, user_id: UserID) -> None:
-        await self.store.deactivate(user_id)
 
-
-class AuthTests(AuthContract, TestCase):
-    def make(self) -> embedding.Store:
-        self.store = open_store(self)
-        return self.store
-
+class AuthTests(StoreCase, AuthContract):
     async def live(self) -> tuple[Secret, Requester]:
         await self.store.create_account(account("key"))
         made = await self.store.register(user("alice"), device("token"))
         return made.access_token, Requester(user_id=user("alice"), device_id="PHONE")
 
     async def expired(self) -> Optional[Secret]:
-        return None  # the example's tokens do not expire
+        await self.store.create_account(account("another", "bob"))
+        made = await self.store.register(user("bob"), device("old", valid_until_ms=1))
+        return made.access_token

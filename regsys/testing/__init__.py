@@ -1,9 +1,11 @@
-"""For tests, ours and an embedder's: contract suites, verified fakes, a subsystem in memory.
+"""For tests, ours and an embedder's: contract suites, verified fakes, a subsystem in memory, and
+a client of it.
 
 The suites are in ``regsys.testing.contracts``; docs/embedding.md shows how to run them.
 """
 
 from regsys.testing import contracts
+from regsys.testing.client import Answer, Client
 from regsys.testing.database import InlinePool, inline_database, memory_database
 from regsys.testing.fakes import (
     MemoryAccounts,
@@ -18,9 +20,11 @@ from regsys.testing.fakes import (
 )
 from regsys.testing.provides import provides
 from regsys.testing.rooms import MemoryRoom, MemoryRooms
-from regsys.testing.system import config, memory_process, standalone
+from regsys.testing.system import config, embedded, memory_process, standalone
 
 __all__ = [
+    "Answer",
+    "Client",
     "InlinePool",
     "MemoryAccounts",
     "MemoryActiveUsers",
@@ -35,6 +39,7 @@ __all__ = [
     "MemoryThreepids",
     "config",
     "contracts",
+    "embedded",
     "inline_database",
     "memory_database",
     "memory_process",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+import inspect
+from typing import Any, Callable, Mapping, Optional
 
 from treq import client
 from twisted.internet.defer import Deferred, fail, maybeDeferred
@@ -14,7 +15,7 @@ from zope.interface import implementer
 
 from regsys import wiring
 from regsys.config import Config, parse
-from regsys.interfaces import IRooms, IUserDirectory
+from regsys.interfaces import IAccountStore, IAuth, IDevices
 from regsys.outbound.http import HTTPClient
 from regsys.storage.database import Database
 from regsys.testing.database import memory_database
@@ -39,6 +40,10 @@ OPTIONS: dict[str, Any] = {
     },
     "regsys": {"rc_availability": False},
 }
+
+
+# What the value of an option can be.
+OPTION_TYPES = (str, int, float, list, tuple, dict, type(None))
 
 
 def config(**options: Any) -> Config:
@@ -94,14 +99,49 @@ def standalone(
     *,
     database: Optional[Database] = None,
     hooks: Optional[Hooks] = None,
-    rooms: Optional[IRooms] = None,
-    directory: Optional[IUserDirectory] = None,
-    **options: Any,
+    **parts_and_options: Any,
 ) -> Subsystem:
-    """A standalone subsystem in memory: OPTIONS with ``options`` in their place."""
+    """A standalone subsystem in memory.
+
+    ``parts_and_options``: further arguments of ``regsys.standalone``, and options, which take the
+    place of those in OPTIONS. If ``clock`` is None, time stands still.
+    """
+    return _built(wiring.standalone, testcase, clock, database, hooks, parts_and_options)
+
+
+def embedded(
+    testcase: Any,
+    *,
+    store: IAccountStore,
+    devices: IDevices,
+    auth: IAuth,
+    clock: Optional[Clock] = None,
+    database: Optional[Database] = None,
+    hooks: Optional[Hooks] = None,
+    **parts_and_options: Any,
+) -> Subsystem:
+    """A subsystem in memory over these parts of a homeserver. The arguments are those of
+    ``regsys.embedded``, otherwise as for ``standalone``."""
+    given = {"store": store, "devices": devices, "auth": auth, **parts_and_options}
+    return _built(wiring.embedded, testcase, clock, database, hooks, given)
+
+
+def _built(
+    build: Callable[..., Subsystem],
+    testcase: Any,
+    clock: Optional[Clock],
+    database: Optional[Database],
+    hooks: Optional[Hooks],
+    given: Mapping[str, Any],
+) -> Subsystem:
+    """What ``build`` makes of the parts and options that are ``given``."""
+    names = inspect.signature(build).parameters
+    parts = {name: value for name, value in given.items() if name in names}
+    options = {name: value for name, value in given.items() if name not in names}
+    for name, value in options.items():
+        if not isinstance(value, OPTION_TYPES):
+            raise TypeError(f"{name!r} is neither an argument of {build.__name__}() nor an option")
     clock = clock or Clock()
     chosen = config(**options)
     process = memory_process(testcase, chosen, clock, database)
-    return wiring.standalone(
-        chosen, clock, rooms=rooms, directory=directory, process=process, hooks=hooks
-    )
+    return build(chosen, clock, process=process, hooks=hooks, **parts)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", EXAMPLES / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-embedding = _load("embedding")
-confirming = _load("confirming")
-neighbours = _load("neighbours")
+# They import each other by name, as when they are run in their folder.
+sys.path.insert(0, str(EXAMPLES))
+store = import_module("store")
+embedding = import_module("embedding")
+confirming = import_module("confirming")
+neighbours = import_module("neighbours")
+callers = import_module("callers")

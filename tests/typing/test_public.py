@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import Invalid
 
 import regsys
+from regsys.interfaces import IAuth
+from regsys.testing import provides
+from tests.typing import parts
 
 ROOT = Path(__file__).parent.parent.parent
 USES = Path(__file__).with_name("uses.py")
@@ -30,17 +34,35 @@ def mypy(*arguments: str) -> str:
 
 
 class PublicNameTests(SynchronousTestCase):
-    def test_usesAreJudged(self) -> None:
-        """Of the uses in uses.py mypy refuses exactly those that are marked as mistakes."""
-        lines = USES.read_text("utf-8").splitlines()
+    def judged(self, path: Path) -> None:
+        """mypy refuses exactly those lines of the file that are marked as mistakes."""
+        lines = path.read_text("utf-8").splitlines()
         marked = {
             (number, line.rpartition("# error: ")[2])
             for number, line in enumerate(lines, 1)
             if "  # error: " in line
         }
-        output = mypy(str(USES.relative_to(ROOT)))
+        output = mypy(str(path.relative_to(ROOT)))
         found = {(int(match["line"]), match["code"]) for match in ERROR.finditer(output)}
         self.assertEqual(found, marked, output)
+
+    def test_usesAreJudged(self) -> None:
+        """Of the uses in uses.py mypy refuses exactly those that are marked as mistakes."""
+        self.judged(USES)
+
+    def test_partsAreJudged(self) -> None:
+        """Of the parts of a homeserver in parts.py, too; ``provides`` finds what it overlooks."""
+        self.judged(USES.with_name("parts.py"))
+        provides(IAuth, parts.Deferring())
+        for overlooked in (parts.Renamed(), parts.Untyped()):
+            with self.assertRaises((AssertionError, Invalid, TypeError)):
+                provides(IAuth, overlooked)
+
+    def test_examples(self) -> None:
+        """The programs of docs/examples pass, with the options that docs/typing.md has."""
+        sources = sorted((ROOT / "docs/examples").glob("*.py"))
+        output = mypy("--allow-untyped-calls", *(str(path.relative_to(ROOT)) for path in sources))
+        self.assertIn("Success", output)
 
     def test_noNameIsAny(self) -> None:
         """mypy knows the type of every public name."""
