@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 import unittest
+from types import ModuleType
 from typing import Any, Callable, Iterator
+from unittest import mock
 
 import attr
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.reporter import TestResult
 from twisted.trial.runner import TestLoader
 from twisted.trial.unittest import SynchronousTestCase
@@ -36,6 +41,8 @@ from tests.storage import (
     test_sessions,
     test_threepids,
 )
+from tests.support.examples import EXAMPLES
+from tests.support.sabotages import SABOTAGES
 
 # A suite; the beginning of a statement, after its CTE, and a part of it: a condition that is always
 # true instead, or a column that keeps its value.
@@ -89,6 +96,15 @@ ALWAYS_TRUE = [
     (test_threepids.MemoryValidationTests, "SELECT v.medium", "t.sid = v.sid"),
 ]
 KEPT_BY_AN_UPGRADE = ("password_hash", "admin", "user_type", "approved", "shadow_banned")
+
+EXAMPLE_SUITES = (
+    "AccountTests",
+    "AuthTests",
+    "DeviceTests",
+    "HomeserverTests",
+    "ThreepidTests",
+    "UserTests",
+)
 
 Method = Callable[..., Any]
 
@@ -150,14 +166,20 @@ FAKES: list[tuple[type[unittest.TestCase], Any, str, Callable[[Method], Method]]
 ]
 
 
-def is_caught(suite: type[unittest.TestCase]) -> bool:
-    """Whether a test of the suite fails; it stops at the first that does."""
+def is_caught(*suites: type[unittest.TestCase]) -> bool:
+    """Whether a test of these suites fails; it stops at the first that does."""
+    return bool(first_failure(*suites))
+
+
+def first_failure(*suites: type[unittest.TestCase]) -> str:
+    """The first test of these suites that fails, and why; empty if all pass."""
     result = TestResult()
-    for test in _tests(TestLoader().loadClass(suite)):
-        test.run(result)
-        if not result.wasSuccessful():
-            return True
-    return False
+    for suite in suites:
+        for test in _tests(TestLoader().loadClass(suite)):
+            test.run(result)
+            if not result.wasSuccessful():
+                return f"{test.id()}: {[*result.failures, *result.errors][0][1]}"
+    return ""
 
 
 def _tests(found: Any) -> Iterator[Any]:
@@ -217,3 +239,55 @@ class SabotageTests(SynchronousTestCase):
         """Without a sabotage no suite fails."""
         suites = {suite for suite, *_ in (*ALWAYS_TRUE, *FAKES)}
         self.assertEqual([suite.__name__ for suite in suites if is_caught(suite)], [])
+
+
+class SynchronousPool:
+    """Runs interactions at once, over an SQLite in memory."""
+
+    def __init__(self, schema: str) -> None:
+        self.connection = sqlite3.connect(":memory:")
+        self.connection.executescript(schema)
+
+    def runInteraction(self, interaction: Method, *args: Any) -> Deferred[Any]:
+        return maybeDeferred(self._run, interaction, *args)
+
+    def runQuery(self, query: str, values: Any) -> Deferred[Any]:
+        return self.runInteraction(lambda txn: txn.execute(query, values).fetchall())
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def _run(self, interaction: Method, *args: Any) -> Any:
+        with self.connection:
+            return interaction(self.connection.cursor(), *args)
+
+
+class ExampleTests(SynchronousTestCase):
+    """The store of docs/examples, and its suites."""
+
+    source = (EXAMPLES / "store.py").read_text()
+    suites = compile((EXAMPLES / "test_store.py").read_text(), "test_store.py", "exec")
+
+    def first_failure(self, source: str) -> str:
+        """What the suites find first in a store of this source; empty if nothing."""
+        store = ModuleType("store")
+        exec(compile(source, "sabotaged store.py", "exec"), vars(store))  # noqa: S102
+        vars(store)["open_database"] = lambda path: SynchronousPool(store.SCHEMA)
+        tests = ModuleType("test_store")
+        with mock.patch.dict(sys.modules, store=store):
+            exec(self.suites, vars(tests))  # noqa: S102
+        return first_failure(*(vars(tests)[name] for name in EXAMPLE_SUITES))
+
+    def test_good(self) -> None:
+        """The example itself passes."""
+        self.assertEqual(self.first_failure(self.source), "")
+
+    def test_sabotages(self) -> None:
+        """Each slip is caught, by a test that fails for it."""
+        self.assertGreaterEqual(len(SABOTAGES), 40)
+        survived = []
+        for old, new in SABOTAGES:
+            self.assertEqual(self.source.count(old), 1, f"docs/examples/store.py: {old}")
+            if not self.first_failure(self.source.replace(old, new)):
+                survived.append((old, new))
+        self.assertEqual(survived, [])

@@ -66,7 +66,7 @@ class AccountStoreContract(Contract):
         await self.refusal(
             UnknownToken, store.create_account(upgrade("of a user", NEIGHBOUR)), rule
         )
-        upgraded = await store.create_account(upgrade("of a guest", GUEST))
+        upgraded = await self.answer(store.create_account(upgrade("of a guest", GUEST)), rule)
         self.assertEqual(upgraded, user(GUEST), rule)
 
     async def has_made(
@@ -167,8 +167,9 @@ class AccountStoreContract(Contract):
         store = await self.beside_others()
         first = await store.create_account(account("key", "alice"))
         for name in ("alice", "bob", NEIGHBOUR):
-            again = await store.create_account(account("key", name, created_ms=NOW_MS + 1))
             rule = f"create_account: the same key returns the account that it has created ({name})"
+            repeated = store.create_account(account("key", name, created_ms=NOW_MS + 1))
+            again = await self.answer(repeated, rule)
             self.assertEqual(again, first, rule)
         rule = "create_account: the same key creates no second account"
         self.assertEqual(await store.is_taken("bob"), False, rule)
@@ -179,8 +180,8 @@ class AccountStoreContract(Contract):
         store = await self.beside_others()
         first = await store.create_account(account("key", "alice"))
         await value_of(self.deactivate(first))
-        again = await store.create_account(account("key", "alice"))
         rule = "create_account: the same key returns its account, also a deactivated one"
+        again = await self.answer(store.create_account(account("key", "alice")), rule)
         self.assertEqual(again, first, rule)
 
     async def test_sameKeyAtOnce(self) -> None:
@@ -198,8 +199,8 @@ class AccountStoreContract(Contract):
         store = await self.beside_others()
         await store.create_account(account("first"))
         await self.refusal(UsernameTaken, store.create_account(account("second")))
-        made = await store.create_account(account("second", "bob"))
         rule = "create_account: a refused call writes nothing, not even its key"
+        made = await self.answer(store.create_account(account("second", "bob")), rule)
         self.assertEqual(made, user("bob"), rule)
         await self.has_made(store, "second", user("bob"), rule)
 
@@ -210,8 +211,9 @@ class AccountStoreContract(Contract):
         store = await self.beside_others()
         await store.create_account(account("guest", "1", is_guest=True))
         for _ in range(2):
-            made = await store.create_account(upgrade("user", "1"))
-            self.assertEqual(made, user("1"), "create_account: an upgrade returns its user, again")
+            rule = "create_account: an upgrade returns its user, also if it is repeated"
+            made = await self.answer(store.create_account(upgrade("user", "1")), rule)
+            self.assertEqual(made, user("1"), rule)
         for key in ("guest", "user"):
             await self.has_made(store, key, user("1"), "both keys have made this account")
 

@@ -35,6 +35,13 @@ class Contract(_TestCase):
     method that has broken a rule, and the rule; the test's docstring says it in full.
     """
 
+    async def answer(self, asked: Awaitable[T], rule: str) -> T:
+        """What ``asked`` returns, which by this rule must not raise."""
+        try:
+            return await asked
+        except Exception as error:
+            raise self.failureException(f"{rule}: it has raised {error!r}") from error
+
     async def refusal(self, error: type[E], asked: Awaitable[Any], rule: str = "") -> E:
         """The exception of this type that ``asked`` must raise, by this rule."""
         try:

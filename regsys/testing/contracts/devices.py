@@ -86,8 +86,8 @@ class DevicesContract(Contract):
         devices, auth = await self.beside_others()
         alice = await value_of(self.add_user("alice"))
         first = await devices.register(alice, device("token"))
-        again = await devices.register(alice, device("token"))
         rule = "register: the same device.login returns the same tokens, which stay valid"
+        again = await self.answer(devices.register(alice, device("token")), rule)
         self.assertEqual(again, first, rule)
         await self.owned(auth, first, alice, rule)
 
@@ -103,6 +103,14 @@ class DevicesContract(Contract):
         await self.owned(auth, new, alice, "register: a known device's new token is valid")
         for kept in (other, similar):
             await self.owned(auth, kept, alice, f"register: {kept.device_id} is another device")
+
+    async def test_expiredDevice(self) -> None:
+        """A device whose login has expired gets a valid token when it logs in again."""
+        devices, auth = await self.beside_others()
+        alice = await value_of(self.add_user("alice"))
+        await devices.register(alice, device("old", valid_until_ms=1))
+        made = await devices.register(alice, device("new"))
+        await self.owned(auth, made, alice, "register: a new login has its own valid_until_ms")
 
     async def test_devicesOfTwoUsers(self) -> None:
         """Two users may have devices of the same id."""

@@ -112,8 +112,9 @@ class ThreepidStoreContract(Contract):
         await self.refusal(ThreepidInUse, self.create("bob", PHONE, MAIL), rule)
         await self.owns(store, "email", ALICE, "alice", "an address keeps its owner")
         await self.owns(store, "msisdn", NUMBER, None, "a refused account leaves no address")
-        await self.create("bob", PHONE)
-        await self.owns(store, "msisdn", NUMBER, "bob", "a refused account leaves its key free")
+        rule = "create_account: a refused account leaves its key and its addresses free"
+        await self.answer(self.create("bob", PHONE), rule)
+        await self.owns(store, "msisdn", NUMBER, "bob", rule)
 
     async def test_upgraded(self) -> None:
         """A guest brings addresses to its upgrade. With another user's it stays a guest."""
@@ -141,8 +142,9 @@ class ThreepidStoreContract(Contract):
         phone = attr.evolve(PHONE, validated_at_ms=7)
         added = await store.add(user("alice"), phone, NOW_MS + 5)
         self.assertEqual(added, True, "add: True for a new address")
-        again = await store.add(user("alice"), attr.evolve(phone, validated_at_ms=8), NOW_MS + 9)
-        self.assertEqual(again, False, "add: False for an address that the user has")
+        rule = "add: False for an address that the user has"
+        repeated = store.add(user("alice"), attr.evolve(phone, validated_at_ms=8), NOW_MS + 9)
+        self.assertEqual(await self.answer(repeated, rule), False, rule)
         expected = [
             AccountThreepid("email", ALICE, NOW_MS, NOW_MS),
             AccountThreepid("msisdn", NUMBER, 7, NOW_MS + 5),
