@@ -1,4 +1,4 @@
-"""The store of store.py keeps the contracts of regsys. Run this in docs/examples with
+"""The parts of this homeserver keep the contracts of regsys. Run this in docs/examples with
 
 python -m twisted.trial test_store
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Mapping, Optional
 
 import attr
+from embedding import DoorCode
 from store import Store, open_database
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -22,6 +23,7 @@ from regsys.testing.contracts import (
     DevicesContract,
     HomeserverContract,
     HomeserverParts,
+    StageContract,
     ThreepidStoreContract,
     UserLookupContract,
     account,
@@ -106,3 +108,11 @@ class HomeserverTests(StoreCase, HomeserverContract):
         threepids = await self.store.of_user(user_id)
         more = {"display_name": display_name, "extra": extra, "threepids": threepids}
         return {**attr.asdict(account, recurse=False), **more}
+
+
+class DoorCodeTests(StageContract, TestCase):
+    def make(self) -> DoorCode:
+        return DoorCode(Secret("sesame"))
+
+    def right(self) -> Mapping[str, Any]:
+        return {"type": DoorCode.type, "code": "sesame"}

@@ -1,4 +1,4 @@
-"""Slips that a homeserver's author could make in docs/examples/store.py, one line each.
+"""Slips that a homeserver's author could make in docs/examples, one line each.
 
 The example's suites must catch each of them. A pair is the text of the line, which is found
 exactly once in the file, and what the author wrote instead.
@@ -190,4 +190,28 @@ _THREEPIDS = [
     ("    return bool(txn.rowcount)", "    return True"),
 ]
 
-SABOTAGES = [*_NAMES, *_KEYS, *_FIELDS, *_UPGRADES, *_DEVICES, *_ACCOUNTS, *_THREEPIDS]
+STORE = [*_NAMES, *_KEYS, *_FIELDS, *_UPGRADES, *_DEVICES, *_ACCOUNTS, *_THREEPIDS]
+
+# In the stage of embedding.py.
+STAGE = [
+    ('given = auth.get("code")', 'given = auth["code"]'),
+    ("if not isinstance(given, str):", 'if given == "":'),
+    (
+        "compare_digest(given.encode(), self.code.reveal().encode())",
+        "compare_digest(given, self.code.reveal())",
+    ),
+    (
+        "if not hmac.compare_digest(given.encode(), self.code.reveal().encode()):",
+        "if given not in self.code.reveal():",
+    ),
+    ('raise StageFailed("M_UNAUTHORIZED", ', "return not ("),
+    ('raise StageFailed("M_UNAUTHORIZED", ', "raise InvalidParam("),
+    ('raise StageFailed("M_MISSING_PARAM", ', "raise MissingParam("),
+    ("        return True\n\n\n# --- The", "        return None\n\n\n# --- The"),
+    ("        return True\n\n\n# --- The", "        return self.code\n\n\n# --- The"),
+    ('return {"hint": "It', 'return {"hint": object(), "": "It'),
+    (
+        'given = auth.get("code")',
+        'given = context.session.params.pop("username", auth.get("code"))',
+    ),
+]

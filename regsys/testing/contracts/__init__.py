@@ -13,13 +13,16 @@ plain functions, coroutines, or return Deferreds.
 from regsys.testing.contracts.accounts import AccountStoreContract
 from regsys.testing.contracts.activity import MonthlyActiveUsersContract
 from regsys.testing.contracts.appservices import AppservicesContract
+from regsys.testing.contracts.blocking import BlockingContract
 from regsys.testing.contracts.case import Contract, account, device, login, upgrade, user
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
 from regsys.testing.contracts.homeserver import HomeserverContract
 from regsys.testing.contracts.homeserver_case import HomeserverParts
+from regsys.testing.contracts.messages import SmsSenderContract, ValidationMailsContract
 from regsys.testing.contracts.post_registration import PushersContract, UserDirectoryContract
 from regsys.testing.contracts.request_signer import RequestSignerContract
 from regsys.testing.contracts.rooms import RoomsContract
+from regsys.testing.contracts.stages import StageContract
 from regsys.testing.contracts.threepids import ThreepidStoreContract
 from regsys.testing.contracts.user_lookup import UserLookupContract
 
@@ -27,6 +30,7 @@ __all__ = [
     "AccountStoreContract",
     "AppservicesContract",
     "AuthContract",
+    "BlockingContract",
     "Contract",
     "DevicesContract",
     "HomeserverContract",
@@ -35,9 +39,12 @@ __all__ = [
     "PushersContract",
     "RequestSignerContract",
     "RoomsContract",
+    "SmsSenderContract",
+    "StageContract",
     "ThreepidStoreContract",
     "UserDirectoryContract",
     "UserLookupContract",
+    "ValidationMailsContract",
     "account",
     "device",
     "login",
