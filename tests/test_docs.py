@@ -10,11 +10,11 @@ from typing import Iterator
 import attr
 from twisted.trial.unittest import SynchronousTestCase
 
+import regsys
 from regsys.interfaces import homeserver, hooks
 from regsys.metrics import Metrics
 from regsys.testing import contracts, standalone
 from regsys.web.operations import exposition
-from regsys.wiring import embedded
 from regsys.wiring.subsystem import Hooks
 from tests.client_api.test_signup_terms import RULES
 from tests.test_interfaces import interfaces_of
@@ -87,15 +87,20 @@ class DocumentTests(SynchronousTestCase):
 
     def test_embeddersInterfaces(self) -> None:
         """docs/embedding.md has every interface that an embedder may bring, each argument of
-        embedded() and of hooks(), and every contract suite; the callbacks are on their own page."""
+        embedded(), standalone() and hooks(), and every contract suite; the callbacks are on their
+        own page."""
         text = (ROOT / "docs/embedding.md").read_text()
         for interface in interfaces_of(homeserver) | interfaces_of(hooks):
             self.assertIn(f"`{interface.__name__}`", text)
-        arguments = inspect.signature(embedded).parameters.keys() - {"config", "clock", "process"}
+        arguments = {*inspect.signature(regsys.embedded).parameters}
+        arguments |= {*inspect.signature(regsys.standalone).parameters}
+        arguments -= {"config", "clock", "process"}
         for name in (*arguments, *(field.name for field in attr.fields(Hooks))):
             self.assertRegex(text, rf"`{name}\b")
         for name in contracts.__all__:
             self.assertIn(name, text)
+        suites = re.findall(r"`(\w+Contract)`", text)
+        self.assertEqual({*suites} - {*contracts.__all__}, set())
         callbacks = (ROOT / "docs/callbacks.md").read_text()
         for name in ("spam", "threepids", "threepid_changes", "binding_changes"):
             self.assertIn(f"| `{name}", callbacks)

@@ -15,10 +15,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.static import Data
 
-from regsys.errors import Unavailable, UnknownToken
+from regsys.errors import InvalidParam, Unavailable, UnknownToken
 from regsys.interfaces import IAuth, IStage
 from regsys.model import Secret, Threepid, UserID
 from regsys.testing import MemoryDirectory, config, memory_process, provides
+from regsys.testing.contracts.case import device
 from tests.support.client import V3, Answer, Client
 from tests.support.examples import EXAMPLES, embedding, neighbours, store
 
@@ -272,13 +273,13 @@ class OwnEndpointTests(ExampleCase):
         self.register()
         for change, errcode in (
             ({"type": "m.login.sso"}, "M_UNKNOWN"),
-            ({"type": 1}, "M_INVALID_PARAM"),
+            ({"type": 1}, "M_BAD_JSON"),
             ({"password": None}, "M_MISSING_PARAM"),
-            ({"password": 1}, "M_INVALID_PARAM"),
+            ({"password": 1}, "M_BAD_JSON"),
             ({"identifier": {"type": "m.id.user"}}, "M_MISSING_PARAM"),
-            ({"identifier": {"type": "m.id.user", "user": ["alice"]}}, "M_INVALID_PARAM"),
-            ({"device_id": 1}, "M_INVALID_PARAM"),
-            ({"initial_device_display_name": {}}, "M_INVALID_PARAM"),
+            ({"identifier": {"type": "m.id.user", "user": ["alice"]}}, "M_BAD_JSON"),
+            ({"device_id": 1}, "M_BAD_JSON"),
+            ({"initial_device_display_name": {}}, "M_BAD_JSON"),
         ):
             answer = self.log_in(**change)
             self.assertEqual((answer.status, answer.errcode), (400, errcode), change)
@@ -293,6 +294,18 @@ class OwnEndpointTests(ExampleCase):
         answer = self.client.get(f"{V3}/devices", token=again["access_token"]).json
         names = {item["device_id"]: item["display_name"] for item in answer["devices"]}
         self.assertEqual(names, {"PHONE": "Alice's phone", "LAPTOP": "Alice's laptop"})
+
+    def test_guestsToken(self) -> None:
+        """A user gets no guest's token, and a guest no user's."""
+        self.register()
+        guest = self.client.register("?kind=guest").json["user_id"]
+        own = embedding.Store(self.pool, self.clock)
+        for user_id, is_guest in (("@alice:example.org", True), (guest, False)):
+            new = device("token", is_guest=is_guest)
+            self.failureResultOf(
+                Deferred.fromCoroutine(own.register(UserID.parse(user_id), new)), InvalidParam
+            )
+        self.assertEqual(self.rows("SELECT COUNT(*) FROM devices"), [(2,)])
 
     def test_expired(self) -> None:
         """With a lifetime of sessions a token expires, and the client learns that its device still
@@ -353,11 +366,14 @@ class OwnEndpointTests(ExampleCase):
 
 class DocumentTests(SynchronousTestCase):
     def test_quotations(self) -> None:
-        """Every piece of Python in docs/embedding.md is in an example or in its tests."""
-        ours = Path(__file__).parent.glob("test_embedding*.py")
+        """Every piece of Python in docs/embedding.md and docs/typing.md is in an example or in its
+        tests."""
+        here = Path(__file__).parent
+        ours = [*here.glob("test_embedding*.py"), *here.glob("typing/*.py")]
         sources = [path.read_text() for path in [*EXAMPLES.glob("*.py"), *ours]]
-        blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-        self.assertGreater(len(blocks), 5)
+        pages = DOCUMENT.read_text() + DOCUMENT.with_name("typing.md").read_text()
+        blocks = re.findall(r"```python\n(.*?)```", pages, re.DOTALL)
+        self.assertGreater(len(blocks), 15)
         for block in blocks:
             self.assertTrue(any(block in source for source in sources), block)
 

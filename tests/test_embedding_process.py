@@ -1,10 +1,11 @@
-"""The homeserver of docs/embedding.md as a process of its own, over HTTP."""
+"""The programs of docs/embedding.md as processes of their own, over HTTP."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -26,23 +27,26 @@ import os, sys
 sys.path.insert(0, {str(ROOT / "docs/examples")!r})
 import embedding
 create_account = embedding.Store.create_account
-embedding.Store.create_account = lambda *args: create_account(*args).addCallback(
+embedding.Store.create_account = lambda self, new: create_account(self, new).addCallback(
     lambda made: os._exit({DIED})
 )
 embedding.main(*sys.argv[1:])
 """
 
 
-class ExampleProcessTests(SynchronousTestCase):
+class ProcessCase(SynchronousTestCase):
+    """A program in a folder of its own, and requests to it."""
+
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).resolve()
         self.folder.mkdir()
         self.port = free_port()
 
     def start(self, *program: str) -> subprocess.Popen[bytes]:
-        """Start the homeserver in its folder; it listens when this returns."""
+        """Start Python with these arguments; it listens when this returns."""
         process = subprocess.Popen(
-            [sys.executable, *program, str(self.folder), str(self.port)],
+            [sys.executable, *program],
+            cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -73,6 +77,8 @@ class ExampleProcessTests(SynchronousTestCase):
         is_json = response.getheader("Content-Type") == "application/json"
         return response.status, json.loads(content) if is_json else content
 
+
+class ExampleProcessTests(ProcessCase):
     def count(self, table: str) -> int:
         connection = sqlite3.connect(self.folder / "homeserver.db")
         try:
@@ -84,7 +90,7 @@ class ExampleProcessTests(SynchronousTestCase):
         """A homeserver that dies once it has made an account answers a retry with that account;
         then its own /login and /sync know the account, and SIGTERM ends it orderly."""
         body = {"username": "alice", "password": "correct horse"}
-        process = self.start("-c", DYING)
+        process = self.start("-c", DYING, str(self.folder), str(self.port))
         status, challenge = self.ask("POST", f"{V3}/register", body)
         self.assertEqual(
             (status, challenge["flows"][0]["stages"]), (401, ["org.example.door_code"])
@@ -99,7 +105,9 @@ class ExampleProcessTests(SynchronousTestCase):
         self.assertEqual(process.wait(), DIED)
         self.assertEqual((self.count("accounts"), self.count("devices")), (1, 1))
 
-        process = self.start(str(ROOT / "docs/examples/embedding.py"))
+        process = self.start(
+            str(ROOT / "docs/examples/embedding.py"), str(self.folder), str(self.port)
+        )
         status, registered = self.ask("POST", f"{V3}/register", {**body, "auth": auth})
         self.assertEqual((status, registered["user_id"]), (200, "@alice:example.org"))
         self.assertEqual((self.count("accounts"), self.count("devices")), (1, 1))
@@ -110,5 +118,26 @@ class ExampleProcessTests(SynchronousTestCase):
         status, logged_in = self.ask("POST", f"{V3}/login", login)
         self.assertEqual((status, logged_in["user_id"]), (200, "@alice:example.org"))
         self.assertEqual(self.ask("GET", "/elsewhere")[0], 404)
+        process.terminate()
+        self.assertEqual(process.wait(PATIENCE_S), 0)
+
+
+class MountTests(ProcessCase):
+    def test_firstRegistration(self) -> None:
+        """The program with which docs/embedding.md begins answers the request that it shows, and
+        SIGTERM ends it orderly."""
+        page = (ROOT / "docs/embedding.md").read_text("utf-8")
+        shown = re.search(r"\$ curl -s -X POST (\S+) -d '(.*)'\n(.*)\n", page)
+        assert shown is not None
+        url, body, answer = shown.groups()
+        path = url.removeprefix("http://localhost:8008")
+        program = (ROOT / "docs/examples/mount.py").read_text("utf-8")
+        self.assertIn("tcp:8008:", program)
+        process = self.start("-c", program.replace("tcp:8008:", f"tcp:{self.port}:"))
+        status, registered = self.ask("POST", path, json.loads(body))
+        pattern = re.escape(answer).replace("…", ".+")
+        self.assertRegex(json.dumps(registered, separators=(",", ":")), f"^{pattern}$")
+        self.assertEqual((status, registered["user_id"]), (200, "@alice:example.org"))
+        self.assertTrue((self.folder / "homeserver-regsys.db").exists())
         process.terminate()
         self.assertEqual(process.wait(PATIENCE_S), 0)

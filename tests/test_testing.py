@@ -52,8 +52,8 @@ class EmbeddedTests(SynchronousTestCase):
 
     def test_hooks(self) -> None:
         """The hooks are those that are given."""
-        hooks = regsys.hooks(Clock(), flows=[("m.login.terms",)])
-        self.assertIs(self.embedded(hooks=hooks).hooks, hooks)
+        hooks = regsys.hooks(Clock(), display_name=str.upper)
+        self.assertIs(self.embedded(hooks=hooks).hooks.display_name, str.upper)
 
     def test_misspelt(self) -> None:
         """A part that does not exist is refused by name, and so is an option of a wrong type."""

@@ -24,7 +24,7 @@ from zope.interface import implementer
 import regsys
 from regsys.errors import (
     AwaitingApproval,
-    InvalidParam,
+    BadJSON,
     LoginFailed,
     MissingParam,
     RegistrationError,
@@ -143,16 +143,14 @@ class Homeserver:
         unconfirmed = await challenge(self.registration, requester, call)
         if unconfirmed is not None:
             return unconfirmed
-        assert requester.device_id is not None
-        body = call.object()
+        body, user_id = call.object(), requester.user_id
         password = Secret(required(body, "new_password"))
         stored = await self.registration.handler.hasher.hash(password)
         logout_devices = body.get("logout_devices", True) is not False
         if logout_devices:
-            await self.registration.handler.logged_out(requester.user_id)
-        await self.store.change_password(
-            requester.user_id, stored, logout_devices, requester.device_id
-        )
+            await self.registration.handler.logged_out(user_id)
+        assert requester.device_id is not None
+        await self.store.change_password(user_id, stored, logout_devices, requester.device_id)
         return Reply()
 
     async def deactivate(self, user_id: UserID) -> None:
@@ -164,7 +162,7 @@ def string(body: Mapping[str, Any], key: str) -> Optional[str]:
     """A string of a client's body, which may hold anything; None if it is left out."""
     value = body.get(key)
     if value is not None and not isinstance(value, str):
-        raise InvalidParam(f"'{key}' must be a string.")
+        raise BadJSON(f"'{key}' must be a string.")
     return value
 
 

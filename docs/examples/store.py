@@ -17,7 +17,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
+from regsys.errors import (
+    InvalidParam,
+    ThreepidInUse,
+    UnknownToken,
+    UsernameTaken,
+    UserNotFound,
+)
 from regsys.interfaces import (
     IAccountStoreWithDevices,
     IAuth,
@@ -296,21 +302,24 @@ def _next_number(txn: Any) -> int:
     return int(txn.lastrowid)
 
 
-def _lock(txn: Any, user_id: UserID) -> None:
-    """The account exists, and nobody else deactivates it until this transaction ends. (A SELECT
-    would find that out, too, but on PostgreSQL would lock nothing.)"""
+def _lock(txn: Any, user_id: UserID) -> bool:
+    """Whether this is a guest. Until the transaction ends nobody else changes the account. (A
+    SELECT alone would lock nothing on PostgreSQL.)"""
     txn.execute(
         "UPDATE accounts SET deactivated = FALSE WHERE user_id = ? AND NOT deactivated",
         (str(user_id),),
     )
     if not txn.rowcount:
         raise UserNotFound()
+    txn.execute("SELECT is_guest FROM accounts WHERE user_id = ?", (str(user_id),))
+    return bool(txn.fetchone()[0])
 
 
 def _put_device(txn: Any, user_id: UserID, device: NewDevice) -> None:
-    _lock(txn, user_id)
-    # A device has one token here. A known one keeps its name and gets the new token.
     login = device.login
+    if _lock(txn, user_id) != login.terms.is_guest:
+        raise InvalidParam("A guest has a guest's token, and a user has a user's.")
+    # A device has one token here. A known one keeps its name and gets the new token.
     txn.execute(
         "INSERT INTO devices VALUES (?, ?, ?, ?, ?) ON CONFLICT (user_id, device_id) DO UPDATE"
         " SET token_hash = excluded.token_hash, valid_until_ms = excluded.valid_until_ms",
