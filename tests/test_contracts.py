@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
+import attr
 from twisted.internet.task import Clock
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from regsys.credentials.access_tokens import GuestTokens, TokenAuth
 from regsys.errors import RoomRefused
@@ -41,6 +42,8 @@ from regsys.testing.contracts import (
     AppservicesContract,
     AuthContract,
     DevicesContract,
+    HomeserverContract,
+    HomeserverParts,
     PushersContract,
     RequestSignerContract,
     RoomsContract,
@@ -49,6 +52,7 @@ from regsys.testing.contracts import (
 )
 from regsys.testing.contracts.appservices import BRIDGE, CONTESTED, ITS_NAME, OTHER, SHARED
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
+from regsys.testing.contracts.homeserver_fields import NOT_OF_AN_ACCOUNT, some_value
 from regsys.testing.database import memory_database
 from tests.contracts.limits import BURST_COUNT, PER_SECOND, LimiterContract
 from tests.support.bindings import Signer
@@ -98,6 +102,37 @@ class MemoryDevicesTests(DevicesContract, TestCase):
             await devices.register(alice, device(name, display_name=f"the {name} one"))
         (kept,) = devices.by_id.values()
         self.assertEqual((kept.login, kept.display_name), (login("new"), "the old one"))
+
+
+class MemoryHomeserverTests(HomeserverContract, TestCase):
+    def make(self) -> HomeserverParts:
+        self.accounts = MemoryAccounts()
+        self.devices = MemoryDevices(self.accounts)
+        return HomeserverParts(
+            store=self.accounts,
+            devices=self.devices,
+            auth=MemoryAuth(self.devices),
+            threepids=MemoryThreepids(self.accounts),
+        )
+
+    def deactivate(self, user_id: UserID) -> None:
+        self.accounts.deactivated.add(user_id)
+
+    def device_name(self, user_id: UserID, device_id: str) -> Optional[str]:
+        return self.devices.by_id[user_id, device_id].display_name
+
+    def stored(self, user_id: UserID) -> Mapping[str, Any]:
+        return attr.asdict(self.accounts.by_name[user_id.name_key], recurse=False)
+
+
+class FieldTests(SynchronousTestCase):
+    def test_eachHasAValue(self) -> None:
+        """HomeserverContract tries each field that an account may have, with a value that is not
+        the field's default."""
+        plain = account("key", "alice")
+        for field in {item.name for item in attr.fields(NewAccount)} - NOT_OF_AN_ACCOUNT:
+            tried = account("key", "Bob", **some_value(field, "bob"))
+            self.assertNotEqual(getattr(tried, field), getattr(plain, field), field)
 
 
 class MemoryPushersTests(PushersContract, TestCase):

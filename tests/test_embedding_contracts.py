@@ -12,7 +12,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.examples import EXAMPLES
 
 COMMAND = "python -m twisted.trial test_store test_homeserver"
-SUITES = ("AccountTests", "DeviceTests", "AuthTests", "UserTests", "ThreepidTests", "DoorTests")
+SUITES = (
+    "AccountTests",
+    "DeviceTests",
+    "AuthTests",
+    "UserTests",
+    "ThreepidTests",
+    "HomeserverTests",
+    "DoorCodeTests",
+    "DoorTests",
+)
 
 
 class SuiteTests(SynchronousTestCase):

@@ -16,6 +16,7 @@ from zope.interface.interface import InterfaceClass
 import regsys
 from regsys.interfaces import homeserver, internal
 from regsys.interfaces import hooks as custom
+from regsys.testing import contracts
 from regsys.wiring import embedded
 from regsys.wiring.subsystem import Hooks
 
@@ -52,6 +53,15 @@ class InterfaceTests(SynchronousTestCase):
             asked = {part for part in parts if isinstance(part, InterfaceClass)}
             offered = {item for item in interfaces_of(module) if asked.isdisjoint(item.__bases__)}
             self.assertEqual(asked, offered)
+
+    def test_suites(self) -> None:
+        """Each interface of what others bring has a suite, which checks that it is provided."""
+        folder = Path(contracts.__file__).parent
+        source = "".join(path.read_text() for path in folder.glob("*.py"))
+        for interface in interfaces_of(homeserver) | interfaces_of(custom):
+            # A store with devices has no further method: HomeserverContract is about it.
+            if interface is not homeserver.IAccountStoreWithDevices:
+                self.assertIn(f"provides({interface.__name__}, ", source)
 
     def test_internal(self) -> None:
         """Any other interface has two implementations in regsys at least: a part of ours with one

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 import unittest
-from typing import Any, Callable, Iterator
+from types import ModuleType
+from typing import Any, Callable, Iterator, Sequence
+from unittest import mock
 
 import attr
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.reporter import TestResult
 from twisted.trial.runner import TestLoader
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.accounts.blocking import Blocking
+from regsys.errors import SmsRefused
+from regsys.outbound.sms import SmsGateway
 from regsys.storage import database
 from regsys.testing import (
     MemoryAccounts,
@@ -18,7 +26,9 @@ from regsys.testing import (
     MemoryPushers,
     MemoryThreepids,
 )
+from regsys.threepids.validation_mail import ValidationMailSender
 from tests import test_contracts as fakes
+from tests import test_custom_contracts as custom
 
 # By module: a suite that is named here by itself would run a second time.
 from tests.storage import (
@@ -36,6 +46,8 @@ from tests.storage import (
     test_sessions,
     test_threepids,
 )
+from tests.support.examples import EXAMPLES
+from tests.support.sabotages import STAGE, STORE
 
 # A suite; the beginning of a statement, after its CTE, and a part of it: a condition that is always
 # true instead, or a column that keeps its value.
@@ -90,7 +102,17 @@ ALWAYS_TRUE = [
 ]
 KEPT_BY_AN_UPGRADE = ("password_hash", "admin", "user_type", "approved", "shadow_banned")
 
+STORE_SUITES = (
+    "AccountTests",
+    "AuthTests",
+    "DeviceTests",
+    "HomeserverTests",
+    "ThreepidTests",
+    "UserTests",
+)
+
 Method = Callable[..., Any]
+Pairs = Sequence[tuple[str, str]]
 
 
 def every_guest_upgraded(create: Method) -> Method:
@@ -140,6 +162,89 @@ def all_users_hidden(tell: Method) -> Method:
     return profile_created
 
 
+def refusal_returned(check: Method) -> Method:
+    async def checked(self: Any, *args: Any) -> Any:
+        try:
+            return await check(self, *args)
+        except Exception:
+            return False
+
+    return checked
+
+
+def name_wanted(check: Method) -> Method:
+    async def checked(self: Any, registration: Any) -> Any:
+        registration.localpart.lower()
+        return await check(self, registration)
+
+    return checked
+
+
+def another_error(method: Method) -> Method:
+    async def called(self: Any, *args: Any) -> Any:
+        try:
+            return await method(self, *args)
+        except Exception as error:
+            raise OSError(str(error)) from error
+
+    return called
+
+
+def refused_always(send: Method) -> Method:
+    async def sent(self: Any, *args: Any) -> None:
+        try:
+            await send(self, *args)
+        except Exception as error:
+            raise SmsRefused() from error
+
+    return sent
+
+
+def text_tidied(send: Method) -> Method:
+    async def sent(self: Any, number: str, text: str) -> None:
+        await send(self, number, " ".join(text.split()))
+
+    return sent
+
+
+def sent_twice(send: Method) -> Method:
+    async def sent(self: Any, *args: Any) -> None:
+        await send(self, *args)
+        await send(self, *args)
+
+    return sent
+
+
+def without(field: str) -> Callable[[Method], Method]:
+    """Mails lack this."""
+
+    def sabotage(send: Method) -> Method:
+        async def sent(self: Any, mail: Any) -> None:
+            await send(self, attr.evolve(mail, **{field: None}))
+
+        return sent
+
+    return sabotage
+
+
+def refusal_raised(send: Method) -> Method:
+    async def sent(self: ValidationMailSender, mail: Any) -> None:
+        await self.deliver(
+            self.mails.compose(
+                mail.purpose.value, mail.address, mail.languages, link=mail.link, code=mail.code
+            )
+        )
+
+    return sent
+
+
+def to_first_word(send: Method) -> Method:
+    async def sent(self: Any, mail: Any) -> None:
+        await send(self, attr.evolve(mail, address=(mail.address.split() or ["a@b"])[0]))
+
+    return sent
+
+
 # A suite of an embedder's part; the method that is sabotaged, and how.
 FAKES: list[tuple[type[unittest.TestCase], Any, str, Callable[[Method], Method]]] = [
     (fakes.MemoryAccountsTests, MemoryAccounts, "create_account", every_guest_upgraded),
@@ -147,17 +252,42 @@ FAKES: list[tuple[type[unittest.TestCase], Any, str, Callable[[Method], Method]]
     (fakes.MemoryThreepidsTests, MemoryThreepids, "remove", address_removed_from_all),
     (fakes.MemoryPushersTests, MemoryPushers, "add", pusher_shared_by_all),
     (fakes.MemoryDirectoryTests, MemoryDirectory, "profile_created", all_users_hidden),
+    (custom.BlockingTests, Blocking, "check", refusal_returned),
+    (custom.BlockingTests, Blocking, "check", another_error),
+    (custom.BlockingTests, Blocking, "check", name_wanted),
+    (custom.BlockingTests, Blocking, "check_login", refusal_returned),
+    (custom.BlockingTests, Blocking, "check_login", another_error),
+    (custom.GatewayTests, SmsGateway, "send", refusal_returned),
+    (custom.GatewayTests, SmsGateway, "send", another_error),
+    (custom.GatewayTests, SmsGateway, "send", refused_always),
+    (custom.GatewayTests, SmsGateway, "send", text_tidied),
+    (custom.GatewayTests, SmsGateway, "send", sent_twice),
+]
+# These need the reactor between two calls.
+MAILS: list[Callable[[Method], Method]] = [
+    refusal_returned,
+    refusal_raised,
+    sent_twice,
+    without("link"),
+    without("code"),
+    to_first_word,
 ]
 
 
-def is_caught(suite: type[unittest.TestCase]) -> bool:
-    """Whether a test of the suite fails; it stops at the first that does."""
+def is_caught(*suites: type[unittest.TestCase]) -> bool:
+    """Whether a test of these suites fails; it stops at the first that does."""
+    return bool(first_failure(*suites))
+
+
+def first_failure(*suites: type[unittest.TestCase]) -> str:
+    """The first test of these suites that fails, and why; empty if all pass."""
     result = TestResult()
-    for test in _tests(TestLoader().loadClass(suite)):
-        test.run(result)
-        if not result.wasSuccessful():
-            return True
-    return False
+    for suite in suites:
+        for test in _tests(TestLoader().loadClass(suite)):
+            test.run(result)
+            if not result.wasSuccessful():
+                return f"{test.id()}: {[*result.failures, *result.errors][0][1]}"
+    return ""
 
 
 def _tests(found: Any) -> Iterator[Any]:
@@ -213,7 +343,74 @@ class SabotageTests(SynchronousTestCase):
             self.patch(brought, name, good)
             self.assertTrue(caught, f"{suite.__name__}: {name} by {sabotage.__name__}")
 
+    def test_mails(self) -> None:
+        """So is what sends mails."""
+        self.assertEqual(first_failure(custom.MailTests), "")
+        good = ValidationMailSender.send
+        for sabotage in MAILS:
+            self.patch(ValidationMailSender, "send", sabotage(good))
+            caught = is_caught(custom.MailTests)
+            self.patch(ValidationMailSender, "send", good)
+            self.assertTrue(caught, sabotage)
+
     def test_good(self) -> None:
         """Without a sabotage no suite fails."""
         suites = {suite for suite, *_ in (*ALWAYS_TRUE, *FAKES)}
         self.assertEqual([suite.__name__ for suite in suites if is_caught(suite)], [])
+
+
+class SynchronousPool:
+    """Runs interactions at once, over an SQLite in memory."""
+
+    def __init__(self, schema: str) -> None:
+        self.connection = sqlite3.connect(":memory:")
+        self.connection.executescript(schema)
+
+    def runInteraction(self, interaction: Method, *args: Any) -> Deferred[Any]:
+        return maybeDeferred(self._run, interaction, *args)
+
+    def runQuery(self, query: str, values: Any) -> Deferred[Any]:
+        return self.runInteraction(lambda txn: txn.execute(query, values).fetchall())
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def _run(self, interaction: Method, *args: Any) -> Any:
+        with self.connection:
+            return interaction(self.connection.cursor(), *args)
+
+
+class ExampleTests(SynchronousTestCase):
+    """The parts of the homeserver in docs/examples, and the suites that its author runs."""
+
+    suites = compile((EXAMPLES / "test_store.py").read_text(), "test_store.py", "exec")
+
+    def first_failure(self, name: str, source: str, suites: Sequence[str] = STORE_SUITES) -> str:
+        """What the suites find first if the module of this name has this source; empty if
+        nothing."""
+        module, tests = ModuleType(name), ModuleType("test_store")
+        with mock.patch.dict(sys.modules, {name: module}):
+            exec(compile(source, f"sabotaged {name}.py", "exec"), vars(module))  # noqa: S102
+            exec(self.suites, vars(tests))  # noqa: S102
+        vars(tests)["open_database"] = lambda path: SynchronousPool(vars(module)["SCHEMA"])
+        return first_failure(*(vars(tests)[suite] for suite in suites))
+
+    def survivors(self, name: str, sabotages: Pairs, suites: Sequence[str]) -> list[object]:
+        """The sabotages of this module that no suite finds."""
+        good = (EXAMPLES / f"{name}.py").read_text()
+        self.assertEqual(self.first_failure(name, good, suites), "")
+        found = []
+        for old, new in sabotages:
+            self.assertEqual(good.count(old), 1, f"docs/examples/{name}.py: {old}")
+            if not self.first_failure(name, good.replace(old, new), suites):
+                found.append((old, new))
+        return found
+
+    def test_store(self) -> None:
+        """The store passes; with a slip, whichever, a test of its suites fails."""
+        self.assertGreaterEqual(len(STORE), 40)
+        self.assertEqual(self.survivors("store", STORE, STORE_SUITES), [])
+
+    def test_stage(self) -> None:
+        """So do the stage and its suite."""
+        self.assertEqual(self.survivors("embedding", STAGE, ("DoorCodeTests",)), [])

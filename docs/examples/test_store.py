@@ -1,4 +1,4 @@
-"""The store of store.py keeps the contracts of regsys. Run this in docs/examples with
+"""The parts of this homeserver keep the contracts of regsys. Run this in docs/examples with
 
 python -m twisted.trial test_store
 """
@@ -6,10 +6,13 @@ python -m twisted.trial test_store
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
+import attr
+from embedding import DoorCode
 from store import Store, open_database
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import TestCase
 
@@ -18,10 +21,15 @@ from regsys.testing.contracts import (
     AccountStoreContract,
     AuthContract,
     DevicesContract,
+    HomeserverContract,
+    HomeserverParts,
+    StageContract,
     ThreepidStoreContract,
     UserLookupContract,
+    account,
+    device,
+    user,
 )
-from regsys.testing.contracts.case import account, device, user
 
 
 class StoreCase(TestCase):
@@ -33,8 +41,11 @@ class StoreCase(TestCase):
         self.store = Store(pool, IReactorTime(reactor))
         return self.store
 
-    async def create_account(self, new: NewAccount) -> None:
-        await self.store.create_account(new)
+    def reopened(self, store: Any) -> Store:
+        return Store(store.pool, store.clock)
+
+    def create_account(self, new: NewAccount) -> Deferred[UserID]:
+        return self.store.create_account(new)
 
     async def deactivate(self, user_id: UserID) -> None:
         await self.store.deactivate(user_id)
@@ -71,3 +82,37 @@ class AuthTests(StoreCase, AuthContract):
         await self.store.create_account(account("another", "bob"))
         made = await self.store.register(user("bob"), device("old", valid_until_ms=1))
         return made.access_token
+
+
+class HomeserverTests(StoreCase, HomeserverContract):
+    # What regsys keeps itself, or what makes no difference here.
+    not_kept = (
+        "auth_provider_id",
+        "consents",
+        "is_ghost",
+        "registration_token",
+        "stages",
+        "vouched_emails",
+    )
+
+    def make(self) -> HomeserverParts:
+        store = super().make()
+        return HomeserverParts(store=store, devices=store, auth=store, users=store, threepids=store)
+
+    async def device_name(self, user_id: UserID, device_id: str) -> Optional[str]:
+        return (await self.store.devices_of(user_id))[device_id]
+
+    async def stored(self, user_id: UserID) -> Mapping[str, Any]:
+        account = await self.store.find(user_id.localpart)
+        display_name, extra = await self.store.profile_of(user_id)
+        threepids = await self.store.of_user(user_id)
+        more = {"display_name": display_name, "extra": extra, "threepids": threepids}
+        return {**attr.asdict(account, recurse=False), **more}
+
+
+class DoorCodeTests(StageContract, TestCase):
+    def make(self) -> DoorCode:
+        return DoorCode(Secret("sesame"))
+
+    def right(self) -> Mapping[str, Any]:
+        return {"type": DoorCode.type, "code": "sesame"}

@@ -6,8 +6,8 @@ what is custom, for ``regsys.hooks``. Those in ``internal`` are not for embedder
 Methods declared ``-> Awaitable[X]`` may use a disk, a network or a thread: implement them as
 ``async def`` or return a Deferred. The others return at once and never block. Refusals are
 exceptions of ``regsys.errors``; None means absent. A call that does not end by its deadline (an
-argument of ``regsys.embedded``) is cancelled. ``regsys.testing.contracts`` has a suite of
-tests for most interfaces of ``homeserver``: run it against your implementation.
+argument of ``regsys.embedded``) is cancelled. ``regsys.testing.contracts`` has a suite of tests for
+each interface that you may bring: run it against your implementation.
 """
 
 from regsys.interfaces.homeserver import (

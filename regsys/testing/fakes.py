@@ -231,7 +231,9 @@ class MemoryAuth:
         is_guest = device_id == GUEST_DEVICE_ID
         if account is None or account.is_guest != is_guest:
             return None
-        return Requester(user_id=user_id, device_id=device_id, is_guest=is_guest)
+        return Requester(
+            user_id=user_id, device_id=device_id, is_guest=is_guest, is_admin=account.admin
+        )
 
 
 @implementer(IMonthlyActiveUsers)

@@ -4,17 +4,25 @@
         def make(self):
             return MyStore(...)
 
-docs/embedding.md has a table of the interfaces and their suites.
+docs/embedding.md has a table of the interfaces and their suites. HomeserverContract is for what
+spans several of them. ``account``, ``upgrade``, ``device``, ``login`` and ``user`` make the values
+that the suites use; use them in your own tests, too. The helpers that a suite asks you for may be
+plain functions, coroutines, or return Deferreds.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
 from regsys.testing.contracts.activity import MonthlyActiveUsersContract
 from regsys.testing.contracts.appservices import AppservicesContract
-from regsys.testing.contracts.case import Contract
+from regsys.testing.contracts.blocking import BlockingContract
+from regsys.testing.contracts.case import Contract, account, device, login, upgrade, user
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
+from regsys.testing.contracts.homeserver import HomeserverContract
+from regsys.testing.contracts.homeserver_case import HomeserverParts
+from regsys.testing.contracts.messages import SmsSenderContract, ValidationMailsContract
 from regsys.testing.contracts.post_registration import PushersContract, UserDirectoryContract
 from regsys.testing.contracts.request_signer import RequestSignerContract
 from regsys.testing.contracts.rooms import RoomsContract
+from regsys.testing.contracts.stages import StageContract
 from regsys.testing.contracts.threepids import ThreepidStoreContract
 from regsys.testing.contracts.user_lookup import UserLookupContract
 
@@ -22,13 +30,24 @@ __all__ = [
     "AccountStoreContract",
     "AppservicesContract",
     "AuthContract",
+    "BlockingContract",
     "Contract",
     "DevicesContract",
+    "HomeserverContract",
+    "HomeserverParts",
     "MonthlyActiveUsersContract",
     "PushersContract",
     "RequestSignerContract",
     "RoomsContract",
+    "SmsSenderContract",
+    "StageContract",
     "ThreepidStoreContract",
     "UserDirectoryContract",
     "UserLookupContract",
+    "ValidationMailsContract",
+    "account",
+    "device",
+    "login",
+    "upgrade",
+    "user",
 ]

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from regsys.interfaces import IAppservices
 from regsys.model import Appservice, Secret
-from regsys.testing.contracts.case import Contract, user
+from regsys.testing.contracts.case import (
+    Contract,
+    MaybeAwaitable,
+    user,
+    value_of,
+)
 from regsys.testing.provides import provides
 
 BRIDGE = Appservice(id="bridge", as_token=Secret("bridge's token"), sender_localpart="bridgebot")
@@ -18,30 +23,33 @@ ITS_NAME, CONTESTED, SHARED, FREE = "_bridge_alice", "_contested", "_shared", "a
 class AppservicesContract(Contract):
     """An IAppservices."""
 
-    def make(self) -> IAppservices:
+    def make(self) -> MaybeAwaitable[IAppservices]:
         """One with the two services BRIDGE and OTHER, whose namespaces have the names above as the
         comment says. How their ``users`` say so is up to you."""
         raise NotImplementedError()
 
-    def test_provides(self) -> None:
+    async def test_provides(self) -> None:
         """It has all methods, with the arguments that regsys calls them with."""
-        provides(IAppservices, self.make())
+        provides(IAppservices, await value_of(self.make()))
 
-    def test_tokens(self) -> None:
+    async def test_tokens(self) -> None:
         """A service is found by its token, and by no other."""
-        services = self.make()
-        self.assertEqual({item.id for item in services.services}, {"bridge", "other"})
+        services = await value_of(self.make())
+        named = {item.id for item in services.services}
+        self.assertEqual(named, {"bridge", "other"}, "services: has all services")
         for service in (BRIDGE, OTHER):
             found = services.by_token(Secret(service.as_token.reveal()))
             assert found is not None
             fields = (found.id, found.sender_localpart, found.may_log_in)
-            self.assertEqual(fields, (service.id, service.sender_localpart, True))
+            rule = "by_token: the service that has this token"
+            self.assertEqual(fields, (service.id, service.sender_localpart, True), rule)
         for strange in ("", "bridge", "bridge's", "Bridge's token", "bridge's token "):
-            self.assertIsNone(services.by_token(Secret(strange)), strange)
+            rule = f"by_token: None for {strange!r}, which is no service's token"
+            self.assertEqual(services.by_token(Secret(strange)), None, rule)
 
-    def test_namespaces(self) -> None:
+    async def test_namespaces(self) -> None:
         """A service may use the names in its namespaces, exclusive or not."""
-        services = self.make()
+        services = await value_of(self.make())
         for name, bridge, other, reserved in (
             (ITS_NAME, True, False, {"bridge"}),
             (CONTESTED, True, True, {"bridge", "other"}),
@@ -49,18 +57,24 @@ class AppservicesContract(Contract):
             (FREE, False, False, set()),
         ):
             may_use = [services.may_use(item, user(name)) for item in ("bridge", "other")]
-            self.assertEqual(may_use, [bridge, other], name)
-            self.assertEqual(set(services.reserved_for(user(name))), reserved, name)
+            rule = f"may_use: a service may use the names in its namespaces: {name}"
+            self.assertEqual(may_use, [bridge, other], rule)
+            rule = f"reserved_for: the services whose exclusive namespaces match: {name}"
+            self.assertEqual(set(services.reserved_for(user(name))), reserved, rule)
 
-    def test_senders(self) -> None:
+    async def test_senders(self) -> None:
         """Only the service may use its own user; the name is reserved in any case of letters."""
-        services = self.make()
+        services = await value_of(self.make())
         for mine, service, another in (("bridgebot", BRIDGE, OTHER), ("Otherbot", OTHER, BRIDGE)):
-            self.assertTrue(services.may_use(service.id, user(mine)))
-            self.assertFalse(services.may_use(another.id, user(mine)))
+            may_use = [services.may_use(item.id, user(mine)) for item in (service, another)]
+            rule = "may_use: only the service itself may use its own user"
+            self.assertEqual(may_use, [True, False], rule)
             for name in (mine, mine.lower(), mine.upper()):
-                self.assertEqual(list(services.reserved_for(user(name))), [service.id], name)
+                rule = f"reserved_for: a service's own user is reserved for it alone: {name}"
+                self.assertEqual(list(services.reserved_for(user(name))), [service.id], rule)
 
-    def test_unknownService(self) -> None:
+    async def test_unknownService(self) -> None:
         """A service that does not exist may use no name."""
-        self.assertFalse(self.make().may_use("unknown", user(ITS_NAME)))
+        services = await value_of(self.make())
+        rule = "may_use: False for a service that does not exist"
+        self.assertEqual(services.may_use("unknown", user(ITS_NAME)), False, rule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, Awaitable, Iterable, Sequence, TypeVar, Union
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -15,6 +16,8 @@ else:
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
+# What a helper of a suite returns: it may be a plain function, a coroutine, or return a Deferred.
+MaybeAwaitable = Union[T, Awaitable[T]]
 
 SERVER = "contract.example"
 NOW_MS = 1_700_000_000_000
@@ -27,16 +30,36 @@ class Contract(_TestCase):
     """A suite to be mixed into a ``twisted.trial.unittest.TestCase`` of yours.
 
     Its tests are coroutines: a part may use the reactor or return at once. The methods that raise
-    NotImplementedError are for you to write. Each test calls ``make`` once, before the others.
+    NotImplementedError are for you to write, as plain functions, as coroutines, or as functions
+    that return Deferreds. Each test calls ``make`` once, before the others. A failure names the
+    method that has broken a rule, and the rule; the test's docstring says it in full.
     """
 
-    async def refusal(self, error: type[E], asked: Awaitable[Any]) -> E:
-        """The exception of this type that ``asked`` must raise."""
+    async def answer(self, asked: Awaitable[T], rule: str) -> T:
+        """What ``asked`` returns, which by this rule must not raise."""
+        try:
+            return await asked
+        except Exception as error:
+            raise self.failureException(f"{rule}: it has raised {error!r}") from error
+
+    async def refusal(self, error: type[E], asked: Awaitable[Any], rule: str = "") -> E:
+        """The exception of this type that ``asked`` must raise, by this rule."""
         try:
             answer = await asked
         except error as refusal:
             return refusal
-        raise self.failureException(f"{error.__name__} was not raised, but returned: {answer!r}")
+        except Exception as other:
+            raise self.failureException(
+                f"{rule}: it must raise {error.__name__}, and has raised {other!r}"
+            ) from other
+        raise self.failureException(
+            f"{rule}: it must raise {error.__name__}, and has returned {answer!r}"
+        )
+
+
+async def value_of(given: MaybeAwaitable[T]) -> T:
+    """What a helper returns, now or later."""
+    return await given if inspect.isawaitable(given) else given
 
 
 async def together(asked: Iterable[Awaitable[T]]) -> list[Union[T, BaseException]]:

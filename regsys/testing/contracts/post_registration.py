@@ -8,7 +8,15 @@ import attr
 
 from regsys.interfaces import IPushers, IUserDirectory
 from regsys.model import NewAccount, Pusher, UserID
-from regsys.testing.contracts.case import NEIGHBOUR, Contract, account, device, user
+from regsys.testing.contracts.case import (
+    NEIGHBOUR,
+    Contract,
+    MaybeAwaitable,
+    account,
+    device,
+    user,
+    value_of,
+)
 from regsys.testing.provides import provides
 
 MAIL = "alice@mail.example"
@@ -30,45 +38,50 @@ def pusher(localpart: str = "alice", device_id: str = "PHONE", pushkey: str = MA
 class PushersContract(Contract):
     """An IPushers, with the accounts and devices beside it."""
 
-    def make(self) -> IPushers:
+    def make(self) -> MaybeAwaitable[IPushers]:
         """One without any pusher."""
         raise NotImplementedError()
 
-    async def create_account(self, new: NewAccount) -> None:
+    def create_account(self, new: NewAccount) -> MaybeAwaitable[None]:
         """Create this account, with its device."""
         raise NotImplementedError()
 
-    async def end_device(self, user_id: UserID, device_id: str) -> None:
+    def end_device(self, user_id: UserID, device_id: str) -> MaybeAwaitable[None]:
         """Delete this device."""
         raise NotImplementedError()
 
-    async def of_user(self, user_id: UserID) -> Sequence[Pusher]:
+    def of_user(self, user_id: UserID) -> MaybeAwaitable[Sequence[Pusher]]:
         """The pushers that this user has."""
         raise NotImplementedError()
 
     async def beside_others(self) -> IPushers:
         """Alice and Bob have a PHONE each. So has a neighbour, with a pusher that no call of the
         test may change."""
-        pushers, neighbours = self.make(), pusher(NEIGHBOUR)
+        pushers, neighbours = await value_of(self.make()), pusher(NEIGHBOUR)
         for name in ("alice", "bob", NEIGHBOUR):
-            await self.create_account(account(name, name, device=device(name)))
+            await value_of(self.create_account(account(name, name, device=device(name))))
         await pushers.add(neighbours)
         self.addCleanup(self._unharmed, neighbours)
         return pushers
 
     async def _unharmed(self, neighbours: Pusher) -> None:
-        self.assertEqual(list(await self.of_user(neighbours.user_id)), [neighbours])
+        await self.has(neighbours.user_id, [neighbours], "no other user's pushers change")
 
-    def test_provides(self) -> None:
+    async def has(self, user_id: UserID, wanted: Sequence[Pusher], rule: str) -> None:
+        """Assert that the user has these pushers, in any order, by this rule of ``add``."""
+        found = list(await value_of(self.of_user(user_id)))
+        self.assertEqual(sorted(map(repr, found)), sorted(map(repr, wanted)), f"add: {rule}")
+
+    async def test_provides(self) -> None:
         """It has its method, with the argument that regsys calls it with."""
-        provides(IPushers, self.make())
+        provides(IPushers, await value_of(self.make()))
 
     async def test_added(self) -> None:
         """A pusher is stored whole, for its user alone."""
         pushers = await self.beside_others()
         for added in (pusher(), attr.evolve(pusher("bob"), lang="de", data={"brand": "x"})):
             await pushers.add(added)
-            self.assertEqual(list(await self.of_user(added.user_id)), [added])
+            await self.has(added.user_id, [added], "the pusher is stored whole, for its user")
 
     async def test_again(self) -> None:
         """Adding a pusher is idempotent. A new pusher of the same address replaces the user's old
@@ -79,8 +92,9 @@ class PushersContract(Contract):
         await pushers.add(neighbours)
         for added in (pusher(), pusher(), other):
             await pushers.add(added)
-            self.assertEqual(list(await self.of_user(user("alice"))), [added])
-            self.assertEqual(list(await self.of_user(user("bob"))), [neighbours])
+            rule = "a pusher replaces that user's pusher of the same app_id and pushkey, no other"
+            await self.has(user("alice"), [added], rule)
+            await self.has(user("bob"), [neighbours], rule)
 
     async def test_several(self) -> None:
         """A user may have pushers for several addresses and apps."""
@@ -92,79 +106,84 @@ class PushersContract(Contract):
         ]
         for item in added:
             await pushers.add(item)
-        found = await self.of_user(user("alice"))
-        self.assertEqual(sorted(map(repr, found)), sorted(map(repr, added)))
+        rule = "pushers of another app_id or pushkey are further pushers"
+        await self.has(user("alice"), added, rule)
 
     async def test_goneWithItsDevice(self) -> None:
         """A device's pushers are deleted with it; others stay."""
         pushers = await self.beside_others()
         for name in ("alice", "bob"):
             await pushers.add(pusher(name))
-        await self.end_device(user("alice"), "PHONE")
-        self.assertEqual(list(await self.of_user(user("alice"))), [])
-        self.assertEqual(list(await self.of_user(user("bob"))), [pusher("bob")])
+        await value_of(self.end_device(user("alice"), "PHONE"))
+        rule = "a deleted device's pushers are deleted with it, and no others"
+        await self.has(user("alice"), [], rule)
+        await self.has(user("bob"), [pusher("bob")], rule)
 
     async def test_tooLate(self) -> None:
         """For a device that was deleted, or is another user's, nothing is stored."""
         pushers = await self.beside_others()
-        await self.create_account(account("3", "carol", device=device("3", "TABLET")))
-        await self.end_device(user("alice"), "PHONE")
+        await value_of(self.create_account(account("3", "carol", device=device("3", "TABLET"))))
+        await value_of(self.end_device(user("alice"), "PHONE"))
         for late in (pusher(), pusher("bob", "TABLET"), pusher("nobody")):
             await pushers.add(late)
-            self.assertEqual(list(await self.of_user(late.user_id)), [], late)
+            rule = f"nothing is stored for a device that the user does not have: {late}"
+            await self.has(late.user_id, [], rule)
 
 
 class UserDirectoryContract(Contract):
     """An IUserDirectory."""
 
-    def make(self) -> IUserDirectory:
+    def make(self) -> MaybeAwaitable[IUserDirectory]:
         """A directory without users."""
         raise NotImplementedError()
 
-    async def create_account(self, new: NewAccount) -> None:
+    def create_account(self, new: NewAccount) -> MaybeAwaitable[None]:
         """Create this account, with its profile."""
         raise NotImplementedError()
 
-    async def finds(self, user_id: UserID) -> bool:
+    def finds(self, user_id: UserID) -> MaybeAwaitable[bool]:
         """Whether a search by another user finds this one."""
         raise NotImplementedError()
 
     async def beside_others(self) -> IUserDirectory:
         """A directory with a user who is found and one who is hidden, whatever the test does."""
-        directory, found, hidden = self.make(), NEIGHBOUR, f"{NEIGHBOUR}-hidden"
+        directory, found, hidden = await value_of(self.make()), NEIGHBOUR, f"{NEIGHBOUR}-hidden"
         for name in (found, hidden):
-            await self.create_account(account(name, name))
+            await value_of(self.create_account(account(name, name)))
             await directory.profile_created(user(name), name, name == hidden)
         self.addCleanup(self._unharmed, found, hidden)
         return directory
 
     async def _unharmed(self, found: str, hidden: str) -> None:
-        self.assertTrue(await self.finds(user(found)))
-        self.assertFalse(await self.finds(user(hidden)))
+        rule = "profile_created: changes nothing for other users"
+        found_again = [await value_of(self.finds(user(name))) for name in (found, hidden)]
+        self.assertEqual(found_again, [True, False], rule)
 
-    def test_provides(self) -> None:
+    async def test_provides(self) -> None:
         """It has its method, with the arguments that regsys calls it with."""
-        provides(IUserDirectory, self.make())
+        provides(IUserDirectory, await value_of(self.make()))
 
     async def test_told(self) -> None:
         """A user is found once the directory has been told of the profile. Idempotent."""
         directory = await self.beside_others()
         for key, name in (("1", "alice"), ("2", "bob")):
-            await self.create_account(account(key, name))
+            await value_of(self.create_account(account(key, name)))
         for _ in range(2):
             await directory.profile_created(user("alice"), "Alice", False)
-            self.assertTrue(await self.finds(user("alice")))
+            rule = "profile_created: searches find the user from then on"
+            self.assertTrue(await value_of(self.finds(user("alice"))), rule)
 
     async def test_hidden(self) -> None:
         """A hidden user is not found. Idempotent."""
         directory = await self.beside_others()
-        await self.create_account(account("1", "alice"))
+        await value_of(self.create_account(account("1", "alice")))
         for _ in range(2):
             await directory.profile_created(user("alice"), "Alice", True)
-            self.assertFalse(await self.finds(user("alice")))
+            rule = "profile_created: no search finds a hidden user"
+            self.assertFalse(await value_of(self.finds(user("alice"))), rule)
 
     async def test_withoutName(self) -> None:
         """A profile may have no name."""
         directory = await self.beside_others()
-        await self.create_account(account("1", "alice", display_name=None))
+        await value_of(self.create_account(account("1", "alice", display_name=None)))
         await directory.profile_created(user("alice"), None, False)

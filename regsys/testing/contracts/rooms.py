@@ -7,7 +7,12 @@ from typing import Optional
 from regsys.errors import RoomRefused, RoomTaken
 from regsys.interfaces import IRooms
 from regsys.model import FoundRoom, NewRoom, UserID
-from regsys.testing.contracts.case import Contract, together
+from regsys.testing.contracts.case import (
+    Contract,
+    MaybeAwaitable,
+    together,
+    value_of,
+)
 from regsys.testing.provides import provides
 
 PRESETS = ("public_chat", "private_chat", "trusted_private_chat")
@@ -21,150 +26,166 @@ class RoomsContract(Contract):
     network by its own API, or in a double of it.
     """
 
-    def make(self) -> IRooms:
+    def make(self) -> MaybeAwaitable[IRooms]:
         """Over a homeserver without rooms."""
         raise NotImplementedError()
 
-    async def add_user(self, localpart: str) -> UserID:
+    def add_user(self, localpart: str) -> MaybeAwaitable[UserID]:
         """Create an account there."""
         raise NotImplementedError()
 
-    async def add_remote_room(self, localpart: str) -> str:
+    def add_remote_room(self, localpart: str) -> MaybeAwaitable[str]:
         """Create a public room on another server, with an alias of this localpart on that server,
         which no user of ours has joined. Returns the alias."""
         raise NotImplementedError()
 
-    async def members(self, room: FoundRoom) -> set[UserID]:
+    def members(self, room: FoundRoom) -> MaybeAwaitable[set[UserID]]:
         """The users who have joined the room."""
         raise NotImplementedError()
 
-    async def invited(self, room: FoundRoom) -> set[UserID]:
+    def invited(self, room: FoundRoom) -> MaybeAwaitable[set[UserID]]:
         """The users who are invited and have not joined."""
         raise NotImplementedError()
 
-    async def is_federated(self, room: FoundRoom) -> bool:
+    def is_federated(self, room: FoundRoom) -> MaybeAwaitable[bool]:
         """Whether other servers may join it."""
         raise NotImplementedError()
 
     async def found(self, rooms: IRooms, room: str) -> FoundRoom:
         """The room, which must exist."""
         found: Optional[FoundRoom] = await rooms.find(room)
-        assert found is not None, room
+        if found is None:
+            raise self.failureException(f"find: there is a room {room}, but it is None")
         return found
+
+    async def has(
+        self, room: FoundRoom, members: set[UserID], invited: set[UserID], rule: str
+    ) -> None:
+        """Assert who has joined the room, and who is invited, by this rule."""
+        found = [await value_of(ask(room)) for ask in (self.members, self.invited)]
+        self.assertEqual(found, [members, invited], f"{rule}; members and invited")
 
     # --- Finding -------------------------------------------------------------------------
 
-    def test_provides(self) -> None:
+    async def test_provides(self) -> None:
         """It has all methods, with the arguments that regsys calls them with."""
-        provides(IRooms, self.make())
+        provides(IRooms, await value_of(self.make()))
 
     async def test_notFound(self) -> None:
         """An alias that names no room is None, be it of our server or of another."""
-        rooms = self.make()
-        alice = await self.add_user("alice")
-        other = (await self.add_remote_room("there")).partition(":")[2]
+        rooms = await value_of(self.make())
+        alice = await value_of(self.add_user("alice"))
+        other = (await value_of(self.add_remote_room("there"))).partition(":")[2]
         for alias in (f"#nothing:{alice.server}", f"#nothing:{other}"):
-            self.assertIsNone(await rooms.find(alias), alias)
+            self.assertEqual(await rooms.find(alias), None, f"find: there is no room {alias}")
 
     async def test_found(self) -> None:
         """A room is found by its alias and by its id; a user of ours has joined it."""
-        rooms = self.make()
-        alice = await self.add_user("alice")
+        rooms = await value_of(self.make())
+        alice = await value_of(self.add_user("alice"))
         made = await rooms.create(alice, _room(alice))
         for name in (_room(alice).alias, made.room_id):
             found = await self.found(rooms, name)
-            self.assertEqual((found.room_id, found.resident), (made.room_id, True), name)
+            rule = f"find: the room that was created, which a user of ours has joined: {name}"
+            self.assertEqual((found.room_id, found.resident), (made.room_id, True), rule)
 
     # --- Making --------------------------------------------------------------------------
 
     async def test_created(self) -> None:
         """With each preset the creator has joined the room, and the users on its list are invited;
         only a public room is open to all."""
-        rooms = self.make()
-        alice, bob = await self.add_user("alice"), await self.add_user("bob")
+        rooms = await value_of(self.make())
+        alice, bob = await value_of(self.add_user("alice")), await value_of(self.add_user("bob"))
         for preset in PRESETS:
             made = await rooms.create(alice, _room(alice, preset, preset=preset, invited=(bob,)))
-            self.assertTrue(made.resident, preset)
-            self.assertEqual(await self.members(made), {alice}, preset)
-            self.assertEqual(await self.invited(made), {bob}, preset)
-            self.assertEqual(await rooms.is_public(made), preset == "public_chat", preset)
+            self.assertEqual(made.resident, True, f"create: a user of ours has joined: {preset}")
+            await self.has(made, {alice}, {bob}, f"create: joins and invites ({preset})")
+            rule = f"is_public: whether any user may join ({preset})"
+            self.assertEqual(await rooms.is_public(made), preset == "public_chat", rule)
 
     async def test_federated(self) -> None:
         """Users of other servers may join a room, unless it was created without federation."""
-        rooms = self.make()
-        alice = await self.add_user("alice")
+        rooms = await value_of(self.make())
+        alice = await value_of(self.add_user("alice"))
         for federated in (True, False):
             made = await rooms.create(alice, _room(alice, f"{federated}", federated=federated))
-            self.assertEqual(await self.is_federated(made), federated)
+            rule = f"create: federated={federated}"
+            self.assertEqual(await value_of(self.is_federated(made)), federated, rule)
 
     async def test_taken(self) -> None:
         """A second room of an alias raises RoomTaken; the first one stays."""
-        rooms = self.make()
-        alice, bob = await self.add_user("alice"), await self.add_user("bob")
+        rooms = await value_of(self.make())
+        alice, bob = await value_of(self.add_user("alice")), await value_of(self.add_user("bob"))
         made = await rooms.create(alice, _room(alice))
         await self.refusal(RoomTaken, rooms.create(bob, _room(alice)))
-        self.assertEqual((await self.found(rooms, _room(alice).alias)).room_id, made.room_id)
-        self.assertEqual(await self.members(made), {alice})
+        found = await self.found(rooms, _room(alice).alias)
+        self.assertEqual(found.room_id, made.room_id, "create: the alias stays the first room's")
+        await self.has(made, {alice}, set(), "create: a refused call changes no room")
 
     async def test_createdAtOnce(self) -> None:
         """Of several concurrent calls for an alias one creates the room; the others raise
         RoomTaken."""
-        rooms = self.make()
-        alice = await self.add_user("alice")
+        rooms = await value_of(self.make())
+        alice = await value_of(self.add_user("alice"))
         ended = await together(rooms.create(alice, _room(alice)) for _ in range(CONTENDERS))
-        self.assertEqual(sum(isinstance(item, FoundRoom) for item in ended), 1, ended)
-        self.assertEqual(sum(isinstance(item, RoomTaken) for item in ended), CONTENDERS - 1)
+        counts = [sum(isinstance(item, kind) for item in ended) for kind in (FoundRoom, RoomTaken)]
+        rule = f"create: the directory of aliases decides which call creates the room: {ended}"
+        self.assertEqual(counts, [1, CONTENDERS - 1], rule)
 
     # --- Joining -------------------------------------------------------------------------
 
     async def test_joined(self) -> None:
         """Any user may join a public room. Joining is idempotent, also for the creator."""
-        rooms = self.make()
-        alice, bob = await self.add_user("alice"), await self.add_user("bob")
+        rooms = await value_of(self.make())
+        alice, bob = await value_of(self.add_user("alice")), await value_of(self.add_user("bob"))
         made = await rooms.create(alice, _room(alice))
         for user_id in (bob, bob, alice):
             await rooms.join(user_id, made)
-        self.assertEqual(await self.members(made), {alice, bob})
+        await self.has(made, {alice, bob}, set(), "join: any user may join a public room, again")
 
     async def test_invited(self) -> None:
         """Only invited users join a private room. Inviting is idempotent, also for a user who has
         joined since."""
-        rooms = self.make()
-        alice, bob = await self.add_user("alice"), await self.add_user("bob")
+        rooms = await value_of(self.make())
+        alice, bob = await value_of(self.add_user("alice")), await value_of(self.add_user("bob"))
         made = await rooms.create(alice, _room(alice, preset="private_chat"))
-        await self.refusal(RoomRefused, rooms.join(bob, made))
+        rule = "join: RoomRefused without an invitation to a private room"
+        await self.refusal(RoomRefused, rooms.join(bob, made), rule)
         for _ in range(2):
             await rooms.invite(alice, bob, made)
-        self.assertEqual(await self.invited(made), {bob})
+        await self.has(made, {alice}, {bob}, "invite: the user is invited, once")
         for _ in range(2):
             await rooms.join(bob, made)
             await rooms.invite(alice, bob, made)
-        self.assertEqual(await self.members(made), {alice, bob})
-        self.assertEqual(await self.invited(made), set())
+        rule = "join and invite: an invited user joins, and is not invited again"
+        await self.has(made, {alice, bob}, set(), rule)
 
     async def test_invitedFromOutside(self) -> None:
         """A user who has not joined a room cannot invite to it."""
-        rooms = self.make()
-        alice, bob = await self.add_user("alice"), await self.add_user("bob")
+        rooms = await value_of(self.make())
+        alice, bob = await value_of(self.add_user("alice")), await value_of(self.add_user("bob"))
         made = await rooms.create(alice, _room(alice, preset="private_chat"))
-        eve = await self.add_user("eve")
-        await self.refusal(RoomRefused, rooms.invite(eve, bob, made))
-        self.assertEqual(await self.invited(made), set())
+        eve = await value_of(self.add_user("eve"))
+        rule = "invite: RoomRefused for an inviter who has not joined"
+        await self.refusal(RoomRefused, rooms.invite(eve, bob, made), rule)
+        await self.has(made, {alice}, set(), rule)
 
     async def test_remote(self) -> None:
         """A room of another server, without a user of ours, is found and can be joined; from then
         on a user of ours is in it."""
-        rooms = self.make()
-        alice = await self.add_user("alice")
-        alias = await self.add_remote_room("there")
+        rooms = await value_of(self.make())
+        alice = await value_of(self.add_user("alice"))
+        alias = await value_of(self.add_remote_room("there"))
         room = await self.found(rooms, alias)
-        self.assertFalse(room.resident)
+        self.assertEqual(room.resident, False, "find: no user of ours is in it yet")
         # Either is right; an exception is not.
         self.assertIn(await rooms.is_public(room), (True, False))
         await rooms.join(alice, room)
-        self.assertIn(alice, await self.members(room))
+        joined = alice in await value_of(self.members(room))
+        self.assertTrue(joined, "join: users may join public rooms of other servers")
         again = await self.found(rooms, alias)
-        self.assertEqual((again.room_id, again.resident), (room.room_id, True))
+        rule = "find: the same room, which a user of ours has joined since"
+        self.assertEqual((again.room_id, again.resident), (room.room_id, True), rule)
 
 
 def _room(owner: UserID, name: str = "lobby", **more: object) -> NewRoom:
