@@ -95,10 +95,14 @@ class Usernames:
                 await self.check_elsewhere(user_id)
             return guest
         except (UsernameTaken, UnknownToken):
-            made = None if key is None else await self.accounts.outcome(key)
-            if made is None or made.user_id != user_id:
+            if not await self.has_made(key, user_id):
                 raise
             return None
+
+    async def has_made(self, key: Optional[str], user_id: UserID) -> bool:
+        """Whether this idempotency key has made the account of this user."""
+        made = None if key is None else await self.accounts.outcome(key)
+        return made is not None and made.user_id == user_id
 
     async def _check(
         self,

@@ -149,7 +149,7 @@ class Signup:
             key=secrets.token_hex(16),
             make_guest=True,
             client=request.client,
-            device=DeviceRequest(display_name=name, is_guest=True),
+            device=DeviceRequest(display_name=name),
         )
         return Registered(created=await self.handler.register_user(registration))
 

@@ -70,7 +70,10 @@ class IDevices(Interface):
         stored like any other. ``is_appservice_ghost`` marks the device of an application
         service's user, for homeservers that treat those differently.
 
-        Raises UserNotFound for a user who does not exist or is deactivated.
+        Raises UserNotFound for a user who does not exist or is deactivated, and InvalidParam if
+        ``device.login.terms.is_guest`` differs from the account, looked at in the same transaction:
+        a guest's token would else be a user's, or the other way round (contract B2.4). A guest may
+        have become a user since the login was made.
         """
 
 
