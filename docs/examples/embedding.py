@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 import regsys
 from regsys.errors import (
+    InvalidParam,
     LoginFailed,
     RegistrationError,
     StageFailed,
@@ -175,9 +176,12 @@ def _next_number(txn: Any) -> int:
 
 
 def _put_device(txn: Any, user_id: str, device: NewDevice) -> None:
-    txn.execute("SELECT 1 FROM accounts WHERE user_id = ? AND NOT deactivated", (user_id,))
-    if txn.fetchone() is None:
+    txn.execute("SELECT is_guest FROM accounts WHERE user_id = ? AND NOT deactivated", (user_id,))
+    found = txn.fetchone()
+    if found is None:
         raise UserNotFound()
+    if bool(found[0]) != device.login.terms.is_guest:
+        raise InvalidParam()
     # A device has one token here. A known one keeps its name and gets the new token.
     txn.execute(
         "INSERT INTO devices VALUES (?, ?, ?, ?)"

@@ -89,7 +89,8 @@ class IAuth(Interface):
 
 
 class IUserLookup(Interface):
-    """Accounts by name: ``users=``. With it users can confirm requests by password."""
+    """Accounts by name: ``users=``. With it users can confirm requests by password, and
+    ``register_device`` knows who is a guest."""
 
     def find(localpart: str) -> Awaitable[Optional[User]]:
         """The account of this name, compared case-insensitively, in any state; None if there is

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from regsys.errors import UnknownToken, UserNotFound
+from regsys.errors import InvalidParam, UnknownToken, UserNotFound
 from regsys.interfaces import IAuth, IDevices
-from regsys.model import Requester, Secret, UserID
+from regsys.model import GUEST_DEVICE_ID, Requester, Secret, UserID
 from regsys.testing.contracts.case import NEIGHBOUR, Contract, device, login
 from regsys.testing.provides import provides
 
@@ -102,6 +102,14 @@ class DevicesContract(Contract):
         await self.deactivate(gone)
         await self.refusal(UserNotFound, devices.register(gone, device("token")))
         self.assertIsNone(await self.owner(auth, login("token").access_token))
+
+    async def test_guestsLoginOfAUser(self) -> None:
+        """A guest's login is refused for a user's account, and its token is nobody's."""
+        devices, auth = await self.beside_others()
+        alice = await self.add_user("alice")
+        guests = device("guest", GUEST_DEVICE_ID, is_guest=True)
+        await self.refusal(InvalidParam, devices.register(alice, guests))
+        self.assertIsNone(await self.owner(auth, login("guest").access_token))
 
 
 class AuthContract(Contract):
