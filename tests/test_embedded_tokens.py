@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import wiring
 from regsys.errors import Unavailable
-from regsys.model import JOB_LEASE_MS, NewAccount, Outcome, Requester, Secret, UserID
+from regsys.model import JOB_LEASE_MS, NewAccount, Requester, Secret, UserID
+from regsys.model.accounts import Outcome
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
 from regsys.testing.contracts.case import NOW_MS
 from tests.support.client import Answer, Client

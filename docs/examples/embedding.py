@@ -33,16 +33,8 @@ from regsys.errors import (
     UserNotFound,
 )
 from regsys.interfaces import IAccountStore, IAuth, IDevices, IStage, StageContext
-from regsys.model import (
-    Login,
-    NewAccount,
-    NewDevice,
-    Outcome,
-    Requester,
-    Secret,
-    UIASession,
-    UserID,
-)
+from regsys.model import Login, NewAccount, NewDevice, Requester, Secret, UIASession, UserID
+from regsys.model.accounts import Outcome
 
 # --- The homeserver's own tables ---------------------------------------------------------
 

@@ -21,15 +21,8 @@ from regsys.errors import (
     UsernameTaken,
 )
 from regsys.interfaces import IAppservices
-from regsys.model import (
-    MAX_USER_ID_BYTES,
-    Appservice,
-    DeviceRequest,
-    NewAccount,
-    NewDevice,
-    Secret,
-    UserID,
-)
+from regsys.model import Appservice, DeviceRequest, NewAccount, NewDevice, Secret, UserID
+from regsys.model.identity import MAX_USER_ID_BYTES
 from regsys.model.token_text import token_hash
 
 NOT_ITS_NAME = "This user name is not one of this application service's."

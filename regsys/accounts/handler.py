@@ -17,19 +17,19 @@ from regsys.accounts.steps import Steps
 from regsys.accounts.usernames import Usernames
 from regsys.credentials.hashing import HashingPool
 from regsys.errors import InvalidParam
-from regsys.interfaces import IRegistrationWriter
+from regsys.interfaces.internal import IRegistrationWriter
 from regsys.model import (
     Created,
     DeviceRequest,
     Login,
     NewAccount,
-    Outcome,
     Registration,
     Secret,
     Threepid,
     User,
     UserID,
 )
+from regsys.model.accounts import Outcome
 from regsys.model.typed import check_type
 from regsys.storage.sessions import SessionStore
 

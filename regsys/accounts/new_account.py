@@ -12,7 +12,8 @@ from regsys import clock
 from regsys.config import RegistrationConfig
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import InvalidParam, UserNotFound
-from regsys.interfaces import IJobPlanner, IUserLookup
+from regsys.interfaces import IUserLookup
+from regsys.interfaces.internal import IJobPlanner
 from regsys.model import (
     DeviceRequest,
     LoginTerms,

@@ -12,7 +12,8 @@ from regsys.accounts.new_account import AccountPlanner
 from regsys.accounts.usernames import Usernames
 from regsys.credentials.hashing import HashingPool
 from regsys.errors import NoFreeName, UsernameTaken
-from regsys.interfaces import IRegistrationWriter, Verdict
+from regsys.interfaces import Verdict
+from regsys.interfaces.internal import IRegistrationWriter
 from regsys.model import Created, NewAccount, Registration, UserID
 
 # Lost races for generated names after which a registration is refused (contract B2.5).

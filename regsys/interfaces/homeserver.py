@@ -18,7 +18,6 @@ from regsys.model import (
     NewAccount,
     NewDevice,
     NewRoom,
-    Outcome,
     Pusher,
     Registration,
     Requester,
@@ -27,6 +26,7 @@ from regsys.model import (
     User,
     UserID,
 )
+from regsys.model.accounts import Outcome
 
 
 class IAccountStore(Interface):

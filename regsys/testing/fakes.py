@@ -26,14 +26,12 @@ from regsys.interfaces import (
     IValidationMails,
 )
 from regsys.model import (
-    ACTIVE_MS,
     GUEST_DEVICE_ID,
     AccountThreepid,
     Appservice,
     Login,
     NewAccount,
     NewDevice,
-    Outcome,
     Pusher,
     Requester,
     Secret,
@@ -41,6 +39,7 @@ from regsys.model import (
     UserID,
     ValidationMail,
 )
+from regsys.model.accounts import ACTIVE_MS, Outcome
 
 
 @implementer(IAccountStore)

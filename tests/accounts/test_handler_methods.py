@@ -8,7 +8,8 @@ from twisted.logger import capturedLogs
 
 from regsys.credentials.access_tokens import MAX_DEVICE_ID
 from regsys.errors import InvalidParam, LimitExceeded, RegistrationError, UserNotFound
-from regsys.model import Client, Created, DeviceRequest, NewAccount, Outcome, Secret, Threepid, User
+from regsys.model import Client, Created, DeviceRequest, NewAccount, Secret, Threepid, User
+from regsys.model.accounts import Outcome
 from tests.support.handler import ALICE, HandlerCase, alice
 
 

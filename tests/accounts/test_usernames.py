@@ -21,7 +21,8 @@ from regsys.errors import (
     UsernameTaken,
 )
 from regsys.interfaces import IAccountStore, IAuth
-from regsys.model import Outcome, Secret, UserID
+from regsys.model import Secret, UserID
+from regsys.model.accounts import Outcome
 from regsys.testing import MemoryAppservices, provides
 from tests.support.naming import SERVER, Accounts, Auth, UsernamesCase, user
 

@@ -16,7 +16,8 @@ from regsys.errors import (
     UsernameReserved,
     UsernameTaken,
 )
-from regsys.model import Outcome, Secret, UserID
+from regsys.model import Secret, UserID
+from regsys.model.accounts import Outcome
 from regsys.outbound.homeserver_accounts import HomeserverAccounts
 from regsys.testing import MemoryAppservices
 from tests.support.fakes import stands_for

@@ -11,7 +11,8 @@ from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.writer import LocalWriter
 from regsys.credentials.access_tokens import GuestTokens, Logins, TokenAuth
 from regsys.errors import UsernameTaken
-from regsys.interfaces import IAuth, IJobPlanner, IRegistrationWriter
+from regsys.interfaces import IAuth
+from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
 from regsys.storage.devices import DeviceStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.threepids import ThreepidStore

@@ -14,7 +14,6 @@ from regsys.model import (
     LoginTerms,
     NewAccount,
     NewDevice,
-    NewJob,
     Registration,
     Requester,
     Secret,
@@ -23,6 +22,7 @@ from regsys.model import (
     UserID,
 )
 from regsys.model.accounts import UserType
+from regsys.model.jobs import NewJob
 from regsys.model.typed import check_type, typed
 
 ALICE = UserID("alice", "s.example")

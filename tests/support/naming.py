@@ -15,7 +15,8 @@ from regsys.accounts.usernames import Usernames
 from regsys.config import RegistrationConfig
 from regsys.errors import RegistrationError
 from regsys.interfaces import IAccountStore, IAuth
-from regsys.model import NewAccount, Outcome, Requester, Secret, UserID
+from regsys.model import NewAccount, Requester, Secret, UserID
+from regsys.model.accounts import Outcome
 from regsys.testing import MemoryAppservices
 
 SERVER = "s.example"

@@ -8,7 +8,8 @@ import attr
 
 from regsys.errors import UnknownToken, UsernameTaken
 from regsys.interfaces import IAccountStore
-from regsys.model import Outcome, UserID
+from regsys.model import UserID
+from regsys.model.accounts import Outcome
 from regsys.testing.contracts.case import (
     NEIGHBOUR,
     NOW_MS,
