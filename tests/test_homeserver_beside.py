@@ -87,7 +87,7 @@ class ProfileTests(BesideCase):
     def test_ghosts(self) -> None:
         """Users in the exclusive namespace of a service are not registered there by us."""
         new = NewAccount(key="k", user_id=ALICE, created_ms=1, display_name="Alice")
-        jobs_for = self.subsystem.handler.planners.jobs_for
+        jobs_for = self.subsystem.handler._planner.jobs.jobs_for
         self.assertEqual(len(jobs_for(new)), 1)
         self.assertEqual(len(jobs_for(attr.evolve(new, appservice_id="irc"))), 0)
 

@@ -301,7 +301,7 @@ class ReprTests(SystemCase):
         canaries = watch_for_leaks(self, SECRETS)
         key = "call"
         device = DeviceRequest(wants_refresh_token=True)
-        logins = self.subsystem.handler.planner.logins
+        logins = self.subsystem.handler._planner.logins
         login = logins.issue(UserID("a", "b"), logins.terms(device), key)
         body = {"username": "alice", "password": PASSWORD, "guest_access_token": PASSWORD}
         auth = {"type": PASSWORD, "session": "s", "token": PASSWORD}
@@ -316,7 +316,8 @@ class ReprTests(SystemCase):
             NewDevice(login=login),
             Created(user_id=UserID("a", "b"), login=login),
             Secret(PASSWORD),
-            Registration(key=key, password=Secret(PASSWORD), password_hash="$2b$04$x"),
+            Registration(key=key, password=Secret(PASSWORD)),
+            Registration(key=key, password_hash="$2b$04$x"),
             NewAccount(key=key, user_id=UserID("a", "b"), created_ms=0, password_hash="$2b$04$x"),
             User(user_id=UserID("a", "b"), password_hash="$2b$04$x"),
             SignupRequest(kind="user", body=body, uri="/", client=Client("192.0.2.1")),

@@ -50,15 +50,15 @@ class TokenCase(SynchronousTestCase):
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
-    def make(self, user_id: UserID = ALICE, **device: Any) -> Login:
+    def make(self, user_id: UserID = ALICE, is_guest: bool = False, **device: Any) -> Login:
         """An account whose device is logged in."""
-        terms = self.logins.terms(DeviceRequest(**device))
+        terms = self.logins.terms(DeviceRequest(**device), is_guest=is_guest)
         login = self.logins.issue(user_id, terms, f"key of {user_id}")
         new = NewAccount(
             key=str(user_id),
             user_id=user_id,
             created_ms=0,
-            is_guest=terms.is_guest,
+            is_guest=is_guest,
             device=NewDevice(login=login),
         )
         self.wait(self.users.create_account(new))

@@ -41,15 +41,15 @@ class Admission:
         if address:
             await self.limiter.peek(self.key_of(address))
 
-    async def take(self, registration: Registration) -> None:
-        """Count this registration against its address; LimitExceeded if the limit is reached."""
-        if registration.client and registration.client.address:
-            await self.limiter.take(self.key_of(registration.client.address))
+    async def take(self, address: Optional[str]) -> None:
+        """Count a registration against its address; LimitExceeded if the limit is reached."""
+        if address:
+            await self.limiter.take(self.key_of(address))
 
-    async def give_back(self, registration: Registration) -> None:
+    async def give_back(self, address: Optional[str]) -> None:
         """Undo ``take``, for a registration that made no account."""
-        if registration.client and registration.client.address:
-            await self.limiter.give_back(self.key_of(registration.client.address))
+        if address:
+            await self.limiter.give_back(self.key_of(address))
 
     async def check_spam(self, registration: Registration) -> Verdict:
         """The spam checkers' verdict, ALLOW or SHADOW_BAN. Raises LimitExceeded for DENY, just as

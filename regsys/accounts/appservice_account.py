@@ -18,10 +18,12 @@ from regsys.errors import (
     MissingToken,
     UnknownToken,
     UsernameReserved,
+    UsernameTaken,
 )
 from regsys.interfaces import IAppservices
 from regsys.model import Appservice, DeviceRequest, NewAccount, NewDevice, Secret, UserID
 from regsys.model.identity import MAX_USER_ID_BYTES
+from regsys.model.token_text import token_hash
 
 NOT_ITS_NAME = "This user name is not one of this application service's."
 
@@ -53,8 +55,9 @@ class Ghosts:
         password: Optional[Secret] = None,
         display_name: Optional[str] = None,
         device: Optional[DeviceRequest] = None,
+        key: Optional[str] = None,
     ) -> NewAccount:
-        """The account, all but its jobs. Nothing is written.
+        """The account, all but its jobs. Nothing is written. If ``key`` is None, one is drawn.
 
         Raises what RegistrationHandler.appservice_register raises, but for a name that is taken.
         """
@@ -67,16 +70,18 @@ class Ghosts:
             raise UsernameReserved(NOT_ITS_NAME)
         self.names.check_not_reserved(user_id, service.id)
         exclusive = service.id in self.services.reserved_for(user_id)
+        if key is not None:
+            key = key_of(service.id, user_id, key)
         if not exclusive:
             # A name in an exclusive namespace is this service's at the homeserver as well.
-            await self.names.check_elsewhere(user_id)
+            await self._check_elsewhere(user_id, key)
         if device is not None:
             device = attr.evolve(device, is_appservice_ghost=True)
         terms = None if device is None else self.logins.terms(device)
         # Last, because it costs the most.
         password_hash = None if password is None else await self.hasher.hash(password)
         new = NewAccount(
-            key=secrets.token_hex(16),
+            key=key or secrets.token_hex(16),
             user_id=user_id,
             created_ms=clock.now_ms(self.clock),
             password_hash=password_hash,
@@ -88,6 +93,20 @@ class Ghosts:
             return new
         login = self.logins.issue(user_id, terms, new.key)
         return attr.evolve(new, device=NewDevice.from_request(device, login))
+
+    async def _check_elsewhere(self, user_id: UserID, key: Optional[str]) -> None:
+        """As Usernames.check_elsewhere; a name that the key has taken here passes."""
+        try:
+            await self.names.check_elsewhere(user_id)
+        except UsernameTaken:
+            if not await self.names.has_made(key, user_id):
+                raise
+
+
+def key_of(appservice_id: str, user_id: UserID, key: str) -> str:
+    """The idempotency key of this service's account: with the same ``key`` neither another
+    service nor another name finds this account, nor does any account that no service has made."""
+    return token_hash("\0".join(("appservice", appservice_id, str(user_id), key)))
 
 
 def check_historical(user_id: UserID) -> None:

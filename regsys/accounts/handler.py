@@ -1,22 +1,23 @@
-"""RegistrationHandler: the order of the steps of a registration, and what embedders call."""
+"""RegistrationHandler: what endpoints and embedders call."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence, Union
 
 import attr
 from twisted.logger import Logger
 
 from regsys.accounts.admission import Admission
 from regsys.accounts.appservice_account import Ghosts
-from regsys.accounts.new_account import AccountPlanner
+from regsys.accounts.new_account import AccountPlanner, canonical_emails, canonical_threepids
 from regsys.accounts.post_consent import PostConsent
+from regsys.accounts.registration_fields import registration_of
+from regsys.accounts.steps import Steps
 from regsys.accounts.usernames import Usernames
 from regsys.credentials.hashing import HashingPool
-from regsys.errors import NoFreeName, UsernameTaken
-from regsys.interfaces import Verdict
-from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
+from regsys.errors import InvalidParam
+from regsys.interfaces.internal import IRegistrationWriter
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -25,39 +26,51 @@ from regsys.model import (
     Registration,
     Secret,
     Threepid,
+    User,
     UserID,
 )
 from regsys.model.accounts import Outcome
+from regsys.model.typed import check_type
 from regsys.storage.sessions import SessionStore
 
 log = Logger()
 
-# Lost races for generated names after which a registration is refused (contract B2.5).
-LOST_RACES = 10
+_STEPS: Any = attr.Factory(
+    lambda self: Steps(
+        names=self._names,
+        admission=self._admission,
+        hasher=self.hasher,
+        planner=self._planner,
+        writer=self._writer,
+    ),
+    takes_self=True,
+)
 
 
 @attr.frozen(kw_only=True)
 class RegistrationHandler:
-    """Makes accounts and devices (contract B2, B4). Every refusal is one of ``regsys.errors``."""
+    """Makes accounts and devices (contract B2, B4). Every refusal is one of ``regsys.errors``; a
+    call that is wrong in itself is a TypeError or ValueError. A user ID may be a UserID or its
+    text. ``hasher`` hashes and verifies passwords, for a /login of your own."""
 
-    names: Usernames
-    admission: Admission
     hasher: HashingPool
-    planner: AccountPlanner
-    ghosts: Ghosts
-    planners: IJobPlanner
-    writer: IRegistrationWriter
-    post_consent: PostConsent
-    sessions: SessionStore
+    _names: Usernames
+    _admission: Admission
+    _planner: AccountPlanner
+    _ghosts: Ghosts
+    _writer: IRegistrationWriter
+    _post_consent: PostConsent
+    _sessions: SessionStore
+    _steps: Steps = attr.field(init=False, default=_STEPS, repr=False)
 
     async def check_username(
         self,
         localpart: str,
         guest_access_token: Optional[Secret] = None,
-        assigned_user_id: Optional[UserID] = None,
+        assigned_user_id: Union[UserID, str, None] = None,
         early: bool = False,
         key: Optional[str] = None,
-        guest_id: Optional[UserID] = None,
+        guest_id: Union[UserID, str, None] = None,
     ) -> Optional[UserID]:
         """Raise the first refusal of a name (contract B1), if any. Returns the guest who is to
         become a user, or None.
@@ -68,48 +81,58 @@ class RegistrationHandler:
         it has taken itself passes. ``guest_id``: a guest whose access token was checked earlier,
         and is not needed again.
         """
-        return await self.names.check(
+        check_type("localpart", localpart, str)
+        _check_secret("guest_access_token", guest_access_token)
+        return await self._names.check(
             localpart,
             guest_access_token=guest_access_token,
-            assigned_user_id=assigned_user_id,
+            assigned_user_id=None if assigned_user_id is None else UserID.of(assigned_user_id),
             early=early,
             key=key,
-            guest_id=guest_id,
+            guest_id=None if guest_id is None else UserID.of(guest_id),
         )
 
     def check_user_id_not_appservice_exclusive(
-        self, user_id: UserID, allowed_appservice: Optional[str] = None
+        self, user_id: Union[UserID, str], allowed_appservice: Optional[str] = None
     ) -> None:
         """Raise UsernameReserved for a name that only an application service other than
         ``allowed_appservice`` (its id) may use, or that the server keeps for itself."""
-        self.names.check_not_reserved(user_id, allowed_appservice)
+        self._names.check_not_reserved(UserID.of(user_id), allowed_appservice)
 
     async def check_registration_ratelimit(self, address: Optional[str]) -> None:
-        """Raise LimitExceeded if a registration from this address would be refused now. If
-        ``address`` is None, there is no limit."""
-        await self.admission.peek(address)
+        """Raise LimitExceeded if a registration from this IP address would be refused now. This
+        only looks, and counts nothing: ``count_registration`` does. If ``address`` is None, there
+        is no limit."""
+        await self._admission.peek(address)
 
-    async def register_user(self, registration: Registration) -> Created:
+    async def count_registration(self, address: Optional[str]) -> None:
+        """Count one registration against the limit of this IP address; LimitExceeded, and nothing
+        is counted, if the limit is reached. If ``address`` is None, there is no limit. For accounts
+        that you create without regsys: its own registrations are counted already."""
+        await self._admission.take(address)
+
+    async def register_user(
+        self, registration: Optional[Registration] = None, /, **fields: Any
+    ) -> Created:
         """Make the account, or find the one that ``registration.key`` has made.
+
+        Instead of a Registration its fields may be given: ``register_user(localpart="alice")``. A
+        retry of a call whose outcome is not known needs the same ``key``. A key is drawn if none
+        is given, and then nobody can retry.
 
         The order is that of contract B2.1: cheap checks that refuse much come first. What was
         taken from the address's limit is given back if no account was made.
         """
-        await self.admission.take(registration)
-        try:
-            created = await self._register(registration)
-        except BaseException:
-            await self.admission.give_back(registration)
-            raise
-        if created.replayed:
-            await self.admission.give_back(registration)
-        else:
+        asked = registration_of(registration, fields)
+        address = asked.client.address if asked.client else None
+        created = await self._steps.counted(address, functools.partial(self._steps.register, asked))
+        if not created.replayed:
             log.info(
                 "registered {user_id} (guest={guest}, admin={admin}) from {address}",
                 user_id=str(created.user_id),
-                guest=registration.make_guest,
-                admin=registration.admin,
-                address=registration.client.address if registration.client else None,
+                guest=asked.make_guest,
+                admin=asked.admin,
+                address=address,
             )
         return created
 
@@ -121,44 +144,60 @@ class RegistrationHandler:
         display_name: Optional[str] = None,
         device: Optional[DeviceRequest] = None,
         threepids: Sequence[Threepid] = (),
+        key: Optional[str] = None,
     ) -> Created:
         """Make an account for the application service whose token this is (contract B3.2).
 
         No limit, spam checker or blocking is asked, and the only jobs are those for all accounts
         (``JobPlanners``). If ``device`` is None, there is no login. ``threepids``: those that the
-        service vouches for. Raises MissingToken and UnknownToken, AppserviceLoginUnsupported for a
-        device of a service whose users get none, InvalidUsername, UsernameReserved for a name that
-        is not this service's, UsernameTaken, ThreepidInUse, ThreepidChangeRefused.
+        service vouches for. With a ``key`` the call is idempotent: the same service, name and key
+        again find the account that they have made, and its login. The key of another name, of
+        another service or of ``register_user`` finds nothing. Raises MissingToken and UnknownToken,
+        AppserviceLoginUnsupported for a device of a service whose users get none, InvalidUsername,
+        UsernameReserved for a name that is not this service's, UsernameTaken, InvalidParam,
+        ThreepidInUse, ThreepidChangeRefused.
         """
-        new = await self.ghosts.plan(localpart, as_token, password, display_name, device)
-        if threepids:
-            await self.admission.check_additions(new.user_id, threepids)
-            new = attr.evolve(new, threepids=tuple(threepids))
-        created = await self.register_with_store(new)
-        log.info(
-            "registered {user_id} for an application service (exclusive={exclusive})",
-            user_id=str(created.user_id),
-            exclusive=new.appservice_id is not None,
-        )
+        check_type("localpart", localpart, str)
+        _check_secret("as_token", as_token)
+        _check_secret("password", password)
+        vouched = canonical_threepids(threepids)
+        new = await self._ghosts.plan(localpart, as_token, password, display_name, device, key)
+        created = await self._steps.write(attr.evolve(new, threepids=vouched))
+        if not created.replayed:
+            log.info(
+                "registered {user_id} for an application service (exclusive={exclusive})",
+                user_id=str(created.user_id),
+                exclusive=new.appservice_id is not None,
+            )
         return created
 
-    async def register_with_store(self, new: NewAccount) -> Created:
-        """Write an account that has passed all checks, with the jobs that it brings."""
-        jobs = tuple(self.planners.jobs_for(new))
-        if jobs:
-            new = attr.evolve(new, jobs=jobs)
-        return await self.writer.create_account(new)
+    async def register_with_store(self, new: NewAccount, address: Optional[str] = None) -> Created:
+        """Write an account that has passed all checks, with the jobs that it brings. Its addresses
+        are brought to canonical form; InvalidParam for one that has none.
+
+        ``address``: the client's IP address, if the account counts against the limit of
+        registrations. LimitExceeded if that is reached; what was taken is given back if no account
+        was made, or an earlier call with the key has made it. If it is None, there is no limit.
+        """
+        check_type("new", new, NewAccount)
+        if new.threepids:
+            new = attr.evolve(
+                new,
+                threepids=canonical_threepids(new.threepids),
+                vouched_emails=canonical_emails(new.vouched_emails),
+            )
+        return await self._steps.counted(address, functools.partial(self._steps.store, new))
 
     async def repeat(self, outcome: Outcome) -> Created:
         """The answer that this outcome's key had, once more (contract B8.4)."""
-        return await self.writer.repeat(outcome)
+        return await self._writer.repeat(outcome)
 
     async def register_device(
         self,
-        user_id: UserID,
+        user_id: Union[UserID, str],
         device_id: Optional[str] = None,
         initial_display_name: Optional[str] = None,
-        is_guest: bool = False,
+        is_guest: Optional[bool] = None,
         is_appservice_ghost: bool = False,
         auth_provider_id: Optional[str] = None,
         should_issue_refresh_token: bool = False,
@@ -166,25 +205,37 @@ class RegistrationHandler:
     ) -> Login:
         """Log in a device of an existing account (contract B4).
 
-        If ``device_id`` is None, one is generated. Raises UserNotFound for an account that does not
-        exist or is deactivated, AwaitingApproval for one of ours that waits for an administrator,
-        InvalidParam for an unacceptable id or name.
+        If ``device_id`` is None, one is generated. If ``is_guest`` is None, it is as the account
+        says; an embedded regsys without ``users`` takes the account for a user's then. Raises
+        UserNotFound for an account that does not exist or is deactivated, AwaitingApproval for one
+        of ours that waits for an administrator, InvalidParam for an unacceptable id or name, as
+        clients send them, and for an ``is_guest`` that contradicts the account.
         """
+        for sent in (device_id, initial_display_name):
+            if not isinstance(sent, (str, type(None))):
+                raise InvalidParam("The ID and the display name of a device must be strings.")
+        check_type("is_guest", is_guest, bool, type(None))
+        account = UserID.of(user_id)
         request = DeviceRequest(
             device_id=device_id,
             display_name=initial_display_name,
-            is_guest=is_guest,
             is_appservice_ghost=is_appservice_ghost,
             wants_refresh_token=should_issue_refresh_token,
             auth_provider_id=auth_provider_id,
             auth_provider_session_id=auth_provider_session_id,
         )
-        return await self.writer.register_device(user_id, self.planner.device(user_id, request))
+        guest = await self._planner.is_guest(account, is_guest)
+        return await self._log_in(account, request, guest)
+
+    async def log_in(self, user: User, request: DeviceRequest) -> Login:
+        """As ``register_device``, for an account that was just looked up, and is not looked up
+        again."""
+        return await self._log_in(user.user_id, request, user.is_guest)
 
     async def post_registration_actions(
         self,
-        user_id: UserID,
-        auth_result: Mapping[str, Any],
+        user_id: Union[UserID, str],
+        auth_result: Optional[Mapping[str, Any]] = None,
         access_token: Optional[Secret] = None,
     ) -> None:
         """Do for an account that was made elsewhere what a registration here does (contract B6):
@@ -192,17 +243,21 @@ class RegistrationHandler:
 
         ``auth_result`` maps each stage that was passed to its result: ``m.login.email.identity``
         and ``m.login.msisdn`` to {"medium", "address", "validated_at" (ms)}, ``m.login.terms`` to
-        anything true. A result that lacks a key, or names another account's address, is skipped. If
-        ``access_token`` is None, there is no login. Raises UserNotFound.
+        anything true; None if no stage was passed. A result that lacks a key, or names another
+        account's address, is skipped. If ``access_token`` is None, there is no login. Raises
+        UserNotFound.
         """
-        await self.writer.post_registration_actions(user_id, auth_result, access_token)
+        passed = {} if auth_result is None else auth_result
+        check_type("auth_result", passed, Mapping)
+        _check_secret("access_token", access_token)
+        await self._writer.post_registration_actions(UserID.of(user_id), passed, access_token)
 
-    async def post_consent_actions(self, user_id: UserID) -> None:
+    async def post_consent_actions(self, user_id: Union[UserID, str]) -> None:
         """Begin the jobs that waited until this user accepted the policies (contract B6.3).
         Idempotent. For consents that regsys records this happens by itself."""
-        await self.post_consent.post_consent_actions(user_id)
+        await self._post_consent.post_consent_actions(UserID.of(user_id))
 
-    async def deactivated(self, user_id: UserID) -> None:
+    async def deactivated(self, user_id: Union[UserID, str]) -> None:
         """Deactivate an account that regsys keeps: it loses its password, devices and tokens, and
         its name stays taken. An embedder calls this when its own account has been deactivated.
 
@@ -210,61 +265,22 @@ class RegistrationHandler:
         to unbind, and its UIA and validation sessions are deleted. Idempotent: call it again if it
         raised.
         """
-        await self.writer.deactivate(user_id)
+        await self._writer.deactivate(UserID.of(user_id))
 
-    async def logged_out(self, user_id: UserID, device_id: Optional[str] = None) -> None:
+    async def logged_out(
+        self, user_id: Union[UserID, str], device_id: Optional[str] = None
+    ) -> None:
         """Call this when a homeserver has removed this device (None: each of the user's) from its
         own list: the registration that logged it in no longer repeats its answer (contract B8.4).
         Idempotent. Where regsys keeps the devices, logging out does this by itself.
         """
-        await self.sessions.end_replays(user_id, device_id)
+        await self._sessions.end_replays(UserID.of(user_id), device_id)
 
-    # --- the steps -----------------------------------------------------------------------
+    async def _log_in(self, user_id: UserID, request: DeviceRequest, is_guest: bool) -> Login:
+        device = self._planner.device(user_id, request, is_guest)
+        return await self._writer.register_device(user_id, device)
 
-    async def _register(self, registration: Registration) -> Created:
-        planned = self.planner.plan(registration)
-        verdict = await self.admission.check_spam(registration)
-        await self.admission.check_threepids_and_blocking(planned.registration)
-        guest = None
-        if registration.localpart is not None and not registration.name_checked:
-            guest = await self._check_name(registration, registration.localpart)
-        password_hash = registration.password_hash
-        if registration.password is not None:
-            password_hash = await self.hasher.hash(registration.password, registration.session_id)
-        account = functools.partial(
-            planned.account,
-            password_hash=password_hash,
-            shadow_banned=verdict is Verdict.SHADOW_BAN,
-            upgrades_guest=guest is not None,
-        )
-        return await self._write(registration.localpart, account)
 
-    async def _check_name(self, registration: Registration, localpart: str) -> Optional[UserID]:
-        """Check the name. Returns the guest who is being upgraded, or None."""
-        return await self.names.check(
-            localpart,
-            guest_access_token=registration.guest_access_token,
-            key=registration.key,
-            takes_over=registration.takes_over,
-            guest_id=registration.guest_id,
-        )
-
-    async def _write(
-        self, localpart: Optional[str], account: Callable[[UserID], NewAccount]
-    ) -> Created:
-        """Write the account under its name, or under a generated one, for which another
-        registration may win the race."""
-        if localpart is not None:
-            return await self._write_as(account(UserID(localpart, self.names.server_name)))
-        for _ in range(LOST_RACES):
-            try:
-                return await self._write_as(account(await self.names.draw()))
-            except UsernameTaken:
-                continue
-        raise NoFreeName()
-
-    async def _write_as(self, new: NewAccount) -> Created:
-        # Not earlier: the callbacks get the name of the account that will have the address.
-        if new.threepids:
-            await self.admission.check_additions(new.user_id, new.threepids)
-        return await self.register_with_store(new)
+def _check_secret(name: str, value: Optional[Secret]) -> None:
+    if value is not None:
+        check_type(name, value, Secret)

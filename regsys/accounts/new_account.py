@@ -1,9 +1,9 @@
-"""From a registration to the account about to be written (contract B2.0, B2.3)."""
+"""From a registration to the account about to be written, with its jobs (contract B2.0, B2.3)."""
 
 from __future__ import annotations
 
 import secrets
-from typing import Optional
+from typing import Iterable, Optional
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -11,7 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 from regsys import clock
 from regsys.config import RegistrationConfig
 from regsys.credentials.access_tokens import Logins
-from regsys.errors import InvalidParam
+from regsys.errors import InvalidParam, UserNotFound
+from regsys.interfaces import IUserLookup
+from regsys.interfaces.internal import IJobPlanner
 from regsys.model import (
     DeviceRequest,
     LoginTerms,
@@ -21,26 +23,33 @@ from regsys.model import (
     Threepid,
     UserID,
 )
+from regsys.model.canonical_threepids import EMAIL, canonical_threepid
+from regsys.storage.devices import check_guest
 
 
 @attr.frozen(kw_only=True)
 class AccountPlanner:
-    """``replay_window_ms``: how long a finished UIA session repeats its answer."""
+    """Plans accounts, their jobs and their devices. If ``users`` is None, accounts cannot be looked
+    up. ``replay_window_ms``: how long a finished UIA session repeats its answer."""
 
     config: RegistrationConfig
     logins: Logins
+    jobs: IJobPlanner
+    users: Optional[IUserLookup]
     clock: IReactorTime
     replay_window_ms: int = 600_000
 
     def plan(self, registration: Registration) -> PlannedAccount:
-        """The account, all but its name. Raises InvalidParam for an unknown user type, and what
-        Logins.terms raises for the device that was asked for."""
-        user_type = registration.user_type or self.config.default_user_type
-        if user_type != registration.user_type:
-            registration = attr.evolve(registration, user_type=user_type)
+        """The account, all but its name. Raises InvalidParam for an unknown user type and for an
+        address without a canonical form, and what Logins.terms raises for the device that was
+        asked for."""
+        registration = self._completed(registration)
+        user_type, device = registration.user_type, registration.device
         if user_type is not None and user_type not in self.config.user_types:
             raise InvalidParam(f"There is no user type {user_type!r} here.")
-        terms = None if registration.device is None else self.logins.terms(registration.device)
+        terms = None
+        if device is not None:
+            terms = self.logins.terms(device, is_guest=registration.make_guest)
         approved = self._approved(registration)
         return PlannedAccount(
             planner=self,
@@ -49,9 +58,38 @@ class AccountPlanner:
             terms=terms if approved else None,
         )
 
-    def device(self, user_id: UserID, request: DeviceRequest) -> NewDevice:
+    def _completed(self, registration: Registration) -> Registration:
+        """With the default user type if it names none, and with its addresses in canonical form."""
+        user_type = registration.user_type or self.config.default_user_type
+        threepids = canonical_threepids(registration.threepids)
+        emails = canonical_emails(registration.bind_emails)
+        asked = (user_type, threepids, emails)
+        if asked == (registration.user_type, registration.threepids, registration.bind_emails):
+            return registration
+        return attr.evolve(
+            registration, user_type=user_type, threepids=threepids, bind_emails=emails
+        )
+
+    def with_jobs(self, new: NewAccount) -> NewAccount:
+        """The same account with the jobs that it brings."""
+        jobs = tuple(self.jobs.jobs_for(new))
+        return attr.evolve(new, jobs=jobs) if jobs else new
+
+    async def is_guest(self, user_id: UserID, asked: Optional[bool]) -> bool:
+        """Whether this is a guest's account: as ``users`` says; as the caller has ``asked`` if
+        there is no ``users``. InvalidParam if the two differ, UserNotFound."""
+        if self.users is None:
+            return bool(asked)
+        user = await self.users.find(user_id.localpart)
+        if user is None or user.user_id != user_id or user.deactivated:
+            raise UserNotFound()
+        if asked is not None:
+            check_guest(asked, user.is_guest)
+        return user.is_guest
+
+    def device(self, user_id: UserID, request: DeviceRequest, is_guest: bool) -> NewDevice:
         """A device for an account that exists; raises as Logins.terms does."""
-        terms = self.logins.terms(request)
+        terms = self.logins.terms(request, is_guest=is_guest)
         return NewDevice.from_request(
             request, self.logins.issue(user_id, terms, secrets.token_hex(16))
         )
@@ -119,3 +157,17 @@ class PlannedAccount:
             return None
         login = self.planner.logins.issue(user_id, self.terms, self.registration.key)
         return NewDevice.from_request(self.registration.device, login)
+
+
+def canonical_threepids(threepids: Iterable[Threepid]) -> tuple[Threepid, ...]:
+    """These in canonical form, each address once; InvalidParam for one that has none."""
+    found: dict[tuple[str, str], Threepid] = {}
+    for item in threepids:
+        address = canonical_threepid(item.medium, item.address)
+        found.setdefault((item.medium, address), attr.evolve(item, address=address))
+    return tuple(found.values())
+
+
+def canonical_emails(addresses: Iterable[str]) -> tuple[str, ...]:
+    """As ``canonical_threepids``."""
+    return tuple(dict.fromkeys(canonical_threepid(EMAIL, address) for address in addresses))

@@ -96,10 +96,13 @@ class Usernames:
                 await self.check_elsewhere(user_id)
             return guest
         except (UsernameTaken, UnknownToken):
-            made = None if key is None else await self.accounts.made_by(key)
-            if made != user_id:
+            if not await self.has_made(key, user_id):
                 raise
             return None
+
+    async def has_made(self, key: Optional[str], user_id: UserID) -> bool:
+        """Whether this idempotency key has made the account of this user."""
+        return key is not None and await self.accounts.made_by(key) == user_id
 
     async def _check(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import secrets
 import sys
 import time
 from typing import Any, Awaitable, Callable, Iterator, Sequence
@@ -106,7 +105,6 @@ def register_user(config: Config, arguments: argparse.Namespace) -> int:
 
     async def register(subsystem: Subsystem) -> str:
         registration = Registration(
-            key=secrets.token_hex(16),
             localpart=ascii_lower(arguments.name),
             password=Secret(password),
             admin=arguments.admin,

@@ -46,6 +46,7 @@ class AppserviceRequests:
     """
 
     handler: RegistrationHandler
+    server_name: str
     services: IAppservices
     accounts: IAccountStore
     users: Optional[IUserLookup]
@@ -83,9 +84,8 @@ class AppserviceRequests:
         if not service.may_log_in:
             raise AppserviceLoginUnsupported()
         asked = parse_device_request(body)
-        names = self.handler.names
-        localpart = parse_localpart(identifier_in(body), names.server_name)
-        user_id = UserID(localpart or "", names.server_name)
+        localpart = parse_localpart(identifier_in(body), self.server_name)
+        user_id = UserID(localpart or "", self.server_name)
         if not self.services.may_use(service.id, user_id):
             raise UsernameReserved(NOT_ITS_NAME)
         user = None if self.users is None else await self.users.find(user_id.localpart)
@@ -94,13 +94,8 @@ class AppserviceRequests:
         # The account names its service only where the namespace is exclusive.
         await self.blocking.check_login(attr.evolve(user, appservice_id=service.id))
         try:
-            login = await self.handler.register_device(
-                user_id,
-                asked.device_id,
-                asked.display_name,
-                is_appservice_ghost=True,
-                should_issue_refresh_token=asked.wants_refresh_token,
-            )
+            device = attr.evolve(asked, is_appservice_ghost=True)
+            login = await self.handler.log_in(user, device)
         except UserNotFound:
             raise Forbidden(NOT_REGISTERED) from None
         return LoggedIn(user_id=user_id, login=login)
@@ -111,7 +106,7 @@ class AppserviceRequests:
         """The user as whom the service acts: its sender if it names none. Raises Forbidden if there
         is no such user, or if it is not in the service's namespaces, and UnknownDevice if the user
         has no such device."""
-        server_name = self.handler.names.server_name
+        server_name = self.server_name
         try:
             acting = UserID.parse(user_id or f"@{service.sender_localpart}:{server_name}")
         except ValueError:

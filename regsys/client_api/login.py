@@ -43,10 +43,5 @@ class PasswordLogin:
         device = parse_device_request(body)
         user = await self.passwords.check(identifier, password, None)
         await self.blocking.check_login(user)
-        login = await self.handler.register_device(
-            user.user_id,
-            device_id=device.device_id,
-            initial_display_name=device.display_name,
-            should_issue_refresh_token=device.wants_refresh_token,
-        )
+        login = await self.handler.log_in(user, device)
         return LoggedIn(user_id=user.user_id, login=login)

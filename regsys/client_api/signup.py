@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import attr
@@ -146,10 +145,9 @@ class Signup:
             raise Forbidden("Guests are not welcome on this server.")
         name = json_body.string(request.body, "initial_device_display_name")
         registration = Registration(
-            key=secrets.token_hex(16),
             make_guest=True,
             client=request.client,
-            device=DeviceRequest(display_name=name, is_guest=True),
+            device=DeviceRequest(display_name=name),
         )
         return Registered(created=await self.handler.register_user(registration))
 

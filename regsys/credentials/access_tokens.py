@@ -24,6 +24,7 @@ from regsys.model import (
     token_text,
 )
 from regsys.model.devices import StoredLogin
+from regsys.model.typed import check_type
 from regsys.storage.devices import DeviceStore
 
 MAX_DEVICE_ID = 512
@@ -61,8 +62,9 @@ class Logins:
     guests: GuestTokens
     clock: IReactorTime
 
-    def terms(self, request: DeviceRequest) -> LoginTerms:
-        """The terms of the requested login from now on: its device id and lifetimes.
+    def terms(self, request: DeviceRequest, *, is_guest: bool = False) -> LoginTerms:
+        """The terms of the requested login from now on: its device id and lifetimes. ``is_guest``:
+        the account is a guest's.
 
         Raises InvalidParam for a device id or display name that is too long, Forbidden for a guest
         if sessions must end (contract B4.2)."""
@@ -72,7 +74,7 @@ class Logins:
             raise InvalidParam(
                 f"A device's display name may have at most {MAX_DISPLAY_NAME} characters."
             )
-        if request.is_guest:
+        if is_guest:
             if self.config.session_lifetime_ms is not None:
                 # A guest's self-contained token cannot expire (contract B4.2).
                 raise Forbidden("Guests are not welcome on this server.")
@@ -176,6 +178,7 @@ class TokenAuth:
     clock: IReactorTime
 
     async def whose(self, token: Secret) -> Optional[Requester]:
+        check_type("token", token, Secret)
         if not token.reveal().startswith("syt_"):
             return await self._guest(token)
         login = await self.logins.by_access(token_text.token_hash(token.reveal()))

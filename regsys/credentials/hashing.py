@@ -21,6 +21,7 @@ from twisted.python.threadpool import ThreadPool
 from regsys.credentials.passwords import hash_password, prepare, verify_password
 from regsys.errors import LimitExceeded, Unavailable
 from regsys.model import Secret
+from regsys.model.typed import check_type
 
 T = TypeVar("T")
 # Calls a function in a thread; the Deferred fires in the reactor's thread with the result.
@@ -142,6 +143,7 @@ class HashingPool:
         return await self._queue(verify_password, prepared, stored)
 
     def _prepare(self, password: Secret) -> bytes:
+        check_type("password", password, Secret)
         return prepare(password.reveal(), self.pepper)
 
     # The queue

@@ -77,7 +77,10 @@ class IDevices(Interface):
         stored like any other. ``is_appservice_ghost`` marks the device of an application
         service's user, for homeservers that treat those differently.
 
-        Raises UserNotFound for a user who does not exist or is deactivated.
+        Raises UserNotFound for a user who does not exist or is deactivated, and InvalidParam if
+        ``device.login.terms.is_guest`` differs from the account, looked at in the same transaction:
+        a guest's token would else be a user's, or the other way round (contract B2.4). A guest may
+        have become a user since the login was made.
         """
 
 
@@ -93,7 +96,8 @@ class IAuth(Interface):
 
 
 class IUserLookup(Interface):
-    """Accounts by name: ``users=``. With it users can confirm requests by password."""
+    """Accounts by name: ``users=``. With it users can confirm requests by password, and
+    ``register_device`` knows who is a guest."""
 
     def find(localpart: str) -> Awaitable[Optional[User]]:
         """The account of this name, compared case-insensitively, in any state; None if there is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import secrets
 from typing import Any, Mapping, Optional, Union
 
 import attr
@@ -11,6 +12,7 @@ from regsys.model.devices import DeviceRequest, Login, LoginTerms, NewDevice
 from regsys.model.identity import Client, Secret, Threepid, UserID
 from regsys.model.jobs import NewJob
 from regsys.model.json_values import json_object
+from regsys.model.typed import typed
 
 
 class UserType(str, enum.Enum):
@@ -32,7 +34,7 @@ SEEN_AGAIN_MS = 3600 * 1000
 CLOCKS_APART_MS = 3600 * 1000
 
 
-@attr.frozen(kw_only=True)
+@attr.frozen(kw_only=True, field_transformer=typed)
 class User:
     """An account as it is stored."""
 
@@ -61,7 +63,7 @@ def _extra(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return json_object("extra", value)
 
 
-@attr.frozen(kw_only=True)
+@attr.frozen(kw_only=True, field_transformer=typed)
 class NewAccount:
     """Everything that one registration writes, in one transaction (contract B2.3).
 
@@ -101,10 +103,25 @@ class NewAccount:
     device: Optional[NewDevice] = None
     jobs: tuple[NewJob, ...] = ()
 
+    def __attrs_post_init__(self) -> None:
+        if self.is_guest:
+            _refuse_for_a_guest(self, "upgrades_guest", "admin", "password_hash")
+        device = self.device
+        if device is not None and device.login.terms.is_guest != self.is_guest:
+            raise ValueError("NewAccount: only a guest's device has the terms of a guest's login")
+
     @property
     def is_real(self) -> bool:
         """Whether this is a person's account: the first of those creates the auto-join rooms."""
         return not self.is_ghost and _is_real(self)
+
+
+def _refuse_for_a_guest(value: Union[NewAccount, Registration], *fields: str) -> None:
+    """Raise ValueError if any of these fields is set, none of which a guest has."""
+    for field in fields:
+        if getattr(value, field):
+            made_by = "make_guest" if isinstance(value, Registration) else "is_guest"
+            raise ValueError(f"{type(value).__name__}: {made_by} excludes {field}")
 
 
 def _is_real(account: Union[User, NewAccount]) -> bool:
@@ -170,25 +187,34 @@ class Created:
     replayed: bool = False
 
 
-@attr.frozen(kw_only=True)
+@attr.frozen(kw_only=True, field_transformer=typed)
 class Registration:
     """The inputs of a registration, as one value (contract B2.0).
 
-    ``key`` is the idempotency key. If ``localpart`` is None, a number is drawn. Either ``password``
-    (hashed after admission) or ``password_hash`` or neither is given. If ``device`` is None, there
-    is no login. If ``client`` is None, no limits apply. ``clients``: the clients of all requests of
-    the UIA session. If ``approved`` is None, the configuration decides. ``name_checked``:
-    ``check_username`` has passed in this request, so that only the write still decides whether the
-    name is free; ``threepids_checked``: the same for the rules about ``threepids``. ``guest_id``:
-    the guest who becomes a user, if an earlier request had its access token. ``bind_emails``: email
-    addresses, in canonical form, that the account gets without validation. ``consents`` as in
+    ``key`` is the idempotency key. Without one a key is drawn: keep it, because only a retry with
+    the same key finds the account that the first call has made. If ``localpart`` is None, a number
+    is drawn. Either ``password`` (hashed after admission) or ``password_hash`` or neither is given.
+    If ``device`` is None, there is no login. If ``client`` is None, no limits apply. ``clients``:
+    the clients of all requests of the UIA session. If ``approved`` is None, the configuration
+    decides. ``bind_emails``: email addresses that the account gets without validation. They and the
+    ``threepids`` may be in any spelling: each is stored once, in canonical form. ``consents`` as in
     NewAccount. ``stages``: what each stage of the UIA session has found, by its type, as
     ``IStage.check`` returned it; empty without UIA. ``extra``: a JSON object of the embedder's,
     which reaches the account's store and followers unchanged. Both must be JSON: anything else is
-    a TypeError or ValueError. ``takes_over`` as in Usernames.check.
+    a TypeError or ValueError.
+
+    ``make_guest``: the account is a guest's. It may have a name and a device, but it has no
+    password, no address and no rights of an administrator. ``guest_access_token``: the guest of
+    this name becomes a user, and keeps its profile, so that ``display_name`` has no effect; all
+    else, ``admin`` too, is as for a new user. Contradictions are a ValueError.
+
+    Internal: ``guest_id`` (the guest who becomes a user, if an earlier request had its access
+    token), ``session_id``, ``takes_over`` (as in Usernames.check), ``name_checked`` (the name was
+    checked in this request, so that only the write still decides whether it is free) and
+    ``threepids_checked`` (the same for the rules about ``threepids``).
     """
 
-    key: str
+    key: str = attr.field(factory=lambda: secrets.token_hex(16))
     localpart: Optional[str] = None
     password: Optional[Secret] = None
     password_hash: Optional[str] = attr.field(default=None, repr=False)
@@ -214,6 +240,27 @@ class Registration:
     name_checked: bool = False
     takes_over: bool = False
     threepids_checked: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.password is not None and self.password_hash is not None:
+            raise ValueError("Registration: give password or password_hash, not both")
+        if self.make_guest:
+            _refuse_for_a_guest(self, *_NOT_OF_GUESTS)
+        if self.guest_access_token is not None and self.localpart is None:
+            raise ValueError("Registration: guest_access_token needs the guest's own localpart")
+        if self.guest_id is not None and self.guest_id.localpart != self.localpart:
+            raise ValueError("Registration: guest_id needs the guest's own localpart")
+
+
+_NOT_OF_GUESTS = (
+    "admin",
+    "password",
+    "password_hash",
+    "guest_access_token",
+    "guest_id",
+    "threepids",
+    "bind_emails",
+)
 
 
 @attr.frozen

@@ -7,22 +7,23 @@ from typing import Optional
 import attr
 
 from regsys.model.identity import Secret, UserID
+from regsys.model.typed import typed
 
 
-@attr.frozen(kw_only=True)
+@attr.frozen(kw_only=True, field_transformer=typed)
 class DeviceRequest:
-    """The device that a client requests. If ``device_id`` is None, one is generated."""
+    """The device that a client requests. If ``device_id`` is None, one is generated. Whether its
+    login is a guest's is a matter of the account (contract B2.4)."""
 
     device_id: Optional[str] = None
     display_name: Optional[str] = None
-    is_guest: bool = False
     is_appservice_ghost: bool = False
     wants_refresh_token: bool = False
     auth_provider_id: Optional[str] = None
     auth_provider_session_id: Optional[str] = None
 
 
-@attr.frozen(kw_only=True)
+@attr.frozen(kw_only=True, field_transformer=typed)
 class LoginTerms:
     """What a login grants, without its secrets: enough to issue the same tokens again.
 
@@ -36,8 +37,12 @@ class LoginTerms:
     refresh_until_ms: Optional[int] = None
     session_until_ms: Optional[int] = None
 
+    def __attrs_post_init__(self) -> None:
+        if self.is_guest and self.refreshable:
+            raise ValueError("LoginTerms: a guest's login is not refreshable")
 
-@attr.frozen(kw_only=True)
+
+@attr.frozen(kw_only=True, field_transformer=typed)
 class Login:
     """A device's tokens and their terms; ``refresh_token`` is None if none was issued."""
 
@@ -58,7 +63,7 @@ class LoggedIn:
     login: Login
 
 
-@attr.frozen(kw_only=True)
+@attr.frozen(kw_only=True, field_transformer=typed)
 class NewDevice:
     """A device to be stored, with its login. A guest's tokens are not stored.
 

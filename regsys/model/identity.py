@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Optional
+from typing import Optional, Union
 
 import attr
 
 from regsys.model.canonical_threepids import canonical_threepid
+from regsys.model.typed import check_type, typed
 
 GUEST_DEVICE_ID = "guest_device"
 MAX_USER_ID_BYTES = 255
@@ -17,7 +18,7 @@ _IN_A_WORD = r"[^\s<>()\[\]:;,\"'@]"
 _MAIL_ADDRESS = re.compile(rf"(?<!{_IN_A_WORD}){_IN_A_WORD}+@{_IN_A_WORD}+")
 
 
-@attr.frozen(order=True)
+@attr.frozen(order=True, field_transformer=typed)
 class UserID:
     """A Matrix user ID, ``@localpart:server``, in its parts."""
 
@@ -45,8 +46,23 @@ class UserID:
             raise ValueError("not a user ID")
         return cls(localpart, server)
 
+    @classmethod
+    def of(cls, given: Union[UserID, str]) -> UserID:
+        """What a caller gives as a user ID, as a value or as text. ValueError for text that is
+        none."""
+        if isinstance(given, UserID):
+            return given
+        check_type("user_id", given, UserID, str)
+        try:
+            return cls.parse(given)
+        except ValueError:
+            problem = f"{given!r} is not a user ID, which looks like @alice:example.org"
+            if given and "@" not in given and ":" not in given:
+                problem += ": a user name alone is not enough, add the server's"
+            raise ValueError(problem) from None
 
-@attr.frozen(repr=False)
+
+@attr.frozen(repr=False, field_transformer=typed)
 class Secret:
     """A password or token that is in use: ``repr``, log lines and tracebacks do not show it."""
 
@@ -59,7 +75,7 @@ class Secret:
         return "<secret>"
 
 
-@attr.frozen
+@attr.frozen(field_transformer=typed)
 class Client:
     """The origin of a request: the IP address for limits and checks, and the user agent."""
 
@@ -67,7 +83,7 @@ class Client:
     user_agent: str = ""
 
 
-@attr.frozen
+@attr.frozen(field_transformer=typed)
 class Threepid:
     """A validated third-party identifier: medium ``email`` or ``msisdn``, canonical address."""
 
@@ -93,7 +109,7 @@ class Threepid:
         return Threepid(medium, canonical_threepid(medium, address), at)
 
 
-@attr.frozen
+@attr.frozen(field_transformer=typed)
 class AccountThreepid(Threepid):
     """An identifier of an account, and when it was added."""
 
@@ -111,7 +127,7 @@ def masked_text(text: str) -> str:
     return _MAIL_ADDRESS.sub(lambda found: masked(found[0]), text)
 
 
-@attr.frozen(kw_only=True)
+@attr.frozen(kw_only=True, field_transformer=typed)
 class Requester:
     """The user of an access token. If ``device_id`` is None, the token belongs to no device.
 
@@ -123,3 +139,7 @@ class Requester:
     is_guest: bool = False
     is_admin: bool = False
     valid_until_ms: Optional[int] = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.is_guest and self.is_admin:
+            raise ValueError("Requester: a guest is not an administrator")

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys import clock
-from regsys.errors import AwaitingApproval, UserNotFound
+from regsys.errors import AwaitingApproval, InvalidParam, UserNotFound
 from regsys.interfaces import IDevices
 from regsys.interfaces.internal import IExpiring
 from regsys.model import Login, LoginTerms, NewDevice, UserID
@@ -92,6 +92,15 @@ def _insert_login(txn: Transaction, user_id: UserID, login: Login, replaces: Opt
     )
 
 
+def check_guest(asked: bool, is_guest: bool) -> None:
+    """Raise InvalidParam if a guest's login is asked for a user's account, or the other way round
+    (contract B2.4). ``is_guest``: what the account says."""
+    if asked and not is_guest:
+        raise InvalidParam("This account is a user's: its devices get no guest's access token.")
+    if is_guest and not asked:
+        raise InvalidParam("This account is a guest's: its device gets a guest's access token.")
+
+
 @implementer(IDevices, IExpiring)
 @attr.frozen
 class DeviceStore:
@@ -136,15 +145,18 @@ class DeviceStore:
 
 
 def _register(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
-    # The lock keeps a deactivation from running between the check and the login.
+    # The lock keeps a deactivation or a guest's upgrade from running between the checks and the
+    # login.
     user = txn.one(
-        "SELECT deactivated, approved FROM users WHERE user_id = ?" + txn.dialect.for_update,
+        "SELECT deactivated, approved, is_guest FROM users WHERE user_id = ?"
+        + txn.dialect.for_update,
         (str(user_id),),
     )
     if user is None or user[0]:
         raise UserNotFound()
     if not user[1]:
         raise AwaitingApproval()
+    check_guest(device.login.terms.is_guest, bool(user[2]))
     put(txn, user_id, device)
 
 

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys import clock
-from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
+from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
 from regsys.interfaces import (
     IAccountStore,
     IAppservices,
@@ -161,8 +161,11 @@ class MemoryDevices:
     by_id: dict[tuple[UserID, str], NewDevice] = attr.field(factory=dict)
 
     async def register(self, user_id: UserID, device: NewDevice) -> Login:
-        if self.accounts.active(user_id) is None:
+        account = self.accounts.active(user_id)
+        if account is None:
             raise UserNotFound()
+        if account.is_guest != device.login.terms.is_guest:
+            raise InvalidParam()
         place = (user_id, device.login.device_id)
         known = self.by_id.get(place)
         if known is not None:

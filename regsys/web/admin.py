@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, Mapping, Optional
 
 from twisted.internet.interfaces import IReactorTime
@@ -41,7 +40,6 @@ def shared_secret_registration(
         admin = json_body.boolean(body, "admin")
         user_type = json_body.string(body, "user_type")
         registration = Registration(
-            key=secrets.token_hex(16),
             localpart=ascii_lower(username),
             password=password,
             admin=admin,

@@ -24,24 +24,28 @@ from regsys.wiring.parts import Parts
 from regsys.wiring.stores import AccountStores
 
 
-def handler(
-    parts: Parts,
-    stores: AccountStores,
-    planners: IJobPlanner,
-    writer: IRegistrationWriter,
-    post_consent: PostConsent,
-    blocking: IBlocking,
-) -> RegistrationHandler:
-    config = parts.config
-    names = Usernames(
-        server_name=config.server_name,
-        config=config.registration,
+def names(parts: Parts, stores: AccountStores) -> Usernames:
+    return Usernames(
+        server_name=parts.config.server_name,
+        config=parts.config.registration,
         accounts=stores.accounts,
         services=parts.services,
         auth=stores.auth,
         clock=parts.clock,
         exists_elsewhere=None if stores.elsewhere is None else stores.elsewhere.exists,
     )
+
+
+def handler(
+    parts: Parts,
+    stores: AccountStores,
+    names: Usernames,
+    planners: IJobPlanner,
+    writer: IRegistrationWriter,
+    post_consent: PostConsent,
+    blocking: IBlocking,
+) -> RegistrationHandler:
+    config = parts.config
     return RegistrationHandler(
         names=names,
         admission=_admission(parts, blocking),
@@ -49,10 +53,11 @@ def handler(
         planner=AccountPlanner(
             config=config.registration,
             logins=parts.logins,
+            jobs=planners,
+            users=stores.users,
             clock=parts.clock,
             replay_window_ms=config.sessions.replay_window_ms,
         ),
-        planners=planners,
         writer=writer,
         ghosts=Ghosts(
             services=parts.services,
@@ -137,6 +142,7 @@ def appservices(
 ) -> AppserviceRequests:
     return AppserviceRequests(
         handler=handler,
+        server_name=parts.config.server_name,
         services=parts.services,
         accounts=stores.accounts,
         users=stores.users,

@@ -49,10 +49,11 @@ def rules(
     post_consent: PostConsent,
 ) -> Rules:
     blocking = activity.blocking(parts, stores)
-    handler = accounts.handler(parts, stores, planners, writer, post_consent, blocking)
+    names = accounts.names(parts, stores)
+    handler = accounts.handler(parts, stores, names, planners, writer, post_consent, blocking)
     token_limit = parts.limit_by_address(parts.config.limits.token_validity)
     newcomers = threepids.newcomers(parts, stores)
-    signup = uia.signup(parts, handler, newcomers, token_limit)
+    signup = uia.signup(parts, handler, names, newcomers, token_limit)
     sessions = validations.validations(parts, newcomers, signup)
     passwords = accounts.password_check(parts, stores)
     return Rules(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Mapping, Optional, Sequence
 
 from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.usernames import Usernames
 from regsys.captcha.proof_of_work import ProofOfWork
 from regsys.captcha.stages import CaptchaStage, ProofOfWorkStage
 from regsys.client_api.credentials import PASSWORD, PasswordCheck
@@ -32,6 +33,7 @@ from regsys.wiring.parts import Parts
 def signup(
     parts: Parts,
     handler: RegistrationHandler,
+    names: Usernames,
     newcomers: NewcomersThreepids,
     token_limit: ILimiter,
 ) -> Signup:
@@ -46,7 +48,7 @@ def signup(
         handler=handler,
         uia=uia,
         newcomers=newcomers,
-        names=threepids.names(parts, handler.names),
+        names=threepids.names(parts, names),
         hashes=SessionPasswords(uia=uia, hasher=parts.process.hasher, clock=parts.clock),
         flows=flows,
         registration=parts.config.registration,

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.accounts.account_json import account_json, parse_account
 from regsys.accounts.embedded_writer import recovery_payload
-from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Threepid
+from regsys.model import LoginTerms, NewAccount, NewDevice, Threepid
 from regsys.model.jobs import NewJob
 from regsys.testing.contracts.case import NOW_MS, user
 from tests.contracts.writer import logins
@@ -18,19 +18,17 @@ from tests.contracts.writer import logins
 ALICE = user("alice")
 TERMS = LoginTerms(
     device_id="PHONE",
-    is_guest=True,
     refreshable=True,
     valid_until_ms=NOW_MS + 1,
     refresh_until_ms=NOW_MS + 2,
     session_until_ms=NOW_MS + 3,
 )
-# No field has its default.
+# No field has its default, but for what only a guest has.
 WHOLE = NewAccount(
     key="key",
     user_id=ALICE,
     created_ms=NOW_MS,
     password_hash="a hash",
-    is_guest=True,
     upgrades_guest=True,
     admin=True,
     user_type="bot",
@@ -57,6 +55,16 @@ WHOLE = NewAccount(
     ),
     jobs=(NewJob(kind="greet", payload={"name": "Alice"}, job_id="job", dedup_key="greet alice"),),
 )
+GUEST_TERMS = LoginTerms(device_id="guest_device", is_guest=True)
+GUEST = NewAccount(
+    key="key",
+    user_id=ALICE,
+    created_ms=NOW_MS,
+    is_guest=True,
+    device=NewDevice(login=logins().issue(ALICE, GUEST_TERMS, "key")),
+)
+# A user who was a guest is none.
+OF_GUESTS = ["NewAccount.is_guest", "LoginTerms.is_guest"]
 
 
 def parsed(data: Any) -> NewAccount:
@@ -65,11 +73,8 @@ def parsed(data: Any) -> NewAccount:
 
 
 def defaults(value: Any) -> Iterator[str]:
-    """The fields of an attrs value, and of those in it, that have their default. Tokens count for
-    nothing: a guest has no refresh token."""
+    """The fields of an attrs value, and of those in it, that have their default."""
     for field in attr.fields(type(value)):
-        if "token" in field.name and isinstance(value, Login):
-            continue
         found = getattr(value, field.name)
         if found == field.default:
             yield f"{type(value).__name__}.{field.name}"
@@ -81,8 +86,10 @@ def defaults(value: Any) -> Iterator[str]:
 class RoundTripTests(SynchronousTestCase):
     def test_everyField(self) -> None:
         """Every field of an account, and of its device, addresses and jobs, survives."""
-        self.assertEqual(list(defaults(WHOLE)), [], "give these fields of WHOLE another value")
-        self.assertEqual(parsed(account_json(WHOLE)), WHOLE)
+        left = list(defaults(WHOLE))
+        self.assertEqual(left, OF_GUESTS, "give these fields of WHOLE another value")
+        for new in (WHOLE, GUEST):
+            self.assertEqual(parsed(account_json(new)), new)
 
     def test_defaults(self) -> None:
         """An account with as little as possible survives, and absent keys have their defaults."""
@@ -93,9 +100,9 @@ class RoundTripTests(SynchronousTestCase):
 
     def test_tokens(self) -> None:
         """No token is in it."""
-        login = logins().issue(ALICE, attr.evolve(TERMS, is_guest=False), "key")
+        login = logins().issue(ALICE, TERMS, "key")
         assert login.refresh_token is not None
-        text = json.dumps(account_json(attr.evolve(WHOLE, device=NewDevice(login=login))))
+        text = json.dumps(account_json(WHOLE))
         for token in (login.access_token, login.refresh_token):
             self.assertNotIn(token.reveal(), text)
 
@@ -104,7 +111,7 @@ class RoundTripTests(SynchronousTestCase):
 STORED_FIRST = {
     "key": "key",
     "created_ms": NOW_MS,
-    "is_guest": True,
+    "is_guest": False,
     "upgrades_guest": True,
     "user_type": "bot",
     "shadow_banned": True,
@@ -121,7 +128,7 @@ STORED_FIRST = {
     "threepids": [["email", "alice@mail.example", NOW_MS]],
     "terms": {
         "device_id": "PHONE",
-        "is_guest": True,
+        "is_guest": False,
         "refreshable": True,
         "valid_until_ms": NOW_MS + 1,
         "refresh_until_ms": NOW_MS + 2,

@@ -3,7 +3,7 @@ statements."""
 
 from __future__ import annotations
 
-from regsys.errors import UnknownToken
+from regsys.errors import InvalidParam, UnknownToken
 from regsys.model.accounts import Outcome
 from regsys.testing.contracts.case import account, device, upgrade, user
 from tests.storage.test_races import RaceCase, create, pair
@@ -35,6 +35,24 @@ class GuestRaces(RaceCase):
                 self.assertEqual(state, "tt" if ended else "ff", pair_result)
                 ends.add(ended)
         self.assertEqual(ends, {True, False})
+
+    def test_upgradedWhileItLogsIn(self) -> None:
+        """A guest who upgrades at the moment in which it logs in has no device of a guest
+        afterwards, in whichever order."""
+        new = create(upgrade("a", "1", password_hash="x", device=pair("a")))
+
+        async def log_in(stores: Stores) -> None:
+            again = device("again", "guest_device", is_guest=True)
+            await stores.devices.register(user("1"), again)
+
+        refused = set()
+        for first, second in ((new, log_in), (log_in, new)):
+            for pair_result in self.pair_results(GUEST, first, second):
+                results = (pair_result.first, pair_result.second)
+                refused.add(any(isinstance(result, InvalidParam) for result in results))
+                devices = self.stored("SELECT device_id FROM devices")
+                self.assertNotIn("guest_device", devices, pair_result)
+        self.assertEqual(refused, {True, False})
 
     def test_endedTwice(self) -> None:
         """Two processes that look for idle guests share them, and neither waits for the other."""

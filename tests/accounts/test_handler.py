@@ -119,6 +119,48 @@ class HashTests(HandlerCase):
 
 
 class AccountTests(HandlerCase):
+    def test_canonicalAddresses(self) -> None:
+        """Addresses are brought to their canonical form, each is there once, and spam checkers are
+        told of them as they will be stored."""
+        account = self.register(
+            alice(
+                threepids=(
+                    Threepid("email", " Carol@Mail.example", 1),
+                    Threepid("email", "carol@mail.example", 2),
+                    Threepid("msisdn", "+44 7700 900123", 3),
+                ),
+                bind_emails=("CAROL@mail.example", "Dave@mail.example", "dave@mail.example "),
+            )
+        )
+        carol = Threepid("email", "carol@mail.example", 1)
+        phone = Threepid("msisdn", "447700900123", 3)
+        dave = Threepid("email", "dave@mail.example", NOW_MS)
+        self.assertEqual(account.threepids, (carol, phone, dave))
+        self.assertEqual(account.vouched_emails, ("dave@mail.example",))
+        (judged,) = self.parts.admission.judged
+        self.assertEqual(judged.threepids, (carol, phone))
+
+    def test_noAddress(self) -> None:
+        """What has no canonical form is refused before any part is asked."""
+        for more in (
+            {"bind_emails": ("nonsense",)},
+            {"threepids": (Threepid("email", "a@b@c", 1),)},
+            {"threepids": (Threepid("msisdn", "1", 1),)},
+            {"threepids": (Threepid("icq", "123456", 1),)},
+        ):
+            self.make()
+            self.refused(alice(**more), InvalidParam)
+            self.assertEqual(self.script.steps, ["take", "give back"])
+
+    def test_guest(self) -> None:
+        """A guest's login is a guest's, whatever device was asked for; a user's never is."""
+        for guest in (True, False):
+            account = self.register(alice(make_guest=guest, password=None))
+            assert account.device is not None
+            self.assertEqual(account.device.login.terms.is_guest, guest)
+            expected = "guest_device" if guest else "PHONE"
+            self.assertEqual(account.device.login.device_id, expected)
+
     def test_vouchedAddresses(self) -> None:
         """Addresses that an embedder vouches for belong to the account like validated ones, but are
         marked as vouched; an address that was also validated counts as validated."""
@@ -213,7 +255,7 @@ class AccountTests(HandlerCase):
             (True, {"user_type": "bot"}, False),
             (True, {"admin": True}, True),
             (True, {"by_admin": True}, True),
-            (True, {"make_guest": True}, True),
+            (True, {"make_guest": True, "password": None}, True),
             (True, {"approved": True}, True),
             (False, {"approved": False}, False),
             (True, {"admin": True, "approved": False}, False),
@@ -248,11 +290,11 @@ class DrawnNameTests(HandlerCase):
         """A number that is lost costs a new draw; display name, jobs and tokens are those of the
         final number, everything else is as on the first try."""
         self.lose(9)
-        account = self.register(without_username(admin=True, user_type="bot", make_guest=True))
+        account = self.register(without_username(admin=True, user_type="bot"))
         user_id = UserID("10", SERVER)
         self.assertEqual((account.user_id, account.display_name), (user_id, "10"))
         self.assertEqual(account.jobs[0].payload, {"name": "10"})
-        self.assertTrue(account.admin and account.is_guest)
+        self.assertTrue(account.admin)
         self.assertEqual(account.user_type, "bot")
         assert account.device is not None
         terms = account.device.login.terms

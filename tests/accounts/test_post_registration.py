@@ -170,7 +170,9 @@ class RegistrationTests(PostRegistrationCase):
         assert new.device is not None
         self.assertEqual((new.device.login.device_id, new.is_guest), ("PHONE", False))
         self.accounts.by_name["alice"] = account("1", "alice", is_guest=True)
-        self.wait(self.devices.register(user("alice"), device("guest", GUEST_DEVICE_ID)))
+        self.wait(
+            self.devices.register(user("alice"), device("guest", GUEST_DEVICE_ID, is_guest=True))
+        )
         self.assertTrue(self.register(Secret("syt_guest")).is_guest)
 
     def test_nobody(self) -> None:

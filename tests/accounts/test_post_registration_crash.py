@@ -75,7 +75,7 @@ class PostRegistrationCrashTests(CrashCase):
         ``dies``: with the commit, so that its jobs are left behind."""
         handler = process.subsystem.handler
         if dies:
-            writer = attr.evolve(handler.writer, start_jobs=lambda jobs: None)
+            writer = attr.evolve(handler._writer, start_jobs=lambda jobs: None)
             handler = attr.evolve(handler, writer=writer)
         registration = Registration(
             key=f"call of {name}",
@@ -170,7 +170,7 @@ class EmbeddedTests(TestCase):
             writer, _ = server.process(failing_at(point, Died()), pushers)
             with self.assertRaises(Died):
                 await writer.create_account(
-                    attr.evolve(new_account, jobs=pushers.jobs_for(new_account))
+                    attr.evolve(new_account, jobs=tuple(pushers.jobs_for(new_account)))
                 )
             await self.recover(server, pushers)
             (pusher,) = kept.by_key.values()

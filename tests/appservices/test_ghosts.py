@@ -10,6 +10,7 @@ import attr
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
+from regsys.accounts.appservice_account import key_of
 from regsys.errors import (
     AppserviceLoginUnsupported,
     InvalidParam,
@@ -19,9 +20,9 @@ from regsys.errors import (
     UsernameReserved,
     UsernameTaken,
 )
-from regsys.model import Appservice, NewAccount, Secret, UserID
+from regsys.model import Appservice, DeviceRequest, NewAccount, Secret, Threepid, UserID
 from regsys.testing import MemoryAppservices
-from tests.appservices.bridges import TOKEN, BridgeCase
+from tests.appservices.bridges import OTHER_TOKEN, TOKEN, BridgeCase
 from tests.support.handler import NOW_MS, PHONE, SERVER, HandlerCase
 
 BRIDGE = Appservice(id="bridge", as_token=Secret("as token"), sender_localpart="bot")
@@ -32,7 +33,7 @@ class GhostCase(HandlerCase):
     def make(self, service: Appservice = BRIDGE, **config: Any) -> None:
         super().make(**config)
         services = MemoryAppservices({"_ghost": {"bridge"}}, [service], ["shared"])
-        ghosts = attr.evolve(self.parts.handler.ghosts, services=services)
+        ghosts = attr.evolve(self.parts.handler._ghosts, services=services)
         self.handler = attr.evolve(self.parts.handler, ghosts=ghosts)
 
     def made(self, localpart: str = "_ghost", **more: Any) -> NewAccount:
@@ -101,6 +102,26 @@ class RegisterTests(GhostCase):
         self.script.refuse("write", UsernameTaken())
         self.refused(UsernameTaken)
 
+    def test_takenElsewhere(self) -> None:
+        """A name of all users that a homeserver beside us has is taken, unless this very call has
+        taken it here."""
+        self.script.refuse("elsewhere", UsernameTaken())
+        self.refused(UsernameTaken, "shared", key="call")
+        self.refused(UsernameTaken, "shared")
+        user_id = UserID("shared", SERVER)
+        self.parts.names.made.add((key_of("bridge", user_id, "call"), user_id))
+        self.assertEqual(self.made("shared", key="call").user_id, user_id)
+
+    def test_addresses(self) -> None:
+        """The addresses that a service vouches for are brought to canonical form, or refused."""
+        given = (Threepid("email", "A@Mail.example", 1), Threepid("email", "a@mail.example", 2))
+        self.assertEqual(
+            self.made(threepids=given).threepids, (Threepid("email", "a@mail.example", 1),)
+        )
+        self.script.steps.clear()
+        self.refused(InvalidParam, threepids=(Threepid("email", "nonsense", 1),))
+        self.assertEqual(self.script.steps, [])
+
     def test_log(self) -> None:
         """One log line reports the ghost, without secrets."""
         with capturedLogs() as events:
@@ -109,6 +130,54 @@ class RegisterTests(GhostCase):
         self.assertEqual((event["user_id"], event["exclusive"]), (str(GHOST), True))
         for secret in ("pass", "ssap", "as token"):
             self.assertNotIn(secret, repr(event))
+
+
+class KeyTests(BridgeCase):
+    """A call with a key is idempotent."""
+
+    def ask_for(self, localpart: str, token: str = TOKEN, key: str = "call", **more: Any) -> Any:
+        asked = self.subsystem.handler.appservice_register(
+            localpart, Secret(token), key=key, **{"device": PHONE, **more}
+        )
+        return Deferred.fromCoroutine(asked)
+
+    def test_sameKey(self) -> None:
+        """The same call again finds its account and login; nothing more is written or logged."""
+        first = self.successResultOf(self.ask_for("_irc_alice"))
+        self.assertFalse(first.replayed)
+        before = self.counts()
+        with capturedLogs() as events:
+            again = self.successResultOf(self.ask_for("_irc_alice", device=DeviceRequest()))
+        self.assertTrue(again.replayed)
+        self.assertEqual((again.user_id, again.login), (first.user_id, first.login))
+        self.assertEqual(self.counts(), before)
+        self.assertEqual([event for event in events if "registered" in str(event)], [])
+
+    def test_otherAccounts(self) -> None:
+        """A key finds no account but the one that this service has made under this name with it:
+        not another name, nor another service's user, nor what a registration has made."""
+        made = [
+            self.successResultOf(self.ask_for("_irc_alice")),
+            self.successResultOf(self.ask_for("_irc_bob")),
+            self.successResultOf(self.ask_for("_other_alice", OTHER_TOKEN)),
+            self.successResultOf(self.ask_for("_open_alice")),
+            self.wait(self.subsystem.handler.register_user(key="call", localpart="alice")),
+            self.wait(self.subsystem.handler.register_user(key="other call", localpart="bob")),
+            self.successResultOf(self.ask_for("_open_bob", key="other call")),
+        ]
+        self.assertEqual(len({created.user_id for created in made}), len(made))
+        self.assertFalse(any(created.replayed for created in made))
+        for token, localpart, key in (
+            (OTHER_TOKEN, "_open_alice", "call"),
+            (TOKEN, "_irc_alice", "another call"),
+        ):
+            self.failureResultOf(self.ask_for(localpart, token, key), UsernameTaken)
+
+    def test_withoutAKey(self) -> None:
+        """Without a key a repeated call is another one."""
+        self.successResultOf(self.ask_for("_irc_alice"))
+        asked = self.subsystem.handler.appservice_register("_irc_alice", Secret(TOKEN))
+        self.failureResultOf(Deferred.fromCoroutine(asked), UsernameTaken)
 
 
 class ManyTests(BridgeCase):

@@ -125,7 +125,7 @@ class WriterContract(Contract):
     async def test_guest(self) -> None:
         """The same key again returns the same guest's token."""
         writer = self.writer()
-        terms = logins().terms(DeviceRequest(is_guest=True))
+        terms = logins().terms(DeviceRequest(), is_guest=True)
         new = new_account("key", "1", terms, is_guest=True)
         first = await writer.create_account(new)
         again = await writer.create_account(new)
@@ -169,7 +169,7 @@ class WriterContract(Contract):
     async def test_upgrade(self) -> None:
         """A guest becomes a user with a device of its own; a second upgrade is refused."""
         writer = self.writer()
-        terms = logins().terms(DeviceRequest(is_guest=True))
+        terms = logins().terms(DeviceRequest(), is_guest=True)
         await writer.create_account(new_account("guest", "1", terms, is_guest=True))
         created = await writer.create_account(new_account("user", "1", upgrades_guest=True))
         assert created.login is not None
@@ -182,7 +182,8 @@ class WriterContract(Contract):
         deduplication key are left out, the others start."""
         writer = self.writer()
         guest = (NewJob(kind="greet", dedup_key="greet 1"), NewJob(kind="count"))
-        await writer.create_account(new_account("guest", "1", is_guest=True, jobs=guest))
+        terms = logins().terms(DeviceRequest(), is_guest=True)
+        await writer.create_account(new_account("guest", "1", terms, is_guest=True, jobs=guest))
         self.assertEqual(self.started, ["greet", "count"])
         jobs = [NewJob(kind="greet", dedup_key="greet 1") for _ in range(2)]
         jobs += [NewJob(kind="count"), NewJob(kind="rooms", dedup_key="rooms 1")]

@@ -53,7 +53,6 @@ class TermsTests(SynchronousTestCase):
         for request in (
             DeviceRequest(device_id="a" * 513),
             DeviceRequest(display_name="a" * 101),
-            DeviceRequest(display_name="a" * 101, is_guest=True),
         ):
             self.assertRaises(InvalidParam, logins().terms, request)
 
@@ -91,14 +90,16 @@ class TermsTests(SynchronousTestCase):
     def test_guest(self) -> None:
         """A guest's login is for ``guest_device``, without expiry and without a refresh token,
         whatever is asked for and whatever lifetimes other tokens have."""
-        asked = DeviceRequest(device_id="MINE", wants_refresh_token=True, is_guest=True)
+        asked = DeviceRequest(device_id="MINE", wants_refresh_token=True)
         made = logins(nonrefreshable_access_token_lifetime_ms=MINUTE_MS)
-        self.assertEqual(made.terms(asked), LoginTerms(device_id="guest_device", is_guest=True))
+        self.assertEqual(
+            made.terms(asked, is_guest=True), LoginTerms(device_id="guest_device", is_guest=True)
+        )
 
     def test_guestWhereSessionsEnd(self) -> None:
         """If sessions must expire, there are no guests, whose tokens never do."""
         made = logins(session_lifetime_ms=MINUTE_MS)
-        self.assertRaises(Forbidden, made.terms, DeviceRequest(is_guest=True))
+        self.assertRaises(Forbidden, made.terms, DeviceRequest(), is_guest=True)
         self.assertFalse(made.terms(DeviceRequest()).is_guest)
 
 

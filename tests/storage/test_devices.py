@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from regsys.credentials.access_tokens import GuestTokens, TokenAuth
-from regsys.errors import AwaitingApproval, UnknownToken
+from regsys.errors import AwaitingApproval, InvalidParam, UnknownToken
 from regsys.interfaces import IAuth, IDevices
 from regsys.interfaces.internal import IExpiring
 from regsys.model import Login, NewDevice, Secret, UserID
@@ -87,10 +87,22 @@ class OwnDevices(Devices):
 
     async def test_guestsTokenIsNotStored(self: Any) -> None:
         """A guest that is registered again still has its device, and no row for a token."""
+        await self.users.create_account(account("1", "1", is_guest=True))
         for _ in range(2):
-            await self.register("guest", device_id="guest_device", is_guest=True)
+            guest = device("guest", "guest_device", is_guest=True)
+            await self.store.register(user("1"), guest)
         self.assertEqual(await self.rows("SELECT device_id FROM devices"), [("guest_device",)])
         self.assertEqual(await self.logins(), [])
+
+    async def test_guestOrUser(self: Any) -> None:
+        """No account gets a login of the other kind; its devices stay as they are."""
+        await self.register("of alice")
+        await self.users.create_account(account("guest", "1", is_guest=True))
+        before = await self.contents()
+        for name, terms in (("alice", {"is_guest": True}), ("1", {})):
+            with self.assertRaises(InvalidParam):
+                await self.store.register(user(name), device("new", **terms))
+        self.assertEqual(await self.contents(), before)
 
     async def test_awaitingApproval(self: Any) -> None:
         """A user who waits for approval gets no device."""

@@ -15,7 +15,7 @@ from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.new_account import AccountPlanner
 from regsys.config import RegistrationConfig, TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import Verdict
+from regsys.interfaces import IUserLookup, Verdict
 from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
 from regsys.model import (
     Created,
@@ -65,6 +65,7 @@ class Names:
     guest: Optional[UserID] = None
     number: int = 0
     asked: list[tuple[Any, ...]] = attr.field(factory=list)
+    made: set[tuple[Optional[str], UserID]] = attr.field(factory=set)
     server_name = SERVER
 
     async def check(
@@ -81,6 +82,9 @@ class Names:
         self.script.step("names")
         self.asked.append((localpart, guest_access_token, assigned_user_id, early, key))
         return self.guest
+
+    async def has_made(self, key: Optional[str], user_id: UserID) -> bool:
+        return (key, user_id) in self.made
 
     def check_not_reserved(self, user_id: UserID, allowed_appservice: Optional[str] = None) -> None:
         self.asked.append((user_id, allowed_appservice))
@@ -99,17 +103,21 @@ class Admission:
     script: Script
     verdict: Verdict = Verdict.ALLOW
     peeked: list[Optional[str]] = attr.field(factory=list)
+    taken: list[Optional[str]] = attr.field(factory=list)
+    judged: list[Registration] = attr.field(factory=list)
 
     async def peek(self, address: Optional[str]) -> None:
         self.peeked.append(address)
 
-    async def take(self, registration: Registration) -> None:
+    async def take(self, address: Optional[str]) -> None:
+        self.taken.append(address)
         self.script.step("take")
 
-    async def give_back(self, registration: Registration) -> None:
+    async def give_back(self, address: Optional[str]) -> None:
         self.script.step("give back")
 
     async def check_spam(self, registration: Registration) -> Verdict:
+        self.judged.append(registration)
         self.script.step("spam")
         return self.verdict
 
@@ -198,6 +206,7 @@ class HandlerParts:
     hasher: Hasher = attr.field(init=False)
     logins: Logins = attr.field(init=False)
     writer: Writer = attr.field(init=False)
+    users: Optional[IUserLookup] = None
     services: MemoryAppservices = attr.field(factory=MemoryAppservices)
     handler: RegistrationHandler = attr.field(init=False)
 
@@ -218,9 +227,13 @@ class HandlerParts:
             admission=self.admission,
             hasher=self.hasher,
             planner=AccountPlanner(
-                config=self.config, logins=self.logins, clock=self.clock, replay_window_ms=1000
+                config=self.config,
+                logins=self.logins,
+                jobs=JobPlanners(),
+                users=self.users,
+                clock=self.clock,
+                replay_window_ms=1000,
             ),
-            planners=JobPlanners(),
             writer=self.writer,
             ghosts=Ghosts(
                 services=self.services,

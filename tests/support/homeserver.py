@@ -214,8 +214,8 @@ class Homeserver:
     def new_account(self, localpart: str = "alice", **more: Any) -> NewAccount:
         """The account of a request in that session: each time with another device, as in
         production."""
-        request = DeviceRequest(wants_refresh_token=True, is_guest=more.get("is_guest", False))
-        terms = logins(self.clock).terms(request)
+        request = DeviceRequest(wants_refresh_token=True)
+        terms = logins(self.clock).terms(request, is_guest=more.get("is_guest", False))
         return new_account(
             "session",
             localpart,

@@ -96,7 +96,7 @@ class NameTests(NamedCase):
         """A name is free for the registration that has taken it, and for no other."""
         self.finish("bob@mail.example")
         maker = ThreepidNames(
-            names=self.subsystem.handler.names, config=ThreepidsConfig(name_from="email")
+            names=self.subsystem.handler._names, config=ThreepidsConfig(name_from="email")
         )
         validate_address = (Threepid("email", "bob@mail.example", 0),)
         for key, name in ((self.session[0], "bob-mail.example"), ("other", "bob-mail.example1")):

@@ -20,7 +20,7 @@ class DeleteTests(BindingCase):
 
     def test_provides(self) -> None:
         """It offers what a deactivation calls."""
-        provides(IAccountData, self.subsystem.handler.writer.deactivation.parts[-1])
+        provides(IAccountData, self.subsystem.handler._writer.deactivation.parts[-1])
 
     def test_unbound(self) -> None:
         """A deleted address is unbound wherever it was bound."""

@@ -79,6 +79,9 @@ def own_stores(
 async def handling(handler: regsys.RegistrationHandler, user_id: UserID) -> None:
     created = await handler.register_user(Registration(key="k", localpart="alice"))
     made: UserID = created.user_id
+    await handler.register_user(localpart="alice")
+    await handler.register_device("@alice:test.example", is_guest=None)
+    print(handler.names)  # error: attr-defined
     await handler.register_user("alice")  # error: arg-type
     await handler.register_device(user_id, 17)  # error: arg-type
     handler.register(made)  # error: attr-defined

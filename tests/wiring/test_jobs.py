@@ -83,7 +83,7 @@ class JobKindTests(SystemCase):
             auto_join_rooms=["#lobby:test.example"],
             mau_limit_reserved_threepids=[{"medium": "email", "address": "a@mail.example"}],
             email={"notif_from": "a@test.example", "enable_notifs": True},
-        ).handler.planners
+        ).handler._planner.jobs
         assert isinstance(planners, JobPlanners)
         for asked, expected in (
             (planners.for_all, [DirectoryNotice, AddressNotice]),

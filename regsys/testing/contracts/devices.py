@@ -6,9 +6,9 @@ from typing import Optional
 
 import attr
 
-from regsys.errors import UnknownToken, UserNotFound
+from regsys.errors import InvalidParam, UnknownToken, UserNotFound
 from regsys.interfaces import IAuth, IDevices
-from regsys.model import Login, Requester, Secret, UserID
+from regsys.model import GUEST_DEVICE_ID, Login, Requester, Secret, UserID
 from regsys.testing.contracts.case import (
     NEIGHBOUR,
     Contract,
@@ -139,6 +139,15 @@ class DevicesContract(Contract):
         rule = "register: UserNotFound for a deactivated user, and no device"
         await self.refusal(UserNotFound, devices.register(gone, device("token")), rule)
         await self.owned(auth, login("token"), None, rule)
+
+    async def test_guestsLoginOfAUser(self) -> None:
+        """A guest's login is refused for a user's account, and its token is nobody's."""
+        devices, auth = await self.beside_others()
+        alice = await value_of(self.add_user("alice"))
+        guests = device("guest", GUEST_DEVICE_ID, is_guest=True)
+        rule = "register: InvalidParam for a guest's login of a user's account, and no device"
+        await self.refusal(InvalidParam, devices.register(alice, guests), rule)
+        await self.owned(auth, login("guest"), None, rule)
 
 
 class AuthContract(Contract):
