@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
-from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
+from regsys.errors import (
+    RegistrationError,
+    ThreepidInUse,
+    UnknownToken,
+    UsernameTaken,
+    UserNotFound,
+)
 from regsys.interfaces import (
     IAccountStoreWithDevices,
 )
@@ -57,6 +64,19 @@ class HomeserverContract(KeptFields):
         await self.requester(parts, new, user("1"), "an upgraded guest's new token is a user's")
         await parts.register(upgrade("user", "1", device=device("new")))
         rule = "an upgrade that is repeated with its key ends no token of the user's"
+        await self.requester(parts, new, user("1"), rule)
+
+    async def test_guestsLoginAgain(self) -> None:
+        """A guest's login that is registered once more after the upgrade, as by a client that
+        repeats its request late, stays nobody's, and ends no token of the user's."""
+        parts = await self.beside_others()
+        old = self.guest_device(user("1"), "1")
+        await self.registered(parts, "1", is_guest=True, device=old)
+        new = await parts.register(upgrade("user", "1", device=device("new")))
+        with contextlib.suppress(RegistrationError):  # it may be refused, too
+            await parts.devices.register(user("1"), old)
+        rule = "register: a guest's login is nobody's once the guest has become a user"
+        await self.requester(parts, old.login, None, rule)
         await self.requester(parts, new, user("1"), rule)
 
     async def test_refusedUpgrade(self) -> None:
