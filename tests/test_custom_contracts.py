@@ -41,10 +41,8 @@ from regsys.testing.contracts import (
     SmsSenderContract,
     StageContract,
     ValidationMailsContract,
-    account,
-    user,
 )
-from regsys.testing.contracts.case import NOW_MS, SERVER
+from regsys.testing.contracts.case import NOW_MS, SERVER, account, user
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.stages import DelegatedMsisdnStage, EmailIdentityStage, MsisdnStage
 from regsys.threepids.validation_mail import Mails, ValidationMailSender

@@ -26,10 +26,8 @@ from regsys.testing.contracts import (
     StageContract,
     ThreepidStoreContract,
     UserLookupContract,
-    account,
-    device,
-    user,
 )
+from regsys.testing.contracts.case import account, device, user
 
 
 class StoreCase(TestCase):
