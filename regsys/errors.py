@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Optional
 # What homeservers raise and catch. The others reach clients, and may change.
 __all__ = [
     "AwaitingApproval",
+    "BadJSON",
     "Forbidden",
     "InvalidParam",
     "InvalidUsername",

@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 import attr
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
 
 from regsys.credentials.access_tokens import GuestTokens, TokenAuth
 from regsys.errors import RoomRefused
@@ -15,6 +16,7 @@ from regsys.interfaces import (
     IAppservices,
     IAuth,
     IDevices,
+    IFollower,
     IPushers,
     IRequestSigner,
     IRooms,
@@ -22,7 +24,16 @@ from regsys.interfaces import (
     IUserDirectory,
 )
 from regsys.interfaces.internal import ILimiter
-from regsys.model import FoundRoom, NewAccount, NewRoom, Pusher, Requester, Secret, UserID
+from regsys.model import (
+    AccountFacts,
+    FoundRoom,
+    NewAccount,
+    NewRoom,
+    Pusher,
+    Requester,
+    Secret,
+    UserID,
+)
 from regsys.rate_limit import LeakyBuckets
 from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
@@ -42,6 +53,7 @@ from regsys.testing.contracts import (
     AppservicesContract,
     AuthContract,
     DevicesContract,
+    FollowerContract,
     HomeserverContract,
     HomeserverParts,
     PushersContract,
@@ -264,3 +276,26 @@ class BucketsTests(LimiterContract, TestCase):
 class SignerTests(RequestSignerContract, TestCase):
     def make(self) -> IRequestSigner:
         return Signer()
+
+
+@implementer(IFollower)
+class Once:
+    """Welcomes each user once."""
+
+    name = "once"
+
+    def __init__(self) -> None:
+        self.welcomed: list[UserID] = []
+
+    async def registered(self, user_id: UserID, facts: AccountFacts) -> None:
+        if user_id not in self.welcomed:
+            self.welcomed.append(user_id)
+
+
+class FollowerTests(FollowerContract, TestCase):
+    def make(self) -> IFollower:
+        self.follower = Once()
+        return self.follower
+
+    def effects(self, user_id: UserID) -> int:
+        return self.follower.welcomed.count(user_id)

@@ -41,10 +41,8 @@ from regsys.testing.contracts import (
     SmsSenderContract,
     StageContract,
     ValidationMailsContract,
-    account,
-    user,
 )
-from regsys.testing.contracts.case import NOW_MS, SERVER
+from regsys.testing.contracts.case import NOW_MS, SERVER, account, user
 from regsys.testing.database import memory_database
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.stages import DelegatedMsisdnStage, EmailIdentityStage, MsisdnStage

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.interface import InterfaceClass
 
 import regsys
-from regsys.interfaces import homeserver, internal
+from regsys.interfaces import IAccountStoreWithDevices, homeserver, internal
 from regsys.interfaces import hooks as custom
 from regsys.testing import contracts
 from regsys.wiring import embedded
@@ -59,8 +59,7 @@ class InterfaceTests(SynchronousTestCase):
         folder = Path(contracts.__file__).parent
         source = "".join(path.read_text() for path in folder.glob("*.py"))
         for interface in interfaces_of(homeserver) | interfaces_of(custom):
-            # A store with devices has no further method: HomeserverContract is about it.
-            if interface is not homeserver.IAccountStoreWithDevices:
+            if interface is not IAccountStoreWithDevices:  # HomeserverContract is about this one
                 self.assertIn(f"provides({interface.__name__}, ", source)
 
     def test_internal(self) -> None:

@@ -23,18 +23,15 @@ from zope.interface import implementer
 
 import regsys
 from regsys.errors import (
-    AwaitingApproval,
     BadJSON,
-    LoginFailed,
     MissingParam,
     RegistrationError,
     StageFailed,
     UnknownToken,
-    UserDeactivated,
 )
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IStage, StageContext
-from regsys.model import Client, Secret, UIASession, User, UserID
+from regsys.model import Secret, UIASession, UserID
 
 PASSWORD = "m.login.password"  # noqa: S105
 
@@ -92,8 +89,12 @@ class Homeserver:
         body = call.object()
         if required(body, "type") != PASSWORD:
             raise RegistrationError("This way of logging in is not on offer here.")
-        password = Secret(required(body, "password"))
-        user = await self.check_password(body.get("identifier"), password, call.client)
+        identifier, password = body.get("identifier"), Secret(required(body, "password"))
+        if not isinstance(identifier, dict):
+            raise MissingParam("'identifier' is missing.")
+        passwords = self.registration.passwords
+        assert passwords is not None  # there is ``users``
+        user = await passwords.check(identifier, password, call.client)
         await self.registration.blocking.check_login(user)
         login = await self.registration.handler.register_device(
             user.user_id,
@@ -109,20 +110,6 @@ class Homeserver:
             left_ms = login.terms.valid_until_ms - int(self.clock.seconds() * 1000)
             answer["expires_in_ms"] = max(0, left_ms)
         return Reply(answer)
-
-    async def check_password(self, identifier: Any, password: Secret, client: Client) -> User:
-        if not isinstance(identifier, dict):
-            raise MissingParam("'identifier' is missing.")
-        user = await self.store.find(required(identifier, "user"))
-        stored = user.password_hash if user else None
-        fits = await self.registration.handler.hasher.verify(password, stored)
-        if user is None or not fits:
-            raise LoginFailed()
-        if user.deactivated:
-            raise UserDeactivated()
-        if not user.approved:
-            raise AwaitingApproval()
-        return user
 
     async def log_out(self, call: Call) -> Reply:
         requester = await requester_of(self.registration, call)
@@ -220,7 +207,7 @@ class Page(Resource):
             body = await self.answer(request)
         except RegistrationError as refused:
             request.setResponseCode(refused.status)
-            body = {"errcode": refused.errcode, "error": refused.text, **refused.extra}
+            body = refused.body
         request.setHeader(b"Content-Type", b"application/json")
         request.write(json.dumps(body).encode())
         request.finish()

@@ -287,7 +287,7 @@ def _columns(new: NewAccount) -> Mapping[str, Any]:
         "approved": new.approved,
         "shadow_banned": new.shadow_banned,
         "appservice_id": new.appservice_id,
-        "extra": json.dumps(getattr(new, "extra", {})),
+        "extra": json.dumps(new.extra),
     }
 
 

@@ -26,10 +26,8 @@ from regsys.testing.contracts import (
     StageContract,
     ThreepidStoreContract,
     UserLookupContract,
-    account,
-    device,
-    user,
 )
+from regsys.testing.contracts.case import account, device, user
 
 
 class StoreCase(TestCase):
@@ -103,11 +101,12 @@ class HomeserverTests(StoreCase, HomeserverContract):
         return (await self.store.devices_of(user_id))[device_id]
 
     async def stored(self, user_id: UserID) -> Mapping[str, Any]:
-        account = await self.store.find(user_id.localpart)
+        found = await self.store.find(user_id.localpart)
+        assert found is not None
         display_name, extra = await self.store.profile_of(user_id)
         threepids = await self.store.of_user(user_id)
         more = {"display_name": display_name, "extra": extra, "threepids": threepids}
-        return {**attr.asdict(account, recurse=False), **more}
+        return {**attr.asdict(found, recurse=False), **more}
 
 
 class DoorCodeTests(StageContract, TestCase):

@@ -5,7 +5,7 @@ The suites are in ``regsys.testing.contracts``; docs/embedding.md shows how to r
 """
 
 from regsys.testing import contracts
-from regsys.testing.client import Answer, Client
+from regsys.testing.client import Client
 from regsys.testing.fakes import (
     MemoryAccounts,
     MemoryActiveUsers,
@@ -22,7 +22,6 @@ from regsys.testing.rooms import MemoryRoom, MemoryRooms
 from regsys.testing.system import config, embedded, memory_process, standalone
 
 __all__ = [
-    "Answer",
     "Client",
     "MemoryAccounts",
     "MemoryActiveUsers",

@@ -120,7 +120,8 @@ _DEVICES = [
     ("SET token_hash = excluded.token_hash, valid", "SET valid"),
     ("SET token_hash", "SET display_name = excluded.display_name, token_hash"),
     ("excluded.token_hash, valid_until_ms = excluded.valid_until_ms", "excluded.token_hash"),
-    ("    _lock(txn, user_id)\n    # A device has", "    # A device has"),
+    ("if _lock(txn, user_id) != login.terms.is_guest:", "if False:"),
+    ("if _lock(txn, user_id) != login.terms.is_guest:", "if _lock(txn, user_id) is None:"),
     (
         "SET deactivated = FALSE WHERE user_id = ? AND NOT deactivated",
         "SET deactivated = FALSE WHERE user_id = ?",

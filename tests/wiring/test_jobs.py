@@ -95,7 +95,7 @@ class JobKindTests(SystemCase):
         """Each follower is a planner for all accounts, and a kind of job."""
         plain = self.subsystem.jobs.kinds
         self.system(hooks=self.hooks(followers=[Ledger(), Ledger("mail")]))
-        planners = self.subsystem.handler.planners
+        planners = self.subsystem.handler._planner.jobs
         assert isinstance(planners, JobPlanners)
         kinds = [item.kind for item in planners.for_all if isinstance(item, FollowerNotice)]
         self.assertEqual(kinds, ["tell_follower:ledger", "tell_follower:mail"])

@@ -5,17 +5,17 @@
             return MyStore(...)
 
 docs/embedding.md has a table of the interfaces and their suites. HomeserverContract is for what
-spans several of them. ``account``, ``upgrade``, ``device``, ``login`` and ``user`` make the values
-that the suites use; use them in your own tests, too. The helpers that a suite asks you for may be
-plain functions, coroutines, or return Deferreds.
+spans several of them. ``regsys.testing.contracts.case`` has what makes the values that the suites
+use, for your own tests, too: ``user``, ``account``, ``upgrade``, ``device`` and ``login``. The
+helpers that a suite asks you for may be plain functions, coroutines, or return Deferreds.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
 from regsys.testing.contracts.activity import MonthlyActiveUsersContract
 from regsys.testing.contracts.appservices import AppservicesContract
 from regsys.testing.contracts.blocking import BlockingContract
-from regsys.testing.contracts.case import Contract, account, device, login, upgrade, user
 from regsys.testing.contracts.devices import AuthContract, DevicesContract
+from regsys.testing.contracts.followers import FollowerContract
 from regsys.testing.contracts.homeserver import HomeserverContract
 from regsys.testing.contracts.homeserver_case import HomeserverParts
 from regsys.testing.contracts.messages import SmsSenderContract, ValidationMailsContract
@@ -31,8 +31,8 @@ __all__ = [
     "AppservicesContract",
     "AuthContract",
     "BlockingContract",
-    "Contract",
     "DevicesContract",
+    "FollowerContract",
     "HomeserverContract",
     "HomeserverParts",
     "MonthlyActiveUsersContract",
@@ -45,9 +45,4 @@ __all__ = [
     "UserDirectoryContract",
     "UserLookupContract",
     "ValidationMailsContract",
-    "account",
-    "device",
-    "login",
-    "upgrade",
-    "user",
 ]

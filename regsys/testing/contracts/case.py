@@ -1,4 +1,9 @@
-"""What the contract suites share: their base class, and the values that they use."""
+"""What the contract suites share: their base class, and the values that they use.
+
+For your own tests, too: ``user(localpart)``, ``account(key, localpart)``, ``upgrade(key,
+localpart)`` (a guest becomes a user), ``device(name, device_id)`` and ``login(name, device_id)``,
+all on the server SERVER at the time NOW_MS.
+"""
 
 from __future__ import annotations
 

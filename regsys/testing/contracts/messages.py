@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from email.message import EmailMessage
 from typing import Any, Sequence
+from unittest import SkipTest
 
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SkipTest
 
 from regsys.errors import SmsRefused
 from regsys.interfaces import ISmsSender, IValidationMails
