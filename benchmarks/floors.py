@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
 from regsys.storage.dialects import PostgreSQL, SQLite
 from regsys.storage.users import UserStore
-from regsys.testing import inline_database
+from regsys.testing.database import inline_database
 
 ROUNDS = 4
 

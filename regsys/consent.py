@@ -21,8 +21,10 @@ from regsys.errors import (
     Forbidden,
     UserNotFound,
 )
-from regsys.interfaces import IAccountStore, IJobPlanner, IStage, StageContext, StagePage
-from regsys.model import NewJob, UIASession, UserID
+from regsys.interfaces import IAccountStore, IStage, StageContext, StagePage
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import UIASession, UserID
+from regsys.model.jobs import NewJob
 from regsys.storage.consents import ConsentStore
 from regsys.uia.stage_types import TERMS
 

@@ -19,7 +19,8 @@ from twisted.logger import Logger
 from regsys import clock
 from regsys.errors import RegistrationError
 from regsys.metrics import Metrics
-from regsys.model import JOB_LEASE_MS, JOB_LONGEST_WAIT_MS, Job, NewJob
+from regsys.model import JOB_LEASE_MS
+from regsys.model.jobs import JOB_LONGEST_WAIT_MS, Job, NewJob
 from regsys.storage.jobs import JobStore
 
 log = Logger()

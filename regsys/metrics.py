@@ -6,7 +6,8 @@ from typing import Optional, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 
-from regsys.model import Backlog, NewAccount, NewDevice, UserID
+from regsys.model import NewAccount, NewDevice, UserID
+from regsys.model.jobs import Backlog
 
 # send_attempt up to this value has a label of its own.
 MOST_ATTEMPTS = 5

@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from regsys.errors import LimitExceeded
-from regsys.interfaces import IConcurrencyLimiter, ILimiter
+from regsys.interfaces.internal import IConcurrencyLimiter, ILimiter
 from regsys.model.networks import WHOLE_SITE, site_key
 
 # retry_after_ms of a limit that never refills.

@@ -15,16 +15,11 @@ from regsys.errors import (
     StageFailed,
     TokenNotFound,
 )
-from regsys.interfaces import ILimiter, IStage, StageContext, StagePage
+from regsys.interfaces import IStage, StageContext, StagePage
+from regsys.interfaces.internal import ILimiter
 from regsys.json_body import MAX_INTEGER
-from regsys.model import (
-    TOKENS_A_PAGE,
-    USES_A_PAGE,
-    RegistrationToken,
-    TokenUse,
-    UIASession,
-    token_text,
-)
+from regsys.model import UIASession, token_text
+from regsys.model.registration_tokens import TOKENS_A_PAGE, USES_A_PAGE, RegistrationToken, TokenUse
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.uia.stage_types import REGISTRATION_TOKEN
 

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.callbacks import SpamChecks, ThreepidRules
 from regsys.errors import Unavailable
-from regsys.interfaces import IThreepidRules, Verdict
+from regsys.interfaces import Verdict
+from regsys.interfaces.internal import IThreepidRules
 from regsys.model import Client, Registration, Threepid
 from regsys.testing import provides
 

@@ -15,10 +15,13 @@ from regsys.config import TermsConfig
 from regsys.config.terms import Policy, PolicyText
 from regsys.consent import Consents, policies_json
 from regsys.errors import Forbidden, UserNotFound
-from regsys.model import Consent, NewJob, Secret, UserID
+from regsys.model import Secret, UserID
+from regsys.model.accounts import Consent
+from regsys.model.jobs import NewJob
 from regsys.storage.consents import ConsentStore
-from regsys.testing import MemoryAccounts, memory_database
+from regsys.testing import MemoryAccounts
 from regsys.testing.contracts.case import SERVER, account, user
+from regsys.testing.database import memory_database
 
 BASE = "https://hs.example/deep/"
 KEY = "the key"

@@ -15,13 +15,13 @@ from regsys.interfaces import (
     IAppservices,
     IAuth,
     IDevices,
-    ILimiter,
     IPushers,
     IRequestSigner,
     IRooms,
     IThreepidStore,
     IUserDirectory,
 )
+from regsys.interfaces.internal import ILimiter
 from regsys.model import FoundRoom, NewAccount, NewRoom, Pusher, Requester, Secret, UserID
 from regsys.rate_limit import LeakyBuckets
 from regsys.storage.devices import DeviceStore
@@ -36,7 +36,6 @@ from regsys.testing import (
     MemoryRoom,
     MemoryRooms,
     MemoryThreepids,
-    memory_database,
 )
 from regsys.testing.contracts import (
     AccountStoreContract,
@@ -54,6 +53,7 @@ from regsys.testing.contracts import (
 from regsys.testing.contracts.appservices import BRIDGE, CONTESTED, ITS_NAME, OTHER, SHARED
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, device, login, user
 from regsys.testing.contracts.homeserver_fields import NOT_OF_AN_ACCOUNT, some_value
+from regsys.testing.database import memory_database
 from tests.contracts.limits import BURST_COUNT, PER_SECOND, LimiterContract
 from tests.support.bindings import Signer
 

@@ -35,7 +35,7 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.storage.validations import ValidationStore
-from regsys.testing import MemoryAccounts, MemoryActiveUsers, config, memory_database
+from regsys.testing import MemoryAccounts, MemoryActiveUsers, config
 from regsys.testing.contracts import (
     BlockingContract,
     SmsSenderContract,
@@ -43,6 +43,7 @@ from regsys.testing.contracts import (
     ValidationMailsContract,
 )
 from regsys.testing.contracts.case import NOW_MS, SERVER, account, user
+from regsys.testing.database import memory_database
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.stages import DelegatedMsisdnStage, EmailIdentityStage, MsisdnStage
 from regsys.threepids.validation_mail import Mails, ValidationMailSender

@@ -11,8 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.storage.dialects import SQLite
 from regsys.storage.users import UserStore
-from regsys.testing import inline_database, standalone
+from regsys.testing import standalone
 from regsys.testing.contracts.case import account
+from regsys.testing.database import inline_database
 from tests.support import invariants
 from tests.support.client import V3, Client
 from tests.support.databases import OnPostgreSQL

@@ -12,10 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.errors import Unavailable
 from regsys.jobs import PLACES, POLL_S, HeldJobs, JobRunner, wait_ms
 from regsys.metrics import Metrics
-from regsys.model import JOB_LEASE_MS, JOB_LONGEST_WAIT_MS, Job, NewJob
+from regsys.model import JOB_LEASE_MS
+from regsys.model.jobs import JOB_LONGEST_WAIT_MS, Job, NewJob
 from regsys.storage import jobs
 from regsys.storage.jobs import JobStore
-from regsys.testing import memory_database
+from regsys.testing.database import memory_database
 
 KIND = "greet"
 KINDS = (KIND, "mail", "room")

@@ -27,9 +27,9 @@ from regsys.model import (
     Secret,
     User,
     UserID,
-    Validation,
     ValidationMail,
 )
+from regsys.model.threepids import Validation
 from regsys.testing import MemoryMails, config
 from regsys.threepids.validation_tokens import ValidationTokens
 from regsys.uia.sessions import Auth

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.config import ConfigError, parse
 from regsys.errors import MailDeferred, MailRefused
 from regsys.interfaces import IValidationMails
-from regsys.model import Mail, MailPurpose, ValidationMail
+from regsys.model import MailPurpose, ValidationMail
+from regsys.model.threepids import Mail
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.email_message import EnvelopeAddress, MessageBuilder
 from regsys.testing import provides

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.errors import Unavailable
 from regsys.jobs import POLL_S
 from regsys.metrics import Metrics
-from regsys.model import Backlog, LoginTerms, NewDevice, NewJob
+from regsys.model import LoginTerms, NewDevice
+from regsys.model.jobs import Backlog, NewJob
 from regsys.storage.jobs import JobStore
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
 from regsys.testing.contracts.case import account, device, user

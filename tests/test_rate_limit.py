@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import rate_limit
 from regsys.errors import LimitExceeded
-from regsys.interfaces import IConcurrencyLimiter, ILimiter
+from regsys.interfaces.internal import IConcurrencyLimiter, ILimiter
 from regsys.model.networks import address_key
 from regsys.rate_limit import (
     NEVER_MS,

@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import InvalidParam, TokenNotFound
 from regsys.json_body import MAX_INTEGER
-from regsys.model import RegistrationToken
+from regsys.model.registration_tokens import RegistrationToken
 from regsys.registration_tokens import ALPHABET, PLAIN, TRIES, RegistrationTokens
 from regsys.storage.registration_tokens import RegistrationTokenStore
-from regsys.testing import memory_database
+from regsys.testing.database import memory_database
 
 NOW_S = 1_700_000_000
 NOW_MS = NOW_S * 1000

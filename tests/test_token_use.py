@@ -13,19 +13,12 @@ from regsys.config import TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins, Refresher, TokenAuth
 from regsys.errors import UnknownToken
 from regsys.interfaces import IAuth
-from regsys.model import (
-    DeviceRequest,
-    Login,
-    NewAccount,
-    NewDevice,
-    Requester,
-    Secret,
-    StoredLogin,
-    UserID,
-)
+from regsys.model import DeviceRequest, Login, NewAccount, NewDevice, Requester, Secret, UserID
+from regsys.model.devices import StoredLogin
 from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
-from regsys.testing import memory_database, provides
+from regsys.testing import provides
+from regsys.testing.database import memory_database
 
 ALICE = UserID("alice", "s.example")
 GUEST = UserID("42", "s.example")

@@ -9,7 +9,8 @@ from typing import Any, Callable, Mapping
 
 import attr
 
-from regsys.model import Login, LoginTerms, NewAccount, NewDevice, NewJob, Threepid, UserID
+from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Threepid, UserID
+from regsys.model.jobs import NewJob
 
 # Makes a login anew from its user, its terms and its account's key: ``Logins.issue``.
 Issue = Callable[[UserID, LoginTerms, str], Login]

@@ -11,7 +11,8 @@ from zope.interface import implementer
 from regsys.callbacks.registration import SpamChecks
 from regsys.callbacks.threepids import ThreepidChanges
 from regsys.errors import LimitExceeded, ThreepidDenied
-from regsys.interfaces import IBlocking, ILimiter, IThreepidRules, Verdict
+from regsys.interfaces import IBlocking, Verdict
+from regsys.interfaces.internal import ILimiter, IThreepidRules
 from regsys.model import Registration, Threepid, User, UserID
 
 # For the log: the client must not learn the reason.

@@ -20,15 +20,8 @@ from regsys.errors import (
     UsernameReserved,
 )
 from regsys.interfaces import IAppservices
-from regsys.model import (
-    MAX_USER_ID_BYTES,
-    Appservice,
-    DeviceRequest,
-    NewAccount,
-    NewDevice,
-    Secret,
-    UserID,
-)
+from regsys.model import Appservice, DeviceRequest, NewAccount, NewDevice, Secret, UserID
+from regsys.model.identity import MAX_USER_ID_BYTES
 
 NOT_ITS_NAME = "This user name is not one of this application service's."
 

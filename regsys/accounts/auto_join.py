@@ -13,8 +13,10 @@ from zope.interface import implementer
 from regsys.config import RoomsConfig
 from regsys.config.rooms import PUBLIC
 from regsys.errors import RoomRefused, RoomTaken
-from regsys.interfaces import IJobPlanner, IRooms, IUserLookup
-from regsys.model import FoundRoom, Job, NewAccount, NewJob, NewRoom, User, UserID
+from regsys.interfaces import IRooms, IUserLookup
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import FoundRoom, NewAccount, NewRoom, User, UserID
+from regsys.model.jobs import Job, NewJob
 from regsys.storage.server_state import ServerStateStore
 
 AUTO_JOIN = "auto_join"

@@ -7,7 +7,7 @@ from typing import Sequence
 
 import attr
 
-from regsys.interfaces import IAccountData
+from regsys.interfaces.internal import IAccountData
 from regsys.model import UserID
 
 

@@ -25,24 +25,11 @@ from regsys.accounts.post_registration import PostRegistration
 from regsys.accounts.writer import OnCreated, OnLoggedIn
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import RegistrationError, Unavailable, UserNotFound
-from regsys.interfaces import (
-    IAccountStore,
-    IDevices,
-    IJobPlanner,
-    IRegistrationWriter,
-)
-from regsys.model import (
-    Created,
-    Job,
-    Login,
-    LoginTerms,
-    NewAccount,
-    NewDevice,
-    NewJob,
-    Outcome,
-    Secret,
-    UserID,
-)
+from regsys.interfaces import IAccountStore, IDevices
+from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
+from regsys.model import Created, Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
+from regsys.model.accounts import Outcome
+from regsys.model.jobs import Job, NewJob
 from regsys.model.token_text import token_hash
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 

@@ -6,8 +6,8 @@ import attr
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from regsys.interfaces import IExpiring
-from regsys.model import SEEN_AGAIN_MS
+from regsys.interfaces.internal import IExpiring
+from regsys.model.accounts import SEEN_AGAIN_MS
 from regsys.storage.guests import GuestStore
 
 log = Logger()

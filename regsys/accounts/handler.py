@@ -15,18 +15,19 @@ from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.usernames import Usernames
 from regsys.credentials.hashing import HashingPool
 from regsys.errors import NoFreeName, UsernameTaken
-from regsys.interfaces import IJobPlanner, IRegistrationWriter, Verdict
+from regsys.interfaces import Verdict
+from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
 from regsys.model import (
     Created,
     DeviceRequest,
     Login,
     NewAccount,
-    Outcome,
     Registration,
     Secret,
     Threepid,
     UserID,
 )
+from regsys.model.accounts import Outcome
 from regsys.storage.sessions import SessionStore
 
 log = Logger()

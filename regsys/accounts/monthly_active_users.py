@@ -18,17 +18,11 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import RegistrationError
-from regsys.interfaces import IAuth, IJobPlanner, IMonthlyActiveUsers
-from regsys.model import (
-    SEEN_AGAIN_MS,
-    Job,
-    NewAccount,
-    NewDevice,
-    NewJob,
-    Requester,
-    Secret,
-    UserID,
-)
+from regsys.interfaces import IAuth, IMonthlyActiveUsers
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import NewAccount, NewDevice, Requester, Secret, UserID
+from regsys.model.accounts import SEEN_AGAIN_MS
+from regsys.model.jobs import Job, NewJob
 from regsys.storage.monthly_active_users import ActivityStore
 
 log = Logger()

@@ -9,8 +9,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
 from regsys.consent import Consents
-from regsys.interfaces import IJobPlanner
-from regsys.model import Job, NewJob, UserID
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import UserID
+from regsys.model.jobs import Job, NewJob
 from regsys.storage.jobs import JobStore
 
 

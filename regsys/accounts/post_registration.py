@@ -11,19 +11,12 @@ from twisted.logger import Logger
 from regsys import clock
 from regsys.consent import Consents
 from regsys.errors import InvalidParam, ThreepidInUse, UnknownToken, UserNotFound
-from regsys.interfaces import IAccountStore, IAuth, IJobPlanner, IThreepidStore
+from regsys.interfaces import IAccountStore, IAuth, IThreepidStore
+from regsys.interfaces.internal import IJobPlanner
 from regsys.json_body import MAX_INTEGER
-from regsys.model import (
-    Login,
-    LoginTerms,
-    NewAccount,
-    NewDevice,
-    NewJob,
-    Secret,
-    Threepid,
-    UserID,
-    masked,
-)
+from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Secret, Threepid, UserID
+from regsys.model.identity import masked
+from regsys.model.jobs import NewJob
 from regsys.storage.jobs import JobStore
 from regsys.threepids.addresses import canonical_threepid
 from regsys.threepids.changes import held_key

@@ -7,8 +7,10 @@ from typing import Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IJobPlanner, IPushers, IUserDirectory, IUserLookup
-from regsys.model import Job, NewAccount, NewJob, Pusher, UserID
+from regsys.interfaces import IPushers, IUserDirectory, IUserLookup
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import NewAccount, Pusher, UserID
+from regsys.model.jobs import Job, NewJob
 
 TELL_DIRECTORY = "tell_user_directory"
 ADD_PUSHER = "add_email_pusher"

@@ -21,7 +21,8 @@ from regsys.errors import (
     UsernameTaken,
 )
 from regsys.interfaces import IAccountStore, IAppservices, IAuth
-from regsys.model import MAX_USER_ID_BYTES, Secret, UserID
+from regsys.model import Secret, UserID
+from regsys.model.identity import MAX_USER_ID_BYTES
 
 ALLOWED = frozenset(string.ascii_lowercase + string.digits + "._=-/+")
 # After so many numbers in a row that are taken or reserved, a namespace must reserve them all.

@@ -10,8 +10,11 @@ from zope.interface import implementer
 from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.post_registration import PostRegistration
 from regsys.credentials.access_tokens import Logins
-from regsys.interfaces import IDevices, IRegistrationWriter
-from regsys.model import Created, Login, NewAccount, NewDevice, NewJob, Outcome, Secret, UserID
+from regsys.interfaces import IDevices
+from regsys.interfaces.internal import IRegistrationWriter
+from regsys.model import Created, Login, NewAccount, NewDevice, Secret, UserID
+from regsys.model.accounts import Outcome
+from regsys.model.jobs import NewJob
 from regsys.storage.users import Also, UserStore
 
 # Called with each account that was made, not with those that a repeated key finds.

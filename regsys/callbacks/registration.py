@@ -7,7 +7,8 @@ from typing import Any, Awaitable, Callable, Optional, Union
 from zope.interface import implementer
 
 from regsys.callbacks.base import CallbackList
-from regsys.interfaces import IThreepidRules, Verdict
+from regsys.interfaces import Verdict
+from regsys.interfaces.internal import IThreepidRules
 from regsys.model import Registration
 
 # check_registration_for_spam(email_threepid, username, request_info, auth_provider_id): the

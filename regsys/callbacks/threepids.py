@@ -11,7 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys.callbacks.base import CallbackList, Hook, log
 from regsys.errors import ThreepidChangeRefused, Unavailable
-from regsys.model import Binding, UserID
+from regsys.model import UserID
+from regsys.model.identity_server_bindings import Binding
 
 # check_user_third_party_identifier(user_id, medium, address, adding): before an address is added to
 # an account, or removed. Returns None to allow it, else (errcode, sentence for the user), with None

@@ -7,7 +7,7 @@ from typing import Awaitable, Callable, Mapping
 
 from regsys.cli.times import utc
 from regsys.errors import JobNotFound
-from regsys.model import WaitingJob
+from regsys.model.jobs import WaitingJob
 from regsys.storage.jobs import JobStore
 
 

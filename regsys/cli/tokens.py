@@ -8,7 +8,7 @@ from typing import Any, Awaitable, Callable, Mapping
 from regsys.cli.times import utc
 from regsys.config.values import duration_ms
 from regsys.errors import InvalidParam
-from regsys.model import RegistrationToken
+from regsys.model.registration_tokens import RegistrationToken
 from regsys.registration_tokens import RegistrationTokens
 
 

@@ -22,7 +22,8 @@ from regsys.errors import (
     UserNotFound,
 )
 from regsys.interfaces import IAccountStore, IAppservices, IBlocking, IUserLookup
-from regsys.model import Appservice, Created, LoggedIn, Requester, Secret, Threepid, UserID
+from regsys.model import Appservice, Created, Requester, Secret, Threepid, UserID
+from regsys.model.devices import LoggedIn
 from regsys.storage.devices import DeviceStore
 
 APPLICATION_SERVICE = "m.login.application_service"

@@ -15,7 +15,8 @@ from regsys.errors import (
     LoginFailed,
     UserDeactivated,
 )
-from regsys.interfaces import ILimiter, IThreepidStore, IUserLookup
+from regsys.interfaces import IThreepidStore, IUserLookup
+from regsys.interfaces.internal import ILimiter
 from regsys.model import Secret, User
 from regsys.threepids.addresses import CANONICAL, MSISDN, canonical_msisdn
 

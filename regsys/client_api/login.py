@@ -13,7 +13,8 @@ from regsys.config import PasswordsConfig
 from regsys.credentials.access_tokens import parse_device_request
 from regsys.errors import UnknownLoginType
 from regsys.interfaces import IBlocking
-from regsys.model import Client, LoggedIn, Secret
+from regsys.model import Client, Secret
+from regsys.model.devices import LoggedIn
 
 
 @attr.frozen(kw_only=True)

@@ -11,7 +11,8 @@ import attr
 from regsys.accounts.usernames import Usernames
 from regsys.config import ThreepidsConfig
 from regsys.errors import UsernameReserved, UsernameTaken
-from regsys.model import MAX_USER_ID_BYTES, Registration, Threepid
+from regsys.model import Registration, Threepid
+from regsys.model.identity import MAX_USER_ID_BYTES
 
 # If a name is taken with all of these suffixes, a generated number is as good a name.
 SUFFIXES = 1000

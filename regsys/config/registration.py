@@ -7,7 +7,8 @@ from typing import Optional
 import attr
 
 from regsys.config.values import DAY_MS, Reader
-from regsys.model import UNREAL_USER_TYPES, Secret
+from regsys.model import Secret
+from regsys.model.accounts import UNREAL_USER_TYPES
 
 
 @attr.frozen(kw_only=True)

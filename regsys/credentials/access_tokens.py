@@ -20,10 +20,10 @@ from regsys.model import (
     LoginTerms,
     Requester,
     Secret,
-    StoredLogin,
     UserID,
     token_text,
 )
+from regsys.model.devices import StoredLogin
 from regsys.storage.devices import DeviceStore
 
 MAX_DEVICE_ID = 512

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from regsys.errors import RegistrationError
 from regsys.http.call import Call
 from regsys.http.reply import Page, Reply
-from regsys.model import masked_text
+from regsys.model.identity import masked_text
 
 WINDOW_S = 60.0
 # Lines in each window: for one address, and in all.

@@ -7,18 +7,9 @@ from typing import Any, Awaitable, Mapping, Optional, Sequence
 from zope.interface import Interface
 
 from regsys.interfaces.homeserver import IThreepidStore
-from regsys.model import (
-    Client,
-    Created,
-    Login,
-    NewAccount,
-    NewDevice,
-    NewJob,
-    Outcome,
-    Secret,
-    Threepid,
-    UserID,
-)
+from regsys.model import Client, Created, Login, NewAccount, NewDevice, Secret, Threepid, UserID
+from regsys.model.accounts import Outcome
+from regsys.model.jobs import NewJob
 
 
 class IRegistrationWriter(Interface):

@@ -1,125 +1,73 @@
 """The frozen values that cross interfaces. Times are integer milliseconds since the Unix epoch."""
 
 from regsys.model.accounts import (
-    ACTIVE_MS,
-    CLOCKS_APART_MS,
-    SEEN_AGAIN_MS,
-    UNREAL_USER_TYPES,
-    Consent,
     Created,
     NewAccount,
-    Outcome,
     Registration,
     User,
     UserType,
 )
-from regsys.model.appservices import Appservice, UserNamespace
+from regsys.model.appservices import (
+    Appservice,
+    UserNamespace,
+)
 from regsys.model.devices import (
     DeviceRequest,
-    LoggedIn,
     Login,
     LoginTerms,
     NewDevice,
-    StoredLogin,
 )
 from regsys.model.identity import (
     GUEST_DEVICE_ID,
-    MAX_USER_ID_BYTES,
     AccountThreepid,
     Client,
     Requester,
     Secret,
     Threepid,
     UserID,
-    masked,
-    masked_text,
 )
-from regsys.model.identity_server_bindings import ASKING_MS, Binding, IdentityServerSession
 from regsys.model.jobs import (
     JOB_LEASE_MS,
-    JOB_LONGEST_WAIT_MS,
-    MOST_COUNTED,
-    Backlog,
-    Job,
-    NewJob,
-    WaitingJob,
 )
-from regsys.model.registration_tokens import (
-    RESERVED_MS,
-    TOKENS_A_PAGE,
-    USES_A_PAGE,
-    RegistrationToken,
-    TokenUse,
+from regsys.model.rooms import (
+    FoundRoom,
+    NewRoom,
+    Pusher,
 )
-from regsys.model.rooms import FoundRoom, NewRoom, Pusher
 from regsys.model.threepids import (
-    CODE_TRIES,
-    VALIDATED_MS,
-    Mail,
     MailPurpose,
-    NewValidation,
-    Validation,
-    ValidationBegun,
     ValidationMail,
 )
-from regsys.model.uia import Challenge, UIASession
+from regsys.model.uia import (
+    Challenge,
+    UIASession,
+)
 
 __all__ = [
-    "ACTIVE_MS",
-    "ASKING_MS",
-    "CLOCKS_APART_MS",
-    "CODE_TRIES",
     "GUEST_DEVICE_ID",
     "JOB_LEASE_MS",
-    "JOB_LONGEST_WAIT_MS",
-    "MAX_USER_ID_BYTES",
-    "MOST_COUNTED",
-    "RESERVED_MS",
-    "SEEN_AGAIN_MS",
-    "TOKENS_A_PAGE",
-    "UNREAL_USER_TYPES",
-    "USES_A_PAGE",
-    "VALIDATED_MS",
     "AccountThreepid",
     "Appservice",
-    "Backlog",
-    "Binding",
     "Challenge",
     "Client",
-    "Consent",
     "Created",
     "DeviceRequest",
     "FoundRoom",
-    "IdentityServerSession",
-    "Job",
-    "LoggedIn",
     "Login",
     "LoginTerms",
-    "Mail",
     "MailPurpose",
     "NewAccount",
     "NewDevice",
-    "NewJob",
     "NewRoom",
-    "NewValidation",
-    "Outcome",
     "Pusher",
     "Registration",
-    "RegistrationToken",
     "Requester",
     "Secret",
-    "StoredLogin",
     "Threepid",
-    "TokenUse",
     "UIASession",
     "User",
     "UserID",
     "UserNamespace",
     "UserType",
-    "Validation",
-    "ValidationBegun",
     "ValidationMail",
-    "WaitingJob",
-    "masked",
-    "masked_text",
 ]

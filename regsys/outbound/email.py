@@ -15,7 +15,8 @@ from twisted.python.failure import Failure
 
 from regsys.config.email import EmailConfig
 from regsys.errors import MailDeferred
-from regsys.model import Mail, masked
+from regsys.model.identity import masked
+from regsys.model.threepids import Mail
 from regsys.outbound.email_message import EnvelopeAddress, MessageBuilder
 from regsys.outbound.hosts import HostEndpoint, tls_to
 from regsys.outbound.smtp import Account, SMTPSession

@@ -18,7 +18,7 @@ import attr
 import idna
 
 from regsys.errors import MailRefused
-from regsys.model import Mail
+from regsys.model.threepids import Mail
 
 # Seven bits, which any server takes; with UTF-8 for an address that is not ASCII (RFC 6531).
 _ASCII = SMTP.clone(cte_type="7bit")

@@ -18,7 +18,8 @@ from regsys.errors import (
     Unavailable,
 )
 from regsys.interfaces import IRequestSigner
-from regsys.model import Binding, IdentityServerSession, Secret
+from regsys.model import Secret
+from regsys.model.identity_server_bindings import Binding, IdentityServerSession
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 from regsys.outbound.identity_server_answers import parse_answer
 

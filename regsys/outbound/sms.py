@@ -11,7 +11,7 @@ from zope.interface import implementer
 from regsys.config.phones import SmsConfig
 from regsys.errors import SmsDeferred, SmsRefused
 from regsys.interfaces import ISmsSender
-from regsys.model import masked
+from regsys.model.identity import masked
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 
 # Errors that are temporary, or about our account there, not about this message.

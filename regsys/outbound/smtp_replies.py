@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Collection, Optional
 
-from regsys.model import masked_text
+from regsys.model.identity import masked_text
 
 MAX_WORDS = 200
 

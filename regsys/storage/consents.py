@@ -6,7 +6,9 @@ from typing import Mapping, Sequence
 
 import attr
 
-from regsys.model import Consent, NewJob, UserID
+from regsys.model import UserID
+from regsys.model.accounts import Consent
+from regsys.model.jobs import NewJob
 from regsys.storage import jobs as job_rows
 from regsys.storage.database import Database, Transaction
 

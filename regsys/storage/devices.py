@@ -10,8 +10,10 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import AwaitingApproval, UserNotFound
-from regsys.interfaces import IDevices, IExpiring
-from regsys.model import Login, LoginTerms, NewDevice, StoredLogin, UserID
+from regsys.interfaces import IDevices
+from regsys.interfaces.internal import IExpiring
+from regsys.model import Login, LoginTerms, NewDevice, UserID
+from regsys.model.devices import StoredLogin
 from regsys.model.token_text import token_hash
 from regsys.storage import sessions
 from regsys.storage.batches import delete_some

@@ -6,7 +6,9 @@ from typing import Optional, Sequence
 
 import attr
 
-from regsys.model import NewAccount, NewJob, Outcome
+from regsys.model import NewAccount
+from regsys.model.accounts import Outcome
+from regsys.model.jobs import NewJob
 from regsys.storage import (
     consents,
     idempotency_keys,

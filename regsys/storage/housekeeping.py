@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from regsys import clock
 from regsys.errors import RegistrationError
-from regsys.interfaces import IExpiring
+from regsys.interfaces.internal import IExpiring
 
 log = Logger()
 

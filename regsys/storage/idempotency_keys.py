@@ -8,8 +8,9 @@ from typing import Optional
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IExpiring
-from regsys.model import LoginTerms, NewAccount, Outcome, UserID
+from regsys.interfaces.internal import IExpiring
+from regsys.model import LoginTerms, NewAccount, UserID
+from regsys.model.accounts import Outcome
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 

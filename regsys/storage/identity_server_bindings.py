@@ -7,7 +7,8 @@ from typing import Any, Optional, Sequence
 
 import attr
 
-from regsys.model import Binding, IdentityServerSession, Secret, UserID
+from regsys.model import Secret, UserID
+from regsys.model.identity_server_bindings import Binding, IdentityServerSession
 from regsys.storage.database import Database, Transaction
 from regsys.storage.encryption import Encryptor
 

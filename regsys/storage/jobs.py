@@ -13,16 +13,9 @@ from typing import Mapping, Optional, Sequence
 import attr
 
 from regsys import clock
-from regsys.model import (
-    CLOCKS_APART_MS,
-    JOB_LEASE_MS,
-    JOB_LONGEST_WAIT_MS,
-    MOST_COUNTED,
-    Backlog,
-    Job,
-    NewJob,
-    WaitingJob,
-)
+from regsys.model import JOB_LEASE_MS
+from regsys.model.accounts import CLOCKS_APART_MS
+from regsys.model.jobs import JOB_LONGEST_WAIT_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.storage.batches import chosen
 from regsys.storage.database import Database, Transaction
 

@@ -8,8 +8,9 @@ import attr
 from zope.interface import implementer
 
 from regsys.config import BlockingConfig
-from regsys.interfaces import IAccountData, IExpiring
-from regsys.model import ACTIVE_MS, CLOCKS_APART_MS, UserID, UserType
+from regsys.interfaces.internal import IAccountData, IExpiring
+from regsys.model import UserID, UserType
+from regsys.model.accounts import ACTIVE_MS, CLOCKS_APART_MS
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 

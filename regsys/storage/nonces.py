@@ -5,7 +5,7 @@ from __future__ import annotations
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IExpiring
+from regsys.interfaces.internal import IExpiring
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 

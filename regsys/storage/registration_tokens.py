@@ -13,13 +13,13 @@ import attr
 from zope.interface import implementer
 
 from regsys.errors import InvalidRegistrationToken
-from regsys.interfaces import IExpiring
+from regsys.interfaces.internal import IExpiring
 from regsys.json_body import MAX_INTEGER
-from regsys.model import (
+from regsys.model import NewAccount
+from regsys.model.registration_tokens import (
     RESERVED_MS,
     TOKENS_A_PAGE,
     USES_A_PAGE,
-    NewAccount,
     RegistrationToken,
     TokenUse,
 )

@@ -9,7 +9,7 @@ from typing import Any, Iterable, Mapping, Optional
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IAccountData, IExpiring
+from regsys.interfaces.internal import IAccountData, IExpiring
 from regsys.model import Client, NewAccount, UIASession, UserID
 from regsys.model.networks import WHOLE_SITE
 from regsys.storage import idempotency_keys

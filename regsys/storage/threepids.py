@@ -8,8 +8,9 @@ import attr
 from zope.interface import implementer
 
 from regsys.errors import ThreepidInUse, UserNotFound
-from regsys.interfaces import IOwnThreepidStore
-from regsys.model import AccountThreepid, NewAccount, NewJob, Threepid, UserID
+from regsys.interfaces.internal import IOwnThreepidStore
+from regsys.model import AccountThreepid, NewAccount, Threepid, UserID
+from regsys.model.jobs import NewJob
 from regsys.storage import jobs as job_rows
 from regsys.storage.database import Database, Transaction
 

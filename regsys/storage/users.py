@@ -8,8 +8,10 @@ import attr
 from zope.interface import implementer
 
 from regsys.errors import UnknownToken, UsernameTaken
-from regsys.interfaces import IAccountData, IAccountStore, IUserLookup
-from regsys.model import GUEST_DEVICE_ID, NewAccount, Outcome, User, UserID
+from regsys.interfaces import IAccountStore, IUserLookup
+from regsys.interfaces.internal import IAccountData
+from regsys.model import GUEST_DEVICE_ID, NewAccount, User, UserID
+from regsys.model.accounts import Outcome
 from regsys.storage import (
     consents,
     devices,

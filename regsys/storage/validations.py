@@ -10,14 +10,12 @@ from typing import Optional
 import attr
 from zope.interface import implementer
 
-from regsys.interfaces import IAccountData, IExpiring
-from regsys.model import (
+from regsys.interfaces.internal import IAccountData, IExpiring
+from regsys.model import NewAccount, Threepid, UserID
+from regsys.model.threepids import (
     CODE_TRIES,
     VALIDATED_MS,
-    NewAccount,
     NewValidation,
-    Threepid,
-    UserID,
     Validation,
     ValidationBegun,
 )

@@ -26,7 +26,6 @@ from regsys.interfaces import (
     IValidationMails,
 )
 from regsys.model import (
-    ACTIVE_MS,
     GUEST_DEVICE_ID,
     AccountThreepid,
     Appservice,
@@ -40,6 +39,7 @@ from regsys.model import (
     UserID,
     ValidationMail,
 )
+from regsys.model.accounts import ACTIVE_MS
 
 
 @implementer(IAccountStore)

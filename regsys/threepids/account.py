@@ -15,17 +15,11 @@ from regsys.errors import (
     ThreepidDenied,
     ThreepidNotValidated,
 )
-from regsys.interfaces import IThreepidRules, IThreepidStore
-from regsys.model import (
-    VALIDATED_MS,
-    AccountThreepid,
-    Client,
-    NewJob,
-    Requester,
-    Threepid,
-    UserID,
-    Validation,
-)
+from regsys.interfaces import IThreepidStore
+from regsys.interfaces.internal import IThreepidRules
+from regsys.model import AccountThreepid, Client, Requester, Threepid, UserID
+from regsys.model.jobs import NewJob
+from regsys.model.threepids import VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import canonical_threepid, is_canonical
 from regsys.threepids.attempts import ValidationAttempts

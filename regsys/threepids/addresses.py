@@ -17,7 +17,8 @@ from zope.interface import implementer
 
 from regsys.config import AllowedThreepid
 from regsys.errors import InvalidParam, ThreepidDenied, ThreepidInUse
-from regsys.interfaces import IAccountStore, IThreepidRules, IThreepidStore
+from regsys.interfaces import IAccountStore, IThreepidStore
+from regsys.interfaces.internal import IThreepidRules
 from regsys.model import Threepid
 
 EMAIL = "email"

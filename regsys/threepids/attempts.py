@@ -8,7 +8,7 @@ from typing import AsyncIterator, Callable
 import attr
 
 from regsys.errors import Unavailable
-from regsys.interfaces import ILimiter
+from regsys.interfaces.internal import ILimiter
 from regsys.model import Client
 
 

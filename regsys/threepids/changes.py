@@ -11,8 +11,10 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.callbacks.threepids import ThreepidChanges
-from regsys.interfaces import IAccountData, IJobPlanner, IOwnThreepidStore, IThreepidStore
-from regsys.model import AccountThreepid, Job, NewAccount, NewJob, Threepid, UserID
+from regsys.interfaces import IThreepidStore
+from regsys.interfaces.internal import IAccountData, IJobPlanner, IOwnThreepidStore
+from regsys.model import AccountThreepid, NewAccount, Threepid, UserID
+from regsys.model.jobs import Job, NewJob
 from regsys.storage.jobs import JobStore
 
 TELL_OF_ADDRESS = "tell_of_address"

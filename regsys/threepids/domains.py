@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from regsys.config import ConfigError, EmailDomainsConfig
 from regsys.config.email_domains import a_label, read_domains
-from regsys.interfaces import IThreepidRules
+from regsys.interfaces.internal import IThreepidRules
 
 # How often a file is checked for changes.
 CHECK_S = 5.0

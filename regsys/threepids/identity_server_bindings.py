@@ -19,8 +19,9 @@ from regsys.errors import (
     Unavailable,
     UnknownToken,
 )
-from regsys.interfaces import ILimiter
-from regsys.model import ASKING_MS, Binding, IdentityServerSession, Secret, UserID
+from regsys.interfaces.internal import ILimiter
+from regsys.model import Secret, UserID
+from regsys.model.identity_server_bindings import ASKING_MS, Binding, IdentityServerSession
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import canonical_threepid

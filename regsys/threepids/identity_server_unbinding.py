@@ -14,8 +14,10 @@ from zope.interface import implementer
 from regsys import clock
 from regsys.callbacks.threepids import BindingChanges
 from regsys.errors import Unavailable
-from regsys.interfaces import IAccountData
-from regsys.model import Binding, Job, NewJob, UserID
+from regsys.interfaces.internal import IAccountData
+from regsys.model import UserID
+from regsys.model.identity_server_bindings import Binding
+from regsys.model.jobs import Job, NewJob
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
 from regsys.threepids.servers import BindingServers

@@ -12,8 +12,11 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import SmsRefused, WrongCode
-from regsys.interfaces import IPhoneValidation, ISmsSender
-from regsys.model import Client, Job, UserID, masked
+from regsys.interfaces import ISmsSender
+from regsys.interfaces.internal import IPhoneValidation
+from regsys.model import Client, UserID
+from regsys.model.identity import masked
+from regsys.model.jobs import Job
 from regsys.storage.validations import ValidationStore
 from regsys.templates import Templates
 from regsys.threepids.addresses import MSISDN, check_client_secret, international

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Awaitable, Mapping, Optional, Protocol
 
-from regsys.model import Binding, IdentityServerSession, Secret, Threepid
+from regsys.model import Secret, Threepid
+from regsys.model.identity_server_bindings import Binding, IdentityServerSession
 
 
 class PhoneValidationServer(Protocol):

@@ -12,7 +12,8 @@ from zope.interface import implementer
 from regsys import clock
 from regsys.errors import StageFailed, sentence
 from regsys.interfaces import IStage, StageContext
-from regsys.model import VALIDATED_MS, Threepid, UIASession, Validation
+from regsys.model import Threepid, UIASession
+from regsys.model.threepids import VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import is_canonical
 from regsys.threepids.attempts import ValidationAttempts

@@ -24,16 +24,10 @@ from regsys.errors import (
     WrongCode,
     WrongValidationToken,
 )
-from regsys.interfaces import ILimiter
-from regsys.model import (
-    Client,
-    MailPurpose,
-    NewJob,
-    NewValidation,
-    UserID,
-    Validation,
-    token_text,
-)
+from regsys.interfaces.internal import ILimiter
+from regsys.model import Client, MailPurpose, UserID, token_text
+from regsys.model.jobs import NewJob
+from regsys.model.threepids import NewValidation, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.addresses import EMAIL, LIMIT_KEYS, MSISDN, NewcomersThreepids, redirect_url
 from regsys.threepids.attempts import ValidationAttempts

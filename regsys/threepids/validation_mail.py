@@ -15,7 +15,9 @@ from regsys.config.email import ADD_THREEPID, IN_USE, KINDS, REGISTRATION, SUBJE
 from regsys.config.values import ConfigError
 from regsys.errors import MailRefused
 from regsys.interfaces import IValidationMails
-from regsys.model import Mail, ValidationMail, masked
+from regsys.model import ValidationMail
+from regsys.model.identity import masked
+from regsys.model.threepids import Mail
 from regsys.templates import Templates, fault
 
 __all__ = ["ADD_THREEPID", "IN_USE", "REGISTRATION", "Mails", "ValidationMailSender"]

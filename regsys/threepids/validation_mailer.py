@@ -9,7 +9,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
 from regsys.interfaces import IValidationMails
-from regsys.model import Job, MailPurpose, Validation, ValidationMail
+from regsys.model import MailPurpose, ValidationMail
+from regsys.model.jobs import Job
+from regsys.model.threepids import Validation
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.validation import SUBMIT_PATHS
 from regsys.threepids.validation_tokens import ValidationTokens

@@ -10,16 +10,11 @@ import attr
 from regsys import json_body
 from regsys.errors import InvalidParam, MissingParam, UnknownToken
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import IAuth, IPhoneValidation
+from regsys.interfaces import IAuth
+from regsys.interfaces.internal import IPhoneValidation
 from regsys.metrics import Metrics
-from regsys.model import (
-    AccountThreepid,
-    Challenge,
-    IdentityServerSession,
-    Requester,
-    Secret,
-    UserID,
-)
+from regsys.model import AccountThreepid, Challenge, Requester, Secret, UserID
+from regsys.model.identity_server_bindings import IdentityServerSession
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import EMAIL, MSISDN, check_client_secret
 from regsys.threepids.identity_server_bindings import Bindings

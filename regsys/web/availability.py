@@ -8,7 +8,7 @@ from regsys.accounts.handler import RegistrationHandler
 from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam, InvalidUsername, RegistrationDisabled
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import IConcurrencyLimiter
+from regsys.interfaces.internal import IConcurrencyLimiter
 from regsys.web.responses import client_paths
 
 AVAILABLE = Reply({"available": True})

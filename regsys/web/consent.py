@@ -18,7 +18,8 @@ from regsys.config import TermsConfig
 from regsys.config.terms import PRIVACY_POLICY, SUCCESS, VERSION
 from regsys.consent import Consents
 from regsys.errors import PolicyNotFound
-from regsys.http import Call, Endpoint, Page, Reply
+from regsys.http import Call, Endpoint, Reply
+from regsys.http.reply import Page
 from regsys.templates import best_language, fault
 from regsys.web.pages import ADMINISTRATORS_SOURCES, Pages, cannot_render
 

@@ -8,7 +8,8 @@ import attr
 
 from regsys.accounts.handler import RegistrationHandler
 from regsys.errors import LimitExceeded, MissingParam, Unavailable, UnknownPath, sentence
-from regsys.http import Call, Endpoint, Reply, refusal
+from regsys.http import Call, Endpoint, Reply
+from regsys.http.reply import refusal
 from regsys.interfaces import IStage, StagePage
 from regsys.model import UIASession
 from regsys.uia.sessions import UserInteractiveAuth, is_passed

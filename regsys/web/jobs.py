@@ -10,7 +10,7 @@ from regsys.clock import now_ms
 from regsys.errors import InvalidParam, JobNotFound
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
-from regsys.model import WaitingJob
+from regsys.model.jobs import WaitingJob
 from regsys.storage.jobs import JobStore
 from regsys.web.login import administrator
 

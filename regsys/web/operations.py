@@ -7,7 +7,8 @@ from typing import Callable
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from regsys.errors import Unavailable
-from regsys.http import Call, Endpoint, Reply, Text
+from regsys.http import Call, Endpoint, Reply
+from regsys.http.reply import Text
 from regsys.metrics import Metrics
 
 

@@ -11,7 +11,8 @@ import attr
 from twisted.logger import Logger
 
 from regsys.errors import RegistrationError, Unavailable
-from regsys.http import Call, Endpoint, File, Handler, Page, Reply, refusal
+from regsys.http import Call, Endpoint, Handler, Reply
+from regsys.http.reply import File, Page, refusal
 from regsys.templates import STATIC_PATH, Templates, fault, static_files
 
 _log = Logger()

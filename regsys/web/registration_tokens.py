@@ -8,9 +8,11 @@ from regsys import json_body
 from regsys.client_api.register_flows import uses_tokens
 from regsys.config import RegistrationConfig
 from regsys.errors import InvalidParam, RegistrationDisabled
-from regsys.http import Call, Endpoint, LongJSON, Reply, encode_json
-from regsys.interfaces import IAuth, ILimiter
-from regsys.model import RegistrationToken, TokenUse
+from regsys.http import Call, Endpoint, Reply
+from regsys.http.reply import LongJSON, encode_json
+from regsys.interfaces import IAuth
+from regsys.interfaces.internal import ILimiter
+from regsys.model.registration_tokens import RegistrationToken, TokenUse
 from regsys.registration_tokens import DEFAULT_LENGTH, RegistrationTokens
 from regsys.web.login import administrator
 from regsys.web.responses import client_paths

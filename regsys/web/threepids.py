@@ -6,7 +6,7 @@ from typing import Any, Mapping
 
 from regsys import json_body
 from regsys.http import Call, Endpoint, Reply
-from regsys.interfaces import IPhoneValidation
+from regsys.interfaces.internal import IPhoneValidation
 from regsys.metrics import Metrics
 from regsys.threepids.validation import Validations
 from regsys.web.responses import client_paths

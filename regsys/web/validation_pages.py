@@ -15,8 +15,10 @@ from twisted.logger import Logger
 from regsys import json_body
 from regsys.config import ConfigError
 from regsys.errors import MediumNotSupported, RegistrationError, WrongValidationToken
-from regsys.http import Call, Endpoint, Handler, Page, Reply, refusal
-from regsys.model import Client, Validation
+from regsys.http import Call, Endpoint, Handler, Reply
+from regsys.http.reply import Page, refusal
+from regsys.model import Client
+from regsys.model.threepids import Validation
 from regsys.templates import Templates, fault
 from regsys.threepids.addresses import EMAIL
 from regsys.threepids.validation import ValidatedAddress, Validations

@@ -16,7 +16,8 @@ from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.credentials import LoginLimits, PasswordCheck
 from regsys.client_api.shared_secret import SharedSecret
 from regsys.consent import Consents
-from regsys.interfaces import IAccountData, IBlocking, IJobPlanner, IRegistrationWriter
+from regsys.interfaces import IBlocking
+from regsys.interfaces.internal import IAccountData, IJobPlanner, IRegistrationWriter
 from regsys.model.networks import address_key
 from regsys.wiring.activity import ActivityParts
 from regsys.wiring.parts import Parts

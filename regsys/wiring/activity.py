@@ -16,13 +16,8 @@ from regsys.accounts.monthly_active_users import (
     MonthlyActiveUsers,
 )
 from regsys.accounts.writer import OnCreated, OnLoggedIn
-from regsys.interfaces import (
-    IAccountData,
-    IAuth,
-    IBlocking,
-    IExpiring,
-    IMonthlyActiveUsers,
-)
+from regsys.interfaces import IAuth, IBlocking, IMonthlyActiveUsers
+from regsys.interfaces.internal import IAccountData, IExpiring
 from regsys.storage.guests import GuestStore
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.wiring.parts import Parts

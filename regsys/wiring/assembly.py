@@ -7,8 +7,9 @@ from typing import Optional
 from regsys.client_api.signup import Signup
 from regsys.config import ConfigError
 from regsys.consent import Consents
-from regsys.http import InFlight, RefusalLog
-from regsys.interfaces import IRegistrationWriter
+from regsys.http.refusals import RefusalLog
+from regsys.http.serving import InFlight
+from regsys.interfaces.internal import IRegistrationWriter
 from regsys.jobs import Handler, JobRunner
 from regsys.model.networks import address_key
 from regsys.storage.housekeeping import Housekeeping

@@ -8,7 +8,7 @@ from regsys.client_api.login import PasswordLogin
 from regsys.config import Rate
 from regsys.credentials.access_tokens import Refresher
 from regsys.http import Endpoint
-from regsys.interfaces import IConcurrencyLimiter
+from regsys.interfaces.internal import IConcurrencyLimiter
 from regsys.model.networks import address_key
 from regsys.rate_limit import NoConcurrencyLimit, OneAtATimeByAddress, RateAsConcurrencyLimit
 from regsys.threepids.changes import ThreepidWriter

@@ -20,9 +20,9 @@ from regsys.accounts.post_registration_jobs import (
 )
 from regsys.config import Config
 from regsys.consent import AFTER_CONSENT
-from regsys.interfaces import IJobPlanner
+from regsys.interfaces.internal import IJobPlanner
 from regsys.jobs import Handler
-from regsys.model import Job
+from regsys.model.jobs import Job
 from regsys.outbound.homeserver_profiles import HomeserverDirectory
 from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice
 from regsys.threepids.identity_server_unbinding import UNBIND

@@ -9,7 +9,8 @@ import attr
 from regsys.appservices.namespaces import Appservices
 from regsys.config import Config, Rate
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import IAppservices, ILimiter, IRequestSigner, IRooms
+from regsys.interfaces import IAppservices, IRequestSigner, IRooms
+from regsys.interfaces.internal import ILimiter
 from regsys.jobs import HeldJobs
 from regsys.model.networks import WHOLE_SITE, address_key
 from regsys.outbound.homeserver import Homeserver

@@ -12,13 +12,8 @@ from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.signup import Signup
 from regsys.consent import Consents
-from regsys.interfaces import (
-    IBlocking,
-    IJobPlanner,
-    ILimiter,
-    IPhoneValidation,
-    IRegistrationWriter,
-)
+from regsys.interfaces import IBlocking
+from regsys.interfaces.internal import IJobPlanner, ILimiter, IPhoneValidation, IRegistrationWriter
 from regsys.registration_tokens import RegistrationTokens
 from regsys.threepids.validation import Validations
 from regsys.uia.reauthentication import Reauthentication

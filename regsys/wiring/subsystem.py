@@ -18,7 +18,9 @@ from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, Threep
 from regsys.client_api.names_from_threepids import display_name_of
 from regsys.client_api.session_passwords import SessionPasswords
 from regsys.consent import Consents
-from regsys.http import Endpoint, InFlight, RefusalLog
+from regsys.http import Endpoint
+from regsys.http.refusals import RefusalLog
+from regsys.http.serving import InFlight
 from regsys.interfaces import IAuth, IBlocking, ISmsSender, IStage, IValidationMails
 from regsys.jobs import JobRunner
 from regsys.registration_tokens import RegistrationTokens

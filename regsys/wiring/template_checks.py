@@ -9,7 +9,8 @@ from jinja2 import Undefined
 
 from regsys.config import Config, ConfigError, PasswordPolicy
 from regsys.interfaces import StagePage
-from regsys.model import UserID, Validation
+from regsys.model import UserID
+from regsys.model.threepids import Validation
 from regsys.templates import Templates, fault
 from regsys.threepids.validation_mail import Mails
 from regsys.web.consent import PolicyTemplates

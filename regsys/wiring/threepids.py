@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regsys.accounts.usernames import Usernames
 from regsys.client_api.names_from_threepids import ThreepidNames
-from regsys.interfaces import IOwnThreepidStore
+from regsys.interfaces.internal import IOwnThreepidStore
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import NewcomersThreepids
 from regsys.threepids.changes import ThreepidWriter

@@ -14,7 +14,8 @@ from regsys.client_api.session_passwords import SessionPasswords
 from regsys.client_api.signup import Signup
 from regsys.config import CaptchaConfig
 from regsys.consent import TermsStage, policies_json
-from regsys.interfaces import ILimiter, IStage
+from regsys.interfaces import IStage
+from regsys.interfaces.internal import ILimiter
 from regsys.model.networks import address_key
 from regsys.outbound.captcha import SiteVerify
 from regsys.registration_tokens import RegistrationTokenStage

@@ -8,7 +8,8 @@ from jinja2 import Undefined
 
 from regsys.client_api.signup import Signup
 from regsys.http import Endpoint
-from regsys.interfaces import IPhoneValidation, ISmsSender, IStage, IValidationMails
+from regsys.interfaces import ISmsSender, IStage, IValidationMails
+from regsys.interfaces.internal import IPhoneValidation
 from regsys.model import MailPurpose
 from regsys.model.networks import address_key
 from regsys.outbound.email import SMTPMailer

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.accounts.account_json import account_json, parse_account
 from regsys.accounts.embedded_writer import recovery_payload
-from regsys.model import Login, LoginTerms, NewAccount, NewDevice, NewJob, Threepid
+from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Threepid
+from regsys.model.jobs import NewJob
 from regsys.testing.contracts.case import NOW_MS, user
 from tests.contracts.writer import logins
 

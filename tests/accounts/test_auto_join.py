@@ -13,8 +13,10 @@ from zope.interface import implementer
 from regsys.accounts.auto_join import AUTO_JOIN, AutoJoiner, AutoJoinPlanner
 from regsys.config import RoomsConfig
 from regsys.errors import RoomRefused, RoomTaken
-from regsys.interfaces import IJobPlanner, IUserLookup
-from regsys.model import FoundRoom, Job, NewAccount, NewRoom, User, UserID
+from regsys.interfaces import IUserLookup
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import FoundRoom, NewAccount, NewRoom, User, UserID
+from regsys.model.jobs import Job
 from regsys.testing import MemoryRoom, MemoryRooms, provides
 
 HERE = "test.example"

@@ -8,7 +8,9 @@ import attr
 from twisted.internet.defer import Deferred
 
 from regsys.errors import UserNotFound
-from regsys.model import NewAccount, NewJob, NewValidation, Threepid, UserID
+from regsys.model import NewAccount, Threepid, UserID
+from regsys.model.jobs import NewJob
+from regsys.model.threepids import NewValidation
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.validations import ValidationStore

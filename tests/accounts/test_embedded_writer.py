@@ -11,8 +11,10 @@ from twisted.trial.unittest import TestCase
 from regsys.accounts.embedded_writer import RECOVERY
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import Unavailable, UsernameTaken
-from regsys.interfaces import IAuth, IJobPlanner, IRegistrationWriter
-from regsys.model import JOB_LEASE_MS, RESERVED_MS, Created, NewAccount, Threepid
+from regsys.interfaces import IAuth
+from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
+from regsys.model import JOB_LEASE_MS, Created, NewAccount, Threepid
+from regsys.model.registration_tokens import RESERVED_MS
 from regsys.storage.jobs import JobStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts.case import NOW_MS, user

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Mapping
 
 from regsys.accounts.guest_expiry import BATCH, GuestExpiry
-from regsys.interfaces import IExpiring
+from regsys.interfaces.internal import IExpiring
 from regsys.storage.guests import GuestStore
 from regsys.storage.housekeeping import Housekeeping
 from regsys.testing import (

@@ -4,7 +4,7 @@ statements."""
 from __future__ import annotations
 
 from regsys.errors import UnknownToken
-from regsys.model import Outcome
+from regsys.model.accounts import Outcome
 from regsys.testing.contracts.case import account, device, upgrade, user
 from tests.storage.test_races import RaceCase, create, pair
 from tests.support.stores import Stores

@@ -17,16 +17,10 @@ from regsys.errors import (
     ThreepidInUse,
     UsernameTaken,
 )
-from regsys.interfaces import IJobPlanner, IRegistrationWriter, Verdict
-from regsys.model import (
-    Created,
-    DeviceRequest,
-    NewAccount,
-    NewJob,
-    Secret,
-    Threepid,
-    UserID,
-)
+from regsys.interfaces import Verdict
+from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
+from regsys.model import Created, DeviceRequest, NewAccount, Secret, Threepid, UserID
+from regsys.model.jobs import NewJob
 from regsys.testing import provides
 from tests.support.fakes import stands_for
 from tests.support.handler import (

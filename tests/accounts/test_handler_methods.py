@@ -7,7 +7,8 @@ from twisted.logger import capturedLogs
 
 from regsys.credentials.access_tokens import MAX_DEVICE_ID
 from regsys.errors import InvalidParam, LimitExceeded, UserNotFound
-from regsys.model import Client, Created, NewAccount, Outcome, Secret
+from regsys.model import Client, Created, NewAccount, Secret
+from regsys.model.accounts import Outcome
 from tests.support.handler import ALICE, HandlerCase, alice
 
 

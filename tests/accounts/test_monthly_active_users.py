@@ -21,8 +21,10 @@ from regsys.accounts.monthly_active_users import (
     ReservedUsers,
 )
 from regsys.errors import Unavailable
-from regsys.interfaces import IAuth, IJobPlanner, IMonthlyActiveUsers
-from regsys.model import SEEN_AGAIN_MS, NewAccount, UserID
+from regsys.interfaces import IAuth, IMonthlyActiveUsers
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import NewAccount, UserID
+from regsys.model.accounts import SEEN_AGAIN_MS
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.testing import MemoryActiveUsers, provides
 from regsys.testing.contracts import MonthlyActiveUsersContract

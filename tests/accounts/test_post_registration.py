@@ -15,16 +15,12 @@ from regsys.config.terms import Policy, PolicyText
 from regsys.consent import AFTER_CONSENT
 from regsys.errors import UserNotFound
 from regsys.jobs import HeldJobs, JobRunner
-from regsys.model import GUEST_DEVICE_ID, NewAccount, NewJob, Secret, Threepid, UserID
+from regsys.model import GUEST_DEVICE_ID, NewAccount, Secret, Threepid, UserID
+from regsys.model.jobs import NewJob
 from regsys.storage.jobs import JobStore
-from regsys.testing import (
-    MemoryAccounts,
-    MemoryAuth,
-    MemoryDevices,
-    MemoryThreepids,
-    memory_database,
-)
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, MemoryThreepids
 from regsys.testing.contracts.case import NOW_MS, account, device, user
+from regsys.testing.database import memory_database
 from regsys.threepids.changes import EmbeddedThreepids, ThreepidWriter
 from tests.support.failed_jobs import FailedJobs
 from tests.support.post_registration import post_consent, post_registration

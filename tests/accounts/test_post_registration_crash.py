@@ -13,17 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from regsys.accounts.post_registration_jobs import ADD_PUSHER, EmailPusher
-from regsys.interfaces import IJobPlanner
-from regsys.model import (
-    DeviceRequest,
-    Job,
-    NewAccount,
-    NewJob,
-    Registration,
-    Secret,
-    Threepid,
-    UserID,
-)
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import DeviceRequest, NewAccount, Registration, Secret, Threepid, UserID
+from regsys.model.jobs import Job, NewJob
 from regsys.testing import MemoryPushers
 from regsys.testing.contracts.case import NOW_MS, user
 from regsys.testing.system import SERVER_NAME

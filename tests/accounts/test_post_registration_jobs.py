@@ -18,8 +18,10 @@ from regsys.accounts.post_registration_jobs import (
     JobPlanners,
 )
 from regsys.errors import Unavailable
-from regsys.interfaces import IJobPlanner, IUserDirectory
-from regsys.model import Job, NewAccount, Pusher, Threepid, UserID
+from regsys.interfaces import IUserDirectory
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import NewAccount, Pusher, Threepid, UserID
+from regsys.model.jobs import Job
 from regsys.testing import MemoryAccounts, MemoryDevices, MemoryPushers, provides
 from regsys.testing.contracts.case import device
 from tests.support.accounts import THREEPIDS

@@ -13,7 +13,8 @@ from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.writer import LocalWriter
 from regsys.credentials.access_tokens import GuestTokens, Logins, TokenAuth
 from regsys.errors import InvalidParam, UsernameTaken
-from regsys.interfaces import IAuth, IJobPlanner, IRegistrationWriter
+from regsys.interfaces import IAuth
+from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
 from regsys.model import NewAccount
 from regsys.storage.devices import DeviceStore
 from regsys.storage.jobs import JobStore

@@ -6,7 +6,8 @@ from typing import Any, Optional
 
 from treq.testing import StubTreq
 
-from regsys.model import Login, NewAccount, NewDevice, Outcome, UserID
+from regsys.model import Login, NewAccount, NewDevice, UserID
+from regsys.model.accounts import Outcome
 from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
 from tests.appservices.bridges import (

@@ -12,9 +12,9 @@ from regsys.cli import commands
 from regsys.cli import jobs as cli
 from regsys.config import Config
 from regsys.errors import JobNotFound
-from regsys.model import NewJob
+from regsys.model.jobs import NewJob
 from regsys.storage.jobs import JobStore
-from regsys.testing import memory_database
+from regsys.testing.database import memory_database
 from tests.cli.test_commands import CommandCase
 
 NOW_MS = 1_700_000_000_000  # 2023-11-14 22:13:20 UTC

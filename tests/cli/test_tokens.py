@@ -16,7 +16,7 @@ from regsys.json_body import MAX_INTEGER
 from regsys.registration_tokens import RegistrationTokens
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
-from regsys.testing import memory_database
+from regsys.testing.database import memory_database
 from tests.cli.test_commands import CommandCase
 from tests.support.values import using
 

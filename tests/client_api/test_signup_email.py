@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from regsys.interfaces import IStage
-from regsys.model import VALIDATED_MS
+from regsys.model.threepids import VALIDATED_MS
 from regsys.testing import provides
 from regsys.threepids.stages import EmailIdentityStage
 from tests.support.case import DUMMY, PASSWORD

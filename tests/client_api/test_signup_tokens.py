@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
-from regsys.model import RegistrationToken
+from regsys.model.registration_tokens import RegistrationToken
 from tests.client_api.test_signup_dialogue import UIASessionCase
 from tests.support.case import DUMMY, PASSWORD
 from tests.support.client import Answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from regsys.interfaces import IAccountData
+from regsys.interfaces.internal import IAccountData
 from regsys.model import UserID
 from regsys.testing.contracts.case import Contract, user
 from regsys.testing.provides import provides

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attr
 
-from regsys.model import IdentityServerSession, Secret
+from regsys.model import Secret
+from regsys.model.identity_server_bindings import IdentityServerSession
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
 from tests.support.values import binding

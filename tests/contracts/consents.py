@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from regsys.model import Consent, NewAccount, NewJob
+from regsys.model import NewAccount
+from regsys.model.accounts import Consent
+from regsys.model.jobs import NewJob
 from regsys.storage.consents import ConsentStore
 from regsys.testing.contracts.case import NOW_MS, Contract, account, user
 

@@ -6,7 +6,8 @@ from typing import Optional
 
 import attr
 
-from regsys.model import NewJob, Outcome
+from regsys.model.accounts import Outcome
+from regsys.model.jobs import NewJob
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regsys.interfaces import IExpiring
+from regsys.interfaces.internal import IExpiring
 from regsys.testing.contracts.case import NOW_MS, Contract
 from regsys.testing.provides import provides
 from tests.support.values import LATER_MS

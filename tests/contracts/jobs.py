@@ -6,16 +6,9 @@ from typing import Any, Sequence
 
 import attr
 
-from regsys.model import (
-    CLOCKS_APART_MS,
-    JOB_LEASE_MS,
-    JOB_LONGEST_WAIT_MS,
-    MOST_COUNTED,
-    Backlog,
-    Job,
-    NewJob,
-    WaitingJob,
-)
+from regsys.model import JOB_LEASE_MS
+from regsys.model.accounts import CLOCKS_APART_MS
+from regsys.model.jobs import JOB_LONGEST_WAIT_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.storage.jobs import JobStore
 from regsys.testing.contracts.case import NOW_MS, Contract, together
 from tests.support.values import NEIGHBOUR, PAYLOAD, jobs

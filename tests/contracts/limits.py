@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regsys.errors import LimitExceeded
-from regsys.interfaces import ILimiter
+from regsys.interfaces.internal import ILimiter
 from regsys.testing.contracts.case import Contract
 from regsys.testing.provides import provides
 

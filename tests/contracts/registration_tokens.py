@@ -7,7 +7,8 @@ from typing import Any, Optional
 import attr
 
 from regsys.errors import InvalidRegistrationToken
-from regsys.model import RESERVED_MS, NewAccount, RegistrationToken, TokenUse
+from regsys.model import NewAccount
+from regsys.model.registration_tokens import RESERVED_MS, RegistrationToken, TokenUse
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts.case import NOW_MS, Contract, together, user
 from tests.support.values import NEIGHBOUR, OVER_MS, TOKEN, token, using

@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 import attr
 
-from regsys.model import CODE_TRIES, VALIDATED_MS, Validation
+from regsys.model.threepids import CODE_TRIES, VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, Contract, user
 from tests.support.values import LIFE_MS, wanted

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional, Sequence
 
-from regsys.model import (
-    CODE_TRIES,
-    VALIDATED_MS,
-    NewAccount,
-    Threepid,
-    Validation,
-)
+from regsys.model import NewAccount, Threepid
+from regsys.model.threepids import CODE_TRIES, VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, Contract, account, together, user
 from tests.support.values import ALICE, LIFE_MS, wanted

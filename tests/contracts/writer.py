@@ -10,19 +10,20 @@ from zope.interface import implementer
 from regsys.config import TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.errors import ThreepidInUse, UnknownToken, UsernameTaken, UserNotFound
-from regsys.interfaces import IAuth, IJobPlanner, IRegistrationWriter
+from regsys.interfaces import IAuth
+from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
 from regsys.model import (
     Created,
     DeviceRequest,
     LoginTerms,
     NewAccount,
     NewDevice,
-    NewJob,
-    Outcome,
     Secret,
     Threepid,
     UserID,
 )
+from regsys.model.accounts import Outcome
+from regsys.model.jobs import NewJob
 from regsys.testing.contracts.case import NOW_MS, SERVER, Contract, account, together, user
 from regsys.testing.provides import provides
 

@@ -7,7 +7,8 @@ from typing import Any, Optional
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import InvalidParam, MissingParam, NotJSON
-from regsys.http import BODY_LIMIT, Call, resource
+from regsys.http import Call, resource
+from regsys.http.call import BODY_LIMIT
 from regsys.model import Client
 from tests.http.wire import Answer, Echo, Wire, ask
 

@@ -8,8 +8,9 @@ from typing import Any, Optional
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.http import Call, Endpoint, Reply, Text, resource
+from regsys.http import Call, Endpoint, Reply, resource
 from regsys.http.channel import A_TURN, BODY_S, HEAD_S
+from regsys.http.reply import Text
 from tests.http.wire import Echo, Wire
 
 GET = b"GET /echo HTTP/1.1\r\nHost: hs.test\r\n\r\n"

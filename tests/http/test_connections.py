@@ -10,8 +10,13 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.http import Call, Connections, Endpoint, Reply, counted_by_address, resource, site
-from regsys.http.connections import MOST_CONNECTIONS, most_connections
+from regsys.http import Call, Endpoint, Reply, resource, site
+from regsys.http.connections import (
+    MOST_CONNECTIONS,
+    Connections,
+    counted_by_address,
+    most_connections,
+)
 from tests.http.wire import Wire
 
 GET = b"GET /wait HTTP/1.1\r\nHost: hs.test\r\n\r\n"

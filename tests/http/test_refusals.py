@@ -10,8 +10,9 @@ from twisted.logger import LogLevel, capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Forbidden, InvalidParam, LimitExceeded
-from regsys.http import Call, Endpoint, Page, Reply, resource
+from regsys.http import Call, Endpoint, Reply, resource
 from regsys.http.refusals import PER_ADDRESS, PER_WINDOW, WINDOW_S, RefusalLog
+from regsys.http.reply import Page
 from tests.http.wire import ask
 
 SESSION = "AbCdEfGhIjKlMnOpQrStUvWx"

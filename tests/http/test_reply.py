@@ -7,7 +7,8 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import LimitExceeded, RegistrationError, Unavailable, UnknownToken
-from regsys.http import Call, Endpoint, File, Page, Reply, Text, resource
+from regsys.http import Call, Endpoint, Reply, resource
+from regsys.http.reply import File, Page, Text
 from tests.http.wire import Answer, Echo, ask
 
 

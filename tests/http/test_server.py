@@ -7,7 +7,8 @@ import json
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.http import BODY_LIMIT, resource
+from regsys.http import resource
+from regsys.http.call import BODY_LIMIT
 from regsys.http.server import DRAIN_LIMIT, MOST_CHUNKS
 from tests.http.wire import Echo, Wire
 

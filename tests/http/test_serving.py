@@ -12,7 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import deadlines
 from regsys.errors import Unavailable
-from regsys.http import Call, Endpoint, InFlight, LongJSON, Reply, resource
+from regsys.http import Call, Endpoint, Reply, resource
+from regsys.http.reply import LongJSON
+from regsys.http.serving import InFlight
 from tests.http.wire import Echo, Wire, ask
 
 GET = b"GET %s HTTP/1.1\r\nHost: hs.test\r\n\r\n"

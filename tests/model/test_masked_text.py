@@ -6,7 +6,7 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.model import masked_text
+from regsys.model.identity import masked_text
 
 
 class MaskedTextTests(SynchronousTestCase):

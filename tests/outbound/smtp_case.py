@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from regsys.config import EmailConfig
 from regsys.errors import MailDeferred, MailRefused
-from regsys.model import Mail
+from regsys.model.threepids import Mail
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.email_message import MessageBuilder
 from tests.doubles.smtp import MailServer

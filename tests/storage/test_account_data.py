@@ -7,7 +7,7 @@ from typing import Any, Sequence
 from twisted.trial.unittest import TestCase
 
 from regsys.config import BlockingConfig
-from regsys.interfaces import IAccountData
+from regsys.interfaces.internal import IAccountData
 from regsys.model import UserID
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.sessions import SessionStore

@@ -15,7 +15,8 @@ from regsys.errors import (
     UsernameTaken,
 )
 from regsys.interfaces import IAccountStore, IUserLookup
-from regsys.model import JOB_LEASE_MS, NewAccount, NewJob, Threepid, User, UserID
+from regsys.model import JOB_LEASE_MS, NewAccount, Threepid, User, UserID
+from regsys.model.jobs import NewJob
 from regsys.model.token_text import token_hash
 from regsys.storage.jobs import JobStore
 from regsys.storage.registration_tokens import RegistrationTokenStore

@@ -10,8 +10,10 @@ from twisted.trial.unittest import TestCase
 
 from regsys.accounts.monthly_active_users import Activity, MonthlyActiveUsers
 from regsys.config import BlockingConfig
-from regsys.interfaces import IAccountData, IExpiring, IMonthlyActiveUsers
-from regsys.model import ACTIVE_MS, CLOCKS_APART_MS, NewAccount, UserID
+from regsys.interfaces import IMonthlyActiveUsers
+from regsys.interfaces.internal import IAccountData, IExpiring
+from regsys.model import NewAccount, UserID
+from regsys.model.accounts import ACTIVE_MS, CLOCKS_APART_MS
 from regsys.storage.guests import GuestStore
 from regsys.storage.monthly_active_users import ActivityStore
 from regsys.storage.users import UserStore

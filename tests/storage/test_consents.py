@@ -6,7 +6,8 @@ from typing import Sequence
 
 from twisted.trial.unittest import TestCase
 
-from regsys.model import NewAccount, NewJob
+from regsys.model import NewAccount
+from regsys.model.jobs import NewJob
 from regsys.storage.consents import ConsentStore
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.users import UserStore

@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import deadlines
 from regsys.errors import Unavailable, UsernameTaken
-from regsys.http import InFlight
+from regsys.http.serving import InFlight
 from regsys.storage.database import ATTEMPTS, DEADLINE_S, Database, Transaction
 from regsys.storage.dialects import SQLite
-from regsys.testing import InlinePool
+from regsys.testing.database import InlinePool
 from tests.support.databases import HeldPool
 
 INSERT = "INSERT INTO things VALUES (?)"

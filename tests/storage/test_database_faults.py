@@ -8,12 +8,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import Unavailable
-from regsys.model import NewAccount, NewJob, Outcome, Threepid, UserID
+from regsys.model import NewAccount, Threepid, UserID
+from regsys.model.accounts import Outcome
+from regsys.model.jobs import NewJob
 from regsys.storage.database import ATTEMPTS
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
-from regsys.testing import inline_database
 from regsys.testing.contracts.case import NOW_MS, account, device
+from regsys.testing.database import inline_database
 from tests.support import faults, invariants
 from tests.support.crash import OnPostgreSQL, OnSQLite
 from tests.support.faultpoints import FaultPoints, WatchedDatabase

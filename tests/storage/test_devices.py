@@ -9,7 +9,8 @@ from twisted.trial.unittest import TestCase
 
 from regsys.credentials.access_tokens import GuestTokens, TokenAuth
 from regsys.errors import AwaitingApproval, UnknownToken
-from regsys.interfaces import IAuth, IDevices, IExpiring
+from regsys.interfaces import IAuth, IDevices
+from regsys.interfaces.internal import IExpiring
 from regsys.model import Login, NewDevice, Secret, UserID
 from regsys.storage.devices import SPENT_KEPT_MS, DeviceStore
 from regsys.storage.users import UserStore

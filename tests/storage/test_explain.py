@@ -9,7 +9,8 @@ from twisted.trial.unittest import SkipTest
 
 from regsys.accounts.monthly_active_users import COUNT_KEPT_S
 from regsys.config import BlockingConfig
-from regsys.model import Binding, UserID
+from regsys.model import UserID
+from regsys.model.identity_server_bindings import Binding
 from regsys.storage.encryption import Encryptor
 from regsys.storage.guests import GuestStore
 from regsys.storage.identity_server_bindings import BindingStore

@@ -7,8 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IExpiring
-from regsys.model import NewJob
+from regsys.interfaces.internal import IExpiring
+from regsys.model.jobs import NewJob
 from regsys.storage import jobs as jobs_module
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.idempotency_keys import KEPT_MS, IdempotencyKeyStore

@@ -21,8 +21,8 @@ from regsys.storage.database import Database
 from regsys.storage.dialects import PostgreSQL, SQLite
 from regsys.storage.migrations import NewerSchema, migrate, schema_files, statements
 from regsys.storage.users import UserStore
-from regsys.testing import InlinePool
 from regsys.testing.contracts.case import account
+from regsys.testing.database import InlinePool
 from tests.support import faults, postgres
 from tests.support.patience import PATIENCE_S, until
 from tests.support.service_process import psycopg2 as psycopg2_section

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IExpiring
+from regsys.interfaces.internal import IExpiring
 from regsys.storage.nonces import NonceStore
 from regsys.testing.contracts.case import NOW_MS, together
 from tests.contracts.expiring import ExpiringContract

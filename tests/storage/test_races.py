@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Iterator, Optional, Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import InvalidRegistrationToken, ThreepidInUse, UnknownToken, UsernameTaken
-from regsys.model import NewAccount, NewDevice, NewJob, Outcome, Threepid
+from regsys.model import NewAccount, NewDevice, Threepid
+from regsys.model.accounts import Outcome
+from regsys.model.jobs import NewJob
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts.case import NOW_MS, account, login, upgrade, user
 from tests.support.interleaving import Interleaving, PairResult, Step

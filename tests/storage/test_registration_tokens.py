@@ -7,8 +7,10 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from regsys.errors import InvalidRegistrationToken
-from regsys.interfaces import IExpiring
-from regsys.model import RESERVED_MS, NewAccount, NewJob
+from regsys.interfaces.internal import IExpiring
+from regsys.model import NewAccount
+from regsys.model.jobs import NewJob
+from regsys.model.registration_tokens import RESERVED_MS
 from regsys.storage.database import Transaction
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.registration_tokens import RegistrationTokenStore

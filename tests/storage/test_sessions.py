@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from regsys.interfaces import IExpiring
+from regsys.interfaces.internal import IExpiring
 from regsys.model import Client, NewAccount
 from regsys.storage.sessions import CLIENTS_BYTES, SessionStore
 from regsys.storage.users import UserStore

@@ -19,7 +19,7 @@ from regsys.storage import sqlite_file
 from regsys.storage.database import Database
 from regsys.storage.dialects import SQLite
 from regsys.storage.migrations import migrate
-from regsys.testing import InlinePool
+from regsys.testing.database import InlinePool
 from tests.support import faults
 
 

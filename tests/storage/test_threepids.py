@@ -7,8 +7,10 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from regsys.errors import ThreepidInUse
-from regsys.interfaces import IExpiring, IThreepidStore
-from regsys.model import NewAccount, NewJob, Threepid
+from regsys.interfaces import IThreepidStore
+from regsys.interfaces.internal import IExpiring
+from regsys.model import NewAccount, Threepid
+from regsys.model.jobs import NewJob
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore

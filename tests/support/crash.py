@@ -19,7 +19,8 @@ from regsys.interfaces import IRooms, IUserDirectory
 from regsys.model import UserID
 from regsys.model.token_text import token_hash
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
-from regsys.testing import MemoryMails, inline_database, standalone
+from regsys.testing import MemoryMails, standalone
+from regsys.testing.database import inline_database
 from regsys.testing.system import SERVER_NAME
 from regsys.wiring import subsystem
 from regsys.wiring.subsystem import Subsystem

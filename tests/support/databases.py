@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from regsys.storage.database import Database
 from regsys.storage.dialects import PostgreSQL, SQLite
-from regsys.testing import InlinePool, inline_database, memory_database
+from regsys.testing.database import InlinePool, inline_database, memory_database
 from tests.support import postgres
 from tests.support.tables import ALL
 

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys.storage.database import Database
 from regsys.storage.dialects import Dialect
-from regsys.testing import InlinePool
+from regsys.testing.database import InlinePool
 
 # The exit status of a child at its fault point, so that the parent knows that it was reached.
 DIED = 9

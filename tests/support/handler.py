@@ -15,20 +15,21 @@ from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.new_account import AccountPlanner
 from regsys.config import RegistrationConfig, TokensConfig
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import IJobPlanner, IRegistrationWriter, Verdict
+from regsys.interfaces import Verdict
+from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
 from regsys.model import (
     Created,
     DeviceRequest,
     Login,
     NewAccount,
     NewDevice,
-    NewJob,
-    Outcome,
     Registration,
     Secret,
     Threepid,
     UserID,
 )
+from regsys.model.accounts import Outcome
+from regsys.model.jobs import NewJob
 from regsys.testing import MemoryAppservices
 
 SERVER = "s.example"

@@ -13,20 +13,17 @@ from zope.interface import implementer
 from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.embedded_writer import RECOVERY, EmbeddedWriter
 from regsys.accounts.post_registration import PostRegistration
-from regsys.interfaces import IAccountStoreWithDevices, IJobPlanner
+from regsys.interfaces import IAccountStoreWithDevices
+from regsys.interfaces.internal import IJobPlanner
 from regsys.jobs import Handler, HeldJobs, JobRunner
-from regsys.model import JOB_LEASE_MS, DeviceRequest, Job, NewAccount, NewJob, UserID
+from regsys.model import JOB_LEASE_MS, DeviceRequest, NewAccount, UserID
+from regsys.model.jobs import Job, NewJob
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.sessions import SessionStore
-from regsys.testing import (
-    MemoryAccounts,
-    MemoryAuth,
-    MemoryDevices,
-    MemoryThreepids,
-    memory_database,
-)
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, MemoryThreepids
 from regsys.testing.contracts.case import NOW_MS
+from regsys.testing.database import memory_database
 from regsys.threepids.changes import EmbeddedThreepids, ThreepidWriter
 from tests.contracts.writer import logins, new_account
 from tests.support.failed_jobs import FailedJobs

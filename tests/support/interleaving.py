@@ -15,8 +15,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from regsys.storage.dialects import PostgreSQL
-from regsys.testing import inline_database
 from regsys.testing.contracts.case import NOW_MS
+from regsys.testing.database import inline_database
 from tests.support import faults, invariants, postgres
 from tests.support.faultpoints import FaultPoints, WatchedDatabase
 from tests.support.patience import PATIENCE_S

@@ -11,7 +11,10 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from regsys.model import ACTIVE_MS, CODE_TRIES, NewAccount, NewJob, NewValidation, Threepid
+from regsys.model import NewAccount, Threepid
+from regsys.model.accounts import ACTIVE_MS
+from regsys.model.jobs import NewJob
+from regsys.model.threepids import CODE_TRIES, NewValidation
 from regsys.storage.database import Database, Transaction
 from regsys.storage.encryption import Encryptor
 from regsys.storage.identity_server_bindings import BindingStore

@@ -8,8 +8,9 @@ from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.post_registration import PostRegistration
 from regsys.config import TermsConfig
 from regsys.consent import Consents
-from regsys.interfaces import IAccountStore, IAuth, IJobPlanner, IThreepidStore
-from regsys.model import NewJob
+from regsys.interfaces import IAccountStore, IAuth, IThreepidStore
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model.jobs import NewJob
 from regsys.storage.consents import ConsentStore
 from regsys.storage.jobs import JobStore
 from regsys.testing.contracts.case import SERVER

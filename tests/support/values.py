@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from regsys.model import (
-    RESERVED_MS,
-    Binding,
-    Client,
-    IdentityServerSession,
-    NewAccount,
-    NewJob,
-    NewValidation,
-    RegistrationToken,
-    Secret,
-    UIASession,
-)
+from regsys.model import Client, NewAccount, Secret, UIASession
+from regsys.model.identity_server_bindings import Binding, IdentityServerSession
+from regsys.model.jobs import NewJob
+from regsys.model.registration_tokens import RESERVED_MS, RegistrationToken
+from regsys.model.threepids import NewValidation
 from regsys.model.token_text import token_hash
 from regsys.testing.contracts.case import NOW_MS, account, device, user
 

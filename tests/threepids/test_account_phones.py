@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Mapping
 from urllib.parse import urlencode
 
-from regsys.model import VALIDATED_MS as GOOD_FOR_MS
+from regsys.model.threepids import VALIDATED_MS as GOOD_FOR_MS
 from regsys.testing import MemoryMails
 from tests.doubles.identity import (
     CODE,

@@ -14,7 +14,8 @@ from zope.interface import implementer
 
 from regsys.config import AllowedThreepid
 from regsys.errors import InvalidParam, ThreepidDenied, ThreepidInUse
-from regsys.interfaces import IThreepidRules, IThreepidStore
+from regsys.interfaces import IThreepidStore
+from regsys.interfaces.internal import IThreepidRules
 from regsys.model import Threepid, UserID
 from regsys.testing import MemoryAccounts, provides
 from regsys.testing.contracts.case import account

@@ -9,7 +9,8 @@ from twisted.logger import capturedLogs
 
 from regsys.errors import Unavailable
 from regsys.interfaces import IRequestSigner
-from regsys.model import ASKING_MS, UserID
+from regsys.model import UserID
+from regsys.model.identity_server_bindings import ASKING_MS
 from regsys.outbound.http import DEADLINE_S
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.testing import provides

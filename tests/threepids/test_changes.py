@@ -10,14 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.callbacks import ThreepidChanges
 from regsys.errors import ThreepidInUse
-from regsys.interfaces import IJobPlanner, IOwnThreepidStore
+from regsys.interfaces.internal import IJobPlanner, IOwnThreepidStore
 from regsys.jobs import HeldJobs, JobRunner
-from regsys.model import Job, NewAccount, NewJob, Threepid
+from regsys.model import NewAccount, Threepid
+from regsys.model.jobs import Job, NewJob
 from regsys.storage.jobs import JobStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
-from regsys.testing import MemoryAccounts, MemoryThreepids, memory_database, provides
+from regsys.testing import MemoryAccounts, MemoryThreepids, provides
 from regsys.testing.contracts.case import NOW_MS, account, user
+from regsys.testing.database import memory_database
 from regsys.threepids.changes import (
     TELL_OF_ADDRESS,
     AddressNotice,

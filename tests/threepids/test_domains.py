@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import ConfigError, EmailDomainsConfig
-from regsys.interfaces import IThreepidRules
+from regsys.interfaces.internal import IThreepidRules
 from regsys.testing import provides
 from regsys.threepids.addresses import canonical_email
 from regsys.threepids.domains import CHECK_S, EmailDomains

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Mapping
 
 from treq.testing import StubTreq
 
-from regsys.model import VALIDATED_MS as GOOD_FOR_MS
 from regsys.model import UserID
+from regsys.model.threepids import VALIDATED_MS as GOOD_FOR_MS
 from regsys.outbound.http import DEADLINE_S
 from tests.doubles.identity import (
     API,

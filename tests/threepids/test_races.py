@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Mapping
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import NoTriesLeft, WrongValidationToken
-from regsys.model import CODE_TRIES
+from regsys.model.threepids import CODE_TRIES
 from regsys.threepids.validation_tokens import ValidationTokens
 from tests.support.crowd import Answer
 from tests.support.races import (

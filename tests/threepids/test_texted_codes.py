@@ -10,7 +10,8 @@ from treq.testing import StubTreq
 
 from regsys.errors import CodeUsedUp, SmsRefused, WrongCode
 from regsys.interfaces import ISmsSender
-from regsys.model import CODE_TRIES, masked
+from regsys.model.identity import masked
+from regsys.model.threepids import CODE_TRIES
 from regsys.testing import provides
 from tests.outbound.test_http import Other
 from tests.support.client import Answer

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from twisted.logger import capturedLogs
 
-from regsys.interfaces import IAccountData
-from regsys.model import JOB_LONGEST_WAIT_MS, UserID
+from regsys.interfaces.internal import IAccountData
+from regsys.model import UserID
+from regsys.model.jobs import JOB_LONGEST_WAIT_MS
 from regsys.testing import provides
 from regsys.threepids.identity_server_unbinding import GIVE_UP_MS
 from tests.support.bindings import ALICE_ID, NO_SUPPORT, OTHER, SERVER, SUCCESS, BindingCase, Signer

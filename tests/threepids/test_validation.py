@@ -10,7 +10,8 @@ from zope.interface import implementer
 
 from regsys.errors import Unavailable
 from regsys.interfaces import IValidationMails
-from regsys.model import CODE_TRIES, JOB_LEASE_MS, MailPurpose, ValidationMail
+from regsys.model import JOB_LEASE_MS, MailPurpose, ValidationMail
+from regsys.model.threepids import CODE_TRIES
 from regsys.testing import MemoryMails, provides
 from tests.support.validations import ALICE, REQUEST, SECRET, EmailValidationCase
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from regsys.errors import NoTriesLeft
-from regsys.model import CODE_TRIES
+from regsys.model.threepids import CODE_TRIES
 from tests.support.validations import SECRET, EmailValidationCase
 
 LIFE_S = 3600

@@ -8,7 +8,7 @@ from typing import Any, Optional
 import attr
 from hypothesis import strategies as st
 
-from regsys.model import RESERVED_MS
+from regsys.model.registration_tokens import RESERVED_MS
 from tests.support.question_stage import ANSWERED, QUESTION
 
 TOKEN = "m.login.registration_token"

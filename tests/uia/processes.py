@@ -8,7 +8,8 @@ import attr
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from regsys import http, wiring
-from regsys.model import NewJob, NewValidation
+from regsys.model.jobs import NewJob
+from regsys.model.threepids import NewValidation
 from regsys.storage.validations import ValidationStore
 from regsys.testing import MemoryMails, memory_process
 from regsys.wiring import subsystem

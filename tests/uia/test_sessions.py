@@ -23,7 +23,7 @@ from regsys.errors import (
 from regsys.model import Challenge, Client, UIASession
 from regsys.model.networks import address_key
 from regsys.storage.sessions import SessionStore
-from regsys.testing import memory_database
+from regsys.testing.database import memory_database
 from regsys.uia.sessions import Auth, Progress, UserInteractiveAuth
 from regsys.uia.stages import DummyStage
 from regsys.uia.turns import MOST, MOST_WAIT_S, RETRY_MS, STALLED_S

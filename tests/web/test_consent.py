@@ -10,8 +10,9 @@ from urllib.parse import urlencode, urlsplit
 from zope.interface import implementer
 
 from regsys.errors import Unavailable
-from regsys.interfaces import IJobPlanner
-from regsys.model import Job, NewAccount, NewJob, UserID
+from regsys.interfaces.internal import IJobPlanner
+from regsys.model import NewAccount, UserID
+from regsys.model.jobs import Job, NewJob
 from tests.support.case import SystemCase
 from tests.support.client import Answer
 from tests.support.job_kinds import plan_also

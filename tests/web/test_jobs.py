@@ -6,7 +6,8 @@ from typing import Any
 
 from regsys.accounts.embedded_writer import RECOVERY
 from regsys.errors import RoomRefused
-from regsys.model import NewJob, UserID
+from regsys.model import UserID
+from regsys.model.jobs import NewJob
 from regsys.storage.jobs import JobStore
 from regsys.testing import MemoryRoom, MemoryRooms
 from tests.support.case import SystemCase

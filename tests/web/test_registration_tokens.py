@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping
 
-from regsys.model import TOKENS_A_PAGE, USES_A_PAGE
+from regsys.model.registration_tokens import TOKENS_A_PAGE, USES_A_PAGE
 from regsys.storage.database import Database
 from regsys.web.registration_tokens import USES_AT_FIRST
 from tests.support.case import SystemCase

@@ -14,7 +14,8 @@ from zope.interface import implementer
 from regsys.accounts.blocking import Blocking
 from regsys.accounts.monthly_active_users import GAUGE_EVERY
 from regsys.interfaces import IBlocking
-from regsys.model import ACTIVE_MS, Registration, User, UserID
+from regsys.model import Registration, User, UserID
+from regsys.model.accounts import ACTIVE_MS
 from regsys.testing import (
     MemoryAccounts,
     MemoryActiveUsers,

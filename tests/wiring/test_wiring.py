@@ -22,12 +22,12 @@ from regsys.model import (
     Appservice,
     DeviceRequest,
     NewAccount,
-    NewJob,
     Registration,
     Secret,
     Threepid,
     UserID,
 )
+from regsys.model.jobs import NewJob
 from regsys.outbound.http import AT_ONCE
 from regsys.storage.database import Database
 from regsys.storage.embedded_accounts import EmbeddedAccountStore

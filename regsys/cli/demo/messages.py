@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import ISmsSender
-from regsys.model import Mail
+from regsys.model.threepids import Mail
 from regsys.web.pages import Pages
 
 PATH = "_regsys/demo/messages"

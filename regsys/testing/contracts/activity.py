@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from regsys.interfaces import IMonthlyActiveUsers
-from regsys.model import ACTIVE_MS, NewAccount, UserID
+from regsys.model import NewAccount, UserID
+from regsys.model.accounts import ACTIVE_MS
 from regsys.testing.contracts.case import (
     Contract,
     MaybeAwaitable,
