@@ -20,6 +20,7 @@ from regsys.captcha.stages import PAGES, CaptchaStage, ProofOfWorkStage
 from regsys.cli.demo.messages import Outbox, TextOutbox
 from regsys.client_api.credentials import LoginLimits, PasswordCheck
 from regsys.client_api.password_stage import PasswordStage
+from regsys.config import PasswordPolicy
 from regsys.config.phones import SmsConfig
 from regsys.consent import TermsStage
 from regsys.errors import SmsDeferred, SmsRefused
@@ -349,6 +350,7 @@ class PasswordTests(StoreStageCase, TestCase):
                 threepids=None,
                 hasher=hasher,
                 limits=limits,
+                policy=PasswordPolicy(),
             )
         )
 

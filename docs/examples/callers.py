@@ -58,8 +58,7 @@ def with_yield(
 
 
 def future_of(call: Awaitable[T]) -> asyncio.Future[T]:
-    """asyncio cannot await a Deferred, and what is inside of a call awaits some: make one Deferred
-    of the call, and one future of that."""
+    """asyncio cannot await what a call awaits inside: Deferreds."""
 
     async def wait() -> T:
         return await call

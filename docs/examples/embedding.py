@@ -89,12 +89,10 @@ class Homeserver:
         body = call.object()
         if required(body, "type") != PASSWORD:
             raise RegistrationError("This way of logging in is not on offer here.")
-        identifier, password = body.get("identifier"), Secret(required(body, "password"))
-        if not isinstance(identifier, dict):
-            raise MissingParam("'identifier' is missing.")
+        password = Secret(required(body, "password"))
         passwords = self.registration.passwords
         assert passwords is not None  # there is ``users``
-        user = await passwords.check(identifier, password, call.client)
+        user = await passwords.check(body.get("identifier"), password, call.client)
         await self.registration.blocking.check_login(user)
         login = await self.registration.handler.register_device(
             user.user_id,
@@ -132,6 +130,9 @@ class Homeserver:
             return unconfirmed
         body, user_id = call.object(), requester.user_id
         password = Secret(required(body, "new_password"))
+        passwords = self.registration.passwords
+        assert passwords is not None  # there is ``users``
+        passwords.check_policy(password)
         stored = await self.registration.handler.hasher.hash(password)
         logout_devices = body.get("logout_devices", True) is not False
         if logout_devices:

@@ -7,18 +7,22 @@ from typing import Any, Callable, Mapping, Optional, Union
 import attr
 
 from regsys import json_body
+from regsys.config import PasswordPolicy
 from regsys.credentials.hashing import HashingPool
+from regsys.credentials.passwords import check_policy
 from regsys.errors import (
     AwaitingApproval,
     BadJSON,
     InvalidParam,
     LoginFailed,
+    MissingParam,
     UserDeactivated,
 )
 from regsys.interfaces import IThreepidStore, IUserLookup
 from regsys.interfaces.internal import ILimiter
 from regsys.model import Client, Secret, User, UserID
 from regsys.model.canonical_threepids import CANONICAL, MSISDN, canonical_msisdn
+from regsys.model.typed import check_type
 
 PASSWORD = "m.login.password"  # noqa: S105 (the name of a login type, and of a stage)
 
@@ -36,13 +40,15 @@ class LoginLimits:
 @attr.frozen(kw_only=True)
 class PasswordCheck:
     """The only place where passwords are checked, so that all checks share the same limits. If
-    ``threepids`` is None, addresses cannot be looked up, and users are identified by name only."""
+    ``threepids`` is None, addresses cannot be looked up, and users are identified by name only.
+    ``policy`` is for new passwords."""
 
     _server_name: str
     _accounts: IUserLookup
     _threepids: Optional[IThreepidStore]
     _hasher: HashingPool
     _limits: LoginLimits
+    _policy: PasswordPolicy
 
     async def check(
         self,
@@ -65,6 +71,12 @@ class PasswordCheck:
             await self.count(client)
         _check_texts(given, password)
         return await self._user(await self.localpart(given), password)
+
+    def check_policy(self, password: Secret) -> None:
+        """Raise PasswordRefused for a new password that ``password_config.policy`` does not allow
+        (contract B14.3)."""
+        check_type("password", password, Secret)
+        check_policy(self._policy, password.reveal())
 
     async def count(self, client: Client) -> None:
         """Count an attempt against the limit by address, for a request that is counted before it is
@@ -153,20 +165,16 @@ def _parse_threepid(identifier: Mapping[str, Any]) -> Optional[tuple[str, str]]:
 
 
 def _parse_arguments(identifier: object, password: object, client: object) -> Mapping[str, Any]:
-    """The identifier as a mapping; TypeError if an argument of ``check`` has another type."""
-    if not isinstance(password, Secret):
-        raise TypeError(
-            f"password must be a Secret, not {type(password).__name__}: Secret(password)"
-        )
-    if client is not None and not isinstance(client, Client):
-        raise TypeError(f"client must be a Client or None, not {type(client).__name__}")
+    """The identifier as a mapping. It may come from a client as it is: any other JSON is BadJSON or
+    MissingParam. TypeError if another argument of ``check`` has another type."""
+    check_type("password", password, Secret)
+    check_type("client", client, Client, type(None))
     if isinstance(identifier, (str, UserID)):
         return {"type": "m.id.user", "user": str(identifier)}
+    if identifier is None:
+        raise MissingParam("'identifier' is missing.")
     if not isinstance(identifier, Mapping):
-        raise TypeError(
-            "identifier must be a name, a UserID or a request's identifier (a dict), not "
-            + type(identifier).__name__
-        )
+        raise BadJSON("'identifier' must be an object.")
     return identifier
 
 

@@ -168,6 +168,7 @@ def password_check(parts: Parts, stores: AccountStores) -> Optional[PasswordChec
             failed=parts.limit(limits.login_failed),
             key_of=address_key,
         ),
+        policy=parts.config.passwords.policy,
     )
 
 

@@ -13,6 +13,7 @@ from regsys.errors import (
     LimitExceeded,
     LoginFailed,
     MissingParam,
+    PasswordRefused,
     UserDeactivated,
 )
 from regsys.model import Client, Secret, User, UserID
@@ -98,14 +99,27 @@ class UserTests(CheckCase):
         few = {"per_second": 0.1, "burst_count": 1}
         self.system(database=self.database, rc_login={"address": few})
         for arguments, text in (
-            (("alice", PASSWORD), "password must be a Secret, not str: Secret(password)"),
-            (("alice", PASSWORD.encode()), "password must be a Secret, not bytes"),
-            ((None,), "identifier must be a name, a UserID or a request's identifier"),
-            ((b"alice",), "not bytes"),
-            (("alice", Secret(PASSWORD), "192.0.2.1"), "client must be a Client or None, not str"),
+            (("alice", PASSWORD), "password must be Secret, not str: wrap it, Secret(…)"),
+            (("alice", PASSWORD.encode()), "password must be Secret, not bytes"),
+            (("alice", Secret(PASSWORD), "192.0.2.1"), "client must be Client or None, not str"),
         ):
             self.assertIn(text, self.assertRaised(TypeError, *arguments))
         self.fits()
+
+    def test_anyJSON(self) -> None:
+        """The identifier of a client's body may be passed on as it is."""
+        for identifier, error in ((None, MissingParam), (5, BadJSON), ([], BadJSON)):
+            self.assertRaised(error, identifier)
+
+    def test_policy(self) -> None:
+        """A new password is checked against the policy of registrations."""
+        self.system(password_config={"policy": {"enabled": True, "minimum_length": 9}})
+        passwords = self.subsystem.passwords
+        assert passwords is not None
+        passwords.check_policy(Secret("123456789"))
+        refused = self.assertRaises(PasswordRefused, passwords.check_policy, Secret("12345678"))
+        self.assertEqual(refused.errcode, "M_PASSWORD_TOO_SHORT")
+        self.assertRaises(TypeError, passwords.check_policy, "123456789")
 
     def test_afterThePassword(self) -> None:
         """Only who knows the password learns that an account is deactivated or not approved."""
