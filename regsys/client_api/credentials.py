@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional, Union
+from typing import Any, Callable, Mapping, Optional
 
 import attr
 
@@ -52,14 +52,14 @@ class PasswordCheck:
 
     async def check(
         self,
-        identifier: Union[str, UserID, Mapping[str, Any]],
+        identifier: Any,
         password: Secret,
         client: Optional[Client],
     ) -> User:
         """The user, if the password is right, within the limits of /login (``rc_login``).
 
-        ``identifier``: that of a request, of type m.id.user, m.id.thirdparty or m.id.phone; or a
-        name or user ID. ``client`` is counted against the limit by address; None if it is counted
+        ``identifier``: that of a request's body, as the client has sent it (m.id.user,
+        m.id.thirdparty or m.id.phone); or a name, a user ID or a UserID. ``client`` is counted against the limit by address; None if it is counted
         already (``count``), or is not to be.
 
         Raises LimitExceeded; BadJSON, MissingParam or InvalidParam for an identifier of another
