@@ -59,8 +59,8 @@ class PasswordCheck:
         """The user, if the password is right, within the limits of /login (``rc_login``).
 
         ``identifier``: that of a request's body, as the client has sent it (m.id.user,
-        m.id.thirdparty or m.id.phone); or a name, a user ID or a UserID. ``client`` is counted against the limit by address; None if it is counted
-        already (``count``), or is not to be.
+        m.id.thirdparty or m.id.phone); or a name, a user ID or a UserID. ``client`` is counted
+        against the limit by address; None if it is counted already (``count``), or is not to be.
 
         Raises LimitExceeded; BadJSON, MissingParam or InvalidParam for an identifier of another
         shape; the same LoginFailed for a wrong password and an unknown user; and only after a right
