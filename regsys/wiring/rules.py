@@ -50,7 +50,7 @@ def rules(
 ) -> Rules:
     blocking = activity.blocking(parts, stores)
     handler = accounts.handler(parts, stores, planners, writer, post_consent, blocking)
-    token_limit = parts.limit_by_address(parts.config.limits.token_validity)
+    token_limit = parts.limits.by_address("token validity", parts.config.limits.token_validity)
     newcomers = threepids.newcomers(parts, stores)
     signup = uia.signup(parts, handler, newcomers, token_limit)
     sessions = validations.validations(parts, newcomers, signup)
