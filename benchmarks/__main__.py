@@ -1,5 +1,5 @@
-"""``python -m benchmarks [--quick] [--ghosts N] [NAME …]``: the cost of requests, compared with
-hello and the floors.
+"""``python -m benchmarks [--quick] [--ghosts N] [--limits] [NAME …]``: the cost of requests,
+compared with hello and the floors.
 
 Exits with 1 if an operation exceeds its limit.
 """
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
-from benchmarks import floors, growth, measuring, namespaces, servers
+from benchmarks import floors, growth, limits, measuring, namespaces, servers
 from benchmarks.measuring import Cost, Effort, cpu_ms
 from benchmarks.operations import ONE_SHOT, Measured, operations, settle_residents
 from benchmarks.servers import Cleanups, Server
@@ -29,6 +29,11 @@ def main(arguments: Sequence[str]) -> int:
         "--quick", action="store_true", help="check that it runs; no useful figures"
     )
     parser.add_argument("--ghosts", type=int, metavar="N", help="only register N ghosts in a row")
+    parser.add_argument(
+        "--limits",
+        action="store_true",
+        help="only compare registrations whose limits are counted over several processes",
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these operations")
     chosen = parser.parse_args(arguments)
     effort = QUICK if chosen.quick else WHOLE
@@ -37,11 +42,18 @@ def main(arguments: Sequence[str]) -> int:
             for start in _starters():
                 asyncio.run(growth.show_growth(cleanups, start, chosen.ghosts))
             return 0
+        if chosen.limits:
+            too_dear = asyncio.run(limits.show_limits(cleanups, effort))
+            return _exit_status(too_dear, chosen.quick)
         show_floors(cleanups, effort)
         too_dear = asyncio.run(show_operations(cleanups, effort, chosen.names))
+    return _exit_status(too_dear, chosen.quick)
+
+
+def _exit_status(too_dear: Sequence[str], is_quick: bool) -> int:
     for complaint in too_dear:
         print(f"too dear: {complaint}")
-    return 1 if too_dear and not chosen.quick else 0
+    return 1 if too_dear and not is_quick else 0
 
 
 def show_floors(cleanups: Cleanups, effort: Effort) -> None:

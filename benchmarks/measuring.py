@@ -60,19 +60,19 @@ class Cost:
 async def measure(baseline: Server, server: Server, what: Measured, effort: Effort) -> Cost:
     """Run hello, operation, hello, operation, … hello, and compare each operation with the hellos
     before and after it."""
-    await _batch(server, what.operation, effort.count)
-    await _batch(baseline, hello, effort.count)
+    await batch(server, what.operation, effort.count)
+    await batch(baseline, hello, effort.count)
     hellos, others = [], []
     for _ in range(effort.rounds):
-        hellos.append((await _batch(baseline, hello, 3 * effort.count))[0])
-        ours_ms, database_ms = await _batch(server, what.operation, effort.count)
+        hellos.append((await batch(baseline, hello, 3 * effort.count))[0])
+        ours_ms, database_ms = await batch(server, what.operation, effort.count)
         others.append((ours_ms - what.hashes * cpu_ms(hash_once, effort.count), database_ms))
-    hellos.append((await _batch(baseline, hello, 3 * effort.count))[0])
+    hellos.append((await batch(baseline, hello, 3 * effort.count))[0])
     beside = [(before + after) / 2 for before, after in itertools.pairwise(hellos)]
     return Cost([Round(hello_ms, *ours) for hello_ms, ours in zip(beside, others, strict=True)])
 
 
-async def _batch(server: Server, operation: Operation, count: int) -> tuple[float, Optional[float]]:
+async def batch(server: Server, operation: Operation, count: int) -> tuple[float, Optional[float]]:
     """CPU milliseconds per operation, of the server and of its database."""
     connections = await server.load.connect()
     try:

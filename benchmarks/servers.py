@@ -68,13 +68,14 @@ def start_on_sqlite(cleanups: Cleanups) -> Server:
     return _start("SQLite", cleanups, folder, service_process.sqlite(folder))
 
 
-def start_on_postgres(cleanups: Cleanups) -> Server:
-    """Raises tests.support.postgres.NotFound."""
+def start_on_postgres(cleanups: Cleanups, name: str = "PostgreSQL", **options: Any) -> Server:
+    """Raises tests.support.postgres.NotFound. ``options`` are more of the configuration."""
     server = postgres.shared()
     args = server.create_database()
     cleanups.addCleanup(server.drop_database, args)
     section = service_process.psycopg2(args)
-    return _start("PostgreSQL", cleanups, _folder(cleanups), section, postgres_clock(server))
+    clock = postgres_clock(server)
+    return _start(name, cleanups, _folder(cleanups), section, clock, **options)
 
 
 def postgres_clock(server: postgres.Server) -> Optional[Callable[[], float]]:
@@ -106,6 +107,7 @@ def _start(
     folder: Path,
     database: Mapping[str, Any],
     database_cpu_s: Optional[Callable[[], float]] = None,
+    **options: Any,
 ) -> Server:
     """``regsys serve`` without limits, behind a proxy (``x_forwarded``)."""
     port = free_port()
@@ -118,6 +120,7 @@ def _start(
         database,
         listeners=[{**listener, "resources": resources}],
         app_service_config_files=[str(bridge)],
+        **options,
     )
     service = service_process.ServiceProcess(cleanups, config)  # type: ignore[arg-type]
     return Server(name, service.process.pid, Load(port), database_cpu_s)

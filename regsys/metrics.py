@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 
@@ -60,6 +60,12 @@ class Metrics:
         self.hashes_waiting = Gauge(
             "regsys_hashes_waiting", "Passwords that wait to be hashed", registry=self.registry
         )
+        self._limits_shared = Gauge(
+            "regsys_rate_limits_counted",
+            "1 if rate limits are counted there, 0 while this process counts by itself instead",
+            ["place"],
+            registry=self.registry,
+        )
         self._kinds: set[str] = set()
         self._children: dict[tuple[object, ...], Counter] = {}
         self._timers: dict[str, Summary] = {}
@@ -71,6 +77,12 @@ class Metrics:
             "Users seen in the last thirty days",
             registry=self.registry,
         )
+
+    def limits_counted_in(self, place: str) -> Callable[[bool], None]:
+        """Rate limits are counted in this place. Returns what is called with whether it answers."""
+        gauge = self._limits_shared.labels(place)
+        gauge.set(1)
+        return gauge.set
 
     def registered(self, new: NewAccount) -> None:
         """Count a new account."""

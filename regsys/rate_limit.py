@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from regsys.errors import LimitExceeded
-from regsys.interfaces.internal import IConcurrencyLimiter, ILimiter
+from regsys.interfaces.internal import IConcurrencyLimiter, ILimiter, ILocalLimiter
 from regsys.model.networks import WHOLE_SITE, site_key
 
 # retry_after_ms of a limit that never refills.
@@ -45,7 +45,7 @@ class _Bucket:
     at_s: float
 
 
-@implementer(ILimiter)
+@implementer(ILocalLimiter)
 @attr.define(kw_only=True, eq=False)
 class LeakyBuckets:
     """``burst_count`` requests at once, then ``per_second`` a second, for each key.
@@ -65,19 +65,28 @@ class LeakyBuckets:
 
     async def take(self, key: str) -> None:
         now_s = self.seconds()
-        self._buckets[key] = _Bucket(self._level_after_one(key, now_s), now_s)
-        self._buckets.move_to_end(key)
-        self._prune(now_s)
+        self._fill(key, self._level_after_one(key, now_s), now_s)
 
     async def give_back(self, key: str) -> None:
         bucket = self._buckets.get(key)
         if bucket is not None:
             self._buckets[key] = attr.evolve(bucket, level=bucket.level - 1)
 
+    def count(self, key: str) -> None:
+        now_s = self.seconds()
+        self._fill(key, min(self._level(key, now_s) + 1, self.burst_count), now_s)
+
+    def holds(self, key: str) -> bool:
+        return self._level(key, self.seconds()) > 0
+
+    def _fill(self, key: str, level: float, now_s: float) -> None:
+        self._buckets[key] = _Bucket(level, now_s)
+        self._buckets.move_to_end(key)
+        self._prune(now_s)
+
     def _level_after_one(self, key: str, now_s: float) -> float:
         """The level with one request more, or LimitExceeded."""
-        bucket = self._buckets.get(key)
-        level = 1 + (0.0 if bucket is None else self._level(bucket, now_s))
+        level = 1 + self._level(key, now_s)
         too_much = level - self.burst_count
         if too_much <= ROUNDING:
             return min(level, self.burst_count)
@@ -85,17 +94,21 @@ class LeakyBuckets:
             raise LimitExceeded(NEVER_MS)
         raise LimitExceeded(math.ceil(too_much / self.per_second * 1000))
 
-    def _level(self, bucket: _Bucket, now_s: float) -> float:
+    def _level(self, key: str, now_s: float) -> float:
+        bucket = self._buckets.get(key)
+        return 0.0 if bucket is None else self._leaked(bucket, now_s)
+
+    def _leaked(self, bucket: _Bucket, now_s: float) -> float:
         return max(0.0, bucket.level - (now_s - bucket.at_s) * self.per_second)
 
     def _prune(self, now_s: float) -> None:
         # Two are checked for each key that is added, so that they become fewer again.
         for key, bucket in list(islice(self._buckets.items(), 2)):
-            if not self._level(bucket, now_s) or len(self._buckets) > MOST_KEYS:
+            if not self._leaked(bucket, now_s) or len(self._buckets) > MOST_KEYS:
                 del self._buckets[key]
 
 
-@implementer(ILimiter)
+@implementer(ILocalLimiter)
 @attr.frozen
 class AddressBuckets:
     """A limit for addresses: ``own`` for the keys of ``address_key``, and ``sites``, a larger one,
@@ -103,8 +116,8 @@ class AddressBuckets:
 
     A key may have other words before the address."""
 
-    own: ILimiter
-    sites: ILimiter
+    own: ILocalLimiter
+    sites: ILocalLimiter
 
     async def peek(self, key: str) -> None:
         await self.own.peek(key)
@@ -128,6 +141,16 @@ class AddressBuckets:
         site = site_key(key)
         if site is not None:
             await self.sites.give_back(site)
+
+    def count(self, key: str) -> None:
+        self.own.count(key)
+        site = site_key(key)
+        if site is not None:
+            self.sites.count(site)
+
+    def holds(self, key: str) -> bool:
+        site = site_key(key)
+        return self.own.holds(key) or (site is not None and self.sites.holds(site))
 
 
 # --- Concurrency limits ------------------------------------------------------------------

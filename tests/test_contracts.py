@@ -269,7 +269,7 @@ class BucketsTests(LimiterContract, TestCase):
             per_second=PER_SECOND, burst_count=BURST_COUNT, seconds=self.clock.seconds
         )
 
-    def advance(self, seconds: float) -> None:
+    async def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import rate_limit
 from regsys.errors import LimitExceeded
-from regsys.interfaces.internal import IConcurrencyLimiter, ILimiter
+from regsys.interfaces.internal import IConcurrencyLimiter, ILimiter, ILocalLimiter
 from regsys.model.networks import address_key
 from regsys.rate_limit import (
     NEVER_MS,
@@ -175,6 +175,36 @@ class BucketsTests(LimitCase):
             self.passes(limit.take(str(number)))
         self.assertEqual(len(limit._buckets), 10)
         self.refused(limit.take("999"))
+
+
+class CountedElsewhereTests(LimitCase):
+    """Requests that another limit has let through."""
+
+    def test_counted(self) -> None:
+        """They fill a bucket, and overfill none."""
+        limit = self.buckets(1, 2)
+        provides(ILocalLimiter, limit)
+        self.assertFalse(limit.holds("a"))
+        limit.count("a")
+        self.assertTrue(limit.holds("a"))
+        self.assertFalse(limit.holds("b"))
+        self.passes(limit.take("a"))
+        for _ in range(5):
+            limit.count("a")
+        self.assertEqual(self.refused(limit.take("a")), 1000)
+        self.clock.advance(2)
+        self.assertFalse(limit.holds("a"))
+
+    def test_sites(self) -> None:
+        """They count for an address and for its site."""
+        limit = AddressBuckets(self.buckets(0.5, 3), self.buckets(4, 24))
+        provides(ILocalLimiter, limit)
+        first, second = subnets(2)
+        limit.count(first)
+        self.assertTrue(limit.holds(second))
+        self.assertFalse(limit.own.holds(second))
+        self.assertFalse(limit.holds("192.0.2.7"))
+        self.assertEqual(self.count_passing(limit, first, 9), 2)
 
 
 class OneAtATimeTests(LimitCase):

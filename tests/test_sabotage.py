@@ -41,6 +41,7 @@ from tests.storage import (
     test_jobs,
     test_nonces,
     test_pushers,
+    test_rate_limits,
     test_registration_tokens,
     test_server_state,
     test_sessions,
@@ -78,6 +79,7 @@ ALWAYS_TRUE = [
     (test_jobs.MemoryExpiringTests, "DELETE FROM outcomes", "finished"),
     (test_server_state.MemoryTests, "SELECT user_id FROM milestones", "name = ?"),
     (test_nonces.MemoryExpiringTests, "DELETE FROM used_nonces", "expires_ms <= ?"),
+    (test_rate_limits.MemoryExpiringTests, "DELETE FROM rate_limits", "empty_us <= ?"),
     (test_pushers.MemoryTests, "DELETE FROM pushers", "user_id = ?"),
     (test_pushers.MemoryTests, "DELETE FROM pushers", "kind = ?"),
     (

@@ -10,6 +10,7 @@ from typing import Iterator, Optional
 
 from regsys import logs, pid_file
 from regsys.config import ALL_ADDRESSES, Config, ConfigError, Listener, TLSFiles
+from regsys.outbound import redis
 from regsys.service import tls_context
 from regsys.wiring import template_checks
 
@@ -66,6 +67,14 @@ def _problems(config: Config) -> Iterator[str]:
             yield f"listeners: path {listener.path}: {wrong}"
     if config.tls is not None:
         yield from _tls_problems(config.tls)
+    if config.redis is not None:
+        try:
+            redis.endpoint(config.redis, None)
+        except redis.UnusableFiles as error:
+            yield (
+                f"redis: the files for TLS cannot be used: {error} — write PEM certificates, and"
+                " the key that belongs to certificate_file"
+            )
     directories = [config.template_directory] if config.template_directory else []
     yield from template_checks.problems(config, directories)
     yield from template_checks.mail_problems(config, directories)

@@ -19,7 +19,17 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from regsys.config import CaptchaConfig, Config, DatabaseConfig, EmailConfig, HomeserverConfig
+from regsys.config import (
+    CaptchaConfig,
+    Config,
+    DatabaseConfig,
+    EmailConfig,
+    HomeserverConfig,
+    RedisConfig,
+)
+from regsys.errors import Unavailable
+from regsys.model.buckets import Bucket
+from regsys.outbound import redis
 from regsys.outbound.http import HTTPClient, NoAnswer
 from regsys.wiring.process import CannotStart, connect
 
@@ -101,6 +111,8 @@ def _peers(config: Config, reactor: Any) -> list[Peer]:
         peers.append(_website("default_identity_server", url, http))
     if config.homeserver is not None:
         peers.append(_homeserver(config.homeserver, http))
+    if config.redis is not None:
+        peers.append(_redis(config.redis, reactor))
     return peers
 
 
@@ -201,6 +213,22 @@ def _homeserver(config: HomeserverConfig, http: HTTPClient) -> Peer:
             )
 
     return Peer("regsys.homeserver.url", _without_secrets(config.url), ask)
+
+
+def _redis(config: RedisConfig, reactor: Any) -> Peer:
+    async def ask() -> None:
+        try:
+            buckets = redis.RedisBuckets(redis.endpoint(config, reactor), config, reactor)
+        except redis.UnusableFiles as error:
+            raise Unreachable(f"the files for TLS cannot be used: {error}") from None
+        try:
+            await buckets.peek([Bucket("check-config", 1_000_000, 1)])
+        except Unavailable as error:
+            raise Unreachable(str(error.__cause__)) from None
+        finally:
+            buckets.close()
+
+    return Peer("redis", config.path or f"{config.host} port {config.port}", ask)
 
 
 def _without_secrets(url: str) -> str:

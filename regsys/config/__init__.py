@@ -21,6 +21,7 @@ from regsys.config.cross_checks import (
     check_guards,
     check_process,
     check_registration,
+    check_shared_limits,
 )
 from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
@@ -46,6 +47,7 @@ from regsys.config.listeners import (
 from regsys.config.passwords import PasswordPolicy, PasswordsConfig, read_passwords
 from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
+from regsys.config.redis import RedisConfig, read_redis
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
 from regsys.config.rooms import RoomsConfig, read_rooms
 from regsys.config.terms import TermsConfig, read_terms
@@ -73,6 +75,7 @@ __all__ = [
     "PhonesConfig",
     "ProxiesConfig",
     "Rate",
+    "RedisConfig",
     "RegistrationConfig",
     "RoomsConfig",
     "SessionsConfig",
@@ -95,12 +98,13 @@ class Config:
 
     ``public_baseurl`` ends with a slash. If ``tls`` is None, no listener has TLS. If ``captcha`` is
     None, there is no captcha. If ``homeserver`` is None, no homeserver runs beside this service.
-    ``trusted_proxies``: addresses and networks as ``ipaddress.ip_network`` takes them.
-    ``proxies``: those that outbound requests go through. If ``introspection_secret`` is None, token
-    introspection over HTTP is off. ``log_config`` and ``pid_file`` are paths; None for the default
-    logging and for no such file. If ``email`` is None, no mails are sent. ``template_directory`` is
-    searched before our own templates; None if there is none. ``unused`` has the dotted names of
-    options in the file that have no effect, ``warnings`` whole sentences for the log.
+    ``trusted_proxies``: addresses and networks as ``ipaddress.ip_network`` takes them. If ``redis``
+    is None, Redis is not used. ``proxies``: those that outbound requests go through. If
+    ``introspection_secret`` is None, token introspection over HTTP is off. ``log_config`` and
+    ``pid_file`` are paths; None for the default logging and for no such file. If ``email`` is None,
+    no mails are sent. ``template_directory`` is searched before our own templates; None if there is
+    none. ``unused`` has the dotted names of options in the file that have no effect, ``warnings``
+    whole sentences for the log.
     """
 
     server_name: str
@@ -115,6 +119,7 @@ class Config:
     tokens: TokensConfig
     passwords: PasswordsConfig
     limits: LimitsConfig
+    redis: Optional[RedisConfig]
     sessions: SessionsConfig
     terms: TermsConfig
     rooms: RoomsConfig
@@ -132,6 +137,13 @@ class Config:
     template_directory: Optional[str]
     unused: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    def of_several_processes(self) -> Config:
+        """The same for a process that is one of several: they share their limits if they share a
+        PostgreSQL or a Redis, unless the file says that they do not."""
+        if self.limits.shared is not None or self.database.engine != "postgres":
+            return self
+        return attr.evolve(self, limits=attr.evolve(self.limits, shared=True))
 
 
 def load(paths: Sequence[str], *, makes_files: bool = True) -> Config:
@@ -200,6 +212,7 @@ def read(reader: Reader) -> Config:
         tokens=tokens,
         passwords=read_passwords(reader, oauth_only),
         limits=read_limits(reader),
+        redis=read_redis(reader),
         sessions=read_sessions(reader),
         terms=read_terms(reader, listeners),
         rooms=read_rooms(reader),
@@ -221,6 +234,7 @@ def read(reader: Reader) -> Config:
     check_process(reader)
     check_guards(reader)
     check_registration(reader, registration, tokens, threepids)
+    check_shared_limits(reader, config.database, config.limits, config.redis)
     unused, slips = unread_options(reader)
     # Last, because the other warnings matter more where the proxy overwrites the header.
     addresses = address_warnings(listeners, trusted_proxies)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Mapping, Optional, Sequence
 
 from regsys.config.access_tokens import TokensConfig
+from regsys.config.database import DatabaseConfig
+from regsys.config.limits import LimitsConfig
 from regsys.config.listeners import Listener
+from regsys.config.redis import RedisConfig
 from regsys.config.registration import RegistrationConfig
 from regsys.config.threepids import ThreepidsConfig
 from regsys.config.values import Reader, is_on
@@ -72,6 +75,19 @@ def check_registration(
             "set it to false, or registration_requires_token or enable_registration_captcha to "
             "true, or registrations_require_3pid to [email], or, if that is what you want, "
             "enable_registration_without_verification",
+            True,
+        )
+
+
+def check_shared_limits(
+    reader: Reader, database: DatabaseConfig, limits: LimitsConfig, redis: Optional[RedisConfig]
+) -> None:
+    """Report limits that are to be shared, where there is no place to count them together."""
+    if limits.shared and redis is None and database.engine != "postgres":
+        reader.section("regsys").problem(
+            "shared_limits",
+            "processes cannot count together in SQLite",
+            "use PostgreSQL, or enable redis, or leave the option out",
             True,
         )
 

@@ -25,8 +25,10 @@ class Rate:
 class LimitsConfig:
     """The rate limits. ``availability``: a rate, or ``one_at_a_time`` (one look-up at a time for
     each address, contract B16.9), or ``off``. ``all_mails`` and ``all_texts`` limit all users
-    together (threat A3). ``connections`` and ``connections_per_ip``: the most open connections, in
-    all and from one address; None to derive them from the process's limit of descriptors."""
+    together (threat A3). ``shared``: whether all processes count together; None if only those do
+    that are known to be several. ``connections`` and ``connections_per_ip``: the most open
+    connections, in all and from one address; None to derive them from the process's limit of
+    descriptors."""
 
     registration: Rate = Rate(0.17, 3)
     token_validity: Rate = Rate(0.1, 5)
@@ -37,6 +39,7 @@ class LimitsConfig:
     login_account: Rate = Rate(0.003, 5)
     login_failed: Rate = Rate(0.17, 3)
     availability: Union[Rate, Literal["one_at_a_time", "off"]] = "one_at_a_time"
+    shared: Optional[bool] = None
     connections: Optional[int] = None
     connections_per_ip: Optional[int] = None
 
@@ -58,6 +61,7 @@ def read_limits(reader: Reader) -> LimitsConfig:
         login_account=_read_rate(login, "account", _LIMITS.login_account),
         login_failed=_read_rate(login, "failed_attempts", _LIMITS.login_failed),
         availability=_read_availability(own),
+        shared=own.word_flag("shared_limits"),
         connections=own.whole("connections", 1, 10**6),
         connections_per_ip=own.whole("connections_per_ip", 1, 10**6),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from typing import AbstractSet as Set
 from typing import Optional
@@ -174,11 +173,10 @@ def read_tls(reader: Reader, listeners: tuple[Listener, ...]) -> Optional[TLSFil
 
 
 def _read_file(reader: Reader, name: str, needed: bool) -> Optional[str]:
-    path = reader.text(name)
     if not needed:
+        reader.text(name)
         return None
+    path = reader.file(name)
     if path is None:
         reader.problem(name, "missing", "a listener with tls: true needs it: name a PEM file")
-    elif not (os.path.isfile(path) and os.access(path, os.R_OK)):
-        reader.problem(name, "not a file that can be read", "mend the path or the file", path)
     return path

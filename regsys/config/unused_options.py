@@ -18,7 +18,7 @@ LATER = frozenset(
     email.invite_client_location email.riot_base_url
     enable_set_avatar_url instance_map
     listeners[].request_id_header listeners[].resources[].compress
-    modules redis
+    modules
     regsys.hold_names regsys.ignore_missing_modules
     shadow_server
     user_directory worker_listeners worker_log_config worker_name worker_pid_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 from urllib.parse import urlsplit
@@ -213,6 +214,13 @@ class Reader:
         """Text; None if empty."""
         value = self._expect(name, lambda found: isinstance(found, str), "text", "put it in quotes")
         return value or None
+
+    def file(self, name: str) -> Optional[str]:
+        """The path of a file that can be read."""
+        path = self.text(name)
+        if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            self.problem(name, "not a file that can be read", "mend the path or the file", path)
+        return path
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of texts."""

@@ -9,6 +9,7 @@ from zope.interface import Interface
 from regsys.interfaces.homeserver import IThreepidStore
 from regsys.model import Client, Created, Login, NewAccount, NewDevice, Secret, Threepid, UserID
 from regsys.model.accounts import Outcome
+from regsys.model.buckets import Bucket
 from regsys.model.jobs import NewJob
 
 
@@ -131,13 +132,42 @@ class ILimiter(Interface):
     """A rate limit; each ``key`` is counted apart."""
 
     def peek(key: str) -> Awaitable[None]:
-        """Raise LimitExceeded if ``take`` would; counts nothing."""
+        """Raise LimitExceeded if ``take`` would, as far as this process knows; counts nothing."""
 
     def take(key: str) -> Awaitable[None]:
         """Count one, or raise LimitExceeded and count nothing."""
 
     def give_back(key: str) -> Awaitable[None]:
         """Undo one ``take``."""
+
+
+class ILocalLimiter(ILimiter):
+    """A rate limit that is counted in this process."""
+
+    def count(key: str) -> None:
+        """Count one that another limit has let through, even if there is no room here."""
+
+    def holds(key: str) -> bool:
+        """Whether anything is counted here that ``take`` of this key would look at."""
+
+
+class IBucketStore(Interface):
+    """Where the processes count together. The time is that of its server, so that the clocks of
+    processes need not agree. Each method raises Unavailable within a second if the server is away
+    or slow; whether it has counted then is unknown."""
+
+    def peek(buckets: Sequence[Bucket]) -> Awaitable[int]:
+        """How many microseconds ``take`` would have to wait; 0 if it would count."""
+
+    def take(buckets: Sequence[Bucket]) -> Awaitable[int]:
+        """Count one in each of these and return 0. If one of them is full, count in none, and
+        return how many microseconds it takes until there is room."""
+
+    def give_back(buckets: Sequence[Bucket]) -> Awaitable[None]:
+        """Undo one ``take``. An empty bucket stays empty."""
+
+    def close() -> None:
+        """Close its connections, if it has any of its own; a later call opens one again."""
 
 
 class IConcurrencyLimiter(Interface):

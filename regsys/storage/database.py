@@ -22,7 +22,7 @@ import attr
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from regsys import deadlines
@@ -188,12 +188,26 @@ class Database:
         *,
         deadline_s: float = DEADLINE_S,
         observe: Optional[Callable[[str, float], None]] = None,
+        level: Any = LogLevel.error,
     ) -> None:
         self.pool = pool
         self.dialect = dialect
         self._clock = clock
         self._deadline_s = deadline_s
         self._observe = observe
+        self._level = level
+
+    def dispensable(self, pool: Pool, deadline_s: float) -> Database:
+        """The same database by way of another pool, for calls whose caller goes on without an
+        answer after ``deadline_s``, and logs that itself."""
+        return Database(
+            pool,
+            self.dialect,
+            self._clock,
+            deadline_s=deadline_s,
+            observe=self._observe,
+            level=LogLevel.debug,
+        )
 
     @property
     def clock(self) -> IReactorTime:
@@ -245,10 +259,12 @@ class Database:
                 if self._observe is not None:
                     self._observe(name, self._clock.seconds() - started)
                 return result
-        if request is not None and self._clock.seconds() >= ends:
+        # A call with less time than the request has does not end the request.
+        if request is not None and left_s is not None and self._clock.seconds() >= started + left_s:
             request.miss()
         cause = trouble.cause if trouble else TimeoutError("no answer within the deadline")
-        log.error("database: {name} failed: {cause}", name=name, cause=self.dialect.explain(cause))
+        explained = self.dialect.explain(cause)
+        log.emit(self._level, "database: {name} failed: {cause}", name=name, cause=explained)
         raise Unavailable() from cause
 
     def _attempt(self, call: _Call[T], left_s: float) -> Deferred[T]:

@@ -74,7 +74,7 @@ def handler(
 def _admission(parts: Parts, blocking: IBlocking) -> Admission:
     rate = parts.config.limits.registration
     return Admission(
-        limiter=parts.limit_by_address(rate),
+        limiter=parts.limits.by_address("registration", rate),
         key_of=address_key,
         spam=parts.hooks.spam,
         blocking=blocking,
@@ -163,9 +163,9 @@ def password_check(parts: Parts, stores: AccountStores) -> Optional[PasswordChec
         threepids=stores.owners,
         hasher=parts.process.hasher,
         limits=LoginLimits(
-            address=parts.limit_by_address(limits.login_address),
-            account=parts.limit(limits.login_account),
-            failed=parts.limit(limits.login_failed),
+            address=parts.limits.by_address("login address", limits.login_address),
+            account=parts.limits.by_key("login account", limits.login_account),
+            failed=parts.limits.by_key("login failed", limits.login_failed),
             key_of=address_key,
         ),
         policy=parts.config.passwords.policy,

@@ -126,5 +126,5 @@ def _account_threepids(
 def _availability_limit(parts: Parts) -> IConcurrencyLimiter:
     chosen = parts.config.limits.availability
     if isinstance(chosen, Rate):
-        return RateAsConcurrencyLimit(parts.limit_by_address(chosen))
+        return RateAsConcurrencyLimit(parts.limits.by_address("availability", chosen))
     return NoConcurrencyLimit() if chosen == "off" else OneAtATimeByAddress.on(parts.clock)

@@ -7,22 +7,21 @@ from typing import Any, Optional, Sequence
 import attr
 
 from regsys.appservices.namespaces import Appservices
-from regsys.config import Config, Rate
+from regsys.config import Config
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.interfaces import IAppservices, IRequestSigner, IRooms
-from regsys.interfaces.internal import ILimiter
 from regsys.jobs import HeldJobs
-from regsys.model.networks import WHOLE_SITE, address_key
+from regsys.model.networks import address_key
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.homeserver_accounts import HomeserverAccounts
 from regsys.outbound.homeserver_rooms import HomeserverRooms
 from regsys.outbound.identity_server_v1 import IdentityServer
 from regsys.outbound.identity_server_v2 import IdentityServers
-from regsys.rate_limit import AddressBuckets, LeakyBuckets
 from regsys.threepids.addresses import AllowedThreepids
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.domains import EmailDomains
 from regsys.threepids.identity_server_unbinding import Unbinder
+from regsys.wiring.limits import Limits
 from regsys.wiring.process import Process, open_process, prepare
 from regsys.wiring.stores import Stores
 from regsys.wiring.subsystem import Hooks
@@ -41,6 +40,7 @@ class Parts:
     services: IAppservices
     homeserver: Optional[Homeserver]
     stores: Stores
+    limits: Limits
     guests: GuestTokens
     logins: Logins
     held_jobs: HeldJobs
@@ -69,6 +69,7 @@ class Parts:
         guests = GuestTokens(server_name=config.server_name, secret=secret)
         stores = Stores.in_database(process.database, secret)
         held_jobs = HeldJobs()
+        limits = Limits.of(process)
         homeserver = None
         if config.homeserver is not None:
             homeserver = Homeserver.from_config(config.homeserver, config.server_name, process.http)
@@ -80,6 +81,7 @@ class Parts:
             services=services,
             homeserver=homeserver,
             stores=stores,
+            limits=limits,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             held_jobs=held_jobs,
@@ -91,7 +93,7 @@ class Parts:
                 process.seconds,
             ),
             validation_attempts=ValidationAttempts(
-                limiter=_buckets_by_address(process, config.limits.validation),
+                limiter=limits.by_address("validation attempts", config.limits.validation),
                 key_of=address_key,
             ),
         )
@@ -117,24 +119,6 @@ class Parts:
             self.config.homeserver, self.config.server_name, self.process.http
         )
         return HomeserverAccounts(own)
-
-    def limit(self, rate: Rate) -> ILimiter:
-        return _buckets(self.process, rate)
-
-    def limit_by_address(self, rate: Rate) -> ILimiter:
-        """For keys that end in an ``address_key``. An IPv6 site has a larger limit of its own."""
-        return _buckets_by_address(self.process, rate)
-
-
-def _buckets(process: Process, rate: Rate) -> ILimiter:
-    return LeakyBuckets(
-        per_second=rate.per_second, burst_count=rate.burst_count, seconds=process.seconds
-    )
-
-
-def _buckets_by_address(process: Process, rate: Rate) -> ILimiter:
-    site = Rate(rate.per_second * WHOLE_SITE, rate.burst_count * WHOLE_SITE)
-    return AddressBuckets(_buckets(process, rate), _buckets(process, site))
 
 
 def _phone_server(config: Config, clock: Any, process: Process) -> Optional[IdentityServer]:

@@ -10,17 +10,24 @@ from importlib import import_module
 from typing import Any, Callable, Iterator, Optional, Sequence
 
 import attr
+from twisted.logger import Logger
 
 from regsys.config import Config, DatabaseConfig
 from regsys.credentials.hashing import HashingPool, HashingThreads
+from regsys.interfaces.internal import IBucketStore
 from regsys.metrics import Metrics
+from regsys.outbound import redis
 from regsys.outbound.guarded import own_resolver
 from regsys.outbound.http import HTTPClient
+from regsys.shared_limits import CircuitBreaker
 from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
 from regsys.storage.pool import connection_pool
+from regsys.storage.rate_limits import RateLimitStore
 from regsys.storage.secrets import get_or_keep
+
+log = Logger()
 
 
 class CannotStart(Exception):
@@ -32,6 +39,7 @@ class Process:
     """``macaroon_secret`` is the key of guest tokens and of the random part of all other tokens
     (contract B4).
 
+    ``buckets`` are those of limits that several processes share; None if this one counts by itself.
     ``http`` asks other servers, such as a captcha's (each service by a client ``apart``);
     ``guarded_http`` asks those that clients name. ``start`` and ``stop`` are for the threads.
     ``stop`` blocks until they have ended, unless ``refuse_hashes`` was called: from then on no
@@ -43,6 +51,7 @@ class Process:
     http: HTTPClient
     guarded_http: HTTPClient
     macaroon_secret: bytes = attr.field(repr=False)
+    buckets: Optional[IBucketStore] = None
     metrics: Metrics = attr.field(factory=Metrics)
     seconds: Callable[[], float] = time.monotonic
     start: Callable[[], None] = lambda: None
@@ -85,6 +94,13 @@ def cannot_start(chosen: Dialect, what: str) -> Iterator[None]:
     except (driver.Error, OSError) as error:
         chosen.redact(error)
         raise CannotStart(f"{what}: {chosen.explain(error)}") from None
+
+
+def _opened(chosen: Dialect) -> Any:
+    """As the pool opens its connections."""
+    connection = _driver(chosen).connect(**chosen.pool_args())
+    chosen.opened(connection)
+    return connection
 
 
 def _driver(chosen: Dialect) -> Any:
@@ -139,12 +155,16 @@ def open_process(config: Config, reactor: Any, macaroon_secret: bytes) -> Proces
     threads = HashingThreads(reactor)
     hasher = hashing_pool(config, threads.run, threads.size)
     metrics.hashes_waiting.set_function(lambda: hasher.waiting)
+    place, buckets = _buckets(config, database, reactor, metrics)
 
     def start() -> None:
         threads.start()
         pool.start()
+        log.info("rate limits are counted in {place}", place=place)
 
     def stop() -> None:
+        if buckets is not None:
+            buckets.close()
         pool.close()
         if not hasher.refuses:
             threads.stop()
@@ -160,11 +180,34 @@ def open_process(config: Config, reactor: Any, macaroon_secret: bytes) -> Proces
             own_resolver(reactor),
         ),
         macaroon_secret=macaroon_secret,
+        buckets=buckets,
         metrics=metrics,
         start=start,
         stop=stop,
         refuse_hashes=hasher.refuse,
     )
+
+
+def _buckets(
+    config: Config, database: Database, reactor: Any, metrics: Metrics
+) -> tuple[str, Optional[IBucketStore]]:
+    """Where limits are counted, in a word for the operator, and the store if it is shared. Raises
+    CannotStart."""
+    store: IBucketStore
+    if config.redis is None and not config.limits.shared:
+        metrics.limits_counted_in("this process")
+        return "this process", None
+    if config.redis is not None:
+        place = "Redis"
+        try:
+            store = redis.RedisBuckets(redis.endpoint(config.redis, reactor), config.redis, reactor)
+        except redis.UnusableFiles as error:
+            raise CannotStart(f"redis: the files for TLS cannot be used: {error}") from None
+    else:
+        place = "PostgreSQL"
+        store = RateLimitStore.beside(database, reactor, lambda: _opened(database.dialect))
+    report = metrics.limits_counted_in(place)
+    return place, CircuitBreaker(store=store, name=place, seconds=time.monotonic, report=report)
 
 
 def hashing_pool(

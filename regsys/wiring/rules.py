@@ -51,7 +51,7 @@ def rules(
     blocking = activity.blocking(parts, stores)
     names = accounts.names(parts, stores)
     handler = accounts.handler(parts, stores, names, planners, writer, post_consent, blocking)
-    token_limit = parts.limit_by_address(parts.config.limits.token_validity)
+    token_limit = parts.limits.by_address("token validity", parts.config.limits.token_validity)
     newcomers = threepids.newcomers(parts, stores)
     signup = uia.signup(parts, handler, names, newcomers, token_limit)
     sessions = validations.validations(parts, newcomers, signup)

@@ -26,6 +26,7 @@ from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.nonces import NonceStore
 from regsys.storage.pushers import PusherStore
+from regsys.storage.rate_limits import EmptyBuckets
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.server_state import ServerStateStore
 from regsys.storage.sessions import SessionStore
@@ -48,6 +49,7 @@ class Stores:
     bindings: BindingStore
     jobs: JobStore
     server_state: ServerStateStore
+    empty_buckets: EmptyBuckets
 
     @classmethod
     def in_database(cls, database: Any, secret: bytes) -> Stores:
@@ -62,6 +64,7 @@ class Stores:
             bindings=BindingStore(database, Encryptor(secret)),
             jobs=JobStore(database),
             server_state=ServerStateStore(database),
+            empty_buckets=EmptyBuckets(database),
         )
 
     @property
@@ -73,6 +76,7 @@ class Stores:
             self.validations,
             self.nonces,
             self.idempotency_keys,
+            self.empty_buckets,
         )
 
 

@@ -55,7 +55,7 @@ def bindings(parts: Parts, held: AccountThreepids) -> Bindings:
         servers=parts.unbinder.servers,
         changes=parts.hooks.binding_changes,
         unbinder=parts.unbinder,
-        limit=parts.limit(parts.config.limits.validation),
+        limit=parts.limits.by_key("binding", parts.config.limits.validation),
         clock=parts.clock,
         may_bind=parts.config.identity_servers.may_bind,
     )

@@ -44,10 +44,13 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
         newcomers=newcomers,
         tokens=ValidationTokens(parts.process.macaroon_secret),
         limits=ValidationLimits(
-            client=parts.limit_by_address(limits.validation),
-            mailbox=parts.limit(limits.validation),
+            client=parts.limits.by_address("validation client", limits.validation),
+            mailbox=parts.limits.by_key("validation mailbox", limits.validation),
             attempts=parts.validation_attempts,
-            total={EMAIL: parts.limit(limits.all_mails), MSISDN: parts.limit(limits.all_texts)},
+            total={
+                EMAIL: parts.limits.by_key("all mails", limits.all_mails),
+                MSISDN: parts.limits.by_key("all texts", limits.all_texts),
+            },
             key_of=address_key,
         ),
         config=config.threepids,

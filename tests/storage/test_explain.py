@@ -91,6 +91,8 @@ ROWS: Mapping[str, tuple[int, str]] = {
 PLACES = {"auto_join": 20, "greet": 20, "wave": 5, "fly": 20}
 # So many rows may be sorted for one answer.
 SORTED = 4000
+# Read completely by those who clean up: each decision would have to write an index.
+SCANNED = {"rate_limits"}
 
 
 PEOPLE = {
@@ -255,7 +257,8 @@ class ExplainTests(SystemCase):
             self.cursor.execute(f"EXPLAIN (FORMAT JSON) {text}")
             ((plans,),) = self.cursor.fetchall()
             for node in self.nodes(plans[0]["Plan"]):
-                self.assertNotEqual(node["Node Type"], "Seq Scan", f"{text}\n{plans}")
+                if node.get("Relation Name") not in SCANNED:
+                    self.assertNotEqual(node["Node Type"], "Seq Scan", f"{text}\n{plans}")
                 if node["Node Type"] == "Sort":
                     self.assertLess(node["Plan Rows"], SORTED, f"{text}\n{plans}")
 

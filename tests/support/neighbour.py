@@ -44,6 +44,7 @@ _COLUMN = {
     "validations": "sid",
     "validation_tokens": "sid",
     "watches": "name",
+    "rate_limits": "key",
 }
 # Its rows hold nothing but a digest.
 _UNNAMED = frozenset({"first_times"})
@@ -171,4 +172,5 @@ async def _devices(stores: Stores) -> None:
 def _rows_with_fixed_names(txn: Transaction) -> None:
     """Rows whose names our stores choose themselves."""
     txn.insert("milestones", name=NEIGHBOUR, user_id=str(USER), reached_ms=FAR_MS)
+    txn.insert("rate_limits", key=NEIGHBOUR, empty_us=FAR_MS, refused=False)
     txn.insert("watches", name=NEIGHBOUR, since_ms=FAR_MS, last_ms=FAR_MS)

@@ -1,0 +1,54 @@
+"""The rate limits: each counted in this process, or over all of them."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+import attr
+
+from regsys.config import Rate
+from regsys.interfaces.internal import IBucketStore, ILimiter, ILocalLimiter
+from regsys.model.networks import WHOLE_SITE
+from regsys.rate_limit import AddressBuckets, LeakyBuckets
+from regsys.shared_limits import BucketsOf, SharedLimiter
+from regsys.wiring.process import Process
+
+
+@attr.frozen(kw_only=True)
+class Limits:
+    """Makes the limits. The ``name`` of one is the same in every process, and no other limit has
+    it. If ``buckets`` is None, each counts in this process alone."""
+
+    seconds: Callable[[], float]
+    secret: bytes = attr.field(repr=False)
+    buckets: Optional[IBucketStore]
+
+    @classmethod
+    def of(cls, process: Process) -> Limits:
+        return cls(seconds=process.seconds, secret=process.macaroon_secret, buckets=process.buckets)
+
+    def by_key(self, name: str, rate: Rate) -> ILimiter:
+        return self._shared(name, rate, self._own(rate), has_sites=False)
+
+    def by_address(self, name: str, rate: Rate) -> ILimiter:
+        """For keys that end in an ``address_key``. An IPv6 site has a larger limit of its own."""
+        site = Rate(rate.per_second * WHOLE_SITE, rate.burst_count * WHOLE_SITE)
+        own = AddressBuckets(self._own(rate), self._own(site))
+        return self._shared(name, rate, own, has_sites=True)
+
+    def _own(self, rate: Rate) -> ILocalLimiter:
+        return LeakyBuckets(
+            per_second=rate.per_second, burst_count=rate.burst_count, seconds=self.seconds
+        )
+
+    def _shared(self, name: str, rate: Rate, own: ILocalLimiter, has_sites: bool) -> ILimiter:
+        if self.buckets is None:
+            return own
+        buckets_of = BucketsOf(
+            name=name,
+            secret=self.secret,
+            per_second=rate.per_second,
+            burst_count=rate.burst_count,
+            has_sites=has_sites,
+        )
+        return SharedLimiter(store=self.buckets, buckets_of=buckets_of, own=own)
