@@ -245,13 +245,16 @@ class _NicedThreadPool(ThreadPool):
 
 
 class HashingThreads:
-    """Threads for hashing only, one for each core that the process may use.
+    """Threads for hashing only, one for each core that the process may use; ``processes`` share
+    the cores.
 
     ``run`` is HashingPool's runner. Call ``start`` before it is used and ``stop`` afterwards.
     """
 
-    def __init__(self, reactor: IReactorFromThreads, size: Optional[int] = None) -> None:
-        self.size = size or _usable_cores()
+    def __init__(
+        self, reactor: IReactorFromThreads, size: Optional[int] = None, processes: int = 1
+    ) -> None:
+        self.size = size or max(1, _usable_cores() // processes)
         self._reactor = reactor
         self._pool = _NicedThreadPool(0, self.size, "regsys-hashing")
 

@@ -22,6 +22,9 @@ from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
 from regsys.storage.pool import connection_pool
 from regsys.storage.secrets import get_or_keep
 
+# Passwords that may wait to be hashed in one of very many processes.
+LEAST_WAITING = 8
+
 
 class CannotStart(Exception):
     """The database cannot be used; the text says why, for an operator."""
@@ -126,9 +129,11 @@ def prepare(
     return applied, secret.encode("utf-8")
 
 
-def open_process(config: Config, reactor: Any, macaroon_secret: bytes) -> Process:
+def open_process(
+    config: Config, reactor: Any, macaroon_secret: bytes, processes: int = 1
+) -> Process:
     """A pool of connections to the database, which ``prepare`` has prepared, and of niced threads
-    for hashing. Raises CannotStart."""
+    for hashing. ``processes``: how many share this machine's cores. Raises CannotStart."""
     metrics = Metrics()
     chosen = dialect(config.database)
     with cannot_start(chosen, "the database cannot be opened"):
@@ -136,8 +141,10 @@ def open_process(config: Config, reactor: Any, macaroon_secret: bytes) -> Proces
         chosen.check()
     pool = connection_pool(chosen, reactor, config.database.pool_min, config.database.pool_max)
     database = Database(pool, chosen, reactor, observe=metrics.database_call)
-    threads = HashingThreads(reactor)
+    threads = HashingThreads(reactor, processes=processes)
     hasher = hashing_pool(config, threads.run, threads.size)
+    # The longest wait is the same as in one process that has all cores.
+    hasher.waiting_limit = max(LEAST_WAITING, hasher.waiting_limit // processes)
     metrics.hashes_waiting.set_function(lambda: hasher.waiting)
 
     def start() -> None:
