@@ -1,7 +1,7 @@
 """Sockets that listen: they are bound first and adopted by a reactor later, which may be that of
 another process."""
 
-# Twisted's ports are not annotated.
+# Twisted's descriptors are not annotated.
 # mypy: disallow-untyped-calls=False
 
 from __future__ import annotations
@@ -16,12 +16,17 @@ from typing import Any, Iterable, Optional, Sequence
 import attr
 from twisted.internet import ssl
 from twisted.internet.abstract import FileDescriptor
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from regsys.config import ALL_ADDRESSES, Listener, TLSFiles
 
 # Connections that may wait to be accepted: while a process starts, or is replaced.
 BACKLOG = 512
+# How long a process that has no descriptor left for a connection waits.
+PAUSE_S = 1.0
+
+log = Logger()
 
 
 class CannotListen(Exception):
@@ -46,18 +51,12 @@ class Bound:
         scheme = "https" if self.listener.tls else "http"
         return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
 
-    def adopt(self, reactor: Any, factory: Any, tls: Optional[TLSFiles]) -> Any:
-        """Serve ``factory`` on it; returns a port that has ``stopListening``, and to which this
-        process's copy of the socket belongs from now on."""
+    def adopt(self, reactor: Any, factory: Any, tls: Optional[TLSFiles]) -> Port:
+        """Serve ``factory`` on it. This process's copy of the socket is the port's from now on."""
         if self.listener.tls:
             assert tls is not None
             factory = TLSMemoryBIOFactory(tls_context(tls), False, factory)
-        if self.listener.path is None:
-            port = reactor.adoptStreamPort(self.socket.fileno(), self.socket.family, factory)
-        else:
-            port = _UnixPort(self.socket.dup(), factory, reactor)
-        self.close()
-        return port
+        return Port(self.socket, factory, reactor)
 
     def close(self) -> None:
         self.socket.close()
@@ -71,9 +70,13 @@ class Bound:
                     os.unlink(path)
 
 
-class _UnixPort(FileDescriptor):
-    """Twisted's own sets the permissions of the socket's file and removes it in the end, by its
-    path: another process may serve it still, or have bound it since."""
+class Port(FileDescriptor):
+    """Accepts connections of a socket that other processes may serve, too.
+
+    One in each turn of the reactor, so that of several processes each takes as many as it has time
+    for; Twisted's own ports take all that wait. Nor does closing this one concern the others: no
+    file is removed, and the socket is not shut down.
+    """
 
     reactor: Any
 
@@ -89,12 +92,21 @@ class _UnixPort(FileDescriptor):
     def doRead(self) -> None:
         try:
             accepted, _ = self._listening.accept()
-        except OSError:
+        except (BlockingIOError, ConnectionError):
             return  # another process has taken it, or the client has left
+        except OSError as error:
+            log.error("no connection can be accepted: {reason}", reason=error.strerror)
+            self.stopReading()
+            self.reactor.callLater(PAUSE_S, self._resume)
+            return
         with accepted:
             accepted.setblocking(False)
             # That makes a copy.
-            self.reactor.adoptStreamConnection(accepted.fileno(), socket.AF_UNIX, self._factory)
+            self.reactor.adoptStreamConnection(accepted.fileno(), accepted.family, self._factory)
+
+    def _resume(self) -> None:
+        if self._listening.fileno() >= 0:
+            self.startReading()
 
     def stopListening(self) -> None:
         self.stopReading()

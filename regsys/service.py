@@ -28,7 +28,7 @@ from regsys.http.connections import (
     counted_by_address,
     most_connections,
 )
-from regsys.listening import Bound
+from regsys.listening import Bound, Port
 from regsys.web.operations import exposition
 from regsys.wiring.subsystem import Subsystem
 
@@ -78,7 +78,7 @@ class Service(service.Service):
         # The sockets that this process has bound itself.
         self._own: Sequence[Bound] = ()
         self._addresses: Sequence[str] = ()
-        self._ports: list[Any] = []
+        self._ports: list[Port] = []
         self._stopping = False
         self._hurried = False
         self.ended = False
@@ -106,9 +106,7 @@ class Service(service.Service):
         self._end_in_time()
         self._connections.is_closing = True
         for port in self._ports:
-            defer.maybeDeferred(port.stopListening).addErrback(
-                lambda failure: log.failure("closing a listener", failure)
-            )
+            port.stopListening()
         for item in self._own:
             item.remove_file()
         self._reactor.callLater(HURRY_S, self._hurry)
