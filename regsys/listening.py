@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import re
 import socket
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any, Callable, Iterable, Optional, Sequence
 
 import attr
 from twisted.internet import ssl
@@ -23,8 +24,10 @@ from regsys.config import ALL_ADDRESSES, Listener, TLSFiles
 
 # Connections that may wait to be accepted: while a process starts, or is replaced.
 BACKLOG = 512
+# How long a process leaves a new connection to those that have fewer.
+AFTER_YOU_S = 0.005
 # How long a process that has no descriptor left for a connection waits.
-PAUSE_S = 1.0
+NO_DESCRIPTOR_S = 1.0
 
 log = Logger()
 
@@ -51,12 +54,19 @@ class Bound:
         scheme = "https" if self.listener.tls else "http"
         return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
 
-    def adopt(self, reactor: Any, factory: Any, tls: Optional[TLSFiles]) -> Port:
-        """Serve ``factory`` on it. This process's copy of the socket is the port's from now on."""
+    def adopt(
+        self,
+        reactor: Any,
+        factory: Any,
+        tls: Optional[TLSFiles],
+        goes_first: Callable[[], bool] = lambda: True,
+    ) -> Port:
+        """Serve ``factory`` on it. This process's copy of the socket is the port's from now on.
+        ``goes_first``: whether no other process should take the next connection."""
         if self.listener.tls:
             assert tls is not None
             factory = TLSMemoryBIOFactory(tls_context(tls), False, factory)
-        return Port(self.socket, factory, reactor)
+        return Port(self.socket, factory, reactor, goes_first)
 
     def close(self) -> None:
         self.socket.close()
@@ -73,16 +83,23 @@ class Bound:
 class Port(FileDescriptor):
     """Accepts connections of a socket that other processes may serve, too.
 
-    One in each turn of the reactor, so that of several processes each takes as many as it has time
-    for; Twisted's own ports take all that wait. Nor does closing this one concern the others: no
-    file is removed, and the socket is not shut down.
+    One at a time, and one that another process should take only if that does not: Twisted's own
+    ports take all that wait, and the first process to wake would keep them, since proxies keep
+    connections open. Nor does closing this one concern the others: no file is removed, and the
+    socket is not shut down.
     """
 
     reactor: Any
 
-    def __init__(self, listening: socket.socket, factory: Any, reactor: Any) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        factory: Any,
+        reactor: Any,
+        goes_first: Callable[[], bool] = lambda: True,
+    ) -> None:
         super().__init__(reactor)
-        self._listening, self._factory = listening, factory
+        self._listening, self._factory, self._goes_first = listening, factory, goes_first
         factory.doStart()
         self.startReading()
 
@@ -90,28 +107,51 @@ class Port(FileDescriptor):
         return self._listening.fileno()
 
     def doRead(self) -> None:
+        if self._goes_first():
+            self._accept()
+        else:
+            self._pause(AFTER_YOU_S, self._accept)
+
+    def _accept(self) -> None:
         try:
             accepted, _ = self._listening.accept()
         except (BlockingIOError, ConnectionError):
             return  # another process has taken it, or the client has left
         except OSError as error:
             log.error("no connection can be accepted: {reason}", reason=error.strerror)
-            self.stopReading()
-            self.reactor.callLater(PAUSE_S, self._resume)
+            self._pause(NO_DESCRIPTOR_S)
             return
         with accepted:
             accepted.setblocking(False)
             # That makes a copy.
             self.reactor.adoptStreamConnection(accepted.fileno(), accepted.family, self._factory)
 
-    def _resume(self) -> None:
-        if self._listening.fileno() >= 0:
-            self.startReading()
+    def _pause(self, seconds: float, then: Callable[[], None] = lambda: None) -> None:
+        def resume() -> None:
+            if self._listening.fileno() >= 0:
+                self.startReading()
+                then()
+
+        self.stopReading()
+        self.reactor.callLater(seconds, resume)
 
     def stopListening(self) -> None:
         self.stopReading()
         self._listening.close()
         self._factory.doStop()
+
+
+class Shares:
+    """How many connections each of several processes has, in memory that they share."""
+
+    def __init__(self, count: int) -> None:
+        # Shared with all processes that are forked from now on.
+        self._counts = memoryview(mmap.mmap(-1, 4 * count)).cast("I")
+
+    def goes_first(self, number: int, connections: int) -> bool:
+        """The process ``number`` (from 0) has so many: whether none has fewer."""
+        self._counts[number] = connections
+        return connections <= min(self._counts)
 
 
 def bind(listeners: Iterable[Listener]) -> Sequence[Bound]:

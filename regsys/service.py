@@ -53,7 +53,9 @@ class Service(service.Service):
 
     ``ready`` is called once it serves. ``ended``: it has stopped, and all calls and threads have
     ended. ``bound``: the sockets of the listeners, if another process has bound them, and removes
-    their files; if None, this one does. ``metrics``: what /metrics shows; if None, this process's.
+    their files; if None, this one does. ``goes_first``: of several processes that share them,
+    whether this one, which has so many connections, should take the next. ``metrics``: what
+    /metrics shows; if None, this process's.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Service(service.Service):
         reactor: Any,
         ready: Callable[[Service], None],
         bound: Optional[Sequence[Bound]] = None,
+        goes_first: Callable[[int], bool] = lambda connections: True,
         metrics: Optional[Collector] = None,
     ) -> None:
         self._config = config
@@ -74,7 +77,7 @@ class Service(service.Service):
         )
         self._reactor = reactor
         self._connections = Connections.within(MOST_CONNECTIONS, reactor.seconds)
-        self._bound = bound
+        self._bound, self._goes_first = bound, goes_first
         # The sockets that this process has bound itself.
         self._own: Sequence[Bound] = ()
         self._addresses: Sequence[str] = ()
@@ -95,7 +98,14 @@ class Service(service.Service):
         self._addresses = listening.addresses(self._bound)
         sites = {listener: self._site(listener) for listener in self._config.listeners}
         for item in self._bound:
-            self._ports.append(item.adopt(self._reactor, sites[item.listener], self._config.tls))
+            self._ports.append(
+                item.adopt(
+                    self._reactor,
+                    sites[item.listener],
+                    self._config.tls,
+                    lambda: self._goes_first(self._connections.count),
+                )
+            )
         self._reactor.callWhenRunning(self._start)
         signal.signal(signal.SIGHUP, self._on_hangup)
 

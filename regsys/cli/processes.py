@@ -10,6 +10,7 @@ import gc
 import logging
 import signal
 import sys
+from functools import partial
 from typing import Any, Sequence
 
 import attr
@@ -21,7 +22,7 @@ from zope.interface import implementer
 from regsys import listening, logs, pid_file, wiring
 from regsys.config import Config, ConfigError
 from regsys.config.listeners import METRICS
-from regsys.listening import Bound
+from regsys.listening import Bound, Shares
 from regsys.prefork import Place, Prefork
 from regsys.service import Service
 from regsys.shared_metrics import PUBLISH_S, SharedMetrics, Slot
@@ -40,6 +41,7 @@ def serve(config: Config, count: int, introduction: str) -> int:
         secret=secret,
         bound=listening.bind(config.listeners),
         slots=[Slot() for _ in range(count)],
+        shares=Shares(count),
     )
     parent = Prefork(
         count=count,
@@ -95,6 +97,7 @@ class _Shared:
     secret: bytes = attr.field(repr=False)
     bound: Sequence[Bound]
     slots: Sequence[Slot]
+    shares: Shares
 
     def close(self) -> None:
         """Take no more connections; those that no process has taken yet are closed."""
@@ -116,7 +119,13 @@ class _Shared:
         subsystem = wiring.standalone(config, reactor, process=process)
         metrics = SharedMetrics(process.metrics.registry, self.slots, place.number - 1)
         service = Service(
-            config, subsystem, reactor, lambda service: place.ready(), self.bound, metrics
+            config,
+            subsystem,
+            reactor,
+            lambda service: place.ready(),
+            bound=self.bound,
+            goes_first=partial(self.shares.goes_first, place.number - 1),
+            metrics=metrics,
         )
         # The parent may be told to end by the same signal: whichever tells this process first.
         signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(service.end))
