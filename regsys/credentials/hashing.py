@@ -254,7 +254,7 @@ class HashingThreads:
     def __init__(
         self, reactor: IReactorFromThreads, size: Optional[int] = None, processes: int = 1
     ) -> None:
-        self.size = size or max(1, _usable_cores() // processes)
+        self.size = size or max(1, usable_cores() // processes)
         self._reactor = reactor
         self._pool = _NicedThreadPool(0, self.size, "regsys-hashing")
 
@@ -270,7 +270,7 @@ class HashingThreads:
         return deferToThreadPool(self._reactor, self._pool, function, *args)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
