@@ -7,13 +7,15 @@ import os
 import socket
 from typing import Any
 
+import attr
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys import listening
+from regsys import listening, service
 from regsys.config import Listener
 from regsys.listening import AFTER_YOU_S, NO_DESCRIPTOR_S, CannotListen, Port, Shares
+from regsys.testing import config, standalone
 
 
 class Listening:
@@ -95,6 +97,39 @@ class PortTests(SynchronousTestCase):
         self.port.stopListening()
         self.reactor.advance(AFTER_YOU_S)
         self.assertEqual((self.reactor.accepted, self.listens), (0, False))
+
+
+class ServiceTests(SynchronousTestCase):
+    def test_asked(self) -> None:
+        """A service asks whether it goes first with the number of its connections, and adopts
+        sockets that another process has bound: their files are that one's."""
+        self.patch(service.signal, "signal", lambda *arguments: None)
+        path = f"/tmp/regsys-{os.getpid()}.s"
+        listener = Listener(path=path)
+        bound = listening.bind([listener])
+        self.addCleanup(bound[0].remove_file)
+        reactor, asked = Reactor(), []
+
+        def goes_first(connections: int) -> bool:
+            asked.append(connections)
+            return False
+
+        serving = service.Service(
+            attr.evolve(config(), listeners=(listener,)),
+            standalone(self, reactor),
+            reactor,
+            lambda service: None,
+            bound=bound,
+            goes_first=goes_first,
+        )
+        self.patch(serving, "_end_in_time", lambda: None)
+        serving.startService()
+        (port,) = reactor.getReaders()
+        port.doRead()
+        self.assertEqual(asked, [0])
+        serving.stopService()
+        self.assertEqual(reactor.getReaders(), [])
+        self.assertTrue(os.path.exists(path))
 
 
 class SharesTests(SynchronousTestCase):

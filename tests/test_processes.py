@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -19,7 +21,7 @@ from tests.support import postgres
 from tests.support.patience import PATIENCE_S, until
 from tests.support.ports import free_port
 from tests.support.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
-from tests.test_service import UnixConnection
+from tests.test_service import UnixConnection, make_certificate
 
 VERSIONS = "/_matrix/client/versions"
 REGISTER = "/_matrix/client/v3/register"
@@ -132,6 +134,24 @@ class ProcessesTests(SynchronousTestCase):
         service.stop()
         self.assertFalse(path.exists())
         self.assertFalse(pid_file.exists())
+
+    def test_tls(self) -> None:
+        """Both processes present the certificate."""
+        make_certificate(self.folder)
+        service = self.start(
+            listeners=[self.listener(port=0, tls=True)],
+            tls_certificate_path=str(self.folder / "cert.pem"),
+            tls_private_key_path=str(self.folder / "key.pem"),
+        )
+        context = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
+        context.check_hostname = False
+        for _ in range(4):
+            address = service.base_url.removeprefix("https://")
+            connection = http.client.HTTPSConnection(address, context=context)
+            connection.request("GET", VERSIONS)
+            self.assertEqual(connection.getresponse().status, 200)
+            connection.close()
+        service.stop()
 
     def test_hangup(self) -> None:
         """SIGHUP to the parent reloads the files of every process."""

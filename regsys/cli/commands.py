@@ -153,13 +153,13 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
         system.process.start()
         try:
             print(await work(system))
-            # Jobs that were claimed here would else wait for the end of their lease.
-            await system.jobs.stop()
         except RegistrationError as error:
             print(f"regsys: {error.reason or error.text}", file=sys.stderr)
             status = 1
         finally:
-            system.process.stop()
+            # Jobs that were claimed here would else wait for the end of their lease, and activity
+            # would be lost.
+            await system.stop()
 
     from twisted.internet import reactor
 

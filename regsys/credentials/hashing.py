@@ -31,6 +31,8 @@ TWELVE_ROUNDS_S = 0.3
 # How long, and for how many UIA sessions, the pool remembers the latest password's hash.
 REMEMBERED_S = 3600.0
 REMEMBERED_SESSIONS = 4096
+# How many calls may wait for a thread: in one process, and in each of very many.
+WAITING, LEAST_WAITING = 32, 8
 
 
 @attr.define(eq=False)
@@ -75,7 +77,7 @@ class HashingPool:
     rounds: int = 12
     pepper: str = attr.field(default="", repr=False)
     truncate: bool = False
-    waiting_limit: int = 32
+    waiting_limit: int = WAITING
 
     _free_threads: DeferredSemaphore = attr.field(init=False)
     _hash_s: float = attr.field(init=False)

@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, Optional, Sequence
 import attr
 
 from regsys.config import Config, DatabaseConfig
-from regsys.credentials.hashing import HashingPool, HashingThreads
+from regsys.credentials.hashing import LEAST_WAITING, WAITING, HashingPool, HashingThreads
 from regsys.metrics import Metrics
 from regsys.outbound.guarded import own_resolver
 from regsys.outbound.http import HTTPClient
@@ -21,9 +21,6 @@ from regsys.storage.database import Database, Transaction
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
 from regsys.storage.pool import connection_pool
 from regsys.storage.secrets import get_or_keep
-
-# Passwords that may wait to be hashed in one of very many processes.
-LEAST_WAITING = 8
 
 
 class CannotStart(Exception):
@@ -142,9 +139,7 @@ def open_process(
     pool = connection_pool(chosen, reactor, config.database.pool_min, config.database.pool_max)
     database = Database(pool, chosen, reactor, observe=metrics.database_call)
     threads = HashingThreads(reactor, processes=processes)
-    hasher = hashing_pool(config, threads.run, threads.size)
-    # The longest wait is the same as in one process that has all cores.
-    hasher.waiting_limit = max(LEAST_WAITING, hasher.waiting_limit // processes)
+    hasher = hashing_pool(config, threads.run, threads.size, processes=processes)
     metrics.hashes_waiting.set_function(lambda: hasher.waiting)
 
     def start() -> None:
@@ -179,7 +174,10 @@ def hashing_pool(
     run: Callable[..., Any],
     threads: int,
     seconds: Optional[Callable[[], float]] = None,
+    processes: int = 1,
 ) -> HashingPool:
+    """``processes``: how many share the cores, and the calls that may wait: so the longest wait is
+    that of one process which has all cores."""
     return HashingPool(
         run=run,
         threads=threads,
@@ -187,4 +185,5 @@ def hashing_pool(
         rounds=config.passwords.bcrypt_rounds,
         pepper=config.passwords.pepper.reveal(),
         truncate=config.passwords.truncate_long,
+        waiting_limit=max(LEAST_WAITING, WAITING // processes),
     )
