@@ -11,6 +11,9 @@ from regsys.model.jobs import Backlog
 
 # send_attempt up to this value has a label of its own.
 MOST_ATTEMPTS = 5
+# Gauges of what one process holds: several processes hold the sum. The others show what the
+# database holds, and each process shows the same.
+HELD_BY_PROCESS = frozenset({"regsys_hashes_waiting"})
 
 
 class Metrics:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import logging
 import os
-import re
 import resource
 import signal
 import sys
 import threading
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
+from prometheus_client.registry import Collector
 from twisted.application import service
-from twisted.internet import defer, ssl
-from twisted.internet.error import CannotListenError
+from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from regsys import http, pid_file
-from regsys.config import ALL_ADDRESSES, Config, LimitsConfig, Listener, TLSFiles
+from regsys import http, listening, pid_file
+from regsys.config import Config, LimitsConfig, Listener
 from regsys.http.connections import (
     MOST_CONNECTIONS,
     Connections,
@@ -30,6 +28,7 @@ from regsys.http.connections import (
     counted_by_address,
     most_connections,
 )
+from regsys.listening import Bound, Port
 from regsys.web.operations import exposition
 from regsys.wiring.subsystem import Subsystem
 
@@ -48,16 +47,15 @@ FLUSH_S = 0.05
 FLUSHES = 20
 
 
-class CannotListen(Exception):
-    """A listener cannot bind its address; the text says which."""
-
-
 class Service(service.Service):
     """Serves a subsystem on the configured listeners until a signal stops it. It takes the whole
     process: ``stopService`` ends that, if it does not end by itself.
 
     ``ready`` is called once it serves. ``ended``: it has stopped, and all calls and threads have
-    ended.
+    ended. ``bound``: the sockets of the listeners, if another process has bound them, and removes
+    their files; if None, this one does. ``goes_first``: of several processes that share them,
+    whether this one, which has so many connections, should take the next. ``metrics``: what
+    /metrics shows; if None, this process's.
     """
 
     def __init__(
@@ -66,15 +64,24 @@ class Service(service.Service):
         subsystem: Subsystem,
         reactor: Any,
         ready: Callable[[Service], None],
+        bound: Optional[Sequence[Bound]] = None,
+        goes_first: Callable[[int], bool] = lambda connections: True,
+        metrics: Optional[Collector] = None,
     ) -> None:
         self._config = config
         self._ready = ready
         # Metrics are not among the subsystem's own endpoints: an embedder that mounts all of those
         # would expose them to clients.
-        self._subsystem = subsystem.having(exposition(subsystem.process.metrics))
+        self._subsystem = subsystem.having(
+            exposition(metrics or subsystem.process.metrics.registry)
+        )
         self._reactor = reactor
         self._connections = Connections.within(MOST_CONNECTIONS, reactor.seconds)
-        self._ports: list[tuple[Listener, Any]] = []
+        self._bound, self._goes_first = bound, goes_first
+        # The sockets that this process has bound itself.
+        self._own: Sequence[Bound] = ()
+        self._addresses: Sequence[str] = ()
+        self._ports: list[Port] = []
         self._stopping = False
         self._hurried = False
         self.ended = False
@@ -86,8 +93,19 @@ class Service(service.Service):
         """
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         self._connections = connections(self._config.limits, self._reactor)
-        for listener in self._config.listeners:
-            self._ports += [(listener, port) for port in self._listen(listener)]
+        if self._bound is None:
+            self._bound = self._own = listening.bind(self._config.listeners)
+        self._addresses = listening.addresses(self._bound)
+        sites = {listener: self._site(listener) for listener in self._config.listeners}
+        for item in self._bound:
+            self._ports.append(
+                item.adopt(
+                    self._reactor,
+                    sites[item.listener],
+                    self._config.tls,
+                    lambda: self._goes_first(self._connections.count),
+                )
+            )
         self._reactor.callWhenRunning(self._start)
         signal.signal(signal.SIGHUP, self._on_hangup)
 
@@ -97,10 +115,10 @@ class Service(service.Service):
         log.info("stopping: {count} calls under way", count=self._subsystem.in_flight.count)
         self._end_in_time()
         self._connections.is_closing = True
-        for _, port in self._ports:
-            defer.maybeDeferred(port.stopListening).addErrback(
-                lambda failure: log.failure("closing a listener", failure)
-            )
+        for port in self._ports:
+            port.stopListening()
+        for item in self._own:
+            item.remove_file()
         self._reactor.callLater(HURRY_S, self._hurry)
         ended = defer.Deferred.fromCoroutine(self._end())
         ended.addErrback(lambda failure: log.failure("stopping", failure))
@@ -110,25 +128,26 @@ class Service(service.Service):
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT. Returns the exit status; raises as ``startService``."""
-        self.startService()
-        self._reactor.addSystemEventTrigger("before", "shutdown", self.stopService)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        return self.run_until_ended()
+
+    def run_until_ended(self) -> int:
+        """Serve until ``end`` is called; as ``run``, but without signals."""
+        self.startService()
+        self._reactor.addSystemEventTrigger("before", "shutdown", self.stopService)
         self._reactor.run(installSignalHandlers=False)
         return 0
 
-    def addresses(self) -> list[str]:
+    def end(self) -> None:
+        """Stop, as after a first SIGTERM; a later call does nothing."""
+        if not self._stopping:
+            self._end_in_time()
+            self._reactor.stop()
+
+    def addresses(self) -> Sequence[str]:
         """The URLs and sockets at which it listens."""
-        found = []
-        for listener, port in self._ports:
-            if listener.path is not None:
-                found.append(f"unix:{listener.path}")
-                continue
-            host = port.getHost()
-            name = "localhost" if host.host in ALL_ADDRESSES else host.host
-            scheme = "https" if listener.tls else "http"
-            found.append(f"{scheme}://{f'[{name}]' if ':' in name else name}:{host.port}")
-        return list(dict.fromkeys(found))
+        return self._addresses
 
     def _start(self) -> None:
         self._subsystem.start()
@@ -174,40 +193,12 @@ class Service(service.Service):
                 break
         self.ended = not self._hurried
 
-    def _listen(self, listener: Listener) -> list[Any]:
-        site = http.site(
+    def _site(self, listener: Listener) -> Any:
+        return http.site(
             self._resource(listener),
             clock=self._reactor,
             connections=self._connections,
             keys=self._keys(listener),
-        )
-        if listener.path is not None:
-            if os.path.exists(listener.path):
-                os.unlink(listener.path)
-            return [self._reactor.listenUNIX(listener.path, site, mode=listener.mode)]
-        ports: list[Any] = []
-        refused: Optional[CannotListenError] = None
-        for address in listener.bind_addresses:
-            try:
-                ports.append(self._bind(listener, address, site))
-            except CannotListenError as error:
-                refused = error
-                if address not in ALL_ADDRESSES:
-                    break
-        # Of ALL_ADDRESSES one family is enough: a machine may lack the other, or one socket may
-        # serve both.
-        if refused is not None and not (
-            ports and set(listener.bind_addresses) <= set(ALL_ADDRESSES)
-        ):
-            raise CannotListen(_bind_problem(listener, refused.socketError))
-        return ports
-
-    def _bind(self, listener: Listener, address: str, site: Any) -> Any:
-        if not listener.tls:
-            return self._reactor.listenTCP(listener.port, site, interface=address)
-        assert self._config.tls is not None
-        return self._reactor.listenSSL(
-            listener.port, site, tls_context(self._config.tls), interface=address
         )
 
     def _resource(self, listener: Listener) -> Any:
@@ -217,9 +208,9 @@ class Service(service.Service):
         if "consent" in listener.resources:
             # Its pages load our style sheet.
             names |= {"consent", "static"} & self._subsystem.endpoints
-        return self._subsystem.resource(names, client_address=self._addresses(listener))
+        return self._subsystem.resource(names, client_address=self._client_address(listener))
 
-    def _addresses(self, listener: Listener) -> Callable[[Any], str]:
+    def _client_address(self, listener: Listener) -> Callable[[Any], str]:
         if not listener.x_forwarded:
             return http.peer_address
         if self._config.trusted_proxies:
@@ -262,35 +253,6 @@ def raise_descriptor_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
     return MOST_CONNECTIONS * 2 if soft == resource.RLIM_INFINITY else soft
-
-
-def _bind_problem(listener: Listener, error: Any) -> str:
-    """Why the listener cannot bind its address, and what to do."""
-    mends = {
-        errno.EADDRINUSE: "another program has it. Stop that one, or choose another port: with"
-        " regsys serve --port for now, with listeners in the configuration for good",
-        errno.EACCES: "only root may take ports this low. Choose one from 1024, and let a reverse"
-        " proxy pass requests on",
-        errno.EADDRNOTAVAIL: "no interface of this machine has that address. Correct"
-        " bind_addresses in listeners",
-    }
-    reason = mends.get(getattr(error, "errno", 0) or 0)
-    where = f"port {listener.port} of {', '.join(listener.bind_addresses)}"
-    return f"cannot listen on {where}: {error}{f' — {reason}' if reason else ''}"
-
-
-def tls_context(files: TLSFiles) -> ssl.CertificateOptions:
-    """The TLS context with the certificate, its chain and its key."""
-    from OpenSSL import crypto
-
-    with open(files.certificate, "rb") as file:
-        blocks = re.findall(
-            rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", file.read(), re.DOTALL
-        )
-    with open(files.private_key, "rb") as file:
-        key = crypto.load_privatekey(crypto.FILETYPE_PEM, file.read())
-    chain = [ssl.Certificate.loadPEM(block).original for block in blocks]
-    return ssl.CertificateOptions(privateKey=key, certificate=chain[0], extraCertChain=chain[1:])
 
 
 def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str) -> int:

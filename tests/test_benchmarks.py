@@ -10,6 +10,7 @@ import sys
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from benchmarks.measuring import Cost, Round
+from tests.support import postgres
 from tests.support.service_process import ROOT
 
 
@@ -40,3 +41,23 @@ class CostTests(SynchronousTestCase):
         cost = Cost([Round(1.0, 4.0), Round(2.0, 6.0, 1.0), Round(1.0, 9.0, 3.0)])
         self.assertEqual((cost.ratio, cost.ratios), (4.0, [3.0, 4.0, 9.0]))
         self.assertEqual((cost.server_ms, cost.database_ms), (6.0, 2.0))
+
+
+class ProcessesTests(SynchronousTestCase):
+    def test_quick(self) -> None:
+        """--quick compares two processes with one, and hashes for real."""
+        if sys.platform != "linux":
+            raise SkipTest("The CPU time of another process is only read on Linux.")
+        with postgres.needed_by(self):
+            postgres.shared()
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.processes", "--quick"],
+            cwd=ROOT,
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"two over one: \d\.\d\d\n")
+        self.assertRegex(done.stdout, r"of the CPU time \d+\.\d% is hashing")

@@ -56,7 +56,7 @@ class DocumentTests(SynchronousTestCase):
         subsystem = standalone(
             self, regsys={"introspection_secret": "x" * 20, "policies": {"rules": RULES}}
         )
-        subsystem = subsystem.having(exposition(subsystem.process.metrics))
+        subsystem = subsystem.having(exposition(subsystem.process.metrics.registry))
         for endpoint in subsystem._endpoints.values():
             for path in endpoint.paths:
                 if endpoint.name == "static":

@@ -14,10 +14,10 @@ REGSYS = Path(__file__).parent.parent / "regsys"
 # files have their floor, too.
 FLOORS: Mapping[int, str] = {
     0: "errors",
-    1: "model clock templates pid_file",
+    1: "model clock templates pid_file prefork",
     2: "interfaces metrics json_body deadlines log_context",
-    3: "config http",
-    4: "storage outbound replication modules",
+    3: "config http shared_metrics",
+    4: "storage outbound replication modules listening",
     5: "uia credentials appservices jobs rate_limit shared_limits callbacks",
     6: "threepids captcha registration_tokens consent",
     7: "accounts",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 from pathlib import Path
 from typing import Any, Optional
@@ -163,6 +164,14 @@ class StockTests(LogConfigCase):
         self.assertEqual(event, {"log": 'said ä"', "namespace": "regsys.test", "level": "INFO"})
         self.assertEqual((broke["log"], broke["level"]), ("it broke", "CRITICAL"))
         self.assertEqual((broke["exc_type"], broke["exc_value"]), ("ValueError", "why"))
+
+    def test_oneOfSeveral(self) -> None:
+        """JSON lines of one of several processes say which."""
+        data = stock(self.folder)
+        data["formatters"]["precise"] = {"class": "synapse.logging.JsonFormatter"}
+        self.patch(multiprocessing.current_process(), "name", "regsys-2")
+        self.begin(data).info("said")
+        self.assertEqual(json.loads(self.written()[-1])["process"], "regsys-2")
 
     def test_whatIsLoggedElsewhere(self) -> None:
         """A record of Python's own logging gets the fields, also if it has some of its own."""

@@ -34,6 +34,17 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+def make_certificate(folder: Path) -> None:
+    """``cert.pem`` and ``key.pem``, for localhost."""
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        " -keyout key.pem -out cert.pem -subj /CN=localhost".split(),
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+
+
 class ServiceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).resolve()
@@ -79,7 +90,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_tls(self) -> None:
         """A TLS listener presents its certificate with the chain, and serves."""
-        self.make_certificate()
+        make_certificate(self.folder)
         service = self.start(
             listeners=[self.listener(port=0, bind_addresses=["127.0.0.1"], tls=True)],
             tls_certificate_path=str(self.folder / "cert.pem"),
@@ -93,15 +104,6 @@ class ServiceTests(SynchronousTestCase):
         connection.request("GET", VERSIONS)
         self.assertIn("v1.1", json.loads(connection.getresponse().read())["versions"])
         connection.close()
-
-    def make_certificate(self) -> None:
-        subprocess.run(
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-            " -keyout key.pem -out cert.pem -subj /CN=localhost".split(),
-            cwd=self.folder,
-            check=True,
-            capture_output=True,
-        )
 
     def test_resources(self) -> None:
         """A listener serves the resources that it names; health checks are answered wherever

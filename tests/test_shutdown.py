@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import attr
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -35,14 +36,18 @@ def registration(number: int) -> dict[str, Any]:
 
 
 class Shutdown:
-    """``database(folder)`` gives the section of the file."""
+    """``database(folder)`` gives the section of the file. ``processes``: how many of them serve."""
+
+    processes: ClassVar[int] = 1
 
     def begin(self: Any, rounds: int) -> None:
         """A service with twenty registrations under way."""
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         self.config = write_config(folder, self.database(folder), bcrypt_rounds=rounds)
-        self.service = ServiceProcess(self, self.config)
+        self.service = ServiceProcess(
+            self, self.config, options=("--processes", str(self.processes))
+        )
         crowd = Crowd([self.service.base_url], IN_FLIGHT)
         self.addCleanup(crowd.close)
         self.addCleanup(self.service.kill)
@@ -77,7 +82,7 @@ class Shutdown:
             statuses = self.ended()
             if is_in_time:
                 self.assertEqual(statuses, [200] * IN_FLIGHT, output)
-                if NONE_LEFT not in output:
+                if output.count(NONE_LEFT) < self.processes:
                     return
         self.fail("each time all were answered before the signal came, or it took too long")
 
@@ -89,7 +94,7 @@ class Shutdown:
             self.begin(rounds=TOO_SLOW)
             self.service.process.terminate()
             statuses.append(self.service.process.wait(PATIENCE_S))
-            self.assertNotIn(NONE_LEFT, self.service.output)
+            self.assertLess(self.service.output.count(NONE_LEFT), self.processes)
             if statuses[-1] == 0:
                 self.assertEqual(self.ended(), [503] * IN_FLIGHT, self.service.output)
         self.assertIn(0, statuses, self.service.output)
@@ -122,7 +127,8 @@ class FlushTests(SynchronousTestCase):
         self.reactor = Reactor()
         self.patch(service.Service, "_end_in_time", lambda self: None)
         subsystem = standalone(self, self.reactor)
-        self.service = service.Service(config(), subsystem, self.reactor, lambda service: None)
+        quiet = attr.evolve(config(), listeners=())
+        self.service = service.Service(quiet, subsystem, self.reactor, lambda service: None)
         self.service.run()
         self.reactor.shut_down()
 
@@ -154,5 +160,14 @@ class SQLiteShutdownTests(Shutdown, SynchronousTestCase):
 
 
 class PostgreSQLShutdownTests(Shutdown, SynchronousTestCase):
+    def database(self, folder: Path) -> dict[str, Any]:
+        return psycopg2(postgres.dsn(self))
+
+
+class ProcessesShutdownTests(Shutdown, SynchronousTestCase):
+    """Each of two processes has some of them."""
+
+    processes = 2
+
     def database(self, folder: Path) -> dict[str, Any]:
         return psycopg2(postgres.dsn(self))

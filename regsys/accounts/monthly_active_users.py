@@ -11,7 +11,7 @@ from typing import Optional, Sequence
 import attr
 from prometheus_client import Gauge
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -29,6 +29,9 @@ log = Logger()
 
 COUNT_USER = "count_active_user"
 WRITE_EVERY_S = 60.0
+# After an account or a login, which the limit of active users is about: other processes count it,
+# too, and must not let many more in.
+WRITE_SOON_S = 1.0
 # In rounds of writing. Counting all active users takes time in proportion to their number.
 GAUGE_EVERY = 5
 BATCH = 100
@@ -57,6 +60,7 @@ class Activity:
         self._loop = LoopingCall(self._round)
         self._loop.clock = clock
         self._looping: Optional[Deferred[LoopingCall]] = None
+        self._soon: Optional[IDelayedCall] = None
 
     def seen(self, user_id: UserID) -> None:
         """This user is active now."""
@@ -70,11 +74,22 @@ class Activity:
         """This user has logged in, perhaps after more than a month."""
         self.arrivals += 1
         self.seen(user_id)
+        self._write_soon()
 
     def account_created(self, new: NewAccount) -> None:
         """This account has been made, perhaps out of a guest who was seen already."""
         self.arrivals += 1
         self._note(new.user_id, clock.now_ms(self._clock))
+        self._write_soon()
+
+    def _write_soon(self) -> None:
+        if self._gauge is not None and self._soon is None and self._loop.running:
+            self._soon = self._clock.callLater(WRITE_SOON_S, self._write_now)
+
+    def _write_now(self) -> None:
+        self._soon = None
+        writing = Deferred.fromCoroutine(self._try_to_write())
+        writing.addErrback(lambda failure: log.failure("activity", failure))
 
     def _note(self, user_id: UserID, now_ms: int) -> None:
         # While the database is away there may be too many to keep: those left out are seen again.
@@ -95,6 +110,12 @@ class Activity:
             self._loop.stop()
             # It may be in the middle of a round.
             await looping
+        soon, self._soon = self._soon, None
+        if soon is not None:
+            soon.cancel()
+        await self._try_to_write()
+
+    async def _try_to_write(self) -> None:
         try:
             await self.write()
         except RegistrationError as error:

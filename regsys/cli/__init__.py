@@ -11,6 +11,9 @@ import attr
 
 from regsys.config import Config, ConfigError, load
 
+# More than a machine has cores for.
+MOST_PROCESSES = 256
+
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one command; returns its exit status. Errors go to standard error."""
@@ -20,8 +23,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         (arguments.flow and not arguments.demo) or (arguments.demo and "config" in arguments)
     ):
         parser.error("serve: --flow needs --demo, and --demo takes no -c: it brings its own")
+    if arguments.command == "serve" and arguments.demo and arguments.processes > 1:
+        parser.error("serve: --demo runs in one process")
     from regsys.cli import commands
-    from regsys.service import CannotListen
+    from regsys.listening import CannotListen
     from regsys.storage.migrations import NewerSchema
     from regsys.wiring.process import CannotStart
 
@@ -104,6 +109,13 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
         help="listen on this port in place of the listener's",
     )
     serve.add_argument(
+        "--processes",
+        type=_processes,
+        default=1,
+        metavar="N",
+        help="serve in N processes, which share the listeners; needs PostgreSQL (default: 1)",
+    )
+    serve.add_argument(
         "--flow",
         action="append",
         choices=tuple(FLOWS),
@@ -115,6 +127,12 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 1 to 65535")
+    return int(text)
+
+
+def _processes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_PROCESSES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_PROCESSES}")
     return int(text)
 
 

@@ -10,8 +10,8 @@ from typing import Iterator, Optional
 
 from regsys import logs, pid_file
 from regsys.config import ALL_ADDRESSES, Config, ConfigError, Listener, TLSFiles
+from regsys.listening import tls_context
 from regsys.outbound import redis
-from regsys.service import tls_context
 from regsys.wiring import template_checks
 
 # Bytes of a Unix socket's path, on the platform with the lowest limit.

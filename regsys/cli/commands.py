@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from regsys import logs, wiring
 from regsys.accounts.usernames import ascii_lower
-from regsys.cli import checks, connect, tokens
+from regsys.cli import checks, connect, processes, tokens
 from regsys.cli import jobs as waiting_jobs
 from regsys.config import Config
 from regsys.errors import RegistrationError
@@ -34,18 +34,20 @@ NO_HOMESERVER = (
 
 
 def serve(config: Config, arguments: argparse.Namespace) -> int:
-    from twisted.internet import reactor
-
     from regsys.cli.demo import introduction, server
 
     checks.before_start(config)
-    logs.begin(config.log_config, config.server_name)
     place = f"regsys: accounts are kept in {_place(config)}\n{NO_HOMESERVER}"
+    text = place if arguments.config else f"{introduction(config)}\n{place}"
+    if arguments.processes > 1:
+        return processes.serve(config, arguments.processes, text)
+    from twisted.internet import reactor
+
+    logs.begin(config.log_config, config.server_name)
     if arguments.demo:
         text = f"{server.introduction(config, arguments.flow)}\n{place}"
         subsystem = server.subsystem(config, reactor, arguments.flow)
         return serve_process(config, subsystem, reactor, text)
-    text = place if arguments.config else f"{introduction(config)}\n{place}"
     return serve_process(config, wiring.standalone(config, reactor), reactor, text)
 
 
@@ -149,13 +151,13 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
         system.process.start()
         try:
             print(await work(system))
-            # Jobs that were claimed here would else wait for the end of their lease.
-            await system.jobs.stop()
         except RegistrationError as error:
             print(f"regsys: {error.reason or error.text}", file=sys.stderr)
             status = 1
         finally:
-            system.process.stop()
+            # Jobs that were claimed here would else wait for the end of their lease, and activity
+            # would be lost.
+            await system.stop()
 
     from twisted.internet import reactor
 

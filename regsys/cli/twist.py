@@ -8,7 +8,8 @@ from twisted.python import usage
 from regsys import wiring
 from regsys.cli import checks, report
 from regsys.config import ConfigError, load
-from regsys.service import CannotListen, Service
+from regsys.listening import CannotListen
+from regsys.service import Service
 from regsys.storage.migrations import NewerSchema
 from regsys.wiring.process import CannotStart
 

@@ -32,6 +32,8 @@ TWELVE_ROUNDS_S = 0.3
 # How long, and for how many UIA sessions, the pool remembers the latest password's hash.
 REMEMBERED_S = 3600.0
 REMEMBERED_SESSIONS = 4096
+# How many calls may wait for a thread: in one process, and in each of very many.
+WAITING, LEAST_WAITING = 32, 8
 
 
 @attr.define(eq=False)
@@ -76,7 +78,7 @@ class HashingPool:
     rounds: int = 12
     pepper: str = attr.field(default="", repr=False)
     truncate: bool = False
-    waiting_limit: int = 32
+    waiting_limit: int = WAITING
 
     _free_threads: DeferredSemaphore = attr.field(init=False)
     _hash_s: float = attr.field(init=False)
@@ -247,13 +249,16 @@ class _NicedThreadPool(ThreadPool):
 
 
 class HashingThreads:
-    """Threads for hashing only, one for each core that the process may use.
+    """Threads for hashing only, one for each core that the process may use; ``processes`` share
+    the cores.
 
     ``run`` is HashingPool's runner. Call ``start`` before it is used and ``stop`` afterwards.
     """
 
-    def __init__(self, reactor: IReactorFromThreads, size: Optional[int] = None) -> None:
-        self.size = size or _usable_cores()
+    def __init__(
+        self, reactor: IReactorFromThreads, size: Optional[int] = None, processes: int = 1
+    ) -> None:
+        self.size = size or max(1, usable_cores() // processes)
         self._reactor = reactor
         self._pool = _NicedThreadPool(0, self.size, "regsys-hashing")
 
@@ -269,7 +274,7 @@ class HashingThreads:
         return deferToThreadPool(self._reactor, self._pool, function, *args)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

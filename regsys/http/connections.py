@@ -78,6 +78,10 @@ class Connections:
     def __attrs_post_init__(self) -> None:
         self._all = _Group(self.total)
 
+    @property
+    def count(self) -> int:
+        return self._all.count
+
     def admit(self, connection: Connection, keys: tuple[str, ...]) -> bool:
         """Count a new connection; False if there is no place, and it must be closed.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from multiprocessing import current_process
 from typing import Optional
 
 from twisted.logger import (
@@ -20,13 +21,17 @@ from regsys.logs.standard import StandardLogging
 __all__ = ["Lines", "LogFile", "begin", "levels"]
 
 
-def begin(log_config: Optional[str], server_name: str) -> None:
+def begin(log_config: Optional[str], server_name: str, process: Optional[int] = None) -> None:
     """Start logging as the file ``log_config`` (a ``logging`` dictionary in YAML) says; if it is
-    None, to standard error from level info upward.
+    None, to standard error from level info upward. ``process``: the number of this one of several
+    processes, by which their lines can be told apart.
 
     Raises ConfigError if the file cannot be used, or if a first record does not arrive.
     """
-    observer: ILogObserver = Lines(sys.stderr)
+    observer: ILogObserver = Lines(sys.stderr, "" if process is None else f"[{process}] ")
+    if process is not None:
+        # What %(processName)s shows.
+        current_process().name = f"regsys-{process}"
     if log_config is not None:
         LogFile.load(log_config).apply(server_name)
         observer = StandardLogging()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import logging.handlers
 import os
 import sys
 import time
@@ -63,6 +64,16 @@ class LogFile:
                     problems.append(self._problem(f"handler {name!r}: {wrong}"))
         if problems:
             raise ConfigError(problems)
+
+    @property
+    def rotating(self) -> Sequence[str]:
+        """The names of the handlers that rotate their files themselves."""
+        described = self.data.get("handlers")
+        return [
+            str(name)
+            for name, item in (described.items() if isinstance(described, Mapping) else ())
+            if _is_handler(item, logging.handlers.BaseRotatingHandler)
+        ]
 
     def _configure(
         self, data: Mapping[str, Any], server_name: str, writes: bool
@@ -175,13 +186,13 @@ def _without_opening(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         **data,
         "handlers": {
-            name: {**item, "delay": True} if _is_file_handler(item) else item
+            name: {**item, "delay": True} if _is_handler(item, logging.FileHandler) else item
             for name, item in described.items()
         },
     }
 
 
-def _is_file_handler(item: Any) -> bool:
+def _is_handler(item: Any, kind: type[logging.Handler]) -> bool:
     name = item.get("class") if isinstance(item, Mapping) else None
     if not isinstance(name, str):
         return False
@@ -190,7 +201,7 @@ def _is_file_handler(item: Any) -> bool:
         found = getattr(import_module(module), attribute, None)
     except (ImportError, ValueError):
         return False  # DictConfigurator reports it, and better
-    return isinstance(found, type) and issubclass(found, logging.FileHandler)
+    return isinstance(found, type) and issubclass(found, kind)
 
 
 def _not_writable(path: str) -> str:

@@ -92,8 +92,8 @@ class PeriodicMemoryHandler(logging.handlers.MemoryHandler):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``log``, ``namespace``, ``level``, ``request``, and ``exc_type``,
-    ``exc_value`` and ``traceback`` of an error."""
+    """One JSON object a line: ``log``, ``namespace``, ``level``, ``request``, ``process`` if there
+    are several, and ``exc_type``, ``exc_value`` and ``traceback`` of an error."""
 
     def __init__(self, *args: object, **other: object) -> None:
         super().__init__()
@@ -110,6 +110,8 @@ class JsonFormatter(logging.Formatter):
         request = getattr(record, "request", "")
         if request:
             found["request"] = request
+        if record.processName not in (None, "MainProcess"):
+            found["process"] = record.processName
         if record.exc_info and record.exc_info[0] is not None:
             found["exc_type"] = record.exc_info[0].__name__
             found["exc_value"] = str(record.exc_info[1])

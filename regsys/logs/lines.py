@@ -13,17 +13,18 @@ from zope.interface import implementer
 @implementer(ILogObserver)
 @attr.frozen
 class Lines:
-    """Writes the same lines as ``twisted.logger.textFileLogObserver``.
+    """Writes the same lines as ``twisted.logger.textFileLogObserver``, each after ``prefix``.
 
     That one takes four times as long for a plain event: a twentieth of a registration's time.
     """
 
     out: TextIO
+    prefix: str = ""
 
     def __call__(self, event: LogEvent) -> None:
         line = _plain(event) or formatEventAsClassicLogText(event)
         if line is not None:
-            self.out.write(line)
+            self.out.write(self.prefix + line)
             self.out.flush()
 
 

@@ -240,7 +240,8 @@ class Database:
     ) -> T:
         started = self._clock.seconds()
         request = deadlines.current()
-        ends = started + deadlines.seconds_for(self._deadline_s, started)
+        left_s = None if request is None else request.left_s(started)
+        ends = started + (self._deadline_s if left_s is None else min(left_s, self._deadline_s))
         work = lambda txn: body(txn, *values)  # noqa: E731
         trouble: Optional[_Failed] = None
         for attempt in range(ATTEMPTS):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from regsys.errors import Unavailable
 from regsys.http import Call, Endpoint, Reply
 from regsys.http.reply import Text
-from regsys.metrics import Metrics
 
 
 def health(is_lost: Callable[[], bool]) -> Endpoint:
@@ -24,11 +24,11 @@ def health(is_lost: Callable[[], bool]) -> Endpoint:
     return Endpoint("health", ("/health",), {"GET": get})
 
 
-def exposition(metrics: Metrics) -> Endpoint:
+def exposition(metrics: Collector) -> Endpoint:
     """For scrapers only: the listener decides who may reach it. Scrapers of homeservers use the
     first path, Prometheus by default the second."""
 
     async def get(call: Call) -> Reply:
-        return Reply(Text(generate_latest(metrics.registry), CONTENT_TYPE_LATEST))
+        return Reply(Text(generate_latest(metrics), CONTENT_TYPE_LATEST))
 
     return Endpoint("metrics", ("/_synapse/metrics", "/metrics"), {"GET": get})

@@ -13,7 +13,7 @@ import attr
 from twisted.logger import Logger
 
 from regsys.config import Config, DatabaseConfig
-from regsys.credentials.hashing import HashingPool, HashingThreads
+from regsys.credentials.hashing import LEAST_WAITING, WAITING, HashingPool, HashingThreads
 from regsys.interfaces.internal import IBucketStore
 from regsys.metrics import Metrics
 from regsys.outbound import redis
@@ -142,9 +142,11 @@ def prepare(
     return applied, secret.encode("utf-8")
 
 
-def open_process(config: Config, reactor: Any, macaroon_secret: bytes) -> Process:
+def open_process(
+    config: Config, reactor: Any, macaroon_secret: bytes, processes: int = 1
+) -> Process:
     """A pool of connections to the database, which ``prepare`` has prepared, and of niced threads
-    for hashing. Raises CannotStart."""
+    for hashing. ``processes``: how many share this machine's cores. Raises CannotStart."""
     metrics = Metrics()
     chosen = dialect(config.database)
     with cannot_start(chosen, "the database cannot be opened"):
@@ -152,8 +154,8 @@ def open_process(config: Config, reactor: Any, macaroon_secret: bytes) -> Proces
         chosen.check()
     pool = connection_pool(chosen, reactor, config.database.pool_min, config.database.pool_max)
     database = Database(pool, chosen, reactor, observe=metrics.database_call)
-    threads = HashingThreads(reactor)
-    hasher = hashing_pool(config, threads.run, threads.size)
+    threads = HashingThreads(reactor, processes=processes)
+    hasher = hashing_pool(config, threads.run, threads.size, processes=processes)
     metrics.hashes_waiting.set_function(lambda: hasher.waiting)
     place, buckets = _buckets(config, database, reactor, metrics)
 
@@ -215,7 +217,10 @@ def hashing_pool(
     run: Callable[..., Any],
     threads: int,
     seconds: Optional[Callable[[], float]] = None,
+    processes: int = 1,
 ) -> HashingPool:
+    """``processes``: how many share the cores, and the calls that may wait: so the longest wait is
+    that of one process which has all cores."""
     return HashingPool(
         run=run,
         threads=threads,
@@ -223,4 +228,5 @@ def hashing_pool(
         rounds=config.passwords.bcrypt_rounds,
         pepper=config.passwords.pepper.reveal(),
         truncate=config.passwords.truncate_long,
+        waiting_limit=max(LEAST_WAITING, WAITING // processes),
     )

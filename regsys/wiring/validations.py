@@ -13,7 +13,6 @@ from regsys.interfaces.internal import IPhoneValidation
 from regsys.model import MailPurpose
 from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.networks import address_key
-from regsys.outbound.email import SMTPMailer
 from regsys.outbound.sms import SmsGateway
 from regsys.templates import Templates
 from regsys.threepids.addresses import NewcomersThreepids
@@ -153,6 +152,10 @@ def _mails(parts: Parts) -> Optional[IValidationMails]:
     config = parts.config
     if parts.hooks.mails is not None or config.email is None:
         return parts.hooks.mails
+    # Not above: Twisted's mail package installs a reactor when it is imported. An embedder may
+    # install one of its own after it has imported us, and processes are forked before.
+    from regsys.outbound.email import SMTPMailer
+
     return ValidationMailSender(
         mails=Mails.load(
             config.email, config.server_name, config.public_baseurl, parts.template_directories

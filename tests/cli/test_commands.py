@@ -120,6 +120,13 @@ class CommandTests(CommandCase):
         self.assertLess(waits_ms, JOB_LEASE_MS)
         self.assertIn("127.0.0.1", error)
 
+    def test_registerUserCounts(self) -> None:
+        """The account counts as an active user, as the processes that serve do not know of it."""
+        config = self.config(limit_usage_by_mau=True, max_mau_value=10)
+        done = self.regsys("register-user", "-c", config, "alice", stdin="swordfish\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.rows("SELECT COUNT(*) FROM active_users"), [(1,)])
+
     def test_version(self) -> None:
         """--version prints the version, and needs no configuration."""
         done = self.regsys("--version")
