@@ -152,7 +152,7 @@ class InvariantsTests(OnPostgreSQL, SynchronousTestCase):
         for name, exclusive in ("open", None), ("exclusive", "irc"):
             new = account(name, name, is_ghost=True, appservice_id=exclusive)
             made = Deferred.fromCoroutine(UserStore(database).create_account(new))
-            self.assertEqual(self.successResultOf(made).user_id, new.user_id)
+            self.assertEqual(self.successResultOf(made), new.user_id)
         self.assertEqual(invariants.broken(database.pool.connection), {})
 
     def test_eachRuleFindsItsFault(self) -> None:
