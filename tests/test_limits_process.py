@@ -48,11 +48,11 @@ class LimitProcesses(SynchronousTestCase):
         return passed
 
     def test_postgres(self) -> None:
-        """Three processes over one PostgreSQL let one burst through together, where the file says
+        """Two processes over one PostgreSQL let one burst through together, where the file says
         so."""
         section = psycopg2(postgres.dsn(self))
         own = {"rc_availability": False, "shared_limits": True}
-        services = [self.serve(section, rc_registration=BURST, regsys=own) for _ in range(3)]
+        services = [self.serve(section, rc_registration=BURST, regsys=own) for _ in range(2)]
         self.assertEqual(self.hammer(*services), 5)
         for service in services:
             self.assertIn("rate limits are counted in PostgreSQL", service.stop())

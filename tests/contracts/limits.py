@@ -234,6 +234,14 @@ class BucketStoreContract(Contract):
         self.assertGreater(await store.take([one]), 0)
         self.assertGreater(await store.take([other]), 0)
 
+    async def test_idle(self) -> None:
+        """A bucket that has been empty for long has room for one burst, no more."""
+        store, bucket = self.make(), self.bucket()
+        await store.take([bucket])
+        await self.advance(10 * INTERVAL_US / 1_000_000)
+        self.assertEqual([await store.take([bucket]) for _ in range(2)], [0, 0])
+        self.assertGreater(await store.take([bucket]), 0)
+
     async def test_race(self) -> None:
         """Of many at once over several connections exactly a burst passes, also where nothing was
         counted before."""

@@ -5,12 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import attr
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import TestCase
 
 from regsys import wiring
+from regsys.errors import Unavailable
+from regsys.model.buckets import Bucket
+from regsys.outbound import redis as redis_store
 from regsys.testing import config, memory_process
 from regsys.wiring import limits
+from regsys.wiring.process import open_process, prepare
+from tests.support import redis
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import Client
+from tests.support.databases import sqlite_file
+from tests.support.patience import PATIENCE_S
 from tests.test_shared_limits import Store
 
 
@@ -89,3 +101,43 @@ class SharedLimitTests(SharedCase):
         self.assertRefused(answer, 429, "M_LIMIT_EXCEEDED")
         self.assertEqual(answer.json["retry_after_ms"], 1500)
         self.assertEqual(self.asked, ["take", "peek"])
+
+
+class ProcessTests(TestCase):
+    async def test_redis(self) -> None:
+        """The log and the metrics say where the limits of a process are counted; when the process
+        stops, it closes its connection."""
+        self.patch(redis_store, "DEADLINE_S", PATIENCE_S)
+        server = redis.own(self)
+        chosen = config(
+            database={"name": "sqlite3", "args": {"database": sqlite_file(self)}},
+            redis={"enabled": True, "path": server.path},
+        )
+        prepare(chosen)
+        process = open_process(chosen, reactor, b"secret")
+        counted = lambda: process.metrics.registry.get_sample_value(  # noqa: E731
+            "regsys_rate_limits_counted", {"place": "Redis"}
+        )
+        with capturedLogs() as events:
+            process.start()
+            assert process.buckets is not None
+            await process.buckets.take([Bucket("a", 10**8, 1)])
+            self.assertEqual(counted(), 1)
+            process.stop()
+            while str(server.ask("CLIENT", "LIST")).count("id=") > 1:
+                await deferLater(reactor, 0.01)
+            server.stop()
+            peeking = Deferred.fromCoroutine(process.buckets.peek([Bucket("a", 10**8, 1)]))
+            await self.assertFailure(peeking, Unavailable)
+        self.assertEqual(counted(), 0)
+        self.assertIn("rate limits are counted in Redis", [formatEvent(event) for event in events])
+
+    def test_alone(self) -> None:
+        """A process alone says that it counts by itself."""
+        chosen = config(database={"name": "sqlite3", "args": {"database": sqlite_file(self)}})
+        prepare(chosen)
+        process = open_process(chosen, reactor, b"secret")
+        self.assertIsNone(process.buckets)
+        labels = {"place": "this process"}
+        value = process.metrics.registry.get_sample_value("regsys_rate_limits_counted", labels)
+        self.assertEqual(value, 1)
