@@ -112,21 +112,23 @@ class Port(FileDescriptor):
         else:
             self._pause(AFTER_YOU_S, self._accept)
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Take one; returns whether there was one."""
         try:
             accepted, _ = self._listening.accept()
         except (BlockingIOError, ConnectionError):
-            return  # another process has taken it, or the client has left
+            return False  # another process has taken it, or the client has left
         except OSError as error:
             log.error("no connection can be accepted: {reason}", reason=error.strerror)
             self._pause(NO_DESCRIPTOR_S)
-            return
+            return False
         with accepted:
             accepted.setblocking(False)
             # That makes a copy.
             self.reactor.adoptStreamConnection(accepted.fileno(), accepted.family, self._factory)
+        return True
 
-    def _pause(self, seconds: float, then: Callable[[], None] = lambda: None) -> None:
+    def _pause(self, seconds: float, then: Callable[[], object] = lambda: None) -> None:
         def resume() -> None:
             if self._listening.fileno() >= 0:
                 self.startReading()
@@ -136,6 +138,10 @@ class Port(FileDescriptor):
         self.reactor.callLater(seconds, resume)
 
     def stopListening(self) -> None:
+        """Take those that wait, whose clients may have sent their requests, and no more."""
+        for _ in range(BACKLOG):
+            if not self._accept():
+                break
         self.stopReading()
         self._listening.close()
         self._factory.doStop()

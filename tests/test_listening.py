@@ -91,12 +91,15 @@ class PortTests(SynchronousTestCase):
         self.assertEqual(self.reactor.accepted, 1)
 
     def test_stopped(self) -> None:
-        """After the end nothing is accepted, also if it was just waiting for others."""
-        self.socket.waiting, self.first = 1, False
+        """At the end those that wait are taken, as they would be cut otherwise; then none, also if
+        it was just leaving one to others."""
+        self.socket.waiting, self.first = 3, False
         self.port.doRead()
         self.port.stopListening()
+        self.assertEqual(self.reactor.accepted, 3)
+        self.socket.waiting = 1
         self.reactor.advance(AFTER_YOU_S)
-        self.assertEqual((self.reactor.accepted, self.listens), (0, False))
+        self.assertEqual((self.reactor.accepted, self.listens), (3, False))
 
 
 class ServiceTests(SynchronousTestCase):

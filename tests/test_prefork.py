@@ -243,14 +243,23 @@ class PreforkTests(SynchronousTestCase):
         self.assertIn("process 1 is killed after 0.3 s", parent.output)
 
     def test_parentDies(self) -> None:
-        """The processes end when their parent dies, however suddenly: also those that were forked
-        later than others."""
+        """A process ends when its parent dies, however suddenly, and whatever a sibling does that
+        was forked later."""
         parent = self.start(
-            SERVES.replace("return until_told(place)", "until_told(place); say('alone')")
+            """
+            place.ready()
+            say("serves", place.number, os.getpid())
+            if place.number == 2:
+                time.sleep(1000)
+            until_told(place)
+            say("alone")
+            """
         )
         parent.wait_for("all serve")
+        parent.wait_for("serves 2")
+        self.addCleanup(os.kill, parent.pid(2), signal.SIGKILL)
         parent.process.kill()
-        parent.wait_for("alone", 2)
+        parent.wait_for("alone")
 
     def test_hangup(self) -> None:
         """SIGHUP reaches every process; one that has no use for it lives on."""

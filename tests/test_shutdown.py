@@ -3,6 +3,10 @@ half-made (threat C13)."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import signal
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -168,6 +172,19 @@ class ProcessesShutdownTests(Shutdown, SynchronousTestCase):
     """Each of two processes has some of them."""
 
     processes = 2
+
+    def test_signalToAll(self) -> None:
+        """systemd sends SIGTERM to all processes of a service: no request is cut by that."""
+        self.begin(rounds=8)
+        children = re.findall(r"process \d of 2 is (\d+)", self.service.output)
+        # The parent tells its processes to end, and then each gets the signal as well.
+        self.service.process.terminate()
+        self.service.wait_for("stopping")
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
+        self.assertEqual(self.service.process.wait(PATIENCE_S), 0, self.service.output)
+        self.assertNotIn(0, self.ended(), self.service.output)
 
     def database(self, folder: Path) -> dict[str, Any]:
         return psycopg2(postgres.dsn(self))

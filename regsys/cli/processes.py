@@ -26,7 +26,7 @@ from regsys.listening import Bound, Shares
 from regsys.prefork import Place, Prefork
 from regsys.service import Service
 from regsys.shared_metrics import PUBLISH_S, SharedMetrics, Slot
-from regsys.wiring.process import open_process, prepare
+from regsys.wiring.process import CannotStart, open_process, prepare
 
 log = Logger()
 
@@ -107,6 +107,15 @@ class _Shared:
 
     def run(self, place: Place) -> int:
         """One process; returns its exit status."""
+        try:
+            return self._serve(place)
+        except (ConfigError, CannotStart) as error:
+            print(f"regsys: {error}", file=sys.stderr)
+            return 2
+        finally:
+            logging.shutdown()
+
+    def _serve(self, place: Place) -> int:
         from twisted.internet import reactor as imported
 
         # The common type of all reactors lacks most of what they can do.
@@ -132,10 +141,7 @@ class _Shared:
         reactor.addReader(_ParentsEnd(place, service))
         if any(METRICS in listener.resources for listener in config.listeners):
             LoopingCall(metrics.publish).start(PUBLISH_S)
-        try:
-            return service.run_until_ended()
-        finally:
-            logging.shutdown()
+        return service.run_until_ended()
 
 
 @implementer(IReadDescriptor)
