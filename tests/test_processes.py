@@ -75,6 +75,15 @@ class ProcessesTests(SynchronousTestCase):
         for pid in pids:
             self.assertRaises(ProcessLookupError, os.kill, pid, 0)
 
+    def test_limit(self) -> None:
+        """They count the limits together: whichever process answers, the burst is that of one."""
+        service = self.start(rc_registration={"per_second": 0.001, "burst_count": 3})
+        self.assertEqual(service.output.count("rate limits are counted in PostgreSQL"), 2)
+        bodies = [{"username": f"u{number}", "password": "correct horse"} for number in range(12)]
+        answers = [service.ask("POST", REGISTER, {**body, "auth": DUMMY}) for body in bodies]
+        statuses = [answer.status for answer in answers]
+        self.assertEqual((statuses.count(200), statuses.count(429)), (3, 9), statuses)
+
     def test_replaced(self) -> None:
         """A process that is killed is replaced, and until then the other one serves."""
         service = self.start()

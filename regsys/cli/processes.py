@@ -35,6 +35,7 @@ def serve(config: Config, count: int, introduction: str) -> int:
     """Serve in ``count`` processes until a signal; returns the exit status. What is said once they
     all serve is the same as that of one process."""
     _check(config)
+    config = config.of_several_processes()
     _, secret = prepare(config, lambda text: print(f"regsys: {text}", file=sys.stderr, flush=True))
     shared = _Shared(
         config=config,
