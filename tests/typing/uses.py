@@ -38,6 +38,13 @@ def configuration() -> regsys.Config:
     return config
 
 
+def submodules(registration: regsys.Subsystem, resource: IResource, clock: Any) -> object:
+    regsys.http.site(resource, clock=clock)
+    print(regsys.http.sites)  # error: attr-defined
+    regsys.testing.provides(IAuth, registration.auth)
+    return regsys.errors.UsernameTaken()
+
+
 def own_tables(config: regsys.Config, reactor: Any) -> regsys.Subsystem:
     hooks: regsys.Hooks = regsys.hooks(reactor, flows=[("m.login.dummy",)])
     regsys.hooks(reactor, flow=[("m.login.dummy",)])  # error: call-arg
