@@ -92,10 +92,10 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(sorted(described), sorted(kinds))
 
     def test_embeddersInterfaces(self) -> None:
-        """docs/embedding.md has every interface that an embedder may bring, each argument of
-        embedded(), standalone() and hooks(), and every contract suite; the callbacks are on their
-        own page."""
-        text = (ROOT / "docs/embedding.md").read_text()
+        """docs/embedding.md and docs/hooks.md have every interface that an embedder may bring, each
+        argument of embedded(), standalone() and hooks(), and every contract suite; the callbacks
+        are on their own page."""
+        text = "".join((ROOT / f"docs/{name}.md").read_text() for name in ("embedding", "hooks"))
         for interface in interfaces_of(homeserver) | interfaces_of(hooks):
             self.assertIn(f"`{interface.__name__}`", text)
         arguments = {*inspect.signature(regsys.embedded).parameters}

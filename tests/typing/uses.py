@@ -91,7 +91,7 @@ async def handling(handler: regsys.RegistrationHandler, user_id: UserID) -> None
     print(handler.names)  # error: attr-defined
     await handler.register_user("alice")  # error: arg-type
     # Fields as arguments are not known to mypy; in a Registration they are.
-    await handler.register_user(password="b")  # noqa: S106
+    await handler.register_user(password="b")
     Registration(password="b")  # error: arg-type
     await handler.register_device(user_id, 17)  # error: arg-type
     handler.register(made)  # error: attr-defined
