@@ -13,7 +13,7 @@ from typing import Any, Iterator
 import attr
 
 import regsys.interfaces
-from regsys import model
+from regsys import errors, model
 from regsys.interfaces import homeserver, hooks
 
 PAGE = Path(__file__).parent.parent / "docs/interfaces.md"
@@ -42,6 +42,16 @@ VALUES = """\
 Classes of `regsys.model`, or of `regsys.interfaces` where that is said. The fields are the
 arguments of the constructor. The values are frozen; `attr.evolve` makes changed copies. Times are
 integer milliseconds since the Unix epoch; addresses are in their canonical form."""
+ERRORS = """\
+## Errors
+
+Of `regsys.errors`: what your parts raise, and what calls of regsys raise. A subclass of
+`RegistrationError` is the answer to the client; without `text` it says the sentence. Keyword
+arguments of one that takes `**extra` become keys of the JSON body. `StageFailed` is answered with a
+401 and the flows; `RoomRefused` and `RoomTaken` are for the operator.
+
+| exception | status | errcode | sentence |
+|---|---|---|---|"""
 
 
 def page() -> str:
@@ -52,7 +62,8 @@ def page() -> str:
     custom = [getattr(regsys.interfaces, name) for name in regsys.interfaces.__all__]
     values += [item for item in custom if inspect.isclass(item)]
     values.sort(key=lambda item: item.__name__)
-    return "\n\n".join([*sections, VALUES, *map(_value, values)]) + "\n"
+    refusals = "\n".join([ERRORS, *map(_error, errors.__all__)])
+    return "\n\n".join([*sections, VALUES, *map(_value, values), refusals]) + "\n"
 
 
 def _interfaces(module: ModuleType) -> Iterator[str]:
@@ -134,6 +145,21 @@ def _method(kind: Any, node: ast.FunctionDef) -> list[str]:
 
 def _literal(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _error(name: str) -> str:
+    """A row of the table: how it is raised, and what the client gets."""
+    kind = getattr(errors, name)
+    if kind.__init__ is Exception.__init__:
+        return f"| `{name}(text)` | | | |"
+    given = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    shown = ", ".join(str(item.replace(annotation=item.empty)) for item in given)
+    if not issubclass(kind, errors.RegistrationError):
+        return f"| `{name}({shown})` | | the argument | the argument |"
+    is_given = any(item.name == "errcode" for item in given)
+    errcode = "the argument" if is_given else f"`{kind.errcode}`"
+    text = "the argument" if is_given else kind.sentence
+    return f"| `{name}({shown})` | {kind.status} | {errcode} | {text} |"
 
 
 def _link(name: str) -> str:
