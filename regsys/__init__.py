@@ -1,7 +1,7 @@
 """The registration subsystem of a Matrix homeserver.
 
 The names below, ``regsys.interfaces``, ``regsys.model``, ``regsys.errors``, ``regsys.http`` and
-``regsys.testing`` are public; the rest may move.
+``regsys.testing`` are public; the rest may move. After ``import regsys`` all of them are there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # For type checkers and editors. At run time ``__getattr__`` imports the same names.
+    from regsys import errors as errors
+    from regsys import http as http
+    from regsys import interfaces as interfaces
+    from regsys import model as model
+    from regsys import testing as testing
     from regsys.accounts.handler import RegistrationHandler
     from regsys.config import Config, ConfigError, load, parse
     from regsys.uia.reauthentication import (
@@ -56,9 +61,12 @@ _MODULES = {
     "regsys.web.responses": ("challenge_json",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+_SUBMODULES = ("errors", "http", "interfaces", "model", "testing")
 
 
 def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return import_module(f"regsys.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'regsys' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
@@ -66,4 +74,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -18,6 +18,7 @@ from regsys.testing import contracts, standalone
 from regsys.web.operations import exposition
 from regsys.wiring.subsystem import Hooks
 from regsys.wiring.subsystem import hooks as make_hooks
+from tests import interfaces_page
 from tests.client_api.test_signup_terms import RULES
 from tests.support.followers import Ledger
 from tests.test_interfaces import interfaces_of
@@ -91,10 +92,10 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(sorted(described), sorted(kinds))
 
     def test_embeddersInterfaces(self) -> None:
-        """docs/embedding.md has every interface that an embedder may bring, each argument of
-        embedded(), standalone() and hooks(), and every contract suite; the callbacks are on their
-        own page."""
-        text = (ROOT / "docs/embedding.md").read_text()
+        """docs/embedding.md and docs/hooks.md have every interface that an embedder may bring, each
+        argument of embedded(), standalone() and hooks(), and every contract suite; the callbacks
+        are on their own page."""
+        text = "".join((ROOT / f"docs/{name}.md").read_text() for name in ("embedding", "hooks"))
         for interface in interfaces_of(homeserver) | interfaces_of(hooks):
             self.assertIn(f"`{interface.__name__}`", text)
         arguments = {*inspect.signature(regsys.embedded).parameters}
@@ -109,6 +110,16 @@ class DocumentTests(SynchronousTestCase):
         callbacks = (ROOT / "docs/callbacks.md").read_text()
         for name in ("spam", "threepids", "threepid_changes", "binding_changes"):
             self.assertIn(f"| `{name}", callbacks)
+
+    def test_interfacesPage(self) -> None:
+        """docs/interfaces.md is what the source says: each interface and each of its methods, and
+        the values in them. If it is not, run ``python -m tests.interfaces_page``."""
+        text = interfaces_page.PAGE.read_text("utf-8")
+        for interface in interfaces_of(homeserver) | interfaces_of(hooks):
+            self.assertIn(f"### {interface.__name__}\n", text)
+            for name in interface.names():
+                self.assertRegex(text, rf"```python\n{name}[(:]")
+        self.assertEqual(text, interfaces_page.page())
 
     def test_noMachine(self) -> None:
         """No document or source contains a path of one machine."""

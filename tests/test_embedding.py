@@ -366,12 +366,12 @@ class OwnEndpointTests(ExampleCase):
 
 class DocumentTests(SynchronousTestCase):
     def test_quotations(self) -> None:
-        """Every piece of Python in docs/embedding.md and docs/typing.md is in an example or in its
-        tests."""
+        """Every piece of Python on the pages about embedding is in an example or in its tests."""
         here = Path(__file__).parent
         ours = [*here.glob("test_embedding*.py"), *here.glob("typing/*.py")]
         sources = [path.read_text() for path in [*EXAMPLES.glob("*.py"), *ours]]
-        pages = DOCUMENT.read_text() + DOCUMENT.with_name("typing.md").read_text()
+        names = ("embedding.md", "handler.md", "hooks.md", "typing.md")
+        pages = "".join(DOCUMENT.with_name(name).read_text() for name in names)
         blocks = re.findall(r"```python\n(.*?)```", pages, re.DOTALL)
         self.assertGreater(len(blocks), 15)
         for block in blocks:

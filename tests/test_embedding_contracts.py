@@ -20,6 +20,7 @@ SUITES = (
     "ThreepidTests",
     "HomeserverTests",
     "DoorCodeTests",
+    "WelcomeTests",
     "DoorTests",
 )
 

@@ -44,13 +44,14 @@ class ProcessCase(SynchronousTestCase):
 
     def start(self, *program: str) -> subprocess.Popen[bytes]:
         """Start Python with these arguments; it listens when this returns."""
-        process = subprocess.Popen(
-            [sys.executable, *program],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+        with (self.folder / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, *program],
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+            )
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         until(lambda: self.listens(process), lambda: "does not listen")
@@ -124,8 +125,8 @@ class ExampleProcessTests(ProcessCase):
 
 class MountTests(ProcessCase):
     def test_firstRegistration(self) -> None:
-        """The program with which docs/embedding.md begins answers the request that it shows, and
-        SIGTERM ends it orderly."""
+        """The program with which docs/embedding.md begins answers the request that it shows, logs
+        what it does, and SIGTERM ends it orderly."""
         page = (ROOT / "docs/embedding.md").read_text("utf-8")
         shown = re.search(r"\$ curl -s -X POST (\S+) -d '(.*)'\n(.*)\n", page)
         assert shown is not None
@@ -141,3 +142,4 @@ class MountTests(ProcessCase):
         self.assertTrue((self.folder / "homeserver-regsys.db").exists())
         process.terminate()
         self.assertEqual(process.wait(PATIENCE_S), 0)
+        self.assertIn("registered @alice:example.org", (self.folder / "output").read_text("utf-8"))

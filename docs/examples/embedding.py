@@ -11,12 +11,13 @@ import hmac
 import json
 import sys
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Mapping, Optional
+from typing import Any, Awaitable, Callable, Literal, Mapping, Optional
 
 import attr
 from confirming import challenge, deactivation, paths, requester_of
 from store import Store, open_database
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
@@ -50,7 +51,7 @@ class DoorCode:
     def params(self, session: UIASession) -> Mapping[str, Any]:
         return {"hint": "It hangs beside our front door."}
 
-    async def check(self, auth: Mapping[str, Any], context: StageContext) -> bool:
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Literal[True]:
         given = auth.get("code")
         if given is None:
             raise StageFailed("M_MISSING_PARAM", "'code' is missing.")
@@ -258,6 +259,7 @@ def main(directory: str, port: str) -> None:
     pool = open_database(Path(directory, "homeserver.db"))
     registration, root = build(config, reactor, pool)
     site: Any = Site(root, parsePOSTFormSubmission=False)  # Any: Twisted's types do not fit it
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
     reactor.listenTCP(int(port), site, interface="127.0.0.1")
     reactor.callWhenRunning(registration.start)
     reactor.callWhenRunning(print, f"listening on http://127.0.0.1:{port}", flush=True)

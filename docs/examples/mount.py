@@ -1,11 +1,15 @@
 """The shortest server that registers: docs/embedding.md begins with it."""
 
+import sys
+
 from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
+from twisted.logger import globalLogBeginner, textFileLogObserver
 
 import regsys
 from regsys.http import site
 
+globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
 config = regsys.parse(
     {
         "server_name": "example.org",

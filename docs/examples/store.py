@@ -81,6 +81,7 @@ CREATE TABLE IF NOT EXISTS threepids (
     added_ms BIGINT NOT NULL,
     PRIMARY KEY (medium, address)  -- an address has one owner
 );
+CREATE TABLE IF NOT EXISTS welcomes (user_id TEXT PRIMARY KEY);  -- messages still to be sent
 CREATE TABLE IF NOT EXISTS numbers (number INTEGER PRIMARY KEY AUTOINCREMENT);
 """
 

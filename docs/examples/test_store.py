@@ -10,6 +10,7 @@ from typing import Any, Mapping, Optional
 
 import attr
 from embedding import DoorCode
+from following import Welcome
 from store import Store, open_database
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -21,6 +22,7 @@ from regsys.testing.contracts import (
     AccountStoreContract,
     AuthContract,
     DevicesContract,
+    FollowerContract,
     HomeserverContract,
     HomeserverParts,
     StageContract,
@@ -115,3 +117,12 @@ class DoorCodeTests(StageContract, TestCase):
 
     def right(self) -> Mapping[str, Any]:
         return {"type": DoorCode.type, "code": "sesame"}
+
+
+class WelcomeTests(StoreCase, FollowerContract):
+    def make(self) -> Welcome:
+        return Welcome(super().make().pool)
+
+    async def effects(self, user_id: UserID) -> int:
+        query = "SELECT user_id FROM welcomes WHERE user_id = ?"
+        return len(await self.store.pool.runQuery(query, (str(user_id),)))

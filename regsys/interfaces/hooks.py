@@ -45,7 +45,7 @@ class StagePage:
 
 
 class IStage(Interface):
-    """One stage of user-interactive authentication: ``stages=``. See docs/embedding.md."""
+    """One stage of user-interactive authentication: ``stages=``. See docs/hooks.md."""
 
     type: str = Attribute("The stage's name in flows, such as ``m.login.dummy``.")
     page: Optional[StagePage] = Attribute(

@@ -192,16 +192,17 @@ class Registration:
     """The inputs of a registration, as one value (contract B2.0).
 
     ``key`` is the idempotency key. Without one a key is drawn: keep it, because only a retry with
-    the same key finds the account that the first call has made. If ``localpart`` is None, a number
-    is drawn. Either ``password`` (hashed after admission) or ``password_hash`` or neither is given.
-    If ``device`` is None, there is no login. If ``client`` is None, no limits apply. ``clients``:
-    the clients of all requests of the UIA session. If ``approved`` is None, the configuration
-    decides. ``bind_emails``: email addresses that the account gets without validation. They and the
-    ``threepids`` may be in any spelling: each is stored once, in canonical form. ``consents`` as in
-    NewAccount. ``stages``: what each stage of the UIA session has found, by its type, as
-    ``IStage.check`` returned it; empty without UIA. ``extra``: a JSON object of the embedder's,
-    which reaches the account's store and followers unchanged. Both must be JSON: anything else is
-    a TypeError or ValueError.
+    the same key finds the account that the first call has made. Whoever can cause a call with this
+    key gets the account and its login: make it from something that one person alone knows, or look
+    at ``Created.replayed``. If ``localpart`` is None, a number is drawn. Either ``password``
+    (hashed after admission) or ``password_hash`` or neither is given. If ``device`` is None, there
+    is no login. If ``client`` is None, no limits apply. ``clients``: the clients of all requests of
+    the UIA session. If ``approved`` is None, the configuration decides. ``bind_emails``: email
+    addresses that the account gets without validation. They and the ``threepids`` may be in any
+    spelling: each is stored once, in canonical form. ``consents`` as in NewAccount. ``stages``:
+    what each stage of the UIA session has found, by its type, as ``IStage.check`` returned it;
+    empty without UIA. ``extra``: a JSON object of the embedder's, which reaches the account's store
+    and followers unchanged. Both must be JSON: anything else is a TypeError or ValueError.
 
     ``make_guest``: the account is a guest's. It may have a name and a device, but it has no
     password, no address and no rights of an administrator. ``guest_access_token``: the guest of

@@ -65,7 +65,8 @@ class LoggedIn:
 
 @attr.frozen(kw_only=True, field_transformer=typed)
 class NewDevice:
-    """A device to be stored, with its login. A guest's tokens are not stored.
+    """A device to be stored, with its login. (Where regsys keeps the devices, it does not store a
+    guest's token, which says itself whose it is.)
 
     ``is_appservice_ghost``: an application service logs in one of its users.
     """

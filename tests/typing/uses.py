@@ -38,6 +38,13 @@ def configuration() -> regsys.Config:
     return config
 
 
+def submodules(registration: regsys.Subsystem, resource: IResource, clock: Any) -> object:
+    regsys.http.site(resource, clock=clock)
+    print(regsys.http.sites)  # error: attr-defined
+    regsys.testing.provides(IAuth, registration.auth)
+    return regsys.errors.UsernameTaken()
+
+
 def own_tables(config: regsys.Config, reactor: Any) -> regsys.Subsystem:
     hooks: regsys.Hooks = regsys.hooks(reactor, flows=[("m.login.dummy",)])
     regsys.hooks(reactor, flow=[("m.login.dummy",)])  # error: call-arg
@@ -83,6 +90,9 @@ async def handling(handler: regsys.RegistrationHandler, user_id: UserID) -> None
     await handler.register_device("@alice:test.example", is_guest=None)
     print(handler.names)  # error: attr-defined
     await handler.register_user("alice")  # error: arg-type
+    # Fields as arguments are not known to mypy; in a Registration they are.
+    await handler.register_user(password="b")
+    Registration(password="b")  # error: arg-type
     await handler.register_device(user_id, 17)  # error: arg-type
     handler.register(made)  # error: attr-defined
 

@@ -4,10 +4,11 @@
         def make(self):
             return MyStore(...)
 
-docs/embedding.md has a table of the interfaces and their suites. HomeserverContract is for what
-spans several of them. ``regsys.testing.contracts.case`` has what makes the values that the suites
-use, for your own tests, too: ``user``, ``account``, ``upgrade``, ``device`` and ``login``. The
-helpers that a suite asks you for may be plain functions, coroutines, or return Deferreds.
+docs/embedding.md and docs/hooks.md have tables of the interfaces and their suites.
+HomeserverContract is for what spans several of them. ``regsys.testing.contracts.case`` has what
+makes the values that the suites use, for your own tests, too: ``user``, ``account``, ``upgrade``,
+``device`` and ``login``. The helpers that a suite asks you for may be plain functions, coroutines,
+or return Deferreds.
 """
 
 from regsys.testing.contracts.accounts import AccountStoreContract
