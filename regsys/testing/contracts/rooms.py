@@ -10,10 +10,11 @@ from regsys.model import FoundRoom, NewRoom, UserID
 from regsys.testing.contracts.case import (
     Contract,
     MaybeAwaitable,
+    part_of,
     together,
     value_of,
+    yours,
 )
-from regsys.testing.provides import provides
 
 PRESETS = ("public_chat", "private_chat", "trusted_private_chat")
 CONTENDERS = 4
@@ -26,27 +27,33 @@ class RoomsContract(Contract):
     network by its own API, or in a double of it.
     """
 
+    @yours
     def make(self) -> MaybeAwaitable[IRooms]:
         """Over a homeserver without rooms."""
         raise NotImplementedError()
 
+    @yours
     def add_user(self, localpart: str) -> MaybeAwaitable[UserID]:
         """Create an account there."""
         raise NotImplementedError()
 
+    @yours
     def add_remote_room(self, localpart: str) -> MaybeAwaitable[str]:
         """Create a public room on another server, with an alias of this localpart on that server,
         which no user of ours has joined. Returns the alias."""
         raise NotImplementedError()
 
+    @yours
     def members(self, room: FoundRoom) -> MaybeAwaitable[set[UserID]]:
         """The users who have joined the room."""
         raise NotImplementedError()
 
+    @yours
     def invited(self, room: FoundRoom) -> MaybeAwaitable[set[UserID]]:
         """The users who are invited and have not joined."""
         raise NotImplementedError()
 
+    @yours
     def is_federated(self, room: FoundRoom) -> MaybeAwaitable[bool]:
         """Whether other servers may join it."""
         raise NotImplementedError()
@@ -69,11 +76,11 @@ class RoomsContract(Contract):
 
     async def test_provides(self) -> None:
         """It has all methods, with the arguments that regsys calls them with."""
-        provides(IRooms, await value_of(self.make()))
+        await part_of(IRooms, self.make())
 
     async def test_notFound(self) -> None:
         """An alias that names no room is None, be it of our server or of another."""
-        rooms = await value_of(self.make())
+        rooms = await part_of(IRooms, self.make())
         alice = await value_of(self.add_user("alice"))
         other = (await value_of(self.add_remote_room("there"))).partition(":")[2]
         for alias in (f"#nothing:{alice.server}", f"#nothing:{other}"):
@@ -81,7 +88,7 @@ class RoomsContract(Contract):
 
     async def test_found(self) -> None:
         """A room is found by its alias and by its id; a user of ours has joined it."""
-        rooms = await value_of(self.make())
+        rooms = await part_of(IRooms, self.make())
         alice = await value_of(self.add_user("alice"))
         made = await rooms.create(alice, _room(alice))
         for name in (_room(alice).alias, made.room_id):
@@ -94,7 +101,7 @@ class RoomsContract(Contract):
     async def test_created(self) -> None:
         """With each preset the creator has joined the room, and the users on its list are invited;
         only a public room is open to all."""
-        rooms = await value_of(self.make())
+        rooms = await part_of(IRooms, self.make())
         alice, bob = await value_of(self.add_user("alice")), await value_of(self.add_user("bob"))
         for preset in PRESETS:
             made = await rooms.create(alice, _room(alice, preset, preset=preset, invited=(bob,)))
@@ -105,7 +112,7 @@ class RoomsContract(Contract):
 
     async def test_federated(self) -> None:
         """Users of other servers may join a room, unless it was created without federation."""
-        rooms = await value_of(self.make())
+        rooms = await part_of(IRooms, self.make())
         alice = await value_of(self.add_user("alice"))
         for federated in (True, False):
             made = await rooms.create(alice, _room(alice, f"{federated}", federated=federated))
@@ -114,7 +121,7 @@ class RoomsContract(Contract):
 
     async def test_taken(self) -> None:
         """A second room of an alias raises RoomTaken; the first one stays."""
-        rooms = await value_of(self.make())
+        rooms = await part_of(IRooms, self.make())
         alice, bob = await value_of(self.add_user("alice")), await value_of(self.add_user("bob"))
         made = await rooms.create(alice, _room(alice))
         await self.refusal(RoomTaken, rooms.create(bob, _room(alice)))
@@ -125,7 +132,7 @@ class RoomsContract(Contract):
     async def test_createdAtOnce(self) -> None:
         """Of several concurrent calls for an alias one creates the room; the others raise
         RoomTaken."""
-        rooms = await value_of(self.make())
+        rooms = await part_of(IRooms, self.make())
         alice = await value_of(self.add_user("alice"))
         ended = await together(rooms.create(alice, _room(alice)) for _ in range(CONTENDERS))
         counts = [sum(isinstance(item, kind) for item in ended) for kind in (FoundRoom, RoomTaken)]
@@ -136,7 +143,7 @@ class RoomsContract(Contract):
 
     async def test_joined(self) -> None:
         """Any user may join a public room. Joining is idempotent, also for the creator."""
-        rooms = await value_of(self.make())
+        rooms = await part_of(IRooms, self.make())
         alice, bob = await value_of(self.add_user("alice")), await value_of(self.add_user("bob"))
         made = await rooms.create(alice, _room(alice))
         for user_id in (bob, bob, alice):
@@ -146,7 +153,7 @@ class RoomsContract(Contract):
     async def test_invited(self) -> None:
         """Only invited users join a private room. Inviting is idempotent, also for a user who has
         joined since."""
-        rooms = await value_of(self.make())
+        rooms = await part_of(IRooms, self.make())
         alice, bob = await value_of(self.add_user("alice")), await value_of(self.add_user("bob"))
         made = await rooms.create(alice, _room(alice, preset="private_chat"))
         rule = "join: RoomRefused without an invitation to a private room"
@@ -162,7 +169,7 @@ class RoomsContract(Contract):
 
     async def test_invitedFromOutside(self) -> None:
         """A user who has not joined a room cannot invite to it."""
-        rooms = await value_of(self.make())
+        rooms = await part_of(IRooms, self.make())
         alice, bob = await value_of(self.add_user("alice")), await value_of(self.add_user("bob"))
         made = await rooms.create(alice, _room(alice, preset="private_chat"))
         eve = await value_of(self.add_user("eve"))
@@ -173,7 +180,7 @@ class RoomsContract(Contract):
     async def test_remote(self) -> None:
         """A room of another server, without a user of ours, is found and can be joined; from then
         on a user of ours is in it."""
-        rooms = await value_of(self.make())
+        rooms = await part_of(IRooms, self.make())
         alice = await value_of(self.add_user("alice"))
         alias = await value_of(self.add_remote_room("there"))
         room = await self.found(rooms, alias)
