@@ -107,3 +107,32 @@ class PlainMethodTests(SynchronousTestCase):
             ),
         ):
             self.assertIn(told, first_failure(suite))
+
+
+class FieldTests(SynchronousTestCase):
+    def test_missing(self) -> None:
+        """All fields that ``stored`` does not tell are named at once."""
+        told = "stored: has no auth_provider_id, consents: keep each, or name it in not_kept"
+        self.assertIn(told, first_failure(wrong.ForgetfulHomeserver))
+
+    def test_lost(self) -> None:
+        """So are all that are kept with another value."""
+        failure = first_failure(wrong.LossyHomeserver)
+        for told in ("admin is False and not True (User0)", "user_type is None and not 'special'"):
+            self.assertIn(told, failure)
+
+    def test_misnamed(self) -> None:
+        """A name in ``not_kept`` that is no field of an account fails, with those that are."""
+        failure = first_failure(wrong.MisnamedHomeserver)
+        told = "not_kept: ['displayname', 'is_guest', 'key'] cannot be in it; these can: admin, app"
+        self.assertIn(told, failure)
+
+
+class RoomTests(SynchronousTestCase):
+    def test_resident(self) -> None:
+        """A wrong field of a room is named, with the call that it comes from."""
+        told = (
+            "True != False : FoundRoom.resident, by find('#there:remote.example'): False until a"
+            " user of this server has joined the room"
+        )
+        self.assertIn(told, first_failure(wrong.ResidentTests))

@@ -212,6 +212,7 @@ STAGE = [
         "if given not in self.code.reveal():",
     ),
     ('raise StageFailed("M_UNAUTHORIZED", ', "return not ("),
+    ('raise StageFailed("M_UNAUTHORIZED", ', "return None and ("),
     ('raise StageFailed("M_UNAUTHORIZED", ', "raise InvalidParam("),
     ('raise StageFailed("M_MISSING_PARAM", ', "raise MissingParam("),
     ("        return True\n\n\n# --- The", "        return None\n\n\n# --- The"),

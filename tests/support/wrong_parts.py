@@ -3,13 +3,14 @@ are told."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping, Optional
 
 import attr
 from zope.interface import implementer
 
 from regsys.interfaces import IFollower
-from regsys.testing import MemoryAccounts, MemoryAuth
+from regsys.model import FoundRoom, UserID
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryRooms
 from tests import test_contracts as suites
 
 
@@ -50,6 +51,20 @@ class PlainHomeserver(suites.MemoryHomeserverTests):
         return attr.evolve(made, auth=PlainAuth(self.devices))
 
 
+class ResidentRooms(MemoryRooms):
+    """Takes every room for one that a user of this server has joined."""
+
+    async def find(self, room: str) -> Optional[FoundRoom]:
+        found = await super().find(room)
+        return found and attr.evolve(found, resident=True)
+
+
+class ResidentTests(suites.MemoryRoomsTests):
+    def make(self) -> Any:
+        self.rooms = ResidentRooms()
+        return self.rooms
+
+
 @implementer(IFollower)
 class PlainFollower:
     name = "plain"
@@ -61,3 +76,23 @@ class PlainFollower:
 class PlainFollowerTests(suites.FollowerTests):
     def make(self) -> Any:
         return PlainFollower()
+
+
+class ForgetfulHomeserver(suites.MemoryHomeserverTests):
+    """Tells less than it keeps."""
+
+    def stored(self, user_id: UserID) -> Mapping[str, Any]:
+        kept = dict(super().stored(user_id))
+        del kept["consents"], kept["auth_provider_id"]
+        return kept
+
+
+class LossyHomeserver(suites.MemoryHomeserverTests):
+    """Keeps none of two fields."""
+
+    def stored(self, user_id: UserID) -> Mapping[str, Any]:
+        return {**super().stored(user_id), "admin": False, "user_type": None}
+
+
+class MisnamedHomeserver(suites.MemoryHomeserverTests):
+    not_kept = ("displayname", "is_guest", "key")
