@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import sys
 import unittest
@@ -20,6 +21,7 @@ from regsys.outbound.sms import SmsGateway
 from regsys.storage import database
 from regsys.testing import (
     MemoryAccounts,
+    MemoryActiveUsers,
     MemoryDevices,
     MemoryDirectory,
     MemoryPushers,
@@ -29,6 +31,7 @@ from regsys.testing.contracts.case import SERVER
 from regsys.threepids.validation_mail import ValidationMailSender
 from tests import test_contracts as fakes
 from tests import test_custom_contracts as custom
+from tests.accounts import test_monthly_active_users as activity
 
 # By module: a suite that is named here by itself would run a second time.
 from tests.storage import (
@@ -272,6 +275,8 @@ FAKES: list[tuple[type[unittest.TestCase], Any, str, Callable[[Method], Method]]
     (fakes.MemoryThreepidsTests, MemoryThreepids, "remove", server_ignored),
     (fakes.MemoryThreepidsTests, MemoryThreepids, "of_user", server_ignored),
     (fakes.MemoryPushersTests, MemoryPushers, "add", server_ignored),
+    (activity.MemoryActiveUsersTests, MemoryActiveUsers, "add", server_ignored),
+    (activity.MemoryActiveUsersTests, MemoryActiveUsers, "is_active", server_ignored),
     (fakes.MemoryPushersTests, MemoryPushers, "add", pusher_shared_by_all),
     (fakes.MemoryDirectoryTests, MemoryDirectory, "profile_created", all_users_hidden),
     (custom.BlockingTests, Blocking, "check", refusal_returned),
@@ -341,7 +346,8 @@ class SabotageTests(SynchronousTestCase):
         """A sabotaged part of an embedder's is caught as well, through its interface alone."""
         for suite, brought, name, sabotage in FAKES:
             good = getattr(brought, name)
-            self.patch(brought, name, sabotage(good))
+            # With the signature of the good one: test_provides is not to be what catches it.
+            self.patch(brought, name, functools.wraps(good)(sabotage(good)))
             caught = is_caught(suite)
             self.patch(brought, name, good)
             self.assertTrue(caught, f"{suite.__name__}: {name} by {sabotage.__name__}")
@@ -351,7 +357,7 @@ class SabotageTests(SynchronousTestCase):
         self.assertEqual(first_failure(custom.MailTests), "")
         good = ValidationMailSender.send
         for sabotage in MAILS:
-            self.patch(ValidationMailSender, "send", sabotage(good))
+            self.patch(ValidationMailSender, "send", functools.wraps(good)(sabotage(good)))
             caught = is_caught(custom.MailTests)
             self.patch(ValidationMailSender, "send", good)
             self.assertTrue(caught, sabotage)
